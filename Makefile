@@ -1,0 +1,51 @@
+# Everything on a fresh machine with Python 3.11+ and make. ARGS= passes arguments on: make -s demo ARGS=--json
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --upgrade
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test faults bench lint lock clean
+
+help:
+	@echo "make demo    replay two months of real flights through a real broker"
+	@echo "make test    run all tests"
+	@echo "make faults  run the long fault table"
+	@echo "make lint    ruff, mypy and the import rules"
+	@echo "make lock    resolve the dependencies again and pin them with hashes"
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements-build.lock requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked dependencies into $(VENV) ..." >&2
+	@$(PIP) --require-hashes -r requirements-build.lock >&2
+	@$(PIP) --require-hashes --no-deps --no-build-isolation -r requirements.lock >&2
+	@$(PIP) --no-deps --no-build-isolation -e . >&2
+	@touch $@
+
+demo: setup
+	@$(BIN)/stream-app demo $(ARGS)
+
+test: setup
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+faults: setup
+	@$(BIN)/python -m pytest -n 0 -m faults $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: setup
+	$(BIN)/python -m pip install --quiet uv
+	echo 'setuptools>=80' | $(COMPILE) - -o requirements-build.lock
+	$(COMPILE) --all-extras --no-emit-package pandas pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,139 @@
+"""Fetch files whose digest is known: in parallel, resumed where a try broke off, never half there."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from hashlib import file_digest
+from http.client import HTTPException
+from pathlib import Path
+from threading import Event
+from typing import IO, Protocol
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from stream_app.broker.errors import DownloadError, disk_errors
+from stream_app.broker.progress import progress
+
+PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds before each further try
+_THREADS = 4
+_TIMEOUT = 30.0  # seconds without a byte
+_CHUNK = 64 * 1024
+_TRY_AGAIN = {408, 416, 429, 500, 502, 503, 504}
+_MODIFIED = 1577836800  # the same for every copy: the start archive is void when a jar's time changes
+
+_REMEDY = (
+    "Check the network and the proxy (HTTPS_PROXY), or name a mirror of Maven Central in STREAM_APP_BROKER__REPOSITORY; "
+    "what is already here is kept"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file to fetch from `url` to `target`, which has `size` bytes and this digest."""
+
+    url: str
+    target: Path
+    sha512: str
+    size: int
+
+    @property
+    def part(self) -> Path:
+        """Where the bytes are until they are complete and verified."""
+        return self.target.with_name(self.target.name + ".part")
+
+
+class _Body(Protocol):
+    def read(self, size: int) -> bytes: ...
+
+
+class _BrokenOffError(Exception):
+    """A try failed in a way that another one may not."""
+
+
+def fetch_all(downloads: Sequence[Download]) -> None:
+    """Fetch every file; the first that fails ends the others. Errors: `DownloadError`, `DiskError`."""
+    stop = Event()
+    total = sum(download.size for download in downloads)
+    with progress("Fetching Apache Kafka", total) as advance, ThreadPoolExecutor(_THREADS) as pool:
+        tasks = [pool.submit(_fetch, download, advance, stop) for download in downloads]
+        try:
+            finished = wait(tasks, return_when=FIRST_EXCEPTION).done
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+        for task in finished:
+            task.result()
+
+
+def _fetch(download: Download, advance: Callable[[int], None], stop: Event) -> None:
+    reason = ""
+    with disk_errors(download.target.parent):
+        download.target.parent.mkdir(parents=True, exist_ok=True)
+    for pause in (0.0, *PAUSES):
+        if stop.wait(pause):
+            return
+        try:
+            _transfer(download, advance, stop)
+            if not stop.is_set():
+                _accept(download)
+            return
+        except _BrokenOffError as error:
+            reason = str(error)
+    raise DownloadError(f"Cannot fetch {download.url}: {reason}", _REMEDY)
+
+
+def _transfer(download: Download, advance: Callable[[int], None], stop: Event) -> None:
+    """Append to the part what is missing of it; a server that cannot resume sends the whole again."""
+    have = download.part.stat().st_size if download.part.exists() else 0
+    if have == download.size:
+        return
+    if have > download.size:
+        download.part.unlink()
+        have = 0
+    request = Request(download.url, headers={"Range": f"bytes={have}-", "User-Agent": "stream-app"})
+    try:
+        with urlopen(request, timeout=_TIMEOUT) as body, _open_part(download, have, body.status) as part:
+            while not stop.is_set() and (chunk := body.read(_CHUNK)):
+                _write(download, part, chunk)
+                advance(len(chunk))
+    except HTTPError as error:
+        _answered(download, error)
+    except (OSError, HTTPException) as error:
+        raise _BrokenOffError(getattr(error, "reason", None) or error) from error
+
+
+def _open_part(download: Download, have: int, status: int | None) -> IO[bytes]:
+    with disk_errors(download.target.parent):
+        return download.part.open("ab" if have and status == 206 else "wb")
+
+
+def _write(download: Download, part: IO[bytes], chunk: bytes) -> None:
+    if part.tell() + len(chunk) > download.size:
+        raise _BrokenOffError(f"the answer is longer than {download.size} bytes")
+    with disk_errors(download.target.parent):
+        part.write(chunk)
+
+
+def _answered(download: Download, error: HTTPError) -> None:
+    if error.code not in _TRY_AGAIN:
+        raise DownloadError(f"{download.url} answered {error.code} {error.reason}", _REMEDY)
+    if error.code == 416:
+        download.part.unlink(missing_ok=True)
+    raise _BrokenOffError(f"it answered {error.code} {error.reason}")
+
+
+def _accept(download: Download) -> None:
+    """Move a complete part with the right digest into place; throw a wrong one away."""
+    size = download.part.stat().st_size
+    if size < download.size:
+        raise _BrokenOffError(f"only {size} of {download.size} bytes came")
+    with download.part.open("rb") as stream:
+        digest = file_digest(stream, "sha512").hexdigest()
+    if digest != download.sha512:
+        download.part.unlink()
+        raise _BrokenOffError("its SHA-512 is not the one in jars.lock")
+    with disk_errors(download.target.parent):
+        os.utime(download.part, (time.time(), _MODIFIED))
+        download.part.replace(download.target)

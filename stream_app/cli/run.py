@@ -1,0 +1,43 @@
+"""Commands that run a pipeline: `worker` and `up`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from stream_app.cli.options import PipelineArgument
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command(epilog="Example: stream-app up flights --scorers 2")(up)
+    app.command(epilog="Example: stream-app worker flights --role score --instance 0")(worker)
+
+
+def worker(
+    pipeline: PipelineArgument,
+    role: Annotated[Literal["score", "learn", "monitor"], typer.Option(help="What this process does.")],
+    instance: Annotated[str, typer.Option(help="Static member id; no two running workers of a role share one.")] = "0",
+) -> None:
+    """Run one worker of PIPELINE in this process."""
+    from stream_app.logs import setup_logging
+    from stream_app.settings import load_settings
+    from stream_app.streaming.worker import run_worker
+
+    settings = load_settings()
+    setup_logging(settings.log, role=role, instance=instance)
+    run_worker(pipeline, role, instance, settings)
+
+
+def up(
+    pipeline: PipelineArgument,
+    scorers: Annotated[int, typer.Option(min=1, max=64, help="How many scorer processes.")] = 1,
+    monitor: Annotated[bool, typer.Option("--monitor/--no-monitor", help="Run the monitor as well.")] = True,
+) -> None:
+    """Run PIPELINE whole: broker if none is configured, topics, scorers, learner, monitor; Ctrl-C stops it."""
+    from stream_app.logs import setup_logging
+    from stream_app.settings import load_settings
+    from stream_app.supervisor import run_up
+
+    settings = load_settings()
+    setup_logging(settings.log, role="supervisor")
+    run_up(pipeline, settings, scorers=scorers, monitor=monitor)

@@ -1,0 +1,1 @@
+"""Kafka clients and the commands that write to and read from topics."""

@@ -1,0 +1,130 @@
+"""Records to events and labels: decode, validate, check the key, clean, read the time, extract the features."""
+
+from typing import NamedTuple
+
+from stream_app.core.clean import clean
+from stream_app.core.decode import decode
+from stream_app.core.features import extract
+from stream_app.core.records import Failure, Features, Fields, Record
+from stream_app.core.schema import Validator, compile_validator
+from stream_app.core.times import epoch_milliseconds
+from stream_app.pipeline import Pipeline, parsed
+
+_DAY = 24 * 60 * 60 * 1000
+
+
+class Event(NamedTuple):
+    """An event, ready to be scored.
+
+    `event_id` is as it was sent, as text. `event_time` is epoch milliseconds. `fields` are the cleaned ones; `imputed`
+    names those whose value was invented.
+    """
+
+    event_id: str
+    event_time: int
+    fields: Fields
+    features: Features
+    imputed: tuple[str, ...]
+
+
+class LabelEvent(NamedTuple):
+    """The truth about an event; `label_time` is when it became known, in epoch milliseconds."""
+
+    event_id: str
+    label: bool
+    label_time: int
+
+
+class EventReader:
+    """Reads raw records of a loaded pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._validate = compile_validator(parsed(pipeline.schema), pipeline.event_time)
+        self._event_id = pipeline.event_id
+        self._key = pipeline.key or pipeline.event_id
+        self._event_time = pipeline.event_time
+        self._steps = pipeline.clean
+        self._features = pipeline.features
+
+    def read(self, record: Record, now: int) -> Event | Failure:
+        """The event, or the first failure on the way; `now` is epoch milliseconds.
+
+        Identity and key are compared as they were sent, before cleaning, because a label has to have the same.
+        """
+        sent = _open(record, self._validate, self._event_id, self._key)
+        if isinstance(sent, Failure):
+            return sent
+        cleaned = clean(sent.fields, self._steps)
+        if isinstance(cleaned, Failure):
+            return cleaned
+        event_time = _time(cleaned.fields, self._event_time, now)
+        if isinstance(event_time, Failure):
+            return event_time
+        features = extract(self._features, cleaned.fields)
+        if isinstance(features, Failure):
+            return features
+        return Event(sent.event_id, event_time, cleaned.fields, features, cleaned.imputed)
+
+
+class LabelReader:
+    """Reads label records of a loaded pipeline.
+
+    A label has the key of its event. It can be checked where the label's schema has the key field; elsewhere a key has
+    to be there, and a wrong one shows as a label whose event is unknown.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        schema = parsed(pipeline.label.schema)
+        key = pipeline.key or pipeline.event_id
+        self._validate = compile_validator(schema, pipeline.label.time)
+        self._event_id = pipeline.event_id
+        self._key = key if any(field["name"] == key for field in schema["fields"]) else None
+        self._label = pipeline.label.field
+        self._label_time = pipeline.label.time
+
+    def read(self, record: Record, now: int) -> LabelEvent | Failure:
+        """The label, or the first failure on the way; `now` is epoch milliseconds."""
+        sent = _open(record, self._validate, self._event_id, self._key)
+        if isinstance(sent, Failure):
+            return sent
+        label_time = _time(sent.fields, self._label_time, now)
+        if isinstance(label_time, Failure):
+            return label_time
+        return LabelEvent(sent.event_id, sent.fields[self._label], label_time)
+
+
+class _Sent(NamedTuple):
+    event_id: str
+    fields: Fields
+
+
+def _open(record: Record, validate: Validator, event_id: str, key: str | None) -> _Sent | Failure:
+    """What a record says, as it was sent, and about which event."""
+    fields = decode(record.value)
+    if isinstance(fields, Failure):
+        return fields
+    fields = validate(fields)
+    if isinstance(fields, Failure):
+        return fields
+    identity = fields[event_id]
+    if identity is None or identity == "":
+        return Failure("missing-field", f"field {event_id} is empty")
+    return _key_failure(record.key, fields, key) or _Sent(str(identity), fields)
+
+
+def _key_failure(key: bytes | None, fields: Fields, name: str | None) -> Failure | None:
+    if key is None:
+        return Failure("missing-key", "the record has no key")
+    if name is None:
+        return None
+    value = fields[name]
+    if value is None:
+        return Failure("missing-field", f"field {name} is empty")
+    return None if key == str(value).encode() else Failure("key-mismatch", f"the key is not that of field {name}")
+
+
+def _time(fields: Fields, name: str, now: int) -> int | Failure:
+    time = epoch_milliseconds(fields[name])
+    if time is None:
+        return Failure("event-time-invalid", f"field {name} is not a time but {type(fields[name]).__name__}")
+    return time if time <= now + _DAY else Failure("event-in-future", f"field {name} is more than a day ahead")

@@ -1,0 +1,128 @@
+"""The learner: judge what was served, watch the errors, then learn; a pure function of the examples log."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from stream_app.core.drift import ErrorAlarm
+from stream_app.core.evaluate import Closed, Evaluator
+from stream_app.core.example import Example
+from stream_app.core.monitoring import Judgement, Measurement, judge
+from stream_app.core.records import Output
+from stream_app.core.scorecard import BASELINES, METRICS
+from stream_app.pipeline import Pipeline
+
+
+@dataclass(slots=True)
+class LearnerState:
+    """All that a learner knows, and all that a checkpoint holds.
+
+    `learned` and `unlearnable` count examples; `learned_through` is the largest label time learned (epoch ms).
+    `failures` counts the unlearnable ones by cause since the last window closed.
+    """
+
+    fingerprint: str
+    model: Any
+    evaluator: Evaluator
+    alarm: ErrorAlarm
+    learned: int = 0
+    unlearnable: int = 0
+    learned_through: int | None = None
+    failures: dict[str, int] = field(default_factory=dict)
+
+
+def new_state(pipeline: Pipeline, fingerprint: str) -> LearnerState:
+    """A learner that has seen nothing."""
+    length = pipeline.window // timedelta(milliseconds=1)
+    thresholds = pipeline.thresholds
+    return LearnerState(
+        fingerprint=fingerprint,
+        model=pipeline.model(),
+        evaluator=Evaluator(length, thresholds.decision),
+        alarm=ErrorAlarm(thresholds.adwin_delta, quiet=length),
+    )
+
+
+class Learner:
+    """Learns example by example. Not thread-safe."""
+
+    def __init__(self, pipeline: Pipeline, fingerprint: str, state: LearnerState | None = None) -> None:
+        self.state = state or new_state(pipeline, fingerprint)
+        self._pipeline = pipeline
+        self._fingerprint = fingerprint
+        self._decision = pipeline.thresholds.decision
+
+    def learn(self, offset: int, example: Example) -> list[Output]:
+        """Judge the served prediction, then learn from the label; return what there is to report.
+
+        An example of another pipeline fingerprint is judged but not learned. If the model raises, the example is
+        counted and skipped: a River model raises before it changes, but in a chain the steps before the failing one
+        have then learned the example's features. A replay fails and goes on in the same way.
+        """
+        state = self.state
+        closed = state.evaluator.add(example)
+        outputs = [output for window in closed for output in self._report(window)] if closed else []
+        rise = state.alarm.update((example.score >= self._decision) is not example.label, example.label_time)
+        if rise is not None:
+            outputs.append(self._alarm(example, rise.before, rise.after, rise.n))
+        if example.fingerprint != self._fingerprint:
+            return outputs + self.skip(offset, "fingerprint", example.label_time)
+        try:
+            state.model.learn_one(example.features, example.label)
+        except Exception as error:  # whatever a model raises must not stop the log
+            return outputs + self.skip(offset, type(error).__name__, example.label_time)
+        state.learned += 1
+        if state.learned_through is None or example.label_time > state.learned_through:
+            state.learned_through = example.label_time
+        return outputs
+
+    def skip(self, offset: int, cause: str, time: int | None = None) -> list[Output]:
+        """Count an example that cannot be learned; report the first of each cause in a window, later ones by number."""
+        state = self.state
+        state.unlearnable += 1
+        state.failures[cause] = state.failures.get(cause, 0) + 1
+        if state.failures[cause] > 1:
+            return []
+        time = max(state.evaluator.watermark, 0) if time is None else time
+        found = Measurement("unlearnable", cause, time, time, 1, 1.0, Judgement(0.0, True), f"offset {offset}")
+        return [found.output(self._pipeline.name)]
+
+    def _alarm(self, example: Example, before: float, after: float, n: int) -> Output:
+        time = example.label_time
+        found = Measurement(
+            "alarm", "error_rate", time, time, n, after, Judgement(before, True), "ADWIN", example.model_version
+        )
+        return found.output(self._pipeline.name)
+
+    def _report(self, closed: Closed) -> list[Output]:
+        found = self._performance(closed) + self._baselines(closed) + self._failures(closed)
+        return [measurement.output(self._pipeline.name) for measurement in found]
+
+    def _performance(self, closed: Closed) -> list[Measurement]:
+        found = []
+        for name in self._pipeline.metrics:
+            window, total = closed
+            value = METRICS[name](window.card)
+            verdict = judge(name, value, self._pipeline.thresholds)
+            version = window.model_version
+            so_far = METRICS[name](total.card)
+            found += [
+                Measurement("performance", name, window.start, window.end, window.card.n, value, verdict, None, version),
+                Measurement("cumulative", name, total.start, total.end, total.card.n, so_far, model_version=version),
+            ]
+        return found
+
+    def _baselines(self, closed: Closed) -> list[Measurement]:
+        window = closed.window
+        return [
+            Measurement("baseline", name, window.start, window.end, window.card.n, baseline(window.card))
+            for name, baseline in BASELINES.items()
+        ]
+
+    def _failures(self, closed: Closed) -> list[Measurement]:
+        window, failures = closed.window, self.state.failures
+        self.state.failures = {}
+        return [
+            Measurement("unlearnable", cause, window.start, window.end, count, float(count), Judgement(0.0, True))
+            for cause, count in failures.items()
+        ]

@@ -1,0 +1,69 @@
+"""What is reported on `<pipeline>.monitoring`: one measurement per record."""
+
+from typing import Literal, NamedTuple
+
+import orjson
+
+from stream_app.core.records import Output
+from stream_app.pipeline import Thresholds
+
+Kind = Literal[
+    "performance", "cumulative", "baseline", "drift", "alarm", "unlearnable", "volume", "coverage", "delay"
+]
+
+LOSSES = frozenset({"log_loss", "brier"})
+"""Metrics of which less is better."""
+
+
+class Judgement(NamedTuple):
+    """A limit, and whether it was passed; without a limit nothing is breached."""
+
+    threshold: float | None = None
+    breached: bool = False
+
+
+class Measurement(NamedTuple):
+    """One measured value; the time it was written is the Kafka record's own.
+
+    `kind` says what sort, `name` which metric or variable. The window is `start` (inclusive) to `end` (exclusive) in
+    epoch milliseconds of event time and holds `n` observations. `reference` is what the value is compared with.
+    `model_version` served the newest of them. `value` is None where it is undefined, as ROC AUC for a single class.
+    """
+
+    kind: Kind
+    name: str
+    start: int
+    end: int
+    n: int
+    value: float | None = None
+    judgement: Judgement = Judgement()
+    reference: str | None = None
+    model_version: int | None = None
+
+    def output(self, pipeline: str) -> Output:
+        """As the record to write, keyed by kind and name."""
+        fields = {
+            "kind": self.kind,
+            "name": self.name,
+            "pipeline": pipeline,
+            "model_version": self.model_version,
+            "window": {"start": self.start, "end": self.end},
+            "reference": self.reference,
+            "n": self.n,
+            "value": self.value,
+            "threshold": self.judgement.threshold,
+            "breached": self.judgement.breached,
+        }
+        return Output("monitoring", -1, f"{self.kind}/{self.name}".encode(), orjson.dumps(fields))
+
+
+def judge(name: str, value: float | None, thresholds: Thresholds) -> Judgement:
+    """Hold a metric against its limit: the highest acceptable for losses, the lowest for all others.
+
+    >>> judge("accuracy", 0.6, Thresholds(metrics={"accuracy": 0.7}))
+    Judgement(threshold=0.7, breached=True)
+    """
+    threshold = thresholds.metrics.get(name)
+    if threshold is None or value is None:
+        return Judgement(threshold)
+    return Judgement(threshold, value > threshold if name in LOSSES else value < threshold)

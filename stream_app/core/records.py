@@ -1,0 +1,64 @@
+"""What goes in and what comes out of the core."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+Fields = dict[str, Any]
+"""A decoded record: field name to value."""
+
+Features = dict[str, float | int | bool | str]
+"""What a model sees: finite numbers, booleans and strings."""
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Record(Protocol):
+    """One Kafka record as it was fetched; what aiokafka delivers fits."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...  # epoch milliseconds, as the broker or producer set it
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+class RawRecord(NamedTuple):
+    """A plain :class:`Record`, for tests, files and restored state."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Output(NamedTuple):
+    """One record to write; `topic` is the kind ("scored", "raw.dlq"), the shell puts the pipeline's name before it."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Failure(NamedTuple):
+    """An expected failure of one record, returned and never raised.
+
+    `code` is a key of `stream_app.errors.ERROR_CODES`. `message` has no personal data: field names and types, no values.
+    """
+
+    code: str
+    message: str
+    exception: BaseException | None = None

@@ -1,0 +1,80 @@
+"""Dead letters: the original bytes, with what happened in the headers."""
+
+import re
+from datetime import UTC, datetime
+from hashlib import blake2b
+from traceback import format_tb
+
+from stream_app.core.records import Failure, Output, Record
+from stream_app.errors import ERROR_CODES
+
+STACKTRACE_LIMIT = 4000  # characters
+MESSAGE_LIMIT = 1000
+
+
+def iso(milliseconds: int) -> str:
+    """Epoch milliseconds as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def fingerprint(failure: Failure) -> str:
+    """One name for all failures of one cause: code, stage and message without its numbers and quoted parts."""
+    kind = ERROR_CODES[failure.code]
+    normal = re.sub(r"\d+", "#", failure.message)
+    return _digest(failure.code, kind.stage, normal)
+
+
+def error_id(group: str, record: Record) -> str:
+    """The same failure of the same record always has the same id."""
+    return _digest(group, record.topic, str(record.partition), str(record.offset))
+
+
+def dead_letter(topic: str, record: Record, failure: Failure, context: dict[str, str], now: int) -> Output:
+    """Key, value and headers as they came, plus the headers of the failure.
+
+    `context` has group, model-version, schema-version and app-version. A header of an earlier failure of the same
+    bytes is overwritten, except when it failed first and how often.
+    """
+    kind = ERROR_CODES[failure.code]
+    earlier = {name: (content or b"").decode("utf-8", "replace") for name, content in record.headers if name in _KEPT}
+    ours = {
+        "error-id": error_id(context["group"], record),
+        "error-code": failure.code,
+        "error-class": kind.error_class,
+        "error-stage": kind.stage,
+        "error-message": failure.message[:MESSAGE_LIMIT],
+        "error-exception": type(failure.exception).__name__ if failure.exception else "",
+        "error-stacktrace": _stacktrace(failure.exception),
+        "error-fingerprint": fingerprint(failure),
+        "error-attempts": str(_count(earlier.get("error-attempts")) + 1),
+        "error-first-failed-at": earlier.get("error-first-failed-at") or iso(now),
+        "error-last-failed-at": iso(now),
+        "original-topic": record.topic,
+        "original-partition": str(record.partition),
+        "original-offset": str(record.offset),
+        "original-timestamp": str(record.timestamp),
+        "model-version": context["model-version"],
+        "schema-version": context["schema-version"],
+        "app-version": context["app-version"],
+        "replay-count": earlier.get("replay-count", "0"),
+        "replay-id": earlier.get("replay-id", ""),
+    }
+    kept = [(name, content) for name, content in record.headers if name not in ours]
+    headers = kept + [(name, text.encode()) for name, text in ours.items()]
+    return Output(topic, record.partition, record.key, record.value, headers)
+
+
+_KEPT = frozenset({"error-attempts", "error-first-failed-at", "replay-count", "replay-id"})
+
+
+def _digest(*parts: str) -> str:
+    return blake2b("\0".join(parts).encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def _count(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
+
+
+def _stacktrace(error: BaseException | None) -> str:
+    """Where it was raised; without the exception's own text, which may quote a record."""
+    return "" if error is None else "".join(format_tb(error.__traceback__))[-STACKTRACE_LIMIT:]

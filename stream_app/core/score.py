@@ -1,0 +1,203 @@
+"""Scoring one partition: a batch of records in, outcomes out; every record has exactly one."""
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Protocol
+
+import orjson
+
+from stream_app.core.events import Event, EventReader, LabelEvent, LabelReader
+from stream_app.core.example import Example
+from stream_app.core.records import Failure, Features, Output, Record
+from stream_app.core.route import dead_letter
+from stream_app.core.state import Joined, Pending, State, Waiting, plain
+from stream_app.pipeline import Pipeline
+
+ENVELOPE = 64 * 1024  # bytes by which the limits of dead-letter, state and example topics exceed the raw topic's
+
+
+class Model(Protocol):
+    """A loaded model version; `score` may raise whatever the model raises."""
+
+    name: str
+    version: int
+
+    def score(self, features: Features) -> float:
+        """Probability that the label will be true."""
+
+
+class Scorer:
+    """The scoring of one partition over its `State`.
+
+    `group` and `app_version` go into dead letters; `max_bytes` is the largest value the scored topic takes,
+    `max_entries` the most that the state may hold.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        fingerprint: str,
+        state: State,
+        *,
+        group: str,
+        app_version: str,
+        max_bytes: int,
+        max_entries: int,
+    ) -> None:
+        self.state = state
+        self._events = EventReader(pipeline)
+        self._labels = LabelReader(pipeline)
+        self._fingerprint = fingerprint
+        self._threshold = pipeline.thresholds.decision
+        self._publish_features = pipeline.publish_features
+        self._group = group
+        self._app_version = app_version
+        self._max_bytes = max_bytes
+        self._max_entries = max_entries
+
+    def score(self, records: Sequence[Record], model: Model, now: int) -> list[Output]:
+        """Outcomes of raw records; `now` is epoch milliseconds."""
+        outputs: list[Output] = []
+        for record in records:
+            result = self._score_one(record, model, now)
+            outputs += self._dead("raw.dlq", record, result, model, now) if isinstance(result, Failure) else result
+        return outputs + self.expire(model, now, labels_at_end=False)
+
+    def join(self, records: Sequence[Record], model: Model, now: int) -> list[Output]:
+        """Outcomes of label records."""
+        outputs: list[Output] = []
+        for record in records:
+            result = self._join_one(record, now)
+            outputs += self._dead("labels.dlq", record, result, model, now) if isinstance(result, Failure) else result
+        return outputs + self.expire(model, now, labels_at_end=False)
+
+    def expire(self, model: Model, now: int, *, labels_at_end: bool) -> list[Output]:
+        """Close what has fallen due, and the oldest while the state is over its limit."""
+        self.state.advance(labels_at_end)
+        due = list(self.state.pop_due())
+        while len(self.state.entries) > self._max_entries:
+            due.append(self.state.pop_oldest())
+        outputs: list[Output] = []
+        for _, entry, tombstone in due:
+            outputs.append(tombstone)
+            if isinstance(entry, Pending):
+                self.state.tallies.expired += 1
+            elif isinstance(entry, Waiting):
+                failure = Failure("unknown-event", "no event came for this label within its horizon")
+                outputs += self._dead("labels.dlq", entry.record, failure, model, now)
+        return outputs
+
+    def _score_one(self, record: Record, model: Model, now: int) -> list[Output] | Failure:
+        event = self._events.read(record, now)
+        if isinstance(event, Failure):
+            return event
+        state = self.state
+        if event.event_time + state.horizon + state.lateness < state.clock:
+            return Failure("event-too-late", "the event is older than horizon + allowed lateness")
+        known = state.entries.get(event.event_id)
+        if known is not None and not isinstance(known, Waiting):
+            state.tallies.duplicates += 1
+            return []
+        score = _predict(model, event.features)
+        if isinstance(score, Failure):
+            return float(score)
+        return self._accept(record, event, score, known, model, now)
+
+    def _accept(
+        self, record: Record, event: Event, score: float, waiting: Waiting | None, model: Model, now: int
+    ) -> list[Output] | Failure:
+        """The scored record, the change of state and, when its label already waits, the example."""
+        state = self.state
+        value = self._scored(record, event, score, model, now)
+        pending = Pending(event.event_time, score, model.version, event.features)
+        if max(len(value), len(pending.encode())) > self._max_bytes:
+            return Failure("output-too-large", f"the scored record exceeds {self._max_bytes} bytes")
+        trace = [header for header in record.headers if header[0] == "traceparent"]
+        outputs = [Output("scored", record.partition, record.key, value, trace)]
+        state.tallies.scored += 1
+        state.event_watermark = max(state.event_watermark, event.event_time)
+        if waiting is None:
+            outputs.append(state.put(event.event_id, pending))
+        elif waiting.label_time > event.event_time + state.horizon:
+            state.tallies.label_expired += 1
+            outputs.append(state.put(event.event_id, pending))
+        else:
+            outputs += self._example(event.event_id, pending, waiting.label, waiting.label_time)
+        return outputs
+
+    def _join_one(self, record: Record, now: int) -> list[Output] | Failure:
+        label = self._labels.read(record, now)
+        if isinstance(label, Failure):
+            return label
+        state = self.state
+        known = state.entries.get(label.event_id)
+        if known is None:
+            return self._wait(record, label)
+        if not isinstance(known, Pending):
+            state.tallies.label_duplicates += 1
+            return []
+        state.label_watermark = max(state.label_watermark, label.label_time)
+        if label.label_time > known.event_time + state.horizon:
+            state.tallies.label_expired += 1
+            return []
+        return self._example(label.event_id, known, label.label, label.label_time)
+
+    def _wait(self, record: Record, label: LabelEvent) -> list[Output] | Failure:
+        """Keep a label until its event comes; one that is too late for that is counted as expired."""
+        state = self.state
+        if label.label_time + state.lateness < state.clock:
+            state.tallies.label_expired += 1
+            return []
+        waiting = Waiting(label.label, label.label_time, plain(record))
+        if len(waiting.encode()) > self._max_bytes + ENVELOPE:
+            return Failure("output-too-large", "the label record is too large to be kept until its event comes")
+        state.label_watermark = max(state.label_watermark, label.label_time)
+        return [state.put(label.event_id, waiting)]
+
+    def _example(self, event_id: str, pending: Pending, label: bool, label_time: int) -> list[Output]:
+        event_time, score, version, features = pending
+        example = Example(event_id, event_time, label_time, label, score, version, features, self._fingerprint)
+        self.state.tallies.joined += 1
+        return [
+            self.state.put(event_id, Joined(event_time)),
+            Output("examples", 0, event_id.encode(), example.encode()),
+        ]
+
+    def _scored(self, record: Record, event: Event, score: float, model: Model, now: int) -> bytes:
+        """The JSON of `schemas/scored.avsc`; times are epoch milliseconds."""
+        value = {
+            "event_id": event.event_id,
+            "event_time": event.event_time,
+            "scored_at": now,
+            "prediction": score >= self._threshold,
+            "score": score,
+            "threshold": self._threshold,
+            "model": {"name": model.name, "version": model.version},
+            "source": {"topic": record.topic, "partition": record.partition, "offset": record.offset},
+            "fingerprint": self._fingerprint,
+            "imputed": event.imputed,
+            "label_due_by": event.event_time + self.state.horizon,
+            "features": event.features if self._publish_features else None,
+        }
+        return orjson.dumps(value)
+
+    def _dead(self, topic: str, record: Record, failure: Failure, model: Model, now: int) -> list[Output]:
+        dead = self.state.tallies.dead if topic == "raw.dlq" else self.state.tallies.label_dead
+        dead[failure.code] += 1
+        context = {
+            "group": self._group,
+            "model-version": str(model.version),
+            "schema-version": self._fingerprint,
+            "app-version": self._app_version,
+        }
+        return [dead_letter(topic, record, failure, context, now)]
+
+
+def _predict(model: Model, features: Features) -> float | Failure:
+    try:
+        score = model.score(features)
+    except Exception as error:  # a model may raise anything; whatever it is, it costs this record only
+        return Failure("model-failed", f"the model raised {type(error).__name__}", error)
+    if not isinstance(score, float) or not isfinite(score) or not 0.0 <= score <= 1.0:
+        return Failure("score-invalid", f"the score is not a probability but {type(score).__name__}")
+    return float(score)

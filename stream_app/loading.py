@@ -1,0 +1,138 @@
+"""From a file or module name to a pipeline that is complete and checked."""
+
+import importlib
+import json
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from stream_app.errors import PipelineError
+from stream_app.pipeline import Pipeline, Schema
+from stream_app.validation import validate_pipeline
+
+
+def load_pipeline(spec: str) -> Pipeline:
+    """Load `file.py`, `file.py:attribute`, `package.module` or `package.module:attribute`.
+
+    Without an attribute it is `pipeline`, or the only Pipeline there. The result has its schemas read and its key filled
+    in. Every mistake in it is a `PipelineError`.
+    """
+    target, attribute = _split(spec)
+    module = _load_file(Path(target)) if target.endswith(".py") else _load_module(target)
+    return complete(_find(module, attribute, spec), Path(module.__file__ or "").parent)
+
+
+def complete(pipeline: Pipeline, folder: Path = Path()) -> Pipeline:
+    """Read the schemas that are paths, relative to `folder`, fill in the key, and check everything."""
+    if not hasattr(pipeline.label, "schema"):
+        raise PipelineError(f"label is of type {type(pipeline.label).__name__}", "Give label as stream_app.Label(...)")
+    label = replace(pipeline.label, schema=_read("label.schema", pipeline.label.schema, folder))
+    schema = _read("schema", pipeline.schema, folder)
+    completed = replace(pipeline, schema=schema, label=label, key=pipeline.key or pipeline.event_id)
+    validate_pipeline(completed)
+    return completed
+
+
+def _split(spec: str) -> tuple[str, str]:
+    target, colon, attribute = spec.rpartition(":")
+    return (target, attribute) if colon and attribute.isidentifier() else (spec, "")
+
+
+def _load_file(path: Path) -> ModuleType:
+    """Run a file as a module whose name depends on the file's name alone, so that other processes find its classes.
+
+    Loading the same file again gives the same module, unless its text has changed.
+    """
+    path = path.resolve()
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{path} cannot be read: {error}", "Give the path of a Python file") from None
+    name = "stream_app_pipeline_" + re.sub(r"\W", "_", path.stem)
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__source__", None) == (str(path), source):
+        return known
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    vars(module)["__source__"] = (str(path), source)
+    _make_importable(path.parent)
+    _run(name, module, path, source)
+    return module
+
+
+def _run(name: str, module: ModuleType, path: Path, source: str) -> None:
+    previous = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        _guard(str(path), lambda: exec(compile(source, str(path), "exec"), vars(module)))
+    except PipelineError:
+        del sys.modules[name]
+        if previous is not None:
+            sys.modules[name] = previous
+        raise
+
+
+def _load_module(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise PipelineError(f"{name} is neither a Python file nor a module", "Give path/to/file.py or package.module")
+    _make_importable(Path.cwd())
+    return _guard(name, lambda: importlib.import_module(name))
+
+
+def _make_importable(folder: Path) -> None:
+    """Let modules beside the pipeline be imported; last on the path, so that they hide no installed one."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _guard[T](name: str, load: Callable[[], T]) -> T:
+    try:
+        return load()
+    except PipelineError:
+        raise
+    except SyntaxError as error:
+        raise PipelineError(f"{error.filename}:{error.lineno}: {error.msg}", "Correct the syntax") from error
+    except ModuleNotFoundError as error:
+        raise PipelineError(f"{_where(name, error)}: {error}", "Install the package, or correct the name") from error
+    except (Exception, SystemExit) as error:
+        message = f"{_where(name, error)}: {type(error).__name__}: {error}"
+        raise PipelineError(message, "Correct what the file does when it is imported") from error
+
+
+def _where(name: str, error: BaseException) -> str:
+    """The last line of the named file that the error passed through, else the name."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+    return f"{name}:{lines[-1]}" if lines else name
+
+
+def _find(module: ModuleType, attribute: str, spec: str) -> Pipeline:
+    found = {name: value for name, value in vars(module).items() if isinstance(value, Pipeline)}
+    choice = f"Choose from {', '.join(found)}" if found else "Declare pipeline = stream_app.Pipeline(...) in it"
+    wanted = attribute or "pipeline"
+    if wanted in found:
+        return found[wanted]
+    if attribute:
+        raise PipelineError(f"{spec} is not a Pipeline", choice)
+    if len({id(value) for value in found.values()}) == 1:
+        return next(iter(found.values()))
+    raise PipelineError(f"{spec} has {len(found) or 'no'} pipelines", f"Write {spec}:name. {choice}" if found else choice)
+
+
+def _read(where: str, schema: Schema, folder: Path) -> Any:
+    """The schema as the mapping that it is or that its file has."""
+    if not isinstance(schema, str):
+        if isinstance(schema, dict):
+            return schema
+        raise PipelineError(f"{where} is of type {type(schema).__name__}", "Give a path or a dict")
+    path = folder / schema
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PipelineError(f"{where} {path} cannot be read: {error.strerror}", "Correct the path") from None
+    except (ValueError, RecursionError) as error:
+        raise PipelineError(f"{where} {path} is not JSON: {error}", "Correct the file") from None

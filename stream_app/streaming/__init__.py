@@ -1,0 +1,1 @@
+"""The shell around the core: Faust fetches, a transactional task per partition writes."""

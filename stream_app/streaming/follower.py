@@ -1,0 +1,102 @@
+"""Following `<pipeline>.models`: every scorer reads it whole, without a group, and serves what the champion alias names."""
+
+from collections.abc import Callable, Mapping
+from threading import Event, Thread
+from time import time
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from stream_app.errors import ModelError
+from stream_app.logs import get_logger
+from stream_app.metrics import MODEL_LOADED, MODEL_VERSION
+from stream_app.models.loaded import LoadedModel
+from stream_app.models.manifest import CHAMPION_KEY, Manifest, decode_alias, version_key
+
+log = get_logger(__name__)
+
+POLL_SECONDS = 0.05
+
+
+class ModelFollower(Thread):
+    """Keeps `current` at the version that the champion alias names; a version that does not load changes nothing.
+
+    `config` is a librdkafka configuration; `load` makes a manifest into a model or raises ModelError.
+    """
+
+    def __init__(self, config: Mapping[str, Any], topic: str, load: Callable[[Manifest], LoadedModel]) -> None:
+        super().__init__(name="models", daemon=True)
+        self._topic = topic
+        self._load = load
+        self._config = {
+            **config,
+            "group.id": f"{topic}-follower",  # asked for by librdkafka; nothing is ever committed
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 50,
+        }
+        self._manifests: dict[str, Manifest] = {}
+        self._champion: int | None = None
+        self._stopping = Event()
+        self.settled = Event()  # read to the end once, and loaded or found wanting
+        self.current: LoadedModel | None = None
+        self.problem: ModelError | None = None
+
+    def model(self) -> LoadedModel:
+        """The version to serve now; only to be called after `settled` without a `problem`."""
+        if self.current is None:
+            raise self.problem or ModelError("no model version is loaded yet", "Wait until /readyz answers 200")
+        return self.current
+
+    def stop(self) -> None:
+        """End the thread soon."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        consumer = Consumer(self._config)
+        consumer.assign([TopicPartition(self._topic, 0, 0)])
+        while not self._stopping.is_set():
+            messages = consumer.consume(1000, POLL_SECONDS)
+            at_end = False
+            for message in messages:
+                at_end = self._take(message) or at_end
+            if at_end:
+                self._follow()
+        consumer.close()
+
+    def _take(self, message: Message) -> bool:
+        """Note one record; True when the log has been read to its end."""
+        error = message.error()
+        if error is not None:
+            return bool(error.code() == KafkaError._PARTITION_EOF)
+        key, value = (message.key() or b"").decode(), message.value()
+        if key == CHAMPION_KEY and value is not None:
+            self._champion = decode_alias(value)
+        elif value is None:
+            self._manifests.pop(key, None)
+        elif key.startswith("version/"):
+            self._manifests[key] = Manifest.decode(value)
+        return False
+
+    def _follow(self) -> None:
+        """Load what the alias names, if that is not what is served."""
+        version = self._champion
+        if version is not None and (self.current is None or self.current.version != version):
+            try:
+                self._serve(version)
+            except ModelError as problem:
+                self.problem = problem
+                log.error("version does not load", version=version, why=str(problem))
+        if self.current is not None or self.problem is not None:
+            self.settled.set()
+
+    def _serve(self, version: int) -> None:
+        manifest = self._manifests.get(version_key(version))
+        if manifest is None:
+            raise ModelError(f"{self._topic} names version {version} but has no manifest of it", "Roll back")
+        self.current = self._load(manifest)
+        self.problem = None
+        MODEL_VERSION.set(version)
+        MODEL_LOADED.set(time())

@@ -1,0 +1,82 @@
+"""Reading topics plainly: whole, by range, and their ends; always read_committed, never in a group."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from stream_app.core.records import RawRecord
+from stream_app.errors import KafkaUnavailableError
+from stream_app.streaming.processor import Input
+
+CALL_TIMEOUT = 10.0  # seconds
+FETCH = 5000  # records a call
+
+
+class LogReader:
+    """Reads partitions of a cluster; `config` is a librdkafka configuration, `group` whose offsets `committed` tells."""
+
+    def __init__(self, config: Mapping[str, Any], group: str) -> None:
+        self._config = {
+            **config,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 50,
+        }
+        self._offsets = Consumer(self._config)
+
+    def committed(self, inputs: list[Input]) -> dict[Input, int]:
+        """The group's offsets, -1 where it has none."""
+        asked = [TopicPartition(topic, partition) for topic, partition in inputs]
+        answers = self._ask(lambda: self._offsets.committed(asked, timeout=CALL_TIMEOUT), "read the group's offsets")
+        return {Input(answer.topic, answer.partition): max(answer.offset, -1) for answer in answers}
+
+    def ends(self, source: Input) -> tuple[int, int]:
+        """First offset still there, and the one after the last that is stable."""
+        partition = TopicPartition(*source)
+        call = self._offsets.get_watermark_offsets
+        low, high = self._ask(lambda: call(partition, timeout=CALL_TIMEOUT, cached=False), f"read the ends of {source}")
+        return low, high
+
+    def read_all(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
+        """Key and value of every record up to the present stable end."""
+        for record in self.read_range(topic, partition, OFFSET_BEGINNING, self.ends(Input(topic, partition))[1]):
+            yield record.key, record.value
+
+    def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
+        """The committed records with start <= offset < end."""
+        consumer = Consumer(self._config)
+        try:
+            consumer.assign([TopicPartition(topic, partition, start)])
+            while True:
+                for message in consumer.consume(FETCH, timeout=0.5):
+                    error = message.error()
+                    if error is None and (message.offset() or 0) < end:
+                        yield _record(message)
+                    elif error is None or (error.code() == KafkaError._PARTITION_EOF and message.offset() >= end):
+                        return
+                    elif error.code() != KafkaError._PARTITION_EOF and not error.retriable():
+                        raise KafkaUnavailableError(f"could not read {topic}: {error.str()}", "Check the brokers")
+                if consumer.position([TopicPartition(topic, partition)])[0].offset >= end:
+                    return
+        finally:
+            consumer.close()
+
+    @staticmethod
+    def _ask(call: Any, what: str) -> Any:
+        try:
+            return call()
+        except KafkaException as error:
+            reason = error.args[0].str()
+            raise KafkaUnavailableError(f"could not {what}: {reason}", "Check that the brokers are up") from None
+
+
+def _record(message: Any) -> RawRecord:
+    _, timestamp = message.timestamp()
+    return RawRecord(
+        message.topic(), message.partition(), message.offset(), timestamp, message.key(), message.value(),
+        tuple(message.headers() or ()),
+    )  # fmt: skip

@@ -1,0 +1,156 @@
+"""Which tasks this worker owns: made on assignment, ended on revocation, never carried from one to the other."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from faust.types import TP
+
+from stream_app.errors import FencedError, StreamAppError
+from stream_app.logs import get_logger
+from stream_app.metrics import ASSIGNED, LAG, TRANSACTIONS
+from stream_app.streaming.membership import Membership
+from stream_app.streaming.processor import Input
+from stream_app.streaming.task import PartitionTask
+from stream_app.streaming.transport import Batch, BatchConsumer
+
+log = get_logger(__name__)
+
+STOP_SECONDS = 4.0  # that tasks have to commit and end
+SEEK_SECONDS = 10.0
+FENCE_SECONDS = 2.0  # that a fenced worker waits for a new assignment
+
+MakeTask = Callable[[list[Input], Membership, "ConsumerFlow", Callable[[PartitionTask, BaseException], None]], PartitionTask]
+
+
+class ConsumerFlow:
+    """The fetching side as the tasks see it, callable from their threads."""
+
+    def __init__(self, consumer: BatchConsumer, loop: asyncio.AbstractEventLoop) -> None:
+        self._consumer = consumer
+        self._loop = loop
+
+    def start_at(self, source: Input, offset: int) -> int:
+        """Seek and open the partition for fetching; returns the epoch."""
+        call = asyncio.run_coroutine_threadsafe(self._consumer.start_at(TP(*source), offset), self._loop)
+        return call.result(SEEK_SECONDS)
+
+    def hold(self, source: Input) -> None:
+        self._consumer.hold(TP(*source))
+
+    def release(self, source: Input) -> None:
+        self._consumer.release(TP(*source))
+
+    def at_end(self, source: Input) -> tuple[int, int] | None:
+        cursor = self._consumer.cursors.get(TP(*source))
+        if cursor is None:
+            return None
+        LAG.labels(source.topic, str(source.partition)).set(cursor.lag)
+        return cursor.at_end
+
+
+class TaskOwner:
+    """The tasks of the present assignment.
+
+    `group_of` says which partitions share a task: a scorer has one per partition number, learner and monitor have one.
+    `fatal` is called with the error when the process cannot go on.
+    """
+
+    def __init__(
+        self, role: str, make_task: MakeTask, group_of: Callable[[TP], int], fatal: Callable[[BaseException], None]
+    ) -> None:
+        self._role = role
+        self._make_task = make_task
+        self._group_of = group_of
+        self._fatal = fatal
+        self._tasks: dict[TP, PartitionTask] = {}
+        self._member: str | None = None
+        self._fence_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def tasks(self) -> set[PartitionTask]:
+        """All live tasks."""
+        return set(self._tasks.values())
+
+    def unready(self) -> list[str]:
+        """What this worker still waits for."""
+        waiting = sum(not task.ready.is_set() for task in self.tasks)
+        return [f"{waiting} partitions are restoring their state"] if waiting else []
+
+    def assign(self, consumer: BatchConsumer, partitions: Iterable[TP]) -> None:
+        """Make a task for each group of partitions."""
+        membership = consumer.membership()
+        if not self._check_member(membership):
+            return
+        if self._fence_timer is not None:
+            self._fence_timer.cancel()
+            self._fence_timer = None
+        flow = ConsumerFlow(consumer, asyncio.get_running_loop())
+        groups: dict[int, list[TP]] = {}
+        for tp in sorted(partitions):
+            groups.setdefault(self._group_of(tp), []).append(tp)
+        for tps in groups.values():
+            task = self._make_task([Input(tp.topic, tp.partition) for tp in tps], membership, flow, self._failed_soon())
+            self._tasks.update(dict.fromkeys(tps, task))
+            task.start()
+        ASSIGNED.labels(self._role).set(len(groups))
+        log.info("assigned", partitions=sorted(groups), generation=membership.generation)
+
+    def deliver(self, tp: TP, batch: Batch) -> None:
+        """Hand a batch to its task; one for which there is none any more is dropped."""
+        task = self._tasks.get(tp)
+        if task is not None:
+            task.deliver(Input(tp.topic, tp.partition), batch)
+
+    async def revoke(self, consumer: BatchConsumer) -> None:
+        """Commit what has been processed, then own nothing."""
+        consumer.close_partitions()
+        tasks, self._tasks = self.tasks, {}
+        for task in tasks:
+            task.stop()
+        await asyncio.get_running_loop().run_in_executor(None, _join, tasks)
+        ASSIGNED.labels(self._role).set(0)
+
+    def _check_member(self, membership: Membership) -> bool:
+        """A static member keeps its id; a new one means that somebody else used the instance id meanwhile."""
+        replaced = membership.instance is not None and self._member not in (None, membership.member)
+        self._member = membership.member
+        if replaced:
+            self._fatal(
+                FencedError(
+                    f"instance id {membership.instance} was taken over while this worker ran, or it slept too long",
+                    "Give every worker of a role its own --instance",
+                )
+            )
+        return not replaced
+
+    def _failed_soon(self) -> Callable[[PartitionTask, BaseException], None]:
+        loop = asyncio.get_running_loop()
+
+        def failed(task: PartitionTask, error: BaseException) -> None:
+            loop.call_soon_threadsafe(self._failed, task, error)
+
+        return failed
+
+    def _failed(self, task: PartitionTask, error: BaseException) -> None:
+        """A task ended by an error; what it did not commit is redone by the next owner."""
+        if task not in self.tasks:
+            log.info("a task of an earlier assignment ended", why=str(error))
+        elif isinstance(error, FencedError):
+            TRANSACTIONS.labels(self._role, "fenced").inc()
+            log.warning("fenced", why=error.message)
+            self._fence_timer = self._fence_timer or asyncio.get_running_loop().call_later(
+                FENCE_SECONDS, self._fatal, error
+            )
+        else:
+            self._fatal(error)
+
+
+def _join(tasks: Iterable[Any]) -> None:
+    for task in tasks:
+        task.join(STOP_SECONDS)
+
+
+def exit_code(error: BaseException) -> int:
+    """What the process ends with."""
+    return error.exit_code if isinstance(error, StreamAppError) else 70

@@ -1,0 +1,39 @@
+"""What a role does inside a partition task: the seam between the transactions and the core."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from stream_app.core.records import Output, Record
+
+
+class Input(NamedTuple):
+    """One partition of an input topic; `topic` is the full Kafka name."""
+
+    topic: str
+    partition: int
+
+
+class Processor(Protocol):
+    """The work of one task: made when its partitions are assigned, used by one thread, dropped when they are revoked.
+
+    Everything that `process`, `idle` and `before_commit` return goes into one transaction with the input offsets.
+    What was returned is never asked for again: a transaction that has to be retried is retried with the same values.
+    """
+
+    def restore(self, committed: Mapping[Input, int]) -> Mapping[Input, int]:
+        """Load the state; return the next offset of every input (`committed` has -1 where the group has none).
+
+        Runs after the previous owner's transactions have been settled. May block for as long as it takes.
+        """
+
+    def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
+        """Work on consecutive records of one input; `now` is epoch milliseconds."""
+
+    def idle(self, now: int) -> list[Output]:
+        """Called at least every 200 ms while nothing comes in; what it returns starts a transaction."""
+
+    def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
+        """State that completes the transaction; `positions` are the next offsets that it commits."""
+
+    def after_commit(self) -> None:
+        """The transaction is on the broker's disk."""

@@ -1,0 +1,1 @@
+"""What each kind of worker does with its records."""

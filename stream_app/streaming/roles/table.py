@@ -1,0 +1,121 @@
+"""The roles: which topics each one reads, how partitions share a task, and what a task does."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from stream_app.core.score import Scorer
+from stream_app.core.state import State
+from stream_app.metrics import app_version
+from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.loaded import load_version
+from stream_app.models.manifest import Manifest
+from stream_app.pipeline import Pipeline
+from stream_app.settings import Settings
+from stream_app.streaming.follower import ModelFollower
+from stream_app.streaming.log import LogReader
+from stream_app.streaming.processor import Processor
+from stream_app.streaming.roles.learn import LearnProcessor
+from stream_app.streaming.roles.monitor import MonitorProcessor
+from stream_app.streaming.roles.score import ScoreProcessor
+from stream_app.topics import topic_name
+
+
+class Partition(Protocol):
+    """Anything with a partition number."""
+
+    @property
+    def partition(self) -> int: ...
+
+
+class Setting:
+    """What the processors of one worker share."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        fingerprint: str,
+        settings: Settings,
+        reader: LogReader,
+        config: Mapping[str, Any],
+        group: str,
+    ) -> None:
+        self.pipeline = pipeline
+        self.fingerprint = fingerprint
+        self.settings = settings
+        self.reader = reader
+        self.group = group
+        self.store = ArtifactStore(settings.store)
+        self.follower = ModelFollower(config, topic_name(pipeline.name, "models"), self._load)
+
+    def _load(self, manifest: Manifest) -> Any:
+        return load_version(self.store, manifest, self.pipeline, self.fingerprint)
+
+    def unready(self) -> list[str]:
+        """Why no record can be processed yet."""
+        if not self.follower.is_alive() or self.follower.current is not None:
+            return []
+        return [str(self.follower.problem or "waiting for a model version")]
+
+
+class Role(NamedTuple):
+    """One kind of worker; `inputs` are topic kinds, `prepare` blocks until the worker may join its group."""
+
+    name: str
+    inputs: tuple[str, ...]
+    group_of: Callable[[Partition], int]
+    prepare: Callable[[Setting], None]
+    make: Callable[[Setting, int], Processor]
+
+
+def _await_model(setting: Setting) -> None:
+    """A scorer joins when it has a model, never silently untrained."""
+    setting.follower.start()
+    setting.follower.settled.wait()
+    setting.follower.model()
+
+
+def _make_scorer(setting: Setting, partition: int) -> Processor:
+    pipeline, settings = setting.pipeline, setting.settings
+    milliseconds = 1000
+    scorer = Scorer(
+        pipeline,
+        setting.fingerprint,
+        State(
+            partition,
+            horizon=int(pipeline.label.horizon.total_seconds() * milliseconds),
+            lateness=int(pipeline.label.allowed_lateness.total_seconds() * milliseconds),
+        ),
+        group=setting.group,
+        app_version=app_version(),
+        max_bytes=settings.topics.max_message_bytes - 1024,
+        max_entries=settings.worker.max_state_entries,
+    )
+    raw, state = topic_name(pipeline.name, "raw"), topic_name(pipeline.name, "score.state")
+    return ScoreProcessor(scorer, raw, state, setting.reader, setting.follower.model)
+
+
+def _make_learner(setting: Setting, _: int) -> Processor:
+    return LearnProcessor(setting.pipeline, setting.fingerprint, setting.settings, setting.store, setting.reader)
+
+
+def _make_monitor(setting: Setting, _: int) -> Processor:
+    return MonitorProcessor(setting.pipeline, setting.reader)
+
+
+def _partition(source: Partition) -> int:
+    return source.partition
+
+
+def _one(_: Partition) -> int:
+    return 0
+
+
+def _nothing(_: Setting) -> None:
+    """This role needs no model to be loaded."""
+
+
+ROLES = {
+    "score": Role("score", ("raw", "labels"), _partition, _await_model, _make_scorer),
+    "learn": Role("learn", ("examples",), _one, _nothing, _make_learner),
+    "monitor": Role("monitor", ("scored", "examples"), _one, _nothing, _make_monitor),
+}

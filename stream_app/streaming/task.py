@@ -1,0 +1,235 @@
+"""A partition task: one thread, one transactional producer, one processor; from assignment to revocation."""
+
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from time import monotonic, time
+from typing import NamedTuple, Protocol
+
+from stream_app.errors import DataLossError
+from stream_app.metrics import BATCH_SECONDS, RESTORE_SECONDS, TRANSACTION_SECONDS, TRANSACTIONS
+from stream_app.settings import WorkerSettings
+from stream_app.streaming.log import LogReader
+from stream_app.streaming.membership import Membership
+from stream_app.streaming.processor import Input, Processor
+from stream_app.streaming.transport import Batch
+from stream_app.streaming.writer import TransactionWriter
+
+IDLE_SECONDS = 0.1
+HOLD_RECORDS = 5000  # queued records at which an input is held back
+HEADROOM = 1000  # and at which it is released again
+
+
+class Flow(Protocol):
+    """What a task asks of the fetching side; safe to call from the task's thread."""
+
+    def start_at(self, source: Input, offset: int) -> int:
+        """Fetch from here; returns the epoch of the batches to come."""
+
+    def hold(self, source: Input) -> None: ...
+
+    def release(self, source: Input) -> None: ...
+
+    def at_end(self, source: Input) -> tuple[int, int] | None:
+        """(epoch, batches delivered) when everything stable has been fetched, else None."""
+
+
+class Delivery(NamedTuple):
+    """A batch on its way to the task."""
+
+    source: Input
+    batch: Batch
+
+
+class Position:
+    """Where one input stands."""
+
+    __slots__ = ("delivered", "epoch", "next", "sequence", "taken")
+
+    def __init__(self, offset: int) -> None:
+        self.next = offset
+        self.epoch = -1
+        self.sequence = 0
+        self.delivered = 0  # records put into the queue; written by the delivering thread only
+        self.taken = 0  # records taken out of it; written by the task's thread only
+
+    @property
+    def queued(self) -> int:
+        return self.delivered - self.taken
+
+
+class PartitionTask(Thread):
+    """Turns batches into transactions, exactly once, for the inputs of one assignment.
+
+    A batch is processed only if it is the next of its epoch; after a gap the input starts again at `next`. An error
+    ends the task: `failed` is called once, and the next owner settles what was open.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        inputs: list[Input],
+        processor: Processor,
+        writer: Callable[[], TransactionWriter],
+        reader: LogReader,
+        flow: Flow,
+        membership: Membership,
+        settings: WorkerSettings,
+        failed: Callable[["PartitionTask", BaseException], None],
+    ) -> None:
+        super().__init__(name=f"task-{inputs[0].partition}", daemon=True)
+        self.role = role
+        self.inputs = inputs
+        self.ready = Event()
+        self.processor = processor
+        self._make_writer = writer
+        self._reader = reader
+        self._flow = flow
+        self._membership = membership
+        self._settings = settings
+        self._failed = failed
+        self._queue: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._positions: dict[Input, Position] = {}
+        self._stopping = Event()
+        self._deadline: float | None = None  # when the open transaction is to be committed
+
+    def deliver(self, source: Input, batch: Batch) -> None:
+        """Queue a batch (any thread)."""
+        position = self._positions.get(source)
+        if position is not None and batch.epoch == position.epoch and not self._stopping.is_set():
+            position.delivered += len(batch.records)
+            if position.queued > HOLD_RECORDS:
+                self._flow.hold(source)
+            self._queue.put(Delivery(source, batch))
+
+    def stop(self) -> None:
+        """Commit what has been processed and end (any thread)."""
+        self._stopping.set()
+        self._queue.put(None)
+
+    def run(self) -> None:
+        try:
+            self._take_over()
+            while not self._stopping.is_set():
+                self._step()
+            if self._deadline is not None:
+                self._commit()
+        except BaseException as error:  # the one place where a task's failure is caught
+            self._stopping.set()
+            self._failed(self, error)
+
+    def _take_over(self) -> None:
+        """Settle the previous owner, restore, check the logs, and only then let batches come."""
+        started = monotonic()
+        self._writer = self._make_writer()
+        self._writer.take_over()
+        offsets = self.processor.restore(self._reader.committed(self.inputs))
+        self._positions = {source: Position(self._start(source, offsets[source])) for source in self.inputs}
+        for source in self.inputs:
+            self._seek(source)
+        RESTORE_SECONDS.labels(str(self.inputs[0].partition)).set(monotonic() - started)
+        self.ready.set()
+
+    def _start(self, source: Input, offset: int) -> int:
+        """The offset to start at; records that are gone before anyone read them are a matter for a person."""
+        low, high = self._reader.ends(source)
+        if offset < 0:
+            return low
+        if low <= offset <= high or self._settings.accept_data_loss:
+            return min(max(offset, low), high)
+        gone = f"{low - offset} records were deleted" if offset < low else f"it ends at {high}, was it recreated?"
+        raise DataLossError(
+            f"{source.topic}[{source.partition}] should go on at offset {offset}, but {gone}",
+            "Restore the topic, or accept the loss with STREAM_APP_WORKER__ACCEPT_DATA_LOSS=true",
+        )
+
+    def _seek(self, source: Input) -> None:
+        position = self._positions[source]
+        position.epoch = self._flow.start_at(source, position.next)
+        position.sequence = 0
+
+    def _step(self) -> None:
+        try:
+            delivery = self._queue.get(timeout=self._wait())
+        except Empty:
+            self._tick()
+            return
+        if delivery is not None:
+            self._release(delivery)
+            self._process(*delivery)
+        if self._deadline is not None and self._commit_is_due():
+            self._commit()
+
+    def _wait(self) -> float:
+        return IDLE_SECONDS if self._deadline is None else max(0.0, self._deadline - monotonic())
+
+    def _tick(self) -> None:
+        """Nothing came in: commit what is open, else let the processor do what waits for quiet."""
+        for source in self.inputs:
+            self._flow.release(source)
+        if self._deadline is None and all(self._at_end(source) for source in self.inputs):
+            outputs = self.processor.idle(_now())
+            if outputs:
+                self._writer.write(outputs)
+                self._deadline = monotonic()
+        if self._deadline is not None:
+            self._commit()
+
+    def _at_end(self, source: Input) -> bool:
+        position = self._positions[source]
+        return self._flow.at_end(source) == (position.epoch, position.sequence)
+
+    def _release(self, delivery: Delivery) -> None:
+        position = self._positions[delivery.source]
+        position.taken += len(delivery.batch.records)
+        if position.queued <= HEADROOM:
+            self._flow.release(delivery.source)
+
+    def _process(self, source: Input, batch: Batch) -> None:
+        position = self._positions[source]
+        if batch.epoch != position.epoch:
+            return
+        if batch.sequence != position.sequence:
+            self._seek(source)
+            return
+        self._check_contiguity(source, position.next, batch.records[0].offset)
+        with BATCH_SECONDS.labels(self.role).time():
+            outputs = self.processor.process(source, batch.records, _now())
+        position.sequence += 1
+        position.next = batch.records[-1].offset + 1
+        self._writer.write(outputs)
+        if self._deadline is None:
+            self._deadline = monotonic() + self._settings.commit_interval_ms / 1000
+
+    def _check_contiguity(self, source: Input, expected: int, first: int) -> None:
+        """A gap between batches is transaction markers or aborted records, unless the log itself now starts later."""
+        if first > expected:
+            self._start(source, expected)
+        elif first < expected:
+            raise DataLossError(
+                f"{source.topic}[{source.partition}] went back from offset {expected} to {first}",
+                "It was recreated while in use; stop the pipeline and decide what to do with its state",
+            )
+
+    def _commit_is_due(self) -> bool:
+        limits = self._settings
+        return (
+            monotonic() >= (self._deadline or 0)
+            or self._writer.pending >= limits.commit_records
+            or self._writer.bytes >= limits.commit_bytes
+        )
+
+    def _commit(self) -> None:
+        positions = {source: position.next for source, position in self._positions.items()}
+        with TRANSACTION_SECONDS.labels(self.role).time():
+            self._writer.write(self.processor.before_commit(positions, _now()))
+            self._writer.commit(positions, self._membership)
+        self._deadline = None
+        self.processor.after_commit()
+        TRANSACTIONS.labels(self.role, "committed").inc()
+
+
+
+
+def _now() -> int:
+    return int(time() * 1000)

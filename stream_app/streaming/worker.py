@@ -1,0 +1,209 @@
+"""One worker process: a Faust app whose agents hand fetched batches to transactional tasks."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import faust
+from filelock import FileLock, Timeout
+from yarl import URL
+
+from stream_app.clients.kafka import DLQ_MARGIN_BYTES, client_config, make_admin
+from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError
+from stream_app.fingerprint import fingerprint
+from stream_app.health import HealthServer
+from stream_app.loading import load_pipeline
+from stream_app.logs import get_logger, setup_logging
+from stream_app.pipeline import Pipeline
+from stream_app.settings import Settings
+from stream_app.streaming.log import LogReader
+from stream_app.streaming.owner import TaskOwner, exit_code
+from stream_app.streaming.roles.table import ROLES, Role, Setting
+from stream_app.streaming.task import PartitionTask
+from stream_app.streaming.transport import BatchTransport
+from stream_app.streaming.writer import TransactionWriter
+from stream_app.topics import check_topics, topic_name
+
+log = get_logger(__name__)
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 1.5  # for Faust, after the tasks have committed
+NEVER = 10.0**6  # seconds; a worker without partitions must not leave the group for polling too little
+
+
+def run_worker(pipeline_spec: str, role: str, instance: str, settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; ends the process itself when it cannot go on.
+
+    Raises StreamAppError for what is wrong at the start: pipeline, topics, cluster, instance already running.
+    """
+    setup_logging(settings.log, role=role, instance=instance)
+    pipeline = load_pipeline(pipeline_spec)
+    folder = settings.data_dir / "run" / pipeline.name
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{role}-{instance}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FencedError(
+            f"instance {instance} of {pipeline.name} {role} is already running here", "Give it another --instance"
+        ) from None
+    with lock:
+        worker = Worker(pipeline, ROLES[role], instance, settings)
+        with HealthServer(
+            settings.worker.health_host,
+            settings.worker.health_port,
+            reasons=worker.unready,
+            info={"pipeline": pipeline.name, "role": role, "instance": instance},
+        ) as health:
+            health.announce(folder / f"{role}-{instance}.json")
+            worker.run()
+
+
+class Worker:
+    """One role of one pipeline in this process."""
+
+    def __init__(self, pipeline: Pipeline, role: Role, instance: str, settings: Settings) -> None:
+        check_topics(make_admin(settings), pipeline.name, settings)
+        self._pipeline = pipeline
+        self._settings = settings
+        self._role = role
+        self._group = f"{pipeline.name}-{role.name}"
+        self._instance = f"{self._group}-{instance}"
+        self._config: dict[str, Any] = dict(client_config(settings))
+        self._reader = LogReader(self._config, self._group)
+        self._setting = Setting(pipeline, fingerprint(pipeline), settings, self._reader, self._config, self._group)
+        self._owner = TaskOwner(role.name, self._make_task, role.group_of, self.fatal)
+        self._joined = False
+
+    def unready(self) -> list[str]:
+        """Why this worker does not process records now."""
+        waiting = self._setting.unready()
+        return waiting or (self._owner.unready() if self._joined else ["not yet in the consumer group"])
+
+    def fatal(self, error: BaseException) -> None:
+        """Say why in one line and end the process; the next owner settles what was open."""
+        known = isinstance(error, StreamAppError)
+        log.error("worker ends", why=str(error), code=exit_code(error), exc_info=None if known else error)
+        sys.stderr.flush()
+        os._exit(exit_code(error))
+
+    def run(self) -> None:
+        """Block until told to stop."""
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        log.info("starting", pipeline=self._pipeline.name, group=self._group)
+        prepared = await self._until(stop, loop.run_in_executor(None, self._role.prepare, self._setting))
+        if not prepared:
+            os._exit(0)  # nothing is owned yet, and the preparing thread may block
+        app = self._make_app()
+        faust_worker = faust.Worker(app, loop=loop, loglevel=None, override_logging=False, redirect_stdouts=False)
+        crashed = asyncio.ensure_future(self._start(faust_worker, app))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
+        if crashed.done() and not stop.is_set():
+            self.fatal(crashed.exception() or KafkaUnavailableError("Faust stopped", "Check the brokers"))
+        await self._stop(faust_worker, app)
+
+    async def _until(self, stop: asyncio.Event, work: asyncio.Future[None]) -> bool:
+        """Wait for work; False when told to stop meanwhile."""
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({stopping, work}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if work.done():
+            work.result()
+        return work.done()
+
+    async def _start(self, faust_worker: Any, app: faust.App) -> None:
+        """Start Faust and stay until it stops by itself."""
+        await faust_worker.start()
+        self._joined = True
+        await app.wait_until_stopped()
+
+    async def _stop(self, faust_worker: Any, app: faust.App) -> None:
+        """Commit what was processed, then leave; Faust gets a moment to close its sockets."""
+        log.info("stopping")
+        await self._owner.revoke(app.consumer)
+        try:
+            await asyncio.wait_for(asyncio.shield(faust_worker.stop()), STOP_SECONDS)
+        except Exception as error:  # Faust may stumble while it stops; everything is committed by now
+            log.debug("faust did not stop cleanly", why=repr(error))
+        log.info("stopped")
+        os._exit(0)
+
+    def _make_app(self) -> faust.App:
+        servers = [URL(f"kafka://{server}") for server in str(self._config["bootstrap.servers"]).split(",")]
+        worker = self._settings.worker
+        app = faust.App(
+            self._group,
+            broker=servers,
+            store="memory://",
+            datadir=self._settings.data_dir / "run" / self._pipeline.name / f"faust-{self._instance}",
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            stream_wait_empty=False,
+            stream_buffer_maxsize=4,
+            broker_max_poll_records=worker.max_batch_records,
+            broker_session_timeout=worker.session_timeout_seconds,
+            broker_heartbeat_interval=worker.session_timeout_seconds / 6,
+            broker_request_timeout=max(30.0, worker.session_timeout_seconds),
+            broker_max_poll_interval=NEVER,
+            consumer_max_fetch_size=self._settings.topics.max_message_bytes + DLQ_MARGIN_BYTES,
+            consumer_group_instance_id=self._instance,
+        )
+        app.transport = BatchTransport(servers, app, loop=asyncio.get_running_loop())
+        self._declare(app)
+        return app
+
+    def _declare(self, app: faust.App) -> None:
+        """One agent per input topic; tasks follow the assignment."""
+        for kind in self._role.inputs:
+            name = topic_name(self._pipeline.name, kind)
+            topic = app.topic(name, key_serializer="raw", value_serializer="raw", acks=False)
+            app.agent(topic, name=name)(self._consume)
+        app.on_partitions_assigned.connect(self._on_assigned, weak=False)
+        app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+
+    async def _consume(self, stream: Any) -> AsyncIterator[None]:
+        async for event in stream.noack().events():
+            self._owner.deliver(event.message.tp, event.message.value)
+            yield
+
+    async def _on_assigned(self, app: faust.App, assigned: Any, **_: Any) -> None:
+        self._owner.assign(app.consumer, assigned)
+
+    async def _on_revoked(self, app: faust.App, revoked: Any, **_: Any) -> None:
+        await self._owner.revoke(app.consumer)
+
+    def _make_task(self, inputs: Any, membership: Any, flow: Any, failed: Any) -> PartitionTask:
+        partition = self._role.group_of(inputs[0])
+        return PartitionTask(
+            self._role.name,
+            inputs,
+            self._role.make(self._setting, partition),
+            lambda: TransactionWriter(self._writer_config(), f"{self._group}-{partition}", self._name_of),
+            self._reader,
+            flow,
+            membership,
+            self._settings.worker,
+            failed,
+        )
+
+    def _name_of(self, kind: str) -> str:
+        return topic_name(self._pipeline.name, kind)
+
+    def _writer_config(self) -> dict[str, Any]:
+        return {
+            **self._config,
+            "transaction.timeout.ms": int(self._settings.worker.transaction_timeout_seconds * 1000),
+            "message.max.bytes": self._settings.topics.max_message_bytes + 2 * DLQ_MARGIN_BYTES,
+        }

@@ -1,0 +1,152 @@
+"""Transactions as values: outputs, state and offsets are computed once and kept until they are committed."""
+
+from collections.abc import Callable, Mapping
+from time import monotonic, sleep
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from stream_app.core.records import Output
+from stream_app.errors import FencedError, KafkaUnavailableError
+from stream_app.streaming.membership import Membership
+from stream_app.streaming.processor import Input
+
+CALL_TIMEOUT = 5.0  # seconds that one call of librdkafka may block
+DEADLINE = 45.0  # seconds after which a transaction that cannot be committed ends the process
+RECORD_OVERHEAD = 100  # bytes, about what key, headers and framing add to a value
+
+_OWNERSHIP_LOST = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.INVALID_PRODUCER_ID_MAPPING,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        90,  # PRODUCER_FENCED, which confluent-kafka does not name
+    }
+)
+
+
+class TransactionWriter:
+    """One transactional producer; the same transactional id elsewhere fences it.
+
+    `config` is a librdkafka configuration, `name_of` turns an output's topic kind into the Kafka topic.
+    Raises FencedError when another owner has taken over, KafkaUnavailableError when a deadline has passed.
+    """
+
+    def __init__(self, config: Mapping[str, Any], transactional_id: str, name_of: Callable[[str], str]) -> None:
+        self._producer = Producer(
+            {
+                **config,
+                "transactional.id": transactional_id,
+                "linger.ms": 5,
+                "compression.type": "lz4",
+                "retry.backoff.ms": 5,
+                "queue.buffering.max.messages": 200_000,
+            }
+        )
+        self._name_of = name_of
+        self._outputs: list[Output] = []
+        self._open = False
+        self.bytes = 0
+
+    def take_over(self) -> None:
+        """Fence the previous owner and settle its last transaction."""
+        self._until_done(lambda: self._producer.init_transactions(CALL_TIMEOUT), "start a transactional producer")
+
+    @property
+    def pending(self) -> int:
+        """Number of records written since the last commit."""
+        return len(self._outputs)
+
+    def write(self, outputs: list[Output]) -> None:
+        """Add outputs to the open transaction; begins one if there is none."""
+        self._begin()
+        self._outputs += outputs
+        for output in outputs:
+            self._produce(output)
+            self.bytes += len(output.value or b"") + RECORD_OVERHEAD
+
+    def commit(self, positions: Mapping[Input, int], membership: Membership) -> None:
+        """Commit the outputs together with the offsets of the inputs; on an abort everything is produced again."""
+        started = monotonic()
+        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in positions.items()]
+        while not self._try_commit(offsets, membership.metadata()):
+            if monotonic() - started > DEADLINE:
+                raise _unavailable("commit a transaction", f"not done in {DEADLINE:.0f} s")
+            sleep(0.1)
+            self._begin()
+            for output in self._outputs:
+                self._produce(output)
+        self._outputs, self._open, self.bytes = [], False, 0
+
+    def close(self) -> None:
+        """Leave an open transaction to the next owner, who aborts it."""
+        self._producer.purge()
+
+    def _try_commit(self, offsets: list[TopicPartition], metadata: bytes) -> bool:
+        """True when committed, False when aborted and worth another try with the same values."""
+        send = self._producer.send_offsets_to_transaction
+        try:
+            self._until_done(lambda: send(offsets, metadata, CALL_TIMEOUT), "send offsets to a transaction")
+            self._until_done(lambda: self._producer.commit_transaction(CALL_TIMEOUT), "commit a transaction")
+        except _AbortNeededError:
+            self._until_done(lambda: self._producer.abort_transaction(CALL_TIMEOUT), "abort a transaction")
+            self._open = False
+            return False
+        return True
+
+    def _begin(self) -> None:
+        if not self._open:
+            self._producer.begin_transaction()
+            self._open = True
+
+    def _produce(self, output: Output) -> None:
+        topic = self._name_of(output.topic)
+        while True:
+            try:
+                self._producer.produce(
+                    topic, output.value, output.key, output.partition, headers=list(output.headers) or None
+                )
+            except BufferError:
+                self._producer.poll(0.05)
+            else:
+                self._producer.poll(0)
+                return
+
+    def _until_done(self, call: Callable[[], object], what: str) -> None:
+        """Repeat a call of the transactional API while its error is retriable."""
+        started = monotonic()
+        while True:
+            try:
+                call()
+            except KafkaException as raised:
+                error = raised.args[0]
+                _raise_unless_retriable(error, what)
+                if monotonic() - started > DEADLINE:
+                    raise _unavailable(what, error.str()) from None
+                sleep(0.02)
+            else:
+                return
+
+
+class _AbortNeededError(Exception):
+    """librdkafka asks for the transaction to be aborted."""
+
+
+def _raise_unless_retriable(error: KafkaError, what: str) -> None:
+    if error.code() in _OWNERSHIP_LOST:
+        raise FencedError(
+            f"could not {what}: {error.str()}",
+            "Another worker owns this partition now; this one starts over (check that no two share an --instance)",
+        )
+    if error.txn_requires_abort():
+        raise _AbortNeededError
+    if not error.retriable():
+        raise _unavailable(what, f"{error.name()}: {error.str()}")
+
+
+def _unavailable(what: str, why: str) -> KafkaUnavailableError:
+    return KafkaUnavailableError(f"could not {what}: {why}", "Check that the brokers are up and reachable")

@@ -1,0 +1,75 @@
+"""Transformers for River models that River itself does not have."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from river import base
+
+
+# River's Pipeline only treats a supervised step as a transformer if it is also a `base.Transformer`.
+class TargetRate(base.SupervisedTransformer, base.Transformer):
+    """How often the label was true lately, for the value of a feature or a combination of features.
+
+    The rate of a value decays with `half_life` observations of that value, and is drawn towards the rate of all, as if
+    `prior_weight` observations of it had been made; the rate of all decays with `prior_half_life` observations and
+    starts at one half. At most `max_keys` values are kept: the one not learned from for longest is dropped.
+
+    Unlike River's `TargetAgg`, predicting never changes it, however many new values come by.
+
+    Micci-Barreca (2001), "A preprocessing scheme for high-cardinality categorical attributes in classification and
+    prediction problems", SIGKDD Explorations 3(1).
+
+    >>> rate = TargetRate(by=["carrier"], half_life=10, prior_weight=1)
+    >>> rate.transform_one({"carrier": "AA"})
+    {'rate_by_carrier': 0.5}
+    >>> for late in (True, True, False, True):
+    ...     rate.learn_one({"carrier": "AA"}, late)
+    >>> round(rate.transform_one({"carrier": "AA"})["rate_by_carrier"], 3)
+    0.731
+    >>> round(rate.transform_one({"carrier": "UA"})["rate_by_carrier"], 3)
+    0.7
+    """
+
+    def __init__(
+        self,
+        by: Sequence[str],
+        half_life: float = 100.0,
+        prior_weight: float = 10.0,
+        prior_half_life: float = 1000.0,
+        max_keys: int = 10_000,
+    ) -> None:
+        if isinstance(by, str):
+            raise TypeError("by is a list of feature names, not one name")
+        if min(half_life, prior_half_life, prior_weight) <= 0 or max_keys < 1:
+            raise ValueError("half-lives, prior_weight and max_keys must be positive")
+        self.by = by
+        self.half_life = half_life
+        self.prior_weight = prior_weight
+        self.prior_half_life = prior_half_life
+        self.max_keys = max_keys
+        self._name = "rate_by_" + "_and_".join(by)
+        self._keep = 0.5 ** (1 / half_life)
+        self._keep_all = 0.5 ** (1 / prior_half_life)
+        self._all = (0.5, 1.0)  # decayed sum of labels, decayed number of observations
+        self._rates: dict[Hashable, tuple[float, float]] = {}  # least recently learned first
+
+    def learn_one(self, x: dict[Any, Any], y: Any) -> None:
+        """Count a label (true or false)."""
+        key = self._key(x)
+        total, weight = self._rates.pop(key, (0.0, 0.0))
+        self._rates[key] = (total * self._keep + y, weight * self._keep + 1.0)
+        if len(self._rates) > self.max_keys:
+            del self._rates[next(iter(self._rates))]
+        total, weight = self._all
+        self._all = (total * self._keep_all + y, weight * self._keep_all + 1.0)
+
+    def transform_one(self, x: dict[Any, Any]) -> dict[Any, Any]:
+        """The rate, as one feature named after `by`; a value never learned has the rate of all."""
+        total, weight = self._all
+        prior = total / weight
+        total, weight = self._rates.get(self._key(x), (0.0, 0.0))
+        return {self._name: (total + self.prior_weight * prior) / (weight + self.prior_weight)}
+
+    def _key(self, x: dict[Any, Any]) -> Hashable:
+        by = self.by
+        return x.get(by[0]) if len(by) == 1 else tuple([x.get(name) for name in by])

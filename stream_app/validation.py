@@ -1,0 +1,172 @@
+"""What a pipeline must be: every rule of its declaration, each with its remedy."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import avro.schema
+from avro.errors import AvroException
+from river import base, compose
+
+from stream_app.cleaning import Between, Clip, Impute, Normalise, NullIf, Rename
+from stream_app.core.metric_names import METRIC_NAMES
+from stream_app.core.schema import compile_validator
+from stream_app.errors import PipelineError
+from stream_app.pipeline import Pipeline, Schema, parsed
+
+_IDENTITY = frozenset({"string", "int", "long", "enum"})
+_TIME = frozenset({"long", "string"})
+
+
+def validate_pipeline(pipeline: Pipeline) -> None:
+    """Raise the `PipelineError` of the first rule that a pipeline with parsed schemas breaks."""
+    for rule in (_check_types, _check_names, _check_numbers, _check_schema, _check_label, _check_clean, _check_model):
+        rule(pipeline)
+
+
+def _require(condition: bool, message: str, remedy: str) -> None:
+    if not condition:
+        raise PipelineError(message, remedy)
+
+
+def _check_types(pipeline: Pipeline) -> None:
+    label, thresholds = pipeline.label, pipeline.thresholds
+    texts = {name: getattr(pipeline, name) for name in ("name", "event_id", "event_time", "key")}
+    texts |= {"label.field": label.field, "label.time": label.time}
+    lengths = {"label.horizon": label.horizon, "label.allowed_lateness": label.allowed_lateness}
+    _require_type(str, texts, "a string")
+    _require_type(timedelta, {**lengths, "window": pipeline.window}, "a datetime.timedelta")
+    _require_type(tuple, {"clean": pipeline.clean, "metrics": pipeline.metrics}, "a tuple, as in (one,) or (one, two)")
+    _require_type(Mapping, {"thresholds.metrics": thresholds.metrics}, "a mapping of metric name to number")
+    for name in ("features", "model"):
+        _require(callable(getattr(pipeline, name)), f"{name} is not callable", f"Give {name} a function, not its result")
+
+
+def _require_type(expected: type, values: Mapping[str, object], how: str) -> None:
+    for name, value in values.items():
+        _require(isinstance(value, expected), f"{name} is of type {type(value).__name__}", f"Give {name} as {how}")
+
+
+def _check_names(pipeline: Pipeline) -> None:
+    _require(
+        re.fullmatch("[a-z0-9][a-z0-9-]{0,99}", pipeline.name) is not None,
+        f"name {pipeline.name!r} cannot begin the names of topics",
+        "Use up to 100 lower-case letters, digits and hyphens for name, the first not a hyphen",
+    )
+    _require_metrics("metrics", pipeline.metrics)
+    _require_metrics("thresholds.metrics", pipeline.thresholds.metrics)
+    repeated = sorted({name for name in pipeline.metrics if pipeline.metrics.count(name) > 1})
+    _require(not repeated, f"metrics has {', '.join(repeated)} twice", "Name each metric once")
+    silent = sorted(set(pipeline.thresholds.metrics) - set(pipeline.metrics))
+    _require(not silent, f"thresholds.metrics has {', '.join(silent)}, which metrics has not", "Add it to metrics")
+    _require(
+        pipeline.untrained in ("allowed", "refused"),
+        f"untrained is {pipeline.untrained!r}",
+        'Set untrained to "allowed" or "refused"',
+    )
+
+
+def _require_metrics(where: str, names: Iterable[str]) -> None:
+    for name in names:
+        _require(name in METRIC_NAMES, f"{where} has the unknown {name!r}", f"Choose from {', '.join(METRIC_NAMES)}")
+
+
+def _check_numbers(pipeline: Pipeline) -> None:
+    label, limits = pipeline.label, pipeline.thresholds
+    zero = timedelta(0)
+    _require(label.horizon > zero, "label.horizon is not positive", "Give the longest time until a label is known")
+    _require(label.allowed_lateness >= zero, "label.allowed_lateness is negative", "Give zero or more")
+    _require(pipeline.window > zero, "window is not positive", "Give the length of a window in event time")
+    decision = _is_finite(limits.decision) and 0 <= limits.decision <= 1
+    _require(decision, "thresholds.decision is not a probability", "Give a number from 0 to 1")
+    for name in ("psi_significance", "adwin_delta"):
+        value = getattr(limits, name)
+        _require(_is_finite(value) and 0 < value < 1, f"thresholds.{name} is out of range", "Give a number in 0 to 1")
+    for name, value in limits.metrics.items():
+        _require(_is_finite(value), f"thresholds.metrics has no finite number for {name}", "Give its worst value")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_schema(pipeline: Pipeline) -> None:
+    fields = _field_types("schema", pipeline.schema)
+    _require_field(fields, "schema", "event_id", pipeline.event_id, _IDENTITY)
+    _require_field(fields, "schema", "key", pipeline.key or pipeline.event_id, _IDENTITY)
+    _require_field(fields, "schema", "event_time", pipeline.event_time, _TIME)
+
+
+def _check_label(pipeline: Pipeline) -> None:
+    label, key = pipeline.label, pipeline.key or pipeline.event_id
+    fields = _field_types("label.schema", label.schema)
+    _require_field(fields, "label.schema", "event_id", pipeline.event_id, _IDENTITY)
+    _require_field(fields, "label.schema", "label.time", label.time, _TIME)
+    _require_field(fields, "label.schema", "label.field", label.field, frozenset({"boolean"}))
+    _require(
+        "null" not in fields[label.field],
+        f"label.field {label.field!r} may be null in label.schema",
+        "Declare it as boolean; send no label where the truth is not known",
+    )
+    if key in fields:
+        _require_field(fields, "label.schema", "key", key, _IDENTITY)
+
+
+def _field_types(where: str, schema: Schema) -> dict[str, frozenset[str]]:
+    """Field name to the Avro types that it may have."""
+    try:
+        record = avro.schema.parse(json.dumps(parsed(schema)))
+        compile_validator(parsed(schema))
+    except (AvroException, ValueError, TypeError) as error:
+        raise PipelineError(f"{where} is not an Avro record: {error}", "Correct the schema") from None
+    return {field.name: frozenset(_types(field.type)) for field in record.fields}
+
+
+def _types(schema: Any) -> list[str]:
+    return [branch.type for branch in schema.schemas] if schema.type == "union" else [schema.type]
+
+
+def _require_field(
+    fields: Mapping[str, frozenset[str]], where: str, role: str, name: str, allowed: frozenset[str]
+) -> None:
+    choice = ", ".join(sorted(allowed))
+    _require(name in fields, f"{role} {name!r} is not a field of {where}", f"Choose from {', '.join(fields)}")
+    types = fields[name] - {"null"}
+    _require(
+        bool(types) and types <= allowed,
+        f"{role} {name!r} has type {', '.join(sorted(types))} in {where}",
+        f"Declare the field as {choice}",
+    )
+
+
+def _check_clean(pipeline: Pipeline) -> None:
+    """Our own steps must find their field; after a step of the user's any field may exist."""
+    fields = set(_field_types("schema", pipeline.schema))
+    for step in pipeline.clean:
+        _require(callable(step), f"clean has a {type(step).__name__}, which is not callable", "Give functions or steps")
+        if not isinstance(step, Between | Clip | Impute | Normalise | NullIf | Rename):
+            return
+        name = step.old if isinstance(step, Rename) else step.field
+        _require(name in fields, f"clean has {step!r}, but the record has no field {name!r}", "Correct the field's name")
+        if isinstance(step, Rename):
+            fields.add(step.new)
+
+
+def _check_model(pipeline: Pipeline) -> None:
+    try:
+        model, another = pipeline.model(), pipeline.model()
+    except Exception as error:
+        raise PipelineError(f"model() raised {type(error).__name__}: {error}", "Mend the function model") from error
+    while isinstance(model, compose.Pipeline) and model.steps:
+        model, another = list(model.steps.values())[-1], list(another.steps.values())[-1]
+    name = type(model).__name__
+    _require(isinstance(model, base.Classifier), f"model() made a {name}, no classifier", "End it with a classifier of River")
+    _require(
+        type(model).predict_proba_one is not base.Classifier.predict_proba_one,
+        f"model() made a {name}, which gives no probabilities",
+        "Choose a classifier with predict_proba_one",
+    )
+    _require(model is not another, "model() gave the same object twice", "Make a new model in each call")
