@@ -117,19 +117,31 @@ _CODES = (
     ErrorCode("invalid-json", ErrorClass.CONTRACT, Stage.DECODE, "Send one UTF-8 JSON object per record."),
     ErrorCode("not-an-object", ErrorClass.CONTRACT, Stage.DECODE, "Send a JSON object, not an array or a scalar."),
     ErrorCode("not-finite", ErrorClass.CONTRACT, Stage.DECODE, "Send null for a missing number, not NaN or Infinity."),
-    ErrorCode("missing-field", ErrorClass.CONTRACT, Stage.VALIDATE, "Send the field, or give it a default in the schema."),
+    ErrorCode(
+        "missing-field", ErrorClass.CONTRACT, Stage.VALIDATE, "Send the field, or give it a default in the schema."
+    ),
     ErrorCode("wrong-type", ErrorClass.CONTRACT, Stage.VALIDATE, "Send the type that the schema declares."),
     ErrorCode("missing-key", ErrorClass.CONTRACT, Stage.VALIDATE, "Send the partition key as the record's key."),
-    ErrorCode("key-mismatch", ErrorClass.CONTRACT, Stage.VALIDATE, "The record's key must equal its key field, as UTF-8."),
-    ErrorCode("event-time-invalid", ErrorClass.CONTRACT, Stage.VALIDATE, "Send ISO 8601 with offset, or epoch milliseconds."),
+    ErrorCode(
+        "key-mismatch", ErrorClass.CONTRACT, Stage.VALIDATE, "The record's key must equal its key field, as UTF-8."
+    ),
+    ErrorCode(
+        "event-time-invalid", ErrorClass.CONTRACT, Stage.VALIDATE, "Send ISO 8601 with offset, or epoch milliseconds."
+    ),
     ErrorCode("event-in-future", ErrorClass.CONTRACT, Stage.VALIDATE, "Correct the producer's clock or the time zone."),
-    ErrorCode("event-too-late", ErrorClass.CONTRACT, Stage.VALIDATE, "The event is older than what is kept to recognise it."),
-    ErrorCode("rejected", ErrorClass.CONTRACT, Stage.CLEAN, "A cleaning step refused the record; its message says why."),
+    ErrorCode(
+        "event-too-late", ErrorClass.CONTRACT, Stage.VALIDATE, "The event is older than what is kept to recognise it."
+    ),
+    ErrorCode(
+        "rejected", ErrorClass.CONTRACT, Stage.CLEAN, "A cleaning step refused the record; its message says why."
+    ),
     ErrorCode("cleaning-failed", ErrorClass.BUG, Stage.CLEAN, "A cleaning step raised; mend it and replay."),
     ErrorCode("features-failed", ErrorClass.BUG, Stage.FEATURES, "The feature function raised; mend it and replay."),
     ErrorCode("feature-invalid", ErrorClass.BUG, Stage.FEATURES, "Features are finite numbers, booleans or strings."),
     ErrorCode("model-failed", ErrorClass.MODEL, Stage.PREDICT, "The model raised; see the stack trace and replay."),
-    ErrorCode("score-invalid", ErrorClass.MODEL, Stage.PREDICT, "The model's score is not a probability; roll it back."),
+    ErrorCode(
+        "score-invalid", ErrorClass.MODEL, Stage.PREDICT, "The model's score is not a probability; roll it back."
+    ),
     ErrorCode("unknown-event", ErrorClass.REFERENCE, Stage.JOIN, "No event came for this label within its horizon."),
     ErrorCode("output-too-large", ErrorClass.CONTRACT, Stage.ROUTE, "The scored record exceeds the topic's limit."),
 )

@@ -5,7 +5,8 @@ import json
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -13,14 +14,14 @@ from typing import Any
 
 from stream_app.errors import PipelineError
 from stream_app.pipeline import Pipeline, Schema
-from stream_app.validation import validate_pipeline
+from stream_app.validation import require_parts, validate_pipeline
 
 
 def load_pipeline(spec: str) -> Pipeline:
     """Load `file.py`, `file.py:attribute`, `package.module` or `package.module:attribute`.
 
-    Without an attribute it is `pipeline`, or the only Pipeline there. The result has its schemas read and its key filled
-    in. Every mistake in it is a `PipelineError`.
+    Without an attribute it is `pipeline`, or the only Pipeline there. The result has its schemas read and its key
+    filled in. Every mistake in it is a `PipelineError`.
     """
     target, attribute = _split(spec)
     module = _load_file(Path(target)) if target.endswith(".py") else _load_module(target)
@@ -29,8 +30,7 @@ def load_pipeline(spec: str) -> Pipeline:
 
 def complete(pipeline: Pipeline, folder: Path = Path()) -> Pipeline:
     """Read the schemas that are paths, relative to `folder`, fill in the key, and check everything."""
-    if not hasattr(pipeline.label, "schema"):
-        raise PipelineError(f"label is of type {type(pipeline.label).__name__}", "Give label as stream_app.Label(...)")
+    require_parts(pipeline)
     label = replace(pipeline.label, schema=_read("label.schema", pipeline.label.schema, folder))
     schema = _read("schema", pipeline.schema, folder)
     completed = replace(pipeline, schema=schema, label=label, key=pipeline.key or pipeline.event_id)
@@ -50,16 +50,16 @@ def _load_file(path: Path) -> ModuleType:
     """
     path = path.resolve()
     try:
-        source = path.read_text(encoding="utf-8")
+        source = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise PipelineError(f"{path} cannot be read: {error}", "Give the path of a Python file") from None
     name = "stream_app_pipeline_" + re.sub(r"\W", "_", path.stem)
     known = sys.modules.get(name)
-    if known is not None and getattr(known, "__source__", None) == (str(path), source):
+    if known is not None and getattr(known, "_loaded_from", None) == (str(path), source):
         return known
     module = ModuleType(name)
     module.__file__ = str(path)
-    vars(module)["__source__"] = (str(path), source)
+    vars(module)["_loaded_from"] = (str(path), source)
     _make_importable(path.parent)
     _run(name, module, path, source)
     return module
@@ -69,7 +69,8 @@ def _run(name: str, module: ModuleType, path: Path, source: str) -> None:
     previous = sys.modules.get(name)
     sys.modules[name] = module
     try:
-        _guard(str(path), lambda: exec(compile(source, str(path), "exec"), vars(module)))
+        with _explained(str(path)):
+            exec(compile(source, str(path), "exec"), vars(module))
     except PipelineError:
         del sys.modules[name]
         if previous is not None:
@@ -81,7 +82,8 @@ def _load_module(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         raise PipelineError(f"{name} is neither a Python file nor a module", "Give path/to/file.py or package.module")
     _make_importable(Path.cwd())
-    return _guard(name, lambda: importlib.import_module(name))
+    with _explained(name):
+        return importlib.import_module(name)
 
 
 def _make_importable(folder: Path) -> None:
@@ -90,13 +92,16 @@ def _make_importable(folder: Path) -> None:
         sys.path.append(str(folder))
 
 
-def _guard[T](name: str, load: Callable[[], T]) -> T:
+@contextmanager
+def _explained(name: str) -> Generator[None]:
+    """Turn what goes wrong while the user's code is imported into a `PipelineError` that says where."""
     try:
-        return load()
+        yield
     except PipelineError:
         raise
     except SyntaxError as error:
-        raise PipelineError(f"{error.filename}:{error.lineno}: {error.msg}", "Correct the syntax") from error
+        where = f"{error.filename}:{error.lineno}" if error.filename else name
+        raise PipelineError(f"{where}: {error.msg}", "Correct the syntax") from error
     except ModuleNotFoundError as error:
         raise PipelineError(f"{_where(name, error)}: {error}", "Install the package, or correct the name") from error
     except (Exception, SystemExit) as error:
@@ -120,16 +125,21 @@ def _find(module: ModuleType, attribute: str, spec: str) -> Pipeline:
         raise PipelineError(f"{spec} is not a Pipeline", choice)
     if len({id(value) for value in found.values()}) == 1:
         return next(iter(found.values()))
-    raise PipelineError(f"{spec} has {len(found) or 'no'} pipelines", f"Write {spec}:name. {choice}" if found else choice)
+    raise PipelineError(
+        f"{spec} has {len(found) or 'no'} pipelines", f"Write {spec}:name. {choice}" if found else choice
+    )
 
 
 def _read(where: str, schema: Schema, folder: Path) -> Any:
     """The schema as the mapping that it is or that its file has."""
-    if not isinstance(schema, str):
-        if isinstance(schema, dict):
-            return schema
-        raise PipelineError(f"{where} is of type {type(schema).__name__}", "Give a path or a dict")
-    path = folder / schema
+    if isinstance(schema, str):
+        schema = _read_file(where, folder / schema)
+    if not isinstance(schema, dict):
+        raise PipelineError(f"{where} is {type(schema).__name__}, not an Avro record", "Give a path or a dict")
+    return schema
+
+
+def _read_file(where: str, path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -7,7 +7,7 @@ from river import base
 
 
 # River's Pipeline only treats a supervised step as a transformer if it is also a `base.Transformer`.
-class TargetRate(base.SupervisedTransformer, base.Transformer):
+class TargetRate(base.SupervisedTransformer, base.Transformer):  # type: ignore[misc]  # River's bases are not checked
     """How often the label was true lately, for the value of a feature or a combination of features.
 
     The rate of a value decays with `half_life` observations of that value, and is drawn towards the rate of all, as if

@@ -15,7 +15,7 @@ from stream_app.cleaning import Between, Clip, Impute, Normalise, NullIf, Rename
 from stream_app.core.metric_names import METRIC_NAMES
 from stream_app.core.schema import compile_validator
 from stream_app.errors import PipelineError
-from stream_app.pipeline import Pipeline, Schema, parsed
+from stream_app.pipeline import Label, Pipeline, Schema, Thresholds, parsed
 
 _IDENTITY = frozenset({"string", "int", "long", "enum"})
 _TIME = frozenset({"long", "string"})
@@ -25,6 +25,12 @@ def validate_pipeline(pipeline: Pipeline) -> None:
     """Raise the `PipelineError` of the first rule that a pipeline with parsed schemas breaks."""
     for rule in (_check_types, _check_names, _check_numbers, _check_schema, _check_label, _check_clean, _check_model):
         rule(pipeline)
+
+
+def require_parts(pipeline: Pipeline) -> None:
+    """Raise a `PipelineError` if the label or the thresholds are something else."""
+    _require_type(Label, {"label": pipeline.label}, "stream_app.Label(...)")
+    _require_type(Thresholds, {"thresholds": pipeline.thresholds}, "stream_app.Thresholds(...)")
 
 
 def _require(condition: bool, message: str, remedy: str) -> None:
@@ -42,7 +48,9 @@ def _check_types(pipeline: Pipeline) -> None:
     _require_type(tuple, {"clean": pipeline.clean, "metrics": pipeline.metrics}, "a tuple, as in (one,) or (one, two)")
     _require_type(Mapping, {"thresholds.metrics": thresholds.metrics}, "a mapping of metric name to number")
     for name in ("features", "model"):
-        _require(callable(getattr(pipeline, name)), f"{name} is not callable", f"Give {name} a function, not its result")
+        _require(
+            callable(getattr(pipeline, name)), f"{name} is not callable", f"Give {name} a function, not its result"
+        )
 
 
 def _require_type(expected: type, values: Mapping[str, object], how: str) -> None:
@@ -150,7 +158,9 @@ def _check_clean(pipeline: Pipeline) -> None:
         if not isinstance(step, Between | Clip | Impute | Normalise | NullIf | Rename):
             return
         name = step.old if isinstance(step, Rename) else step.field
-        _require(name in fields, f"clean has {step!r}, but the record has no field {name!r}", "Correct the field's name")
+        _require(
+            name in fields, f"clean has {step!r}, but the record has no field {name!r}", "Correct the field's name"
+        )
         if isinstance(step, Rename):
             fields.add(step.new)
 
@@ -163,7 +173,9 @@ def _check_model(pipeline: Pipeline) -> None:
     while isinstance(model, compose.Pipeline) and model.steps:
         model, another = list(model.steps.values())[-1], list(another.steps.values())[-1]
     name = type(model).__name__
-    _require(isinstance(model, base.Classifier), f"model() made a {name}, no classifier", "End it with a classifier of River")
+    _require(
+        isinstance(model, base.Classifier), f"model() made a {name}, no classifier", "End it with a classifier of River"
+    )
     _require(
         type(model).predict_proba_one is not base.Classifier.predict_proba_one,
         f"model() made a {name}, which gives no probabilities",

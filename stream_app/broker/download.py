@@ -1,7 +1,6 @@
 """Fetch files whose digest is known: in parallel, resumed where a try broke off, never half there."""
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -9,14 +8,14 @@ from hashlib import file_digest
 from http.client import HTTPException
 from pathlib import Path
 from threading import Event
-from typing import IO, Protocol
+from typing import IO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from stream_app.broker.errors import DownloadError, disk_errors
 from stream_app.broker.progress import progress
 
-PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds before each further try
+PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds
 _THREADS = 4
 _TIMEOUT = 30.0  # seconds without a byte
 _CHUNK = 64 * 1024
@@ -24,8 +23,8 @@ _TRY_AGAIN = {408, 416, 429, 500, 502, 503, 504}
 _MODIFIED = 1577836800  # the same for every copy: the start archive is void when a jar's time changes
 
 _REMEDY = (
-    "Check the network and the proxy (HTTPS_PROXY), or name a mirror of Maven Central in STREAM_APP_BROKER__REPOSITORY; "
-    "what is already here is kept"
+    "Check the network and the proxy (HTTPS_PROXY), or name a mirror of Maven Central in "
+    "STREAM_APP_BROKER__REPOSITORY; what is already here is kept"
 )
 
 
@@ -43,21 +42,25 @@ class Download:
         """Where the bytes are until they are complete and verified."""
         return self.target.with_name(self.target.name + ".part")
 
-
-class _Body(Protocol):
-    def read(self, size: int) -> bytes: ...
+    @property
+    def have(self) -> int:
+        """How many bytes of it are here already."""
+        return self.part.stat().st_size if self.part.exists() else 0
 
 
 class _BrokenOffError(Exception):
     """A try failed in a way that another one may not."""
 
 
-def fetch_all(downloads: Sequence[Download]) -> None:
-    """Fetch every file; the first that fails ends the others. Errors: `DownloadError`, `DiskError`."""
+def fetch_all(downloads: Sequence[Download], pauses: Sequence[float] = PAUSES) -> None:
+    """Fetch every file; the first that fails for good ends the others.
+
+    `pauses`: seconds before each further try. Errors: `DownloadError`, `DiskError`.
+    """
     stop = Event()
-    total = sum(download.size for download in downloads)
-    with progress("Fetching Apache Kafka", total) as advance, ThreadPoolExecutor(_THREADS) as pool:
-        tasks = [pool.submit(_fetch, download, advance, stop) for download in downloads]
+    missing = sum(download.size - download.have for download in downloads)
+    with progress("Fetching Apache Kafka", missing) as advance, ThreadPoolExecutor(_THREADS) as pool:
+        tasks = [pool.submit(_fetch, download, pauses, advance, stop) for download in downloads]
         try:
             finished = wait(tasks, return_when=FIRST_EXCEPTION).done
         finally:
@@ -67,11 +70,11 @@ def fetch_all(downloads: Sequence[Download]) -> None:
             task.result()
 
 
-def _fetch(download: Download, advance: Callable[[int], None], stop: Event) -> None:
+def _fetch(download: Download, pauses: Sequence[float], advance: Callable[[int], None], stop: Event) -> None:
     reason = ""
     with disk_errors(download.target.parent):
         download.target.parent.mkdir(parents=True, exist_ok=True)
-    for pause in (0.0, *PAUSES):
+    for pause in (0.0, *pauses):
         if stop.wait(pause):
             return
         try:
@@ -86,12 +89,9 @@ def _fetch(download: Download, advance: Callable[[int], None], stop: Event) -> N
 
 def _transfer(download: Download, advance: Callable[[int], None], stop: Event) -> None:
     """Append to the part what is missing of it; a server that cannot resume sends the whole again."""
-    have = download.part.stat().st_size if download.part.exists() else 0
+    have = download.have
     if have == download.size:
         return
-    if have > download.size:
-        download.part.unlink()
-        have = 0
     request = Request(download.url, headers={"Range": f"bytes={have}-", "User-Agent": "stream-app"})
     try:
         with urlopen(request, timeout=_TIMEOUT) as body, _open_part(download, have, body.status) as part:
@@ -99,7 +99,8 @@ def _transfer(download: Download, advance: Callable[[int], None], stop: Event) -
                 _write(download, part, chunk)
                 advance(len(chunk))
     except HTTPError as error:
-        _answered(download, error)
+        with error:
+            _answered(download, error)
     except (OSError, HTTPException) as error:
         raise _BrokenOffError(getattr(error, "reason", None) or error) from error
 
@@ -111,6 +112,7 @@ def _open_part(download: Download, have: int, status: int | None) -> IO[bytes]:
 
 def _write(download: Download, part: IO[bytes], chunk: bytes) -> None:
     if part.tell() + len(chunk) > download.size:
+        download.part.unlink()
         raise _BrokenOffError(f"the answer is longer than {download.size} bytes")
     with disk_errors(download.target.parent):
         part.write(chunk)
@@ -126,14 +128,13 @@ def _answered(download: Download, error: HTTPError) -> None:
 
 def _accept(download: Download) -> None:
     """Move a complete part with the right digest into place; throw a wrong one away."""
-    size = download.part.stat().st_size
-    if size < download.size:
-        raise _BrokenOffError(f"only {size} of {download.size} bytes came")
+    if download.have < download.size:
+        raise _BrokenOffError(f"only {download.have} of {download.size} bytes came")
     with download.part.open("rb") as stream:
         digest = file_digest(stream, "sha512").hexdigest()
     if digest != download.sha512:
         download.part.unlink()
         raise _BrokenOffError("its SHA-512 is not the one in jars.lock")
     with disk_errors(download.target.parent):
-        os.utime(download.part, (time.time(), _MODIFIED))
+        os.utime(download.part, (_MODIFIED, _MODIFIED))
         download.part.replace(download.target)

@@ -49,13 +49,15 @@ def disk_full(folder: Path) -> DiskError:
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn an `OSError` of the block into a `DiskError` about `folder`."""
+    """Turn an `OSError` of the block, other than a time-out, into a `DiskError` about `folder`."""
     try:
         yield
+    except TimeoutError:
+        raise
     except OSError as error:
         if error.errno in _FULL:
             raise disk_full(folder) from error
         raise DiskError(
-            f"Cannot write to {folder}: {error.strerror or error}",
-            "Choose another folder, or give this user the right to write there",
+            f"Cannot use {folder}: {error.strerror or error}",
+            "Choose another folder, or give this user the right to read and write there",
         ) from error

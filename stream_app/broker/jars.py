@@ -1,14 +1,14 @@
 """The server's jars: which they are (`jars.lock`), fetched once per user, verified byte by byte at every start."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
 
 from filelock import FileLock
 
-from stream_app.broker.download import Download, fetch_all
+from stream_app.broker.download import PAUSES, Download, fetch_all
 from stream_app.broker.errors import disk_errors
 
 MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"
@@ -37,26 +37,26 @@ def kafka_version(jars: Iterable[Jar]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JarCache:
-    """The verified jars of a lock file in `folder`, fetched from the Maven repository at `repository`."""
+    """The verified jars of a lock file in `folder`, fetched from the Maven repository at `repository`.
+
+    `pauses`: seconds before each further try of a failed download.
+    """
 
     folder: Path
     repository: str = MAVEN_CENTRAL
-    jars: tuple[Jar, ...] = read_lock()
+    jars: tuple[Jar, ...] = field(default_factory=read_lock)
+    pauses: Sequence[float] = PAUSES
 
     def fetch(self) -> list[Path]:
         """Return all jars, after fetching those that are missing or damaged; one process at a time does so.
 
         Errors: `DownloadError`, `DiskError`.
         """
-        if self._unusable():
-            with disk_errors(self.folder):
+        with disk_errors(self.folder):
+            if self._unusable():
                 self.folder.mkdir(parents=True, exist_ok=True)
-                lock = FileLock(self.folder / "fetch.lock")
-                lock.acquire()
-            try:
-                fetch_all([self._download(jar) for jar in self._unusable()])
-            finally:
-                lock.release()
+                with FileLock(self.folder / "fetch.lock"):
+                    fetch_all([self._download(jar) for jar in self._unusable()], self.pauses)
         return [self.folder / jar.path for jar in self.jars]
 
     def _unusable(self) -> list[Jar]:

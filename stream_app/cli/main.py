@@ -26,7 +26,9 @@ run.register(app)
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Log everything; show tracebacks of unexpected errors.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Log everything; show tracebacks of unexpected errors.")
+    ] = False,
 ) -> None:
     """Set what holds for every command and the processes it starts."""
     if debug:

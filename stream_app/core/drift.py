@@ -64,6 +64,11 @@ class ErrorAlarm:
         self._errors = 0
         self._n = 0
 
+    @property
+    def delta(self) -> float:
+        """ADWIN's confidence."""
+        return float(self._adwin.delta)
+
     def update(self, wrong: bool, time: int) -> Rise | None:
         """Note one prediction at label time `time`; return the rise if that opens an alarm."""
         self._adwin.update(wrong)

@@ -1,5 +1,6 @@
 """Prequential evaluation with delayed labels: each served prediction is judged when its label comes."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ class Evaluator:
     closed_to: int = 0
     open: dict[int, Window] = field(default_factory=dict)
     total: Window | None = None
-    latest: Window | None = None
+    latest: dict[str, float] | None = None
 
     def add(self, example: Example) -> list[Closed]:
         """Judge a prediction; return the windows that this closes, oldest first."""
@@ -67,36 +68,42 @@ class Evaluator:
 
     def metrics(self) -> dict[str, float]:
         """Every defined metric and baseline of the last closed window, or of all so far before one has closed."""
-        card = self.latest.card if self.latest else self._everything()
-        if card.n == 0:
-            return {}
-        values = {name: metric(card) for name, metric in {**METRICS, **BASELINES}.items()}
-        return {name: value for name, value in values.items() if value is not None}
+        return _measure(self._everything()) if self.latest is None else self.latest
 
     def _open(self, time: int) -> Window:
         start = max(time - time % self.length, self.closed_to)
-        window = self.open.setdefault(start, Window(start, start + self.length))
-        self.closes_at = min(self.open) + self.length + self.length // 4
+        window = self.open.get(start)
+        if window is None:
+            window = self.open[start] = Window(start, start - start % self.length + self.length)
+            self.closes_at = min(map(self._closing, self.open.values()))
         return window
 
+    def _closing(self, window: Window) -> int:
+        return window.end + self.length // 4
+
     def _close(self) -> list[Closed]:
-        closed = []
-        for start in sorted(self.open):
-            if self.watermark < start + self.length + self.length // 4:
-                break
-            closed.append(self._finish(self.open.pop(start)))
-        self.closes_at = min(self.open, default=self.watermark) + self.length + self.length // 4
+        due = [window for window in self.open.values() if self.watermark >= self._closing(window)]
+        closed = [self._finish(window) for window in sorted(due, key=lambda window: window.start)]
+        self.closes_at = min(map(self._closing, self.open.values()), default=-1)
         return closed
 
     def _finish(self, window: Window) -> Closed:
+        del self.open[window.start]
         total = self.total or Window(window.start, window.end, Scorecard(ranks=Ranks(_CUMULATIVE_SCORES)))
         total.end, total.model_version = window.end, window.model_version
         total.card.merge(window.card)
-        self.total, self.latest, self.closed_to = total, window, window.end
-        return Closed(window, total)
+        self.total, self.latest, self.closed_to = total, _measure(window.card), window.end
+        return Closed(window, deepcopy(total))
 
     def _everything(self) -> Scorecard:
         card = Scorecard()
         for window in self.open.values():
             card.merge(window.card)
         return card
+
+
+def _measure(card: Scorecard) -> dict[str, float]:
+    if card.n == 0:
+        return {}
+    values = {name: metric(card) for name, metric in (METRICS | BASELINES).items()}
+    return {name: value for name, value in values.items() if value is not None}

@@ -35,13 +35,14 @@ def extract(function: Callable[[Fields], Features], fields: Fields) -> Features 
 
 
 def _is_valid(value: Any) -> bool:
+    """Exact types, for a subclass (as NumPy's floats are) need not be encoded or pickled as what it derives from."""
     kind = type(value)
     if kind is float:
         return isfinite(value)
     if kind is str:
         return _is_text(value)
     if kind is int:
-        return -(2**63) <= value < 2**63
+        return -(2**63) <= int(value) < 2**63
     return kind is bool
 
 
@@ -51,5 +52,5 @@ def _is_text(value: str) -> bool:
 
 
 def _what(value: Any) -> str:
-    kind = type(value).__name__
-    return f"a {kind} that is not finite, too large or not text" if type(value) in (float, int, str) else kind
+    flaw = {float: " that is not finite", int: " of more than 64 bits", str: " with a lone surrogate"}
+    return type(value).__name__ + flaw.get(type(value), "")

@@ -43,11 +43,20 @@ def new_state(pipeline: Pipeline, fingerprint: str) -> LearnerState:
     )
 
 
+def _configured(state: LearnerState, pipeline: Pipeline) -> LearnerState:
+    """What is not part of the fingerprint is as the pipeline says now, not as it was at the checkpoint."""
+    state.evaluator.length = pipeline.window // timedelta(milliseconds=1)
+    state.evaluator.decision = pipeline.thresholds.decision
+    if state.alarm.delta != pipeline.thresholds.adwin_delta:
+        state.alarm = ErrorAlarm(pipeline.thresholds.adwin_delta, state.evaluator.length)
+    return state
+
+
 class Learner:
     """Learns example by example. Not thread-safe."""
 
     def __init__(self, pipeline: Pipeline, fingerprint: str, state: LearnerState | None = None) -> None:
-        self.state = state or new_state(pipeline, fingerprint)
+        self.state = new_state(pipeline, fingerprint) if state is None else _configured(state, pipeline)
         self._pipeline = pipeline
         self._fingerprint = fingerprint
         self._decision = pipeline.thresholds.decision
@@ -107,7 +116,9 @@ class Learner:
             version = window.model_version
             so_far = METRICS[name](total.card)
             found += [
-                Measurement("performance", name, window.start, window.end, window.card.n, value, verdict, None, version),
+                Measurement(
+                    "performance", name, window.start, window.end, window.card.n, value, verdict, None, version
+                ),
                 Measurement("cumulative", name, total.start, total.end, total.card.n, so_far, model_version=version),
             ]
         return found

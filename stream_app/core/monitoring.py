@@ -7,9 +7,7 @@ import orjson
 from stream_app.core.records import Output
 from stream_app.pipeline import Thresholds
 
-Kind = Literal[
-    "performance", "cumulative", "baseline", "drift", "alarm", "unlearnable", "volume", "coverage", "delay"
-]
+Kind = Literal["performance", "cumulative", "baseline", "drift", "alarm", "unlearnable", "volume", "coverage", "delay"]
 
 LOSSES = frozenset({"log_loss", "brier"})
 """Metrics of which less is better."""

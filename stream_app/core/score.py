@@ -100,7 +100,7 @@ class Scorer:
             return []
         score = _predict(model, event.features)
         if isinstance(score, Failure):
-            return float(score)
+            return score
         return self._accept(record, event, score, known, model, now)
 
     def _accept(

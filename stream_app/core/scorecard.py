@@ -1,7 +1,7 @@
 """Sums over labelled predictions, and the metrics that follow from them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -29,8 +29,8 @@ class Outcome(NamedTuple):
 
 def log_loss(label: bool, probability: float) -> float:
     """Negative logarithm of the probability given to what happened (nats)."""
-    likelihood = probability if label else 1.0 - probability
-    return -math.log(min(max(likelihood, _SMALLEST), 1.0 - _SMALLEST))
+    clamped = min(max(probability, _SMALLEST), 1.0 - _SMALLEST)
+    return -math.log(clamped if label else 1.0 - clamped)
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ def kappa_temporal(card: Scorecard) -> float | None:
 
 Metric = Callable[[Scorecard], float | None]
 
-METRICS: Mapping[str, Metric] = {
+METRICS: dict[str, Metric] = {
     "log_loss": lambda card: card.log_loss / card.n,
     "roc_auc": lambda card: card.ranks.auc(),
     "accuracy": accuracy,
@@ -117,7 +117,7 @@ METRICS: Mapping[str, Metric] = {
 }
 """Metrics by name, of a card that is not empty; None where undefined."""
 
-BASELINES: Mapping[str, Metric] = {
+BASELINES: dict[str, Metric] = {
     "majority_accuracy": lambda card: card.majority_right / card.n,
     "no_change_accuracy": lambda card: card.no_change_right / card.n,
     "prior_log_loss": lambda card: card.prior_log_loss / card.n,

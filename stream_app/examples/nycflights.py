@@ -92,7 +92,7 @@ def _flight(row: Row, zones: Mapping[str, tuple[int, bool]]) -> Flight:
     event_time = _milliseconds(departure)
     event = {
         "event_id": event_id,
-        "scheduled_departure": _iso(event_time),
+        "scheduled_departure": iso(event_time),
         "carrier": row["carrier"],
         "flight": int(row["flight"]),
         "tail_number": _known(row["tailnum"]),
@@ -105,7 +105,7 @@ def _flight(row: Row, zones: Mapping[str, tuple[int, bool]]) -> Flight:
     if (delay := _known(row["arr_delay"])) is None:
         return Flight(event, event_time, None, 0)
     arrival = event_time + (planned + int(delay)) * 60_000
-    label = {"event_id": event_id, "known_at": _iso(arrival), "late": int(delay) >= _LATE_MINUTES}
+    label = {"event_id": event_id, "known_at": iso(arrival), "late": int(delay) >= _LATE_MINUTES}
     return Flight(event, event_time, label, arrival)
 
 
@@ -139,5 +139,6 @@ def _milliseconds(time: datetime) -> int:
     return int(time.timestamp()) * 1000
 
 
-def _iso(milliseconds: int) -> str:
+def iso(milliseconds: int) -> str:
+    """Epoch milliseconds as ISO 8601, to the second."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -20,7 +20,9 @@ STOP_SECONDS = 4.0  # that tasks have to commit and end
 SEEK_SECONDS = 10.0
 FENCE_SECONDS = 2.0  # that a fenced worker waits for a new assignment
 
-MakeTask = Callable[[list[Input], Membership, "ConsumerFlow", Callable[[PartitionTask, BaseException], None]], PartitionTask]
+MakeTask = Callable[
+    [list[Input], Membership, "ConsumerFlow", Callable[[PartitionTask, BaseException], None]], PartitionTask
+]
 
 
 class ConsumerFlow:

@@ -229,7 +229,5 @@ class PartitionTask(Thread):
         TRANSACTIONS.labels(self.role, "committed").inc()
 
 
-
-
 def _now() -> int:
     return int(time() * 1000)

@@ -42,6 +42,8 @@ class Cursor:
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Faust's consumer thread with the settings that it hard-wires, and fetching by batch."""
 
+    logger = driver.logger
+
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         return aiokafka.AIOKafkaConsumer(
@@ -91,7 +93,9 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if not wanted:
             return {}
         with consumer._fetcher._subscriptions.fetch_context():
-            fetched = await consumer._fetcher.fetched_records(wanted, FETCH_WAIT, max_records=consumer._max_poll_records)
+            fetched = await consumer._fetcher.fetched_records(
+                wanted, FETCH_WAIT, max_records=consumer._max_poll_records
+            )
         batches = {}
         for tp, records in fetched.items():
             cursor = self.consumer.cursors.get(TP(tp.topic, tp.partition))
@@ -115,6 +119,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer, fetching only what `start_at` has opened and `hold` does not hold back."""
+
+    logger = driver.logger
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -104,14 +104,11 @@ class Worker:
         if not prepared:
             os._exit(0)  # nothing is owned yet, and the preparing thread may block
         app = self._make_app()
-        faust_worker = faust.Worker(app, loop=loop, loglevel=None, override_logging=False, redirect_stdouts=False)
-        crashed = asyncio.ensure_future(self._start(faust_worker, app))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
-        if crashed.done() and not stop.is_set():
-            self.fatal(crashed.exception() or KafkaUnavailableError("Faust stopped", "Check the brokers"))
-        await self._stop(faust_worker, app)
+        ended = asyncio.ensure_future(self._serve(app))
+        await asyncio.wait({asyncio.ensure_future(stop.wait()), ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            self.fatal(ended.exception() or app.crash_reason or KafkaUnavailableError("Faust stopped", "Check Kafka"))
+        await self._stop(app)
 
     async def _until(self, stop: asyncio.Event, work: asyncio.Future[None]) -> bool:
         """Wait for work; False when told to stop meanwhile."""
@@ -122,18 +119,20 @@ class Worker:
             work.result()
         return work.done()
 
-    async def _start(self, faust_worker: Any, app: faust.App) -> None:
-        """Start Faust and stay until it stops by itself."""
-        await faust_worker.start()
+    async def _serve(self, app: faust.App) -> None:
+        """Start Faust and stay until it stops or crashes by itself."""
+        await app.start()
         self._joined = True
-        await app.wait_until_stopped()
+        ends = [asyncio.ensure_future(event.wait()) for event in (app._stopped, app._crashed)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _stop(self, faust_worker: Any, app: faust.App) -> None:
+    async def _stop(self, app: faust.App) -> None:
         """Commit what was processed, then leave; Faust gets a moment to close its sockets."""
         log.info("stopping")
-        await self._owner.revoke(app.consumer)
+        if self._joined:
+            await self._owner.revoke(app.consumer)
         try:
-            await asyncio.wait_for(asyncio.shield(faust_worker.stop()), STOP_SECONDS)
+            await asyncio.wait_for(app.stop(), STOP_SECONDS)
         except Exception as error:  # Faust may stumble while it stops; everything is committed by now
             log.debug("faust did not stop cleanly", why=repr(error))
         log.info("stopped")
@@ -176,7 +175,7 @@ class Worker:
     async def _consume(self, stream: Any) -> AsyncIterator[None]:
         async for event in stream.noack().events():
             self._owner.deliver(event.message.tp, event.message.value)
-            yield
+            yield None
 
     async def _on_assigned(self, app: faust.App, assigned: Any, **_: Any) -> None:
         self._owner.assign(app.consumer, assigned)

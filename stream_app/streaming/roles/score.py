@@ -19,9 +19,7 @@ class ScoreProcessor:
     `raw` is the full name of the raw topic, `state_topic` of the changelog; `model` gives the version to serve now.
     """
 
-    def __init__(
-        self, scorer: Scorer, raw: str, state_topic: str, reader: Reader, model: Callable[[], Model]
-    ) -> None:
+    def __init__(self, scorer: Scorer, raw: str, state_topic: str, reader: Reader, model: Callable[[], Model]) -> None:
         self._scorer = scorer
         self._raw = raw
         self._state_topic = state_topic

@@ -1,0 +1,179 @@
+"""The embedded broker: start, attach, stop, kill, status."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+
+import psutil
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
+from stream_app.broker.archive import with_archive
+from stream_app.broker.config import HOST
+from stream_app.broker.errors import NotStartedError, PortTakenError, StartTimeoutError, disk_errors
+from stream_app.broker.jars import MAVEN_CENTRAL, JarCache, kafka_version, read_lock
+from stream_app.broker.java import Runtime, find_java
+from stream_app.broker.node import Node
+from stream_app.broker.ports import free_port, is_free, port_taken
+from stream_app.broker.process import end, kill
+from stream_app.broker.readiness import wait_until_ready
+from stream_app.broker.state import State
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerStatus:
+    """What is known of a broker. `since`: the start of a running one, UTC."""
+
+    running: bool
+    pid: int | None
+    bootstrap_servers: str | None
+    data_dir: Path
+    log_file: Path
+    version: str
+    since: datetime | None
+
+
+class EmbeddedBroker:
+    """A one-node Kafka on the loopback interface, with its data in `data_dir`.
+
+    Without `port` a free one is taken at the first start and kept for later ones. The broker outlives the process that
+    started it, unless `owned`: then it is killed when that process ends, even by kill -9 (Linux).
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        cache_dir: Path | None = None,
+        repository: str = MAVEN_CENTRAL,
+        properties: Mapping[str, str] = _NONE,
+        heap: str = "512m",
+        owned: bool = False,
+    ) -> None:
+        self._node = Node(data_dir.resolve(), dict(properties), heap)
+        self._cache = (cache_dir or user_cache_path("stream-app")).resolve()
+        self._port, self._repository, self._owned = port, repository, owned
+
+    def start(self, timeout: float = 60.0) -> None:
+        """Start the broker and wait until it is ready; if one already serves the data folder, attach to it.
+
+        `timeout`: seconds, not counting the download of the first time. Errors: `BrokerError`.
+        """
+        runtime = None if self._process() else self._runtime()
+        self._node.make_folders()
+        deadline = time.monotonic() + timeout
+        with self._starting(timeout):
+            if process := self._process():
+                self._refuse_other_port()
+                wait_until_ready(self._node, process, deadline)
+            else:
+                self._launch(runtime or self._runtime(), deadline)
+
+    def stop(self, timeout: float = 15.0) -> None:
+        """Let the broker shut down; kill it after `timeout` seconds. Nothing happens if none runs."""
+        if process := self._process():
+            end(process, timeout)
+
+    def kill(self) -> None:
+        """Kill the broker (SIGKILL) and wait until it is gone. Nothing happens if none runs."""
+        if process := self._process():
+            kill(process)
+
+    def status(self) -> BrokerStatus:
+        """What is known of the broker now, whoever started it."""
+        state, process = self._state(), self._process()
+        return BrokerStatus(
+            running=process is not None,
+            pid=process.pid if process else None,
+            bootstrap_servers=f"{HOST}:{state.port}" if state else None,
+            data_dir=self._node.folder,
+            log_file=self.log_file,
+            version=state.version if state else kafka_version(read_lock()),
+            since=datetime.fromtimestamp(process.create_time(), UTC) if process else None,
+        )
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The address for clients. Errors: `NotStartedError`."""
+        if state := self._state():
+            return f"{HOST}:{state.port}"
+        raise NotStartedError(f"There is no broker in {self._node.folder}", "Start it with: stream-app broker start")
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the broker, if it runs."""
+        process = self._process()
+        return process.pid if process else None
+
+    @property
+    def log_file(self) -> Path:
+        """Kafka's own log."""
+        return self._node.log_file
+
+    def _state(self) -> State | None:
+        with disk_errors(self._node.folder):
+            return State.read(self._node.state_file)
+
+    def _process(self) -> psutil.Process | None:
+        state = self._state()
+        return state.process(str(self._node.config_file)) if state else None
+
+    def _runtime(self) -> Runtime:
+        jars = read_lock()
+        folder = self._cache / f"kafka-{kafka_version(jars)}"
+        paths = JarCache(folder, self._repository, jars).fetch()
+        return with_archive(Runtime(find_java(), tuple(paths)), folder)
+
+    @contextmanager
+    def _starting(self, timeout: float) -> Iterator[None]:
+        """Hold the lock under which one process at a time starts a broker here."""
+        lock = FileLock(self._node.folder / "start.lock")
+        try:
+            with disk_errors(self._node.folder):
+                lock.acquire(timeout)
+        except Timeout as error:
+            raise StartTimeoutError(f"Another process is still starting {self._node.folder}", "Try again") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _launch(self, runtime: Runtime, deadline: float) -> None:
+        try:
+            self._launch_once(runtime, deadline)
+        except PortTakenError:
+            if self._port and not is_free(self._port):
+                raise
+            self._launch_once(runtime, deadline)  # a free port was taken by another in the moment before its use
+
+    def _launch_once(self, runtime: Runtime, deadline: float) -> None:
+        state = self._state()
+        port = self._port or self._again(state.port if state else None)
+        if not is_free(port):
+            raise port_taken(port)
+        controller_port = self._again(state.controller_port if state else None)
+        log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
+        process = self._node.launch(runtime, port, controller_port, owned=self._owned)
+        try:
+            new = State(process.pid, process.create_time(), port, controller_port, kafka_version(read_lock()))
+            new.write(self._node.state_file)
+            wait_until_ready(self._node, process, deadline, log_start)
+        except BaseException:
+            kill(process)
+            raise
+
+    def _again(self, port: int | None) -> int:
+        """The port of the last start if it is still free, otherwise another."""
+        return port if port and is_free(port) else free_port()
+
+    def _refuse_other_port(self) -> None:
+        state = self._state()
+        if state and self._port not in (None, state.port):
+            raise PortTakenError(f"The broker already runs on port {state.port}", "Stop it first, or omit the port")

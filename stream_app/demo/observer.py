@@ -1,0 +1,130 @@
+"""Watching a pipeline from outside: everything it writes, as any consumer would read it."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+from typing import Any
+
+import orjson
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from stream_app.core.evaluate import Evaluator
+from stream_app.core.example import Example
+from stream_app.core.state import TALLIES_KEY
+from stream_app.core.tallies import Tallies
+from stream_app.models.manifest import CHAMPION_KEY, Manifest, decode_alias, version_of
+
+ALL = 10**15  # milliseconds; one window over everything
+
+
+class Observer:
+    """Counts what comes out, and remembers what the summary needs.
+
+    `learned` is called with the event ids of examples that a published version has learned.
+    """
+
+    def __init__(self, consumer: Consumer, pipeline: str, decision: float, learned: Callable[[str], None]) -> None:
+        self._consumer = consumer
+        self._learned = learned
+        self._prefix = f"{pipeline}."
+        self._takers: dict[str, Callable[[Message], None]] = {
+            "scored": self._take_scored,
+            "examples": self._take_example,
+            "models": self._take_model,
+            "monitoring": self._take_monitoring,
+            "score.state": self._take_state,
+            "raw.dlq": self._take_dead,
+            "labels.dlq": self._take_dead,
+        }
+        self.scored: list[tuple[int, int]] = []  # event time and model version
+        self.scored_ids: set[str] = set()
+        self.dead: dict[str, Counter[str]] = {"raw": Counter(), "labels": Counter()}
+        self.examples: list[tuple[int, int, str]] = []  # offset, label time, event id
+        self._evaluator = Evaluator(ALL, decision)
+        self.alarms: list[dict[str, Any]] = []
+        self.champion: Manifest | None = None
+        self._manifests: dict[int, Manifest] = {}
+        self._announced = 0  # examples already reported as learned
+        self._tallies: dict[int, Tallies] = {}
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Watch these from their beginning."""
+        self._consumer.assign(list(partitions))
+
+    def poll(self, seconds: float) -> int:
+        """Take what has come; returns how many records."""
+        messages = self._consumer.consume(5000, seconds)
+        for message in messages:
+            if message.error() is None:
+                self._takers[str(message.topic()).removeprefix(self._prefix)](message)
+            elif message.error().fatal():
+                raise KafkaException(message.error())
+        return len(messages)
+
+    @property
+    def tallies(self) -> Tallies:
+        """The scorers' own books, all partitions together."""
+        total = Tallies()
+        for one in self._tallies.values():
+            total = total.add(one)
+        return total
+
+    def metrics(self) -> dict[str, float]:
+        """Every metric and baseline of the served predictions whose labels have come, exactly."""
+        return self._evaluator.metrics()
+
+    def staleness_hours(self) -> list[float]:
+        """Per prediction: for how long its model had missed a label that was already known, in hours of event time."""
+        offsets = [offset for offset, _, _ in self.examples]
+        times = [label_time for _, label_time, _ in self.examples]
+        oldest_missing = list(accumulate(reversed(times), min))[::-1]
+        hours = []
+        for event_time, version in self.scored:
+            index = bisect_left(offsets, version)
+            missing = oldest_missing[index] if index < len(offsets) else event_time
+            hours.append(max(0.0, (event_time - missing) / 3_600_000))
+        return hours
+
+    def _take_scored(self, message: Message) -> None:
+        value = orjson.loads(message.value() or b"")
+        self.scored.append((value["event_time"], value["model"]["version"]))
+        self.scored_ids.add(value["event_id"])
+
+    def _take_example(self, message: Message) -> None:
+        example = Example.decode(message.value() or b"")
+        self.examples.append((message.offset() or 0, example.label_time, example.event_id))
+        self._evaluator.add(example)
+        self._announce()
+
+    def _take_model(self, message: Message) -> None:
+        key, value = (message.key() or b"").decode(), message.value()
+        version = version_of(key)
+        if value is not None and version is not None:
+            self._manifests[version] = Manifest.decode(value)
+        elif value is not None and key == CHAMPION_KEY:
+            self.champion = self._manifests[decode_alias(value)]
+            self._announce()
+
+    def _announce(self) -> None:
+        """Report the examples that the champion has learned."""
+        version = self.champion.version if self.champion else 0
+        while self._announced < len(self.examples) and self.examples[self._announced][0] < version:
+            self._learned(self.examples[self._announced][2])
+            self._announced += 1
+
+    def _take_monitoring(self, message: Message) -> None:
+        value = orjson.loads(message.value() or b"")
+        if value["breached"]:
+            self.alarms.append(value)
+
+    def _take_state(self, message: Message) -> None:
+        if message.key() == TALLIES_KEY:
+            value = orjson.loads(message.value() or b"")
+            self._tallies[message.partition() or 0] = Tallies.from_dict(value["tallies"])
+
+    def _take_dead(self, message: Message) -> None:
+        kind = str(message.topic()).removeprefix(self._prefix).removesuffix(".dlq")
+        headers = dict(message.headers() or ())
+        self.dead[kind][(headers["error-code"] or b"").decode()] += 1
+

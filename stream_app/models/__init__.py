@@ -1,0 +1,1 @@
+"""Model versions: artifacts, manifests and safe loading."""

@@ -1,0 +1,55 @@
+"""A model version in memory, ready to score."""
+
+from typing import Any
+
+from stream_app.core.records import Features
+from stream_app.errors import ModelError
+from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.manifest import Manifest, check_runtime
+from stream_app.models.pickling import load, pipeline_modules
+from stream_app.pipeline import Pipeline
+
+_ROUNDING = 1e-9
+
+
+class LoadedModel:
+    """A version that scores. Scoring does not change it, as long as the model is without River's `TargetAgg`."""
+
+    __slots__ = ("_predict", "fingerprint", "name", "version")
+
+    def __init__(self, name: str, version: int, fingerprint: str, model: Any) -> None:
+        self.name = name
+        self.version = version
+        self.fingerprint = fingerprint
+        self._predict = model.predict_proba_one
+
+    def score(self, features: Features) -> float:
+        """Probability that the label will be true; 0.5 without any evidence. Raises whatever the model raises."""
+        probabilities = self._predict(features)
+        if True in probabilities:
+            return _rounded(probabilities[True])
+        if False in probabilities:
+            return _rounded(1.0 - probabilities[False])
+        return 0.5
+
+
+def _rounded(probability: float) -> float:
+    """Takes rounding errors beyond [0, 1] away; what is further out is left for the scorer to refuse."""
+    if 0.0 <= probability <= 1.0:
+        return float(probability)
+    nearest = 0.0 if probability < 0.0 else 1.0
+    return nearest if abs(probability - nearest) < _ROUNDING else float(probability)
+
+
+def load_version(store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, fingerprint: str) -> LoadedModel:
+    """Load what a manifest names; ModelError unless it is this pipeline's, this runtime's and undamaged."""
+    if manifest.fingerprint != fingerprint:
+        raise ModelError(
+            f"version {manifest.version} is of another declaration of pipeline {pipeline.name} "
+            f"({manifest.fingerprint} instead of {fingerprint})",
+            "Go back to the pipeline file it was made with, or give the changed pipeline a new name",
+        )
+    check_runtime(manifest)
+    data = store.get(manifest.sha256, manifest.size)
+    model = load(data, pipeline_modules(pipeline.model, pipeline.features))
+    return LoadedModel(manifest.name, manifest.version, manifest.fingerprint, model)

@@ -1,0 +1,20 @@
+"""Reading topics plainly, outside any group: the seam between the roles' state and Kafka."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from stream_app.core.records import Record
+from stream_app.streaming.processor import Input
+
+
+class Reader(Protocol):
+    """Reads committed records of one partition; `topic` is the full Kafka name."""
+
+    def read_all(self, topic: str, partition: int) -> Iterable[tuple[bytes | None, bytes | None]]:
+        """Key and value of every record up to the present stable end, in log order; a value of None deletes its key."""
+
+    def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterable[Record]:
+        """The records with start <= offset < end."""
+
+    def ends(self, source: Input) -> tuple[int, int]:
+        """First offset still there, and the one after the last that is stable."""

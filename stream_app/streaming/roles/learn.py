@@ -1,0 +1,227 @@
+"""The learn role: the examples log, in order, into model versions; checkpoints bound what a restart learns again."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+import orjson
+
+from stream_app.core.example import Example
+from stream_app.core.learn import Learner, LearnerState
+from stream_app.core.monitoring import Judgement, Measurement
+from stream_app.core.records import Output, Record
+from stream_app.errors import ModelError
+from stream_app.metrics import CHECKPOINT_SECONDS, EXAMPLES_LEARNED, MODEL_VERSION, PUBLISH_SECONDS
+from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.manifest import CHECKPOINT_KEY, Checkpoint, check_runtime
+from stream_app.models.pickling import dump, load, pipeline_modules
+from stream_app.pipeline import Pipeline
+from stream_app.settings import Settings
+from stream_app.streaming.processor import Input
+from stream_app.streaming.reader import Reader
+from stream_app.streaming.roles.alarms import count_alarms
+from stream_app.streaming.roles.versions import KEEP, Published, Schedule, Versions
+
+
+class LearnProcessor:
+    """Drives a `Learner` inside the one task of `<pipeline>.examples`.
+
+    A version's number is the offset of the first example it has not learned. The state after an example is a function
+    of the log, so after a crash the same versions come out; only when they come out follows the clock.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        fingerprint: str,
+        settings: Settings,
+        store: ArtifactStore,
+        reader: Reader,
+        keep: int = KEEP,
+    ) -> None:
+        self._pipeline = pipeline
+        self._fingerprint = fingerprint
+        self._store = store
+        self._reader = reader
+        self._keep = keep
+        self._source = Input(f"{pipeline.name}.examples", 0)
+        limits = settings.learn
+        self._publishing = Schedule(limits.publish_seconds, limits.publish_examples, limits.publish_share)
+        self._checkpointing = Schedule(limits.checkpoint_seconds, float("inf"), limits.publish_share)
+        self._notices: list[Output] = []
+        self._next = 0
+        self._published_at = 0  # examples learned when the last version came out, and the last checkpoint
+        self._checkpointed_at = 0
+        self._shown = 0
+
+    @property
+    def state(self) -> LearnerState:
+        """What the learner knows now."""
+        return self._learner.state
+
+    def restore(self, committed: Mapping[Input, int]) -> Mapping[Input, int]:
+        """The newest checkpoint, then every example from there to the committed offset, silently.
+
+        Raises ModelError if the pipeline has changed, the log no longer reaches back, or an artifact is damaged.
+        """
+        name = self._pipeline.name
+        published = Published.read(self._reader.read_all(f"{name}.models", 0))
+        self._versions = Versions(name, self._store, published, self._keep)
+        checkpoint = self._newest_checkpoint()
+        self._refuse_other_pipeline(checkpoint)
+        known = max(self._versions.newest or 0, checkpoint.offset if checkpoint else 0)
+        start = committed[self._source]
+        if start < known:
+            self._notices.append(self._lost_offsets(start, known))
+        self._next = max(start, known, 0)
+        self._learner = Learner(self._pipeline, self._fingerprint, self._load(checkpoint))
+        self._learn_again(checkpoint.offset if checkpoint else 0)
+        return {self._source: self._next if start >= 0 or known else -1}
+
+    def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
+        """Learn; report what there is to report, and publish a version when one is due."""
+        outputs = self._start(now)
+        found = self._learn(records)
+        count_alarms(found)
+        outputs += found
+        self._next = records[-1].offset + 1
+        return outputs + self._publish_if_due(now)
+
+    def idle(self, now: int) -> list[Output]:
+        """Publish what has been learned since the last version."""
+        return self._start(now) + self._publish_if_due(now)
+
+    def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
+        """A checkpoint, when one is due."""
+        self._next = positions[self._source]
+        changes = self._seen - self._checkpointed_at
+        if not self._checkpointing.due(changes, now):
+            return []
+        output, cost = self._versions.checkpoint(self._next, self.state)
+        self._checkpointed_at = self._seen
+        self._checkpointing.done(cost, now)
+        CHECKPOINT_SECONDS.observe(cost)
+        return [output]
+
+    def after_commit(self) -> None:
+        """Delete what is superseded; show the committed counts as metrics."""
+        self._versions.settle()
+        EXAMPLES_LEARNED.inc(self.state.learned - self._shown)
+        self._shown = self.state.learned
+        MODEL_VERSION.set(self._versions.newest or 0)
+
+    @property
+    def _seen(self) -> int:
+        return self.state.learned + self.state.unlearnable
+
+    def _start(self, now: int) -> list[Output]:
+        """Once: what restoring has found, and version 0 if there is none at all."""
+        outputs, self._notices = self._notices, []
+        return outputs if self._versions.versions else outputs + self._publish(now)
+
+    def _publish_if_due(self, now: int) -> list[Output]:
+        changes = self.state.learned - self._published_at
+        return self._publish(now) if self._publishing.due(changes, now) else []
+
+    def _publish(self, now: int) -> list[Output]:
+        outputs, cost = self._versions.publish(self._next, self.state, now)
+        self._published_at = self.state.learned
+        self._publishing.done(cost, now)
+        PUBLISH_SECONDS.observe(cost)
+        return outputs
+
+    def _learn(self, records: Iterable[Record]) -> list[Output]:
+        outputs: list[Output] = []
+        for record in records:
+            example = decode_example(record.value)
+            if isinstance(example, Example):
+                found = self._learner.learn(record.offset, example)
+            else:
+                found = self._learner.skip(record.offset, example)
+            if found:
+                outputs += found
+        return outputs
+
+    def _newest_checkpoint(self) -> Checkpoint | None:
+        latest = dict(self._reader.read_all(f"{self._pipeline.name}.learn.state", 0))
+        value = latest.get(CHECKPOINT_KEY.encode())
+        return Checkpoint.decode(value) if value is not None else None
+
+    def _refuse_other_pipeline(self, checkpoint: Checkpoint | None) -> None:
+        newest = self._versions.newest
+        before = checkpoint or (self._versions.versions[newest] if newest is not None else None)
+        if before is not None and before.fingerprint != self._fingerprint:
+            raise ModelError(
+                f"pipeline {self._pipeline.name} has changed: its model was learned with fingerprint "
+                f"{before.fingerprint}, the file now has {self._fingerprint}",
+                "Go back to the old file, or give the changed pipeline a new name and let it learn from the start",
+            )
+
+    def _load(self, checkpoint: Checkpoint | None) -> LearnerState | None:
+        modules = pipeline_modules(self._pipeline.model, self._pipeline.features)
+        if checkpoint is None:
+            load(dump(self._pipeline.model()), modules)  # a model that cannot be stored and read must not start
+            self._refuse_untrained()
+            return None
+        check_runtime(checkpoint)
+        state = load(self._store.get(checkpoint.sha256, checkpoint.size), modules)
+        if not isinstance(state, LearnerState):
+            raise ModelError("the checkpoint is no learner state", "Was the topic written to by hand?")
+        self._versions.resume(checkpoint)
+        return state
+
+    def _refuse_untrained(self) -> None:
+        if self._next == 0 and not self._versions.versions and self._pipeline.untrained == "refused":
+            raise ModelError(
+                f"pipeline {self._pipeline.name} has no model version, and an untrained model may not score",
+                'Declare untrained="allowed", or import a trained version',
+            )
+
+    def _learn_again(self, start: int) -> None:
+        low, high = self._reader.ends(self._source)
+        if start < self._next and not (low <= start and self._next <= high):
+            raise ModelError(
+                f"{self._source.topic} has offsets {low} to {high}, but the model has to be learned from {start} "
+                f"to {self._next} again",
+                "Restore the topic or the learner's checkpoint from a backup, or start under a new pipeline name",
+            )
+        newest = self._versions.versions.get(self._versions.newest or 0)
+        if start < self._next:
+            self._learn(self._reader.read_range(*self._source, start, self._next))
+        self._published_at = newest.learned if newest else 0
+        self._shown = self.state.learned
+        self._checkpointed_at = self._seen if start == self._next else 0
+
+    def _lost_offsets(self, start: int, known: int) -> Output:
+        verdict = Judgement(float(known), True)
+        name = "group-offset-lost"
+        return Measurement("alarm", name, 0, 0, 1, float(start), verdict, "checkpoint").output(self._pipeline.name)
+
+
+def decode_example(value: bytes | None) -> Example | str:
+    """The example, or why it is none: "empty", "undecodable", "unknown-kind" or "wrong-type"."""
+    if value is None:
+        return "empty"
+    try:
+        fields: dict[str, Any] = orjson.loads(value)
+        if fields["kind"] != "example":
+            return "unknown-kind"
+        example = Example._make(_in_order(fields))
+    except (ValueError, TypeError, KeyError):
+        return "undecodable"
+    return example if _well_typed(example) else "wrong-type"
+
+
+_in_order = itemgetter(*Example._fields)
+
+
+def _well_typed(example: Example) -> bool:
+    return (
+        type(example.label) is bool
+        and type(example.label_time) is int
+        and type(example.event_time) is int
+        and type(example.model_version) is int
+        and type(example.features) is dict
+        and type(example.score) in (float, int)
+        and 0.0 <= example.score <= 1.0
+    )

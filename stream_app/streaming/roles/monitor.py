@@ -1,0 +1,122 @@
+"""The monitor role: one task over every partition of scored records, and the examples."""
+
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from stream_app.core.example import Example
+from stream_app.core.monitor import Monitor
+from stream_app.core.records import Output, Record
+from stream_app.errors import ModelError
+from stream_app.pipeline import Pipeline
+from stream_app.streaming.processor import Input
+from stream_app.streaming.reader import Reader
+from stream_app.streaming.roles.alarms import count_alarms
+from stream_app.streaming.roles.learn import decode_example
+
+STATE_KEY = b"state"
+QUIET_MS = 60_000  # wall clock; an input that brought nothing for so long holds no window open
+STATE_MS = 5_000
+
+
+class MonitorProcessor:
+    """Drives a `Monitor` inside a task.
+
+    The state is written with every transaction that reports something, else every 5 s; a restart goes on at the offsets
+    in the state, which may be before the committed ones. So each window is reported exactly once.
+    """
+
+    def __init__(self, pipeline: Pipeline, reader: Reader) -> None:
+        self._pipeline = pipeline
+        self._reader = reader
+        self._scored = f"{pipeline.name}.scored"
+        self._monitor = Monitor(pipeline)
+        self._next: dict[Input, int] = {}
+        self._heard: dict[Input, int] = {}
+        self._written_at = -1
+        self._changed = False
+        self._reported = False
+        self.undecodable = 0
+
+    def restore(self, committed: Mapping[Input, int]) -> Mapping[Input, int]:
+        """The newest state, and the offsets it stands for."""
+        latest = dict(self._reader.read_all(f"{self._pipeline.name}.monitor.state", 0))
+        value = latest.get(STATE_KEY)
+        if value is None:
+            self._next = dict.fromkeys(committed, -1)
+        else:
+            self._load(value, committed)
+        return dict(self._next)
+
+    def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
+        """Note the records; report the windows that are complete."""
+        self._start(now)
+        self._heard[source] = now
+        note = self._note_scored if source.topic == self._scored else self._note_example
+        for record in records:
+            note(_name(source), record)
+        self._changed = True
+        self._next[source] = records[-1].offset + 1
+        quiet = now - QUIET_MS
+        return self._close([_name(source) for source, heard in self._heard.items() if heard > quiet])
+
+    def idle(self, now: int) -> list[Output]:
+        """Every input has been read to its end: nothing holds a window open."""
+        self._start(now)
+        return self._close([])
+
+    def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
+        """The state, if something was reported or it has not been written for a while."""
+        self._next |= positions
+        if now < self._written_at:
+            self._written_at = now
+        if not (self._reported or (self._changed and now - self._written_at >= STATE_MS)):
+            return []
+        self._written_at = now
+        self._changed = self._reported = False
+        offsets = {_name(source): offset for source, offset in self._next.items()}
+        state = {"offsets": offsets, "undecodable": self.undecodable, "monitor": self._monitor.to_state()}
+        return [Output("monitor.state", 0, STATE_KEY, orjson.dumps(state))]
+
+    def after_commit(self) -> None:
+        """Nothing is left to do."""
+
+    def _load(self, value: bytes, committed: Mapping[Input, int]) -> None:
+        try:
+            state = orjson.loads(value)
+            self._monitor = Monitor.from_state(self._pipeline, state["monitor"])
+            self.undecodable = state["undecodable"]
+            self._next = {source: state["offsets"].get(_name(source), -1) for source in committed}
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"the state of {self._pipeline.name}.monitor.state cannot be read: {type(error).__name__}",
+                "Delete and create the topic again; the monitor then starts over from the scored records",
+            ) from None
+
+    def _start(self, now: int) -> None:
+        """Inputs that have brought nothing yet hold windows open too, for a while."""
+        if not self._heard:
+            self._heard = dict.fromkeys(self._next, now)
+
+    def _close(self, active: list[str]) -> list[Output]:
+        outputs = self._monitor.close(active)
+        count_alarms(outputs)
+        self._reported = self._reported or bool(outputs)
+        return outputs
+
+    def _note_scored(self, source: str, record: Record) -> None:
+        try:
+            self._monitor.scored(source, orjson.loads(record.value or b""))
+        except (ValueError, KeyError, TypeError):
+            self.undecodable += 1
+
+    def _note_example(self, source: str, record: Record) -> None:
+        example = decode_example(record.value)
+        if isinstance(example, Example):
+            self._monitor.example(source, example)
+        else:
+            self.undecodable += 1
+
+
+def _name(source: Input) -> str:
+    return f"{source.topic}/{source.partition}"

@@ -1,0 +1,239 @@
+"""A real broker: it keeps its data, its port and its manners."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.broker.errors import (
+    BrokerDiedError,
+    DataDirInUseError,
+    DiskError,
+    NotStartedError,
+    PortTakenError,
+    StartTimeoutError,
+)
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    """A broker that the test may treat badly; not started yet."""
+    broker = EmbeddedBroker(tmp_path / "kafka", owned=True)
+    yield broker
+    broker.kill()
+
+
+def produce(broker: EmbeddedBroker, value: bytes) -> None:
+    client: dict[str, str | int | float | bool] = {"bootstrap.servers": broker.bootstrap_servers, "log_level": 0}
+    topics = AdminClient(client)
+    if "kept" not in topics.list_topics(timeout=10).topics:
+        topics.create_topics([NewTopic("kept", 1, 1)])["kept"].result(10)
+    producer = Producer({**client, "message.timeout.ms": 10_000})
+    producer.produce("kept", value)
+    assert producer.flush(10) == 0
+
+
+def values(broker: EmbeddedBroker, count: int) -> list[bytes | None]:
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": "reader", "log_level": 0})
+    consumer.assign([TopicPartition("kept", 0, 0)])
+    try:
+        return [message.value() for message in consumer.consume(count, timeout=10)]
+    finally:
+        consumer.close()
+
+
+def wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "the process still runs"
+        time.sleep(0.05)
+
+
+def test_stop_keeps_data_and_port(own: EmbeddedBroker) -> None:
+    own.start()
+    address = own.bootstrap_servers
+    produce(own, b"before")
+    own.stop()
+    assert own.pid is None
+    own.start()
+    produce(own, b"after")
+    assert own.bootstrap_servers == address
+    assert values(own, 2) == [b"before", b"after"]
+
+
+def test_kill_9_keeps_data_and_port(own: EmbeddedBroker) -> None:
+    own.start()
+    address = own.bootstrap_servers
+    produce(own, b"acknowledged")
+    own.kill()
+    assert own.pid is None
+    own.start()
+    assert own.bootstrap_servers == address
+    assert values(own, 1) == [b"acknowledged"]
+
+
+def test_a_second_start_attaches(own: EmbeddedBroker, tmp_path: Path) -> None:
+    own.start()
+    again = EmbeddedBroker(tmp_path / "kafka")
+    again.start()
+    assert again.status() == own.status()
+    assert own.status().running
+    other = EmbeddedBroker(tmp_path / "kafka", port=1024)
+    with pytest.raises(PortTakenError, match="already runs on port"):
+        other.start()
+
+
+def test_simultaneous_starts_share_one_broker(tmp_path: Path) -> None:
+    brokers = [EmbeddedBroker(tmp_path / "kafka", owned=True) for _ in range(3)]
+    threads = [threading.Thread(target=broker.start) for broker in brokers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        assert brokers[0].pid is not None
+        assert len({broker.pid for broker in brokers}) == 1
+    finally:
+        brokers[0].kill()
+
+
+def test_a_taken_port_is_named_with_its_owner(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(PortTakenError, match=rf"Port {port} .*\(process {os.getpid()}\)"):
+            EmbeddedBroker(tmp_path / "kafka", port=port).start()
+
+
+def test_a_data_folder_in_use_is_named_with_its_user(own: EmbeddedBroker, tmp_path: Path) -> None:
+    own.start()
+    pid = own.pid
+    state = tmp_path / "kafka" / "broker.json"
+    kept = state.read_text()
+    state.unlink()
+    with pytest.raises(DataDirInUseError, match=f"process {pid}"):
+        EmbeddedBroker(tmp_path / "kafka", owned=True).start()
+    state.write_text(kept)
+    assert own.pid == pid
+
+
+def test_a_broker_that_dies_says_why(tmp_path: Path) -> None:
+    broker = EmbeddedBroker(tmp_path / "kafka", properties={"num.io.threads": "none"}, owned=True)
+    with pytest.raises(BrokerDiedError, match=r"Invalid value none for configuration num\.io\.threads") as caught:
+        broker.start()
+    assert "start.log" in caught.value.remedy
+
+
+def test_a_broker_that_dies_after_formatting_says_why(own: EmbeddedBroker, tmp_path: Path) -> None:
+    own.start()
+    own.stop()
+    broken = EmbeddedBroker(tmp_path / "kafka", properties={"node.id": "2"}, owned=True)
+    with pytest.raises(BrokerDiedError, match=r"node\.id") as caught:
+        broken.start()
+    assert str(own.log_file) in caught.value.remedy
+
+
+def test_a_start_that_takes_too_long_leaves_nothing(own: EmbeddedBroker) -> None:
+    with pytest.raises(StartTimeoutError):
+        own.start(timeout=0.0)
+    assert not own.status().running
+
+
+def test_a_recycled_process_id_is_not_taken_for_the_broker(own: EmbeddedBroker, tmp_path: Path) -> None:
+    (tmp_path / "kafka").mkdir()
+    state = {"pid": os.getpid(), "created": psutil.Process().create_time(), "port": 1, "controller_port": 2}
+    (tmp_path / "kafka" / "broker.json").write_text(json.dumps({**state, "version": "4"}))
+    assert not own.status().running
+    own.stop()
+    own.kill()
+
+
+def test_an_unknown_address_is_an_error(own: EmbeddedBroker) -> None:
+    with pytest.raises(NotStartedError):
+        _ = own.bootstrap_servers
+
+
+def test_listens_on_the_loopback_interface_only(broker: EmbeddedBroker) -> None:
+    sockets = psutil.Process(broker.pid).net_connections("inet")
+    listening = {connection.laddr[0] for connection in sockets if connection.status == psutil.CONN_LISTEN}
+    assert listening
+    assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
+
+
+def test_topics_are_not_created_by_accident(broker: EmbeddedBroker) -> None:
+    client = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    assert client.list_topics("accident", timeout=10).topics["accident"].error is not None
+    assert "accident" not in client.list_topics(timeout=10).topics
+
+
+START_OWNED = """
+import sys, threading, time
+from pathlib import Path
+from stream_app.broker import EmbeddedBroker
+broker = EmbeddedBroker(Path(sys.argv[1]), owned=True)
+thread = threading.Thread(target=broker.start)  # which ends while the broker runs on
+thread.start()
+thread.join()
+print(broker.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_an_owned_broker_dies_with_its_owner(own: EmbeddedBroker, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", START_OWNED, str(tmp_path / "kafka")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        time.sleep(0.2)
+        assert own.pid == pid
+        owner.send_signal(signal.SIGKILL)
+    wait_until_gone(pid)
+    assert not own.status().running
+
+
+def test_a_broker_that_is_not_owned_stays(own: EmbeddedBroker, tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from stream_app.broker import EmbeddedBroker as E; E(pathlib.Path(sys.argv[1])).start()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "kafka")], check=True)
+    assert own.status().running
+    produce(own, b"served")
+
+
+def test_an_unusable_data_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="Cannot use"):
+        EmbeddedBroker(tmp_path / "file" / "kafka").start()
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    small = f"mount -t tmpfs -o size=1m none {tmp_path} && exec {sys.executable} -c '{START_SMALL}' {tmp_path}/kafka"
+    done = subprocess.run(["unshare", "-Urm", "sh", "-c", small], capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip("this user may not make a small disk")
+    assert done.stdout.startswith(f"The disk of {tmp_path}/kafka is full")
+
+
+START_SMALL = """
+import sys, pathlib
+from stream_app.broker import EmbeddedBroker
+from stream_app.broker.errors import DiskError
+try:
+    EmbeddedBroker(pathlib.Path(sys.argv[1])).start()
+except DiskError as error:
+    print(error)
+"""

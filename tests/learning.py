@@ -1,0 +1,128 @@
+"""Pipelines, examples and an in-memory log for the tests of learning and monitoring."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+from avro.io import validate
+from avro.schema import Schema, parse
+from river import datasets, linear_model, optim, preprocessing
+
+from stream_app.core.example import Example
+from stream_app.core.records import Output, RawRecord
+from stream_app.models.loaded import LoadedModel
+from stream_app.pipeline import Label, Pipeline, Thresholds
+from stream_app.streaming.processor import Input
+from stream_app.transformers import TargetRate
+
+HOUR = 3_600_000
+FINGERPRINT = "f1"
+SCHEMAS = Path(__file__).parent.parent / "schemas"
+
+Model = Callable[[], Any]
+
+
+def logistic() -> Any:
+    """The usual: standardised features, stochastic gradient descent."""
+    return preprocessing.StandardScaler() | linear_model.LogisticRegression(optim.AdaGrad(0.05))
+
+
+def with_rates() -> Any:
+    """Like it, with the recent rate per web site age."""
+    return TargetRate(["age_of_domain", "long_url"], half_life=20) + preprocessing.StandardScaler() | logistic()
+
+
+def pipeline(model: Model = logistic, **changes: Any) -> Pipeline:
+    """A loaded pipeline; only what the learner and the monitor look at is meant."""
+    label = Label(schema={}, field="label", time="time", horizon=timedelta(hours=12))
+    defaults: dict[str, Any] = {
+        "name": "p", "schema": {}, "event_id": "id", "event_time": "time", "features": dict, "label": label,
+        "window": timedelta(hours=6), "untrained": "allowed",
+    }  # fmt: skip
+    return Pipeline(model=model, **(defaults | changes))
+
+
+def thresholds(**metrics: float) -> Thresholds:
+    """Limits for some metrics."""
+    return Thresholds(metrics=metrics)
+
+
+@cache
+def phishing() -> tuple[tuple[dict[str, float], bool], ...]:
+    """River's bundled data set: 1,250 web sites, 9 numeric features."""
+    return tuple(datasets.Phishing())
+
+
+def examples(n: int, seed: int = 0, every: int = 60_000) -> list[Example]:
+    """Examples of the phishing data with arbitrary served scores, one a minute, labels 5 to 65 minutes later."""
+    chance = random.Random(seed)
+    rows = phishing()
+    found = []
+    for i in range(n):
+        x, label = rows[i % len(rows)]
+        time = i * every
+        delay = chance.randrange(5 * 60_000, 65 * 60_000)
+        found.append(Example(f"e{i}", time, time + delay, label, chance.random(), i // 100, dict(x), FINGERPRINT))
+    return found
+
+
+def measurements(outputs: Iterable[Output]) -> list[dict[str, Any]]:
+    """What was reported, each checked against the published schema."""
+    found = []
+    for output in outputs:
+        if output.topic == "monitoring":
+            assert output.value is not None
+            fields = orjson.loads(output.value)
+            assert fits("monitoring", fields), fields
+            found.append(fields)
+    return found
+
+
+@cache
+def schema(name: str) -> Schema:
+    """A published schema."""
+    return parse((SCHEMAS / f"{name}.avsc").read_text())
+
+
+def fits(name: str, fields: dict[str, Any]) -> bool:
+    """Do the fields conform to the published schema?"""
+    return bool(validate(schema(name), fields))
+
+
+def scores_of(model: LoadedModel) -> list[float]:
+    """The model's scores of a hundred rows, to compare bit by bit."""
+    return [model.score(x) for x, _ in phishing()[::12]]
+
+
+class MemoryLog:
+    """A `Reader` over topics in memory; offsets can have gaps, as transaction markers leave them."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, list[RawRecord]] = {}
+        self.low: dict[str, int] = {}
+
+    def append(self, topic: str, key: bytes | None, value: bytes | None, partition: int = 0, gap: int = 0) -> int:
+        """Write a record; returns its offset."""
+        records = self.topics.setdefault(f"{topic}/{partition}", [])
+        offset = (records[-1].offset + 1 if records else 0) + gap
+        records.append(RawRecord(topic, partition, offset, 0, key, value))
+        return offset
+
+    def write(self, pipeline_name: str, outputs: Iterable[Output]) -> None:
+        """What a committed transaction leaves behind."""
+        for output in outputs:
+            self.append(f"{pipeline_name}.{output.topic}", output.key, output.value, max(output.partition, 0))
+
+    def read_all(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
+        return ((record.key, record.value) for record in self.topics.get(f"{topic}/{partition}", []))
+
+    def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
+        return (record for record in self.topics[f"{topic}/{partition}"] if start <= record.offset < end)
+
+    def ends(self, source: Input) -> tuple[int, int]:
+        records = self.topics.get(f"{source.topic}/{source.partition}", [])
+        return self.low.get(source.topic, 0), records[-1].offset + 1 if records else 0

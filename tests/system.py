@@ -1,0 +1,261 @@
+"""A pipeline's workers as real processes on a real broker, fed by a producer, judged by what the topics hold."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # re-export not marked
+
+from stream_app.core.state import TALLIES_KEY
+from stream_app.core.tallies import Tallies
+from stream_app.settings import KafkaSettings, Settings, TopicSettings
+from stream_app.topics import create_topics, topic_name
+from tests.small import event, label
+
+ROOT = Path(__file__).parent.parent
+
+
+class System:
+    """One pipeline under test; `declared` is Python source that binds `pipeline`, with NAME for its name."""
+
+    def __init__(self, servers: str, folder: Path, name: str, declared: str = "", **topics: Any) -> None:
+        self.servers = servers
+        self.name = name
+        self.folder = folder
+        self.pipeline = folder / "declared.py"
+        source = declared or "from tests.small import small_pipeline\npipeline = small_pipeline('NAME')\n"
+        self.pipeline.write_text(source.replace("NAME", name))
+        self.settings = Settings(
+            data_dir=folder / "data",
+            kafka=KafkaSettings(bootstrap_servers=servers),
+            topics=TopicSettings(**topics),
+        )
+        self.environment: dict[str, str] = {}
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.sent: Counter[str] = Counter()
+        self.producer = Producer(
+            {
+                "bootstrap.servers": servers,
+                "partitioner": "murmur2_random",
+                "linger.ms": 2,
+                "message.max.bytes": self.settings.topics.max_message_bytes + 100_000,
+            }
+        )
+        create_topics(AdminClient({"bootstrap.servers": servers}), name, self.settings)
+
+    def __enter__(self) -> "System":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers.values():
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+
+    def start(self, role: str, instance: str = "0", **environment: str) -> subprocess.Popen[bytes]:
+        """Start a worker process; its log is in the folder."""
+        worker = f"{role}-{instance}"
+        command = [sys.executable, "-m", "stream_app", "worker", str(self.pipeline), "--role", role]
+        with (self.folder / f"{worker}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [*command, "--instance", instance],
+                cwd=ROOT,
+                stderr=log,
+                stdout=log,
+                env=os.environ | self._settings_environment() | self.environment | environment,
+            )
+        self.workers[worker] = process
+        return process
+
+    def start_all(self, scorers: int = 1) -> None:
+        """Scorers and a learner."""
+        for instance in range(scorers):
+            self.start("score", str(instance))
+        self.start("learn")
+
+    def kill(self, worker: str) -> None:
+        """End a worker as if the machine had lost power."""
+        self.workers[worker].kill()
+        self.workers[worker].wait()
+
+    def terminate(self, worker: str, timeout: float = 10.0) -> float:
+        """Ask a worker to stop; returns the seconds it took. It must end with 0."""
+        started = time.monotonic()
+        self.workers[worker].send_signal(signal.SIGTERM)
+        assert self.workers[worker].wait(timeout) == 0, self.log(worker)
+        return time.monotonic() - started
+
+    def log(self, worker: str) -> str:
+        """The end of a worker's log."""
+        return (self.folder / f"{worker}.log").read_text()[-4000:]
+
+    def send(self, kind: str, value: bytes | None, key: bytes | None, **options: Any) -> None:
+        """Produce one record as it is."""
+        while True:
+            try:
+                self.producer.produce(topic_name(self.name, kind), value, key, **options)
+                break
+            except BufferError:
+                self.producer.poll(0.1)
+        self.sent[kind] += 1
+        self.producer.poll(0)
+
+    def send_event(self, number: int, at: int, **changes: Any) -> None:
+        fields = event(number, at, **changes)
+        self.send("raw", orjson.dumps(fields), fields["id"].encode())
+
+    def send_label(self, number: int, known_at: int, fraud: bool = False, **changes: Any) -> None:
+        fields = label(number, known_at, fraud, **changes)
+        self.send("labels", orjson.dumps(fields), fields["id"].encode())
+
+    def read(self, kind: str) -> list[Message]:
+        """All committed records of a topic, partition by partition."""
+        return read_topic(self.servers, topic_name(self.name, kind))
+
+    def values(self, kind: str) -> list[dict[str, Any]]:
+        """The same, decoded."""
+        return [orjson.loads(message.value() or b"") for message in self.read(kind)]
+
+    def books(self) -> Tallies:
+        """The scorers' own books, all partitions together."""
+        latest: dict[int, Tallies] = {}
+        for message in self.read("score.state"):
+            if message.key() == TALLIES_KEY:
+                value = orjson.loads(message.value() or b"")
+                latest[message.partition() or 0] = Tallies.from_dict(value["tallies"])
+        total = Tallies()
+        for tallies in latest.values():
+            total = total.add(tallies)
+        return total
+
+    def settle(self, timeout: float = 60.0) -> Tallies:
+        """Wait until every record sent has an outcome; returns the books."""
+        self.producer.flush(30)
+        self.until(lambda: self._settled(self.books()), timeout, "not every record has an outcome")
+        return self.books()
+
+    def _settled(self, books: Tallies) -> bool:
+        return (books.events, books.labels) == (self.sent["raw"], self.sent["labels"])
+
+    def until(self, condition: Callable[[], bool], timeout: float, why: str) -> float:
+        """Wait for a condition; returns the seconds it took, fails with `why` and the workers' logs."""
+        started = time.monotonic()
+        while not condition():
+            if time.monotonic() - started > timeout:
+                logs = "\n".join(f"--- {worker}\n{self.log(worker)}" for worker in self.workers)
+                raise AssertionError(f"{why}: {self.books()}, sent {self.sent}\n{logs}")
+            time.sleep(0.1)
+        return time.monotonic() - started
+
+    def check_outcomes(self) -> None:
+        """Every raw record and label has exactly one outcome, found in the topics and equal to the books."""
+        books = self.settle()
+        scored = Counter(value["event_id"] for value in self.values("scored"))
+        examples = Counter(value["event_id"] for value in self.values("examples"))
+        assert [event_id for event_id, count in scored.items() if count > 1] == []
+        assert [event_id for event_id, count in examples.items() if count > 1] == []
+        assert scored.total() == books.scored
+        assert examples.total() == books.joined
+        assert dead_letters(self.read("raw.dlq")) == books.dead
+        assert dead_letters(self.read("labels.dlq")) == books.label_dead
+        assert books.scored == books.joined + books.expired + books.pending
+
+    def _settings_environment(self) -> dict[str, str]:
+        topics = self.settings.topics
+        return {
+            "STREAM_APP_DATA_DIR": str(self.settings.data_dir),
+            "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": self.servers,
+            "STREAM_APP_TOPICS__PARTITIONS": str(topics.partitions),
+            "STREAM_APP_TOPICS__MAX_MESSAGE_BYTES": str(topics.max_message_bytes),
+            "STREAM_APP_LEARN__PUBLISH_SECONDS": "0.3",
+            "STREAM_APP_LEARN__CHECKPOINT_SECONDS": "1",
+            "PYTHONPATH": str(ROOT),
+        }
+
+
+class Load(threading.Thread):
+    """Sends events and their labels at a rate, with a share of duplicates and bad records, until stopped."""
+
+    def __init__(self, system: System, rate: float, first: int = 0) -> None:
+        super().__init__(daemon=True)
+        self.count = first
+        self._system = system
+        self._rate = rate
+        self._stopping = threading.Event()
+        self._base = int(time.time() * 1000) - 3_600_000
+
+    def run(self) -> None:
+        started, first = time.monotonic(), self.count
+        while not self._stopping.is_set():
+            behind = first + (time.monotonic() - started) * self._rate - self.count
+            for _ in range(int(behind)):
+                self._send(self.count)
+                self.count += 1
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it, with everything delivered."""
+        self._stopping.set()
+        self.join()
+        self._system.producer.flush(30)
+
+    def _send(self, number: int) -> None:
+        at = self._base + number
+        self._system.send_event(number, at)
+        self._system.send_label(number, at + 500, fraud=number % 97 > 60)
+        if number % 100 == 7:
+            self._system.send_event(number, at)
+        if number % 100 == 11:
+            self._system.send("raw", b"{broken", f"e{number}".encode())
+        if number % 100 == 13:
+            self._system.send_label(number, at + 500)
+
+
+def dead_letters(messages: list[Message]) -> Counter[str]:
+    """Dead letters by code; no source offset may be there twice."""
+    places = Counter((headers(m)["original-topic"], m.partition(), headers(m)["original-offset"]) for m in messages)
+    assert all(count == 1 for count in places.values())
+    return Counter(headers(message)["error-code"] for message in messages)
+
+
+def headers(message: Message) -> Mapping[str, str]:
+    """Headers as text."""
+    return {name: (content or b"").decode("utf-8", "replace") for name, content in message.headers() or ()}
+
+
+def read_topic(servers: str, topic: str) -> list[Message]:
+    """All committed records of a topic."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": "test-reader",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 50,
+        }
+    )
+    try:
+        count = len(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in range(count)])
+        open_partitions, messages = set(range(count)), []
+        while open_partitions:
+            for message in consumer.consume(10_000, 0.2):
+                error = message.error()
+                if error is None:
+                    messages.append(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    open_partitions.discard(message.partition() or 0)
+        return messages
+    finally:
+        consumer.close()
