@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator
-from importlib.util import resolve_name
+from importlib.util import decode_source, resolve_name
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -40,7 +40,7 @@ class Sources:
 
     def _used(self, module: ModuleType, names: set[str]) -> list[str]:
         """The texts of the statements of a module that bind the names, directly or through each other."""
-        source = inspect.getsource(module)
+        source = _module_text(module)
         binding: dict[str, list[ast.stmt]] = defaultdict(list)
         for statement in ast.parse(source).body:
             for name in _bound(statement):
@@ -61,7 +61,7 @@ class Sources:
             if other is None or other is module or name in seen or not self._is_users(other):
                 continue
             seen.add(name)
-            source = inspect.getsource(other)
+            source = _module_text(other)
             yield source
             yield from self._imported(other, ast.parse(source), seen)
 
@@ -80,6 +80,10 @@ def source_of(code: Code) -> str:
         raise PipelineError(
             f"the source of {code.__qualname__} cannot be read", "Declare it in a Python file"
         ) from None
+
+
+def _module_text(module: ModuleType) -> str:
+    return decode_source(Path(module.__file__ or "").read_bytes())
 
 
 def _names(code: Code) -> set[str]:

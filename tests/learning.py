@@ -13,7 +13,7 @@ from avro.schema import Schema, parse
 from river import datasets, linear_model, optim, preprocessing
 
 from stream_app.core.example import Example
-from stream_app.core.records import Output, RawRecord
+from stream_app.core.records import Features, Output, RawRecord
 from stream_app.models.loaded import LoadedModel
 from stream_app.pipeline import Label, Pipeline, Thresholds
 from stream_app.streaming.processor import Input
@@ -52,7 +52,7 @@ def thresholds(**metrics: float) -> Thresholds:
 
 
 @cache
-def phishing() -> tuple[tuple[dict[str, float], bool], ...]:
+def phishing() -> tuple[tuple[Features, bool], ...]:
     """River's bundled data set: 1,250 web sites, 9 numeric features."""
     return tuple(datasets.Phishing())
 

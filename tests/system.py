@@ -18,6 +18,8 @@ from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # r
 from stream_app.core.state import TALLIES_KEY
 from stream_app.core.tallies import Tallies
 from stream_app.settings import KafkaSettings, Settings, TopicSettings
+from stream_app.streaming.log import LogReader
+from stream_app.streaming.processor import Input
 from stream_app.topics import create_topics, topic_name
 from tests.small import event, label
 
@@ -42,6 +44,7 @@ class System:
         self.environment: dict[str, str] = {}
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.sent: Counter[str] = Counter()
+        self._followed: dict[str, Followed] = {}
         self.producer = Producer(
             {
                 "bootstrap.servers": servers,
@@ -60,11 +63,14 @@ class System:
             if worker.poll() is None:
                 worker.kill()
                 worker.wait()
+        for followed in self._followed.values():
+            followed.close()
 
     def start(self, role: str, instance: str = "0", **environment: str) -> subprocess.Popen[bytes]:
         """Start a worker process; its log is in the folder."""
         worker = f"{role}-{instance}"
-        command = [sys.executable, "-m", "stream_app", "worker", str(self.pipeline), "--role", role]
+        program = "tests.faults.points" if "KILL_AT" in environment else "stream_app"
+        command = [sys.executable, "-m", program, "worker", str(self.pipeline), "--role", role]
         with (self.folder / f"{worker}.log").open("ab") as log:
             process = subprocess.Popen(
                 [*command, "--instance", instance],
@@ -118,8 +124,10 @@ class System:
         self.send("labels", orjson.dumps(fields), fields["id"].encode())
 
     def read(self, kind: str) -> list[Message]:
-        """All committed records of a topic, partition by partition."""
-        return read_topic(self.servers, topic_name(self.name, kind))
+        """All committed records of a topic up to its present end."""
+        if kind not in self._followed:
+            self._followed[kind] = Followed(self.servers, topic_name(self.name, kind))
+        return self._followed[kind].read()
 
     def values(self, kind: str) -> list[dict[str, Any]]:
         """The same, decoded."""
@@ -136,6 +144,26 @@ class System:
         for tallies in latest.values():
             total = total.add(tallies)
         return total
+
+    def ends(self, kind: str) -> dict[int, int]:
+        """The end offset of each partition of the raw or labels topic now."""
+        self.read(kind)
+        return self._followed[kind].ends()
+
+    def beyond(self, kind: str, ends: Mapping[int, int]) -> bool:
+        """Whether every partition has processed more than that."""
+        positions = {
+            message.partition() or 0: orjson.loads(message.value() or b"")["positions"]
+            for message in self.read("score.state")
+            if message.key() == TALLIES_KEY
+        }
+        topic = topic_name(self.name, kind)
+        return all(positions.get(partition, {}).get(topic, 0) > end for partition, end in ends.items())
+
+    def learned(self) -> int:
+        """Examples that the newest published version has learned."""
+        manifests = [m for m in self.read("models") if (m.key() or b"").startswith(b"version/")]
+        return int(orjson.loads(manifests[-1].value() or b"")["learned"]) if manifests else 0
 
     def settle(self, timeout: float = 60.0) -> Tallies:
         """Wait until every record sent has an outcome; returns the books."""
@@ -232,30 +260,55 @@ def headers(message: Message) -> Mapping[str, str]:
     return {name: (content or b"").decode("utf-8", "replace") for name, content in message.headers() or ()}
 
 
+class Followed:
+    """A topic read from its beginning and then on from where the last reading ended."""
+
+    def __init__(self, servers: str, topic: str) -> None:
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": servers,
+                "group.id": "test-reader",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 20,
+                "log_level": 0,
+            }
+        )
+        self._log = LogReader({"bootstrap.servers": servers, "log_level": 0}, "test-reader")
+        count = len(self._consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        self._partitions = [TopicPartition(topic, partition, 0) for partition in range(count)]
+        self._consumer.assign(self._partitions)
+        self._messages: list[Message] = []
+        self._ended: dict[int, int] = {}
+
+    def read(self) -> list[Message]:
+        """Everything up to the present stable end."""
+        behind = {number: end for number, end in self.ends().items() if self._ended.get(number, -1) < end}
+        while behind:
+            for message in self._consumer.consume(10_000, 0.1):
+                error, partition = message.error(), message.partition() or 0
+                if error is None:
+                    self._messages.append(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    self._ended[partition] = message.offset() or 0
+                    if self._ended[partition] >= behind.get(partition, 0):
+                        behind.pop(partition, None)
+        return self._messages
+
+    def ends(self) -> dict[int, int]:
+        """The stable end offset of each partition."""
+        return {tp.partition: self._log.ends(Input(tp.topic, tp.partition))[1] for tp in self._partitions}
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
 def read_topic(servers: str, topic: str) -> list[Message]:
     """All committed records of a topic."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": servers,
-            "group.id": "test-reader",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 50,
-        }
-    )
+    followed = Followed(servers, topic)
     try:
-        count = len(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in range(count)])
-        open_partitions, messages = set(range(count)), []
-        while open_partitions:
-            for message in consumer.consume(10_000, 0.2):
-                error = message.error()
-                if error is None:
-                    messages.append(message)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    open_partitions.discard(message.partition() or 0)
-        return messages
+        return followed.read()
     finally:
-        consumer.close()
+        followed.close()

@@ -8,6 +8,7 @@ from shutil import rmtree
 from filelock import FileLock
 from rich.console import Console
 
+from stream_app.broker.download import sha512_of
 from stream_app.broker.errors import disk_errors
 from stream_app.broker.java import Runtime
 from stream_app.broker.node import Node
@@ -16,7 +17,7 @@ from stream_app.broker.process import end
 from stream_app.broker.readiness import wait_until_ready
 from stream_app.errors import BrokerError
 
-_TRIAL = 60.0  # seconds, for the start and for the writing of the archive
+_TRIAL = 180.0  # seconds, for the start and for the writing of the archive, on a busy machine too
 _log = logging.getLogger(__name__)
 
 
@@ -24,14 +25,25 @@ def with_archive(runtime: Runtime, folder: Path) -> Runtime:
     """Return `runtime` with the start archive kept in `folder`, made if missing; without it, if that fails."""
     archive = folder / f"start-{runtime.fingerprint()}.aot"
     try:
-        if not archive.exists():
-            with disk_errors(folder), FileLock(folder / "archive.lock"):
-                if not archive.exists():
-                    _make(runtime, archive)
+        with disk_errors(folder):
+            if not _is_whole(archive):
+                with FileLock(folder / "archive.lock"):
+                    if not _is_whole(archive):
+                        _make(runtime, archive)
     except BrokerError as error:
         _log.warning("broker starts without start archive: %s", error)
         return runtime
     return Runtime(runtime.java, runtime.jars, (f"-XX:AOTCache={archive}", "-Xlog:aot*=off,cds*=off"))
+
+
+def _digest_file(archive: Path) -> Path:
+    return archive.with_name(archive.name + ".sha512")
+
+
+def _is_whole(archive: Path) -> bool:
+    """Whether the archive is as it was made: Java does not start with one that is damaged."""
+    digest = _digest_file(archive)
+    return archive.exists() and digest.exists() and digest.read_text() == sha512_of(archive)
 
 
 def _make(runtime: Runtime, archive: Path) -> None:
@@ -48,5 +60,8 @@ def _make(runtime: Runtime, archive: Path) -> None:
             wait_until_ready(node, process, time.monotonic() + _TRIAL)
         finally:
             end(process, _TRIAL)
+    if not new.exists():
+        raise BrokerError("Java wrote no start archive", f"See {folder / 'logs'}")
     new.replace(archive)
+    _digest_file(archive).write_text(sha512_of(archive))
     rmtree(folder)

@@ -16,6 +16,10 @@ _ONE_NODE = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "group.initial.rebalance.delay.ms": "0",
+    # Kafka's own 50 partitions each are for many brokers; here they only make starts slower.
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.num.partitions": "8",
+    "share.coordinator.state.topic.num.partitions": "8",
     "auto.create.topics.enable": "false",
     # After kill -9 the broker may register again only when its old session has ended; Kafka's own 9 s are long to wait.
     "broker.session.timeout.ms": "3000",

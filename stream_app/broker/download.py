@@ -52,6 +52,12 @@ class _BrokenOffError(Exception):
     """A try failed in a way that another one may not."""
 
 
+def sha512_of(file: Path) -> str:
+    """The SHA-512 of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return file_digest(stream, "sha512").hexdigest()
+
+
 def fetch_all(downloads: Sequence[Download], pauses: Sequence[float] = PAUSES) -> None:
     """Fetch every file; the first that fails for good ends the others.
 
@@ -130,9 +136,7 @@ def _accept(download: Download) -> None:
     """Move a complete part with the right digest into place; throw a wrong one away."""
     if download.have < download.size:
         raise _BrokenOffError(f"only {download.have} of {download.size} bytes came")
-    with download.part.open("rb") as stream:
-        digest = file_digest(stream, "sha512").hexdigest()
-    if digest != download.sha512:
+    if sha512_of(download.part) != download.sha512:
         download.part.unlink()
         raise _BrokenOffError("its SHA-512 is not the one in jars.lock")
     with disk_errors(download.target.parent):

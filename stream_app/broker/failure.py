@@ -43,4 +43,4 @@ def _process_on(folder: Path) -> int | None:
 def _last_errors(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if _TELLING.search(line)] or lines
-    return " | ".join(dict.fromkeys(telling[-_LINES:])) or "it wrote nothing"
+    return " | ".join(dict.fromkeys(telling[-_LINES:])).rstrip(".") or "it wrote nothing"

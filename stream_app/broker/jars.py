@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from hashlib import file_digest
 from pathlib import Path
 
 from filelock import FileLock
 
-from stream_app.broker.download import PAUSES, Download, fetch_all
+from stream_app.broker.download import PAUSES, Download, fetch_all, sha512_of
 from stream_app.broker.errors import disk_errors
 
 MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"
@@ -65,10 +64,7 @@ class JarCache:
 
     def _verify(self, jar: Jar) -> bool:
         file = self.folder / jar.path
-        if not file.is_file() or file.stat().st_size != jar.size:
-            return False
-        with file.open("rb") as stream:
-            return file_digest(stream, "sha512").hexdigest() == jar.sha512
+        return file.is_file() and file.stat().st_size == jar.size and sha512_of(file) == jar.sha512
 
     def _download(self, jar: Jar) -> Download:
         return Download(f"{self.repository.rstrip('/')}/{jar.path}", self.folder / jar.path, jar.sha512, jar.size)

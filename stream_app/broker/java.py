@@ -19,7 +19,6 @@ _OPTIONS = (
     "-XX:+UnlockDiagnosticVMOptions",
     "-XX:-AOTAdapterCaching",  # cached machine code does not fit TieredStopAtLevel and would only cause warnings
     "-XX:-AOTStubCaching",
-    "-XX:+VerifySharedSpaces",
     "--enable-native-access=ALL-UNNAMED",
     "--sun-misc-unsafe-memory-access=allow",
     f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}",

@@ -1,6 +1,5 @@
 """Prequential evaluation with delayed labels: each served prediction is judged when its label comes."""
 
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,11 +20,21 @@ class Window:
     model_version: int = 0
 
 
+class Report(NamedTuple):
+    """What `n` predictions of a window come to; `values` has every metric and baseline that is defined."""
+
+    start: int
+    end: int
+    n: int
+    model_version: int
+    values: dict[str, float]
+
+
 class Closed(NamedTuple):
     """A finished window, and everything since the start up to and including it."""
 
-    window: Window
-    total: Window
+    window: Report
+    total: Report
 
 
 @dataclass(slots=True)
@@ -92,14 +101,19 @@ class Evaluator:
         total = self.total or Window(window.start, window.end, Scorecard(ranks=Ranks(_CUMULATIVE_SCORES)))
         total.end, total.model_version = window.end, window.model_version
         total.card.merge(window.card)
-        self.total, self.latest, self.closed_to = total, _measure(window.card), window.end
-        return Closed(window, deepcopy(total))
+        closed = Closed(_report(window), _report(total))
+        self.total, self.latest, self.closed_to = total, closed.window.values, window.end
+        return closed
 
     def _everything(self) -> Scorecard:
         card = Scorecard()
         for window in self.open.values():
             card.merge(window.card)
         return card
+
+
+def _report(window: Window) -> Report:
+    return Report(window.start, window.end, window.card.n, window.model_version, _measure(window.card))
 
 
 def _measure(card: Scorecard) -> dict[str, float]:

@@ -5,11 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 from stream_app.core.drift import ErrorAlarm
-from stream_app.core.evaluate import Closed, Evaluator
+from stream_app.core.evaluate import Closed, Evaluator, Report
 from stream_app.core.example import Example
-from stream_app.core.monitoring import Judgement, Measurement, judge
+from stream_app.core.monitoring import Judgement, Kind, Measurement, judge
 from stream_app.core.records import Output
-from stream_app.core.scorecard import BASELINES, METRICS
+from stream_app.core.scorecard import BASELINES
 from stream_app.pipeline import Pipeline
 
 
@@ -108,27 +108,24 @@ class Learner:
         return [measurement.output(self._pipeline.name) for measurement in found]
 
     def _performance(self, closed: Closed) -> list[Measurement]:
+        window, total = closed
         found = []
         for name in self._pipeline.metrics:
-            window, total = closed
-            value = METRICS[name](window.card)
+            value = window.values.get(name)
             verdict = judge(name, value, self._pipeline.thresholds)
-            version = window.model_version
-            so_far = METRICS[name](total.card)
             found += [
-                Measurement(
-                    "performance", name, window.start, window.end, window.card.n, value, verdict, None, version
-                ),
-                Measurement("cumulative", name, total.start, total.end, total.card.n, so_far, model_version=version),
+                self._measured("performance", name, window)._replace(judgement=verdict),
+                self._measured("cumulative", name, total),
             ]
         return found
 
     def _baselines(self, closed: Closed) -> list[Measurement]:
-        window = closed.window
-        return [
-            Measurement("baseline", name, window.start, window.end, window.card.n, baseline(window.card))
-            for name, baseline in BASELINES.items()
-        ]
+        return [self._measured("baseline", name, closed.window) for name in BASELINES]
+
+    @staticmethod
+    def _measured(kind: Kind, name: str, report: Report) -> Measurement:
+        start, end, n, version, values = report
+        return Measurement(kind, name, start, end, n, values.get(name), model_version=version)
 
     def _failures(self, closed: Closed) -> list[Measurement]:
         window, failures = closed.window, self.state.failures

@@ -9,6 +9,7 @@ import io
 import pickle
 import sys
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from stream_app.errors import ModelError
@@ -28,9 +29,7 @@ _EXACT = frozenset(
         ("numpy._core.multiarray", "_reconstruct"),
         ("numpy._core.multiarray", "scalar"),
         ("numpy._core.numeric", "_frombuffer"),
-        # River's only functions in the state of its classifiers.
         ("river.naive_bayes.gaussian", "GaussianNB._make_gaussian"),
-        ("river._river_rust.vectordict", "euclidean_distance_tuple"),
     }
 )
 _CORE = ("drift", "evaluate", "learn", "ranks", "scorecard")
@@ -62,8 +61,10 @@ def load(data: bytes, modules: Collection[str] = ()) -> Any:
 
 
 def pipeline_modules(*functions: Any) -> frozenset[str]:
-    """Modules in which the functions of a pipeline are defined."""
-    return frozenset(str(getattr(function, "__module__", "")) for function in functions) - {"", "builtins"}
+    """Modules in which the functions of a pipeline are defined, other than those of Python itself."""
+    plain = [function.func if isinstance(function, partial) else function for function in functions]
+    modules = {str(getattr(function, "__module__", "")) for function in plain}
+    return frozenset(module for module in modules if module.split(".")[0] not in {"", *sys.stdlib_module_names})
 
 
 class _Unpickler(pickle.Unpickler):

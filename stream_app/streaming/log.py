@@ -1,7 +1,8 @@
 """Reading topics plainly: whole, by range, and their ends; always read_committed, never in a group."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from time import monotonic, sleep
+from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -10,7 +11,23 @@ from stream_app.errors import KafkaUnavailableError
 from stream_app.streaming.processor import Input
 
 CALL_TIMEOUT = 10.0  # seconds
+DEADLINE = 30.0  # seconds that a passing error may last
 FETCH = 5000  # records a call
+
+_PASSING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
+T = TypeVar("T")
 
 
 class LogReader:
@@ -66,12 +83,17 @@ class LogReader:
             consumer.close()
 
     @staticmethod
-    def _ask(call: Any, what: str) -> Any:
-        try:
-            return call()
-        except KafkaException as error:
-            reason = error.args[0].str()
-            raise KafkaUnavailableError(f"could not {what}: {reason}", "Check that the brokers are up") from None
+    def _ask(call: Callable[[], T], what: str) -> T:
+        """The answer, asked for again while the error is a passing one, as just after a topic was created."""
+        deadline = monotonic() + DEADLINE
+        while True:
+            try:
+                return call()
+            except KafkaException as error:
+                reason = error.args[0]
+                if not (reason.retriable() or reason.code() in _PASSING) or monotonic() > deadline:
+                    raise KafkaUnavailableError(f"could not {what}: {reason.str()}", "Check the brokers") from None
+                sleep(0.1)
 
 
 def _record(message: Any) -> RawRecord:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from platformdirs import user_cache_path
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.broker.errors import (
@@ -142,7 +144,7 @@ def test_a_broker_that_dies_after_formatting_says_why(own: EmbeddedBroker, tmp_p
     own.start()
     own.stop()
     broken = EmbeddedBroker(tmp_path / "kafka", properties={"node.id": "2"}, owned=True)
-    with pytest.raises(BrokerDiedError, match=r"node\.id") as caught:
+    with pytest.raises(BrokerDiedError, match="Stored node id 1 doesn't match") as caught:
         broken.start()
     assert str(own.log_file) in caught.value.remedy
 
@@ -237,3 +239,19 @@ try:
 except DiskError as error:
     print(error)
 """
+
+
+@pytest.mark.faults
+def test_a_damaged_start_archive_is_made_again(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    shutil.copytree(
+        user_cache_path("stream-app"), cache, copy_function=os.link, ignore=shutil.ignore_patterns("start-*")
+    )
+    broker = EmbeddedBroker(tmp_path / "kafka", cache_dir=cache, owned=True)
+    broker.start()
+    broker.stop()
+    (archive,) = cache.glob("*/start-*.aot")
+    os.truncate(archive, archive.stat().st_size // 2)
+    broker.start()
+    broker.kill()
+    assert archive.stat().st_size > 10_000_000

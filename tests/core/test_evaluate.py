@@ -127,7 +127,7 @@ def test_a_window_closes_a_quarter_of_its_length_after_its_end() -> None:
     assert evaluator.add(example(True, 10)) == []
     assert evaluator.add(example(True, HOUR + HOUR // 4 - 1)) == []
     (closed,) = evaluator.add(example(True, HOUR + HOUR // 4))
-    assert (closed.window.start, closed.window.end, closed.window.card.n) == (0, HOUR, 1)
+    assert (closed.window.start, closed.window.end, closed.window.n) == (0, HOUR, 1)
 
 
 def test_a_label_out_of_order_counts_in_its_own_window_while_that_is_open() -> None:
@@ -135,7 +135,7 @@ def test_a_label_out_of_order_counts_in_its_own_window_while_that_is_open() -> N
     evaluator.add(example(True, HOUR + 5))
     evaluator.add(example(True, HOUR - 5))
     (closed,) = evaluator.add(example(True, 2 * HOUR))
-    assert (closed.window.start, closed.window.card.n) == (0, 1)
+    assert (closed.window.start, closed.window.n) == (0, 1)
 
 
 def test_a_label_for_a_closed_window_counts_in_the_next() -> None:
@@ -143,8 +143,8 @@ def test_a_label_for_a_closed_window_counts_in_the_next() -> None:
     for time in (5, 2 * HOUR, 10):
         evaluator.add(example(True, time))
     first, second = (closed.window for closed in evaluator.add(example(True, 9 * HOUR)))
-    assert (first.start, first.end, first.card.n) == (HOUR, 2 * HOUR, 1)
-    assert (second.start, second.end, second.card.n) == (2 * HOUR, 3 * HOUR, 1)
+    assert (first.start, first.end, first.n) == (HOUR, 2 * HOUR, 1)
+    assert (second.start, second.end, second.n) == (2 * HOUR, 3 * HOUR, 1)
 
 
 def test_a_closed_window_names_the_version_of_its_newest_prediction() -> None:
@@ -161,8 +161,8 @@ def test_every_example_counts_exactly_once(times: list[int]) -> None:
     closed: list[Closed] = []
     for time in [*times, 100 * HOUR, 200 * HOUR]:
         closed += evaluator.add(example(True, time))
-    assert sum(found.window.card.n for found in closed) == len(times) + 1
-    assert [found.total.card.n for found in closed][-1] == len(times) + 1
+    assert sum(found.window.n for found in closed) == len(times) + 1
+    assert [found.total.n for found in closed][-1] == len(times) + 1
     assert [found.window.start for found in closed] == sorted({found.window.start for found in closed})
 
 

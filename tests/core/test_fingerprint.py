@@ -196,3 +196,18 @@ def test_a_function_that_closes_over_itself_is_described_once(compute: Compute) 
     replaced = ('def step(fields):\n        return {"amount": fields["amount"] + n}\n    return step\n', recursive)
     assert compute(replaced) == compute(replaced)
     assert compute(replaced) != compute(replaced, ("add(1)", "add(2)"))
+
+
+def test_modules_of_the_same_package_count_and_need_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set()
+    for number, weight in enumerate((2, 3)):
+        package = tmp_path / f"package{number}" / "payments_package"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "rates_beside.py").write_text(RATES.replace("2", str(weight)))
+        (package / "pipe.py").write_text(SOURCE.replace("from rates_beside", "from .rates_beside"))
+        for name in ("payments_package", "payments_package.pipe", "payments_package.rates_beside"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.syspath_prepend(package.parent)
+        found.add(fingerprint(load_pipeline("payments_package.pipe")))
+    assert len(found) == 2

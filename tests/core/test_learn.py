@@ -4,9 +4,12 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from river import linear_model, optim, preprocessing
 
 from stream_app.core.example import Example
+from stream_app.core.examples import decode_example
 from stream_app.core.learn import Learner
 from stream_app.core.records import Output
 from stream_app.models.loaded import LoadedModel
@@ -145,3 +148,23 @@ def test_a_restored_learner_follows_the_declaration_of_today() -> None:
 def test_examples_fit_the_published_schema() -> None:
     one = examples(1)[0]
     assert fits("example", {"kind": "example", **one._asdict()})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"label": 1},
+        {"label_time": "now"},
+        {"event_time": 0.5},
+        {"model_version": None},
+        {"features": []},
+        {"score": True},
+    ],
+)
+def test_an_example_of_wrong_types_is_recognised(wrong: dict[str, Any]) -> None:
+    assert decode_example(examples(1)[0]._replace(**wrong).encode()) == "wrong-type"
+
+
+@given(value=st.binary())
+def test_decoding_an_example_never_raises(value: bytes) -> None:
+    assert isinstance(decode_example(value), str | Example)

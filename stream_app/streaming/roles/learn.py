@@ -1,12 +1,9 @@
 """The learn role: the examples log, in order, into model versions; checkpoints bound what a restart learns again."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
-from typing import Any
-
-import orjson
 
 from stream_app.core.example import Example
+from stream_app.core.examples import decode_example
 from stream_app.core.learn import Learner, LearnerState
 from stream_app.core.monitoring import Judgement, Measurement
 from stream_app.core.records import Output, Record
@@ -71,7 +68,7 @@ class LearnProcessor:
         self._refuse_other_pipeline(checkpoint)
         known = max(self._versions.newest or 0, checkpoint.offset if checkpoint else 0)
         start = committed[self._source]
-        if start < known:
+        if start < known and known > 0:
             self._notices.append(self._lost_offsets(start, known))
         self._next = max(start, known, 0)
         self._learner = Learner(self._pipeline, self._fingerprint, self._load(checkpoint))
@@ -196,32 +193,3 @@ class LearnProcessor:
         verdict = Judgement(float(known), True)
         name = "group-offset-lost"
         return Measurement("alarm", name, 0, 0, 1, float(start), verdict, "checkpoint").output(self._pipeline.name)
-
-
-def decode_example(value: bytes | None) -> Example | str:
-    """The example, or why it is none: "empty", "undecodable", "unknown-kind" or "wrong-type"."""
-    if value is None:
-        return "empty"
-    try:
-        fields: dict[str, Any] = orjson.loads(value)
-        if fields["kind"] != "example":
-            return "unknown-kind"
-        example = Example._make(_in_order(fields))
-    except (ValueError, TypeError, KeyError):
-        return "undecodable"
-    return example if _well_typed(example) else "wrong-type"
-
-
-_in_order = itemgetter(*Example._fields)
-
-
-def _well_typed(example: Example) -> bool:
-    return (
-        type(example.label) is bool
-        and type(example.label_time) is int
-        and type(example.event_time) is int
-        and type(example.model_version) is int
-        and type(example.features) is dict
-        and type(example.score) in (float, int)
-        and 0.0 <= example.score <= 1.0
-    )

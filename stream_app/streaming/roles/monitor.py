@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from stream_app.core.example import Example
+from stream_app.core.examples import decode_example
 from stream_app.core.monitor import Monitor
 from stream_app.core.records import Output, Record
 from stream_app.errors import ModelError
@@ -12,7 +13,6 @@ from stream_app.pipeline import Pipeline
 from stream_app.streaming.processor import Input
 from stream_app.streaming.reader import Reader
 from stream_app.streaming.roles.alarms import count_alarms
-from stream_app.streaming.roles.learn import decode_example
 
 STATE_KEY = b"state"
 QUIET_MS = 60_000  # wall clock; an input that brought nothing for so long holds no window open

@@ -14,8 +14,6 @@ from stream_app.settings import Settings
 from stream_app.streaming.follower import ModelFollower
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.processor import Processor
-from stream_app.streaming.roles.learn import LearnProcessor
-from stream_app.streaming.roles.monitor import MonitorProcessor
 from stream_app.streaming.roles.score import ScoreProcessor
 from stream_app.topics import topic_name
 
@@ -95,10 +93,14 @@ def _make_scorer(setting: Setting, partition: int) -> Processor:
 
 
 def _make_learner(setting: Setting, _: int) -> Processor:
+    from stream_app.streaming.roles.learn import LearnProcessor  # a second of statistics that scorers need not load
+
     return LearnProcessor(setting.pipeline, setting.fingerprint, setting.settings, setting.store, setting.reader)
 
 
 def _make_monitor(setting: Setting, _: int) -> Processor:
+    from stream_app.streaming.roles.monitor import MonitorProcessor
+
     return MonitorProcessor(setting.pipeline, setting.reader)
 
 

@@ -1,0 +1,114 @@
+"""What surrounds the workers fails: the broker, the clock of a process, another process with the same name."""
+
+import signal
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.errors import FencedError
+from tests.faults.test_kill import restart, running
+from tests.system import System
+
+
+def test_a_duplicate_instance_id_here_is_refused(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    with running(broker, tmp_path, scorers=1) as (system, _):
+        first = system.workers["score-0"]
+        second = system.start("score", "0")
+        assert second.wait(30) == FencedError.exit_code
+        assert "already running here" in system.log("score-0")
+        system.workers["score-0"] = first
+
+
+@pytest.mark.faults
+def test_a_duplicate_instance_id_elsewhere_loses_and_doubles_nothing(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    with running(broker, tmp_path) as (system, _):
+        first = system.workers["score-0"]
+        second = system.start("score", "0", STREAM_APP_DATA_DIR=str(tmp_path / "elsewhere"), STREAM_APP_STORE_URL=store(system))
+        deadline = time.monotonic() + 60
+        while first.poll() is None and second.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert FencedError.exit_code in (first.poll(), second.poll()), system.log("score-0")
+        time.sleep(2)
+        for process in (first, second):
+            process.kill()
+            process.wait()
+        print(f"\nback after {restart(system, 'score-0'):.1f} s")
+
+
+def store(system: System) -> str:
+    return (system.settings.data_dir / "store").absolute().as_uri()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("clean", [True, False], ids=["stopped", "killed"])
+def test_the_broker_goes_and_comes_back(tmp_path: Path, clean: bool) -> None:
+    broker = EmbeddedBroker(tmp_path / "kafka", owned=True)
+    broker.start()
+    try:
+        with running(broker, tmp_path) as (system, _):
+            time.sleep(2)
+            if clean:
+                broker.stop()
+            else:
+                broker.kill()
+            time.sleep(2)
+            broker.start()
+            back = time.monotonic()
+            revive_until_progress(system)
+            print(f"\nback {time.monotonic() - back:.1f} s after the broker")
+    finally:
+        broker.kill()
+
+
+def revive_until_progress(system: System) -> None:
+    """Restart whatever ends, as the supervisor does, until all partitions go on."""
+    marked = {kind: system.ends(kind) for kind in ("raw", "labels")}
+
+    def going_on() -> bool:
+        for worker, process in list(system.workers.items()):
+            if process.poll() is not None:
+                system.start(*worker.split("-"))
+        return all(system.beyond(kind, ends) for kind, ends in marked.items())
+
+    system.until(going_on, 60, "no progress after the outage")
+
+
+@pytest.mark.faults
+def test_a_worker_that_sleeps_past_its_session_does_no_harm_when_it_wakes(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    with running(broker, tmp_path) as (system, _):
+        sleeper = system.workers["score-0"]
+        sleeper.send_signal(signal.SIGSTOP)
+        time.sleep(10)
+        sleeper.send_signal(signal.SIGCONT)
+        revive_until_progress(system)
+
+
+@pytest.mark.faults
+def test_a_hung_producer_holds_the_learner_back_only_for_its_transaction_time_out(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    with running(broker, tmp_path, scorers=1) as (system, _):
+        config = {"bootstrap.servers": broker.bootstrap_servers, "transaction.timeout.ms": 10_000}
+        hung = Producer({**config, "transactional.id": f"{system.name}-hung"})
+        hung.init_transactions(10)
+        hung.begin_transaction()
+        hung.produce(f"{system.name}.monitoring", b"{}", b"control", partition=0)
+        hung.produce(f"{system.name}.examples", b'{"kind":"unknown"}', b"control", partition=0)
+        hung.flush(10)
+        held = time.monotonic()
+        sent = system.sent["labels"]
+        system.until(lambda: system.learned() > sent, 60, "the learner is still held back")
+        seconds = time.monotonic() - held
+        print(f"\nlearner held back for {seconds:.1f} s")
+        assert seconds < 25
+
+
+def test_sigterm_drains_and_ends_within_five_seconds(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    with running(broker, tmp_path, scorers=1) as (system, _):
+        for worker in ("score-0", "learn-0"):
+            assert system.terminate(worker) < 5
+            restart(system, worker)

@@ -1,0 +1,218 @@
+"""A partition task accepts only what continues its log, and writes all of it or nothing."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exports not marked
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.core.records import Output, RawRecord, Record
+from stream_app.errors import DataLossError, FencedError
+from stream_app.settings import WorkerSettings
+from stream_app.streaming.log import LogReader
+from stream_app.streaming.membership import Membership
+from stream_app.streaming.processor import Input
+from stream_app.streaming.task import PartitionTask
+from stream_app.streaming.transport import Batch
+from stream_app.streaming.writer import TransactionWriter
+from tests.system import read_topic
+
+
+class Copier:
+    """Copies each record to the output topic."""
+
+    def restore(self, committed: Mapping[Input, int]) -> Mapping[Input, int]:
+        return committed
+
+    def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
+        return [Output("out", 0, record.key, record.value) for record in records]
+
+    def idle(self, now: int) -> list[Output]:
+        return []
+
+    def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
+        return []
+
+    def after_commit(self) -> None: ...
+
+
+class Feed:
+    """Stands for the fetching side: remembers where the task wants to go on."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.sequence = 0
+        self.started: list[int] = []
+
+    def start_at(self, source: Input, offset: int) -> int:
+        self.epoch += 1
+        self.sequence = 0
+        self.started.append(offset)
+        return self.epoch
+
+    def hold(self, source: Input) -> None: ...
+
+    def release(self, source: Input) -> None: ...
+
+    def at_end(self, source: Input) -> tuple[int, int] | None:
+        return None
+
+
+class Scene:
+    """An input and an output topic, and tasks on them."""
+
+    def __init__(self, servers: str, records: int) -> None:
+        self.name = f"task-{uuid4().hex[:8]}"
+        self.servers = servers
+        self.source = Input(f"{self.name}.in", 0)
+        admin = AdminClient({"bootstrap.servers": servers})
+        for future in admin.create_topics([NewTopic(f"{self.name}.{kind}", 1, 1) for kind in ("in", "out")]).values():
+            future.result(10)
+        producer = Producer({"bootstrap.servers": servers})
+        for number in range(records):
+            producer.produce(self.source.topic, str(number).encode(), partition=0)
+        producer.flush(10)
+        self.failed = threading.Event()
+        self.error: BaseException | None = None
+
+    def task(self, **settings: Any) -> tuple[PartitionTask, Feed]:
+        """A started task that is ready."""
+        feed = Feed()
+        self.failed.clear()
+        config = {"bootstrap.servers": self.servers, "log_level": 0}
+        task = PartitionTask(
+            "copy",
+            [self.source],
+            Copier(),
+            lambda: TransactionWriter(config, self.name, lambda kind: f"{self.name}.{kind}"),
+            LogReader(config, self.name),
+            feed,
+            Membership(self.name, -1, "", None),  # a group without members takes offsets from anybody
+            WorkerSettings(**settings),
+            self._fail,
+        )
+        task.start()
+        while not (task.ready.wait(0.05) or self.failed.is_set()):
+            pass
+        return task, feed
+
+    def deliver(self, task: PartitionTask, feed: Feed, start: int, end: int) -> None:
+        """Hand over a batch as the next one fetched."""
+        records = [RawRecord(*self.source, offset, 0, None, str(offset).encode()) for offset in range(start, end)]
+        task.deliver(self.source, Batch(feed.epoch, feed.sequence, list(records)))
+        feed.sequence += 1
+
+    def outputs(self) -> list[int]:
+        return [int(message.value() or b"") for message in read_topic(self.servers, f"{self.name}.out")]
+
+    def until_outputs(self, count: int) -> None:
+        deadline = time.monotonic() + 20
+        while len(self.outputs()) < count:
+            assert time.monotonic() < deadline, (self.outputs(), self.error)
+            time.sleep(0.05)
+
+    def _fail(self, task: PartitionTask, error: BaseException) -> None:
+        self.error = error
+        self.failed.set()
+
+
+def test_a_fenced_task_takes_nothing_more_so_that_no_gap_is_committed(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 300)
+    first, first_feed = scene.task()
+    scene.deliver(first, first_feed, 0, 100)
+    scene.until_outputs(100)
+    second, second_feed = scene.task()
+    assert second_feed.started == [100]
+    scene.deliver(second, second_feed, 100, 120)
+    scene.until_outputs(120)
+    scene.deliver(first, first_feed, 100, 200)
+    scene.deliver(first, first_feed, 200, 300)
+    assert scene.failed.wait(20)
+    assert isinstance(scene.error, FencedError)
+    third, third_feed = scene.task()
+    assert third_feed.started == [120]
+    scene.deliver(third, third_feed, 120, 300)
+    scene.until_outputs(300)
+    assert scene.outputs() == list(range(300))
+    second.stop()
+    third.stop()
+
+
+def test_after_a_dropped_batch_the_task_goes_back(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 30)
+    task, feed = scene.task()
+    scene.deliver(task, feed, 0, 10)
+    feed.sequence += 1  # the transport dropped offsets 10 to 19
+    scene.deliver(task, feed, 20, 30)
+    scene.until_outputs(10)
+    deadline = time.monotonic() + 10
+    while feed.started != [0, 10] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert feed.started == [0, 10]
+    scene.deliver(task, feed, 10, 30)
+    scene.until_outputs(30)
+    assert scene.outputs() == list(range(30))
+    task.stop()
+
+
+def test_batches_of_an_earlier_seek_are_ignored(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 20)
+    task, feed = scene.task()
+    feed.epoch -= 1
+    scene.deliver(task, feed, 5, 20)
+    feed.epoch, feed.sequence = 1, 0
+    scene.deliver(task, feed, 0, 20)
+    scene.until_outputs(20)
+    assert scene.outputs() == list(range(20))
+    task.stop()
+
+
+def test_records_deleted_before_they_were_read_stop_the_task(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 50)
+    task, feed = scene.task()
+    scene.deliver(task, feed, 0, 10)
+    scene.until_outputs(10)
+    task.stop()
+    task.join(10)
+    _delete_records(scene, 30)
+    scene.task()
+    assert isinstance(scene.error, DataLossError)
+    assert "20 records were deleted" in str(scene.error)
+    accepting, feed = scene.task(accept_data_loss=True)
+    assert feed.started == [30]
+    accepting.stop()
+
+
+def _delete_records(scene: Scene, before: int) -> None:
+    from confluent_kafka import TopicPartition
+
+    admin = AdminClient({"bootstrap.servers": scene.servers})
+    for future in admin.delete_records([TopicPartition(*scene.source, before)]).values():
+        future.result(10)
+
+
+@pytest.mark.parametrize("size", [10, 1500])
+def test_stopping_commits_what_was_processed(broker: EmbeddedBroker, size: int) -> None:
+    scene = Scene(broker.bootstrap_servers, size)
+    task, feed = scene.task(commit_interval_ms=5000)
+    scene.deliver(task, feed, 0, size)
+    while task._queue.qsize():
+        time.sleep(0.01)
+    task.stop()
+    task.join(10)
+    assert scene.outputs() == list(range(size))
+
+
+def test_sixteen_tasks_commit_side_by_side(broker: EmbeddedBroker) -> None:
+    scenes = [Scene(broker.bootstrap_servers, 20) for _ in range(16)]
+    tasks = [scene.task() for scene in scenes]
+    for scene, (task, feed) in zip(scenes, tasks, strict=True):
+        scene.deliver(task, feed, 0, 20)
+    for scene, (task, _) in zip(scenes, tasks, strict=True):
+        scene.until_outputs(20)
+        task.stop()
