@@ -1,6 +1,6 @@
 """From a file or module name to a pipeline that is complete and checked."""
 
-import importlib
+import importlib.util
 import json
 import re
 import sys
@@ -18,7 +18,7 @@ from stream_app.validation import require_parts, validate_pipeline
 
 
 def load_pipeline(spec: str) -> Pipeline:
-    """Load `file.py`, `file.py:attribute`, `package.module` or `package.module:attribute`.
+    """Load `file.py`, `file.py:attribute`, `package.module`, `package.module:attribute`, or an example by its name.
 
     Without an attribute it is `pipeline`, or the only Pipeline there. The result has its schemas read and its key
     filled in. Every mistake in it is a `PipelineError`.
@@ -81,6 +81,8 @@ def _run(name: str, module: ModuleType, path: Path, source: str) -> None:
 def _load_module(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         raise PipelineError(f"{name} is neither a Python file nor a module", "Give path/to/file.py or package.module")
+    if "." not in name and importlib.util.find_spec(f"stream_app.examples.{name}"):
+        name = f"stream_app.examples.{name}"
     _make_importable(Path.cwd())
     with _explained(name):
         return importlib.import_module(name)

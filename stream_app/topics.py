@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exports not marked
+from confluent_kafka.admin import (
     AdminClient,
     ConfigResource,
     NewTopic,

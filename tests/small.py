@@ -81,7 +81,7 @@ def record(
     offset: int = 0,
     *,
     topic: str = "payments.raw",
-    key: bytes | None | str = "auto",
+    key: bytes | str | None = "auto",
     headers: Headers = (),
 ) -> RawRecord:
     """A Kafka record; its key is the `id` field unless told otherwise."""

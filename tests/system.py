@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # re-export not marked
+from confluent_kafka.admin import AdminClient
 
 from stream_app.core.state import TALLIES_KEY
 from stream_app.core.tallies import Tallies

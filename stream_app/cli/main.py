@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from stream_app.cli import run
+from stream_app.cli import broker, consume, demo, produce, run, topics
 from stream_app.cli.exit_codes import INTERRUPTED, UNEXPECTED, epilog
 from stream_app.errors import StreamAppError
 
@@ -22,6 +22,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 run.register(app)
+produce.register(app)
+consume.register(app)
+demo.register(app)
+app.add_typer(topics.app, name="topics")
+app.add_typer(broker.app, name="broker")
 
 
 @app.callback()

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # re-export not marked
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from stream_app.errors import KafkaUnavailableError
 from stream_app.settings import Settings
@@ -76,7 +76,7 @@ class ConnectionErrors:
         )
 
 
-def make_admin(settings: Settings, timeout: float = 8.0) -> AdminClient:
+def make_admin(settings: Settings, timeout: float = 6.0) -> AdminClient:
     """An admin client whose cluster has answered; `KafkaUnavailableError` after `timeout` seconds without answer."""
     config = client_config(settings)
     errors = ConnectionErrors(str(config["bootstrap.servers"]))
@@ -141,5 +141,5 @@ def _dotted(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reason(error: KafkaError) -> str:
-    text = error.str().split("/bootstrap: ", 1)[-1]
+    text = str(error.str()).split("/bootstrap: ", 1)[-1]
     return text.split(" (after", 1)[0]

@@ -14,6 +14,7 @@ from stream_app.core.example import Example
 from stream_app.core.state import TALLIES_KEY
 from stream_app.core.tallies import Tallies
 from stream_app.models.manifest import CHAMPION_KEY, Manifest, decode_alias, version_of
+from stream_app.streaming.processor import Input
 
 ALL = 10**15  # milliseconds; one window over everything
 
@@ -41,6 +42,7 @@ class Observer:
         self.scored_ids: set[str] = set()
         self.dead: dict[str, Counter[str]] = {"raw": Counter(), "labels": Counter()}
         self.examples: list[tuple[int, int, str]] = []  # offset, label time, event id
+        self.last: dict[Input, int] = {}  # newest offset of each partition that the monitor reads
         self._evaluator = Evaluator(ALL, decision)
         self.alarms: list[dict[str, Any]] = []
         self.champion: Manifest | None = None
@@ -57,10 +59,16 @@ class Observer:
         messages = self._consumer.consume(5000, seconds)
         for message in messages:
             if message.error() is None:
-                self._takers[str(message.topic()).removeprefix(self._prefix)](message)
+                self._take(message)
             elif message.error().fatal():
                 raise KafkaException(message.error())
         return len(messages)
+
+    def _take(self, message: Message) -> None:
+        kind = str(message.topic()).removeprefix(self._prefix)
+        self._takers[kind](message)
+        if kind in ("scored", "examples"):
+            self.last[Input(str(message.topic()), message.partition() or 0)] = message.offset() or 0
 
     @property
     def tallies(self) -> Tallies:
@@ -127,4 +135,3 @@ class Observer:
         kind = str(message.topic()).removeprefix(self._prefix).removesuffix(".dlq")
         headers = dict(message.headers() or ())
         self.dead[kind][(headers["error-code"] or b"").decode()] += 1
-

@@ -11,9 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from stream_app.core.route import iso
 from stream_app.demo.observer import Observer
 from stream_app.demo.summary import alarms
-from stream_app.core.route import iso
 
 LINE_SECONDS = 5.0
 REFRESH_SECONDS = 0.5

@@ -8,17 +8,26 @@ import importlib.util
 import io
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from stream_app.errors import InputError
 
 Row = dict[str, str]
+Zones = Mapping[str, tuple[int, bool]]
+Weather = Mapping[tuple[str, str], Mapping[str, float | None]]
 Item = tuple[Literal["raw", "labels"], int, dict[str, Any]]
 
 _LATE_MINUTES = 15
 _DAY_MINUTES = 1440
+_WEATHER = {
+    "humidity": "humid",
+    "wind_speed": "wind_speed",
+    "precipitation": "precip",
+    "pressure": "pressure",
+    "visibility": "visib",
+}
 _CARIBBEAN = {"BQN": -4, "PSE": -4, "SJU": -4, "STT": -4}
 """Puerto Rico and the Virgin Islands are missing in the table of airports; hours from UTC, no summer time."""
 
@@ -43,9 +52,10 @@ def read_flights(start: datetime, end: datetime) -> list[Flight]:
     folder = _data_folder()
     zones = _zones(folder / "airports.csv")
     first, last = _utc(start), _utc(end)
-    hours = (first.strftime("%Y-%m-%dT%H:00:00Z"), last.strftime("%Y-%m-%dT%H:59:59Z"))
+    weather = _weather(folder / "weather.csv", (_hour(first - timedelta(hours=1)), _hour(last)))
     bounds = (_milliseconds(first), _milliseconds(last))
-    flights = (_flight(row, zones) for row in _rows(folder / "flights.csv.zip", hours))
+    rows = _rows(folder / "flights.csv.zip", (_hour(first), _hour(last)))
+    flights = (_flight(row, zones, weather) for row in rows)
     chosen = [flight for flight in flights if bounds[0] <= flight.event_time_ms < bounds[1]]
     return sorted(chosen, key=lambda flight: (flight.event_time_ms, flight.event["event_id"]))
 
@@ -74,6 +84,16 @@ def _zones(airports: Path) -> dict[str, tuple[int, bool]]:
     return zones | {code: (hours, False) for code, hours in _CARIBBEAN.items()}
 
 
+def _weather(path: Path, hours: tuple[str, str]) -> Weather:
+    """Per airport and full hour, what was measured then; None for what was not."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if hours[0] <= row["time_hour"] <= hours[1]]
+    return {
+        (row["origin"], row["time_hour"]): {field: _number(row[column]) for field, column in _WEATHER.items()}
+        for row in rows
+    }
+
+
 def _rows(archive: Path, hours: tuple[str, str]) -> Iterator[Row]:
     """Rows whose departure hour lies between two texts; comparing text first spares parsing ten months of twelve."""
     with zipfile.ZipFile(archive) as outer, outer.open("flights.csv") as inner:
@@ -85,7 +105,8 @@ def _rows(archive: Path, hours: tuple[str, str]) -> Iterator[Row]:
                 yield dict(zip(header, row, strict=True))
 
 
-def _flight(row: Row, zones: Mapping[str, tuple[int, bool]]) -> Flight:
+def _flight(row: Row, zones: Zones, weather: Weather) -> Flight:
+    """The weather is that of the hour before the departure: the last that was measured for certain."""
     departure = datetime.fromisoformat(row["time_hour"]).replace(minute=int(row["minute"]))
     planned = _planned_minutes(row, departure, zones[row["dest"]])
     event_id = f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}-{row['carrier']}{row['flight']}-{row['origin']}"
@@ -101,6 +122,7 @@ def _flight(row: Row, zones: Mapping[str, tuple[int, bool]]) -> Flight:
         "distance": int(row["distance"]),
         "local_departure": int(row["sched_dep_time"]),
         "planned_minutes": planned,
+        **weather.get((row["origin"], _hour(departure - timedelta(hours=1))), dict.fromkeys(_WEATHER)),
     }
     if (delay := _known(row["arr_delay"])) is None:
         return Flight(event, event_time, None, 0)
@@ -131,12 +153,21 @@ def _known(value: str) -> str | None:
     return None if value == "NA" else value
 
 
+def _number(value: str) -> float | None:
+    return None if value == "NA" else float(value)
+
+
+def _hour(time: datetime) -> str:
+    """The full hour of a UTC time, as the files write it."""
+    return f"{time:%Y-%m-%dT%H}:00:00Z"
+
+
 def _utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _milliseconds(time: datetime) -> int:
-    return int(time.timestamp()) * 1000
+    return int(time.timestamp() * 1000)
 
 
 def iso(milliseconds: int) -> str:

@@ -1,4 +1,4 @@
-"""Following `<pipeline>.models`: every scorer reads it whole, without a group, and serves what the champion alias names."""
+"""Following `<pipeline>.models`: every scorer reads it whole and serves what the champion alias names."""
 
 from collections.abc import Callable, Mapping
 from threading import Event, Thread

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class LogReader:
-    """Reads partitions of a cluster; `config` is a librdkafka configuration, `group` whose offsets `committed` tells."""
+    """Reads partitions; `config` is a librdkafka configuration, `group` the one whose offsets `committed` tells."""
 
     def __init__(self, config: Mapping[str, Any], group: str) -> None:
         self._config = {

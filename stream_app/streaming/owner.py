@@ -6,18 +6,20 @@ from typing import Any
 
 from faust.types import TP
 
-from stream_app.errors import FencedError, StreamAppError
+from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError
 from stream_app.logs import get_logger
 from stream_app.metrics import ASSIGNED, LAG, TRANSACTIONS
 from stream_app.streaming.membership import Membership
 from stream_app.streaming.processor import Input
 from stream_app.streaming.task import PartitionTask
 from stream_app.streaming.transport import Batch, BatchConsumer
+from stream_app.streaming.writer import CALL_TIMEOUT, DEADLINE
 
 log = get_logger(__name__)
 
 STOP_SECONDS = 4.0  # that tasks have to commit and end
 SEEK_SECONDS = 10.0
+COMMIT_SECONDS = DEADLINE + 2 * CALL_TIMEOUT  # the writer gives up by itself before that
 FENCE_SECONDS = 2.0  # that a fenced worker waits for a new assignment
 
 MakeTask = Callable[
@@ -103,6 +105,14 @@ class TaskOwner:
         task = self._tasks.get(tp)
         if task is not None:
             task.deliver(Input(tp.topic, tp.partition), batch)
+
+    async def watch(self) -> None:
+        """End the process when a task has been committing for too long: librdkafka may block without a limit."""
+        while True:
+            await asyncio.sleep(1)
+            if any(task.committing_for() > COMMIT_SECONDS for task in self.tasks):
+                reason = f"a transaction was not committed in {COMMIT_SECONDS:.0f} s"
+                self._fatal(KafkaUnavailableError(reason, "Check that the brokers are up and reachable"))
 
     async def revoke(self, consumer: BatchConsumer) -> None:
         """Commit what has been processed, then own nothing."""

@@ -92,6 +92,7 @@ class PartitionTask(Thread):
         self._positions: dict[Input, Position] = {}
         self._stopping = Event()
         self._deadline: float | None = None  # when the open transaction is to be committed
+        self._committing: float | None = None  # since when
 
     def deliver(self, source: Input, batch: Batch) -> None:
         """Queue a batch (any thread)."""
@@ -106,6 +107,11 @@ class PartitionTask(Thread):
         """Commit what has been processed and end (any thread)."""
         self._stopping.set()
         self._queue.put(None)
+
+    def committing_for(self) -> float:
+        """Seconds for which the present commit has been under way; 0 when there is none (any thread)."""
+        since = self._committing
+        return 0.0 if since is None else monotonic() - since
 
     def run(self) -> None:
         try:
@@ -221,10 +227,11 @@ class PartitionTask(Thread):
 
     def _commit(self) -> None:
         positions = {source: position.next for source, position in self._positions.items()}
+        self._committing = monotonic()
         with TRANSACTION_SECONDS.labels(self.role).time():
             self._writer.write(self.processor.before_commit(positions, _now()))
             self._writer.commit(positions, self._membership)
-        self._deadline = None
+        self._committing = self._deadline = None
         self.processor.after_commit()
         TRANSACTIONS.labels(self.role, "committed").inc()
 

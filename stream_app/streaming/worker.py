@@ -104,16 +104,19 @@ class Worker:
         if not prepared:
             os._exit(0)  # nothing is owned yet, and the preparing thread may block
         app = self._make_app()
+        watching = asyncio.ensure_future(self._owner.watch())
         ended = asyncio.ensure_future(self._serve(app))
         await asyncio.wait({asyncio.ensure_future(stop.wait()), ended}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
             self.fatal(ended.exception() or app.crash_reason or KafkaUnavailableError("Faust stopped", "Check Kafka"))
+        watching.cancel()
         await self._stop(app)
 
     async def _until(self, stop: asyncio.Event, work: asyncio.Future[None]) -> bool:
         """Wait for work; False when told to stop meanwhile."""
         stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({stopping, work}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {stopping, work}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if work.done():
             work.result()

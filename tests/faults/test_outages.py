@@ -27,7 +27,9 @@ def test_a_duplicate_instance_id_here_is_refused(broker: EmbeddedBroker, tmp_pat
 def test_a_duplicate_instance_id_elsewhere_loses_and_doubles_nothing(broker: EmbeddedBroker, tmp_path: Path) -> None:
     with running(broker, tmp_path) as (system, _):
         first = system.workers["score-0"]
-        second = system.start("score", "0", STREAM_APP_DATA_DIR=str(tmp_path / "elsewhere"), STREAM_APP_STORE_URL=store(system))
+        second = system.start(
+            "score", "0", STREAM_APP_DATA_DIR=str(tmp_path / "elsewhere"), STREAM_APP_STORE_URL=store(system)
+        )
         deadline = time.monotonic() + 60
         while first.poll() is None and second.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -78,7 +80,9 @@ def revive_until_progress(system: System) -> None:
 
 
 @pytest.mark.faults
-def test_a_worker_that_sleeps_past_its_session_does_no_harm_when_it_wakes(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_a_worker_that_sleeps_past_its_session_does_no_harm_when_it_wakes(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     with running(broker, tmp_path) as (system, _):
         sleeper = system.workers["score-0"]
         sleeper.send_signal(signal.SIGSTOP)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from river import forest, tree
+from river import base, forest, tree
 
 from stream_app.core.example import Example
 from stream_app.errors import ModelError
@@ -288,6 +288,38 @@ def test_superseded_checkpoints_and_versions_are_deleted_after_the_commit(tmp_pa
     assert {file.name for file in tmp_path.iterdir()} == kept
     world.start()
     assert world.processor.state.learned == 500
+
+
+class Constant(base.Classifier):  # type: ignore[misc]  # River's bases are not checked
+    """Learns nothing, so all its versions are one artifact."""
+
+    def learn_one(self, x: dict[str, Any], y: bool) -> None:
+        pass
+
+    def predict_proba_one(self, x: dict[str, Any]) -> dict[bool, float]:
+        return {True: 0.25}
+
+
+def test_an_artifact_that_a_kept_version_shares_is_not_deleted(tmp_path: Path) -> None:
+    world = World(tmp_path, pipeline(Constant), keep=2)
+    world.fill(examples(300))
+    world.start()
+    world.run()
+    assert len(world.manifests()) == 2
+    assert set(world.predictions(world.champion())) == {0.25}
+
+
+def test_what_was_learned_before_a_restart_is_published_after_it(world: World) -> None:
+    world.fill(examples(30))
+    world.start()
+    world.transaction(0)
+    world.transaction(30)
+    assert world.champion() == 0
+    world.start()
+    for _ in range(2):
+        world.now += 3_600_000
+        world.transaction(0)
+    assert (world.champion(), world.manifests()[world.champion()].learned) == (world.committed, 30)
 
 
 def test_records_that_are_no_examples_are_reported_and_skipped(world: World) -> None:

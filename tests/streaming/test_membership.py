@@ -7,7 +7,7 @@ import aiokafka
 import pytest
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from confluent_kafka import KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exports not marked
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.streaming.membership import Membership

@@ -134,6 +134,9 @@ def test_every_window_is_reported_exactly_once_whatever_crashes(
     while any(world.left(source) for source in INPUTS):
         for source in INPUTS:
             world.transaction(source)
+            world.start()
+    world.transaction(None)
+    world.start()
     world.transaction(None)
     found = [(one["kind"], one["name"], one["reference"], one["window"]["start"]) for one in world.reports()]
     assert len(found) == len(set(found))

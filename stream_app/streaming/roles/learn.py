@@ -17,7 +17,7 @@ from stream_app.settings import Settings
 from stream_app.streaming.processor import Input
 from stream_app.streaming.reader import Reader
 from stream_app.streaming.roles.alarms import count_alarms
-from stream_app.streaming.roles.versions import KEEP, Published, Schedule, Versions
+from stream_app.streaming.roles.versions import KEEP, Schedule, Versions, published
 
 
 class LearnProcessor:
@@ -62,8 +62,8 @@ class LearnProcessor:
         Raises ModelError if the pipeline has changed, the log no longer reaches back, or an artifact is damaged.
         """
         name = self._pipeline.name
-        published = Published.read(self._reader.read_all(f"{name}.models", 0))
-        self._versions = Versions(name, self._store, published, self._keep)
+        versions = published(self._reader.read_all(f"{name}.models", 0))
+        self._versions = Versions(name, self._store, versions, self._keep)
         checkpoint = self._newest_checkpoint()
         self._refuse_other_pipeline(checkpoint)
         known = max(self._versions.newest or 0, checkpoint.offset if checkpoint else 0)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from time import perf_counter
-from typing import NamedTuple
 
 from stream_app.core.learn import LearnerState
 from stream_app.core.records import Output
@@ -13,7 +12,6 @@ from stream_app.models.manifest import (
     CHECKPOINT_KEY,
     Checkpoint,
     Manifest,
-    decode_alias,
     encode_alias,
     runtime,
     version_key,
@@ -50,40 +48,31 @@ class Schedule:
         self._rest = cost * 1000 / self._share
 
 
-class Published(NamedTuple):
-    """Artifacts of the versions that exist, by version, and the champion."""
-
-    versions: dict[int, Manifest]
-    champion: int | None
-
-    @classmethod
-    def read(cls, records: Iterable[tuple[bytes | None, bytes | None]]) -> "Published":
-        """From the whole of `<pipeline>.models`."""
-        latest = {(key or b"").decode(): value for key, value in records}
-        alias = latest.get(CHAMPION_KEY)
-        versions = {
-            version: Manifest.decode(value)
-            for key, value in latest.items()
-            if value is not None and (version := version_of(key)) is not None
-        }
-        return cls(dict(sorted(versions.items())), decode_alias(alias) if alias is not None else None)
+def published(records: Iterable[tuple[bytes | None, bytes | None]]) -> dict[int, Manifest]:
+    """The versions that exist, oldest first, from the whole of `<pipeline>.models`."""
+    latest = {(key or b"").decode(): value for key, value in records}
+    versions = {
+        version: Manifest.decode(value)
+        for key, value in latest.items()
+        if value is not None and (version := version_of(key)) is not None
+    }
+    return dict(sorted(versions.items()))
 
 
 class Versions:
     """The published versions of one learner, which is the only writer of `<pipeline>.models`.
 
-    At most `keep` versions stay; the champion always does. What is superseded is deleted from the store by `settle`,
+    The newest is the champion, and the newest `keep` stay. What is superseded is deleted from the store by `settle`,
     after the transaction that says so has been committed.
     """
 
-    def __init__(self, name: str, store: ArtifactStore, published: Published, keep: int = KEEP) -> None:
+    def __init__(self, name: str, store: ArtifactStore, versions: dict[int, Manifest], keep: int = KEEP) -> None:
         self._name = name
         self._store = store
         self._keep = keep
         self._superseded: list[str] = []
         self._checkpoint: str | None = None
-        self.versions = published.versions
-        self.champion = published.champion
+        self.versions = versions
 
     @property
     def newest(self) -> int | None:
@@ -108,7 +97,6 @@ class Versions:
             **runtime()._asdict(),
         )
         self.versions[version] = manifest
-        self.champion = version
         outputs = [
             Output("models", 0, version_key(version).encode(), manifest.encode()),
             Output("models", 0, CHAMPION_KEY.encode(), encode_alias(version)),
@@ -141,7 +129,6 @@ class Versions:
     def _retire(self) -> list[Output]:
         retired = []
         for version in list(self.versions)[: -self._keep]:
-            if version != self.champion:
-                self._superseded.append(self.versions.pop(version).sha256)
-                retired.append(Output("models", 0, version_key(version).encode(), None))
+            self._superseded.append(self.versions.pop(version).sha256)
+            retired.append(Output("models", 0, version_key(version).encode(), None))
         return retired

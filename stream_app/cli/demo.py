@@ -1,0 +1,36 @@
+"""The `demo` command."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from stream_app.cli.options import JsonOption, print_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(epilog="Example: stream-app demo --until 2013-01-11")(demo)
+
+
+def demo(
+    since: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day of 2013 to replay.")] = datetime(
+        2013, 1, 1
+    ),
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day after the last.")] = datetime(
+        2013, 3, 1
+    ),
+    mistakes: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of records that a producer gets wrong.")
+    ] = 0.002,
+    scorers: Annotated[int, typer.Option(min=1, max=16, help="How many scorer processes.")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay two months of real flights through a real broker; watch a model learn as they land; check the books."""
+    from stream_app.demo.run import run_demo
+    from stream_app.settings import load_settings
+
+    first, last = since.replace(tzinfo=UTC), until.replace(tzinfo=UTC)
+    summary = run_demo(load_settings(), first, last, mistakes, scorers)
+    if as_json:
+        print_json(summary)

@@ -1,0 +1,38 @@
+"""`produce`: send a file to a pipeline."""
+
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import typer
+
+from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(epilog="Example: stream-app produce flights flights.jsonl --rate 100")(produce)
+
+
+def produce(
+    pipeline: PipelineArgument,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON lines or CSV, in UTF-8; - is standard input.")],
+    labels: Annotated[bool, typer.Option("--labels", help="Send labels instead of events.")] = False,
+    file_format: Annotated[
+        Literal["json", "csv"] | None,
+        typer.Option("--format", help="Of the file [default: by its extension; JSON lines for -]."),
+    ] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="At most this many records a second.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a file's records to PIPELINE as they are; a line that is no record is reported, the others go on."""
+    from stream_app.clients.produce import produce_file
+    from stream_app.loading import load_pipeline
+    from stream_app.settings import load_settings
+
+    loaded = load_pipeline(pipeline)
+    done = produce_file(load_settings(), loaded, file, labels=labels, file_format=file_format, rate=rate)
+    if as_json:
+        print_json(asdict(done))
+    else:
+        typer.echo(f"{done.topic}: {done.produced:,} produced, {done.bad:,} bad, {done.failed:,} failed")
+    raise typer.Exit(1 if done.bad or done.failed else 0)

@@ -1,0 +1,95 @@
+"""A Kafka record as one line: JSON for programs, text for people."""
+
+import base64
+from typing import Any
+
+import orjson
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
+
+from stream_app.core.route import iso
+
+_SHOWN = 2000  # characters of a value on a text line
+
+
+def json_line(message: Message) -> bytes:
+    """One JSON object: topic, partition, offset, timestamp (ISO 8601, UTC), key, headers and value.
+
+    A value is the JSON that it is, else text, else ``{"base64": ...}``; a key is text or the same; headers are text.
+    """
+    return orjson.dumps(
+        {
+            "topic": message.topic(),
+            "partition": message.partition(),
+            "offset": message.offset(),
+            "timestamp": _timestamp(message),
+            "key": _text(message.key()),
+            "headers": _headers(message),
+            "value": _value(message.value()),
+        }
+    )
+
+
+def text_line(message: Message) -> bytes:
+    """Time, place, key, what went wrong if it is a dead letter, and the value; nothing in it moves a terminal's cursor.
+
+    Values over 2,000 characters are cut.
+    """
+    headers = _headers(message)
+    parts = [
+        _timestamp(message) or "-",
+        f"{message.topic()}[{message.partition()}]@{message.offset()}",
+        _plain(message.key()),
+        f"{headers['error-code']} ({headers.get('error-message', '')})" if "error-code" in headers else "",
+        _plain(message.value()),
+    ]
+    return _harmless("  ".join(part for part in parts if part)).encode()
+
+
+def _timestamp(message: Message) -> str | None:
+    kind, milliseconds = message.timestamp()
+    if kind == TIMESTAMP_NOT_AVAILABLE:
+        return None
+    try:
+        return iso(milliseconds)
+    except (ValueError, OverflowError, OSError):  # beyond the year 9999, which Kafka takes
+        return None
+
+
+def _headers(message: Message) -> dict[str, str]:
+    pairs: Any = message.headers() or ()
+    return {name: (content or b"").decode("utf-8", "replace") for name, content in pairs}
+
+
+def _text(content: bytes | None) -> str | dict[str, str] | None:
+    if content is None:
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+
+
+def _value(content: bytes | None) -> Any:
+    """JSON is passed on as it is, on one line: line breaks in it can only be blanks between tokens."""
+    try:
+        orjson.loads(content or b"")
+    except orjson.JSONDecodeError:
+        return _text(content)
+    return orjson.Fragment((content or b"").translate(_ONE_LINE))
+
+
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+
+
+def _plain(content: bytes | None) -> str:
+    """Text for people; bytes that are not UTF-8 show as escapes."""
+    if content is None:
+        return "null"
+    text = content.decode("utf-8", "backslashreplace")
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(content):,} bytes)"
+
+
+def _harmless(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c in "\r\n\t" else f"\\x{ord(c):02x}" for c in text)

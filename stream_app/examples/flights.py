@@ -1,0 +1,95 @@
+"""Will a flight from New York arrive at least 15 minutes late? Asked when it should depart, answered when it lands."""
+
+from datetime import timedelta
+from math import cos, pi, sin
+from typing import Any
+
+from river import compose, linear_model, optim, preprocessing
+
+from stream_app.cleaning import Between, Impute, Normalise
+from stream_app.core.metric_names import METRIC_NAMES
+from stream_app.core.records import Features, Fields
+from stream_app.pipeline import Label, Pipeline, Thresholds
+from stream_app.transformers import TargetRate
+
+CLEAN = (
+    Normalise("carrier"),
+    Normalise("origin"),
+    Normalise("dest"),
+    Impute("tail_number", "UNKNOWN"),
+    Between("distance", 1, 6000, otherwise="reject"),
+    Between("planned_minutes", 10, 1200, otherwise="reject"),
+    Between("wind_speed", 0.0, 150.0),  # the data has a wind of 1,048 miles per hour
+    Impute("wind_speed", 10.0),
+    Impute("humidity", 60.0),
+    Impute("precipitation", 0.0),
+    Impute("pressure", 1017.0),
+    Impute("visibility", 10.0),
+)
+
+NUMBERS = (
+    "distance", "planned_minutes", "hour", "day_sin", "day_cos", "half_day_sin", "half_day_cos",
+    "humidity", "wind_speed", "precipitation", "pressure", "visibility",
+)  # fmt: skip
+
+RATES: tuple[tuple[tuple[str, ...], float, float], ...] = (
+    (("origin",), 200, 5),
+    (("carrier",), 100, 5),
+    (("dest",), 50, 5),
+    (("carrier", "dest"), 50, 5),
+    (("flight",), 20, 5),
+    (("tail_number",), 3, 3),
+)
+"""Of what the share of late flights is followed: by what, half-life in labels, weight of the share of all."""
+
+
+def features(fields: Fields) -> Features:
+    """What the model sees; the time of day as a curve, as delays build up from morning to night."""
+    hour = fields["local_departure"] // 100 + fields["local_departure"] % 100 / 60
+    angle = 2 * pi * hour / 24
+    return {
+        "distance": fields["distance"],
+        "planned_minutes": fields["planned_minutes"],
+        "hour": hour,
+        "day_sin": sin(angle),
+        "day_cos": cos(angle),
+        "half_day_sin": sin(2 * angle),
+        "half_day_cos": cos(2 * angle),
+        "humidity": fields["humidity"],
+        "wind_speed": fields["wind_speed"],
+        "precipitation": fields["precipitation"],
+        "pressure": fields["pressure"],
+        "visibility": fields["visibility"],
+        "origin": fields["origin"],
+        "carrier": fields["carrier"],
+        "dest": fields["dest"],
+        "flight": f"{fields['carrier']}{fields['flight']}",
+        "tail_number": fields["tail_number"],
+    }
+
+
+def model() -> Any:
+    """Logistic regression on the record and on how often flights like it were late, by the labels that have arrived."""
+    rates = [
+        TargetRate(by, half_life=half_life, prior_weight=weight, prior_half_life=100) for by, half_life, weight in RATES
+    ]
+    inputs = compose.TransformerUnion(compose.Select(*NUMBERS), *rates)
+    classifier = linear_model.LogisticRegression(optimizer=optim.AdaGrad(0.02))
+    return inputs | preprocessing.StandardScaler() | classifier
+
+
+pipeline = Pipeline(
+    name="flights",
+    schema="flights.avsc",
+    event_id="event_id",
+    event_time="scheduled_departure",
+    clean=CLEAN,
+    features=features,
+    model=model,
+    label=Label(schema="flights_label.avsc", field="late", time="known_at", horizon=timedelta(hours=36)),
+    metrics=METRIC_NAMES,
+    thresholds=Thresholds(decision=0.3, metrics={"log_loss": 0.8, "roc_auc": 0.55}),
+    window=timedelta(days=1),
+    untrained="allowed",
+    publish_features=True,
+)
