@@ -90,7 +90,7 @@ class Supervisor:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and self.failed is None:
             self.tend()
-            if all(self._is_ready(child) for child in self.children):
+            if all(self.ask(child, "/readyz") for child in self.children):
                 return True
             time.sleep(POLL_SECONDS)
         return False
@@ -147,13 +147,13 @@ class Supervisor:
                 f"Worker {child.name} of {self.name} cannot go on", f"Its last line says why: see {where}"
             )
 
-    def _is_ready(self, child: Child) -> bool:
-        """What the worker itself answers."""
+    def ask(self, child: Child, path: str) -> str | None:
+        """What a worker answers over HTTP; None when it does not, or not with 200."""
         with suppress(OSError, ValueError, KeyError):
             run = json.loads(self._run_file(child).read_text())
-            with urlopen(f"http://{run['host']}:{run['port']}/readyz", timeout=1) as answer:
-                return bool(answer.status == 200)
-        return False
+            with urlopen(f"http://{run['host']}:{run['port']}{path}", timeout=1) as answer:
+                return str(answer.read().decode())
+        return None
 
     def _run_file(self, child: Child) -> Path:
         return self.settings.data_dir / "run" / self.name / f"{child.name}.json"

@@ -22,7 +22,7 @@ ALL = 10**15  # milliseconds; one window over everything
 class Observer:
     """Counts what comes out, and remembers what the summary needs.
 
-    `learned` is called with the event ids of examples that a published version has learned.
+    `learned` is called with the event id of each example that all scorers' models have learned.
     """
 
     def __init__(self, consumer: Consumer, pipeline: str, decision: float, learned: Callable[[str], None]) -> None:
@@ -103,7 +103,6 @@ class Observer:
         example = Example.decode(message.value() or b"")
         self.examples.append((message.offset() or 0, example.label_time, example.event_id))
         self._evaluator.add(example)
-        self._announce()
 
     def _take_model(self, message: Message) -> None:
         key, value = (message.key() or b"").decode(), message.value()
@@ -112,11 +111,9 @@ class Observer:
             self._manifests[version] = Manifest.decode(value)
         elif value is not None and key == CHAMPION_KEY:
             self.champion = self._manifests[decode_alias(value)]
-            self._announce()
 
-    def _announce(self) -> None:
-        """Report the examples that the champion has learned."""
-        version = self.champion.version if self.champion else 0
+    def serving(self, version: int) -> None:
+        """All scorers serve at least this version: report the examples that it has learned."""
         while self._announced < len(self.examples) and self.examples[self._announced][0] < version:
             self._learned(self.examples[self._announced][2])
             self._announced += 1

@@ -12,10 +12,11 @@ from confluent_kafka import Producer, TopicPartition
 from rich.console import Console
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.clients.kafka import make_admin, make_consumer, make_producer
+from stream_app.clients.kafka import client_config, make_admin, make_consumer, make_producer
 from stream_app.demo.observer import Observer
 from stream_app.demo.pacer import Pacer
 from stream_app.demo.sendings import Sending, sendings
+from stream_app.demo.served import ServedVersion
 from stream_app.demo.summary import summarise, verify
 from stream_app.demo.view import View, finish
 from stream_app.errors import StreamAppError, VerificationError
@@ -28,7 +29,6 @@ from stream_app.topics import create_topics, topic_name
 
 SPEC = "stream_app.examples.flights:pipeline"
 STALE_HOURS = 6.0  # the oldest model that a prediction may use, in event time
-PACE_HOURS = 3.5  # the pace that keeps to it while a published version is on its way to the scorers
 CHUNK = 200  # records sent between two looks at what came out
 STUCK_SECONDS = 60.0
 WORKERS = {
@@ -108,7 +108,7 @@ class Replay:
 
     def __init__(self, settings: Settings, supervisor: Supervisor, view: View) -> None:
         self.sent: Counter[str] = Counter()
-        self._pacer = Pacer(int(PACE_HOURS * 3_600_000))
+        self._pacer = Pacer(int(STALE_HOURS * 3_600_000))
         self.observer = Observer(
             make_consumer(settings, fetch_wait_max_ms=10),
             pipeline.name,
@@ -117,9 +117,8 @@ class Replay:
         )
         self.observer.assign(_watched(settings))
         self._producer: Producer = make_producer(settings)
-        self._reader = LogReader(
-            {"bootstrap.servers": str(settings.kafka.bootstrap_servers)}, f"{pipeline.name}-monitor"
-        )
+        self._reader = LogReader(client_config(settings), f"{pipeline.name}-monitor")
+        self._served = ServedVersion(supervisor)
         self._supervisor = supervisor
         self._view = view
         self._time = 0
@@ -151,6 +150,7 @@ class Replay:
         """Take what came out, keep the workers alive, and refuse to wait for ever."""
         self._producer.poll(0)
         taken = self.observer.poll(0.01)
+        self.observer.serving(self._served.version)
         self._supervisor.tend()
         if self._supervisor.failed is not None:
             raise self._supervisor.failed

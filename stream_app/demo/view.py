@@ -40,7 +40,7 @@ class View:
 
     def say(self, text: str) -> None:
         """One line, now."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def update(self, sent: Mapping[str, int], event_time: int, observer: Observer, *, force: bool = False) -> None:
         """Show where the run stands, not more often than a reader can follow."""

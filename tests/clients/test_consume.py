@@ -163,7 +163,6 @@ def test_a_missing_topic_is_refused(settings: Settings) -> None:
         ("yesterday", None),
         ("", None),
         ("999999999d", -86_399_999_912_600_000),
-        ("0001-01-01T00:00:00+23:59", None),
     ],
 )
 def test_times_as_people_write_them(text: str, expected: int | None) -> None:

@@ -1,5 +1,6 @@
 """Sending files: what arrives is what they hold, under the keys and in the partitions that Java would choose."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def test_a_record_that_kafka_refuses_is_told_and_the_rest_goes_on(
     settings = settings_for(broker, max_message_bytes=2048)
     name = new_topics(settings)
     noise = [orjson.dumps(event(number, note=f"{number}" * 200)) for number in range(50)]
-    large = b'{"id": "large", "note": "' + Path("/dev/urandom").open("rb").read(3000).hex().encode() + b'"}'
+    large = b'{"id": "large", "note": "' + os.urandom(3000).hex().encode() + b'"}'
     huge = b'{"id": "huge", "note": "' + b"x" * 400_000 + b'"}'
     done = produce(settings, name, tmp_path / "events.jsonl", b"\n".join([*noise, large, huge, *noise]))
     assert (done.produced, done.failed, sorted(done.failed_lines)) == (100, 2, [51, 52])

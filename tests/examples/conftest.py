@@ -1,0 +1,13 @@
+"""The flights that several tests look at, read once."""
+
+from datetime import datetime
+
+import pytest
+
+from stream_app.examples.nycflights import Flight, read_flights
+
+
+@pytest.fixture(scope="session")
+def two_months() -> list[Flight]:
+    """January and February 2013."""
+    return read_flights(datetime(2013, 1, 1), datetime(2013, 3, 1))
