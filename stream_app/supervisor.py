@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -169,21 +169,34 @@ def run_up(pipeline: str, settings: Settings, *, scorers: int, monitor: bool) ->
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    broker = None if settings.kafka.bootstrap_servers else embedded_broker(settings)
-    started = broker is not None and not broker.status().running
-    if broker is not None:
-        broker.start()
-    create_topics(make_admin(settings), name, settings)
-    supervisor = Supervisor(pipeline, name, settings, scorers, monitor)
-    supervisor.start()
-    while not asked and supervisor.failed is None:
-        supervisor.tend()
-        time.sleep(POLL_SECONDS)
-    supervisor.stop()
-    if broker is not None and started:
-        broker.stop(timeout=8.0)
+    with _cluster(settings):
+        create_topics(make_admin(settings), name, settings)
+        supervisor = Supervisor(pipeline, name, settings, scorers, monitor)
+        try:
+            supervisor.start()
+            while not asked and supervisor.failed is None:
+                supervisor.tend()
+                time.sleep(POLL_SECONDS)
+        finally:
+            supervisor.stop()
     if supervisor.failed is not None:
         raise supervisor.failed
+
+
+@contextmanager
+def _cluster(settings: Settings) -> Iterator[None]:
+    """The configured cluster, or the embedded broker, which is stopped again if it did not run before."""
+    broker = None if settings.kafka.bootstrap_servers else embedded_broker(settings)
+    if broker is None:
+        yield
+        return
+    found = broker.status().running
+    broker.start()
+    try:
+        yield
+    finally:
+        if not found:
+            broker.stop(timeout=8.0)
 
 
 def embedded_broker(settings: Settings) -> EmbeddedBroker:

@@ -133,9 +133,10 @@ def test_workers_die_with_a_supervisor_that_is_killed(make: Make, tmp_path: Path
     program = (
         "import json, sys, time; from pathlib import Path\n"
         "from stream_app.settings import Settings; from stream_app.supervisor import Supervisor\n"
-        "folder = Path(sys.argv[1])\n"
+        "from stream_app.logs import setup_logging\n"
+        "folder, settings = Path(sys.argv[1]), Settings(data_dir=sys.argv[1]); setup_logging(settings.log)\n"
         "environment = {'PYTHONPATH': str(folder), 'TINY': 'stubborn', 'TINY_FOLDER': str(folder)}\n"
-        "s = Supervisor('tiny.py', 'tiny', Settings(data_dir=folder), environment=environment, monitor=False)\n"
+        "s = Supervisor('tiny.py', 'tiny', settings, environment=environment, monitor=False)\n"
         "s.start(); assert s.wait_ready(20)\n"
         "print(json.dumps([child.process.pid for child in s.children]), flush=True); time.sleep(60)\n"
     )
@@ -145,7 +146,7 @@ def test_workers_die_with_a_supervisor_that_is_killed(make: Make, tmp_path: Path
         workers = json.loads(process.stdout.readline())
         process.kill()
     assert len(workers) == 2
-    gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=5)
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=5)
     assert not alive
 
 

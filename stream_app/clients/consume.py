@@ -4,10 +4,9 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 
-from stream_app.clients.kafka import ConnectionErrors, bootstrap_servers, make_admin, make_consumer
-from stream_app.clients.offsets import NONE, Place, find_partitions, first_offsets, offsets_since, stable_ends
+from stream_app.clients.kafka import ConnectionErrors, bootstrap_servers, make_consumer
+from stream_app.clients.offsets import Limits, Place, bounds, find_partitions, offsets_since
 from stream_app.clients.selection import Kind, Selection, Start
 from stream_app.errors import KafkaUnavailableError, TopicsError
 from stream_app.settings import Settings
@@ -24,14 +23,12 @@ def consume(settings: Settings, pipeline: str, selection: Selection) -> Generato
 
     Raises `TopicsError` for a missing topic, `KafkaUnavailableError` if the cluster is away for long.
     """
-    admin = make_admin(settings)
-    places = find_partitions(admin, _topics(pipeline, selection.kind))
-    ends = stable_ends(admin, places)
-    starts = _starts(admin, ends, selection.start)
     errors = ConnectionErrors(bootstrap_servers(settings))
     consumer = make_consumer(settings, errors, fetch_wait_max_ms=_FETCH_MS)
     try:
-        reader = _Reader(consumer, errors, starts, ends if selection.until_end else None)
+        limits = bounds(consumer, errors, find_partitions(consumer, errors, _topics(pipeline, selection.kind)))
+        starts = _starts(consumer, errors, limits, selection.start)
+        reader = _Reader(consumer, errors, starts, _ends(limits) if selection.until_end else None)
         yield from reader.batches() if selection.limit is None else _limited(reader.batches(), selection.limit)
     finally:
         consumer.close()
@@ -41,13 +38,16 @@ def _topics(pipeline: str, kind: Kind) -> list[str]:
     return [topic_name(pipeline, name) for name in (("raw.dlq", "labels.dlq") if kind == "dead-letters" else (kind,))]
 
 
-def _starts(admin: AdminClient, ends: Mapping[Place, int], start: Start) -> Mapping[Place, int]:
+def _starts(consumer: Consumer, errors: ConnectionErrors, limits: Limits, start: Start) -> Mapping[Place, int]:
     if start == "now":
-        return ends
-    if isinstance(start, int):
-        found = offsets_since(admin, ends, start)
-        return {place: ends[place] if offset == NONE else offset for place, offset in found.items()}
-    return first_offsets(admin, ends)
+        return _ends(limits)
+    if start == "beginning":
+        return {place: first for place, (first, _) in limits.items()}
+    return offsets_since(consumer, errors, _ends(limits), start)
+
+
+def _ends(limits: Limits) -> Mapping[Place, int]:
+    return {place: end for place, (_, end) in limits.items()}
 
 
 def _limited(batches: Iterator[list[Message]], limit: int) -> Iterator[list[Message]]:

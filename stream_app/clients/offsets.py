@@ -1,27 +1,34 @@
-"""Where topics begin and end: partitions and offsets, for clients that belong to no group."""
+"""Where topics begin and end: partitions and offsets, asked for by the client that will use them.
+
+An admin client could tell as well, but ending one takes librdkafka up to a second.
+"""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TypeVar
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]  # re-export not marked
 
-from stream_app.clients.kafka import cluster_topics
-from stream_app.errors import KafkaUnavailableError, TopicsError
+from stream_app.clients.kafka import ConnectionErrors
+from stream_app.errors import TopicsError
 
 Place = tuple[str, int]
 """A topic and a partition."""
 
-NONE = -1
-"""The offset at a time that is later than every record."""
+Limits = Mapping[Place, tuple[int, int]]
+"""Of each partition the oldest offset still there, and the one after the last that is stable."""
 
-_TIMEOUT = 10.0  # seconds
+_PATIENCE = 8.0  # seconds for an answer of the cluster
+_ASK = 1.0  # seconds; Ctrl-C is noticed in between
+T = TypeVar("T")
 
 
-def find_partitions(admin: AdminClient, topics: Iterable[str]) -> list[Place]:
-    """All partitions of the topics; `TopicsError` if one is missing."""
-    known = cluster_topics(admin).topics
-    counts = {name: len(known[name].partitions) if name in known else 0 for name in topics}
+def find_partitions(client: Consumer | Producer, errors: ConnectionErrors, topics: Iterable[str]) -> list[Place]:
+    """All partitions of the topics; `TopicsError` if one is missing, `KafkaUnavailableError` after 8 s in vain."""
+    cluster: ClusterMetadata = _ask(errors, client, lambda: client.list_topics(timeout=_ASK))
+    counts = {name: len(cluster.topics[name].partitions) if name in cluster.topics else 0 for name in topics}
     missing = [name for name, count in counts.items() if not count]
     if missing:
         raise TopicsError(
@@ -30,31 +37,29 @@ def find_partitions(admin: AdminClient, topics: Iterable[str]) -> list[Place]:
     return [(name, partition) for name, count in counts.items() for partition in range(count)]
 
 
-def first_offsets(admin: AdminClient, places: Iterable[Place]) -> Mapping[Place, int]:
-    """The oldest offset that is still there."""
-    return _offsets(admin, places, OffsetSpec.earliest())
+def bounds(consumer: Consumer, errors: ConnectionErrors, places: Iterable[Place]) -> Limits:
+    """Where the partitions begin and end; markers of transactions count."""
+    call = partial(consumer.get_watermark_offsets, timeout=_ASK, cached=False)
+    return {place: _ask(errors, consumer, partial(call, TopicPartition(*place))) for place in places}
 
 
-def stable_ends(admin: AdminClient, places: Iterable[Place]) -> Mapping[Place, int]:
-    """The offset after the last that a reader of committed records gets; markers of transactions count."""
-    return _offsets(admin, places, OffsetSpec.latest())
+def offsets_since(
+    consumer: Consumer, errors: ConnectionErrors, ends: Mapping[Place, int], since: int
+) -> Mapping[Place, int]:
+    """The first offset with a timestamp of at least `since` epoch milliseconds; the end where there is none."""
+    asked = [TopicPartition(*place, max(since, 0)) for place in ends]
+    found = _ask(errors, consumer, lambda: consumer.offsets_for_times(asked, timeout=_ASK))
+    places = {(answer.topic, answer.partition): answer.offset for answer in found}
+    return {place: ends[place] if offset == OFFSET_END else offset for place, offset in places.items()}
 
 
-def offsets_since(admin: AdminClient, places: Iterable[Place], since: int) -> Mapping[Place, int]:
-    """The first offset with a timestamp of at least `since` epoch milliseconds, `NONE` where there is none."""
-    return _offsets(admin, places, OffsetSpec.for_timestamp(max(since, 0)))
-
-
-def _offsets(admin: AdminClient, places: Iterable[Place], spec: OffsetSpec) -> dict[Place, int]:
-    """Asked again for a while, because leaders move and topics are new."""
-    asked = {TopicPartition(*place): spec for place in places}
-    deadline = time.monotonic() + _TIMEOUT
-    while True:
+def _ask(errors: ConnectionErrors, client: Consumer | Producer, question: Callable[[], T]) -> T:
+    """The answer, asked for again while the cluster starts, topics are new or leaders move."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline and not errors.hopeless:
         try:
-            answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT)
-            return {(tp.topic, tp.partition): int(answer.result(_TIMEOUT).offset) for tp, answer in answers.items()}
+            return question()
         except KafkaException as error:
-            if time.monotonic() > deadline:
-                reason = error.args[0].str()
-                raise KafkaUnavailableError(f"The topic's offsets are unknown: {reason}", "Check the broker") from None
-            time.sleep(0.1)
+            errors.last = errors.last or error.args[0]
+            client.poll(0.05)  # lets it report errors of the connection
+    raise errors.unavailable()

@@ -9,7 +9,7 @@ from typing import Literal
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from stream_app.clients.kafka import make_admin, make_producer
+from stream_app.clients.kafka import ConnectionErrors, bootstrap_servers, make_producer
 from stream_app.clients.lines import BadLine, Lines, Row, json_rows, open_lines
 from stream_app.clients.offsets import find_partitions
 from stream_app.clients.progress import Reporter, reporter
@@ -59,7 +59,6 @@ def produce_file(
     topic = topic_name(pipeline.name, "labels" if labels else "raw")
     with open_lines(path) as lines:
         rows = _rows(lines, file_format or _format_of(path), pipeline, labels)
-        find_partitions(make_admin(settings), [topic])
         with reporter(f"sending to {topic}", lines.size) as progress:
             sender = _Sender(settings, topic, lines, progress)
             sender.send_all(rows, rate)

@@ -28,7 +28,8 @@ from stream_app.supervisor import Supervisor, embedded_broker
 from stream_app.topics import create_topics, topic_name
 
 SPEC = "stream_app.examples.flights:pipeline"
-STALE_HOURS = 6.0  # the oldest model that a prediction may use, in event time
+STALE_HOURS = 6.0  # for how long at most a prediction's model may miss a known label, in event time
+PACE_HOURS = 3.0  # what the replay keeps to
 CHUNK = 200  # records sent between two looks at what came out
 STUCK_SECONDS = 60.0
 WORKERS = {
@@ -108,7 +109,7 @@ class Replay:
 
     def __init__(self, settings: Settings, supervisor: Supervisor, view: View) -> None:
         self.sent: Counter[str] = Counter()
-        self._pacer = Pacer(int(STALE_HOURS * 3_600_000))
+        self._pacer = Pacer(int(PACE_HOURS * 3_600_000))
         self.observer = Observer(
             make_consumer(settings, fetch_wait_max_ms=10),
             pipeline.name,

@@ -1,6 +1,7 @@
 """What tests of clients share: settings for the broker under test, topics of a pipeline of their own, and a producer."""
 
 from collections.abc import Iterable
+from functools import cache
 from uuid import uuid4
 
 from confluent_kafka import Message, Producer
@@ -36,7 +37,13 @@ def new_topics(settings: Settings) -> str:
 
 
 def admin(settings: Settings) -> AdminClient:
-    return AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers})
+    """One for all tests, because ending one takes up to a second."""
+    return _admin(str(settings.kafka.bootstrap_servers))
+
+
+@cache
+def _admin(servers: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": servers})
 
 
 def producer(settings: Settings, **config: str) -> Producer:
@@ -56,5 +63,3 @@ def read(settings: Settings, name: str, kind: Kind) -> list[Message]:
     """Everything that the topics of a kind hold now."""
     selection = Selection(kind=kind, start="beginning", until_end=True)
     return [message for batch in consume(settings, name, selection) for message in batch]
-
-

@@ -66,7 +66,7 @@ def test_until_end_is_the_end_as_of_the_start(settings: Settings, name: str) -> 
 
 
 def test_nothing_in_a_topic_is_an_end_too(settings: Settings, name: str) -> None:
-    assert read(settings, name, "scored") == []
+    assert read(settings, name, "raw") == []
     assert read(settings, name, "models") == []
 
 

@@ -35,7 +35,9 @@ def produce(settings: Settings, name: str, path: Path, text: str | bytes, **opti
     return produce_file(settings, small_pipeline(name), str(path), **options)
 
 
-def test_json_lines_arrive_byte_for_byte_where_java_would_put_them(settings: Settings, name: str, tmp_path: Path) -> None:
+def test_json_lines_arrive_byte_for_byte_where_java_would_put_them(
+    settings: Settings, name: str, tmp_path: Path
+) -> None:
     lines = [f'{{"id": "é{number}",  "at": 1e3, "amount": 1.50}}' for number in range(200)]
     done = produce(settings, name, tmp_path / "events.jsonl", "\r\n".join(lines) + "\n\n")
     assert done == Summary(f"{name}.raw", produced=200)
@@ -75,7 +77,7 @@ def test_bad_lines_are_told_by_number_and_the_rest_goes_on(
     assert (done.produced, done.bad, done.bad_lines, done.failed) == (2, 4, [2, 4, 5, 6], 0)
     assert {message.key() for message in read(settings, name, "raw")} == {b"a", b"7"}
     assert capsys.readouterr().err.splitlines() == [
-        "line 2: not JSON: unexpected character, column 2",
+        "line 2: not JSON: unexpected character, expected a string key, column 2",
         "line 4: not a JSON object",
         "line 5: no key: field id is missing or null",
         "line 6: no key: field id is missing or null",

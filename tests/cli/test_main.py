@@ -1,0 +1,108 @@
+"""What holds for every command: help, exit codes, one line per error."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from stream_app.cli import app
+from stream_app.cli.exit_codes import exit_codes
+from stream_app.errors import KafkaUnavailableError, SettingsError, StreamAppError
+from stream_app.metrics import app_version
+from tests.system import ROOT
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stream_app", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """Every command of the program, as its words."""
+    root = typer.main.get_group(app)
+    context = typer.Context(root)
+    for name in root.list_commands(context):
+        command = root.get_command(context, name)
+        if hasattr(command, "list_commands"):
+            yield from ((name, inner) for inner in command.list_commands(context))
+        else:
+            yield (name,)
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_every_command_has_help_that_ends_with_an_example(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: stream-app {' '.join(command)}" in " ".join(result.output.split())
+
+
+def test_help_lists_every_exit_code() -> None:
+    result = CliRunner().invoke(app, ["--help"])
+    listed = [
+        line.split()[0] for line in result.output.splitlines() if line.startswith("   ") and line.split()[0].isdigit()
+    ]
+    assert listed == [str(code) for code, _ in exit_codes()]
+    assert len(listed) == len(set(listed))
+    assert {kind.exit_code for kind in StreamAppError.__subclasses__()} <= {int(code) for code in listed}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from stream_app.cli import app\n"
+        "heavy = {'river', 'faust', 'confluent_kafka', 'pydantic', 'structlog', 'rich', 'prometheus_client'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
+
+
+def test_version() -> None:
+    assert run("version").stdout.strip() == app_version()
+
+
+def test_an_unreachable_cluster_is_one_line_within_seconds() -> None:
+    done = run("topics", "show", "flights", STREAM_APP_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert done.returncode == KafkaUnavailableError.exit_code
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: Kafka at 127.0.0.1:1 cannot be reached")
+
+
+def test_no_broker_at_all_says_how_to_get_one(tmp_path: Path) -> None:
+    done = run("topics", "show", "flights", STREAM_APP_DATA_DIR=str(tmp_path))
+    assert done.returncode == KafkaUnavailableError.exit_code
+    assert "stream-app up" in done.stderr
+
+
+def test_a_wrong_setting_is_named() -> None:
+    done = run("topics", "show", "flights", STREAM_APP_TOPICS__PARTITIONS="many")
+    assert done.returncode == SettingsError.exit_code
+    assert done.stderr.startswith("error: STREAM_APP_TOPICS__PARTITIONS is wrong")
+
+
+def test_a_wrong_command_line_ends_with_2() -> None:
+    assert run("worker", "flights", "--role", "cook").returncode == 2
+
+
+def test_a_bug_is_one_line_that_says_where_the_traceback_is(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import stream_app.metrics\ndef broken(): raise RuntimeError('broken')\nstream_app.metrics.app_version = broken\n"
+    )
+    environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "TMPDIR": str(tmp_path)}
+    done = run("version", **environment)
+    assert done.returncode == 70
+    assert len(done.stderr.splitlines()) == 1
+    (kept,) = tmp_path.glob("stream-app-*.log")
+    assert f"RuntimeError: broken. This is a bug; the traceback is in {kept}" in done.stderr
+    assert "Traceback" in kept.read_text()
+    assert "Traceback" in run("--debug", "version", **environment).stderr

@@ -1,0 +1,134 @@
+"""`stream-app up` and `worker` as a user runs them: real processes, a real broker."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.errors import FencedError, PipelineError, TopicsError
+from tests.clients.clusters import unique_name
+from tests.system import ROOT
+
+
+class Command:
+    """Runs `stream-app` with a data folder and a pipeline of its own."""
+
+    def __init__(self, folder: Path, broker: EmbeddedBroker) -> None:
+        self.name = unique_name()
+        self.pipeline = folder / "declared.py"
+        self.pipeline.write_text(f"from tests.small import small_pipeline\npipeline = small_pipeline('{self.name}')\n")
+        self.run_folder = folder / "data" / "run" / self.name
+        self.environment = os.environ | {
+            "STREAM_APP_DATA_DIR": str(folder / "data"),
+            "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+            "STREAM_APP_TOPICS__PARTITIONS": "2",
+        }
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stream_app", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._started.append(process)
+        return process
+
+    def fails(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and the last line on standard error of a command that must end by itself, without a traceback."""
+        process = self.start(*arguments)
+        _, errors = process.communicate(timeout=60)
+        assert "Traceback" not in errors
+        return process.returncode, errors.splitlines()[-1]
+
+    def ready(self, *workers: str, timeout: float = 60.0) -> None:
+        """Wait until these workers answer that they are ready."""
+        deadline = time.monotonic() + timeout
+        for worker in workers:
+            while not self._is_ready(worker):
+                assert time.monotonic() < deadline, f"{worker} does not get ready"
+                time.sleep(0.2)
+
+    def _is_ready(self, worker: str) -> bool:
+        try:
+            run = json.loads((self.run_folder / f"{worker}.json").read_text())
+            with urlopen(f"http://127.0.0.1:{run['port']}/readyz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (FileNotFoundError, URLError, ConnectionError, TimeoutError):
+            return False
+
+    def close(self) -> None:
+        for process in self._started:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def command(tmp_path: Path, broker: EmbeddedBroker) -> Iterator[Command]:
+    made = Command(tmp_path, broker)
+    yield made
+    made.close()
+
+
+@pytest.mark.broker
+def test_up_runs_everything_until_ctrl_c(command: Command) -> None:
+    process = command.start("up", str(command.pipeline), "--scorers", "2")
+    command.ready("score-0", "score-1", "learn-0", "monitor-0")
+    workers = psutil.Process(process.pid).children(recursive=True)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert time.monotonic() - began < 10
+    assert len(workers) == 4
+    assert not any(worker.is_running() for worker in workers)
+    lines = [json.loads(line) for line in errors.splitlines()]
+    assert [line["worker"] for line in lines if line["event"] == "worker started"] == [
+        "score-0", "score-1", "learn-0", "monitor-0",
+    ]  # fmt: skip
+
+
+@pytest.mark.broker
+def test_up_refuses_another_partition_count(command: Command) -> None:
+    assert command.start("topics", "create", str(command.pipeline)).wait(60) == 0
+    command.environment["STREAM_APP_TOPICS__PARTITIONS"] = "3"
+    code, line = command.fails("up", str(command.pipeline))
+    assert code == TopicsError.exit_code
+    assert "has 2 partitions and the settings ask for 3: keys would move" in line
+
+
+@pytest.mark.broker
+def test_a_worker_without_topics_says_which_command_makes_them(command: Command) -> None:
+    code, line = command.fails("worker", str(command.pipeline), "--role", "score")
+    assert code == TopicsError.exit_code
+    assert "stream-app topics create" in line
+
+
+@pytest.mark.broker
+def test_a_second_worker_of_one_instance_is_refused(command: Command) -> None:
+    assert command.start("topics", "create", str(command.pipeline)).wait(60) == 0
+    command.start("worker", str(command.pipeline), "--role", "learn")
+    command.ready("learn-0")
+    code, line = command.fails("worker", str(command.pipeline), "--role", "learn")
+    assert code == FencedError.exit_code
+    assert "already running" in line
+
+
+@pytest.mark.broker
+def test_a_missing_pipeline_file_is_one_line(command: Command) -> None:
+    code, line = command.fails("up", "nowhere/pipeline.py")
+    assert code == PipelineError.exit_code
+    assert "nowhere/pipeline.py cannot be read" in line
