@@ -41,9 +41,11 @@ class HealthServer:
         *,
         reasons: Reasons = lambda: (),
         info: dict[str, Any] | None = None,
+        details: Callable[[], dict[str, Any]] = dict,
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
         self._reasons = reasons
+        self._details = details
         self._info = {"pid": os.getpid(), **(info or {})}
         self._started = time.monotonic()
         self._metrics = make_wsgi_app(registry)
@@ -96,5 +98,5 @@ class HealthServer:
         if path == "/readyz":
             reasons = list(self._reasons())
             status = "503 Service Unavailable" if reasons else "200 OK"
-            return status, {"ready": not reasons, "reasons": reasons, **self._info}
+            return status, {"ready": not reasons, "reasons": reasons, **self._details(), **self._info}
         return "404 Not Found", {"error": "unknown path", "paths": ["/metrics", "/healthz", "/readyz"]}

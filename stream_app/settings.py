@@ -92,15 +92,6 @@ class Settings(BaseSettings):
         """URL of the artifact store: `store_url`, or a folder below `data_dir`."""
         return self.store_url or (self.data_dir / "store").absolute().as_uri()
 
-    @property
-    def run_dir(self) -> Path:
-        """Folder of the files that tell which processes run, and on which ports."""
-        return self.data_dir / "run"
-
-    def worker_file(self, pipeline: str, role: str, instance: str) -> Path:
-        """Where a worker writes its pid and health port."""
-        return self.run_dir / pipeline / f"{role}-{instance}.json"
-
 
 @cache
 def load_settings() -> Settings:

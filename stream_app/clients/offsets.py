@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]  # re-export not marked
+from confluent_kafka.admin import ClusterMetadata
 
 from stream_app.clients.kafka import ConnectionErrors
 from stream_app.errors import TopicsError

@@ -86,7 +86,11 @@ class _Sender:
         self._lines = lines
         self._progress = progress
         limit = settings.topics.max_message_bytes  # holds for batches, which librdkafka does not split
-        self._producer = make_producer(settings, batch_size=min(_BATCH_BYTES, limit), message_timeout_ms=_DELIVERY_MS)
+        errors = ConnectionErrors(bootstrap_servers(settings))
+        self._producer = make_producer(
+            settings, errors, batch_size=min(_BATCH_BYTES, limit), message_timeout_ms=_DELIVERY_MS
+        )
+        find_partitions(self._producer, errors, [topic])
 
     def send_all(self, rows: Iterator[Row | BadLine], rate: float | None) -> None:
         """Send and wait until each is delivered or given up; what was sent before an error is delivered too."""

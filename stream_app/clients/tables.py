@@ -23,7 +23,12 @@ def csv_rows(lines: Lines, schema: Mapping[str, Any], key: str) -> Iterator[Row 
     """
     reader = csv.reader((line.decode() for line in lines), strict=True)
     header = _read_header(reader, lines.name, key)
-    converters = [_converters(schema).get(name, str) for name in header]
+    converters = _converters(schema)
+    return _rows(reader, {name: converters.get(name, str) for name in header}, key)
+
+
+def _rows(reader: Any, columns: Mapping[str, Converter], key: str) -> Iterator[Row | BadLine]:
+    """`reader` is what `csv.reader` makes, whose type has no public name."""
     while True:
         number = reader.line_num + 1
         try:
@@ -33,12 +38,12 @@ def csv_rows(lines: Lines, schema: Mapping[str, Any], key: str) -> Iterator[Row 
             continue
         if cells is None:
             return
-        if len(cells) == len(header):
-            values = [convert(cell) if cell else None for convert, cell in zip(converters, cells, strict=True)]
-            fields = dict(zip(header, values, strict=True))
+        if len(cells) == len(columns):
+            pairs = zip(columns.items(), cells, strict=True)
+            fields = {name: convert(cell) if cell else None for (name, convert), cell in pairs}
             yield keyed(number, fields, orjson.dumps(fields), key)
         elif cells:
-            yield BadLine(number, f"{len(cells)} cells, and the header has {len(header)}")
+            yield BadLine(number, f"{len(cells)} cells, and the header has {len(columns)}")
 
 
 def _read_header(reader: Iterator[list[str]], name: str, key: str) -> list[str]:

@@ -29,12 +29,12 @@ from stream_app.topics import create_topics, topic_name
 
 SPEC = "stream_app.examples.flights:pipeline"
 STALE_HOURS = 6.0  # for how long at most a prediction's model may miss a known label, in event time
-PACE_HOURS = 3.0  # what the replay keeps to
+PACE_HOURS = 1.5  # what the replay keeps to
 CHUNK = 200  # records sent between two looks at what came out
 STUCK_SECONDS = 60.0
 WORKERS = {
-    "STREAM_APP_WORKER__COMMIT_INTERVAL_MS": "50",
-    "STREAM_APP_LEARN__PUBLISH_SECONDS": "0.1",
+    "STREAM_APP_WORKER__COMMIT_INTERVAL_MS": "20",
+    "STREAM_APP_LEARN__PUBLISH_SECONDS": "0.02",
     "STREAM_APP_LEARN__PUBLISH_SHARE": "0.2",
 }
 

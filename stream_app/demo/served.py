@@ -1,16 +1,16 @@
 """Which model version the scorers serve, as they themselves say."""
 
+import json
 from threading import Thread
 from time import sleep
 
 from stream_app.supervisor import Child, Supervisor
 
-POLL_SECONDS = 0.05
-METRIC = "stream_app_model_version "
+POLL_SECONDS = 0.02
 
 
 class ServedVersion:
-    """Asks every scorer's metrics, in a thread; `version` is the oldest that any of them serves."""
+    """Asks every scorer, in a thread; `version` is the oldest that any of them serves."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.version = 0
@@ -25,6 +25,5 @@ class ServedVersion:
 
     def _ask(self, scorer: Child) -> int:
         """The version of one scorer; 0 while it does not answer."""
-        answer = self._supervisor.ask(scorer, "/metrics") or ""
-        values = [line.removeprefix(METRIC) for line in answer.splitlines() if line.startswith(METRIC)]
-        return int(float(values[0])) if values else 0
+        answer = self._supervisor.ask(scorer, "/readyz")
+        return int(json.loads(answer).get("model_version", 0)) if answer else 0

@@ -87,22 +87,25 @@ def _zones(airports: Path) -> dict[str, tuple[int, bool]]:
 def _weather(path: Path, hours: tuple[str, str]) -> Weather:
     """Per airport and full hour, what was measured then; None for what was not."""
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if hours[0] <= row["time_hour"] <= hours[1]]
-    return {
-        (row["origin"], row["time_hour"]): {field: _number(row[column]) for field, column in _WEATHER.items()}
-        for row in rows
-    }
+        return {
+            (row["origin"], row["time_hour"]): {field: _number(row[column]) for field, column in _WEATHER.items()}
+            for row in _between(file, hours)
+        }
 
 
 def _rows(archive: Path, hours: tuple[str, str]) -> Iterator[Row]:
-    """Rows whose departure hour lies between two texts; comparing text first spares parsing ten months of twelve."""
     with zipfile.ZipFile(archive) as outer, outer.open("flights.csv") as inner:
-        reader = csv.reader(io.TextIOWrapper(inner, encoding="utf-8", newline=""))
-        header = next(reader)
-        hour = header.index("time_hour")
-        for row in reader:
-            if hours[0] <= row[hour] <= hours[1]:
-                yield dict(zip(header, row, strict=True))
+        yield from _between(io.TextIOWrapper(inner, encoding="utf-8", newline=""), hours)
+
+
+def _between(lines: Iterable[str], hours: tuple[str, str]) -> Iterator[Row]:
+    """CSV rows whose hour lies between two texts; comparing text first spares ten months of twelve."""
+    reader = csv.reader(lines)
+    header = next(reader)
+    hour = header.index("time_hour")
+    for row in reader:
+        if hours[0] <= row[hour] <= hours[1]:
+            yield dict(zip(header, row, strict=True))
 
 
 def _flight(row: Row, zones: Zones, weather: Weather) -> Flight:

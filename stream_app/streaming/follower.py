@@ -15,7 +15,7 @@ from stream_app.models.manifest import CHAMPION_KEY, Manifest, decode_alias, ver
 
 log = get_logger(__name__)
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 
 
 class ModelFollower(Thread):
@@ -58,11 +58,8 @@ class ModelFollower(Thread):
         consumer = Consumer(self._config)
         consumer.assign([TopicPartition(self._topic, 0, 0)])
         while not self._stopping.is_set():
-            messages = consumer.consume(1000, POLL_SECONDS)
-            at_end = False
-            for message in messages:
-                at_end = self._take(message) or at_end
-            if at_end:
+            message = consumer.poll(POLL_SECONDS)
+            if message is not None and self._take(message):
                 self._follow()
         consumer.close()
 

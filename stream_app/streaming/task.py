@@ -15,7 +15,7 @@ from stream_app.streaming.processor import Input, Processor
 from stream_app.streaming.transport import Batch
 from stream_app.streaming.writer import TransactionWriter
 
-IDLE_SECONDS = 0.1
+IDLE_SECONDS = 0.025
 HOLD_RECORDS = 5000  # queued records at which an input is held back
 HEADROOM = 1000  # and at which it is released again
 

@@ -18,7 +18,7 @@ from stream_app.core.records import Record
 from stream_app.streaming.membership import Membership
 
 FETCH_WAIT = 0.2  # seconds; also how long a partition that is released again may wait
-FETCH_MAX_WAIT_MS = 250
+FETCH_MAX_WAIT_MS = 50  # a partition that becomes free waits for the request that is under way
 
 
 class Batch(NamedTuple):

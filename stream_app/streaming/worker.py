@@ -56,6 +56,7 @@ def run_worker(pipeline_spec: str, role: str, instance: str, settings: Settings)
             settings.worker.health_host,
             settings.worker.health_port,
             reasons=worker.unready,
+            details=worker.details,
             info={"pipeline": pipeline.name, "role": role, "instance": instance},
         ) as health:
             health.announce(folder / f"{role}-{instance}.json")
@@ -82,6 +83,11 @@ class Worker:
         """Why this worker does not process records now."""
         waiting = self._setting.unready()
         return waiting or (self._owner.unready() if self._joined else ["not yet in the consumer group"])
+
+    def details(self) -> dict[str, Any]:
+        """What `/readyz` tells besides: the model version that is served."""
+        current = self._setting.follower.current
+        return {} if current is None else {"model_version": current.version}
 
     def fatal(self, error: BaseException) -> None:
         """Say why in one line and end the process; the next owner settles what was open."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from stream_app.cli import app
@@ -34,7 +35,7 @@ def commands() -> Iterator[tuple[str, ...]]:
     context = typer.Context(root)
     for name in root.list_commands(context):
         command = root.get_command(context, name)
-        if hasattr(command, "list_commands"):
+        if isinstance(command, TyperGroup):
             yield from ((name, inner) for inner in command.list_commands(context))
         else:
             yield (name,)
@@ -96,7 +97,9 @@ def test_a_wrong_command_line_ends_with_2() -> None:
 
 def test_a_bug_is_one_line_that_says_where_the_traceback_is(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import stream_app.metrics\ndef broken(): raise RuntimeError('broken')\nstream_app.metrics.app_version = broken\n"
+        "import stream_app.metrics as metrics\n"
+        "def broken(): raise RuntimeError('broken')\n"
+        "metrics.app_version = broken\n"
     )
     environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "TMPDIR": str(tmp_path)}
     done = run("version", **environment)

@@ -1,11 +1,11 @@
-"""What tests of clients share: settings for the broker under test, topics of a pipeline of their own, and a producer."""
+"""What tests of clients share: settings for the broker, topics of a pipeline of their own, a producer."""
 
 from collections.abc import Iterable
 from functools import cache
 from uuid import uuid4
 
 from confluent_kafka import Message, Producer
-from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # re-export not marked
+from confluent_kafka.admin import AdminClient
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.clients.consume import consume
@@ -43,7 +43,7 @@ def admin(settings: Settings) -> AdminClient:
 
 @cache
 def _admin(servers: str) -> AdminClient:
-    return AdminClient({"bootstrap.servers": servers})
+    return AdminClient({"bootstrap.servers": servers, "log_level": 0})
 
 
 def producer(settings: Settings, **config: str) -> Producer:

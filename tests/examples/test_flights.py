@@ -76,7 +76,7 @@ def test_model_survives_pickling_and_predicting_does_not_change_it(
 
 
 def prequential(pipeline: Pipeline, flights: Sequence[Flight]) -> list[tuple[float, bool]]:
-    """Score each flight when it should depart, learn each label when it is known, as River's `progressive_val_score`."""
+    """Score flights as they should depart, learn labels as they get known, like River's `progressive_val_score`."""
     reader, model = EventReader(pipeline), pipeline.model()
     features: dict[str, Any] = {}
     scores: dict[str, float] = {}

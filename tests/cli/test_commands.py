@@ -1,0 +1,166 @@
+"""`topics`, `produce` and `consume` as typed: what they print, how they end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.cli import app
+from stream_app.topics import KINDS, create_topics
+from tests.clients.clusters import admin, send, settings_for, unique_name
+from tests.system import ROOT
+
+pytestmark = pytest.mark.broker
+
+
+class Commands:
+    """The program with a pipeline file and a broker of its own."""
+
+    def __init__(self, folder: Path, broker: EmbeddedBroker) -> None:
+        self.name = unique_name()
+        self.settings = settings_for(broker)
+        self.pipeline = folder / "declared.py"
+        self.pipeline.write_text(f"from tests.small import small_pipeline\npipeline = small_pipeline('{self.name}')\n")
+        self.environment = {"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers, "PYTHONPATH": str(ROOT)}
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a command; PIPELINE stands for the pipeline's file."""
+        words = [str(self.pipeline) if word == "PIPELINE" else word for word in arguments]
+        return subprocess.Popen(
+            [sys.executable, "-m", "stream_app", *words],
+            cwd=ROOT,
+            env=os.environ | self.environment | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, typed: str = "", code: int = 0, **environment: str) -> tuple[str, str]:
+        """Standard output and error of a command that ends with `code`."""
+        with self.start(*arguments, **environment) as process:
+            output, errors = process.communicate(typed, timeout=60)
+        assert process.returncode == code, (output, errors)
+        assert "Traceback" not in errors
+        return output, errors
+
+    def json(self, *arguments: str, **options: Any) -> Any:
+        """What a command prints with --json."""
+        return json.loads(self.run(*arguments, "--json", **options)[0])
+
+
+@pytest.fixture
+def commands(tmp_path: Path, broker: EmbeddedBroker) -> Commands:
+    return Commands(tmp_path, broker)
+
+
+def test_what_is_produced_is_consumed(commands: Commands, tmp_path: Path) -> None:
+    created = commands.json("topics", "create", "PIPELINE")
+    assert [topic["result"] for topic in created] == ["created"] * len(KINDS)
+    shown = commands.run("topics", "show", "PIPELINE")[0].splitlines()
+    assert shown[0].startswith(f"{commands.name}.raw: partitions: 4, cleanup.policy: delete, retention.ms: 604800000")
+
+    typed = '{"id": "a"}\n{broken\n{"id": "b"}\n'
+    output, errors = commands.run("produce", "PIPELINE", "-", typed=typed, code=1)
+    assert output == f"{commands.name}.raw: 2 produced, 1 bad, 0 failed\n"
+    assert errors.startswith("line 2: not JSON")
+
+    (tmp_path / "labels.csv").write_text("id,fraud,known_at\na,true,1700000000000\n")
+    summary = commands.json("produce", "PIPELINE", str(tmp_path / "labels.csv"), "--labels", "--rate", "100")
+    assert summary == {
+        "topic": f"{commands.name}.labels", "produced": 1, "bad": 0, "failed": 0, "bad_lines": [], "failed_lines": [],
+    }  # fmt: skip
+
+    label = commands.json("consume", "PIPELINE", "labels", "--until-end")
+    assert label["value"] == {"id": "a", "fraud": True, "known_at": 1_700_000_000_000}
+    assert (label["key"], label["headers"], label["topic"]) == ("a", {}, f"{commands.name}.labels")
+    lines = commands.run("consume", "PIPELINE", "raw", "--since", "1h", "--max", "2")[0].splitlines()
+    assert sorted(line.split("  ")[2:] for line in lines) == [["a", '{"id": "a"}'], ["b", '{"id": "b"}']]
+
+
+def test_existing_topics_are_kept_and_never_changed(commands: Commands) -> None:
+    assert f"{commands.name}.raw: created, partitions: 4" in commands.run("topics", "create", "PIPELINE")[0]
+    assert f"{commands.name}.raw: exists, partitions: 4" in commands.run("topics", "create", "PIPELINE")[0]
+    errors = commands.run("topics", "create", "PIPELINE", code=6, STREAM_APP_TOPICS__PARTITIONS="5")[1]
+    assert len(errors.splitlines()) == 1
+    assert "has 4 partitions and the settings ask for 5" in errors
+
+
+def test_topics_that_are_missing_are_shown_as_missing(commands: Commands) -> None:
+    assert f"{commands.name}.models: missing" in commands.run("topics", "show", "PIPELINE")[0].splitlines()
+    assert not any(topic["exists"] for topic in commands.json("topics", "show", "PIPELINE"))
+
+
+def test_ctrl_c_ends_consume_with_130(commands: Commands) -> None:
+    with following(commands) as process:
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=10)
+    assert (process.returncode, output, errors) == (130, "", "")
+
+
+def test_consume_ends_quietly_when_nobody_reads_it(commands: Commands) -> None:
+    with following(commands) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(10) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def following(commands: Commands) -> subprocess.Popen[str]:
+    """A consumer that has shown the only record and waits for more."""
+    create_topics(admin(commands.settings), commands.name, commands.settings)
+    send(commands.settings, f"{commands.name}.raw", [b'{"id": "a"}'])
+    process = commands.start("consume", "PIPELINE", "raw", "--from-beginning", "--json", "--follow")
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["value"] == {"id": "a"}
+    return process
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "expected"),
+    [
+        ("consume PIPELINE dead-letters", {}, 6, "does not exist. Run `stream-app topics create PIPELINE`"),
+        ("produce PIPELINE -", {}, 6, "does not exist. Run `stream-app topics create PIPELINE`"),
+        ("produce PIPELINE absent.jsonl", {}, 11, "absent.jsonl cannot be read: No such file or directory. Give"),
+        ("topics create absent.py", {}, 4, "absent.py cannot be read"),
+        ("consume PIPELINE raw", {"STREAM_APP_TOPICS__PARTITIONS": "0"}, 3, "STREAM_APP_TOPICS__PARTITIONS is wrong"),
+        ("consume PIPELINE raw", {"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, 5, "cannot be reached"),
+        ("produce PIPELINE -", {"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, 5, "cannot be reached"),
+    ],
+)
+def test_an_error_is_one_line_with_a_remedy(
+    commands: Commands, arguments: str, environment: dict[str, str], code: int, expected: str
+) -> None:
+    started = time.monotonic()
+    output, errors = commands.run(*arguments.split(), code=code, **environment)
+    assert time.monotonic() - started < 15
+    assert output == ""
+    assert len(errors.splitlines()) == 1
+    assert errors.startswith("error: ")
+    assert expected in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("consume flights raw --since yesterday", "Invalid value for --since: give 30s, 10m, 2h, 1d or 2026"),
+        ("consume flights raw --since 1h --from-beginning", "Invalid value for --since"),
+        ("consume flights raw --follow --until-end", "Invalid value for --follow"),
+        ("consume flights raw --max 0", "--max"),
+        ("consume flights audit", "audit"),
+        ("produce flights - --rate 0", "--rate"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(arguments: str, expected: str) -> None:
+    result = CliRunner().invoke(app, arguments.split())
+    assert result.exit_code == 2
+    assert expected in result.stderr
