@@ -56,7 +56,7 @@ class Output(NamedTuple):
 class Failure(NamedTuple):
     """An expected failure of one record, returned and never raised.
 
-    `code` is a key of `stream_app.errors.ERROR_CODES`. `message` has no personal data: field names and types, no values.
+    `code` is a key of `stream_app.errors.ERROR_CODES`. `message` names fields and types, never values.
     """
 
     code: str

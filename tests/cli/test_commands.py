@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.cli import app
+from stream_app.loading import load_pipeline
 from stream_app.topics import KINDS, create_topics
 from tests.clients.clusters import admin, send, settings_for, unique_name
 from tests.system import ROOT
@@ -123,6 +124,10 @@ def following(commands: Commands) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["value"] == {"id": "a"}
     return process
+
+
+def test_an_example_is_known_by_its_name() -> None:
+    assert load_pipeline("flights").schema == load_pipeline("stream_app.examples.flights:pipeline").schema
 
 
 @pytest.mark.parametrize(

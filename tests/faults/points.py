@@ -1,4 +1,4 @@
-"""Runs a stream-app command that kills itself at a chosen point: `KILL_AT=module:Class.method,before|after,count[,text]`.
+"""Runs a stream-app command that kills itself: `KILL_AT=module:Class.method,before|after,count[,text]`.
 
 With a text only calls that have it among their arguments count.
 """

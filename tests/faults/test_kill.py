@@ -50,7 +50,7 @@ def running(broker: EmbeddedBroker, folder: Path, scorers: int = 2) -> Iterator[
 
 
 def restart(system: System, worker: str) -> float:
-    """Restart a dead worker after half a second, as the supervisor would; returns seconds until all partitions go on."""
+    """Restart a dead worker after half a second, as the supervisor does; returns seconds until all partitions go on."""
     died = time.monotonic()
     time.sleep(0.5)
     system.start(*worker.split("-"))

@@ -3,7 +3,6 @@
 import signal
 import time
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from confluent_kafka import Producer

@@ -1,0 +1,55 @@
+"""The demo itself: ten days of real flights through a real broker, its books, and what its model is worth."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.progressive import progressive
+
+UNTIL = "2013-01-11"
+
+
+def run_demo(folder: Path, *arguments: str) -> dict[str, Any]:
+    """The summary of a run; the command must end with 0, its last line of output is JSON."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "stream_app", "demo", "--json", *arguments],
+        env=os.environ | {"STREAM_APP_DATA_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    summary: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    return summary
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Ten days without a producer's mistakes."""
+    return run_demo(tmp_path_factory.mktemp("demo"), "--until", UNTIL, "--mistakes", "0")
+
+
+def test_served_predictions_are_worth_what_river_reaches_with_the_same_delays(clean: dict[str, Any]) -> None:
+    mark = progressive(datetime(2013, 1, 1), datetime.fromisoformat(UNTIL))
+    assert clean["labels"] == mark["events"]
+    assert clean["metrics"]["roc_auc"] > mark["roc_auc"] - 0.01
+    assert clean["metrics"]["log_loss"] < clean["baselines"]["prior_log_loss"] + 0.01
+
+
+def test_no_prediction_used_a_model_staler_than_six_hours(clean: dict[str, Any]) -> None:
+    assert 0 < clean["staleness"]["max"] <= 6
+
+
+def test_mistakes_end_as_dead_letters_and_duplicates_and_the_books_balance(tmp_path: Path) -> None:
+    summary = run_demo(tmp_path, "--until", "2013-01-03", "--mistakes", "0.05")
+    dead = {kind: sum(codes.values()) for kind, codes in summary["dead_lettered"].items()}
+    assert min(dead["raw"], dead["labels"], *summary["duplicates"].values()) > 0
+    assert set(summary["dead_lettered"]["raw"]) == {"invalid-json", "wrong-type"}
+    assert summary["produced"] == summary["scored"] + dead["raw"] + summary["duplicates"]["raw"]
+    assert summary["scored"] == summary["learned"] + summary["awaiting_label"] + summary["expired"]
