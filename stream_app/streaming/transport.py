@@ -42,8 +42,6 @@ class Cursor:
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Faust's consumer thread with the settings that it hard-wires, and fetching by batch."""
 
-    logger = driver.logger
-
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         return aiokafka.AIOKafkaConsumer(
@@ -120,8 +118,6 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer, fetching only what `start_at` has opened and `hold` does not hold back."""
 
-    logger = driver.logger
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.cursors: dict[TP, Cursor] = {}
@@ -187,3 +183,6 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
     """Drop-in for Faust's Kafka transport."""
 
     Consumer = BatchConsumer
+
+
+BatchThread.logger = BatchConsumer.logger = driver.logger  # mode names loggers after the module, and ours say more

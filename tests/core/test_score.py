@@ -1,7 +1,10 @@
 """Scoring a partition: every record has exactly one outcome, labels join the features of their prediction."""
 
+from pathlib import Path
 from typing import Any
 
+import avro.io
+import avro.schema
 import orjson
 import pytest
 from hypothesis import given
@@ -60,6 +63,13 @@ def test_an_event_is_scored_with_everything_that_explains_the_score() -> None:
         "label_due_by": NOW + DAY,
         "features": None,
     }
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_scored_record_is_as_its_schema_says(published: bool) -> None:
+    schema = avro.schema.parse(Path("schemas/scored.avsc").read_text())
+    outputs = scorer(small_pipeline(publish_features=published)).score([record(event(70))], FixedModel(), NOW)
+    assert avro.io.validate(schema, orjson.loads(of(outputs, "scored")[0].value or b""))
 
 
 def test_features_are_published_when_the_pipeline_says_so() -> None:

@@ -3,6 +3,7 @@
 import signal
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from confluent_kafka import Producer
@@ -115,3 +116,22 @@ def test_sigterm_drains_and_ends_within_five_seconds(broker: EmbeddedBroker, tmp
         for worker in ("score-0", "learn-0"):
             assert system.terminate(worker) < 5
             restart(system, worker)
+
+
+def test_workers_that_come_and_go_before_anything_was_committed_lose_nothing(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """Each arrival stops the flow of all others while they fetch, with no committed offset to go back to."""
+    with System(broker.bootstrap_servers, tmp_path, f"rebalance-{uuid4().hex[:8]}") as system:
+        base = int(time.time() * 1000) - 3_600_000
+        for number in range(2000):
+            system.send_event(number, base + number)
+            system.send_label(number, base + number + 500)
+        system.start_all(scorers=2)
+        for turn in range(3):
+            time.sleep(2)
+            worker = f"score-{turn % 2}"
+            system.workers[worker].send_signal(signal.SIGTERM)
+            system.workers[worker].wait(10)
+            system.start("score", str(turn % 2))
+        system.check_outcomes()
