@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream_app.core.records import RawRecord
 from stream_app.errors import KafkaUnavailableError
@@ -60,7 +60,7 @@ class LogReader:
 
     def read_all(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         """Key and value of every record up to the present stable end."""
-        for record in self.read_range(topic, partition, OFFSET_BEGINNING, self.ends(Input(topic, partition))[1]):
+        for record in self.read_range(topic, partition, *self.ends(Input(topic, partition))):
             yield record.key, record.value
 
     def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
@@ -69,7 +69,7 @@ class LogReader:
         try:
             consumer.assign([TopicPartition(topic, partition, start)])
             while True:
-                for message in consumer.consume(FETCH, timeout=0.5):
+                for message in consumer.consume(FETCH, timeout=0.02):  # which waits so long unless it gets as many
                     error = message.error()
                     if error is None and (message.offset() or 0) < end:
                         yield _record(message)

@@ -7,6 +7,7 @@ from time import monotonic, time
 from typing import NamedTuple, Protocol
 
 from stream_app.errors import DataLossError
+from stream_app.logs import get_logger
 from stream_app.metrics import BATCH_SECONDS, RESTORE_SECONDS, TRANSACTION_SECONDS, TRANSACTIONS
 from stream_app.settings import WorkerSettings
 from stream_app.streaming.log import LogReader
@@ -14,6 +15,8 @@ from stream_app.streaming.membership import Membership
 from stream_app.streaming.processor import Input, Processor
 from stream_app.streaming.transport import Batch
 from stream_app.streaming.writer import TransactionWriter
+
+log = get_logger(__name__)
 
 IDLE_SECONDS = 0.025
 HOLD_RECORDS = 5000  # queued records at which an input is held back
@@ -133,7 +136,9 @@ class PartitionTask(Thread):
         self._positions = {source: Position(self._start(source, offsets[source])) for source in self.inputs}
         for source in self.inputs:
             self._seek(source)
-        RESTORE_SECONDS.labels(str(self.inputs[0].partition)).set(monotonic() - started)
+        seconds = monotonic() - started
+        RESTORE_SECONDS.labels(str(self.inputs[0].partition)).set(seconds)
+        log.info("ready", partition=self.inputs[0].partition, restore_seconds=round(seconds, 3))
         self.ready.set()
 
     def _start(self, source: Input, offset: int) -> int:
