@@ -53,6 +53,12 @@ class Output(NamedTuple):
     headers: Headers = ()
 
 
+def size(output: Output) -> int:
+    """Bytes that a record takes in a batch, at most: key, value and headers with their framing."""
+    headers = sum(len(name) * 4 + len(content or b"") + 10 for name, content in output.headers)
+    return len(output.key or b"") + len(output.value or b"") + headers + 100
+
+
 class Failure(NamedTuple):
     """An expected failure of one record, returned and never raised.
 

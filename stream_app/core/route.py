@@ -10,6 +10,7 @@ from stream_app.errors import ERROR_CODES
 
 STACKTRACE_LIMIT = 4000  # characters
 MESSAGE_LIMIT = 1000
+KEPT_LIMIT = 100  # bytes of a header of an earlier failure
 
 
 def iso(milliseconds: int) -> str:
@@ -36,7 +37,11 @@ def dead_letter(topic: str, record: Record, failure: Failure, context: dict[str,
     bytes is overwritten, except when it failed first and how often.
     """
     kind = ERROR_CODES[failure.code]
-    earlier = {name: (content or b"").decode("utf-8", "replace") for name, content in record.headers if name in _KEPT}
+    earlier = {
+        name: (content or b"")[:KEPT_LIMIT].decode("utf-8", "replace")
+        for name, content in record.headers
+        if name in _KEPT
+    }
     ours = {
         "error-id": error_id(context["group"], record),
         "error-code": failure.code,
@@ -64,6 +69,16 @@ def dead_letter(topic: str, record: Record, failure: Failure, context: dict[str,
     return Output(topic, record.partition, record.key, record.value, headers)
 
 
+def shortened(letter: Output) -> Output:
+    """A dead letter that fits where the record itself, which came compressed or with huge headers, does not.
+
+    Its bytes stay where they are: `original-topic`, `-partition` and `-offset` say where.
+    """
+    ours = [(name, content) for name, content in letter.headers if name.startswith(("error-", "original-"))]
+    note = ("original-size", str(len(letter.value or b"")).encode())
+    return Output(letter.topic, letter.partition, (letter.key or b"")[:KEPT_LIMIT], None, [*ours, note])
+
+
 _KEPT = frozenset({"error-attempts", "error-first-failed-at", "replay-count", "replay-id"})
 
 
@@ -72,7 +87,7 @@ def _digest(*parts: str) -> str:
 
 
 def _count(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() else 0
+    return int(text) if text and len(text) < 10 and text.isdecimal() else 0
 
 
 def _stacktrace(error: BaseException | None) -> str:

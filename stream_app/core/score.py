@@ -8,11 +8,13 @@ import orjson
 
 from stream_app.core.events import Event, EventReader, LabelEvent, LabelReader
 from stream_app.core.example import Example
-from stream_app.core.records import Failure, Features, Output, Record
-from stream_app.core.route import dead_letter
+from stream_app.core.records import Failure, Features, Output, Record, size
+from stream_app.core.route import dead_letter, shortened
 from stream_app.core.state import Joined, Pending, State, Waiting, plain
 from stream_app.pipeline import Pipeline
 
+MARGIN = 1024  # bytes
+EXAMPLE_OVERHEAD = 4096  # bytes that an example has on top of the state record and twice the event id, at most
 ENVELOPE = 64 * 1024  # bytes by which the limits of dead-letter, state and example topics exceed the raw topic's
 
 
@@ -110,12 +112,14 @@ class Scorer:
         state = self.state
         value = self._scored(record, event, score, model, now)
         pending = Pending(event.event_time, score, model.version, event.features)
-        if max(len(value), len(pending.encode())) > self._max_bytes:
+        trace = [(name, value) for name, value in record.headers if name == "traceparent" and len(value or b"") < 100]
+        scored = Output("scored", record.partition, record.key, value, trace)
+        kept = len(pending.encode()) + EXAMPLE_OVERHEAD + 2 * len(event.event_id.encode())
+        if size(scored) > self._max_bytes or kept > self._max_bytes + ENVELOPE:
             return Failure("output-too-large", f"the scored record exceeds {self._max_bytes} bytes")
-        trace = [header for header in record.headers if header[0] == "traceparent"]
-        outputs = [Output("scored", record.partition, record.key, value, trace)]
+        outputs = [scored]
         state.tallies.scored += 1
-        state.event_watermark = max(state.event_watermark, event.event_time)
+        state.event_watermark = max(state.event_watermark, min(event.event_time, now))
         if waiting is None:
             outputs.append(state.put(event.event_id, pending))
         elif waiting.label_time > event.event_time + state.horizon:
@@ -132,26 +136,26 @@ class Scorer:
         state = self.state
         known = state.entries.get(label.event_id)
         if known is None:
-            return self._wait(record, label)
+            return self._wait(record, label, now)
         if not isinstance(known, Pending):
             state.tallies.label_duplicates += 1
             return []
-        state.label_watermark = max(state.label_watermark, label.label_time)
+        state.label_watermark = max(state.label_watermark, min(label.label_time, now))
         if label.label_time > known.event_time + state.horizon:
             state.tallies.label_expired += 1
             return []
         return self._example(label.event_id, known, label.label, label.label_time)
 
-    def _wait(self, record: Record, label: LabelEvent) -> list[Output] | Failure:
+    def _wait(self, record: Record, label: LabelEvent, now: int) -> list[Output] | Failure:
         """Keep a label until its event comes; one that is too late for that is counted as expired."""
         state = self.state
         if label.label_time + state.lateness < state.clock:
             state.tallies.label_expired += 1
             return []
         waiting = Waiting(label.label, label.label_time, plain(record))
-        if len(waiting.encode()) > self._max_bytes + ENVELOPE:
+        if len(waiting.encode()) + len(label.event_id.encode()) > self._max_bytes + ENVELOPE - MARGIN:
             return Failure("output-too-large", "the label record is too large to be kept until its event comes")
-        state.label_watermark = max(state.label_watermark, label.label_time)
+        state.label_watermark = max(state.label_watermark, min(label.label_time, now))
         return [state.put(label.event_id, waiting)]
 
     def _example(self, event_id: str, pending: Pending, label: bool, label_time: int) -> list[Output]:
@@ -190,7 +194,8 @@ class Scorer:
             "schema-version": self._fingerprint,
             "app-version": self._app_version,
         }
-        return [dead_letter(topic, record, failure, context, now)]
+        letter = dead_letter(topic, record, failure, context, now)
+        return [letter if size(letter) <= self._max_bytes + ENVELOPE - MARGIN else shortened(letter)]
 
 
 def _predict(model: Model, features: Features) -> float | Failure:

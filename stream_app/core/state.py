@@ -131,11 +131,12 @@ class State:
                 yield event_id, entry, self._remove(event_id, entry)
 
     def pop_oldest(self) -> tuple[str, Entry, Output]:
-        """Remove the entry that would fall due first, whatever the clock says."""
+        """Remove the entry that would fall due first; the clock moves, so that what is forgotten counts as too late."""
         while True:
             due, event_id = heappop(self.due)
             entry = self.entries.get(event_id)
             if entry is not None and self.due_time(entry) == due:
+                self.clock = max(self.clock, due + 1)
                 return event_id, entry, self._remove(event_id, entry)
 
     def advance(self, labels_at_end: bool) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from threading import Event, Thread
-from time import time
+from time import monotonic, time
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -16,18 +16,27 @@ from stream_app.models.manifest import CHAMPION_KEY, Manifest, decode_alias, ver
 log = get_logger(__name__)
 
 POLL_SECONDS = 0.1
+RETRY_SECONDS = 2.0  # after a version that did not load
 
 
 class ModelFollower(Thread):
     """Keeps `current` at the version that the champion alias names; a version that does not load changes nothing.
 
-    `config` is a librdkafka configuration; `load` makes a manifest into a model or raises ModelError.
+    `config` is a librdkafka configuration; `load` makes a manifest into a model or raises ModelError; `failed` is
+    called when the thread cannot go on.
     """
 
-    def __init__(self, config: Mapping[str, Any], topic: str, load: Callable[[Manifest], LoadedModel]) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        topic: str,
+        load: Callable[[Manifest], LoadedModel],
+        failed: Callable[[BaseException], None],
+    ) -> None:
         super().__init__(name="models", daemon=True)
         self._topic = topic
         self._load = load
+        self._failed = failed
         self._config = {
             **config,
             "group.id": f"{topic}-follower",  # asked for by librdkafka; nothing is ever committed
@@ -43,6 +52,7 @@ class ModelFollower(Thread):
         self.settled = Event()  # read to the end once, and loaded or found wanting
         self.current: LoadedModel | None = None
         self.problem: ModelError | None = None
+        self._again = 0.0
 
     def model(self) -> LoadedModel:
         """The version to serve now; only to be called after `settled` without a `problem`."""
@@ -55,11 +65,18 @@ class ModelFollower(Thread):
         self._stopping.set()
 
     def run(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:  # the one place where a failure of this thread is caught
+            self._failed(error)
+
+    def _run(self) -> None:
         consumer = Consumer(self._config)
         consumer.assign([TopicPartition(self._topic, 0, 0)])
         while not self._stopping.is_set():
             message = consumer.poll(POLL_SECONDS)
-            if message is not None and self._take(message):
+            at_end = message is not None and self._take(message)
+            if at_end or (self.problem is not None and monotonic() > self._again):
                 self._follow()
         consumer.close()
 
@@ -83,11 +100,18 @@ class ModelFollower(Thread):
         if version is not None and (self.current is None or self.current.version != version):
             try:
                 self._serve(version)
-            except ModelError as problem:
-                self.problem = problem
-                log.error("version does not load", version=version, why=str(problem))
+            except (ModelError, OSError) as problem:
+                self._note(version, problem)
         if self.current is not None or self.problem is not None:
             self.settled.set()
+
+    def _note(self, version: int, problem: ModelError | OSError) -> None:
+        """Say once what is wrong; try again before long, for a store may come back."""
+        known = problem if isinstance(problem, ModelError) else ModelError(f"the store fails: {problem}", "Mend it")
+        if str(known) != str(self.problem):
+            log.error("version does not load", version=version, why=str(known))
+        self.problem = known
+        self._again = monotonic() + RETRY_SECONDS
 
     def _serve(self, version: int) -> None:
         manifest = self._manifests.get(version_key(version))

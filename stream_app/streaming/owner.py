@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import Any
 
 from faust.types import TP
@@ -13,13 +14,13 @@ from stream_app.streaming.membership import Membership
 from stream_app.streaming.processor import Input
 from stream_app.streaming.task import PartitionTask
 from stream_app.streaming.transport import Batch, BatchConsumer
-from stream_app.streaming.writer import CALL_TIMEOUT, DEADLINE
+from stream_app.streaming.writer import CALL_TIMEOUT
 
 log = get_logger(__name__)
 
-STOP_SECONDS = 4.0  # that tasks have to commit and end
+STOP_SECONDS = 3.0  # that all tasks together have to commit and end
 SEEK_SECONDS = 10.0
-COMMIT_SECONDS = DEADLINE + 2 * CALL_TIMEOUT  # the writer gives up by itself before that
+HUNG_SECONDS = 3 * CALL_TIMEOUT  # after which a call of librdkafka with a time-out is not going to return
 FENCE_SECONDS = 2.0  # that a fenced worker waits for a new assignment
 
 MakeTask = Callable[
@@ -31,13 +32,18 @@ class ConsumerFlow:
     """The fetching side as the tasks see it, callable from their threads."""
 
     def __init__(self, consumer: BatchConsumer, loop: asyncio.AbstractEventLoop) -> None:
+        self.closed = False  # set on the loop when the assignment is over
         self._consumer = consumer
         self._loop = loop
 
     def start_at(self, source: Input, offset: int) -> int:
         """Seek and open the partition for fetching; returns the epoch."""
-        call = asyncio.run_coroutine_threadsafe(self._consumer.start_at(TP(*source), offset), self._loop)
-        return call.result(SEEK_SECONDS)
+        return asyncio.run_coroutine_threadsafe(self._start_at(TP(*source), offset), self._loop).result(SEEK_SECONDS)
+
+    async def _start_at(self, partition: TP, offset: int) -> int:
+        if self.closed:
+            raise FencedError("the assignment is over", "Nothing to do: the partition's new owner goes on")
+        return await self._consumer.start_at(partition, offset)
 
     def hold(self, source: Input) -> None:
         self._consumer.hold(TP(*source))
@@ -68,6 +74,7 @@ class TaskOwner:
         self._group_of = group_of
         self._fatal = fatal
         self._tasks: dict[TP, PartitionTask] = {}
+        self._flow: ConsumerFlow | None = None
         self._member: str | None = None
         self._fence_timer: asyncio.TimerHandle | None = None
 
@@ -89,7 +96,7 @@ class TaskOwner:
         if self._fence_timer is not None:
             self._fence_timer.cancel()
             self._fence_timer = None
-        flow = ConsumerFlow(consumer, asyncio.get_running_loop())
+        flow = self._flow = ConsumerFlow(consumer, asyncio.get_running_loop())
         groups: dict[int, list[TP]] = {}
         for tp in sorted(partitions):
             groups.setdefault(self._group_of(tp), []).append(tp)
@@ -107,15 +114,17 @@ class TaskOwner:
             task.deliver(Input(tp.topic, tp.partition), batch)
 
     async def watch(self) -> None:
-        """End the process when a task has been committing for too long: librdkafka may block without a limit."""
+        """End the process when a call of librdkafka does not return: its time-outs do not always hold."""
         while True:
             await asyncio.sleep(1)
-            if any(task.committing_for() > COMMIT_SECONDS for task in self.tasks):
-                reason = f"a transaction was not committed in {COMMIT_SECONDS:.0f} s"
+            if any(task.calling_for() > HUNG_SECONDS for task in self.tasks):
+                reason = f"librdkafka has not answered for {HUNG_SECONDS:.0f} s"
                 self._fatal(KafkaUnavailableError(reason, "Check that the brokers are up and reachable"))
 
     async def revoke(self, consumer: BatchConsumer) -> None:
         """Commit what has been processed, then own nothing."""
+        if self._flow is not None:
+            self._flow.closed = True
         consumer.close_partitions()
         tasks, self._tasks = self.tasks, {}
         for task in tasks:
@@ -159,8 +168,9 @@ class TaskOwner:
 
 
 def _join(tasks: Iterable[Any]) -> None:
+    deadline = monotonic() + STOP_SECONDS
     for task in tasks:
-        task.join(STOP_SECONDS)
+        task.join(max(0.0, deadline - monotonic()))
 
 
 def exit_code(error: BaseException) -> int:

@@ -6,6 +6,7 @@ from threading import Event, Thread
 from time import monotonic, time
 from typing import NamedTuple, Protocol
 
+from stream_app.core.records import Record
 from stream_app.errors import DataLossError
 from stream_app.logs import get_logger
 from stream_app.metrics import BATCH_SECONDS, RESTORE_SECONDS, TRANSACTION_SECONDS, TRANSACTIONS
@@ -19,8 +20,9 @@ from stream_app.streaming.writer import TransactionWriter
 log = get_logger(__name__)
 
 IDLE_SECONDS = 0.025
-HOLD_RECORDS = 5000  # queued records at which an input is held back
-HEADROOM = 1000  # and at which it is released again
+HOLD_BYTES = 8 * 1024 * 1024  # queued, at which an input is held back
+HEADROOM_BYTES = 1024 * 1024  # and at which it is released again
+SLICE = 100  # records between two looks at whether a commit is due
 
 
 class Flow(Protocol):
@@ -53,8 +55,8 @@ class Position:
         self.next = offset
         self.epoch = -1
         self.sequence = 0
-        self.delivered = 0  # records put into the queue; written by the delivering thread only
-        self.taken = 0  # records taken out of it; written by the task's thread only
+        self.delivered = 0  # bytes put into the queue; written by the delivering thread only
+        self.taken = 0  # bytes taken out of it; written by the task's thread only
 
     @property
     def queued(self) -> int:
@@ -73,7 +75,7 @@ class PartitionTask(Thread):
         role: str,
         inputs: list[Input],
         processor: Processor,
-        writer: Callable[[], TransactionWriter],
+        writer: TransactionWriter,
         reader: LogReader,
         flow: Flow,
         membership: Membership,
@@ -85,7 +87,7 @@ class PartitionTask(Thread):
         self.inputs = inputs
         self.ready = Event()
         self.processor = processor
-        self._make_writer = writer
+        self._writer = writer
         self._reader = reader
         self._flow = flow
         self._membership = membership
@@ -95,14 +97,13 @@ class PartitionTask(Thread):
         self._positions: dict[Input, Position] = {}
         self._stopping = Event()
         self._deadline: float | None = None  # when the open transaction is to be committed
-        self._committing: float | None = None  # since when
 
     def deliver(self, source: Input, batch: Batch) -> None:
         """Queue a batch (any thread)."""
         position = self._positions.get(source)
-        if position is not None and batch.epoch == position.epoch and not self._stopping.is_set():
-            position.delivered += len(batch.records)
-            if position.queued > HOLD_RECORDS:
+        if position is not None and not self._stopping.is_set():
+            position.delivered += _bytes(batch)
+            if position.queued > HOLD_BYTES:
                 self._flow.hold(source)
             self._queue.put(Delivery(source, batch))
 
@@ -111,10 +112,9 @@ class PartitionTask(Thread):
         self._stopping.set()
         self._queue.put(None)
 
-    def committing_for(self) -> float:
-        """Seconds for which the present commit has been under way; 0 when there is none (any thread)."""
-        since = self._committing
-        return 0.0 if since is None else monotonic() - since
+    def calling_for(self) -> float:
+        """Seconds for which the present call of librdkafka has been under way; 0 when there is none (any thread)."""
+        return self._writer.calling_for()
 
     def run(self) -> None:
         try:
@@ -130,7 +130,8 @@ class PartitionTask(Thread):
     def _take_over(self) -> None:
         """Settle the previous owner, restore, check the logs, and only then let batches come."""
         started = monotonic()
-        self._writer = self._make_writer()
+        if self._stopping.is_set():
+            return
         self._writer.take_over()
         offsets = self.processor.restore(self._reader.committed(self.inputs))
         self._positions = {source: Position(self._start(source, offsets[source])) for source in self.inputs}
@@ -192,8 +193,8 @@ class PartitionTask(Thread):
 
     def _release(self, delivery: Delivery) -> None:
         position = self._positions[delivery.source]
-        position.taken += len(delivery.batch.records)
-        if position.queued <= HEADROOM:
+        position.taken += _bytes(delivery.batch)
+        if position.queued <= HEADROOM_BYTES:
             self._flow.release(delivery.source)
 
     def _process(self, source: Input, batch: Batch) -> None:
@@ -205,12 +206,19 @@ class PartitionTask(Thread):
             return
         self._check_contiguity(source, position.next, batch.records[0].offset)
         with BATCH_SECONDS.labels(self.role).time():
-            outputs = self.processor.process(source, batch.records, _now())
+            for start in range(0, len(batch.records), SLICE):
+                self._process_slice(source, position, batch.records[start : start + SLICE])
         position.sequence += 1
-        position.next = batch.records[-1].offset + 1
+
+    def _process_slice(self, source: Input, position: "Position", records: list[Record]) -> None:
+        """Work on a few records; a slow model must not outlast the transaction's time-out."""
+        outputs = self.processor.process(source, records, _now())
+        position.next = records[-1].offset + 1
         self._writer.write(outputs)
         if self._deadline is None:
             self._deadline = monotonic() + self._settings.commit_interval_ms / 1000
+        if self._commit_is_due():
+            self._commit()
 
     def _check_contiguity(self, source: Input, expected: int, first: int) -> None:
         """A gap between batches is transaction markers or aborted records, unless the log itself now starts later."""
@@ -232,13 +240,16 @@ class PartitionTask(Thread):
 
     def _commit(self) -> None:
         positions = {source: position.next for source, position in self._positions.items()}
-        self._committing = monotonic()
         with TRANSACTION_SECONDS.labels(self.role).time():
             self._writer.write(self.processor.before_commit(positions, _now()))
             self._writer.commit(positions, self._membership)
-        self._committing = self._deadline = None
+        self._deadline = None
         self.processor.after_commit()
         TRANSACTIONS.labels(self.role, "committed").inc()
+
+
+def _bytes(batch: Batch) -> int:
+    return sum(len(record.value or b"") + 200 for record in batch.records)
 
 
 def _now() -> int:

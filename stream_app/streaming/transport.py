@@ -137,7 +137,6 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self._epochs += 1
         epoch = self._epochs
         await self._thread.start_at(partition, offset, Cursor(epoch))
-        self._read_offset[partition] = None  # or Faust drops what it takes for a repetition
         self._held.discard(partition)
         return epoch
 
@@ -169,6 +168,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         for tp, batch in batches.items():
             if not self.flow_active or self.should_stop:
                 return  # the missing sequence number tells
+            self._read_offset[tp] = None  # or Faust drops silently what it takes for a repetition
             yield tp, self._message(tp, batch)
 
     def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from yarl import URL
 
 from stream_app.clients.kafka import DLQ_MARGIN_BYTES, client_config, make_admin
-from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError
+from stream_app.errors import FencedError, KafkaUnavailableError, SettingsError, StreamAppError
 from stream_app.fingerprint import fingerprint
 from stream_app.health import HealthServer
 from stream_app.loading import load_pipeline
@@ -40,6 +40,8 @@ def run_worker(pipeline_spec: str, role: str, instance: str, settings: Settings)
     Raises StreamAppError for what is wrong at the start: pipeline, topics, cluster, instance already running.
     """
     setup_logging(settings.log, role=role, instance=instance)
+    if role in ("learn", "monitor") and instance != "0":
+        raise SettingsError(f"A pipeline has one {role} worker", "Leave --instance at 0")
     pipeline = load_pipeline(pipeline_spec)
     folder = settings.data_dir / "run" / pipeline.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +77,9 @@ class Worker:
         self._instance = f"{self._group}-{instance}"
         self._config: dict[str, Any] = dict(client_config(settings))
         self._reader = LogReader(self._config, self._group)
-        self._setting = Setting(pipeline, fingerprint(pipeline), settings, self._reader, self._config, self._group)
+        self._setting = Setting(
+            pipeline, fingerprint(pipeline), settings, self._reader, self._config, self._group, self.fatal
+        )
         self._owner = TaskOwner(role.name, self._make_task, role.group_of, self.fatal)
         self._joined = False
 
@@ -140,10 +144,7 @@ class Worker:
         log.info("stopping")
         if self._joined:
             await self._owner.revoke(app.consumer)
-        try:
-            await asyncio.wait_for(app.stop(), STOP_SECONDS)
-        except Exception as error:  # Faust may stumble while it stops; everything is committed by now
-            log.debug("faust did not stop cleanly", why=repr(error))
+        await asyncio.wait({asyncio.ensure_future(app.stop())}, timeout=STOP_SECONDS)
         log.info("stopped")
         os._exit(0)
 
@@ -198,7 +199,7 @@ class Worker:
             self._role.name,
             inputs,
             self._role.make(self._setting, partition),
-            lambda: TransactionWriter(self._writer_config(), f"{self._group}-{partition}", self._name_of),
+            TransactionWriter(self._writer_config(), f"{self._group}-{partition}", self._name_of),
             self._reader,
             flow,
             membership,
@@ -214,4 +215,5 @@ class Worker:
             **self._config,
             "transaction.timeout.ms": int(self._settings.worker.transaction_timeout_seconds * 1000),
             "message.max.bytes": self._settings.topics.max_message_bytes + 2 * DLQ_MARGIN_BYTES,
+            "batch.size": min(1_000_000, self._settings.topics.max_message_bytes),
         }

@@ -28,6 +28,8 @@ _OWNERSHIP_LOST = frozenset(
     }
 )
 
+_TRANSACTION_IS_OVER = frozenset({KafkaError._STATE, KafkaError._FATAL})
+
 
 class TransactionWriter:
     """One transactional producer; the same transactional id elsewhere fences it.
@@ -43,18 +45,24 @@ class TransactionWriter:
                 "transactional.id": transactional_id,
                 "linger.ms": 5,
                 "compression.type": "lz4",
-                "retry.backoff.ms": 5,
+                "retry.backoff.ms": 50,  # with less, librdkafka gives up the search for a coordinator and hangs
                 "queue.buffering.max.messages": 200_000,
             }
         )
         self._name_of = name_of
         self._outputs: list[Output] = []
         self._open = False
+        self._calling: float | None = None  # since when a call is under way
         self.bytes = 0
 
     def take_over(self) -> None:
         """Fence the previous owner and settle its last transaction."""
         self._until_done(lambda: self._producer.init_transactions(CALL_TIMEOUT), "start a transactional producer")
+
+    def calling_for(self) -> float:
+        """Seconds for which the present call has been under way; 0 when there is none (any thread)."""
+        since = self._calling
+        return 0.0 if since is None else monotonic() - since
 
     @property
     def pending(self) -> int:
@@ -100,7 +108,7 @@ class TransactionWriter:
 
     def _begin(self) -> None:
         if not self._open:
-            self._producer.begin_transaction()
+            self._until_done(self._producer.begin_transaction, "begin a transaction")
             self._open = True
 
     def _produce(self, output: Output) -> None:
@@ -112,6 +120,10 @@ class TransactionWriter:
                 )
             except BufferError:
                 self._producer.poll(0.05)
+            except KafkaException as raised:
+                if raised.args[0].code() not in _TRANSACTION_IS_OVER:
+                    raise
+                return  # the commit will tell why, and produce everything again or give up
             else:
                 self._producer.poll(0)
                 return
@@ -120,6 +132,7 @@ class TransactionWriter:
         """Repeat a call of the transactional API while its error is retriable."""
         started = monotonic()
         while True:
+            self._calling = monotonic()
             try:
                 call()
             except KafkaException as raised:
@@ -130,6 +143,8 @@ class TransactionWriter:
                 sleep(0.02)
             else:
                 return
+            finally:
+                self._calling = None
 
 
 class _AbortNeededError(Exception):

@@ -184,7 +184,7 @@ class NanModel(FixedModel):
         (record(event(1, at=NOW + 3 * DAY)), FixedModel(), "event-in-future"),
         (record(event(1)), RaisingModel(), "model-failed"),
         (record(event(1)), NanModel(), "score-invalid"),
-        (record(event(1, id="e" + "x" * 99_900)), FixedModel(), "output-too-large"),
+        (record(event(1, id="e" + "x" * 49_900)), FixedModel(), "output-too-large"),
     ],
 )
 def test_what_fails_goes_to_the_dead_letters_and_the_rest_is_unharmed(
@@ -197,6 +197,37 @@ def test_what_fails_goes_to_the_dead_letters_and_the_rest_is_unharmed(
     assert subject.state.tallies.dead == {expected: 1}
     assert b"domestic" not in b"".join(content for _, content in dead.headers)
     assert len(of(subject.score([record(event(2))], FixedModel(), NOW), "scored")) == 1
+
+
+def test_a_dead_letter_that_cannot_fit_says_where_its_bytes_are() -> None:
+    outputs = scorer().score([record(b"?" * 400_000, 7, headers=[("junk", b"x" * 9000)])], FixedModel(), NOW)
+    (dead,) = of(outputs, "raw.dlq")
+    headers = dict(dead.headers)
+    assert (dead.value, headers["error-code"], headers["original-size"]) == (None, b"invalid-json", b"400000")
+    assert (headers["original-topic"], headers["original-offset"]) == (b"payments.raw", b"7")
+
+
+@pytest.mark.parametrize("content", [b"9" * 5000, b"\xff" * 900_000, b"-1", b""])
+def test_headers_of_an_earlier_failure_that_make_no_sense_do_no_harm(content: bytes) -> None:
+    sent = record(b"?", headers=[("error-attempts", content), ("replay-id", content)])
+    (dead,) = of(scorer().score([sent], FixedModel(), NOW), "raw.dlq")
+    assert dict(dead.headers)["error-attempts"] == b"1"
+
+
+def test_one_event_with_a_clock_ahead_closes_nothing() -> None:
+    subject = scorer()
+    subject.score([record(event(1)), record(event(2, at=NOW + 23 * HOUR))], FixedModel(), NOW)
+    subject.expire(FixedModel(), NOW, labels_at_end=True)
+    assert subject.state.clock == NOW
+
+
+def test_what_a_full_state_forgets_is_refused_not_scored_again() -> None:
+    subject = scorer(max_entries=10)
+    events = [record(event(number, at=NOW + number)) for number in range(30)]
+    subject.score(events, FixedModel(), NOW + HOUR)
+    subject.score(events, FixedModel(), NOW + HOUR)
+    assert subject.state.tallies.scored == 30
+    assert subject.state.tallies.dead == {"event-too-late": 20}
 
 
 def test_a_failed_event_may_come_again_corrected() -> None:

@@ -89,7 +89,7 @@ class Scene:
             "copy",
             [self.source],
             Copier(),
-            lambda: TransactionWriter(config, self.name, lambda kind: f"{self.name}.{kind}"),
+            TransactionWriter(config, self.name, lambda kind: f"{self.name}.{kind}"),
             LogReader(config, self.name),
             feed,
             Membership(self.name, -1, "", None),  # a group without members takes offsets from anybody

@@ -1,5 +1,6 @@
 """The monitor role: one task over every partition of scored records, and the examples."""
 
+import zlib
 from collections.abc import Mapping, Sequence
 
 import orjson
@@ -61,9 +62,12 @@ class MonitorProcessor:
         return self._close([_name(source) for source, heard in self._heard.items() if heard > quiet])
 
     def idle(self, now: int) -> list[Output]:
-        """Every input has been read to its end: nothing holds a window open."""
+        """Every input has been read to its end: nothing holds a window open, and there is time to write the state."""
         self._start(now)
-        return self._close([])
+        outputs = self._close([])
+        if not outputs and self._changed and now - self._written_at >= STATE_MS:
+            return [self._state(now)]
+        return outputs
 
     def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
         """The state, if something was reported or it has not been written for a while."""
@@ -72,26 +76,32 @@ class MonitorProcessor:
             self._written_at = now
         if not (self._reported or (self._changed and now - self._written_at >= STATE_MS)):
             return []
-        self._written_at = now
-        self._changed = self._reported = False
-        offsets = {_name(source): offset for source, offset in self._next.items()}
-        state = {"offsets": offsets, "undecodable": self.undecodable, "monitor": self._monitor.to_state()}
-        return [Output("monitor.state", 0, STATE_KEY, orjson.dumps(state))]
+        return [self._state(now)]
 
     def after_commit(self) -> None:
         """Nothing is left to do."""
 
+    def _state(self, now: int) -> Output:
+        """The record that a restart goes on from; compressed, for with many variables it is large at first."""
+        self._written_at = now
+        self._changed = self._reported = False
+        offsets = {_name(source): offset for source, offset in self._next.items()}
+        state = {"offsets": offsets, "undecodable": self.undecodable, "monitor": self._monitor.to_state()}
+        return Output("monitor.state", 0, STATE_KEY, zlib.compress(orjson.dumps(state), 1))
+
     def _load(self, value: bytes, committed: Mapping[Input, int]) -> None:
         try:
-            state = orjson.loads(value)
+            state = orjson.loads(zlib.decompress(value))
             self._monitor = Monitor.from_state(self._pipeline, state["monitor"])
             self.undecodable = state["undecodable"]
-            self._next = {source: state["offsets"].get(_name(source), -1) for source in committed}
-        except (ValueError, KeyError, TypeError) as error:
+            offsets = {source: state["offsets"].get(_name(source), -1) for source in committed}
+        except (ValueError, KeyError, TypeError, zlib.error) as error:
             raise ModelError(
                 f"the state of {self._pipeline.name}.monitor.state cannot be read: {type(error).__name__}",
                 "Delete and create the topic again; the monitor then starts over from the scored records",
             ) from None
+        for source, offset in offsets.items():  # what retention has deleted meanwhile can only be left out
+            self._next[source] = offset if offset < 0 else max(offset, self._reader.ends(source)[0])
 
     def _start(self, now: int) -> None:
         """Inputs that have brought nothing yet hold windows open too, for a while."""

@@ -38,6 +38,12 @@ class ScoreProcessor:
                 f"{self._state_topic}[{state.partition}] is empty although {lost[0].topic} has been processed",
                 "Restore the state topic; without it duplicates are not recognised and labels find no prediction",
             )
+        behind = [source for source, offset in committed.items() if -1 < state.positions.get(source.topic, -1) < offset]
+        if behind:
+            raise DataLossError(
+                f"{self._state_topic}[{state.partition}] is older than what was committed of {behind[0].topic}",
+                "Restore the state topic as it was; it and the offsets are written together",
+            )
         return {source: max(offset, state.positions.get(source.topic, -1)) for source, offset in committed.items()}
 
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:

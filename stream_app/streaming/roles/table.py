@@ -36,6 +36,7 @@ class Setting:
         reader: LogReader,
         config: Mapping[str, Any],
         group: str,
+        failed: Callable[[BaseException], None],
     ) -> None:
         self.pipeline = pipeline
         self.fingerprint = fingerprint
@@ -43,7 +44,7 @@ class Setting:
         self.reader = reader
         self.group = group
         self.store = ArtifactStore(settings.store)
-        self.follower = ModelFollower(config, topic_name(pipeline.name, "models"), self._load)
+        self.follower = ModelFollower(config, topic_name(pipeline.name, "models"), self._load, failed)
 
     def _load(self, manifest: Manifest) -> Any:
         return load_version(self.store, manifest, self.pipeline, self.fingerprint)
