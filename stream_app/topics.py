@@ -13,7 +13,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from stream_app.clients.kafka import DLQ_MARGIN_BYTES, cluster_topics
+from stream_app.clients.kafka import cluster_topics
+from stream_app.core.records import ENVELOPE_BYTES
 from stream_app.errors import KafkaUnavailableError, TopicsError
 from stream_app.settings import Settings
 
@@ -86,7 +87,7 @@ def _topic_config(kind: str, settings: Settings) -> dict[str, str]:
     larger = kind == "examples" or kind.endswith((".dlq", ".state"))
     config = {
         "message.timestamp.type": "CreateTime",
-        "max.message.bytes": str(settings.topics.max_message_bytes + (DLQ_MARGIN_BYTES if larger else 0)),
+        "max.message.bytes": str(settings.topics.max_message_bytes + (ENVELOPE_BYTES if larger else 0)),
     }
     if kind == "models" or kind.endswith(".state"):
         return config | {

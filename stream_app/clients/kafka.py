@@ -6,11 +6,9 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
+from stream_app.core.records import ENVELOPE_BYTES
 from stream_app.errors import KafkaUnavailableError
 from stream_app.settings import Settings
-
-DLQ_MARGIN_BYTES = 64 * 1024
-"""How much larger than a raw record a dead letter or a state record may be."""
 
 ClientConfig = dict[str, str | int]
 """Settings of librdkafka by their own names."""
@@ -103,7 +101,7 @@ def make_producer(settings: Settings, errors: ConnectionErrors | None = None, **
             "enable.idempotence": True,
             "compression.type": "lz4",
             "linger.ms": 5,
-            "message.max.bytes": settings.topics.max_message_bytes + 2 * DLQ_MARGIN_BYTES,
+            "message.max.bytes": settings.topics.max_message_bytes + 2 * ENVELOPE_BYTES,
             "error_cb": errors or ConnectionErrors(str(base["bootstrap.servers"])),
             **_dotted(config),
         }

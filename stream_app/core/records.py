@@ -11,6 +11,9 @@ Features = dict[str, float | int | bool | str]
 
 Headers = Sequence[tuple[str, bytes]]
 
+ENVELOPE_BYTES = 64 * 1024
+"""By how much the limits of dead-letter, state and example topics exceed the raw topic's."""
+
 
 class Record(Protocol):
     """One Kafka record as it was fetched; what aiokafka delivers fits."""

@@ -8,14 +8,13 @@ import orjson
 
 from stream_app.core.events import Event, EventReader, LabelEvent, LabelReader
 from stream_app.core.example import Example
-from stream_app.core.records import Failure, Features, Output, Record, size
+from stream_app.core.records import ENVELOPE_BYTES, Failure, Features, Output, Record, size
 from stream_app.core.route import dead_letter, shortened
 from stream_app.core.state import Joined, Pending, State, Waiting, plain
 from stream_app.pipeline import Pipeline
 
 MARGIN = 1024  # bytes
 EXAMPLE_OVERHEAD = 4096  # bytes that an example has on top of the state record and twice the event id, at most
-ENVELOPE = 64 * 1024  # bytes by which the limits of dead-letter, state and example topics exceed the raw topic's
 
 
 class Model(Protocol):
@@ -115,7 +114,7 @@ class Scorer:
         trace = [(name, value) for name, value in record.headers if name == "traceparent" and len(value or b"") < 100]
         scored = Output("scored", record.partition, record.key, value, trace)
         kept = len(pending.encode()) + EXAMPLE_OVERHEAD + 2 * len(event.event_id.encode())
-        if size(scored) > self._max_bytes or kept > self._max_bytes + ENVELOPE:
+        if size(scored) > self._max_bytes or kept > self._max_bytes + ENVELOPE_BYTES:
             return Failure("output-too-large", f"the scored record exceeds {self._max_bytes} bytes")
         outputs = [scored]
         state.tallies.scored += 1
@@ -153,7 +152,7 @@ class Scorer:
             state.tallies.label_expired += 1
             return []
         waiting = Waiting(label.label, label.label_time, plain(record))
-        if len(waiting.encode()) + len(label.event_id.encode()) > self._max_bytes + ENVELOPE - MARGIN:
+        if len(waiting.encode()) + len(label.event_id.encode()) > self._max_bytes + ENVELOPE_BYTES - MARGIN:
             return Failure("output-too-large", "the label record is too large to be kept until its event comes")
         state.label_watermark = max(state.label_watermark, min(label.label_time, now))
         return [state.put(label.event_id, waiting)]
@@ -195,7 +194,7 @@ class Scorer:
             "app-version": self._app_version,
         }
         letter = dead_letter(topic, record, failure, context, now)
-        return [letter if size(letter) <= self._max_bytes + ENVELOPE - MARGIN else shortened(letter)]
+        return [letter if size(letter) <= self._max_bytes + ENVELOPE_BYTES - MARGIN else shortened(letter)]
 
 
 def _predict(model: Model, features: Features) -> float | Failure:

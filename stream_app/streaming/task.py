@@ -22,6 +22,7 @@ log = get_logger(__name__)
 IDLE_SECONDS = 0.025
 HOLD_BYTES = 8 * 1024 * 1024  # queued, at which an input is held back
 HEADROOM_BYTES = 1024 * 1024  # and at which it is released again
+LOST_SECONDS = 1.0  # after which a batch that was fetched is not going to come
 SLICE = 100  # records between two looks at whether a commit is due
 
 
@@ -49,12 +50,13 @@ class Delivery(NamedTuple):
 class Position:
     """Where one input stands."""
 
-    __slots__ = ("delivered", "epoch", "next", "sequence", "taken")
+    __slots__ = ("delivered", "epoch", "missing_since", "next", "sequence", "taken")
 
     def __init__(self, offset: int) -> None:
         self.next = offset
         self.epoch = -1
         self.sequence = 0
+        self.missing_since: float | None = None  # since when batches are known to be missing
         self.delivered = 0  # bytes put into the queue; written by the delivering thread only
         self.taken = 0  # bytes taken out of it; written by the task's thread only
 
@@ -159,6 +161,7 @@ class PartitionTask(Thread):
         position = self._positions[source]
         position.epoch = self._flow.start_at(source, position.next)
         position.sequence = 0
+        position.missing_since = None
 
     def _step(self) -> None:
         try:
@@ -179,6 +182,7 @@ class PartitionTask(Thread):
         """Nothing came in: commit what is open, else let the processor do what waits for quiet."""
         for source in self.inputs:
             self._flow.release(source)
+            self._find_lost(source)
         if self._deadline is None and all(self._at_end(source) for source in self.inputs):
             outputs = self.processor.idle(_now())
             if outputs:
@@ -190,6 +194,16 @@ class PartitionTask(Thread):
     def _at_end(self, source: Input) -> bool:
         position = self._positions[source]
         return self._flow.at_end(source) == (position.epoch, position.sequence)
+
+    def _find_lost(self, source: Input) -> None:
+        """Start again at `next` when batches were fetched and never came, and nothing came after them to show it."""
+        position, seen = self._positions[source], self._flow.at_end(source)
+        if seen is None or seen <= (position.epoch, position.sequence):
+            position.missing_since = None
+        elif position.missing_since is None:
+            position.missing_since = monotonic()
+        elif monotonic() - position.missing_since > LOST_SECONDS:
+            self._seek(source)
 
     def _release(self, delivery: Delivery) -> None:
         position = self._positions[delivery.source]

@@ -11,7 +11,8 @@ import faust
 from filelock import FileLock, Timeout
 from yarl import URL
 
-from stream_app.clients.kafka import DLQ_MARGIN_BYTES, client_config, make_admin
+from stream_app.clients.kafka import client_config, make_admin
+from stream_app.core.records import ENVELOPE_BYTES
 from stream_app.errors import FencedError, KafkaUnavailableError, SettingsError, StreamAppError
 from stream_app.fingerprint import fingerprint
 from stream_app.health import HealthServer
@@ -166,7 +167,7 @@ class Worker:
             broker_heartbeat_interval=worker.session_timeout_seconds / 6,
             broker_request_timeout=max(30.0, worker.session_timeout_seconds),
             broker_max_poll_interval=NEVER,
-            consumer_max_fetch_size=self._settings.topics.max_message_bytes + DLQ_MARGIN_BYTES,
+            consumer_max_fetch_size=self._settings.topics.max_message_bytes + ENVELOPE_BYTES,
             consumer_group_instance_id=self._instance,
         )
         app.transport = BatchTransport(servers, app, loop=asyncio.get_running_loop())
@@ -214,6 +215,6 @@ class Worker:
         return {
             **self._config,
             "transaction.timeout.ms": int(self._settings.worker.transaction_timeout_seconds * 1000),
-            "message.max.bytes": self._settings.topics.max_message_bytes + 2 * DLQ_MARGIN_BYTES,
+            "message.max.bytes": self._settings.topics.max_message_bytes + 2 * ENVELOPE_BYTES,
             "batch.size": min(1_000_000, self._settings.topics.max_message_bytes),
         }

@@ -48,6 +48,7 @@ class Feed:
         self.epoch = 0
         self.sequence = 0
         self.started: list[int] = []
+        self.end: tuple[int, int] | None = None
 
     def start_at(self, source: Input, offset: int) -> int:
         self.epoch += 1
@@ -60,7 +61,7 @@ class Feed:
     def release(self, source: Input) -> None: ...
 
     def at_end(self, source: Input) -> tuple[int, int] | None:
-        return None
+        return self.end
 
 
 class Scene:
@@ -157,6 +158,20 @@ def test_after_a_dropped_batch_the_task_goes_back(broker: EmbeddedBroker) -> Non
     scene.deliver(task, feed, 10, 30)
     scene.until_outputs(30)
     assert scene.outputs() == list(range(30))
+    task.stop()
+
+
+def test_a_dropped_batch_with_nothing_after_it_is_fetched_again(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 10)
+    task, feed = scene.task()
+    feed.end = (1, 1)  # one batch was fetched, and dropped on the way
+    deadline = time.monotonic() + 10
+    while feed.started != [0, 0] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    feed.end = None
+    scene.deliver(task, feed, 0, 10)
+    scene.until_outputs(10)
+    assert scene.outputs() == list(range(10))
     task.stop()
 
 
