@@ -1,0 +1,77 @@
+"""CPU per event of the core's stages, and the learner against River's own loop: `python -m benchmarks.stages`.
+
+Ratios are of two loops run in turn on the same examples, five rounds, medians.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from statistics import median
+from time import process_time
+
+import orjson
+from river import metrics
+
+from stream_app.core.events import EventReader
+from stream_app.core.example import Example
+from stream_app.core.learn import Learner
+from stream_app.core.records import Failure, RawRecord
+from stream_app.examples.nycflights import read_flights
+from stream_app.loading import load_pipeline
+
+ROUNDS = 5
+NOW = 2**53
+
+
+def main() -> None:
+    """Print the figures."""
+    pipeline = load_pipeline("flights")
+    flights = [flight for flight in read_flights(datetime(2013, 1, 1), datetime(2013, 1, 8)) if flight.label]
+    records = [
+        RawRecord("flights.raw", 0, 0, 0, flight.event["event_id"].encode(), orjson.dumps(flight.event))
+        for flight in flights
+    ]
+    reader = EventReader(pipeline)
+    events = [event for event in (reader.read(record, NOW) for record in records) if not isinstance(event, Failure)]
+    examples = [
+        Example(
+            event.event_id, event.event_time, flight.label_time_ms, flight.label["late"], 0.5, 0, event.features, ""
+        )
+        for event, flight in zip(events, flights, strict=True)
+        if flight.label
+    ]
+    read = median(seconds(lambda: [reader.read(record, NOW) for record in records]) for _ in range(ROUNDS))
+    print(f"read an event (decode, validate, key, clean, time, features): {read / len(records) * 1e6:.1f} us")
+    ratios = []
+    for _ in range(ROUNDS):
+        bare, ours = seconds(lambda: river_loop(pipeline.model(), examples)), seconds(lambda: our_loop(examples))
+        ratios.append(ours / bare)
+    print(f"learner / River's predict + learn + three metrics: {median(ratios):.2f} (of {len(examples)} examples)")
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """CPU seconds that it takes."""
+    started = process_time()
+    work()
+    return process_time() - started
+
+
+def river_loop(model: object, examples: list[Example]) -> None:
+    """What one would write by hand with River."""
+    measured = [metrics.LogLoss(), metrics.ROCAUC(), metrics.Accuracy()]
+    for example in examples:
+        probabilities = model.predict_proba_one(example.features)  # type: ignore[attr-defined]  # River has no types
+        for metric in measured[:2]:
+            metric.update(example.label, probabilities)
+        measured[2].update(example.label, probabilities.get(True, 0.5) >= 0.5)
+        model.learn_one(example.features, example.label)  # type: ignore[attr-defined]  # likewise
+
+
+def our_loop(examples: list[Example]) -> None:
+    """The learner: it judges the prediction that was served, so it makes none."""
+    learner = Learner(load_pipeline("flights"), "")
+    for offset, example in enumerate(examples):
+        learner.learn(offset, example)
+
+
+if __name__ == "__main__":
+    main()
