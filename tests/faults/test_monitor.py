@@ -1,0 +1,67 @@
+"""The monitor dies like the others, and still reports every window once."""
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from stream_app.broker import EmbeddedBroker
+from tests.system import Load, System
+
+WINDOW = 500  # milliseconds
+DECLARED = """
+from dataclasses import replace
+from datetime import timedelta
+from tests.small import small_pipeline
+second = timedelta(seconds=1)
+label = replace(small_pipeline().label, horizon=second, allowed_lateness=second)
+pipeline = small_pipeline("NAME", label=label, window=second / 2, publish_features=True)
+"""
+
+
+def test_kill_9_of_the_monitor_reports_each_window_once(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    with System(broker.bootstrap_servers, tmp_path, f"monitor-{uuid4().hex[:8]}", DECLARED) as system:
+        system.start_all()
+        system.start("monitor")
+        load = Load(system, rate=400)
+        load.start()
+        system.until(lambda: volumes(system).total() > 2, 60, "no window was reported")
+        steady = max(value["event_time"] for value in system.values("scored")) + WINDOW  # what started late is over
+        for _ in range(2):
+            system.kill("monitor-0")
+            system.start("monitor")
+            wait_for_more(system)
+        load.stop()
+        system.settle()
+        wait_for_quiet(system)
+        expected = Counter(value["event_time"] // WINDOW * WINDOW for value in system.values("scored"))
+        found = {value["window"]["start"]: value["n"] for value in monitored(system)}
+        assert set(volumes(system).values()) == {1}
+        compared = [start for start in expected if steady <= start <= max(found)]
+        assert len(compared) > 3
+        assert [found[start] for start in compared] == [expected[start] for start in compared]
+
+
+def wait_for_quiet(system: System) -> None:
+    """Until the monitor reports nothing more."""
+    count = -1
+    while count != len(monitored(system)):
+        count = len(monitored(system))
+        time.sleep(3)
+
+
+def wait_for_more(system: System) -> None:
+    """Until the monitor has reported two more windows."""
+    before = volumes(system).total()
+    system.until(lambda: volumes(system).total() > before + 1, 40, "the monitor is not back")
+
+
+def volumes(system: System) -> Counter[int]:
+    """How often each window's volume was reported."""
+    return Counter(value["window"]["start"] for value in monitored(system))
+
+
+def monitored(system: System) -> list[dict[str, Any]]:
+    """What was reported about the number of scored records."""
+    return [value for value in system.values("monitoring") if value["kind"] == "volume"]
