@@ -32,7 +32,7 @@ def run_demo(folder: Path, *arguments: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Ten days without a producer's mistakes."""
-    return run_demo(tmp_path_factory.mktemp("demo"), "--until", UNTIL, "--mistakes", "0")
+    return run_demo(tmp_path_factory.mktemp("demo"), "--until", UNTIL, "--mistakes", "0", "--pace", "0.6")
 
 
 def test_served_predictions_are_worth_what_river_reaches_with_the_same_delays(clean: dict[str, Any]) -> None:

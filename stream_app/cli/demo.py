@@ -24,6 +24,9 @@ def demo(
         float, typer.Option(min=0, max=0.5, help="Share of records that a producer gets wrong.")
     ] = 0.002,
     scorers: Annotated[int, typer.Option(min=1, max=16, help="How many scorer processes.")] = 2,
+    pace: Annotated[
+        float, typer.Option(min=0.1, max=6, help="Hours of event time that a model may lag behind the labels.")
+    ] = 1.35,
     as_json: JsonOption = False,
 ) -> None:
     """Replay two months of real flights through a real broker; watch a model learn as they land; check the books."""
@@ -31,6 +34,6 @@ def demo(
     from stream_app.settings import load_settings
 
     first, last = since.replace(tzinfo=UTC), until.replace(tzinfo=UTC)
-    summary = run_demo(load_settings(), first, last, mistakes, scorers)
+    summary = run_demo(load_settings(), first, last, mistakes, scorers, pace)
     if as_json:
         print_json(summary)

@@ -29,7 +29,6 @@ from stream_app.topics import create_topics, topic_name
 
 SPEC = "stream_app.examples.flights:pipeline"
 STALE_HOURS = 6.0  # for how long at most a prediction's model may miss a known label, in event time
-PACE_HOURS = 1.5  # what the replay keeps to
 CHUNK = 200  # records sent between two looks at what came out
 STUCK_SECONDS = 60.0
 WORKERS = {
@@ -39,15 +38,19 @@ WORKERS = {
 }
 
 
-def run_demo(settings: Settings, start: datetime, end: datetime, mistakes: float, scorers: int) -> dict[str, Any]:
+def run_demo(
+    settings: Settings, start: datetime, end: datetime, mistakes: float, scorers: int, pace: float
+) -> dict[str, Any]:
     """Replay flights with scheduled departure in [start, end); returns the summary.
+
+    `pace`: for how many hours of event time a prediction's model may miss a label that is already known.
 
     Raises VerificationError if any record is unaccounted for, or a prediction used too old a model.
     """
     began = time.monotonic()
     items = timeline(read_flights(start, end))
     with View(len(items)) as view, _fresh_system(settings, scorers, view) as (own, supervisor):
-        replay = Replay(own, supervisor, view)
+        replay = Replay(own, supervisor, view, pace)
         replay.run(sendings(items, mistakes, seed=2013))
         seconds = time.monotonic() - began
         summary = summarise(replay.observer, replay.sent, seconds)
@@ -107,9 +110,9 @@ def _workers(own: Settings, scorers: int, view: View) -> Iterator[Supervisor]:
 class Replay:
     """Sends the records as fast as the learner keeps up, and watches what comes out."""
 
-    def __init__(self, settings: Settings, supervisor: Supervisor, view: View) -> None:
+    def __init__(self, settings: Settings, supervisor: Supervisor, view: View, pace: float) -> None:
         self.sent: Counter[str] = Counter()
-        self._pacer = Pacer(int(PACE_HOURS * 3_600_000))
+        self._pacer = Pacer(int(pace * 3_600_000))
         self.observer = Observer(
             make_consumer(settings, fetch_wait_max_ms=10),
             pipeline.name,

@@ -147,7 +147,7 @@ def test_an_error_is_one_line_with_a_remedy(
 ) -> None:
     started = time.monotonic()
     output, errors = commands.run(*arguments.split(), code=code, **environment)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60  # it ends; how soon depends on what else the machine does
     assert output == ""
     assert len(errors.splitlines()) == 1
     assert errors.startswith("error: ")
