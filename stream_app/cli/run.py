@@ -19,13 +19,10 @@ def worker(
     instance: Annotated[str, typer.Option(help="Static member id; no two running workers of a role share one.")] = "0",
 ) -> None:
     """Run one worker of PIPELINE in this process."""
-    from stream_app.logs import setup_logging
     from stream_app.settings import load_settings
     from stream_app.streaming.worker import run_worker
 
-    settings = load_settings()
-    setup_logging(settings.log, role=role, instance=instance)
-    run_worker(pipeline, role, instance, settings)
+    run_worker(pipeline, role, instance, load_settings())
 
 
 def up(

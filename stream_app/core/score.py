@@ -111,19 +111,20 @@ class Scorer:
         state = self.state
         value = self._scored(record, event, score, model, now)
         pending = Pending(event.event_time, score, model.version, event.features)
-        trace = [(name, value) for name, value in record.headers if name == "traceparent" and len(value or b"") < 100]
+        trace = [(name, text) for name, text in record.headers if name == "traceparent" and len(text or b"") < 100]
         scored = Output("scored", record.partition, record.key, value, trace)
-        kept = len(pending.encode()) + EXAMPLE_OVERHEAD + 2 * len(event.event_id.encode())
+        encoded = pending.encode()
+        kept = len(encoded) + EXAMPLE_OVERHEAD + 2 * len(event.event_id.encode())
         if size(scored) > self._max_bytes or kept > self._max_bytes + ENVELOPE_BYTES:
             return Failure("output-too-large", f"the scored record exceeds {self._max_bytes} bytes")
         outputs = [scored]
         state.tallies.scored += 1
         state.event_watermark = max(state.event_watermark, min(event.event_time, now))
         if waiting is None:
-            outputs.append(state.put(event.event_id, pending))
+            outputs.append(state.put(event.event_id, pending, encoded))
         elif waiting.label_time > event.event_time + state.horizon:
             state.tallies.label_expired += 1
-            outputs.append(state.put(event.event_id, pending))
+            outputs.append(state.put(event.event_id, pending, encoded))
         else:
             outputs += self._example(event.event_id, pending, waiting.label, waiting.label_time)
         return outputs
@@ -152,10 +153,11 @@ class Scorer:
             state.tallies.label_expired += 1
             return []
         waiting = Waiting(label.label, label.label_time, plain(record))
-        if len(waiting.encode()) + len(label.event_id.encode()) > self._max_bytes + ENVELOPE_BYTES - MARGIN:
+        encoded = waiting.encode()
+        if len(encoded) + len(label.event_id.encode()) > self._max_bytes + ENVELOPE_BYTES - MARGIN:
             return Failure("output-too-large", "the label record is too large to be kept until its event comes")
         state.label_watermark = max(state.label_watermark, min(label.label_time, now))
-        return [state.put(label.event_id, waiting)]
+        return [state.put(label.event_id, waiting, encoded)]
 
     def _example(self, event_id: str, pending: Pending, label: bool, label_time: int) -> list[Output]:
         event_time, score, version, features = pending

@@ -112,15 +112,15 @@ class State:
             return entry.label_time + self.lateness
         return entry.event_time + self.horizon + self.lateness
 
-    def put(self, event_id: str, entry: Entry) -> Output:
-        """Set an entry; returns its changelog record."""
+    def put(self, event_id: str, entry: Entry, encoded: bytes | None = None) -> Output:
+        """Set an entry, which may have been encoded already; returns its changelog record."""
         before = self.entries.get(event_id)
         self._count(before, -1)
         self._count(entry, +1)
         self.entries[event_id] = entry
         if not (isinstance(entry, Joined) and isinstance(before, Pending)):  # a join does not change when it is due
             heappush(self.due, (self.due_time(entry), event_id))
-        return Output(TOPIC, self.partition, b"e" + event_id.encode(), entry.encode())
+        return Output(TOPIC, self.partition, b"e" + event_id.encode(), encoded or entry.encode())
 
     def pop_due(self) -> Iterable[tuple[str, Entry, Output]]:
         """Remove what has fallen due, oldest first, each with its changelog tombstone."""

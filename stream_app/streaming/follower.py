@@ -48,7 +48,6 @@ class ModelFollower(Thread):
         }
         self._manifests: dict[str, Manifest] = {}
         self._champion: int | None = None
-        self._stopping = Event()
         self.settled = Event()  # read to the end once, and loaded or found wanting
         self.current: LoadedModel | None = None
         self.problem: ModelError | None = None
@@ -60,10 +59,6 @@ class ModelFollower(Thread):
             raise self.problem or ModelError("no model version is loaded yet", "Wait until /readyz answers 200")
         return self.current
 
-    def stop(self) -> None:
-        """End the thread soon."""
-        self._stopping.set()
-
     def run(self) -> None:
         try:
             self._run()
@@ -73,12 +68,11 @@ class ModelFollower(Thread):
     def _run(self) -> None:
         consumer = Consumer(self._config)
         consumer.assign([TopicPartition(self._topic, 0, 0)])
-        while not self._stopping.is_set():
+        while True:
             message = consumer.poll(POLL_SECONDS)
             at_end = message is not None and self._take(message)
             if at_end or (self.problem is not None and monotonic() > self._again):
                 self._follow()
-        consumer.close()
 
     def _take(self, message: Message) -> bool:
         """Note one record; True when the log has been read to its end."""

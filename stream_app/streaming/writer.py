@@ -90,10 +90,6 @@ class TransactionWriter:
                 self._produce(output)
         self._outputs, self._open, self.bytes = [], False, 0
 
-    def close(self) -> None:
-        """Leave an open transaction to the next owner, who aborts it."""
-        self._producer.purge()
-
     def _try_commit(self, offsets: list[TopicPartition], metadata: bytes) -> bool:
         """True when committed, False when aborted and worth another try with the same values."""
         send = self._producer.send_offsets_to_transaction

@@ -8,25 +8,14 @@ import orjson
 import pytest
 from confluent_kafka import Message
 
-from stream_app.broker import EmbeddedBroker
 from stream_app.clients.consume import consume
 from stream_app.clients.rendering import json_line, text_line
 from stream_app.clients.selection import Selection, parse_since
 from stream_app.errors import TopicsError
 from stream_app.settings import Settings
-from tests.clients.clusters import new_topics, producer, read, send, settings_for, unique_name
+from tests.clients.clusters import producer, read, send, unique_name
 
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture
-def settings(broker: EmbeddedBroker) -> Settings:
-    return settings_for(broker)
-
-
-@pytest.fixture
-def name(settings: Settings) -> str:
-    return new_topics(settings)
 
 
 def values(messages: list[Message]) -> list[bytes | None]:

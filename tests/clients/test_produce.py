@@ -19,16 +19,6 @@ from tests.small import event, label, small_pipeline
 pytestmark = pytest.mark.broker
 
 
-@pytest.fixture
-def settings(broker: EmbeddedBroker) -> Settings:
-    return settings_for(broker)
-
-
-@pytest.fixture
-def name(settings: Settings) -> str:
-    return new_topics(settings)
-
-
 def produce(settings: Settings, name: str, path: Path, text: str | bytes, **options: Any) -> Summary:
     """Send a file with that text."""
     path.write_bytes(text.encode() if isinstance(text, str) else text)
