@@ -79,6 +79,18 @@ class VerificationError(StreamAppError):
     exit_code = 12
 
 
+class AccessError(StreamAppError):
+    """The cluster refuses us: a wrong password, a bad certificate, or a right that is missing."""
+
+    exit_code = 13
+
+
+class RegistryError(StreamAppError):
+    """The schema registry cannot be reached, or a schema is missing there or not compatible."""
+
+    exit_code = 14
+
+
 class ErrorClass(StrEnum):
     """Who has to act on a failed record."""
 
@@ -116,6 +128,8 @@ _CODES = (
     ErrorCode("empty-value", ErrorClass.CONTRACT, Stage.DECODE, "Send a JSON object; this topic has no tombstones."),
     ErrorCode("invalid-json", ErrorClass.CONTRACT, Stage.DECODE, "Send one UTF-8 JSON object per record."),
     ErrorCode("not-an-object", ErrorClass.CONTRACT, Stage.DECODE, "Send a JSON object, not an array or a scalar."),
+    ErrorCode("invalid-avro", ErrorClass.CONTRACT, Stage.DECODE, "Send the schema's id and one whole Avro record."),
+    ErrorCode("unknown-schema", ErrorClass.CONTRACT, Stage.DECODE, "Register the schema that the id stands for."),
     ErrorCode("not-finite", ErrorClass.CONTRACT, Stage.DECODE, "Send null for a missing number, not NaN or Infinity."),
     ErrorCode(
         "missing-field", ErrorClass.CONTRACT, Stage.VALIDATE, "Send the field, or give it a default in the schema."

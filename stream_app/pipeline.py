@@ -59,6 +59,8 @@ class Pipeline:
     classifier. `metrics`: what the learner reports per window. `window`: length of a window in event time.
     `untrained`: "allowed" starts at version 0, "refused" waits for a trained version.
     `publish_features`: put the features into each scored record, which the drift statistics of features need.
+    `format`: how scored and monitoring records are written, and what `produce` sends; raw records and labels are read
+    in either. Avro needs a schema registry.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Pipeline:
     window: timedelta = timedelta(days=1)
     untrained: Literal["allowed", "refused"] = "refused"
     publish_features: bool = False
+    format: Literal["json", "avro"] = "json"
 
 
 def parsed(schema: Schema) -> Mapping[str, Any]:

@@ -75,6 +75,7 @@ def _check_names(pipeline: Pipeline) -> None:
         f"untrained is {pipeline.untrained!r}",
         'Set untrained to "allowed" or "refused"',
     )
+    _require(pipeline.format in ("json", "avro"), f"format is {pipeline.format!r}", 'Set format to "json" or "avro"')
 
 
 def _require_metrics(where: str, names: Iterable[str]) -> None:
