@@ -7,12 +7,13 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults bench lint lock clean
+.PHONY: help setup demo test faults docs lint lock clean
 
 help:
 	@echo "make demo    replay two months of real flights through a real broker"
 	@echo "make test    run all tests"
 	@echo "make faults  run the long fault table"
+	@echo "make docs    write docs/reference from the code"
 	@echo "make lint    ruff, mypy and the import rules"
 	@echo "make lock    resolve the dependencies again and pin them with hashes"
 
@@ -35,6 +36,9 @@ test: setup
 
 faults: setup
 	@$(BIN)/python -m pytest -n 0 -m faults $(ARGS)
+
+docs: setup
+	@$(BIN)/python -m docs.generate
 
 lint: setup
 	$(BIN)/ruff check .

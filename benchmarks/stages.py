@@ -11,12 +11,16 @@ from time import process_time
 import orjson
 from river import metrics
 
+from stream_app.core.avro_reader import compile_reader
+from stream_app.core.avro_writer import compile_writer
+from stream_app.core.decode import Schemas
 from stream_app.core.events import EventReader
 from stream_app.core.example import Example
 from stream_app.core.learn import Learner
 from stream_app.core.records import Failure, RawRecord
 from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
+from stream_app.pipeline import Pipeline, parsed
 
 ROUNDS = 5
 NOW = 2**53
@@ -39,13 +43,27 @@ def main() -> None:
         for event, flight in zip(events, flights, strict=True)
         if flight.label
     ]
-    read = median(seconds(lambda: [reader.read(record, NOW) for record in records]) for _ in range(ROUNDS))
-    print(f"read an event (decode, validate, key, clean, time, features): {read / len(records) * 1e6:.1f} us")
+    compare_formats(pipeline, records)
     ratios = []
     for _ in range(ROUNDS):
         bare, ours = seconds(lambda: river_loop(pipeline.model(), examples)), seconds(lambda: our_loop(examples))
         ratios.append(ours / bare)
     print(f"learner / River's predict + learn + three metrics: {median(ratios):.2f} (of {len(examples)} examples)")
+
+
+def compare_formats(pipeline: Pipeline, records: list[RawRecord]) -> None:
+    """Reading the same events from JSON and from Avro, in turn."""
+    schema, reader = parsed(pipeline.schema), EventReader(pipeline)
+    write = compile_writer(schema, 1)
+    schemas: Schemas = {1: compile_reader(schema)}
+    avro = [record._replace(value=write(orjson.loads(record.value or b""))) for record in records]
+    rounds = [
+        [seconds(lambda: [reader.read(record, NOW, schemas) for record in written]) for written in (records, avro)]  # noqa: B023
+        for _ in range(ROUNDS)
+    ]
+    microseconds = [median(times) / len(records) * 1e6 for times in zip(*rounds, strict=True)]
+    what = "decode, validate, key, clean, time, features"
+    print(f"read an event ({what}): {microseconds[0]:.1f} us from JSON, {microseconds[1]:.1f} us from Avro")
 
 
 def seconds(work: Callable[[], object]) -> float:

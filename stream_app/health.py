@@ -14,6 +14,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
 from stream_app.errors import SettingsError
+from stream_app.metrics import READY
 
 Reasons = Callable[[], Sequence[str]]
 """Why the process is not ready; empty when it is."""
@@ -58,6 +59,7 @@ class HealthServer:
         self.host = host
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+        READY.set_function(lambda: not self._reasons())
 
     def start(self) -> "HealthServer":
         """Begin to answer."""

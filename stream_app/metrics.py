@@ -20,10 +20,12 @@ def app_version() -> str:
 
 BUILD: Final = Info("stream_app_build", "Version of the running code.")
 BUILD.info({"version": app_version()})
+WORKER: Final = Info("stream_app_worker", "Which pipeline, role and member of its group this process is.")
+READY: Final = Gauge("stream_app_ready", "1 while this worker processes records, 0 while it waits, as /readyz tells.")
 
 RECORDS: Final = Counter(
     "stream_app_records_total",
-    "Records taken from an input topic, by what became of them (scored, dead-lettered, duplicate, joined, ...).",
+    "Raw records and labels by what became of them; dead letters are counted by stream_app_dead_letters_total.",
     ["role", "topic", "outcome"],
 )
 BATCH_SECONDS: Final = Histogram(
@@ -36,10 +38,21 @@ TRANSACTION_SECONDS: Final = Histogram(
     buckets=_LATENCY,
 )
 TRANSACTIONS: Final = Counter(
-    "stream_app_transactions_total", "Transactions by result: committed, aborted, retried, fenced.", ["role", "result"]
+    "stream_app_transactions_total",
+    "Transactions by result: committed, aborted (then tried again), fenced.",
+    ["role", "result"],
 )
 LAG: Final = Gauge(
-    "stream_app_lag_records", "Records in an input partition that are not yet committed.", ["topic", "partition"]
+    "stream_app_lag_records", "Records in an input partition that are not yet processed.", ["topic", "partition"]
+)
+LAG_SECONDS: Final = Gauge(
+    "stream_app_lag_seconds",
+    "How old the last record of an input partition was when it was processed; 0 at the partition's end.",
+    ["topic", "partition"],
+)
+REGISTRY_WAITING: Final = Gauge(
+    "stream_app_registry_waiting",
+    "Input partitions that stand still because the registry does not answer with the schema of a record.",
 )
 RESTORE_SECONDS: Final = Gauge("stream_app_restore_seconds", "Time that restoring a task's state took.", ["partition"])
 ASSIGNED: Final = Gauge("stream_app_assigned_partitions", "Partitions that this worker owns.", ["role"])
@@ -52,16 +65,19 @@ DEAD_LETTERS: Final = Counter(
 STATE_ENTRIES: Final = Gauge(
     "stream_app_state_entries", "Events kept to join labels and recognise duplicates.", ["partition", "status"]
 )
+STATE_LIMIT: Final = Gauge(
+    "stream_app_state_limit_entries", "Events that a partition may keep; beyond it the oldest are closed as expired."
+)
 WATERMARK: Final = Gauge(
     "stream_app_watermark_seconds",
-    "Event time up to which a partition has seen its events, as epoch seconds.",
+    "Event time up to which a partition has seen events and labels, as epoch seconds.",
     ["partition"],
 )
 MODEL_VERSION: Final = Gauge(
     "stream_app_model_version", "Model version that is served (scorer) or was last published (learner)."
 )
 MODEL_LOADED: Final = Gauge(
-    "stream_app_model_loaded_timestamp_seconds", "When that version was loaded, as epoch seconds."
+    "stream_app_model_loaded_timestamp_seconds", "When the version that is served was loaded, as epoch seconds."
 )
 
 # --- Learn -----------------------------------------------------------------------------------------------------------
@@ -73,4 +89,20 @@ PUBLISH_SECONDS: Final = Histogram(
 CHECKPOINT_SECONDS: Final = Histogram(
     "stream_app_checkpoint_seconds", "Time to write a checkpoint of the learner.", buckets=_LATENCY
 )
-ALARMS: Final = Counter("stream_app_alarms_total", "Alarms raised on <pipeline>.monitoring.", ["kind"])
+
+# --- Learn and monitor -----------------------------------------------------------------------------------------------
+
+MEASUREMENT: Final = Gauge(
+    "stream_app_measurement",
+    "Newest value of each measurement on <pipeline>.monitoring.",
+    ["kind", "name", "reference"],
+)
+ALARMS: Final = Counter(
+    "stream_app_alarms_total", "Measurements on <pipeline>.monitoring that breached their limit.", ["kind"]
+)
+
+
+def forget_partitions() -> None:
+    """Show no partition any more; whoever owns them next does."""
+    for gauge in (LAG, LAG_SECONDS, RESTORE_SECONDS, STATE_ENTRIES, WATERMARK):
+        gauge.clear()

@@ -1,4 +1,4 @@
-"""What a user declares: one frozen `Pipeline` per Python file."""
+"""What a user declares: one frozen `Pipeline` per Python file; the text below a field is its description."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,67 +17,69 @@ Schema = str | Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """How the truth about an event arrives, as records on `<pipeline>.labels`.
-
-    `schema`: Avro schema of the label record; it has the pipeline's `event_id` field, `field` and `time`.
-    `field`: the label, a boolean. `time`: when it became known (event time); it must not precede the event.
-    `horizon`: how long after the event a label may become known; then the prediction expires.
-    `allowed_lateness`: how much later than that records may still arrive out of order and be recognised.
-    """
+    """How the truth about an event arrives, as records on `<pipeline>.labels`."""
 
     schema: Schema
+    """Avro schema of the label record; it has the pipeline's `event_id` field, `field` and `time`."""
     field: str
+    """Field that is the label, a boolean."""
     time: str
+    """Field with the time at which the label became known; it does not precede the event."""
     horizon: timedelta
+    """How long after the event a label may become known; then the prediction expires."""
     allowed_lateness: timedelta = timedelta(hours=12)
+    """How much later than that records may still arrive out of order and be recognised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Limits that decisions and alarms are made by.
-
-    `decision`: score at or above which the prediction is true.
-    `metrics`: per metric name the worst acceptable value in a window (highest for losses, lowest for the others).
-    `psi_significance`: chance of a false alarm per window for the population stability index.
-    `adwin_delta`: River's ADWIN confidence for a change in the errors.
-    """
+    """Limits that decisions and alarms are made by."""
 
     decision: float = 0.5
+    """Score at or above which the prediction is true."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    """Per metric name the worst acceptable value in a window: the highest for losses, the lowest for the others."""
     psi_significance: float = 0.01
+    """Chance of a false alarm per window for the population stability index."""
     adwin_delta: float = 0.002
+    """River's ADWIN confidence for a change in the errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """A scoring pipeline: what comes in, how it is cleaned, what the model sees and how the truth arrives.
-
-    `name`: prefix of every topic and group; lower-case letters, digits and hyphens.
-    `schema`: Avro schema of the raw record. `event_id`: field that identifies an event. `event_time`: field with the
-    time of the event. `key`: field whose UTF-8 text is the record key of events and labels; by default `event_id`.
-    `clean`: steps, in order. `features`: pure function of the cleaned record. `model`: makes an untrained River
-    classifier. `metrics`: what the learner reports per window. `window`: length of a window in event time.
-    `untrained`: "allowed" starts at version 0, "refused" waits for a trained version.
-    `publish_features`: put the features into each scored record, which the drift statistics of features need.
-    `format`: how scored and monitoring records are written, and what `produce` sends; raw records and labels are read
-    in either. Avro needs a schema registry.
-    """
+    """A scoring pipeline: what comes in, how it is cleaned, what the model sees and how the truth arrives."""
 
     name: str
+    """Prefix of every topic and group: up to 100 lower-case letters, digits and hyphens."""
     schema: Schema
+    """Avro schema of the raw record."""
     event_id: str
+    """Field that identifies an event: a second one with the same id is a counted duplicate."""
     event_time: str
+    """Field with the time of the event: `timestamp-millis`, or text in ISO 8601 with an offset."""
     features: Callable[[Fields], Features]
+    """Pure function of the cleaned record: finite numbers, booleans and strings by name."""
     model: Callable[[], Any]
+    """Makes an untrained River classifier; give one with random parts a seed."""
     label: Label
+    """How the truth arrives."""
     key: str = ""
+    """Field whose UTF-8 text is the record key of events and labels; empty, that of `event_id`."""
     clean: tuple[CleaningStep, ...] = ()
+    """Cleaning steps, in order; each takes the record and returns the fields it changes."""
     metrics: tuple[str, ...] = ("log_loss", "roc_auc", "accuracy")
+    """What the learner reports for each window."""
     thresholds: Thresholds = Thresholds()
+    """Limits of decisions and alarms."""
     window: timedelta = timedelta(days=1)
+    """Length of a window in event time."""
     untrained: Literal["allowed", "refused"] = "refused"
+    """`allowed` starts at version 0, `refused` waits for a trained version."""
     publish_features: bool = False
+    """Put the features into each scored record, which the drift statistics of features need."""
     format: Literal["json", "avro"] = "json"
+    """How scored and monitoring records are written, and what `produce` sends; raw records and labels are read in
+    either. Avro needs a schema registry."""
 
 
 def parsed(schema: Schema) -> Mapping[str, Any]:

@@ -1,5 +1,8 @@
 """The only reader of the environment: `STREAM_APP_*` variables, nested by two underscores."""
 
+import os
+from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -180,10 +183,32 @@ class Settings(BaseSettings):
 
 @cache
 def load_settings() -> Settings:
-    """Read the environment; a wrong value is a `SettingsError` that names the variable."""
+    """Read the environment; a wrong value or an unknown variable is a `SettingsError` that names it."""
+    _refuse_unknown()
     try:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
         variable = "STREAM_APP_" + "__".join(str(part) for part in first["loc"]).upper()
         raise SettingsError(f"{variable} is wrong: {first['msg']}", "Correct or unset it") from None
+
+
+def _refuse_unknown() -> None:
+    """A misspelt variable would be ignored in silence: pydantic sees only those that it knows."""
+    prefix = str(Settings.model_config["env_prefix"])
+    known = list(_variables(Settings, prefix))
+    for variable in sorted(os.environ):
+        name = variable.upper()
+        if not name.startswith(prefix) or name in known:
+            continue
+        nearest = get_close_matches(name, known, 1, cutoff=0.0)[0]
+        raise SettingsError(f"{variable} is not a setting", f"Unset it, or correct it: the nearest is {nearest}")
+
+
+def _variables(section: type[BaseModel], prefix: str) -> Iterator[str]:
+    """The variable of every setting below `prefix`; a section as a whole has none."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _variables(field.annotation, f"{prefix}{name.upper()}__")
+        else:
+            yield f"{prefix}{name.upper()}"

@@ -1,25 +1,21 @@
-"""Running a whole pipeline on one machine: worker processes that are restarted when they die, and stopped together."""
+"""The workers of a pipeline on one machine: restarted when they die, and stopped together."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from urllib.request import urlopen
 
-from stream_app.broker import EmbeddedBroker, bound
-from stream_app.clients.kafka import make_admin
-from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError
-from stream_app.loading import load_pipeline
+from stream_app.broker import bound
+from stream_app.errors import FencedError, KafkaUnavailableError, StoreError, StreamAppError
 from stream_app.logs import get_logger
+from stream_app.runfolder import read_ending
 from stream_app.settings import Settings
-from stream_app.topics import create_topics
 
 log = get_logger(__name__)
 
@@ -29,7 +25,8 @@ HEALTHY_SECONDS = 60.0  # after which a worker counts as well again
 STOP_SECONDS = 8.0
 POLL_SECONDS = 0.1
 
-_PASSING = {FencedError.exit_code, KafkaUnavailableError.exit_code}  # another start may cure these
+# Another start may cure these.
+_PASSING = {kind.exit_code for kind in (FencedError, KafkaUnavailableError, StoreError)}
 _PERMANENT = {kind.exit_code: kind for kind in StreamAppError.__subclasses__() if kind.exit_code not in _PASSING}
 
 
@@ -54,9 +51,9 @@ class Child:
 class Supervisor:
     """The workers of a pipeline as child processes, which the kernel kills when this one ends, however (Linux).
 
-    `pipeline` is as on the command line, `name` what it is called; `environment` is added to the workers' own.
-    `failed` is the error of a worker that only a person can help. Use it in the main thread: children are tied to the
-    thread that started them.
+    `pipeline` is as on the command line, `name` what it is called; `environment` is added to the workers' own, None
+    takes a variable away. `failed` is the error of a worker that only a person can help. Use it in the main thread:
+    children are tied to the thread that started them.
     """
 
     pipeline: str
@@ -64,7 +61,7 @@ class Supervisor:
     settings: Settings
     scorers: int = 1
     monitor: bool = True
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str | None] = field(default_factory=dict)
     log_file: Path | None = None
     children: list[Child] = field(default_factory=list)
     failed: StreamAppError | None = None
@@ -116,11 +113,12 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         binding = [sys.executable, "-I", "-S", bound.__file__, str(os.getpid())]
         worker = [sys.executable, "-m", "stream_app", "worker", self.pipeline]
-        self._run_file(child).unlink(missing_ok=True)
+        for suffix in ("json", "ended"):
+            self._run_file(child, suffix).unlink(missing_ok=True)
         target = self.log_file.open("ab") if self.log_file else None
         child.process = subprocess.Popen(
             [*binding, *worker, "--role", child.role, "--instance", child.instance],
-            env={**os.environ, **self.environment},
+            env={name: value for name, value in {**os.environ, **self.environment}.items() if value is not None},
             stdin=subprocess.DEVNULL,
             stdout=target or sys.stderr,
             stderr=target or sys.stderr,
@@ -141,11 +139,10 @@ class Supervisor:
         log.warning("worker died", worker=child.name, code=code, again_in_seconds=child.delay)
         child.delay = min(child.delay * 2, LONGEST_DELAY)
         kind = _PERMANENT.get(code)
-        if kind is not None:
+        if kind is not None and self.failed is None:
             where = self.log_file or "the lines above"
-            self.failed = kind(
-                f"Worker {child.name} of {self.name} cannot go on", f"Its last line says why: see {where}"
-            )
+            unknown = (f"Worker {child.name} of {self.name} cannot go on", f"Its last line says why: see {where}")
+            self.failed = kind(*(read_ending(self._run_file(child, "ended")) or unknown))
 
     def ask(self, child: Child, path: str) -> str | None:
         """What a worker answers over HTTP; None when it does not, or not with 200."""
@@ -155,56 +152,5 @@ class Supervisor:
                 return str(answer.read().decode())
         return None
 
-    def _run_file(self, child: Child) -> Path:
-        return self.settings.data_dir / "run" / self.name / f"{child.name}.json"
-
-
-def run_up(pipeline: str, settings: Settings, *, scorers: int, monitor: bool) -> None:
-    """Broker if none is configured, topics, workers; until SIGINT or SIGTERM, or until a worker cannot go on."""
-    name = load_pipeline(pipeline).name
-    asked: list[int] = []
-
-    def stop(number: int, _: FrameType | None) -> None:
-        asked.append(number)
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    with _cluster(settings):
-        create_topics(make_admin(settings), name, settings)
-        supervisor = Supervisor(pipeline, name, settings, scorers, monitor)
-        try:
-            supervisor.start()
-            while not asked and supervisor.failed is None:
-                supervisor.tend()
-                time.sleep(POLL_SECONDS)
-        finally:
-            supervisor.stop()
-    if supervisor.failed is not None:
-        raise supervisor.failed
-
-
-@contextmanager
-def _cluster(settings: Settings) -> Iterator[None]:
-    """The configured cluster, or the embedded broker, which is stopped again if it did not run before."""
-    broker = None if settings.kafka.bootstrap_servers else embedded_broker(settings)
-    if broker is None:
-        yield
-        return
-    found = broker.status().running
-    broker.start()
-    try:
-        yield
-    finally:
-        if not found:
-            broker.stop(timeout=8.0)
-
-
-def embedded_broker(settings: Settings) -> EmbeddedBroker:
-    """The broker that the settings describe."""
-    return EmbeddedBroker(
-        settings.data_dir / "kafka",
-        port=settings.broker.port,
-        cache_dir=settings.cache_dir,
-        repository=settings.broker.repository,
-        heap=settings.broker.heap,
-    )
+    def _run_file(self, child: Child, suffix: str = "json") -> Path:
+        return self.settings.data_dir / "run" / self.name / f"{child.name}.{suffix}"

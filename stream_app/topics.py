@@ -13,9 +13,10 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from stream_app.clients.kafka import cluster_topics
+from stream_app.clients.kafka import check_visible, cluster_topics
+from stream_app.clients.refusals import failure, missing_right
 from stream_app.core.records import ENVELOPE_BYTES
-from stream_app.errors import KafkaUnavailableError, TopicsError
+from stream_app.errors import TopicsError
 from stream_app.settings import Settings
 
 PARTITIONED = ("raw", "labels", "scored", "raw.dlq", "labels.dlq", "score.state")
@@ -145,8 +146,8 @@ def _raise_unless_exists(name: str, error: KafkaError) -> None:
     """Someone else may have created the topic in the same moment."""
     if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
         return
-    if error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT):
-        raise KafkaUnavailableError(f"Kafka does not answer: {error.str()}", "Check that the broker runs")
+    if error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT) or missing_right(error, ""):
+        raise failure(error, f"create {name}")
     raise TopicsError(f"Topic {name} cannot be created: {error.str()}", "Check the broker and the topic settings")
 
 
@@ -170,6 +171,7 @@ def check_topics(admin: AdminClient, pipeline: str, settings: Settings) -> int:
     specs = topic_specs(pipeline, settings)
     missing = [spec.name for spec in specs if spec.name not in existing]
     if missing:
+        check_visible(admin, missing)
         raise TopicsError(
             f"Missing topics of pipeline {pipeline}: {', '.join(missing)}", "Run `stream-app topics create PIPELINE`"
         )
@@ -197,6 +199,7 @@ def describe_topics(admin: AdminClient, pipeline: str, settings: Settings) -> li
     """Every topic of the pipeline as it is on the cluster, missing ones included."""
     existing = _partition_counts(admin)
     specs = topic_specs(pipeline, settings)
+    check_visible(admin, [spec.name for spec in specs if spec.name not in existing])
     configs = _configs(admin, [spec.name for spec in specs if spec.name in existing])
     return [TopicStatus(s.kind, s.name, existing.get(s.name, 0), configs.get(s.name, {})) for s in specs]
 
@@ -207,6 +210,8 @@ def _configs(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, st
     shown = ("cleanup.policy", "retention.ms", "max.message.bytes", "message.timestamp.type")
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     answers = admin.describe_configs(resources, request_timeout=_TIMEOUT)
-    return {
-        resource.name: {key: str(future.result()[key].value) for key in shown} for resource, future in answers.items()
-    }
+    try:
+        configs = {resource.name: future.result() for resource, future in answers.items()}
+    except KafkaException as error:
+        raise failure(error.args[0], "read the topics' settings") from None
+    return {name: {key: str(config[key].value) for key in shown} for name, config in configs.items()}

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from stream_app.broker import EmbeddedBroker
+from tests.apicurio.server import Apicurio, installed
 from tests.brokers import shared_broker
+from tests.security.cluster import SecuredCluster
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +16,21 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]
     broker = shared_broker(tmp_path_factory.mktemp("broker"))
     yield broker
     broker.kill()
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredCluster]:
+    """One secured broker per test process; tests keep apart by the names of their pipelines and users."""
+    cluster = SecuredCluster(tmp_path_factory.mktemp("secured") / "cluster")
+    yield cluster
+    cluster.broker.kill()
+
+
+@pytest.fixture(scope="session")
+def apicurio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real schema registry, one per test process; tests keep apart by the names of their subjects."""
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        installed()  # which shows its progress
+    registry = Apicurio(tmp_path_factory.mktemp("apicurio"))
+    yield registry.url
+    registry.kill()

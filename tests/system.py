@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from pydantic import SecretStr
 
+from stream_app.clients.kafka import client_config, make_admin
 from stream_app.core.state import TALLIES_KEY
 from stream_app.core.tallies import Tallies
 from stream_app.settings import KafkaSettings, Settings, TopicSettings
@@ -27,9 +28,22 @@ ROOT = Path(__file__).parent.parent
 
 
 class System:
-    """One pipeline under test; `declared` is Python source that binds `pipeline`, with NAME for its name."""
+    """One pipeline under test; `declared` is Python source that binds `pipeline`, with NAME for its name.
 
-    def __init__(self, servers: str, folder: Path, name: str, declared: str = "", **topics: Any) -> None:
+    `kafka` says how to be let into a secured cluster, for the test and for the workers unless `environment` or an
+    argument of `start` say otherwise.
+    """
+
+    def __init__(
+        self,
+        servers: str,
+        folder: Path,
+        name: str,
+        declared: str = "",
+        *,
+        kafka: KafkaSettings | None = None,
+        **topics: Any,
+    ) -> None:
         self.servers = servers
         self.name = name
         self.folder = folder
@@ -38,22 +52,24 @@ class System:
         self.pipeline.write_text(source.replace("NAME", name))
         self.settings = Settings(
             data_dir=folder / "data",
-            kafka=KafkaSettings(bootstrap_servers=servers),
+            kafka=kafka or KafkaSettings(bootstrap_servers=servers),
             topics=TopicSettings(**topics),
         )
+        self._config = client_config(self.settings)
         self.environment: dict[str, str] = {}
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.sent: Counter[str] = Counter()
         self._followed: dict[str, Followed] = {}
+        self.decode: Callable[[bytes], dict[str, Any]] = orjson.loads
         self.producer = Producer(
             {
-                "bootstrap.servers": servers,
+                **self._config,
                 "partitioner": "murmur2_random",
                 "linger.ms": 2,
                 "message.max.bytes": self.settings.topics.max_message_bytes + 100_000,
             }
         )
-        create_topics(AdminClient({"bootstrap.servers": servers}), name, self.settings)
+        create_topics(make_admin(self.settings), name, self.settings)
 
     def __enter__(self) -> "System":
         return self
@@ -87,6 +103,17 @@ class System:
         for instance in range(scorers):
             self.start("score", str(instance))
         self.start("learn")
+
+    def command(self, *arguments: str, timeout: float = 90.0) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, with the workers' settings; PIPELINE stands for the pipeline's file."""
+        return subprocess.run(
+            [sys.executable, "-m", "stream_app", *(str(self.pipeline) if a == "PIPELINE" else a for a in arguments)],
+            cwd=ROOT,
+            env=os.environ | self._settings_environment() | self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
 
     def kill(self, worker: str) -> None:
         """End a worker as if the machine had lost power."""
@@ -126,12 +153,18 @@ class System:
     def read(self, kind: str) -> list[Message]:
         """All committed records of a topic up to its present end."""
         if kind not in self._followed:
-            self._followed[kind] = Followed(self.servers, topic_name(self.name, kind))
+            self._followed[kind] = Followed(self._config, topic_name(self.name, kind))
         return self._followed[kind].read()
+
+    def forget(self) -> None:
+        """Read every topic from its beginning again, for they have been deleted and made anew."""
+        for followed in self._followed.values():
+            followed.close()
+        self._followed.clear()
 
     def values(self, kind: str) -> list[dict[str, Any]]:
         """The same, decoded."""
-        return [orjson.loads(message.value() or b"") for message in self.read(kind)]
+        return [self.decode(message.value() or b"") for message in self.read(kind)]
 
     def books(self) -> Tallies:
         """The scorers' own books, all partitions together."""
@@ -201,13 +234,25 @@ class System:
         topics = self.settings.topics
         return {
             "STREAM_APP_DATA_DIR": str(self.settings.data_dir),
-            "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": self.servers,
+            **kafka_environment(self.settings.kafka),
             "STREAM_APP_TOPICS__PARTITIONS": str(topics.partitions),
             "STREAM_APP_TOPICS__MAX_MESSAGE_BYTES": str(topics.max_message_bytes),
             "STREAM_APP_LEARN__PUBLISH_SECONDS": "0.3",
             "STREAM_APP_LEARN__CHECKPOINT_SECONDS": "1",
             "PYTHONPATH": str(ROOT),
         }
+
+
+def kafka_environment(kafka: KafkaSettings) -> dict[str, str]:
+    """The variables that give a process these settings, e.g. ``start("score", **kafka_environment(cluster.user()))``.
+
+    Where they replace others, those that they do not mention have to be taken away.
+    """
+    given = kafka.model_dump(exclude_defaults=True)
+    return {
+        f"STREAM_APP_KAFKA__{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in given.items()
+    }
 
 
 class Load(threading.Thread):
@@ -263,20 +308,19 @@ def headers(message: Message) -> Mapping[str, str]:
 class Followed:
     """A topic read from its beginning and then on from where the last reading ended."""
 
-    def __init__(self, servers: str, topic: str) -> None:
+    def __init__(self, config: Mapping[str, Any], topic: str) -> None:
         self._consumer = Consumer(
             {
-                "bootstrap.servers": servers,
+                **config,
                 "group.id": "test-reader",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 20,
-                "log_level": 0,
             }
         )
-        self._log = LogReader({"bootstrap.servers": servers, "log_level": 0}, "test-reader")
+        self._log = LogReader(config, "test-reader")
         count = len(self._consumer.list_topics(topic, timeout=10).topics[topic].partitions)
         self._partitions = [TopicPartition(topic, partition, 0) for partition in range(count)]
         self._consumer.assign(self._partitions)
@@ -307,7 +351,7 @@ class Followed:
 
 def read_topic(servers: str, topic: str) -> list[Message]:
     """All committed records of a topic."""
-    followed = Followed(servers, topic)
+    followed = Followed({"bootstrap.servers": servers, "log_level": 0}, topic)
     try:
         return followed.read()
     finally:

@@ -14,9 +14,10 @@ import psutil
 import pytest
 
 from stream_app import supervisor as module
-from stream_app.errors import FencedError, StreamAppError, TopicsError
-from stream_app.settings import Settings
+from stream_app.errors import FencedError, KafkaUnavailableError, RegistryError, StreamAppError, TopicsError
+from stream_app.settings import KafkaSettings, RegistrySettings, Settings
 from stream_app.supervisor import Supervisor
+from stream_app.up import run_up
 from tests import tiny_worker
 
 Make = Callable[..., Supervisor]
@@ -153,3 +154,16 @@ def test_workers_die_with_a_supervisor_that_is_killed(make: Make, tmp_path: Path
 def test_every_permanent_error_has_an_exit_code_of_its_own() -> None:
     codes = [kind.exit_code for kind in StreamAppError.__subclasses__()]
     assert len(codes) == len(set(codes))
+
+
+def test_up_registers_the_schemas_of_a_pipeline_that_writes_avro_before_anything_else(tmp_path: Path) -> None:
+    pipeline = tmp_path / "declared.py"
+    pipeline.write_text('from tests.small import small_pipeline\npipeline = small_pipeline("up-avro", format="avro")\n')
+    nowhere = Settings(data_dir=tmp_path, kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    with pytest.raises(RegistryError, match="STREAM_APP_REGISTRY__URL"):
+        run_up(str(pipeline), nowhere, scorers=1, monitor=False)
+    (tmp_path / "schemas").mkdir()
+    registry = RegistrySettings(url=(tmp_path / "schemas").as_uri())
+    with pytest.raises(KafkaUnavailableError):
+        run_up(str(pipeline), nowhere.model_copy(update={"registry": registry}), scorers=1, monitor=False)
+    assert len(list((tmp_path / "schemas").glob("*-up-avro.*-value.avsc"))) == 4

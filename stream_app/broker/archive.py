@@ -13,7 +13,7 @@ from stream_app.broker.errors import disk_errors
 from stream_app.broker.java import Runtime
 from stream_app.broker.node import Node
 from stream_app.broker.ports import free_port
-from stream_app.broker.process import end
+from stream_app.broker.process import end, kill
 from stream_app.broker.readiness import wait_until_ready
 from stream_app.errors import BrokerError
 
@@ -58,8 +58,9 @@ def _make(runtime: Runtime, archive: Path) -> None:
         process = node.launch(trial, free_port(), free_port(), owned=True)
         try:
             wait_until_ready(node, process, time.monotonic() + _TRIAL)
-        finally:
             end(process, _TRIAL)
+        finally:
+            kill(process)
     if not new.exists():
         raise BrokerError("Java wrote no start archive", f"See {folder / 'logs'}")
     new.replace(archive)

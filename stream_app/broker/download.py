@@ -1,13 +1,16 @@
 """Fetch files whose digest is known: in parallel, resumed where a try broke off, never half there."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import file_digest
 from http.client import HTTPException
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import IO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -58,22 +61,42 @@ def sha512_of(file: Path) -> str:
         return file_digest(stream, "sha512").hexdigest()
 
 
-def fetch_all(downloads: Sequence[Download], pauses: Sequence[float] = PAUSES) -> None:
+def fetch_all(downloads: Sequence[Download], pauses: Sequence[float] = PAUSES, name: str = "Apache Kafka") -> None:
     """Fetch every file; the first that fails for good ends the others.
 
-    `pauses`: seconds before each further try. Errors: `DownloadError`, `DiskError`.
+    `pauses`: seconds before each further try. `name`: what they are, for the progress.
+    Errors: `DownloadError`, `DiskError`.
     """
     stop = Event()
     missing = sum(download.size - download.have for download in downloads)
-    with progress("Fetching Apache Kafka", missing) as advance, ThreadPoolExecutor(_THREADS) as pool:
-        tasks = [pool.submit(_fetch, download, pauses, advance, stop) for download in downloads]
+    with progress(f"Fetching {name}", missing) as advance:
+        tasks = _in_threads([partial(_fetch, download, pauses, advance, stop) for download in downloads])
         try:
             finished = wait(tasks, return_when=FIRST_EXCEPTION).done
         finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+            stop.set()  # when interrupted, that is all: a network that hangs must not keep us
+        wait(tasks)
         for task in finished:
             task.result()
+
+
+def _in_threads(works: Sequence[Callable[[], None]]) -> list["Future[None]"]:
+    """Do the works in a few threads, which do not keep the process from ending, as an executor's would."""
+    tasks: list[Future[None]] = [Future() for _ in works]
+    waiting = deque(zip(tasks, works, strict=True))
+
+    def run() -> None:
+        with suppress(IndexError):  # nothing is waiting any more
+            while True:
+                task, work = waiting.popleft()
+                try:
+                    task.set_result(work())
+                except BaseException as error:
+                    task.set_exception(error)
+
+    for number in range(_THREADS):
+        Thread(target=run, name=f"fetch-{number}", daemon=True).start()
+    return tasks
 
 
 def _fetch(download: Download, pauses: Sequence[float], advance: Callable[[int], None], stop: Event) -> None:
@@ -113,15 +136,17 @@ def _transfer(download: Download, advance: Callable[[int], None], stop: Event) -
 
 def _open_part(download: Download, have: int, status: int | None) -> IO[bytes]:
     with disk_errors(download.target.parent):
-        return download.part.open("ab" if have and status == 206 else "wb")
+        return download.part.open("ab" if have and status == 206 else "wb", buffering=0)
 
 
 def _write(download: Download, part: IO[bytes], chunk: bytes) -> None:
     if part.tell() + len(chunk) > download.size:
         download.part.unlink()
         raise _BrokenOffError(f"the answer is longer than {download.size} bytes")
+    rest = memoryview(chunk)
     with disk_errors(download.target.parent):
-        part.write(chunk)
+        while rest:  # unbuffered, so that a full disk shows here and not when the file is closed
+            rest = rest[part.write(rest) :]
 
 
 def _answered(download: Download, error: HTTPError) -> None:

@@ -59,5 +59,5 @@ def disk_errors(folder: Path) -> Iterator[None]:
             raise disk_full(folder) from error
         raise DiskError(
             f"Cannot use {folder}: {error.strerror or error}",
-            "Choose another folder, or give this user the right to read and write there",
+            "Choose another folder (STREAM_APP_DATA_DIR, STREAM_APP_CACHE_DIR), or let this user read and write there",
         ) from error

@@ -38,13 +38,14 @@ def kafka_version(jars: Iterable[Jar]) -> str:
 class JarCache:
     """The verified jars of a lock file in `folder`, fetched from the Maven repository at `repository`.
 
-    `pauses`: seconds before each further try of a failed download.
+    `pauses`: seconds before each further try of a failed download. `name`: what the jars make up, for the progress.
     """
 
     folder: Path
     repository: str = MAVEN_CENTRAL
     jars: tuple[Jar, ...] = field(default_factory=read_lock)
     pauses: Sequence[float] = PAUSES
+    name: str = "Apache Kafka"
 
     def fetch(self) -> list[Path]:
         """Return all jars, after fetching those that are missing or damaged; one process at a time does so.
@@ -55,7 +56,7 @@ class JarCache:
             if self._unusable():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with FileLock(self.folder / "fetch.lock"):
-                    fetch_all([self._download(jar) for jar in self._unusable()], self.pauses)
+                    fetch_all([self._download(jar) for jar in self._unusable()], self.pauses, self.name)
         return [self.folder / jar.path for jar in self.jars]
 
     def _unusable(self) -> list[Jar]:

@@ -37,14 +37,18 @@ def consume(
     if follow and until_end:
         raise typer.BadParameter("it cannot be combined with --until-end", param_hint="--follow")
     from stream_app.clients import consume as client
+    from stream_app.clients.encoding import Decoder
     from stream_app.clients.rendering import json_line, text_line
     from stream_app.loading import load_pipeline
+    from stream_app.registry import open_registry
     from stream_app.settings import load_settings
 
+    settings = load_settings()
+    decoder = Decoder(open_registry(settings.registry) if settings.registry.url else None)
     selection = Selection(kind=kind, start=start, limit=limit, until_end=until_end)
     line = json_line if as_json else text_line
-    with closing(client.consume(load_settings(), load_pipeline(pipeline).name, selection)) as batches:
-        _write([line(message) for message in batch] for batch in batches)
+    with closing(client.consume(settings, load_pipeline(pipeline).name, selection)) as batches:
+        _write([line(message, decoder.readable(message)) for message in batch] for batch in batches)
 
 
 def _start(from_beginning: bool, since: str | None) -> Start:

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from stream_app.cli import broker, consume, demo, produce, run, topics
+from stream_app.cli import acl, broker, consume, demo, doctor, init, produce, reset, run, schemas, status, topics, trial
 from stream_app.cli.exit_codes import INTERRUPTED, UNEXPECTED, epilog
 from stream_app.errors import StreamAppError
 
@@ -21,11 +21,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+init.register(app)
+trial.register(app)
 run.register(app)
 produce.register(app)
 consume.register(app)
 demo.register(app)
+status.register(app)
+doctor.register(app)
+reset.register(app)
 app.add_typer(topics.app, name="topics")
+app.add_typer(schemas.app, name="schemas")
+app.add_typer(acl.app, name="acl")
 app.add_typer(broker.app, name="broker")
 
 

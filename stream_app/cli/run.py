@@ -16,7 +16,9 @@ def register(app: typer.Typer) -> None:
 def worker(
     pipeline: PipelineArgument,
     role: Annotated[Literal["score", "learn", "monitor"], typer.Option(help="What this process does.")],
-    instance: Annotated[str, typer.Option(help="Static member id; no two running workers of a role share one.")] = "0",
+    instance: Annotated[
+        str, typer.Option(help="Static member id, unique among a role's workers; auto takes this machine's host name.")
+    ] = "0",
 ) -> None:
     """Run one worker of PIPELINE in this process."""
     from stream_app.settings import load_settings
@@ -33,7 +35,7 @@ def up(
     """Run PIPELINE whole: broker if none is configured, topics, scorers, learner, monitor; Ctrl-C stops it."""
     from stream_app.logs import setup_logging
     from stream_app.settings import load_settings
-    from stream_app.supervisor import run_up
+    from stream_app.up import run_up
 
     settings = load_settings()
     setup_logging(settings.log, role="supervisor")

@@ -7,8 +7,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from stream_app.clients.kafka import ConnectionErrors, bootstrap_servers, make_consumer
 from stream_app.clients.offsets import Limits, Place, bounds, find_partitions, offsets_since
+from stream_app.clients.refusals import failure
 from stream_app.clients.selection import Kind, Selection, Start
-from stream_app.errors import KafkaUnavailableError, TopicsError
+from stream_app.errors import TopicsError
 from stream_app.settings import Settings
 from stream_app.topics import topic_name
 
@@ -21,9 +22,10 @@ _SILENCE = 10.0  # seconds without a record after which a reported error is look
 def consume(settings: Settings, pipeline: str, selection: Selection) -> Generator[list[Message]]:
     """Batches of records, in order within each partition; an empty one at least every 0.1 s.
 
-    Raises `TopicsError` for a missing topic, `KafkaUnavailableError` if the cluster is away for long.
+    Raises `TopicsError` for a missing topic, `AccessError` if the cluster refuses us, `KafkaUnavailableError` if it is
+    away for long.
     """
-    errors = ConnectionErrors(bootstrap_servers(settings))
+    errors = ConnectionErrors(bootstrap_servers(settings), settings.kafka)
     consumer = make_consumer(settings, errors, fetch_wait_max_ms=_FETCH_MS)
     try:
         limits = bounds(consumer, errors, find_partitions(consumer, errors, _topics(pipeline, selection.kind)))
@@ -107,10 +109,12 @@ class _Reader:
             except KafkaException:
                 raise self._errors.unavailable() from None
             self._errors.last = None
+        if self._errors.hopeless:
+            raise self._errors.unavailable()
 
 
 def _raise_unless_passing(topic: str, error: KafkaError) -> None:
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
         raise TopicsError(f"Topic {topic} was deleted", "Run `stream-app topics create PIPELINE`")
-    if error.fatal() or error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._AUTHENTICATION):
-        raise KafkaUnavailableError(f"Topic {topic} cannot be read: {error.str()}", "Check the user's rights")
+    if error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        raise failure(error, f"read {topic}")

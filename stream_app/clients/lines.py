@@ -31,18 +31,21 @@ class BadLine(NamedTuple):
 
 
 class Lines:
-    """The lines of a stream, checked to be UTF-8; `position` is how many bytes were read, `size` None if unknown."""
+    """The lines of a stream, checked to be UTF-8; `position` is how many bytes were read, `size` None if unknown.
+
+    Who reads `stream` itself, because it has no lines, keeps `position`.
+    """
 
     def __init__(self, name: str, stream: BinaryIO, size: int | None) -> None:
         self.name = name
         self.size = size
         self.position = 0
-        self._stream = stream
+        self.stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
         number = 0
         try:
-            for number, line in enumerate(self._stream, start=1):
+            for number, line in enumerate(self.stream, start=1):
                 self.position += len(line)
                 if not line.isascii():
                     line.decode()

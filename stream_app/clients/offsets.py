@@ -11,7 +11,7 @@ from typing import TypeVar
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import ClusterMetadata
 
-from stream_app.clients.kafka import ConnectionErrors
+from stream_app.clients.kafka import ConnectionErrors, check_visible
 from stream_app.errors import TopicsError
 
 Place = tuple[str, int]
@@ -26,11 +26,15 @@ T = TypeVar("T")
 
 
 def find_partitions(client: Consumer | Producer, errors: ConnectionErrors, topics: Iterable[str]) -> list[Place]:
-    """All partitions of the topics; `TopicsError` if one is missing, `KafkaUnavailableError` after 8 s in vain."""
+    """All partitions of the topics.
+
+    Raises `TopicsError` if one is missing, `AccessError` if the cluster refuses us, `KafkaUnavailableError` after 8 s.
+    """
     cluster: ClusterMetadata = _ask(errors, client, lambda: client.list_topics(timeout=_ASK))
     counts = {name: len(cluster.topics[name].partitions) if name in cluster.topics else 0 for name in topics}
     missing = [name for name, count in counts.items() if not count]
     if missing:
+        check_visible(client, missing)
         raise TopicsError(
             f"Topic {', '.join(missing)} does not exist", "Run `stream-app topics create PIPELINE`, or correct PIPELINE"
         )
@@ -57,6 +61,7 @@ def _ask(errors: ConnectionErrors, client: Consumer | Producer, question: Callab
     """The answer, asked for again while the cluster starts, topics are new or leaders move."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline and not errors.hopeless:
+        client.poll(0)  # lets it fetch a token
         try:
             return question()
         except KafkaException as error:

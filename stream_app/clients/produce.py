@@ -1,27 +1,27 @@
 """Sending a file's records to a pipeline, as they are: whether they are good is for the pipeline to say."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from stream_app.clients.encoding import encoded
 from stream_app.clients.kafka import ConnectionErrors, bootstrap_servers, make_producer
-from stream_app.clients.lines import BadLine, Lines, Row, json_rows, open_lines
+from stream_app.clients.lines import BadLine, Lines, Row, open_lines
 from stream_app.clients.offsets import find_partitions
 from stream_app.clients.progress import Reporter, reporter
-from stream_app.clients.tables import csv_rows
-from stream_app.errors import InputError, KafkaUnavailableError
+from stream_app.clients.refusals import failure, missing_right
+from stream_app.clients.rows import Format, format_of, rows_of
+from stream_app.errors import AccessError, StreamAppError
 from stream_app.pipeline import Pipeline, parsed
+from stream_app.registry import open_registry
+from stream_app.registry.lookup import value_id
 from stream_app.settings import Settings
 from stream_app.topics import topic_name
 
-Format = Literal["json", "csv"]
-
-_FORMATS: dict[str, Format] = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
 _DELIVERY_MS = 60_000
 _BATCH_BYTES = 1_000_000
 _SHOWN = 100  # problems; the others are counted only
@@ -47,35 +47,34 @@ def produce_file(
     *,
     labels: bool = False,
     file_format: Format | None = None,
+    encoding: Literal["json", "avro"] | None = None,
     rate: float | None = None,
 ) -> Summary:
     """Send the file to the raw or labels topic of a loaded pipeline, at most `rate` records a second.
 
-    Bad and undelivered lines are told on standard error by their number; the first 100 of each are in the summary.
-    Raises `InputError` for a file that cannot be read, `TopicsError` for a missing topic, `KafkaUnavailableError`.
+    `encoding` is what is sent: JSON as it is, or Avro by the pipeline's schema; the pipeline's format by default. Bad
+    and undelivered lines are told on standard error by their number; the first 100 of each are in the summary. Raises
+    `InputError` for a file that cannot be read, `TopicsError` for a missing topic, `KafkaUnavailableError`,
+    `RegistryError`.
 
     ``produce_file(load_settings(), load_pipeline("flights"), "flights.csv", rate=100)``
     """
     topic = topic_name(pipeline.name, "labels" if labels else "raw")
     with open_lines(path) as lines:
-        rows = _rows(lines, file_format or _format_of(path), pipeline, labels)
+        rows = rows_of(lines, file_format or format_of(path), pipeline, labels=labels)
+        if (encoding or pipeline.format) == "avro":
+            rows = _as_avro(rows, settings, topic, parsed(pipeline.label.schema if labels else pipeline.schema))
         with reporter(f"sending to {topic}", lines.size) as progress:
             sender = _Sender(settings, topic, lines, progress)
             sender.send_all(rows, rate)
     return sender.summary
 
 
-def _format_of(path: str) -> Format:
-    suffix = PurePath(path).suffix.lower()
-    if path != "-" and suffix not in _FORMATS:
-        raise InputError(f"The format of {path} is not known by its name", "Add --format json or --format csv")
-    return _FORMATS.get(suffix, "json")
-
-
-def _rows(lines: Lines, file_format: Format, pipeline: Pipeline, labels: bool) -> Iterator[Row | BadLine]:
-    key = pipeline.key or pipeline.event_id
-    schema = pipeline.label.schema if labels else pipeline.schema
-    return csv_rows(lines, parsed(schema), key) if file_format == "csv" else json_rows(lines, key)
+def _as_avro(
+    rows: Iterator[Row | BadLine], settings: Settings, topic: str, schema: Mapping[str, Any]
+) -> Iterator[Row | BadLine]:
+    registry = open_registry(settings.registry)
+    return encoded(rows, schema, value_id(registry, topic, schema))
 
 
 class _Sender:
@@ -83,10 +82,11 @@ class _Sender:
 
     def __init__(self, settings: Settings, topic: str, lines: Lines, progress: Reporter) -> None:
         self.summary = Summary(topic)
+        self._failure: StreamAppError | None = None  # because of which there is no point in sending more
         self._lines = lines
         self._progress = progress
         limit = settings.topics.max_message_bytes  # holds for batches, which librdkafka does not split
-        errors = ConnectionErrors(bootstrap_servers(settings))
+        errors = ConnectionErrors(bootstrap_servers(settings), settings.kafka)
         self._producer = make_producer(
             settings, errors, batch_size=min(_BATCH_BYTES, limit), message_timeout_ms=_DELIVERY_MS
         )
@@ -106,9 +106,26 @@ class _Sender:
                 self._send(row)
                 count += 1
                 self._update()
+        except KafkaException as error:  # any call may raise what is fatal to a producer
+            self._note_failure(error.args[0])
         finally:
+            self._flush()
+        self._check_failure()
+
+    def _flush(self) -> None:
+        try:
             while self._producer.flush(_WAIT):
                 self._update()
+        except KafkaException as error:
+            self._note_failure(error.args[0])
+
+    def _note_failure(self, error: KafkaError) -> None:
+        if not isinstance(self._failure, AccessError):  # which tells the cause of what is merely fatal
+            self._failure = failure(error, f"write to {self.summary.topic}")
+
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _send(self, row: Row) -> None:
         delivered = partial(self._delivered, row.number)
@@ -121,10 +138,11 @@ class _Sender:
                 self._update()
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
-                    raise KafkaUnavailableError(f"Sending failed: {error.args[0].str()}", "Try again") from None
+                    raise
                 self._fail(row.number, error.args[0])
                 break
         self._producer.poll(0)
+        self._check_failure()
 
     def _poll_until(self, due: float) -> None:
         while (wait := due - time.monotonic()) > 0:
@@ -134,6 +152,8 @@ class _Sender:
     def _delivered(self, number: int, error: KafkaError | None, _: Message) -> None:
         if error is None:
             self.summary.produced += 1
+        elif missing_right(error, ""):
+            self._note_failure(error)
         else:
             self._fail(number, error)
 

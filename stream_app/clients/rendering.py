@@ -6,15 +6,16 @@ from typing import Any
 import orjson
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
+from stream_app.core.avro import SCHEMA_ID_HEADER, schema_id_of
 from stream_app.core.route import iso
 
 _SHOWN = 2000  # characters of a value on a text line
 
 
-def json_line(message: Message) -> bytes:
-    """One JSON object: topic, partition, offset, timestamp (ISO 8601, UTC), key, headers and value.
+def json_line(message: Message, value: bytes | None) -> bytes:
+    """One JSON object: topic, partition, offset, timestamp (ISO 8601, UTC), key, headers and `value`.
 
-    A value is the JSON that it is, else text, else ``{"base64": ...}``; a key is text or the same; headers are text.
+    The value is the JSON that it is, else text, else ``{"base64": ...}``; a key is text or the same; headers are text.
     """
     return orjson.dumps(
         {
@@ -24,13 +25,13 @@ def json_line(message: Message) -> bytes:
             "timestamp": _timestamp(message),
             "key": _text(message.key()),
             "headers": _headers(message),
-            "value": _value(message.value()),
+            "value": _value(value),
         }
     )
 
 
-def text_line(message: Message) -> bytes:
-    """Time, place, key, what went wrong if it is a dead letter, and the value; nothing in it moves a terminal's cursor.
+def text_line(message: Message, value: bytes | None) -> bytes:
+    """Time, place, key, what went wrong if it is a dead letter, and `value`; nothing in it moves a terminal's cursor.
 
     Values over 2,000 characters are cut.
     """
@@ -40,7 +41,7 @@ def text_line(message: Message) -> bytes:
         f"{message.topic()}[{message.partition()}]@{message.offset()}",
         _plain(message.key()),
         f"{headers['error-code']} ({headers.get('error-message', '')})" if "error-code" in headers else "",
-        _plain(message.value()),
+        _plain(value),
     ]
     return _harmless("  ".join(part for part in parts if part)).encode()
 
@@ -57,7 +58,12 @@ def _timestamp(message: Message) -> str | None:
 
 def _headers(message: Message) -> dict[str, str]:
     pairs: Any = message.headers() or ()
-    return {name: (content or b"").decode("utf-8", "replace") for name, content in pairs}
+    return {name: _header(name, content) for name, content in pairs}
+
+
+def _header(name: str, content: bytes | None) -> str:
+    schema_id = schema_id_of(content) if name == SCHEMA_ID_HEADER else None
+    return (content or b"").decode("utf-8", "replace") if schema_id is None else str(schema_id)
 
 
 def _text(content: bytes | None) -> str | dict[str, str] | None:

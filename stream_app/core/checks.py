@@ -2,13 +2,16 @@
 
 import sys
 from collections.abc import Callable
+from math import inf
 from typing import Any, NamedTuple
 
-from stream_app.core.times import epoch_milliseconds
+from stream_app.core.times import Instant, epoch_milliseconds
 
 MISSING = "missing"
-_JSON_NAMES = {
+NOT_FINITE = "a number that is not finite"
+_NAMES = {
     type(None): "null", bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object",
+    **dict.fromkeys(Instant.__subclasses__(), "integer"),
 }  # fmt: skip
 
 
@@ -29,7 +32,13 @@ Check = Callable[[Any], Any]
 
 
 def wrong(expected: str, value: Any) -> Mismatch:
-    return Mismatch(expected, _JSON_NAMES.get(type(value), type(value).__name__))
+    if type(value) is float and not _is_finite(value):
+        return Mismatch(expected, NOT_FINITE)
+    return Mismatch(expected, _NAMES.get(type(value), type(value).__name__))
+
+
+def _is_finite(value: float) -> bool:
+    return -inf < value < inf
 
 
 def never(value: Any) -> Any:
@@ -45,13 +54,22 @@ def _boolean(value: Any) -> Any:
 
 
 def _string(value: Any) -> Any:
-    return value if type(value) is str else wrong("string", value)
+    if type(value) is str:
+        return value
+    if type(value) is not bytes:
+        return wrong("string", value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return Mismatch("string", "bytes that are not UTF-8")
 
 
 def _integer(name: str, limit: int) -> Check:
     def check(value: Any) -> Any:
         if type(value) is not int:
-            return wrong(name, value)
+            if not isinstance(value, Instant):
+                return wrong(name, value)
+            value = int(value)
         return value if -limit <= value < limit else Mismatch(name, "integer out of range")
 
     return check
@@ -59,16 +77,23 @@ def _integer(name: str, limit: int) -> Check:
 
 def _number(name: str, limit: float) -> Check:
     def check(value: Any) -> Any:
-        if type(value) is not float and type(value) is not int:
+        if type(value) is not float and type(value) is not int and not isinstance(value, Instant):
             return wrong(name, value)
-        return float(value) if -limit <= value <= limit else Mismatch(name, "number out of range")
+        if -limit <= value <= limit:
+            return float(value)
+        return Mismatch(name, "number out of range" if _is_finite(value) else NOT_FINITE)
 
     return check
 
 
 def timestamp(per_millisecond: int) -> Check:
     def check(value: Any) -> Any:
-        time = epoch_milliseconds(value // per_millisecond if type(value) is int else value)
+        if type(value) is int:
+            time = epoch_milliseconds(value // per_millisecond)
+        elif isinstance(value, Instant):
+            time = epoch_milliseconds(value // value.per_millisecond)
+        else:
+            time = epoch_milliseconds(value)
         return wrong("timestamp (ISO 8601 with offset, or integer)", value) if time is None else time
 
     return check
@@ -83,7 +108,20 @@ def text(name: str, fits: Callable[[str], bool]) -> Check:
     return check
 
 
-def is_latin_1(text: str) -> bool:
+def enum(name: str, symbols: frozenset[str], default: str | None) -> Check:
+    check = text(f"enum {name}", symbols.__contains__)
+    if default is None:
+        return check
+    return lambda value: default if type(value) is str and value not in symbols else check(value)
+
+
+def binary(name: str, fits: Callable[[int], bool] = lambda _: True) -> Check:
+    """Text of code points up to 255, or bytes; `fits` judges how many there are."""
+    check = text(name, lambda text: fits(len(text)) and _is_latin_1(text))
+    return lambda value: check(value.decode("latin-1") if type(value) is bytes else value)
+
+
+def _is_latin_1(text: str) -> bool:
     return text.isascii() or max(text) <= "\xff"
 
 
@@ -122,13 +160,15 @@ def map_of(inner: Check) -> Check:
     return check
 
 
-def record_of(entries: list[tuple[str, Check, Callable[[], Any]]]) -> Check:
+def record_of(entries: list[tuple[str, Check, Check]]) -> Check:
+    """Of each field its name, its check, and what takes the whole record when there is no field of that name."""
+
     def check(value: Any) -> Any:
         if type(value) is not dict:
             return wrong("record", value)
         result = {}
-        for name, inner, default in entries:
-            item = inner(value[name]) if name in value else default()
+        for name, inner, absent in entries:
+            item = inner(value[name]) if name in value else absent(value)
             if type(item) is Mismatch:
                 return item.inside(name)
             result[name] = item
@@ -141,7 +181,7 @@ PRIMITIVES: dict[str, Check] = {
     "null": _null,
     "boolean": _boolean,
     "string": _string,
-    "bytes": text("bytes", is_latin_1),
+    "bytes": binary("bytes"),
     "int": _integer("int", 2**31),
     "long": _integer("long", 2**63),
     "float": _number("float", 3.4028234663852886e38),

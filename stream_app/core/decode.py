@@ -1,18 +1,28 @@
-"""Bytes to fields: one JSON object per record."""
+"""Bytes to fields: one JSON object or one Avro record per Kafka record."""
 
 import json
+from collections.abc import Mapping
 from math import isfinite
+from types import MappingProxyType
 
 import orjson
 
-from stream_app.core.records import Failure, Fields
+from stream_app.core.avro import SchemaId, find_frame
+from stream_app.core.avro_reader import Reader
+from stream_app.core.records import Failure, Fields, Headers
+
+Schemas = Mapping[SchemaId, Reader | Failure]
+"""By id what reads records of that schema, or why nothing can."""
+
+NO_SCHEMAS: Schemas = MappingProxyType({})
 
 
-def decode(value: bytes | None) -> Fields | Failure:
-    """Decode one JSON object in UTF-8; whatever the bytes are, this never raises.
+def decode(value: bytes | None, headers: Headers = (), schemas: Schemas = NO_SCHEMAS) -> Fields | Failure:
+    """Decode a value; whatever the bytes are, this never raises.
 
-    Failures: `empty-value`, `invalid-json`, `not-an-object`, and `not-finite` where NaN, Infinity or a number that
-    overflows a double is all that is wrong with the JSON.
+    A value is Avro if it begins with byte 0 or a header has a schema id, else one JSON object in UTF-8. Failures:
+    `empty-value`; of JSON `invalid-json`, `not-an-object`, and `not-finite` where NaN, Infinity or a number that
+    overflows a double is all that is wrong with it; of Avro `invalid-avro` and `unknown-schema`.
 
     >>> decode(b'{"distance": 1400}')
     {'distance': 1400}
@@ -21,6 +31,19 @@ def decode(value: bytes | None) -> Fields | Failure:
     """
     if not value:
         return Failure("empty-value", "the record has no value")
+    if headers or value[0] == 0:
+        frame = find_frame(value, headers)
+        if isinstance(frame, Failure):
+            return frame
+        if frame is not None:
+            read = schemas.get(frame.schema_id)
+            if read is None:
+                return Failure("unknown-schema", f"schema {frame.schema_id} is not known")
+            return read if isinstance(read, Failure) else read(value, frame.start)
+    return _decode_json(value)
+
+
+def _decode_json(value: bytes) -> Fields | Failure:
     try:
         fields = orjson.loads(value)
     except orjson.JSONDecodeError as error:

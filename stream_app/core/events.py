@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from stream_app.core.clean import clean
-from stream_app.core.decode import decode
+from stream_app.core.decode import NO_SCHEMAS, Schemas, decode
 from stream_app.core.features import extract
 from stream_app.core.records import Failure, Features, Fields, Record
 from stream_app.core.schema import Validator, compile_validator
@@ -46,12 +46,12 @@ class EventReader:
         self._steps = pipeline.clean
         self._features = pipeline.features
 
-    def read(self, record: Record, now: int) -> Event | Failure:
-        """The event, or the first failure on the way; `now` is epoch milliseconds.
+    def read(self, record: Record, now: int, schemas: Schemas = NO_SCHEMAS) -> Event | Failure:
+        """The event, or the first failure on the way; `now` is epoch milliseconds, `schemas` has the writers' ones.
 
         Identity and key are compared as they were sent, before cleaning, because a label has to have the same.
         """
-        sent = _open(record, self._validate, self._event_id, self._key)
+        sent = _open(record, schemas, self._validate, self._event_id, self._key)
         if isinstance(sent, Failure):
             return sent
         cleaned = clean(sent.fields, self._steps)
@@ -82,9 +82,9 @@ class LabelReader:
         self._label = pipeline.label.field
         self._label_time = pipeline.label.time
 
-    def read(self, record: Record, now: int) -> LabelEvent | Failure:
-        """The label, or the first failure on the way; `now` is epoch milliseconds."""
-        sent = _open(record, self._validate, self._event_id, self._key)
+    def read(self, record: Record, now: int, schemas: Schemas = NO_SCHEMAS) -> LabelEvent | Failure:
+        """The label, or the first failure on the way; the arguments are as an event's."""
+        sent = _open(record, schemas, self._validate, self._event_id, self._key)
         if isinstance(sent, Failure):
             return sent
         label_time = _time(sent.fields, self._label_time, now)
@@ -98,9 +98,9 @@ class _Sent(NamedTuple):
     fields: Fields
 
 
-def _open(record: Record, validate: Validator, event_id: str, key: str | None) -> _Sent | Failure:
+def _open(record: Record, schemas: Schemas, validate: Validator, event_id: str, key: str | None) -> _Sent | Failure:
     """What a record says, as it was sent, and about which event."""
-    fields = decode(record.value)
+    fields = decode(record.value, record.headers, schemas)
     if isinstance(fields, Failure):
         return fields
     fields = validate(fields)

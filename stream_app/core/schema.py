@@ -2,9 +2,11 @@
 
 Numbers: a boolean is no number; `int` and `long` take integers of 32 and 64 bits; `float` and `double` take any finite
 number in range and give a float. `bytes` and `fixed` are text of code points up to 255, as in Avro's JSON encoding, and
-stay text. `timestamp-millis` and `timestamp-micros` take an integer of that unit or ISO 8601 text with offset, and
-always give epoch milliseconds. Other logical types are their underlying type. A union takes its first branch that fits.
-Missing fields get their default, fields that are not in the schema are dropped.
+stay text; bytes, which only Avro has, become that. `timestamp-millis` and `timestamp-micros` take an integer of that
+unit, an `Instant`, or ISO 8601 text with offset, and always give epoch milliseconds. Other logical types are their
+underlying type. A union takes its first branch that fits; an enum takes its default, if it has one, for a symbol that
+it does not know. A missing field is looked for under its aliases, then gets its default; fields that are not in the
+schema are dropped.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,8 +22,9 @@ Validator = Callable[[Fields], Fields | Failure]
 def compile_validator(schema: Mapping[str, Any], time_field: str = "") -> Validator:
     """Make the validator of a record schema.
 
-    It gives a new record or a Failure: `missing-field`, `wrong-type`, and `event-time-invalid` for a wrong type of
-    `time_field`. Raises ValueError for a schema that it cannot check, or a default that does not fit its field.
+    It gives a new record or a Failure: `missing-field`, `not-finite`, `wrong-type`, and `event-time-invalid` for a
+    wrong type of `time_field`. Raises ValueError for a schema that it cannot check, or a default that does not fit its
+    field.
 
     >>> validate = compile_validator({"type": "record", "name": "R", "fields": [{"name": "x", "type": "double"}]})
     >>> validate({"x": 1, "y": 2})
@@ -47,6 +50,8 @@ def _failure(mismatch: Mismatch, time_field: str) -> Failure:
     path = ".".join(mismatch.path).replace(".[]", "[]")
     if mismatch.actual == checks.MISSING:
         return Failure("missing-field", f"field {path} is missing")
+    if mismatch.actual == checks.NOT_FINITE:
+        return Failure("not-finite", f"field {path} is {checks.NOT_FINITE}")
     code = "event-time-invalid" if mismatch.path == (time_field,) else "wrong-type"
     return Failure(code, f"field {path}: expected {mismatch.expected}, got {mismatch.actual}")
 
@@ -93,23 +98,25 @@ class _Compiler:
             case "record":
                 check = checks.record_of([self._field(field, namespace) for field in schema["fields"]])
             case "enum":
-                check = checks.text(f"enum {name}", frozenset(schema["symbols"]).__contains__)
+                check = checks.enum(name, frozenset(schema["symbols"]), schema.get("default"))
             case _:
-                size = schema["size"]
-                check = checks.text(
-                    f"fixed of {size} bytes", lambda text: len(text) == size and checks.is_latin_1(text)
-                )
+                check = checks.binary(f"fixed of {schema['size']} bytes", schema["size"].__eq__)
         self._named[full] = check
         return check
 
-    def _field(self, field: Mapping[str, Any], namespace: str) -> tuple[str, Check, Callable[[], Any]]:
+    def _field(self, field: Mapping[str, Any], namespace: str) -> tuple[str, Check, Check]:
+        """Name, check, and what to do without a field of that name."""
         name, check = field["name"], self.compile(field["type"], namespace)
-        if "default" not in field:
-            return name, check, lambda: Mismatch("", checks.MISSING)
-        default = field["default"]
-        if isinstance(check(default), Mismatch):
-            raise ValueError(f"the default of field {name} does not fit its type")
-        return name, check, lambda: check(default)
+        absent = _absent(name, check, field)
+        aliases = field.get("aliases", [])
+        if not aliases:
+            return name, check, absent
+
+        def renamed(record: Fields) -> Any:
+            alias = next((alias for alias in aliases if alias in record), None)
+            return absent(record) if alias is None else check(record[alias])
+
+        return name, check, renamed
 
     def _union(self, schema: list[Any], namespace: str) -> Check:
         branches = {_name(branch): self.compile(branch, namespace) for branch in schema}
@@ -117,6 +124,16 @@ class _Compiler:
         if len(others) == 1 and len(branches) == 2:
             return checks.nullable(others[0])
         return checks.any_of(list(branches.values()), " | ".join(branches))
+
+
+def _absent(name: str, check: Check, field: Mapping[str, Any]) -> Check:
+    """Gives the default, anew each time, or the mismatch that there is none."""
+    if "default" not in field:
+        return lambda _: Mismatch("", checks.MISSING)
+    default = field["default"]
+    if isinstance(check(default), Mismatch):
+        raise ValueError(f"the default of field {name} does not fit its type")
+    return lambda _: check(default)
 
 
 def _name(schema: Any) -> str:

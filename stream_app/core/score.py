@@ -1,14 +1,15 @@
 """Scoring one partition: a batch of records in, outcomes out; every record has exactly one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Protocol
 
 import orjson
 
+from stream_app.core.decode import NO_SCHEMAS, Schemas
 from stream_app.core.events import Event, EventReader, LabelEvent, LabelReader
 from stream_app.core.example import Example
-from stream_app.core.records import ENVELOPE_BYTES, Failure, Features, Output, Record, size
+from stream_app.core.records import ENVELOPE_BYTES, Failure, Features, Fields, Output, Record, size
 from stream_app.core.route import dead_letter, shortened
 from stream_app.core.state import Joined, Pending, State, Waiting, plain
 from stream_app.pipeline import Pipeline
@@ -31,7 +32,7 @@ class Scorer:
     """The scoring of one partition over its `State`.
 
     `group` and `app_version` go into dead letters; `max_bytes` is the largest value the scored topic takes,
-    `max_entries` the most that the state may hold.
+    `max_entries` the most that the state may hold. `write` encodes the scored records.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class Scorer:
         app_version: str,
         max_bytes: int,
         max_entries: int,
+        write: Callable[[Fields], bytes] = orjson.dumps,
     ) -> None:
         self.state = state
+        self._write = write
         self._events = EventReader(pipeline)
         self._labels = LabelReader(pipeline)
         self._fingerprint = fingerprint
@@ -56,19 +59,19 @@ class Scorer:
         self._max_bytes = max_bytes
         self._max_entries = max_entries
 
-    def score(self, records: Sequence[Record], model: Model, now: int) -> list[Output]:
-        """Outcomes of raw records; `now` is epoch milliseconds."""
+    def score(self, records: Sequence[Record], model: Model, now: int, schemas: Schemas = NO_SCHEMAS) -> list[Output]:
+        """Outcomes of raw records; `now` is epoch milliseconds, `schemas` has those that Avro records name."""
         outputs: list[Output] = []
         for record in records:
-            result = self._score_one(record, model, now)
+            result = self._score_one(record, model, now, schemas)
             outputs += self._dead("raw.dlq", record, result, model, now) if isinstance(result, Failure) else result
         return outputs + self.expire(model, now, labels_at_end=False)
 
-    def join(self, records: Sequence[Record], model: Model, now: int) -> list[Output]:
+    def join(self, records: Sequence[Record], model: Model, now: int, schemas: Schemas = NO_SCHEMAS) -> list[Output]:
         """Outcomes of label records."""
         outputs: list[Output] = []
         for record in records:
-            result = self._join_one(record, now)
+            result = self._join_one(record, now, schemas)
             outputs += self._dead("labels.dlq", record, result, model, now) if isinstance(result, Failure) else result
         return outputs + self.expire(model, now, labels_at_end=False)
 
@@ -88,8 +91,8 @@ class Scorer:
                 outputs += self._dead("labels.dlq", entry.record, failure, model, now)
         return outputs
 
-    def _score_one(self, record: Record, model: Model, now: int) -> list[Output] | Failure:
-        event = self._events.read(record, now)
+    def _score_one(self, record: Record, model: Model, now: int, schemas: Schemas) -> list[Output] | Failure:
+        event = self._events.read(record, now, schemas)
         if isinstance(event, Failure):
             return event
         state = self.state
@@ -129,8 +132,8 @@ class Scorer:
             outputs += self._example(event.event_id, pending, waiting.label, waiting.label_time)
         return outputs
 
-    def _join_one(self, record: Record, now: int) -> list[Output] | Failure:
-        label = self._labels.read(record, now)
+    def _join_one(self, record: Record, now: int, schemas: Schemas) -> list[Output] | Failure:
+        label = self._labels.read(record, now, schemas)
         if isinstance(label, Failure):
             return label
         state = self.state
@@ -169,8 +172,8 @@ class Scorer:
         ]
 
     def _scored(self, record: Record, event: Event, score: float, model: Model, now: int) -> bytes:
-        """The JSON of `schemas/scored.avsc`; times are epoch milliseconds."""
-        value = {
+        """A record of `schemas/scored.avsc`; times are epoch milliseconds."""
+        fields = {
             "event_id": event.event_id,
             "event_time": event.event_time,
             "scored_at": now,
@@ -184,7 +187,7 @@ class Scorer:
             "label_due_by": event.event_time + self.state.horizon,
             "features": event.features if self._publish_features else None,
         }
-        return orjson.dumps(value)
+        return self._write(fields)
 
     def _dead(self, topic: str, record: Record, failure: Failure, model: Model, now: int) -> list[Output]:
         dead = self.state.tallies.dead if topic == "raw.dlq" else self.state.tallies.label_dead

@@ -152,6 +152,7 @@ class State:
             "label_watermark": self.label_watermark,
             "clock": self.clock,
             "positions": self.positions,
+            "entries": len(self.entries),
         }
         return Output(TOPIC, self.partition, TALLIES_KEY, orjson.dumps(value))
 

@@ -1,6 +1,7 @@
 """Event times: epoch milliseconds, between the years 1 and 9999."""
 
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -27,3 +28,29 @@ def _parse(text: str) -> int | None:
     except ValueError:
         return None
     return None if time.tzinfo is None else (time - _EPOCH) // _MILLISECOND
+
+
+class Instant(int):
+    """A time as Avro's timestamps have it: an integer that knows its unit."""
+
+    per_millisecond: ClassVar[int]
+
+
+class _Milliseconds(Instant):
+    per_millisecond = 1
+
+
+class _Microseconds(Instant):
+    per_millisecond = 1_000
+
+
+class _Nanoseconds(Instant):
+    per_millisecond = 1_000_000
+
+
+INSTANTS: dict[str, type[Instant]] = {
+    f"{zone}timestamp-{unit}": kind
+    for zone in ("", "local-")
+    for unit, kind in (("millis", _Milliseconds), ("micros", _Microseconds), ("nanos", _Nanoseconds))
+}
+"""By logical type."""

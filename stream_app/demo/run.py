@@ -1,5 +1,6 @@
 """The demo: a broker of its own, the workers, two months of flights in event time, and the books at the end."""
 
+import os
 import shutil
 import time
 from collections import Counter
@@ -24,8 +25,9 @@ from stream_app.examples.flights import pipeline
 from stream_app.examples.nycflights import read_flights, timeline
 from stream_app.settings import KafkaSettings, Settings
 from stream_app.streaming.log import LogReader
-from stream_app.supervisor import Supervisor, embedded_broker
+from stream_app.supervisor import Supervisor
 from stream_app.topics import create_topics, topic_name
+from stream_app.up import embedded_broker
 
 SPEC = "stream_app.examples.flights:pipeline"
 STALE_HOURS = 6.0  # for how long at most a prediction's model may miss a known label, in event time
@@ -92,6 +94,7 @@ def _fresh_system(settings: Settings, scorers: int, view: View) -> Iterator[tupl
 def _workers(own: Settings, scorers: int, view: View) -> Iterator[Supervisor]:
     view.say(f"Starting {scorers} scorers, a learner and a monitor ...")
     environment = {
+        **{name: None for name in os.environ if name.upper().startswith("STREAM_APP_KAFKA__")},  # of another cluster
         "STREAM_APP_DATA_DIR": str(own.data_dir),
         "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": str(own.kafka.bootstrap_servers),
         **WORKERS,

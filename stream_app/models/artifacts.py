@@ -3,6 +3,8 @@
 import os
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +12,8 @@ from typing import Any, NamedTuple
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from stream_app.errors import ModelError
+from stream_app.errors import ModelError, SettingsError, StoreError
+from stream_app.settings import Settings
 
 _TEMPORARY = ".writing-"
 _STALE_SECONDS = 3600  # no write takes longer; what is left was a process that was killed
@@ -26,34 +29,44 @@ class Artifact(NamedTuple):
 class ArtifactStore:
     """Bytes by content, at `url` ("file:///…" or a path, "s3://…"); safe for several processes at once.
 
-    A file has its final name only when it is complete and, on a local disk, on that disk. OSError passes through.
+    A file has its final name only when it is complete and, on a local disk, on that disk. `SettingsError` for a URL
+    that cannot be right, `StoreError` while the file system fails.
     """
 
     def __init__(self, url: str) -> None:
-        self._fs, self._root = url_to_fs(url)
+        try:
+            self._fs, self._root = url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise SettingsError(
+                f"STREAM_APP_STORE_URL cannot be used: {error}", "Correct it, or install that"
+            ) from None
         self._local = isinstance(self._fs, LocalFileSystem)
-        self._fs.makedirs(self._root, exist_ok=True)
-        if self._local:
-            _remove_stale(Path(self._root))
+        with self._errors(SettingsError if self._local else StoreError):
+            self._fs.makedirs(self._root, exist_ok=True)
+            if self._local:
+                _remove_stale(Path(self._root))
 
     def put(self, data: bytes) -> Artifact:
         """Store bytes; storing the same again changes nothing."""
         artifact = Artifact(sha256(data).hexdigest(), len(data))
         temporary = f"{self._root}/{_TEMPORARY}{artifact.sha256[:16]}-{secrets.token_hex(8)}"
-        if self._local:
-            _put_local(Path(temporary), Path(self.locate(artifact.sha256)), data)
-        elif not self._has(artifact):
-            self._fs.pipe_file(temporary, data)
-            self._fs.mv(temporary, self.locate(artifact.sha256))
+        with self._errors(StoreError):
+            if self._local:
+                _put_local(Path(temporary), Path(self.locate(artifact.sha256)), data)
+            elif not self._has(artifact):
+                self._fs.pipe_file(temporary, data)
+                self._fs.mv(temporary, self.locate(artifact.sha256))
         return artifact
 
     def get(self, sha256_hex: str, size: int) -> bytes:
         """The bytes, verified; ModelError if they are missing or not what was stored."""
         name = self.locate(sha256_hex)
-        try:
-            data: bytes = self._fs.cat_file(name)
-        except FileNotFoundError:
-            raise ModelError(f"{name} is missing", "Restore the artifact store from its backup, or roll back") from None
+        with self._errors(StoreError):
+            try:
+                data: bytes = self._fs.cat_file(name)
+            except FileNotFoundError:
+                remedy = "Restore the artifact store from its backup, or roll back"
+                raise ModelError(f"{name} is missing", remedy) from None
         if len(data) != size or sha256(data).hexdigest() != sha256_hex:
             raise ModelError(
                 f"{name} is damaged: {len(data)} bytes, expected {size} with that SHA-256",
@@ -63,16 +76,38 @@ class ArtifactStore:
 
     def delete(self, sha256_hex: str) -> None:
         """Remove an artifact that nothing names any more; a missing one is no error."""
-        if self._fs.exists(self.locate(sha256_hex)):
-            self._fs.rm_file(self.locate(sha256_hex))
+        with self._errors(StoreError):
+            if self._fs.exists(self.locate(sha256_hex)):
+                self._fs.rm_file(self.locate(sha256_hex))
+
+    def delete_all(self) -> None:
+        """Remove the store itself, with all that is in it."""
+        with self._errors(StoreError):
+            self._fs.rm(self._root, recursive=True)
 
     def locate(self, sha256_hex: str) -> str:
         """Full name of an artifact's file."""
         return f"{self._root}/{sha256_hex}"
 
+    @contextmanager
+    def _errors(self, kind: type[SettingsError | StoreError]) -> Iterator[None]:
+        """Name the store in what the file system raises."""
+        try:
+            yield
+        except OSError as error:
+            raise kind(
+                f"The artifact store {self._root} cannot be used: {error.strerror or error}",
+                "See that it can be reached, has room, and lets this user write, or correct STREAM_APP_STORE_URL",
+            ) from error
+
     def _has(self, artifact: Artifact) -> bool:
         name = self.locate(artifact.sha256)
         return bool(self._fs.exists(name)) and int(self._fs.size(name)) == artifact.size
+
+
+def pipeline_store(settings: Settings, pipeline: str) -> ArtifactStore:
+    """Where the artifacts of the pipeline so named are kept: apart from those of others, for they come and go."""
+    return ArtifactStore(f"{settings.store.rstrip('/')}/{pipeline}")
 
 
 def _put_local(temporary: Path, final: Path, data: bytes) -> None:

@@ -41,14 +41,20 @@ def _rounded(probability: float) -> float:
     return nearest if abs(probability - nearest) < _ROUNDING else float(probability)
 
 
+def pipeline_changed(name: str, learned: str, now: str) -> ModelError:
+    """The error of a model that was `learned` under one fingerprint, when the pipeline's file `now` has another."""
+    return ModelError(
+        f"Pipeline {name} has changed since its model was learned, in schema, key, cleaning, features, model, label, "
+        f"decision threshold or River's version (fingerprint {learned}, now {now})",
+        "Undo the change, or give the pipeline a new name, or start over: `stream-app reset PIPELINE --keep-raw` shows "
+        "what that deletes, and with --yes the raw records are then scored anew",
+    )
+
+
 def load_version(store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, fingerprint: str) -> LoadedModel:
     """Load what a manifest names; ModelError unless it is this pipeline's, this runtime's and undamaged."""
     if manifest.fingerprint != fingerprint:
-        raise ModelError(
-            f"version {manifest.version} is of another declaration of pipeline {pipeline.name} "
-            f"({manifest.fingerprint} instead of {fingerprint})",
-            "Go back to the pipeline file it was made with, or give the changed pipeline a new name",
-        )
+        raise pipeline_changed(pipeline.name, manifest.fingerprint, fingerprint)
     check_runtime(manifest)
     data = store.get(manifest.sha256, manifest.size)
     model = load(data, pipeline_modules(pipeline.model, pipeline.features))

@@ -7,7 +7,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from stream_app.errors import ModelError
+from stream_app.clients.refusals import failure
+from stream_app.errors import ModelError, StoreError
 from stream_app.logs import get_logger
 from stream_app.metrics import MODEL_LOADED, MODEL_VERSION
 from stream_app.models.loaded import LoadedModel
@@ -50,7 +51,7 @@ class ModelFollower(Thread):
         self._champion: int | None = None
         self.settled = Event()  # read to the end once, and loaded or found wanting
         self.current: LoadedModel | None = None
-        self.problem: ModelError | None = None
+        self.problem: ModelError | StoreError | None = None
         self._again = 0.0
 
     def model(self) -> LoadedModel:
@@ -78,6 +79,8 @@ class ModelFollower(Thread):
         """Note one record; True when the log has been read to its end."""
         error = message.error()
         if error is not None:
+            if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise failure(error, f"read {self._topic}")
             return bool(error.code() == KafkaError._PARTITION_EOF)
         key, value = (message.key() or b"").decode(), message.value()
         if key == CHAMPION_KEY and value is not None:
@@ -94,17 +97,16 @@ class ModelFollower(Thread):
         if version is not None and (self.current is None or self.current.version != version):
             try:
                 self._serve(version)
-            except (ModelError, OSError) as problem:
+            except (ModelError, StoreError) as problem:
                 self._note(version, problem)
         if self.current is not None or self.problem is not None:
             self.settled.set()
 
-    def _note(self, version: int, problem: ModelError | OSError) -> None:
+    def _note(self, version: int, problem: ModelError | StoreError) -> None:
         """Say once what is wrong; try again before long, for a store may come back."""
-        known = problem if isinstance(problem, ModelError) else ModelError(f"the store fails: {problem}", "Mend it")
-        if str(known) != str(self.problem):
-            log.error("version does not load", version=version, why=str(known))
-        self.problem = known
+        if str(problem) != str(self.problem):
+            log.error("version does not load", version=version, why=str(problem))
+        self.problem = problem
         self._again = monotonic() + RETRY_SECONDS
 
     def _serve(self, version: int) -> None:

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from stream_app.clients.refusals import failure
 from stream_app.core.records import RawRecord
-from stream_app.errors import KafkaUnavailableError
 from stream_app.streaming.processor import Input
 
 CALL_TIMEOUT = 10.0  # seconds
@@ -45,6 +45,10 @@ class LogReader:
         }
         self._offsets = Consumer(self._config)
 
+    def serve(self) -> None:
+        """Let librdkafka fetch a token and report errors of the connection (any thread)."""
+        self._offsets.poll(0)
+
     def committed(self, inputs: list[Input]) -> dict[Input, int]:
         """The group's offsets, -1 where it has none."""
         asked = [TopicPartition(topic, partition) for topic, partition in inputs]
@@ -55,7 +59,8 @@ class LogReader:
         """First offset still there, and the one after the last that is stable."""
         partition = TopicPartition(*source)
         call = self._offsets.get_watermark_offsets
-        low, high = self._ask(lambda: call(partition, timeout=CALL_TIMEOUT, cached=False), f"read the ends of {source}")
+        what = f"read the ends of {source.topic}"
+        low, high = self._ask(lambda: call(partition, timeout=CALL_TIMEOUT, cached=False), what)
         return low, high
 
     def read_all(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
@@ -76,23 +81,23 @@ class LogReader:
                     elif error is None or (error.code() == KafkaError._PARTITION_EOF and message.offset() >= end):
                         return
                     elif error.code() != KafkaError._PARTITION_EOF and not error.retriable():
-                        raise KafkaUnavailableError(f"could not read {topic}: {error.str()}", "Check the brokers")
+                        raise failure(error, f"read {topic}")
                 if consumer.position([TopicPartition(topic, partition)])[0].offset >= end:
                     return
         finally:
             consumer.close()
 
-    @staticmethod
-    def _ask(call: Callable[[], T], what: str) -> T:
+    def _ask(self, call: Callable[[], T], what: str) -> T:
         """The answer, asked for again while the error is a passing one, as just after a topic was created."""
         deadline = monotonic() + DEADLINE
         while True:
+            self.serve()
             try:
                 return call()
             except KafkaException as error:
                 reason = error.args[0]
                 if not (reason.retriable() or reason.code() in _PASSING) or monotonic() > deadline:
-                    raise KafkaUnavailableError(f"could not {what}: {reason.str()}", "Check the brokers") from None
+                    raise failure(reason, what) from None
                 sleep(0.1)
 
 

@@ -1,7 +1,27 @@
 """Our place in the consumer group, in the form in which the broker fences a stale owner's offsets."""
 
+import re
+import socket
 from struct import pack
 from typing import NamedTuple
+
+from stream_app.errors import SettingsError
+
+AUTO = "auto"
+
+
+def instance_name(given: str) -> str:
+    """What tells a worker from the others of its role; `auto` is this machine's host name, a container's own.
+
+    Raises SettingsError for what Kafka would refuse in a `group.instance.id`.
+    """
+    instance = socket.gethostname() if given == AUTO else given
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", instance):
+        raise SettingsError(
+            f"{instance!r} cannot be an instance id",
+            "Give --instance up to 100 letters, digits, dots, hyphens and underscores",
+        )
+    return instance
 
 
 class Membership(NamedTuple):

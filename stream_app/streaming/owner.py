@@ -9,10 +9,10 @@ from faust.types import TP
 
 from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError
 from stream_app.logs import get_logger
-from stream_app.metrics import ASSIGNED, LAG, TRANSACTIONS
+from stream_app.metrics import ASSIGNED, LAG, LAG_SECONDS, REGISTRY_WAITING, TRANSACTIONS, forget_partitions
 from stream_app.streaming.membership import Membership
 from stream_app.streaming.processor import Input
-from stream_app.streaming.task import PartitionTask
+from stream_app.streaming.task import PartitionTask, Progress
 from stream_app.streaming.transport import Batch, BatchConsumer
 from stream_app.streaming.writer import CALL_TIMEOUT
 
@@ -53,10 +53,14 @@ class ConsumerFlow:
 
     def at_end(self, source: Input) -> tuple[int, int] | None:
         cursor = self._consumer.cursors.get(TP(*source))
-        if cursor is None:
+        return None if cursor is None else cursor.at_end
+
+    def lag(self, source: Input, progress: Progress) -> int | None:
+        """Records from there to the partition's end as it was last fetched; None before that."""
+        cursor = self._consumer.cursors.get(TP(*source))
+        if cursor is None or cursor.end is None:
             return None
-        LAG.labels(source.topic, str(source.partition)).set(cursor.lag)
-        return cursor.at_end
+        return 0 if cursor.at_end == progress.batches else max(0, cursor.end - progress.next)
 
 
 class TaskOwner:
@@ -77,6 +81,8 @@ class TaskOwner:
         self._flow: ConsumerFlow | None = None
         self._member: str | None = None
         self._fence_timer: asyncio.TimerHandle | None = None
+        for result in ("committed", "aborted", "fenced"):
+            TRANSACTIONS.labels(role, result)  # from 0 on, or the first would be no increase
 
     @property
     def tasks(self) -> set[PartitionTask]:
@@ -85,8 +91,15 @@ class TaskOwner:
 
     def unready(self) -> list[str]:
         """What this worker still waits for."""
-        waiting = sum(not task.ready.is_set() for task in self.tasks)
-        return [f"{waiting} partitions are restoring their state"] if waiting else []
+        restoring = sum(not task.ready.is_set() for task in self.tasks)
+        waiting = self._waiting()
+        return [
+            *([f"{restoring} partitions are restoring their state"] if restoring else []),
+            *([f"{waiting} partitions wait for the schema registry"] if waiting else []),
+        ]
+
+    def _waiting(self) -> int:
+        return sum(task.waiting() for task in self.tasks)
 
     def assign(self, consumer: BatchConsumer, partitions: Iterable[TP]) -> None:
         """Make a task for each group of partitions."""
@@ -114,9 +127,11 @@ class TaskOwner:
             task.deliver(Input(tp.topic, tp.partition), batch)
 
     async def watch(self) -> None:
-        """End the process when a call of librdkafka does not return: its time-outs do not always hold."""
+        """Show the lag; end the process when a call of librdkafka does not return, for its time-outs may not hold."""
         while True:
             await asyncio.sleep(1)
+            self._show_lag()
+            REGISTRY_WAITING.set(self._waiting())
             if any(task.calling_for() > HUNG_SECONDS for task in self.tasks):
                 reason = f"librdkafka has not answered for {HUNG_SECONDS:.0f} s"
                 self._fatal(KafkaUnavailableError(reason, "Check that the brokers are up and reachable"))
@@ -131,6 +146,16 @@ class TaskOwner:
             task.stop()
         await asyncio.get_running_loop().run_in_executor(None, _join, tasks)
         ASSIGNED.labels(self._role).set(0)
+        forget_partitions()
+
+    def _show_lag(self) -> None:
+        for task in self.tasks:
+            for source, progress in task.progress().items():
+                lag = self._flow.lag(source, progress) if self._flow else None
+                if lag is not None:
+                    labels = source.topic, str(source.partition)
+                    LAG.labels(*labels).set(lag)
+                    LAG_SECONDS.labels(*labels).set(progress.age if lag else 0)
 
     def _check_member(self, membership: Membership) -> bool:
         """A static member keeps its id; a new one means that somebody else used the instance id meanwhile."""

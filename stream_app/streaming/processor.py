@@ -26,6 +26,12 @@ class Processor(Protocol):
         Runs after the previous owner's transactions have been settled. May block for as long as it takes.
         """
 
+    def ready(self, records: Sequence[Record]) -> int:
+        """How many of these records, from the first, can be processed now; asked before each `process`, never waits.
+
+        The task keeps the others and asks again.
+        """
+
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
         """Work on consecutive records of one input; `now` is epoch milliseconds."""
 

@@ -24,6 +24,7 @@ HOLD_BYTES = 8 * 1024 * 1024  # queued, at which an input is held back
 HEADROOM_BYTES = 1024 * 1024  # and at which it is released again
 LOST_SECONDS = 1.0  # after which a batch that was fetched is not going to come
 SLICE = 100  # records between two looks at whether a commit is due
+WAITING_SECONDS = 1.0  # after which an input that waits is spoken of
 
 
 class Flow(Protocol):
@@ -47,13 +48,29 @@ class Delivery(NamedTuple):
     batch: Batch
 
 
+class Waiting(NamedTuple):
+    """The rest of a batch that cannot be processed yet, and since when."""
+
+    records: list[Record]
+    since: float
+
+
+class Progress(NamedTuple):
+    """The next offset; how old, in seconds, the last record was when it was processed; (epoch, batches) taken."""
+
+    next: int
+    age: float
+    batches: tuple[int, int]
+
+
 class Position:
     """Where one input stands."""
 
-    __slots__ = ("delivered", "epoch", "missing_since", "next", "sequence", "taken")
+    __slots__ = ("age", "delivered", "epoch", "missing_since", "next", "sequence", "taken")
 
     def __init__(self, offset: int) -> None:
         self.next = offset
+        self.age = 0.0  # seconds: how old the record before `next` was when it was processed
         self.epoch = -1
         self.sequence = 0
         self.missing_since: float | None = None  # since when batches are known to be missing
@@ -68,8 +85,10 @@ class Position:
 class PartitionTask(Thread):
     """Turns batches into transactions, exactly once, for the inputs of one assignment.
 
-    A batch is processed only if it is the next of its epoch; after a gap the input starts again at `next`. An error
-    ends the task: `failed` is called once, and the next owner settles what was open.
+    A batch is processed only if it is the next of its epoch; after a gap the input starts again at `next`. While
+    records wait for their schemas, their input stands still: what was fetched behind them is left, and is fetched again
+    once they have been processed. Other inputs go on, and no transaction stays open meanwhile. An error ends the task:
+    `failed` is called once, and the next owner settles what was open.
     """
 
     def __init__(
@@ -97,6 +116,7 @@ class PartitionTask(Thread):
         self._failed = failed
         self._queue: SimpleQueue[Delivery | None] = SimpleQueue()
         self._positions: dict[Input, Position] = {}
+        self._waiting: dict[Input, Waiting] = {}
         self._stopping = Event()
         self._deadline: float | None = None  # when the open transaction is to be committed
 
@@ -117,6 +137,18 @@ class PartitionTask(Thread):
     def calling_for(self) -> float:
         """Seconds for which the present call of librdkafka has been under way; 0 when there is none (any thread)."""
         return self._writer.calling_for()
+
+    def progress(self) -> dict[Input, Progress]:
+        """How far each input is (any thread)."""
+        return {
+            source: Progress(position.next, position.age, (position.epoch, position.sequence))
+            for source, position in self._positions.items()
+        }
+
+    def waiting(self) -> int:
+        """How many inputs have been standing still for a while (any thread)."""
+        now = monotonic()
+        return sum(now - waiting.since > WAITING_SECONDS for waiting in list(self._waiting.values()))
 
     def run(self) -> None:
         try:
@@ -164,6 +196,8 @@ class PartitionTask(Thread):
         position.missing_since = None
 
     def _step(self) -> None:
+        for source in list(self._waiting):
+            self._resume(source)
         try:
             delivery = self._queue.get(timeout=self._wait())
         except Empty:
@@ -180,7 +214,8 @@ class PartitionTask(Thread):
 
     def _tick(self) -> None:
         """Nothing came in: commit what is open, else let the processor do what waits for quiet."""
-        for source in self.inputs:
+        self._writer.serve()
+        for source in self._positions.keys() - self._waiting.keys():
             self._flow.release(source)
             self._find_lost(source)
         if self._deadline is None and all(self._at_end(source) for source in self.inputs):
@@ -208,26 +243,48 @@ class PartitionTask(Thread):
     def _release(self, delivery: Delivery) -> None:
         position = self._positions[delivery.source]
         position.taken += _bytes(delivery.batch)
-        if position.queued <= HEADROOM_BYTES:
+        if position.queued <= HEADROOM_BYTES and delivery.source not in self._waiting:
             self._flow.release(delivery.source)
 
     def _process(self, source: Input, batch: Batch) -> None:
         position = self._positions[source]
-        if batch.epoch != position.epoch:
+        if batch.epoch != position.epoch or source in self._waiting:
             return
         if batch.sequence != position.sequence:
             self._seek(source)
             return
         self._check_contiguity(source, position.next, batch.records[0].offset)
+        if self._process_records(source, position, batch.records):
+            position.sequence += 1
+
+    def _process_records(self, source: Input, position: "Position", records: list[Record]) -> bool:
+        """Work through consecutive records; False if some have to wait, which are kept."""
         with BATCH_SECONDS.labels(self.role).time():
-            for start in range(0, len(batch.records), SLICE):
-                self._process_slice(source, position, batch.records[start : start + SLICE])
-        position.sequence += 1
+            for start in range(0, len(records), SLICE):
+                part = records[start : start + SLICE]
+                ready = self.processor.ready(part)
+                if ready:
+                    self._process_slice(source, position, part[:ready])
+                if ready < len(part):
+                    self._flow.hold(source)
+                    self._waiting[source] = Waiting(records[start + ready :], monotonic())
+                    return False
+        return True
+
+    def _resume(self, source: Input) -> None:
+        """Go on with what waits, if it can; then fetch what came behind it and was left."""
+        records = self._waiting[source].records
+        if self.processor.ready(records[:SLICE]):
+            del self._waiting[source]
+            if self._process_records(source, self._positions[source], records):
+                self._seek(source)
 
     def _process_slice(self, source: Input, position: "Position", records: list[Record]) -> None:
         """Work on a few records; a slow model must not outlast the transaction's time-out."""
-        outputs = self.processor.process(source, records, _now())
+        now = _now()
+        outputs = self.processor.process(source, records, now)
         position.next = records[-1].offset + 1
+        position.age = max(0.0, (now - records[-1].timestamp) / 1000)
         self._writer.write(outputs)
         if self._deadline is None:
             self._deadline = monotonic() + self._settings.commit_interval_ms / 1000
@@ -256,10 +313,11 @@ class PartitionTask(Thread):
         positions = {source: position.next for source, position in self._positions.items()}
         with TRANSACTION_SECONDS.labels(self.role).time():
             self._writer.write(self.processor.before_commit(positions, _now()))
-            self._writer.commit(positions, self._membership)
+            aborts = self._writer.commit(positions, self._membership)
         self._deadline = None
         self.processor.after_commit()
         TRANSACTIONS.labels(self.role, "committed").inc()
+        TRANSACTIONS.labels(self.role, "aborted").inc(aborts)
 
 
 def _bytes(batch: Batch) -> int:

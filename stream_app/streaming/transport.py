@@ -6,15 +6,19 @@ the epoch of that call and a sequence number, so that a batch that was dropped o
 while a rebalance begins) shows as a gap.
 """
 
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import aiokafka
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from stream_app.clients.refusals import right_missing
 from stream_app.core.records import Record
+from stream_app.errors import AccessError
 from stream_app.streaming.membership import Membership
 
 FETCH_WAIT = 0.2  # seconds; also how long a partition that is released again may wait
@@ -36,11 +40,13 @@ class Cursor:
         self.epoch = epoch
         self.sequence = 0
         self.at_end: tuple[int, int] | None = None  # (epoch, batches delivered) when the log's stable end was reached
-        self.lag = 0
+        self.end: int | None = None  # the log's stable end when it was last fetched
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Faust's consumer thread with the settings that it hard-wires, and fetching by batch."""
+
+    _denied: TopicAuthorizationFailedError | None = None
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
@@ -62,7 +68,18 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             metadata_max_age_ms=30_000,
+            **transport.security,
         )
+
+    def denial(self) -> AccessError | None:
+        """The error of a right that turned out to be missing, in fetching or in the group."""
+        coordinator = self._consumer._coordinator if self._consumer is not None else None
+        error = self._denied or getattr(coordinator, "_pending_exception", None)  # kept there until somebody asks
+        if isinstance(error, GroupAuthorizationFailedError):
+            return right_missing("consumer group", f"join the group {self.app.conf.id}")
+        if isinstance(error, TopicAuthorizationFailedError):
+            return right_missing("topic", f"read {error.args[0]}")
+        return None
 
     def membership(self) -> Membership:
         """Who we are in the group, as of now."""
@@ -85,15 +102,19 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def _fetch(self, partitions: set[TP]) -> Mapping[TP, Batch]:
         consumer = self._ensure_consumer()
-        if not self.consumer.flow_active:
+        if self._denied is not None or not self.consumer.flow_active:
             return {}
         wanted = {driver.ensure_aiokafka_TP(tp) for tp in partitions} & consumer.assignment()
         if not wanted:
             return {}
-        with consumer._fetcher._subscriptions.fetch_context():
-            fetched = await consumer._fetcher.fetched_records(
-                wanted, FETCH_WAIT, max_records=consumer._max_poll_records
-            )
+        try:
+            with consumer._fetcher._subscriptions.fetch_context():
+                fetched = await consumer._fetcher.fetched_records(
+                    wanted, FETCH_WAIT, max_records=consumer._max_poll_records
+                )
+        except TopicAuthorizationFailedError as error:
+            self._denied = error
+            return {}
         batches = {}
         for tp, records in fetched.items():
             cursor = self.consumer.cursors.get(TP(tp.topic, tp.partition))
@@ -111,8 +132,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             state = subscription.assignment.state_value(tp) if subscription and subscription.assignment else None
             if cursor is None or state is None or not state.has_valid_position or state.lso is None:
                 continue
-            cursor.lag = max(0, state.lso - state.position)
-            cursor.at_end = (cursor.epoch, cursor.sequence) if cursor.lag == 0 else None
+            cursor.end = state.lso
+            cursor.at_end = (cursor.epoch, cursor.sequence) if state.position >= state.lso else None
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
@@ -123,6 +144,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self.cursors: dict[TP, Cursor] = {}
         self._epochs = 0
         self._held: set[TP] = set()
+
+    def check_access(self) -> None:
+        """Raise `AccessError` if the cluster does not let us read the topics or join the group."""
+        if denial := self._thread.denial():
+            raise denial
 
     def _new_consumer_thread(self) -> BatchThread:
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
@@ -179,10 +205,27 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         )  # fmt: skip
 
 
+class NoProducer(driver.Producer):  # type: ignore[misc]
+    """Faust's producer, which it starts in any case, without a connection: records are sent by the tasks."""
+
+    async def on_start(self) -> None:
+        """Do nothing."""
+
+    async def on_stop(self) -> None:
+        """Do nothing."""
+
+
 class BatchTransport(driver.Transport):  # type: ignore[misc]
-    """Drop-in for Faust's Kafka transport."""
+    """Drop-in for Faust's Kafka transport; `security` are keyword arguments of aiokafka's consumer."""
 
     Consumer = BatchConsumer
+    Producer = NoProducer
+
+    def __init__(self, *args: Any, security: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.security = security
 
 
-BatchThread.logger = BatchConsumer.logger = driver.logger  # mode names loggers after the module, and ours say more
+logging.getLogger("aiokafka.consumer.fetcher").addFilter(lambda record: "Not authorized" not in record.getMessage())
+for service in (BatchThread, BatchConsumer, NoProducer):
+    service.logger = driver.logger  # mode names loggers after the module, and ours say more

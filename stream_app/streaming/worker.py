@@ -5,33 +5,42 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaConnectionError
 from filelock import FileLock, Timeout
 from yarl import URL
 
-from stream_app.clients.kafka import client_config, make_admin
+from stream_app.clients.kafka import ConnectionErrors, client_config, make_admin
+from stream_app.clients.security import aiokafka_options
 from stream_app.core.records import ENVELOPE_BYTES
-from stream_app.errors import FencedError, KafkaUnavailableError, SettingsError, StreamAppError
+from stream_app.errors import AccessError, FencedError, KafkaUnavailableError, SettingsError, StreamAppError
 from stream_app.fingerprint import fingerprint
 from stream_app.health import HealthServer
 from stream_app.loading import load_pipeline
 from stream_app.logs import get_logger, setup_logging
+from stream_app.metrics import WORKER
 from stream_app.pipeline import Pipeline
+from stream_app.runfolder import endings_noted, make_run_folder, note_ending
 from stream_app.settings import Settings
 from stream_app.streaming.log import LogReader
+from stream_app.streaming.membership import instance_name
 from stream_app.streaming.owner import TaskOwner, exit_code
 from stream_app.streaming.roles.table import ROLES, Role, Setting
 from stream_app.streaming.task import PartitionTask
 from stream_app.streaming.transport import BatchTransport
 from stream_app.streaming.writer import TransactionWriter
+from stream_app.topic_uses import USES
 from stream_app.topics import check_topics, topic_name
 
 log = get_logger(__name__)
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 1.5  # for Faust, after the tasks have committed
+ACCESS_SECONDS = 0.5  # between two looks at whether the cluster refuses us
 NEVER = 10.0**6  # seconds; a worker without partitions must not leave the group for polling too little
 
 
@@ -40,12 +49,12 @@ def run_worker(pipeline_spec: str, role: str, instance: str, settings: Settings)
 
     Raises StreamAppError for what is wrong at the start: pipeline, topics, cluster, instance already running.
     """
+    instance = instance_name(instance)
     setup_logging(settings.log, role=role, instance=instance)
     if role in ("learn", "monitor") and instance != "0":
         raise SettingsError(f"A pipeline has one {role} worker", "Leave --instance at 0")
     pipeline = load_pipeline(pipeline_spec)
-    folder = settings.data_dir / "run" / pipeline.name
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_run_folder(settings, pipeline.name)
     lock = FileLock(folder / f"{role}-{instance}.lock")
     try:
         lock.acquire(timeout=0)
@@ -53,8 +62,10 @@ def run_worker(pipeline_spec: str, role: str, instance: str, settings: Settings)
         raise FencedError(
             f"instance {instance} of {pipeline.name} {role} is already running here", "Give it another --instance"
         ) from None
-    with lock:
-        worker = Worker(pipeline, ROLES[role], instance, settings)
+    WORKER.info({"pipeline": pipeline.name, "role": role, "member": instance})
+    ending = folder / f"{role}-{instance}.ended"
+    with lock, endings_noted(ending):
+        worker = Worker(pipeline, ROLES[role], instance, settings, ending)
         with HealthServer(
             settings.worker.health_host,
             settings.worker.health_port,
@@ -67,21 +78,25 @@ def run_worker(pipeline_spec: str, role: str, instance: str, settings: Settings)
 
 
 class Worker:
-    """One role of one pipeline in this process."""
+    """One role of one pipeline in this process; `ending` is the file that says how it ended."""
 
-    def __init__(self, pipeline: Pipeline, role: Role, instance: str, settings: Settings) -> None:
+    def __init__(self, pipeline: Pipeline, role: Role, instance: str, settings: Settings, ending: Path) -> None:
         check_topics(make_admin(settings), pipeline.name, settings)
         self._pipeline = pipeline
         self._settings = settings
+        self._ending = ending
         self._role = role
         self._group = f"{pipeline.name}-{role.name}"
         self._instance = f"{self._group}-{instance}"
-        self._config: dict[str, Any] = dict(client_config(settings))
+        config = client_config(settings)
+        self._errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
+        self._config = {**config, "error_cb": self._errors}
         self._reader = LogReader(self._config, self._group)
         self._setting = Setting(
             pipeline, fingerprint(pipeline), settings, self._reader, self._config, self._group, self.fatal
         )
         self._owner = TaskOwner(role.name, self._make_task, role.group_of, self.fatal)
+        self._app: faust.App | None = None
         self._joined = False
 
     def unready(self) -> list[str]:
@@ -96,8 +111,11 @@ class Worker:
 
     def fatal(self, error: BaseException) -> None:
         """Say why in one line and end the process; the next owner settles what was open."""
-        known = isinstance(error, StreamAppError)
-        log.error("worker ends", why=str(error), code=exit_code(error), exc_info=None if known else error)
+        trace: BaseException | None = error
+        if isinstance(error, StreamAppError):
+            note_ending(self._ending, error)
+            trace = None
+        log.error("worker ends", why=str(error), code=exit_code(error), exc_info=trace)
         sys.stderr.flush()
         os._exit(exit_code(error))
 
@@ -111,17 +129,39 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         log.info("starting", pipeline=self._pipeline.name, group=self._group)
+        guarding = asyncio.ensure_future(self._watch_access())
         prepared = await self._until(stop, loop.run_in_executor(None, self._role.prepare, self._setting))
         if not prepared:
             os._exit(0)  # nothing is owned yet, and the preparing thread may block
-        app = self._make_app()
+        app = self._app = self._make_app()
         watching = asyncio.ensure_future(self._owner.watch())
         ended = asyncio.ensure_future(self._serve(app))
         await asyncio.wait({asyncio.ensure_future(stop.wait()), ended}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
-            self.fatal(ended.exception() or app.crash_reason or KafkaUnavailableError("Faust stopped", "Check Kafka"))
+            self.fatal(_explained(ended.exception() or app.crash_reason))
         watching.cancel()
+        guarding.cancel()
         await self._stop(app)
+
+    async def _watch_access(self) -> None:
+        """End the process when the cluster refuses us: only a person can help."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(ACCESS_SECONDS)
+            try:
+                await loop.run_in_executor(None, self._check_access)
+                if self._app is not None:
+                    self._app.consumer.check_access()
+            except (AccessError, SettingsError) as error:
+                self.fatal(error)
+
+    def _check_access(self) -> None:
+        """Raise `AccessError` if a client was refused and a new one is as well: a token may just have expired."""
+        self._reader.serve()
+        if self._errors.hopeless:
+            self._errors.last = None
+            with suppress(KafkaUnavailableError):  # which the tasks wait for
+                make_admin(self._settings)
 
     async def _until(self, stop: asyncio.Event, work: asyncio.Future[None]) -> bool:
         """Wait for work; False when told to stop meanwhile."""
@@ -170,7 +210,8 @@ class Worker:
             consumer_max_fetch_size=self._settings.topics.max_message_bytes + ENVELOPE_BYTES,
             consumer_group_instance_id=self._instance,
         )
-        app.transport = BatchTransport(servers, app, loop=asyncio.get_running_loop())
+        security = aiokafka_options(self._settings.kafka)
+        app.transport = BatchTransport(servers, app, loop=asyncio.get_running_loop(), security=security)
         self._declare(app)
         return app
 
@@ -209,6 +250,9 @@ class Worker:
         )
 
     def _name_of(self, kind: str) -> str:
+        """Full name of a topic; one that `USES` does not let this role write is a bug, for rights are made from it."""
+        if self._role.name not in USES[kind].writers:
+            raise AssertionError(f"{self._role.name} is not declared to write {kind}")
         return topic_name(self._pipeline.name, kind)
 
     def _writer_config(self) -> dict[str, Any]:
@@ -218,3 +262,11 @@ class Worker:
             "message.max.bytes": self._settings.topics.max_message_bytes + 2 * ENVELOPE_BYTES,
             "batch.size": min(1_000_000, self._settings.topics.max_message_bytes),
         }
+
+
+def _explained(error: BaseException | None) -> BaseException:
+    """Why Faust ended, as one of our errors where that is known."""
+    if error is None or isinstance(error, KafkaConnectionError):
+        reason = "Faust stopped" if error is None else "the worker's consumer could not connect"
+        return KafkaUnavailableError(reason, "See the lines above, and check that the brokers are up and reachable")
+    return error

@@ -1,11 +1,13 @@
 """Transactions as values: outputs, state and offsets are computed once and kept until they are committed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from stream_app.clients.refusals import missing_right
 from stream_app.core.records import Output
 from stream_app.errors import FencedError, KafkaUnavailableError
 from stream_app.streaming.membership import Membership
@@ -49,6 +51,7 @@ class TransactionWriter:
                 "queue.buffering.max.messages": 200_000,
             }
         )
+        self._id = transactional_id
         self._name_of = name_of
         self._outputs: list[Output] = []
         self._open = False
@@ -57,7 +60,13 @@ class TransactionWriter:
 
     def take_over(self) -> None:
         """Fence the previous owner and settle its last transaction."""
-        self._until_done(lambda: self._producer.init_transactions(CALL_TIMEOUT), "start a transactional producer")
+        use = f"use the transactional id {self._id}"
+        self._until_done(lambda: self._producer.init_transactions(CALL_TIMEOUT), "start a transactional producer", use)
+
+    def serve(self) -> None:
+        """Let librdkafka fetch a token and report errors of the connection, when there is nothing to write."""
+        with suppress(KafkaException):  # what is fatal, the next call tells
+            self._producer.poll(0)
 
     def calling_for(self) -> float:
         """Seconds for which the present call has been under way; 0 when there is none (any thread)."""
@@ -77,25 +86,33 @@ class TransactionWriter:
             self._produce(output)
             self.bytes += len(output.value or b"") + RECORD_OVERHEAD
 
-    def commit(self, positions: Mapping[Input, int], membership: Membership) -> None:
-        """Commit the outputs together with the offsets of the inputs; on an abort everything is produced again."""
+    def commit(self, positions: Mapping[Input, int], membership: Membership) -> int:
+        """Commit the outputs together with the offsets of the inputs; returns how often it was aborted before.
+
+        On an abort everything is produced again.
+        """
         started = monotonic()
+        aborts = 0
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in positions.items()]
         while not self._try_commit(offsets, membership.metadata()):
             if monotonic() - started > DEADLINE:
                 raise _unavailable("commit a transaction", f"not done in {DEADLINE:.0f} s")
+            aborts += 1
             sleep(0.1)
             self._begin()
             for output in self._outputs:
                 self._produce(output)
         self._outputs, self._open, self.bytes = [], False, 0
+        return aborts
 
     def _try_commit(self, offsets: list[TopicPartition], metadata: bytes) -> bool:
         """True when committed, False when aborted and worth another try with the same values."""
-        send = self._producer.send_offsets_to_transaction
+        send, commit = self._producer.send_offsets_to_transaction, self._producer.commit_transaction
+        read = f"read {_listed(offset.topic for offset in offsets)}"
+        write = f"write to {_listed(self._name_of(output.topic) for output in self._outputs)}"
         try:
-            self._until_done(lambda: send(offsets, metadata, CALL_TIMEOUT), "send offsets to a transaction")
-            self._until_done(lambda: self._producer.commit_transaction(CALL_TIMEOUT), "commit a transaction")
+            self._until_done(lambda: send(offsets, metadata, CALL_TIMEOUT), "send offsets to a transaction", read)
+            self._until_done(lambda: commit(CALL_TIMEOUT), "commit a transaction", write)
         except _AbortNeededError:
             self._until_done(lambda: self._producer.abort_transaction(CALL_TIMEOUT), "abort a transaction")
             self._open = False
@@ -124,15 +141,18 @@ class TransactionWriter:
                 self._producer.poll(0)
                 return
 
-    def _until_done(self, call: Callable[[], object], what: str) -> None:
-        """Repeat a call of the transactional API while its error is retriable."""
+    def _until_done(self, call: Callable[[], object], what: str, right: str = "") -> None:
+        """Repeat a call of the transactional API while its error is retriable; `right` is what has to be allowed."""
         started = monotonic()
         while True:
             self._calling = monotonic()
             try:
+                self._producer.poll(0)  # lets it fetch a token and report errors of the connection
                 call()
             except KafkaException as raised:
                 error = raised.args[0]
+                if denied := missing_right(error, right or what):
+                    raise denied from None
                 _raise_unless_retriable(error, what)
                 if monotonic() - started > DEADLINE:
                     raise _unavailable(what, error.str()) from None
@@ -157,6 +177,10 @@ def _raise_unless_retriable(error: KafkaError, what: str) -> None:
         raise _AbortNeededError
     if not error.retriable():
         raise _unavailable(what, f"{error.name()}: {error.str()}")
+
+
+def _listed(topics: Iterable[str]) -> str:
+    return ", ".join(sorted(set(topics)))
 
 
 def _unavailable(what: str, why: str) -> KafkaUnavailableError:

@@ -222,25 +222,6 @@ def test_an_unusable_data_folder_is_named(tmp_path: Path) -> None:
         EmbeddedBroker(tmp_path / "file" / "kafka").start()
 
 
-def test_a_full_disk_is_named(tmp_path: Path) -> None:
-    small = f"mount -t tmpfs -o size=1m none {tmp_path} && exec {sys.executable} -c '{START_SMALL}' {tmp_path}/kafka"
-    done = subprocess.run(["unshare", "-Urm", "sh", "-c", small], capture_output=True, text=True, check=False)
-    if "unshare" in done.stderr or "mount" in done.stderr:
-        pytest.skip("this user may not make a small disk")
-    assert done.stdout.startswith(f"The disk of {tmp_path}/kafka is full")
-
-
-START_SMALL = """
-import sys, pathlib
-from stream_app.broker import EmbeddedBroker
-from stream_app.broker.errors import DiskError
-try:
-    EmbeddedBroker(pathlib.Path(sys.argv[1])).start()
-except DiskError as error:
-    print(error)
-"""
-
-
 @pytest.mark.faults
 def test_a_damaged_start_archive_is_made_again(tmp_path: Path) -> None:
     cache = tmp_path / "cache"

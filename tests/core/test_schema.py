@@ -80,8 +80,6 @@ def test_a_value_that_fits_is_taken(avro_type: Any, value: Any, expected: Any) -
         ("long", -(2**63) - 1, "field f: expected long, got integer out of range"),
         ("double", True, "field f: expected double, got boolean"),
         ("double", "1", "field f: expected double, got string"),
-        ("double", float("nan"), "field f: expected double, got number out of range"),
-        ("double", float("inf"), "field f: expected double, got number out of range"),
         ("double", 10**400, "field f: expected double, got number out of range"),
         ("float", 1e39, "field f: expected float, got number out of range"),
         ("string", None, "field f: expected string, got null"),
@@ -110,6 +108,34 @@ def test_a_value_that_fits_is_taken(avro_type: Any, value: Any, expected: Any) -
 )
 def test_a_value_that_does_not_fit_is_named_by_path_and_types(avro_type: Any, value: Any, message: str) -> None:
     assert compile_validator(record(avro_type))({"f": value}) == Failure("wrong-type", message)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    "avro_type", ["double", "float", "long", MILLIS, ["null", "double"], ["null", "int", "string"]]
+)
+def test_a_number_that_is_not_finite_has_its_own_code(avro_type: Any, value: float) -> None:
+    failure = compile_validator(record(avro_type), time_field="f")({"f": value})
+    assert failure == Failure("not-finite", "field f is a number that is not finite")
+
+
+def test_a_field_that_is_missing_is_found_by_its_aliases() -> None:
+    field = {"name": "f", "type": "int", "aliases": ["g", "h"]}
+    validate = compile_validator({"type": "record", "name": "R", "fields": [field]})
+    assert validate({"h": 1}) == {"f": 1}
+    assert validate({"h": 1, "g": 2}) == {"f": 2}
+    assert validate({"h": 1, "f": 3}) == {"f": 3}
+    assert validate({"g": "1"}) == Failure("wrong-type", "field f: expected int, got string")
+    assert validate({}) == Failure("missing-field", "field f is missing")
+    validate = compile_validator({"type": "record", "name": "R", "fields": [{**field, "default": 4}]})
+    assert (validate({}), validate({"g": 1})) == ({"f": 4}, {"f": 1})
+
+
+def test_an_unknown_symbol_is_the_default_that_an_enum_declares() -> None:
+    validate = compile_validator(record({**COLOUR, "default": "BLUE"}))
+    assert validate({"f": "GREEN"}) == {"f": "BLUE"}
+    assert validate({"f": "RED"}) == {"f": "RED"}
+    assert isinstance(validate({"f": 1}), Failure)
 
 
 def test_a_missing_field_is_named() -> None:

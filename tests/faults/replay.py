@@ -7,7 +7,7 @@ from stream_app.core.learn import Learner
 from stream_app.core.records import Features
 from stream_app.fingerprint import fingerprint
 from stream_app.loading import load_pipeline
-from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.artifacts import pipeline_store
 from stream_app.models.loaded import LoadedModel, load_version
 from stream_app.models.manifest import Manifest, version_of
 from tests.system import System
@@ -21,7 +21,7 @@ def check_replay(system: System) -> int:
     served: dict[int, list[tuple[Features, float]]] = defaultdict(list)
     for _, example in examples:
         served[example.model_version].append((example.features, example.score))
-    store, compared = ArtifactStore(system.settings.store), 0
+    store, compared = pipeline_store(system.settings, pipeline.name), 0
     published, kept = manifests(system)
     for offset, example in [*examples, (2**62, examples[-1][1])]:
         while published and published[0].version <= offset:

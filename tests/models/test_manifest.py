@@ -98,7 +98,7 @@ def test_a_loaded_version_scores_as_the_model_did(store: ArtifactStore) -> None:
 
 def test_a_version_of_another_declaration_is_refused_before_anything_is_read(store: ArtifactStore) -> None:
     manifest = manifest_of(store, logistic())._replace(sha256="missing")
-    with pytest.raises(ModelError, match="another declaration"):
+    with pytest.raises(ModelError, match="has changed"):
         load_version(store, manifest, pipeline(), "f2")
 
 

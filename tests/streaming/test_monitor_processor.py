@@ -15,6 +15,7 @@ from stream_app.core.records import Output
 from stream_app.errors import ModelError
 from stream_app.streaming.processor import Input
 from stream_app.streaming.roles.monitor import QUIET_MS, MonitorProcessor
+from stream_app.streaming.schemas import SchemaCache
 from tests.learning import FINGERPRINT, HOUR, MemoryLog, measurements, pipeline
 
 SCORED = [Input("p.scored", 0), Input("p.scored", 1)]
@@ -47,7 +48,7 @@ class World:
         self.now = 1_700_000_000_000
 
     def start(self) -> None:
-        self.processor = MonitorProcessor(DECLARED, self.log)
+        self.processor = MonitorProcessor(DECLARED, self.log, SchemaCache(None))
         offsets = self.processor.restore(self.committed)
         self.position = {source: max(offset, 0) for source, offset in offsets.items()}
 

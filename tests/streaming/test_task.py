@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -24,15 +24,23 @@ from tests.system import read_topic
 
 
 class Copier:
-    """Copies each record to the output topic."""
+    """Copies each record to the output topic; those at `missing` offsets have to wait."""
+
+    def __init__(self) -> None:
+        self.missing: set[int] = set()
+        self.idled = 0
 
     def restore(self, committed: Mapping[Input, int]) -> Mapping[Input, int]:
         return committed
+
+    def ready(self, records: Sequence[Record]) -> int:
+        return next((n for n, record in enumerate(records) if record.offset in self.missing), len(records))
 
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
         return [Output("out", 0, record.key, record.value) for record in records]
 
     def idle(self, now: int) -> list[Output]:
+        self.idled += 1
         return []
 
     def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
@@ -48,17 +56,21 @@ class Feed:
         self.epoch = 0
         self.sequence = 0
         self.started: list[int] = []
+        self.held: set[Input] = set()
         self.end: tuple[int, int] | None = None
 
     def start_at(self, source: Input, offset: int) -> int:
         self.epoch += 1
         self.sequence = 0
         self.started.append(offset)
+        self.held.discard(source)
         return self.epoch
 
-    def hold(self, source: Input) -> None: ...
+    def hold(self, source: Input) -> None:
+        self.held.add(source)
 
-    def release(self, source: Input) -> None: ...
+    def release(self, source: Input) -> None:
+        self.held.discard(source)
 
     def at_end(self, source: Input) -> tuple[int, int] | None:
         return self.end
@@ -80,6 +92,7 @@ class Scene:
         producer.flush(10)
         self.failed = threading.Event()
         self.error: BaseException | None = None
+        self.copier = Copier()
 
     def task(self, **settings: Any) -> tuple[PartitionTask, Feed]:
         """A started task that is ready."""
@@ -89,7 +102,7 @@ class Scene:
         task = PartitionTask(
             "copy",
             [self.source],
-            Copier(),
+            self.copier,
             TransactionWriter(config, self.name, lambda kind: f"{self.name}.{kind}"),
             LogReader(config, self.name),
             feed,
@@ -185,6 +198,56 @@ def test_batches_of_an_earlier_seek_are_ignored(broker: EmbeddedBroker) -> None:
     scene.until_outputs(20)
     assert scene.outputs() == list(range(20))
     task.stop()
+
+
+def test_an_input_stands_still_while_a_record_waits_and_then_goes_on(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 500)
+    scene.copier.missing = {150, 260}
+    task, feed = scene.task(commit_interval_ms=50)
+    feed.end = (1, 2)
+    scene.deliver(task, feed, 0, 300)
+    scene.deliver(task, feed, 300, 500)
+    scene.until_outputs(150)
+    assert LogReader({"bootstrap.servers": scene.servers}, scene.name).committed([scene.source]) == {scene.source: 150}
+    _until(lambda: task.waiting() == 1)
+    assert (scene.outputs(), feed.started, feed.held) == (list(range(150)), [0], {scene.source})
+    scene.copier.missing = {260}
+    scene.until_outputs(260)
+    scene.copier.missing = set()
+    scene.until_outputs(300)
+    _until(lambda: feed.started == [0, 300])
+    assert (task.waiting(), feed.held, scene.copier.idled) == (0, set(), 0)
+    scene.deliver(task, feed, 300, 500)
+    scene.until_outputs(500)
+    assert scene.outputs() == list(range(500))
+    task.stop()
+
+
+def test_a_task_that_waits_stops_at_once_and_its_next_owner_goes_on_there(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 20)
+    scene.copier.missing = {7}
+    task, feed = scene.task()
+    scene.deliver(task, feed, 0, 20)
+    scene.until_outputs(7)
+    started = time.monotonic()
+    task.stop()
+    task.join(5)
+    assert not task.is_alive()
+    assert time.monotonic() - started < 1
+    scene.copier.missing = set()
+    following, feed = scene.task()
+    assert feed.started == [7]
+    scene.deliver(following, feed, 7, 20)
+    scene.until_outputs(20)
+    assert scene.outputs() == list(range(20))
+    following.stop()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_records_deleted_before_they_were_read_stop_the_task(broker: EmbeddedBroker) -> None:

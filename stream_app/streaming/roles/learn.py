@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import orjson
+
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.learn import Learner, LearnerState
@@ -10,14 +12,16 @@ from stream_app.core.records import Output, Record
 from stream_app.errors import ModelError
 from stream_app.metrics import CHECKPOINT_SECONDS, EXAMPLES_LEARNED, MODEL_VERSION, PUBLISH_SECONDS
 from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.loaded import pipeline_changed
 from stream_app.models.manifest import CHECKPOINT_KEY, Checkpoint, check_runtime
 from stream_app.models.pickling import dump, load, pipeline_modules
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
 from stream_app.streaming.processor import Input
 from stream_app.streaming.reader import Reader
-from stream_app.streaming.roles.alarms import count_alarms
+from stream_app.streaming.roles.alarms import show_measurements
 from stream_app.streaming.roles.versions import KEEP, Schedule, Versions, published
+from stream_app.streaming.roles.writers import Write, measurements_written
 
 
 class LearnProcessor:
@@ -35,12 +39,14 @@ class LearnProcessor:
         store: ArtifactStore,
         reader: Reader,
         keep: int = KEEP,
+        write: Write = orjson.dumps,
     ) -> None:
         self._pipeline = pipeline
         self._fingerprint = fingerprint
         self._store = store
         self._reader = reader
         self._keep = keep
+        self._write = write
         self._source = Input(f"{pipeline.name}.examples", 0)
         limits = settings.learn
         self._publishing = Schedule(limits.publish_seconds, limits.publish_examples, limits.publish_share)
@@ -75,18 +81,22 @@ class LearnProcessor:
         self._learn_again(checkpoint.offset if checkpoint else 0)
         return {self._source: self._next if start >= 0 or known else -1}
 
+    def ready(self, records: Sequence[Record]) -> int:
+        """All of them: examples are always JSON."""
+        return len(records)
+
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
         """Learn; report what there is to report, and publish a version when one is due."""
         outputs = self._start(now)
         found = self._learn(records)
-        count_alarms(found)
+        show_measurements(found)
         outputs += found
         self._next = records[-1].offset + 1
-        return outputs + self._publish_if_due(now)
+        return measurements_written(outputs + self._publish_if_due(now), self._write)
 
     def idle(self, now: int) -> list[Output]:
         """Publish what has been learned since the last version."""
-        return self._start(now) + self._publish_if_due(now)
+        return measurements_written(self._start(now) + self._publish_if_due(now), self._write)
 
     def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
         """A checkpoint, when one is due."""
@@ -148,11 +158,7 @@ class LearnProcessor:
         newest = self._versions.newest
         before = checkpoint or (self._versions.versions[newest] if newest is not None else None)
         if before is not None and before.fingerprint != self._fingerprint:
-            raise ModelError(
-                f"pipeline {self._pipeline.name} has changed: its model was learned with fingerprint "
-                f"{before.fingerprint}, the file now has {self._fingerprint}",
-                "Go back to the old file, or give the changed pipeline a new name and let it learn from the start",
-            )
+            raise pipeline_changed(self._pipeline.name, before.fingerprint, self._fingerprint)
 
     def _load(self, checkpoint: Checkpoint | None) -> LearnerState | None:
         modules = pipeline_modules(self._pipeline.model, self._pipeline.features)

@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
+from stream_app.core.decode import NO_SCHEMAS, Schemas, decode
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.monitor import Monitor
-from stream_app.core.records import Output, Record
+from stream_app.core.records import Failure, Output, Record
 from stream_app.errors import ModelError
 from stream_app.pipeline import Pipeline
 from stream_app.streaming.processor import Input
 from stream_app.streaming.reader import Reader
-from stream_app.streaming.roles.alarms import count_alarms
+from stream_app.streaming.roles.alarms import show_measurements
+from stream_app.streaming.roles.writers import Write, measurements_written
+from stream_app.streaming.schemas import SchemaCache
 
 STATE_KEY = b"state"
 QUIET_MS = 60_000  # wall clock; an input that brought nothing for so long holds no window open
@@ -27,9 +30,12 @@ class MonitorProcessor:
     in the state, which may be before the committed ones. So each window is reported exactly once.
     """
 
-    def __init__(self, pipeline: Pipeline, reader: Reader) -> None:
+    def __init__(self, pipeline: Pipeline, reader: Reader, cache: SchemaCache, write: Write = orjson.dumps) -> None:
         self._pipeline = pipeline
         self._reader = reader
+        self._cache = cache
+        self._write = write
+        self._schemas: Schemas = NO_SCHEMAS
         self._scored = f"{pipeline.name}.scored"
         self._monitor = Monitor(pipeline)
         self._next: dict[Input, int] = {}
@@ -48,6 +54,11 @@ class MonitorProcessor:
         else:
             self._load(value, committed)
         return dict(self._next)
+
+    def ready(self, records: Sequence[Record]) -> int:
+        """Those whose schemas are known."""
+        count, self._schemas = self._cache.ready(records)
+        return count
 
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
         """Note the records; report the windows that are complete."""
@@ -110,13 +121,17 @@ class MonitorProcessor:
 
     def _close(self, active: list[str]) -> list[Output]:
         outputs = self._monitor.close(active)
-        count_alarms(outputs)
+        show_measurements(outputs)
         self._reported = self._reported or bool(outputs)
-        return outputs
+        return measurements_written(outputs, self._write)
 
     def _note_scored(self, source: str, record: Record) -> None:
+        fields = decode(record.value, record.headers, self._schemas)
+        if isinstance(fields, Failure):
+            self.undecodable += 1
+            return
         try:
-            self._monitor.scored(source, orjson.loads(record.value or b""))
+            self._monitor.scored(source, fields)
         except (ValueError, KeyError, TypeError):
             self.undecodable += 1
 

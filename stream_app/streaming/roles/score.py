@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from stream_app.core.decode import NO_SCHEMAS, Schemas
 from stream_app.core.records import Output, Record
 from stream_app.core.score import Model, Scorer
+from stream_app.core.state import NEVER
 from stream_app.core.tallies import Tallies
 from stream_app.errors import DataLossError
 from stream_app.metrics import DEAD_LETTERS, RECORDS, STATE_ENTRIES, WATERMARK
 from stream_app.streaming.processor import Input
 from stream_app.streaming.reader import Reader
+from stream_app.streaming.schemas import SchemaCache
 
 COUNTED = ("scored", "duplicates", "joined", "label_duplicates", "label_expired", "expired")
 
@@ -16,22 +19,36 @@ COUNTED = ("scored", "duplicates", "joined", "label_duplicates", "label_expired"
 class ScoreProcessor:
     """Drives a `Scorer` inside a partition task.
 
-    `raw` is the full name of the raw topic, `state_topic` of the changelog; `model` gives the version to serve now.
+    `raw` is the full name of the raw topic, `state_topic` of the changelog; `model` gives the version to serve now,
+    `cache` the schemas that Avro records name.
     """
 
-    def __init__(self, scorer: Scorer, raw: str, state_topic: str, reader: Reader, model: Callable[[], Model]) -> None:
+    def __init__(
+        self,
+        scorer: Scorer,
+        raw: str,
+        state_topic: str,
+        reader: Reader,
+        model: Callable[[], Model],
+        cache: SchemaCache,
+    ) -> None:
         self._scorer = scorer
         self._raw = raw
         self._state_topic = state_topic
         self._reader = reader
         self._model = model
+        self._cache = cache
+        self._schemas: Schemas = NO_SCHEMAS
         self._shown = Tallies()
+        for outcome in COUNTED:
+            RECORDS.labels("score", raw, outcome)  # from 0 on, or none would look like no data
 
     def restore(self, committed: Mapping[Input, int]) -> Mapping[Input, int]:
         """State from the changelog; positions are in it too, in case the group's offsets have expired."""
         state = self._scorer.state
         state.restore(self._reader.read_all(self._state_topic, state.partition))
         self._shown = Tallies.from_dict(state.tallies.as_dict())
+        self._show_state()
         lost = [source for source, offset in committed.items() if offset > 0 and source.topic not in state.positions]
         if lost:
             raise DataLossError(
@@ -46,10 +63,15 @@ class ScoreProcessor:
             )
         return {source: max(offset, state.positions.get(source.topic, -1)) for source, offset in committed.items()}
 
+    def ready(self, records: Sequence[Record]) -> int:
+        """Those whose schemas are known."""
+        count, self._schemas = self._cache.ready(records)
+        return count
+
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
         """Score raw records, join labels."""
         work = self._scorer.score if source.topic == self._raw else self._scorer.join
-        return work(records, self._model(), now)
+        return work(records, self._model(), now, self._schemas)
 
     def idle(self, now: int) -> list[Output]:
         """With every input read to its end, the events' watermark alone is the time."""
@@ -63,7 +85,6 @@ class ScoreProcessor:
     def after_commit(self) -> None:
         """Show the committed tallies as metrics."""
         state, shown = self._scorer.state, self._shown
-        partition = str(state.partition)
         for outcome in COUNTED:
             change = getattr(state.tallies, outcome) - getattr(shown, outcome)
             if change:
@@ -74,8 +95,14 @@ class ScoreProcessor:
         ):
             for code, count in (codes - before).items():
                 DEAD_LETTERS.labels(topic, code).inc(count)
+        self._shown = Tallies.from_dict(state.tallies.as_dict())
+        self._show_state()
+
+    def _show_state(self) -> None:
+        state = self._scorer.state
+        partition = str(state.partition)
         for status in ("pending", "waiting"):
             STATE_ENTRIES.labels(partition, status).set(getattr(state.tallies, status))
         STATE_ENTRIES.labels(partition, "known").set(len(state.entries))
-        WATERMARK.labels(partition).set(state.clock / 1000)
-        self._shown = Tallies.from_dict(state.tallies.as_dict())
+        if state.clock != NEVER:
+            WATERMARK.labels(partition).set(state.clock / 1000)

@@ -5,16 +5,19 @@ from typing import Any, NamedTuple, Protocol
 
 from stream_app.core.score import Scorer
 from stream_app.core.state import State
-from stream_app.metrics import app_version
-from stream_app.models.artifacts import ArtifactStore
+from stream_app.metrics import STATE_LIMIT, app_version
+from stream_app.models.artifacts import pipeline_store
 from stream_app.models.loaded import load_version
 from stream_app.models.manifest import Manifest
 from stream_app.pipeline import Pipeline
+from stream_app.registry import open_registry
 from stream_app.settings import Settings
 from stream_app.streaming.follower import ModelFollower
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.processor import Processor
 from stream_app.streaming.roles.score import ScoreProcessor
+from stream_app.streaming.roles.writers import Writers
+from stream_app.streaming.schemas import SchemaCache
 from stream_app.topics import topic_name
 
 
@@ -43,7 +46,11 @@ class Setting:
         self.settings = settings
         self.reader = reader
         self.group = group
-        self.store = ArtifactStore(settings.store)
+        avro = pipeline.format == "avro"
+        self.registry = open_registry(settings.registry) if avro or settings.registry.url else None
+        self.schemas = SchemaCache(self.registry)
+        self.writers = Writers()
+        self.store = pipeline_store(settings, pipeline.name)
         self.follower = ModelFollower(config, topic_name(pipeline.name, "models"), self._load, failed)
 
     def _load(self, manifest: Manifest) -> Any:
@@ -51,6 +58,8 @@ class Setting:
 
     def unready(self) -> list[str]:
         """Why no record can be processed yet."""
+        if self.writers.problem is not None:
+            return [self.writers.problem]
         if not self.follower.is_alive() or self.follower.current is not None:
             return []
         return [str(self.follower.problem or "waiting for a model version")]
@@ -66,8 +75,15 @@ class Role(NamedTuple):
     make: Callable[[Setting, int], Processor]
 
 
+def _await_writers(setting: Setting) -> None:
+    """What is written in Avro needs the registry's ids."""
+    if setting.pipeline.format == "avro" and setting.registry is not None:
+        setting.writers.use_avro(setting.pipeline.name, setting.registry, setting.schemas)
+
+
 def _await_model(setting: Setting) -> None:
     """A scorer joins when it has a model, never silently untrained."""
+    _await_writers(setting)
     setting.follower.start()
     setting.follower.settled.wait()
     setting.follower.model()
@@ -76,6 +92,7 @@ def _await_model(setting: Setting) -> None:
 def _make_scorer(setting: Setting, partition: int) -> Processor:
     pipeline, settings = setting.pipeline, setting.settings
     milliseconds = 1000
+    STATE_LIMIT.set(settings.worker.max_state_entries)
     scorer = Scorer(
         pipeline,
         setting.fingerprint,
@@ -88,21 +105,29 @@ def _make_scorer(setting: Setting, partition: int) -> Processor:
         app_version=app_version(),
         max_bytes=settings.topics.max_message_bytes - 1024,
         max_entries=settings.worker.max_state_entries,
+        write=setting.writers.scored,
     )
     raw, state = topic_name(pipeline.name, "raw"), topic_name(pipeline.name, "score.state")
-    return ScoreProcessor(scorer, raw, state, setting.reader, setting.follower.model)
+    return ScoreProcessor(scorer, raw, state, setting.reader, setting.follower.model, setting.schemas)
 
 
 def _make_learner(setting: Setting, _: int) -> Processor:
     from stream_app.streaming.roles.learn import LearnProcessor  # a second of statistics that scorers need not load
 
-    return LearnProcessor(setting.pipeline, setting.fingerprint, setting.settings, setting.store, setting.reader)
+    return LearnProcessor(
+        setting.pipeline,
+        setting.fingerprint,
+        setting.settings,
+        setting.store,
+        setting.reader,
+        write=setting.writers.monitoring,
+    )
 
 
 def _make_monitor(setting: Setting, _: int) -> Processor:
     from stream_app.streaming.roles.monitor import MonitorProcessor
 
-    return MonitorProcessor(setting.pipeline, setting.reader)
+    return MonitorProcessor(setting.pipeline, setting.reader, setting.schemas, setting.writers.monitoring)
 
 
 def _partition(source: Partition) -> int:
@@ -113,12 +138,8 @@ def _one(_: Partition) -> int:
     return 0
 
 
-def _nothing(_: Setting) -> None:
-    """This role needs no model to be loaded."""
-
-
 ROLES = {
     "score": Role("score", ("raw", "labels"), _partition, _await_model, _make_scorer),
-    "learn": Role("learn", ("examples",), _one, _nothing, _make_learner),
-    "monitor": Role("monitor", ("scored", "examples"), _one, _nothing, _make_monitor),
+    "learn": Role("learn", ("examples",), _one, _await_writers, _make_learner),
+    "monitor": Role("monitor", ("scored", "examples"), _one, _await_writers, _make_monitor),
 }

@@ -1,0 +1,74 @@
+"""What an event costs while it is kept: memory, changelog, time to restore: `python -m benchmarks.state`.
+
+A month of flights, before their labels come (`pending`) and after (`joined`).
+"""
+
+import gc
+import tracemalloc
+from collections.abc import Iterable
+from datetime import datetime
+from time import process_time
+
+import orjson
+
+from stream_app.core.events import Event, EventReader
+from stream_app.core.records import Failure, RawRecord
+from stream_app.core.state import Joined, Pending, State
+from stream_app.examples.nycflights import read_flights
+from stream_app.loading import load_pipeline
+
+DAY = 86_400_000
+Changelog = list[tuple[bytes | None, bytes | None]]
+
+
+def main() -> None:
+    """Print the figures."""
+    events = list(flights())
+    pending = {event.event_id: Pending(event.event_time, 0.25, 1, event.features) for event in events}
+    joined = {event.event_id: Joined(event.event_time) for event in events}
+    for name, entries in (("pending", pending), ("joined", joined)):
+        log = changelog(entries)
+        size = sum(len(key or b"") + len(value or b"") for key, value in log)
+        print(
+            f"{name}: {memory(log) / len(log):,.0f} bytes of memory, {size / len(log):,.0f} bytes of changelog, "
+            f"{seconds(log) / len(log) * 1e6:.1f} us to restore, per event of {len(log):,}"
+        )
+
+
+def flights() -> Iterable[Event]:
+    """As the scorer reads them."""
+    reader = EventReader(load_pipeline("flights"))
+    for flight in read_flights(datetime(2013, 1, 1), datetime(2013, 2, 1)):
+        value = orjson.dumps(flight.event)
+        event = reader.read(RawRecord("flights.raw", 0, 0, 0, flight.event["event_id"].encode(), value), 2**53)
+        if not isinstance(event, Failure):
+            yield event
+
+
+def changelog(entries: dict[str, Pending] | dict[str, Joined]) -> Changelog:
+    """What the scorer writes for these entries."""
+    state = State(0, DAY, DAY)
+    outputs = [state.put(event_id, entry) for event_id, entry in entries.items()]
+    return [(output.key, output.value) for output in outputs]
+
+
+def memory(log: Changelog) -> int:
+    """Bytes that the restored state takes."""
+    tracemalloc.start()
+    state = State(0, DAY, DAY)
+    state.restore(log)
+    gc.collect()
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return taken
+
+
+def seconds(log: Changelog) -> float:
+    """CPU seconds of restoring it."""
+    state, started = State(0, DAY, DAY), process_time()
+    state.restore(log)
+    return process_time() - started
+
+
+if __name__ == "__main__":
+    main()

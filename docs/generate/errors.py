@@ -1,0 +1,51 @@
+"""`errors.md`: codes of failed records, headers of dead letters, exit codes."""
+
+from docs.generate.markdown import code, paragraphs, table
+from stream_app.cli.exit_codes import exit_codes
+from stream_app.core.dead_letter_headers import DEAD_LETTER_HEADERS
+from stream_app.errors import ERROR_CODES, WHO_ACTS
+
+_INTRODUCTION = """# Errors
+
+## Codes of failed records
+
+A record that fails becomes a dead letter with one of these codes, in the order in which a record meets them. What to
+do beyond the remedy is in [Operations](../operations.md#dead-letters).
+"""
+
+_CLASSES = """## Classes
+
+Who has to act:
+"""
+
+_HEADERS = """## Headers of a dead letter
+
+Key and value are as they came, and so are the headers, with these added:
+"""
+
+_EXIT_CODES = """## Exit codes
+
+Every expected failure of a command is one line on standard error that says what happened and what to do. What a
+supervisor should do about each is in [Operations](../operations.md#exit-codes).
+"""
+
+
+def page() -> str:
+    """Records first, then commands."""
+    codes = [[code(e.code), e.stage, e.error_class, e.meaning, e.remedy] for e in ERROR_CODES.values()]
+    headers = [[code(name), meaning] for name, meaning in DEAD_LETTER_HEADERS.items()]
+    used = {e.error_class for e in ERROR_CODES.values()}
+    classes = [[kind.value, who] for kind, who in WHO_ACTS.items() if kind in used]
+    exits = [[code(number), paragraphs(meaning)] for number, meaning in exit_codes()]
+    return "\n".join(
+        [
+            _INTRODUCTION,
+            table(["code", "stage", "class", "meaning", "remedy"], codes),
+            _CLASSES,
+            table(["class", "who"], classes),
+            _HEADERS,
+            table(["header", "meaning"], headers),
+            _EXIT_CODES,
+            table(["code", "meaning"], exits),
+        ]
+    )

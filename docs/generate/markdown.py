@@ -1,0 +1,72 @@
+"""Markdown as GitHub renders it."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; a column that is empty in every row is left out.
+
+    >>> print(table(["name", "note"], [["a|b", ""]]), end="")
+    | name |
+    |---|
+    | a\\|b |
+    """
+    cells = [[cell(text) for text in row] for row in rows]
+    shown = [column for column in range(len(head)) if any(row[column] for row in cells)]
+    lines = [[head[column] for column in shown], *([row[column] for column in shown] for row in cells)]
+    rendered = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([rendered[0], "|" + "---|" * len(shown), *rendered[1:]]) + "\n"
+
+
+def cell(text: str) -> str:
+    """Text on one line that does not end the cell.
+
+    >>> cell("on `<p>.raw`, <p>\\nor a|b")
+    'on `<p>.raw`, &lt;p> or a\\\\|b'
+    """
+    return escaped(" ".join(text.split())).replace("|", "\\|")
+
+
+def escaped(text: str) -> str:
+    """Text in which no tag begins and variables are code; what is code already stays as it is.
+
+    >>> escaped("Set STREAM_APP_LOG__LEVEL of <p> and `<p>`")
+    'Set `STREAM_APP_LOG__LEVEL` of &lt;p> and `<p>`'
+    """
+    parts = re.split("(`[^`]*`)", text)
+    parts[::2] = [re.sub("STREAM_APP_[A-Z_]+", r"`\g<0>`", part.replace("<", "&lt;")) for part in parts[::2]]
+    return "".join(parts)
+
+
+def code(text: object) -> str:
+    """Text as code, empty text as nothing.
+
+    >>> code("a"), code("")
+    ('`a`', '')
+    """
+    return f"`{text}`" if str(text) else ""
+
+
+def codes(texts: Iterable[object]) -> str:
+    """A list of code.
+
+    >>> codes(["a", "b"])
+    '`a`, `b`'
+    """
+    return ", ".join(map(code, texts))
+
+
+def fence(text: str, language: str = "") -> str:
+    """A block of code."""
+    return f"```{language}\n{text.strip()}\n```\n"
+
+
+def paragraphs(text: str | None) -> str:
+    """A docstring as Markdown: indentation and line breaks within a paragraph gone, double backticks single.
+
+    >>> paragraphs("One\\n    line. ``x``\\n\\n    Two.")
+    'One line. `x`\\n\\nTwo.'
+    """
+    found = re.split(r"\n\s*\n", (text or "").strip())
+    return escaped("\n\n".join(" ".join(paragraph.split()) for paragraph in found).replace("``", "`"))

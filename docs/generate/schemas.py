@@ -1,0 +1,66 @@
+"""`schemas.md`: the records that the program itself writes, field by field."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docs.generate.markdown import code, paragraphs, table
+from stream_app.topic_uses import USES
+
+FOLDER = Path(__file__).resolve().parent.parent.parent / "schemas"
+
+_INTRODUCTION = """# Schemas
+
+What the program writes, as Avro schemas in [`schemas/`](../../schemas). Times are epoch milliseconds unless they say
+otherwise. Raw records and labels have the schemas that the [pipeline](pipeline.md) declares; a dead letter is the
+original bytes, with [headers](errors.md#headers-of-a-dead-letter).
+"""
+
+
+def page() -> str:
+    """One section for each schema, in the order of the topics that carry them."""
+    carried = dict.fromkeys(use.schema for use in USES.values())
+    files = {file.stem: file for file in sorted(FOLDER.glob("*.avsc"))}
+    order = [name for name in carried if name in files] + [name for name in files if name not in carried]
+    return "\n".join([_INTRODUCTION, *(_section(name, json.loads(files[name].read_text())) for name in order)])
+
+
+def _section(name: str, schema: dict[str, Any]) -> str:
+    rows = [[code(path), _type(field["type"]), _documentation(field)] for path, field in flat(schema)]
+    return "\n".join([f"## {name}\n", paragraphs(schema["doc"]) + "\n", table(["field", "type", "meaning"], rows)])
+
+
+def flat(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every field with its path; a record within follows its field."""
+    for field in schema["fields"]:
+        yield prefix + field["name"], field
+        if isinstance(field["type"], dict) and field["type"]["type"] == "record":
+            yield from flat(field["type"], f"{prefix}{field['name']}.")
+
+
+def _documentation(field: dict[str, Any]) -> str:
+    default = f" Default: `{json.dumps(field['default'])}`." if "default" in field else ""
+    return str(field["doc"]) + default
+
+
+def _type(kind: Any) -> str:
+    """A type as one reads it.
+
+    >>> _type(["null", {"type": "map", "values": "long"}])
+    'map of long, or null'
+    """
+    if isinstance(kind, list):
+        named = [_type(branch) for branch in kind if branch != "null"]
+        return " or ".join(named) + (", or null" if "null" in kind else "")
+    if isinstance(kind, str):
+        return kind
+    match kind["type"]:
+        case "array":
+            return f"array of {_type(kind['items'])}"
+        case "map":
+            return f"map of {_type(kind['values'])}"
+        case "enum":
+            return "one of " + ", ".join(code(symbol) for symbol in kind["symbols"])
+    logical = kind.get("logicalType")
+    return f"{kind['type']} ({logical})" if logical else str(kind["type"])

@@ -1,0 +1,44 @@
+"""`init`: write a starter pipeline."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(epilog="Example: stream-app init payments")(init)
+
+
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the pipeline: lower-case letters, digits, hyphens.")],
+    folder: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="Folder to write into [default: ./NAME].")
+    ] = None,
+) -> None:
+    """Write a pipeline that runs, with sample data and tests, to start your own from; no file is overwritten."""
+    from stream_app.starter.write import write_starter
+
+    target = Path(name) if folder is None else folder
+    written = write_starter(name, target)
+    typer.echo(f"{target}: {', '.join(path.name for path in written)}")
+    typer.echo(_NEXT.replace("NAME", name).replace("DIR", shlex.quote(str(target))))
+
+
+_NEXT = """
+Next, without a broker:
+
+  cd DIR
+  stream-app try NAME.py events.jsonl --labels labels.jsonl
+  pytest
+
+On a real Kafka, with the last three in a second terminal:
+
+  stream-app up NAME.py
+  stream-app produce NAME.py labels.jsonl --labels
+  stream-app produce NAME.py events.jsonl --rate 50
+  stream-app consume NAME.py scored --from-beginning
+
+Then make it yours: NAME.py says what each part is for."""

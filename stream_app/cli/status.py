@@ -1,0 +1,97 @@
+"""`status`: what a pipeline is doing."""
+
+import time
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from stream_app.status.gather import Watcher
+
+RATE_SECONDS = 1.0  # between the two looks that rates are told from
+WATCH_SECONDS = 2.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(epilog="Example: stream-app status flights --watch")(status)
+
+
+def status(
+    pipeline: PipelineArgument,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 seconds, until Ctrl-C.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="End with exit code 15 unless the pipeline is healthy.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show on one screen what PIPELINE is doing, from any machine.
+
+    It is healthy when every role runs, is ready and keeps up, and the books balance. Alarms are about data and model;
+    they are shown, and do not count for --check.
+    """
+    if watch and check:
+        raise typer.BadParameter("it cannot be combined with --watch", param_hint="--check")
+    from stream_app.loading import load_pipeline
+    from stream_app.settings import load_settings
+    from stream_app.status.gather import Watcher
+
+    with closing(Watcher(load_settings(), load_pipeline(pipeline).name)) as watcher:
+        watcher.sample()
+        time.sleep(RATE_SECONDS)
+        if watch:
+            _watch(watcher, as_json)
+        else:
+            _show(watcher, as_json, check)
+
+
+def _show(watcher: "Watcher", as_json: bool, check: bool) -> None:
+    from rich.console import Console
+
+    from stream_app.errors import UnhealthyError
+    from stream_app.status.render import render
+
+    found = watcher.look()
+    if as_json:
+        print_json(asdict(found))
+    else:
+        Console(highlight=False).print(render(found))
+    if check and not found.healthy:
+        raise UnhealthyError(
+            f"{found.pipeline} is not healthy: {found.problems[0]}", "See `stream-app doctor PIPELINE`"
+        )
+
+
+def _watch(watcher: "Watcher", as_json: bool) -> None:
+    while as_json:
+        print_json(asdict(watcher.look()))
+        time.sleep(WATCH_SECONDS)
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        while True:
+            console.print(_screen(watcher))
+            time.sleep(WATCH_SECONDS)
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(_screen(watcher), refresh=True)
+            time.sleep(WATCH_SECONDS)
+
+
+def _screen(watcher: "Watcher") -> "RenderableType":
+    """One look; who watches wants to see an outage, and its end."""
+    from stream_app.errors import KafkaUnavailableError
+    from stream_app.status.render import render
+
+    try:
+        return render(watcher.look())
+    except KafkaUnavailableError as error:
+        return f"{error}. Looking again."

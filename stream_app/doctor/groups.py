@@ -1,0 +1,61 @@
+"""The consumer groups: who is in them, and whether what they are to read is still there."""
+
+from collections.abc import Iterator, Mapping
+
+from stream_app.clients.offsets import Limits
+from stream_app.doctor.examined import Examined
+from stream_app.doctor.findings import Finding, ok, problem, skipped, warning
+from stream_app.status.cluster import Group
+from stream_app.streaming.roles.table import ROLES
+
+
+def check_members(it: Examined) -> Iterator[Finding]:
+    """Nobody else takes part: a foreign member would take partitions and do nothing with them."""
+    foreign = [
+        (group, member)
+        for group in it.groups.values()
+        for member in group.members
+        if not (member.instance or "").startswith(f"{group.name}-")
+    ]
+    for group, member in foreign:
+        yield problem(
+            f"{member.client} on {member.host} is in group {group.name} and is none of our workers: "
+            f"{len(member.partitions)} partitions are lost to it",
+            f"Stop it, or give it another group than {group.name}",
+        )
+    if not foreign:
+        yield ok(f"members of the groups: {_counts(it.groups)}")
+
+
+def _counts(groups: Mapping[str, Group]) -> str:
+    return ", ".join(f"{role} {len(group.members)}" for role, group in groups.items())
+
+
+def check_offsets(it: Examined) -> Iterator[Finding]:
+    """Where each group goes on, there is something to go on with."""
+    found, limits = it.groups, it.view.limits()  # in this order: a group may only have come further since
+    wrong = [finding for role, group in found.items() for finding in _offsets(it, role, group, limits)]
+    started = any(group.offsets for group in found.values())
+    yield from wrong or [ok("no record was deleted unread") if started else skipped("no group has committed anything")]
+
+
+def _offsets(it: Examined, role: str, group: Group, limits: Limits) -> Iterator[Finding]:
+    for (topic, partition), (low, end) in it.view.of(limits, *ROLES[role].inputs).items():
+        offset = group.offsets.get((topic, partition))
+        where = f"{topic}[{partition}]"
+        if offset is None:
+            if role == "score" and partition in it.sheets and topic in it.sheets[partition].positions:
+                yield warning(
+                    f"group {group.name} has no offset for {where} any more, as after a week without workers",
+                    "Nothing is lost: scorers go on where their state says; do not delete the state topic",
+                )
+        elif offset < low:
+            yield problem(
+                f"{low - offset:,} records of {where} were deleted before {role} had read them",
+                "Restore the topic, or accept the loss with STREAM_APP_WORKER__ACCEPT_DATA_LOSS=true",
+            )
+        elif offset > end:
+            yield problem(
+                f"{role} has read {where} to offset {offset:,}, but it ends at {end:,}: was it recreated?",
+                "Restore the topic, or accept the loss with STREAM_APP_WORKER__ACCEPT_DATA_LOSS=true",
+            )

@@ -1,0 +1,1 @@
+"""The starter pipeline that `stream-app init` writes."""

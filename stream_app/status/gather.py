@@ -1,0 +1,123 @@
+"""Putting the answer together; looking again tells rates."""
+
+import time
+
+from stream_app.clients.offsets import Limits
+from stream_app.errors import RegistryError
+from stream_app.settings import Settings
+from stream_app.status.books import Sheet, books, partition_states, total
+from stream_app.status.cluster import Group
+from stream_app.status.dead import recent_dead_letters
+from stream_app.status.local import local_workers
+from stream_app.status.measured import Written, alarms, label_status
+from stream_app.status.model import InputStatus, ModelStatus, Rates, Status
+from stream_app.status.models import model_status
+from stream_app.status.problems import find_problems
+from stream_app.status.progress import Sample, Standing, input_status, next_offsets, oldest_times, rates, sample
+from stream_app.status.roles import role_status
+from stream_app.status.times import iso
+from stream_app.status.view import PipelineView
+from stream_app.streaming.roles.table import ROLES
+from stream_app.topics import check_topics
+
+
+class Watcher:
+    """Looks at the pipeline `name`, as often as it likes; keeps its connections, and the last sample for rates.
+
+    Raises `KafkaUnavailableError`, and `TopicsError` if the pipeline's topics are not there.
+    """
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._view = PipelineView(settings, name)
+        check_topics(self._view.admin, name, settings)
+        self._before: Sample | None = None
+
+    def sample(self) -> None:
+        """Note where everything is now, so that the next look can tell rates."""
+        limits = self._view.limits()
+        self._before = self._sample(limits, self._view.sheets(limits))
+
+    def look(self) -> Status:
+        """Everything as it is now; rates are those since the last sample or look."""
+        view, now = self._view, int(time.time() * 1000)
+        groups = view.groups()  # before the ends, so that nobody seems to have read more than there is
+        limits = view.limits()
+        sheets = view.sheets(limits)
+        speed = self._rates(self._sample(limits, sheets))
+        local = local_workers(view.settings.data_dir / "run" / view.name)
+        roles = tuple(role_status(view.name, role, group, local) for role, group in groups.items())
+        inputs = self._inputs(limits, groups, sheets, now)
+        model = self._model(limits, inputs, sheets, now)
+        booked, state = books(sheets.values()), partition_states(sheets, view.settings.worker.max_state_entries)
+        measurements, unreadable = self._measurements(limits)
+        problems = (*find_problems(roles, inputs, model, booked, state), *unreadable)
+        return Status(
+            pipeline=view.name,
+            cluster=view.servers,
+            at=iso(now),
+            started=bool(sheets) or any(role.started or role.running for role in roles),
+            healthy=not problems,
+            problems=problems,
+            roles=roles,
+            inputs=inputs,
+            rates=speed,
+            model=model,
+            books=booked,
+            recent_dead_letters=recent_dead_letters(view, view.of(limits, "raw.dlq", "labels.dlq"), now),
+            labels=label_status(measurements),
+            alarms=alarms(measurements, now),
+            state=state,
+        )
+
+    def close(self) -> None:
+        """Let the cluster go."""
+        self._view.close()
+
+    def _sample(self, limits: Limits, sheets: dict[int, Sheet]) -> Sample:
+        topic = self._view.topic
+        return sample(time.monotonic(), limits, topic("raw"), topic("labels"), total(sheets.values()))
+
+    def _rates(self, after: Sample) -> Rates | None:
+        """Since the last sample, which this one replaces."""
+        before, self._before = self._before, after
+        return None if before is None else rates(before, after)
+
+    def _measurements(self, limits: Limits) -> tuple[list[Written], tuple[str, ...]]:
+        """The newest measurements, and why some cannot be shown."""
+        try:
+            known, unreadable = self._view.measurements(limits)
+        except RegistryError as error:
+            return [], (f"measurements cannot be read: {error.message}",)
+        none = unreadable > 0 and not known
+        return known, ("measurements cannot be read: is STREAM_APP_REGISTRY__URL set?",) if none else ()
+
+    def _inputs(
+        self, limits: Limits, groups: dict[str, Group], sheets: dict[int, Sheet], now: int
+    ) -> tuple[InputStatus, ...]:
+        """How far each role has come; the scorers' positions are in their books too, if the group's have expired."""
+        positions = {
+            (topic, partition): offset
+            for partition, sheet in sheets.items()
+            for topic, offset in sheet.positions.items()
+        }
+        standings = []
+        for role, group in groups.items():
+            known = next_offsets(group, positions if role == "score" else {})
+            mine = self._view.of(limits, *ROLES[role].inputs)
+            standings += [Standing(role, place, known.get(place), low, end) for place, (low, end) in mine.items()]
+        oldest = oldest_times(self._view.tail, standings)
+        return tuple(input_status(one, groups[one.role], oldest.get((one.role, one.place)), now) for one in standings)
+
+    def _model(
+        self, limits: Limits, inputs: tuple[InputStatus, ...], sheets: dict[int, Sheet], now: int
+    ) -> ModelStatus | None:
+        """The served version; it has missed what joined since it was made, or what lies beyond it in the log."""
+        manifest = self._view.champion(limits)
+        if manifest is None:
+            return None
+        learner = next(one for one in inputs if one.role == "learn")
+        if learner.lag_records == 0 and manifest.version >= learner.position:
+            return model_status(manifest, 0, now / 1000)
+        joined = total(sheets.values()).joined
+        behind = max(0, min(learner.end - manifest.version, joined - manifest.learned))
+        return model_status(manifest, behind, now / 1000)

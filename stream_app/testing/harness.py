@@ -1,0 +1,181 @@
+"""`PipelineHarness`: a pipeline in memory, for unit tests."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from stream_app.clients.containers import as_json
+from stream_app.clients.lines import Row, open_lines
+from stream_app.clients.rows import format_of, rows_of
+from stream_app.core.events import LabelReader
+from stream_app.core.records import Failure, Headers, RawRecord
+from stream_app.core.tallies import Tallies
+from stream_app.core.times import epoch_milliseconds
+from stream_app.loading import complete, load_pipeline
+from stream_app.pipeline import Pipeline
+from stream_app.testing.engine import Engine
+from stream_app.testing.outcomes import DeadLetter, EventOutcome, LabelOutcome
+from stream_app.testing.timeline import END_OF_TIME, Timed, in_time_order, time_reader
+
+Fields = Mapping[str, Any] | bytes | None
+"""A record to send: a mapping, which is written as JSON, or the bytes of its value."""
+
+Records = Iterable[Mapping[str, Any]] | str | Path
+"""Several of them, or a file as `stream-app produce` takes it."""
+
+_DERIVED = b"\0derived"
+
+
+class PipelineHarness:
+    """Runs a pipeline as its workers do, without a broker: every call returns when everything has followed from it.
+
+    `pipeline` is what commands take (`file.py`, `module:name`), a path, or a `Pipeline`. All records go to one
+    partition; a label that joins is learned at once and the next event is scored by the new version.
+
+    `now` is what the workers' clock shows, as a datetime with its zone or epoch milliseconds; `advance` alone moves it.
+    Without it the clock follows the times in the records, so that none of them is ever in the future.
+
+    >>> harness = PipelineHarness("flights")
+    >>> harness.event(b"{not json").error_code
+    'invalid-json'
+    """
+
+    def __init__(self, pipeline: str | Path | Pipeline, *, now: datetime | int | None = None) -> None:
+        loaded = complete(pipeline) if isinstance(pipeline, Pipeline) else load_pipeline(str(pipeline))
+        self.pipeline = loaded
+        self.now = 0 if now is None else _milliseconds(now)
+        self._follows = now is None
+        self._engine = Engine(loaded)
+        self._events = time_reader(loaded)
+        self._labels = LabelReader(loaded)
+        self._sent = {"raw": 0, "labels": 0}
+
+    def event(self, fields: Fields, *, key: bytes | str | None = _DERIVED, headers: Headers = ()) -> EventOutcome:
+        """Send an event; its key is the text of the pipeline's key field unless you give one, where None is no key."""
+        return self._score(*self._timed_event(self._record("raw", fields, key, headers)))
+
+    def label(self, fields: Fields, *, key: bytes | str | None = _DERIVED, headers: Headers = ()) -> LabelOutcome:
+        """Send a label, likewise."""
+        return self._join(*self._timed_label(self._record("labels", fields, key, headers)))
+
+    def replay(self, events: Records, labels: Records = ()) -> list[EventOutcome]:
+        """Send events in their order, and each label before the first event of a later time; the rest at the end.
+
+        Returns what became of the events. Lines of a file that `stream-app produce` would not send are left out.
+        """
+        arrivals = in_time_order(
+            (self._timed_event(record) for record in self._records("raw", events)),
+            (self._timed_label(record) for record in self._records("labels", labels)),
+        )
+        outcomes = (self._take(*arrival) for arrival in arrivals)
+        return [outcome for outcome in outcomes if isinstance(outcome, EventOutcome)]
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass, as if an event of the new `now` had been read and nothing were left to read.
+
+        Predictions expire, labels end whose event never came, and windows of event time are reported. The windows of
+        the learner's metrics are of label time: only a later label closes them.
+        """
+        self.now += by // timedelta(milliseconds=1)
+        self._engine.pass_time(self.now)
+
+    @property
+    def model(self) -> Any:
+        """The River model as it is now."""
+        return self._engine.learner.model
+
+    @property
+    def version(self) -> int:
+        """The model version that scores the next event: how many examples came before it."""
+        return self._engine.model.version
+
+    @property
+    def learned(self) -> int:
+        """How many examples the model has learned; fewer than `version` if it raised for some."""
+        return self._engine.learner.learned
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Every metric and baseline that is defined, over all predictions whose label came, as they were served."""
+        return self._engine.metrics()
+
+    @property
+    def books(self) -> Tallies:
+        """Exact counts of what became of every record."""
+        return self._engine.books
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """All of them, oldest first, also of labels that had been waiting."""
+        return self._engine.dead_letters
+
+    def measurements(self, kind: str | None = None, name: str | None = None) -> list[dict[str, Any]]:
+        """What was reported on `<pipeline>.monitoring` (`schemas/monitoring.avsc`), perhaps of one kind and name."""
+        return [
+            found
+            for found in self._engine.monitoring
+            if kind in (None, found["kind"]) and name in (None, found["name"])
+        ]
+
+    def _take(self, time: int | None, record: RawRecord) -> EventOutcome | LabelOutcome:
+        return (self._score if record.topic.endswith(".raw") else self._join)(time, record)
+
+    def _score(self, time: int | None, record: RawRecord) -> EventOutcome:
+        self._follow(time)
+        return self._engine.score(record, self.now)
+
+    def _join(self, time: int | None, record: RawRecord) -> LabelOutcome:
+        self._follow(time)
+        return self._engine.join(record, self.now)
+
+    def _follow(self, time: int | None) -> None:
+        if self._follows and time is not None:
+            self.now = max(self.now, time)
+
+    def _timed_event(self, record: RawRecord) -> Timed[RawRecord]:
+        event = self._events.read(record, END_OF_TIME)
+        return Timed(None if isinstance(event, Failure) else event.event_time, record)
+
+    def _timed_label(self, record: RawRecord) -> Timed[RawRecord]:
+        label = self._labels.read(record, END_OF_TIME)
+        return Timed(None if isinstance(label, Failure) else label.label_time, record)
+
+    def _records(self, topic: str, records: Records) -> Iterator[RawRecord]:
+        if not isinstance(records, str | Path):
+            yield from (self._record(topic, fields) for fields in records)
+            return
+        with open_lines(str(records)) as lines:
+            for row in rows_of(lines, format_of(str(records)), self.pipeline, labels=topic == "labels"):
+                if isinstance(row, Row):
+                    yield self._record(topic, row.value, row.key)
+
+    def _record(
+        self, topic: str, fields: Fields, key: bytes | str | None = _DERIVED, headers: Headers = ()
+    ) -> RawRecord:
+        if key is _DERIVED:
+            key = self._key(fields)
+        value = as_json(fields) if isinstance(fields, Mapping) else fields
+        offset = self._sent[topic]
+        self._sent[topic] += 1
+        encoded = key.encode() if isinstance(key, str) else key
+        return RawRecord(f"{self.pipeline.name}.{topic}", 0, offset, self.now, encoded, value, headers)
+
+    def _key(self, fields: Fields) -> bytes | None:
+        """The key that `stream-app produce` gives a record, None where it would not send it."""
+        try:
+            content = orjson.loads(fields or b"") if not isinstance(fields, Mapping) else fields
+            value = content.get(self.pipeline.key)
+        except (ValueError, AttributeError):
+            return None
+        return None if value is None else str(value).encode()
+
+
+def _milliseconds(time: datetime | int) -> int:
+    """Epoch milliseconds; ValueError for a datetime without a zone."""
+    found = epoch_milliseconds(time.isoformat() if isinstance(time, datetime) else time)
+    if found is None:
+        raise ValueError("now is not a datetime with a zone, nor epoch milliseconds")
+    return found

@@ -1,0 +1,59 @@
+"""What each kind of topic carries, who writes it and who reads it; names and settings are in `stream_app.topics`."""
+
+from typing import NamedTuple
+
+
+class TopicUse(NamedTuple):
+    """What one kind of topic is for.
+
+    `writers` and `readers` are roles of workers, or "producers" and "consumers" for programs of your own; a role that
+    both reads and writes a topic keeps its own state there. `schema` is the stem of a file in the schema folder, the
+    pipeline's field that declares the schema, or empty where only the program itself reads the records.
+    """
+
+    content: str
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    key: str
+    schema: str = ""
+
+
+USES = {
+    "raw": TopicUse("Events to be scored.", ("producers",), ("score",), "text of the key field", "Pipeline.schema"),
+    "labels": TopicUse("What came true about events.", ("producers",), ("score",), "that of the event", "Label.schema"),
+    "scored": TopicUse("Predictions.", ("score",), ("monitor", "consumers"), "that of the event", "scored"),
+    "raw.dlq": TopicUse(
+        "Events that cannot be scored: bytes untouched, reasons in the headers.",
+        ("score",),
+        ("consumers",),
+        "that of the event",
+        "Pipeline.schema",
+    ),
+    "labels.dlq": TopicUse(
+        "Labels that cannot be joined, likewise.", ("score",), ("consumers",), "that of the label", "Label.schema"
+    ),
+    "score.state": TopicUse(
+        "Changelog of a partition: predictions that wait for labels, events to be recognised, labels that wait, books.",
+        ("score",),
+        ("score",),
+        "event id, or `t` for the books",
+    ),
+    "examples": TopicUse(
+        "Predictions with their labels, in the order in which they are learned.",
+        ("score",),
+        ("learn", "monitor", "consumers"),
+        "event id",
+        "example",
+    ),
+    "models": TopicUse(
+        "Model versions and the alias that says which one is served.",
+        ("learn",),
+        ("learn", "score", "consumers"),
+        "`version/<n>` or `alias/champion`",
+        "manifest",
+    ),
+    "monitoring": TopicUse("Measurements and alarms.", ("learn", "monitor"), ("consumers",), "kind/name", "monitoring"),
+    "learn.state": TopicUse("Where the learner's checkpoint is.", ("learn",), ("learn",), "`checkpoint`"),
+    "monitor.state": TopicUse("What the monitor has counted.", ("monitor",), ("monitor",), "`state`"),
+}
+"""By kind."""

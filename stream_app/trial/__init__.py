@@ -1,0 +1,1 @@
+"""Trying a pipeline on files: no broker, no settings, nothing written."""

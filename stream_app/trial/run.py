@@ -1,0 +1,147 @@
+"""A trial: a pipeline over a file of events and perhaps one of labels, in memory."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
+
+from stream_app.clients.lines import Lines, open_lines
+from stream_app.clients.rows import format_of
+from stream_app.core.records import RawRecord
+from stream_app.pipeline import Pipeline
+from stream_app.testing.engine import Engine
+from stream_app.testing.outcomes import DeadLetter, EventOutcome, LabelOutcome
+from stream_app.testing.timeline import Timed, in_time_order
+from stream_app.trial.reading import Kind, Line, read_lines
+from stream_app.trial.stages import SAMPLE, StageTimer
+
+NOT_SENT = "not-sent"
+_SHOWN = 10  # lines of each cause
+
+
+class Tried(NamedTuple):
+    """A line, and what became of it; `outcome` is None for one that `stream-app produce` would not send."""
+
+    line: Line
+    outcome: EventOutcome | LabelOutcome | None
+
+
+@dataclass(slots=True)
+class Cause:
+    """Why records failed, with the first lines of the file that it holds for.
+
+    `code` is one of `stream_app.errors.ERROR_CODES`, or "not-sent" for lines that `stream-app produce` leaves out.
+    """
+
+    kind: Kind
+    code: str
+    message: str
+    remedy: str
+    stage: str = ""
+    where: str | None = None
+    count: int = 0
+    lines: list[int] = field(default_factory=list)
+
+    def add(self, line: Line) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.lines) < _SHOWN:
+            self.lines.append(line.number)
+
+
+class Trial:
+    """Reads the labels; iterate it once for the lines in the order of processing, and what became of each.
+
+    Events come in the file's order, each label before the first event of a later time, so that a score is made by what
+    was known then. A label that waits for its event in vain comes twice: "waiting", later "dead-lettered". `now` (epoch
+    milliseconds) is what the workers' clock shows. Between two lines all counts are right: a trial may be broken off.
+    """
+
+    def __init__(self, pipeline: Pipeline, events: Iterable[Timed[Line]], labels: Iterable[Timed[Line]], now: int):
+        self.engine = Engine(pipeline)
+        self.timer = StageTimer(pipeline)
+        self.read = Counter[Kind]()
+        self.unsent = Counter[Kind]()
+        self.causes: dict[str, Cause] = {}
+        self.reading = False  # waiting for the next line: the moment at which the trial may be interrupted
+        self._lines = in_time_order(events, labels)
+        self._now = now
+        self._places: dict[tuple[str, int], Line] = {}  # of records that may still become dead letters
+
+    def __iter__(self) -> Iterator[Tried]:
+        while (timed := self._next()) is not None:
+            line = timed.item
+            self.read[line.kind] += 1
+            if line.record is None:
+                self.unsent[line.kind] += 1
+                self._leave_out(line)
+                yield Tried(line, None)
+            else:
+                yield from self._process(line, line.record)
+
+    def _next(self) -> Timed[Line] | None:
+        self.reading = True
+        try:
+            return next(self._lines, None)
+        finally:
+            self.reading = False
+
+    def _process(self, line: Line, record: RawRecord) -> list[Tried]:
+        """The line, and labels that its event time has shown to have waited in vain."""
+        place = record.topic, record.offset
+        self._places[place] = line
+        outcome = self._score(record) if line.kind == "event" else self.engine.join(record, self._now)
+        late = [Tried(other, LabelOutcome("dead-lettered", dead_letter=letter)) for other, letter in self._explained()]
+        if outcome.kind != "waiting":
+            self._places.pop(place, None)
+        return [Tried(line, outcome), *(tried for tried in late if tried.line is not line)]
+
+    def _score(self, record: RawRecord) -> EventOutcome:
+        if record.offset % SAMPLE == 0:
+            self.timer.measure(record, self.engine.model)
+        return self.engine.score(record, self._now)
+
+    def _leave_out(self, line: Line) -> None:
+        problem = line.problem or ""
+        cause = Cause(line.kind, NOT_SENT, problem, "Correct the line; produce names it and sends the others.")
+        self.causes.setdefault(re.sub(r"\d+", "#", f"{line.kind} {problem}"), cause).add(line)
+
+    def _explained(self) -> list[tuple[Line, DeadLetter]]:
+        """The new dead letters, counted by their cause."""
+        letters = [(self._places.pop(letter.origin), letter) for letter in self.engine.dead_letters]
+        self.engine.dead_letters.clear()
+        for line, letter in letters:
+            cause = Cause(line.kind, letter.code, letter.message, letter.remedy, letter.stage, letter.where)
+            self.causes.setdefault(f"{line.kind} {letter.fingerprint}", cause).add(line)
+        return letters
+
+
+@contextmanager
+def open_trial(
+    pipeline: Pipeline, events: str, labels: str | None = None, limit: int | None = None
+) -> Iterator[tuple[Trial, Lines]]:
+    """A trial of the files as they would be produced now, and the lines of events, which tell how far it is.
+
+    With a `limit` only so many events are tried, and their labels. `InputError` for a file that cannot be read.
+    """
+    now = int(time.time() * 1000)
+    with open_lines(events) as event_lines, open_lines(labels) if labels else nullcontext() as label_lines:
+        found = read_lines(pipeline, event_lines, format_of(events), "event")
+        truth: Iterator[Timed[Line]] = iter(())
+        if label_lines is not None and labels is not None:
+            truth = read_lines(pipeline, label_lines, format_of(labels), "label")
+        if limit is not None:
+            chosen = list(islice(found, limit))
+            yield Trial(pipeline, chosen, _labels_of(chosen, truth), now), event_lines
+        else:
+            yield Trial(pipeline, found, truth, now), event_lines
+
+
+def _labels_of(events: Iterable[Timed[Line]], labels: Iterable[Timed[Line]]) -> Iterator[Timed[Line]]:
+    """The labels of these events."""
+    wanted = {line.meaning.event_id for _, line in events if line.meaning is not None}
+    return (timed for timed in labels if timed.item.meaning is not None and timed.item.meaning.event_id in wanted)

@@ -1,0 +1,65 @@
+"""How long each stage takes."""
+
+from collections import defaultdict
+from contextlib import suppress
+from time import perf_counter_ns
+
+from stream_app.core.clean import clean
+from stream_app.core.decode import decode
+from stream_app.core.delays import Delays
+from stream_app.core.features import extract
+from stream_app.core.records import Failure, Features, RawRecord
+from stream_app.core.schema import compile_validator
+from stream_app.core.score import Model
+from stream_app.pipeline import Pipeline, parsed
+
+SAMPLE = 8  # every so many-th event is sent through the stages once more, one by one
+
+
+class StageTimer:
+    """Times the stages of single records; what it tells are medians, which other programs' load hardly moves."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._validate = compile_validator(parsed(pipeline.schema), pipeline.event_time)
+        self._times: dict[str, Delays] = defaultdict(Delays)  # of nanoseconds
+        self._last = 0
+
+    def measure(self, record: RawRecord, model: Model) -> None:
+        """Send a record through the stages before learning, as far as it gets."""
+        self._last = perf_counter_ns()
+        fields = decode(record.value)
+        self._lap("decode")
+        if isinstance(fields, Failure):
+            return
+        fields = self._validate(fields)
+        self._lap("validate")
+        if isinstance(fields, Failure):
+            return
+        cleaned = clean(fields, self._pipeline.clean)
+        self._lap("clean")
+        if isinstance(cleaned, Failure):
+            return
+        features = extract(self._pipeline.features, cleaned.fields)
+        self._lap("features")
+        if not isinstance(features, Failure):
+            self._predict(model, features)
+
+    def microseconds(self) -> dict[str, float]:
+        """The median of each stage that was reached."""
+        return {stage: microseconds(times) for stage, times in self._times.items()}
+
+    def _predict(self, model: Model, features: Features) -> None:
+        with suppress(Exception):  # the record's outcome tells what a model raises
+            model.score(features)
+            self._lap("predict")
+
+    def _lap(self, stage: str) -> None:
+        now = perf_counter_ns()
+        self._times[stage].add(now - self._last)
+        self._last = perf_counter_ns()
+
+
+def microseconds(nanoseconds: Delays) -> float:
+    """The median."""
+    return round(nanoseconds.quantile(0.5) / 1000, 1)

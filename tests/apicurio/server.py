@@ -1,0 +1,79 @@
+"""Apicurio Registry, fetched once per user, started with its data in memory on free loopback ports."""
+
+import re
+import shutil
+import tarfile
+import time
+from pathlib import Path
+
+import psutil
+from filelock import FileLock
+
+from stream_app.broker.jars import JarCache, read_lock
+from stream_app.broker.java import find_java
+from stream_app.broker.process import is_alive, kill, spawn
+from stream_app.settings import Settings
+
+_LOCK = Path(__file__).with_name("archive.lock")
+_API = "/apis/ccompat/v7"  # Confluent's
+_LISTENING = re.compile(r"Listening on: (http://127\.0\.0\.1:\d+)\.")
+_START_TIMEOUT = 180.0  # seconds; four on an idle machine
+_POLL = 0.05  # seconds
+
+_OPTIONS = (
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-XX:-UsePerfData",
+    "-Xmx192m",
+    "-Dquarkus.http.host=127.0.0.1",
+    "-Dquarkus.http.port=0",
+    "-Dquarkus.management.host=127.0.0.1",
+    "-Dquarkus.management.port=0",
+)
+
+
+class Apicurio:
+    """A registry that ends with this process at the latest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "apicurio.log"
+        command = [str(find_java()), *_OPTIONS, "-jar", str(installed() / "quarkus-run.jar")]
+        self._process: psutil.Process = spawn(command, folder=folder, output=self._log, owned=True)
+        self.url = self._await_url()
+        """Where its Confluent API is, for `STREAM_APP_REGISTRY__URL`."""
+
+    def kill(self) -> None:
+        """End it at once; all that was registered is forgotten."""
+        kill(self._process)
+
+    def _await_url(self) -> str:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while (listening := _LISTENING.search(self._log.read_text(errors="replace"))) is None:
+            if not is_alive(self._process) or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"Apicurio did not start: {self._log.read_text(errors='replace')[-2000:]}")
+            time.sleep(_POLL)
+        return listening[1] + _API
+
+
+def installed() -> Path:
+    """The folder with the program, after fetching it (159 MB) if it is not there whole."""
+    (archive,) = read_lock(_LOCK)
+    cache = Settings().cache_dir / "apicurio"
+    program = cache / archive.sha512[:16]
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / "install.lock"):
+        if not program.exists():
+            jars = JarCache(cache / "archive", Settings().broker.repository, (archive,), name="Apicurio Registry")
+            (file,) = jars.fetch()
+            _unpack(file, program)
+            shutil.rmtree(cache / "archive")
+    return program
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    with tarfile.open(archive) as content:
+        content.extractall(part, filter="data")
+    part.rename(folder)

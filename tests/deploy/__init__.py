@@ -1,0 +1,1 @@
+"""What is deployed: Compose, Kafka, Prometheus, Grafana, and the image."""

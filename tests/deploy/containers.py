@@ -1,0 +1,185 @@
+"""The services of docker-compose.yml as processes of this machine: their own commands, environments and health checks.
+
+What containers give them is put in place of it: a host name of their own (a UTS namespace), a port of their own, and
+folders for volumes and secrets, by replacing paths and addresses wherever they are written.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from stream_app.broker import bound
+from stream_app.broker.archive import with_archive
+from stream_app.broker.jars import MAVEN_CENTRAL, JarCache, kafka_version, read_lock
+from stream_app.broker.java import Runtime, find_java
+from stream_app.broker.ports import free_port
+from tests.deploy.compose import DEPLOY, ROOT, Service, is_app, read_compose
+
+KAFKA_PORTS = ("9092", "9093", "9094", "29092")
+_NAMED = "import os, socket, sys; socket.sethostname(sys.argv[1]); os.execvp(sys.argv[2], sys.argv[2:])"
+
+
+class Container:
+    """A process that stands for one container of a service."""
+
+    def __init__(self, name: str, service: Service, folder: Path, replacements: dict[str, str]) -> None:
+        self.name = name
+        self.port = free_port()  # of its /metrics, /healthz and /readyz
+        self._service = service
+        self._folder = folder
+        self._replacements = {
+            "localhost:8080": f"127.0.0.1:{self.port}",
+            "0.0.0.0": "127.0.0.1",
+            "/tmp/stream-app": str(folder / "tmp" / name),
+            **replacements,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Container":
+        """Run the service's command."""
+        entrypoint = self._service.get("entrypoint", ["stream-app"] if is_app(self._service) else [])
+        named = ["unshare", "--uts", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+        command = [
+            *named,
+            sys.executable,
+            "-c",
+            _NAMED,
+            self.name,
+            *self._mapped(entrypoint + self._service["command"]),
+        ]
+        with (self._folder / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    bound.__file__,
+                    str(os.getpid()),
+                    str(shutil.which("unshare")),
+                    *command[1:],
+                ],
+                cwd=ROOT,
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    def environment(self) -> dict[str, str]:
+        """What the container would see, and nothing of this process but where programs are."""
+        environment = {name: self.replace(value) for name, value in self._service["environment"].items()}
+        if "STREAM_APP_WORKER__HEALTH_PORT" in environment:
+            environment["STREAM_APP_WORKER__HEALTH_PORT"] = str(self.port)
+        return environment | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(self._folder)}
+
+    def healthy(self) -> bool:
+        """Whether the service's own health check succeeds."""
+        check = self._mapped(self._service["healthcheck"]["test"][1:])
+        return subprocess.run(check, env=self.environment(), capture_output=True, check=False).returncode == 0
+
+    def await_healthy(self, timeout: float = 120.0) -> None:
+        """Wait until it is."""
+        deadline = time.monotonic() + timeout
+        while not self.healthy():
+            assert self.process is not None
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, f"{self.name} does not get healthy:\n{self.log()}"
+            time.sleep(0.2)
+
+    def await_end(self, timeout: float = 120.0) -> int:
+        """Wait until it has ended; returns its exit code."""
+        assert self.process is not None
+        return self.process.wait(timeout)
+
+    def kill(self) -> None:
+        """End it as if the machine had lost power."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def log(self) -> str:
+        """The end of what it wrote."""
+        return (self._folder / f"{self.name}.log").read_text()[-4000:]
+
+    def replace(self, text: str) -> str:
+        """With the paths and addresses of this machine."""
+        written = re.compile("|".join(map(re.escape, self._replacements)))
+        return written.sub(lambda found: self._replacements[found[0]], text)
+
+    def _mapped(self, command: list[str]) -> list[str]:
+        programs = {"stream-app": [sys.executable, "-m", "stream_app"], "python": [sys.executable]}
+        first, *rest = command
+        return [*programs.get(first, [first]), *map(self.replace, rest)]
+
+
+class Stack:
+    """All services, below `folder`; stops what it started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.services: dict[str, Service] = read_compose()["services"]
+        self.containers: list[Container] = []
+        self._ports = {port: str(free_port()) for port in KAFKA_PORTS}
+        for name in ("models", "secrets", "kafka-data", "tmp"):
+            (folder / name).mkdir()
+        shutil.copy(DEPLOY / "secrets.sh", folder)
+        subprocess.run(["sh", str(folder / "secrets.sh")], check=True)
+
+    def __enter__(self) -> "Stack":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for container in self.containers:
+            container.kill()
+
+    def start(self, service: str, name: str = "") -> Container:
+        """Start a container of a service."""
+        container = Container(name or service, self.services[service], self.folder, self._replacements())
+        self.containers.append(container)
+        return container.start()
+
+    def start_kafka(self) -> Container:
+        """The Kafka service: `deploy/kafka` with the paths of this machine, and programs that call the jars we have."""
+        copy = self.folder / "kafka"
+        shutil.copytree(DEPLOY / "kafka", copy)
+        kafka = Container("kafka", self.services["kafka"], self.folder, self._replacements())
+        for file in copy.iterdir():
+            text = kafka.replace(file.read_text()).replace("://kafka:", "://127.0.0.1:")
+            for old, new in self._ports.items():
+                text = text.replace(f":{old}", f":{new}")
+            file.write_text(text)
+        self._write_programs(self.folder / "opt")
+        self.containers.append(kafka)
+        return kafka.start()
+
+    def _replacements(self) -> dict[str, str]:
+        return {
+            "kafka:9092": f"127.0.0.1:{self._ports['9092']}",
+            "localhost/9092": f"127.0.0.1/{self._ports['9092']}",
+            "/run/secrets": str(self.folder / "secrets"),
+            "/models": str(self.folder / "models"),
+            "/demo/": f"{DEPLOY}/demo/",
+            "/deploy/": f"{self.folder}/kafka/",
+            "/var/lib/kafka/data": str(self.folder / "kafka-data"),
+            "/opt/kafka/bin": str(self.folder / "opt"),
+        }
+
+    def _write_programs(self, folder: Path) -> None:
+        folder.mkdir()
+        jars = read_lock()
+        cache = user_cache_path("stream-app") / f"kafka-{kafka_version(jars)}"
+        runtime = with_archive(Runtime(find_java(), tuple(JarCache(cache, MAVEN_CENTRAL, jars).fetch())), cache)
+        for script, main in {
+            "kafka-storage.sh": "kafka.tools.StorageTool",
+            "kafka-server-start.sh": "kafka.Kafka",
+        }.items():
+            command = runtime.command(main, (), log=f"{folder}/{script}.log", options=("-Xmx512m",))
+            (folder / script).write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+            (folder / script).chmod(0o755)

@@ -1,0 +1,107 @@
+"""docker-compose.yml refers only to what there is, and is as safe as it says."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_app.broker.jars import kafka_version, read_lock
+from stream_app.settings import Settings
+from tests.deploy.compose import DEPLOY, ROOT, Service, is_app, is_job, read_compose
+
+COMPOSE = read_compose()
+SERVICES: dict[str, Service] = COMPOSE["services"]
+APPS = [name for name, service in SERVICES.items() if is_app(service)]
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_the_settings_know_every_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in os.environ:
+        if variable.startswith("STREAM_APP_"):
+            monkeypatch.delenv(variable)
+    environment: dict[str, str] = SERVICES[name]["environment"]
+    defaults = Settings().model_dump()
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    settings = Settings().model_dump()
+    for variable in environment:  # what it does not know, pydantic leaves out
+        section: Any = settings
+        for part in variable.removeprefix("STREAM_APP_").lower().split("__"):
+            assert part in section, variable
+            section = section[part]
+    assert settings != defaults
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_a_service_refers_to_is_declared(name: str) -> None:
+    service = SERVICES[name]
+    for volume in service.get("volumes", ()):
+        source = volume.split(":")[0]
+        assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], volume
+    assert set(service.get("secrets", ())) <= COMPOSE["secrets"].keys()
+    assert set(service.get("depends_on", ())) <= SERVICES.keys()
+    for other, dependency in service.get("depends_on", {}).items():
+        awaited = "service_completed_successfully" if is_job(SERVICES[other]) else "service_healthy"
+        assert dependency["condition"] == awaited
+        if SERVICES[other].get("profiles") != service.get("profiles"):
+            assert dependency.get("required", True) is ("profiles" not in SERVICES[other])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_images_are_pinned(name: str) -> None:
+    service = SERVICES[name]
+    if not is_app(service):
+        _, _, tag = service["image"].partition(":")
+        assert tag[0].isdigit() or tag[0] == "v", service["image"]
+        assert tag.count(".") >= 2, service["image"]
+
+
+def test_images_are_of_the_versions_that_are_tested() -> None:
+    registry = (ROOT / "tests" / "apicurio" / "archive.lock").read_text()
+    assert SERVICES["kafka"]["image"].startswith(f"apache/kafka:{kafka_version(read_lock())}@")
+    assert f"/{SERVICES['registry']['image'].split(':')[1]}/" in registry
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_has_a_health_check_and_comes_back(name: str) -> None:
+    service = SERVICES[name]
+    if not is_job(service):
+        assert service["healthcheck"]["test"][0] == "CMD"
+        assert service["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_published_to_this_machine_alone(name: str) -> None:
+    for port in SERVICES[name].get("ports", ()):
+        assert port.startswith("127.0.0.1:"), port
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_the_app_may_do_little(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "user" not in service  # the image's own, which is not root
+
+
+def test_the_jobs_and_workers_take_another_pipeline() -> None:
+    services = read_compose({"PIPELINE": "payments.py"})["services"]
+    for name in ("setup", "schemas", "scorer", "learner", "monitor"):
+        assert "payments.py" in services[name]["command"]
+
+
+def test_secrets_are_made_once_and_never_kept_by_git(tmp_path: Path) -> None:
+    script = tmp_path / "secrets.sh"
+    script.write_text((DEPLOY / "secrets.sh").read_text())
+    subprocess.run(["sh", str(script)], check=True)
+    made = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
+    assert {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()} == made.keys()
+    assert all(len(bytes.fromhex(secret)) == 24 for secret in made.values())
+    assert len(set(made.values())) == len(made)
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    subprocess.run(["sh", str(script)], check=True)
+    assert {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()} == made
+    assert (DEPLOY / "secrets" / ".gitignore").read_text().split() == ["*", "!.gitignore"]

@@ -1,0 +1,27 @@
+"""The folder map is of this tree."""
+
+import re
+
+from tests.docs.documents import ARCHITECTURE
+from tests.system import ROOT
+
+MAP = ARCHITECTURE.section("Folder map")
+
+
+def test_what_the_map_names_exists() -> None:
+    for path in re.findall(r"`([\w/.]+)`", MAP):
+        if "/" in path and not (ROOT / path).exists():
+            assert (ROOT / "stream_app" / path).exists(), path
+
+
+def test_every_package_is_on_the_map() -> None:
+    packages = {file.parent.relative_to(ROOT) for file in (ROOT / "stream_app").rglob("__init__.py")}
+    shown = {f"{package}/" for package in packages if str(package) != "stream_app"}
+    assert shown == set(re.findall(r"`(stream_app/[\w/]+/)`", MAP))
+
+
+def test_the_files_that_the_text_names_exist() -> None:
+    for name in ARCHITECTURE.codes:
+        if re.fullmatch(r"[\w/]+\.py", name):
+            places = (ROOT / name, ROOT / "stream_app" / name, ROOT / "stream_app" / "streaming" / "roles" / name)
+            assert any(place.exists() for place in places), name

@@ -1,0 +1,104 @@
+"""The reference is what the code declares, and the code declares everything that the reference says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+from pydantic import BaseModel, SecretStr
+
+from docs.generate import PAGES, REFERENCE, generate
+from docs.generate.metrics import sections
+from docs.generate.schemas import FOLDER, flat
+from docs.generate.settings import variables
+from stream_app import metrics
+from stream_app.core.dead_letter_headers import DEAD_LETTER_HEADERS
+from stream_app.core.records import Failure, RawRecord
+from stream_app.core.route import dead_letter, shortened
+from stream_app.errors import WHO_ACTS, ErrorClass
+from stream_app.settings import Settings
+from stream_app.streaming.roles.table import ROLES
+from stream_app.topic_uses import USES
+from stream_app.topics import KINDS
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_what_the_code_declares(name: str) -> None:
+    file = REFERENCE / name
+    assert file.exists(), "run `make docs`"
+    assert file.read_text(encoding="utf-8") == generate()[file], "run `make docs`"
+
+
+def test_no_page_is_left_over() -> None:
+    assert {file.name for file in REFERENCE.iterdir()} == set(PAGES)
+
+
+def test_the_environment_changes_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = generate()
+    monkeypatch.setenv("STREAM_APP_TOPICS__PARTITIONS", "7")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert generate() == before
+
+
+def setting_sections() -> dict[str, type[BaseModel]]:
+    return {
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+
+
+def test_every_setting_has_a_description() -> None:
+    found = setting_sections()
+    bare = [name for name, field in Settings.model_fields.items() if name not in found and not field.description]
+    for section in found.values():
+        assert section.__doc__
+        bare += [f"{section.__name__}.{name}" for name, f in section.model_fields.items() if not f.description]
+    assert bare == []
+    assert "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS" in variables()
+    assert len(set(variables())) == len(variables())
+
+
+def test_every_secret_can_be_in_a_file() -> None:
+    for section in setting_sections().values():
+        secrets = {
+            name for name, f in section.model_fields.items() if SecretStr in getattr(f.annotation, "__args__", ())
+        }
+        assert {f"{name}_file" for name in secrets} <= section.model_fields.keys()
+
+
+def test_every_metric_is_in_a_section() -> None:
+    declared = {id(value): name for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
+    listed = [declared[id(metric)] for _, found in sections() for metric in found]
+    assert sorted(listed) == sorted(declared.values())
+
+
+def test_every_topic_has_its_use() -> None:
+    assert tuple(USES) == KINDS
+    for role in ROLES.values():
+        assert {kind for kind, use in USES.items() if role.name in use.readers} >= set(role.inputs)
+        others = {kind for kind, use in USES.items() if role.name in use.readers} - set(role.inputs)
+        assert all(kind == "models" or role.name in USES[kind].writers for kind in others)
+    for use in USES.values():
+        assert {*use.writers, *use.readers} <= {*ROLES, "producers", "consumers"}
+        assert "." in use.schema or not use.schema or (FOLDER / f"{use.schema}.avsc").exists()
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.avsc")), ids=lambda file: file.stem)
+def test_every_field_of_a_schema_is_documented(file: Path) -> None:
+    schema: dict[str, Any] = json.loads(file.read_text())
+    assert schema["doc"]
+    assert [path for path, field in flat(schema) if not field.get("doc")] == []
+
+
+def test_a_dead_letter_has_the_headers_that_are_documented() -> None:
+    record = RawRecord("p.raw", 0, 7, 0, b"k", b"v", ())
+    context = {"group": "p-score", "model-version": "1", "schema-version": "f", "app-version": "0"}
+    letter = dead_letter("raw.dlq", record, Failure("invalid-json", "no JSON"), context, now=0)
+    written = dict.fromkeys(name for name, _ in [*letter.headers, *shortened(letter).headers])
+    assert list(written) == list(DEAD_LETTER_HEADERS)
+
+
+def test_every_class_of_errors_says_who_acts() -> None:
+    assert set(WHO_ACTS) == set(ErrorClass)

@@ -1,0 +1,195 @@
+"""The test kit: what it says is what the workers do."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from stream_app.core.records import Features, Fields
+from stream_app.errors import ModelError
+from stream_app.pipeline import Thresholds
+from stream_app.testing import PipelineHarness
+from tests.learning import fits
+from tests.small import HOUR, NOW, event, label, small_pipeline
+from tests.system import ROOT
+
+DAY = 24 * HOUR
+
+
+def small(**changes: Any) -> PipelineHarness:
+    return PipelineHarness(small_pipeline(**changes))
+
+
+def fraudulent(number: int) -> bool:
+    return number % 97 > 60
+
+
+def broken(_: Fields) -> Features:
+    raise KeyError("secret")
+
+
+def test_an_event_is_scored() -> None:
+    outcome = small(publish_features=True).event(event(70))
+    assert (outcome.kind, outcome.score, outcome.prediction, outcome.model_version) == ("scored", 0.5, True, 0)
+    assert outcome.features == {"amount": 70.0, "domestic": True}
+    assert outcome.record is not None
+    assert fits("scored", dict(outcome.record))
+    assert (outcome.error_code, outcome.error_message) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "options", "code"),
+    [
+        (b"{", {}, "invalid-json"),
+        (None, {}, "empty-value"),
+        (event(1, amount="many"), {}, "wrong-type"),
+        (event(1, amount=float("nan")), {}, "not-finite"),
+        ({"at": NOW, "amount": 1.0}, {}, "missing-field"),
+        (event(1), {"key": None}, "missing-key"),
+        (event(1), {"key": "other"}, "key-mismatch"),
+        ({**event(1), "at": "yesterday"}, {}, "event-time-invalid"),
+    ],
+)
+def test_a_record_that_fails_says_why(sent: Any, options: dict[str, Any], code: str) -> None:
+    harness = small()
+    outcome = harness.event(sent, **options)
+    assert (outcome.kind, outcome.error_code, outcome.score) == ("dead-lettered", code, None)
+    assert outcome.dead_letter is not None
+    assert outcome.dead_letter.remedy
+    assert outcome.error_message == outcome.dead_letter.message != ""
+    assert harness.books.dead == {code: 1}
+
+
+def test_an_exception_in_the_users_code_is_told_by_its_place() -> None:
+    letter = small(features=broken).event(event(1)).dead_letter
+    assert letter is not None
+    assert (letter.code, letter.stage) == ("features-failed", "features")
+    assert letter.where is not None
+    assert letter.where.startswith("test_harness.py:")
+    assert "secret" not in letter.message
+
+
+def test_bytes_get_the_key_that_produce_gives_them() -> None:
+    assert small().event(orjson.dumps(event(1))).kind == "scored"
+
+
+def test_a_label_is_learned_at_once_and_the_next_event_is_scored_by_the_new_version() -> None:
+    harness = small()
+    harness.event(event(90))
+    outcome = harness.label(label(90, fraud=True))
+    assert outcome.kind == "joined"
+    assert outcome.example is not None
+    assert (outcome.example.score, outcome.example.model_version) == (0.5, 0)
+    after = harness.event(event(91))
+    assert after.model_version == harness.version == harness.learned == 1
+    assert after.score is not None
+    assert after.score > 0.5
+    assert harness.model.predict_proba_one({"amount": 91.0, "domestic": True})[True] == after.score
+
+
+def test_every_outcome_of_a_label() -> None:
+    harness = small()
+    harness.event(event(1))
+    kinds = [
+        harness.label(sent).kind
+        for sent in (label(2), label(2), label(1, known_at=NOW + 25 * HOUR), label(1), label(1), b"?")
+    ]
+    assert kinds == ["waiting", "duplicate", "expired", "joined", "duplicate", "dead-lettered"]
+    outcome = harness.event(event(2))
+    assert (outcome.kind, outcome.features) == ("scored", {"amount": 2.0, "domestic": True})
+    assert (harness.books.labels, harness.books.joined, harness.books.waiting) == (6, 2, 0)
+
+
+def test_a_second_event_is_a_duplicate() -> None:
+    harness = small()
+    assert [harness.event(event(1)).kind for _ in range(2)] == ["scored", "duplicate"]
+
+
+def test_time_follows_the_records_unless_it_is_given() -> None:
+    assert small().event(event(1, at=NOW + 900 * DAY)).kind == "scored"
+    fixed = PipelineHarness(small_pipeline(), now=datetime.fromtimestamp(NOW / 1000, UTC))
+    assert fixed.event(event(1, at=NOW + 3 * DAY)).error_code == "event-in-future"
+    fixed.advance(timedelta(days=3))
+    outcome = fixed.event(event(1, at=NOW + 3 * DAY))
+    assert outcome.record is not None
+    assert outcome.record["scored_at"] == NOW + 3 * DAY
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="with a zone"):
+        PipelineHarness(small_pipeline(), now=datetime(2025, 3, 3))
+
+
+def test_advancing_closes_what_is_due() -> None:
+    harness = small()
+    harness.event(event(1))
+    harness.label(label(2, known_at=NOW))
+    harness.advance(timedelta(hours=29))
+    assert (harness.books.pending, harness.books.expired) == (1, 0)
+    assert [letter.code for letter in harness.dead_letters] == ["unknown-event"]
+    harness.advance(timedelta(hours=2))
+    assert (harness.books.pending, harness.books.expired) == (0, 1)
+    assert harness.event(event(3)).error_code == "event-too-late"
+
+
+def replayed(harness: PipelineHarness, count: int = 1500) -> list[float]:
+    """Events every five minutes, each with its label an hour later; returns the scores."""
+    times = [NOW + number * HOUR // 12 for number in range(count)]
+    outcomes = harness.replay(
+        [event(number, at) for number, at in enumerate(times)],
+        [label(number, at + HOUR, fraudulent(number)) for number, at in enumerate(times)],
+    )
+    return [outcome.score or 0.0 for outcome in outcomes]
+
+
+def test_a_replay_learns_each_label_when_its_time_comes() -> None:
+    harness = small()
+    scores = replayed(harness)
+    assert scores[:13] == [0.5] * 13  # no label was known yet, nor at the very moment at which the first became known
+    assert scores[13] != 0.5
+    assert harness.version == harness.learned == harness.books.joined == 1500
+    assert harness.metrics["roc_auc"] > 0.95
+    assert harness.metrics["accuracy"] > harness.metrics["majority_accuracy"]
+
+
+def test_measurements_are_those_of_learner_and_monitor() -> None:
+    harness = small(thresholds=Thresholds(metrics={"log_loss": 0.0001}), publish_features=True)
+    replayed(harness)
+    harness.advance(timedelta(days=9))
+    assert harness.measurements("performance", "log_loss")[0]["breached"]
+    assert {found["name"] for found in harness.measurements("drift")} == {
+        "score", "features.amount", "features.domestic",
+    }  # fmt: skip
+    coverage = harness.measurements("coverage", "label_coverage")
+    assert [found["value"] for found in coverage] == [1.0] * len(coverage)
+    assert sum(found["n"] for found in coverage) == 1500
+    assert all(fits("monitoring", found) for found in harness.measurements())
+
+
+def test_two_runs_are_equal() -> None:
+    first, second = small(), small()
+    assert replayed(first, 300) == replayed(second, 300)
+    assert first.measurements() == second.measurements()
+
+
+def lambda_model() -> Any:
+    from river import linear_model
+
+    return linear_model.LogisticRegression(initializer=lambda: 0.0)
+
+
+def test_a_model_that_the_learner_refuses_is_refused() -> None:
+    with pytest.raises(ModelError, match="cannot be stored"):
+        small(model=lambda_model)
+
+
+def test_the_fixtures_cost_nothing_until_they_are_used() -> None:
+    program = (
+        "import sys, stream_app.testing.plugin\n"
+        "heavy = {'river', 'scipy', 'numpy', 'confluent_kafka', 'pydantic', 'psutil'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
