@@ -56,7 +56,7 @@ def memory(log: Changelog) -> int:
     """Bytes that the restored state takes."""
     tracemalloc.start()
     state = State(0, DAY, DAY)
-    state.restore(log)
+    state.restore((key, bytes(memoryview(value or b""))) for key, value in log)
     gc.collect()
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -32,7 +32,7 @@ class PipelineError(StreamAppError):
 
 
 class KafkaUnavailableError(StreamAppError):
-    """The cluster cannot be reached or does not let us in."""
+    """The cluster cannot be reached."""
 
     exit_code = 5
 

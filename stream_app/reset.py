@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from stream_app.clients.kafka import cluster_topics
 from stream_app.clients.refusals import failure
-from stream_app.errors import FencedError
+from stream_app.errors import FencedError, KafkaUnavailableError
 from stream_app.models.artifacts import pipeline_store
 from stream_app.status.local import local_workers
 from stream_app.status.view import PipelineView
@@ -88,13 +88,21 @@ def _all_done(futures: Mapping[str, "Future[None]"], what: str) -> None:
                 raise FencedError("A worker has started meanwhile", "Stop it, and reset again") from None
             if code not in absent:
                 raise failure(error.args[0], what) from None
+        except TimeoutError:
+            raise _unanswered(what) from None
 
 
 def _await_gone(view: PipelineView, names: set[str]) -> None:
     """A topic is deleted before every broker knows it; `up` must not find it."""
     deadline = time.monotonic() + _TIMEOUT
-    while names & cluster_topics(view.admin).topics.keys() and time.monotonic() < deadline:
+    while names & cluster_topics(view.admin).topics.keys():
+        if time.monotonic() > deadline:
+            raise _unanswered("delete topics")
         time.sleep(_POLL)
+
+
+def _unanswered(what: str) -> KafkaUnavailableError:
+    return KafkaUnavailableError(f"Could not {what} in {_TIMEOUT:.0f} s", "Check the brokers, and reset again")
 
 
 def _still_running(view: PipelineView, workers: list[str]) -> FencedError:

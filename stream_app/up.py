@@ -4,7 +4,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -28,7 +27,7 @@ def run_up(pipeline: str, settings: Settings, *, scorers: int, monitor: bool) ->
     _on_stop(signal.default_int_handler)  # until there are workers, it just interrupts
     loaded = load_pipeline(pipeline)
     name = loaded.name
-    with _alone(make_run_folder(settings, name), name), running_cluster(settings) as broker:
+    with alone(settings, name), running_cluster(settings) as broker:
         if loaded.format == "avro":
             from stream_app.registry.subjects import register_schemas  # half a second of imports
 
@@ -60,13 +59,14 @@ def embedded_broker(settings: Settings) -> EmbeddedBroker:
 
 
 @contextmanager
-def _alone(folder: Path, name: str) -> Iterator[None]:
-    """Hold the lock that only one `up` of a pipeline can have here."""
-    lock = FileLock(folder / "up.lock")
+def alone(settings: Settings, name: str) -> Iterator[None]:
+    """Hold the lock that only one `up` or `reset` of the pipeline so named can have on this machine."""
     try:
-        lock.acquire(timeout=0)
+        lock = FileLock(make_run_folder(settings, name) / "up.lock").acquire(timeout=0)
     except Timeout:
-        raise FencedError(f"`stream-app up` of {name} already runs here", "Stop that one first, with Ctrl-C") from None
+        raise FencedError(
+            f"`stream-app up` or `reset` of {name} already runs here", "Stop that one first, with Ctrl-C"
+        ) from None
     with lock:
         yield
 

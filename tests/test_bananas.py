@@ -19,7 +19,8 @@ from uuid import uuid4
 import pytest
 from river import datasets, metrics
 
-from stream_app.acl import AclRole, rights
+from stream_app.acl import rights
+from stream_app.acl_roles import AclRole
 from stream_app.broker import EmbeddedBroker
 from tests.security.cluster import SecuredCluster
 from tests.system import kafka_environment

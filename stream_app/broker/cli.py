@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stream_app.broker.embedded import BrokerStatus, EmbeddedBroker
+from stream_app.broker.shared import keep_running
 from stream_app.settings import load_settings
 
 app = typer.Typer(help="The embedded Kafka broker: start, stop, status, logs.", no_args_is_help=True)
@@ -45,6 +46,7 @@ def start(
     """
     broker = _broker(data_dir, port)
     broker.start()
+    keep_running(broker)
     _show(broker.status(), as_json)
 
 

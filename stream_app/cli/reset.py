@@ -35,7 +35,7 @@ def reset(
     from stream_app.reset import await_no_workers, carry_out, plan_reset
     from stream_app.settings import load_settings
     from stream_app.status.view import PipelineView
-    from stream_app.up import running_cluster
+    from stream_app.up import alone, running_cluster
 
     name, settings = load_pipeline(pipeline).name, load_settings()
     with running_cluster(settings), closing(PipelineView(settings, name)) as view:
@@ -43,8 +43,9 @@ def reset(
         if not as_json:
             _show(planned)
         if yes:
-            await_no_workers(view)
-            carry_out(view, planned)
+            with alone(settings, name):
+                await_no_workers(view)
+                carry_out(view, planned)
     if as_json:
         print_json({**asdict(planned), "done": yes})
     else:

@@ -19,7 +19,7 @@ def avro_rows(lines: Lines, key: str) -> Iterator[Row | BadLine]:
             yield _row(number, fields, key)
             _note_position(lines)
         _note_position(lines)
-    except (ValueError, EOFError, IndexError, TypeError) as error:
+    except Exception as error:  # whatever a damaged file makes of fastavro and the codecs
         problem = f"{lines.name} is not a whole Avro container file: {type(error).__name__}"
         raise InputError(problem, "Write it again, or give its real --format") from None
 

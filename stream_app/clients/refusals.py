@@ -1,18 +1,16 @@
 """What a cluster that refuses us says, and which setting or right would change its mind."""
 
 import re
-import socket
-import ssl
+from collections.abc import Callable
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError
 
+from stream_app.clients.probes import Address, certificate_problem, is_encrypted, is_open
 from stream_app.clients.security import VARIABLE, tls_context
 from stream_app.clients.tokens import token_source
 from stream_app.errors import AccessError, KafkaUnavailableError, StreamAppError
 from stream_app.settings import KafkaSettings
-
-PROBE_SECONDS = 2.0
 
 _RESOURCES = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",
@@ -27,12 +25,17 @@ _PROTOCOL = f"Set {VARIABLE}SECURITY_PROTOCOL to what the listener at this addre
 
 
 class _Refusal(NamedTuple):
-    """How librdkafka words a refusal; one that is not `certain` is also heard when a broker is stopping."""
+    """How librdkafka words a refusal.
+
+    One that is not `certain` is also heard of a broker that stops, or of a balancer before it; `probe` tells the one
+    from the other.
+    """
 
     wording: str  # a regular expression
     certain: bool
     meaning: str
     remedy: str
+    probe: Callable[[Address], bool] | None = None
 
 
 _REFUSALS = (
@@ -45,8 +48,8 @@ _REFUSALS = (
     _Refusal("SASL authentication error", True, "refuses us: authentication failed", _USER),
     _Refusal("certificate verify failed", True, "is not trusted", ""),
     _Refusal("alert (bad )?certificate|alert unknown ca", True, "does not accept our certificate", _OWN),
-    _Refusal("connecting to a SSL listener", False, "hangs up: its listener seems to be encrypted", _PROTOCOL),
-    _Refusal("connecting to a PLAINTEXT", False, "hangs up: its listener seems not to be encrypted", _PROTOCOL),
+    _Refusal("connecting to a SSL listener", False, "hangs up: its listener is encrypted", _PROTOCOL, is_encrypted),
+    _Refusal("connecting to a PLAINTEXT", False, "hangs up: its listener is not encrypted", _PROTOCOL, is_open),
     _Refusal("might require SASL", False, "hangs up: its listener seems to ask for authentication", _PROTOCOL),
 )
 
@@ -82,12 +85,12 @@ def refusal(error: KafkaError, servers: str, kafka: KafkaSettings) -> StreamAppE
     """The error to raise if the cluster refuses us, with a remedy; None if it does not."""
     if _is_about_token(error):
         return token_source(kafka).problem
-    found = _find(error)
-    if found is None:
+    found, address = _find(error), _address(error)
+    if found is None or (found.probe is not None and not (address and found.probe(address))):
         return None
     meaning, remedy = found.meaning, found.remedy
     if not remedy:
-        meaning, remedy = _examine_certificate(error, kafka)
+        meaning, remedy = _examine_certificate(address, kafka)
     elif remedy is _USER and kafka.sasl_mechanism == "OAUTHBEARER":
         remedy = _CLIENT
     return AccessError(f"Kafka at {servers} {meaning}", remedy)
@@ -98,14 +101,19 @@ def _find(error: KafkaError) -> _Refusal | None:
     return next((refusal for refusal in _REFUSALS if re.search(refusal.wording, text)), None)
 
 
+def _address(error: KafkaError) -> Address | None:
+    """Which listener an error is about, as in ``sasl_ssl://kafka:9093/bootstrap: SASL authentication error``."""
+    found = re.search(r"(?:://|^)\[?([^/]+?)\]?:(\d+)/", str(error.str()))
+    return (found[1], int(found[2])) if found is not None else None
+
+
 def _is_about_token(error: KafkaError) -> bool:
     return "OAUTHBEARER token" in str(error.str())
 
 
-def _examine_certificate(error: KafkaError, kafka: KafkaSettings) -> tuple[str, str]:
+def _examine_certificate(address: Address | None, kafka: KafkaSettings) -> tuple[str, str]:
     """What is wrong with the broker's certificate, and the remedy: Python tells more about it than librdkafka."""
-    address = re.search(r"(?:://|^)\[?([^/]+?)\]?:(\d+)/", str(error.str()))
-    reason = _verify(address[1], int(address[2]), kafka) if address is not None else ""
+    reason = certificate_problem(address, tls_context(kafka)) if address is not None else ""
     if "expired" in reason or "not yet valid" in reason:
         remedy = "Have the brokers' certificate renewed, or set this machine's clock"
     elif "mismatch" in reason:
@@ -113,15 +121,3 @@ def _examine_certificate(error: KafkaError, kafka: KafkaSettings) -> tuple[str, 
     else:
         remedy = f"Name the authority of the brokers' certificates in {VARIABLE}CA_FILE"
     return f"is not trusted: {reason or 'its certificate cannot be verified'}", remedy
-
-
-def _verify(host: str, port: int, kafka: KafkaSettings) -> str:
-    """Shake hands once; returns why the certificate is not trusted, empty if that did not come to light."""
-    try:
-        with socket.create_connection((host, port), PROBE_SECONDS) as plain:
-            tls_context(kafka).wrap_socket(plain, server_hostname=host).close()
-    except ssl.SSLCertVerificationError as error:
-        return error.verify_message
-    except OSError:
-        pass
-    return ""

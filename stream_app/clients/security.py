@@ -34,8 +34,7 @@ def check_security(kafka: KafkaSettings) -> None:
     if kafka.sasl_mechanism == "OAUTHBEARER":
         _require(kafka, "oauth_token_url", "oauth_client_id")
         _require_secret(kafka, "oauth_client_secret")
-        if not str(kafka.oauth_token_url).startswith(("https://", "http://")):
-            raise SettingsError(f"{VARIABLE}OAUTH_TOKEN_URL is no address of HTTP", "Set it to https://...")
+        _check_token_url(str(kafka.oauth_token_url))
     else:
         _require(kafka, "username")
         _require_secret(kafka, "password")
@@ -140,6 +139,17 @@ def _check_used(kafka: KafkaSettings) -> None:
         _refuse(kafka, ("key_password", "key_password_file"), False, "KEY_FILE", "the key")
     if kafka.security_protocol != "plaintext":
         _require(kafka, "bootstrap_servers")
+
+
+def _check_token_url(url: str) -> None:
+    """The address is shown in messages, so it must not have credentials in it."""
+    if not url.startswith(("https://", "http://")):
+        raise SettingsError(f"{VARIABLE}OAUTH_TOKEN_URL is no address of HTTP", "Set it to https://...")
+    if "@" in url:
+        raise SettingsError(
+            f"{VARIABLE}OAUTH_TOKEN_URL has a user in it",
+            f"Take it out; {VARIABLE}OAUTH_CLIENT_ID and {VARIABLE}OAUTH_CLIENT_SECRET_FILE say who we are",
+        )
 
 
 def _refuse(kafka: KafkaSettings, names: Iterable[str], used: bool, other: str, wanted: str) -> None:

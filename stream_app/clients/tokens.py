@@ -7,6 +7,7 @@ import logging
 import ssl
 import time
 from functools import cache
+from http.client import HTTPException
 from threading import Lock
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
@@ -105,7 +106,7 @@ class TokenSource:
         except HTTPError as error:
             with error:
                 raise self._refused(error) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
             raise self._failed(error) from None
 
     def _credentials(self) -> str:

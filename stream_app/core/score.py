@@ -98,7 +98,7 @@ class Scorer:
         state = self.state
         if event.event_time + state.horizon + state.lateness < state.clock:
             return Failure("event-too-late", "the event is older than horizon + allowed lateness")
-        known = state.entries.get(event.event_id)
+        known = state.find(event.event_id)
         if known is not None and not isinstance(known, Waiting):
             state.tallies.duplicates += 1
             return []
@@ -137,7 +137,7 @@ class Scorer:
         if isinstance(label, Failure):
             return label
         state = self.state
-        known = state.entries.get(label.event_id)
+        known = state.find(label.event_id)
         if known is None:
             return self._wait(record, label, now)
         if not isinstance(known, Pending):

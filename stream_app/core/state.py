@@ -1,6 +1,7 @@
 """The keyed state of one partition: which events are known, what was predicted, which labels wait.
 
-It lives in memory; every change is also a record for a compacted changelog topic, from which it is restored.
+It lives in memory; every change is also a record for a compacted changelog topic, from which it is restored. Entries
+are kept as the bytes of their changelog record: objects would take twice the memory, and the garbage collector's time.
 """
 
 from base64 import b64decode, b64encode
@@ -72,6 +73,10 @@ def _bytes(text: str | None) -> bytes | None:
     return None if text is None else b64decode(text)
 
 
+_KIND = 2  # where in an encoded entry the letter of its kind is
+_PENDING, _JOINED, _WAITING = b"pjw"
+
+
 def decode_entry(value: bytes) -> Entry:
     """The entry that `encode` wrote."""
     kind, *rest = orjson.loads(value)
@@ -98,7 +103,7 @@ class State:
         self.partition = partition
         self.horizon = horizon
         self.lateness = lateness
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, bytes] = {}
         self.due: list[tuple[int, str]] = []
         self.tallies = Tallies()
         self.event_watermark = NEVER
@@ -112,32 +117,39 @@ class State:
             return entry.label_time + self.lateness
         return entry.event_time + self.horizon + self.lateness
 
+    def find(self, event_id: str) -> Entry | None:
+        """What is known of an event."""
+        encoded = self.entries.get(event_id)
+        return None if encoded is None else decode_entry(encoded)
+
     def put(self, event_id: str, entry: Entry, encoded: bytes | None = None) -> Output:
         """Set an entry, which may have been encoded already; returns its changelog record."""
-        before = self.entries.get(event_id)
-        self._count(before, -1)
-        self._count(entry, +1)
-        self.entries[event_id] = entry
-        if not (isinstance(entry, Joined) and isinstance(before, Pending)):  # a join does not change when it is due
+        before, after = self.entries.get(event_id), encoded or entry.encode()
+        if before is not None:
+            self._count(before, -1)
+        self._count(after, +1)
+        self.entries[event_id] = bytes(memoryview(after))  # a copy: what the encoder gives lies in a larger block
+        joins = before is not None and before[_KIND] == _PENDING and after[_KIND] == _JOINED
+        if not joins:  # which does not change when it is due
             heappush(self.due, (self.due_time(entry), event_id))
-        return Output(TOPIC, self.partition, b"e" + event_id.encode(), encoded or entry.encode())
+        return Output(TOPIC, self.partition, b"e" + event_id.encode(), after)
 
     def pop_due(self) -> Iterable[tuple[str, Entry, Output]]:
         """Remove what has fallen due, oldest first, each with its changelog tombstone."""
         while self.due and self.due[0][0] < self.clock:
             due, event_id = heappop(self.due)
-            entry = self.entries.get(event_id)
+            entry = self.find(event_id)
             if entry is not None and self.due_time(entry) == due:
-                yield event_id, entry, self._remove(event_id, entry)
+                yield event_id, entry, self._remove(event_id)
 
     def pop_oldest(self) -> tuple[str, Entry, Output]:
         """Remove the entry that would fall due first; the clock moves, so that what is forgotten counts as too late."""
         while True:
             due, event_id = heappop(self.due)
-            entry = self.entries.get(event_id)
+            entry = self.find(event_id)
             if entry is not None and self.due_time(entry) == due:
                 self.clock = max(self.clock, due + 1)
-                return event_id, entry, self._remove(event_id, entry)
+                return event_id, entry, self._remove(event_id)
 
     def advance(self, labels_at_end: bool) -> None:
         """Move the clock; with no label left to read, the events' watermark alone is the time."""
@@ -164,8 +176,8 @@ class State:
             elif key is not None and value is None:
                 self.entries.pop(key[1:].decode(), None)
             elif key is not None and value is not None:
-                self.entries[key[1:].decode()] = decode_entry(value)
-        self.due = sorted((self.due_time(entry), event_id) for event_id, entry in self.entries.items())
+                self.entries[key[1:].decode()] = value
+        self.due = sorted((self.due_time(decode_entry(entry)), event_id) for event_id, entry in self.entries.items())
         self.tallies.waiting = self.tallies.pending = 0
         for entry in self.entries.values():
             self._count(entry, +1)
@@ -177,13 +189,13 @@ class State:
         self.clock = value["clock"]
         self.positions = value["positions"]
 
-    def _remove(self, event_id: str, entry: Entry) -> Output:
-        self._count(entry, -1)
-        del self.entries[event_id]
+    def _remove(self, event_id: str) -> Output:
+        self._count(self.entries.pop(event_id), -1)
         return Output(TOPIC, self.partition, b"e" + event_id.encode(), None)
 
-    def _count(self, entry: Entry | None, change: int) -> None:
-        if isinstance(entry, Pending):
+    def _count(self, entry: bytes, change: int) -> None:
+        kind = entry[_KIND]
+        if kind == _PENDING:
             self.tallies.pending += change
-        elif isinstance(entry, Waiting):
+        elif kind == _WAITING:
             self.tallies.waiting += change

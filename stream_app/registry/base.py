@@ -9,7 +9,7 @@ from stream_app.settings import RegistrySettings
 
 
 class UnknownSchemaError(LookupError):
-    """The registry answers, and has no Avro schema of that id."""
+    """The registry answers, and has no Avro schema of that id; the text says so or of which kind it is."""
 
 
 class Registry(Protocol):

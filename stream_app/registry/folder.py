@@ -38,7 +38,7 @@ class FolderRegistry:
         for entry in self._entries():
             if entry.id == schema_id:
                 return _read(entry.file)
-        raise UnknownSchemaError(f"there is no schema {schema_id} in {self._folder}")
+        raise UnknownSchemaError(f"the registry has no schema {schema_id}")
 
     def versions(self, subject: str) -> list[str]:
         """As the protocol says."""

@@ -4,6 +4,7 @@ import importlib
 import json
 import warnings
 import weakref
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -50,7 +51,7 @@ class HttpRegistry:
     def schema(self, schema_id: SchemaId) -> str:
         """As the protocol says. A schema of another kind than Avro counts as unknown."""
         if isinstance(schema_id, UUID):
-            return self._by_guid(schema_id)
+            return self._avro(self._find_guid(schema_id), schema_id)
         found = ask(self.url, lambda: self._client.get_schema(schema_id, fmt="resolved"))
         return self._avro(found, schema_id)
 
@@ -78,15 +79,19 @@ class HttpRegistry:
         except UnknownSchemaError as error:
             raise RegistryError(f"In the registry at {self.url} {error}", "Delete it there") from None
 
-    def _by_guid(self, guid: UUID) -> str:
+    def _find_guid(self, guid: UUID) -> Any:
         """The client at hand does not ask for GUIDs, and not every registry knows them: Confluent's newer ones do."""
         get = self._client._rest_client.get
-        try:
-            found = ask(self.url, lambda: Schema.from_dict(get(f"schemas/guids/{guid}")))
-        except NotARegistryError:
-            ask(self.url, lambda: get("schemas/types"))  # raises the same if the address is wrong
-            found = None
-        return self._avro(found, guid)
+
+        def find() -> Any:
+            return ask(self.url, lambda: Schema.from_dict(get(f"schemas/guids/{guid}")))
+
+        with suppress(NotARegistryError):
+            return find()
+        ask(self.url, lambda: get("schemas/types"))  # raises the same if the address is wrong
+        with suppress(NotARegistryError):  # a proxy may have answered for a registry that was just starting
+            return find()
+        return None
 
     def _avro(self, found: Any, name: object) -> str:
         """The text of what was found, if it is a whole Avro schema."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from stream_app.status.model import Status
-from stream_app.status.times import duration
+from stream_app.status.times import counted, duration
 
 
 def facts(status: Status) -> dict[str, str]:
@@ -16,10 +16,10 @@ def facts(status: Status) -> dict[str, str]:
             f"{rates.labels_in:,.0f} labels/s in, {rates.joined:,.0f}/s joined"
         )
     lines["model"] = _model(status)
-    lines["events"] = f"{books.events:,}: {books.scored:,} scored, {books.duplicates:,} duplicates" + _dead(books.dead)
+    lines["events"] = f"{books.events:,}: {books.scored:,} scored, {counted(books.duplicates, 'duplicate')}" + _dead(books.dead)
     lines["labels"] = (
         f"{books.labels:,}: {books.joined:,} joined, {books.waiting:,} waiting for their event, "
-        f"{books.label_duplicates:,} duplicates, {books.label_expired:,} too late" + _dead(books.label_dead)
+        f"{counted(books.label_duplicates, 'duplicate')}, {books.label_expired:,} too late" + _dead(books.label_dead)
     )
     lines["predictions"] = (
         f"{books.scored:,}: {books.joined:,} with label, {books.pending:,} wait for it, {books.expired:,} expired"

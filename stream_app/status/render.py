@@ -1,6 +1,7 @@
-"""The answer on one screen, in plain words; fits 100 columns."""
+"""The answer on one screen, in plain words; fits 80 columns."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -8,7 +9,7 @@ from rich.text import Text
 
 from stream_app.status.facts import facts
 from stream_app.status.model import Alarm, InputStatus, RoleStatus, Status, WorkerState, WorkerStatus
-from stream_app.status.times import duration
+from stream_app.status.times import duration, seconds_since
 
 _STYLES: Mapping[WorkerState, str] = {
     "ready": "green",
@@ -28,7 +29,7 @@ def render(status: Status) -> Group:
     parts += [Text(f"✗ {problem}", style="bold red") for problem in status.problems]
     parts += [Text(), _workers(status.roles), Text(), _partitions(status), Text(), _facts(status)]
     if status.alarms:
-        parts += [Text(), _alarms(status.alarms)]
+        parts += [Text(), _alarms(status.alarms, status.at)]
     return Group(*parts)
 
 
@@ -66,8 +67,8 @@ def _worker(worker: WorkerStatus) -> list[Text]:
 
 def _partitions(status: Status) -> Table:
     """The scorers' partitions, the furthest behind first, then the one input of the others."""
-    columns = ("reads", "partition", "worker", "behind", "oldest", "state entries", "event time")
-    table = _table(*columns, right=("behind", "oldest", "state entries"))
+    columns = ("reads", "worker", "behind", "oldest", "entries", "event time")
+    table = _table(*columns, right=("behind", "oldest", "entries"))
     state = {one.partition: one for one in status.state}
     ordered = sorted(status.inputs, key=lambda one: -one.lag_seconds)
     shown = set(ordered[:_ROWS]) if len(ordered) > 2 * _ROWS else set(ordered)
@@ -76,8 +77,8 @@ def _partitions(status: Status) -> Table:
             kept = state.get(one.partition) if one.topic.endswith(".raw") else None
             entries = "" if kept is None or kept.entries is None else f"{kept.entries:,}"
             clock = "" if kept is None or kept.clock is None else kept.clock[:16]
-            kind = one.topic.removeprefix(f"{status.pipeline}.")
-            cells = (f"{one.role} ← {kind}", str(one.partition), one.worker or "nobody", *_lag(one), entries, clock)
+            place = f"{one.topic.removeprefix(f'{status.pipeline}.')}[{one.partition}]"
+            cells = (f"{one.role} ← {place}", one.worker or "nobody", *_lag(one), entries, clock)
             table.add_row(*map(Text, cells))
     if len(shown) < len(ordered):
         table.add_row(Text(f"and {len(ordered) - len(shown)} more", style="dim"))
@@ -96,15 +97,17 @@ def _facts(status: Status) -> Table:
     return table
 
 
-def _alarms(alarms: Sequence[Alarm]) -> Table:
+def _alarms(alarms: Sequence[Alarm], at: str) -> Table:
+    """The newest of each; `at` is when they were looked at."""
     table = _table("alarm", "value", "limit", "window to", "written", "times", "now", right=("value", "limit", "times"))
     for alarm in alarms[:_ROWS]:
         what = f"{alarm.kind} {alarm.name}" + (f" ({alarm.reference})" if alarm.reference else "")
         numbers = ["" if number is None else f"{number:.4g}" for number in (alarm.value, alarm.threshold)]
-        now = {True: Text("goes on", style="bold red"), False: Text("over", style="green"), None: Text("")}[
+        now = {True: Text("goes on", style="bold red"), False: Text("ended", style="green"), None: Text("")}[
             alarm.ongoing
         ]
-        table.add_row(*map(Text, (what, *numbers, alarm.window_end[:16], alarm.at[:19], str(alarm.count))), now)
+        written = f"{duration(seconds_since(alarm.at, datetime.fromisoformat(at).timestamp()))} ago"
+        table.add_row(*map(Text, (what, *numbers, alarm.window_end[:16], written, str(alarm.count))), now)
     if len(alarms) > _ROWS:
         table.add_row(Text(f"and {len(alarms) - _ROWS} more", style="dim"))
     return table

@@ -31,3 +31,12 @@ def duration(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds:.1f} s" if not name else f"{seconds / unit:.0f} {name}"
     return f"{seconds / 86_400:.0f} days"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "duplicate"), counted(1200, "duplicate")
+    ('1 duplicate', '1,200 duplicates')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

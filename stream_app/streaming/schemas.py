@@ -19,6 +19,7 @@ log = get_logger(__name__)
 
 KEPT = 1000  # schemas; the one that was not used for longest goes
 UNKNOWN_SECONDS = 2.0  # after which the registry is asked again for a schema that it did not have
+UNUSED_SECONDS = 60.0  # that such an answer is kept for a task that asked for it and has had other work since
 RETRY_SECONDS = 1.0  # after the registry gave no answer
 
 NO_REGISTRY = Failure(
@@ -36,6 +37,10 @@ class Ready(NamedTuple):
 class _Answer(NamedTuple):
     reader: Reader | Failure
     expires: float
+
+    def used(self, now: float) -> "_Answer":
+        """The same as it is from its first use on."""
+        return self if self.expires == inf else self._replace(expires=min(self.expires, now + UNKNOWN_SECONDS))
 
 
 class SchemaCache:
@@ -79,7 +84,7 @@ class SchemaCache:
                 if answer is None or answer.expires < now:
                     self._want(schema_id, registry)
                 else:
-                    self._answers[schema_id] = answer
+                    self._answers[schema_id] = answer.used(now)
                     found[schema_id] = answer.reader
         return found
 
@@ -115,9 +120,9 @@ class SchemaCache:
         """What the registry says; None if it does not."""
         try:
             answer = _Answer(_reader(schema_id, registry.schema(schema_id)), inf)
-        except UnknownSchemaError:
-            unknown = Failure("unknown-schema", f"the registry has no schema {schema_id}")
-            answer = _Answer(unknown, monotonic() + UNKNOWN_SECONDS)
+        except UnknownSchemaError as error:
+            unknown = Failure("unknown-schema", str(error))
+            answer = _Answer(unknown, monotonic() + UNUSED_SECONDS)
         except Exception as error:  # records wait for as long as there is no answer, whatever the reason
             self._note(str(error) if isinstance(error, StreamAppError) else type(error).__name__)
             return None
@@ -125,11 +130,13 @@ class SchemaCache:
         return answer
 
     def _note(self, problem: str | None) -> None:
-        """Say once that the registry does not answer, and once that it does again."""
-        if problem is not None and self.problem is None:
-            log.warning("waiting for the schema registry", why=problem)
-        elif problem is None and self.problem is not None:
+        """Say once why the registry does not answer, and once that it does again."""
+        if problem == self.problem:
+            return
+        if problem is None:
             log.info("the schema registry answers again")
+        else:
+            log.warning("waiting for the schema registry", why=problem)
         self.problem = problem
 
 

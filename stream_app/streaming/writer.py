@@ -138,16 +138,15 @@ class TransactionWriter:
                     raise
                 return  # the commit will tell why, and produce everything again or give up
             else:
-                self._producer.poll(0)
-                return
+                return  # without a poll, which would hand the interpreter to another thread for every record
 
     def _until_done(self, call: Callable[[], object], what: str, right: str = "") -> None:
         """Repeat a call of the transactional API while its error is retriable; `right` is what has to be allowed."""
         started = monotonic()
         while True:
-            self._calling = monotonic()
             try:
-                self._producer.poll(0)  # lets it fetch a token and report errors of the connection
+                self._producer.poll(0)  # lets it fetch a token, which may take long, and report errors
+                self._calling = monotonic()
                 call()
             except KafkaException as raised:
                 error = raised.args[0]

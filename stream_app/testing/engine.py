@@ -137,7 +137,7 @@ class Engine:
 
     def _features(self, event_id: str, outputs: list[Output]) -> Features:
         """What the model saw: kept with the prediction, or in the example if the label was already there."""
-        entry = self._scorer.state.entries.get(event_id)
+        entry = self._scorer.state.find(event_id)
         if isinstance(entry, Pending):
             return entry.features
         example = _example(outputs)

@@ -222,9 +222,10 @@ def test_two_ups_of_one_pipeline(
     monkeypatch.setenv("STREAM_APP_KAFKA__BOOTSTRAP_SERVERS", broker.bootstrap_servers)
     with typed("up", "good.py", "--no-monitor") as first:
         await_line(first, "worker started")
-        code, line = refusal("up good.py", monkeypatch, capsys)
-        assert code == FencedError.exit_code
-        assert "`stream-app up` of p-" in line
+        for another in ("up good.py", "reset good.py --yes --json"):  # although no worker has joined its group yet
+            code, line = refusal(another, monkeypatch, capsys)
+            assert code == FencedError.exit_code
+            assert "`stream-app up` or `reset` of p-" in line
         first.send_signal(signal.SIGINT)  # while its workers start
         assert first.wait(20) == 0
 

@@ -62,5 +62,16 @@ def test_a_file_that_was_cut_off_is_an_error_behind_its_whole_blocks(tmp_path: P
             list(found)
 
 
+def test_damage_of_any_kind_is_an_error_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "e.avro"
+    with file.open("wb") as stream:
+        fastavro.writer(stream, fastavro.parse_schema(EVENT_SCHEMA), map(event, range(500)), codec="deflate")
+    whole = file.read_bytes()
+    for damaged in (whole.replace(b"avro.schema", b"avro.scheme"), whole[:-500] + b"\0" * 100 + whole[-400:]):
+        file.write_bytes(damaged)
+        with open_lines(str(file)) as lines, pytest.raises(InputError, match="is not a whole Avro container file"):
+            list(rows_of(lines, "avro", complete(small_pipeline()), labels=False))
+
+
 def test_bytes_and_numbers_that_are_not_finite_stay_what_they_are() -> None:
     assert as_json({"raw": b"\xff", "x": float("nan")}) == b'{"raw": "\\u00ff", "x": NaN}'

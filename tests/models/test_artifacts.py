@@ -5,8 +5,11 @@ import os
 import time
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, ClassVar
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from stream_app.errors import ModelError
 from stream_app.models.artifacts import Artifact, ArtifactStore
@@ -35,6 +38,29 @@ def test_a_deleted_artifact_is_missing_and_deleting_again_is_fine(store: Artifac
     store.delete(artifact.sha256)
     with pytest.raises(ModelError, match="is missing"):
         store.get(*artifact)
+
+
+class ObjectStore(MemoryFileSystem):  # type: ignore[misc]
+    """Has no empty folders."""
+
+    protocol = "objects"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """There is nothing to make."""
+
+
+@pytest.mark.parametrize("scheme", ["file", "memory", "objects"])
+def test_a_store_is_deleted_whole_and_apart_from_its_neighbours(scheme: str, tmp_path: Path) -> None:
+    fsspec.register_implementation("objects", ObjectStore, clobber=True)
+    store, neighbour = (ArtifactStore(f"{scheme}://{tmp_path}/{name}") for name in ("pay", "pay-2"))
+    gone, kept = store.put(b"model"), neighbour.put(b"model")
+    store.delete_all()
+    with pytest.raises(ModelError, match="is missing"):
+        store.get(*gone)
+    assert neighbour.get(*kept) == b"model"
+    ArtifactStore(f"{scheme}://{tmp_path}/pay").delete_all()  # nothing is there any more
 
 
 @pytest.mark.parametrize("damage", [b"", b"mod", b"MODEL", b"model and more"])

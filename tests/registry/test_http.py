@@ -168,6 +168,11 @@ def test_a_guid_is_asked_for_where_the_registry_knows_guids() -> None:
         registry_at(server.url).schema(guid)
     with answering(Answer(404, b"")) as server, pytest.raises(RegistryError, match="is no schema registry"):
         registry_at(server.url).schema(guid)
+    with answering(Answer(404, b""), Answer(200, ["AVRO"]), FOUND) as server:  # it was just starting behind a proxy
+        assert registry_at(server.url).schema(guid) == text(ID)
+    garbage = Answer(200, {"schema": "{", "guid": str(guid)})
+    with answering(garbage) as server, pytest.raises(RegistryError, match="is no schema registry"):
+        registry_at(server.url).schema(guid)
 
 
 def test_a_schema_of_another_kind_is_unknown() -> None:

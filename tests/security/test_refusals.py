@@ -1,13 +1,15 @@
 """A cluster that does not let us in: each cause is one error with its remedy, soon, and nothing else is printed."""
 
+import socketserver
 import time
 from collections.abc import Callable
+from threading import Thread
 from typing import Any, NamedTuple
 
 import pytest
 
 from stream_app.clients.kafka import make_admin
-from stream_app.errors import AccessError
+from stream_app.errors import AccessError, KafkaUnavailableError
 from stream_app.settings import KafkaSettings, LogSettings, Settings
 from tests.security.authority import Authority
 from tests.security.cluster import PASSWORD, SecuredCluster
@@ -48,8 +50,14 @@ CASES = (
     Case("no certificate", "MTLS", {}, "does not accept our certificate", "CERTIFICATE_FILE"),
     Case("expired client", "MTLS", {"certificate": "expired"}, "does not accept our certificate", "expired"),
     Case("foreign client", "MTLS", {"certificate": "foreign"}, "does not accept our certificate", "authority"),
-    Case("no encryption", "CLIENT", {"security_protocol": "plaintext", "ca_file": None}, "to be encrypted", "PROTOCOL"),
-    Case("needless encryption", "INSIDE", {"security_protocol": "ssl"}, "not to be encrypted", "PROTOCOL"),
+    Case(
+        "no encryption",
+        "CLIENT",
+        {"security_protocol": "plaintext", "ca_file": None},
+        "listener is encrypted",
+        "PROTOCOL",
+    ),
+    Case("needless encryption", "INSIDE", {"security_protocol": "ssl"}, "listener is not encrypted", "PROTOCOL"),
     Case("no authentication", "CLIENT", {"security_protocol": "ssl"}, "to ask for authentication", "PROTOCOL"),
     Case(
         "needless authentication",
@@ -92,6 +100,18 @@ def test_a_refusal_is_one_error_that_says_what_to_change(
     assert str(kafka.bootstrap_servers) in caught.value.message
     assert case.remedy in caught.value.remedy
     assert capfd.readouterr().err == ""
+
+
+def test_who_only_hangs_up_is_not_taken_for_a_refusal() -> None:
+    """A balancer without brokers behind it, for example: that may pass."""
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        address = f"127.0.0.1:{server.server_address[1]}"
+        for protocol in ("plaintext", "ssl"):
+            kafka = KafkaSettings(bootstrap_servers=address, security_protocol=protocol)
+            with pytest.raises(KafkaUnavailableError, match="cannot be reached"):
+                make_admin(Settings(kafka=kafka), timeout=2)
+        server.shutdown()
 
 
 def test_the_right_settings_let_us_in(cluster: SecuredCluster) -> None:

@@ -48,6 +48,7 @@ def identity(authority: Authority) -> Identity:
         ({"security_protocol": "ssl"}, "BOOTSTRAP_SERVERS is missing", "Set it"),
         (OAUTH, "OAUTH_TOKEN_URL is missing", "Set it"),
         ({**OAUTH, "oauth_token_url": "file:///etc/passwd"}, "OAUTH_TOKEN_URL is no address", "https://"),
+        ({**OAUTH, "oauth_token_url": "https://ann:s3cret@i/token"}, "OAUTH_TOKEN_URL has a user in it", "CLIENT_ID"),
         ({**OAUTH, "oauth_token_url": "https://i", "username": "a"}, "USERNAME is set, but not used with .*OAUTHB", ""),
         ({**SASL, "username": "a", "password": "s3cret", "oauth_scope": "x"}, "OAUTH_SCOPE is set, but not", "OAUTHB"),
     ],

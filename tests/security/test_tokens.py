@@ -1,5 +1,6 @@
 """Tokens: one source for all clients, renewed in time, refused clearly, and never shown."""
 
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -95,6 +96,20 @@ def test_the_provider_s_certificate_is_verified(tmp_path: Path) -> None:
             TokenSource(asking(provider)).token()
         assert "CA_FILE" in caught.value.remedy
         assert TokenSource(asking(provider, ca_file=authority.ca_file)).token().expires > time.time()
+
+
+def test_what_is_no_http_server_is_no_provider(provider: Provider) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/token"
+
+        def answer() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-other\r\n")
+
+        pool.submit(answer)
+        with pytest.raises(KafkaUnavailableError, match="answers something else"):
+            TokenSource(asking(provider, oauth_token_url=url)).token()
 
 
 def test_a_provider_that_is_not_there_is_no_matter_of_rights(provider: Provider) -> None:

@@ -26,6 +26,7 @@ class Shelf:
         self.schemas: dict[SchemaId, str] = {}
         self.asked: list[SchemaId] = []
         self.down = False
+        self.reason = "The registry does not answer"
         self.going = threading.Event()
         self.going.set()
 
@@ -33,9 +34,9 @@ class Shelf:
         self.asked.append(schema_id)
         self.going.wait(10)
         if self.down:
-            raise RegistryError("The registry does not answer", "Wait")
+            raise RegistryError(self.reason, "Wait")
         if schema_id not in self.schemas:
-            raise UnknownSchemaError
+            raise UnknownSchemaError(f"the registry has no schema {schema_id}")
         return self.schemas[schema_id]
 
     def versions(self, subject: str) -> list[str]:
@@ -119,6 +120,19 @@ def test_nothing_is_ready_while_the_registry_is_down_and_everything_once_it_is_b
     assert cache.problem is None
 
 
+def test_every_reason_to_wait_is_told_once(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module.log, "warning", lambda _, why: told.append(why), raising=False)
+    shelf.down = True
+    cache = SchemaCache(shelf)
+    for reason in ("It is away", "It does not let us in"):
+        shelf.reason = reason
+        asked = len(shelf.asked)
+        eventually(lambda: cache.ready([avro(1)]).number == 0 and len(shelf.asked) > asked + 3)  # noqa: B023
+    assert told == ["It is away. Wait", "It does not let us in. Wait"]
+
+
 def test_an_unknown_schema_is_asked_for_again_before_long_and_a_known_one_never(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +142,15 @@ def test_an_unknown_schema_is_asked_for_again_before_long_and_a_known_one_never(
     shelf.schemas[9] = shelf.schemas[1]
     eventually(lambda: callable(cache.ready([avro(9)]).schemas.get(9)))
     assert (shelf.asked.count(9), shelf.asked.count(1)) == (2, 1)
+
+
+def test_whoever_comes_late_for_an_answer_still_gets_it(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNKNOWN_SECONDS", 0.01)
+    cache = SchemaCache(shelf)
+    assert cache.ready([avro(9)]).number == 0
+    eventually(lambda: 9 in cache._answers)
+    time.sleep(0.05)  # as long as a task that works on another input
+    assert cache.ready([avro(9)]).number == 1
 
 
 def test_what_is_kept_has_a_bound_and_what_is_used_stays(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,9 +53,10 @@ class Writers:
                 return
 
     def _note(self, error: RegistryError) -> None:
-        if self.problem is None:
+        problem = f"waiting for the schema registry: {error.message}"
+        if problem != self.problem:
             log.warning("waiting for the schema registry", why=str(error))
-        self.problem = f"waiting for the schema registry: {error.message}"
+        self.problem = problem
 
 
 def _avro(pipeline: str, kind: Literal["scored", "monitoring"], registry: Registry, schemas: SchemaCache) -> Write:
