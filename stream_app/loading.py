@@ -51,7 +51,9 @@ def _load_file(path: Path) -> ModuleType:
     path = path.resolve()
     try:
         source = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise PipelineError(f"{path} cannot be read: {error.strerror}", "Give the path of a Python file") from None
+    except ValueError as error:
         raise PipelineError(f"{path} cannot be read: {error}", "Give the path of a Python file") from None
     name = "stream_app_pipeline_" + re.sub(r"\W", "_", path.stem)
     known = sys.modules.get(name)

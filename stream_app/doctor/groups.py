@@ -23,8 +23,25 @@ def check_members(it: Examined) -> Iterator[Finding]:
             f"{len(member.partitions)} partitions are lost to it",
             f"Stop it, or give it another group than {group.name}",
         )
-    if not foreign:
+    idle = list(_idle(it))
+    yield from idle
+    if not foreign and not idle:
         yield ok(f"members of the groups: {_counts(it.groups)}")
+
+
+def _idle(it: Examined) -> Iterator[Finding]:
+    """Roles that nobody works in although there is work, or although others run."""
+    found, limits = it.groups, it.view.limits()
+    for role, group in found.items():
+        if group.members:
+            continue
+        places = it.view.of(limits, *ROLES[role].inputs) if role == "score" else {}
+        waiting = sum(end - max(low, group.offsets.get(place, low)) for place, (low, end) in places.items())
+        if waiting or any(other.members for other in found.values()):
+            yield warning(
+                f"no {role} worker runs" + (f", and {waiting:,} records wait" if waiting else ""),
+                f"Start all with `stream-app up PIPELINE`, or `stream-app worker PIPELINE --role {role}`",
+            )
 
 
 def _counts(groups: Mapping[str, Group]) -> str:

@@ -136,13 +136,13 @@ class Worker:
         if not prepared:
             os._exit(0)  # nothing is owned yet, and the preparing thread may block
         app = self._app = self._make_app()
-        watching = asyncio.ensure_future(self._owner.watch())
-        ended = asyncio.ensure_future(self._serve(app))
-        await asyncio.wait({asyncio.ensure_future(stop.wait()), ended}, return_when=asyncio.FIRST_COMPLETED)
+        work = [guarding, asyncio.ensure_future(self._owner.watch()), asyncio.ensure_future(self._serve(app))]
+        await asyncio.wait({asyncio.ensure_future(stop.wait()), *work}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
-            self.fatal(_explained(ended.exception() or app.crash_reason))
-        watching.cancel()
-        guarding.cancel()
+            failures = [one.exception() for one in work if one.done()]
+            self.fatal(_explained(next(filter(None, failures), app.crash_reason)))
+        for one in work[:2]:
+            one.cancel()
         await self._stop(app)
 
     async def _watch_access(self) -> None:

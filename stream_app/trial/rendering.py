@@ -8,6 +8,7 @@ _UNINFORMED = {"roc_auc": 0.5, "kappa": 0.0, "kappa_temporal": 0.0}
 _NAMES = {"dead_lettered": "dead-lettered", "not_sent": "not sent"}
 _WINDOWS = 10  # shown
 _LINES = 5  # likewise, of each cause
+_PLURAL = {"duplicates": "duplicate"}  # of the outcomes that are counted things
 
 Summary = Mapping[str, Any]
 
@@ -31,8 +32,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
 def _outcomes(counts: Mapping[str, Any]) -> str:
     """All records read, and what became of them."""
     parts = [
-        f"{sum(count.values()) if isinstance(count, dict) else count:,} {_NAMES.get(name, name)}"
-        for name, count in counts.items()
+        f"{count:,} {_SINGULAR.get(name, name) if count == 1 else _NAMES.get(name, name)}"
+        for name, count in _totals(counts)
         if count and name != "read"
     ]
     return f"{counts['read']:,}: " + (", ".join(parts) or "none")
