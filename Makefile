@@ -26,6 +26,7 @@ $(VENV)/.ready: requirements-build.lock requirements.lock pyproject.toml
 	@$(PIP) --require-hashes -r requirements-build.lock >&2
 	@$(PIP) --require-hashes --no-deps --no-build-isolation -r requirements.lock >&2
 	@$(PIP) --no-deps --no-build-isolation -e . >&2
+	@echo "Installed: $(BIN)/stream-app --help" >&2
 	@touch $@
 
 demo: setup

@@ -4,12 +4,11 @@ import logging
 import sys
 
 import structlog
-from structlog.types import Processor
+from structlog.types import EventDict, Processor
 
 from stream_app.settings import LogSettings
 
 _SHARED: tuple[Processor, ...] = (
-    structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -18,21 +17,24 @@ _SHARED: tuple[Processor, ...] = (
 
 
 def setup_logging(settings: LogSettings, **context: str | int) -> None:
-    """Route structlog and the standard library to standard error; `context` is put into every line.
+    """Route structlog and the standard library to standard error; `context` is put into every line, of any thread.
 
     The root logger stays at WARNING, so libraries build no records for nothing; our own follow `settings.level`.
     """
+
+    def add_context(_: object, __: str, event: EventDict) -> EventDict:
+        return {**context, **event}
+
+    shared: tuple[Processor, ...] = (add_context, *_SHARED)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processors=_renderers(settings), foreign_pre_chain=_SHARED)
-    )
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=_renderers(settings), foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("stream_app").setLevel(settings.level.upper())
     logging.captureWarnings(True)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_SHARED,
+            *shared,
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -40,8 +42,6 @@ def setup_logging(settings: LogSettings, **context: str | int) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(**context)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -87,10 +87,14 @@ class Supervisor:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and self.failed is None:
             self.tend()
-            if all(self.ask(child, "/readyz") for child in self.children):
+            if self.is_ready():
                 return True
             time.sleep(POLL_SECONDS)
         return False
+
+    def is_ready(self) -> bool:
+        """Whether every worker answers that it is ready."""
+        return all(self.ask(child, "/readyz") for child in self.children)
 
     @property
     def restarts(self) -> int:

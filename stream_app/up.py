@@ -79,10 +79,14 @@ def _supervise(supervisor: Supervisor, broker: EmbeddedBroker | None) -> None:
         asked.append(number)
 
     _on_stop(stop)
+    ready = False
     try:
         supervisor.start()
         while not asked and supervisor.failed is None:
             supervisor.tend()
+            if not ready and supervisor.is_ready():
+                ready = True
+                log.info("all workers are ready", see=f"stream-app status {supervisor.pipeline}")
             if broker is not None and not broker.status().running:
                 log.warning("broker died, starting it again")
                 _on_stop(signal.default_int_handler)

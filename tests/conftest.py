@@ -3,11 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from stream_app.broker import EmbeddedBroker
 from tests.apicurio.server import Apicurio, installed
 from tests.brokers import shared_broker
 from tests.security.cluster import SecuredCluster
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # others use the machine
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,13 @@ app = typer.Typer(help="The embedded Kafka broker: start, stop, status, logs.", 
 _POLL = 0.3  # seconds
 
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Folder of the broker's data [default: kafka in the data folder].")
+    Path | None,
+    typer.Option("--data-dir", metavar="DIR", help="Folder of the broker's data [default: kafka in the data folder]."),
 ]
-Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port [default: the last one, or a free one].")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Port = Annotated[
+    int | None, typer.Option(metavar="N", min=1, max=65535, help="Port [default: the last one, or a free one].")
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output, for programs.")]
 
 
 def _broker(data_dir: Path | None, port: int | None = None) -> EmbeddedBroker:
@@ -34,54 +37,42 @@ def _broker(data_dir: Path | None, port: int | None = None) -> EmbeddedBroker:
     )
 
 
-@app.command()
+@app.command(epilog="Example: stream-app broker start --port 9092")
 def start(
     data_dir: DataDir = None,
     port: Port = None,
     as_json: Json = False,
 ) -> None:
-    """Start the broker and wait until it is ready; a running one is left as it is.
-
-    Example: stream-app broker start --port 9092
-    """
+    """Start the broker and wait until it is ready; a running one is left as it is."""
     broker = _broker(data_dir, port)
     broker.start()
     keep_running(broker)
     _show(broker.status(), as_json)
 
 
-@app.command()
+@app.command(epilog="Example: stream-app broker stop")
 def stop(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Stop the broker; its data stay.
-
-    Example: stream-app broker stop
-    """
+    """Stop the broker; its data stay."""
     broker = _broker(data_dir)
     broker.stop()
     _show(broker.status(), as_json)
 
 
-@app.command()
+@app.command(epilog="Example: stream-app broker status --json")
 def status(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Show whether the broker runs, and where; exit code 1 if it does not.
-
-    Example: stream-app broker status --json
-    """
+    """Show whether the broker runs, and where; exit code 1 if it does not."""
     found = _broker(data_dir).status()
     _show(found, as_json)
     raise typer.Exit(0 if found.running else 1)
 
 
-@app.command()
+@app.command(epilog="Example: stream-app broker logs -n 20 --follow")
 def logs(
     data_dir: DataDir = None,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines.")] = 50,
+    lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", min=0, help="How many of the last lines.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until interrupted.")] = False,
 ) -> None:
-    """Print the end of the broker's log.
-
-    Example: stream-app broker logs -n 20 --follow
-    """
+    """Print the end of the broker's log."""
     file = _broker(data_dir).log_file
     position = 0
     if file.exists():

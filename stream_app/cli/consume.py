@@ -17,7 +17,10 @@ Since = Annotated[str | None, typer.Option(metavar="TIME", help="Start there: 30
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command(epilog="Example: stream-app consume flights scored --since 10m --json")(consume)
+    app.command(
+        short_help="Show committed records of PIPELINE.",
+        epilog="Example: stream-app consume flights scored --since 10m --json",
+    )(consume)
 
 
 def consume(
@@ -25,7 +28,9 @@ def consume(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="Dead letters are those of events and of labels.")],
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start with the oldest record.")] = False,
     since: Since = None,
-    limit: Annotated[int | None, typer.Option("--max", min=1, help="Stop after this many records.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Stop after this many records.")
+    ] = None,
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop where the topic ends now; starts with the oldest record.")
     ] = False,

@@ -6,16 +6,18 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.options import JsonOption, print_json
+from stream_app.cli.options import JsonOption, print_json, report_console
 
 Checked = Annotated[
-    str | None, typer.Argument(metavar="[PIPELINE]", help="As for other commands; without it, what all of them need.")
+    str | None, typer.Argument(metavar="PIPELINE", help="As for other commands; without it, what all of them need.")
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command(epilog="Example: stream-app doctor flights")(doctor)
+    app.command(short_help="Say what is wrong, and how to mend it.", epilog="Example: stream-app doctor flights")(
+        doctor
+    )
 
 
 def doctor(pipeline: Checked = None, as_json: JsonOption = False) -> None:
@@ -41,7 +43,7 @@ def doctor(pipeline: Checked = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"pipeline": pipeline, "healthy": not problems, "findings": [asdict(one) for one in findings]})
     else:
-        Console(highlight=False).print(render(findings))
+        report_console().print(render(findings))
     if problems:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UnhealthyError(f"The doctor found {count}", "Each is listed with what to do about it")

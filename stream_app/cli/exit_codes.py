@@ -7,7 +7,10 @@ INTERRUPTED = 130
 
 _GENERAL = (
     (0, "Done."),
-    (1, "Some records could not be read or delivered; the summary says how many."),
+    (
+        1,
+        "Some records could not be read or delivered, as the summary says; or `broker status` found no running broker.",
+    ),
     (2, "The command line is wrong."),
     (UNEXPECTED, "An unexpected error: a bug. The line names the file that has the traceback."),
     (INTERRUPTED, "Stopped by Ctrl-C."),

@@ -9,7 +9,9 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command(epilog="Example: stream-app init payments")(init)
+    app.command(
+        short_help="Write a pipeline that runs, with sample data and tests.", epilog="Example: stream-app init payments"
+    )(init)
 
 
 def init(

@@ -1,9 +1,16 @@
 """Arguments and options that several commands share."""
 
 import json
-from typing import Annotated, Any
+import shutil
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDE = 200  # columns of what is no terminal
 
 PipelineArgument = Annotated[
     str, typer.Argument(metavar="PIPELINE", help="An example's name (flights), a file.py[:name] or a module:name.")
@@ -14,3 +21,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to standard
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     typer.echo(json.dumps(value, default=str))
+
+
+def report_console() -> "Console":
+    """Standard output for reports: as wide as the terminal; wide where there is none, so that lines stay whole."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else shutil.get_terminal_size((_WIDE, 0)).columns
+    return Console(highlight=False, width=width)

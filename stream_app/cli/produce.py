@@ -10,7 +10,10 @@ from stream_app.cli.options import JsonOption, PipelineArgument, print_json
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command(epilog="Example: stream-app produce flights flights.jsonl --rate 100")(produce)
+    app.command(
+        short_help="Send a file's records to PIPELINE.",
+        epilog="Example: stream-app produce flights flights.jsonl --rate 100",
+    )(produce)
 
 
 def produce(
@@ -27,7 +30,9 @@ def produce(
         Literal["json", "avro"] | None,
         typer.Option("--as", help="What is sent: JSON as it is, or Avro [default: the pipeline's format]."),
     ] = None,
-    rate: Annotated[float | None, typer.Option(min=0.001, help="At most this many records a second.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(metavar="N", min=0.001, help="At most this many records a second.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Send a file's records to PIPELINE; a line that is no record, or cannot be Avro, is reported, the others go on."""

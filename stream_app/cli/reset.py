@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command(epilog="Example: stream-app reset flights --keep-raw --yes")(reset)
+    app.command(
+        short_help="Delete what PIPELINE has stored, to start it over.",
+        epilog="Example: stream-app reset flights --keep-raw --yes",
+    )(reset)
 
 
 def reset(
@@ -54,7 +57,7 @@ def reset(
 
 def _show(planned: "Reset") -> None:
     """A line for everything that is deleted, and for what is kept."""
-    typer.echo(f"To delete of pipeline {planned.pipeline} on {planned.cluster}:")
+    typer.echo(f"What {planned.pipeline} has on {planned.cluster}, to be deleted:")
     for topic, count in planned.deleted.items():
         typer.echo(f"  topic {topic}: at most {count:,} records")
     typer.echo(f"  offsets of {', '.join(planned.groups)}")

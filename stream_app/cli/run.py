@@ -9,7 +9,9 @@ from stream_app.cli.options import PipelineArgument
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    app.command(epilog="Example: stream-app up flights --scorers 2")(up)
+    app.command(short_help="Run PIPELINE whole, on one machine.", epilog="Example: stream-app up flights --scorers 2")(
+        up
+    )
     app.command(epilog="Example: stream-app worker flights --role score --instance 0")(worker)
 
 
@@ -17,7 +19,10 @@ def worker(
     pipeline: PipelineArgument,
     role: Annotated[Literal["score", "learn", "monitor"], typer.Option(help="What this process does.")],
     instance: Annotated[
-        str, typer.Option(help="Static member id, unique among a role's workers; auto takes this machine's host name.")
+        str,
+        typer.Option(
+            metavar="ID", help="Static member id, unique among a role's workers; auto takes this machine's host name."
+        ),
     ] = "0",
 ) -> None:
     """Run one worker of PIPELINE in this process."""
@@ -29,7 +34,7 @@ def worker(
 
 def up(
     pipeline: PipelineArgument,
-    scorers: Annotated[int, typer.Option(min=1, max=64, help="How many scorer processes.")] = 1,
+    scorers: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="How many scorer processes.")] = 1,
     monitor: Annotated[bool, typer.Option("--monitor/--no-monitor", help="Run the monitor as well.")] = True,
 ) -> None:
     """Run PIPELINE whole: broker if none is configured, topics, scorers, learner, monitor; Ctrl-C stops it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,8 +52,6 @@ def status(
 
 
 def _show(watcher: "Watcher", as_json: bool, check: bool) -> None:
-    from rich.console import Console
-
     from stream_app.errors import UnhealthyError
     from stream_app.status.render import render
 
@@ -61,7 +59,7 @@ def _show(watcher: "Watcher", as_json: bool, check: bool) -> None:
     if as_json:
         print_json(asdict(found))
     else:
-        Console(highlight=False).print(render(found))
+        report_console().print(render(found))
     if check and not found.healthy:
         raise UnhealthyError(
             f"{found.pipeline} is not healthy: {found.problems[0]}", "See `stream-app doctor PIPELINE`"
@@ -72,10 +70,9 @@ def _watch(watcher: "Watcher", as_json: bool) -> None:
     while as_json:
         print_json(asdict(watcher.look()))
         time.sleep(WATCH_SECONDS)
-    from rich.console import Console
     from rich.live import Live
 
-    console = Console(highlight=False)
+    console = report_console()
     if not console.is_terminal:
         while True:
             console.print(_screen(watcher))

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,7 +23,11 @@ _WIDE = 2000  # characters of a line that goes to no terminal
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command("try", epilog="Example: stream-app try orders.py events.jsonl --labels labels.jsonl")(try_files)
+    app.command(
+        "try",
+        short_help="Run PIPELINE over files in memory, without Kafka.",
+        epilog="Example: stream-app try orders.py events.jsonl --labels labels.jsonl",
+    )(try_files)
 
 
 def try_files(
@@ -34,7 +38,13 @@ def try_files(
     labels: Annotated[
         str | None, typer.Option(metavar="FILE", help="Labels, each learned when its time comes.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Try only so many events, with their labels.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Try only so many events, with their labels.")
+    ] = None,
+    file_format: Annotated[
+        Literal["json", "csv", "avro"] | None,
+        typer.Option("--format", help="Of the files [default: by their extensions; JSON lines for -]."),
+    ] = None,
     failures: Annotated[bool, typer.Option("--failures", help="Show every record that fails, and no others.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +60,7 @@ def try_files(
     loaded = load_pipeline(pipeline)
     started = time.monotonic()
     output = _Json() if as_json else _Text(failures)
-    with open_trial(loaded, file, labels, limit) as (trial, lines), _noting_ctrl_c(trial) as stopped:
+    with open_trial(loaded, file, labels, limit, file_format) as (trial, lines), _noting_ctrl_c(trial) as stopped:
         with reporter(f"trying {loaded.name}", lines.size) as progress, _ended_by_ctrl_c(stopped):
             for count, tried in enumerate(trial, start=1):
                 if failed(tried) or not failures:

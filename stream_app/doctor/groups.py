@@ -30,18 +30,14 @@ def check_members(it: Examined) -> Iterator[Finding]:
 
 
 def _idle(it: Examined) -> Iterator[Finding]:
-    """Roles that nobody works in although there is work, or although others run."""
-    found, limits = it.groups, it.view.limits()
-    for role, group in found.items():
-        if group.members:
-            continue
-        places = it.view.of(limits, *ROLES[role].inputs) if role == "score" else {}
-        waiting = sum(end - max(low, group.offsets.get(place, low)) for place, (low, end) in places.items())
-        if waiting or any(other.members for other in found.values()):
-            yield warning(
-                f"no {role} worker runs" + (f", and {waiting:,} records wait" if waiting else ""),
-                f"Start all with `stream-app up PIPELINE`, or `stream-app worker PIPELINE --role {role}`",
-            )
+    """Records wait, and no scorer is there to score them."""
+    group, limits = it.groups["score"], it.view.limits()
+    if group.members:
+        return
+    places = it.view.of(limits, *ROLES["score"].inputs)
+    waiting = sum(end - max(low, group.offsets.get(place, low)) for place, (low, end) in places.items())
+    if waiting > 0:
+        yield warning(f"no scorer runs, and {waiting:,} records wait", "Start it with `stream-app up PIPELINE`")
 
 
 def _counts(groups: Mapping[str, Group]) -> str:

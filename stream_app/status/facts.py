@@ -16,7 +16,9 @@ def facts(status: Status) -> dict[str, str]:
             f"{rates.labels_in:,.0f} labels/s in, {rates.joined:,.0f}/s joined"
         )
     lines["model"] = _model(status)
-    lines["events"] = f"{books.events:,}: {books.scored:,} scored, {counted(books.duplicates, 'duplicate')}" + _dead(books.dead)
+    lines["events"] = f"{books.events:,}: {books.scored:,} scored, {counted(books.duplicates, 'duplicate')}" + _dead(
+        books.dead
+    )
     lines["labels"] = (
         f"{books.labels:,}: {books.joined:,} joined, {books.waiting:,} waiting for their event, "
         f"{counted(books.label_duplicates, 'duplicate')}, {books.label_expired:,} too late" + _dead(books.label_dead)

@@ -1,13 +1,17 @@
 """What becomes of a record, for tests to look at."""
 
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Any, Literal
 
 from stream_app.core.example import Example
 from stream_app.core.records import Features, Headers, Output
 from stream_app.errors import ERROR_CODES
+
+_OURS = re.compile(r'  File "[^"]*[/\\]stream_app[/\\]core[/\\]')  # a frame of the code that calls the user's
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,13 @@ class DeadLetter:
         """The place of an exception in the user's code or below it, as "orders.py:31"; None if there was none."""
         places = re.findall(r'File "([^"]+)", line (\d+)', self._header("error-stacktrace"))
         return "{}:{}".format(re.split(r"[/\\]", places[-1][0])[-1], places[-1][1]) if places else None
+
+    @property
+    def stack(self) -> str:
+        """The stack trace of an exception from your code on, without the exception's text; empty if there was none."""
+        frames = re.split(r'^(?=  File ")', self._header("error-stacktrace"), flags=re.MULTILINE)
+        yours = dropwhile(lambda frame: not frame or _OURS.match(frame), frames)
+        return textwrap.dedent("".join(yours))
 
     @property
     def fingerprint(self) -> str:

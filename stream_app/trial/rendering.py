@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stream_app.status.times import counted
+
 _BASELINES = {"log_loss": "prior_log_loss", "accuracy": "majority_accuracy"}
 _UNINFORMED = {"roc_auc": 0.5, "kappa": 0.0, "kappa_temporal": 0.0}
 _NAMES = {"dead_lettered": "dead-lettered", "not_sent": "not sent"}
 _WINDOWS = 10  # shown
 _LINES = 5  # likewise, of each cause
-_PLURAL = {"duplicates": "duplicate"}  # of the outcomes that are counted things
 
 Summary = Mapping[str, Any]
 
@@ -20,6 +21,7 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         yield f"labels        {_outcomes(summary['labels'])}"
         yield from _coverage(summary)
     yield from _causes(summary["causes"])
+    yield ""
     if summary["model"]["learned"]:
         yield from _model(summary)
     if summary["alarms"]:
@@ -31,17 +33,18 @@ def summary_lines(summary: Summary) -> Iterator[str]:
 
 def _outcomes(counts: Mapping[str, Any]) -> str:
     """All records read, and what became of them."""
-    parts = [
-        f"{count:,} {_SINGULAR.get(name, name) if count == 1 else _NAMES.get(name, name)}"
-        for name, count in _totals(counts)
-        if count and name != "read"
-    ]
-    return f"{counts['read']:,}: " + (", ".join(parts) or "none")
+    totals = {name: sum(count.values()) if isinstance(count, dict) else count for name, count in counts.items()}
+    parts = [_outcome(name, count) for name, count in totals.items() if count and name != "read"]
+    return f"{totals['read']:,}: " + (", ".join(parts) or "none")
+
+
+def _outcome(name: str, count: int) -> str:
+    return counted(count, "duplicate") if name == "duplicates" else f"{count:,} {_NAMES.get(name, name)}"
 
 
 def _coverage(summary: Summary) -> Iterator[str]:
     delay = summary["label_delay_hours"]
-    if summary["label_coverage"] is not None:
+    if summary["labels"]["joined"]:
         yield (
             f"coverage      {summary['label_coverage']:.0%} of the scored events have their label, "
             f"half of them within {delay['p50']:g} h, 95% within {delay['p95']:g} h"
@@ -51,16 +54,25 @@ def _coverage(summary: Summary) -> Iterator[str]:
 def _causes(causes: list[dict[str, Any]]) -> Iterator[str]:
     for cause in causes:
         where = f" ({cause['where']})" if cause["where"] else ""
-        numbers = ", ".join(map(str, cause["lines"][:_LINES])) + (" ..." if cause["count"] > _LINES else "")
         yield ""
         yield f"{cause['count']:,} x {cause['code']}: {cause['message']}{where}"
-        yield f"    {cause['kind']}s in line {numbers}. {cause['remedy']}"
+        yield f"    {cause['kind']}s in {_places(cause)}. {cause['remedy']}"
+        yield from (f"    | {line}" for line in cause["stack"].splitlines())
+
+
+def _places(cause: Mapping[str, Any]) -> str:
+    """The first lines, and how many more there are.
+
+    >>> _places({"lines": [7], "count": 1}), _places({"lines": [1, 2, 3, 4, 5, 6], "count": 1200})
+    ('line 7', 'lines 1, 2, 3, 4, 5 and 1,195 more')
+    """
+    more = f" and {cause['count'] - _LINES:,} more" if cause["count"] > _LINES else ""
+    return f"line{'s' if cause['count'] > 1 else ''} {', '.join(map(str, cause['lines'][:_LINES]))}{more}"
 
 
 def _model(summary: Summary) -> Iterator[str]:
     model, metrics = summary["model"], summary["metrics"]
     skipped = f", {model['unlearnable']:,} could not be learned" if model["unlearnable"] else ""
-    yield ""
     yield f"model         version {model['version']:,}, {model['learned']:,} labels learned{skipped}"
     yield ""
     yield _row("", dict(zip(metrics, metrics, strict=True)))

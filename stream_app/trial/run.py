@@ -10,7 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from stream_app.clients.lines import Lines, open_lines
-from stream_app.clients.rows import format_of
+from stream_app.clients.rows import Format, format_of
 from stream_app.core.records import RawRecord
 from stream_app.pipeline import Pipeline
 from stream_app.testing.engine import Engine
@@ -34,7 +34,8 @@ class Tried(NamedTuple):
 class Cause:
     """Why records failed, with the first lines of the file that it holds for.
 
-    `code` is one of `stream_app.errors.ERROR_CODES`, or "not-sent" for lines that `stream-app produce` leaves out.
+    `code` is one of `stream_app.errors.ERROR_CODES`, or "not-sent" for lines that `stream-app produce` leaves out;
+    `stack` is where an exception was raised in the first of them, from the pipeline's code on.
     """
 
     kind: Kind
@@ -43,6 +44,7 @@ class Cause:
     remedy: str
     stage: str = ""
     where: str | None = None
+    stack: str = ""
     count: int = 0
     lines: list[int] = field(default_factory=list)
 
@@ -115,25 +117,32 @@ class Trial:
         letters = [(self._places.pop(letter.origin), letter) for letter in self.engine.dead_letters]
         self.engine.dead_letters.clear()
         for line, letter in letters:
-            cause = Cause(line.kind, letter.code, letter.message, letter.remedy, letter.stage, letter.where)
+            cause = Cause(
+                line.kind, letter.code, letter.message, letter.remedy, letter.stage, letter.where, letter.stack
+            )
             self.causes.setdefault(f"{line.kind} {letter.fingerprint}", cause).add(line)
         return letters
 
 
 @contextmanager
 def open_trial(
-    pipeline: Pipeline, events: str, labels: str | None = None, limit: int | None = None
+    pipeline: Pipeline,
+    events: str,
+    labels: str | None = None,
+    limit: int | None = None,
+    file_format: Format | None = None,
 ) -> Iterator[tuple[Trial, Lines]]:
     """A trial of the files as they would be produced now, and the lines of events, which tell how far it is.
 
-    With a `limit` only so many events are tried, and their labels. `InputError` for a file that cannot be read.
+    With a `limit` only so many events are tried, and their labels; without `file_format` the names of the files tell
+    it. `InputError` for a file that cannot be read.
     """
     now = int(time.time() * 1000)
     with open_lines(events) as event_lines, open_lines(labels) if labels else nullcontext() as label_lines:
-        found = read_lines(pipeline, event_lines, format_of(events), "event")
+        found = read_lines(pipeline, event_lines, file_format or format_of(events), "event")
         truth: Iterator[Timed[Line]] = iter(())
         if label_lines is not None and labels is not None:
-            truth = read_lines(pipeline, label_lines, format_of(labels), "label")
+            truth = read_lines(pipeline, label_lines, file_format or format_of(labels), "label")
         if limit is not None:
             chosen = list(islice(found, limit))
             yield Trial(pipeline, chosen, _labels_of(chosen, truth), now), event_lines

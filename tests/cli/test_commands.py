@@ -83,7 +83,7 @@ def test_what_is_produced_is_consumed(commands: Commands, tmp_path: Path) -> Non
     label = commands.json("consume", "PIPELINE", "labels", "--until-end")
     assert label["value"] == {"id": "a", "fraud": True, "known_at": 1_700_000_000_000}
     assert (label["key"], label["headers"], label["topic"]) == ("a", {}, f"{commands.name}.labels")
-    lines = commands.run("consume", "PIPELINE", "raw", "--since", "1h", "--max", "2")[0].splitlines()
+    lines = commands.run("consume", "PIPELINE", "raw", "--since", "1h", "--limit", "2")[0].splitlines()
     assert sorted(line.split("  ")[2:] for line in lines) == [["a", '{"id": "a"}'], ["b", '{"id": "b"}']]
 
 
@@ -160,7 +160,7 @@ def test_an_error_is_one_line_with_a_remedy(
         ("consume flights raw --since yesterday", "Invalid value for --since: give 30s, 10m, 2h, 1d or 2026"),
         ("consume flights raw --since 1h --from-beginning", "Invalid value for --since"),
         ("consume flights raw --follow --until-end", "Invalid value for --follow"),
-        ("consume flights raw --max 0", "--max"),
+        ("consume flights raw --limit 0", "--limit"),
         ("consume flights audit", "audit"),
         ("produce flights - --rate 0", "--rate"),
     ],

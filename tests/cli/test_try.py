@@ -151,13 +151,30 @@ def test_people_get_some_records_the_causes_and_what_the_model_is_worth(tmp_path
     assert text.startswith("event      1  2025-03-03T00:04  0.500 true   log_amount=3.513 abroad=0 night=1")
     assert "... 592 more, which --json shows\n" in text
     assert "events        602: 593 scored, 2 duplicates, 6 dead-lettered, 1 not sent\n" in text
-    assert "2 x rejected: amount is not between 0.01 and 20000\n    events in line 42, 311. " in text
+    assert "2 x rejected: amount is not between 0.01 and 20000\n    events in lines 42, 311. " in text
     assert "model         version 571, 571 labels learned\n" in text
     rows = {line.split("  ")[0]: line.split()[-3:] for line in text.splitlines()}
     served, without = (list(map(float, rows[name])) for name in ("all, as served", "without a model"))
     assert served[0] < without[0]
     assert served[1] > 0.75 > without[1] == 0.5
     assert {"decode", "validate", "clean", "features", "predict", "learn"} <= set(text.splitlines()[-1].split())
+
+
+def test_a_mistake_in_the_pipeline_is_shown_where_it_is(tmp_path: Path) -> None:
+    write_starter("orders", tmp_path)
+    path = tmp_path / "orders.py"
+    path.write_text(path.read_text().replace('payment["amount"]', 'payment["amout"]'))
+    lines = run(str(path), str(tmp_path / "events.jsonl")).stdout.splitlines()
+    at = lines.index("595 x features-failed: KeyError in the feature function (orders.py:44)")
+    assert lines[at + 1].startswith("    events in lines 1, 2, 3, 4, 5 and 590 more. See the stack trace;")
+    assert lines[at + 2] == f'    | File "{path}", line 44, in features'
+    assert 'log(payment["amout"])' in lines[at + 3]
+
+
+def test_the_format_can_be_told_where_the_name_does_not(declared: str, tmp_path: Path) -> None:
+    (tmp_path / "e.txt").write_text(f"id,at,amount,country\n1,{NOW},2.5,NL\n")
+    _, summary = objects(declared, str(tmp_path / "e.txt"), "--format", "csv")
+    assert summary["events"]["scored"] == 1
 
 
 def test_only_failures_are_shown_when_asked_for(declared: str, tmp_path: Path) -> None:
