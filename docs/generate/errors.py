@@ -3,7 +3,7 @@
 from docs.generate.markdown import code, paragraphs, table
 from stream_app.cli.exit_codes import exit_codes
 from stream_app.core.dead_letter_headers import DEAD_LETTER_HEADERS
-from stream_app.errors import ERROR_CODES, WHO_ACTS
+from stream_app.error_codes import ERROR_CODES, WHO_ACTS
 
 _INTRODUCTION = """# Errors
 

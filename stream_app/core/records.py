@@ -65,7 +65,7 @@ def size(output: Output) -> int:
 class Failure(NamedTuple):
     """An expected failure of one record, returned and never raised.
 
-    `code` is a key of `stream_app.errors.ERROR_CODES`. `message` names fields and types, never values.
+    `code` is a key of `stream_app.error_codes.ERROR_CODES`. `message` names fields and types, never values.
     """
 
     code: str

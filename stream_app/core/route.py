@@ -6,7 +6,7 @@ from hashlib import blake2b
 from traceback import format_tb
 
 from stream_app.core.records import Failure, Output, Record
-from stream_app.errors import ERROR_CODES
+from stream_app.error_codes import ERROR_CODES
 
 STACKTRACE_LIMIT = 4000  # characters
 MESSAGE_LIMIT = 1000

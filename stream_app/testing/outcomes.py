@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from stream_app.core.example import Example
 from stream_app.core.records import Features, Headers, Output
-from stream_app.errors import ERROR_CODES
+from stream_app.error_codes import ERROR_CODES
 
 _OURS = re.compile(r'  File "[^"]*[/\\]stream_app[/\\]core[/\\]')  # a frame of the code that calls the user's
 
@@ -30,7 +30,7 @@ class DeadLetter:
 
     @property
     def code(self) -> str:
-        """One of `stream_app.errors.ERROR_CODES`."""
+        """One of `stream_app.error_codes.ERROR_CODES`."""
         return self._header("error-code")
 
     @property

@@ -34,7 +34,7 @@ class Tried(NamedTuple):
 class Cause:
     """Why records failed, with the first lines of the file that it holds for.
 
-    `code` is one of `stream_app.errors.ERROR_CODES`, or "not-sent" for lines that `stream-app produce` leaves out;
+    `code` is one of `stream_app.error_codes.ERROR_CODES`, or "not-sent" for lines that `stream-app produce` leaves out;
     `stack` is where an exception was raised in the first of them, from the pipeline's code on.
     """
 

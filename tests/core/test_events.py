@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from stream_app.cleaning import Between, Impute, Normalise, Rejected
 from stream_app.core.events import Event, EventReader, LabelEvent, LabelReader
 from stream_app.core.records import Failure, Fields, RawRecord
-from stream_app.errors import ERROR_CODES, PipelineError
+from stream_app.error_codes import ERROR_CODES
+from stream_app.errors import PipelineError
 from stream_app.pipeline import Label, Pipeline
 from tests.core.test_decode import JSON
 

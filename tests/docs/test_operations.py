@@ -8,7 +8,7 @@ import yaml
 
 from stream_app.cli.exit_codes import exit_codes
 from stream_app.core.monitoring import Kind
-from stream_app.errors import ERROR_CODES
+from stream_app.error_codes import ERROR_CODES
 from stream_app.supervisor import _PASSING, _PERMANENT
 from tests.docs.documents import OPERATIONS
 from tests.system import ROOT

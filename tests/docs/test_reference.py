@@ -16,7 +16,7 @@ from stream_app import metrics
 from stream_app.core.dead_letter_headers import DEAD_LETTER_HEADERS
 from stream_app.core.records import Failure, RawRecord
 from stream_app.core.route import dead_letter, shortened
-from stream_app.errors import WHO_ACTS, ErrorClass
+from stream_app.error_codes import WHO_ACTS, ErrorClass
 from stream_app.settings import Settings
 from stream_app.streaming.roles.table import ROLES
 from stream_app.topic_uses import USES

@@ -1,0 +1,202 @@
+"""What can go wrong with a record, by its stable code: whose matter it is, at which stage, and what to do."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ErrorClass(StrEnum):
+    """Who has to act on a failed record."""
+
+    TRANSIENT = "transient"
+    POISON = "poison"
+    CONTRACT = "contract"
+    REFERENCE = "reference"
+    MODEL = "model"
+    BUG = "bug"
+
+
+WHO_ACTS = {
+    ErrorClass.TRANSIENT: "Nobody: something outside did not answer; send the record again.",
+    ErrorClass.POISON: "Whoever runs the pipeline: the record harms the worker itself.",
+    ErrorClass.CONTRACT: "The producer: the record is not what was agreed.",
+    ErrorClass.REFERENCE: "The producer: what the record refers to never came.",
+    ErrorClass.MODEL: "Whoever owns the model.",
+    ErrorClass.BUG: "Whoever wrote the pipeline's file.",
+}
+"""By class of a failure."""
+
+
+class Stage(StrEnum):
+    """Where in the pipeline a record failed."""
+
+    DECODE = "decode"
+    VALIDATE = "validate"
+    CLEAN = "clean"
+    FEATURES = "features"
+    PREDICT = "predict"
+    JOIN = "join"
+    ROUTE = "route"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """A stable code of a record's failure, with what it says and what to do about it."""
+
+    code: str
+    error_class: ErrorClass
+    stage: Stage
+    meaning: str
+    remedy: str
+
+
+_CODES = (
+    ErrorCode(
+        "empty-value",
+        ErrorClass.CONTRACT,
+        Stage.DECODE,
+        "The value is null or empty.",
+        "Send a JSON object; this topic has no tombstones.",
+    ),
+    ErrorCode(
+        "invalid-json",
+        ErrorClass.CONTRACT,
+        Stage.DECODE,
+        "The value is not JSON in UTF-8.",
+        "Send one UTF-8 JSON object per record.",
+    ),
+    ErrorCode(
+        "not-an-object",
+        ErrorClass.CONTRACT,
+        Stage.DECODE,
+        "The value is JSON, but no object.",
+        "Send a JSON object, not an array or a scalar.",
+    ),
+    ErrorCode(
+        "invalid-avro",
+        ErrorClass.CONTRACT,
+        Stage.DECODE,
+        "The value begins as Avro does, but cannot be read with the schema that it names.",
+        "Send the schema's id and one whole Avro record.",
+    ),
+    ErrorCode(
+        "unknown-schema",
+        ErrorClass.CONTRACT,
+        Stage.DECODE,
+        "The registry knows no schema by the id that the value begins with.",
+        "Register the schema that the id stands for.",
+    ),
+    ErrorCode(
+        "not-finite",
+        ErrorClass.CONTRACT,
+        Stage.DECODE,
+        "A number is NaN or infinite, or too large to be finite.",
+        "Send null for a missing number, not NaN or Infinity.",
+    ),
+    ErrorCode(
+        "missing-field",
+        ErrorClass.CONTRACT,
+        Stage.VALIDATE,
+        "A field that the schema requires is missing, or the id or key is empty.",
+        "Send the field, or give it a default in the schema.",
+    ),
+    ErrorCode(
+        "wrong-type",
+        ErrorClass.CONTRACT,
+        Stage.VALIDATE,
+        "A field is not of the type that the schema declares.",
+        "Send the type that the schema declares.",
+    ),
+    ErrorCode(
+        "missing-key",
+        ErrorClass.CONTRACT,
+        Stage.VALIDATE,
+        "The record has no Kafka key.",
+        "Send the partition key as the record's key.",
+    ),
+    ErrorCode(
+        "key-mismatch",
+        ErrorClass.CONTRACT,
+        Stage.VALIDATE,
+        "The Kafka key is not the text of the key field.",
+        "Send the key field's text, in UTF-8, as the record's key.",
+    ),
+    ErrorCode(
+        "event-time-invalid",
+        ErrorClass.CONTRACT,
+        Stage.VALIDATE,
+        "The field with the time is no time.",
+        "Send ISO 8601 with offset, or epoch milliseconds.",
+    ),
+    ErrorCode(
+        "event-in-future",
+        ErrorClass.CONTRACT,
+        Stage.VALIDATE,
+        "The time is more than a day ahead of the worker's clock.",
+        "Correct the producer's clock or the time zone.",
+    ),
+    ErrorCode(
+        "event-too-late",
+        ErrorClass.CONTRACT,
+        Stage.VALIDATE,
+        "The event is older than horizon + allowed lateness; whether it is a duplicate cannot be told.",
+        "Send events sooner, or allow more lateness under a new pipeline name.",
+    ),
+    ErrorCode(
+        "rejected",
+        ErrorClass.CONTRACT,
+        Stage.CLEAN,
+        "A cleaning step refused the record.",
+        "See the message; correct the producer, or the step.",
+    ),
+    ErrorCode(
+        "cleaning-failed",
+        ErrorClass.BUG,
+        Stage.CLEAN,
+        "A cleaning step raised an exception.",
+        "See the stack trace; mend the step, and send the record again.",
+    ),
+    ErrorCode(
+        "features-failed",
+        ErrorClass.BUG,
+        Stage.FEATURES,
+        "The feature function raised an exception.",
+        "See the stack trace; mend the function, and send the record again.",
+    ),
+    ErrorCode(
+        "feature-invalid",
+        ErrorClass.BUG,
+        Stage.FEATURES,
+        "The feature function returned something that a model cannot take.",
+        "Return finite numbers, booleans and strings.",
+    ),
+    ErrorCode(
+        "model-failed",
+        ErrorClass.MODEL,
+        Stage.PREDICT,
+        "The model raised an exception.",
+        "See the stack trace; mend the model, and send the record again.",
+    ),
+    ErrorCode(
+        "score-invalid",
+        ErrorClass.MODEL,
+        Stage.PREDICT,
+        "The model's score is not a number from 0 to 1.",
+        "Choose a model whose predict_proba_one gives probabilities.",
+    ),
+    ErrorCode(
+        "unknown-event",
+        ErrorClass.REFERENCE,
+        Stage.JOIN,
+        "A label waited for its event until its time was up.",
+        "Send the event; check that both have the same id and key, and Java's partitioner.",
+    ),
+    ErrorCode(
+        "output-too-large",
+        ErrorClass.CONTRACT,
+        Stage.ROUTE,
+        "What would have to be written exceeds the limit of its topic.",
+        "Send a smaller record, or raise STREAM_APP_TOPICS__MAX_MESSAGE_BYTES and the topics' own limit.",
+    ),
+)
+
+ERROR_CODES: dict[str, ErrorCode] = {code.code: code for code in _CODES}
