@@ -2,17 +2,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+BENCH := benchmarks/.venv
+INSTALL := -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python $(INSTALL)
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --upgrade
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults docs lint lock clean
+.PHONY: help setup demo test faults bench docs lint lock clean
 
 help:
 	@echo "make demo    replay two months of real flights through a real broker"
 	@echo "make test    run all tests"
 	@echo "make faults  run the long fault table"
+	@echo "make bench   race against other stream processors, in an environment of its own"
 	@echo "make docs    write docs/reference from the code"
 	@echo "make lint    ruff, mypy and the import rules"
 	@echo "make lock    resolve the dependencies again and pin them with hashes"
@@ -38,6 +41,17 @@ test: setup
 faults: setup
 	@$(BIN)/python -m pytest -n 0 -m faults $(ARGS)
 
+bench: $(BENCH)/.ready
+	@$(BENCH)/bin/python -W ignore -m benchmarks.throughput $(ARGS)
+
+$(BENCH)/.ready: requirements-build.lock benchmarks/requirements.lock pyproject.toml
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@echo "Installing the contenders into $(BENCH) ..." >&2
+	@$(BENCH)/bin/python $(INSTALL) --require-hashes -r requirements-build.lock >&2
+	@$(BENCH)/bin/python $(INSTALL) --require-hashes --no-deps --no-build-isolation -r benchmarks/requirements.lock >&2
+	@$(BENCH)/bin/python $(INSTALL) --no-deps --no-build-isolation -e . >&2
+	@touch $@
+
 docs: setup
 	@$(BIN)/python -m docs.generate
 
@@ -51,6 +65,7 @@ lock: setup
 	$(BIN)/python -m pip install --quiet uv
 	echo 'setuptools>=80' | $(COMPILE) - -o requirements-build.lock
 	$(COMPILE) --all-extras --no-emit-package pandas pyproject.toml -o requirements.lock
+	$(COMPILE) --extra examples --no-emit-package pandas pyproject.toml benchmarks/requirements.in -o benchmarks/requirements.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

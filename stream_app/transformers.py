@@ -1,9 +1,27 @@
 """Transformers for River models that River itself does not have."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from river import base
+
+
+class Pick(base.Transformer):  # type: ignore[misc]  # River's bases are not checked
+    """The named features, in this order.
+
+    River's `Select` keeps its names in a set, whose order differs between processes, and with it the last digit of
+    every sum over the features: the same examples would not give the same model, bit for bit.
+
+    >>> Pick(["distance", "hour"]).transform_one({"hour": 7, "carrier": "AA", "distance": 1400})
+    {'distance': 1400, 'hour': 7}
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+
+    def transform_one(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """Raises KeyError if one is missing."""
+        return {name: x[name] for name in self.names}
 
 
 # River's Pipeline only treats a supervised step as a transformer if it is also a `base.Transformer`.

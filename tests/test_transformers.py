@@ -6,7 +6,7 @@ import pytest
 from river import compose, linear_model, preprocessing
 
 from stream_app.models.pickling import dump, load
-from stream_app.transformers import TargetRate
+from stream_app.transformers import Pick, TargetRate
 from tests.learning import phishing
 
 
@@ -92,3 +92,9 @@ def test_numbers_have_to_be_positive(wrong: dict[str, float]) -> None:
 def test_by_is_a_list() -> None:
     with pytest.raises(TypeError, match="list of feature names"):
         TargetRate("carrier")
+
+
+def test_picked_features_keep_their_order_also_when_loaded() -> None:
+    names = [f"f{number}" for number in range(50)]
+    pick = load(dump(Pick(names)))
+    assert list(pick.transform_one(dict.fromkeys(reversed(names), 1.0))) == names

@@ -10,7 +10,7 @@ from stream_app.cleaning import Between, Impute, Normalise
 from stream_app.core.metric_names import METRIC_NAMES
 from stream_app.core.records import Features, Fields
 from stream_app.pipeline import Label, Pipeline, Thresholds
-from stream_app.transformers import TargetRate
+from stream_app.transformers import Pick, TargetRate
 
 CLEAN = (
     Normalise("carrier"),
@@ -68,17 +68,12 @@ def features(fields: Fields) -> Features:
     }
 
 
-def numbers(seen: Features) -> Features:
-    """The numbers, in this order: River's `Select` has none, and the last digit of a sum depends on it."""
-    return {name: seen[name] for name in NUMBERS}
-
-
 def model() -> Any:
     """Logistic regression on the record and on how often flights like it were late, by the labels that have arrived."""
     rates = [
         TargetRate(by, half_life=half_life, prior_weight=weight, prior_half_life=100) for by, half_life, weight in RATES
     ]
-    inputs = compose.TransformerUnion(compose.FuncTransformer(numbers), *rates)
+    inputs = compose.TransformerUnion(Pick(NUMBERS), *rates)
     classifier = linear_model.LogisticRegression(optimizer=optim.AdaGrad(0.02))
     return inputs | preprocessing.StandardScaler() | classifier
 

@@ -1,0 +1,1 @@
+"""The same work by six stream processors, for `benchmarks.throughput`."""

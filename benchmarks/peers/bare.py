@@ -1,0 +1,41 @@
+"""A bare loop, at least once: what one writes by hand in an hour, flushing and committing now and then."""
+
+import sys
+from time import monotonic
+
+from confluent_kafka import Consumer, Producer
+
+from benchmarks.peers.work import BAD, score, trained_model
+
+COMMIT_SECONDS = 1.0
+
+
+def main(servers: str, raw: str, scored: str, dead: str) -> None:
+    """Run until killed."""
+    model = trained_model()
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": scored,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+    )
+    consumer.subscribe([raw])
+    producer = Producer({"bootstrap.servers": servers, "linger.ms": 5, "compression.type": "lz4"})
+    committed = monotonic()
+    while True:
+        for message in consumer.consume(1000, 0.05):
+            try:
+                producer.produce(scored, score(model, message.value()), message.key())
+            except BAD:
+                producer.produce(dead, message.value(), message.key())
+            producer.poll(0)
+        if monotonic() - committed > COMMIT_SECONDS:
+            producer.flush()
+            consumer.commit(asynchronous=False)
+            committed = monotonic()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,26 @@
+"""Ours: the score role, with everything that it does by itself."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import stream_app.examples
+from benchmarks.peers.work import numbers, trained_model
+from stream_app import Label, Pipeline
+
+EXAMPLES = Path(stream_app.examples.__file__ or "").parent
+
+
+def make(name: str) -> Pipeline:
+    """The pipeline, named after its race."""
+    schema, label = (json.loads((EXAMPLES / file).read_text()) for file in ("flights.avsc", "flights_label.avsc"))
+    return Pipeline(
+        name=name,
+        schema=schema,
+        event_id="event_id",
+        event_time="scheduled_departure",
+        features=numbers,
+        model=trained_model,
+        label=Label(schema=label, field="late", time="known_at", horizon=timedelta(hours=36)),
+        untrained="allowed",
+    )

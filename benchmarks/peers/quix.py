@@ -1,0 +1,33 @@
+"""Quix Streams as its documentation shows it, at least once."""
+
+import sys
+
+from quixstreams import Application
+
+from benchmarks.peers.work import BAD, score, trained_model
+
+
+def main(servers: str, raw: str, scored: str, dead: str) -> None:
+    """Run until killed."""
+    app = Application(
+        broker_address=servers, consumer_group=scored, auto_offset_reset="earliest", auto_create_topics=False
+    )
+    model = trained_model()
+    source = app.topic(raw, key_deserializer="bytes", value_deserializer="bytes")
+    sink = app.topic(scored, key_serializer="bytes", value_serializer="bytes")
+    letters = app.topic(dead, key_serializer="bytes", value_serializer="bytes")
+
+    def work(value: bytes) -> tuple[bool, bytes]:
+        try:
+            return True, score(model, value)
+        except BAD:
+            return False, value
+
+    outcomes = app.dataframe(source).apply(work)
+    outcomes[outcomes.apply(lambda outcome: outcome[0])].apply(lambda outcome: outcome[1]).to_topic(sink)
+    outcomes[outcomes.apply(lambda outcome: not outcome[0])].apply(lambda outcome: outcome[1]).to_topic(letters)
+    app.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
