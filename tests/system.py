@@ -65,6 +65,7 @@ class System:
             {
                 **self._config,
                 "partitioner": "murmur2_random",
+                "enable.idempotence": True,  # or it would itself write some records twice when the broker goes
                 "linger.ms": 2,
                 "message.max.bytes": self.settings.topics.max_message_bytes + 100_000,
             }
