@@ -39,7 +39,9 @@ def test_served_predictions_are_worth_what_river_reaches_with_the_same_delays(cl
     mark = progressive(datetime(2013, 1, 1), datetime.fromisoformat(UNTIL))
     assert clean["labels"] == mark["events"]
     assert clean["metrics"]["roc_auc"] > mark["roc_auc"] - 0.01
-    assert clean["metrics"]["log_loss"] < clean["baselines"]["prior_log_loss"] + 0.01
+    # Not the log loss: a model that has learned two examples may be quite certain and wrong, which costs 34 each time.
+    late = 1 - clean["baselines"]["majority_accuracy"]
+    assert clean["metrics"]["brier"] < late * (1 - late) + 0.005
 
 
 def test_no_prediction_used_a_model_staler_than_six_hours(clean: dict[str, Any]) -> None:

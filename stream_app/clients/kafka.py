@@ -72,7 +72,7 @@ class ConnectionErrors:
         self._kafka = kafka
 
     def __call__(self, error: KafkaError) -> None:
-        if self.last is None or error.code() != KafkaError._ALL_BROKERS_DOWN:
+        if self.last is None or not _says_little(error):
             self.last = error
 
     @property
@@ -90,6 +90,11 @@ class ConnectionErrors:
             f"Kafka at {self.servers} cannot be reached: {reason}",
             "Check that the broker runs and STREAM_APP_KAFKA__BOOTSTRAP_SERVERS is its address",
         )
+
+
+def _says_little(error: KafkaError) -> bool:
+    """Whether it only follows from another error, as the failure to send on a connection that the broker has ended."""
+    return error.code() == KafkaError._ALL_BROKERS_DOWN or "Send failed" in str(error.str())
 
 
 def make_admin(settings: Settings, timeout: float = 6.0) -> AdminClient:
