@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import orjson
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import IsolationLevel, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.examples.nycflights import read_flights
+from stream_app.examples.nycflights import Flight, read_flights
 
 BAD_EVERY = 100
 
@@ -32,10 +33,16 @@ def running_broker() -> Iterator[tuple[str, Path]]:
             broker.kill()
 
 
+@cache
+def all_flights() -> list[Flight]:
+    """Those of 2013, in the order of their departure."""
+    return read_flights(datetime(2013, 1, 1), datetime(2014, 1, 1))
+
+
 def flights(count: int) -> Records:
     """Key and value of the first `count` flights of 2013; one in a hundred is broken."""
     records = []
-    for number, flight in enumerate(read_flights(datetime(2013, 1, 1), datetime(2014, 1, 1))[:count]):
+    for number, flight in enumerate(all_flights()[:count]):
         value = orjson.dumps(flight.event)
         records.append((flight.event["event_id"].encode(), value[:-9] if number % BAD_EVERY == 7 else value))
     return records
@@ -73,26 +80,26 @@ def preload(servers: str, topic: str, records: Records) -> None:
 
 
 class Ends:
-    """How many committed offsets the topics have together."""
+    """Where the committed records of topics end."""
 
     def __init__(self, servers: str, topics: list[str]) -> None:
-        self._consumer = Consumer(
-            {"bootstrap.servers": servers, "group.id": "ends", "isolation.level": "read_committed", "log_level": 0}
-        )
-        metadata = self._consumer.list_topics(timeout=10).topics
-        self._partitions = [TopicPartition(name, p) for name in topics for p in metadata[name].partitions]
+        self._admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+        self.partitions = [TopicPartition(name, p) for name in topics for p in self._partitions(name)]
+        self._asked = {partition: OffsetSpec.latest() for partition in self.partitions}
 
-    def total(self) -> int:
-        """The sum of the last stable offsets; a transaction's marker counts as one."""
-        return sum(self._end(partition) for partition in self._partitions)
+    def _partitions(self, name: str) -> list[int]:
+        for _ in range(100):
+            topic = self._admin.list_topics(name, timeout=10).topics[name]
+            if topic.error is None and topic.partitions:
+                return sorted(topic.partitions)
+            time.sleep(0.1)  # just created, it is not known everywhere
+        raise RuntimeError(f"there is no topic {name}")
 
-    def _end(self, partition: TopicPartition) -> int:
-        for _ in range(20):
-            try:
-                return int(self._consumer.get_watermark_offsets(partition, timeout=10)[1])
-            except KafkaException:  # a topic just created has no leader for a moment
-                time.sleep(0.1)
-        raise RuntimeError(f"{partition.topic} has no leader")
-
-    def close(self) -> None:
-        self._consumer.close()
+    def now(self) -> tuple[int, ...]:
+        """Last stable offset of each partition; markers of transactions count as well."""
+        for _ in range(50):
+            with suppress(KafkaException):  # a topic just created has no leader for a moment
+                found = self._admin.list_offsets(self._asked, isolation_level=IsolationLevel.READ_COMMITTED)
+                return tuple(found[partition].result(10).offset for partition in self.partitions)
+            time.sleep(0.1)
+        raise RuntimeError(f"{self.partitions[0].topic} has no leader")

@@ -2,12 +2,17 @@
 
 import os
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from subprocess import DEVNULL, Popen
+from subprocess import Popen
 from typing import NamedTuple
 
-from benchmarks.cluster import Ends, create
+from confluent_kafka import KafkaException
+
+from benchmarks.cluster import Ends, create, delete
+from benchmarks.observe import BenchmarkError, until
+from stream_app.broker import bound
 from stream_app.settings import Settings, TopicSettings
 from stream_app.topics import topic_specs
 
@@ -19,8 +24,6 @@ SCRIPTS = {
     "faust": "faust_app",
 }
 CONTENDERS = ("ours", *SCRIPTS)
-SLOW = {"faust": 10, "quix": 2}
-"""These get that part of the events only."""
 
 
 class Race(NamedTuple):
@@ -29,8 +32,9 @@ class Race(NamedTuple):
     servers: str
     folder: Path
     name: str
-    partitions: int
-    workers: int
+    partitions: int = 4
+    workers: int = 1
+    commit_ms: int = 100
 
     @property
     def raw(self) -> str:
@@ -42,47 +46,103 @@ class Race(NamedTuple):
         """The topics in which every event has an outcome."""
         return [f"{self.name}.scored", f"{self.name}.raw.dlq"]
 
+    def group(self, contender: str) -> str:
+        """Its consumer group."""
+        return f"{self.name}-score" if contender == "ours" else f"{self.name}.scored"
 
-def make_topics(race: Race) -> None:
-    """The topics of a pipeline of ours; the others use some of them."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command of ours needs to know."""
+        return {
+            **os.environ,
+            "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": self.servers,
+            "STREAM_APP_DATA_DIR": str(self.folder / "data"),
+            "STREAM_APP_TOPICS__PARTITIONS": str(self.partitions),
+            "STREAM_APP_WORKER__COMMIT_INTERVAL_MS": str(self.commit_ms),
+            "STREAM_APP_LOG__LEVEL": "warning",
+            "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
+        }
+
+
+@contextmanager
+def topics(race: Race) -> Iterator[None]:
+    """The topics of a pipeline of ours, of which the others use some; removed again."""
     settings = Settings(topics=TopicSettings(partitions=race.partitions))
-    create(race.servers, {spec.name: spec.partitions for spec in topic_specs(race.name, settings)})
+    names = {spec.name: spec.partitions for spec in topic_specs(race.name, settings)}
+    create(race.servers, names)
+    try:
+        yield
+    finally:
+        delete(race.servers, list(names))
 
 
-def start(race: Race, contender: str) -> list[Popen[bytes]]:
-    """The running processes of a contender."""
-    if contender == "ours":
-        return _start_ours(race)
-    state = [f"{race.name}.score.state"] if contender == "transactional" else []
-    script = [sys.executable, "-m", f"benchmarks.peers.{SCRIPTS[contender]}"]
-    command = [*script, race.servers, race.raw, *race.outputs, *state]
-    return [Popen(command, stdout=DEVNULL, stderr=DEVNULL) for _ in range(race.workers)]
+@contextmanager
+def running(race: Race, contender: str) -> Iterator[list[Popen[bytes]]]:
+    """The processes of a contender, killed at the end; `BenchmarkError` says what a failed one said last."""
+    with logged(race, contender) as log:
+        processes = start_ours(race, log) if contender == "ours" else _start_peer(race, contender, log)
+        try:
+            yield processes
+        finally:
+            stop(processes)
 
 
-def _start_ours(race: Race) -> list[Popen[bytes]]:
+@contextmanager
+def logged(race: Race, contender: str) -> Iterator[Path]:
+    """Where its processes write; when it fails, the last line of that is told."""
+    log = race.folder / f"{race.name}.log"
+    try:
+        yield log
+    except (BenchmarkError, KafkaException, TimeoutError) as error:
+        lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+        said = next((line for line in reversed(lines) if line.strip()), "nothing")
+        raise BenchmarkError(f"{contender}: {error or type(error).__name__}; it last said: {said}") from None
+
+
+def stop(processes: list[Popen[bytes]]) -> None:
+    """Kill, and wait until they are gone."""
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def start_ours(race: Race, log: Path, program: str = "stream_app") -> list[Popen[bytes]]:
     """The score role as `stream-app worker` runs it; the learner has published version 0 and is gone."""
-    file = race.folder / f"{race.name}.py"
+    worker = worker_command(race, program)
+    _publish_untrained(race, spawn([*worker, "learn"], log, race.environment))
+    scorers = range(race.workers)
+    return [spawn([*worker, "score", "--instance", str(number)], log, race.environment) for number in scorers]
+
+
+def worker_command(race: Race, program: str = "stream_app") -> list[str]:
+    """A worker of the race's pipeline; its role comes behind."""
+    return [sys.executable, "-W", "ignore", "-m", program, "worker", str(pipeline_file(race)), "--role"]
+
+
+def pipeline_file(race: Race) -> Path:
+    """Where the race's pipeline is declared."""
+    file = race.folder / f"{race.name.replace('-', '_')}.py"
     file.write_text(f"from benchmarks.peers.ours import make\n\npipeline = make({race.name!r})\n")
-    environment = os.environ | {
-        "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": race.servers,
-        "STREAM_APP_DATA_DIR": str(race.folder / "data"),
-        "STREAM_APP_TOPICS__PARTITIONS": str(race.partitions),
-        "STREAM_APP_LOG__LEVEL": "warning",
-        "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
-    }
-    worker = [sys.executable, "-m", "stream_app", "worker", str(file), "--role"]
-    _publish_untrained(race, Popen([*worker, "learn"], env=environment))
-    return [Popen([*worker, "score", "--instance", str(number)], env=environment) for number in range(race.workers)]
+    return file
+
+
+def spawn(command: list[str], log: Path, environment: dict[str, str]) -> Popen[bytes]:
+    """A process that dies with this one, however it ends, and that Ctrl-C does not reach."""
+    binding = [sys.executable, "-I", "-S", bound.__file__, str(os.getpid())]
+    with log.open("ab") as output:
+        return Popen([*binding, *command], stdout=output, stderr=output, env=environment, start_new_session=True)
+
+
+def _start_peer(race: Race, contender: str, log: Path) -> list[Popen[bytes]]:
+    state = [f"{race.name}.score.state"] if contender == "transactional" else []
+    script = [sys.executable, "-W", "ignore", "-m", f"benchmarks.peers.{SCRIPTS[contender]}"]
+    command = [*script, race.servers, race.raw, *race.outputs, *state]
+    return [spawn(command, log, dict(os.environ)) for _ in range(race.workers)]
 
 
 def _publish_untrained(race: Race, learner: Popen[bytes]) -> None:
     models = Ends(race.servers, [f"{race.name}.models"])
     try:
-        while models.total() == 0:
-            if learner.poll() is not None:
-                raise RuntimeError("the learner ended")
-            time.sleep(0.1)
+        until(lambda: sum(models.now()), [learner])
     finally:
-        models.close()
-        learner.terminate()
-        learner.wait(20)
+        stop([learner])

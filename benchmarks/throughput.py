@@ -1,115 +1,180 @@
-"""Events per second of six stream processors at the same work: `make bench`, with `ARGS=--help` for more.
+"""Events per second of six stream processors at the same work.
 
-The raw topic is loaded before a contender starts. Contenders run in turn, in several rounds; figures are medians. What
-is counted begins with the first outcome and ends with the last, so starting costs nothing; each outcome is a committed
-record of the scored or the dead-letter topic.
+The raw topic is loaded before a contender starts. Contenders run in turn, in several rounds. An outcome counts when a
+reader of committed records could see it; time is taken between 10 % and 90 % of the outcomes, and afterwards all of
+them are read, so that every event has been accounted for.
 """
 
-import argparse
-import sys
-import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from statistics import median
-from subprocess import Popen
 from typing import NamedTuple
 
-import psutil
+from confluent_kafka.admin import AdminClient
 
-from benchmarks.cluster import Ends, Records, delete, flights, preload, running_broker
-from benchmarks.contenders import CONTENDERS, SLOW, Race, make_topics, start
+from benchmarks.cluster import Ends, Records, preload
+from benchmarks.contenders import CONTENDERS, SCRIPTS, Race, running, topics
+from benchmarks.figures import CORES_TO_ONE_WORKER, Figures, distortions, ratios, spread
+from benchmarks.observe import BenchmarkError, Say, count_outcomes, largest_memory, pace, until, watch
+from benchmarks.report import Part, Table
 
-WAIT = 0.02  # seconds between two looks at the outcomes
-LONGEST = 300.0  # seconds for one run
+PARTITIONS = 4
+SHARE = {"quix": 0.5, "faust": 0.1}
+"""What part of the events the slow ones get."""
+
+
+class Case(NamedTuple):
+    """A contender with so many partitions and workers."""
+
+    contender: str
+    partitions: int = PARTITIONS
+    workers: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.contender}, {_number(self.partitions, 'partition')}, {_number(self.workers, 'worker')}"
 
 
 class Result(NamedTuple):
-    """Events per second, CPU microseconds per event of all its processes, and the largest memory of one in MB."""
+    """Events per second, CPU microseconds per event, cores kept busy, memory of the largest worker in MB."""
 
     rate: float
     cpu: float
+    cores: float
     memory: float
 
 
-def main() -> None:
-    """Print the table."""
-    options = parse()
-    results: dict[str, list[Result]] = {name: [] for name in options.only}
-    with running_broker() as (servers, folder):
-        records = flights(options.records)
-        for number in range(options.rounds):
-            for name in options.only:
-                race = Race(servers, folder, f"bench-{number}-{name}", options.partitions, options.workers)
-                result = run(race, name, records[: len(records) // SLOW.get(name, 1)])
-                results[name].append(result)
-                told = f"round {number} {name}: {result.rate:,.0f}/s {result.cpu:.1f} us {result.memory:.0f} MB"
-                print(told, file=sys.stderr)
-    report(results)
+PEERS = [Case(name) for name in CONTENDERS]
+SCALES = [Case("ours", partitions=1), Case("ours", partitions=16)]
+PAIRS = [Case("ours", workers=2), Case("bare", workers=2)]
+CASES = [*PEERS, *SCALES, *PAIRS]
+
+Results = dict[Case, dict[int, Result]]
+"""By round; a round that failed is missing."""
+
+
+def measure(
+    servers: str, folder: Path, records: Records, cases: Sequence[Case], rounds: int, say: Say
+) -> Iterator[Part]:
+    """The whole race, as far as it has come; a contender that fails loses that round only."""
+    results: Results = {case: {} for case in cases}
+    for number in range(rounds):
+        for place, case in enumerate(cases):
+            race = Race(servers, folder, f"bench-{number}-{place}-{case.contender}", case.partitions, case.workers)
+            try:
+                result = run(race, case.contender, records[: int(len(records) * SHARE.get(case.contender, 1))])
+            except BenchmarkError as error:
+                say(f"round {number + 1} of {rounds}: {error}")
+                continue
+            results[case][number] = result
+            say(f"round {number + 1} of {rounds}: {case}: {result.rate:,.0f}/s, {result.cpu:.1f} µs of CPU an event")
+            yield summary(results)
 
 
 def run(race: Race, contender: str, records: Records) -> Result:
-    """One contender's turn, on a raw topic of its own."""
-    make_topics(race)
-    preload(race.servers, race.raw, records)
-    processes = start(race, contender)
-    try:
-        return measure(race, processes, len(records))
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-        delete(race.servers, [race.raw, *race.outputs])
+    """One contender's turn, on topics of its own."""
+    with topics(race):
+        preload(race.servers, race.raw, records)
+        ends = Ends(race.servers, race.outputs)
+        with running(race, contender) as processes:
+            if race.workers > 1:
+                until(lambda: all_have_partitions(race, contender), processes)
+            looks = watch(ends.now, len(records), processes)
+            memory = largest_memory(processes)
+            counted = count_outcomes(race.servers, ends.partitions)
+            once = contender in ("ours", "transactional")
+            if counted.events != len(records) or (once and counted.records != counted.events):
+                raise BenchmarkError(f"{counted.records:,} outcomes of {counted.events:,} events, not {len(records):,}")
+            found = pace(looks, counted)
+    return Result(found.rate, found.cpu, found.cores, memory)
 
 
-def measure(race: Race, processes: list[Popen[bytes]], count: int) -> Result:
-    """From the first outcome to the last."""
-    ends = Ends(race.servers, race.outputs)
-    watched = [psutil.Process(process.pid) for process in processes]
-    first = await_count(ends, 1, processes)
-    started, used = time.monotonic(), cpu_seconds(watched)
-    await_count(ends, count, processes)
-    seconds, spent = time.monotonic() - started, cpu_seconds(watched) - used
-    memory = max(process.memory_info().rss for process in watched)
-    ends.close()
-    return Result((count - first) / seconds, spent / (count - first) * 1e6, memory / 1e6)
+def all_have_partitions(race: Race, contender: str) -> bool:
+    """Whether every worker takes part, from when on a pair can be timed."""
+    group = race.group(contender)
+    admin = AdminClient({"bootstrap.servers": race.servers, "log_level": 0})
+    members = admin.describe_consumer_groups([group], request_timeout=5)[group].result(10).members
+    return sum(bool(member.assignment and member.assignment.topic_partitions) for member in members) >= race.workers
 
 
-def await_count(ends: Ends, count: int, processes: list[Popen[bytes]]) -> int:
-    """Wait until there are so many outcomes; returns how many there are."""
-    deadline = time.monotonic() + LONGEST
-    while (found := ends.total()) < count:
-        if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
-            raise RuntimeError(f"only {found} of {count} outcomes: it ended, or took longer than {LONGEST:.0f} s")
-        time.sleep(WAIT)
-    return found
+def summary(results: Results) -> Part:
+    """Tables and figures of what was measured."""
+    rates = {case: [result.rate for result in runs.values()] for case, runs in results.items()}
+    named = {case.contender: runs for case, runs in rates.items() if case in PEERS}
+    figures: Figures = {f"events/s, {case}": values for case, values in rates.items() if values}
+    figures |= {f"events/s, ours / {name}": values for name, values in _against(results).items()}
+    figures |= _scaling(results)
+    ours = results.get(Case("ours"), {})
+    if ours:
+        figures["memory of a worker with 4 partitions"] = [result.memory for result in ours.values()]
+    return Part([_race_table(results), _scale_table(results)], figures, (*distortions(named), *_impossible(results)))
 
 
-def cpu_seconds(processes: list[psutil.Process]) -> float:
-    """User and system time of processes with their children."""
-    every = [one for process in processes for one in (process, *process.children(recursive=True))]
-    return float(sum(one.cpu_times().user + one.cpu_times().system for one in every))
+def _against(results: Results) -> Figures:
+    return {case.contender: values for case in PEERS[1:] if (values := _ratio(results, Case("ours"), case))}
 
 
-def report(results: dict[str, list[Result]]) -> None:
-    """Medians with their range, and how many times as fast ours is."""
-    ours = median(result.rate for result in results["ours"]) if "ours" in results else None
-    for name, runs in results.items():
-        rates = [result.rate for result in runs]
-        print(
-            f"{name:14} {median(rates):9,.0f}/s ({min(rates):,.0f} to {max(rates):,.0f})"
-            f"  {median(result.cpu for result in runs):6.1f} us of CPU  {max(result.memory for result in runs):5.0f} MB"
-            + (f"  ours / {name} {ours / median(rates):.2f}" if ours else "")
+def _scaling(results: Results) -> Figures:
+    figures: Figures = {}
+    if widest := _ratio(results, Case("ours", partitions=16), Case("ours", partitions=1)):
+        figures["events/s, 16 partitions / 1 partition"] = widest
+    ours = _ratio(results, Case("ours", workers=2), Case("ours"))
+    bare = _ratio(results, Case("bare", workers=2), Case("bare"))
+    if ours and bare:
+        figures["events/s, 2 workers / 1 worker, ours"] = ours
+        figures["events/s, 2 workers / 1 worker, bare"] = bare
+        figures["events/s, 2 workers / 1 worker, to the bare loop's own factor"] = ratios(ours, bare)
+    return figures
+
+
+def _ratio(results: Results, one: Case, other: Case) -> list[float]:
+    """Of the rounds in which both ran."""
+    first, second = results.get(one, {}), results.get(other, {})
+    both = sorted(first.keys() & second.keys())
+    return ratios([first[number].rate for number in both], [second[number].rate for number in both])
+
+
+def _race_table(results: Results) -> Table:
+    against = _against(results)
+    rows = [
+        (
+            *_cells(_source(case.contender), results[case]),
+            _times(against, case),
         )
+        for case in PEERS
+        if results.get(case)
+    ]
+    columns = ("4 partitions, 1 worker", "events/s", "CPU µs/event", "cores busy", "memory MB", "ours / it")
+    return Table("Throughput", columns, rows)
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--records", type=int, default=300_000)
-    parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=CONTENDERS)
-    return parser.parse_args()
+def _scale_table(results: Results) -> Table:
+    cases = [case for case in (*SCALES, *PAIRS) if results.get(case)]
+    rows = [_cells(str(case), results[case]) for case in cases]
+    return Table("Partitions and workers", ("", "events/s", "CPU µs/event", "cores busy", "memory MB"), rows)
 
 
-if __name__ == "__main__":
-    main()
+def _cells(name: str, runs: dict[int, Result]) -> tuple[str, ...]:
+    columns = list(zip(*runs.values(), strict=True))
+    digits = (0, 1, 2, 0)
+    return (name, *(spread(values).text(places) for values, places in zip(columns, digits, strict=True)))
+
+
+def _times(against: Figures, case: Case) -> str:
+    values = against.get(case.contender)
+    return spread(values).text(2) if values else ""
+
+
+def _impossible(results: Results) -> Iterator[str]:
+    for case, runs in results.items():
+        cores = median(result.cores for result in runs.values()) if runs else 0.0
+        if cores > CORES_TO_ONE_WORKER * case.workers:
+            yield f"{case} seems to keep {cores:.1f} cores busy"
+
+
+def _source(contender: str) -> str:
+    """Its name, with a link from `docs/performance.md`."""
+    return f"[{contender}](../benchmarks/peers/{SCRIPTS.get(contender, contender)}.py)"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("s" if count > 1 else "")

@@ -20,7 +20,7 @@ from stream_app.topic_uses import USES
 from stream_app.topics import KINDS, topic_name
 
 _WORKERS = {AclRole.SCORER: "score", AclRole.LEARNER: "learn", AclRole.MONITOR: "monitor"}  # as `Role.name`
-_OTHERS = {AclRole.PRODUCER: "producers", AclRole.CONSUMER: "consumers"}
+_OTHERS = {AclRole.PRODUCER: "producers", AclRole.CONSUMER: "consumers", AclRole.REPLAYER: "replayer"}
 _UNSEEN = {"learn.state", "monitor.state"}  # what `stream-app status` does not read
 _TIMEOUT = 30.0  # seconds
 
@@ -71,6 +71,9 @@ def _rights(pipeline: str, role: AclRole) -> Iterator[Right]:
         group = f"{pipeline}-{_WORKERS[role]}"
         yield Right("read", "group", group)
         yield Right("write", "transactional_id", f"{group}-", prefixed=True)
+    elif role is AclRole.REPLAYER:
+        yield Right("write", "transactional_id", f"{pipeline}-replay", prefixed=True)
+        yield Right("describe", "group", f"{pipeline}-{_WORKERS[AclRole.SCORER]}")  # how far scorers have come
     elif role is AclRole.OBSERVER:
         for worker in _WORKERS.values():
             yield Right("describe", "group", f"{pipeline}-{worker}")
@@ -78,9 +81,9 @@ def _rights(pipeline: str, role: AclRole) -> Iterator[Right]:
 
 def _of_topic(kind: str, name: str, role: AclRole) -> Iterator[Right]:
     use, user = USES[kind], _WORKERS.get(role) or _OTHERS.get(role)
-    if user in use.readers or (role is AclRole.REPLAYER and kind.endswith(".dlq")):
+    if user in use.readers:
         yield Right("read", "topic", name)
-    if user in use.writers or (role is AclRole.REPLAYER and "producers" in use.writers):
+    if user in use.writers:
         yield Right("write", "topic", name)
     if role in _WORKERS or role is AclRole.OBSERVER:
         yield Right("describe", "topic", name)  # they look whether all topics are as they should be

@@ -22,7 +22,7 @@ MEANINGS = {
     AclRole.LEARNER: "a worker with --role learn",
     AclRole.MONITOR: "a worker with --role monitor",
     AclRole.CONSUMER: "reads what comes out",
-    AclRole.REPLAYER: "sends dead letters again",
+    AclRole.REPLAYER: "deals with dead letters: sends them again, parks or drops them",
     AclRole.OPERATOR: "creates and shows the topics",
     AclRole.OBSERVER: "asks for the status",
 }

@@ -16,7 +16,7 @@ class ErrorClass(StrEnum):
 
 
 WHO_ACTS = {
-    ErrorClass.TRANSIENT: "Nobody: something outside did not answer; send the record again.",
+    ErrorClass.TRANSIENT: "Whoever runs what did not answer; the record was tried again before, in vain.",
     ErrorClass.POISON: "Whoever runs the pipeline: the record harms the worker itself.",
     ErrorClass.CONTRACT: "The producer: the record is not what was agreed.",
     ErrorClass.REFERENCE: "The producer: what the record refers to never came.",
@@ -27,7 +27,7 @@ WHO_ACTS = {
 
 
 class Stage(StrEnum):
-    """Where in the pipeline a record failed."""
+    """Where in the pipeline a record failed; `process` is anywhere in the code of its pipeline."""
 
     DECODE = "decode"
     VALIDATE = "validate"
@@ -36,6 +36,7 @@ class Stage(StrEnum):
     PREDICT = "predict"
     JOIN = "join"
     ROUTE = "route"
+    PROCESS = "process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,13 @@ _CODES = (
         "See the stack trace; mend the step, and send the record again.",
     ),
     ErrorCode(
+        "cleaning-unavailable",
+        ErrorClass.TRANSIENT,
+        Stage.CLEAN,
+        "What a cleaning step asks did not answer, however often the step was tried again.",
+        "Bring back what the message names, and send the record again.",
+    ),
+    ErrorCode(
         "features-failed",
         ErrorClass.BUG,
         Stage.FEATURES,
@@ -168,6 +176,13 @@ _CODES = (
         Stage.FEATURES,
         "The feature function returned something that a model cannot take.",
         "Return finite numbers, booleans and strings.",
+    ),
+    ErrorCode(
+        "features-unavailable",
+        ErrorClass.TRANSIENT,
+        Stage.FEATURES,
+        "What the feature function asks did not answer, however often it was tried again.",
+        "Bring back what the message names, and send the record again.",
     ),
     ErrorCode(
         "model-failed",
@@ -184,6 +199,20 @@ _CODES = (
         "Choose a model whose predict_proba_one gives probabilities.",
     ),
     ErrorCode(
+        "model-unavailable",
+        ErrorClass.TRANSIENT,
+        Stage.PREDICT,
+        "What the model asks did not answer, however often it was tried again.",
+        "Bring back what the message names, and send the record again.",
+    ),
+    ErrorCode(
+        "model-too-slow",
+        ErrorClass.MODEL,
+        Stage.PREDICT,
+        "The model took longer than its budget, and there is no fallback.",
+        "Choose a cheaper model, a larger budget or a fallback.",
+    ),
+    ErrorCode(
         "unknown-event",
         ErrorClass.REFERENCE,
         Stage.JOIN,
@@ -196,6 +225,27 @@ _CODES = (
         Stage.ROUTE,
         "What would have to be written exceeds the limit of its topic.",
         "Send a smaller record, or raise STREAM_APP_TOPICS__MAX_MESSAGE_BYTES and the topics' own limit.",
+    ),
+    ErrorCode(
+        "record-crashes",
+        ErrorClass.POISON,
+        Stage.PROCESS,
+        "Processing the record ended the worker's process.",
+        "Try the record by itself, mend the code that crashes, and send it again.",
+    ),
+    ErrorCode(
+        "record-hangs",
+        ErrorClass.POISON,
+        Stage.PROCESS,
+        "Processing the record exceeded its time budget.",
+        "Try the record by itself, mend the code that hangs, and send it again.",
+    ),
+    ErrorCode(
+        "record-exhausts-memory",
+        ErrorClass.POISON,
+        Stage.PROCESS,
+        "Processing the record took more memory than the worker has.",
+        "Bound what the code makes of one record, or give the worker more memory, and send it again.",
     ),
 )
 

@@ -105,3 +105,15 @@ class OutputError(StreamAppError):
     """A file cannot be written, or is there already."""
 
     exit_code = 17
+
+
+class SelectionError(StreamAppError):
+    """A selection of records cannot be understood, or nothing fits it."""
+
+    exit_code = 18
+
+
+class ReplayError(StreamAppError):
+    """Dead letters are not sent, or no more of them: they would fail again, or nobody would score them."""
+
+    exit_code = 19

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -13,7 +14,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
-from stream_app.errors import SettingsError
+from stream_app.errors import SettingsError, StoreError
 from stream_app.metrics import READY
 
 Reasons = Callable[[], Sequence[str]]
@@ -78,11 +79,22 @@ class HealthServer:
         self.stop()
 
     def announce(self, path: Path) -> None:
-        """Write pid and port to `path`, whole or not at all, for the supervisor and for `status`."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Write pid and port to `path`, whole or not at all, for the supervisor and for `status`.
+
+        Raises `StoreError` if there is no room for it.
+        """
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({**self._info, "host": self.host, "port": self.port}))
-        temporary.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps({**self._info, "host": self.host, "port": self.port}))
+            temporary.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            raise StoreError(
+                f"Cannot write to {path.parent}: {error.strerror}",
+                "Free some space, or set STREAM_APP_DATA_DIR to another folder",
+            ) from error
 
     def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")

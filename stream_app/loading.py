@@ -24,7 +24,7 @@ def load_pipeline(spec: str) -> Pipeline:
     filled in. Every mistake in it is a `PipelineError`.
     """
     target, attribute = _split(spec)
-    module = _load_file(Path(target)) if target.endswith(".py") else _load_module(target)
+    module = load_file(Path(target)) if target.endswith(".py") else _load_module(target)
     return complete(_find(module, attribute, spec), Path(module.__file__ or "").parent)
 
 
@@ -43,7 +43,7 @@ def _split(spec: str) -> tuple[str, str]:
     return (target, attribute) if colon and attribute.isidentifier() else (spec, "")
 
 
-def _load_file(path: Path) -> ModuleType:
+def load_file(path: Path) -> ModuleType:
     """Run a file as a module whose name depends on the file's name alone, so that other processes find its classes.
 
     Loading the same file again gives the same module, unless its text has changed.

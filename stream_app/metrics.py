@@ -57,10 +57,27 @@ REGISTRY_WAITING: Final = Gauge(
 RESTORE_SECONDS: Final = Gauge("stream_app_restore_seconds", "Time that restoring a task's state took.", ["partition"])
 ASSIGNED: Final = Gauge("stream_app_assigned_partitions", "Partitions that this worker owns.", ["role"])
 
+CORRECTIVE_ACTIONS: Final = Counter(
+    "stream_app_corrective_actions_total",
+    "What was done about a fault without anyone's help, such as imputed values by field and restarts by their cause.",
+    ["action", "cause"],
+)
+ALARMS_OPEN: Final = Gauge(
+    "stream_app_alarms_open",
+    "1 while an alarm lasts, by its name and the worker or task that raised it.",
+    ["name", "source"],
+)
+
 # --- Score -----------------------------------------------------------------------------------------------------------
 
 DEAD_LETTERS: Final = Counter(
     "stream_app_dead_letters_total", "Dead letters by source topic and error code.", ["topic", "code"]
+)
+SUSPECTS: Final = Counter(
+    "stream_app_suspects_total",
+    "Records tried in a child process because a worker ended while it worked on them, or soon after: `acquitted`, or "
+    "the code of the dead letter.",
+    ["verdict"],
 )
 STATE_ENTRIES: Final = Gauge(
     "stream_app_state_entries", "Events kept to join labels and recognise duplicates.", ["partition", "status"]
@@ -72,6 +89,15 @@ WATERMARK: Final = Gauge(
     "stream_app_watermark_seconds",
     "Event time up to which a partition has seen events and labels, as epoch seconds.",
     ["partition"],
+)
+RETRYING: Final = Gauge(
+    "stream_app_retrying_records", "Events that failed for a reason outside and wait to be tried again.", ["partition"]
+)
+DEGRADED: Final = Counter(
+    "stream_app_degraded_total", "Predictions that the version that is served did not make, because it failed."
+)
+BREAKER_OPEN: Final = Gauge(
+    "stream_app_breaker_open", "1 while a partition's events pause because most of them fail.", ["partition"]
 )
 MODEL_VERSION: Final = Gauge(
     "stream_app_model_version", "Model version that is served (scorer) or was last published (learner)."
@@ -98,11 +124,13 @@ MEASUREMENT: Final = Gauge(
     ["kind", "name", "reference"],
 )
 ALARMS: Final = Counter(
-    "stream_app_alarms_total", "Measurements on <pipeline>.monitoring that breached their limit.", ["kind"]
+    "stream_app_alarms_total",
+    "Measurements on <pipeline>.monitoring that breached their limit; those that last are in stream_app_alarms_open.",
+    ["kind"],
 )
 
 
 def forget_partitions() -> None:
     """Show no partition any more; whoever owns them next does."""
-    for gauge in (LAG, LAG_SECONDS, RESTORE_SECONDS, STATE_ENTRIES, WATERMARK):
+    for gauge in (LAG, LAG_SECONDS, RESTORE_SECONDS, STATE_ENTRIES, WATERMARK, RETRYING, BREAKER_OPEN, ALARMS_OPEN):
         gauge.clear()

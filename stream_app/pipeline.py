@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from stream_app.core.records import Features, Fields
 from stream_app.errors import PipelineError
+from stream_app.resilience import Breaker, Fallback, Limits, Retry
 
 CleaningStep = Callable[[Fields], Mapping[str, Any]]
 """Takes the record, returns the fields it changes; see `stream_app.cleaning`."""
@@ -80,6 +81,14 @@ class Pipeline:
     format: Literal["json", "avro"] = "json"
     """How scored and monitoring records are written, and what `produce` sends; raw records and labels are read in
     either. Avro needs a schema registry."""
+    retry: Retry = Retry()
+    """How often an event is tried again that failed for a reason outside."""
+    breaker: Breaker | None = Breaker()
+    """When to stop reading events because most of them fail; None never does."""
+    fallback: Fallback | None = None
+    """What is served when the model fails; None makes such events dead letters."""
+    limits: Limits = Limits()
+    """What one record may cost before it is given up."""
 
 
 def parsed(schema: Schema) -> Mapping[str, Any]:

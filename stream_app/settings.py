@@ -120,6 +120,8 @@ class WorkerSettings(_Section):
     """Most records fetched of a partition at once."""
     max_state_entries: int = Field(default=1_000_000, ge=1000)
     """Most events that a partition keeps in memory; beyond it the oldest are closed as expired."""
+    suspicion_seconds: float = Field(default=300.0, ge=0.0, le=86_400.0)
+    """After a record that crashed or hung the worker, every record is tried in a child process first, for so long."""
     accept_data_loss: bool = False
     """Go on although records were deleted before they were read. For one start, by your decision."""
     health_host: str = "127.0.0.1"

@@ -16,6 +16,7 @@ from stream_app.errors import FencedError, KafkaUnavailableError, StoreError, St
 from stream_app.logs import get_logger
 from stream_app.runfolder import read_ending
 from stream_app.settings import Settings
+from stream_app.streaming.isolation.journal import last_words
 
 log = get_logger(__name__)
 
@@ -135,8 +136,13 @@ class Supervisor:
         log.info("worker started", worker=child.name, pid=child.process.pid, starts=child.starts)
 
     def _note_death(self, child: Child, code: int) -> None:
-        """Decide when to try again, or that there is no point."""
+        """Decide when to try again, or that there is no point; a record that ends its worker shall not keep it away."""
+        pid = child.process.pid if child.process else 0
         child.process = None
+        if last_words(self._run_file(child, "journal"), pid):
+            child.due = time.monotonic() + FIRST_DELAY
+            log.warning("worker died of a record", worker=child.name, code=code, again_in_seconds=FIRST_DELAY)
+            return
         if time.monotonic() - child.started > HEALTHY_SECONDS:
             child.delay = FIRST_DELAY
         child.due = time.monotonic() + child.delay

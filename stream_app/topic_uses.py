@@ -6,9 +6,10 @@ from typing import NamedTuple
 class TopicUse(NamedTuple):
     """What one kind of topic is for.
 
-    `writers` and `readers` are roles of workers, or "producers" and "consumers" for programs of your own; a role that
-    both reads and writes a topic keeps its own state there. `schema` is the stem of a file in the schema folder, the
-    pipeline's field that declares the schema, or empty where only the program itself reads the records.
+    `writers` and `readers` are roles of workers, "replayer" for the commands that deal with dead letters, or
+    "producers" and "consumers" for programs of your own; a role that both reads and writes a topic keeps its own state
+    there. `schema` is the stem of a file in the schema folder, the pipeline's field that declares the schema, or empty
+    where only the program itself reads the records.
     """
 
     content: str
@@ -19,23 +20,46 @@ class TopicUse(NamedTuple):
 
 
 USES = {
-    "raw": TopicUse("Events to be scored.", ("producers",), ("score",), "text of the key field", "Pipeline.schema"),
-    "labels": TopicUse("What came true about events.", ("producers",), ("score",), "that of the event", "Label.schema"),
-    "scored": TopicUse("Predictions.", ("score",), ("monitor", "consumers"), "that of the event", "scored"),
+    "raw": TopicUse(
+        "Events to be scored.",
+        ("producers", "replayer"),
+        ("score", "replayer"),
+        "text of the key field",
+        "Pipeline.schema",
+    ),
+    "labels": TopicUse(
+        "What came true about events.",
+        ("producers", "replayer"),
+        ("score", "replayer"),
+        "that of the event",
+        "Label.schema",
+    ),
+    "raw.replay": TopicUse(
+        "Events that were dead letters and are to be scored again.",
+        ("replayer",),
+        ("score", "replayer"),
+        "that of the event",
+        "Pipeline.schema",
+    ),
+    "scored": TopicUse("Predictions.", ("score",), ("monitor", "replayer", "consumers"), "that of the event", "scored"),
     "raw.dlq": TopicUse(
         "Events that cannot be scored: bytes untouched, reasons in the headers.",
         ("score",),
-        ("consumers",),
+        ("replayer", "consumers"),
         "that of the event",
         "Pipeline.schema",
     ),
     "labels.dlq": TopicUse(
-        "Labels that cannot be joined, likewise.", ("score",), ("consumers",), "that of the label", "Label.schema"
+        "Labels that cannot be joined, likewise.",
+        ("score",),
+        ("replayer", "consumers"),
+        "that of the label",
+        "Label.schema",
     ),
     "score.state": TopicUse(
         "Changelog of a partition: predictions that wait for labels, events to be recognised, labels that wait, books.",
         ("score",),
-        ("score",),
+        ("score", "replayer"),
         "event id, or `t` for the books",
     ),
     "examples": TopicUse(
@@ -48,11 +72,26 @@ USES = {
     "models": TopicUse(
         "Model versions and the alias that says which one is served.",
         ("learn",),
-        ("learn", "score", "consumers"),
+        ("learn", "score", "replayer", "consumers"),
         "`version/<n>` or `alias/champion`",
         "manifest",
     ),
-    "monitoring": TopicUse("Measurements and alarms.", ("learn", "monitor"), ("consumers",), "kind/name", "monitoring"),
+    "monitoring": TopicUse(
+        "Measurements, alarms and corrective actions.",
+        ("score", "learn", "monitor"),
+        ("consumers",),
+        "kind/name",
+        "monitoring",
+    ),
+    "audit": TopicUse(
+        "What people did about dead letters: who, what, why, how many.", ("replayer",), ("consumers",), "act", "audit"
+    ),
+    "replays": TopicUse(
+        "What has been decided about dead letters, and how far each replay is.",
+        ("replayer",),
+        ("replayer",),
+        "`act/<id>`, `letters/<id>/<topic>/<partition>` or `progress/<id>`",
+    ),
     "learn.state": TopicUse("Where the learner's checkpoint is.", ("learn",), ("learn",), "`checkpoint`"),
     "monitor.state": TopicUse("What the monitor has counted.", ("monitor",), ("monitor",), "`state`"),
 }

@@ -19,10 +19,10 @@ from stream_app.core.records import ENVELOPE_BYTES
 from stream_app.errors import TopicsError
 from stream_app.settings import Settings
 
-PARTITIONED = ("raw", "labels", "scored", "raw.dlq", "labels.dlq", "score.state")
+PARTITIONED = ("raw", "labels", "raw.replay", "scored", "raw.dlq", "labels.dlq", "score.state")
 """Kinds that share one partition count: partition *p* of each belongs to the same task."""
 
-KINDS = (*PARTITIONED, "examples", "models", "monitoring", "learn.state", "monitor.state")
+KINDS = (*PARTITIONED, "examples", "models", "monitoring", "audit", "replays", "learn.state", "monitor.state")
 
 _HOUR_MS = 3_600_000
 _TIMEOUT = 30.0
@@ -85,12 +85,12 @@ def topic_specs(pipeline: str, settings: Settings) -> tuple[TopicSpec, ...]:
 
 def _topic_config(kind: str, settings: Settings) -> dict[str, str]:
     """Record timestamps are wall clock: with event times, retention would delete a replayed past at once."""
-    larger = kind == "examples" or kind.endswith((".dlq", ".state"))
+    larger = kind in ("examples", "replays") or kind.endswith((".dlq", ".replay", ".state"))
     config = {
         "message.timestamp.type": "CreateTime",
         "max.message.bytes": str(settings.topics.max_message_bytes + (ENVELOPE_BYTES if larger else 0)),
     }
-    if kind == "models" or kind.endswith(".state"):
+    if kind in ("models", "replays") or kind.endswith(".state"):
         return config | {
             "cleanup.policy": "compact",
             "min.cleanable.dirty.ratio": "0.2",

@@ -1,7 +1,6 @@
 """What a pipeline must be: every rule of its declaration, each with its remedy."""
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -16,6 +15,9 @@ from stream_app.core.metric_names import METRIC_NAMES
 from stream_app.core.schema import compile_validator
 from stream_app.errors import PipelineError
 from stream_app.pipeline import Label, Pipeline, Schema, Thresholds, parsed
+from stream_app.requirements import is_finite, require, require_type
+from stream_app.resilience import Breaker, Fallback, Limits, Retry
+from stream_app.validation_resilience import check_resilience
 
 _IDENTITY = frozenset({"string", "int", "long", "enum"})
 _TIME = frozenset({"long", "string"})
@@ -25,17 +27,19 @@ def validate_pipeline(pipeline: Pipeline) -> None:
     """Raise the `PipelineError` of the first rule that a pipeline with parsed schemas breaks."""
     for rule in (_check_types, _check_names, _check_numbers, _check_schema, _check_label, _check_clean, _check_model):
         rule(pipeline)
+    check_resilience(pipeline)
 
 
 def require_parts(pipeline: Pipeline) -> None:
-    """Raise a `PipelineError` if the label or the thresholds are something else."""
-    _require_type(Label, {"label": pipeline.label}, "stream_app.Label(...)")
-    _require_type(Thresholds, {"thresholds": pipeline.thresholds}, "stream_app.Thresholds(...)")
-
-
-def _require(condition: bool, message: str, remedy: str) -> None:
-    if not condition:
-        raise PipelineError(message, remedy)
+    """Raise a `PipelineError` if a part of the declaration is something else."""
+    require_type(Label, {"label": pipeline.label}, "stream_app.Label(...)")
+    require_type(Thresholds, {"thresholds": pipeline.thresholds}, "stream_app.Thresholds(...)")
+    require_type(Retry, {"retry": pipeline.retry}, "stream_app.Retry(...)")
+    require_type(Limits, {"limits": pipeline.limits}, "stream_app.Limits(...)")
+    if pipeline.breaker is not None:
+        require_type(Breaker, {"breaker": pipeline.breaker}, "stream_app.Breaker(...) or None")
+    if pipeline.fallback is not None:
+        require_type(Fallback, {"fallback": pipeline.fallback}, "stream_app.Fallback(...) or None")
 
 
 def _check_types(pipeline: Pipeline) -> None:
@@ -43,23 +47,18 @@ def _check_types(pipeline: Pipeline) -> None:
     texts = {name: getattr(pipeline, name) for name in ("name", "event_id", "event_time", "key")}
     texts |= {"label.field": label.field, "label.time": label.time}
     lengths = {"label.horizon": label.horizon, "label.allowed_lateness": label.allowed_lateness}
-    _require_type(str, texts, "a string")
-    _require_type(timedelta, {**lengths, "window": pipeline.window}, "a datetime.timedelta")
-    _require_type(tuple, {"clean": pipeline.clean, "metrics": pipeline.metrics}, "a tuple, as in (one,) or (one, two)")
-    _require_type(Mapping, {"thresholds.metrics": thresholds.metrics}, "a mapping of metric name to number")
+    require_type(str, texts, "a string")
+    require_type(timedelta, {**lengths, "window": pipeline.window}, "a datetime.timedelta")
+    require_type(tuple, {"clean": pipeline.clean, "metrics": pipeline.metrics}, "a tuple, as in (one,) or (one, two)")
+    require_type(Mapping, {"thresholds.metrics": thresholds.metrics}, "a mapping of metric name to number")
     for name in ("features", "model"):
-        _require(
+        require(
             callable(getattr(pipeline, name)), f"{name} is not callable", f"Give {name} a function, not its result"
         )
 
 
-def _require_type(expected: type, values: Mapping[str, object], how: str) -> None:
-    for name, value in values.items():
-        _require(isinstance(value, expected), f"{name} is of type {type(value).__name__}", f"Give {name} as {how}")
-
-
 def _check_names(pipeline: Pipeline) -> None:
-    _require(
+    require(
         re.fullmatch("[a-z0-9][a-z0-9-]{0,99}", pipeline.name) is not None,
         f"name {pipeline.name!r} cannot begin the names of topics",
         "Use up to 100 lower-case letters, digits and hyphens for name, the first not a hyphen",
@@ -67,39 +66,35 @@ def _check_names(pipeline: Pipeline) -> None:
     _require_metrics("metrics", pipeline.metrics)
     _require_metrics("thresholds.metrics", pipeline.thresholds.metrics)
     repeated = sorted({name for name in pipeline.metrics if pipeline.metrics.count(name) > 1})
-    _require(not repeated, f"metrics has {', '.join(repeated)} twice", "Name each metric once")
+    require(not repeated, f"metrics has {', '.join(repeated)} twice", "Name each metric once")
     silent = sorted(set(pipeline.thresholds.metrics) - set(pipeline.metrics))
-    _require(not silent, f"thresholds.metrics has {', '.join(silent)}, which metrics has not", "Add it to metrics")
-    _require(
+    require(not silent, f"thresholds.metrics has {', '.join(silent)}, which metrics has not", "Add it to metrics")
+    require(
         pipeline.untrained in ("allowed", "refused"),
         f"untrained is {pipeline.untrained!r}",
         'Set untrained to "allowed" or "refused"',
     )
-    _require(pipeline.format in ("json", "avro"), f"format is {pipeline.format!r}", 'Set format to "json" or "avro"')
+    require(pipeline.format in ("json", "avro"), f"format is {pipeline.format!r}", 'Set format to "json" or "avro"')
 
 
 def _require_metrics(where: str, names: Iterable[str]) -> None:
     for name in names:
-        _require(name in METRIC_NAMES, f"{where} has the unknown {name!r}", f"Choose from {', '.join(METRIC_NAMES)}")
+        require(name in METRIC_NAMES, f"{where} has the unknown {name!r}", f"Choose from {', '.join(METRIC_NAMES)}")
 
 
 def _check_numbers(pipeline: Pipeline) -> None:
     label, limits = pipeline.label, pipeline.thresholds
     zero = timedelta(0)
-    _require(label.horizon > zero, "label.horizon is not positive", "Give the longest time until a label is known")
-    _require(label.allowed_lateness >= zero, "label.allowed_lateness is negative", "Give zero or more")
-    _require(pipeline.window > zero, "window is not positive", "Give the length of a window in event time")
-    decision = _is_finite(limits.decision) and 0 <= limits.decision <= 1
-    _require(decision, "thresholds.decision is not a probability", "Give a number from 0 to 1")
+    require(label.horizon > zero, "label.horizon is not positive", "Give the longest time until a label is known")
+    require(label.allowed_lateness >= zero, "label.allowed_lateness is negative", "Give zero or more")
+    require(pipeline.window > zero, "window is not positive", "Give the length of a window in event time")
+    decision = is_finite(limits.decision) and 0 <= limits.decision <= 1
+    require(decision, "thresholds.decision is not a probability", "Give a number from 0 to 1")
     for name in ("psi_significance", "adwin_delta"):
         value = getattr(limits, name)
-        _require(_is_finite(value) and 0 < value < 1, f"thresholds.{name} is out of range", "Give a number in 0 to 1")
+        require(is_finite(value) and 0 < value < 1, f"thresholds.{name} is out of range", "Give a number in 0 to 1")
     for name, value in limits.metrics.items():
-        _require(_is_finite(value), f"thresholds.metrics has no finite number for {name}", "Give its worst value")
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        require(is_finite(value), f"thresholds.metrics has no finite number for {name}", "Give its worst value")
 
 
 def _check_schema(pipeline: Pipeline) -> None:
@@ -115,7 +110,7 @@ def _check_label(pipeline: Pipeline) -> None:
     _require_field(fields, "label.schema", "event_id", pipeline.event_id, _IDENTITY)
     _require_field(fields, "label.schema", "label.time", label.time, _TIME)
     _require_field(fields, "label.schema", "label.field", label.field, frozenset({"boolean"}))
-    _require(
+    require(
         "null" not in fields[label.field],
         f"label.field {label.field!r} may be null in label.schema",
         "Declare it as boolean; send no label where the truth is not known",
@@ -142,9 +137,9 @@ def _require_field(
     fields: Mapping[str, frozenset[str]], where: str, role: str, name: str, allowed: frozenset[str]
 ) -> None:
     choice = ", ".join(sorted(allowed))
-    _require(name in fields, f"{role} {name!r} is not a field of {where}", f"Choose from {', '.join(fields)}")
+    require(name in fields, f"{role} {name!r} is not a field of {where}", f"Choose from {', '.join(fields)}")
     types = fields[name] - {"null"}
-    _require(
+    require(
         bool(types) and types <= allowed,
         f"{role} {name!r} has type {', '.join(sorted(types))} in {where}",
         f"Declare the field as {choice}",
@@ -155,11 +150,11 @@ def _check_clean(pipeline: Pipeline) -> None:
     """Our own steps must find their field; after a step of the user's any field may exist."""
     fields = set(_field_types("schema", pipeline.schema))
     for step in pipeline.clean:
-        _require(callable(step), f"clean has a {type(step).__name__}, which is not callable", "Give functions or steps")
+        require(callable(step), f"clean has a {type(step).__name__}, which is not callable", "Give functions or steps")
         if not isinstance(step, Between | Clip | Impute | Normalise | NullIf | Rename):
             return
         name = step.old if isinstance(step, Rename) else step.field
-        _require(
+        require(
             name in fields, f"clean has {step!r}, but the record has no field {name!r}", "Correct the field's name"
         )
         if isinstance(step, Rename):
@@ -174,12 +169,12 @@ def _check_model(pipeline: Pipeline) -> None:
     while isinstance(model, compose.Pipeline) and model.steps:
         model, another = list(model.steps.values())[-1], list(another.steps.values())[-1]
     name = type(model).__name__
-    _require(
+    require(
         isinstance(model, base.Classifier), f"model() made a {name}, no classifier", "End it with a classifier of River"
     )
-    _require(
+    require(
         type(model).predict_proba_one is not base.Classifier.predict_proba_one,
         f"model() made a {name}, which gives no probabilities",
         "Choose a classifier with predict_proba_one",
     )
-    _require(model is not another, "model() gave the same object twice", "Make a new model in each call")
+    require(model is not another, "model() gave the same object twice", "Make a new model in each call")

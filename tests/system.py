@@ -60,6 +60,8 @@ class System:
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.sent: Counter[str] = Counter()
         self._followed: dict[str, Followed] = {}
+        self._newest: dict[int, bytes] = {}  # books and positions of each partition, from so many records of state
+        self._noted = 0
         self.decode: Callable[[bytes], dict[str, Any]] = orjson.loads
         self.producer = Producer(
             {
@@ -162,6 +164,8 @@ class System:
         for followed in self._followed.values():
             followed.close()
         self._followed.clear()
+        self._newest.clear()
+        self._noted = 0
 
     def values(self, kind: str) -> list[dict[str, Any]]:
         """The same, decoded."""
@@ -169,15 +173,19 @@ class System:
 
     def books(self) -> Tallies:
         """The scorers' own books, all partitions together."""
-        latest: dict[int, Tallies] = {}
-        for message in self.read("score.state"):
-            if message.key() == TALLIES_KEY:
-                value = orjson.loads(message.value() or b"")
-                latest[message.partition() or 0] = Tallies.from_dict(value["tallies"])
         total = Tallies()
-        for tallies in latest.values():
-            total = total.add(tallies)
+        for checkpoint in self._checkpoints().values():
+            total = total.add(Tallies.from_dict(checkpoint["tallies"]))
         return total
+
+    def _checkpoints(self) -> dict[int, dict[str, Any]]:
+        """The newest record of books and positions of each partition."""
+        messages = self.read("score.state")
+        for message in messages[self._noted :]:
+            if message.key() == TALLIES_KEY:
+                self._newest[message.partition() or 0] = message.value() or b""
+        self._noted = len(messages)
+        return {partition: orjson.loads(value) for partition, value in self._newest.items()}
 
     def ends(self, kind: str) -> dict[int, int]:
         """The end offset of each partition of the raw or labels topic now."""
@@ -186,24 +194,25 @@ class System:
 
     def beyond(self, kind: str, ends: Mapping[int, int]) -> bool:
         """Whether every partition has processed more than that."""
-        positions = {
-            message.partition() or 0: orjson.loads(message.value() or b"")["positions"]
-            for message in self.read("score.state")
-            if message.key() == TALLIES_KEY
-        }
+        positions = {partition: checkpoint["positions"] for partition, checkpoint in self._checkpoints().items()}
         topic = topic_name(self.name, kind)
         return all(positions.get(partition, {}).get(topic, 0) > end for partition, end in ends.items())
 
     def learned(self) -> int:
         """Examples that the newest published version has learned."""
-        manifests = [m for m in self.read("models") if (m.key() or b"").startswith(b"version/")]
-        return int(orjson.loads(manifests[-1].value() or b"")["learned"]) if manifests else 0
+        newest_first = reversed(self.read("models"))
+        manifest = next((m for m in newest_first if m.value() and (m.key() or b"").startswith(b"version/")), None)
+        return 0 if manifest is None else int(orjson.loads(manifest.value() or b"")["learned"])
 
     def settle(self, timeout: float = 60.0) -> Tallies:
         """Wait until every record sent has an outcome; returns the books."""
         self.producer.flush(30)
         self.until(lambda: self._settled(self.books()), timeout, "not every record has an outcome")
         return self.books()
+
+    def has_settled(self) -> bool:
+        """Whether every record sent has an outcome by now."""
+        return self._settled(self.books())
 
     def _settled(self, books: Tallies) -> bool:
         return (books.events, books.labels) == (self.sent["raw"], self.sent["labels"])
@@ -226,7 +235,7 @@ class System:
         assert [event_id for event_id, count in scored.items() if count > 1] == []
         assert [event_id for event_id, count in examples.items() if count > 1] == []
         assert scored.total() == books.scored
-        assert examples.total() == books.joined
+        assert examples.total() == books.joined - books.unlearned
         assert dead_letters(self.read("raw.dlq")) == books.dead
         assert dead_letters(self.read("labels.dlq")) == books.label_dead
         assert books.scored == books.joined + books.expired + books.pending
@@ -296,7 +305,10 @@ class Load(threading.Thread):
 
 def dead_letters(messages: list[Message]) -> Counter[str]:
     """Dead letters by code; no source offset may be there twice."""
-    places = Counter((headers(m)["original-topic"], m.partition(), headers(m)["original-offset"]) for m in messages)
+    facts = [headers(message) for message in messages]
+    places = Counter(
+        (f["original-topic"], f["original-partition"], f["original-offset"], f["replay-count"]) for f in facts
+    )
     assert all(count == 1 for count in places.values())
     return Counter(headers(message)["error-code"] for message in messages)
 

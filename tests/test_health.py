@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from stream_app.errors import SettingsError
+from stream_app.errors import SettingsError, StoreError
 from stream_app.health import HealthServer
 
 
@@ -98,3 +98,9 @@ def test_announces_where_it_listens(health: HealthServer, tmp_path: Path) -> Non
 def test_a_taken_port_is_a_settings_error(health: HealthServer) -> None:
     with pytest.raises(SettingsError, match=f"127.0.0.1:{health.port} cannot be opened"):
         HealthServer("127.0.0.1", health.port)
+
+
+def test_a_place_that_cannot_be_written_is_named(health: HealthServer, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file where a folder should be")
+    with pytest.raises(StoreError, match=r"Cannot write to .*run"):
+        health.announce(tmp_path / "run" / "score-0.json")

@@ -21,14 +21,15 @@ def test_state_examples_and_models_are_kept_as_they_must_be(tmp_path: Path) -> N
     specs = {spec.kind: spec for spec in topic_specs("p", settings)}
     assert tuple(specs) == KINDS
     partitioned = {kind for kind, spec in specs.items() if spec.partitions == 3}
-    assert partitioned == {"raw", "labels", "scored", "raw.dlq", "labels.dlq", "score.state"}
+    assert partitioned == {"raw", "labels", "raw.replay", "scored", "raw.dlq", "labels.dlq", "score.state"}
     assert {spec.partitions for kind, spec in specs.items() if kind not in partitioned} == {1}
     compacted = {kind for kind, spec in specs.items() if spec.config["cleanup.policy"] == "compact"}
-    assert compacted == {"models", "score.state", "learn.state", "monitor.state"}
+    assert compacted == {"models", "replays", "score.state", "learn.state", "monitor.state"}
     assert specs["examples"].config["retention.ms"] == "-1"
     assert specs["scored"].config["retention.ms"] == str(2 * 3_600_000)
     larger = {kind for kind, spec in specs.items() if spec.config["max.message.bytes"] == str(65 * KIB)}
-    assert larger == {"raw.dlq", "labels.dlq", "examples", "score.state", "learn.state", "monitor.state"}
+    states = {"score.state", "learn.state", "monitor.state"}
+    assert larger == {"raw.replay", "raw.dlq", "labels.dlq", "examples", "replays"} | states
 
 
 def test_retention_can_be_for_ever(tmp_path: Path) -> None:

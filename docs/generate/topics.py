@@ -10,8 +10,8 @@ from stream_app.topics import PARTITIONED, TopicSpec, topic_specs
 _INTRODUCTION = """# Topics
 
 Names begin with the pipeline's, here `<p>`. `stream-app topics create` makes the topics that are missing,
-`stream-app topics show` tells how they are. *Producers* and *consumers* are programs of your own; the others are
-[roles](../architecture.md).
+`stream-app topics show` tells how they are. *Producers* and *consumers* are programs of your own, the *replayer* is
+[`stream-app dead-letters`](../dead-letters.md); the others are [roles](../architecture.md).
 """
 
 _MAKING = """## How they are made
@@ -24,7 +24,8 @@ clock, so retention counts from when a record was written, not from its event ti
 _RETENTION = """## What may be deleted, and what not
 
 Retention may delete whatever all readers have read. The compacted topics are state: without `score.state` duplicates
-are not recognised and labels find no prediction, without `models` and `learn.state` the learner needs all of
+are not recognised and labels find no prediction, without `replays` nobody knows which dead letters have been dealt
+with, without `models` and `learn.state` the learner needs all of
 `examples`. [Operations](../operations.md#backups) says what to keep.
 """
 

@@ -13,10 +13,16 @@ _PR_SET_PDEATHSIG = 1
 
 def main(starter: int, command: list[str]) -> None:
     """Become `command`, to be killed by the kernel when `starter` ends."""
+    die_with(starter)
+    os.execv(command[0], command)
+
+
+def die_with(starter: int) -> None:
+    """Let the kernel kill this process when `starter`, its parent, ends; if it has ended already, exit."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == starter:
-        os.execv(command[0], command)
+    if os.getppid() != starter:
+        os._exit(0)
 
 
 if __name__ == "__main__":

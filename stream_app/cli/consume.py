@@ -53,7 +53,7 @@ def consume(
     selection = Selection(kind=kind, start=start, limit=limit, until_end=until_end)
     line = json_line if as_json else text_line
     with closing(client.consume(settings, load_pipeline(pipeline).name, selection)) as batches:
-        _write([line(message, decoder.readable(message)) for message in batch] for batch in batches)
+        write_lines([line(message, decoder.readable(message)) for message in batch] for batch in batches)
 
 
 def _start(from_beginning: bool, since: str | None) -> Start:
@@ -68,7 +68,7 @@ def _start(from_beginning: bool, since: str | None) -> Start:
     return time
 
 
-def _write(batches: Iterable[list[bytes]]) -> None:
+def write_lines(batches: Iterable[list[bytes]]) -> None:
     """Lines to standard output, until they end or nobody reads them any more, as after `| head -1`."""
     output = sys.stdout.buffer
     try:

@@ -8,7 +8,23 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from stream_app.cli import acl, broker, consume, demo, doctor, init, produce, reset, run, schemas, status, topics, trial
+from stream_app.cli import (
+    acl,
+    broker,
+    consume,
+    dead_letters,
+    demo,
+    doctor,
+    errors,
+    init,
+    produce,
+    reset,
+    run,
+    schemas,
+    status,
+    topics,
+    trial,
+)
 from stream_app.cli.exit_codes import INTERRUPTED, UNEXPECTED, epilog
 from stream_app.errors import StreamAppError
 
@@ -29,7 +45,9 @@ consume.register(app)
 demo.register(app)
 status.register(app)
 doctor.register(app)
+errors.register(app)
 reset.register(app)
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(topics.app, name="topics")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(acl.app, name="acl")

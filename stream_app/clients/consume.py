@@ -36,6 +36,15 @@ def consume(settings: Settings, pipeline: str, selection: Selection) -> Generato
         consumer.close()
 
 
+def between(consumer: Consumer, errors: ConnectionErrors, limits: Limits) -> Iterator[list[Message]]:
+    """Batches of the records with start <= offset < end, in order within each partition; raises what `consume` raises.
+
+    The consumer gets other partitions by it. An empty batch comes at least every 0.1 s.
+    """
+    starts = {place: start for place, (start, _) in limits.items()}
+    return _Reader(consumer, errors, starts, _ends(limits)).batches()
+
+
 def _topics(pipeline: str, kind: Kind) -> list[str]:
     return [topic_name(pipeline, name) for name in (("raw.dlq", "labels.dlq") if kind == "dead-letters" else (kind,))]
 

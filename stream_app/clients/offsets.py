@@ -41,6 +41,12 @@ def find_partitions(client: Consumer | Producer, errors: ConnectionErrors, topic
     return [(name, partition) for name, count in counts.items() for partition in range(count)]
 
 
+def cluster_id(client: Consumer | Producer, errors: ConnectionErrors) -> str:
+    """The name that the cluster gave itself when it was made."""
+    cluster: ClusterMetadata = _ask(errors, client, lambda: client.list_topics(timeout=_ASK))
+    return str(cluster.cluster_id)
+
+
 def bounds(consumer: Consumer, errors: ConnectionErrors, places: Iterable[Place]) -> Limits:
     """Where the partitions begin and end; markers of transactions count."""
     call = partial(consumer.get_watermark_offsets, timeout=_ASK, cached=False)

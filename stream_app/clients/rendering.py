@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
+from stream_app.clients.measurements import measurement_text
 from stream_app.core.avro import SCHEMA_ID_HEADER, schema_id_of
 from stream_app.core.route import iso
 
@@ -23,7 +24,7 @@ def json_line(message: Message, value: bytes | None) -> bytes:
             "partition": message.partition(),
             "offset": message.offset(),
             "timestamp": _timestamp(message),
-            "key": _text(message.key()),
+            "key": json_text(message.key()),
             "headers": _headers(message),
             "value": _value(value),
         }
@@ -33,7 +34,7 @@ def json_line(message: Message, value: bytes | None) -> bytes:
 def text_line(message: Message, value: bytes | None) -> bytes:
     """Time, place, key, what went wrong if it is a dead letter, and `value`; nothing in it moves a terminal's cursor.
 
-    Values over 2,000 characters are cut.
+    Values over 2,000 characters are cut; measurements are put into words.
     """
     headers = _headers(message)
     parts = [
@@ -41,9 +42,13 @@ def text_line(message: Message, value: bytes | None) -> bytes:
         f"{message.topic()}[{message.partition()}]@{message.offset()}",
         _plain(message.key()),
         f"{headers['error-code']} ({headers.get('error-message', '')})" if "error-code" in headers else "",
-        _plain(value),
+        _words(message, value) or _plain(value),
     ]
-    return _harmless("  ".join(part for part in parts if part)).encode()
+    return harmless("  ".join(part for part in parts if part)).encode()
+
+
+def _words(message: Message, value: bytes | None) -> str | None:
+    return measurement_text(value) if (message.topic() or "").endswith(".monitoring") else None
 
 
 def _timestamp(message: Message) -> str | None:
@@ -66,7 +71,8 @@ def _header(name: str, content: bytes | None) -> str:
     return (content or b"").decode("utf-8", "replace") if schema_id is None else str(schema_id)
 
 
-def _text(content: bytes | None) -> str | dict[str, str] | None:
+def json_text(content: bytes | None) -> str | dict[str, str] | None:
+    """Text for JSON, or ``{"base64": ...}``."""
     if content is None:
         return None
     try:
@@ -80,7 +86,7 @@ def _value(content: bytes | None) -> Any:
     try:
         orjson.loads(content or b"")
     except orjson.JSONDecodeError:
-        return _text(content)
+        return json_text(content)
     return orjson.Fragment((content or b"").translate(_ONE_LINE))
 
 
@@ -95,7 +101,8 @@ def _plain(content: bytes | None) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(content):,} bytes)"
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
+    """The text on one line, with nothing in it that moves a terminal's cursor."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c in "\r\n\t" else f"\\x{ord(c):02x}" for c in text)

@@ -9,6 +9,7 @@ from stream_app.core.times import Instant, epoch_milliseconds
 
 MISSING = "missing"
 NOT_FINITE = "a number that is not finite"
+FLOAT_MAX = 3.4028234663852886e38
 _NAMES = {
     type(None): "null", bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object",
     **dict.fromkeys(Instant.__subclasses__(), "integer"),
@@ -160,23 +161,6 @@ def map_of(inner: Check) -> Check:
     return check
 
 
-def record_of(entries: list[tuple[str, Check, Check]]) -> Check:
-    """Of each field its name, its check, and what takes the whole record when there is no field of that name."""
-
-    def check(value: Any) -> Any:
-        if type(value) is not dict:
-            return wrong("record", value)
-        result = {}
-        for name, inner, absent in entries:
-            item = inner(value[name]) if name in value else absent(value)
-            if type(item) is Mismatch:
-                return item.inside(name)
-            result[name] = item
-        return result
-
-    return check
-
-
 PRIMITIVES: dict[str, Check] = {
     "null": _null,
     "boolean": _boolean,
@@ -184,6 +168,6 @@ PRIMITIVES: dict[str, Check] = {
     "bytes": binary("bytes"),
     "int": _integer("int", 2**31),
     "long": _integer("long", 2**63),
-    "float": _number("float", 3.4028234663852886e38),
+    "float": _number("float", FLOAT_MAX),
     "double": _number("double", sys.float_info.max),
 }

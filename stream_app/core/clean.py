@@ -6,6 +6,7 @@ from typing import NamedTuple
 from stream_app.cleaning import Rejected, step_name
 from stream_app.core.records import Failure, Fields
 from stream_app.pipeline import CleaningStep
+from stream_app.resilience import TRANSIENT
 
 
 class Cleaned(NamedTuple):
@@ -18,8 +19,8 @@ class Cleaned(NamedTuple):
 def clean(fields: Fields, steps: Sequence[CleaningStep]) -> Cleaned | Failure:
     """Apply each step to what the steps before it left; `fields` stays as it is.
 
-    Failures: `rejected` with the reason of the step that raised `Rejected`, and `cleaning-failed` when a step raised
-    anything else or returned no mapping.
+    Failures: `rejected` with the reason of the step that raised `Rejected`, `cleaning-unavailable` when what a step needs
+    did not answer, and `cleaning-failed` when it raised anything else or returned no mapping.
 
     >>> clean({"distance": 10}, [lambda fields: {"km": fields["distance"] * 1.609}]).fields
     {'distance': 10, 'km': 16.09}
@@ -31,6 +32,8 @@ def clean(fields: Fields, steps: Sequence[CleaningStep]) -> Cleaned | Failure:
             cleaned.update(changes)
         except Rejected as rejection:
             return Failure("rejected", rejection.reason)
+        except TRANSIENT as error:
+            return Failure("cleaning-unavailable", f"{type(error).__name__} in {step_name(step)}", error)
         except Exception as error:
             return Failure("cleaning-failed", f"{type(error).__name__} in {step_name(step)}", error)
         if changes and getattr(step, "imputes", False):

@@ -12,7 +12,7 @@ DEAD_LETTER_HEADERS = {
     "error-attempts": "How often these bytes have failed.",
     "error-first-failed-at": "When they failed first: ISO 8601, UTC.",
     "error-last-failed-at": "When they failed last.",
-    "original-topic": "Topic that the record was read from.",
+    "original-topic": "Topic that the record was read from; of one that was sent again, when it failed first.",
     "original-partition": "Its partition.",
     "original-offset": "Its offset.",
     "original-timestamp": "Its Kafka timestamp, epoch milliseconds.",

@@ -40,10 +40,6 @@ def decode(value: bytes | None, headers: Headers = (), schemas: Schemas = NO_SCH
             if read is None:
                 return Failure("unknown-schema", f"schema {frame.schema_id} is not known")
             return read if isinstance(read, Failure) else read(value, frame.start)
-    return _decode_json(value)
-
-
-def _decode_json(value: bytes) -> Fields | Failure:
     try:
         fields = orjson.loads(value)
     except orjson.JSONDecodeError as error:

@@ -54,16 +54,20 @@ class EventReader:
         sent = _open(record, schemas, self._validate, self._event_id, self._key)
         if isinstance(sent, Failure):
             return sent
-        cleaned = clean(sent.fields, self._steps)
-        if isinstance(cleaned, Failure):
-            return cleaned
-        event_time = _time(cleaned.fields, self._event_time, now)
+        event_id, fields = sent
+        imputed: tuple[str, ...] = ()
+        if self._steps:
+            cleaned = clean(fields, self._steps)
+            if isinstance(cleaned, Failure):
+                return cleaned
+            fields, imputed = cleaned
+        event_time = _time(fields, self._event_time, now)
         if isinstance(event_time, Failure):
             return event_time
-        features = extract(self._features, cleaned.fields)
+        features = extract(self._features, fields)
         if isinstance(features, Failure):
             return features
-        return Event(sent.event_id, event_time, cleaned.fields, features, cleaned.imputed)
+        return Event(event_id, event_time, fields, features, imputed)
 
 
 class LabelReader:
@@ -87,19 +91,17 @@ class LabelReader:
         sent = _open(record, schemas, self._validate, self._event_id, self._key)
         if isinstance(sent, Failure):
             return sent
-        label_time = _time(sent.fields, self._label_time, now)
+        event_id, fields = sent
+        label_time = _time(fields, self._label_time, now)
         if isinstance(label_time, Failure):
             return label_time
-        return LabelEvent(sent.event_id, sent.fields[self._label], label_time)
+        return LabelEvent(event_id, fields[self._label], label_time)
 
 
-class _Sent(NamedTuple):
-    event_id: str
-    fields: Fields
-
-
-def _open(record: Record, schemas: Schemas, validate: Validator, event_id: str, key: str | None) -> _Sent | Failure:
-    """What a record says, as it was sent, and about which event."""
+def _open(
+    record: Record, schemas: Schemas, validate: Validator, event_id: str, key: str | None
+) -> tuple[str, Fields] | Failure:
+    """The id of the event that a record is about, and what it says, both as they were sent."""
     fields = decode(record.value, record.headers, schemas)
     if isinstance(fields, Failure):
         return fields
@@ -109,7 +111,7 @@ def _open(record: Record, schemas: Schemas, validate: Validator, event_id: str, 
     identity = fields[event_id]
     if identity is None or identity == "":
         return Failure("missing-field", f"field {event_id} is empty")
-    return _key_failure(record.key, fields, key) or _Sent(str(identity), fields)
+    return _key_failure(record.key, fields, key) or (str(identity), fields)
 
 
 def _key_failure(key: bytes | None, fields: Fields, name: str | None) -> Failure | None:

@@ -5,13 +5,15 @@ from math import isfinite
 from typing import Any
 
 from stream_app.core.records import Failure, Features, Fields
+from stream_app.resilience import TRANSIENT
 
 
 def extract(function: Callable[[Fields], Features], fields: Fields) -> Features | Failure:
     """Call the feature function on a cleaned record.
 
     Gives a non-empty dict of finite floats, 64-bit integers, booleans and strings, of exactly these types. Failures:
-    `features-failed` when the function raised, `feature-invalid` for anything else that it returned.
+    `features-unavailable` when what the function needs did not answer, `features-failed` when it raised anything else,
+    `feature-invalid` for anything else that it returned.
 
     >>> extract(lambda fields: {"long": fields["distance"] > 1000}, {"distance": 1400.0})
     {'long': True}
@@ -20,6 +22,8 @@ def extract(function: Callable[[Fields], Features], fields: Fields) -> Features 
     """
     try:
         features = function(fields)
+    except TRANSIENT as error:
+        return Failure("features-unavailable", f"{type(error).__name__} in the feature function", error)
     except Exception as error:
         return Failure("features-failed", f"{type(error).__name__} in the feature function", error)
     if type(features) is not dict:
@@ -27,6 +31,9 @@ def extract(function: Callable[[Fields], Features], fields: Fields) -> Features 
     if not features:
         return Failure("feature-invalid", "the feature function returned no features")
     for name, value in features.items():
+        # What nearly all are, for the rest takes longer. A number minus itself is NaN if the number is not finite.
+        if type(value) is float and value - value == 0.0 and type(name) is str and name.isascii():
+            continue
         if type(name) is not str or not _is_text(name):
             return Failure("feature-invalid", "a feature's name is not a string")
         if not _is_valid(value):

@@ -1,13 +1,25 @@
 """What is reported on `<pipeline>.monitoring`: one measurement per record."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
 from stream_app.core.records import Output
 from stream_app.pipeline import Thresholds
 
-Kind = Literal["performance", "cumulative", "baseline", "drift", "alarm", "unlearnable", "volume", "coverage", "delay"]
+Kind = Literal[
+    "performance",
+    "cumulative",
+    "baseline",
+    "drift",
+    "alarm",
+    "corrective_action",
+    "unlearnable",
+    "volume",
+    "coverage",
+    "delay",
+]
 
 LOSSES = frozenset({"log_loss", "brier"})
 """Metrics of which less is better."""
@@ -26,6 +38,9 @@ class Measurement(NamedTuple):
     `kind` says what sort, `name` which metric or variable. The window is `start` (inclusive) to `end` (exclusive) in
     epoch milliseconds of event time and holds `n` observations. `reference` is what the value is compared with.
     `model_version` served the newest of them. `value` is None where it is undefined, as ROC AUC for a single class.
+
+    Of a corrective action and of an alarm that lasts, `name` says which, `reference` the cause and `n` how often; the
+    window is from since when until when, by the clock of the worker, and `source` says which task or worker it is.
     """
 
     kind: Kind
@@ -37,6 +52,7 @@ class Measurement(NamedTuple):
     judgement: Judgement = Judgement()
     reference: str | None = None
     model_version: int | None = None
+    source: str | None = None
 
     def output(self, pipeline: str) -> Output:
         """As the record to write, keyed by kind and name."""
@@ -51,8 +67,15 @@ class Measurement(NamedTuple):
             "value": self.value,
             "threshold": self.judgement.threshold,
             "breached": self.judgement.breached,
+            "source": self.source,
         }
         return Output("monitoring", -1, f"{self.kind}/{self.name}".encode(), orjson.dumps(fields))
+
+
+def lasts(measurement: Mapping[str, Any]) -> bool:
+    """Whether a measurement, as it was written, tells of an alarm that lasts, and not of one moment."""
+    window = measurement["window"]
+    return bool(measurement["kind"] == "alarm" and window["end"] > window["start"])
 
 
 def judge(name: str, value: float | None, thresholds: Thresholds) -> Judgement:

@@ -58,8 +58,9 @@ class Output(NamedTuple):
 
 def size(output: Output) -> int:
     """Bytes that a record takes in a batch, at most: key, value and headers with their framing."""
-    headers = sum(len(name) * 4 + len(content or b"") + 10 for name, content in output.headers)
-    return len(output.key or b"") + len(output.value or b"") + headers + 100
+    _, _, key, value, headers = output
+    framed = sum(len(name) * 4 + len(content or b"") + 10 for name, content in headers) if headers else 0
+    return len(key or b"") + len(value or b"") + framed + 100
 
 
 class Failure(NamedTuple):

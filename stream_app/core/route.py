@@ -1,11 +1,11 @@
 """Dead letters: the original bytes, with what happened in the headers."""
 
-import re
 from datetime import UTC, datetime
-from hashlib import blake2b
 from traceback import format_tb
 
+from stream_app.core.fingerprints import digest, fingerprint
 from stream_app.core.records import Failure, Output, Record
+from stream_app.core.retries import Attempt
 from stream_app.error_codes import ERROR_CODES
 
 STACKTRACE_LIMIT = 4000  # characters
@@ -18,20 +18,15 @@ def iso(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-def fingerprint(failure: Failure) -> str:
-    """One name for all failures of one cause: code, stage and message without its numbers and quoted parts."""
-    kind = ERROR_CODES[failure.code]
-    normal = re.sub(r"\d+", "#", failure.message)
-    return _digest(failure.code, kind.stage, normal)
-
-
 def error_id(group: str, record: Record) -> str:
     """The same failure of the same record always has the same id."""
-    return _digest(group, record.topic, str(record.partition), str(record.offset))
+    return digest(group, record.topic, str(record.partition), str(record.offset))
 
 
-def dead_letter(topic: str, record: Record, failure: Failure, context: dict[str, str], now: int) -> Output:
-    """Key, value and headers as they came, plus the headers of the failure.
+def dead_letter(
+    topic: str, record: Record, failure: Failure, context: dict[str, str], now: int, before: Attempt | None = None
+) -> Output:
+    """Key, value and headers as they came, plus the headers of the failure; `before` is the last try before this one.
 
     `context` has group, model-version, schema-version and app-version. A header of an earlier failure of the same
     bytes is overwritten, except when it failed first and how often.
@@ -51,8 +46,8 @@ def dead_letter(topic: str, record: Record, failure: Failure, context: dict[str,
         "error-exception": type(failure.exception).__name__ if failure.exception else "",
         "error-stacktrace": _stacktrace(failure.exception),
         "error-fingerprint": fingerprint(failure),
-        "error-attempts": str(_count(earlier.get("error-attempts")) + 1),
-        "error-first-failed-at": earlier.get("error-first-failed-at") or iso(now),
+        "error-attempts": str(_count(earlier.get("error-attempts")) + (before.number if before else 0) + 1),
+        "error-first-failed-at": earlier.get("error-first-failed-at") or iso(before.first_failed if before else now),
         "error-last-failed-at": iso(now),
         "original-topic": record.topic,
         "original-partition": str(record.partition),
@@ -64,6 +59,8 @@ def dead_letter(topic: str, record: Record, failure: Failure, context: dict[str,
         "replay-count": earlier.get("replay-count", "0"),
         "replay-id": earlier.get("replay-id", ""),
     }
+    if earlier.get("replay-id"):  # then they say where the record was first
+        ours |= {name: text for name, text in earlier.items() if name in _ORIGIN}
     kept = [(name, content) for name, content in record.headers if name not in ours]
     headers = kept + [(name, text.encode()) for name, text in ours.items()]
     return Output(topic, record.partition, record.key, record.value, headers)
@@ -79,11 +76,8 @@ def shortened(letter: Output) -> Output:
     return Output(letter.topic, letter.partition, (letter.key or b"")[:KEPT_LIMIT], None, [*ours, note])
 
 
-_KEPT = frozenset({"error-attempts", "error-first-failed-at", "replay-count", "replay-id"})
-
-
-def _digest(*parts: str) -> str:
-    return blake2b("\0".join(parts).encode("utf-8", "replace"), digest_size=8).hexdigest()
+_ORIGIN = frozenset({"original-topic", "original-partition", "original-offset", "original-timestamp"})
+_KEPT = frozenset({"error-attempts", "error-first-failed-at", "replay-count", "replay-id"}) | _ORIGIN
 
 
 def _count(text: str | None) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 from stream_app.core import checks
 from stream_app.core.checks import Check, Mismatch
+from stream_app.core.generated import Field, record_of, shortcut
 from stream_app.core.records import Failure, Fields
 
 Validator = Callable[[Fields], Fields | Failure]
@@ -96,7 +97,7 @@ class _Compiler:
         self._named[full] = checks.never
         match schema["type"]:
             case "record":
-                check = checks.record_of([self._field(field, namespace) for field in schema["fields"]])
+                check = record_of([self._field(field, namespace) for field in schema["fields"]])
             case "enum":
                 check = checks.enum(name, frozenset(schema["symbols"]), schema.get("default"))
             case _:
@@ -104,19 +105,18 @@ class _Compiler:
         self._named[full] = check
         return check
 
-    def _field(self, field: Mapping[str, Any], namespace: str) -> tuple[str, Check, Check]:
-        """Name, check, and what to do without a field of that name."""
+    def _field(self, field: Mapping[str, Any], namespace: str) -> Field:
         name, check = field["name"], self.compile(field["type"], namespace)
         absent = _absent(name, check, field)
         aliases = field.get("aliases", [])
         if not aliases:
-            return name, check, absent
+            return Field(name, check, absent, shortcut(field))
 
         def renamed(record: Fields) -> Any:
             alias = next((alias for alias in aliases if alias in record), None)
             return absent(record) if alias is None else check(record[alias])
 
-        return name, check, renamed
+        return Field(name, check, renamed, shortcut(field))
 
     def _union(self, schema: list[Any], namespace: str) -> Check:
         branches = {_name(branch): self.compile(branch, namespace) for branch in schema}

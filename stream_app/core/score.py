@@ -1,38 +1,33 @@
 """Scoring one partition: a batch of records in, outcomes out; every record has exactly one."""
 
-from collections.abc import Callable, Sequence
-from math import isfinite
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 import orjson
 
+from stream_app.core.breaker import Failed
 from stream_app.core.decode import NO_SCHEMAS, Schemas
 from stream_app.core.events import Event, EventReader, LabelEvent, LabelReader
 from stream_app.core.example import Example
-from stream_app.core.records import ENVELOPE_BYTES, Failure, Features, Fields, Output, Record, size
+from stream_app.core.kept import plain
+from stream_app.core.predict import Degraded, Model, Predictor
+from stream_app.core.records import ENVELOPE_BYTES, Failure, Fields, Headers, Output, Record, size
 from stream_app.core.route import dead_letter, shortened
-from stream_app.core.state import Joined, Pending, State, Waiting, plain
+from stream_app.core.state import Joined, Pending, State, Waiting
+from stream_app.error_codes import ERROR_CODES, ErrorClass
 from stream_app.pipeline import Pipeline
 
 MARGIN = 1024  # bytes
+_PASSED_ON = ("traceparent", "replay-id")
 EXAMPLE_OVERHEAD = 4096  # bytes that an example has on top of the state record and twice the event id, at most
-
-
-class Model(Protocol):
-    """A loaded model version; `score` may raise whatever the model raises."""
-
-    name: str
-    version: int
-
-    def score(self, features: Features) -> float:
-        """Probability that the label will be true."""
 
 
 class Scorer:
     """The scoring of one partition over its `State`.
 
     `group` and `app_version` go into dead letters; `max_bytes` is the largest value the scored topic takes,
-    `max_entries` the most that the state may hold. `write` encodes the scored records.
+    `max_entries` the most that the state may hold. `write` encodes the scored records, `clock` gives seconds for the
+    budget of a prediction, `before` the version that was served before, if there was one. `failed` are the failures of
+    the last batch of events, `degraded` why one of it was not scored by the version that is served.
     """
 
     def __init__(
@@ -45,9 +40,14 @@ class Scorer:
         app_version: str,
         max_bytes: int,
         max_entries: int,
+        clock: Callable[[], float],
+        before: Callable[[], Model | None] = lambda: None,
         write: Callable[[Fields], bytes] = orjson.dumps,
     ) -> None:
         self.state = state
+        self.failed: list[Failed] = []
+        self.degraded = ""
+        self._predictor = Predictor(pipeline.fallback, pipeline.limits.predict_seconds, clock, before)
         self._write = write
         self._events = EventReader(pipeline)
         self._labels = LabelReader(pipeline)
@@ -59,21 +59,40 @@ class Scorer:
         self._max_bytes = max_bytes
         self._max_entries = max_entries
 
-    def score(self, records: Sequence[Record], model: Model, now: int, schemas: Schemas = NO_SCHEMAS) -> list[Output]:
+    def score(self, records: Iterable[Record], model: Model, now: int, schemas: Schemas = NO_SCHEMAS) -> list[Output]:
         """Outcomes of raw records; `now` is epoch milliseconds, `schemas` has those that Avro records name."""
+        outputs: list[Output] = []
+        self.failed, self.degraded = [], ""
+        for place, record in enumerate(records):
+            result = self._score_one(record, model, now, schemas)
+            if isinstance(result, Failure):
+                self.failed.append(Failed(place, result.code))
+                result = self._fail(record, result, model, now)
+            outputs += result
+        return outputs + self.expire(model, now, labels_at_end=False)
+
+    def retry(self, records: Iterable[Record], model: Model, now: int, schemas: Schemas = NO_SCHEMAS) -> list[Output]:
+        """Outcomes of raw records that waited to be tried again, and are due."""
         outputs: list[Output] = []
         for record in records:
             result = self._score_one(record, model, now, schemas)
-            outputs += self._dead("raw.dlq", record, result, model, now) if isinstance(result, Failure) else result
-        return outputs + self.expire(model, now, labels_at_end=False)
+            if isinstance(result, Failure):
+                outputs += self._fail(record, result, model, now)
+            else:
+                outputs += result + self._release(record)
+        return outputs
 
-    def join(self, records: Sequence[Record], model: Model, now: int, schemas: Schemas = NO_SCHEMAS) -> list[Output]:
+    def join(self, records: Iterable[Record], model: Model, now: int, schemas: Schemas = NO_SCHEMAS) -> list[Output]:
         """Outcomes of label records."""
         outputs: list[Output] = []
         for record in records:
             result = self._join_one(record, now, schemas)
             outputs += self._dead("labels.dlq", record, result, model, now) if isinstance(result, Failure) else result
         return outputs + self.expire(model, now, labels_at_end=False)
+
+    def reject(self, record: Record, failure: Failure, model: Model, now: int, *, label: bool) -> list[Output]:
+        """The outcome of a record that must not be worked on."""
+        return self._dead("labels.dlq" if label else "raw.dlq", record, failure, model, now) + self._release(record)
 
     def expire(self, model: Model, now: int, *, labels_at_end: bool) -> list[Output]:
         """Close what has fallen due, and the oldest while the state is over its limit."""
@@ -102,34 +121,43 @@ class Scorer:
         if known is not None and not isinstance(known, Waiting):
             state.tallies.duplicates += 1
             return []
-        score = _predict(model, event.features)
-        if isinstance(score, Failure):
-            return score
-        return self._accept(record, event, score, known, model, now)
+        made = self._predictor.predict(model, event.features, now)
+        if isinstance(made, Failure):
+            return made
+        return self._accept(record, event, made, known, model, now)
 
     def _accept(
-        self, record: Record, event: Event, score: float, waiting: Waiting | None, model: Model, now: int
+        self, record: Record, event: Event, made: float | Degraded, waiting: Waiting | None, model: Model, now: int
     ) -> list[Output] | Failure:
         """The scored record, the change of state and, when its label already waits, the example."""
         state = self.state
-        value = self._scored(record, event, score, model, now)
-        pending = Pending(event.event_time, score, model.version, event.features)
-        trace = [(name, text) for name, text in record.headers if name == "traceparent" and len(text or b"") < 100]
-        scored = Output("scored", record.partition, record.key, value, trace)
+        event_id, event_time, _, features, imputed = event
+        degraded = made if isinstance(made, Degraded) else None
+        score, version = (made.score, made.version) if isinstance(made, Degraded) else (made, model.version)
+        value = self._scored(record, event, score, model.name, version, degraded, now)
+        scored = Output("scored", record.partition, record.key, value, record.headers and _trace(record.headers))
+        learned = not record.headers or ("replay-learn", b"no") not in record.headers
+        pending = Pending(event_time, score, version, features if learned else None)
         encoded = pending.encode()
-        kept = len(encoded) + EXAMPLE_OVERHEAD + 2 * len(event.event_id.encode())
+        kept = len(encoded) + EXAMPLE_OVERHEAD + 2 * len(event_id.encode())
         if size(scored) > self._max_bytes or kept > self._max_bytes + ENVELOPE_BYTES:
             return Failure("output-too-large", f"the scored record exceeds {self._max_bytes} bytes")
         outputs = [scored]
         state.tallies.scored += 1
-        state.event_watermark = max(state.event_watermark, min(event.event_time, now))
+        if degraded is not None:
+            state.tallies.degraded += 1
+            self.degraded = degraded.cause
+            state.actions.note("fallback", degraded.cause, now)
+        for field in imputed:
+            state.actions.note("impute", field, now)
+        state.saw_event(event_time, now)
         if waiting is None:
-            outputs.append(state.put(event.event_id, pending, encoded))
-        elif waiting.label_time > event.event_time + state.horizon:
+            outputs.append(state.put(event_id, pending, encoded))
+        elif waiting.label_time > event_time + state.horizon:
             state.tallies.label_expired += 1
-            outputs.append(state.put(event.event_id, pending, encoded))
+            outputs.append(state.put(event_id, pending, encoded))
         else:
-            outputs += self._example(event.event_id, pending, waiting.label, waiting.label_time)
+            outputs += self._example(event_id, pending, waiting.label, waiting.label_time)
         return outputs
 
     def _join_one(self, record: Record, now: int, schemas: Schemas) -> list[Output] | Failure:
@@ -164,32 +192,56 @@ class Scorer:
 
     def _example(self, event_id: str, pending: Pending, label: bool, label_time: int) -> list[Output]:
         event_time, score, version, features = pending
-        example = Example(event_id, event_time, label_time, label, score, version, features, self._fingerprint)
         self.state.tallies.joined += 1
-        return [
-            self.state.put(event_id, Joined(event_time)),
-            Output("examples", 0, event_id.encode(), example.encode()),
-        ]
+        joined = self.state.put(event_id, Joined(event_time))
+        if features is None:
+            self.state.tallies.unlearned += 1
+            return [joined]
+        example = Example(event_id, event_time, label_time, label, score, version, features, self._fingerprint)
+        return [joined, Output("examples", 0, event_id.encode(), example.encode())]
 
-    def _scored(self, record: Record, event: Event, score: float, model: Model, now: int) -> bytes:
+    def _scored(
+        self, record: Record, event: Event, score: float, name: str, version: int, degraded: Degraded | None, now: int
+    ) -> bytes:
         """A record of `schemas/scored.avsc`; times are epoch milliseconds."""
+        event_id, event_time, _, features, imputed = event
         fields = {
-            "event_id": event.event_id,
-            "event_time": event.event_time,
+            "event_id": event_id,
+            "event_time": event_time,
             "scored_at": now,
             "prediction": score >= self._threshold,
             "score": score,
             "threshold": self._threshold,
-            "model": {"name": model.name, "version": model.version},
+            "model": {"name": name, "version": version},
+            "degraded": None if degraded is None else degraded.by,
             "source": {"topic": record.topic, "partition": record.partition, "offset": record.offset},
             "fingerprint": self._fingerprint,
-            "imputed": event.imputed,
-            "label_due_by": event.event_time + self.state.horizon,
-            "features": event.features if self._publish_features else None,
+            "imputed": imputed,
+            "label_due_by": event_time + self.state.horizon,
+            "features": features if self._publish_features else None,
         }
         return self._write(fields)
 
+    def _fail(self, record: Record, failure: Failure, model: Model, now: int) -> list[Output]:
+        """A failed event waits for another try, where that may help, or is a dead letter."""
+        state = self.state
+        if ERROR_CODES[failure.code].error_class is ErrorClass.TRANSIENT:
+            kept = state.retries.keep(record, now, self._max_bytes + ENVELOPE_BYTES - MARGIN)
+            if kept is not None:
+                state.tallies.retrying = len(state.retries)
+                state.actions.note("retry", failure.code, now)
+                return [kept]
+        return self._dead("raw.dlq", record, failure, model, now) + self._release(record)
+
+    def _release(self, record: Record) -> list[Output]:
+        """It has its outcome, and waits for nothing any more."""
+        released = self.state.retries.release(record)
+        self.state.tallies.retrying = len(self.state.retries)
+        return released
+
     def _dead(self, topic: str, record: Record, failure: Failure, model: Model, now: int) -> list[Output]:
+        if isinstance(failure.exception, MemoryError):
+            failure = failure._replace(code="record-exhausts-memory")
         dead = self.state.tallies.dead if topic == "raw.dlq" else self.state.tallies.label_dead
         dead[failure.code] += 1
         context = {
@@ -198,15 +250,10 @@ class Scorer:
             "schema-version": self._fingerprint,
             "app-version": self._app_version,
         }
-        letter = dead_letter(topic, record, failure, context, now)
+        letter = dead_letter(topic, record, failure, context, now, self.state.retries.before(record))
         return [letter if size(letter) <= self._max_bytes + ENVELOPE_BYTES - MARGIN else shortened(letter)]
 
 
-def _predict(model: Model, features: Features) -> float | Failure:
-    try:
-        score = model.score(features)
-    except Exception as error:  # a model may raise anything; whatever it is, it costs this record only
-        return Failure("model-failed", f"the model raised {type(error).__name__}", error)
-    if not isinstance(score, float) or not isfinite(score) or not 0.0 <= score <= 1.0:
-        return Failure("score-invalid", f"the score is not a probability but {type(score).__name__}")
-    return float(score)
+def _trace(headers: Headers) -> Headers:
+    """Those that a scored record has from its raw record."""
+    return [(name, text) for name, text in headers if name in _PASSED_ON and len(text or b"") < 100]

@@ -1,31 +1,38 @@
 """The keyed state of one partition: which events are known, what was predicted, which labels wait.
 
 It lives in memory; every change is also a record for a compacted changelog topic, from which it is restored. Entries
-are kept as the bytes of their changelog record: objects would take twice the memory, and the garbage collector's time.
+are kept in a compact form: as objects they would take a multiple of the memory, and the garbage collector's time.
 """
 
-from base64 import b64decode, b64encode
 from collections.abc import Iterable
-from heapq import heappop, heappush
+from math import inf
 from typing import Any, NamedTuple
 
 import orjson
 
-from stream_app.core.records import Features, Output, RawRecord, Record
+from stream_app.core.actions import Actions
+from stream_app.core.alarms import Alarms
+from stream_app.core.due import Schedule
+from stream_app.core.kept import from_json, to_json
+from stream_app.core.packing import Packer
+from stream_app.core.records import Features, Output, RawRecord
+from stream_app.core.retries import Retries
 from stream_app.core.tallies import Tallies
+from stream_app.resilience import Retry
 
 NEVER = -(2**62)  # a watermark before anything was seen
 TOPIC = "score.state"
 TALLIES_KEY = b"t"
+RETRY_PREFIX = b"r"
 
 
 class Pending(NamedTuple):
-    """A prediction whose label has not come; times are epoch milliseconds."""
+    """A prediction whose label has not come; times are epoch milliseconds. Without `features` it teaches nothing."""
 
     event_time: int
     score: float
     model_version: int
-    features: Features
+    features: Features | None
 
     def encode(self) -> bytes:
         return orjson.dumps(("p", *self))
@@ -48,46 +55,25 @@ class Waiting(NamedTuple):
     record: RawRecord
 
     def encode(self) -> bytes:
-        topic, partition, offset, timestamp, key, value, headers = self.record
-        texts = [(name, _text(content)) for name, content in headers]
-        return orjson.dumps(
-            ("w", self.label, self.label_time, topic, partition, offset, timestamp, _text(key), _text(value), texts)
-        )
+        return orjson.dumps(("w", self.label, self.label_time, to_json(self.record)))
 
 
 Entry = Pending | Joined | Waiting
 
 
-def plain(record: Record) -> RawRecord:
-    """A copy that does not hold on to the fetched batch."""
-    return RawRecord(
-        record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
-    )
+Kept = bytes | int | str
+"""An entry in memory: a packed prediction, the time of an event whose label came, a waiting label as it is encoded."""
 
 
-def _text(content: bytes | None) -> str | None:
-    return None if content is None else b64encode(content).decode()
-
-
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else b64decode(text)
-
-
-_KIND = 2  # where in an encoded entry the letter of its kind is
-_PENDING, _JOINED, _WAITING = b"pjw"
-
-
-def decode_entry(value: bytes) -> Entry:
+def decode_entry(value: bytes | str) -> Entry:
     """The entry that `encode` wrote."""
     kind, *rest = orjson.loads(value)
     if kind == "p":
         return Pending(*rest)
     if kind == "j":
         return Joined(*rest)
-    label, label_time, topic, partition, offset, timestamp, key, content, headers = rest
-    originals = tuple((name, _bytes(text) or b"") for name, text in headers)
-    record = RawRecord(topic, partition, offset, timestamp, _bytes(key), _bytes(content), originals)
-    return Waiting(label, label_time, record)
+    label, label_time, record = rest
+    return Waiting(label, label_time, from_json(record))
 
 
 class State:
@@ -96,20 +82,24 @@ class State:
     `horizon` and `lateness` are milliseconds. An event and its outcome are kept until the clock has passed event time
     + horizon + lateness: that long it is recognised when it comes again. A label waits for its event until the clock
     has passed label time + lateness. The clock is event time: the older of the two inputs' watermarks, so that a
-    backlog in one of them never makes the other expire.
+    backlog in one of them never makes the other expire. Events that are to be tried again are in `retries`.
     """
 
-    def __init__(self, partition: int, horizon: int, lateness: int) -> None:
+    def __init__(self, partition: int, horizon: int, lateness: int, retry: Retry = Retry()) -> None:
         self.partition = partition
         self.horizon = horizon
         self.lateness = lateness
-        self.entries: dict[str, bytes] = {}
-        self.due: list[tuple[int, str]] = []
+        self.entries: dict[str, Kept] = {}
+        self._packer = Packer()
+        self._schedule = Schedule(self._due_time)
         self.tallies = Tallies()
         self.event_watermark = NEVER
         self.label_watermark = NEVER
         self.clock = NEVER
         self.positions: dict[str, int] = {}
+        self.actions = Actions()
+        self.alarms = Alarms()
+        self.retries = Retries(retry, TOPIC, partition, RETRY_PREFIX)
 
     def due_time(self, entry: Entry) -> int:
         """When the entry falls due, on the clock (epoch milliseconds of event time)."""
@@ -119,37 +109,32 @@ class State:
 
     def find(self, event_id: str) -> Entry | None:
         """What is known of an event."""
-        encoded = self.entries.get(event_id)
-        return None if encoded is None else decode_entry(encoded)
+        kept = self.entries.get(event_id)
+        return None if kept is None else self._entry(kept)
 
     def put(self, event_id: str, entry: Entry, encoded: bytes | None = None) -> Output:
         """Set an entry, which may have been encoded already; returns its changelog record."""
-        before, after = self.entries.get(event_id), encoded or entry.encode()
-        if before is not None:
-            self._count(before, -1)
-        self._count(after, +1)
-        self.entries[event_id] = bytes(memoryview(after))  # a copy: what the encoder gives lies in a larger block
-        joins = before is not None and before[_KIND] == _PENDING and after[_KIND] == _JOINED
-        if not joins:  # which does not change when it is due
-            heappush(self.due, (self.due_time(entry), event_id))
-        return Output(TOPIC, self.partition, b"e" + event_id.encode(), after)
+        if encoded is None:
+            encoded = entry.encode()
+        self._keep(event_id, entry, encoded)
+        return Output(TOPIC, self.partition, b"e" + event_id.encode(), encoded)
 
     def pop_due(self) -> Iterable[tuple[str, Entry, Output]]:
         """Remove what has fallen due, oldest first, each with its changelog tombstone."""
-        while self.due and self.due[0][0] < self.clock:
-            due, event_id = heappop(self.due)
-            entry = self.find(event_id)
-            if entry is not None and self.due_time(entry) == due:
-                yield event_id, entry, self._remove(event_id)
+        for _, event_id in self._schedule.pop(self.clock):
+            yield event_id, *self._remove(event_id)
 
     def pop_oldest(self) -> tuple[str, Entry, Output]:
         """Remove the entry that would fall due first; the clock moves, so that what is forgotten counts as too late."""
-        while True:
-            due, event_id = heappop(self.due)
-            entry = self.find(event_id)
-            if entry is not None and self.due_time(entry) == due:
-                self.clock = max(self.clock, due + 1)
-                return event_id, entry, self._remove(event_id)
+        due, event_id = next(self._schedule.pop(inf))
+        self.clock = max(self.clock, due + 1)
+        return event_id, *self._remove(event_id)
+
+    def saw_event(self, event_time: int, now: int) -> None:
+        """Move the events' watermark; what is ahead of `now` counts as `now`."""
+        seen = event_time if event_time < now else now
+        if seen > self.event_watermark:
+            self.event_watermark = seen
 
     def advance(self, labels_at_end: bool) -> None:
         """Move the clock; with no label left to read, the events' watermark alone is the time."""
@@ -165,6 +150,8 @@ class State:
             "clock": self.clock,
             "positions": self.positions,
             "entries": len(self.entries),
+            "actions": self.actions.as_dict(),
+            "alarms": self.alarms.as_dict(),
         }
         return Output(TOPIC, self.partition, TALLIES_KEY, orjson.dumps(value))
 
@@ -173,14 +160,16 @@ class State:
         for key, value in changelog:
             if key == TALLIES_KEY and value is not None:
                 self._restore_checkpoint(orjson.loads(value))
+            elif key is not None and key.startswith(RETRY_PREFIX):
+                self.retries.restore(key[1:], value)
             elif key is not None and value is None:
                 self.entries.pop(key[1:].decode(), None)
             elif key is not None and value is not None:
-                self.entries[key[1:].decode()] = value
-        self.due = sorted((self.due_time(decode_entry(entry)), event_id) for event_id, entry in self.entries.items())
+                self._keep(key[1:].decode(), decode_entry(value), value)
+        self.retries.restored()
         self.tallies.waiting = self.tallies.pending = 0
-        for entry in self.entries.values():
-            self._count(entry, +1)
+        for kept in self.entries.values():
+            self._count(kept, +1)
 
     def _restore_checkpoint(self, value: dict[str, Any]) -> None:
         self.tallies = Tallies.from_dict(value["tallies"])
@@ -188,14 +177,40 @@ class State:
         self.label_watermark = value["label_watermark"]
         self.clock = value["clock"]
         self.positions = value["positions"]
+        if "alarms" in value:  # not in states of earlier versions
+            self.actions = Actions.from_dict(value["actions"])
+            self.alarms = Alarms.from_dict(value["alarms"])
 
-    def _remove(self, event_id: str) -> Output:
-        self._count(self.entries.pop(event_id), -1)
-        return Output(TOPIC, self.partition, b"e" + event_id.encode(), None)
+    def _keep(self, event_id: str, entry: Entry, encoded: bytes) -> None:
+        after: Kept
+        if isinstance(entry, Pending):
+            after = self._packer.pack(entry)
+        else:
+            after = entry.event_time if isinstance(entry, Joined) else encoded.decode()
+        before = self.entries.get(event_id)
+        if before is not None:
+            self._count(before, -1)
+        self._count(after, +1)
+        self.entries[event_id] = after
+        if not (type(before) is bytes and type(after) is int):  # to join does not change when it is due
+            self._schedule.add(self.due_time(entry), event_id)
 
-    def _count(self, entry: bytes, change: int) -> None:
-        kind = entry[_KIND]
-        if kind == _PENDING:
+    def _entry(self, kept: Kept) -> Entry:
+        if isinstance(kept, bytes):
+            return Pending(*self._packer.unpack(kept))
+        return Joined(kept) if isinstance(kept, int) else decode_entry(kept)
+
+    def _due_time(self, event_id: str) -> int | None:
+        entry = self.find(event_id)
+        return None if entry is None else self.due_time(entry)
+
+    def _remove(self, event_id: str) -> tuple[Entry, Output]:
+        kept = self.entries.pop(event_id)
+        self._count(kept, -1)
+        return self._entry(kept), Output(TOPIC, self.partition, b"e" + event_id.encode(), None)
+
+    def _count(self, kept: Kept, change: int) -> None:
+        if type(kept) is bytes:
             self.tallies.pending += change
-        elif kind == _WAITING:
+        elif type(kept) is str:
             self.tallies.waiting += change

@@ -9,12 +9,16 @@ from typing import Any
 class Tallies:
     """One partition's books, written in the same transactions as the outcomes.
 
-    Events: `scored`, `dead` (by code) and `duplicates`. Predictions: `joined`, `expired` and `pending`.
-    Labels: `joined`, `waiting`, `label_duplicates`, `label_expired` and `label_dead` (by code).
+    Events: `scored`, `dead` (by code), `duplicates`, and `retrying`, which wait to be tried again. Of the scored ones
+    `degraded` were not scored by the version that was served. Predictions: `joined`, `expired` and `pending`;
+    `unlearned` are those of the joined that are no examples. Labels: `joined`, `waiting`, `label_duplicates`,
+    `label_expired` and `label_dead` (by code).
     """
 
     scored: int = 0
+    degraded: int = 0
     duplicates: int = 0
+    retrying: int = 0
     dead: Counter[str] = field(default_factory=Counter)
     joined: int = 0
     expired: int = 0
@@ -23,11 +27,12 @@ class Tallies:
     label_duplicates: int = 0
     label_expired: int = 0
     label_dead: Counter[str] = field(default_factory=Counter)
+    unlearned: int = 0
 
     @property
     def events(self) -> int:
-        """All raw records that have an outcome."""
-        return self.scored + self.duplicates + self.dead.total()
+        """All raw records that have an outcome or wait to be tried again."""
+        return self.scored + self.duplicates + self.retrying + self.dead.total()
 
     @property
     def labels(self) -> int:

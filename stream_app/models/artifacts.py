@@ -113,11 +113,15 @@ def pipeline_store(settings: Settings, pipeline: str) -> ArtifactStore:
 def _put_local(temporary: Path, final: Path, data: bytes) -> None:
     """Content to disk, then the name, then the folder; the folder also if the file was there, perhaps not on disk."""
     if not final.exists() or final.stat().st_size != len(data):
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(final)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(final)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # every other try would fill a full disk a little more
+            raise
     _sync_folder(final.parent)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from stream_app.core.records import Features
 from stream_app.errors import ModelError
 from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.folded import fold
 from stream_app.models.manifest import Manifest, check_runtime
 from stream_app.models.pickling import load, pipeline_modules
 from stream_app.pipeline import Pipeline
@@ -13,18 +14,24 @@ _ROUNDING = 1e-9
 
 
 class LoadedModel:
-    """A version that scores. Scoring does not change it, as long as the model is without River's `TargetAgg`."""
+    """A version that scores. Scoring does not change it, as long as the model is without River's `TargetAgg`.
 
-    __slots__ = ("_predict", "fingerprint", "name", "version")
+    A `frozen` model never learns again; it may score faster, and gives the same scores.
+    """
 
-    def __init__(self, name: str, version: int, fingerprint: str, model: Any) -> None:
+    __slots__ = ("_folded", "_predict", "fingerprint", "name", "version")
+
+    def __init__(self, name: str, version: int, fingerprint: str, model: Any, *, frozen: bool = False) -> None:
         self.name = name
         self.version = version
         self.fingerprint = fingerprint
         self._predict = model.predict_proba_one
+        self._folded = fold(model) if frozen else None
 
     def score(self, features: Features) -> float:
         """Probability that the label will be true; 0.5 without any evidence. Raises whatever the model raises."""
+        if self._folded is not None:
+            return self._folded(features)
         probabilities = self._predict(features)
         if True in probabilities:
             return _rounded(probabilities[True])
@@ -58,4 +65,4 @@ def load_version(store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, f
     check_runtime(manifest)
     data = store.get(manifest.sha256, manifest.size)
     model = load(data, pipeline_modules(pipeline.model, pipeline.features))
-    return LoadedModel(manifest.name, manifest.version, manifest.fingerprint, model)
+    return LoadedModel(manifest.name, manifest.version, manifest.fingerprint, model, frozen=True)

@@ -9,7 +9,7 @@ from stream_app.status.books import Sheet, books, partition_states, total
 from stream_app.status.cluster import Group
 from stream_app.status.dead import recent_dead_letters
 from stream_app.status.local import local_workers
-from stream_app.status.measured import Written, alarms, label_status
+from stream_app.status.measured import Written, alarms, corrective_actions, label_status
 from stream_app.status.model import InputStatus, ModelStatus, Rates, Status
 from stream_app.status.models import model_status
 from stream_app.status.problems import find_problems
@@ -66,6 +66,7 @@ class Watcher:
             recent_dead_letters=recent_dead_letters(view, view.of(limits, "raw.dlq", "labels.dlq"), now),
             labels=label_status(measurements),
             alarms=alarms(measurements, now),
+            corrective_actions=corrective_actions(measurements, now),
             state=state,
         )
 
@@ -118,6 +119,6 @@ class Watcher:
         learner = next(one for one in inputs if one.role == "learn")
         if learner.lag_records == 0 and manifest.version >= learner.position:
             return model_status(manifest, 0, now / 1000)
-        joined = total(sheets.values()).joined
-        behind = max(0, min(learner.end - manifest.version, joined - manifest.learned))
+        books = total(sheets.values())
+        behind = max(0, min(learner.end - manifest.version, books.joined - books.unlearned - manifest.learned))
         return model_status(manifest, behind, now / 1000)

@@ -1,4 +1,4 @@
-"""What `<pipeline>.monitoring` has said lately: alarms, and how the labels come."""
+"""What `<pipeline>.monitoring` has said lately: alarms, corrective actions, and how the labels come."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,15 +8,15 @@ from confluent_kafka import Message
 
 from stream_app.clients.encoding import Decoder
 from stream_app.clients.offsets import Limits
-from stream_app.status.model import Alarm, LabelStatus
+from stream_app.core.monitoring import lasts
+from stream_app.status.model import Alarm, CorrectiveAction, LabelStatus
 from stream_app.status.tail import Tail
 from stream_app.status.times import iso
 
-NEWEST = 5000  # measurements that are looked at
+NEWEST = 20_000  # measurements that are looked at
 RECENT_MS = 24 * 3_600_000  # alarms older than that, by the time they were written, are history
 
-_MOMENTARY = frozenset({"alarm", "unlearnable"})
-"""Kinds that are written when something happens, and not for each window."""
+Subject = tuple[str, str, str | None, str | None]
 
 
 class Written(NamedTuple):
@@ -26,10 +26,22 @@ class Written(NamedTuple):
     fields: Mapping[str, Any]
 
     @property
-    def subject(self) -> tuple[str, str, str | None]:
-        """What is measured: kind, name and, unless it tells where something happened, the reference."""
-        kind, reference = self.fields["kind"], self.fields["reference"]
-        return kind, self.fields["name"], None if kind in _MOMENTARY else reference
+    def subject(self) -> Subject:
+        """Kind, name, the reference unless it tells where or why something happened, and the source."""
+        kind = self.fields["kind"]
+        reference = None if kind in ("alarm", "unlearnable") else self.fields["reference"]
+        return kind, self.fields["name"], reference, self.fields.get("source")
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it is an alarm that lasts until it is said to have ended."""
+        return lasts(self.fields)
+
+    @property
+    def momentary(self) -> bool:
+        """Whether it was written because something happened, and not for each window."""
+        kind = self.fields["kind"]
+        return kind == "unlearnable" or (kind == "alarm" and not self.lasts)
 
 
 class Measurements(NamedTuple):
@@ -52,7 +64,8 @@ def _decode(message: Message, decoder: Decoder) -> Written | None:
     try:
         fields = orjson.loads(decoder.readable(message) or b"")
         measurement = Written(message.timestamp()[1], fields)
-        complete = isinstance(fields["breached"], bool) and isinstance(fields["window"]["end"], int)
+        numbers = fields["window"]["start"], fields["window"]["end"], fields["n"]
+        complete = isinstance(fields["breached"], bool) and all(isinstance(number, int) for number in numbers)
         return measurement if complete and measurement.subject else None
     except (ValueError, KeyError, TypeError):
         return None
@@ -61,28 +74,48 @@ def _decode(message: Message, decoder: Decoder) -> Written | None:
 def alarms(measurements: Sequence[Written], now: int) -> tuple[Alarm, ...]:
     """One alarm for each subject that was breached lately, the ongoing first, then the newest."""
     newest = {measurement.subject: measurement for measurement in measurements}
-    breached: dict[tuple[str, str, str | None], list[Written]] = {}
+    breached: dict[Subject, list[Written]] = {}
     for measurement in measurements:
         if measurement.fields["breached"] and measurement.at > now - RECENT_MS:
             breached.setdefault(measurement.subject, []).append(measurement)
-    found = [_alarm(subject, cases, newest[subject]) for subject, cases in breached.items()]
+    found = [_alarm(cases, newest[subject]) for subject, cases in breached.items()]
     by_time = sorted(found, key=lambda alarm: alarm.at, reverse=True)
     return tuple(sorted(by_time, key=lambda alarm: not alarm.ongoing))
 
 
-def _alarm(subject: tuple[str, str, str | None], cases: list[Written], newest: Written) -> Alarm:
-    kind, name, _ = subject
+def _alarm(cases: list[Written], newest: Written) -> Alarm:
     at, last = cases[-1]
     return Alarm(
-        kind=kind,
-        name=name,
+        kind=last["kind"],
+        name=last["name"],
         reference=last["reference"],
         value=last["value"],
         threshold=last["threshold"],
         at=iso(at),
-        window_end=iso(last["window"]["end"]),
-        count=len(cases),
-        ongoing=None if kind in _MOMENTARY else newest.fields["breached"],
+        window_start=iso(last["window"]["start"]),
+        window_end=iso(newest.fields["window"]["end"] if newest.lasts else last["window"]["end"]),
+        count=last["n"] if cases[-1].lasts else len(cases),
+        ongoing=None if cases[-1].momentary else newest.fields["breached"],
+        source=last.get("source"),
+    )
+
+
+def corrective_actions(measurements: Sequence[Written], now: int) -> tuple[CorrectiveAction, ...]:
+    """What was done lately, by action and cause, the newest first."""
+    reports: dict[tuple[str, str | None], list[Mapping[str, Any]]] = {}
+    for at, fields in measurements:
+        if fields["kind"] == "corrective_action" and at > now - RECENT_MS:
+            reports.setdefault((fields["name"], fields["reference"]), []).append(fields)
+    by_time = sorted(reports.items(), key=lambda item: -max(fields["window"]["end"] for fields in item[1]))
+    return tuple(
+        CorrectiveAction(
+            action=action,
+            cause=cause,
+            count=sum(fields["n"] for fields in found),
+            since=iso(min(fields["window"]["start"] for fields in found)),
+            until=iso(max(fields["window"]["end"] for fields in found)),
+        )
+        for (action, cause), found in by_time
     )
 
 

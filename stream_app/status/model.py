@@ -91,7 +91,8 @@ class Books:
     """The scorers' own counts since the pipeline's beginning, all partitions together.
 
     `balanced`: every prediction is joined, expired or pending, and no offset has two outcomes. `without_outcome`:
-    offsets passed over that were no records, or were deleted before anyone read them.
+    offsets passed over that were no records, or were deleted before anyone read them. `unlearned`: those of the joined
+    that nothing is to learn from.
     """
 
     events: int
@@ -106,6 +107,7 @@ class Books:
     label_dead: Mapping[str, int]
     pending: int
     expired: int
+    unlearned: int
     balanced: bool
     without_outcome: int
 
@@ -138,7 +140,9 @@ class LabelStatus:
 class Alarm:
     """A limit that was passed in the last 24 hours: what, by how much, when it was written and of which window.
 
-    `count`: how many windows. `ongoing`: whether the newest window passes it too; None for what happens at one moment.
+    `count`: how many windows, or how often an alarm that lasts was raised. `ongoing`: whether the newest window passes
+    it too, or the alarm has not ended; None for what happens at one moment. `reference` is the cause of an alarm that
+    lasts, `source` the worker or task that raised it, and its window begins when it did.
     """
 
     kind: str
@@ -147,9 +151,22 @@ class Alarm:
     value: float | None
     threshold: float | None
     at: str
+    window_start: str
     window_end: str
     count: int
     ongoing: bool | None
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectiveAction:
+    """What was done about a fault in the last 24 hours, without anyone's help, all workers together."""
+
+    action: str
+    cause: str | None
+    count: int
+    since: str
+    until: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +183,7 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Everything. `problems` say what is wrong with the machinery; alarms are about data and model and are apart."""
+    """Everything. `problems` say what is wrong with the machinery now; alarms and corrective actions are apart."""
 
     pipeline: str
     cluster: str
@@ -182,4 +199,5 @@ class Status:
     recent_dead_letters: RecentDeadLetters
     labels: LabelStatus
     alarms: tuple[Alarm, ...]
+    corrective_actions: tuple[CorrectiveAction, ...]
     state: tuple[PartitionState, ...]

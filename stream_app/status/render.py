@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_app.status.facts import facts
-from stream_app.status.model import Alarm, InputStatus, RoleStatus, Status, WorkerState, WorkerStatus
+from stream_app.status.model import Alarm, CorrectiveAction, InputStatus, RoleStatus, Status, WorkerState, WorkerStatus
 from stream_app.status.times import duration, seconds_since
 
 _STYLES: Mapping[WorkerState, str] = {
@@ -30,6 +30,8 @@ def render(status: Status) -> Group:
     parts += [Text(), _workers(status.roles), Text(), _partitions(status), Text(), _facts(status)]
     if status.alarms:
         parts += [Text(), _alarms(status.alarms, status.at)]
+    if status.corrective_actions:
+        parts += [Text(), _actions(status.corrective_actions, status.at)]
     return Group(*parts)
 
 
@@ -99,17 +101,31 @@ def _facts(status: Status) -> Table:
 
 def _alarms(alarms: Sequence[Alarm], at: str) -> Table:
     """The newest of each; `at` is when they were looked at."""
+    looked = datetime.fromisoformat(at).timestamp()
     table = _table("alarm", "value", "limit", "window to", "written", "times", "now", right=("value", "limit", "times"))
     for alarm in alarms[:_ROWS]:
-        what = f"{alarm.kind} {alarm.name}" + (f" ({alarm.reference})" if alarm.reference else "")
+        place = "".join(f" ({part})" for part in (alarm.reference, alarm.source) if part)
+        what = f"{alarm.kind} {alarm.name}{place}"
         numbers = ["" if number is None else f"{number:.4g}" for number in (alarm.value, alarm.threshold)]
         now = {True: Text("goes on", style="bold red"), False: Text("ended", style="green"), None: Text("")}[
             alarm.ongoing
         ]
-        written = f"{duration(seconds_since(alarm.at, datetime.fromisoformat(at).timestamp()))} ago"
+        written = f"{duration(seconds_since(alarm.at, looked))} ago"
         table.add_row(*map(Text, (what, *numbers, alarm.window_end[:16], written, str(alarm.count))), now)
     if len(alarms) > _ROWS:
         table.add_row(Text(f"and {len(alarms) - _ROWS} more", style="dim"))
+    return table
+
+
+def _actions(actions: Sequence[CorrectiveAction], at: str) -> Table:
+    """What was done without anyone's help in the last 24 hours."""
+    looked = datetime.fromisoformat(at).timestamp()
+    table = _table("corrective action", "cause", "times", "since", "last", right=("times",))
+    for one in actions[:_ROWS]:
+        last = f"{duration(seconds_since(one.until, looked))} ago"
+        table.add_row(*map(Text, (one.action, one.cause or "", f"{one.count:,}", one.since[:16], last)))
+    if len(actions) > _ROWS:
+        table.add_row(Text(f"and {len(actions) - _ROWS} more", style="dim"))
     return table
 
 

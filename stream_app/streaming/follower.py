@@ -24,7 +24,8 @@ class ModelFollower(Thread):
     """Keeps `current` at the version that the champion alias names; a version that does not load changes nothing.
 
     `config` is a librdkafka configuration; `load` makes a manifest into a model or raises ModelError; `failed` is
-    called when the thread cannot go on.
+    called when the thread cannot go on. With `keep_before`, `before` is the version that was served before that one, or
+    at the start the one that it was learned from.
     """
 
     def __init__(
@@ -33,8 +34,11 @@ class ModelFollower(Thread):
         topic: str,
         load: Callable[[Manifest], LoadedModel],
         failed: Callable[[BaseException], None],
+        keep_before: bool = False,
     ) -> None:
         super().__init__(name="models", daemon=True)
+        self._keep_before = keep_before
+        self.before: LoadedModel | None = None
         self._topic = topic
         self._load = load
         self._failed = failed
@@ -51,6 +55,7 @@ class ModelFollower(Thread):
         self._champion: int | None = None
         self.settled = Event()  # read to the end once, and loaded or found wanting
         self.current: LoadedModel | None = None
+        self.manifest: Manifest | None = None  # of `current`
         self.problem: ModelError | StoreError | None = None
         self._again = 0.0
 
@@ -59,6 +64,13 @@ class ModelFollower(Thread):
         if self.current is None:
             raise self.problem or ModelError("no model version is loaded yet", "Wait until /readyz answers 200")
         return self.current
+
+    def version(self, version: int) -> LoadedModel:
+        """A version, served or not (any thread); ModelError or StoreError if it cannot be had."""
+        manifest = self._manifests.get(version_key(version))
+        if manifest is None:
+            raise ModelError(f"{self._topic} has no version {version}", "Choose one that it has")
+        return self._load(manifest)
 
     def run(self) -> None:
         try:
@@ -113,7 +125,19 @@ class ModelFollower(Thread):
         manifest = self._manifests.get(version_key(version))
         if manifest is None:
             raise ModelError(f"{self._topic} names version {version} but has no manifest of it", "Roll back")
-        self.current = self._load(manifest)
+        loaded = self._load(manifest)
+        if self._keep_before:
+            self.before = self.current or self._parent(manifest)
+        self.current = loaded
+        self.manifest = manifest
         self.problem = None
         MODEL_VERSION.set(version)
         MODEL_LOADED.set(time())
+
+    def _parent(self, manifest: Manifest) -> LoadedModel | None:
+        parent = None if manifest.parent is None else self._manifests.get(version_key(manifest.parent))
+        try:
+            return None if parent is None else self._load(parent)
+        except (ModelError, StoreError) as problem:
+            log.warning("the version before does not load", version=manifest.parent, why=str(problem))
+            return None

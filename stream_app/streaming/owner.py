@@ -1,6 +1,7 @@
 """Which tasks this worker owns: made on assignment, ended on revocation, never carried from one to the other."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
@@ -11,7 +12,7 @@ from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError
 from stream_app.logs import get_logger
 from stream_app.metrics import ASSIGNED, LAG, LAG_SECONDS, REGISTRY_WAITING, TRANSACTIONS, forget_partitions
 from stream_app.streaming.membership import Membership
-from stream_app.streaming.processor import Input
+from stream_app.streaming.processor import BREAKER, REGISTRY, Input
 from stream_app.streaming.task import PartitionTask, Progress
 from stream_app.streaming.transport import Batch, BatchConsumer
 from stream_app.streaming.writer import CALL_TIMEOUT
@@ -93,13 +94,15 @@ class TaskOwner:
         """What this worker still waits for."""
         restoring = sum(not task.ready.is_set() for task in self.tasks)
         waiting = self._waiting()
+        del waiting[BREAKER]  # which is no trouble of this worker
         return [
             *([f"{restoring} partitions are restoring their state"] if restoring else []),
-            *([f"{waiting} partitions wait for the schema registry"] if waiting else []),
+            *[f"{count} partitions wait for {what}" for what, count in waiting.items()],
         ]
 
-    def _waiting(self) -> int:
-        return sum(task.waiting() for task in self.tasks)
+    def _waiting(self) -> Counter[str]:
+        """How many inputs stand still, by what they wait for."""
+        return Counter(what for task in self.tasks for what in task.waiting())
 
     def assign(self, consumer: BatchConsumer, partitions: Iterable[TP]) -> None:
         """Make a task for each group of partitions."""
@@ -131,7 +134,7 @@ class TaskOwner:
         while True:
             await asyncio.sleep(1)
             self._show_lag()
-            REGISTRY_WAITING.set(self._waiting())
+            REGISTRY_WAITING.set(self._waiting()[REGISTRY])
             if any(task.calling_for() > HUNG_SECONDS for task in self.tasks):
                 reason = f"librdkafka has not answered for {HUNG_SECONDS:.0f} s"
                 self._fatal(KafkaUnavailableError(reason, "Check that the brokers are up and reachable"))

@@ -5,6 +5,11 @@ from typing import NamedTuple, Protocol
 
 from stream_app.core.records import Output, Record
 
+REGISTRY = "the schema registry"
+TRIAL = "the trial of records that may harm the worker"
+BREAKER = "events that do not fail"
+"""What records may wait for."""
+
 
 class Input(NamedTuple):
     """One partition of an input topic; `topic` is the full Kafka name."""
@@ -26,17 +31,24 @@ class Processor(Protocol):
         Runs after the previous owner's transactions have been settled. May block for as long as it takes.
         """
 
-    def ready(self, records: Sequence[Record]) -> int:
+    @property
+    def holding(self) -> str:
+        """What the records wait for that `ready` held back last; empty if it held none back (any thread)."""
+
+    def ready(self, records: Sequence[Record], now: int) -> int:
         """How many of these records, from the first, can be processed now; asked before each `process`, never waits.
 
-        The task keeps the others and asks again.
+        The task keeps the others and asks again. `now` is epoch milliseconds.
         """
 
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
         """Work on consecutive records of one input; `now` is epoch milliseconds."""
 
-    def idle(self, now: int) -> list[Output]:
-        """Called at least every 200 ms while nothing comes in; what it returns starts a transaction."""
+    def idle(self, now: int, at_end: bool) -> list[Output]:
+        """Called at least every 200 ms while nothing comes in; what it returns starts a transaction.
+
+        `at_end` says whether every input has been read to its end, and no record is held back.
+        """
 
     def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
         """State that completes the transaction; `positions` are the next offsets that it commits."""

@@ -23,6 +23,7 @@ IDLE_SECONDS = 0.025
 HOLD_BYTES = 8 * 1024 * 1024  # queued, at which an input is held back
 HEADROOM_BYTES = 1024 * 1024  # and at which it is released again
 LOST_SECONDS = 1.0  # after which a batch that was fetched is not going to come
+RECORD_OVERHEAD = 200  # bytes of memory, about what a record takes besides its value
 SLICE = 100  # records between two looks at whether a commit is due
 WAITING_SECONDS = 1.0  # after which an input that waits is spoken of
 
@@ -46,6 +47,7 @@ class Delivery(NamedTuple):
 
     source: Input
     batch: Batch
+    bytes: int
 
 
 class Waiting(NamedTuple):
@@ -124,10 +126,11 @@ class PartitionTask(Thread):
         """Queue a batch (any thread)."""
         position = self._positions.get(source)
         if position is not None and not self._stopping.is_set():
-            position.delivered += _bytes(batch)
+            size = sum(len(record.value or b"") + RECORD_OVERHEAD for record in batch.records)
+            position.delivered += size
             if position.queued > HOLD_BYTES:
                 self._flow.hold(source)
-            self._queue.put(Delivery(source, batch))
+            self._queue.put(Delivery(source, batch, size))
 
     def stop(self) -> None:
         """Commit what has been processed and end (any thread)."""
@@ -145,10 +148,10 @@ class PartitionTask(Thread):
             for source, position in self._positions.items()
         }
 
-    def waiting(self) -> int:
-        """How many inputs have been standing still for a while (any thread)."""
-        now = monotonic()
-        return sum(now - waiting.since > WAITING_SECONDS for waiting in list(self._waiting.values()))
+    def waiting(self) -> list[str]:
+        """What each input waits for that has been standing still for a while (any thread)."""
+        now, inputs = monotonic(), list(self._waiting.values())
+        return [self.processor.holding for waiting in inputs if now - waiting.since > WAITING_SECONDS]
 
     def run(self) -> None:
         try:
@@ -205,7 +208,7 @@ class PartitionTask(Thread):
             return
         if delivery is not None:
             self._release(delivery)
-            self._process(*delivery)
+            self._process(delivery.source, delivery.batch)
         if self._deadline is not None and self._commit_is_due():
             self._commit()
 
@@ -218,8 +221,8 @@ class PartitionTask(Thread):
         for source in self._positions.keys() - self._waiting.keys():
             self._flow.release(source)
             self._find_lost(source)
-        if self._deadline is None and all(self._at_end(source) for source in self.inputs):
-            outputs = self.processor.idle(_now())
+        if self._deadline is None:
+            outputs = self.processor.idle(_now(), all(self._at_end(source) for source in self.inputs))
             if outputs:
                 self._writer.write(outputs)
                 self._deadline = monotonic()
@@ -242,7 +245,7 @@ class PartitionTask(Thread):
 
     def _release(self, delivery: Delivery) -> None:
         position = self._positions[delivery.source]
-        position.taken += _bytes(delivery.batch)
+        position.taken += delivery.bytes
         if position.queued <= HEADROOM_BYTES and delivery.source not in self._waiting:
             self._flow.release(delivery.source)
 
@@ -262,7 +265,7 @@ class PartitionTask(Thread):
         with BATCH_SECONDS.labels(self.role).time():
             for start in range(0, len(records), SLICE):
                 part = records[start : start + SLICE]
-                ready = self.processor.ready(part)
+                ready = self.processor.ready(part, _now())
                 if ready:
                     self._process_slice(source, position, part[:ready])
                 if ready < len(part):
@@ -274,7 +277,7 @@ class PartitionTask(Thread):
     def _resume(self, source: Input) -> None:
         """Go on with what waits, if it can; then fetch what came behind it and was left."""
         records = self._waiting[source].records
-        if self.processor.ready(records[:SLICE]):
+        if self.processor.ready(records[:SLICE], _now()):
             del self._waiting[source]
             if self._process_records(source, self._positions[source], records):
                 self._seek(source)
@@ -318,10 +321,6 @@ class PartitionTask(Thread):
         self.processor.after_commit()
         TRANSACTIONS.labels(self.role, "committed").inc()
         TRANSACTIONS.labels(self.role, "aborted").inc(aborts)
-
-
-def _bytes(batch: Batch) -> int:
-    return sum(len(record.value or b"") + 200 for record in batch.records)
 
 
 def _now() -> int:

@@ -11,14 +11,15 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import aiokafka
+import aiokafka.consumer.fetcher as fetcher
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
+from aiokafka.errors import TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from stream_app.clients.refusals import right_missing
-from stream_app.core.records import Record
-from stream_app.errors import AccessError
+from stream_app.core.records import RawRecord, Record
+from stream_app.streaming.coordinator import Coordinator, Throttle
 from stream_app.streaming.membership import Membership
 
 FETCH_WAIT = 0.2  # seconds; also how long a partition that is released again may wait
@@ -31,6 +32,15 @@ class Batch(NamedTuple):
     epoch: int
     sequence: int
     records: list[Record]
+
+
+class PlainRecords(fetcher.PartitionRecords):  # type: ignore[misc]
+    """What was fetched of one partition, as tuples: aiokafka's own records cost twice the time and memory."""
+
+    def _consumer_record(self, tp: Any, record: Any) -> RawRecord:
+        return RawRecord(
+            tp.topic, tp.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
+        )
 
 
 class Cursor:
@@ -71,15 +81,24 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             **transport.security,
         )
 
-    def denial(self) -> AccessError | None:
-        """The error of a right that turned out to be missing, in fetching or in the group."""
+    def check(self) -> None:
+        """Raise what makes it impossible to go on: a missing right, or another owner of our instance id."""
+        if self._denied is not None:
+            raise right_missing("topic", f"read {self._denied.args[0]}")
+        coordinator = self._coordinator()
+        if coordinator is not None:
+            if problem := coordinator.problem():
+                raise problem
+            self._consumer._loop.call_soon_threadsafe(coordinator.heal)
+
+    def confirmed(self) -> float:
+        """When the broker has last confirmed that we are a member of the group (monotonic)."""
+        coordinator = self._coordinator()
+        return coordinator.confirmed if coordinator is not None else float("-inf")
+
+    def _coordinator(self) -> Coordinator | None:
         coordinator = self._consumer._coordinator if self._consumer is not None else None
-        error = self._denied or getattr(coordinator, "_pending_exception", None)  # kept there until somebody asks
-        if isinstance(error, GroupAuthorizationFailedError):
-            return right_missing("consumer group", f"join the group {self.app.conf.id}")
-        if isinstance(error, TopicAuthorizationFailedError):
-            return right_missing("topic", f"read {error.args[0]}")
-        return None
+        return coordinator if isinstance(coordinator, Coordinator) else None
 
     def membership(self) -> Membership:
         """Who we are in the group, as of now."""
@@ -145,10 +164,14 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self._epochs = 0
         self._held: set[TP] = set()
 
-    def check_access(self) -> None:
-        """Raise `AccessError` if the cluster does not let us read the topics or join the group."""
-        if denial := self._thread.denial():
-            raise denial
+    def check(self) -> None:
+        """Raise `AccessError` if we may not read or join, `FencedError` if somebody is in our place."""
+        self._thread.check()
+
+    def confirmed(self) -> float:
+        """When the broker has last confirmed that we are a member of the group (monotonic)."""
+        confirmed: float = self._thread.confirmed()
+        return confirmed
 
     def _new_consumer_thread(self) -> BatchThread:
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
@@ -226,6 +249,8 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
         self.security = security
 
 
+logging.getLogger("aiokafka.cluster").addFilter(Throttle("not found in cluster metadata", 30.0))
 logging.getLogger("aiokafka.consumer.fetcher").addFilter(lambda record: "Not authorized" not in record.getMessage())
+fetcher.PartitionRecords = PlainRecords  # which has no setting for it
 for service in (BatchThread, BatchConsumer, NoProducer):
     service.logger = driver.logger  # mode names loggers after the module, and ours say more

@@ -21,15 +21,20 @@ from stream_app.core.records import ENVELOPE_BYTES
 from stream_app.errors import AccessError, FencedError, KafkaUnavailableError, SettingsError, StreamAppError
 from stream_app.fingerprint import fingerprint
 from stream_app.health import HealthServer
+from stream_app.lives import Lives
 from stream_app.loading import load_pipeline
 from stream_app.logs import get_logger, setup_logging
 from stream_app.metrics import WORKER
 from stream_app.pipeline import Pipeline
 from stream_app.runfolder import endings_noted, make_run_folder, note_ending
 from stream_app.settings import Settings
+from stream_app.streaming.isolation.isolation import Isolation
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.membership import instance_name
 from stream_app.streaming.owner import TaskOwner, exit_code
+from stream_app.streaming.processor import Processor
+from stream_app.streaming.roles.reporter import Reporter
+from stream_app.streaming.roles.restarts import RestartTeller
 from stream_app.streaming.roles.table import ROLES, Role, Setting
 from stream_app.streaming.task import PartitionTask
 from stream_app.streaming.transport import BatchTransport
@@ -42,6 +47,7 @@ log = get_logger(__name__)
 READY_SECONDS = 60.0
 STOP_SECONDS = 1.5  # for Faust, after the tasks have committed
 ACCESS_SECONDS = 0.5  # between two looks at whether the cluster refuses us
+SWITCH_SECONDS = 0.001  # that a thread coming back from librdkafka, as a commit does often, waits for one that computes
 NEVER = 10.0**6  # seconds; a worker without partitions must not leave the group for polling too little
 
 
@@ -66,7 +72,10 @@ def run_worker(pipeline_spec: str, role: str, instance: str, settings: Settings)
     WORKER.info({"pipeline": pipeline.name, "role": role, "member": instance})
     ending = folder / f"{role}-{instance}.ended"
     with lock, endings_noted(ending):
-        worker = Worker(pipeline, ROLES[role], instance, settings, ending)
+        isolation = Isolation(
+            pipeline_spec, folder / f"{role}-{instance}", pipeline.limits, settings.worker.suspicion_seconds
+        )
+        worker = Worker(pipeline, ROLES[role], instance, settings, ending, isolation)
         with HealthServer(
             settings.worker.health_host,
             settings.worker.health_port,
@@ -81,20 +90,31 @@ def run_worker(pipeline_spec: str, role: str, instance: str, settings: Settings)
 class Worker:
     """One role of one pipeline in this process; `ending` is the file that says how it ended."""
 
-    def __init__(self, pipeline: Pipeline, role: Role, instance: str, settings: Settings, ending: Path) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        role: Role,
+        instance: str,
+        settings: Settings,
+        ending: Path,
+        isolation: Isolation,
+    ) -> None:
         check_topics(make_admin(settings), pipeline.name, settings)
         self._pipeline = pipeline
         self._settings = settings
         self._ending = ending
+        self._isolation = isolation
         self._role = role
         self._group = f"{pipeline.name}-{role.name}"
+        self._name = f"{role.name}-{instance}"
         self._instance = f"{self._group}-{instance}"
+        self._lives = Lives(ending.with_suffix(".life"))
         config = client_config(settings)
         self._errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
         self._config = {**config, "error_cb": self._errors}
         self._reader = LogReader(self._config, self._group)
         self._setting = Setting(
-            pipeline, fingerprint(pipeline), settings, self._reader, self._config, self._group, self.fatal
+            pipeline, fingerprint(pipeline), settings, self._reader, self._config, self._group, self.fatal, isolation
         )
         self._owner = TaskOwner(role.name, self._make_task, role.group_of, self.fatal)
         self._app: faust.App | None = None
@@ -112,9 +132,11 @@ class Worker:
 
     def fatal(self, error: BaseException) -> None:
         """Say why in one line and end the process; the next owner settles what was open."""
+        self._lives.fail(error)
         trace: BaseException | None = error
         if isinstance(error, StreamAppError):
             note_ending(self._ending, error)
+            self._isolation.journal.clear()
             trace = None
         log.error("worker ends", why=str(error), code=exit_code(error), exc_info=trace)
         sys.stderr.flush()
@@ -122,18 +144,27 @@ class Worker:
 
     def run(self) -> None:
         """Block until told to stop."""
-        asyncio.run(self._run())
+        try:
+            asyncio.run(self._run())
+        except BaseException as error:
+            self._lives.fail(error)
+            raise
 
     async def _run(self) -> None:
         _spare_the_collector()
+        sys.setswitchinterval(SWITCH_SECONDS)
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         log.info("starting", pipeline=self._pipeline.name, group=self._group)
+        ended = self._lives.begin()
+        if ended:
+            log.warning("started again after a bad end", ended=ended)
         guarding = asyncio.ensure_future(self._watch_access())
         prepared = await self._until(stop, loop.run_in_executor(None, self._role.prepare, self._setting))
         if not prepared:
+            self._lives.end()
             os._exit(0)  # nothing is owned yet, and the preparing thread may block
         app = self._app = self._make_app()
         work = [guarding, asyncio.ensure_future(self._owner.watch()), asyncio.ensure_future(self._serve(app))]
@@ -153,8 +184,8 @@ class Worker:
             try:
                 await loop.run_in_executor(None, self._check_access)
                 if self._app is not None:
-                    self._app.consumer.check_access()
-            except (AccessError, SettingsError) as error:
+                    self._app.consumer.check()
+            except StreamAppError as error:
                 self.fatal(error)
 
     def _check_access(self) -> None:
@@ -188,6 +219,7 @@ class Worker:
         if self._joined:
             await self._owner.revoke(app.consumer)
         await asyncio.wait({asyncio.ensure_future(app.stop())}, timeout=STOP_SECONDS)
+        self._lives.end()
         log.info("stopped")
         os._exit(0)
 
@@ -242,14 +274,22 @@ class Worker:
         return PartitionTask(
             self._role.name,
             inputs,
-            self._role.make(self._setting, partition),
-            TransactionWriter(self._writer_config(), f"{self._group}-{partition}", self._name_of),
+            self._make_processor(partition),
+            TransactionWriter(self._writer_config(), f"{self._group}-{partition}", self._name_of, self._kinds()),
             self._reader,
             flow,
             membership,
             self._settings.worker,
             failed,
         )
+
+    def _make_processor(self, partition: int) -> Processor:
+        reporter = Reporter(self._pipeline.name, self._name, self._setting.writers.monitoring)
+        return RestartTeller(self._role.make(self._setting, partition), self._lives, reporter)
+
+    def _kinds(self) -> list[str]:
+        """The topics that this role may write."""
+        return [kind for kind, use in USES.items() if self._role.name in use.writers]
 
     def _name_of(self, kind: str) -> str:
         """Full name of a topic; one that `USES` does not let this role write is a bug, for rights are made from it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import cache
 from time import monotonic, sleep
 from typing import Any
 
@@ -16,6 +17,7 @@ from stream_app.streaming.processor import Input
 CALL_TIMEOUT = 5.0  # seconds that one call of librdkafka may block
 DEADLINE = 45.0  # seconds after which a transaction that cannot be committed ends the process
 RECORD_OVERHEAD = 100  # bytes, about what key, headers and framing add to a value
+LINGER_MS = 500  # longer than transactions usually are: few large batches, which a commit sends at once
 
 _OWNERSHIP_LOST = frozenset(
     {
@@ -36,23 +38,31 @@ _TRANSACTION_IS_OVER = frozenset({KafkaError._STATE, KafkaError._FATAL})
 class TransactionWriter:
     """One transactional producer; the same transactional id elsewhere fences it.
 
-    `config` is a librdkafka configuration, `name_of` turns an output's topic kind into the Kafka topic.
+    `config` is a librdkafka configuration, `name_of` turns an output's topic kind into the Kafka topic; `kinds` are
+    those that will be written, as far as known.
     Raises FencedError when another owner has taken over, KafkaUnavailableError when a deadline has passed.
     """
 
-    def __init__(self, config: Mapping[str, Any], transactional_id: str, name_of: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        transactional_id: str,
+        name_of: Callable[[str], str],
+        kinds: Iterable[str] = (),
+    ) -> None:
         self._producer = Producer(
             {
                 **config,
                 "transactional.id": transactional_id,
-                "linger.ms": 5,
+                "linger.ms": LINGER_MS,
                 "compression.type": "lz4",
                 "retry.backoff.ms": 50,  # with less, librdkafka gives up the search for a coordinator and hangs
                 "queue.buffering.max.messages": 200_000,
             }
         )
         self._id = transactional_id
-        self._name_of = name_of
+        self._name_of = cache(name_of)
+        self._kinds = kinds
         self._outputs: list[Output] = []
         self._open = False
         self._calling: float | None = None  # since when a call is under way
@@ -62,6 +72,9 @@ class TransactionWriter:
         """Fence the previous owner and settle its last transaction."""
         use = f"use the transactional id {self._id}"
         self._until_done(lambda: self._producer.init_transactions(CALL_TIMEOUT), "start a transactional producer", use)
+        with suppress(KafkaException):  # what is wrong, the first transaction tells
+            for kind in self._kinds:  # which librdkafka would look up only a second after the first record
+                self._producer.list_topics(self._name_of(kind), CALL_TIMEOUT)
 
     def serve(self) -> None:
         """Let librdkafka fetch a token and report errors of the connection, when there is nothing to write."""
@@ -82,36 +95,36 @@ class TransactionWriter:
         """Add outputs to the open transaction; begins one if there is none."""
         self._begin()
         self._outputs += outputs
-        for output in outputs:
-            self._produce(output)
-            self.bytes += len(output.value or b"") + RECORD_OVERHEAD
+        self.bytes += sum(len(output.value or b"") for output in outputs) + RECORD_OVERHEAD * len(outputs)
+        self._produce(outputs)
 
-    def commit(self, positions: Mapping[Input, int], membership: Membership) -> int:
+    def commit(self, positions: Mapping[Input, int], membership: Membership | None) -> int:
         """Commit the outputs together with the offsets of the inputs; returns how often it was aborted before.
 
+        Without a `membership` there are no offsets, for the outputs say themselves how far it is.
         On an abort everything is produced again.
         """
         started = monotonic()
         aborts = 0
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in positions.items()]
-        while not self._try_commit(offsets, membership.metadata()):
+        while not self._try_commit(offsets, membership.metadata() if membership else None):
             if monotonic() - started > DEADLINE:
                 raise _unavailable("commit a transaction", f"not done in {DEADLINE:.0f} s")
             aborts += 1
             sleep(0.1)
             self._begin()
-            for output in self._outputs:
-                self._produce(output)
+            self._produce(self._outputs)
         self._outputs, self._open, self.bytes = [], False, 0
         return aborts
 
-    def _try_commit(self, offsets: list[TopicPartition], metadata: bytes) -> bool:
+    def _try_commit(self, offsets: list[TopicPartition], metadata: bytes | None) -> bool:
         """True when committed, False when aborted and worth another try with the same values."""
         send, commit = self._producer.send_offsets_to_transaction, self._producer.commit_transaction
         read = f"read {_listed(offset.topic for offset in offsets)}"
-        write = f"write to {_listed(self._name_of(output.topic) for output in self._outputs)}"
+        write = f"write to {_listed(map(self._name_of, {output.topic for output in self._outputs}))}"
         try:
-            self._until_done(lambda: send(offsets, metadata, CALL_TIMEOUT), "send offsets to a transaction", read)
+            if metadata is not None:
+                self._until_done(lambda: send(offsets, metadata, CALL_TIMEOUT), "send offsets to a transaction", read)
             self._until_done(lambda: commit(CALL_TIMEOUT), "commit a transaction", write)
         except _AbortNeededError:
             self._until_done(lambda: self._producer.abort_transaction(CALL_TIMEOUT), "abort a transaction")
@@ -124,21 +137,21 @@ class TransactionWriter:
             self._until_done(self._producer.begin_transaction, "begin a transaction")
             self._open = True
 
-    def _produce(self, output: Output) -> None:
-        topic = self._name_of(output.topic)
-        while True:
-            try:
-                self._producer.produce(
-                    topic, output.value, output.key, output.partition, headers=list(output.headers) or None
-                )
-            except BufferError:
-                self._producer.poll(0.05)
-            except KafkaException as raised:
-                if raised.args[0].code() not in _TRANSACTION_IS_OVER:
-                    raise
-                return  # the commit will tell why, and produce everything again or give up
-            else:
-                return  # without a poll, which would hand the interpreter to another thread for every record
+    def _produce(self, outputs: list[Output]) -> None:
+        """Queue records, without polling, which would hand the interpreter to another thread for every one of them."""
+        produce, name_of = self._producer.produce, self._name_of
+        for kind, partition, key, value, headers in outputs:
+            while True:
+                try:
+                    produce(name_of(kind), value, key, partition, headers=list(headers) if headers else None)
+                except BufferError:
+                    self._producer.poll(0.05)
+                except KafkaException as raised:
+                    if raised.args[0].code() not in _TRANSACTION_IS_OVER:
+                        raise
+                    return  # the commit will tell why, and produce everything again or give up
+                else:
+                    break
 
     def _until_done(self, call: Callable[[], object], what: str, right: str = "") -> None:
         """Repeat a call of the transactional API while its error is retriable; `right` is what has to be allowed."""

@@ -4,7 +4,7 @@ It is made of the parts that the workers are made of; only Kafka, processes and 
 """
 
 from datetime import timedelta
-from time import perf_counter_ns
+from time import perf_counter, perf_counter_ns
 from typing import Any
 
 import orjson
@@ -47,7 +47,7 @@ class Engine:
         self.learning_times = Delays()  # nanoseconds, of judging and learning one example
         self._fingerprint = fingerprint(pipeline)
         load(dump(pipeline.model()), pipeline_modules(pipeline.model, pipeline.features))
-        self._scorer = _make_scorer(pipeline, self._fingerprint)
+        self._scorer = make_scorer(pipeline, self._fingerprint)
         self._learner = Learner(pipeline, self._fingerprint)
         self._monitor = Monitor(pipeline)
         self._judge = Evaluator(_ALL_TIME, pipeline.thresholds.decision)
@@ -139,18 +139,19 @@ class Engine:
         """What the model saw: kept with the prediction, or in the example if the label was already there."""
         entry = self._scorer.state.find(event_id)
         if isinstance(entry, Pending):
-            return entry.features
+            return entry.features or {}
         example = _example(outputs)
         return {} if example is None else example.features
 
 
-def _make_scorer(pipeline: Pipeline, pipeline_fingerprint: str) -> Scorer:
+def make_scorer(pipeline: Pipeline, pipeline_fingerprint: str) -> Scorer:
     """As the score worker makes it, with the limits that it has by default."""
     label = pipeline.label
     return Scorer(
         pipeline,
         pipeline_fingerprint,
-        State(0, horizon=label.horizon // _MILLISECOND, lateness=label.allowed_lateness // _MILLISECOND),
+        State(0, label.horizon // _MILLISECOND, label.allowed_lateness // _MILLISECOND, pipeline.retry),
+        clock=perf_counter,
         group=f"{pipeline.name}-score",
         app_version=app_version(),
         max_bytes=TopicSettings().max_message_bytes - 1024,

@@ -8,9 +8,9 @@ from stream_app.core.clean import clean
 from stream_app.core.decode import decode
 from stream_app.core.delays import Delays
 from stream_app.core.features import extract
+from stream_app.core.predict import Model
 from stream_app.core.records import Failure, Features, RawRecord
 from stream_app.core.schema import compile_validator
-from stream_app.core.score import Model
 from stream_app.pipeline import Pipeline, parsed
 
 SAMPLE = 8  # every so many-th event is sent through the stages once more, one by one

@@ -37,7 +37,7 @@ LABEL = {
 SOURCE = """
 from datetime import timedelta
 from river import dummy, linear_model, preprocessing
-from stream_app import Label, Pipeline, Thresholds
+from stream_app import Breaker, Fallback, Label, Pipeline, Retry, Thresholds
 from stream_app.cleaning import Impute, Rename
 
 class Scale:
@@ -263,6 +263,24 @@ MISTAKES = [
     ("model=model", "model=linear_model.LinearRegression", "model() made a LinearRegression, no classifier"),
     ("model=model", "model=lambda: preprocessing.StandardScaler() | linear_model.LinearRegression()", "no classifier"),
     ("model=model", "model=dict", "model() made a dict, no classifier"),
+    *(
+        ("features=features", f"features=features, {declared}", expected)
+        for declared, expected in (
+            ("retry=None", "retry is of type NoneType. Give retry as stream_app.Retry(...)"),
+            ("retry=Retry(attempts=0)", "retry.attempts is no positive count"),
+            ("retry=Retry(waiting=-1)", "retry.waiting is no count"),
+            ("retry=Retry(first_delay=1)", "retry.first_delay is of type int. Give retry.first_delay as a datetime"),
+            ("retry=Retry(give_up_after=timedelta(0))", "retry.give_up_after is not positive"),
+            ("retry=Retry(first_delay=timedelta(hours=1))", "retry.first_delay is longer than retry.longest_delay"),
+            ("breaker=False", "breaker is of type bool. Give breaker as stream_app.Breaker(...) or None"),
+            ("breaker=Breaker(window=0.5)", "breaker.window is no positive count"),
+            ("breaker=Breaker(ratio=80)", "breaker.ratio is no share. Give a number above 0, and at most 1"),
+            ("breaker=Breaker(pause=timedelta(hours=1))", "breaker.pause is longer than breaker.longest_pause"),
+            ("fallback=0.2", "fallback is of type float. Give fallback as stream_app.Fallback(...) or None"),
+            ("fallback=Fallback(score=2)", "fallback.score is not a probability"),
+            ("fallback=Fallback(last_good=False)", "fallback declares nothing to fall back on"),
+        )
+    ),
     ("label=Label(", "label=dict(", "label is of type dict"),
     ("label=Label(", "key=3, label=Label(", "key is of type int"),
 ]

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.records import Failure
-from stream_app.core.schema import compile_validator
+from stream_app.core import schema as compiler
+from stream_app.core.records import Failure, Fields
+from stream_app.core.schema import Validator, compile_validator
 from tests.core.test_decode import JSON
 
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
@@ -255,3 +256,93 @@ def test_a_message_never_has_the_value(secret: str) -> None:
     result = compile_validator(EVERYTHING)({"a": secret, "b": secret, "c": [secret], "d": {secret: 1}, "e": secret})
     assert isinstance(result, Failure)
     assert secret not in result.message
+
+
+SIMPLE = [
+    "boolean",
+    "int",
+    "long",
+    "float",
+    "double",
+    "string",
+    "bytes",
+    MILLIS,
+    MICROS,
+    COLOUR,
+    POINT,
+    {"type": "int"},
+]
+DEFAULTS = {"boolean": True, "double": 1.5, "string": "é", "int": 7}
+
+
+@st.composite
+def field_schemas(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    """Any simple type, nullable or not, with or without default and alias."""
+    kind = draw(st.sampled_from(SIMPLE))
+    avro_type = draw(st.sampled_from([kind, ["null", kind], [kind, "null"]]))
+    field: dict[str, Any] = {"name": name, "type": avro_type}
+    if isinstance(avro_type, list) and draw(st.booleans()):
+        field["default"] = None
+    elif isinstance(kind, str) and kind in DEFAULTS and draw(st.booleans()):
+        field["default"] = DEFAULTS[kind]
+    return field | ({"aliases": ["other"]} if draw(st.booleans()) else {})
+
+
+class Whole(int):
+    """A subclass, which JSON never gives."""
+
+
+EDGES = [
+    0,
+    1.0,
+    2**31,
+    -(2**31),
+    2**63,
+    3.5e38,
+    1.8e308,
+    -1e300,
+    10**400,
+    Whole(3),
+    b"\xff",
+    "RED",
+    {"x": 1},
+    {"x": "1"},
+]
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(EDGES)
+
+
+def without_shortcuts(schema: dict[str, Any]) -> Validator:
+    """The same validator, but every value goes through its full check."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiler, "shortcut", lambda field: "False")
+        return compile_validator(schema, "a")
+
+
+@given(
+    st.tuples(*(field_schemas(name) for name in "abc")),
+    st.dictionaries(st.sampled_from(["a", "b", "c", "other"]), VALUES),
+)
+def test_shortcuts_change_no_result(fields: tuple[dict[str, Any], ...], record: Fields) -> None:
+    named = {
+        "type": "record",
+        "name": "Names",
+        "fields": [{"name": "n", "type": ["null", COLOUR, POINT], "default": None}],
+    }
+    by_name = [{**field, "type": _by_name(field["type"])} for field in fields]
+    schema = {"type": "record", "name": "R", "fields": [{"name": "first", "type": named, "default": {}}, *by_name]}
+    shortly, fully = compile_validator(schema, "a")(record), without_shortcuts(schema)(record)
+    assert repr(shortly) == repr(fully)  # types and the order of the fields count
+
+
+def _by_name(avro_type: Any) -> Any:
+    """Named types are defined once, so what uses them names them."""
+    if isinstance(avro_type, list):
+        return [_by_name(branch) for branch in avro_type]
+    return avro_type["name"] if isinstance(avro_type, dict) and "name" in avro_type else avro_type
+
+
+def test_a_field_may_have_any_name() -> None:
+    name = 'it\'s "quoted" {x}\n'
+    schema = {"type": "record", "name": "R", "fields": [{"name": name, "type": "int"}]}
+    assert compile_validator(schema)({name: 1}) == {name: 1}
+    assert compile_validator(schema)({}) == Failure("missing-field", f"field {name} is missing")

@@ -32,7 +32,8 @@ class FixedModel:
 
 
 def scorer(pipeline: Any = None, **limits: Any) -> Scorer:
-    defaults = {"group": "payments-score", "app_version": "1", "max_bytes": 100_000, "max_entries": 1000}
+    defaults: dict[str, Any] = {"group": "payments-score", "app_version": "1", "max_bytes": 100_000}
+    defaults |= {"max_entries": 1000, "clock": lambda: 0.0}
     state = State(0, horizon=DAY, lateness=6 * HOUR)
     return Scorer(pipeline or small_pipeline(), "f" * 16, state, **{**defaults, **limits})
 
@@ -57,6 +58,7 @@ def test_an_event_is_scored_with_everything_that_explains_the_score() -> None:
         "score": 0.7,
         "threshold": 0.5,
         "model": {"name": "payments", "version": 3},
+        "degraded": None,
         "source": {"topic": "payments.raw", "partition": 0, "offset": 5},
         "fingerprint": "f" * 16,
         "imputed": [],

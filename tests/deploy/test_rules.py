@@ -44,4 +44,4 @@ def test_an_alert_says_what_is_wrong_and_where_to_read_on(rule: dict[str, dict[s
     assert rule["annotations"].keys() == {"summary", "description", "runbook"}
     assert rule["annotations"]["runbook"] == f"docs/operations.md#{kebab}"
     assert kebab in ANCHORS
-    assert rule["labels"]["severity"] in ("critical", "warning")
+    assert rule["labels"]["severity"] in ("critical", "warning", "info")

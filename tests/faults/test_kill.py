@@ -1,18 +1,13 @@
 """Workers die at any moment: nothing is lost, nothing is doubled, and the work goes on."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from tests.faults.replay import check_replay
-from tests.system import Load, System
+from tests.faults.run import learner_beyond, restart, running
 
-RATE = 400  # events a second, each with its label
 WRITER = "stream_app.streaming.writer:TransactionWriter"
 IN_TRANSACTION = [
     f"{WRITER}._until_done,before,3,send offsets to a transaction",
@@ -25,45 +20,6 @@ IN_PUBLISH = [
     "stream_app.models.artifacts:ArtifactStore.put,after,2",
     "stream_app.streaming.roles.learn:LearnProcessor.after_commit,before,3",
 ]
-
-
-@contextmanager
-def running(broker: EmbeddedBroker, folder: Path, scorers: int = 2) -> Iterator[tuple[System, Load]]:
-    """A system that scores under load.
-
-    At the end every record must have exactly one outcome, and one undisturbed learner must come to the same versions
-    and predictions.
-    """
-    with System(broker.bootstrap_servers, folder, f"kill-{uuid4().hex[:8]}") as system:
-        system.start_all(scorers)
-        system.send_event(10**6, int(time.time() * 1000) - 3_600_000)
-        system.until(lambda: system.books().scored > 0, 60, "did not start")
-        load = Load(system, RATE)
-        load.start()
-        time.sleep(1)
-        yield system, load
-        load.stop()
-        system.check_outcomes()
-        books = system.books()
-        system.until(lambda: system.learned() == books.joined, 40, "not every example is learned")
-        assert check_replay(system) > 0
-
-
-def restart(system: System, worker: str) -> float:
-    """Restart a dead worker after half a second, as the supervisor does; returns seconds until all partitions go on."""
-    died = time.monotonic()
-    time.sleep(0.5)
-    system.start(*worker.split("-"))
-    marked = {kind: system.ends(kind) for kind in ("raw", "labels")}
-    system.until(lambda: all(system.beyond(kind, ends) for kind, ends in marked.items()), 30, f"{worker} is not back")
-    return time.monotonic() - died
-
-
-def learner_beyond(system: System) -> float:
-    """Seconds until the learner has published a version that knows all examples of now."""
-    started, learned = time.monotonic(), len(system.read("examples"))
-    system.until(lambda: system.learned() >= learned, 40, "the learner is not back")
-    return time.monotonic() - started
 
 
 def test_kill_9_of_scorers_and_learner_loses_and_doubles_nothing(broker: EmbeddedBroker, tmp_path: Path) -> None:
@@ -94,10 +50,11 @@ def kill_at_points(broker: EmbeddedBroker, folder: Path, points: list[str]) -> N
 
 
 @pytest.mark.faults
-def test_ten_kills_in_turn(broker: EmbeddedBroker, tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_twenty_kills_in_turn(broker: EmbeddedBroker, tmp_path: Path) -> None:
     scorers, learners = [], []
     with running(broker, tmp_path) as (system, _):
-        for turn in range(10):
+        for turn in range(20):
             time.sleep(1)
             worker = ("score-0", "score-1", "learn-0")[turn % 3]
             system.kill(worker)

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import FencedError
-from tests.faults.test_kill import restart, running
+from tests.faults.run import restart, running
 from tests.system import System
 
 

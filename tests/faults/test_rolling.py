@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from tests.faults.test_kill import learner_beyond, restart, running
+from tests.faults.run import learner_beyond, restart, running
 from tests.system import System
 
 pytestmark = pytest.mark.faults

@@ -102,12 +102,12 @@ def test_a_process_killed_while_writing_leaves_no_half_file_under_a_final_name(t
         process = multiprocessing.get_context("spawn").Process(target=_keep_writing, args=(str(tmp_path),))
         process.start()
         deadline = time.monotonic() + 20
-        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        while not list(tmp_path.glob("[!.]*")) and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(after)
         process.kill()
         process.join()
         process.close()
-    files = [file for file in tmp_path.iterdir() if not file.name.startswith(".")]
+    files = list(tmp_path.glob("[!.]*"))
     assert files
     assert all(sha256(file.read_bytes()).hexdigest() == file.name for file in files)

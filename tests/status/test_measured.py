@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from stream_app.status.measured import RECENT_MS, Written, alarms, label_status
+from stream_app.status.measured import RECENT_MS, Written, alarms, corrective_actions, label_status
+from stream_app.status.times import iso
 
 NOW = 1_700_000_000_000
 DAY = 86_400_000
@@ -46,6 +47,48 @@ def test_what_happens_at_a_moment_neither_goes_on_nor_is_over() -> None:
     cases = [written("unlearnable", "empty", 1, True, reference=f"offset {n}") for n in range(3)]
     (found,) = alarms(cases, NOW)
     assert (found.count, found.ongoing, found.reference) == (3, None, "offset 2")
+
+
+def lasting(minute: int, breached: bool, source: str, **changes: Any) -> Written:
+    """A report of an alarm that was raised at `NOW`, and is reported `minute` minutes later."""
+    window = {"start": NOW, "end": NOW + 60_000 * minute + 1}
+    fields = written("alarm", "breaker-open", 1, breached, source=source, reference="TimeoutError").fields
+    return Written(NOW + 60_000 * minute, {**fields, "window": window, "n": minute + 1, **changes})
+
+
+def test_an_alarm_that_lasts_is_over_when_the_one_who_raised_it_says_so() -> None:
+    reports = [
+        lasting(0, True, "score[0]"),
+        lasting(0, True, "score[1]"),
+        lasting(1, True, "score[0]", reference="ConnectionError"),
+        lasting(2, False, "score[1]"),
+    ]
+    found = alarms(reports, NOW + 120_000)
+    assert [(a.source, a.reference, a.count, a.ongoing) for a in found] == [
+        ("score[0]", "ConnectionError", 2, True),
+        ("score[1]", "TimeoutError", 1, False),
+    ]
+    assert {a.window_start for a in found} == {iso(NOW)}
+    assert found[1].window_end == iso(NOW + 120_001)
+
+
+def test_corrective_actions_of_all_workers_add_up() -> None:
+    def action(at: int, name: str, cause: str, n: int, source: str) -> Written:
+        fields = written("corrective_action", name, 1, reference=cause, source=source).fields
+        return Written(at, {**fields, "window": {"start": at - 50, "end": at}, "n": n})
+
+    reports = [
+        action(NOW - RECENT_MS, "impute", "amount", 1000, "score[0]"),
+        action(NOW - 3000, "impute", "amount", 7, "score[0]"),
+        action(NOW - 1000, "restart", "died", 1, "score-0"),
+        action(NOW - 2000, "impute", "amount", 3, "score[1]"),
+    ]
+    found = [(a.action, a.cause, a.count, a.since, a.until) for a in corrective_actions(reports, NOW)]
+    assert found == [
+        ("restart", "died", 1, iso(NOW - 1050), iso(NOW - 1000)),
+        ("impute", "amount", 10, iso(NOW - 3050), iso(NOW - 2000)),
+    ]
+    assert alarms(reports, NOW) == ()
 
 
 def test_old_alarms_are_history() -> None:

@@ -64,7 +64,8 @@ class World:
         """Process up to `size` records and commit, unless it crashes first; False at the end of the log."""
         self.now += 1000
         records = [record for record in self.log.topics["p.examples/0"] if record.offset >= self.position][:size]
-        outputs = self.processor.process(SOURCE, records, self.now) if records else self.processor.idle(self.now)
+        learner = self.processor
+        outputs = learner.process(SOURCE, records, self.now) if records else learner.idle(self.now, at_end=True)
         position = records[-1].offset + 1 if records else self.position
         outputs = outputs + self.processor.before_commit({SOURCE: position}, self.now)
         if not crash:
@@ -361,3 +362,61 @@ def measurements_of(world: World) -> list[dict[str, Any]]:
 
 def scores_of_state(world: World) -> list[float]:
     return scores_of(LoadedModel("p", 0, FINGERPRINT, world.processor.state.model))
+
+
+def alarms(world: World) -> list[tuple[str, bool]]:
+    """Every alarm that was told, and whether it said that it lasts."""
+    told = [orjson.loads(value or b"") for _, value in world.log.read_all("p.monitoring", 0)]
+    return [(one["name"], one["breached"]) for one in told if one["kind"] == "alarm"]
+
+
+def take_away(folder: Path) -> None:
+    """The store's folder becomes a file, which is what a lost mount is to root as well."""
+    folder.rename(folder.with_suffix(".away"))
+    folder.write_text("")
+
+
+def bring_back(folder: Path) -> None:
+    folder.unlink()
+    folder.with_suffix(".away").rename(folder)
+
+
+def test_without_the_store_it_learns_on_and_publishes_when_the_store_is_back(tmp_path: Path) -> None:
+    world = World(tmp_path / "store", pipeline())
+    stream = examples(300)
+    world.fill(stream[:100])
+    world.start()
+    world.transaction(0)
+    world.run()
+    versions = len(world.manifests())
+    take_away(world.folder)
+    world.fill(stream[100:200])
+    world.run()
+    assert len(world.manifests()) == versions
+    assert world.processor.state.learned == 200
+    assert ("store-unavailable", True) in alarms(world)
+    assert ("store-unavailable", False) not in alarms(world)
+    bring_back(world.folder)
+    world.now += 5000
+    world.transaction(0)
+    assert world.manifests()[world.champion()].learned == 200
+    assert alarms(world)[-1] == ("store-unavailable", False)
+    reference = World(tmp_path / "whole", pipeline())
+    reference.fill(stream[:200])
+    reference.start()
+    reference.transaction(0)
+    reference.run()
+    assert world.predictions(world.champion()) == reference.predictions(reference.champion())
+
+
+def test_who_goes_on_ends_the_alarm_of_the_one_before(tmp_path: Path) -> None:
+    world = World(tmp_path / "store", pipeline())
+    world.fill(examples(100))
+    world.start()
+    take_away(world.folder)
+    world.transaction(100)
+    assert alarms(world) == [("store-unavailable", True)]
+    bring_back(world.folder)
+    world.start()
+    world.transaction(0)
+    assert alarms(world) == [("store-unavailable", True), ("store-unavailable", False)]

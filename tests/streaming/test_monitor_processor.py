@@ -66,7 +66,7 @@ class World:
             outputs = self.processor.process(source, records, self.now)
             self.position[source] = records[-1].offset + 1
         else:
-            outputs = self.processor.idle(self.now)
+            outputs = self.processor.idle(self.now, at_end=True)
         outputs = outputs + self.processor.before_commit(dict(self.position), self.now)
         if not crash:
             self.log.write("p", outputs)

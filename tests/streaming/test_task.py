@@ -33,14 +33,16 @@ class Copier:
     def restore(self, committed: Mapping[Input, int]) -> Mapping[Input, int]:
         return committed
 
-    def ready(self, records: Sequence[Record]) -> int:
+    holding = "its number"
+
+    def ready(self, records: Sequence[Record], now: int) -> int:
         return next((n for n, record in enumerate(records) if record.offset in self.missing), len(records))
 
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
         return [Output("out", 0, record.key, record.value) for record in records]
 
-    def idle(self, now: int) -> list[Output]:
-        self.idled += 1
+    def idle(self, now: int, at_end: bool) -> list[Output]:
+        self.idled += at_end
         return []
 
     def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
@@ -209,14 +211,14 @@ def test_an_input_stands_still_while_a_record_waits_and_then_goes_on(broker: Emb
     scene.deliver(task, feed, 300, 500)
     scene.until_outputs(150)
     assert LogReader({"bootstrap.servers": scene.servers}, scene.name).committed([scene.source]) == {scene.source: 150}
-    _until(lambda: task.waiting() == 1)
+    _until(lambda: task.waiting() == ["its number"])
     assert (scene.outputs(), feed.started, feed.held) == (list(range(150)), [0], {scene.source})
     scene.copier.missing = {260}
     scene.until_outputs(260)
     scene.copier.missing = set()
     scene.until_outputs(300)
     _until(lambda: feed.started == [0, 300])
-    assert (task.waiting(), feed.held, scene.copier.idled) == (0, set(), 0)
+    assert (task.waiting(), feed.held, scene.copier.idled) == ([], set(), 0)
     scene.deliver(task, feed, 300, 500)
     scene.until_outputs(500)
     assert scene.outputs() == list(range(500))

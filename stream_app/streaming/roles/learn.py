@@ -1,15 +1,19 @@
 """The learn role: the examples log, in order, into model versions; checkpoints bound what a restart learns again."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import sleep
+from typing import TypeVar
 
 import orjson
 
+from stream_app.core.alarms import Alarms
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.learn import Learner, LearnerState
 from stream_app.core.monitoring import Judgement, Measurement
 from stream_app.core.records import Output, Record
-from stream_app.errors import ModelError
+from stream_app.errors import ModelError, StoreError
+from stream_app.logs import get_logger
 from stream_app.metrics import CHECKPOINT_SECONDS, EXAMPLES_LEARNED, MODEL_VERSION, PUBLISH_SECONDS
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.loaded import pipeline_changed
@@ -17,18 +21,28 @@ from stream_app.models.manifest import CHECKPOINT_KEY, Checkpoint, check_runtime
 from stream_app.models.pickling import dump, load, pipeline_modules
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
+from stream_app.streaming.isolation.learning import ExampleGuard
 from stream_app.streaming.processor import Input
 from stream_app.streaming.reader import Reader
 from stream_app.streaming.roles.alarms import show_measurements
 from stream_app.streaming.roles.versions import KEEP, Schedule, Versions, published
 from stream_app.streaming.roles.writers import Write, measurements_written
 
+log = get_logger(__name__)
+
+ALARMS_KEY = b"alarms"
+SKIP_KEY = b"skip/"  # then the offset of an example
+WAIT_SECONDS = 2.0  # between two looks at a store that is away
+
+_T = TypeVar("_T")
+
 
 class LearnProcessor:
     """Drives a `Learner` inside the one task of `<pipeline>.examples`.
 
     A version's number is the offset of the first example it has not learned. The state after an example is a function
-    of the log, so after a crash the same versions come out; only when they come out follows the clock.
+    of the log, so after a crash the same versions come out; only when they come out follows the clock. While the store
+    is away it goes on learning: versions and checkpoints come out when it is back, and an alarm lasts meanwhile.
     """
 
     def __init__(
@@ -40,6 +54,7 @@ class LearnProcessor:
         reader: Reader,
         keep: int = KEEP,
         write: Write = orjson.dumps,
+        guard: ExampleGuard | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._fingerprint = fingerprint
@@ -48,10 +63,14 @@ class LearnProcessor:
         self._keep = keep
         self._write = write
         self._source = Input(f"{pipeline.name}.examples", 0)
+        self._guard = guard
+        self._skipped: dict[int, str] = {}  # examples that end a learner, by offset; part of the state
         limits = settings.learn
         self._publishing = Schedule(limits.publish_seconds, limits.publish_examples, limits.publish_share)
         self._checkpointing = Schedule(limits.checkpoint_seconds, float("inf"), limits.publish_share)
+        self.holding = ""
         self._notices: list[Output] = []
+        self._alarms = Alarms()
         self._next = 0
         self._published_at = 0  # examples learned when the last version came out, and the last checkpoint
         self._checkpointed_at = 0
@@ -70,7 +89,7 @@ class LearnProcessor:
         name = self._pipeline.name
         versions = published(self._reader.read_all(f"{name}.models", 0))
         self._versions = Versions(name, self._store, versions, self._keep)
-        checkpoint = self._newest_checkpoint()
+        checkpoint = self._restore_state()
         self._refuse_other_pipeline(checkpoint)
         known = max(self._versions.newest or 0, checkpoint.offset if checkpoint else 0)
         start = committed[self._source]
@@ -81,7 +100,7 @@ class LearnProcessor:
         self._learn_again(checkpoint.offset if checkpoint else 0)
         return {self._source: self._next if start >= 0 or known else -1}
 
-    def ready(self, records: Sequence[Record]) -> int:
+    def ready(self, records: Sequence[Record], now: int) -> int:
         """All of them: examples are always JSON."""
         return len(records)
 
@@ -90,13 +109,14 @@ class LearnProcessor:
         outputs = self._start(now)
         found = self._learn(records)
         show_measurements(found)
-        outputs += found
+        outputs += found + self._take_notices()
         self._next = records[-1].offset + 1
-        return measurements_written(outputs + self._publish_if_due(now), self._write)
+        return measurements_written(outputs + self._publish_if_due(now) + self._alarmed(now), self._write)
 
-    def idle(self, now: int) -> list[Output]:
+    def idle(self, now: int, at_end: bool) -> list[Output]:
         """Publish what has been learned since the last version."""
-        return measurements_written(self._start(now) + self._publish_if_due(now), self._write)
+        outputs = self._start(now) + self._publish_if_due(now)
+        return measurements_written(outputs + self._alarmed(now), self._write)
 
     def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
         """A checkpoint, when one is due."""
@@ -104,7 +124,12 @@ class LearnProcessor:
         changes = self._seen - self._checkpointed_at
         if not self._checkpointing.due(changes, now):
             return []
-        output, cost = self._versions.checkpoint(self._next, self.state)
+        try:
+            output, cost = self._versions.checkpoint(self._next, self.state)
+        except StoreError as error:
+            self._checkpointing.failed(now)
+            self._store_failed(error, now)
+            return []
         self._checkpointed_at = self._seen
         self._checkpointing.done(cost, now)
         CHECKPOINT_SECONDS.observe(cost)
@@ -112,6 +137,8 @@ class LearnProcessor:
 
     def after_commit(self) -> None:
         """Delete what is superseded; show the committed counts as metrics."""
+        if self._guard is not None:
+            self._guard.committed(self._next)
         self._versions.settle()
         EXAMPLES_LEARNED.inc(self.state.learned - self._shown)
         self._shown = self.state.learned
@@ -123,24 +150,46 @@ class LearnProcessor:
 
     def _start(self, now: int) -> list[Output]:
         """Once: what restoring has found, and version 0 if there is none at all."""
+        outputs = self._take_notices()
+        late = self._versions.versions or self._publishing.rests(now)
+        return outputs if late else outputs + self._publish(now)
+
+    def _take_notices(self) -> list[Output]:
         outputs, self._notices = self._notices, []
-        return outputs if self._versions.versions else outputs + self._publish(now)
+        return outputs
 
     def _publish_if_due(self, now: int) -> list[Output]:
         changes = self.state.learned - self._published_at
         return self._publish(now) if self._publishing.due(changes, now) else []
 
     def _publish(self, now: int) -> list[Output]:
-        outputs, cost = self._versions.publish(self._next, self.state, now)
+        try:
+            outputs, cost = self._versions.publish(self._next, self.state, now)
+        except StoreError as error:
+            self._publishing.failed(now)
+            self._store_failed(error, now)
+            return []
         self._published_at = self.state.learned
         self._publishing.done(cost, now)
+        self._alarms.end("store-unavailable", now)
         PUBLISH_SECONDS.observe(cost)
         return outputs
 
+    def _store_failed(self, error: StoreError, now: int) -> None:
+        if "store-unavailable" not in self._alarms.open:
+            log.error("store unavailable, learning goes on", why=str(error))
+        self._alarms.raise_("store-unavailable", type(error.__cause__).__name__, now)
+
+    def _alarmed(self, now: int) -> list[Output]:
+        """What there is to tell of the alarms, and which of them last, for whoever goes on."""
+        found = [measurement.output(self._pipeline.name) for measurement in self._alarms.due(now)]
+        show_measurements(found)
+        return found and [*found, Output("learn.state", 0, ALARMS_KEY, orjson.dumps(self._alarms.as_dict()))]
+
     def _learn(self, records: Iterable[Record]) -> list[Output]:
         outputs: list[Output] = []
-        for record in records:
-            example = decode_example(record.value)
+        for record in records if self._guard is None else self._guard.noting(records):
+            example = self._poison(record) or decode_example(record.value)
             if isinstance(example, Example):
                 found = self._learner.learn(record.offset, example)
             else:
@@ -149,10 +198,24 @@ class LearnProcessor:
                 outputs += found
         return outputs
 
-    def _newest_checkpoint(self) -> Checkpoint | None:
+    def _poison(self, record: Record) -> str | None:
+        """The code of an example that ends a learner; it is noted in the state, so that every replay skips it too."""
+        code = self._skipped.get(record.offset)
+        if code is None and self._guard is not None:
+            code = self._guard.verdict(record.offset)
+            if code is not None:
+                self._skipped[record.offset] = code
+                self._notices.append(Output("learn.state", 0, SKIP_KEY + b"%d" % record.offset, code.encode()))
+        return code
+
+    def _restore_state(self) -> Checkpoint | None:
+        """The alarms that last, the examples to skip, and the newest checkpoint."""
         latest = dict(self._reader.read_all(f"{self._pipeline.name}.learn.state", 0))
-        value = latest.get(CHECKPOINT_KEY.encode())
-        return Checkpoint.decode(value) if value is not None else None
+        skips = {key.removeprefix(SKIP_KEY): code for key, code in latest.items() if key and key.startswith(SKIP_KEY)}
+        self._skipped = {int(offset): code.decode() for offset, code in skips.items() if code}
+        alarms, checkpoint = latest.get(ALARMS_KEY), latest.get(CHECKPOINT_KEY.encode())
+        self._alarms = Alarms() if alarms is None else Alarms.from_dict(orjson.loads(alarms))
+        return Checkpoint.decode(checkpoint) if checkpoint is not None else None
 
     def _refuse_other_pipeline(self, checkpoint: Checkpoint | None) -> None:
         newest = self._versions.newest
@@ -167,7 +230,8 @@ class LearnProcessor:
             self._refuse_untrained()
             return None
         check_runtime(checkpoint)
-        state = load(self._store.get(checkpoint.sha256, checkpoint.size), modules)
+        data = _patiently(lambda: self._store.get(checkpoint.sha256, checkpoint.size))
+        state = load(data, modules)
         if not isinstance(state, LearnerState):
             raise ModelError("the checkpoint is no learner state", "Was the topic written to by hand?")
         self._versions.resume(checkpoint)
@@ -199,3 +263,16 @@ class LearnProcessor:
         verdict = Judgement(float(known), True)
         name = "group-offset-lost"
         return Measurement("alarm", name, 0, 0, 1, float(start), verdict, "checkpoint").output(self._pipeline.name)
+
+
+def _patiently(call: Callable[[], _T]) -> _T:
+    """Repeat what needs the store until it answers."""
+    problem = ""
+    while True:
+        try:
+            return call()
+        except StoreError as error:
+            if str(error) != problem:
+                log.error("waiting for the store", why=str(error))
+            problem = str(error)
+            sleep(WAIT_SECONDS)

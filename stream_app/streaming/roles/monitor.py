@@ -12,7 +12,7 @@ from stream_app.core.monitor import Monitor
 from stream_app.core.records import Failure, Output, Record
 from stream_app.errors import ModelError
 from stream_app.pipeline import Pipeline
-from stream_app.streaming.processor import Input
+from stream_app.streaming.processor import REGISTRY, Input
 from stream_app.streaming.reader import Reader
 from stream_app.streaming.roles.alarms import show_measurements
 from stream_app.streaming.roles.writers import Write, measurements_written
@@ -31,6 +31,7 @@ class MonitorProcessor:
     """
 
     def __init__(self, pipeline: Pipeline, reader: Reader, cache: SchemaCache, write: Write = orjson.dumps) -> None:
+        self.holding = ""
         self._pipeline = pipeline
         self._reader = reader
         self._cache = cache
@@ -55,9 +56,10 @@ class MonitorProcessor:
             self._load(value, committed)
         return dict(self._next)
 
-    def ready(self, records: Sequence[Record]) -> int:
+    def ready(self, records: Sequence[Record], now: int) -> int:
         """Those whose schemas are known."""
         count, self._schemas = self._cache.ready(records)
+        self.holding = REGISTRY if count < len(records) else ""
         return count
 
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
@@ -72,8 +74,10 @@ class MonitorProcessor:
         quiet = now - QUIET_MS
         return self._close([_name(source) for source, heard in self._heard.items() if heard > quiet])
 
-    def idle(self, now: int) -> list[Output]:
-        """Every input has been read to its end: nothing holds a window open, and there is time to write the state."""
+    def idle(self, now: int, at_end: bool) -> list[Output]:
+        """With every input read to its end nothing holds a window open, and there is time to write the state."""
+        if not at_end:
+            return []
         self._start(now)
         outputs = self._close([])
         if not outputs and self._changed and now - self._written_at >= STATE_MS:

@@ -1,43 +1,67 @@
 """The score role: one partition of raw records and labels, its state in a changelog topic."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 
 from stream_app.core.decode import NO_SCHEMAS, Schemas
-from stream_app.core.records import Output, Record
-from stream_app.core.score import Model, Scorer
+from stream_app.core.predict import Model
+from stream_app.core.records import Failure, Output, Record
+from stream_app.core.score import Scorer
 from stream_app.core.state import NEVER
 from stream_app.core.tallies import Tallies
 from stream_app.errors import DataLossError
-from stream_app.metrics import DEAD_LETTERS, RECORDS, STATE_ENTRIES, WATERMARK
-from stream_app.streaming.processor import Input
+from stream_app.metrics import DEAD_LETTERS, DEGRADED, RECORDS, RETRYING, STATE_ENTRIES, WATERMARK
+from stream_app.streaming.isolation.guard import Guard
+from stream_app.streaming.processor import BREAKER, REGISTRY, TRIAL, Input
 from stream_app.streaming.reader import Reader
+from stream_app.streaming.roles.breaking import EventBreaker
+from stream_app.streaming.roles.chosen import ChosenModels
+from stream_app.streaming.roles.reporter import Reporter
 from stream_app.streaming.schemas import SchemaCache
 
 COUNTED = ("scored", "duplicates", "joined", "label_duplicates", "label_expired", "expired")
+
+POISON_ALARM = "poison-records"
+DEGRADED_ALARM = "degraded"
+
+Work = Callable[[Sequence[Record]], list[Output]]
 
 
 class ScoreProcessor:
     """Drives a `Scorer` inside a partition task.
 
-    `raw` is the full name of the raw topic, `state_topic` of the changelog; `model` gives the version to serve now,
-    `cache` the schemas that Avro records name.
+    `raw` and `labels` are full names of topics, as `state_topic` is of the changelog; what comes from another one was a
+    dead letter, for which `chosen` gives the model. `model` gives the version to serve now,
+    `cache` the schemas that Avro records name, `reporter` tells of corrective actions and alarms, `guard`
+    says which records must not be processed, `breaker` whether events are to be processed at all.
     """
 
     def __init__(
         self,
         scorer: Scorer,
         raw: str,
+        labels: str,
         state_topic: str,
         reader: Reader,
         model: Callable[[], Model],
         cache: SchemaCache,
+        reporter: Reporter,
+        guard: Guard,
+        chosen: ChosenModels,
+        breaker: EventBreaker,
     ) -> None:
         self._scorer = scorer
         self._raw = raw
+        self._labels = labels
+        self._chosen = chosen
         self._state_topic = state_topic
         self._reader = reader
         self._model = model
         self._cache = cache
+        self._reporter = reporter
+        self._guard = guard
+        self._breaker = breaker
+        self.holding = ""
         self._schemas: Schemas = NO_SCHEMAS
         self._shown = Tallies()
         for outcome in COUNTED:
@@ -61,34 +85,116 @@ class ScoreProcessor:
                 f"{self._state_topic}[{state.partition}] is older than what was committed of {behind[0].topic}",
                 "Restore the state topic as it was; it and the offsets are written together",
             )
-        return {source: max(offset, state.positions.get(source.topic, -1)) for source, offset in committed.items()}
+        start = {source: max(offset, state.positions.get(source.topic, -1)) for source, offset in committed.items()}
+        self._guard.committed({source.topic: offset for source, offset in start.items()}, state.retries.waiting)
+        return start
 
-    def ready(self, records: Sequence[Record]) -> int:
-        """Those whose schemas are known."""
-        count, self._schemas = self._cache.ready(records)
-        return count
+    def ready(self, records: Sequence[Record], now: int) -> int:
+        """Those that the breaker lets go, whose schemas are known, and that are not suspected of any harm."""
+        allowed = self._breaker.ready(len(records), now) if records[0].topic == self._raw else len(records)
+        known, self._schemas = self._cache.ready(records[:allowed]) if allowed else (0, NO_SCHEMAS)
+        ready = self._guard.ready(records[:known])
+        if ready == len(records):
+            self.holding = ""
+        else:
+            self.holding = TRIAL if ready < known else REGISTRY if known < allowed else BREAKER
+        return ready
 
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
-        """Score raw records, join labels."""
-        work = self._scorer.score if source.topic == self._raw else self._scorer.join
-        return work(records, self._model(), now, self._schemas)
+        """Score raw records, join labels, and try again what is due."""
+        outputs = self._retry(now)
+        if source.topic == self._raw:
+            outputs += self._harmless(records, lambda part: self._score(part, now), now)
+        elif source.topic == self._labels:
+            outputs += self._harmless(records, lambda part: self._join(part, now), now)
+        else:
+            outputs += self._harmless(records, lambda part: self._replay(part, now), now)
+        return outputs
 
-    def idle(self, now: int) -> list[Output]:
-        """With every input read to its end, the events' watermark alone is the time."""
-        return self._scorer.expire(self._model(), now, labels_at_end=True)
+    def _harmless(self, records: Sequence[Record], work: Work, now: int) -> list[Output]:
+        """Work on the records; what would harm the process is a dead letter."""
+        if not self._guard.vigilant:
+            return work(records)
+        outputs: list[Output] = []
+        harmless: list[Record] = []
+        for record in records:
+            verdict = self._guard.verdict(record)
+            if verdict is None:
+                harmless.append(record)
+            else:
+                outputs += work(harmless) + self._isolate(record, verdict, now)
+                harmless = []
+        return outputs + work(harmless)
+
+    def _score(self, records: Sequence[Record], now: int) -> list[Output]:
+        scorer = self._scorer
+        outputs = scorer.score(self._guard.noting(self._raw, records), self._model(), now, self._schemas)
+        self._breaker.note(len(records), scorer.failed, now)
+        if scorer.degraded:
+            scorer.state.alarms.raise_(DEGRADED_ALARM, scorer.degraded, now)
+        elif len(records) > len(scorer.failed):
+            scorer.state.alarms.end(DEGRADED_ALARM, now)
+        return outputs
+
+    def _join(self, records: Sequence[Record], now: int) -> list[Output]:
+        return self._scorer.join(self._guard.noting(self._labels, records), self._model(), now, self._schemas)
+
+    def _replay(self, records: Sequence[Record], now: int) -> list[Output]:
+        if not records:
+            return []
+        by_model = groupby(self._guard.noting(records[0].topic, records), self._chosen.model)
+        return [one for model, part in by_model for one in self._scorer.score(part, model, now, self._schemas)]
+
+    def _retry(self, now: int) -> list[Output]:
+        """Try again what is due, one topic at a time, as far as it can be tried."""
+        retries = self._scorer.state.retries
+        due = retries.due(now)
+        if not due:
+            return []
+        ready = [record for record in due if record.topic == due[0].topic]
+        known, schemas = self._cache.ready(ready)
+        ready = ready[: self._guard.ready(ready[:known])]
+        chosen = {(record.topic, record.offset) for record in ready}
+        retries.postpone([record for record in due if (record.topic, record.offset) not in chosen], now)
+
+        def work(records: Sequence[Record]) -> list[Output]:
+            by_model = groupby(self._guard.noting(due[0].topic, records), self._chosen.model)
+            return [one for model, part in by_model for one in self._scorer.retry(part, model, now, schemas)]
+
+        return self._harmless(ready, work, now)
+
+    def _isolate(self, record: Record, failure: Failure, now: int) -> list[Output]:
+        state = self._scorer.state
+        state.actions.note("isolate", failure.code, now)
+        state.alarms.raise_(POISON_ALARM, failure.code, now)
+        return self._scorer.reject(record, failure, self._model(), now, label=record.topic == self._labels)
+
+    def idle(self, now: int, at_end: bool) -> list[Output]:
+        """Try again what is due; with every input read to its end, the events' watermark alone is the time."""
+        expired = self._scorer.expire(self._model(), now, labels_at_end=True) if at_end else []
+        return self._retry(now) + expired + self._report(now)
 
     def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
-        """Tallies, watermarks and positions of this transaction."""
+        """What is to be reported; tallies, watermarks and positions of this transaction."""
         self._scorer.state.positions = {source.topic: offset for source, offset in positions.items()}
-        return [self._scorer.state.checkpoint()]
+        reports = self._report(now)
+        return [*reports, self._scorer.state.checkpoint()]
+
+    def _report(self, now: int) -> list[Output]:
+        state = self._scorer.state
+        if not self._guard.suspicious:
+            state.alarms.end(POISON_ALARM, now)
+        return self._reporter.due(state.actions, state.alarms, now)
 
     def after_commit(self) -> None:
         """Show the committed tallies as metrics."""
+        self._guard.committed(self._scorer.state.positions, self._scorer.state.retries.waiting)
         state, shown = self._scorer.state, self._shown
         for outcome in COUNTED:
             change = getattr(state.tallies, outcome) - getattr(shown, outcome)
             if change:
                 RECORDS.labels("score", self._raw, outcome).inc(change)
+        DEGRADED.inc(state.tallies.degraded - shown.degraded)
         for codes, before, topic in (
             (state.tallies.dead, shown.dead, "raw"),
             (state.tallies.label_dead, shown.label_dead, "labels"),
@@ -100,9 +206,11 @@ class ScoreProcessor:
 
     def _show_state(self) -> None:
         state = self._scorer.state
+        self._reporter.show(state.actions, state.alarms)
         partition = str(state.partition)
         for status in ("pending", "waiting"):
             STATE_ENTRIES.labels(partition, status).set(getattr(state.tallies, status))
+        RETRYING.labels(partition).set(state.tallies.retrying)
         STATE_ENTRIES.labels(partition, "known").set(len(state.entries))
         if state.clock != NEVER:
             WATERMARK.labels(partition).set(state.clock / 1000)

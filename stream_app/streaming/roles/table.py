@@ -1,6 +1,7 @@
 """The roles: which topics each one reads, how partitions share a task, and what a task does."""
 
 from collections.abc import Callable, Mapping
+from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 from stream_app.core.score import Scorer
@@ -13,8 +14,14 @@ from stream_app.pipeline import Pipeline
 from stream_app.registry import open_registry
 from stream_app.settings import Settings
 from stream_app.streaming.follower import ModelFollower
+from stream_app.streaming.isolation.guard import Guard
+from stream_app.streaming.isolation.isolation import Isolation
+from stream_app.streaming.isolation.learning import ExampleGuard
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.processor import Processor
+from stream_app.streaming.roles.breaking import EventBreaker
+from stream_app.streaming.roles.chosen import ChosenModels
+from stream_app.streaming.roles.reporter import Reporter
 from stream_app.streaming.roles.score import ScoreProcessor
 from stream_app.streaming.roles.writers import Writers
 from stream_app.streaming.schemas import SchemaCache
@@ -40,6 +47,7 @@ class Setting:
         config: Mapping[str, Any],
         group: str,
         failed: Callable[[BaseException], None],
+        isolation: Isolation,
     ) -> None:
         self.pipeline = pipeline
         self.fingerprint = fingerprint
@@ -51,7 +59,11 @@ class Setting:
         self.schemas = SchemaCache(self.registry)
         self.writers = Writers()
         self.store = pipeline_store(settings, pipeline.name)
-        self.follower = ModelFollower(config, topic_name(pipeline.name, "models"), self._load, failed)
+        self.isolation = isolation
+        self.failed = failed
+        falls_back = pipeline.fallback is not None and pipeline.fallback.last_good
+        models = topic_name(pipeline.name, "models")
+        self.follower = ModelFollower(config, models, self._load, failed, keep_before=falls_back)
 
     def _load(self, manifest: Manifest) -> Any:
         return load_version(self.store, manifest, self.pipeline, self.fingerprint)
@@ -81,8 +93,16 @@ def _await_writers(setting: Setting) -> None:
         setting.writers.use_avro(setting.pipeline.name, setting.registry, setting.schemas)
 
 
+def _await_writers_watched(setting: Setting) -> None:
+    """A learner that an example ends is started again; before, somebody has to end it if it hangs."""
+    setting.isolation.start(setting.failed, tries=False)
+    _await_writers(setting)
+
+
 def _await_model(setting: Setting) -> None:
     """A scorer joins when it has a model, never silently untrained."""
+    setting.isolation.serving = lambda: setting.follower.manifest
+    setting.isolation.start(setting.failed, tries=True)
     _await_writers(setting)
     setting.follower.start()
     setting.follower.settled.wait()
@@ -100,15 +120,27 @@ def _make_scorer(setting: Setting, partition: int) -> Processor:
             partition,
             horizon=int(pipeline.label.horizon.total_seconds() * milliseconds),
             lateness=int(pipeline.label.allowed_lateness.total_seconds() * milliseconds),
+            retry=pipeline.retry,
         ),
+        clock=perf_counter,
+        before=lambda: setting.follower.before,
         group=setting.group,
         app_version=app_version(),
         max_bytes=settings.topics.max_message_bytes - 1024,
         max_entries=settings.worker.max_state_entries,
         write=setting.writers.scored,
     )
-    raw, state = topic_name(pipeline.name, "raw"), topic_name(pipeline.name, "score.state")
-    return ScoreProcessor(scorer, raw, state, setting.reader, setting.follower.model, setting.schemas)
+    raw, labels, replay, state = (
+        topic_name(pipeline.name, kind) for kind in ("raw", "labels", "raw.replay", "score.state")
+    )
+    reporter = Reporter(pipeline.name, f"score[{partition}]", setting.writers.monitoring)
+    guard = Guard(setting.isolation, partition, (raw, labels, replay))
+    follower = setting.follower
+    chosen = ChosenModels(pipeline.name, follower.model, follower.version)
+    breaker = EventBreaker(pipeline.breaker, scorer.state)
+    return ScoreProcessor(
+        scorer, raw, labels, state, setting.reader, follower.model, setting.schemas, reporter, guard, chosen, breaker
+    )
 
 
 def _make_learner(setting: Setting, _: int) -> Processor:
@@ -121,6 +153,7 @@ def _make_learner(setting: Setting, _: int) -> Processor:
         setting.store,
         setting.reader,
         write=setting.writers.monitoring,
+        guard=ExampleGuard(setting.isolation),
     )
 
 
@@ -139,7 +172,7 @@ def _one(_: Partition) -> int:
 
 
 ROLES = {
-    "score": Role("score", ("raw", "labels"), _partition, _await_model, _make_scorer),
-    "learn": Role("learn", ("examples",), _one, _await_writers, _make_learner),
+    "score": Role("score", ("raw", "labels", "raw.replay"), _partition, _await_model, _make_scorer),
+    "learn": Role("learn", ("examples",), _one, _await_writers_watched, _make_learner),
     "monitor": Role("monitor", ("scored", "examples"), _one, _await_writers, _make_monitor),
 }

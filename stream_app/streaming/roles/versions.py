@@ -1,11 +1,13 @@
 """Publishing: model versions and checkpoints as artifacts, and the records that name them."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from time import perf_counter
 
 from stream_app.core.learn import LearnerState
 from stream_app.core.records import Output
 from stream_app.core.route import iso
+from stream_app.errors import StoreError
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.manifest import (
     CHAMPION_KEY,
@@ -20,6 +22,7 @@ from stream_app.models.manifest import (
 from stream_app.models.pickling import dump
 
 KEEP = 500  # versions
+RETRY_MILLISECONDS = 5000  # after what failed
 
 
 class Schedule:
@@ -34,18 +37,29 @@ class Schedule:
         self._share = share
         self._last = -1
         self._rest = 0.0
+        self._failed = False
 
     def due(self, changes: int, now: int) -> bool:
         """Is it, after so many changes since the last time?"""
         if self._last < 0 or now < self._last:
             self._last = now
         elapsed = now - self._last
-        return changes > 0 and elapsed >= self._rest and (changes >= self._count or elapsed >= self._interval)
+        wanted = self._failed or changes >= self._count or elapsed >= self._interval
+        return changes > 0 and elapsed >= self._rest and wanted
+
+    def rests(self, now: int) -> bool:
+        """Must it not be done yet, however much has changed?"""
+        return self._last <= now < self._last + self._rest
 
     def done(self, cost: float, now: int) -> None:
         """It took `cost` seconds."""
         self._last = now
         self._rest = cost * 1000 / self._share
+        self._failed = False
+
+    def failed(self, now: int) -> None:
+        """It could not be done; it is due again in five seconds."""
+        self._last, self._rest, self._failed = now, RETRY_MILLISECONDS, True
 
 
 def published(records: Iterable[tuple[bytes | None, bytes | None]]) -> dict[int, Manifest]:
@@ -121,10 +135,11 @@ class Versions:
     def settle(self) -> None:
         """The transaction is committed: delete what nothing names any more."""
         used = {manifest.sha256 for manifest in self.versions.values()} | {self._checkpoint}
-        for sha256 in self._superseded:
-            if sha256 not in used:
-                self._store.delete(sha256)
-        self._superseded.clear()
+        with suppress(StoreError):  # then later
+            while self._superseded:
+                if self._superseded[-1] not in used:
+                    self._store.delete(self._superseded[-1])
+                self._superseded.pop()
 
     def _retire(self) -> list[Output]:
         retired = []

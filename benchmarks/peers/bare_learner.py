@@ -1,0 +1,45 @@
+"""What one writes by hand around River: read examples, judge with three metrics, learn, commit now and then."""
+
+import sys
+from time import monotonic
+
+import orjson
+from confluent_kafka import Consumer
+from river import metrics
+
+from benchmarks.peers.work import trained_model
+
+COMMIT_SECONDS = 0.1
+
+
+def main(servers: str, examples: str, group: str) -> None:
+    """Run until killed."""
+    model = trained_model()
+    log_loss, area, accuracy = metrics.LogLoss(), metrics.ROCAUC(), metrics.Accuracy()
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+    )
+    consumer.subscribe([examples])
+    committed = monotonic()
+    while True:
+        messages = consumer.consume(1000, 0.05)
+        for message in messages:
+            example = orjson.loads(message.value())
+            features, label = example["features"], example["label"]
+            probabilities = model.predict_proba_one(features)
+            log_loss.update(label, probabilities)
+            area.update(label, probabilities)
+            accuracy.update(label, probabilities[True] >= 0.5)
+            model.learn_one(features, label)
+        if messages and monotonic() - committed > COMMIT_SECONDS:
+            consumer.commit(asynchronous=True)
+            committed = monotonic()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,98 @@
+"""What was measured, as Markdown or JSON."""
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import psutil
+
+from benchmarks.figures import TARGETS, Figures, spread
+
+Row = tuple[str, ...]
+
+
+class Table(NamedTuple):
+    """A titled table; cells are Markdown."""
+
+    title: str
+    columns: Row
+    rows: Sequence[Row]
+    remarks: tuple[str, ...] = ()
+
+    def markdown(self) -> str:
+        rule = "|".join("---" if number == 0 else "--:" for number in range(len(self.columns)))
+        lines = [f"| {' | '.join(cells)} |" for cells in (self.columns, *self.rows)]
+        lines.insert(1, f"|{rule}|")
+        return "\n".join([f"### {self.title}", "", *lines, *(f"\n{remark}" for remark in self.remarks), ""])
+
+
+class Part(NamedTuple):
+    """What a part of the suite found: tables for people, figures for programs and targets, reasons to distrust them."""
+
+    tables: list[Table]
+    figures: Figures
+    invalid: tuple[str, ...] = ()
+
+
+def markdown(parts: list[Part]) -> str:
+    """Everything, the targets first."""
+    figures = _all_figures(parts)
+    warnings = [f"**INVALID**: {reason}.\n" for part in parts for reason in part.invalid]
+    tables = [_targets(figures), *(table for part in parts for table in part.tables)]
+    return "\n".join([machine(), "", *warnings, *(table.markdown() for table in tables if table.rows)])
+
+
+def as_json(parts: list[Part]) -> dict[str, Any]:
+    """Everything, round by round."""
+    figures = _all_figures(parts)
+    held = [
+        {
+            "name": target.name,
+            "limit": target.limit,
+            "unit": target.unit,
+            "measured": median(figures[target.name]),
+            "met": target.met_by(median(figures[target.name])),
+        }
+        for target in TARGETS
+        if figures.get(target.name)
+    ]
+    invalid = [reason for part in parts for reason in part.invalid]
+    return {"machine": machine(), "invalid": invalid, "targets": held, "figures": figures}
+
+
+def machine() -> str:
+    """What it was measured on."""
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.release()}; broker, contenders and producer on the same machine."
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _all_figures(parts: list[Part]) -> Figures:
+    return {name: values for part in parts for name, values in part.figures.items()}
+
+
+def _targets(figures: Figures) -> Table:
+    rows = []
+    for target in TARGETS:
+        values = figures.get(target.name)
+        if values:
+            found = spread(values)
+            digits = 0 if target.unit in ("ms", "MB") else 2
+            limit = f"{'≥' if target.at_least else '≤'} {target.limit:g} {target.unit}".strip()
+            verdict = "met" if target.met_by(found.middle) else "**missed**"
+            rows.append((target.name, limit, f"{found.text(digits)} {target.unit}".strip(), verdict))
+    return Table("Targets", ("figure", "target", "measured", ""), rows)

@@ -1,0 +1,199 @@
+"""`dead-letters`: look into what failed, and try it; the commands that act on it are in `dead_letters_acts`."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from stream_app.cli import dead_letters_acts
+from stream_app.cli.letter_options import selects
+from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.deadletters.selection import Selection
+
+if TYPE_CHECKING:
+    from stream_app.deadletters.access import DeadLetters
+    from stream_app.deadletters.ledger import Ledger
+    from stream_app.pipeline import Pipeline
+    from stream_app.settings import Settings
+
+_LISTED = 100  # for people
+_BATCH = 500  # lines
+
+AllOption = Annotated[bool, typer.Option("--all", help="Also those that were replayed, parked or dropped.")]
+
+app = typer.Typer(help="Dead letters: inspect, try, replay.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: stream-app dead-letters groups flights --since 2h")
+@selects
+def groups(
+    pipeline: PipelineArgument, selection: Selection, every: AllOption = False, as_json: JsonOption = False
+) -> None:
+    """Show the dead letters of PIPELINE by their cause, with the number that nobody has dealt with."""
+    from stream_app.deadletters.groups import find_groups
+    from stream_app.deadletters.rendering import group_lines, group_object
+
+    now = int(time.time() * 1000)
+    with _opened(pipeline) as (_, _, dead, ledger):
+        if selection != Selection():
+            _require_some(dead, selection)
+        found = find_groups(dead.index, selection, ledger.states(dead.index.select(selection)), now)
+    shown = [group for group in found if every or not group.closed]
+    if as_json:
+        print_json([group_object(group) for group in shown])
+        return
+    for group in shown:
+        typer.echo("\n".join([*group_lines(group, now), ""]))
+    closed = len(found) - len(shown)
+    more = f"; {closed:,} groups are dealt with, and --all shows them" if closed else ""
+    typer.echo(f"{sum(group.open for group in found):,} open dead letters{more}")
+
+
+@app.command("list", epilog="Example: stream-app dead-letters list flights --group 5f0c --json")
+@selects
+def list_letters(
+    pipeline: PipelineArgument,
+    selection: Selection,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="At most so many [default: 100; with --json all].")
+    ] = None,
+    every: AllOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List dead letters of PIPELINE, one per line, the newest first."""
+    from stream_app.cli.consume import write_lines
+    from stream_app.deadletters.rendering import entry_json, entry_line
+
+    line = entry_json if as_json else entry_line
+    most = limit or (None if as_json else _LISTED)
+    with _opened(pipeline) as (_, _, dead, ledger):
+        _require_some(dead, selection)
+        states = ((entry, ledger.state(entry.ref)) for entry in dead.index.entries(selection))
+        wanted = ((entry, state) for entry, state in states if every or state == "open")
+        write_lines(_batches(line(entry, state) for entry, state in islice(wanted, most)))
+        if most is not None and next(wanted, None) is not None:
+            typer.echo(f"There are more than these {most:,}; --limit and --json show them.", err=True)
+
+
+@app.command(epilog="Example: stream-app dead-letters show flights --id 27a17dc9")
+@selects
+def show(
+    pipeline: PipelineArgument,
+    selection: Selection,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Show the newest N.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Show dead letters of PIPELINE whole: what failed and where, the value decoded and as it is, all headers."""
+    from stream_app.cli.consume import write_lines
+    from stream_app.deadletters.rendering import letter_json, letter_lines
+
+    with _opened(pipeline) as (_, _, dead, _):
+        chosen = _require_some(dead, selection)
+        letters = dead.letters.read(entry.ref for entry in dead.index.entries(selection, limit))
+        write_lines([letter_json(one)] if as_json else [*letter_lines(one), b""] for one in letters)
+        if chosen > limit and not as_json:
+            typer.echo(f"The newest {limit:,} of {chosen:,}; --limit shows more.", err=True)
+
+
+@app.command(epilog="Example: stream-app dead-letters export flights --code invalid-json --to failed.jsonl")
+@selects
+def export(
+    pipeline: PipelineArgument,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="A new file.")],
+    selection: Selection,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Only the values, with a line break between them, for `stream-app try`.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write dead letters of PIPELINE to FILE: JSON lines with key, value and headers in base64."""
+    from stream_app.clients.progress import reporter
+    from stream_app.deadletters.exporting import export_letters
+
+    with _opened(pipeline) as (_, _, dead, _):
+        chosen = _require_some(dead, selection)
+        with reporter("exporting dead letters", chosen) as progress:
+            count = export_letters(dead.letters.read(dead.index.select(selection)), to, progress, raw=raw)
+    if as_json:
+        print_json({"file": str(to), "dead_letters": count})
+    else:
+        typer.echo(f"{to}: {count:,} dead letters")
+
+
+@app.command("try", epilog="Example: stream-app dead-letters try flights --group 5f0c --edit mend.py:edit")
+@selects
+def try_letters(
+    pipeline: PipelineArgument,
+    selection: Selection,
+    edit: Annotated[
+        str | None,
+        typer.Option(metavar="FILE:FUNCTION", help="Your function that mends each letter first."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run PIPELINE as it is now over its dead letters, and tell how many would pass; sends nothing."""
+    from stream_app.clients.progress import reporter
+    from stream_app.deadletters.edits import load_edit
+    from stream_app.deadletters.model import present_model
+    from stream_app.deadletters.rendering import verdict_lines, verdict_object
+    from stream_app.deadletters.trying import Trial
+
+    function = load_edit(edit) if edit is not None else None
+    with _opened(pipeline) as (settings, loaded, dead, ledger):
+        chosen = _require_some(dead, selection)
+        model = present_model(settings, loaded)
+        trial, now = Trial(loaded, model.model, function), int(time.time() * 1000)
+        refs = (ref for ref in dead.index.select(selection) if ledger.state(ref) == "open")
+        with reporter("trying dead letters", chosen) as progress:
+            for number, letter in enumerate(dead.letters.read(refs), start=1):
+                trial.add(letter, now)
+                progress.update(number, number)
+    if as_json:
+        print_json(verdict_object(trial.verdict, model.name))
+    else:
+        typer.echo("\n".join(verdict_lines(trial.verdict, model.name)))
+
+
+class _Opened(NamedTuple):
+    settings: "Settings"
+    pipeline: "Pipeline"
+    dead: "DeadLetters"
+    ledger: "Ledger"
+
+
+@contextmanager
+def _opened(pipeline: str) -> Iterator[_Opened]:
+    """A pipeline's dead letters, and what was done about them."""
+    from stream_app.deadletters.access import open_dead_letters
+    from stream_app.deadletters.states import read_ledger
+    from stream_app.loading import load_pipeline
+    from stream_app.settings import load_settings
+
+    settings, loaded = load_settings(), load_pipeline(pipeline)
+    with open_dead_letters(settings, loaded, lambda line: typer.echo(line, err=True)) as dead:
+        yield _Opened(settings, loaded, dead, read_ledger(settings, loaded.name))
+
+
+def _require_some(dead: "DeadLetters", selection: Selection) -> int:
+    """How many are meant; it is an error if none is."""
+    from stream_app.errors import SelectionError
+
+    count = dead.index.count(selection)
+    if count == 0:
+        raise SelectionError(
+            "No dead letter is selected", "See which there are: `stream-app dead-letters groups PIPELINE --all`"
+        )
+    return count
+
+
+def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    remaining = iter(lines)
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch
+
+
+dead_letters_acts.register(app)

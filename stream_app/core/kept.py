@@ -1,0 +1,42 @@
+"""Records kept in state until they can be processed, untouched."""
+
+from base64 import b64decode, b64encode
+from typing import Any
+
+from stream_app.core.records import RawRecord, Record
+
+
+def plain(record: Record) -> RawRecord:
+    """A copy that does not hold on to the fetched batch."""
+    return RawRecord(
+        record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
+    )
+
+
+def to_json(record: Record) -> list[Any]:
+    """What JSON can hold; bytes are base64."""
+    headers = [(name, _text(content)) for name, content in record.headers]
+    return [
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        _text(record.key),
+        _text(record.value),
+        headers,
+    ]
+
+
+def from_json(content: list[Any]) -> RawRecord:
+    """The record that `to_json` wrote."""
+    topic, partition, offset, timestamp, key, value, headers = content
+    originals = tuple((name, _bytes(text) or b"") for name, text in headers)
+    return RawRecord(topic, partition, offset, timestamp, _bytes(key), _bytes(value), originals)
+
+
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else b64encode(content).decode()
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else b64decode(text)

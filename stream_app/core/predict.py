@@ -1,0 +1,113 @@
+"""Predictions that may fail: the version that is served, and what the pipeline declares to be served instead."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from stream_app.core.records import Failure, Features
+from stream_app.resilience import TRANSIENT, Fallback
+
+NO_VERSION = -1
+"""Stands for the model version where a rule made the score."""
+
+FAILURES = 5  # in a row, after which a version rests
+REST = 10_000  # milliseconds
+
+
+class Model(Protocol):
+    """A loaded model version; `score` may raise whatever the model raises."""
+
+    name: str
+    version: int
+
+    def score(self, features: Features) -> float:
+        """Probability that the label will be true."""
+
+
+class Degraded(NamedTuple):
+    """A score that the served version did not make; `by` is `last-good` or `rule`, `cause` the code of the failure."""
+
+    score: float
+    version: int
+    by: str
+    cause: str
+
+
+class Predictor:
+    """Asks the model, judges the answer, and falls back as declared.
+
+    `budget` is the longest that one prediction may take, in seconds of `clock`; None measures nothing. `before` gives
+    the version that was served before, if there was one.
+    """
+
+    def __init__(
+        self,
+        fallback: Fallback | None,
+        budget: float | None,
+        clock: Callable[[], float],
+        before: Callable[[], Model | None],
+    ) -> None:
+        self._fallback = fallback
+        self._before = before
+        self._budget = budget
+        self._clock = clock
+        self._failing = NO_VERSION
+        self._failures = 0
+        self._rests_until = 0
+        self._why = Failure("model-failed", "")
+
+    def predict(self, model: Model, features: Features, now: int) -> float | Degraded | Failure:
+        """The score, a number from 0 to 1; `now` is epoch milliseconds."""
+        if model.version == self._failing and now < self._rests_until:
+            return self._instead(features, self._why)
+        score = self._ask(model, features)
+        if not isinstance(score, Failure):
+            self._failing, self._failures = NO_VERSION, 0
+            return score
+        if self._fallback is None:
+            return score
+        self._note(model.version, score, now)
+        return self._instead(features, score)
+
+    def _ask(self, model: Model, features: Features) -> float | Failure:
+        if self._budget is None:
+            return predict(model.score, features)
+        started = self._clock()
+        score = predict(model.score, features)
+        if self._clock() - started > self._budget and not isinstance(score, Failure):
+            return Failure("model-too-slow", f"the prediction took longer than {self._budget:g} s")
+        return score
+
+    def _note(self, version: int, failure: Failure, now: int) -> None:
+        """Count failures in a row; a version that has failed often enough is not asked for a while."""
+        self._failures = self._failures + 1 if version == self._failing else 1
+        self._failing, self._why = version, failure
+        if self._failures >= FAILURES:
+            self._rests_until = now + REST
+
+    def _instead(self, features: Features, why: Failure) -> Degraded | Failure:
+        fallback = self._fallback
+        if fallback is None:
+            return why
+        before = self._before() if fallback.last_good else None
+        if before is not None:
+            score = predict(before.score, features)
+            if not isinstance(score, Failure):
+                return Degraded(score, before.version, "last-good", why.code)
+        rule = fallback.score
+        if rule is None:
+            return why
+        score = predict(rule, features) if callable(rule) else float(rule)
+        return why if isinstance(score, Failure) else Degraded(score, NO_VERSION, "rule", why.code)
+
+
+def predict(score: Callable[[Features], float], features: Features) -> float | Failure:
+    """A probability, or why there is none."""
+    try:
+        value = score(features)
+    except TRANSIENT as error:
+        return Failure("model-unavailable", f"the model raised {type(error).__name__}", error)
+    except Exception as error:  # a model may raise anything; whatever it is, it costs this record only
+        return Failure("model-failed", f"the model raised {type(error).__name__}", error)
+    if not isinstance(value, float) or not 0.0 <= value <= 1.0:
+        return Failure("score-invalid", f"the score is not a probability but {type(value).__name__}")
+    return float(value)

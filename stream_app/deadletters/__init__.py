@@ -1,0 +1,1 @@
+"""Dead letters as their operators see them: an index of the topics, choosing from it, reading, trying again."""

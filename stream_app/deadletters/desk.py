@@ -1,0 +1,128 @@
+"""Where dead letters are acted on: connections to one pipeline's ledger, and writing decisions into it."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import TopicPartition
+
+from stream_app.clients.kafka import ConnectionErrors, client_config, make_consumer
+from stream_app.clients.offsets import find_partitions
+from stream_app.core.records import ENVELOPE_BYTES, Output
+from stream_app.deadletters.acts import Act, Letters, place_text
+from stream_app.deadletters.audit import audit_record, log_act
+from stream_app.deadletters.ledger import Change, Ledger, act_records
+from stream_app.deadletters.outcomes import WATCHED
+from stream_app.errors import FencedError, SelectionError
+from stream_app.settings import Settings
+from stream_app.streaming.log import LogReader
+from stream_app.streaming.processor import Input
+from stream_app.streaming.writer import TransactionWriter
+from stream_app.topics import topic_name
+
+_NEEDED = ("raw.replay", "audit", "replays")
+_TRANSACTION_MS = 30_000  # a sender that died holds readers of its topics back for so long at most
+_CALL_SECONDS = 10.0
+_GRACE = 15.0  # seconds in which the broker notices that a transaction has timed out
+
+Decision = tuple[Act, Letters, Mapping[str, int]]
+"""An act, its letters, and the counts for the audit."""
+
+
+class Desk:
+    """The ledger of the pipeline `name`, and writers of it; `reader` also tells what its scorers have committed.
+
+    Raises `TopicsError` if the topics are not there, `AccessError` and `KafkaUnavailableError` as every client.
+    """
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.settings = settings
+        self.name = name
+        config = client_config(settings)
+        errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
+        self.config: dict[str, Any] = {**config, "error_cb": errors}
+        consumer = make_consumer(settings, errors)
+        places = find_partitions(consumer, errors, [self.topic(kind) for kind in _NEEDED])
+        consumer.close()
+        self._ends = make_consumer(settings, errors, isolation_level="read_uncommitted")
+        self.partitions = sum(topic == self.topic("raw.replay") for topic, _ in places)
+        self.reader = LogReader(self.config, f"{name}-score")
+
+    def topic(self, kind: str) -> str:
+        """Full name of one of the pipeline's topics."""
+        return topic_name(self.name, kind)
+
+    def ledger(self, *, settled: bool = False) -> Ledger:
+        """As it is now; when `settled`, nothing that was written before is hidden by a transaction still open.
+
+        Raises FencedError if one stays open for long.
+        """
+        if settled:
+            self._await_settled()
+        return Ledger.read(self.reader, self.name)
+
+    def _await_settled(self) -> None:
+        place = Input(self.topic("replays"), 0)
+        _, written = self._ends.get_watermark_offsets(TopicPartition(*place), timeout=_CALL_SECONDS, cached=False)
+        deadline = time.monotonic() + _TRANSACTION_MS / 1000 + _GRACE
+        while self.reader.ends(place)[1] < written:
+            if time.monotonic() > deadline:
+                raise FencedError(f"A transaction on {place.topic} stays open", "Repeat the command in a while")
+            time.sleep(0.05)
+
+    def watched_ends(self) -> dict[str, int]:
+        """Where the topics end that tell what became of records, by "kind/partition"."""
+        places = [(kind, partition) for kind in WATCHED for partition in range(self.partitions)]
+        return {place_text(*place): self.reader.ends(Input(self.topic(place[0]), place[1]))[1] for place in places}
+
+    def writer(self, transactional_id: str) -> TransactionWriter:
+        """A writer that has fenced whoever wrote under this id before."""
+        topics = self.settings.topics
+        config = {
+            **self.config,
+            "transaction.timeout.ms": _TRANSACTION_MS,
+            "message.max.bytes": topics.max_message_bytes + 2 * ENVELOPE_BYTES,
+            "batch.size": min(1_000_000, topics.max_message_bytes),
+        }
+        writer = TransactionWriter(config, transactional_id, self.topic)
+        writer.take_over()
+        return writer
+
+    def decide(self, make: Callable[[Ledger], list[Decision]]) -> Ledger:
+        """Write what `make` decides from the ledger; returns the ledger it saw.
+
+        Nobody else can decide in between: of two who try, the first one is refused with `FencedError`.
+        """
+        try:
+            writer = self.writer(f"{self.name}-replays")
+            ledger = self.ledger(settled=True)
+            decisions = make(ledger)
+            if decisions:
+                audits = self.write_acts(writer, decisions)
+                writer.commit({}, None)
+        except FencedError:
+            raise FencedError(
+                "Somebody else has decided about dead letters in the same moment", "Look again, and repeat the command"
+            ) from None
+        if decisions:
+            for audit in audits:
+                log_act(audit)
+        return ledger
+
+    def write_acts(self, writer: TransactionWriter, decisions: list[Decision]) -> list[Output]:
+        """Put acts and their audits into the open transaction; returns the audits."""
+        outputs = [ledger_output(change) for act, letters, _ in decisions for change in act_records(act, letters)]
+        limit = self.settings.topics.max_message_bytes + ENVELOPE_BYTES // 2
+        if any(len(output.value or b"") > limit for output in outputs):
+            raise SelectionError("These are too many dead letters for one act", "Select fewer, e.g. with --until")
+        audits = [
+            audit_record(self.name, act, act.kind, act.who, act.why, act.at, counts) for act, _, counts in decisions
+        ]
+        writer.write(outputs + audits)
+        return audits
+
+
+def ledger_output(change: Change) -> Output:
+    """A record of the ledger as it is written."""
+    key, value = change
+    return Output("replays", 0, key, value)

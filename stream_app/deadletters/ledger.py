@@ -1,0 +1,129 @@
+"""The ledger: what `<pipeline>.replays` says about every dead letter, from one reading of it."""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Literal
+
+import orjson
+
+from stream_app.deadletters.acts import Act, Letters, Progress, Spot
+from stream_app.deadletters.letter import KINDS, Ref
+from stream_app.deadletters.runs import Runs
+from stream_app.streaming.reader import Reader
+from stream_app.topics import topic_name
+
+LetterState = Literal["open", "replayed", "parked", "dropped"]
+
+_STATES: dict[str, LetterState] = {"replay": "replayed", "park": "parked", "drop": "dropped"}
+_ACT, _LETTERS, _PROGRESS = "act", "letters", "progress"
+
+Change = tuple[bytes, bytes]
+"""Key and value of a record of the ledger."""
+
+
+class Ledger:
+    """Every act with its letters, oldest first, and the progress of replays, as of when it was read.
+
+    A letter that nobody has dealt with, or whose act was taken back, is open. Of a replay that was stopped, those that
+    it has not sent are open again; one that was only interrupted keeps them, for it can go on.
+    """
+
+    def __init__(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+        self.acts: dict[str, Act] = {}
+        self.progress: dict[str, Progress] = {}
+        self._letters: dict[str, dict[Spot, Runs]] = {}
+        for key, value in records:
+            if key is not None and value is not None:
+                self._take(key.decode(), value)
+        self.undone = {act.undoes for act in self.acts.values() if act.undoes}
+        self._tables = {spot: _Table() for letters in self._letters.values() for spot in letters}
+        for act in self.acts.values():
+            for spot, runs in self.held(act).items():
+                self._tables[spot].add(runs, _STATES[act.kind], act.id)
+        for table in self._tables.values():
+            table.sort()
+
+    @classmethod
+    def read(cls, reader: Reader, pipeline: str) -> "Ledger":
+        """As it is now."""
+        return cls(reader.read_all(topic_name(pipeline, "replays"), 0))
+
+    def letters(self, act: Act) -> Letters:
+        """What an act was decided for."""
+        return self._letters.get(act.id, {})
+
+    def held(self, act: Act) -> Letters:
+        """Those of an act's letters that are not open because of it."""
+        if act.kind not in _STATES:
+            return {}
+        letters, progress = self.letters(act), self.progress.get(act.id)
+        if act.kind == "replay" and (act.id in self.undone or (progress and progress.state == "stopped")):
+            return {spot: runs.before(progress.next_of(spot) if progress else 0) for spot, runs in letters.items()}
+        return {} if act.id in self.undone else letters
+
+    def state(self, ref: Ref) -> LetterState:
+        """What has become of a dead letter."""
+        return self.holder(ref)[0]
+
+    def holder(self, ref: Ref) -> tuple[LetterState, str]:
+        """The same, and the id of the act that says so, empty for one that is open."""
+        table = self._tables.get((ref.kind, ref.partition))
+        return table.find(ref.offset) if table is not None else ("open", "")
+
+    def states(self, refs: Iterable[Ref]) -> dict[str, LetterState]:
+        """By error id, those of the letters that are not open."""
+        if not self._tables:
+            return {}
+        found = ((ref.error_id, self.state(ref)) for ref in refs)
+        return {error_id: state for error_id, state in found if state != "open"}
+
+    def unfinished(self, act: Act) -> bool:
+        """Whether it is a replay that has more to send."""
+        progress = self.progress.get(act.id)
+        return act.kind == "replay" and act.id not in self.undone and (progress is None or progress.state == "sending")
+
+    def _take(self, key: str, value: bytes) -> None:
+        kind, _, rest = key.partition("/")
+        if kind == _ACT:
+            self.acts[rest] = Act.decode(value)
+        elif kind == _PROGRESS:
+            self.progress[rest] = Progress.decode(value)
+        elif kind == _LETTERS:
+            act_id, topic, partition = rest.split("/")
+            spot: Spot = (next(one for one in KINDS if one == topic), int(partition))
+            self._letters.setdefault(act_id, {})[spot] = Runs.decode(orjson.loads(value)["runs"])
+
+
+class _Table:
+    """The runs of one partition by offset; no two acts hold the same letter."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, int, LetterState, str]] = []
+        self._starts: list[int] = []
+
+    def add(self, runs: Runs, state: LetterState, act_id: str) -> None:
+        self._rows += ((start, end, state, act_id) for start, end in zip(runs.starts, runs.ends, strict=True))
+
+    def sort(self) -> None:
+        self._rows.sort()
+        self._starts = [row[0] for row in self._rows]
+
+    def find(self, offset: int) -> tuple[LetterState, str]:
+        found = bisect_right(self._starts, offset) - 1
+        if found < 0 or offset >= self._rows[found][1]:
+            return "open", ""
+        return self._rows[found][2:]
+
+
+def act_records(act: Act, letters: Letters) -> list[Change]:
+    """What makes an act known; it belongs into one transaction."""
+    runs = [
+        (f"{_LETTERS}/{act.id}/{topic}/{partition}".encode(), orjson.dumps({"runs": runs.encode()}))
+        for (topic, partition), runs in letters.items()
+    ]
+    return [*runs, (f"{_ACT}/{act.id}".encode(), act.encode())]
+
+
+def progress_record(act_id: str, progress: Progress) -> Change:
+    """How far a replay is."""
+    return f"{_PROGRESS}/{act_id}".encode(), progress.encode()

@@ -1,0 +1,82 @@
+"""What has been done about the dead letters of a pipeline, and what became of those that were sent again."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from stream_app.core.route import iso
+from stream_app.deadletters.acts import Act
+from stream_app.deadletters.desk import Desk
+from stream_app.deadletters.flow import Flow
+from stream_app.deadletters.ledger import Ledger
+from stream_app.deadletters.outcomes import OutcomeWatch
+from stream_app.deadletters.outgoing import REPLAY_TOPICS, SOURCES
+from stream_app.deadletters.sender import Sent, result
+from stream_app.errors import SelectionError
+
+
+@dataclass(frozen=True, slots=True)
+class ActStatus:
+    """An act as it stands; `state` is that of a replay, or "done" or "restored"; `sent` is known of replays only."""
+
+    act: Act
+    state: str
+    sent: Sent | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        act = self.act
+        shown = {"id": act.id, "act": act.kind, "at": iso(act.at), "who": act.who, "what": act.what, "why": act.why}
+        options = {name: option for name, option in act.options.items() if name != "since"}
+        outcome = None if self.sent is None else {k: v for k, v in self.sent._asdict().items() if k != "replay"}
+        return shown | {"letters": act.letters, "state": self.state, "options": options, "outcome": outcome}
+
+
+def act_statuses(desk: Desk, identity: str | None = None) -> list[ActStatus]:
+    """Every act, the newest last, or the one of this id (SelectionError if there is none).
+
+    Outcomes of replays are counted anew until all of them are known.
+    """
+    ledger = desk.ledger()
+    acts = [act for act in ledger.acts.values() if identity in (None, act.id) and act.kind != "restore"]
+    if identity is not None and not acts:
+        raise SelectionError(f"There is no act {identity}", "See `stream-app dead-letters status PIPELINE`")
+    open_ones = [act for act in acts if act.kind == "replay" and not _is_settled(ledger, act)]
+    sent = _count(desk, ledger, open_ones) if open_ones else {}
+    return [ActStatus(act, _state(ledger, act), sent.get(act.id) or _known(ledger, act)) for act in acts]
+
+
+def _is_settled(ledger: Ledger, act: Act) -> bool:
+    progress = ledger.progress.get(act.id)
+    return progress is None or (progress.state == "done" and not progress.result.get("pending"))
+
+
+def _known(ledger: Ledger, act: Act) -> Sent | None:
+    if act.kind != "replay":
+        return None
+    progress = ledger.progress.get(act.id)
+    return Sent(**progress.result) if progress and progress.result else Sent(act.id, 0, 0, {}, 0, 0)
+
+
+def _state(ledger: Ledger, act: Act) -> str:
+    if act.kind != "replay":
+        return "restored" if act.id in ledger.undone else "done"
+    progress = ledger.progress.get(act.id)
+    return "stopped" if act.id in ledger.undone else progress.state if progress else "planned"
+
+
+def _count(desk: Desk, ledger: Ledger, acts: list[Act]) -> dict[str, Sent]:
+    """From what the scorers have written since the first of these was planned."""
+    ends = desk.watched_ends()
+    since = {place: min(act.options["since"].get(place, end) for act in acts) for place, end in ends.items()}
+    watch = OutcomeWatch(desk.config, desk.name, since)
+    try:
+        watch.read_to(ends)
+        topics = {
+            (SOURCES if act.options["to"] == "source" else REPLAY_TOPICS)[kind]
+            for act in acts
+            for kind, _ in ledger.letters(act)
+        }
+        left = Flow(desk, watch, topics).backlog(exact=True)
+    finally:
+        watch.close()
+    return {act.id: result(act, ledger.progress[act.id], watch.of(act.id), left) for act in acts}

@@ -1,0 +1,60 @@
+"""The circuit breaker of a partition's events, at work: it holds them back, says so, and lets them go again."""
+
+from collections.abc import Sequence
+
+from stream_app.core.breaker import Circuit, Failed
+from stream_app.core.state import State
+from stream_app.logs import get_logger
+from stream_app.metrics import BREAKER_OPEN
+from stream_app.resilience import Breaker
+
+log = get_logger(__name__)
+
+ALARM = "breaker-open"
+
+
+class EventBreaker:
+    """Stands before the scorer of one partition; without `limits` it never holds anything back.
+
+    Opening and closing are corrective actions and an alarm in `state`.
+    """
+
+    def __init__(self, limits: Breaker | None, state: State) -> None:
+        self._circuit = None if limits is None else Circuit(limits)
+        self._state = state
+        self._metric = BREAKER_OPEN.labels(str(state.partition))
+        self._metric.set(0)
+
+    def ready(self, count: int, now: int) -> int:
+        """How many of so many events may be processed now."""
+        if self._circuit is None:
+            return count
+        allowed = self._circuit.allowed(now)
+        return count if allowed is None else min(count, allowed)
+
+    def note(self, count: int, failed: Sequence[Failed], now: int) -> None:
+        """Of `count` events, processed in order, these failed."""
+        circuit = self._circuit
+        if circuit is None:
+            return
+        before = circuit.state
+        circuit.note(count, failed, now)
+        if circuit.state == "open":
+            self._opened(circuit, before == "closed", now)
+        elif circuit.state == "closed":
+            self._closed(circuit, before != "closed", now)
+
+    def _opened(self, circuit: Circuit, newly: bool, now: int) -> None:
+        self._state.actions.note("breaker-open" if newly else "breaker-probe", circuit.cause, now)
+        self._state.alarms.raise_(ALARM, circuit.cause, now)
+        self._metric.set(1)
+        if newly:
+            log.warning("events pause, most of them fail", partition=self._state.partition, cause=circuit.cause)
+
+    def _closed(self, circuit: Circuit, newly: bool, now: int) -> None:
+        """It goes on; also ends the alarm of a worker before, for a new one begins closed."""
+        self._state.alarms.end(ALARM, now)
+        if newly:
+            self._state.actions.note("breaker-close", circuit.cause, now)
+            self._metric.set(0)
+            log.info("events go on", partition=self._state.partition, after=circuit.cause)

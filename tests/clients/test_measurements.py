@@ -1,0 +1,45 @@
+"""Measurements in words."""
+
+import pytest
+
+from stream_app.clients.measurements import measurement_text
+from stream_app.core.actions import Actions
+from stream_app.core.alarms import Alarms
+from stream_app.core.monitoring import Judgement, Measurement
+
+NOW = 1_700_000_000_000
+
+
+def text(measurement: Measurement) -> str | None:
+    return measurement_text(measurement._replace(source="score[0]").output("p").value)
+
+
+def test_a_measurement_says_value_limit_and_window() -> None:
+    one = Measurement("drift", "score", NOW, NOW + 3_600_000, 1234, 0.31, Judgement(0.25, True), "fixed", 7)
+    found = measurement_text(one.output("p").value)
+    assert found == (
+        "0.31 (limit 0.25)  BREACHED  n 1,234  2023-11-14T22:13:20 to 2023-11-14T23:13:20  fixed  version 7"
+    )
+
+
+def test_a_corrective_action_says_how_often_why_and_who() -> None:
+    actions = Actions()
+    actions.note("impute", "amount", NOW, 1200)
+    (report,) = actions.due(NOW)
+    assert text(report) == "1,200 times  for amount  2023-11-14T22:13:20 to 2023-11-14T22:13:20  score[0]"
+
+
+def test_an_alarm_that_lasts_says_whether_it_does() -> None:
+    alarms = Alarms()
+    alarms.raise_("breaker-open", "TimeoutError", NOW, 0.7, 0.5)
+    alarms.end("breaker-open", NOW + 5000)
+    opened, ended = map(text, alarms.due(NOW + 5000))
+    assert opened is not None
+    assert opened.startswith("lasts  0.7 (limit 0.5)  for TimeoutError  raised once  2023-11-14T22:13:20 to")
+    assert ended is not None
+    assert ended.startswith("has ended")
+
+
+@pytest.mark.parametrize("value", [None, b"", b"[]", b"3", b"{}", b'{"window": 3}', b"\0\0\0\0\7avro"])
+def test_what_is_no_measurement_has_no_words(value: bytes | None) -> None:
+    assert measurement_text(value) is None

@@ -1,0 +1,1 @@
+"""Dead letters: index, selection, reading, trying."""

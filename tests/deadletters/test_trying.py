@@ -1,0 +1,139 @@
+"""Trying dead letters, with and without an edit, and the commands that look at them."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.deadletters.edits import EditFailure, load_edit
+from stream_app.deadletters.letter import DeadLetter, Origin, Ref
+from stream_app.deadletters.trying import Trial
+from stream_app.errors import PipelineError, SelectionError
+from stream_app.fingerprint import fingerprint
+from stream_app.loading import complete
+from stream_app.models.loaded import LoadedModel
+from tests.cli.test_commands import Commands
+from tests.deadletters.made import FAILURES, letter, write
+from tests.small import NOW, event, label, small_pipeline
+
+MEND = """
+import orjson
+
+def edit(letter):
+    fields = letter.record
+    if fields["amount"] == "unknown":
+        return None
+    fields["amount"] = float(fields["amount"])
+    return orjson.dumps(fields)
+
+def number(letter):
+    return 1
+"""
+
+
+def dead(number: int, value: bytes | None, *, kind: str = "raw", **headers: str) -> DeadLetter:
+    """A dead letter in memory."""
+    ref = Ref(f"{kind}.dlq", 0, number, f"id{number}", Origin(f"payments.{kind}", 0, number))  # type: ignore[arg-type]
+    texts = [(name.replace("_", "-"), text.encode()) for name, text in headers.items()]
+    return DeadLetter(ref, NOW, f"e{number}".encode(), value, texts)
+
+
+def trial(edit: str | None = None) -> Trial:
+    pipeline = complete(small_pipeline())
+    model = LoadedModel("payments", 0, fingerprint(pipeline), pipeline.model())
+    return Trial(pipeline, model, load_edit(edit) if edit else None)
+
+
+@pytest.fixture
+def mend(tmp_path: Path) -> str:
+    file = tmp_path / "mend.py"
+    file.write_text(MEND)
+    return str(file)
+
+
+def test_a_verdict_counts_every_letter_once() -> None:
+    tried = trial()
+    for one in (
+        dead(1, orjson.dumps(event(1))),
+        dead(1, orjson.dumps(event(1))),
+        dead(2, orjson.dumps(event(2, amount="3.5"))),
+        dead(3, orjson.dumps(event(3, amount="x"))),
+        dead(4, b"{"),
+        dead(5, orjson.dumps(label(5)), kind="labels"),
+        dead(6, orjson.dumps(label(6) | {"fraud": None}), kind="labels"),
+        dead(7, None, original_size="2000000"),
+        dead(8, orjson.dumps(event(8)), error_class="poison"),
+    ):
+        tried.add(one, NOW)
+    verdict = tried.verdict
+    assert (verdict.tried, verdict.passed, verdict.labels, verdict.not_kept, verdict.harmful) == (9, 2, 1, 1, 1)
+    assert [(one.code, one.count, one.sample.offset) for one in verdict.failing] == [
+        ("wrong-type", 2, 2), ("invalid-json", 1, 4), ("wrong-type", 1, 6),
+    ]  # fmt: skip
+
+
+def test_an_edit_mends_leaves_out_or_is_counted(mend: str) -> None:
+    tried = trial(f"{mend}:edit")
+    for number, value in enumerate((b'"1"', b'"unknown"', b'"x"', b'"y"', b"null")):
+        content = orjson.dumps(event(number)).replace(str(float(number)).encode(), value)
+        tried.add(dead(number, content), NOW)
+    assert (tried.verdict.passed, tried.verdict.left_out) == (1, 1)
+    assert [(one.message, one.where, one.count) for one in tried.verdict.failing] == [
+        ("ValueError", "mend.py:8", 2), ("TypeError", "mend.py:8", 1),
+    ]  # fmt: skip
+
+
+def test_what_an_edit_returns_is_looked_at(mend: str) -> None:
+    assert load_edit(f"{mend}:number")(dead(1, b"{}")) == EditFailure("it returned int, not bytes or None", "mend.py")
+
+
+def test_an_edit_that_is_not_there_is_refused(mend: str, tmp_path: Path) -> None:
+    with pytest.raises(SelectionError, match="names no function"):
+        load_edit(mend)
+    with pytest.raises(SelectionError, match="no function other"):
+        load_edit(f"{mend}:other")
+    with pytest.raises(PipelineError, match="cannot be read"):
+        load_edit(f"{tmp_path}/missing.py:edit")
+
+
+@pytest.mark.broker
+def test_the_commands(tmp_path: Path, broker: EmbeddedBroker) -> None:
+    commands = Commands(tmp_path, broker)
+    commands.environment["STREAM_APP_DATA_DIR"] = str(tmp_path / "data")
+    commands.json("topics", "create", "PIPELINE")
+    values = [orjson.dumps(event(number, amount="1" if number % 2 else "x")) for number in range(9)]
+    settings, name = commands.settings, commands.name
+    write(settings, name, (letter(name, n, FAILURES[n % 3], value=value) for n, value in enumerate(values)))
+
+    groups = commands.json("dead-letters", "groups", "PIPELINE")
+    assert {group["code"]: (group["count"], group["open"]) for group in groups} == dict.fromkeys(
+        ("wrong-type", "missing-field", "invalid-json"), (3, 3)
+    )
+    text = commands.run("dead-letters", "groups", "PIPELINE", "--code", "wrong-type")[0]
+    assert "field amount is string, not double" in text
+    assert "3 open dead letters" in text
+
+    lines = commands.run("dead-letters", "list", "PIPELINE", "--where", "record['amount'] == '1'")[0].splitlines()
+    assert len(lines) == 4
+    shown = commands.run("dead-letters", "show", "PIPELINE", "--id", lines[0].split()[1])[0]
+    assert '"amount": "1"' in shown
+    assert "original-offset" in shown
+
+    commands.run("dead-letters", "export", "PIPELINE", "--raw", "--to", str(tmp_path / "values"))
+    assert sorted((tmp_path / "values").read_bytes().split(b"\n")) == sorted(values)
+    assert (
+        "is there already"
+        in commands.run("dead-letters", "export", "PIPELINE", "--to", str(tmp_path / "values"), code=17)[1]
+    )
+
+    (tmp_path / "mend.py").write_text(MEND)
+    verdict = commands.json("dead-letters", "try", "PIPELINE", "--edit", f"{tmp_path}/mend.py:edit")
+    assert (verdict["tried"], verdict["passed"]) == (9, 4)
+    assert [(one["code"], one["count"]) for one in verdict["failing"]] == [("edit-failed", 5)]
+    for wrong, said in (
+        (("--group", "zz"), "No group of dead letters is zz"),
+        (("--key", "nobody"), "No dead letter is selected"),
+        (("--where", "record["), "no Python expression"),
+    ):
+        assert said in commands.run("dead-letters", "list", "PIPELINE", *wrong, code=18)[1]

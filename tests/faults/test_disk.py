@@ -1,0 +1,50 @@
+"""Disks fill up, at the broker and at the workers, and are freed again."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from stream_app.broker import EmbeddedBroker
+from tests.faults.run import kept, learner_beyond, recovered
+from tests.faults.small_disk import small_disk
+
+FULL_SECONDS = 20
+BROKER_MEGABYTES = 512
+WORKER_MEGABYTES = 16
+
+pytestmark = pytest.mark.faults
+
+
+def test_the_brokers_disk_is_full(tmp_path: Path) -> None:
+    """Kafka ends when it cannot write its log; it is started again when there is room."""
+    with small_disk(tmp_path / "disk", BROKER_MEGABYTES) as disk:
+        broker = EmbeddedBroker(disk.folder / "kafka", owned=True)
+        broker.start()
+        try:
+            with kept(broker, tmp_path) as (system, _, keeper):
+                disk.fill()
+                ended = system.until(lambda: broker.pid is None, 60, "the broker goes on without a disk")
+                time.sleep(FULL_SECONDS)
+                disk.free()
+                broker.start()
+                print(f"\nbroker ended after {ended:.1f} s; {recovered(system)}; {keeper.report()}")
+        finally:
+            broker.kill()
+
+
+def test_the_workers_disk_is_full(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    """Run files and artifact store: scorers go on, the learner waits until it can publish."""
+    with (
+        small_disk(tmp_path / "data", WORKER_MEGABYTES) as disk,
+        kept(broker, tmp_path) as (system, _, keeper),
+    ):
+        learner_beyond(system)
+        disk.fill()
+        before = system.books().events
+        time.sleep(FULL_SECONDS)
+        rate = (system.books().events - before) / FULL_SECONDS
+        disk.free()
+        print(f"\n{rate:.0f} events/s without a disk; {recovered(system)}; {keeper.report()}")
+        assert rate > 0
+        assert list((disk.folder / "store").rglob(".writing-*")) == []

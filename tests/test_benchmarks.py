@@ -1,0 +1,130 @@
+"""The arithmetic of the benchmarks: what they say must follow from what they saw."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.figures import TARGETS, Target, distortions, percentile, ratios, spread
+from benchmarks.observe import BenchmarkError, Counted, Look, pace
+from benchmarks.report import Part, Table, as_json, markdown
+from benchmarks.throughput import PAIRS, PEERS, Case, Result, Results, summary
+
+
+def looks(*counts: int) -> list[Look]:
+    """A look every second at one partition, in which each record has cost 10 µs."""
+    return [Look(float(second), (count,), count / 1e5) for second, count in enumerate(counts)]
+
+
+def all_of(count: int) -> Counted:
+    return Counted((list(range(count)),), count)
+
+
+def results(**rates: float) -> Results:
+    """Two rounds, the second at half the speed of the first."""
+    return {
+        Case(name): {0: Result(rate, 10, 0.5, 100), 1: Result(rate / 2, 10, 0.5, 100)} for name, rate in rates.items()
+    }
+
+
+def test_pace_leaves_start_and_tail_out() -> None:
+    slow_start_and_end = looks(0, 1, 100, 300, 500, 700, 900, 999, 1000)
+    found = pace(slow_start_and_end, all_of(1000))
+    assert found.rate == 200.0
+    assert found.cpu == pytest.approx(10.0)
+
+
+def test_pace_counts_records_not_markers() -> None:
+    every_other_is_a_marker = Counted((list(range(0, 2000, 2)),), 1000)
+    found = pace(looks(0, 200, 1000, 1800, 2000), every_other_is_a_marker)
+    assert found.rate == 400.0
+
+
+def test_pace_refuses_one_burst() -> None:
+    with pytest.raises(BenchmarkError, match="at once"):
+        pace(looks(0, 1000), all_of(1000))
+
+
+def test_a_slow_round_does_not_change_ratios() -> None:
+    assert ratios([100, 50], [200, 100]) == [0.5, 0.5]
+    figures = summary(results(ours=1000, bare=2000)).figures
+    assert figures["events/s, ours / bare"] == [0.5, 0.5]
+    assert figures["events/s, ours, 4 partitions, 1 worker"] == [1000, 500]
+
+
+def test_a_failed_round_is_left_out_of_ratios() -> None:
+    found = results(ours=1000, bare=2000)
+    del found[Case("bare")][0]
+    assert summary(found).figures["events/s, ours / bare"] == [0.5]
+
+
+def test_second_worker_is_held_against_that_of_the_bare_loop() -> None:
+    found = results(ours=1000, bare=2000)
+    for case, rate in zip(PAIRS, (1500, 4000), strict=True):
+        found[case] = {0: Result(rate, 10, 0.5, 100)}
+    figures = summary(found).figures
+    assert figures["events/s, 2 workers / 1 worker, to the bare loop's own factor"] == [0.75]
+
+
+@pytest.mark.parametrize(
+    ("rates", "count"),
+    [
+        ({"bare": [60], "bytewax": [40], "quix": [20]}, 0),
+        ({"bare": [50], "bytewax": [40], "quix": [10]}, 1),
+        ({"bare": [50], "bytewax": [40], "quix": [20]}, 2),
+        ({"bare": [50]}, 0),
+        ({}, 0),
+    ],
+)
+def test_a_starved_race_is_invalid(rates: dict[str, list[float]], count: int) -> None:
+    assert len(distortions(rates)) == count
+
+
+def test_more_cores_than_a_worker_can_use_are_a_fault_of_the_measurement() -> None:
+    found = {Case("ours"): {0: Result(100_000, 40, 4.0, 100)}}
+    assert "4.0 cores" in "".join(summary(found).invalid)
+
+
+def test_invalid_is_said_before_the_tables() -> None:
+    text = markdown([summary(results(ours=1000, bare=1000, bytewax=1000))])
+    assert text.index("INVALID") < text.index("### Targets") < text.index("### Throughput")
+
+
+def test_targets_are_judged_by_the_median() -> None:
+    name = "recovery after kill -9"
+    part = Part([], {name: [1.0, 2.0, 100.0]})
+    assert as_json([part])["targets"] == [{"name": name, "limit": 5, "unit": "s", "measured": 2.0, "met": True}]
+    assert "| recovery after kill -9 | ≤ 5 s | 2.00 (1.00 to 100.00) s | met |" in markdown([part])
+
+
+def test_limits_belong_to_their_side() -> None:
+    assert Target("", 1, at_least=True).met_by(1)
+    assert not Target("", 1, at_least=True).met_by(0.99)
+    assert Target("", 1).met_by(1)
+    assert not Target("", 1).met_by(1.01)
+
+
+def test_every_contender_but_ours_is_compared() -> None:
+    named = {target.name for target in TARGETS}
+    figures = summary(results(**{case.contender: 1000.0 for case in PEERS})).figures
+    compared = {name for name in figures if name.startswith("events/s, ours /")}
+    assert len(compared) == len(PEERS) - 1
+    assert {name for name in named if name.startswith("events/s, ours /")} <= compared
+
+
+def test_table_is_markdown() -> None:
+    table = Table("Title", ("a", "b"), [("1", "2")], ("A remark.",))
+    assert table.markdown() == "### Title\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\nA remark.\n"
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
+def test_percentile_is_the_smallest_value_that_covers_its_share(values: list[float], share: float) -> None:
+    found = percentile(values, share)
+    assert found in values
+    assert sum(value <= found for value in values) >= share * len(values) - 1e-9
+    assert sum(value < found for value in values) < share * len(values) + 1e-9
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1))
+def test_spread_encloses_its_middle(values: list[float]) -> None:
+    found = spread(values)
+    assert found.low <= found.middle <= found.high
