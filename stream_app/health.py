@@ -14,8 +14,9 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
-from stream_app.errors import SettingsError, StoreError
+from stream_app.errors import SettingsError
 from stream_app.metrics import READY
+from stream_app.runfolder import no_room
 
 Reasons = Callable[[], Sequence[str]]
 """Why the process is not ready; empty when it is."""
@@ -91,10 +92,7 @@ class HealthServer:
         except OSError as error:
             with suppress(OSError):
                 temporary.unlink()
-            raise StoreError(
-                f"Cannot write to {path.parent}: {error.strerror}",
-                "Free some space, or set STREAM_APP_DATA_DIR to another folder",
-            ) from error
+            raise no_room(path.parent, error) from error
 
     def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")

@@ -54,6 +54,11 @@ REGISTRY_WAITING: Final = Gauge(
     "stream_app_registry_waiting",
     "Input partitions that stand still because the registry does not answer with the schema of a record.",
 )
+PAUSED: Final = Gauge(
+    "stream_app_paused",
+    "1 while this worker cannot go on and waits, by cause: kafka-unavailable, topic-missing, or fenced.",
+    ["cause"],
+)
 RESTORE_SECONDS: Final = Gauge("stream_app_restore_seconds", "Time that restoring a task's state took.", ["partition"])
 ASSIGNED: Final = Gauge("stream_app_assigned_partitions", "Partitions that this worker owns.", ["role"])
 

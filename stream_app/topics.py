@@ -61,6 +61,15 @@ class TopicResult:
     result: Literal["created", "exists"]
 
 
+class MissingTopicsError(TopicsError):
+    """Topics of these kinds are not there."""
+
+    def __init__(self, pipeline: str, kinds: Sequence[str]) -> None:
+        names = ", ".join(topic_name(pipeline, kind) for kind in kinds)
+        super().__init__(f"Missing topics of pipeline {pipeline}: {names}", "Run `stream-app topics create PIPELINE`")
+        self.kinds = kinds
+
+
 def topic_name(pipeline: str, kind: str) -> str:
     """Full name of a pipeline's topic.
 
@@ -169,12 +178,10 @@ def check_topics(admin: AdminClient, pipeline: str, settings: Settings) -> int:
     """Partition count of the pipeline; `TopicsError` if a topic is missing or the counts differ."""
     existing = _partition_counts(admin)
     specs = topic_specs(pipeline, settings)
-    missing = [spec.name for spec in specs if spec.name not in existing]
+    missing = [spec.kind for spec in specs if spec.name not in existing]
     if missing:
-        check_visible(admin, missing)
-        raise TopicsError(
-            f"Missing topics of pipeline {pipeline}: {', '.join(missing)}", "Run `stream-app topics create PIPELINE`"
-        )
+        check_visible(admin, [topic_name(pipeline, kind) for kind in missing])
+        raise MissingTopicsError(pipeline, missing)
     counts = {spec.name: existing[spec.name] for spec in specs if spec.kind in PARTITIONED}
     if len(set(counts.values())) > 1:
         listing = ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -239,6 +239,7 @@ class System:
         assert dead_letters(self.read("raw.dlq")) == books.dead
         assert dead_letters(self.read("labels.dlq")) == books.label_dead
         assert books.scored == books.joined + books.expired + books.pending
+        assert books.retrying == 0
 
     def _settings_environment(self) -> dict[str, str]:
         topics = self.settings.topics

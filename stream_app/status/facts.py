@@ -16,8 +16,12 @@ def facts(status: Status) -> dict[str, str]:
             f"{rates.labels_in:,.0f} labels/s in, {rates.joined:,.0f}/s joined"
         )
     lines["model"] = _model(status)
-    lines["events"] = f"{books.events:,}: {books.scored:,} scored, {counted(books.duplicates, 'duplicate')}" + _dead(
-        books.dead
+    lines["events"] = (
+        f"{books.events:,}: {books.scored:,} scored"
+        + (f" ({books.degraded:,} by a fallback)" if books.degraded else "")
+        + f", {counted(books.duplicates, 'duplicate')}"
+        + (f", {books.retrying:,} to be tried again" if books.retrying else "")
+        + _dead(books.dead)
     )
     lines["labels"] = (
         f"{books.labels:,}: {books.joined:,} joined, {books.waiting:,} waiting for their event, "

@@ -91,13 +91,16 @@ class Books:
     """The scorers' own counts since the pipeline's beginning, all partitions together.
 
     `balanced`: every prediction is joined, expired or pending, and no offset has two outcomes. `without_outcome`:
-    offsets passed over that were no records, or were deleted before anyone read them. `unlearned`: those of the joined
-    that nothing is to learn from.
+    offsets passed over that were no records, or were deleted before anyone read them. `retrying`: events that wait to
+    be tried again. `degraded`: those of the scored that a fallback scored. `unlearned`: those of the joined that nothing
+    is to learn from.
     """
 
     events: int
     scored: int
+    degraded: int
     duplicates: int
+    retrying: int
     dead: Mapping[str, int]
     labels: int
     joined: int

@@ -4,14 +4,15 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from faust.types import TP
 
-from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError
+from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError, TopicsError
 from stream_app.logs import get_logger
 from stream_app.metrics import ASSIGNED, LAG, LAG_SECONDS, REGISTRY_WAITING, TRANSACTIONS, forget_partitions
 from stream_app.streaming.membership import Membership
+from stream_app.streaming.pauses import UNAVAILABLE, Pauses, Trouble
 from stream_app.streaming.processor import BREAKER, REGISTRY, Input
 from stream_app.streaming.task import PartitionTask, Progress
 from stream_app.streaming.transport import Batch, BatchConsumer
@@ -22,7 +23,13 @@ log = get_logger(__name__)
 STOP_SECONDS = 3.0  # that all tasks together have to commit and end
 SEEK_SECONDS = 10.0
 HUNG_SECONDS = 3 * CALL_TIMEOUT  # after which a call of librdkafka with a time-out is not going to return
-FENCE_SECONDS = 2.0  # that a fenced worker waits for a new assignment
+WATCH_SECONDS = 0.5
+FIRST_DELAY = 0.5  # seconds before a task is made anew; doubled each time it fails again soon
+LONGEST_DELAY = 8.0
+HEALTHY_SECONDS = 60.0  # after which a task counts as well again
+
+PASSING = (FencedError, KafkaUnavailableError, TopicsError)
+"""Errors of a task that another one in its place may not have."""
 
 MakeTask = Callable[
     [list[Input], Membership, "ConsumerFlow", Callable[[PartitionTask, BaseException], None]], PartitionTask
@@ -56,6 +63,11 @@ class ConsumerFlow:
         cursor = self._consumer.cursors.get(TP(*source))
         return None if cursor is None else cursor.at_end
 
+    def confirmed(self) -> float:
+        """When the broker has last confirmed that this worker is a member of the group (monotonic)."""
+        confirmed: float = self._consumer.confirmed()
+        return confirmed
+
     def lag(self, source: Input, progress: Progress) -> int | None:
         """Records from there to the partition's end as it was last fetched; None before that."""
         cursor = self._consumer.cursors.get(TP(*source))
@@ -64,15 +76,37 @@ class ConsumerFlow:
         return 0 if cursor.at_end == progress.batches else max(0, cursor.end - progress.next)
 
 
+class Failure(NamedTuple):
+    """A task that has failed and is to be made anew: when it has, how often in a row, and why."""
+
+    task: PartitionTask
+    at: float
+    times: int
+    trouble: Trouble
+
+    @property
+    def due(self) -> float:
+        """When to make it anew (monotonic)."""
+        return self.at + min(FIRST_DELAY * 2**self.times, LONGEST_DELAY)
+
+
 class TaskOwner:
     """The tasks of the present assignment.
 
+    A task that Kafka let down is made anew as long as the assignment lasts, once the broker has confirmed that: it
+    settles what was open and goes on at what was committed, like one in another process.
     `group_of` says which partitions share a task: a scorer has one per partition number, learner and monitor have one.
-    `fatal` is called with the error when the process cannot go on.
+    `fatal` is called with the error when the process cannot go on; `session` is the time-out of the group, in seconds.
     """
 
     def __init__(
-        self, role: str, make_task: MakeTask, group_of: Callable[[TP], int], fatal: Callable[[BaseException], None]
+        self,
+        role: str,
+        make_task: MakeTask,
+        group_of: Callable[[TP], int],
+        fatal: Callable[[BaseException], None],
+        pauses: Pauses,
+        session: float,
     ) -> None:
         self._role = role
         self._make_task = make_task
@@ -80,8 +114,10 @@ class TaskOwner:
         self._fatal = fatal
         self._tasks: dict[TP, PartitionTask] = {}
         self._flow: ConsumerFlow | None = None
-        self._member: str | None = None
-        self._fence_timer: asyncio.TimerHandle | None = None
+        self._membership: Membership | None = None
+        self._failures: dict[Input, Failure] = {}  # by the first input of the task
+        self._pauses = pauses
+        self._session = session
         for result in ("committed", "aborted", "fenced"):
             TRANSACTIONS.labels(role, result)  # from 0 on, or the first would be no increase
 
@@ -96,6 +132,7 @@ class TaskOwner:
         waiting = self._waiting()
         del waiting[BREAKER]  # which is no trouble of this worker
         return [
+            *self._pauses.unready(),
             *([f"{restoring} partitions are restoring their state"] if restoring else []),
             *[f"{count} partitions wait for {what}" for what, count in waiting.items()],
         ]
@@ -106,22 +143,22 @@ class TaskOwner:
 
     def assign(self, consumer: BatchConsumer, partitions: Iterable[TP]) -> None:
         """Make a task for each group of partitions."""
-        membership = consumer.membership()
-        if not self._check_member(membership):
-            return
-        if self._fence_timer is not None:
-            self._fence_timer.cancel()
-            self._fence_timer = None
-        flow = self._flow = ConsumerFlow(consumer, asyncio.get_running_loop())
+        membership = self._membership = consumer.membership()
+        self._flow = ConsumerFlow(consumer, asyncio.get_running_loop())
+        self._failures.clear()
         groups: dict[int, list[TP]] = {}
         for tp in sorted(partitions):
             groups.setdefault(self._group_of(tp), []).append(tp)
         for tps in groups.values():
-            task = self._make_task([Input(tp.topic, tp.partition) for tp in tps], membership, flow, self._failed_soon())
-            self._tasks.update(dict.fromkeys(tps, task))
-            task.start()
+            self._start([Input(tp.topic, tp.partition) for tp in tps])
         ASSIGNED.labels(self._role).set(len(groups))
         log.info("assigned", partitions=sorted(groups), generation=membership.generation)
+
+    def _start(self, inputs: list[Input]) -> None:
+        if self._flow is not None and self._membership is not None:
+            task = self._make_task(inputs, self._membership, self._flow, self._failed_soon())
+            self._tasks.update({TP(*source): task for source in inputs})
+            task.start()
 
     def deliver(self, tp: TP, batch: Batch) -> None:
         """Hand a batch to its task; one for which there is none any more is dropped."""
@@ -130,9 +167,14 @@ class TaskOwner:
             task.deliver(Input(tp.topic, tp.partition), batch)
 
     async def watch(self) -> None:
-        """Show the lag; end the process when a call of librdkafka does not return, for its time-outs may not hold."""
+        """Show the lag, make tasks anew, and note when they cannot go on.
+
+        Ends the process when a call of librdkafka does not return, for its time-outs may not hold.
+        """
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(WATCH_SECONDS)
+            self._renew()
+            self._pauses.observe(self._trouble(), self._settled())
             self._show_lag()
             REGISTRY_WAITING.set(self._waiting()[REGISTRY])
             if any(task.calling_for() > HUNG_SECONDS for task in self.tasks):
@@ -160,18 +202,33 @@ class TaskOwner:
                     LAG.labels(*labels).set(lag)
                     LAG_SECONDS.labels(*labels).set(progress.age if lag else 0)
 
-    def _check_member(self, membership: Membership) -> bool:
-        """A static member keeps its id; a new one means that somebody else used the instance id meanwhile."""
-        replaced = membership.instance is not None and self._member not in (None, membership.member)
-        self._member = membership.member
-        if replaced:
-            self._fatal(
-                FencedError(
-                    f"instance id {membership.instance} was taken over while this worker ran, or it slept too long",
-                    "Give every worker of a role its own --instance",
-                )
-            )
-        return not replaced
+    def _renew(self) -> None:
+        """Make failed tasks anew, unless others may own their partitions by now; forget failures of long ago."""
+        now, live = monotonic(), self.tasks
+        confirmed = self._flow.confirmed() if self._flow is not None and not self._flow.closed else float("-inf")
+        for source, failure in list(self._failures.items()):
+            if failure.task not in live:
+                if now > failure.at + HEALTHY_SECONDS:
+                    del self._failures[source]
+            elif now > failure.due and confirmed > failure.at:
+                self._start(failure.task.inputs)
+
+    def _trouble(self) -> Trouble | None:
+        """What keeps tasks from going on, for the longest time first."""
+        live = self.tasks
+        failed = [failure.trouble for failure in self._failures.values() if failure.task in live]
+        found = [*failed, *filter(None, (task.trouble() for task in live)), *self._silence()]
+        return min(found, key=lambda trouble: trouble.since, default=None)
+
+    def _silence(self) -> list[Trouble]:
+        """A broker that has not confirmed us for longer than one rebalance takes."""
+        confirmed = self._flow.confirmed() if self._flow is not None else float("inf")
+        silent = monotonic() - confirmed > 2 * self._session
+        return [Trouble(UNAVAILABLE, "Kafka does not answer the group's heartbeats", confirmed)] if silent else []
+
+    def _settled(self) -> bool:
+        """Whether this worker has its partitions, and works on all of them."""
+        return self._flow is not None and not self._flow.closed and all(task.ready.is_set() for task in self.tasks)
 
     def _failed_soon(self) -> Callable[[PartitionTask, BaseException], None]:
         loop = asyncio.get_running_loop()
@@ -185,14 +242,26 @@ class TaskOwner:
         """A task ended by an error; what it did not commit is redone by the next owner."""
         if task not in self.tasks:
             log.info("a task of an earlier assignment ended", why=str(error))
-        elif isinstance(error, FencedError):
-            TRANSACTIONS.labels(self._role, "fenced").inc()
-            log.warning("fenced", why=error.message)
-            self._fence_timer = self._fence_timer or asyncio.get_running_loop().call_later(
-                FENCE_SECONDS, self._fatal, error
-            )
+        elif isinstance(error, PASSING):
+            self._note_failure(task, error)
         else:
             self._fatal(error)
+
+    def _note_failure(self, task: PartitionTask, error: StreamAppError) -> None:
+        if isinstance(error, FencedError):
+            TRANSACTIONS.labels(self._role, "fenced").inc()
+        now, trouble, before = monotonic(), task.trouble(), self._failures.get(task.inputs[0])
+        failure = Failure(
+            task,
+            now,
+            before.times + 1 if before is not None else 0,
+            Trouble.of(error, trouble.since if trouble is not None else now),
+        )
+        self._failures[task.inputs[0]] = failure
+        for source in task.inputs:
+            if self._flow is not None:
+                self._flow.hold(source)
+        log.warning("a task failed, and is made anew", partition=task.inputs[0].partition, why=str(error))
 
 
 def _join(tasks: Iterable[Any]) -> None:

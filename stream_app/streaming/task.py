@@ -13,6 +13,7 @@ from stream_app.metrics import BATCH_SECONDS, RESTORE_SECONDS, TRANSACTION_SECON
 from stream_app.settings import WorkerSettings
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.membership import Membership
+from stream_app.streaming.pauses import Trouble
 from stream_app.streaming.processor import Input, Processor
 from stream_app.streaming.transport import Batch
 from stream_app.streaming.writer import TransactionWriter
@@ -90,7 +91,7 @@ class PartitionTask(Thread):
     A batch is processed only if it is the next of its epoch; after a gap the input starts again at `next`. While
     records wait for their schemas, their input stands still: what was fetched behind them is left, and is fetched again
     once they have been processed. Other inputs go on, and no transaction stays open meanwhile. An error ends the task:
-    `failed` is called once, and the next owner settles what was open.
+    `failed` is called once, and the next task, here or elsewhere, settles what was open.
     """
 
     def __init__(
@@ -133,13 +134,18 @@ class PartitionTask(Thread):
             self._queue.put(Delivery(source, batch, size))
 
     def stop(self) -> None:
-        """Commit what has been processed and end (any thread)."""
+        """Commit what has been processed, if that can be done soon, and end (any thread)."""
         self._stopping.set()
+        self._writer.stop()
         self._queue.put(None)
 
     def calling_for(self) -> float:
         """Seconds for which the present call of librdkafka has been under way; 0 when there is none (any thread)."""
         return self._writer.calling_for()
+
+    def trouble(self) -> Trouble | None:
+        """What keeps it from committing now (any thread)."""
+        return self._writer.trouble
 
     def progress(self) -> dict[Input, Progress]:
         """How far each input is (any thread)."""
@@ -163,6 +169,8 @@ class PartitionTask(Thread):
         except BaseException as error:  # the one place where a task's failure is caught
             self._stopping.set()
             self._failed(self, error)
+        finally:
+            self._writer.close()
 
     def _take_over(self) -> None:
         """Settle the previous owner, restore, check the logs, and only then let batches come."""
@@ -184,8 +192,10 @@ class PartitionTask(Thread):
         low, high = self._reader.ends(source)
         if offset < 0:
             return low
-        if low <= offset <= high or self._settings.accept_data_loss:
-            return min(max(offset, low), high)
+        if low <= offset <= high:
+            return offset
+        if self._settings.accept_data_loss:
+            return low  # also where it ends before that: it was made anew, and nobody has read what is there
         gone = f"{low - offset} records were deleted" if offset < low else f"it ends at {high}, was it recreated?"
         raise DataLossError(
             f"{source.topic}[{source.partition}] should go on at offset {offset}, but {gone}",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import faust
@@ -18,7 +19,7 @@ from yarl import URL
 from stream_app.clients.kafka import ConnectionErrors, client_config, make_admin
 from stream_app.clients.security import aiokafka_options
 from stream_app.core.records import ENVELOPE_BYTES
-from stream_app.errors import AccessError, FencedError, KafkaUnavailableError, SettingsError, StreamAppError
+from stream_app.errors import FencedError, KafkaUnavailableError, SettingsError, StoreError, StreamAppError
 from stream_app.fingerprint import fingerprint
 from stream_app.health import HealthServer
 from stream_app.lives import Lives
@@ -26,25 +27,27 @@ from stream_app.loading import load_pipeline
 from stream_app.logs import get_logger, setup_logging
 from stream_app.metrics import WORKER
 from stream_app.pipeline import Pipeline
-from stream_app.runfolder import endings_noted, make_run_folder, note_ending
+from stream_app.runfolder import endings_noted, make_run_folder, no_room, note_ending
 from stream_app.settings import Settings
 from stream_app.streaming.isolation.isolation import Isolation
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.membership import instance_name
 from stream_app.streaming.owner import TaskOwner, exit_code
+from stream_app.streaming.pauses import Pauses
 from stream_app.streaming.processor import Processor
+from stream_app.streaming.roles.faults import FaultTeller
 from stream_app.streaming.roles.reporter import Reporter
-from stream_app.streaming.roles.restarts import RestartTeller
 from stream_app.streaming.roles.table import ROLES, Role, Setting
 from stream_app.streaming.task import PartitionTask
 from stream_app.streaming.transport import BatchTransport
+from stream_app.streaming.waiting import await_cluster
 from stream_app.streaming.writer import TransactionWriter
 from stream_app.topic_uses import USES
-from stream_app.topics import check_topics, topic_name
+from stream_app.topics import topic_name
 
 log = get_logger(__name__)
 
-READY_SECONDS = 60.0
+ANNOUNCE_SECONDS = 10.0  # between two tries
 STOP_SECONDS = 1.5  # for Faust, after the tasks have committed
 ACCESS_SECONDS = 0.5  # between two looks at whether the cluster refuses us
 SWITCH_SECONDS = 0.001  # that a thread coming back from librdkafka, as a commit does often, waits for one that computes
@@ -69,22 +72,39 @@ def run_worker(pipeline_spec: str, role: str, instance: str, settings: Settings)
         raise FencedError(
             f"instance {instance} of {pipeline.name} {role} is already running here", "Give it another --instance"
         ) from None
+    except OSError as error:
+        raise no_room(folder, error) from None
     WORKER.info({"pipeline": pipeline.name, "role": role, "member": instance})
     ending = folder / f"{role}-{instance}.ended"
     with lock, endings_noted(ending):
         isolation = Isolation(
             pipeline_spec, folder / f"{role}-{instance}", pipeline.limits, settings.worker.suspicion_seconds
         )
-        worker = Worker(pipeline, ROLES[role], instance, settings, ending, isolation)
+        pauses = Pauses()
+        worker: Worker | None = None
         with HealthServer(
             settings.worker.health_host,
             settings.worker.health_port,
-            reasons=worker.unready,
-            details=worker.details,
+            reasons=lambda: worker.unready() if worker else pauses.unready() or ["not yet connected to Kafka"],
+            details=lambda: worker.details() if worker else {},
             info={"pipeline": pipeline.name, "role": role, "instance": instance},
         ) as health:
-            health.announce(folder / f"{role}-{instance}.json")
+            _announce(health, folder / f"{role}-{instance}.json")
+            await_cluster(pipeline.name, role, settings, pauses)
+            worker = Worker(pipeline, ROLES[role], instance, settings, ending, isolation, pauses)
             worker.run()
+
+
+def _announce(health: HealthServer, file: Path, again: bool = False) -> None:
+    """Say where this worker answers; when there is no room for it, go on trying, and working."""
+    try:
+        health.announce(file)
+    except StoreError as error:
+        if not again:
+            log.error("neither `status` nor `up` can find this worker", why=str(error))
+        timer = Timer(ANNOUNCE_SECONDS, _announce, (health, file, True))
+        timer.daemon = True
+        timer.start()
 
 
 class Worker:
@@ -98,8 +118,8 @@ class Worker:
         settings: Settings,
         ending: Path,
         isolation: Isolation,
+        pauses: Pauses,
     ) -> None:
-        check_topics(make_admin(settings), pipeline.name, settings)
         self._pipeline = pipeline
         self._settings = settings
         self._ending = ending
@@ -109,6 +129,7 @@ class Worker:
         self._name = f"{role.name}-{instance}"
         self._instance = f"{self._group}-{instance}"
         self._lives = Lives(ending.with_suffix(".life"))
+        self._pauses = pauses
         config = client_config(settings)
         self._errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
         self._config = {**config, "error_cb": self._errors}
@@ -116,14 +137,15 @@ class Worker:
         self._setting = Setting(
             pipeline, fingerprint(pipeline), settings, self._reader, self._config, self._group, self.fatal, isolation
         )
-        self._owner = TaskOwner(role.name, self._make_task, role.group_of, self.fatal)
+        session = settings.worker.session_timeout_seconds
+        self._owner = TaskOwner(role.name, self._make_task, role.group_of, self.fatal, pauses, session)
         self._app: faust.App | None = None
         self._joined = False
 
     def unready(self) -> list[str]:
         """Why this worker does not process records now."""
         waiting = self._setting.unready()
-        return waiting or (self._owner.unready() if self._joined else ["not yet in the consumer group"])
+        return waiting or self._owner.unready() or ([] if self._joined else ["not yet in the consumer group"])
 
     def details(self) -> dict[str, Any]:
         """What `/readyz` tells besides: the model version that is served."""
@@ -285,7 +307,7 @@ class Worker:
 
     def _make_processor(self, partition: int) -> Processor:
         reporter = Reporter(self._pipeline.name, self._name, self._setting.writers.monitoring)
-        return RestartTeller(self._role.make(self._setting, partition), self._lives, reporter)
+        return FaultTeller(self._role.make(self._setting, partition), self._lives, self._pauses, reporter)
 
     def _kinds(self) -> list[str]:
         """The topics that this role may write."""

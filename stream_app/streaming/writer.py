@@ -10,12 +10,15 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from stream_app.clients.refusals import missing_right
 from stream_app.core.records import Output
-from stream_app.errors import FencedError, KafkaUnavailableError
+from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError, TopicsError
 from stream_app.streaming.membership import Membership
+from stream_app.streaming.pauses import Trouble
 from stream_app.streaming.processor import Input
 
 CALL_TIMEOUT = 5.0  # seconds that one call of librdkafka may block
-DEADLINE = 45.0  # seconds after which a transaction that cannot be committed ends the process
+DEADLINE = 45.0  # seconds after which the writer gives up a transaction: a new producer may do better
+STOP_SECONDS = 2.0  # that it still has once it is to stop
+TOPIC_SECONDS = 1.0  # between two looks at whether a missing topic is there
 RECORD_OVERHEAD = 100  # bytes, about what key, headers and framing add to a value
 LINGER_MS = 500  # longer than transactions usually are: few large batches, which a commit sends at once
 
@@ -33,6 +36,8 @@ _OWNERSHIP_LOST = frozenset(
 )
 
 _TRANSACTION_IS_OVER = frozenset({KafkaError._STATE, KafkaError._FATAL})
+_MISSING = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART})
+_CHECK = "Check that the brokers are up and reachable"
 
 
 class TransactionWriter:
@@ -40,7 +45,8 @@ class TransactionWriter:
 
     `config` is a librdkafka configuration, `name_of` turns an output's topic kind into the Kafka topic; `kinds` are
     those that will be written, as far as known.
-    Raises FencedError when another owner has taken over, KafkaUnavailableError when a deadline has passed.
+    Raises FencedError when another owner has taken over or the broker has given the transaction up, TopicsError when a
+    topic is missing, KafkaUnavailableError when a deadline has passed; then only another writer can go on.
     """
 
     def __init__(
@@ -66,15 +72,25 @@ class TransactionWriter:
         self._outputs: list[Output] = []
         self._open = False
         self._calling: float | None = None  # since when a call is under way
+        self._stop_by = float("inf")
+        self.trouble: Trouble | None = None
         self.bytes = 0
 
     def take_over(self) -> None:
         """Fence the previous owner and settle its last transaction."""
         use = f"use the transactional id {self._id}"
         self._until_done(lambda: self._producer.init_transactions(CALL_TIMEOUT), "start a transactional producer", use)
-        with suppress(KafkaException):  # what is wrong, the first transaction tells
-            for kind in self._kinds:  # which librdkafka would look up only a second after the first record
-                self._producer.list_topics(self._name_of(kind), CALL_TIMEOUT)
+        for kind in self._kinds:  # which librdkafka would look up only a second after the first record
+            self._await_topic(self._name_of(kind))
+        self.trouble = None
+
+    def stop(self) -> None:
+        """Give up what cannot be done soon (any thread)."""
+        self._stop_by = monotonic() + STOP_SECONDS
+
+    def close(self) -> None:
+        """Free the producer; what is not committed is lost."""
+        del self._producer
 
     def serve(self) -> None:
         """Let librdkafka fetch a token and report errors of the connection, when there is nothing to write."""
@@ -107,18 +123,18 @@ class TransactionWriter:
         started = monotonic()
         aborts = 0
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in positions.items()]
-        while not self._try_commit(offsets, membership.metadata() if membership else None):
-            if monotonic() - started > DEADLINE:
-                raise _unavailable("commit a transaction", f"not done in {DEADLINE:.0f} s")
+        while aborted := self._try_commit(offsets, membership.metadata() if membership else None):
+            self._bear(aborted, started)
             aborts += 1
             sleep(0.1)
             self._begin()
             self._produce(self._outputs)
         self._outputs, self._open, self.bytes = [], False, 0
+        self.trouble = None
         return aborts
 
-    def _try_commit(self, offsets: list[TopicPartition], metadata: bytes | None) -> bool:
-        """True when committed, False when aborted and worth another try with the same values."""
+    def _try_commit(self, offsets: list[TopicPartition], metadata: bytes | None) -> StreamAppError | None:
+        """None when committed; why it was aborted when it is worth another try with the same values."""
         send, commit = self._producer.send_offsets_to_transaction, self._producer.commit_transaction
         read = f"read {_listed(offset.topic for offset in offsets)}"
         write = f"write to {_listed(map(self._name_of, {output.topic for output in self._outputs}))}"
@@ -126,11 +142,11 @@ class TransactionWriter:
             if metadata is not None:
                 self._until_done(lambda: send(offsets, metadata, CALL_TIMEOUT), "send offsets to a transaction", read)
             self._until_done(lambda: commit(CALL_TIMEOUT), "commit a transaction", write)
-        except _AbortNeededError:
+        except _AbortNeededError as why:
             self._until_done(lambda: self._producer.abort_transaction(CALL_TIMEOUT), "abort a transaction")
             self._open = False
-            return False
-        return True
+            return why
+        return None
 
     def _begin(self) -> None:
         if not self._open:
@@ -146,7 +162,11 @@ class TransactionWriter:
                     produce(name_of(kind), value, key, partition, headers=list(headers) if headers else None)
                 except BufferError:
                     self._producer.poll(0.05)
+                    if monotonic() > self._stop_by:
+                        raise _unavailable("write", "the queue is full") from None
                 except KafkaException as raised:
+                    if raised.args[0].code() in _MISSING:
+                        raise _missing(name_of(kind)) from None
                     if raised.args[0].code() not in _TRANSACTION_IS_OVER:
                         raise
                     return  # the commit will tell why, and produce everything again or give up
@@ -166,16 +186,36 @@ class TransactionWriter:
                 if denied := missing_right(error, right or what):
                     raise denied from None
                 _raise_unless_retriable(error, what)
-                if monotonic() - started > DEADLINE:
-                    raise _unavailable(what, error.str()) from None
+                self._bear(_unavailable(what, error.str()), started)
                 sleep(0.02)
             else:
                 return
             finally:
                 self._calling = None
 
+    def _bear(self, error: StreamAppError, since: float) -> None:
+        """Note what is in the way; raise it when there is no time left."""
+        self.trouble = Trouble.of(error, since)
+        if monotonic() > min(since + DEADLINE, self._stop_by):
+            raise error
 
-class _AbortNeededError(Exception):
+    def _await_topic(self, topic: str) -> None:
+        """Wait while it is certain that there is no such topic; what else is wrong, the first transaction tells."""
+        since = monotonic()
+        while self._is_missing(topic):
+            self.trouble = Trouble.of(_missing(topic), since)
+            if monotonic() > self._stop_by:
+                raise _missing(topic)
+            sleep(TOPIC_SECONDS)
+
+    def _is_missing(self, topic: str) -> bool:
+        with suppress(KafkaException):
+            error = self._producer.list_topics(topic, CALL_TIMEOUT).topics[topic].error
+            return error is not None and error.code() in _MISSING
+        return False
+
+
+class _AbortNeededError(KafkaUnavailableError):
     """librdkafka asks for the transaction to be aborted."""
 
 
@@ -186,9 +226,13 @@ def _raise_unless_retriable(error: KafkaError, what: str) -> None:
             "Another worker owns this partition now; this one starts over (check that no two share an --instance)",
         )
     if error.txn_requires_abort():
-        raise _AbortNeededError
+        raise _AbortNeededError(f"could not {what}: {error.str()}", _CHECK)
     if not error.retriable():
         raise _unavailable(what, f"{error.name()}: {error.str()}")
+
+
+def _missing(topic: str) -> TopicsError:
+    return TopicsError(f"Topic {topic} is missing", "Make it anew: `stream-app topics create PIPELINE`")
 
 
 def _listed(topics: Iterable[str]) -> str:
@@ -196,4 +240,4 @@ def _listed(topics: Iterable[str]) -> str:
 
 
 def _unavailable(what: str, why: str) -> KafkaUnavailableError:
-    return KafkaUnavailableError(f"could not {what}: {why}", "Check that the brokers are up and reachable")
+    return KafkaUnavailableError(f"could not {what}: {why}", _CHECK)

@@ -3,6 +3,7 @@
 It is made of the parts that the workers are made of; only Kafka, processes and the clock are missing.
 """
 
+from collections.abc import Iterator
 from datetime import timedelta
 from time import perf_counter, perf_counter_ns
 from typing import Any
@@ -76,7 +77,7 @@ class Engine:
             return EventOutcome("dead-lettered", dead_letter=letter)
         scored = next((output for output in outputs if output.topic == "scored"), None)
         if scored is None:
-            return EventOutcome("duplicate")
+            return EventOutcome("retrying" if self._scorer.state.retries.before(record) else "duplicate")
         content = orjson.loads(scored.value or b"")
         return EventOutcome("scored", content, self._features(content["event_id"], outputs))
 
@@ -105,11 +106,11 @@ class Engine:
 
     def _deliver(self, outputs: list[Output], now: int) -> dict[tuple[str, int], DeadLetter]:
         """Do what consumers of the outputs do, then what idle workers do; returns the dead letters by their origin."""
+        outputs = outputs + self._scorer.retry(self._scorer.state.retries.due(now), self.model, now)
         for output in outputs:
             if output.topic == "scored":
                 self._monitor.scored("scored", orjson.loads(output.value or b""))
-        example = _example(outputs)
-        if example is not None:
+        for example in _examples(outputs):
             self._learn(example)
         outputs = outputs + self._scorer.expire(self.model, now, labels_at_end=True)
         self._report(self._monitor.close([]))
@@ -160,6 +161,11 @@ def make_scorer(pipeline: Pipeline, pipeline_fingerprint: str) -> Scorer:
 
 
 def _example(outputs: list[Output]) -> Example | None:
-    """The example among the outputs, as the learner reads it."""
+    """The first example among the outputs."""
+    return next(_examples(outputs), None)
+
+
+def _examples(outputs: list[Output]) -> Iterator[Example]:
+    """The examples among the outputs, as the learner reads them."""
     found = (decode_example(output.value) for output in outputs if output.topic == "examples")
-    return next((example for example in found if isinstance(example, Example)), None)
+    return (example for example in found if isinstance(example, Example))

@@ -79,10 +79,11 @@ class DeadLetter:
 class EventOutcome:
     """What became of an event; the parts that do not apply are None.
 
-    `record` is the scored record's content as in `schemas/scored.avsc`, `features` is what the model saw.
+    `record` is the scored record's content as in `schemas/scored.avsc`, `features` is what the model saw. One that is
+    "retrying" failed for a reason outside, and is tried again as time passes.
     """
 
-    kind: Literal["scored", "dead-lettered", "duplicate"]
+    kind: Literal["scored", "dead-lettered", "duplicate", "retrying"]
     record: Mapping[str, Any] | None = None
     features: Features | None = None
     dead_letter: DeadLetter | None = None

@@ -26,6 +26,7 @@ def summarise(trial: Trial, seconds: float, *, complete: bool) -> dict[str, Any]
             "read": trial.read["event"],
             "scored": books.scored,
             "duplicates": books.duplicates,
+            "retrying": books.retrying,
             "dead_lettered": dict(books.dead.most_common()),
             "not_sent": trial.unsent["event"],
         },

@@ -75,7 +75,7 @@ def test_each_record_has_its_outcome(declared: str, tmp_path: Path) -> None:
         "where": None, "remedy": "Send the type that the schema declares.",
     }  # fmt: skip
     assert summary["events"] == {
-        "read": 6, "scored": 2, "duplicates": 1, "dead_lettered": {"wrong-type": 1}, "not_sent": 2,
+        "read": 6, "scored": 2, "duplicates": 1, "retrying": 0, "dead_lettered": {"wrong-type": 1}, "not_sent": 2,
     }  # fmt: skip
     assert summary["labels"] == {
         "read": 5, "joined": 2, "waiting": 1, "duplicates": 1, "expired": 0, "dead_lettered": {"wrong-type": 1},

@@ -5,7 +5,7 @@ from typing import Any
 from stream_app.status.model import Books, InputStatus, PartitionState, RoleStatus, WorkerStatus
 from stream_app.status.problems import BEHIND_SECONDS, find_problems
 
-BOOKS = Books(0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, True, 0)
+BOOKS = Books(0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, True, 0)
 
 
 def worker(state: Any, *reasons: str, member: bool = True) -> WorkerStatus:
@@ -68,7 +68,7 @@ def test_the_furthest_behind_is_named() -> None:
 
 
 def test_books_and_state() -> None:
-    unbalanced = Books(0, 1, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, False, 0)
+    unbalanced = Books(0, 1, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, False, 0)
     assert problems(books=unbalanced) == ("the books do not balance: please report this, and keep the topics",)
     full = PartitionState(3, 950, 1000, None, None, None)
     assert problems(state=(full,))[0].startswith("the state of partition 3 is 95% full")

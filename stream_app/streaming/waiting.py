@@ -1,0 +1,62 @@
+"""A worker that starts while Kafka is away waits for it, instead of ending again and again."""
+
+import os
+import signal
+from time import monotonic, sleep
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from stream_app.clients.kafka import make_admin
+from stream_app.errors import KafkaUnavailableError
+from stream_app.settings import Settings
+from stream_app.streaming.pauses import Pauses, Trouble
+from stream_app.topic_uses import USES
+from stream_app.topics import MissingTopicsError, check_topics
+
+FIRST_SECONDS = 2.0  # for Kafka to answer, before a word about it is said
+ASK_SECONDS = 6.0  # from then on
+LOOK_SECONDS = 1.0
+GROUP_SECONDS = 10.0
+
+
+def await_cluster(pipeline: str, role: str, settings: Settings, pauses: Pauses) -> None:
+    """Block until Kafka answers and has what a worker of this role needs; SIGTERM ends the process meanwhile.
+
+    Raises `AccessError` if the cluster refuses us, `TopicsError` if the topics were never as they have to be.
+    """
+    before = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    since = monotonic()
+    try:
+        timeout = FIRST_SECONDS
+        while trouble := _trouble(pipeline, role, settings, timeout, since):
+            pauses.observe(trouble)
+            timeout = ASK_SECONDS
+            sleep(LOOK_SECONDS)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _trouble(pipeline: str, role: str, settings: Settings, timeout: float, since: float) -> Trouble | None:
+    try:
+        admin = make_admin(settings, timeout)
+        try:
+            check_topics(admin, pipeline, settings)
+        except MissingTopicsError as missing:
+            used = [kind for kind in missing.kinds if role in USES[kind].writers + USES[kind].readers]
+            vital = any(role in USES[kind].readers for kind in used)
+            if vital or not _has_run(admin, f"{pipeline}-{role}"):
+                raise
+            return Trouble.of(missing, since) if used else None
+    except KafkaUnavailableError as error:
+        return Trouble.of(error, since)
+    return None
+
+
+def _has_run(admin: AdminClient, group: str) -> bool:
+    """Whether a group has committed anything."""
+    try:
+        (answer,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+        return any(place.offset >= 0 for place in answer.result(GROUP_SECONDS).topic_partitions or ())
+    except KafkaException:
+        return False
