@@ -42,7 +42,7 @@ faults: setup
 	@$(BIN)/python -m pytest -n 0 -m faults $(ARGS)
 
 bench: $(BENCH)/.ready
-	@$(BENCH)/bin/python -W ignore -m benchmarks.throughput $(ARGS)
+	@$(BENCH)/bin/python -W ignore -m benchmarks $(ARGS)
 
 $(BENCH)/.ready: requirements-build.lock benchmarks/requirements.lock pyproject.toml
 	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)

@@ -12,7 +12,7 @@ from typing import NoReturn
 from benchmarks import latency, learner, profile, recovery, throughput
 from benchmarks.cluster import flights, running_broker
 from benchmarks.contenders import CONTENDERS
-from benchmarks.observe import BenchmarkError
+from benchmarks.observe import FAILURES
 from benchmarks.report import Part, as_json, markdown
 from stream_app.logs import setup_logging
 from stream_app.settings import LogSettings
@@ -21,7 +21,7 @@ Measure = Callable[[str, Path, argparse.Namespace], Iterator[Part]]
 
 
 def main() -> None:
-    """Run the parts that were asked for; what was measured before an error or Ctrl-C is printed all the same."""
+    """Run the parts that were asked for; one that fails costs only itself, and Ctrl-C prints what there is."""
     options = parse()
     signal.signal(signal.SIGTERM, _interrupt)
     setup_logging(LogSettings(level="error"))
@@ -31,14 +31,15 @@ def main() -> None:
         with running_broker() as (servers, folder):
             for name in options.parts:
                 say(f"{name} ...")
-                for part in PARTS[name](servers, folder, options):
-                    found[name] = part
+                try:
+                    for part in PARTS[name](servers, folder, options):
+                        found[name] = part
+                except FAILURES as error:
+                    say(f"{name} ended early: {error or type(error).__name__}")
+                    code = 1
     except KeyboardInterrupt:
         say("stopped")
         code = 130
-    except BenchmarkError as error:
-        say(f"error: {error}")
-        code = 1
     finally:
         if found:
             parts = list(found.values())

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer
 from benchmarks.cluster import Records
 from benchmarks.contenders import CONTENDERS, Race, running, topics
 from benchmarks.figures import Figures, percentile
-from benchmarks.observe import BenchmarkError, Say, check_running
+from benchmarks.observe import FAILURES, BenchmarkError, Say, check_running
 from benchmarks.report import Part, Row, Table
 from benchmarks.steady import Sender, outcome_reader
 
@@ -52,7 +52,7 @@ def measure(
         race = Race(servers, folder, f"latency-{number}-{case.contender}", commit_ms=case.commit_ms)
         try:
             milliseconds = run(race, case, records, seconds)
-        except BenchmarkError as error:
+        except FAILURES as error:
             say(str(error))
             rows.append((str(case), f"{case.rate:,}", "does not keep up", "", ""))
         else:

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from benchmarks.cluster import all_flights, preload
 from benchmarks.contenders import Race, logged, pipeline_file, spawn, stop, topics, worker_command
 from benchmarks.figures import Figures, ratios, spread
-from benchmarks.observe import BenchmarkError, Counted, Pace, Say, pace, watch
+from benchmarks.observe import FAILURES, Counted, Pace, Say, pace, watch
 from benchmarks.peers.work import numbers
 from benchmarks.report import Part, Table
 from benchmarks.stages import river_loop, seconds
@@ -42,7 +42,7 @@ def measure(servers: str, folder: Path, count: int, rounds: int, say: Say) -> It
             race = Race(servers, folder, f"learner-{number}-{'ours' if name == LEARNER else 'bare'}")
             try:
                 paces.append(through_kafka(race, name, examples))
-            except BenchmarkError as error:
+            except FAILURES as error:
                 say(f"round {number + 1} of {rounds}: {error}")
                 continue
             say(f"round {number + 1} of {rounds}: {name}: {paces[-1].rate:,.0f} examples/s")

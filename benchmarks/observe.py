@@ -7,7 +7,7 @@ from subprocess import Popen
 from typing import NamedTuple
 
 import psutil
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 LOOK_SECONDS = 0.05
 SILENT_SECONDS = 1.0  # after which no more outcomes come
@@ -20,6 +20,10 @@ Say = Callable[[str], None]
 
 class BenchmarkError(Exception):
     """A contender did not do its work; the message says which and how."""
+
+
+FAILURES = (BenchmarkError, KafkaException, psutil.Error, RuntimeError, TimeoutError)
+"""What ends one turn or one part of the suite; the others go on."""
 
 
 class Look(NamedTuple):

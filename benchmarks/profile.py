@@ -103,7 +103,7 @@ def by_stage(records: Records) -> dict[str, float]:
 
 
 def _time_stages(pipeline: Pipeline, records: list[RawRecord]) -> dict[str, float]:
-    reader, model = EventReader(pipeline), LoadedModel("profile", 0, "", trained_model())
+    reader, model = EventReader(pipeline), LoadedModel("profile", 0, "", trained_model(), frozen=True)
     whole_ones = [record.value for record in records if record.value and record.value.endswith(b"}")]
     flights = [orjson.loads(value) for value in whole_ones]
     features = [numbers(flight) for flight in flights]

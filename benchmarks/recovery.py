@@ -1,7 +1,8 @@
 """How long partitions go without a worker when one ends, and how long a broker takes to start.
 
-Two scorers under the supervisor, as `stream-app up` runs them, with a steady stream of events. A round ends when on
-every partition an event sent after the end of the worker has an outcome that a reader of committed records can see.
+Two scorers under the supervisor, as `stream-app up` runs them, with a steady stream of events. Time is taken from the
+signal until on every partition an event that was sent after the worker's end has an outcome that a reader of committed
+records can see.
 """
 
 import time
@@ -13,9 +14,10 @@ from confluent_kafka import Message
 from benchmarks.cluster import Records
 from benchmarks.contenders import Race, logged, pipeline_file, topics
 from benchmarks.figures import Figures, spread
-from benchmarks.observe import BenchmarkError, Say
+from benchmarks.observe import LOOK_SECONDS, BenchmarkError, Say
 from benchmarks.report import Part, Table
 from benchmarks.steady import Sender, outcome_reader
+from benchmarks.throughput import all_have_partitions
 from stream_app.broker import EmbeddedBroker
 from stream_app.settings import KafkaSettings, Settings
 from stream_app.supervisor import FIRST_DELAY, Supervisor
@@ -68,6 +70,7 @@ class System:
     """Running workers, events on their way, and the outcomes."""
 
     def __init__(self, race: Race, supervisor: Supervisor, records: Records) -> None:
+        self._race = race
         self._up = supervisor
         self._partitions = range(race.partitions)
         self._scored = race.outputs[0]
@@ -78,21 +81,31 @@ class System:
     def lose_a_worker(self, *, kill: bool) -> float:
         """Seconds until the partitions of a worker that ends are served again."""
         self._sender.hurry()
-        self._served_since(time.monotonic())
+        self._all_take_part()
         self._served_since(time.monotonic() + QUIET_SECONDS)
         child = self._up.children[0]
         if child.process is None:
             raise BenchmarkError(f"{child.name} is not running")
         child.delay = FIRST_DELAY  # each round is the first death
-        ended = time.monotonic()
+        told = time.monotonic()
         child.process.kill() if kill else child.process.terminate()
-        return self._served_since(ended) - ended
+        child.process.wait()  # until then it may still serve what is sent
+        return self._served_since(time.monotonic()) - told
 
     def close(self) -> None:
         """Stop everything."""
         self._sender.stop()
         self._up.stop()
         self._reader.close()
+
+    def _all_take_part(self) -> None:
+        """Wait until both workers have partitions: the end of one that has none costs nothing."""
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while not all_have_partitions(self._race, "ours"):
+            self._up.tend()
+            if self._up.failed is not None or time.monotonic() > deadline:
+                raise BenchmarkError(f"{self._up.failed or 'a worker got no partitions'}")
+            time.sleep(LOOK_SECONDS)
 
     def _served_since(self, moment: float) -> float:
         """When every partition had an outcome of an event sent after `moment`."""

@@ -10,12 +10,13 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.cluster import Ends, Records, preload
 from benchmarks.contenders import CONTENDERS, SCRIPTS, Race, running, topics
 from benchmarks.figures import CORES_TO_ONE_WORKER, Figures, distortions, ratios, spread
-from benchmarks.observe import BenchmarkError, Say, count_outcomes, largest_memory, pace, until, watch
+from benchmarks.observe import FAILURES, BenchmarkError, Say, count_outcomes, largest_memory, pace, until, watch
 from benchmarks.report import Part, Table
 
 PARTITIONS = 4
@@ -62,7 +63,7 @@ def measure(
             race = Race(servers, folder, f"bench-{number}-{place}-{case.contender}", case.partitions, case.workers)
             try:
                 result = run(race, case.contender, records[: int(len(records) * SHARE.get(case.contender, 1))])
-            except BenchmarkError as error:
+            except FAILURES as error:
                 say(f"round {number + 1} of {rounds}: {error}")
                 continue
             results[case][number] = result
@@ -92,7 +93,10 @@ def all_have_partitions(race: Race, contender: str) -> bool:
     """Whether every worker takes part, from when on a pair can be timed."""
     group = race.group(contender)
     admin = AdminClient({"bootstrap.servers": race.servers, "log_level": 0})
-    members = admin.describe_consumer_groups([group], request_timeout=5)[group].result(10).members
+    try:
+        members = admin.describe_consumer_groups([group], request_timeout=5)[group].result(10).members
+    except KafkaException:  # the group's coordinator is not known yet
+        return False
     return sum(bool(member.assignment and member.assignment.topic_partitions) for member in members) >= race.workers
 
 

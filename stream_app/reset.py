@@ -14,7 +14,7 @@ from stream_app.models.artifacts import pipeline_store
 from stream_app.status.local import local_workers
 from stream_app.status.view import PipelineView
 
-INPUTS = ("raw", "labels")
+KEPT = ("raw", "labels", "audit")
 
 _TIMEOUT = 30.0
 _POLL = 0.2
@@ -33,11 +33,11 @@ class Reset:
 
 
 def plan_reset(view: PipelineView, *, keep_raw: bool) -> Reset:
-    """Look at what is there; with `keep_raw` the raw records and labels stay, to be scored and joined anew."""
+    """Look at what is there; with `keep_raw` raw records and labels stay, to be processed anew, and the audit."""
     records: dict[str, int] = {}
     for (topic, _), (low, end) in view.limits().items():
         records[topic] = records.get(topic, 0) + end - low
-    spared = {view.topic(kind) for kind in INPUTS} if keep_raw else set()
+    spared = {view.topic(kind) for kind in KEPT} if keep_raw else set()
     return Reset(
         view.name,
         view.servers,

@@ -66,12 +66,12 @@ class Breaker:
 class Fallback:
     """What is served when the model fails: raises, gives no probability, or takes longer than its budget.
 
-    The version that served before, then `score`. Such predictions are marked `degraded`; what is counted and alarmed
+    The last version that served well, then `score`. Such predictions are marked `degraded`; what is counted and alarmed
     is the same for both. A version that fails five times in a row rests for ten seconds.
     """
 
     last_good: bool = True
-    """Try the version that this worker served before."""
+    """Try the last version that scored events of the partition without failing for any of a batch."""
     score: float | Callable[[Features], float] | None = None
     """A probability, as the share of positives, or a function of the features; None makes a dead letter."""
 

@@ -92,7 +92,10 @@ class Batches:
         """Send, with the bad ones in the middle; returns the seconds until every good one is scored."""
         before = self._system.books().scored
         self.start(poison, good)
-        return self._system.until(lambda: self._system.books().scored == before + good, 90, "the good are not scored")
+        patience = 90 * load()
+        return self._system.until(
+            lambda: self._system.books().scored == before + good, patience, "the good are not scored"
+        )
 
     def start(self, poison: list[int], good: int) -> None:
         """Send."""

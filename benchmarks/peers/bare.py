@@ -22,19 +22,29 @@ def main(servers: str, raw: str, scored: str, dead: str) -> None:
         }
     )
     consumer.subscribe([raw])
-    producer = Producer({"bootstrap.servers": servers, "linger.ms": 5, "compression.type": "lz4"})
-    committed = monotonic()
+    producer = Producer(
+        {
+            "bootstrap.servers": servers,
+            "linger.ms": 50,
+            "compression.type": "lz4",
+            "queue.buffering.max.messages": 1_000_000,  # more than it makes between two flushes
+        }
+    )
+    began: float | None = None
     while True:
-        for message in consumer.consume(1000, 0.05):
+        messages = consumer.consume(1000, 0.05)
+        if messages and began is None:
+            began = monotonic()
+        for message in messages:
             try:
                 producer.produce(scored, score(model, message.value()), message.key())
             except BAD:
                 producer.produce(dead, message.value(), message.key())
-            producer.poll(0)
-        if monotonic() - committed > COMMIT_SECONDS:
+        producer.poll(0)
+        if began is not None and monotonic() - began > COMMIT_SECONDS:
             producer.flush()
             consumer.commit(asynchronous=False)
-            committed = monotonic()
+            began = None
 
 
 if __name__ == "__main__":

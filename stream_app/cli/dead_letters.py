@@ -16,7 +16,7 @@ from stream_app.deadletters.selection import Selection
 
 if TYPE_CHECKING:
     from stream_app.deadletters.access import DeadLetters
-    from stream_app.deadletters.ledger import Ledger
+    from stream_app.deadletters.trying import Verdict
     from stream_app.pipeline import Pipeline
     from stream_app.settings import Settings
 
@@ -38,10 +38,10 @@ def groups(
     from stream_app.deadletters.rendering import group_lines, group_object
 
     now = int(time.time() * 1000)
-    with _opened(pipeline) as (_, _, dead, ledger):
+    with _opened(pipeline) as (_, _, dead):
         if selection != Selection():
             _require_some(dead, selection)
-        found = find_groups(dead.index, selection, ledger.states(dead.index.select(selection)), now)
+        found = find_groups(dead.index, selection, dead.ledger, now)
     shown = [group for group in found if every or not group.closed]
     if as_json:
         print_json([group_object(group) for group in shown])
@@ -70,9 +70,9 @@ def list_letters(
 
     line = entry_json if as_json else entry_line
     most = limit or (None if as_json else _LISTED)
-    with _opened(pipeline) as (_, _, dead, ledger):
+    with _opened(pipeline) as (_, _, dead):
         _require_some(dead, selection)
-        states = ((entry, ledger.state(entry.ref)) for entry in dead.index.entries(selection))
+        states = ((entry, dead.ledger.state(entry.ref)) for entry in dead.index.entries(selection))
         wanted = ((entry, state) for entry, state in states if every or state == "open")
         write_lines(_batches(line(entry, state) for entry, state in islice(wanted, most)))
         if most is not None and next(wanted, None) is not None:
@@ -91,7 +91,7 @@ def show(
     from stream_app.cli.consume import write_lines
     from stream_app.deadletters.rendering import letter_json, letter_lines
 
-    with _opened(pipeline) as (_, _, dead, _):
+    with _opened(pipeline) as (_, _, dead):
         chosen = _require_some(dead, selection)
         letters = dead.letters.read(entry.ref for entry in dead.index.entries(selection, limit))
         write_lines([letter_json(one)] if as_json else [*letter_lines(one), b""] for one in letters)
@@ -114,7 +114,7 @@ def export(
     from stream_app.clients.progress import reporter
     from stream_app.deadletters.exporting import export_letters
 
-    with _opened(pipeline) as (_, _, dead, _):
+    with _opened(pipeline) as (_, _, dead):
         chosen = _require_some(dead, selection)
         with reporter("exporting dead letters", chosen) as progress:
             count = export_letters(dead.letters.read(dead.index.select(selection)), to, progress, raw=raw)
@@ -137,45 +137,64 @@ def try_letters(
 ) -> None:
     """Run PIPELINE as it is now over its dead letters, and tell how many would pass; sends nothing."""
     from stream_app.clients.progress import reporter
-    from stream_app.deadletters.edits import load_edit
-    from stream_app.deadletters.model import present_model
-    from stream_app.deadletters.rendering import verdict_lines, verdict_object
+    from stream_app.deadletters.edits import Editing, load_edit
+    from stream_app.deadletters.present import present
     from stream_app.deadletters.trying import Trial
 
     function = load_edit(edit) if edit is not None else None
-    with _opened(pipeline) as (settings, loaded, dead, ledger):
+    with _opened(pipeline) as (settings, loaded, dead):
         chosen = _require_some(dead, selection)
-        model = present_model(settings, loaded)
-        trial, now = Trial(loaded, model.model, function), int(time.time() * 1000)
-        refs = (ref for ref in dead.index.select(selection) if ledger.state(ref) == "open")
+        judge, model = present(settings, loaded)
+        trial = Trial(judge, Editing(loaded, function))
+        refs = (ref for ref in dead.index.select(selection) if dead.ledger.state(ref) == "open")
         with reporter("trying dead letters", chosen) as progress:
             for number, letter in enumerate(dead.letters.read(refs), start=1):
-                trial.add(letter, now)
+                trial.add(letter)
                 progress.update(number, number)
     if as_json:
-        print_json(verdict_object(trial.verdict, model.name))
+        print_json({"model": model, **trial.verdict.as_dict()})
     else:
-        typer.echo("\n".join(verdict_lines(trial.verdict, model.name)))
+        typer.echo("\n".join(_verdict_lines(trial.verdict, model)))
+
+
+def _verdict_lines(verdict: "Verdict", model: str) -> Iterator[str]:
+    """What a trial came to, for people; `model` is what it was made with."""
+    from stream_app.clients.rendering import harmless
+    from stream_app.deadletters.rendering import place
+
+    yield f"{verdict.tried:,} dead letters tried with {model}; nothing was sent"
+    for number, what in (
+        (verdict.passed, "would pass"),
+        (verdict.degraded, "would be scored by the fallback, for the model fails"),
+        (verdict.labels, "labels can be read; a worker tells whether their events are known"),
+        (verdict.left_out, "are left out by the edit"),
+        (verdict.not_kept, "were too large to be kept here: send them again from their source"),
+        (verdict.harmful, "have ended or hung a worker, and are not run here: export one and try it by itself"),
+    ):
+        if number:
+            yield f"{number:>9,} {what}"
+    for failing in sorted(verdict.failing, key=lambda failing: -failing.count):
+        where = f" ({failing.where})" if failing.where else ""
+        yield f"{failing.count:>9,} would fail: {failing.code}: {harmless(failing.message)}{where}"
+        yield f"{'':>9} e.g. {failing.sample.error_id} at {place(failing.sample)}. {failing.remedy}"
 
 
 class _Opened(NamedTuple):
     settings: "Settings"
     pipeline: "Pipeline"
     dead: "DeadLetters"
-    ledger: "Ledger"
 
 
 @contextmanager
 def _opened(pipeline: str) -> Iterator[_Opened]:
-    """A pipeline's dead letters, and what was done about them."""
+    """A pipeline's dead letters."""
     from stream_app.deadletters.access import open_dead_letters
-    from stream_app.deadletters.states import read_ledger
     from stream_app.loading import load_pipeline
     from stream_app.settings import load_settings
 
     settings, loaded = load_settings(), load_pipeline(pipeline)
     with open_dead_letters(settings, loaded, lambda line: typer.echo(line, err=True)) as dead:
-        yield _Opened(settings, loaded, dead, read_ledger(settings, loaded.name))
+        yield _Opened(settings, loaded, dead)
 
 
 def _require_some(dead: "DeadLetters", selection: Selection) -> int:

@@ -10,9 +10,9 @@ from stream_app.cli.options import JsonOption, PipelineArgument, print_json
 from stream_app.deadletters.selection import Selection
 
 if TYPE_CHECKING:
+    from stream_app.deadletters.outcomes import Sent
     from stream_app.deadletters.planning import Plan
     from stream_app.deadletters.replays import ActStatus
-    from stream_app.deadletters.sender import Sent
     from stream_app.settings import Settings
 
 WhyOption = Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, for the audit; needed with --yes.")]
@@ -204,6 +204,8 @@ def _others(states: Counter[str]) -> str:
 
 
 def _show_plan(plan: "Plan", to: str) -> None:
+    from stream_app.clients.rendering import harmless
+
     topic = "the topic for replays" if to == "replay" else "the topics that they came from"
     typer.echo(f"{plan.sending:,} open dead letters would be sent to {topic}{_others(plan.states)}.")
     for number, what in (
@@ -219,10 +221,12 @@ def _show_plan(plan: "Plan", to: str) -> None:
     typer.echo(f"{plan.sending - plan.failing.total() - plan.unchecked:,} of them pass the pipeline as it is now.")
     for code, number in plan.failing.most_common():
         sample = plan.sample[code]
-        typer.echo(f"  {number:,} would fail again with {code}: {sample.message} (e.g. {sample.ref.error_id})")
+        typer.echo(
+            f"  {number:,} would fail again with {code}: {harmless(sample.message)} (e.g. {sample.ref.error_id})"
+        )
     if plan.edited is not None:
         for word, value in zip(("before", "after"), plan.edited, strict=True):
-            typer.echo(f"  {word}: {(value or b'').decode('utf-8', 'replace')[:_SHOWN]}")
+            typer.echo(f"  {word}: {harmless((value or b'').decode('utf-8', 'replace')[:_SHOWN])}")
 
 
 def _outcome(sent: "Sent") -> str:
@@ -230,6 +234,7 @@ def _outcome(sent: "Sent") -> str:
     return (
         f"{sent.sent:,} sent, {sent.passed:,} passed, {sum(sent.failed.values()):,} failed again"
         f"{f' ({failed})' if failed else ''}, {sent.duplicates:,} duplicates"
+        f"{f', {sent.retrying:,} are tried again' if sent.retrying else ''}"
         f"{f', {sent.pending:,} without an outcome yet' if sent.pending else ''}"
     )
 

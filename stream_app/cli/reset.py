@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def reset(
     pipeline: PipelineArgument,
     keep_raw: Annotated[
-        bool, typer.Option("--keep-raw", help="Keep raw records and labels, to be scored and joined anew.")
+        bool, typer.Option("--keep-raw", help="Keep raw records and labels, to be processed anew, and the audit.")
     ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Delete it, for good; without, only show what that would be.")

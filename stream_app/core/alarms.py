@@ -19,6 +19,7 @@ class _Alarm:
     limit: float | None = None
     reported: int | None = None
     ended: int | None = None
+    last: int = 0  # when it was raised again last
 
     def report(self, name: str, end: int, breached: bool) -> Measurement:
         verdict = Judgement(self.limit, breached)
@@ -51,11 +52,12 @@ class Alarms:
         alarm = self._alarms.setdefault(name, _Alarm(cause, now))
         alarm.cause, alarm.value, alarm.limit, alarm.ended = cause, value, limit, None
         alarm.n += 1
+        alarm.last = now
 
-    def end(self, name: str, now: int) -> None:
-        """It is well again; without such an alarm, nothing happens."""
+    def end(self, name: str, now: int, quiet: int = 0) -> None:
+        """It is well again, and has been for `quiet` milliseconds; without such an alarm, nothing happens."""
         alarm = self._alarms.get(name)
-        if alarm is not None and alarm.ended is None:
+        if alarm is not None and alarm.ended is None and not 0 <= now - alarm.last < quiet:
             alarm.ended = now
 
     def due(self, now: int) -> list[Measurement]:

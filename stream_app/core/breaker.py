@@ -22,7 +22,7 @@ class Failed(NamedTuple):
 class Circuit:
     """Closed while events pass, open while none is to be read, half-open while a few are tried.
 
-    Times are epoch milliseconds of the clock on the wall.
+    Times are epoch milliseconds of the clock on the wall; should that be set back, a pause ends early.
     """
 
     def __init__(self, limits: Breaker) -> None:
@@ -41,7 +41,7 @@ class Circuit:
         """How many events may be processed now; None if there is no limit."""
         if self.state == "closed":
             return None
-        if self.state == "open" and now >= self._until:
+        if self.state == "open" and not now < self._until <= now + self._pause:
             self.state, self._left = "half-open", self._probe
             self._forget()
         return self._left if self.state == "half-open" else 0

@@ -19,8 +19,8 @@ class Cleaned(NamedTuple):
 def clean(fields: Fields, steps: Sequence[CleaningStep]) -> Cleaned | Failure:
     """Apply each step to what the steps before it left; `fields` stays as it is.
 
-    Failures: `rejected` with the reason of the step that raised `Rejected`, `cleaning-unavailable` when what a step needs
-    did not answer, and `cleaning-failed` when it raised anything else or returned no mapping.
+    Failures: `rejected` with the reason of the step that raised `Rejected`, `cleaning-unavailable` when what a step
+    needs did not answer, and `cleaning-failed` when it raised anything else or returned no mapping.
 
     >>> clean({"distance": 10}, [lambda fields: {"km": fields["distance"] * 1.609}]).fields
     {'distance': 10, 'km': 16.09}

@@ -35,8 +35,8 @@ class Degraded(NamedTuple):
 class Predictor:
     """Asks the model, judges the answer, and falls back as declared.
 
-    `budget` is the longest that one prediction may take, in seconds of `clock`; None measures nothing. `before` gives
-    the version that was served before, if there was one.
+    `budget` is the longest that one prediction may take, in seconds of `clock`; None measures nothing. `last_good`
+    gives the version that stands in for one that fails, if there is one.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Predictor:
         fallback: Fallback | None,
         budget: float | None,
         clock: Callable[[], float],
-        before: Callable[[], Model | None],
+        last_good: Callable[[Model], Model | None],
     ) -> None:
         self._fallback = fallback
-        self._before = before
+        self._last_good = last_good
         self._budget = budget
         self._clock = clock
         self._failing = NO_VERSION
@@ -57,8 +57,8 @@ class Predictor:
 
     def predict(self, model: Model, features: Features, now: int) -> float | Degraded | Failure:
         """The score, a number from 0 to 1; `now` is epoch milliseconds."""
-        if model.version == self._failing and now < self._rests_until:
-            return self._instead(features, self._why)
+        if model.version == self._failing and now < self._rests_until <= now + REST:
+            return self._instead(model, features, self._why)
         score = self._ask(model, features)
         if not isinstance(score, Failure):
             self._failing, self._failures = NO_VERSION, 0
@@ -66,7 +66,11 @@ class Predictor:
         if self._fallback is None:
             return score
         self._note(model.version, score, now)
-        return self._instead(features, score)
+        return self._instead(model, features, score)
+
+    def start_over(self) -> None:
+        """Forget what has failed."""
+        self._failing, self._failures, self._rests_until = NO_VERSION, 0, 0
 
     def _ask(self, model: Model, features: Features) -> float | Failure:
         if self._budget is None:
@@ -84,15 +88,15 @@ class Predictor:
         if self._failures >= FAILURES:
             self._rests_until = now + REST
 
-    def _instead(self, features: Features, why: Failure) -> Degraded | Failure:
+    def _instead(self, model: Model, features: Features, why: Failure) -> Degraded | Failure:
         fallback = self._fallback
         if fallback is None:
             return why
-        before = self._before() if fallback.last_good else None
-        if before is not None:
-            score = predict(before.score, features)
+        good = self._last_good(model) if fallback.last_good else None
+        if good is not None:
+            score = predict(good.score, features)
             if not isinstance(score, Failure):
-                return Degraded(score, before.version, "last-good", why.code)
+                return Degraded(score, good.version, "last-good", why.code)
         rule = fallback.score
         if rule is None:
             return why

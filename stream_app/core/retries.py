@@ -13,6 +13,7 @@ from stream_app.core.records import Output, RawRecord, Record
 from stream_app.resilience import Retry
 
 _MILLISECOND = timedelta(milliseconds=1)
+_POSTPONED = 1000  # milliseconds
 _MOST_BYTES = 32 * 1024 * 1024  # of all waiting records of a partition, in memory
 
 
@@ -44,6 +45,7 @@ class Retries:
         self.waiting: dict[str, Attempt] = {}
         self.bytes = 0  # of their keys, values and headers, about
         self._declared = declared
+        self._longest = max(declared.longest_delay // _MILLISECOND, _POSTPONED)
         self._topic = topic
         self._partition = partition
         self._prefix = prefix
@@ -76,10 +78,13 @@ class Retries:
         """The last try of a record that waits."""
         return self.waiting.get(position(record)) if self.waiting else None
 
-    def due(self, now: int) -> list[RawRecord]:
-        """The records that are to be tried now, soonest due first; they wait on until `keep` or `release`."""
-        found = []
-        while self._due and self._due[0][0] <= now:
+    def due(self, now: int, most: int | None = None) -> list[RawRecord]:
+        """The records that are to be tried now, soonest due first; they wait on until `keep` or `release`.
+
+        What seems to be due later than anything can be, is due: the clock was set back.
+        """
+        found: list[RawRecord] = []
+        while self._due and len(found) != most and not now < self._due[0][0] <= now + self._longest:
             due, name = heappop(self._due)
             attempt = self.waiting.get(name)
             if attempt is not None and attempt.due == due:
@@ -90,8 +95,8 @@ class Retries:
         """Ask for these again in a second: they were due, but could not be tried yet."""
         for record in records:
             name = position(record)
-            self.waiting[name] = self.waiting[name]._replace(due=now + 1000)
-            heappush(self._due, (now + 1000, name))
+            self.waiting[name] = self.waiting[name]._replace(due=now + _POSTPONED)
+            heappush(self._due, (now + _POSTPONED, name))
 
     def release(self, record: Record) -> list[Output]:
         """A record has its outcome; the changelog's record of that, if it had been waiting."""

@@ -16,6 +16,7 @@ from stream_app.core.state import Joined, Pending, State, Waiting
 from stream_app.error_codes import ERROR_CODES, ErrorClass
 from stream_app.pipeline import Pipeline
 
+DEGRADED_ALARM = "degraded"
 MARGIN = 1024  # bytes
 _PASSED_ON = ("traceparent", "replay-id")
 EXAMPLE_OVERHEAD = 4096  # bytes that an example has on top of the state record and twice the event id, at most
@@ -26,8 +27,8 @@ class Scorer:
 
     `group` and `app_version` go into dead letters; `max_bytes` is the largest value the scored topic takes,
     `max_entries` the most that the state may hold. `write` encodes the scored records, `clock` gives seconds for the
-    budget of a prediction, `before` the version that was served before, if there was one. `failed` are the failures of
-    the last batch of events, `degraded` why one of it was not scored by the version that is served.
+    budget of a prediction, `last_good` the version that stands in for one that fails, if there is one. `failed` are the
+    failures of the last batch of events, `degraded` why one of it was not scored by the version that is served.
     """
 
     def __init__(
@@ -41,13 +42,13 @@ class Scorer:
         max_bytes: int,
         max_entries: int,
         clock: Callable[[], float],
-        before: Callable[[], Model | None] = lambda: None,
+        last_good: Callable[[Model], Model | None] = lambda _: None,
         write: Callable[[Fields], bytes] = orjson.dumps,
     ) -> None:
         self.state = state
         self.failed: list[Failed] = []
         self.degraded = ""
-        self._predictor = Predictor(pipeline.fallback, pipeline.limits.predict_seconds, clock, before)
+        self._predictor = Predictor(pipeline.fallback, pipeline.limits.predict_seconds, clock, last_good)
         self._write = write
         self._events = EventReader(pipeline)
         self._labels = LabelReader(pipeline)
@@ -58,6 +59,11 @@ class Scorer:
         self._app_version = app_version
         self._max_bytes = max_bytes
         self._max_entries = max_entries
+
+    def start_over(self, state: State) -> None:
+        """Go on with another state, as if nothing had failed before."""
+        self.state = state
+        self._predictor.start_over()
 
     def score(self, records: Iterable[Record], model: Model, now: int, schemas: Schemas = NO_SCHEMAS) -> list[Output]:
         """Outcomes of raw records; `now` is epoch milliseconds, `schemas` has those that Avro records name."""
@@ -148,6 +154,7 @@ class Scorer:
             state.tallies.degraded += 1
             self.degraded = degraded.cause
             state.actions.note("fallback", degraded.cause, now)
+            state.alarms.raise_(DEGRADED_ALARM, degraded.cause, now)
         for field in imputed:
             state.actions.note("impute", field, now)
         state.saw_event(event_time, now)

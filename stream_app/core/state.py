@@ -97,6 +97,7 @@ class State:
         self.label_watermark = NEVER
         self.clock = NEVER
         self.positions: dict[str, int] = {}
+        self.good_version: int | None = None  # the model version that served well last
         self.actions = Actions()
         self.alarms = Alarms()
         self.retries = Retries(retry, TOPIC, partition, RETRY_PREFIX)
@@ -149,6 +150,7 @@ class State:
             "label_watermark": self.label_watermark,
             "clock": self.clock,
             "positions": self.positions,
+            "good_version": self.good_version,
             "entries": len(self.entries),
             "actions": self.actions.as_dict(),
             "alarms": self.alarms.as_dict(),
@@ -178,6 +180,7 @@ class State:
         self.clock = value["clock"]
         self.positions = value["positions"]
         if "alarms" in value:  # not in states of earlier versions
+            self.good_version = value.get("good_version")
             self.actions = Actions.from_dict(value["actions"])
             self.alarms = Alarms.from_dict(value["alarms"])
 

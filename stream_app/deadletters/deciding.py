@@ -8,8 +8,7 @@ from typing import Literal
 from stream_app.core.route import iso
 from stream_app.deadletters.access import open_dead_letters
 from stream_app.deadletters.acts import Act, Letters, Spot, count, operator
-from stream_app.deadletters.audit import log_act
-from stream_app.deadletters.desk import Decision, Desk, ledger_output
+from stream_app.deadletters.desk import Decision, Desk, ledger_output, log_act
 from stream_app.deadletters.ledger import Ledger, progress_record
 from stream_app.deadletters.planning import act_id
 from stream_app.deadletters.refusing import in_words, nothing_open

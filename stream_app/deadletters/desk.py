@@ -1,24 +1,30 @@
-"""Where dead letters are acted on: connections to one pipeline's ledger, and writing decisions into it."""
+"""Where dead letters are acted on: connections to one pipeline's ledger, writing decisions into it, and the audit."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import TopicPartition
+import orjson
+from confluent_kafka import Consumer, TopicPartition
 
 from stream_app.clients.kafka import ConnectionErrors, client_config, make_consumer
 from stream_app.clients.offsets import find_partitions
 from stream_app.core.records import ENVELOPE_BYTES, Output
+from stream_app.core.route import iso
 from stream_app.deadletters.acts import Act, Letters, place_text
-from stream_app.deadletters.audit import audit_record, log_act
 from stream_app.deadletters.ledger import Change, Ledger, act_records
 from stream_app.deadletters.outcomes import WATCHED
+from stream_app.deadletters.present import read_books
 from stream_app.errors import FencedError, SelectionError
+from stream_app.logs import get_logger
 from stream_app.settings import Settings
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.processor import Input
 from stream_app.streaming.writer import TransactionWriter
 from stream_app.topics import topic_name
+
+log = get_logger(__name__)
 
 _NEEDED = ("raw.replay", "audit", "replays")
 _TRANSACTION_MS = 30_000  # a sender that died holds readers of its topics back for so long at most
@@ -41,16 +47,24 @@ class Desk:
         config = client_config(settings)
         errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
         self.config: dict[str, Any] = {**config, "error_cb": errors}
-        consumer = make_consumer(settings, errors)
-        places = find_partitions(consumer, errors, [self.topic(kind) for kind in _NEEDED])
-        consumer.close()
+        self._errors = errors
         self._ends = make_consumer(settings, errors, isolation_level="read_uncommitted")
+        places = find_partitions(self._ends, errors, [self.topic(kind) for kind in _NEEDED])
         self.partitions = sum(topic == self.topic("raw.replay") for topic, _ in places)
         self.reader = LogReader(self.config, f"{name}-score")
 
     def topic(self, kind: str) -> str:
         """Full name of one of the pipeline's topics."""
         return topic_name(self.name, kind)
+
+    @contextmanager
+    def consumer(self) -> Iterator[tuple[Consumer, ConnectionErrors]]:
+        """One that nothing else uses, and what it reports."""
+        consumer = make_consumer(self.settings, self._errors, fetch_wait_max_ms=50)
+        try:
+            yield consumer, self._errors
+        finally:
+            consumer.close()
 
     def ledger(self, *, settled: bool = False) -> Ledger:
         """As it is now; when `settled`, nothing that was written before is hidden by a transaction still open.
@@ -74,6 +88,10 @@ class Desk:
         """Where the topics end that tell what became of records, by "kind/partition"."""
         places = [(kind, partition) for kind in WATCHED for partition in range(self.partitions)]
         return {place_text(*place): self.reader.ends(Input(self.topic(place[0]), place[1]))[1] for place in places}
+
+    def retrying(self) -> int:
+        """Events that wait to be tried again, of this pipeline as a whole."""
+        return sum(sheet.tallies.retrying for sheet in read_books(self.settings, self.name).values())
 
     def writer(self, transactional_id: str) -> TransactionWriter:
         """A writer that has fenced whoever wrote under this id before."""
@@ -126,3 +144,25 @@ def ledger_output(change: Change) -> Output:
     """A record of the ledger as it is written."""
     key, value = change
     return Output("replays", 0, key, value)
+
+
+def audit_record(pipeline: str, act: Act, done: str, who: str, why: str, at: int, counts: Mapping[str, int]) -> Output:
+    """A record of `schemas/audit.avsc`: what was `done` about an act (it itself, or later stop or finish), by whom."""
+    value: dict[str, Any] = {
+        "id": act.id,
+        "act": done,
+        "pipeline": pipeline,
+        "at": iso(at),
+        "who": who,
+        "what": act.what,
+        "why": why,
+        "counts": dict(counts),
+        "options": {name: str(option) for name, option in act.options.items() if name not in ("edit_source", "since")},
+    }
+    return Output("audit", 0, act.id.encode(), orjson.dumps(value))
+
+
+def log_act(record: Output) -> None:
+    """Say the same in the log."""
+    fields = orjson.loads(record.value or b"")
+    log.info("dead letters: " + fields.pop("act"), **fields.pop("counts"), **fields)

@@ -8,7 +8,6 @@ from stream_app.deadletters.outcomes import OutcomeWatch
 from stream_app.errors import ReplayError
 from stream_app.streaming.processor import Input
 
-WINDOW = 20_000  # records that may be on their way
 STALL_SECONDS = 30.0
 _FEW = 100  # offsets that may all be markers of transactions
 _LOOK = 0.05  # seconds

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stream_app.deadletters.entry import Entry
-from stream_app.deadletters.index import Index
+from stream_app.deadletters.index import Entry, Index
+from stream_app.deadletters.ledger import Ledger
 from stream_app.deadletters.query import ALL, Condition
 from stream_app.deadletters.selection import Selection
 from stream_app.error_codes import ERROR_CODES
@@ -55,13 +55,13 @@ class Group:
         return self.open == 0
 
 
-def find_groups(index: Index, selection: Selection, outcomes: Mapping[str, str], now: int) -> list[Group]:
+def find_groups(index: Index, selection: Selection, ledger: Ledger, now: int) -> list[Group]:
     """The groups of the chosen letters, the one with most open letters first; `now` is epoch milliseconds.
 
-    `outcomes` is what became of letters that were acted on, by error id. Raises as `Index.select` does.
+    Raises as `Index.select` does.
     """
     condition = index.condition(selection)
-    causes, acted = index.causes(), _acted(index, condition, outcomes)
+    causes, acted = index.causes(), _acted(index, condition, ledger)
     columns = "cause, count(*), min(timestamp), max(timestamp), sum(timestamp >= {0}), sum(timestamp >= {1})"
     by = "cause" if condition == ALL else "+cause"  # with conditions, sorting is faster than going by the index
     rows = index.rows(columns.format(now - _HOUR, now - 2 * _HOUR), "letters", condition, f"GROUP BY {by}")
@@ -76,13 +76,11 @@ def find_groups(index: Index, selection: Selection, outcomes: Mapping[str, str],
     return sorted(found, key=lambda group: (-group.open, -group.last_seen))
 
 
-def _acted(index: Index, condition: Condition, outcomes: Mapping[str, str]) -> dict[int, Counter[str]]:
+def _acted(index: Index, condition: Condition, ledger: Ledger) -> dict[int, Counter[str]]:
     """By cause and outcome, how many letters have it."""
     found: dict[int, Counter[str]] = defaultdict(Counter)
-    if outcomes:
-        for cause, error_id in index.rows("cause, error_id", "letters", condition):
-            if (outcome := outcomes.get(error_id)) is not None:
-                found[cause][outcome] += 1
+    for cause, state, count in index.closed(ledger, condition):
+        found[cause][state] = count
     return found
 
 

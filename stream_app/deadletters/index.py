@@ -1,20 +1,57 @@
 """The index of a pipeline's dead letters: what can be told of them without reading the topics."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from stream_app.clients.progress import reporter
-from stream_app.deadletters.entry import ENTRY_COLUMNS, ENTRY_TABLES, REF_COLUMNS, REF_TABLES, Entry, entry_of, ref_of
 from stream_app.deadletters.indexing import Indexer, Say
-from stream_app.deadletters.letter import KINDS, Ref
+from stream_app.deadletters.ledger import Ledger
+from stream_app.deadletters.letter import KINDS, Origin, Ref
 from stream_app.deadletters.letters import Letters
 from stream_app.deadletters.query import Cause, Condition, condition_of
 from stream_app.deadletters.selection import Selection
 from stream_app.deadletters.where import Where
 
 _PLACE = "kind, partition, offset"
+_REF_COLUMNS = "kind, partition, offset, error_id, topic, source_partition, source_offset"
+_REF_TABLES = "letters JOIN contexts ON contexts.id = context"
+_ENTRY_COLUMNS = (
+    f"{_REF_COLUMNS}, timestamp, fingerprint, code, class, stage, message, key, event_id, size, attempts, "
+    "first_failed, last_failed, source_timestamp, model_version, schema_version, app_version, replay_count, replay_id"
+)
+_ENTRY_TABLES = f"{_REF_TABLES} JOIN causes ON causes.id = cause"
+_REF = 7  # columns
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the index knows of one dead letter. Times are epoch milliseconds; what its headers lack is 0 or empty.
+
+    `event_id` is None if it cannot be told; `size` is that of the value in bytes.
+    """
+
+    ref: Ref
+    timestamp: int
+    group: str
+    code: str
+    error_class: str
+    stage: str
+    message: str
+    key: bytes | None
+    event_id: str | None
+    size: int
+    attempts: int
+    first_failed: int
+    last_failed: int
+    original_timestamp: int
+    model_version: str
+    schema_version: str
+    app_version: str
+    replay_count: int
+    replay_id: str
 
 
 class Index:
@@ -48,7 +85,7 @@ class Index:
     def newest(self, condition: Condition, limit: int | None = None) -> Iterator[Entry]:
         """The same by a condition."""
         last = f"ORDER BY timestamp DESC, {_PLACE} LIMIT {-1 if limit is None else limit}"
-        return map(entry_of, self.rows(ENTRY_COLUMNS, ENTRY_TABLES, condition, last))
+        return map(_entry_of, self.rows(_ENTRY_COLUMNS, _ENTRY_TABLES, condition, last))
 
     def condition(self, selection: Selection) -> Condition:
         """The selection for `rows`; holds as long as this index."""
@@ -72,12 +109,24 @@ class Index:
         except sqlite3.DatabaseError as error:
             raise self._indexer.discarded(error) from None
 
+    def closed(self, ledger: Ledger, condition: Condition) -> Iterator[tuple[int, str, int]]:
+        """Of the letters that were acted on, by number of their cause and what became of them, how many there are."""
+        database, name = self._store.database, f"closed_{next(self._numbers)}"
+        database.execute(f"CREATE TEMP TABLE {name} (in_kind, in_partition, start, stop, state)")
+        runs = ((KINDS.index(kind), number, *rest) for (kind, number), *rest in ledger.closed())
+        database.executemany(f"INSERT INTO {name} VALUES (?, ?, ?, ?, ?)", runs)
+        tables = (
+            f"{name} CROSS JOIN letters "
+            "ON kind = in_kind AND partition = in_partition AND offset >= start AND offset < stop"
+        )
+        return self.rows("cause, state, count(*)", tables, condition, "GROUP BY +cause, state")
+
     def close(self) -> None:
         """Let the file go."""
         self._store.close()
 
     def _refs(self, condition: Condition) -> Iterator[Ref]:
-        return map(ref_of, self.rows(REF_COLUMNS, REF_TABLES, condition, f"ORDER BY {_PLACE}"))
+        return map(_ref_of, self.rows(_REF_COLUMNS, _REF_TABLES, condition, f"ORDER BY {_PLACE}"))
 
     def _met(self, where: Where, condition: Condition) -> Condition:
         """The condition, and that the expression is true."""
@@ -95,3 +144,14 @@ class Index:
         database.execute(f"CREATE TEMP TABLE {name} ({_PLACE}, PRIMARY KEY ({_PLACE})) WITHOUT ROWID")
         database.executemany(f"INSERT INTO {name} VALUES (?, ?, ?)", places)
         return Condition(f"({_PLACE}) IN (SELECT {_PLACE} FROM {name})")
+
+
+def _ref_of(row: Sequence[Any]) -> Ref:
+    """From `_REF_COLUMNS`."""
+    kind, partition, offset, error_id, *origin = row
+    return Ref(KINDS[kind], partition, offset, error_id, Origin(*origin))
+
+
+def _entry_of(row: Sequence[Any]) -> Entry:
+    """From `_ENTRY_COLUMNS`."""
+    return Entry(_ref_of(row[:_REF]), *row[_REF:])

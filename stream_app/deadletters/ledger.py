@@ -1,7 +1,7 @@
 """The ledger: what `<pipeline>.replays` says about every dead letter, from one reading of it."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import orjson
@@ -77,6 +77,12 @@ class Ledger:
         found = ((ref.error_id, self.state(ref)) for ref in refs)
         return {error_id: state for error_id, state in found if state != "open"}
 
+    def closed(self) -> Iterator[tuple[Spot, int, int, LetterState]]:
+        """The runs of letters that are not open, from their first to behind their last, and what has become of them."""
+        for spot, table in self._tables.items():
+            for start, end, state, _ in table.rows:
+                yield spot, start, end, state
+
     def unfinished(self, act: Act) -> bool:
         """Whether it is a replay that has more to send."""
         progress = self.progress.get(act.id)
@@ -98,21 +104,21 @@ class _Table:
     """The runs of one partition by offset; no two acts hold the same letter."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int, int, LetterState, str]] = []
+        self.rows: list[tuple[int, int, LetterState, str]] = []
         self._starts: list[int] = []
 
     def add(self, runs: Runs, state: LetterState, act_id: str) -> None:
-        self._rows += ((start, end, state, act_id) for start, end in zip(runs.starts, runs.ends, strict=True))
+        self.rows += ((start, end, state, act_id) for start, end in zip(runs.starts, runs.ends, strict=True))
 
     def sort(self) -> None:
-        self._rows.sort()
-        self._starts = [row[0] for row in self._rows]
+        self.rows.sort()
+        self._starts = [row[0] for row in self.rows]
 
     def find(self, offset: int) -> tuple[LetterState, str]:
         found = bisect_right(self._starts, offset) - 1
-        if found < 0 or offset >= self._rows[found][1]:
+        if found < 0 or offset >= self.rows[found][1]:
             return "open", ""
-        return self._rows[found][2:]
+        return self.rows[found][2:]
 
 
 def act_records(act: Act, letters: Letters) -> list[Change]:

@@ -57,7 +57,7 @@ class DeadLetter:
         fields = decode(self.value, self.original_headers, self.schemas)
         return None if isinstance(fields, Failure) else fields
 
-    @property
+    @cached_property
     def original_headers(self) -> Headers:
         """The headers that the record came with."""
         return [(name, content) for name, content in self.headers if name not in DEAD_LETTER_HEADERS]

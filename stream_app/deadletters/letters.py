@@ -12,7 +12,7 @@ from stream_app.deadletters.letter import DeadLetter, Ref
 from stream_app.topics import topic_name
 
 _GAP = 2000  # offsets; over less than that it is faster to read on than to begin anew
-_RUN = 5000  # letters
+_RUN = 50_000  # letters; where reading begins anew, what was fetched ahead is lost
 
 
 class Letters:

@@ -3,12 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from stream_app.clients.refusals import missing_right
-from stream_app.deadletters.acts import place_text
+from stream_app.clients.refusals import failure
+from stream_app.deadletters.acts import Act, Progress, place_text
 
 WATCHED = ("scored", "raw.dlq", "labels.dlq")
 _BATCH = 10_000
@@ -29,6 +29,20 @@ class Outcomes:
     def again(self) -> Counter[str]:
         """What failed again, by code."""
         return self.failed + self.labels_failed
+
+
+class Sent(NamedTuple):
+    """What a replay came to; `duplicates` were scored meanwhile, `retrying` failed for a reason outside and are tried
+    again, `pending` still have no outcome that is known.
+    """
+
+    replay: str
+    sent: int
+    passed: int
+    failed: dict[str, int]
+    duplicates: int
+    retrying: int
+    pending: int
 
 
 class OutcomeWatch:
@@ -84,8 +98,8 @@ class OutcomeWatch:
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
                 self._next[place] = offset
-            elif denied := missing_right(error, f"read {message.topic()}"):
-                raise denied
+            elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:  # a right on the group is not needed
+                raise failure(error, f"read {message.topic()}")
             return
         self._next[place] = offset + 1
         facts = dict(message.headers() or ())
@@ -98,3 +112,17 @@ class OutcomeWatch:
         else:
             failed = outcomes.failed if place.startswith("raw.dlq/") else outcomes.labels_failed
             failed[(facts.get("error-code") or b"unknown").decode("utf-8", "replace")] += 1
+
+
+def result(act: Act, progress: Progress, outcomes: Outcomes, backlog: int, retrying: int) -> Sent:
+    """What is known of a replay while so many records wait for a scorer and so many to be tried again, whosever they
+    are; duplicates, which leave no trace, are what remains when none does.
+    """
+    failed = outcomes.again.total()
+    if backlog:
+        pending = progress.sent - outcomes.passed - failed
+        return Sent(act.id, progress.sent, outcomes.passed, dict(outcomes.again), 0, 0, max(0, pending))
+    labels = progress.labels - outcomes.labels_failed.total()
+    silent = max(0, progress.events - outcomes.passed - outcomes.failed.total())
+    tried = min(silent, retrying)
+    return Sent(act.id, progress.sent, outcomes.passed + labels, dict(outcomes.again), silent - tried, tried, 0)

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+from confluent_kafka import Message
+
+from stream_app.core.decode import Schemas
 from stream_app.core.records import RawRecord
 from stream_app.deadletters.letter import DeadLetter, Kind, Origin, Ref
 from stream_app.doctor.murmur2 import java_partition
@@ -63,13 +66,14 @@ def replay_count(letter: DeadLetter) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
-def letter_of(kind: Kind, record: RawRecord) -> DeadLetter:
+def letter_of(kind: Kind, message: Message, schemas: Schemas) -> DeadLetter:
     """The dead letter that a record of such a topic is."""
-    facts = dict(record.headers)
+    headers = message.headers() or []
+    facts = dict(headers)
     place = _number(facts.get("original-partition")), _number(facts.get("original-offset"))
     origin = Origin(_text(facts.get("original-topic")), *place)
-    ref = Ref(kind, record.partition, record.offset, _text(facts.get("error-id")), origin)
-    return DeadLetter(ref, record.timestamp, record.key, record.value, record.headers)
+    ref = Ref(kind, message.partition() or 0, message.offset() or 0, _text(facts.get("error-id")), origin)
+    return DeadLetter(ref, message.timestamp()[1], message.key(), message.value(), headers, schemas)
 
 
 def _text(content: bytes | None) -> str:

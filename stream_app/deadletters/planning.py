@@ -7,39 +7,18 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from stream_app.core.decode import decode
-from stream_app.core.records import Failure, Output, size
+from stream_app.core.records import Output, size
 from stream_app.deadletters.acts import Letters, Spot
-from stream_app.deadletters.check import Checker
-from stream_app.deadletters.edits import Edit, EditFailure
+from stream_app.deadletters.edits import EditFailure, Editing
+from stream_app.deadletters.judging import Judge
 from stream_app.deadletters.ledger import Ledger
 from stream_app.deadletters.letter import DeadLetter, Ref
 from stream_app.deadletters.outgoing import Route, replay_count
 from stream_app.deadletters.runs import Runs
 from stream_app.error_codes import ERROR_CODES, ErrorClass, Stage
-from stream_app.pipeline import Pipeline
 
 MOST = 3  # times that a letter is sent before it is parked
 _BROKEN = (Stage.DECODE, Stage.VALIDATE)
-
-
-class Editing:
-    """What an edit makes of a letter: its key, which is that of the edited value, and its value."""
-
-    def __init__(self, pipeline: Pipeline, edit: Edit | None) -> None:
-        self._edit = edit
-        self._key = pipeline.key or pipeline.event_id
-
-    def __call__(self, letter: DeadLetter) -> tuple[bytes | None, bytes | None] | EditFailure | None:
-        """Key and value; None if the letter is to be left out."""
-        if self._edit is None:
-            return letter.key, letter.value
-        value = self._edit(letter)
-        if value is None or isinstance(value, EditFailure):
-            return value
-        fields = decode(value, letter.original_headers, letter.schemas)
-        text = None if isinstance(fields, Failure) else fields.get(self._key)
-        return (letter.key if text is None else str(text).encode()), value
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +33,14 @@ class Wish:
     most: int = MOST
 
     @property
+    def options(self) -> dict[str, Any]:
+        """How the letters are sent."""
+        return {"to": self.to, "learn": self.learn, "model": self.model, "edit": self.edit}
+
+    @property
     def request(self) -> str:
         """The same for the same wish."""
-        return digest(self.what, self.edit, self.to, self.learn, self.model)
+        return digest(self.what, *self.options.values())
 
 
 @dataclass(slots=True)
@@ -131,12 +115,12 @@ class Plan:
 class Planner:
     """Makes a plan of letters that are read one after the other."""
 
-    def __init__(self, wish: Wish, route: Route, editing: Editing, checker: Checker, max_bytes: int) -> None:
+    def __init__(self, wish: Wish, route: Route, editing: Editing, judge: Judge, max_bytes: int) -> None:
         self.plan = Plan()
         self._wish = wish
         self._route = route
         self._editing = editing
-        self._checker = checker
+        self._judge = judge
         self._max_bytes = max_bytes
 
     def open_of(self, refs: Iterable[Ref], ledger: Ledger) -> Iterator[Ref]:
@@ -174,10 +158,10 @@ class Planner:
         if letter.error_class == ErrorClass.POISON:
             plan.unchecked += 1
             return
-        failure = self._checker.failure(letter.ref.kind, record, letter.schemas)
-        if failure is not None:
-            plan.failing[failure.code] += 1
-            plan.sample.setdefault(failure.code, Sample(letter.ref, failure.code, failure.message))
+        relapse = self._judge.relapse(letter.ref.kind, record, letter.schemas)
+        if relapse is not None:
+            plan.failing[relapse.code] += 1
+            plan.sample.setdefault(relapse.code, Sample(letter.ref, relapse.code, relapse.message))
 
 
 def act_id(ledger: Ledger, kind: str, letters: Letters, *parts: Any) -> str:

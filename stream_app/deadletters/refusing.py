@@ -1,22 +1,27 @@
 """Why dead letters are not acted on, and what they are called."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from stream_app.core.route import iso
 from stream_app.deadletters.planning import Plan
 from stream_app.deadletters.selection import Selection
 from stream_app.errors import ReplayError, SelectionError
 
 
-def nothing_open(what: str, states: Mapping[str, int]) -> SelectionError:
-    """The error of a selection without open letters."""
+def nothing_open(what: str, states: Mapping[str, int], unfinished: Iterable[str] = ()) -> SelectionError:
+    """The error of a selection without open letters; `unfinished` are replays that have such letters still to send."""
     if not states:
         return SelectionError(f"No dead letter fits {what}", "See `stream-app dead-letters groups PIPELINE`")
     listed = ", ".join(f"{number:,} {state}" for state, number in sorted(states.items()))
+    others = ", ".join(unfinished)
     return SelectionError(
-        f"No dead letter that fits {what} is open: {listed}", "See `stream-app dead-letters status PIPELINE`"
+        f"No dead letter that fits {what} is open: {listed}",
+        f"Go on with the unfinished replay {others}: the same command as then, or restore it"
+        if others
+        else "See `stream-app dead-letters status PIPELINE`",
     )
 
 
@@ -35,6 +40,8 @@ def in_words(selection: Selection) -> str:
         if value not in ((), None, (None, None)):
             values = value if isinstance(value, tuple) and one.name in names else (value,)
             shown = " or ".join(v.decode("utf-8", "replace") if isinstance(v, bytes) else _shown(v) for v in values)
+            if one.name in ("since", "until"):
+                values = (iso(value),)
             parts.append(f"{names.get(one.name, one.name)} {shown}")
     return ", ".join(parts) or "all dead letters"
 

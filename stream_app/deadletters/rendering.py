@@ -2,17 +2,15 @@
 
 import base64
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import orjson
 
 from stream_app.clients.rendering import harmless, json_text
 from stream_app.core.dead_letter_headers import DEAD_LETTER_HEADERS
-from stream_app.deadletters.entry import Entry
 from stream_app.deadletters.groups import Group
+from stream_app.deadletters.index import Entry
 from stream_app.deadletters.letter import DeadLetter, Ref
-from stream_app.deadletters.trying import Verdict
 from stream_app.error_codes import ERROR_CODES
 from stream_app.status.times import duration, iso
 
@@ -124,30 +122,6 @@ def export_line(letter: DeadLetter) -> bytes:
 def letter_lines(letter: DeadLetter) -> list[bytes]:
     """A letter for people: what failed and where, the decoded value, the bytes, all headers."""
     return [line.encode() for line in _letter(letter)]
-
-
-def verdict_object(verdict: Verdict, model: str) -> dict[str, Any]:
-    """What `try --json` writes."""
-    failing = [asdict(one) | {"sample": _sample(one.sample)} for one in verdict.failing]
-    return {"model": model, **asdict(verdict), "failing": failing}
-
-
-def verdict_lines(verdict: Verdict, model: str) -> Iterator[str]:
-    """What a trial came to, for people; `model` is what it was made with."""
-    yield f"{verdict.tried:,} dead letters tried with {model}; nothing was sent"
-    for number, what in (
-        (verdict.passed, "would pass"),
-        (verdict.labels, "labels can be read; a worker tells whether their events are known"),
-        (verdict.left_out, "are left out by the edit"),
-        (verdict.not_kept, "were too large to be kept here: send them again from their source"),
-        (verdict.harmful, "have ended or hung a worker, and are not run here: export one and try it by itself"),
-    ):
-        if number:
-            yield f"{number:>9,} {what}"
-    for failing in sorted(verdict.failing, key=lambda failing: -failing.count):
-        where = f" ({failing.where})" if failing.where else ""
-        yield f"{failing.count:>9,} would fail: {failing.code}: {harmless(failing.message)}{where}"
-        yield f"{'':>9} e.g. {failing.sample.error_id} at {place(failing.sample)}. {failing.remedy}"
 
 
 _NAMES = {"source": "from", "key": "key", "schema_version": "schema"}

@@ -1,37 +1,30 @@
 """Replaying dead letters: prepare, which only reads; decide, which pins them; send, which anybody may repeat."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stream_app.clients.kafka import ConnectionErrors, bootstrap_servers, make_consumer
-from stream_app.clients.offsets import bounds
 from stream_app.clients.progress import reporter
-from stream_app.core.predict import Model
 from stream_app.deadletters.access import open_dead_letters
 from stream_app.deadletters.acts import Act, Letters, count, operator
-from stream_app.deadletters.check import Checker
 from stream_app.deadletters.desk import Decision, Desk
-from stream_app.deadletters.edits import Edit, EditFailure, load_edit
+from stream_app.deadletters.edits import Edit, EditFailure, Editing, load_edit
+from stream_app.deadletters.judging import Judge
 from stream_app.deadletters.ledger import Ledger
-from stream_app.deadletters.letter import DeadLetter
-from stream_app.deadletters.model import present_model
+from stream_app.deadletters.letter import DeadLetter, Ref
+from stream_app.deadletters.outcomes import Sent
 from stream_app.deadletters.outgoing import Route
-from stream_app.deadletters.planning import Editing, Plan, Planner, Wish, act_id, check_open
+from stream_app.deadletters.planning import Plan, Planner, Wish, act_id, check_open
+from stream_app.deadletters.present import present
 from stream_app.deadletters.refusing import nothing_open
 from stream_app.deadletters.selection import Selection
-from stream_app.deadletters.sender import Pace, Report, Sender, Sent
-from stream_app.errors import FencedError, ModelError, ReplayError, SelectionError
-from stream_app.fingerprint import fingerprint
-from stream_app.models.artifacts import pipeline_store
-from stream_app.models.loaded import load_version
+from stream_app.deadletters.sender import Pace, Report, Sender
+from stream_app.errors import FencedError, ReplayError, SelectionError
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
-from stream_app.status.books import read_sheets
-from stream_app.status.tail import Tail
-from stream_app.streaming.roles.versions import published
 
 
 @dataclass(frozen=True)
@@ -84,16 +77,16 @@ class Replay:
         act = self._unfinished(ledger, replay_id)
         if act is not None:
             return Prepared(ledger, act=act)
-        model = self._model()
+        judge = present(self._settings, self._pipeline, self._wish.model).judge
         with open_dead_letters(self._settings, self._pipeline) as dead:
-            planner = self._planner(model)
+            planner = self._planner(judge)
             chosen = list(planner.open_of(dead.index.select(selection), ledger))
+            if not chosen:
+                return Prepared(ledger, act=self._holder(ledger, dead.index.select(selection), planner.plan))
             with reporter("checking dead letters", len(chosen)) as progress:
                 for number, letter in enumerate(dead.letters.read(chosen), start=1):
                     planner.add(letter)
                     progress.update(number, number)
-        if not chosen:
-            raise nothing_open(self._wish.what, planner.plan.states)
         return Prepared(ledger, plan=planner.plan)
 
     def decide(self, prepared: Prepared, why: str, replay_id: str | None) -> Act | None:
@@ -131,8 +124,7 @@ class Replay:
 
     def _act(self, replay_id: str, letters: Letters, why: str, now: int) -> Act:
         wish = self._wish
-        options: dict[str, Any] = {"to": wish.to, "learn": wish.learn, "model": wish.model, "edit": wish.edit}
-        options["since"] = self.desk.watched_ends()
+        options = wish.options | {"since": self.desk.watched_ends()}
         total = count(letters)
         return Act(replay_id, "replay", now, operator(), wish.what, why, total, wish.request, options=options)
 
@@ -158,6 +150,17 @@ class Replay:
         acts = (act for act in ledger.acts.values() if act.request == self._wish.request and ledger.unfinished(act))
         return next(acts, None)
 
+    def _holder(self, ledger: Ledger, refs: Iterable[Ref], plan: Plan) -> Act:
+        """The unfinished replay that has these letters, where it is what is wished for, whatever words chose them.
+
+        Else SelectionError, for none of them is open.
+        """
+        held = {ledger.holder(ref)[1] for ref in refs}
+        acts = [act for act in ledger.acts.values() if act.id in held and ledger.unfinished(act)]
+        if len(acts) == 1 and self._wish.options.items() <= acts[0].options.items():
+            return acts[0]
+        raise nothing_open(self._wish.what, plan.states, (act.id for act in acts))
+
     def _known(self, ledger: Ledger, letters: Letters, replay_id: str | None) -> Act | None:
         """The same replay, if another operator has just decided on it."""
         if not letters:
@@ -167,30 +170,7 @@ class Replay:
             raise SelectionError(f"{act.id} is already the name of another act", "Give another --replay-id")
         return act
 
-    def _planner(self, model: Model) -> Planner:
+    def _planner(self, judge: Judge) -> Planner:
         wish = self._wish
         route = Route("planned", wish.to == "source", wish.learn, wish.model, self.desk.partitions)
-        checker = Checker(self._pipeline, model, self._clocks())
-        return Planner(wish, route, self._editing, checker, self._settings.topics.max_message_bytes)
-
-    def _model(self) -> Model:
-        if self._wish.model is None:
-            return present_model(self._settings, self._pipeline).model
-        versions = published(self.desk.reader.read_all(self.desk.topic("models"), 0))
-        manifest = versions.get(self._wish.model)
-        if manifest is None:
-            known = f"{min(versions)} to {max(versions)}" if versions else "none"
-            raise ModelError(f"There is no model version {self._wish.model}", f"Choose one that there is: {known}")
-        store = pipeline_store(self._settings, self._pipeline.name)
-        return load_version(store, manifest, self._pipeline, fingerprint(self._pipeline))
-
-    def _clocks(self) -> dict[int, int]:
-        """The clock of each partition's scorer."""
-        errors = ConnectionErrors(bootstrap_servers(self._settings), self._settings.kafka)
-        consumer = make_consumer(self._settings, errors, fetch_wait_max_ms=50)
-        try:
-            places = [(self.desk.topic("score.state"), number) for number in range(self.desk.partitions)]
-            sheets = read_sheets(Tail(consumer, errors), bounds(consumer, errors, places))
-        finally:
-            consumer.close()
-        return {partition: sheet.clock for partition, sheet in sheets.items()}
+        return Planner(wish, route, self._editing, judge, self._settings.topics.max_message_bytes)

@@ -8,9 +8,8 @@ from stream_app.deadletters.acts import Act
 from stream_app.deadletters.desk import Desk
 from stream_app.deadletters.flow import Flow
 from stream_app.deadletters.ledger import Ledger
-from stream_app.deadletters.outcomes import OutcomeWatch
+from stream_app.deadletters.outcomes import OutcomeWatch, Sent, result
 from stream_app.deadletters.outgoing import REPLAY_TOPICS, SOURCES
-from stream_app.deadletters.sender import Sent, result
 from stream_app.errors import SelectionError
 
 
@@ -47,14 +46,16 @@ def act_statuses(desk: Desk, identity: str | None = None) -> list[ActStatus]:
 
 def _is_settled(ledger: Ledger, act: Act) -> bool:
     progress = ledger.progress.get(act.id)
-    return progress is None or (progress.state == "done" and not progress.result.get("pending"))
+    if progress is None:
+        return True
+    return progress.state == "done" and not (progress.result["pending"] or progress.result["retrying"])
 
 
 def _known(ledger: Ledger, act: Act) -> Sent | None:
     if act.kind != "replay":
         return None
     progress = ledger.progress.get(act.id)
-    return Sent(**progress.result) if progress and progress.result else Sent(act.id, 0, 0, {}, 0, 0)
+    return Sent(**progress.result) if progress and progress.result else Sent(act.id, 0, 0, {}, 0, 0, 0)
 
 
 def _state(ledger: Ledger, act: Act) -> str:
@@ -70,13 +71,13 @@ def _count(desk: Desk, ledger: Ledger, acts: list[Act]) -> dict[str, Sent]:
     since = {place: min(act.options["since"].get(place, end) for act in acts) for place, end in ends.items()}
     watch = OutcomeWatch(desk.config, desk.name, since)
     try:
-        watch.read_to(ends)
         topics = {
             (SOURCES if act.options["to"] == "source" else REPLAY_TOPICS)[kind]
             for act in acts
             for kind, _ in ledger.letters(act)
         }
-        left = Flow(desk, watch, topics).backlog(exact=True)
+        left, retrying = Flow(desk, watch, topics).backlog(exact=True), desk.retrying()
+        watch.read_to(desk.watched_ends())
     finally:
         watch.close()
-    return {act.id: result(act, ledger.progress[act.id], watch.of(act.id), left) for act in acts}
+    return {act.id: result(act, ledger.progress[act.id], watch.of(act.id), left, retrying) for act in acts}

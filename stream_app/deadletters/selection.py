@@ -10,6 +10,8 @@ from stream_app.errors import SelectionError
 Source = Literal["raw", "labels"]
 """Which of the pipeline's two inputs a dead letter came from."""
 
+_LAST = 253_402_300_800_000  # epoch milliseconds of the year 10000
+
 Offsets = tuple[int | None, int | None]
 """The first and the last offset, both included; None is open."""
 
@@ -44,7 +46,7 @@ def parse_time(text: str, now: float | None = None) -> int:
     60000
     """
     time = parse_since(text, now)
-    if time is None:
+    if time is None or not 0 <= time < _LAST:
         raise SelectionError(f"{text} is not a time", "Give 30s, 10m, 2h, 3d (ago) or 2026-01-31T12:00:00Z")
     return time
 

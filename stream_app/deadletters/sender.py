@@ -4,38 +4,28 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import psutil
 
-from stream_app.core.records import Output, RawRecord
-from stream_app.deadletters.acts import Act, Progress, Spot, operator, place_text
-from stream_app.deadletters.audit import audit_record, log_act
-from stream_app.deadletters.desk import Desk, ledger_output
-from stream_app.deadletters.flow import WINDOW, Flow
+from stream_app.clients.consume import between
+from stream_app.core.records import Output
+from stream_app.deadletters.acts import Act, Progress, operator, place_text
+from stream_app.deadletters.desk import Desk, audit_record, ledger_output, log_act
+from stream_app.deadletters.flow import Flow
 from stream_app.deadletters.ledger import Ledger, progress_record
 from stream_app.deadletters.letter import DeadLetter
-from stream_app.deadletters.outcomes import Outcomes, OutcomeWatch
+from stream_app.deadletters.outcomes import OutcomeWatch, Sent, result
 from stream_app.deadletters.outgoing import Route, letter_of
+from stream_app.deadletters.schemas import registry_schemas
 from stream_app.errors import FencedError, ReplayError
 from stream_app.streaming.writer import TransactionWriter
 
 CHUNK = 5000  # records of a transaction
 PILOT = 200  # records that go ahead of the others
 LEAST = 100  # outcomes of which the relapses are judged
+AHEAD = 20_000  # records that may wait for a scorer, whatever is known of those before them
 _BYTES = 8 << 20  # of a transaction
 _SILENT_MS = 20_000  # after which the sender on another machine is taken for dead
-
-
-class Sent(NamedTuple):
-    """What a replay came to; `duplicates` were scored meanwhile, `pending` still have no outcome that is known."""
-
-    replay: str
-    sent: int
-    passed: int
-    failed: dict[str, int]
-    duplicates: int
-    pending: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +57,7 @@ class Sender:
         options = act.options
         self._route = Route(act.id, options["to"] == "source", options["learn"], options["model"], desk.partitions)
         self._watch = OutcomeWatch(desk.config, desk.name, options["since"])
+        self._retrying = 0
 
     def send(self) -> Sent:
         """Send, wait for the outcomes, and close the replay.
@@ -100,7 +91,7 @@ class Sender:
             if progress.sent <= PILOT:
                 self._await_outcomes(flow)
             else:
-                flow.await_backlog(WINDOW)
+                flow.await_backlog(max(AHEAD, progress.sent * 9 // 10))  # a tenth is evidence enough
             self._judge(flow, writer, progress)
             self._keep_pace(flow, started, progress.sent - before.sent)
         self._await_outcomes(flow)
@@ -110,20 +101,21 @@ class Sender:
     def _await_outcomes(self, flow: Flow) -> None:
         """Until everything that is sent has been processed, and what became of it is known."""
         flow.await_backlog(0, exact=True)
+        self._retrying = self._desk.retrying()  # before their outcomes are read, or one that comes is a duplicate
         self._watch.read_to(self._desk.watched_ends())
 
     def _chunks(self, ledger: Ledger, progress: Progress) -> Iterator[tuple[list[Output], Progress]]:
         """What is sent in one transaction, and how far the replay is with it."""
         outputs: list[Output] = []
         reached, size, labels = dict(progress.next), 0, 0
-        for spot, record in self._records(ledger, progress):
-            letter = letter_of(spot[0], record)
+        for letter in self._letters(ledger, progress):
+            ref = letter.ref
             key, value = self._edit(letter)
             sent = self._route.outgoing(letter, key, value)
             outputs.append(Output(sent.topic, sent.partition, sent.key, sent.value, sent.headers))
-            reached[place_text(*spot)] = record.offset + 1
+            reached[place_text(ref.kind, ref.partition)] = ref.offset + 1
             size += len(value or b"")
-            labels += spot[0] == "labels.dlq"
+            labels += ref.kind == "labels.dlq"
             if len(outputs) >= self._most(progress.sent) or size > _BYTES:
                 progress = _advanced(progress, len(outputs), labels, reached)
                 yield outputs, progress
@@ -135,15 +127,15 @@ class Sender:
         most = PILOT if sent < PILOT else CHUNK
         return most if self._pace.rate is None else max(1, min(most, int(self._pace.rate)))
 
-    def _records(self, ledger: Ledger, progress: Progress) -> Iterator[tuple[Spot, RawRecord]]:
+    def _letters(self, ledger: Ledger, progress: Progress) -> Iterator[DeadLetter]:
         """The letters that are not sent yet, those of a partition in their order."""
-        for spot, runs in sorted(ledger.letters(self._act).items()):
-            start = max(progress.next_of(spot), runs.starts[0])
-            if start < runs.ends[-1]:
-                place = self._desk.topic(spot[0]), spot[1]
-                for record in self._desk.reader.read_range(*place, start, runs.ends[-1]):
-                    if record.offset in runs:
-                        yield spot, record
+        schemas = registry_schemas(self._desk.settings)
+        with self._desk.consumer() as (consumer, errors):
+            for (kind, partition), runs in sorted(ledger.letters(self._act).items()):
+                start, end = max(progress.next_of((kind, partition)), runs.starts[0]), runs.ends[-1]
+                place = self._desk.topic(kind), partition
+                for batch in between(consumer, errors, {place: (start, end)} if start < end else {}):
+                    yield from (letter_of(kind, message, schemas) for message in batch if message.offset() in runs)
 
     def _keep_pace(self, flow: Flow, started: float, sent: int) -> None:
         if self._pace.rate is None:
@@ -174,9 +166,9 @@ class Sender:
         )
 
     def _finish(self, writer: TransactionWriter, progress: Progress) -> Sent:
-        sent = result(self._act, progress, self._watch.of(self._act.id), 0)
+        sent = result(self._act, progress, self._watch.of(self._act.id), 0, self._retrying)
         counts = {"passed": sent.passed, "failed": sum(sent.failed.values())}
-        counts |= {"duplicates": sent.duplicates, "pending": sent.pending}
+        counts |= {"duplicates": sent.duplicates, "retrying": sent.retrying, "pending": sent.pending}
         self._end(writer, replace(progress, state="done", at=_now(), result=sent._asdict()), "finish", counts)
         return sent
 
@@ -186,17 +178,6 @@ class Sender:
         writer.write([ledger_output(progress_record(self._act.id, progress)), audit])
         writer.commit({}, None)
         log_act(audit)
-
-
-def result(act: Act, progress: Progress, outcomes: Outcomes, backlog: int) -> Sent:
-    """What is known of a replay while so many records wait for a scorer; duplicates only show when there are none."""
-    failed = outcomes.again.total()
-    if backlog == 0:
-        labels = progress.labels - outcomes.labels_failed.total()
-        duplicates = max(0, progress.events - outcomes.passed - outcomes.failed.total())
-        return Sent(act.id, progress.sent, outcomes.passed + labels, dict(outcomes.again), duplicates, 0)
-    pending = progress.sent - outcomes.passed - failed
-    return Sent(act.id, progress.sent, outcomes.passed, dict(outcomes.again), 0, max(0, pending))
 
 
 def replay_writer(pipeline: str, replay_id: str) -> str:
@@ -219,11 +200,19 @@ def refuse_if_alive(act: Act, progress: Progress | None) -> None:
     if progress is None or progress.state != "sending" or progress.process == os.getpid():
         return
     here = progress.who.rpartition("@")[2] == operator().rpartition("@")[2]
-    if psutil.pid_exists(progress.process) if here else _now() - progress.at < _SILENT_MS:
+    if _runs(progress) if here else _now() - progress.at < _SILENT_MS:
         raise FencedError(
             f"{progress.who} is sending replay {act.id} (process {progress.process}), {progress.sent:,} so far",
             "Wait for it, or stop it; whoever repeats the command then goes on where it stopped",
         )
+
+
+def _runs(progress: Progress) -> bool:
+    """Whether that process is still there, and is not a later one with its number."""
+    try:
+        return psutil.Process(progress.process).create_time() * 1000 < progress.at
+    except psutil.Error:
+        return False
 
 
 def _now() -> int:

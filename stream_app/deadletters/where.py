@@ -7,7 +7,8 @@ import ast
 import builtins
 import dis
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 from stream_app.deadletters.letter import DeadLetter
@@ -24,11 +25,14 @@ class Where:
     def __init__(self, expression: str) -> None:
         self.failures: Counter[str] = Counter()
         self._code = _compile(expression)
+        used = set(_globals(self._code))
+        self._names = [(name, get) for name, get in _NAMES.items() if name in used]  # decoding takes time
 
     def __call__(self, letter: DeadLetter) -> bool:
         try:
-            return bool(eval(self._code, {"__builtins__": builtins, **_names(letter)}))
-        except Exception as error:  # the expression is the user's, and so is what it raises
+            names = {name: get(letter) for name, get in self._names}
+            return bool(eval(self._code, {"__builtins__": builtins, **names}))
+        except (Exception, SystemExit) as error:  # the expression is the user's, and so is what it raises
             self.failures[type(error).__name__] += 1
             return False
 
@@ -40,32 +44,25 @@ class Where:
         return f"--where raised an exception for {self.failures.total():,} letters, which are left out: {kinds}"
 
 
-def _names(letter: DeadLetter) -> Mapping[str, Any]:
-    """What an expression may refer to; the documentation has the list."""
-    return {
-        "record": letter.record,
-        "value": letter.value,
-        "key": None if letter.key is None else letter.key.decode("utf-8", "replace"),
-        "headers": letter.facts,
-        "code": letter.code,
-        "error_class": letter.error_class,
-        "stage": letter.stage,
-        "message": letter.message,
-        "group": letter.group,
-        "timestamp": letter.timestamp,
-        "topic": letter.ref.origin.topic,
-        "partition": letter.ref.origin.partition,
-        "offset": letter.ref.origin.offset,
-    }
+_NAMES: dict[str, Callable[[DeadLetter], Any]] = {
+    "record": lambda letter: letter.record,
+    "value": lambda letter: letter.value,
+    "key": lambda letter: None if letter.key is None else letter.key.decode("utf-8", "replace"),
+    "headers": lambda letter: letter.facts,
+    "code": lambda letter: letter.code,
+    "error_class": lambda letter: letter.error_class,
+    "stage": lambda letter: letter.stage,
+    "message": lambda letter: letter.message,
+    "group": lambda letter: letter.group,
+    "timestamp": lambda letter: letter.timestamp,
+    "topic": lambda letter: letter.ref.origin.topic,
+    "partition": lambda letter: letter.ref.origin.partition,
+    "offset": lambda letter: letter.ref.origin.offset,
+}
+"""What an expression may refer to; the documentation has the list."""
 
 
-NAMES = (
-    "record", "value", "key", "headers", "code", "error_class", "stage", "message", "group", "timestamp",
-    "topic", "partition", "offset",
-)  # fmt: skip
-
-
-def _compile(expression: str) -> Any:
+def _compile(expression: str) -> CodeType:
     try:
         tree = ast.parse(expression.strip(), "--where", "eval")
         code = compile(tree, "--where", "eval")
@@ -74,13 +71,13 @@ def _compile(expression: str) -> Any:
         raise SelectionError(
             f"--where is no Python expression: {reason}", "Correct it, e.g. \"record['carrier'] == 'AA'\""
         ) from None
-    unknown = next((name for name in _globals(code) if name not in NAMES and not hasattr(builtins, name)), None)
+    unknown = next((name for name in _globals(code) if name not in _NAMES and not hasattr(builtins, name)), None)
     if unknown is not None:
-        raise SelectionError(f"--where does not know the name {unknown}", f"Use {', '.join(NAMES)}")
+        raise SelectionError(f"--where does not know the name {unknown}", f"Use {', '.join(_NAMES)}")
     return code
 
 
-def _globals(code: Any) -> list[str]:
+def _globals(code: CodeType) -> list[str]:
     """The names that are looked up outside the expression, also those within lambdas and comprehensions."""
-    inner = [name for constant in code.co_consts if hasattr(constant, "co_code") for name in _globals(constant)]
+    inner = [name for constant in code.co_consts if isinstance(constant, CodeType) for name in _globals(constant)]
     return [i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_NAME", "LOAD_GLOBAL")] + inner

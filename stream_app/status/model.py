@@ -92,8 +92,8 @@ class Books:
 
     `balanced`: every prediction is joined, expired or pending, and no offset has two outcomes. `without_outcome`:
     offsets passed over that were no records, or were deleted before anyone read them. `retrying`: events that wait to
-    be tried again. `degraded`: those of the scored that a fallback scored. `unlearned`: those of the joined that nothing
-    is to learn from.
+    be tried again. `degraded`: those of the scored that a fallback scored. `unlearned`: those of the joined that
+    nothing is to learn from.
     """
 
     events: int

@@ -19,6 +19,7 @@ from stream_app.logs import get_logger
 
 log = get_logger(__name__)
 
+THROTTLE_SECONDS = 30.0
 _NO_GENERATION = -1
 
 
@@ -43,6 +44,11 @@ class Coordinator(GroupCoordinator):  # type: ignore[misc]
             self.generation: int = _NO_GENERATION
             self.request_rejoin()
 
+    @property
+    def troubled(self) -> bool:
+        """Whether the group has refused something (any thread)."""
+        return self._pending_exception is not None
+
     def problem(self) -> StreamAppError | None:
         """Why it can be a member no more (any thread)."""
         error = self._pending_exception  # kept there until somebody asks
@@ -61,7 +67,7 @@ class Coordinator(GroupCoordinator):  # type: ignore[misc]
 
     def heal(self) -> None:
         """Join again after an error that may pass; aiokafka does nothing more until somebody has asked for it."""
-        if self._pending_exception is None or self.problem() is not None:
+        if not self.troubled or self.problem() is not None:
             return
         log.warning("the group has refused a request, joining again", why=str(self._pending_exception))
         with suppress(errors.KafkaError):
@@ -87,21 +93,22 @@ consumer.GroupCoordinator = Coordinator  # which has no setting for it
 
 
 class Throttle(logging.Filter):
-    """Lets a line through that was not seen for `seconds`."""
+    """Lets a line of a library through once in `seconds`: in an outage aiokafka says the same 500 times a second."""
 
-    def __init__(self, text: str, seconds: float) -> None:
+    def __init__(self, seconds: float) -> None:
         super().__init__()
-        self._text = text
         self._seconds = seconds
-        self._last: dict[str, float] = {}
+        self._said: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to log it."""
-        line = record.getMessage()
-        if self._text not in line:
-            return True
-        now = monotonic()
-        passes = now - self._last.get(line, float("-inf")) >= self._seconds
-        if passes:
-            self._last[line] = now
-        return passes
+        line, now = record.getMessage(), monotonic()
+        self._said = {said: at for said, at in self._said.items() if now - at < self._seconds}
+        if line in self._said:
+            return False
+        self._said[line] = now
+        return True
+
+
+for library in ("aiokafka", "aiokafka.cluster", "aiokafka.consumer.fetcher", "aiokafka.consumer.group_coordinator"):
+    logging.getLogger(library).addFilter(Throttle(THROTTLE_SECONDS))

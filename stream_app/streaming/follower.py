@@ -67,6 +67,9 @@ class ModelFollower(Thread):
 
     def version(self, version: int) -> LoadedModel:
         """A version, served or not (any thread); ModelError or StoreError if it cannot be had."""
+        for loaded in (self.current, self.before):
+            if loaded is not None and loaded.version == version:
+                return loaded
         manifest = self._manifests.get(version_key(version))
         if manifest is None:
             raise ModelError(f"{self._topic} has no version {version}", "Choose one that it has")

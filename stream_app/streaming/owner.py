@@ -22,7 +22,7 @@ log = get_logger(__name__)
 
 STOP_SECONDS = 3.0  # that all tasks together have to commit and end
 SEEK_SECONDS = 10.0
-HUNG_SECONDS = 3 * CALL_TIMEOUT  # after which a call of librdkafka with a time-out is not going to return
+HUNG_SECONDS = 3 * CALL_TIMEOUT  # after which a call of librdkafka with a time-out does not return, if brokers answer
 WATCH_SECONDS = 0.5
 FIRST_DELAY = 0.5  # seconds before a task is made anew; doubled each time it fails again soon
 LONGEST_DELAY = 8.0
@@ -87,7 +87,7 @@ class Failure(NamedTuple):
     @property
     def due(self) -> float:
         """When to make it anew (monotonic)."""
-        return self.at + min(FIRST_DELAY * 2**self.times, LONGEST_DELAY)
+        return self.at + min(FIRST_DELAY * 2.0**self.times, LONGEST_DELAY)
 
 
 class TaskOwner:
@@ -118,6 +118,7 @@ class TaskOwner:
         self._failures: dict[Input, Failure] = {}  # by the first input of the task
         self._pauses = pauses
         self._session = session
+        self._away = float("-inf")  # when the broker last seemed to be away
         for result in ("committed", "aborted", "fenced"):
             TRANSACTIONS.labels(role, result)  # from 0 on, or the first would be no increase
 
@@ -169,7 +170,7 @@ class TaskOwner:
     async def watch(self) -> None:
         """Show the lag, make tasks anew, and note when they cannot go on.
 
-        Ends the process when a call of librdkafka does not return, for its time-outs may not hold.
+        Ends the process when a call of librdkafka does not return although the brokers answer.
         """
         while True:
             await asyncio.sleep(WATCH_SECONDS)
@@ -177,7 +178,7 @@ class TaskOwner:
             self._pauses.observe(self._trouble(), self._settled())
             self._show_lag()
             REGISTRY_WAITING.set(self._waiting()[REGISTRY])
-            if any(task.calling_for() > HUNG_SECONDS for task in self.tasks):
+            if self._hangs():
                 reason = f"librdkafka has not answered for {HUNG_SECONDS:.0f} s"
                 self._fatal(KafkaUnavailableError(reason, "Check that the brokers are up and reachable"))
 
@@ -225,6 +226,13 @@ class TaskOwner:
         confirmed = self._flow.confirmed() if self._flow is not None else float("inf")
         silent = monotonic() - confirmed > 2 * self._session
         return [Trouble(UNAVAILABLE, "Kafka does not answer the group's heartbeats", confirmed)] if silent else []
+
+    def _hangs(self) -> bool:
+        """Whether a call of librdkafka is not going to return; in an outage, its time-outs often do not hold."""
+        now = monotonic()
+        if self._flow is not None and now - self._flow.confirmed() > self._session / 2:
+            self._away = now
+        return any(min(task.calling_for(), now - self._away) > HUNG_SECONDS for task in self.tasks)
 
     def _settled(self) -> bool:
         """Whether this worker has its partitions, and works on all of them."""

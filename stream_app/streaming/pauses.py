@@ -65,11 +65,16 @@ class Pauses:
         now = monotonic()
         if trouble is not None:
             self._calm = None
-            self._go_on(trouble, now)
+            self._last(trouble, now)
         elif self._trouble is not None and settled:
             self._calm = self._calm or now
             if now - self._calm >= PATIENCE:
                 self._end(self._trouble, self._calm)
+
+    def end(self) -> None:
+        """What there was is over for certain."""
+        if self._trouble is not None:
+            self._end(self._trouble, monotonic())
 
     def claim(self) -> list[Pause]:
         """The pauses that are to be told; for a while only the first who asks gets them (any thread)."""
@@ -85,16 +90,19 @@ class Pauses:
             self._over = [pause for pause in self._over if pause not in pauses]
             self._claimed = -LEASE
 
-    def _go_on(self, trouble: Trouble, now: float) -> None:
-        if self._trouble is None:
-            if now - trouble.since < PATIENCE:
-                return
-            self._trouble, self._said = trouble, now
-            PAUSED.labels(trouble.cause).set(1)
-            log.warning("paused", cause=trouble.cause, why=trouble.why)
-        elif now - self._said >= REPEAT:
+    def _last(self, trouble: Trouble, now: float) -> None:
+        """A trouble lasts; what is found out later tells more about its cause."""
+        before = self._trouble
+        if before is None and now - trouble.since < PATIENCE:
+            return
+        since = trouble.since if before is None else before.since
+        self._trouble = trouble._replace(since=since)
+        if before is None or before.cause != trouble.cause or now - self._said >= REPEAT:
             self._said = now
-            log.warning("still paused", cause=trouble.cause, why=trouble.why, seconds=round(now - self._trouble.since))
+            log.warning("paused", cause=trouble.cause, why=trouble.why, seconds=round(now - since, 1))
+            if before is not None:
+                PAUSED.labels(before.cause).set(0)
+            PAUSED.labels(trouble.cause).set(1)
 
     def _end(self, trouble: Trouble, end: float) -> None:
         PAUSED.labels(trouble.cause).set(0)

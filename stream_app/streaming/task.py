@@ -21,11 +21,12 @@ from stream_app.streaming.writer import TransactionWriter
 log = get_logger(__name__)
 
 IDLE_SECONDS = 0.025
-HOLD_BYTES = 8 * 1024 * 1024  # queued, at which an input is held back
-HEADROOM_BYTES = 1024 * 1024  # and at which it is released again
+HOLD_BYTES = 2 * 1024 * 1024  # queued, at which an input is held back
+HEADROOM_BYTES = 512 * 1024  # and at which it is released again
 LOST_SECONDS = 1.0  # after which a batch that was fetched is not going to come
 RECORD_OVERHEAD = 200  # bytes of memory, about what a record takes besides its value
-SLICE = 100  # records between two looks at whether a commit is due
+SLICE = 100  # most records between two looks at whether a commit is due
+SLICE_SECONDS = 1.0  # that those should take at most; an open transaction waits for them
 WAITING_SECONDS = 1.0  # after which an input that waits is spoken of
 
 
@@ -52,10 +53,11 @@ class Delivery(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """The rest of a batch that cannot be processed yet, and since when."""
+    """The rest of a batch that cannot be processed yet, since when, and what it waits for."""
 
     records: list[Record]
     since: float
+    what: str
 
 
 class Progress(NamedTuple):
@@ -122,6 +124,7 @@ class PartitionTask(Thread):
         self._waiting: dict[Input, Waiting] = {}
         self._stopping = Event()
         self._deadline: float | None = None  # when the open transaction is to be committed
+        self._slice = 1  # a new task begins with little: what made the one before it fail may be that all took too long
 
     def deliver(self, source: Input, batch: Batch) -> None:
         """Queue a batch (any thread)."""
@@ -157,7 +160,7 @@ class PartitionTask(Thread):
     def waiting(self) -> list[str]:
         """What each input waits for that has been standing still for a while (any thread)."""
         now, inputs = monotonic(), list(self._waiting.values())
-        return [self.processor.holding for waiting in inputs if now - waiting.since > WAITING_SECONDS]
+        return [waiting.what for waiting in inputs if now - waiting.since > WAITING_SECONDS]
 
     def run(self) -> None:
         try:
@@ -273,36 +276,46 @@ class PartitionTask(Thread):
     def _process_records(self, source: Input, position: "Position", records: list[Record]) -> bool:
         """Work through consecutive records; False if some have to wait, which are kept."""
         with BATCH_SECONDS.labels(self.role).time():
-            for start in range(0, len(records), SLICE):
-                part = records[start : start + SLICE]
+            start = 0
+            while start < len(records):
+                part = records[start : start + self._slice]
                 ready = self.processor.ready(part, _now())
                 if ready:
                     self._process_slice(source, position, part[:ready])
                 if ready < len(part):
                     self._flow.hold(source)
-                    self._waiting[source] = Waiting(records[start + ready :], monotonic())
+                    self._waiting[source] = Waiting(records[start + ready :], monotonic(), self.processor.holding)
                     return False
+                start += ready
         return True
 
     def _resume(self, source: Input) -> None:
         """Go on with what waits, if it can; then fetch what came behind it and was left."""
-        records = self._waiting[source].records
-        if self.processor.ready(records[:SLICE], _now()):
-            del self._waiting[source]
-            if self._process_records(source, self._positions[source], records):
-                self._seek(source)
+        waiting = self._waiting[source]
+        if not self.processor.ready(waiting.records[: self._slice], _now()):
+            self._waiting[source] = waiting._replace(what=self.processor.holding)
+            return
+        del self._waiting[source]
+        if self._process_records(source, self._positions[source], waiting.records):
+            self._seek(source)
 
     def _process_slice(self, source: Input, position: "Position", records: list[Record]) -> None:
         """Work on a few records; a slow model must not outlast the transaction's time-out."""
-        now = _now()
+        now, started = _now(), monotonic()
         outputs = self.processor.process(source, records, now)
+        self._adapt(len(records), monotonic() - started)
         position.next = records[-1].offset + 1
         position.age = max(0.0, (now - records[-1].timestamp) / 1000)
         self._writer.write(outputs)
         if self._deadline is None:
-            self._deadline = monotonic() + self._settings.commit_interval_ms / 1000
+            self._deadline = started + self._settings.commit_interval_ms / 1000
         if self._commit_is_due():
             self._commit()
+
+    def _adapt(self, count: int, seconds: float) -> None:
+        """Take fewer records at once where they take long."""
+        if seconds > SLICE_SECONDS:
+            self._slice = max(1, min(self._slice, int(count * SLICE_SECONDS / seconds)))
 
     def _check_contiguity(self, source: Input, expected: int, first: int) -> None:
         """A gap between batches is transaction markers or aborted records, unless the log itself now starts later."""
@@ -328,6 +341,7 @@ class PartitionTask(Thread):
             self._writer.write(self.processor.before_commit(positions, _now()))
             aborts = self._writer.commit(positions, self._membership)
         self._deadline = None
+        self._slice = min(SLICE, 2 * self._slice)
         self.processor.after_commit()
         TRANSACTIONS.labels(self.role, "committed").inc()
         TRANSACTIONS.labels(self.role, "aborted").inc(aborts)

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import aiokafka
 import aiokafka.consumer.fetcher as fetcher
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from stream_app.clients.refusals import right_missing
 from stream_app.core.records import RawRecord, Record
-from stream_app.streaming.coordinator import Coordinator, Throttle
+from stream_app.streaming.coordinator import Coordinator
 from stream_app.streaming.membership import Membership
 
 FETCH_WAIT = 0.2  # seconds; also how long a partition that is released again may wait
@@ -134,6 +134,11 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         except TopicAuthorizationFailedError as error:
             self._denied = error
             return {}
+        except KafkaError:
+            coordinator = self._coordinator()
+            if coordinator is None or not coordinator.troubled:
+                raise
+            return {}  # which `check` sees to
         batches = {}
         for tp, records in fetched.items():
             cursor = self.consumer.cursors.get(TP(tp.topic, tp.partition))
@@ -249,7 +254,6 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
         self.security = security
 
 
-logging.getLogger("aiokafka.cluster").addFilter(Throttle("not found in cluster metadata", 30.0))
 logging.getLogger("aiokafka.consumer.fetcher").addFilter(lambda record: "Not authorized" not in record.getMessage())
 fetcher.PartitionRecords = PlainRecords  # which has no setting for it
 for service in (BatchThread, BatchConsumer, NoProducer):

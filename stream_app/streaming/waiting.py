@@ -33,6 +33,7 @@ def await_cluster(pipeline: str, role: str, settings: Settings, pauses: Pauses) 
             pauses.observe(trouble)
             timeout = ASK_SECONDS
             sleep(LOOK_SECONDS)
+        pauses.end()
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -95,6 +95,10 @@ class Engine:
             return LabelOutcome("duplicate")
         return LabelOutcome("expired" if self.books.label_expired > expired else "waiting")
 
+    def try_again(self, now: int) -> None:
+        """Try again what failed for a reason outside and is due."""
+        self._deliver([], now)
+
     def pass_time(self, now: int) -> None:
         """Close what is due at `now`, as if an event of that time had been read and nothing else were left to read."""
         state = self._scorer.state

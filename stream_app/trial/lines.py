@@ -25,7 +25,7 @@ def as_object(tried: Tried) -> dict[str, Any]:
         **_meaning(line.meaning),
     }
     if isinstance(outcome, EventOutcome) and outcome.record is not None:
-        found |= {name: outcome.record[name] for name in ("score", "prediction", "imputed")}
+        found |= {name: outcome.record[name] for name in ("score", "prediction", "imputed", "degraded")}
         found |= {"model_version": outcome.model_version, "features": outcome.features}
     elif isinstance(outcome, LabelOutcome) and outcome.example is not None:
         found |= {"score": outcome.example.score, "model_version": outcome.example.model_version}
@@ -67,7 +67,8 @@ def text_line(tried: Tried) -> str:
     if isinstance(outcome, EventOutcome) and outcome.record is not None:
         features = " ".join(f"{name}={_short(value)}" for name, value in (outcome.features or {}).items())
         time, verdict = iso(outcome.record["event_time"])[:16], "true " if outcome.prediction else "false"
-        return f"{place}  {time}  {outcome.score:.3f} {verdict}  {features}"
+        fallback = f"  ({outcome.record['degraded']})" if outcome.record["degraded"] else ""
+        return f"{place}  {time}  {outcome.score:.3f} {verdict}  {features}{fallback}"
     assert outcome is not None  # or it has failed
     return f"{place}  {outcome.kind}"
 

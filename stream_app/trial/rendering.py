@@ -17,6 +17,8 @@ Summary = Mapping[str, Any]
 def summary_lines(summary: Summary) -> Iterator[str]:
     """The summary, part by part, without what is empty."""
     yield f"events        {_outcomes(summary['events'])}"
+    if summary["degraded"]:
+        yield f"fallback      scored {summary['degraded']:,} of them, because the model failed or was too slow"
     if summary["labels"]["read"]:
         yield f"labels        {_outcomes(summary['labels'])}"
         yield from _coverage(summary)

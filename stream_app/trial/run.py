@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import islice
 from typing import NamedTuple
 
@@ -59,8 +60,10 @@ class Trial:
     """Reads the labels; iterate it once for the lines in the order of processing, and what became of each.
 
     Events come in the file's order, each label before the first event of a later time, so that a score is made by what
-    was known then. A label that waits for its event in vain comes twice: "waiting", later "dead-lettered". `now` (epoch
-    milliseconds) is what the workers' clock shows. Between two lines all counts are right: a trial may be broken off.
+    was known then. A label that waits for its event in vain comes twice: "waiting", later "dead-lettered". So does an
+    event that fails for a reason outside every time that it is tried: "retrying", at the end "dead-lettered". `now`
+    (epoch milliseconds) is what the workers' clock shows. Between two lines all counts are right: a trial may be broken
+    off.
     """
 
     def __init__(self, pipeline: Pipeline, events: Iterable[Timed[Line]], labels: Iterable[Timed[Line]], now: int):
@@ -84,6 +87,7 @@ class Trial:
                 yield Tried(line, None)
             else:
                 yield from self._process(line, line.record)
+        yield from self._try_again()
 
     def _next(self) -> Timed[Line] | None:
         self.reading = True
@@ -98,9 +102,19 @@ class Trial:
         self._places[place] = line
         outcome = self._score(record) if line.kind == "event" else self.engine.join(record, self._now)
         late = [Tried(other, LabelOutcome("dead-lettered", dead_letter=letter)) for other, letter in self._explained()]
-        if outcome.kind != "waiting":
+        if outcome.kind not in ("waiting", "retrying"):
             self._places.pop(place, None)
         return [Tried(line, outcome), *(tried for tried in late if tried.line is not line)]
+
+    def _try_again(self) -> Iterator[Tried]:
+        """Events that failed for a reason outside are tried as often as they would be, without the time between."""
+        retry = self.engine.pipeline.retry
+        for _ in range(retry.attempts):
+            if self.engine.books.retrying:
+                self._now += retry.longest_delay // timedelta(milliseconds=1)
+                self.engine.try_again(self._now)
+                for line, letter in self._explained():
+                    yield Tried(line, EventOutcome("dead-lettered", dead_letter=letter))
 
     def _score(self, record: RawRecord) -> EventOutcome:
         if record.offset % SAMPLE == 0:

@@ -39,6 +39,7 @@ def summarise(trial: Trial, seconds: float, *, complete: bool) -> dict[str, Any]
             "dead_lettered": dict(books.label_dead.most_common()),
             "not_sent": trial.unsent["label"],
         },
+        "degraded": books.degraded,
         "predictions": {"joined": books.joined, "pending": books.pending, "expired": books.expired},
         "label_coverage": round(books.joined / books.scored, 4) if books.scored else None,
         "label_delay_hours": {

@@ -102,3 +102,20 @@ def test_beginnings_and_ends_alternate_whatever_restarts(steps: list[tuple[int, 
         assert all(a.judgement.breached or b.judgement.breached for a, b in pairwise(mine))
         assert all(a.start == b.start for a, b in pairwise(mine) if a.judgement.breached)
         assert (name in alarms.open) == bool(mine and mine[-1].judgement.breached)
+
+
+def test_one_that_is_raised_now_and_again_lasts_until_it_has_been_quiet() -> None:
+    alarms = Alarms()
+    reports = []
+    for second in range(30):
+        now = second * 1000
+        if second % 3 == 0:
+            alarms.raise_("degraded", "model-failed", now)
+        alarms.end("degraded", now, quiet=10_000)
+        reports += [(second, report.judgement.breached) for report in alarms.due(now)]
+        alarms = Alarms.from_dict(alarms.as_dict())
+    assert reports == [(0, True)]
+    alarms.end("degraded", 36_999, quiet=10_000)
+    assert alarms.due(36_999) == []
+    alarms.end("degraded", 37_000, quiet=10_000)
+    assert [report.judgement.breached for report in alarms.due(37_000)] == [False]

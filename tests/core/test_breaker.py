@@ -115,3 +115,7 @@ def test_it_never_allows_more_than_a_probe_while_it_is_not_closed(steps: list[tu
         if circuit.state == "open":
             since_open = 0
             assert circuit.allowed(now) == 0
+
+
+def test_a_clock_that_is_set_back_ends_the_pause() -> None:
+    assert opened().allowed(-1) == LIMITS.probe

@@ -44,7 +44,7 @@ class Clock:
 def predictor(
     fallback: Fallback | None, budget: float | None = None, clock: Clock | None = None, before: Version | None = None
 ) -> Predictor:
-    return Predictor(fallback, budget, clock or Clock(), lambda: before)
+    return Predictor(fallback, budget, clock or Clock(), lambda _: before)
 
 
 def failing() -> Version:

@@ -117,3 +117,17 @@ def test_after_a_restart_the_same_waits_and_is_due_at_the_same_time(
     assert again.waiting == waiting.waiting
     assert again.bytes == waiting.bytes
     assert sorted(again.due(now + 10_000)) == sorted(waiting.due(now + 10_000))
+
+
+def test_at_most_so_many_are_asked_for_at_once() -> None:
+    waiting = retries()
+    for number in range(5):
+        waiting.keep(record(event(number), number), NOW, LARGEST)
+    assert [len(waiting.due(NOW + 1000, 2)) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_waiting() -> None:
+    waiting, failing = retries(), record(event(1))
+    waiting.keep(failing, NOW, LARGEST)
+    assert waiting.due(NOW - 1) == []
+    assert waiting.due(NOW - 24 * 3_600_000) == [failing]

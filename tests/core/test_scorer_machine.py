@@ -1,7 +1,8 @@
 """A scorer under everything that can happen to it, step by step, against a plain account of what must hold.
 
-Events and labels are written, repeated, broken, late or early; they are processed, committed or lost in a crash; what
-the features need is away for a while; time passes. Whatever the order, every record has exactly one outcome.
+Events and labels are written, repeated, broken, late or early; they are processed, committed or lost in a crash, or
+must not be processed at all; dead letters are sent again; what the features need is away for a while; time passes.
+Whatever the order, every record has exactly one outcome.
 """
 
 from collections import Counter
@@ -14,16 +15,21 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
-from stream_app.core.records import Features, Fields, Output, RawRecord
+from stream_app.core.records import Failure, Features, Fields, Output, RawRecord, Record
 from stream_app.core.score import Scorer
 from stream_app.core.state import State
-from stream_app.resilience import Retry, TransientError
+from stream_app.resilience import Fallback, Retry, TransientError
 from tests.small import HOUR, NOW, event, label, record, small_pipeline
 
 DAY = 24 * HOUR
 SECOND = 1000
-IDS = 6
+NUMBERS = st.integers(0, 5)  # of events
+AGES = st.integers(0, 40)  # hours
 RETRY = Retry(attempts=3, waiting=4)
+REPLAY = "payments.raw.replay"
+
+Place = tuple[str, int]
+"""Topic and offset."""
 
 
 class World:
@@ -59,10 +65,9 @@ class ScorerMachine(RuleBasedStateMachine):
         World.down = False
         self.raw: list[RawRecord] = []
         self.labels: list[RawRecord] = []
+        self.replay: list[RawRecord] = []
         self.now = NOW
         self.committed: list[Output] = []  # all topics, in the order of their commits
-        self.pipeline = small_pipeline(features=looked_up, retry=RETRY, breaker=None)
-        self.start()
 
     def start(self) -> None:
         """A new owner: everything from the changelog."""
@@ -80,21 +85,27 @@ class ScorerMachine(RuleBasedStateMachine):
         self.state.restore((output.key, output.value) for output in self.committed if output.topic == "score.state")
         positions = self.state.positions
         self.next_raw, self.next_label = positions.get("raw", 0), positions.get("labels", 0)
+        self.next_replay = positions.get("replay", 0)
         self.open: list[Output] = []
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(fallback=st.sampled_from([None, Fallback(score=0.25)]), down=st.booleans())
+    def begin(self, fallback: Fallback | None, down: bool) -> None:
+        World.down = down
+        self.pipeline = small_pipeline(features=looked_up, retry=RETRY, breaker=None, fallback=fallback)
+        self.start()
         self.commit()
 
-    @rule(number=st.integers(0, IDS - 1), age=st.integers(0, 40), amount=st.sampled_from([1, 13, "broken"]))
-    def send_event(self, number: int, age: int, amount: int | str) -> None:
-        fields = event(number, self.now - age * HOUR, amount=amount)
-        self.raw.append(record(fields, len(self.raw)))
+    @rule(events=st.lists(st.tuples(NUMBERS, AGES, st.sampled_from([1, 1, 13, "broken"])), min_size=1, max_size=5))
+    def send_events(self, events: list[tuple[int, int, int | str]]) -> None:
+        for number, age, amount in events:
+            fields = event(number, self.now - age * HOUR, amount=amount)
+            self.raw.append(record(fields, len(self.raw)))
 
-    @rule(number=st.integers(0, IDS - 1), age=st.integers(0, 40), fraud=st.sampled_from([True, False, "broken"]))
-    def send_label(self, number: int, age: int, fraud: bool | str) -> None:
-        fields = {**label(number, self.now - age * HOUR), "fraud": fraud}
-        self.labels.append(record(fields, len(self.labels), topic="payments.labels"))
+    @rule(labels=st.lists(st.tuples(NUMBERS, AGES, st.sampled_from([True, False, "broken"])), min_size=1, max_size=5))
+    def send_labels(self, labels: list[tuple[int, int, bool | str]]) -> None:
+        for number, age, fraud in labels:
+            fields = {**label(number, self.now - age * HOUR), "fraud": fraud}
+            self.labels.append(record(fields, len(self.labels), topic="payments.labels"))
 
     @precondition(lambda self: self.next_raw < len(self.raw))
     @rule(count=st.integers(1, 5))
@@ -110,9 +121,47 @@ class ScorerMachine(RuleBasedStateMachine):
         self.open += self.scorer.join(batch, FixedModel(), self.now)
         self.next_label += len(batch)
 
+    @precondition(lambda self: any(output.topic == "raw.dlq" for output in self.committed))
+    @rule(data=st.data())
+    def send_again(self, data: st.DataObject) -> None:
+        """A dead letter, as it is or mended, perhaps not for the first time."""
+        letters = [output for output in self.committed if output.topic == "raw.dlq"]
+        letter = data.draw(st.sampled_from(letters))
+        at = len(self.replay)
+        self.replay.append(RawRecord(REPLAY, 0, at, self.now, letter.key, letter.value, tuple(letter.headers)))
+
+    @precondition(lambda self: self.next_replay < len(self.replay))
     @rule()
-    def try_again(self) -> None:
-        self.open += self.scorer.retry(self.state.retries.due(self.now), FixedModel(), self.now)
+    def score_again(self) -> None:
+        self.open += self.scorer.score(self.replay[self.next_replay :], FixedModel(), self.now)
+        self.next_replay = len(self.replay)
+
+    @precondition(lambda self: self.next_raw < len(self.raw))
+    @rule()
+    def isolate(self) -> None:
+        self.reject(self.raw[self.next_raw])
+        self.next_raw += 1
+
+    @precondition(lambda self: self.state.retries.waiting)
+    @rule(seconds=st.sampled_from([0, 1, 5]), most=st.sampled_from([1, 2, None]))
+    def try_again(self, seconds: int, most: int | None = None) -> None:
+        self.now += seconds * SECOND
+        due = self.state.retries.due(self.now, most)
+        assert all(attempt.due <= self.now for attempt in map(self.state.retries.before, due) if attempt)
+        self.open += self.scorer.retry(due, FixedModel(), self.now)
+
+    @precondition(lambda self: self.state.retries.waiting)
+    @rule()
+    def isolate_what_waits(self) -> None:
+        self.reject(next(iter(self.state.retries.waiting.values())).record)
+
+    @precondition(lambda self: self.state.retries.waiting)
+    @rule()
+    def postpone(self) -> None:
+        self.state.retries.postpone(self.state.retries.due(self.now, 1), self.now)
+
+    def reject(self, harmful: Record) -> None:
+        self.open += self.scorer.reject(harmful, Failure("record-crashes", ""), FixedModel(), self.now, label=False)
 
     @rule(at_end=st.booleans())
     def expire(self, at_end: bool) -> None:
@@ -120,7 +169,7 @@ class ScorerMachine(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        self.state.positions = {"raw": self.next_raw, "labels": self.next_label}
+        self.state.positions = {"raw": self.next_raw, "labels": self.next_label, "replay": self.next_replay}
         self.committed += [*self.open, self.state.checkpoint()]
         self.open = []
 
@@ -139,21 +188,30 @@ class ScorerMachine(RuleBasedStateMachine):
     @invariant()
     def every_record_has_one_outcome(self) -> None:
         outputs, tallies = self.committed + self.open, self.state.tallies
-        assert tallies.events == self.next_raw
+        assert tallies.events == self.next_raw + self.next_replay
         assert tallies.labels == self.next_label
         assert tallies.scored == tallies.joined + tallies.expired + tallies.pending
         assert tallies.retrying == len(self.state.retries) <= RETRY.waiting
         assert Counter(code(one) for one in outputs if one.topic == "raw.dlq") == +tallies.dead
         assert Counter(code(one) for one in outputs if one.topic == "labels.dlq") == +tallies.label_dead
-        assert sum(one.topic == "scored" for one in outputs) == tallies.scored
+        scored = [orjson.loads(one.value or b"") for one in outputs if one.topic == "scored"]
+        assert len(scored) == tallies.scored
+        assert sum(one["degraded"] is not None for one in scored) == tallies.degraded
 
     @invariant()
     def no_offset_has_two(self) -> None:
         scored = [source(output) for output in self.committed + self.open if output.topic == "scored"]
         dead = [original(output) for output in self.committed + self.open if output.topic == "raw.dlq"]
-        waiting = [attempt.record.offset for attempt in self.state.retries.waiting.values()]
+        waiting = [place(attempt.record) for attempt in self.state.retries.waiting.values()]
         assert max(Counter(scored + dead + waiting).values(), default=1) == 1
         assert max(Counter(map(original, self.of("labels.dlq"))).values(), default=1) == 1
+
+    @invariant()
+    def what_waits_is_as_it_was_sent(self) -> None:
+        logs = {"payments.raw": self.raw, REPLAY: self.replay}
+        for attempt in self.state.retries.waiting.values():
+            assert attempt.record == logs[attempt.record.topic][attempt.record.offset]
+            assert 0 < attempt.number < RETRY.attempts
 
     @invariant()
     def an_example_is_an_event_with_its_label(self) -> None:
@@ -179,31 +237,34 @@ class ScorerMachine(RuleBasedStateMachine):
         return [output for output in self.committed + self.open if output.topic == topic]
 
     def teardown(self) -> None:
-        """With the world up again and time enough, nothing waits any more but what has its outcome."""
-        World.down = False
-        self.score_all()
-        for _ in range(RETRY.attempts):
-            self.now += 120 * SECOND
-            self.try_again()
-        assert self.state.tallies.retrying == 0
-
-    def score_all(self) -> None:
+        """With time enough nothing waits any more, whether the world is up again or not, and whoever goes on."""
+        World.down = len(self.labels) % 2 == 0
+        if len(self.raw) % 2:
+            self.restart()
         if self.next_raw < len(self.raw):
             self.score(len(self.raw))
+        for _ in range(RETRY.attempts):
+            self.try_again(120)
+        assert self.state.tallies.retrying == 0
 
 
 def code(output: Output) -> str:
     return dict(output.headers)["error-code"].decode()
 
 
-def original(output: Output) -> int:
-    return int(dict(output.headers)["original-offset"])
+def original(output: Output) -> Place:
+    headers = dict(output.headers)
+    return headers["original-topic"].decode(), int(headers["original-offset"])
 
 
-def source(output: Output) -> int:
+def source(output: Output) -> Place:
     content: dict[str, Any] = orjson.loads(output.value or b"")
-    return int(content["source"]["offset"])
+    return content["source"]["topic"], content["source"]["offset"]
 
 
-ScorerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+def place(record: Record) -> Place:
+    return record.topic, record.offset
+
+
+ScorerMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 TestScorer = ScorerMachine.TestCase

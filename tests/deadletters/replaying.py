@@ -1,6 +1,9 @@
 """A pipeline with dead letters, and the commands that act on them, run as people run them."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +14,7 @@ import orjson
 
 from stream_app.broker import EmbeddedBroker
 from tests.small import event
-from tests.system import System
+from tests.system import ROOT, System
 
 EDIT = """
 import json
@@ -20,6 +23,12 @@ def mend(letter):
     fields = letter.record
     fields["amount"] = fields.pop("total")
     return json.dumps(fields).encode()
+"""
+
+
+DECLARED = """
+from tests.small import small_pipeline
+pipeline = small_pipeline("NAME", breaker=None)  # which would wait before it makes more dead letters
 """
 
 
@@ -38,7 +47,7 @@ class Desk(System):
     """
 
     def __init__(self, broker: EmbeddedBroker, folder: Path, **topics: Any) -> None:
-        super().__init__(broker.bootstrap_servers, folder, f"replay-{uuid4().hex[:8]}", **topics)
+        super().__init__(broker.bootstrap_servers, folder, f"replay-{uuid4().hex[:8]}", DECLARED, **topics)
         self.now = int(time.time() * 1000) - 3_600_000
         self.first = 0
         self.begin()
@@ -77,11 +86,28 @@ class Desk(System):
             self.sent["raw"] += found["outcome"]["sent"]
         return found.get("outcome") if code == 0 else found
 
-    def send_renamed(self, count: int) -> None:
+    def spawn(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a command; its log is in the folder."""
+        arguments = [str(self.pipeline) if word == "PIPELINE" else word for word in words]
+        with (self.folder / "operator.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "stream_app", *arguments],
+                cwd=ROOT,
+                env=os.environ | self._settings_environment(),
+                stdout=log,
+                stderr=log,
+            )
+
+    def unfinished(self) -> str:
+        """The id of the replay that is being sent."""
+        (found,) = [act["id"] for act in self.act("status") if act["state"] == "sending"]
+        return str(found)
+
+    def send_renamed(self, count: int, timeout: float = 60.0) -> None:
         """Events that become dead letters, and that `mend.py:mend` mends."""
         for number in range(self.first, self.first + count):
             self.send("raw", renamed(number, self.now + number), f"e{number}".encode())
-        self.settle()
+        self.settle(timeout)
 
     def audits(self) -> list[tuple[str, int, str]]:
         """What was done, to how many letters, why: oldest first."""

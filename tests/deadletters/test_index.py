@@ -10,7 +10,10 @@ from confluent_kafka import TopicPartition
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.deadletters.access import DeadLetters, open_dead_letters
+from stream_app.deadletters.acts import Act, Spot
 from stream_app.deadletters.groups import find_groups
+from stream_app.deadletters.ledger import Ledger, act_records
+from stream_app.deadletters.runs import Runs
 from stream_app.deadletters.selection import Selection
 from stream_app.errors import TopicsError
 from stream_app.settings import Settings
@@ -146,7 +149,7 @@ def test_records_of_others_do_no_harm(case: Case) -> None:
     with case.opened() as dead:
         assert {entry.code for entry in dead.index.entries(ALL)} == {"unknown"}
         assert {letter.code for letter in dead.letters.read(dead.index.select(ALL))} == {"unknown"}
-        (group,) = find_groups(dead.index, ALL, {}, SINCE)
+        (group,) = find_groups(dead.index, ALL, dead.ledger, SINCE)
     assert group.count == 2
 
 
@@ -161,8 +164,12 @@ def test_a_hundred_thousand(case: Case) -> None:
     count = 100_000
     write(case.settings, case.name, (letter(case.name, n, FAILURES[n % 3], at=SINCE + n) for n in range(count)))
     with case.opened() as dead:
-        acted = {ref.error_id: "replayed" for ref in dead.index.select(Selection(codes=("missing-field",)))}
-        groups = {group.code: group for group in find_groups(dead.index, ALL, acted, SINCE + count)}
+        acted: dict[Spot, list[int]] = {}
+        for ref in dead.index.select(Selection(codes=("missing-field",))):
+            acted.setdefault((ref.kind, ref.partition), []).append(ref.offset)
+        act = Act("a", "replay", 0, "ann@host", "all", "test", count)
+        ledger = Ledger(act_records(act, {spot: Runs.of(offsets) for spot, offsets in acted.items()}))
+        groups = {group.code: group for group in find_groups(dead.index, ALL, ledger, SINCE + count)}
         places = [ref.origin for ref in dead.index.select(ALL)]
     assert len(set(places)) == len(places) == count
     assert {code: group.count for code, group in groups.items()} == {

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.deadletters.access import DeadLetters, open_dead_letters
-from stream_app.deadletters.entry import Entry
+from stream_app.deadletters.index import Entry
 from stream_app.deadletters.letter import DeadLetter
 from stream_app.deadletters.selection import Offsets, Selection, parse_offsets, parse_time
 from stream_app.errors import SelectionError
@@ -103,6 +103,7 @@ def test_refs_come_by_place_and_entries_by_time(dead: DeadLetters) -> None:
 
 
 @given(st.data())
+@settings(max_examples=15)  # every run of letters is read anew
 def test_letters_are_read_as_they_were_chosen(dead: DeadLetters, data: st.DataObject) -> None:
     refs = data.draw(st.lists(st.sampled_from(list(dead.index.select(ALL))), max_size=4))
     letters = list(dead.letters.read(refs))

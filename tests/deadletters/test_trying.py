@@ -1,21 +1,28 @@
 """Trying dead letters, with and without an edit, and the commands that look at them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.deadletters.edits import EditFailure, load_edit
+from stream_app.core.predict import Model
+from stream_app.core.records import Features
+from stream_app.core.state import NEVER
+from stream_app.deadletters.edits import EditFailure, Editing, load_edit
+from stream_app.deadletters.judging import Judge
 from stream_app.deadletters.letter import DeadLetter, Origin, Ref
 from stream_app.deadletters.trying import Trial
 from stream_app.errors import PipelineError, SelectionError
 from stream_app.fingerprint import fingerprint
 from stream_app.loading import complete
 from stream_app.models.loaded import LoadedModel
+from stream_app.resilience import Fallback
+from stream_app.settings import Settings
 from tests.cli.test_commands import Commands
 from tests.deadletters.made import FAILURES, letter, write
-from tests.small import NOW, event, label, small_pipeline
+from tests.small import HOUR, NOW, event, label, small_pipeline
 
 MEND = """
 import orjson
@@ -29,6 +36,9 @@ def edit(letter):
 
 def number(letter):
     return 1
+
+def same(letter):
+    return letter.value
 """
 
 
@@ -39,10 +49,13 @@ def dead(number: int, value: bytes | None, *, kind: str = "raw", **headers: str)
     return DeadLetter(ref, NOW, f"e{number}".encode(), value, texts)
 
 
-def trial(edit: str | None = None) -> Trial:
-    pipeline = complete(small_pipeline())
-    model = LoadedModel("payments", 0, fingerprint(pipeline), pipeline.model())
-    return Trial(pipeline, model, load_edit(edit) if edit else None)
+def trial(
+    edit: str | None = None, clock: int = NEVER, model: Model | None = None, fallback: Fallback | None = None
+) -> Trial:
+    pipeline = complete(small_pipeline(fallback=fallback))
+    served = model or LoadedModel("payments", 0, fingerprint(pipeline), pipeline.model())
+    judge = Judge(Settings(), pipeline, served, {0: clock})
+    return Trial(judge, Editing(pipeline, load_edit(edit) if edit else None))
 
 
 @pytest.fixture
@@ -65,7 +78,7 @@ def test_a_verdict_counts_every_letter_once() -> None:
         dead(7, None, original_size="2000000"),
         dead(8, orjson.dumps(event(8)), error_class="poison"),
     ):
-        tried.add(one, NOW)
+        tried.add(one)
     verdict = tried.verdict
     assert (verdict.tried, verdict.passed, verdict.labels, verdict.not_kept, verdict.harmful) == (9, 2, 1, 1, 1)
     assert [(one.code, one.count, one.sample.offset) for one in verdict.failing] == [
@@ -77,7 +90,7 @@ def test_an_edit_mends_leaves_out_or_is_counted(mend: str) -> None:
     tried = trial(f"{mend}:edit")
     for number, value in enumerate((b'"1"', b'"unknown"', b'"x"', b'"y"', b"null")):
         content = orjson.dumps(event(number)).replace(str(float(number)).encode(), value)
-        tried.add(dead(number, content), NOW)
+        tried.add(dead(number, content))
     assert (tried.verdict.passed, tried.verdict.left_out) == (1, 1)
     assert [(one.message, one.where, one.count) for one in tried.verdict.failing] == [
         ("ValueError", "mend.py:8", 2), ("TypeError", "mend.py:8", 1),
@@ -86,6 +99,50 @@ def test_an_edit_mends_leaves_out_or_is_counted(mend: str) -> None:
 
 def test_what_an_edit_returns_is_looked_at(mend: str) -> None:
     assert load_edit(f"{mend}:number")(dead(1, b"{}")) == EditFailure("it returned int, not bytes or None", "mend.py")
+
+
+def test_a_wrong_key_becomes_that_of_the_key_field(mend: str) -> None:
+    wrong = replace(dead(1, orjson.dumps(event(1))), key=b"other")
+    without = replace(dead(2, orjson.dumps(event(2))), key=None)
+    for edit, passed in ((None, 0), (f"{mend}:same", 2)):
+        tried = trial(edit)
+        tried.add(wrong)
+        tried.add(without)
+        assert tried.verdict.passed == passed
+        assert sorted(one.code for one in tried.verdict.failing) == ([] if edit else ["key-mismatch", "missing-key"])
+
+
+def test_what_is_older_than_the_scorers_can_tell_from_a_duplicate_is_too_late() -> None:
+    tried = trial(clock=NOW + 30 * HOUR)
+    tried.add(dead(1, orjson.dumps(event(1))))
+    tried.add(dead(2, orjson.dumps(event(2, NOW - 1))))
+    assert (tried.verdict.passed, [one.code for one in tried.verdict.failing]) == (1, ["event-too-late"])
+
+
+class Moody:
+    """A model that fails for small amounts, and is away for one."""
+
+    name, version = "payments", 7
+
+    def score(self, features: Features) -> float:
+        if features["amount"] == 13.0:
+            raise ConnectionError
+        if features["amount"] in range(50):
+            raise ValueError
+        return 0.5
+
+
+@pytest.mark.parametrize("fallback", [None, Fallback(score=0.1)])
+def test_every_letter_is_judged_alone_whatever_failed_before(fallback: Fallback | None) -> None:
+    """Neither a model that rests nor a record that is to be tried again hides what would become of it."""
+    tried = trial(fallback=fallback, model=Moody())
+    for number in range(97):
+        tried.add(dead(number, orjson.dumps(event(number))))
+    verdict = tried.verdict
+    assert (verdict.passed, verdict.degraded) == (47, 50 if fallback else 0)
+    assert {one.code: one.count for one in verdict.failing} == (
+        {} if fallback else {"model-failed": 49, "model-unavailable": 1}
+    )
 
 
 def test_an_edit_that_is_not_there_is_refused(mend: str, tmp_path: Path) -> None:

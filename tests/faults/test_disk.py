@@ -1,5 +1,6 @@
 """Disks fill up, at the broker and at the workers, and are freed again."""
 
+import signal
 import time
 from pathlib import Path
 
@@ -34,12 +35,15 @@ def test_the_brokers_disk_is_full(tmp_path: Path) -> None:
 
 
 def test_the_workers_disk_is_full(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    """Run files and artifact store: scorers go on, the learner waits until it can publish."""
+    """Run files and artifact store: all go on, one that starts meanwhile too; the learner publishes when it can."""
     with (
         small_disk(tmp_path / "data", WORKER_MEGABYTES) as disk,
         kept(broker, tmp_path) as (system, _, keeper),
     ):
         learner_beyond(system)
+        run_file = system.settings.data_dir / "run" / system.name / "score-1.json"
+        system.kill("score-1")
+        run_file.unlink()
         disk.fill()
         before = system.books().events
         time.sleep(FULL_SECONDS)
@@ -47,4 +51,6 @@ def test_the_workers_disk_is_full(broker: EmbeddedBroker, tmp_path: Path) -> Non
         disk.free()
         print(f"\n{rate:.0f} events/s without a disk; {recovered(system)}; {keeper.report()}")
         assert rate > 0
+        assert keeper.endings == [("score-1", -signal.SIGKILL)]
+        system.until(run_file.exists, 20, "nobody can find the worker")
         assert list((disk.folder / "store").rglob(".writing-*")) == []

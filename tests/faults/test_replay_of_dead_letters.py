@@ -1,8 +1,6 @@
 """A hundred thousand dead letters are replayed exactly once, whoever is killed on the way, and fast."""
 
-import os
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,7 +9,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from tests.deadletters.replaying import Desk
-from tests.system import ROOT, headers
+from tests.system import headers
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults, pytest.mark.timeout(900)]
 COUNT = 100_000
@@ -19,15 +17,7 @@ COUNT = 100_000
 
 def start(desk: Desk) -> subprocess.Popen[bytes]:
     """An operator who replays everything."""
-    words = [sys.executable, "-m", "stream_app", "dead-letters", "replay", str(desk.pipeline), *desk.mend]
-    with (desk.folder / "operator.log").open("ab") as log:
-        return subprocess.Popen(
-            [*words, "--yes", "--why", "test"],
-            cwd=ROOT,
-            env=os.environ | desk._settings_environment(),
-            stdout=log,
-            stderr=log,
-        )
+    return desk.spawn("dead-letters", "replay", "PIPELINE", *desk.mend, "--yes", "--why", "test")
 
 
 def ends(desk: Desk) -> int:
@@ -38,10 +28,8 @@ def ends(desk: Desk) -> int:
 def test_each_of_a_hundred_thousand_is_sent_once(broker: EmbeddedBroker, tmp_path: Path, kills: int) -> None:
     with Desk(broker, tmp_path, partitions=4) as desk:
         desk.start_all()
-        for start_at in range(0, COUNT, 10_000):
-            desk.first = start_at
-            desk.send_renamed(10_000)
-        assert desk.settle(240).dead == {"missing-field": COUNT}
+        desk.send_renamed(COUNT, 240)
+        assert desk.books().dead == {"missing-field": COUNT}
         for turn in range(kills):
             operator, before = start(desk), ends(desk)
             desk.until(lambda before=before: ends(desk) > before + 10_000, 120, "nothing is sent")  # type: ignore[misc]

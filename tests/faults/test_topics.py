@@ -34,6 +34,7 @@ def test_the_dead_letter_topic_is_deleted_and_comes_back(broker: EmbeddedBroker,
         create_topics(make_admin(system.settings), system.name, system.settings)
         restore(system, "raw.dlq", letters)
         print(f"\n{AWAY_SECONDS} s without dead letters: {recovered(system)}; {keeper.report()}")
+        assert not keeper.endings
         more.stop()
         assert dead_letters(system.read("raw.dlq")) > books.dead
 

@@ -10,6 +10,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import FencedError, ModelError
+from stream_app.reset import KEPT
 from stream_app.topics import KINDS, create_topics
 from tests.clients.clusters import admin
 from tests.system import Load, System
@@ -101,8 +102,8 @@ def test_starting_over_scores_the_raw_records_anew(system: System) -> None:
     system.kill("monitor-0")
 
     planned = orjson.loads(system.command("reset", "PIPELINE", "--keep-raw", "--json").stdout)
-    assert planned["kept"] == {f"{system.name}.raw": 40, f"{system.name}.labels": 40}
-    assert planned["deleted"].keys() == {f"{system.name}.{kind}" for kind in KINDS if kind not in ("raw", "labels")}
+    assert planned["kept"] == {f"{system.name}.raw": 40, f"{system.name}.labels": 40, f"{system.name}.audit": 0}
+    assert planned["deleted"].keys() == {f"{system.name}.{kind}" for kind in KINDS if kind not in KEPT}
     assert (planned["deleted"][f"{system.name}.scored"] > 40, planned["done"]) == (True, False)
     assert len(system.values("scored")) == 40
     assert system.command("reset", "PIPELINE", "--keep-raw", "--yes").returncode == 0

@@ -6,12 +6,14 @@ from uuid import uuid4
 import pytest
 
 from stream_app.broker import EmbeddedBroker
+from tests.poison import Restarting
 from tests.small import NOW
 from tests.system import System, headers
 
 pytestmark = pytest.mark.broker
 
 DECLARED = """
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,12 +30,20 @@ def features(fields):
         raise TransientError("no answer")
     if (OUTSIDE / "broken").exists():
         raise KeyError("a mistake in a table that is looked up")
+    if fields["amount"] < 0:
+        os.abort()
     return {"amount": fields["amount"]}
 
 
 class Moody(linear_model.LogisticRegression):
+    learned = 0
+
+    def learn_one(self, x, y):
+        self.learned += 1
+        super().learn_one(x, y)
+
     def predict_proba_one(self, x):
-        if (OUTSIDE / "moody").exists():
+        if (OUTSIDE / "moody").exists() or self.learned > MOST:
             raise ValueError("not today")
         return super().predict_proba_one(x)
 
@@ -62,8 +72,9 @@ class Outside:
             (self._folder / trouble).unlink()
 
 
-def started(broker: EmbeddedBroker, folder: Path, attempts: int = 100) -> System:
-    source = DECLARED.replace("ATTEMPTS", str(attempts))
+def started(broker: EmbeddedBroker, folder: Path, attempts: int = 100, most: int = 10**6) -> System:
+    """Its model answers until it has learned the `most` examples."""
+    source = DECLARED.replace("ATTEMPTS", str(attempts)).replace("MOST", str(most))
     system = System(broker.bootstrap_servers, folder, f"heals-{uuid4().hex[:8]}", source, partitions=1)
     system.start_all()
     return system
@@ -103,6 +114,25 @@ def test_what_fails_for_a_reason_outside_is_scored_when_that_is_over_also_by_ano
         system.check_outcomes()
         assert scored_ids(system) == {f"e{number}" for number in range(30)}
         assert ("retry", "features-unavailable", False) in told(system, "corrective_action")
+
+
+def test_a_record_that_crashes_when_it_is_tried_again_is_one_dead_letter(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """Its offset was committed long ago, so only the state knows that it is still to be worked on."""
+    outside = Outside(tmp_path)
+    with started(broker, tmp_path, attempts=1000) as system, Restarting(system) as restarting:
+        outside.set("down", lasts=True)
+        send(system, 0, 10)
+        system.send_event(500, NOW, amount=-1.0)
+        send(system, 10, 20)
+        system.until(lambda: system.books().retrying == 21, 60, "not all wait")
+        outside.set("down", lasts=False)
+        system.until(lambda: system.books().scored == 20, 90, "not all others are scored")
+        system.settle()
+        assert system.books().dead == {"record-crashes": 1}
+        assert len(restarting.deaths) == 1
+        system.check_outcomes()
 
 
 def test_after_the_last_try_it_is_a_dead_letter_that_says_how_often(broker: EmbeddedBroker, tmp_path: Path) -> None:
@@ -174,4 +204,37 @@ def test_a_model_that_fails_is_stood_in_for_and_the_predictions_say_so(broker: E
 
         system.until(well_again, 60, "the alarm lasts")
         assert ("fallback", "model-failed", False) in told(system, "corrective_action")
+        system.check_outcomes()
+
+
+def test_versions_that_fail_are_stood_in_for_by_the_last_that_served_well_also_after_a_restart(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    with started(broker, tmp_path, most=20) as system:
+
+        def learn(first: int, last: int) -> None:
+            send(system, first, last)
+            for number in range(first, last):
+                system.send_label(number, NOW + 1000)
+            system.settle()
+            system.until(lambda: system.learned() == system.sent["labels"], 60, "not learned")
+
+        def serves(version: int, degraded: str | None) -> bool:
+            sent = system.sent["raw"]
+            send(system, sent, sent + 1)
+            system.settle()
+            newest = system.values("scored")[-1]
+            return (newest["model"]["version"], newest["degraded"]) == (version, degraded)
+
+        learn(0, 20)
+        good = int(str(system.values("models")[-1]["version"]))
+        system.until(lambda: serves(good, None), 60, "the good version is not served")
+        following = system.sent["raw"]
+        for first in range(following, following + 15, 5):
+            learn(first, first + 5)
+        for _ in range(2):
+            system.until(lambda: serves(good, "last-good"), 60, "the good version does not stand in")
+            system.terminate("score-0")
+            system.start("score")
+        assert system.settle().dead == {}
         system.check_outcomes()

@@ -7,20 +7,23 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.records import Output, RawRecord, Record
-from stream_app.errors import DataLossError, FencedError
+from stream_app.errors import DataLossError, FencedError, KafkaUnavailableError
 from stream_app.settings import WorkerSettings
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.membership import Membership
+from stream_app.streaming.pauses import Trouble
 from stream_app.streaming.processor import Input
 from stream_app.streaming.task import PartitionTask
 from stream_app.streaming.transport import Batch
 from stream_app.streaming.writer import TransactionWriter
 from tests.system import read_topic
+
+NONE = Trouble("", "", 0.0)
 
 
 class Copier:
@@ -28,17 +31,23 @@ class Copier:
 
     def __init__(self) -> None:
         self.missing: set[int] = set()
+        self.seconds = 0.0  # that each record takes
+        self.parts: list[int] = []  # how many records were processed together
         self.idled = 0
 
     def restore(self, committed: Mapping[Input, int]) -> Mapping[Input, int]:
         return committed
 
-    holding = "its number"
+    @property
+    def holding(self) -> str:
+        return "its number" if self.missing else ""
 
     def ready(self, records: Sequence[Record], now: int) -> int:
         return next((n for n, record in enumerate(records) if record.offset in self.missing), len(records))
 
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
+        time.sleep(self.seconds * len(records))
+        self.parts.append(len(records))
         return [Output("out", 0, record.key, record.value) for record in records]
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
@@ -97,7 +106,14 @@ class Scene:
         self.copier = Copier()
 
     def task(self, **settings: Any) -> tuple[PartitionTask, Feed]:
-        """A started task that is ready."""
+        """A started task that is ready, or has failed."""
+        task, feed = self.start(**settings)
+        while not (task.ready.wait(0.05) or self.failed.is_set()):
+            pass
+        return task, feed
+
+    def start(self, **settings: Any) -> tuple[PartitionTask, Feed]:
+        """A started task."""
         feed = Feed()
         self.failed.clear()
         config = {"bootstrap.servers": self.servers, "log_level": 0}
@@ -105,7 +121,7 @@ class Scene:
             "copy",
             [self.source],
             self.copier,
-            TransactionWriter(config, self.name, lambda kind: f"{self.name}.{kind}"),
+            TransactionWriter(config, self.name, lambda kind: f"{self.name}.{kind}", ["out"]),
             LogReader(config, self.name),
             feed,
             Membership(self.name, -1, "", None),  # a group without members takes offsets from anybody
@@ -113,8 +129,6 @@ class Scene:
             self._fail,
         )
         task.start()
-        while not (task.ready.wait(0.05) or self.failed.is_set()):
-            pass
         return task, feed
 
     def deliver(self, task: PartitionTask, feed: Feed, start: int, end: int) -> None:
@@ -225,6 +239,20 @@ def test_an_input_stands_still_while_a_record_waits_and_then_goes_on(broker: Emb
     task.stop()
 
 
+def test_what_takes_long_is_done_in_small_parts_so_that_no_transaction_outlasts_its_time(
+    broker: EmbeddedBroker,
+) -> None:
+    scene = Scene(broker.bootstrap_servers, 60)
+    scene.copier.seconds = 0.05
+    task, feed = scene.task()
+    scene.deliver(task, feed, 0, 60)
+    scene.until_outputs(60)
+    task.stop()
+    task.join()
+    assert scene.copier.parts[0] == 1
+    assert max(scene.copier.parts) < 45
+
+
 def test_a_task_that_waits_stops_at_once_and_its_next_owner_goes_on_there(broker: EmbeddedBroker) -> None:
     scene = Scene(broker.bootstrap_servers, 20)
     scene.copier.missing = {7}
@@ -246,7 +274,7 @@ def test_a_task_that_waits_stops_at_once_and_its_next_owner_goes_on_there(broker
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -268,9 +296,53 @@ def test_records_deleted_before_they_were_read_stop_the_task(broker: EmbeddedBro
     accepting.stop()
 
 
-def _delete_records(scene: Scene, before: int) -> None:
-    from confluent_kafka import TopicPartition
+def test_a_topic_made_anew_is_read_from_its_beginning_once_the_loss_is_accepted(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 30)
+    commit({"bootstrap.servers": scene.servers}, scene.name, TopicPartition(*scene.source, 40))
+    scene.task()
+    assert isinstance(scene.error, DataLossError)
+    assert "it ends at 30, was it recreated?" in str(scene.error)
+    accepting, feed = scene.task(accept_data_loss=True)
+    assert feed.started == [0]
+    accepting.stop()
 
+
+def commit(config: dict[str, str], group: str, place: TopicPartition) -> None:
+    """Commit an offset for a group."""
+    consumer = Consumer({**config, "group.id": group})
+    consumer.commit(offsets=[place], asynchronous=False)
+    consumer.close()
+
+
+def test_a_task_waits_for_a_topic_that_it_writes(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 10)
+    admin, topic = AdminClient({"bootstrap.servers": scene.servers}), f"{scene.name}.out"
+    admin.delete_topics([topic])[topic].result(10)
+    _until(lambda: topic not in admin.list_topics(timeout=10).topics)
+    task, feed = scene.start()
+    _until(lambda: (task.trouble() or NONE).cause == "topic-missing")
+    assert not task.ready.is_set()
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+    _until(task.ready.is_set)
+    assert task.trouble() is None
+    scene.deliver(task, feed, 0, 10)
+    scene.until_outputs(10)
+    assert scene.outputs() == list(range(10))
+    task.stop()
+
+
+def test_a_task_that_waits_for_kafka_stops_when_asked(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 10)
+    scene.servers = "127.0.0.1:1"
+    task, _ = scene.start()
+    _until(lambda: (task.trouble() or NONE).cause == "kafka-unavailable")
+    assert not scene.failed.is_set()
+    task.stop()
+    assert scene.failed.wait(10)
+    assert isinstance(scene.error, KafkaUnavailableError)
+
+
+def _delete_records(scene: Scene, before: int) -> None:
     admin = AdminClient({"bootstrap.servers": scene.servers})
     for future in admin.delete_records([TopicPartition(*scene.source, before)]).values():
         future.result(10)

@@ -15,7 +15,7 @@ from tests.system import ROOT
 @pytest.mark.broker
 def test_the_examples_of_the_documentation_pass(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     write_starter("payments", tmp_path)
     (tmp_path / "test_shown.py").write_text("\n\n".join(blocks))
     done = subprocess.run(
@@ -27,4 +27,4 @@ def test_the_examples_of_the_documentation_pass(tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout
-    assert "4 passed" in done.stdout
+    assert "6 passed" in done.stdout

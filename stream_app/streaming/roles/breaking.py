@@ -41,8 +41,13 @@ class EventBreaker:
         circuit.note(count, failed, now)
         if circuit.state == "open":
             self._opened(circuit, before == "closed", now)
-        elif circuit.state == "closed":
+        elif circuit.state == "closed" and (before != "closed" or len(failed) < count):
             self._closed(circuit, before != "closed", now)
+
+    def rest(self, now: int) -> None:
+        """There is no event left; an alarm of a worker before ends, for a new one begins closed."""
+        if self._circuit is None or self._circuit.state == "closed":
+            self._state.alarms.end(ALARM, now)
 
     def _opened(self, circuit: Circuit, newly: bool, now: int) -> None:
         self._state.actions.note("breaker-open" if newly else "breaker-probe", circuit.cause, now)
@@ -52,7 +57,7 @@ class EventBreaker:
             log.warning("events pause, most of them fail", partition=self._state.partition, cause=circuit.cause)
 
     def _closed(self, circuit: Circuit, newly: bool, now: int) -> None:
-        """It goes on; also ends the alarm of a worker before, for a new one begins closed."""
+        """It goes on; also ends the alarm of a worker before."""
         self._state.alarms.end(ALARM, now)
         if newly:
             self._state.actions.note("breaker-close", circuit.cause, now)

@@ -1,28 +1,26 @@
 """The score role: one partition of raw records and labels, its state in a changelog topic."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from stream_app.core.decode import NO_SCHEMAS, Schemas
 from stream_app.core.predict import Model
 from stream_app.core.records import Failure, Output, Record
-from stream_app.core.score import Scorer
-from stream_app.core.state import NEVER
-from stream_app.core.tallies import Tallies
+from stream_app.core.score import DEGRADED_ALARM, Scorer
 from stream_app.errors import DataLossError
-from stream_app.metrics import DEAD_LETTERS, DEGRADED, RECORDS, RETRYING, STATE_ENTRIES, WATERMARK
 from stream_app.streaming.isolation.guard import Guard
 from stream_app.streaming.processor import BREAKER, REGISTRY, TRIAL, Input
 from stream_app.streaming.reader import Reader
 from stream_app.streaming.roles.breaking import EventBreaker
 from stream_app.streaming.roles.chosen import ChosenModels
+from stream_app.streaming.roles.last_good import LastGood
 from stream_app.streaming.roles.reporter import Reporter
+from stream_app.streaming.roles.shown import Shown
 from stream_app.streaming.schemas import SchemaCache
 
-COUNTED = ("scored", "duplicates", "joined", "label_duplicates", "label_expired", "expired")
-
 POISON_ALARM = "poison-records"
-DEGRADED_ALARM = "degraded"
+QUIET = 10_000  # milliseconds without a fallback, after which that alarm ends
+IDLE_RETRIES = 10  # at once while nothing comes in: each may take long
 
 Work = Callable[[Sequence[Record]], list[Output]]
 
@@ -33,7 +31,8 @@ class ScoreProcessor:
     `raw` and `labels` are full names of topics, as `state_topic` is of the changelog; what comes from another one was a
     dead letter, for which `chosen` gives the model. `model` gives the version to serve now,
     `cache` the schemas that Avro records name, `reporter` tells of corrective actions and alarms, `guard`
-    says which records must not be processed, `breaker` whether events are to be processed at all.
+    says which records must not be processed, `breaker` whether events are to be processed at all, `last_good` is told
+    which versions serve well.
     """
 
     def __init__(
@@ -49,6 +48,7 @@ class ScoreProcessor:
         guard: Guard,
         chosen: ChosenModels,
         breaker: EventBreaker,
+        last_good: LastGood | None = None,
     ) -> None:
         self._scorer = scorer
         self._raw = raw
@@ -61,18 +61,17 @@ class ScoreProcessor:
         self._reporter = reporter
         self._guard = guard
         self._breaker = breaker
+        self._last_good = last_good
         self.holding = ""
         self._schemas: Schemas = NO_SCHEMAS
-        self._shown = Tallies()
-        for outcome in COUNTED:
-            RECORDS.labels("score", raw, outcome)  # from 0 on, or none would look like no data
+        self._shown = Shown(raw)
 
     def restore(self, committed: Mapping[Input, int]) -> Mapping[Input, int]:
         """State from the changelog; positions are in it too, in case the group's offsets have expired."""
         state = self._scorer.state
         state.restore(self._reader.read_all(self._state_topic, state.partition))
-        self._shown = Tallies.from_dict(state.tallies.as_dict())
-        self._show_state()
+        self._reporter.show(state.actions, state.alarms)
+        self._shown.start(state)
         lost = [source for source, offset in committed.items() if offset > 0 and source.topic not in state.positions]
         if lost:
             raise DataLossError(
@@ -85,6 +84,8 @@ class ScoreProcessor:
                 f"{self._state_topic}[{state.partition}] is older than what was committed of {behind[0].topic}",
                 "Restore the state topic as it was; it and the offsets are written together",
             )
+        if self._last_good is not None:
+            self._last_good.restore()
         start = {source: max(offset, state.positions.get(source.topic, -1)) for source, offset in committed.items()}
         self._guard.committed({source.topic: offset for source, offset in start.items()}, state.retries.waiting)
         return start
@@ -102,7 +103,7 @@ class ScoreProcessor:
 
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
         """Score raw records, join labels, and try again what is due."""
-        outputs = self._retry(now)
+        outputs = self._retry(now, len(records))
         if source.topic == self._raw:
             outputs += self._harmless(records, lambda part: self._score(part, now), now)
         elif source.topic == self._labels:
@@ -127,39 +128,45 @@ class ScoreProcessor:
         return outputs + work(harmless)
 
     def _score(self, records: Sequence[Record], now: int) -> list[Output]:
-        scorer = self._scorer
-        outputs = scorer.score(self._guard.noting(self._raw, records), self._model(), now, self._schemas)
+        scorer, model = self._scorer, self._model()
+        before = scorer.state.tallies.scored
+        outputs = scorer.score(self._guard.noting(self._raw, records), model, now, self._schemas)
         self._breaker.note(len(records), scorer.failed, now)
-        if scorer.degraded:
-            scorer.state.alarms.raise_(DEGRADED_ALARM, scorer.degraded, now)
-        elif len(records) > len(scorer.failed):
-            scorer.state.alarms.end(DEGRADED_ALARM, now)
+        if scorer.state.tallies.scored > before and not scorer.degraded:
+            scorer.state.alarms.end(DEGRADED_ALARM, now, QUIET)
+            if self._last_good is not None:
+                self._last_good.worked(model)
         return outputs
 
     def _join(self, records: Sequence[Record], now: int) -> list[Output]:
         return self._scorer.join(self._guard.noting(self._labels, records), self._model(), now, self._schemas)
 
     def _replay(self, records: Sequence[Record], now: int) -> list[Output]:
-        if not records:
-            return []
-        by_model = groupby(self._guard.noting(records[0].topic, records), self._chosen.model)
-        return [one for model, part in by_model for one in self._scorer.score(part, model, now, self._schemas)]
+        return self._by_model(records, lambda part, model: self._scorer.score(part, model, now, self._schemas))
 
-    def _retry(self, now: int) -> list[Output]:
-        """Try again what is due, one topic at a time, as far as it can be tried."""
-        retries = self._scorer.state.retries
-        due = retries.due(now)
-        if not due:
-            return []
-        ready = [record for record in due if record.topic == due[0].topic]
-        known, schemas = self._cache.ready(ready)
-        ready = ready[: self._guard.ready(ready[:known])]
-        chosen = {(record.topic, record.offset) for record in ready}
-        retries.postpone([record for record in due if (record.topic, record.offset) not in chosen], now)
+    def _by_model(
+        self, records: Sequence[Record], work: Callable[[Iterator[Record], Model], list[Output]]
+    ) -> list[Output]:
+        """Work on the records of one topic; their models are loaded before the first is noted, for that takes long."""
+        parts = [(model, list(part)) for model, part in groupby(records, self._chosen.model)]
+        return [one for model, part in parts for one in work(self._guard.noting(part[0].topic, part), model)]
 
-        def work(records: Sequence[Record]) -> list[Output]:
-            by_model = groupby(self._guard.noting(due[0].topic, records), self._chosen.model)
-            return [one for model, part in by_model for one in self._scorer.retry(part, model, now, schemas)]
+    def _retry(self, now: int, most: int) -> list[Output]:
+        """Try again at most so many of those that are due."""
+        due = self._scorer.state.retries.due(now, most)
+        by_topic = groupby(sorted(due, key=_topic), _topic) if due else ()
+        return [one for _, records in by_topic for one in self._retry_ready(list(records), now)]
+
+    def _retry_ready(self, records: Sequence[Record], now: int) -> list[Output]:
+        """Try again those, of one topic, that can be tried now."""
+        known = [record for record in records if self._cache.ready([record]).number]
+        ready = known[: self._guard.ready(known)]
+        offsets = {record.offset for record in ready}
+        self._scorer.state.retries.postpone([record for record in records if record.offset not in offsets], now)
+        schemas = self._cache.ready(ready).schemas
+
+        def work(part: Sequence[Record]) -> list[Output]:
+            return self._by_model(part, lambda some, model: self._scorer.retry(some, model, now, schemas))
 
         return self._harmless(ready, work, now)
 
@@ -171,8 +178,11 @@ class ScoreProcessor:
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         """Try again what is due; with every input read to its end, the events' watermark alone is the time."""
-        expired = self._scorer.expire(self._model(), now, labels_at_end=True) if at_end else []
-        return self._retry(now) + expired + self._report(now)
+        outputs = self._retry(now, IDLE_RETRIES)
+        if at_end:
+            self._breaker.rest(now)
+            outputs += self._scorer.expire(self._model(), now, labels_at_end=True)
+        return outputs + self._report(now)
 
     def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
         """What is to be reported; tallies, watermarks and positions of this transaction."""
@@ -187,30 +197,12 @@ class ScoreProcessor:
         return self._reporter.due(state.actions, state.alarms, now)
 
     def after_commit(self) -> None:
-        """Show the committed tallies as metrics."""
-        self._guard.committed(self._scorer.state.positions, self._scorer.state.retries.waiting)
-        state, shown = self._scorer.state, self._shown
-        for outcome in COUNTED:
-            change = getattr(state.tallies, outcome) - getattr(shown, outcome)
-            if change:
-                RECORDS.labels("score", self._raw, outcome).inc(change)
-        DEGRADED.inc(state.tallies.degraded - shown.degraded)
-        for codes, before, topic in (
-            (state.tallies.dead, shown.dead, "raw"),
-            (state.tallies.label_dead, shown.label_dead, "labels"),
-        ):
-            for code, count in (codes - before).items():
-                DEAD_LETTERS.labels(topic, code).inc(count)
-        self._shown = Tallies.from_dict(state.tallies.as_dict())
-        self._show_state()
-
-    def _show_state(self) -> None:
+        """Show what was committed as metrics."""
         state = self._scorer.state
+        self._guard.committed(state.positions, state.retries.waiting)
         self._reporter.show(state.actions, state.alarms)
-        partition = str(state.partition)
-        for status in ("pending", "waiting"):
-            STATE_ENTRIES.labels(partition, status).set(getattr(state.tallies, status))
-        RETRYING.labels(partition).set(state.tallies.retrying)
-        STATE_ENTRIES.labels(partition, "known").set(len(state.entries))
-        if state.clock != NEVER:
-            WATERMARK.labels(partition).set(state.clock / 1000)
+        self._shown.update(state)
+
+
+def _topic(record: Record) -> str:
+    return record.topic

@@ -21,6 +21,7 @@ from stream_app.streaming.log import LogReader
 from stream_app.streaming.processor import Processor
 from stream_app.streaming.roles.breaking import EventBreaker
 from stream_app.streaming.roles.chosen import ChosenModels
+from stream_app.streaming.roles.last_good import LastGood
 from stream_app.streaming.roles.reporter import Reporter
 from stream_app.streaming.roles.score import ScoreProcessor
 from stream_app.streaming.roles.writers import Writers
@@ -113,33 +114,46 @@ def _make_scorer(setting: Setting, partition: int) -> Processor:
     pipeline, settings = setting.pipeline, setting.settings
     milliseconds = 1000
     STATE_LIMIT.set(settings.worker.max_state_entries)
+    state = State(
+        partition,
+        horizon=int(pipeline.label.horizon.total_seconds() * milliseconds),
+        lateness=int(pipeline.label.allowed_lateness.total_seconds() * milliseconds),
+        retry=pipeline.retry,
+    )
+    follower = setting.follower
+    last_good = LastGood(state, lambda: follower.before, follower.version)
     scorer = Scorer(
         pipeline,
         setting.fingerprint,
-        State(
-            partition,
-            horizon=int(pipeline.label.horizon.total_seconds() * milliseconds),
-            lateness=int(pipeline.label.allowed_lateness.total_seconds() * milliseconds),
-            retry=pipeline.retry,
-        ),
+        state,
         clock=perf_counter,
-        before=lambda: setting.follower.before,
+        last_good=last_good.instead_of,
         group=setting.group,
         app_version=app_version(),
         max_bytes=settings.topics.max_message_bytes - 1024,
         max_entries=settings.worker.max_state_entries,
         write=setting.writers.scored,
     )
-    raw, labels, replay, state = (
+    raw, labels, replay, state_topic = (
         topic_name(pipeline.name, kind) for kind in ("raw", "labels", "raw.replay", "score.state")
     )
     reporter = Reporter(pipeline.name, f"score[{partition}]", setting.writers.monitoring)
     guard = Guard(setting.isolation, partition, (raw, labels, replay))
-    follower = setting.follower
     chosen = ChosenModels(pipeline.name, follower.model, follower.version)
-    breaker = EventBreaker(pipeline.breaker, scorer.state)
+    breaker = EventBreaker(pipeline.breaker, state)
     return ScoreProcessor(
-        scorer, raw, labels, state, setting.reader, follower.model, setting.schemas, reporter, guard, chosen, breaker
+        scorer,
+        raw,
+        labels,
+        state_topic,
+        setting.reader,
+        follower.model,
+        setting.schemas,
+        reporter,
+        guard,
+        chosen,
+        breaker,
+        last_good if pipeline.fallback is not None and pipeline.fallback.last_good else None,
     )
 
 

@@ -1,0 +1,83 @@
+"""The pipeline as it is now: its model and its scorers' books, by which dead letters are judged."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from stream_app.clients.kafka import ConnectionErrors, bootstrap_servers, make_consumer
+from stream_app.clients.offsets import Limits, bounds, find_partitions
+from stream_app.core.predict import Model
+from stream_app.deadletters.judging import Judge
+from stream_app.errors import ModelError, StoreError
+from stream_app.fingerprint import fingerprint
+from stream_app.models.artifacts import pipeline_store
+from stream_app.models.loaded import LoadedModel, load_version
+from stream_app.models.manifest import Manifest
+from stream_app.pipeline import Pipeline
+from stream_app.settings import Settings
+from stream_app.status.books import Sheet, read_sheets
+from stream_app.status.models import champion
+from stream_app.status.tail import Tail
+from stream_app.streaming.roles.versions import published
+from stream_app.topics import topic_name
+
+
+class Present(NamedTuple):
+    """A judge, and which model it has, for people."""
+
+    judge: Judge
+    model: str
+
+
+def present(settings: Settings, pipeline: Pipeline, version: int | None = None) -> Present:
+    """A judge with the champion of a loaded pipeline, or with this version of the model.
+
+    Without a champion that can be loaded it has a fresh model. Raises ModelError if a chosen version cannot be loaded,
+    TopicsError if there are no topics, AccessError if they may not be read, KafkaUnavailableError if the cluster is
+    away.
+    """
+    with _tail(settings, pipeline.name, "models") as (tail, limits):
+        if version is None:
+            model, name = _champion(settings, pipeline, champion(tail, limits))
+        else:
+            versions = published((message.key(), message.value()) for message in tail.between(limits))
+            model, name = _version(settings, pipeline, version, versions), f"version {version}"
+    clocks = {partition: sheet.clock for partition, sheet in read_books(settings, pipeline.name).items()}
+    return Present(Judge(settings, pipeline, model, clocks), name)
+
+
+def read_books(settings: Settings, pipeline: str) -> dict[int, Sheet]:
+    """The books of each partition's scorer, as of its last transaction; raises as `present` does."""
+    with _tail(settings, pipeline, "score.state") as (tail, limits):
+        return read_sheets(tail, limits)
+
+
+@contextmanager
+def _tail(settings: Settings, pipeline: str, kind: str) -> Iterator[tuple[Tail, Limits]]:
+    errors = ConnectionErrors(bootstrap_servers(settings), settings.kafka)
+    consumer = make_consumer(settings, errors, fetch_wait_max_ms=50)
+    try:
+        places = find_partitions(consumer, errors, [topic_name(pipeline, kind)])
+        yield Tail(consumer, errors), bounds(consumer, errors, places)
+    finally:
+        consumer.close()
+
+
+def _champion(settings: Settings, pipeline: Pipeline, manifest: Manifest | None) -> tuple[Model, str]:
+    now = fingerprint(pipeline)
+    fresh = LoadedModel(pipeline.name, 0, now, pipeline.model())
+    if manifest is None:
+        return fresh, "an untrained model, for no version is published"
+    try:
+        model = load_version(pipeline_store(settings, pipeline.name), manifest, pipeline, now)
+    except (ModelError, StoreError) as error:
+        return fresh, f"an untrained model, for version {manifest.version} does not load: {error}"
+    return model, f"version {manifest.version}"
+
+
+def _version(settings: Settings, pipeline: Pipeline, version: int, versions: dict[int, Manifest]) -> Model:
+    manifest = versions.get(version)
+    if manifest is None:
+        known = f"{min(versions)} to {max(versions)}" if versions else "none"
+        raise ModelError(f"There is no model version {version}", f"Choose one that there is: {known}")
+    return load_version(pipeline_store(settings, pipeline.name), manifest, pipeline, fingerprint(pipeline))
