@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from confluent_kafka import Message
+from confluent_kafka.admin import AdminClient
 
 from benchmarks.cluster import Records
 from benchmarks.contenders import Race, logged, pipeline_file, topics
@@ -71,6 +72,7 @@ class System:
 
     def __init__(self, race: Race, supervisor: Supervisor, records: Records) -> None:
         self._race = race
+        self._admin = AdminClient({"bootstrap.servers": race.servers, "log_level": 0})
         self._up = supervisor
         self._partitions = range(race.partitions)
         self._scored = race.outputs[0]
@@ -101,7 +103,7 @@ class System:
     def _all_take_part(self) -> None:
         """Wait until both workers have partitions: the end of one that has none costs nothing."""
         deadline = time.monotonic() + LONGEST_SECONDS
-        while not all_have_partitions(self._race, "ours"):
+        while not all_have_partitions(self._admin, self._race, "ours"):
             self._up.tend()
             if self._up.failed is not None or time.monotonic() > deadline:
                 raise BenchmarkError(f"{self._up.failed or 'a worker got no partitions'}")

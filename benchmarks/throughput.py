@@ -78,7 +78,8 @@ def run(race: Race, contender: str, records: Records) -> Result:
         ends = Ends(race.servers, race.outputs)
         with running(race, contender) as processes:
             if race.workers > 1:
-                until(lambda: all_have_partitions(race, contender), processes)
+                admin = AdminClient({"bootstrap.servers": race.servers, "log_level": 0})
+                until(lambda: all_have_partitions(admin, race, contender), processes)
             looks = watch(ends.now, len(records), processes)
             memory = largest_memory(processes)
             counted = count_outcomes(race.servers, ends.partitions)
@@ -89,10 +90,9 @@ def run(race: Race, contender: str, records: Records) -> Result:
     return Result(found.rate, found.cpu, found.cores, memory)
 
 
-def all_have_partitions(race: Race, contender: str) -> bool:
+def all_have_partitions(admin: AdminClient, race: Race, contender: str) -> bool:
     """Whether every worker takes part, from when on a pair can be timed."""
     group = race.group(contender)
-    admin = AdminClient({"bootstrap.servers": race.servers, "log_level": 0})
     try:
         members = admin.describe_consumer_groups([group], request_timeout=5)[group].result(10).members
     except KafkaException:  # the group's coordinator is not known yet

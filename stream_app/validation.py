@@ -52,9 +52,7 @@ def _check_types(pipeline: Pipeline) -> None:
     require_type(tuple, {"clean": pipeline.clean, "metrics": pipeline.metrics}, "a tuple, as in (one,) or (one, two)")
     require_type(Mapping, {"thresholds.metrics": thresholds.metrics}, "a mapping of metric name to number")
     for name in ("features", "model"):
-        require(
-            callable(getattr(pipeline, name)), f"{name} is not callable", f"Give {name} a function, not its result"
-        )
+        require(callable(getattr(pipeline, name)), f"{name} is not callable", f"Give {name} a function, not its result")
 
 
 def _check_names(pipeline: Pipeline) -> None:
@@ -154,9 +152,7 @@ def _check_clean(pipeline: Pipeline) -> None:
         if not isinstance(step, Between | Clip | Impute | Normalise | NullIf | Rename):
             return
         name = step.old if isinstance(step, Rename) else step.field
-        require(
-            name in fields, f"clean has {step!r}, but the record has no field {name!r}", "Correct the field's name"
-        )
+        require(name in fields, f"clean has {step!r}, but the record has no field {name!r}", "Correct the field's name")
         if isinstance(step, Rename):
             fields.add(step.new)
 

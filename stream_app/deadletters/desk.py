@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 from confluent_kafka import Consumer, TopicPartition
 
+from stream_app.clients.consume import between
 from stream_app.clients.kafka import ConnectionErrors, client_config, make_consumer
-from stream_app.clients.offsets import find_partitions
+from stream_app.clients.offsets import Limits, find_partitions
 from stream_app.core.records import ENVELOPE_BYTES, Output
 from stream_app.core.route import iso
 from stream_app.deadletters.acts import Act, Letters, place_text
@@ -49,6 +50,7 @@ class Desk:
         self.config: dict[str, Any] = {**config, "error_cb": errors}
         self._errors = errors
         self._ends = make_consumer(settings, errors, isolation_level="read_uncommitted")
+        self._counting = make_consumer(settings, errors, fetch_wait_max_ms=50)
         places = find_partitions(self._ends, errors, [self.topic(kind) for kind in _NEEDED])
         self.partitions = sum(topic == self.topic("raw.replay") for topic, _ in places)
         self.reader = LogReader(self.config, f"{name}-score")
@@ -56,6 +58,10 @@ class Desk:
     def topic(self, kind: str) -> str:
         """Full name of one of the pipeline's topics."""
         return topic_name(self.name, kind)
+
+    def count(self, limits: Limits) -> int:
+        """How many records there are with start <= offset < end, markers of transactions left out."""
+        return sum(map(len, between(self._counting, self._errors, limits)))
 
     @contextmanager
     def consumer(self) -> Iterator[tuple[Consumer, ConnectionErrors]]:
@@ -100,7 +106,7 @@ class Desk:
             **self.config,
             "transaction.timeout.ms": _TRANSACTION_MS,
             "message.max.bytes": topics.max_message_bytes + 2 * ENVELOPE_BYTES,
-            "batch.size": min(1_000_000, topics.max_message_bytes),
+            "batch.size": min(100_000, topics.max_message_bytes),  # sent while the next ones are made
         }
         writer = TransactionWriter(config, transactional_id, self.topic)
         writer.take_over()

@@ -9,7 +9,7 @@ from stream_app.errors import ReplayError
 from stream_app.streaming.processor import Input
 
 STALL_SECONDS = 30.0
-_FEW = 100  # offsets that may all be markers of transactions
+_FEW = 100  # offsets of a partition that may all be markers of transactions
 _LOOK = 0.05  # seconds
 
 
@@ -52,9 +52,10 @@ class Flow:
 
     def _left(self, ends: Mapping[Input, tuple[int, int]], exact: bool) -> int:
         committed = self._desk.reader.committed(self._inputs)
-        return sum(self._behind(source, max(low, committed[source]), end, exact) for source, (low, end) in ends.items())
-
-    def _behind(self, source: Input, start: int, end: int, exact: bool) -> int:
-        if exact and 0 < end - start <= _FEW:
-            return sum(1 for _ in self._desk.reader.read_range(*source, start, end))
-        return max(0, end - start)
+        behind = {
+            (source.topic, source.partition): (start, end)
+            for source, (low, end) in ends.items()
+            if (start := max(low, committed[source])) < end
+        }
+        left = sum(end - start for start, end in behind.values())
+        return self._desk.count(behind) if exact and 0 < left <= _FEW * len(behind) else left

@@ -37,11 +37,11 @@ def in_words(selection: Selection) -> str:
     parts = []
     for one in fields(Selection):
         value = getattr(selection, one.name)
+        if one.name in ("since", "until") and value is not None:
+            value = iso(value)
         if value not in ((), None, (None, None)):
             values = value if isinstance(value, tuple) and one.name in names else (value,)
             shown = " or ".join(v.decode("utf-8", "replace") if isinstance(v, bytes) else _shown(v) for v in values)
-            if one.name in ("since", "until"):
-                values = (iso(value),)
             parts.append(f"{names.get(one.name, one.name)} {shown}")
     return ", ".join(parts) or "all dead letters"
 

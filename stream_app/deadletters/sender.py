@@ -20,7 +20,7 @@ from stream_app.deadletters.schemas import registry_schemas
 from stream_app.errors import FencedError, ReplayError
 from stream_app.streaming.writer import TransactionWriter
 
-CHUNK = 5000  # records of a transaction
+CHUNK = 10_000  # records of a transaction
 PILOT = 200  # records that go ahead of the others
 LEAST = 100  # outcomes of which the relapses are judged
 AHEAD = 20_000  # records that may wait for a scorer, whatever is known of those before them
@@ -57,7 +57,6 @@ class Sender:
         options = act.options
         self._route = Route(act.id, options["to"] == "source", options["learn"], options["model"], desk.partitions)
         self._watch = OutcomeWatch(desk.config, desk.name, options["since"])
-        self._retrying = 0
 
     def send(self) -> Sent:
         """Send, wait for the outcomes, and close the replay.
@@ -95,13 +94,14 @@ class Sender:
             self._judge(flow, writer, progress)
             self._keep_pace(flow, started, progress.sent - before.sent)
         self._await_outcomes(flow)
+        retrying = self._desk.retrying()
+        self._watch.read_to(self._desk.watched_ends())  # again, or what has ended meanwhile would be a duplicate
         self._judge(flow, writer, progress)
-        return self._finish(writer, progress)
+        return self._finish(writer, progress, retrying)
 
     def _await_outcomes(self, flow: Flow) -> None:
         """Until everything that is sent has been processed, and what became of it is known."""
         flow.await_backlog(0, exact=True)
-        self._retrying = self._desk.retrying()  # before their outcomes are read, or one that comes is a duplicate
         self._watch.read_to(self._desk.watched_ends())
 
     def _chunks(self, ledger: Ledger, progress: Progress) -> Iterator[tuple[list[Output], Progress]]:
@@ -165,8 +165,8 @@ class Sender:
             "Mend it, see that `stream-app dead-letters try` passes, and replay what is open",
         )
 
-    def _finish(self, writer: TransactionWriter, progress: Progress) -> Sent:
-        sent = result(self._act, progress, self._watch.of(self._act.id), 0, self._retrying)
+    def _finish(self, writer: TransactionWriter, progress: Progress, retrying: int) -> Sent:
+        sent = result(self._act, progress, self._watch.of(self._act.id), 0, retrying)
         counts = {"passed": sent.passed, "failed": sum(sent.failed.values())}
         counts |= {"duplicates": sent.duplicates, "retrying": sent.retrying, "pending": sent.pending}
         self._end(writer, replace(progress, state="done", at=_now(), result=sent._asdict()), "finish", counts)

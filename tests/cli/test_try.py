@@ -50,6 +50,40 @@ def objects(*arguments: str, **options: Any) -> tuple[list[dict[str, Any]], dict
     return records, summary
 
 
+def test_what_fails_for_a_reason_outside_is_tried_again_and_the_fallback_is_named(tmp_path: Path) -> None:
+    (tmp_path / "declared.py").write_text(
+        """
+from stream_app import Fallback, Limits, Retry, TransientError
+from tests.small import small_pipeline
+
+asked = []
+
+def features(fields):
+    asked.append(fields["id"])
+    if fields["id"] == "e1" or (fields["id"] == "e2" and asked.count("e2") < 5):
+        raise TransientError("no answer")
+    return {"amount": fields["amount"]}
+
+pipeline = small_pipeline(
+    "payments", features=features, limits=Limits(predict_seconds=1e-9), fallback=Fallback(score=0.1)
+)
+"""
+    )
+    declared = str(tmp_path / "declared.py")
+    events = write(tmp_path / "events.jsonl", event(1), event(2), event(3))
+    records, summary = objects(declared, events)
+    assert [(found["line"], found["outcome"]) for found in records] == [
+        (1, "retrying"), (2, "retrying"), (3, "scored"), (1, "dead-lettered"),
+    ]  # fmt: skip
+    assert (records[2]["degraded"], records[2]["score"]) == ("rule", 0.1)
+    assert records[3]["error"]["code"] == "features-unavailable"
+    assert {name: count for name, count in summary["events"].items() if count} == {
+        "read": 3, "scored": 2, "dead_lettered": {"features-unavailable": 1},
+    }  # fmt: skip
+    assert summary["degraded"] == 2
+    assert "fallback      scored 2 of them" in run(declared, events).stdout
+
+
 def test_each_record_has_its_outcome(declared: str, tmp_path: Path) -> None:
     events = write(
         tmp_path / "events.jsonl",

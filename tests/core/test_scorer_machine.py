@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.records import Failure, Features, Fields, Output, RawRecord, Record
+from stream_app.core.retries import Attempt, Retries
 from stream_app.core.score import Scorer
 from stream_app.core.state import State
 from stream_app.resilience import Fallback, Retry, TransientError
@@ -99,7 +100,7 @@ class ScorerMachine(RuleBasedStateMachine):
     def send_events(self, events: list[tuple[int, int, int | str]]) -> None:
         for number, age, amount in events:
             fields = event(number, self.now - age * HOUR, amount=amount)
-            self.raw.append(record(fields, len(self.raw)))
+            self.raw.append(record(fields, len(self.raw), headers=(("traceparent", b"00-1-1"),)))
 
     @rule(labels=st.lists(st.tuples(NUMBERS, AGES, st.sampled_from([True, False, "broken"])), min_size=1, max_size=5))
     def send_labels(self, labels: list[tuple[int, int, bool | str]]) -> None:
@@ -192,6 +193,7 @@ class ScorerMachine(RuleBasedStateMachine):
         assert tallies.labels == self.next_label
         assert tallies.scored == tallies.joined + tallies.expired + tallies.pending
         assert tallies.retrying == len(self.state.retries) <= RETRY.waiting
+        assert (self.state.retries.bytes > 0) == (tallies.retrying > 0)
         assert Counter(code(one) for one in outputs if one.topic == "raw.dlq") == +tallies.dead
         assert Counter(code(one) for one in outputs if one.topic == "labels.dlq") == +tallies.label_dead
         scored = [orjson.loads(one.value or b"") for one in outputs if one.topic == "scored"]
@@ -231,7 +233,8 @@ class ScorerMachine(RuleBasedStateMachine):
         self.start()
         assert self.state.entries == state.entries
         assert self.state.tallies == state.tallies
-        assert self.state.retries.waiting == state.retries.waiting
+        assert _whenever(self.state.retries) == _whenever(state.retries)
+        assert self.state.retries.bytes == state.retries.bytes
 
     def of(self, topic: str) -> list[Output]:
         return [output for output in self.committed + self.open if output.topic == topic]
@@ -246,6 +249,11 @@ class ScorerMachine(RuleBasedStateMachine):
         for _ in range(RETRY.attempts):
             self.try_again(120)
         assert self.state.tallies.retrying == 0
+
+
+def _whenever(retries: Retries) -> dict[str, Attempt]:
+    """What waits, but for when: what was postponed is asked for sooner by whoever goes on."""
+    return {name: attempt._replace(due=0) for name, attempt in retries.waiting.items()}
 
 
 def code(output: Output) -> str:

@@ -74,14 +74,17 @@ def test_ten_in_a_row_while_only_suspects_are_tried(broker: EmbeddedBroker, tmp_
 
 
 @pytest.mark.faults
-def test_ten_in_a_row_of_every_kind_cost_one_worker(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_ten_in_a_row_of_every_kind_cost_no_more_workers_than_partitions(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """Each partition may meet its first before that of another one is convicted, and everything suspected."""
     kinds = [SEGFAULT, HOARD, ABORT, SEGFAULT, LEAVE, SPIN, STOP, SEGFAULT, ABORT, HOARD]
     with running(broker, tmp_path) as (system, restarting, batches):
         seconds = batches.send(kinds)
         system.settle()
         print(f"\nthe others were late by {seconds:.1f} s; exit codes {restarting.deaths}")
         assert Counter(code for code, _ in messages(system)) == Counter(CODES[kind] for kind in kinds)
-        assert len(restarting.deaths) <= 2
+        assert len(restarting.deaths) <= 4
 
 
 def test_two_partitions_at_once(broker: EmbeddedBroker, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_the_alarm_of_a_worker_before_lasts_while_events_fail_and_ends_with_one_
     assert breaker.ready(100, 1) == 100
     breaker.note(3, FAILURES[:3], 1)
     assert state.alarms.open == [ALARM]
-    breaker.note(3, FAILURES[:2], 2)
+    breaker.note(3, FAILURES[1:2], 2)
     assert state.alarms.open == []
 
 
