@@ -210,7 +210,8 @@ def test_bananas_are_learned_from_the_first_command_to_the_last(hour: FirstHour,
     count = len(points.truth)
     *tried, summary = hour.lines("try", "PIPELINE", "events.jsonl", "--labels", "labels.jsonl")
     assert summary["events"] == {
-        "read": count + 2, "scored": count, "duplicates": 1, "dead_lettered": {"rejected": 1}, "not_sent": 0,
+        "read": count + 2, "scored": count, "duplicates": 1, "retrying": 0, "dead_lettered": {"rejected": 1},
+        "not_sent": 0,
     }  # fmt: skip
     assert summary["model"]["learned"] == count
     assert points.auc(_scores(line for line in tried if line["kind"] == "event")) > LEARNED_AUC

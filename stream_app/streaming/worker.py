@@ -1,7 +1,6 @@
 """One worker process: a Faust app whose agents hand fetched batches to transactional tasks."""
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -40,6 +39,7 @@ from stream_app.streaming.roles.reporter import Reporter
 from stream_app.streaming.roles.table import ROLES, Role, Setting
 from stream_app.streaming.task import PartitionTask
 from stream_app.streaming.transport import BatchTransport
+from stream_app.streaming.tuning import bound_arenas, spare_the_interpreter
 from stream_app.streaming.waiting import await_cluster
 from stream_app.streaming.writer import TransactionWriter
 from stream_app.topic_uses import USES
@@ -50,7 +50,6 @@ log = get_logger(__name__)
 ANNOUNCE_SECONDS = 10.0  # between two tries
 STOP_SECONDS = 1.5  # for Faust, after the tasks have committed
 ACCESS_SECONDS = 0.5  # between two looks at whether the cluster refuses us
-SWITCH_SECONDS = 0.001  # that a thread coming back from librdkafka, as a commit does often, waits for one that computes
 NEVER = 10.0**6  # seconds; a worker without partitions must not leave the group for polling too little
 
 
@@ -59,6 +58,7 @@ def run_worker(pipeline_spec: str, role: str, instance: str, settings: Settings)
 
     Raises StreamAppError for what is wrong at the start: pipeline, topics, cluster, instance already running.
     """
+    bound_arenas()
     instance = instance_name(instance)
     setup_logging(settings.log, role=role, instance=instance)
     if role in ("learn", "monitor") and instance != "0":
@@ -173,8 +173,7 @@ class Worker:
             raise
 
     async def _run(self) -> None:
-        _spare_the_collector()
-        sys.setswitchinterval(SWITCH_SECONDS)
+        spare_the_interpreter()
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -334,10 +333,3 @@ def _explained(error: BaseException | None) -> BaseException:
         reason = "Faust stopped" if error is None else "the worker's consumer could not connect"
         return KafkaUnavailableError(reason, "See the lines above, and check that the brokers are up and reachable")
     return error
-
-
-def _spare_the_collector() -> None:
-    """What is loaded stays, and batches are freed without it; looking for cycles less often saves a tenth of CPU."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)

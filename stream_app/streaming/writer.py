@@ -140,7 +140,8 @@ class TransactionWriter:
         write = f"write to {_listed(map(self._name_of, {output.topic for output in self._outputs}))}"
         try:
             if metadata is not None:
-                self._until_done(lambda: send(offsets, metadata, CALL_TIMEOUT), "send offsets to a transaction", read)
+                either = f"{read} or {write}"  # what was refused while records were queued shows here, too
+                self._until_done(lambda: send(offsets, metadata, CALL_TIMEOUT), "send offsets to a transaction", either)
             self._until_done(lambda: commit(CALL_TIMEOUT), "commit a transaction", write)
         except _AbortNeededError as why:
             self._until_done(lambda: self._producer.abort_transaction(CALL_TIMEOUT), "abort a transaction")

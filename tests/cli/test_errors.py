@@ -11,7 +11,7 @@ from stream_app.error_codes import ERROR_CODES, WHO_ACTS, ErrorClass
 
 
 def run(*arguments: str, code: int = 0) -> str:
-    done = CliRunner().invoke(app, ["errors", *arguments])
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["errors", *arguments])
     assert done.exit_code == code, done.output
     return done.output
 

@@ -87,14 +87,18 @@ def command(tmp_path: Path, broker: EmbeddedBroker) -> Iterator[Command]:
 def test_up_runs_everything_until_ctrl_c(command: Command) -> None:
     process = command.start("up", str(command.pipeline), "--scorers", "2")
     command.ready("score-0", "score-1", "learn-0", "monitor-0")
-    workers = psutil.Process(process.pid).children(recursive=True)
+    children = psutil.Process(process.pid).children()
+    workers = [child for child in children if "worker" in child.cmdline()]
+    watchers = [child for worker in workers for child in worker.children(recursive=True)]
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
     assert time.monotonic() - began < 10
     assert len(workers) == 4
-    assert not any(worker.is_running() for worker in workers)
+    assert watchers
+    left = [process for process in (*workers, *watchers) if process.is_running()]
+    assert [process for process in left if process.status() != psutil.STATUS_ZOMBIE] == []
     lines = [json.loads(line) for line in errors.splitlines()]
     assert [line["worker"] for line in lines if line["event"] == "worker started"] == [
         "score-0", "score-1", "learn-0", "monitor-0",

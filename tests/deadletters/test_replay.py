@@ -71,6 +71,7 @@ def test_what_was_scored_meanwhile_is_a_counted_duplicate(desk: Desk) -> None:
     assert (done["sent"], done["passed"], done["duplicates"]) == (20, 12, 8)
 
 
+@pytest.mark.faults
 def test_a_version_scores_without_learning(desk: Desk) -> None:
     """The labels are joined all the same, and counted; at a rate."""
     desk.send_renamed(40)
@@ -86,6 +87,7 @@ def test_a_version_scores_without_learning(desk: Desk) -> None:
     assert {desk.decode(message.value() or b"")["model"]["version"] for message in replayed} == {0}
 
 
+@pytest.mark.faults
 def test_letters_go_to_their_source_and_labels_to_the_labels(desk: Desk) -> None:
     desk.send_renamed(20)
     before = len(desk.read("raw.replay"))
@@ -103,6 +105,7 @@ def test_letters_go_to_their_source_and_labels_to_the_labels(desk: Desk) -> None
     assert desk.changed("joined") == 1
 
 
+@pytest.mark.faults
 def test_what_fails_again_is_open_again_until_it_is_parked(desk: Desk) -> None:
     """It says where it was first."""
     desk.send_renamed(20)
@@ -118,6 +121,7 @@ def test_what_fails_again_is_open_again_until_it_is_parked(desk: Desk) -> None:
     assert desk.audits()[-1] == ("park", 20, "sent 2 times already: test")
 
 
+@pytest.mark.faults
 def test_a_replay_stops_when_too_many_fail_again(desk: Desk) -> None:
     """What is not sent then is open again."""
     desk.send_renamed(1000)
@@ -146,6 +150,7 @@ def test_a_killed_replay_goes_on_by_whatever_words(desk: Desk) -> None:
     assert desk.audits() == [("replay", 60, "test"), ("finish", 60, "test")]
 
 
+@pytest.mark.faults
 def test_parked_and_dropped_letters_are_not_sent_until_they_are_restored(desk: Desk) -> None:
     desk.send("raw", b"{broken", b"x")
     desk.send_renamed(10)

@@ -101,13 +101,13 @@ def check_alerts(prometheus: Prometheus) -> None:
     """Every rule has been evaluated without an error; a system that works alarms nobody, unless about its data."""
     until(lambda: all(rule["lastEvaluation"] > "0002" for rule in prometheus.rules()), "rules are not evaluated")
     assert [rule for rule in prometheus.rules() if rule["health"] != "ok"] == []
-    assert prometheus.alerts().keys() <= {"ModelAlarm"}
+    assert prometheus.alerts().keys() <= {"ModelAlarm", "CorrectiveAction"}
 
 
 def at_end(prometheus: Prometheus) -> bool:
     """Whether every partition of every worker's inputs is processed to its end."""
     found = prometheus.query("stream_app_lag_records")
-    return len(found) == 2 * 4 + 1 + 4 + 1 and all(series["value"][1] == "0" for series in found)
+    return len(found) == 3 * 4 + 1 + 4 + 1 and all(series["value"][1] == "0" for series in found)
 
 
 def check_metrics(workers: dict[str, Container]) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from stream_app.broker import EmbeddedBroker
 from tests.system import Load, System
 
@@ -20,6 +22,7 @@ pipeline = small_pipeline("NAME", label=label, window=second / 2, publish_featur
 """
 
 
+@pytest.mark.faults
 def test_kill_9_of_the_monitor_reports_each_window_once(broker: EmbeddedBroker, tmp_path: Path) -> None:
     with System(broker.bootstrap_servers, tmp_path, f"monitor-{uuid4().hex[:8]}", DECLARED) as system:
         system.start_all()

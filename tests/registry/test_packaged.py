@@ -41,7 +41,8 @@ def scored(**changes: Any) -> list[dict[str, Any]]:
     """Scored records of the small pipeline, one with an imputed value."""
     state = State(0, horizon=24 * HOUR, lateness=6 * HOUR)
     limits: dict[str, Any] = {"group": "g", "app_version": "1", "max_bytes": 10_000, "max_entries": 10}
-    scorer = Scorer(small_pipeline(clean=(Impute("country", "NL"),), **changes), "f" * 16, state, **limits)
+    pipeline = small_pipeline(clean=(Impute("country", "NL"),), **changes)
+    scorer = Scorer(pipeline, "f" * 16, state, clock=lambda: 0.0, **limits)
     outputs = scorer.score([record(event(1)), record(event(2, country=None))], Model(), NOW)
     written = [orjson.loads(output.value or b"") for output in outputs if output.topic == "scored"]
     assert [fields["imputed"] for fields in written] == [[], ["country"]]

@@ -18,6 +18,7 @@ ACT = ("--yes", "--why", "test", "--json")
 LOOKS = (("groups",), ("list",), ("show",), ("try",), ("replay", "--force"), ("status",))
 
 
+@pytest.mark.faults
 def test_an_observer_looks_a_replayer_acts(cluster: SecuredCluster, tmp_path: Path) -> None:
     name, now = f"rights-{uuid4().hex[:8]}", int(time.time() * 1000) - 3_600_000
     observer, replayer, consumer = (
