@@ -44,8 +44,8 @@ class Breaker:
     """When to stop reading a partition's events because most of them fail, and not pour a topic into dead letters.
 
     After `pause` a few events are tried. If enough of them pass, reading goes on; else it pauses again, for twice as
-    long each time. Where what fails is the events' own fault, waiting does not mend it: then twice as many are tried
-    each time instead. Labels are read all the while.
+    long each time. Where what fails is the events' own fault, waiting does not mend it: then four times as many are
+    tried each time instead. Labels are read all the while.
     """
 
     consecutive: int = 500

@@ -94,7 +94,8 @@ class ConnectionErrors:
 
 def _says_little(error: KafkaError) -> bool:
     """Whether it only follows from another error, as the failure to send on a connection that the broker has ended."""
-    return error.code() == KafkaError._ALL_BROKERS_DOWN or "Send failed" in str(error.str())
+    text = str(error.str())
+    return error.code() == KafkaError._ALL_BROKERS_DOWN or "Send failed" in text or "Disconnected (after" in text
 
 
 def make_admin(settings: Settings, timeout: float = 6.0) -> AdminClient:

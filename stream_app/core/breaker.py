@@ -79,7 +79,7 @@ class Circuit:
     def _judge_probe(self, now: int) -> None:
         if self._codes.total() >= self._limits.ratio * self._seen:
             if ERROR_CODES[self._commonest()].error_class is ErrorClass.CONTRACT:
-                self._probe = min(self._probe * 2, _LARGEST_PROBE)
+                self._probe = min(self._probe * 4, _LARGEST_PROBE)
             else:
                 self._pause = min(self._pause * 2, self._limits.longest_pause // _MILLISECOND)
             self._open(now)

@@ -93,7 +93,7 @@ def test_where_waiting_helps_the_pauses_grow() -> None:
 
 def test_where_it_does_not_the_probes_grow() -> None:
     circuit = opened(THEIRS)
-    assert [probe(circuit, number * 5 * SECOND, code=THEIRS) for number in range(1, 5)] == [10, 20, 40, 80]
+    assert [probe(circuit, number * 5 * SECOND, code=THEIRS) for number in range(1, 5)] == [10, 40, 160, 640]
     probe(circuit, 25 * SECOND, code=None)
     assert circuit.state == "closed"
 

@@ -132,6 +132,7 @@ def test_a_replay_stops_when_too_many_fail_again(desk: Desk) -> None:
     assert [what for what, *_ in desk.audits()] == ["replay", "stop", "replay", "finish"]
 
 
+@pytest.mark.faults
 def test_a_killed_replay_goes_on_by_whatever_words(desk: Desk) -> None:
     """Nobody else can send its letters meanwhile, nor with another edit, and each is sent once."""
     desk.send_renamed(60)
