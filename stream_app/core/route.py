@@ -71,7 +71,7 @@ def shortened(letter: Output) -> Output:
 
     Its bytes stay where they are: `original-topic`, `-partition` and `-offset` say where.
     """
-    ours = [(name, content) for name, content in letter.headers if name.startswith(("error-", "original-"))]
+    ours = [(name, content) for name, content in letter.headers if name.startswith(("error-", "original-", "replay-"))]
     note = ("original-size", str(len(letter.value or b"")).encode())
     return Output(letter.topic, letter.partition, (letter.key or b"")[:KEPT_LIMIT], None, [*ours, note])
 
