@@ -36,7 +36,7 @@ demo: setup
 	@$(BIN)/stream-app demo $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "not faults" $(ARGS)
+	@$(BIN)/python -m pytest -n 3 -m "not faults" $(ARGS)
 
 faults: setup
 	@$(BIN)/python -m pytest -n 0 -m faults $(ARGS)
