@@ -58,6 +58,7 @@ class Scorer:
         self._group = group
         self._app_version = app_version
         self._max_bytes = max_bytes
+        self._largest_kept = max_bytes + ENVELOPE_BYTES - MARGIN  # of a record in a dead letter or in the state
         self._max_entries = max_entries
 
     def start_over(self, state: State) -> None:
@@ -192,7 +193,7 @@ class Scorer:
             return []
         waiting = Waiting(label.label, label.label_time, plain(record))
         encoded = waiting.encode()
-        if len(encoded) + len(label.event_id.encode()) > self._max_bytes + ENVELOPE_BYTES - MARGIN:
+        if len(encoded) + len(label.event_id.encode()) > self._largest_kept:
             return Failure("output-too-large", "the label record is too large to be kept until its event comes")
         state.label_watermark = max(state.label_watermark, min(label.label_time, now))
         return [state.put(label.event_id, waiting, encoded)]
@@ -233,7 +234,7 @@ class Scorer:
         """A failed event waits for another try, where that may help, or is a dead letter."""
         state = self.state
         if ERROR_CODES[failure.code].error_class is ErrorClass.TRANSIENT:
-            kept = state.retries.keep(record, now, self._max_bytes + ENVELOPE_BYTES - MARGIN)
+            kept = state.retries.keep(record, now, self._largest_kept)
             if kept is not None:
                 state.tallies.retrying = len(state.retries)
                 state.actions.note("retry", failure.code, now)
@@ -258,7 +259,7 @@ class Scorer:
             "app-version": self._app_version,
         }
         letter = dead_letter(topic, record, failure, context, now, self.state.retries.before(record))
-        return [letter if size(letter) <= self._max_bytes + ENVELOPE_BYTES - MARGIN else shortened(letter)]
+        return [letter if size(letter) <= self._largest_kept else shortened(letter)]
 
 
 def _trace(headers: Headers) -> Headers:
