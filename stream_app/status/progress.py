@@ -88,7 +88,7 @@ def rates(before: Sample, after: Sample) -> Rates:
 
     dead = _dead(after.books) - _dead(before.books)
     return Rates(
-        seconds=round(seconds, 2),
+        seconds=round(seconds, 3),
         events_in=per_second(after.raw - before.raw),
         labels_in=per_second(after.labels - before.labels),
         events_done=per_second(after.books.events - before.books.events),
