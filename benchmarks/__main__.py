@@ -49,7 +49,7 @@ def main() -> None:
 
 def _throughput(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Part]:
     cases = [case for case in throughput.CASES if case.contender in options.only]
-    return throughput.measure(servers, folder, flights(options.records), cases, options.rounds, say)
+    return throughput.measure(servers, folder, options.records, cases, options.rounds, say)
 
 
 def _latency(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Part]:

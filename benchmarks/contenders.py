@@ -126,18 +126,21 @@ def pipeline_file(race: Race) -> Path:
     return file
 
 
-def spawn(command: list[str], log: Path, environment: dict[str, str]) -> Popen[bytes]:
-    """A process that dies with this one, however it ends, and that Ctrl-C does not reach."""
+def spawn(command: list[str], log: Path, environment: dict[str, str], folder: Path | None = None) -> Popen[bytes]:
+    """A process, in `folder`, that dies with this one, however it ends, and that Ctrl-C does not reach."""
     binding = [sys.executable, "-I", "-S", bound.__file__, str(os.getpid())]
     with log.open("ab") as output:
-        return Popen([*binding, *command], stdout=output, stderr=output, env=environment, start_new_session=True)
+        return Popen(
+            [*binding, *command], stdout=output, stderr=output, env=environment, cwd=folder, start_new_session=True
+        )
 
 
 def _start_peer(race: Race, contender: str, log: Path) -> list[Popen[bytes]]:
     state = [f"{race.name}.score.state"] if contender == "transactional" else []
     script = [sys.executable, "-W", "ignore", "-m", f"benchmarks.peers.{SCRIPTS[contender]}"]
     command = [*script, race.servers, race.raw, *race.outputs, *state]
-    return [spawn(command, log, dict(os.environ)) for _ in range(race.workers)]
+    environment = {**os.environ, "PYTHONPATH": race.environment["PYTHONPATH"]}
+    return [spawn(command, log, environment, race.folder) for _ in range(race.workers)]
 
 
 def _publish_untrained(race: Race, learner: Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 LOOK_SECONDS = 0.05
 SILENT_SECONDS = 1.0  # after which no more outcomes come
 LONGEST_SECONDS = 120.0  # for one run
-BEGIN, END = 0.1, 0.9  # of the outcomes, between which time is taken
+BEGIN, END = 0.2, 0.9  # of the outcomes, between which time is taken
 
 Say = Callable[[str], None]
 """Tells the person who waits."""
@@ -62,7 +62,7 @@ class Pace(NamedTuple):
 
 
 def pace(looks: Sequence[Look], counted: Counted) -> Pace:
-    """Between 10 % and 90 % of the outcomes: starting, filling of buffers and the last partition's tail stay out."""
+    """Between 20 % and 90 % of the outcomes: starting, filling of buffers and the last partition's tail stay out."""
     counts = [counted.before(look.ends) for look in looks]
     first, last = (bisect_left(counts, share * counted.records) for share in (BEGIN, END))
     events, seconds = counts[last] - counts[first], looks[last].at - looks[first].at

@@ -66,7 +66,7 @@ def measure(servers: str, folder: Path, records: Records, say: Say) -> Iterator[
 
 
 def by_thread(race: Race, records: Records) -> dict[str, float]:
-    """Microseconds per event, between 10 % and 90 % of the outcomes."""
+    """Microseconds per event, between 20 % and 90 % of the outcomes."""
     count = len(records)
     with topics(race), logged(race, "ours") as log:
         preload(race.servers, race.raw, records)

@@ -12,7 +12,7 @@ from time import process_time
 import orjson
 
 from stream_app.core.events import Event, EventReader
-from stream_app.core.records import Failure, RawRecord
+from stream_app.core.records import Failure, Output, RawRecord
 from stream_app.core.state import Joined, Pending, State
 from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
@@ -48,8 +48,14 @@ def flights() -> Iterable[Event]:
 def changelog(entries: dict[str, Pending] | dict[str, Joined]) -> Changelog:
     """What the scorer writes for these entries."""
     state = State(0, DAY, DAY)
-    outputs = [state.put(event_id, entry) for event_id, entry in entries.items()]
-    return [(output.key, output.value) for output in outputs]
+    outputs = [_put(state, event_id, entry) for event_id, entry in entries.items()]
+    return [(output.key, output.value) for output in (*outputs, state.checkpoint())]
+
+
+def _put(state: State, event_id: str, entry: Pending | Joined) -> Output:
+    if isinstance(entry, Joined):
+        return state.put(event_id, entry)
+    return state.expect(event_id, entry.event_time, state.pack(entry))
 
 
 def memory(log: Changelog) -> int:

@@ -1,9 +1,10 @@
 """A bare loop, at least once: what one writes by hand in an hour, flushing and committing now and then."""
 
 import sys
+from contextlib import suppress
 from time import monotonic
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 
 from benchmarks.peers.work import BAD, score, trained_model
 
@@ -43,7 +44,8 @@ def main(servers: str, raw: str, scored: str, dead: str) -> None:
         producer.poll(0)
         if began is not None and monotonic() - began > COMMIT_SECONDS:
             producer.flush()
-            consumer.commit(asynchronous=False)
+            with suppress(KafkaException):  # its partitions were taken away meanwhile
+                consumer.commit(asynchronous=False)
             began = None
 
 

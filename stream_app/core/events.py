@@ -5,7 +5,7 @@ from typing import NamedTuple
 from stream_app.core.clean import clean
 from stream_app.core.decode import NO_SCHEMAS, Schemas, decode
 from stream_app.core.features import extract
-from stream_app.core.records import Failure, Features, Fields, Record
+from stream_app.core.records import Failure, Features, Fields, Record, quick
 from stream_app.core.schema import Validator, compile_validator
 from stream_app.core.times import epoch_milliseconds
 from stream_app.pipeline import Pipeline, parsed
@@ -25,6 +25,9 @@ class Event(NamedTuple):
     fields: Fields
     features: Features
     imputed: tuple[str, ...]
+
+
+_event = quick(Event)
 
 
 class LabelEvent(NamedTuple):
@@ -67,7 +70,7 @@ class EventReader:
         features = extract(self._features, fields)
         if isinstance(features, Failure):
             return features
-        return Event(event_id, event_time, fields, features, imputed)
+        return _event((event_id, event_time, fields, features, imputed))
 
 
 class LabelReader:

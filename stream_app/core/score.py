@@ -1,6 +1,7 @@
 """Scoring one partition: a batch of records in, outcomes out; every record has exactly one."""
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 import orjson
 
@@ -9,17 +10,20 @@ from stream_app.core.decode import NO_SCHEMAS, Schemas
 from stream_app.core.events import Event, EventReader, LabelEvent, LabelReader
 from stream_app.core.example import Example
 from stream_app.core.kept import plain
+from stream_app.core.packing import MOST_NAME_BYTES
 from stream_app.core.predict import Degraded, Model, Predictor
-from stream_app.core.records import ENVELOPE_BYTES, Failure, Fields, Headers, Output, Record, size
+from stream_app.core.records import ENVELOPE_BYTES, Failure, Fields, Headers, Output, Record, quick, size
 from stream_app.core.route import dead_letter, shortened
-from stream_app.core.state import Joined, Pending, State, Waiting
+from stream_app.core.state import Joined, Pending, State, Waiting, new_pending
 from stream_app.error_codes import ERROR_CODES, ErrorClass
 from stream_app.pipeline import Pipeline
 
 DEGRADED_ALARM = "degraded"
 MARGIN = 1024  # bytes
+MOST_EXPIRED = 1000  # at once: a transaction takes no more than so many and what comes with a batch
 _PASSED_ON = ("traceparent", "replay-id")
-EXAMPLE_OVERHEAD = 4096  # bytes that an example has on top of the state record and twice the event id, at most
+_output = quick(Output)
+EXAMPLE_OVERHEAD = 4096 + MOST_NAME_BYTES  # that an example has on top of the state record and twice the event id
 
 
 class Scorer:
@@ -102,9 +106,12 @@ class Scorer:
         return self._dead("labels.dlq" if label else "raw.dlq", record, failure, model, now) + self._release(record)
 
     def expire(self, model: Model, now: int, *, labels_at_end: bool) -> list[Output]:
-        """Close what has fallen due, and the oldest while the state is over its limit."""
+        """Close what has fallen due, the oldest first, and the oldest while the state is over its limit.
+
+        Much may fall due at once, as when labels stop coming; what is left is closed by the next calls.
+        """
         self.state.advance(labels_at_end)
-        due = list(self.state.pop_due())
+        due = list(islice(self.state.pop_due(), MOST_EXPIRED))
         while len(self.state.entries) > self._max_entries:
             due.append(self.state.pop_oldest())
         outputs: list[Output] = []
@@ -142,11 +149,12 @@ class Scorer:
         degraded = made if isinstance(made, Degraded) else None
         score, version = (made.score, made.version) if isinstance(made, Degraded) else (made, model.version)
         value = self._scored(record, event, score, model.name, version, degraded, now)
-        scored = Output("scored", record.partition, record.key, value, record.headers and _trace(record.headers))
+        headers = record.headers and _trace(record.headers)
+        scored = _output(("scored", record.partition, record.key, value, headers))
         learned = not record.headers or ("replay-learn", b"no") not in record.headers
-        pending = Pending(event_time, score, version, features if learned else None)
-        encoded = pending.encode()
-        kept = len(encoded) + EXAMPLE_OVERHEAD + 2 * len(event_id.encode())
+        pending = new_pending((event_time, score, version, features if learned else None))
+        packed = state.pack(pending)
+        kept = len(packed) + EXAMPLE_OVERHEAD + 2 * len(event_id.encode())
         if size(scored) > self._max_bytes or kept > self._max_bytes + ENVELOPE_BYTES:
             return Failure("output-too-large", f"the scored record exceeds {self._max_bytes} bytes")
         outputs = [scored]
@@ -160,10 +168,10 @@ class Scorer:
             state.actions.note("impute", field, now)
         state.saw_event(event_time, now)
         if waiting is None:
-            outputs.append(state.put(event_id, pending, encoded))
+            outputs.append(state.expect(event_id, event_time, packed))
         elif waiting.label_time > event_time + state.horizon:
             state.tallies.label_expired += 1
-            outputs.append(state.put(event_id, pending, encoded))
+            outputs.append(state.expect(event_id, event_time, packed))
         else:
             outputs += self._example(event_id, pending, waiting.label, waiting.label_time)
         return outputs

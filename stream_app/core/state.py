@@ -14,8 +14,8 @@ from stream_app.core.actions import Actions
 from stream_app.core.alarms import Alarms
 from stream_app.core.due import Schedule
 from stream_app.core.kept import from_json, to_json
-from stream_app.core.packing import Packer
-from stream_app.core.records import Features, Output, RawRecord
+from stream_app.core.packing import Packer, body, event_time_of, is_packed
+from stream_app.core.records import Features, Output, RawRecord, quick
 from stream_app.core.retries import Retries
 from stream_app.core.tallies import Tallies
 from stream_app.resilience import Retry
@@ -23,6 +23,7 @@ from stream_app.resilience import Retry
 NEVER = -(2**62)  # a watermark before anything was seen
 TOPIC = "score.state"
 TALLIES_KEY = b"t"
+ENTRY_PREFIX = b"e"
 RETRY_PREFIX = b"r"
 
 
@@ -34,8 +35,9 @@ class Pending(NamedTuple):
     model_version: int
     features: Features | None
 
-    def encode(self) -> bytes:
-        return orjson.dumps(("p", *self))
+
+new_pending = quick(Pending)
+_output = quick(Output)
 
 
 class Joined(NamedTuple):
@@ -62,14 +64,12 @@ Entry = Pending | Joined | Waiting
 
 
 Kept = bytes | int | str
-"""An entry in memory: a packed prediction, the time of an event whose label came, a waiting label as it is encoded."""
+"""An entry in memory: a prediction's packed body, the time of an event whose label came, a waiting label as encoded."""
 
 
-def decode_entry(value: bytes | str) -> Entry:
+def _decode(value: bytes | str) -> Joined | Waiting:
     """The entry that `encode` wrote."""
     kind, *rest = orjson.loads(value)
-    if kind == "p":
-        return Pending(*rest)
     if kind == "j":
         return Joined(*rest)
     label, label_time, record = rest
@@ -113,12 +113,26 @@ class State:
         kept = self.entries.get(event_id)
         return None if kept is None else self._entry(kept)
 
-    def put(self, event_id: str, entry: Entry, encoded: bytes | None = None) -> Output:
-        """Set an entry, which may have been encoded already; returns its changelog record."""
+    def pack(self, pending: Pending) -> bytes:
+        """A prediction as `expect` takes it."""
+        return self._packer.pack(pending)
+
+    def expect(self, event_id: str, event_time: int, packed: bytes) -> Output:
+        """Set a prediction; returns its changelog record."""
+        before = self.entries.get(event_id)
+        if before is not None:
+            self._count(before, -1)
+        self.entries[event_id] = body(packed)
+        self.tallies.pending += 1
+        self._schedule.add(event_time + self.horizon + self.lateness, event_id)
+        return _output((TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), packed, ()))
+
+    def put(self, event_id: str, entry: Joined | Waiting, encoded: bytes | None = None) -> Output:
+        """Set another entry, which may have been encoded already; returns its changelog record."""
         if encoded is None:
             encoded = entry.encode()
         self._keep(event_id, entry, encoded)
-        return Output(TOPIC, self.partition, b"e" + event_id.encode(), encoded)
+        return Output(TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), encoded)
 
     def pop_due(self) -> Iterable[tuple[str, Entry, Output]]:
         """Remove what has fallen due, oldest first, each with its changelog tombstone."""
@@ -152,6 +166,7 @@ class State:
             "positions": self.positions,
             "good_version": self.good_version,
             "entries": len(self.entries),
+            "names": self._packer.names,
             "actions": self.actions.as_dict(),
             "alarms": self.alarms.as_dict(),
         }
@@ -166,8 +181,10 @@ class State:
                 self.retries.restore(key[1:], value)
             elif key is not None and value is None:
                 self.entries.pop(key[1:].decode(), None)
+            elif key is not None and value is not None and is_packed(value):
+                self.expect(key[1:].decode(), event_time_of(value), value)
             elif key is not None and value is not None:
-                self._keep(key[1:].decode(), decode_entry(value), value)
+                self._keep(key[1:].decode(), _decode(value), value)
         self.retries.restored()
         self.tallies.waiting = self.tallies.pending = 0
         for kept in self.entries.values():
@@ -183,13 +200,10 @@ class State:
             self.good_version = value.get("good_version")
             self.actions = Actions.from_dict(value["actions"])
             self.alarms = Alarms.from_dict(value["alarms"])
+        self._packer = Packer(value.get("names", ()))
 
-    def _keep(self, event_id: str, entry: Entry, encoded: bytes) -> None:
-        after: Kept
-        if isinstance(entry, Pending):
-            after = self._packer.pack(entry)
-        else:
-            after = entry.event_time if isinstance(entry, Joined) else encoded.decode()
+    def _keep(self, event_id: str, entry: Joined | Waiting, encoded: bytes) -> None:
+        after: Kept = entry.event_time if isinstance(entry, Joined) else encoded.decode()
         before = self.entries.get(event_id)
         if before is not None:
             self._count(before, -1)
@@ -201,7 +215,7 @@ class State:
     def _entry(self, kept: Kept) -> Entry:
         if isinstance(kept, bytes):
             return Pending(*self._packer.unpack(kept))
-        return Joined(kept) if isinstance(kept, int) else decode_entry(kept)
+        return Joined(kept) if isinstance(kept, int) else _decode(kept)
 
     def _due_time(self, event_id: str) -> int | None:
         entry = self.find(event_id)
@@ -210,7 +224,7 @@ class State:
     def _remove(self, event_id: str) -> tuple[Entry, Output]:
         kept = self.entries.pop(event_id)
         self._count(kept, -1)
-        return self._entry(kept), Output(TOPIC, self.partition, b"e" + event_id.encode(), None)
+        return self._entry(kept), Output(TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), None)
 
     def _count(self, kept: Kept, change: int) -> None:
         if type(kept) is bytes:

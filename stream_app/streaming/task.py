@@ -28,6 +28,8 @@ RECORD_OVERHEAD = 200  # bytes of memory, about what a record takes besides its 
 SLICE = 100  # most records between two looks at whether a commit is due
 SLICE_SECONDS = 1.0  # that those should take at most; an open transaction waits for them
 WAITING_SECONDS = 1.0  # after which an input that waits is spoken of
+BEHIND_SECONDS = 1.0  # of age of a record, from which on throughput counts more than how soon it is committed
+CATCH_UP_SECONDS = 0.5  # that a transaction of such records takes at least
 
 
 class Flow(Protocol):
@@ -308,9 +310,14 @@ class PartitionTask(Thread):
         position.age = max(0.0, (now - records[-1].timestamp) / 1000)
         self._writer.write(outputs)
         if self._deadline is None:
-            self._deadline = started + self._settings.commit_interval_ms / 1000
+            self._deadline = started + self._interval(position.age)
         if self._commit_is_due():
             self._commit()
+
+    def _interval(self, age: float) -> float:
+        """Seconds until the next commit, when the records to process are so old."""
+        interval = self._settings.commit_interval_ms / 1000
+        return interval if age < BEHIND_SECONDS else max(interval, CATCH_UP_SECONDS)
 
     def _adapt(self, count: int, seconds: float) -> None:
         """Take fewer records at once where they take long."""

@@ -111,7 +111,7 @@ class TransactionWriter:
         """Add outputs to the open transaction; begins one if there is none."""
         self._begin()
         self._outputs += outputs
-        self.bytes += sum(len(output.value or b"") for output in outputs) + RECORD_OVERHEAD * len(outputs)
+        self.bytes += sum([len(value or b"") for _, _, _, value, _ in outputs]) + RECORD_OVERHEAD * len(outputs)
         self._produce(outputs)
 
     def commit(self, positions: Mapping[Input, int], membership: Membership | None) -> int:
@@ -160,7 +160,10 @@ class TransactionWriter:
         for kind, partition, key, value, headers in outputs:
             while True:
                 try:
-                    produce(name_of(kind), value, key, partition, headers=list(headers) if headers else None)
+                    if headers:
+                        produce(name_of(kind), value, key, partition, headers=list(headers))
+                    else:  # to say that there are none takes a fifth of the time
+                        produce(name_of(kind), value, key, partition)
                 except BufferError:
                     self._producer.poll(0.05)
                     if monotonic() > self._stop_by:

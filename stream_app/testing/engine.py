@@ -116,7 +116,8 @@ class Engine:
                 self._monitor.scored("scored", orjson.loads(output.value or b""))
         for example in _examples(outputs):
             self._learn(example)
-        outputs = outputs + self._scorer.expire(self.model, now, labels_at_end=True)
+        while expired := self._scorer.expire(self.model, now, labels_at_end=True):
+            outputs += expired
         self._report(self._monitor.close([]))
         letters = [DeadLetter.of(output) for output in outputs if output.topic.endswith(".dlq")]
         self.dead_letters += letters

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stream_app.core.example import Example
 from stream_app.core.records import Features, Output, RawRecord
-from stream_app.core.score import Scorer
+from stream_app.core.score import MOST_EXPIRED, Scorer
 from stream_app.core.state import State
 from tests.small import HOUR, NOW, event, label, record, small_pipeline
 
@@ -124,6 +124,16 @@ def test_a_prediction_whose_label_never_comes_expires() -> None:
     subject.join([record(label(2, known_at=NOW + 31 * HOUR))], FixedModel(), NOW + 31 * HOUR)
     assert subject.state.tallies.expired == 1
     assert "e1" not in subject.state.entries
+
+
+def test_what_falls_due_at_once_is_closed_by_and_by() -> None:
+    working = scorer(max_entries=10_000)
+    count = 2 * MOST_EXPIRED + 1
+    working.score([record(event(number), number) for number in range(count)], FixedModel(), NOW)
+    working.state.event_watermark = NOW + 3 * DAY
+    closed = [len(working.expire(FixedModel(), NOW, labels_at_end=True)) for _ in range(4)]
+    assert closed == [MOST_EXPIRED, MOST_EXPIRED, 1, 0]
+    assert working.state.tallies.expired == count
 
 
 def test_a_backlog_of_labels_expires_nothing() -> None:
