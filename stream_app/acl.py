@@ -20,7 +20,12 @@ from stream_app.topic_uses import USES
 from stream_app.topics import KINDS, topic_name
 
 _WORKERS = {AclRole.SCORER: "score", AclRole.LEARNER: "learn", AclRole.MONITOR: "monitor"}  # as `Role.name`
-_OTHERS = {AclRole.PRODUCER: "producers", AclRole.CONSUMER: "consumers", AclRole.REPLAYER: "replayer"}
+_OTHERS = {
+    AclRole.PRODUCER: "producers",
+    AclRole.CONSUMER: "consumers",
+    AclRole.REPLAYER: "replayer",
+    AclRole.MODELLER: "modeller",
+}
 _UNSEEN = {"learn.state", "monitor.state"}  # what `stream-app status` does not read
 _TIMEOUT = 30.0  # seconds
 
@@ -74,6 +79,9 @@ def _rights(pipeline: str, role: AclRole) -> Iterator[Right]:
     elif role is AclRole.REPLAYER:
         yield Right("write", "transactional_id", f"{pipeline}-replay", prefixed=True)
         yield Right("describe", "group", f"{pipeline}-{_WORKERS[AclRole.SCORER]}")  # how far scorers have come
+    elif role is AclRole.MODELLER:
+        yield Right("write", "transactional_id", f"{pipeline}-aliases")
+        yield Right("describe", "group", f"{pipeline}-{_WORKERS[AclRole.LEARNER]}")  # how far the learner has come
     elif role is AclRole.OBSERVER:
         for worker in _WORKERS.values():
             yield Right("describe", "group", f"{pipeline}-{worker}")

@@ -12,6 +12,7 @@ class AclRole(StrEnum):
     MONITOR = "monitor"
     CONSUMER = "consumer"
     REPLAYER = "replayer"
+    MODELLER = "modeller"
     OPERATOR = "operator"
     OBSERVER = "observer"
 
@@ -23,6 +24,7 @@ MEANINGS = {
     AclRole.MONITOR: "a worker with --role monitor",
     AclRole.CONSUMER: "reads what comes out",
     AclRole.REPLAYER: "deals with dead letters: sends them again, parks or drops them",
+    AclRole.MODELLER: "decides about model versions and learning: rolls back, promotes, pins, collects, holds",
     AclRole.OPERATOR: "creates and shows the topics",
     AclRole.OBSERVER: "asks for the status",
 }

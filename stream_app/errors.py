@@ -117,3 +117,9 @@ class ReplayError(StreamAppError):
     """Dead letters are not sent, or no more of them: they would fail again, or nobody would score them."""
 
     exit_code = 19
+
+
+class DecisionError(StreamAppError):
+    """A decision about a model is not taken: it would change nothing, or the version fails its check."""
+
+    exit_code = 20

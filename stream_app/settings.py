@@ -143,6 +143,18 @@ class LearnSettings(_Section):
     """Time between two checkpoints."""
 
 
+class KeySettings(_Section):
+    """Where the keys are that model versions are signed with, and checked against before they are loaded."""
+
+    folder: Path | None = None
+    """Folder of all keys, one below it per pipeline; unset, `<data_dir>/keys`. The learner makes a key there if there
+    is none."""
+    signing_file: Path | None = None
+    """The private key (PEM, Ed25519) that the learner and `train` sign with; nobody else needs it."""
+    trusted_folder: Path | None = None
+    """Folder of the public keys (PEM) that scorers trust, and of what is revoked."""
+
+
 class LogSettings(_Section):
     """Structured logs on standard error."""
 
@@ -175,7 +187,10 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     worker: WorkerSettings = WorkerSettings()
     learn: LearnSettings = LearnSettings()
+    keys: KeySettings = KeySettings()
     log: LogSettings = LogSettings()
+    fault_point: str = ""
+    """For tests of crashes: the name of the point in the code at which a process kills itself."""
 
     @property
     def store(self) -> str:

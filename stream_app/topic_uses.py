@@ -6,10 +6,11 @@ from typing import NamedTuple
 class TopicUse(NamedTuple):
     """What one kind of topic is for.
 
-    `writers` and `readers` are roles of workers, "replayer" for the commands that deal with dead letters, or
-    "producers" and "consumers" for programs of your own; a role that both reads and writes a topic keeps its own state
-    there. `schema` is the stem of a file in the schema folder, the pipeline's field that declares the schema, or empty
-    where only the program itself reads the records.
+    `writers` and `readers` are roles of workers, "replayer" for the commands that deal with dead letters, "modeller"
+    for those that decide about model versions and learning, or "producers" and "consumers" for programs of your own; a
+    role that both reads and writes a `.state` topic keeps its own state there. `schema` is the stem of a file in the
+    schema folder, the pipeline's field that declares the schema, or empty where only the program itself reads the
+    records.
     """
 
     content: str
@@ -63,17 +64,17 @@ USES = {
         "event id, or `t` for the books",
     ),
     "examples": TopicUse(
-        "Predictions with their labels, in the order in which they are learned.",
-        ("score",),
-        ("learn", "monitor", "consumers"),
-        "event id",
+        "Predictions with their labels, in the order in which they are learned, and the decisions about learning.",
+        ("score", "learn", "modeller"),
+        ("learn", "monitor", "modeller", "consumers"),
+        "event id, or `control`",
         "example",
     ),
     "models": TopicUse(
-        "Model versions and the alias that says which one is served.",
-        ("learn",),
-        ("learn", "score", "replayer", "consumers"),
-        "`version/<n>` or `alias/champion`",
+        "Model versions, the aliases that say which one is served, and what is pinned or held.",
+        ("learn", "modeller"),
+        ("learn", "score", "replayer", "modeller", "consumers"),
+        "`version/<n>`, `alias/champion`, `alias/ordered`, `pin/<n>` or `learning`",
         "manifest",
     ),
     "monitoring": TopicUse(
@@ -84,7 +85,11 @@ USES = {
         "monitoring",
     ),
     "audit": TopicUse(
-        "What people did about dead letters: who, what, why, how many.", ("replayer",), ("consumers",), "act", "audit"
+        "What was done about dead letters, model versions and learning: who, what, why, how many.",
+        ("learn", "replayer", "modeller"),
+        ("modeller", "consumers"),
+        "act",
+        "audit",
     ),
     "replays": TopicUse(
         "What has been decided about dead letters, and how far each replay is.",
@@ -92,7 +97,7 @@ USES = {
         ("replayer",),
         "`act/<id>`, `letters/<id>/<topic>/<partition>` or `progress/<id>`",
     ),
-    "learn.state": TopicUse("Where the learner's checkpoint is.", ("learn",), ("learn",), "`checkpoint`"),
+    "learn.state": TopicUse("Where the learner's checkpoint is.", ("learn",), ("learn", "modeller"), "`checkpoint`"),
     "monitor.state": TopicUse("What the monitor has counted.", ("monitor",), ("monitor",), "`state`"),
 }
 """By kind."""

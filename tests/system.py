@@ -231,7 +231,7 @@ class System:
         """Every raw record and label has exactly one outcome, found in the topics and equal to the books."""
         books = self.settle()
         scored = Counter(value["event_id"] for value in self.values("scored"))
-        examples = Counter(value["event_id"] for value in self.values("examples"))
+        examples = Counter(value["event_id"] for value in self.values("examples") if value["kind"] == "example")
         assert [event_id for event_id, count in scored.items() if count > 1] == []
         assert [event_id for event_id, count in examples.items() if count > 1] == []
         assert scored.total() == books.scored

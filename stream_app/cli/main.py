@@ -17,6 +17,8 @@ from stream_app.cli import (
     doctor,
     errors,
     init,
+    learning,
+    models,
     produce,
     reset,
     run,
@@ -48,6 +50,8 @@ doctor.register(app)
 errors.register(app)
 reset.register(app)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(models.app, name="models")
+app.add_typer(learning.app, name="learning")
 app.add_typer(topics.app, name="topics")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(acl.app, name="acl")

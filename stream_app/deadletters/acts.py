@@ -1,8 +1,5 @@
 """What people decide about dead letters: replay, park, drop, restore; and how far a replay has come."""
 
-import getpass
-import os
-import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -90,12 +87,3 @@ def place_text(topic: str, partition: int) -> str:
 def count(letters: Letters) -> int:
     """How many dead letters these are."""
     return sum(len(runs) for runs in letters.values())
-
-
-def operator() -> str:
-    """Who runs this command: user@host."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

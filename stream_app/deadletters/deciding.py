@@ -7,7 +7,7 @@ from typing import Literal
 
 from stream_app.core.route import iso
 from stream_app.deadletters.access import open_dead_letters
-from stream_app.deadletters.acts import Act, Letters, Spot, count, operator
+from stream_app.deadletters.acts import Act, Letters, Spot, count
 from stream_app.deadletters.desk import Decision, Desk, ledger_output, log_act
 from stream_app.deadletters.ledger import Ledger, progress_record
 from stream_app.deadletters.planning import act_id
@@ -16,6 +16,7 @@ from stream_app.deadletters.runs import Runs
 from stream_app.deadletters.selection import Selection
 from stream_app.deadletters.sender import refuse_if_alive, replay_writer
 from stream_app.errors import FencedError, SelectionError
+from stream_app.identity import operator
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
 

@@ -1,12 +1,11 @@
 """Where dead letters are acted on: connections to one pipeline's ledger, writing decisions into it, and the audit."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
 
 from stream_app.clients.consume import between
 from stream_app.clients.kafka import ConnectionErrors, client_config, make_consumer
@@ -22,6 +21,7 @@ from stream_app.logs import get_logger
 from stream_app.settings import Settings
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.processor import Input
+from stream_app.streaming.settling import await_settled
 from stream_app.streaming.writer import TransactionWriter
 from stream_app.topics import topic_name
 
@@ -29,7 +29,6 @@ log = get_logger(__name__)
 
 _NEEDED = ("raw.replay", "audit", "replays")
 _TRANSACTION_MS = 30_000  # a sender that died holds readers of its topics back for so long at most
-_CALL_SECONDS = 10.0
 _GRACE = 15.0  # seconds in which the broker notices that a transaction has timed out
 
 Decision = tuple[Act, Letters, Mapping[str, int]]
@@ -78,17 +77,9 @@ class Desk:
         Raises FencedError if one stays open for long.
         """
         if settled:
-            self._await_settled()
+            place = Input(self.topic("replays"), 0)
+            await_settled(self._ends, lambda: self.reader.ends(place)[1], place, _TRANSACTION_MS / 1000 + _GRACE)
         return Ledger.read(self.reader, self.name)
-
-    def _await_settled(self) -> None:
-        place = Input(self.topic("replays"), 0)
-        _, written = self._ends.get_watermark_offsets(TopicPartition(*place), timeout=_CALL_SECONDS, cached=False)
-        deadline = time.monotonic() + _TRANSACTION_MS / 1000 + _GRACE
-        while self.reader.ends(place)[1] < written:
-            if time.monotonic() > deadline:
-                raise FencedError(f"A transaction on {place.topic} stays open", "Repeat the command in a while")
-            time.sleep(0.05)
 
     def watched_ends(self) -> dict[str, int]:
         """Where the topics end that tell what became of records, by "kind/partition"."""

@@ -11,6 +11,7 @@ from stream_app.deadletters.judging import Judge
 from stream_app.errors import ModelError, StoreError
 from stream_app.fingerprint import fingerprint
 from stream_app.models.artifacts import pipeline_store
+from stream_app.models.keys import trusted_keys
 from stream_app.models.loaded import LoadedModel, load_version
 from stream_app.models.manifest import Manifest
 from stream_app.pipeline import Pipeline
@@ -69,7 +70,7 @@ def _champion(settings: Settings, pipeline: Pipeline, manifest: Manifest | None)
     if manifest is None:
         return fresh, "an untrained model, for no version is published"
     try:
-        model = load_version(pipeline_store(settings, pipeline.name), manifest, pipeline, now)
+        model = _load(settings, pipeline, manifest, now)
     except (ModelError, StoreError) as error:
         return fresh, f"an untrained model, for version {manifest.version} does not load: {error}"
     return model, f"version {manifest.version}"
@@ -80,4 +81,9 @@ def _version(settings: Settings, pipeline: Pipeline, version: int, versions: dic
     if manifest is None:
         known = f"{min(versions)} to {max(versions)}" if versions else "none"
         raise ModelError(f"There is no model version {version}", f"Choose one that there is: {known}")
-    return load_version(pipeline_store(settings, pipeline.name), manifest, pipeline, fingerprint(pipeline))
+    return _load(settings, pipeline, manifest, fingerprint(pipeline))
+
+
+def _load(settings: Settings, pipeline: Pipeline, manifest: Manifest, now: str) -> LoadedModel:
+    name = pipeline.name
+    return load_version(pipeline_store(settings, name), manifest, pipeline, now, trusted_keys(settings, name))

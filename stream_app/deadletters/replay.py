@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from stream_app.clients.progress import reporter
 from stream_app.deadletters.access import open_dead_letters
-from stream_app.deadletters.acts import Act, Letters, count, operator
+from stream_app.deadletters.acts import Act, Letters, count
 from stream_app.deadletters.desk import Decision, Desk
 from stream_app.deadletters.edits import Edit, EditFailure, Editing, load_edit
 from stream_app.deadletters.judging import Judge
@@ -23,6 +23,7 @@ from stream_app.deadletters.refusing import nothing_open
 from stream_app.deadletters.selection import Selection
 from stream_app.deadletters.sender import Pace, Report, Sender
 from stream_app.errors import FencedError, ReplayError, SelectionError
+from stream_app.identity import operator
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
 

@@ -9,7 +9,7 @@ import psutil
 
 from stream_app.clients.consume import between
 from stream_app.core.records import Output
-from stream_app.deadletters.acts import Act, Progress, operator, place_text
+from stream_app.deadletters.acts import Act, Progress, place_text
 from stream_app.deadletters.desk import Desk, audit_record, ledger_output, log_act
 from stream_app.deadletters.flow import Flow
 from stream_app.deadletters.ledger import Ledger, progress_record
@@ -18,6 +18,7 @@ from stream_app.deadletters.outcomes import OutcomeWatch, Sent, result
 from stream_app.deadletters.outgoing import Route, letter_of
 from stream_app.deadletters.schemas import registry_schemas
 from stream_app.errors import FencedError, ReplayError
+from stream_app.identity import operator
 from stream_app.streaming.writer import TransactionWriter
 
 CHUNK = 10_000  # records of a transaction

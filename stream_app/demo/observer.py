@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from stream_app.core.evaluate import Evaluator
 from stream_app.core.example import Example
+from stream_app.core.examples import decode_example
 from stream_app.core.state import TALLIES_KEY
 from stream_app.core.tallies import Tallies
 from stream_app.models.manifest import CHAMPION_KEY, Manifest, decode_alias, version_of
@@ -100,7 +101,9 @@ class Observer:
         self.scored_ids.add(value["event_id"])
 
     def _take_example(self, message: Message) -> None:
-        example = Example.decode(message.value() or b"")
+        example = decode_example(message.value())
+        if not isinstance(example, Example):  # a decision about the model
+            return
         self.examples.append((message.offset() or 0, example.label_time, example.event_id))
         self._evaluator.add(example)
 
@@ -110,7 +113,7 @@ class Observer:
         if value is not None and version is not None:
             self._manifests[version] = Manifest.decode(value)
         elif value is not None and key == CHAMPION_KEY:
-            self.champion = self._manifests[decode_alias(value)]
+            self.champion = self._manifests[decode_alias(value).version]
 
     def serving(self, version: int) -> None:
         """All scorers serve at least this version: report the examples that it has learned."""

@@ -6,6 +6,7 @@ from stream_app.doctor.examined import Examined
 from stream_app.doctor.findings import Finding, ok
 from stream_app.fingerprint import fingerprint
 from stream_app.models.artifacts import pipeline_store
+from stream_app.models.keys import trusted_keys
 from stream_app.models.loaded import load_version
 
 
@@ -15,7 +16,11 @@ def check_pipeline(it: Examined) -> Iterator[Finding]:
 
 
 def check_version(it: Examined) -> Iterator[Finding]:
-    """The served version is of this declaration, this Python and this River, is undamaged, and loads."""
+    """The served version is signed by a trusted key, is of this declaration, Python and River, and loads."""
     manifest = it.manifest
-    load_version(pipeline_store(it.settings, it.pipeline.name), manifest, it.pipeline, fingerprint(it.pipeline))
-    yield ok(f"version {manifest.version} is of this pipeline file and loads; examples learned: {manifest.learned:,}")
+    name, trusted = it.pipeline.name, trusted_keys(it.settings, it.pipeline.name)
+    load_version(pipeline_store(it.settings, name), manifest, it.pipeline, fingerprint(it.pipeline), trusted)
+    yield ok(
+        f"version {manifest.version} is signed by key {manifest.key_id}, is of this pipeline file and loads; "
+        f"examples learned: {manifest.learned:,}"
+    )

@@ -1,10 +1,12 @@
 """The artifact store: files named by the SHA-256 of their content, in a folder or any other fsspec file system."""
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +18,19 @@ from stream_app.errors import ModelError, SettingsError, StoreError
 from stream_app.settings import Settings
 
 _TEMPORARY = ".writing-"
+_NAME = re.compile("[0-9a-f]{64}")
 _STALE_SECONDS = 3600  # no write takes longer; what is left was a process that was killed
 
 
 class Artifact(NamedTuple):
     """Names some stored bytes: their SHA-256 in hexadecimal, and how many there are."""
+
+    sha256: str
+    size: int
+
+
+class Stored(NamedTuple):
+    """An artifact as it is in the store."""
 
     sha256: str
     size: int
@@ -47,13 +57,13 @@ class ArtifactStore:
                 _remove_stale(Path(self._root))
 
     def put(self, data: bytes) -> Artifact:
-        """Store bytes; storing the same again changes nothing."""
+        """Store bytes; storing the same again only makes it count as new."""
         artifact = Artifact(sha256(data).hexdigest(), len(data))
         temporary = f"{self._root}/{_TEMPORARY}{artifact.sha256[:16]}-{secrets.token_hex(8)}"
         with self._errors(StoreError):
             if self._local:
                 _put_local(Path(temporary), Path(self.locate(artifact.sha256)), data)
-            elif not self._has(artifact):
+            else:
                 self._fs.pipe_file(temporary, data)
                 self._fs.mv(temporary, self.locate(artifact.sha256))
         return artifact
@@ -80,6 +90,26 @@ class ArtifactStore:
             if self._fs.exists(self.locate(sha256_hex)):
                 self._fs.rm_file(self.locate(sha256_hex))
 
+    def stored(self) -> list[Stored]:
+        """Every artifact, by name."""
+        with self._errors(StoreError):
+            self._fs.invalidate_cache()
+            try:
+                entries = self._fs.ls(self._root, detail=True)
+            except FileNotFoundError:  # an object store has no empty folders
+                return []
+        named = [(entry["name"].rsplit("/", 1)[-1], int(entry["size"] or 0)) for entry in entries]
+        return sorted(Stored(name, size) for name, size in named if _NAME.fullmatch(name))
+
+    def modified(self, sha256_hex: str) -> float:
+        """When an artifact was last stored, also the same again: seconds since the epoch; now if it is gone."""
+        with self._errors(StoreError):
+            try:
+                when: datetime = self._fs.modified(self.locate(sha256_hex))
+            except FileNotFoundError:
+                return time.time()
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
     def delete_all(self) -> None:
         """Remove the store itself, with all that is in it."""
         with self._errors(StoreError), suppress(FileNotFoundError):  # an object store has no empty folders
@@ -100,10 +130,6 @@ class ArtifactStore:
                 "See that it can be reached, has room, and lets this user write, or correct STREAM_APP_STORE_URL",
             ) from error
 
-    def _has(self, artifact: Artifact) -> bool:
-        name = self.locate(artifact.sha256)
-        return bool(self._fs.exists(name)) and int(self._fs.size(name)) == artifact.size
-
 
 def pipeline_store(settings: Settings, pipeline: str) -> ArtifactStore:
     """Where the artifacts of the pipeline so named are kept: apart from those of others, for they come and go."""
@@ -112,7 +138,7 @@ def pipeline_store(settings: Settings, pipeline: str) -> ArtifactStore:
 
 def _put_local(temporary: Path, final: Path, data: bytes) -> None:
     """Content to disk, then the name, then the folder; the folder also if the file was there, perhaps not on disk."""
-    if not final.exists() or final.stat().st_size != len(data):
+    if not _renew(final, len(data)):
         try:
             with temporary.open("xb") as file:
                 file.write(data)
@@ -123,6 +149,15 @@ def _put_local(temporary: Path, final: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)  # every other try would fill a full disk a little more
             raise
     _sync_folder(final.parent)
+
+
+def _renew(final: Path, size: int) -> bool:
+    """Whether it is there as it should be; then it counts as new, so that nobody collects it."""
+    with suppress(FileNotFoundError):
+        if final.stat().st_size == size:
+            os.utime(final)
+            return True
+    return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,6 +8,8 @@ from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.folded import fold
 from stream_app.models.manifest import Manifest, check_runtime
 from stream_app.models.pickling import load, pipeline_modules
+from stream_app.models.signing import verify
+from stream_app.models.trust import TrustedKeys
 from stream_app.pipeline import Pipeline
 
 _ROUNDING = 1e-9
@@ -58,11 +60,24 @@ def pipeline_changed(name: str, learned: str, now: str) -> ModelError:
     )
 
 
-def load_version(store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, fingerprint: str) -> LoadedModel:
-    """Load what a manifest names; ModelError unless it is this pipeline's, this runtime's and undamaged."""
+def load_version(
+    store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, fingerprint: str, trusted: TrustedKeys
+) -> LoadedModel:
+    """Load what a manifest names, or raise ModelError: nothing is unpickled before all else is right.
+
+    A trusted key must have signed the manifest; pipeline, size, SHA-256 and runtime must be those that it states.
+    """
+    verify(manifest, trusted)
+    return load_verified(store, manifest, pipeline, fingerprint)
+
+
+def load_verified(store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, fingerprint: str) -> LoadedModel:
+    """The rest of `load_version`, for a manifest that this process's parent has verified."""
+    if manifest.name != pipeline.name:
+        raise ModelError(f"version {manifest.version} is one of pipeline {manifest.name}", "Was the topic written to?")
     if manifest.fingerprint != fingerprint:
         raise pipeline_changed(pipeline.name, manifest.fingerprint, fingerprint)
-    check_runtime(manifest)
     data = store.get(manifest.sha256, manifest.size)
+    check_runtime(manifest)
     model = load(data, pipeline_modules(pipeline.model, pipeline.features))
     return LoadedModel(manifest.name, manifest.version, manifest.fingerprint, model, frozen=True)

@@ -2,8 +2,9 @@
 
 import platform
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -11,8 +12,11 @@ from stream_app.errors import ModelError
 from stream_app.models.pickling import FORMAT
 
 CHAMPION_KEY = "alias/champion"
+ORDERED_KEY = "alias/ordered"
 CHECKPOINT_KEY = "checkpoint"
 _VERSION = "version/"
+_NO_NAMES: Sequence[str] = []
+_NOTHING: Mapping[str, Any] = {}
 
 
 class Runtime(NamedTuple):
@@ -31,8 +35,15 @@ def runtime() -> Runtime:
 class Manifest(NamedTuple):
     """A model version: `version` is the offset in `<pipeline>.examples` of the first example it has not learned.
 
-    `parent` is the version before it. `sha256` and `size` name the artifact. `learned` counts examples,
-    `learned_through` is the largest label time among them (epoch ms). `metrics` are those at publication.
+    `parent` is the version that it was learned from. `sha256` and `size` name the artifact. `learned` counts examples,
+    `learned_through` is the largest label time among them (epoch ms). `metrics` are those at publication, of `window`:
+    its "start" and "end" in epoch ms, and "n" examples. `parameters` are River's, each as its `repr`. `laboratory` are
+    the metrics of the trained version that it descends from, `profile` the distribution of each feature and of "score"
+    then: "n", "mean", "deviation", "minimum", "maximum" and nine "deciles". `thresholds` are those declared when it was
+    published. `epoch` counts the decisions (rollbacks, promotions) before it. `signature` is over all of the others,
+    in base64, by the key `key_id`.
+
+    What comes after `format` has a default, so that earlier releases' records can be read; no default may ever change.
     """
 
     name: str
@@ -49,6 +60,19 @@ class Manifest(NamedTuple):
     river: str
     numpy: str
     format: str = FORMAT
+    created_by: str = "learner"
+    origin: Literal["learned", "trained"] = "learned"
+    family: str = ""
+    features: Sequence[str] = _NO_NAMES
+    parameters: Mapping[str, str] = _NOTHING
+    seed: int | None = None
+    window: Mapping[str, int] | None = None
+    laboratory: Mapping[str, float] = _NOTHING
+    profile: Mapping[str, Mapping[str, Any]] = _NOTHING
+    thresholds: Mapping[str, Any] = _NOTHING
+    epoch: int = 0
+    key_id: str = ""
+    signature: str = ""
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -61,7 +85,10 @@ class Manifest(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """Where the learner's state up to `offset` (exclusive) is stored; `version` is the last one published before."""
+    """Where the learner's state up to `offset` (exclusive) is stored; `version` is the last one published before.
+
+    `name` is the pipeline's; it is signed as a manifest is.
+    """
 
     offset: int
     version: int | None
@@ -71,6 +98,9 @@ class Checkpoint(NamedTuple):
     python: str
     river: str
     numpy: str
+    name: str = ""
+    key_id: str = ""
+    signature: str = ""
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -97,14 +127,32 @@ def version_of(key: str) -> int | None:
     return int(number) if number != key and number.isdecimal() else None
 
 
-def encode_alias(version: int) -> bytes:
+class Alias(NamedTuple):
+    """A name for a version; `epoch` is the number of decisions (rollbacks, promotions) that its writer knew of."""
+
+    version: int
+    epoch: int = 0
+
+
+def encode_alias(alias: Alias) -> bytes:
     """What an alias points at, as JSON."""
-    return orjson.dumps({"version": version})
+    return orjson.dumps(alias._asdict())
 
 
-def decode_alias(value: bytes) -> int:
-    """The version that an alias points at."""
-    return int(orjson.loads(value)["version"])
+def decode_alias(value: bytes) -> Alias:
+    """What an alias points at; ModelError if it is not an alias."""
+    return Alias(**_fields(Alias, value))
+
+
+def served(champion: Alias | None, ordered: Alias | None) -> int | None:
+    """The version to serve: the learner's champion, unless a decision that it has not processed yet orders another.
+
+    >>> served(Alias(12, 1), Alias(7, 2)), served(Alias(15, 2), Alias(7, 2)), served(None, None)
+    (7, 15, None)
+    """
+    if ordered is not None and (champion is None or ordered.epoch > champion.epoch):
+        return ordered.version
+    return None if champion is None else champion.version
 
 
 def check_runtime(stored: Manifest | Checkpoint) -> None:
@@ -121,7 +169,7 @@ def check_runtime(stored: Manifest | Checkpoint) -> None:
 def _fields(kind: type[NamedTuple], value: bytes) -> dict[str, Any]:
     try:
         fields: dict[str, Any] = orjson.loads(value)
-        return {name: fields[name] for name in kind._fields}
+        return {name: fields[name] for name in kind._fields if name in fields or name not in kind._field_defaults}
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"a {kind.__name__.lower()} record cannot be read: {type(error).__name__}",

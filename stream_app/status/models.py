@@ -14,7 +14,7 @@ def champion(tail: Tail, limits: Limits) -> Manifest | None:
     alias = _newest(tail, limits, CHAMPION_KEY)
     if alias is None:
         return None
-    manifest = _newest(tail, limits, version_key(decode_alias(alias)))
+    manifest = _newest(tail, limits, version_key(decode_alias(alias).version))
     return None if manifest is None else Manifest.decode(manifest)
 
 

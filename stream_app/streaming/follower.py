@@ -1,4 +1,4 @@
-"""Following `<pipeline>.models`: every scorer reads it whole and serves what the champion alias names."""
+"""Following `<pipeline>.models`: every scorer reads it whole and serves what its aliases name."""
 
 from collections.abc import Callable, Mapping
 from threading import Event, Thread
@@ -12,7 +12,7 @@ from stream_app.errors import ModelError, StoreError
 from stream_app.logs import get_logger
 from stream_app.metrics import MODEL_LOADED, MODEL_VERSION
 from stream_app.models.loaded import LoadedModel
-from stream_app.models.manifest import CHAMPION_KEY, Manifest, decode_alias, version_key
+from stream_app.models.manifest import CHAMPION_KEY, ORDERED_KEY, Alias, Manifest, decode_alias, served, version_key
 
 log = get_logger(__name__)
 
@@ -21,7 +21,7 @@ RETRY_SECONDS = 2.0  # after a version that did not load
 
 
 class ModelFollower(Thread):
-    """Keeps `current` at the version that the champion alias names; a version that does not load changes nothing.
+    """Keeps `current` at the version that the aliases name; a version that does not load changes nothing.
 
     `config` is a librdkafka configuration; `load` makes a manifest into a model or raises ModelError; `failed` is
     called when the thread cannot go on. With `keep_before`, `before` is the version that was served before that one, or
@@ -52,7 +52,7 @@ class ModelFollower(Thread):
             "fetch.wait.max.ms": 50,
         }
         self._manifests: dict[str, Manifest] = {}
-        self._champion: int | None = None
+        self._aliases: dict[str, Alias] = {}
         self.settled = Event()  # read to the end once, and loaded or found wanting
         self.current: LoadedModel | None = None
         self.manifest: Manifest | None = None  # of `current`
@@ -98,8 +98,8 @@ class ModelFollower(Thread):
                 raise failure(error, f"read {self._topic}")
             return bool(error.code() == KafkaError._PARTITION_EOF)
         key, value = (message.key() or b"").decode(), message.value()
-        if key == CHAMPION_KEY and value is not None:
-            self._champion = decode_alias(value)
+        if key in (CHAMPION_KEY, ORDERED_KEY) and value is not None:
+            self._aliases[key] = decode_alias(value)
         elif value is None:
             self._manifests.pop(key, None)
         elif key.startswith("version/"):
@@ -107,8 +107,8 @@ class ModelFollower(Thread):
         return False
 
     def _follow(self) -> None:
-        """Load what the alias names, if that is not what is served."""
-        version = self._champion
+        """Load what the aliases name, if that is not what is served."""
+        version = served(self._aliases.get(CHAMPION_KEY), self._aliases.get(ORDERED_KEY))
         if version is not None and (self.current is None or self.current.version != version):
             try:
                 self._serve(version)

@@ -81,7 +81,7 @@ def test_every_topic_has_its_use() -> None:
         others = {kind for kind, use in USES.items() if role.name in use.readers} - set(role.inputs)
         assert all(kind == "models" or role.name in USES[kind].writers for kind in others)
     for use in USES.values():
-        assert {*use.writers, *use.readers} <= {*ROLES, "replayer", "producers", "consumers"}
+        assert {*use.writers, *use.readers} <= {*ROLES, "replayer", "modeller", "producers", "consumers"}
         assert "." in use.schema or not use.schema or (FOLDER / f"{use.schema}.avsc").exists()
 
 

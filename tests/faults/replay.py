@@ -8,6 +8,7 @@ from stream_app.core.records import Features
 from stream_app.fingerprint import fingerprint
 from stream_app.loading import load_pipeline
 from stream_app.models.artifacts import pipeline_store
+from stream_app.models.keys import trusted_keys
 from stream_app.models.loaded import LoadedModel, load_version
 from stream_app.models.manifest import Manifest, version_of
 from tests.system import System
@@ -22,6 +23,7 @@ def check_replay(system: System) -> int:
     for _, example in examples:
         served[example.model_version].append((example.features, example.score))
     store, compared = pipeline_store(system.settings, pipeline.name), 0
+    trusted = trusted_keys(system.settings, pipeline.name)
     published, kept = manifests(system)
     for offset, example in [*examples, (2**62, examples[-1][1])]:
         while published and published[0].version <= offset:
@@ -29,7 +31,7 @@ def check_replay(system: System) -> int:
             assert manifest.learned == learner.state.learned
             models = [LoadedModel(pipeline.name, manifest.version, manifest.fingerprint, learner.state.model)]
             if manifest.version in kept:
-                models.append(load_version(store, manifest, pipeline, fingerprint(pipeline)))
+                models.append(load_version(store, manifest, pipeline, fingerprint(pipeline), trusted))
             for features, score in served.pop(manifest.version, []):
                 assert [model.score(features) for model in models] == [score] * len(models)
                 compared += 1

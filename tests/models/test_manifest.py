@@ -8,8 +8,10 @@ import pytest
 
 from stream_app.errors import ModelError
 from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.keys import KeyPlaces
 from stream_app.models.loaded import LoadedModel, load_version
 from stream_app.models.manifest import (
+    Alias,
     Checkpoint,
     Manifest,
     check_runtime,
@@ -20,6 +22,7 @@ from stream_app.models.manifest import (
     version_of,
 )
 from stream_app.models.pickling import dump
+from stream_app.models.signing import Signer
 from tests.learning import FINGERPRINT, fits, logistic, phishing, pipeline, scores_of
 
 
@@ -31,6 +34,11 @@ class Saying:
 
     def predict_proba_one(self, x: dict[str, float]) -> dict[Any, float]:
         return self.answer
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Signer:
+    return Signer(KeyPlaces("p", tmp_path / "signing.pem", tmp_path / "trusted", given=False))
 
 
 def manifest_of(store: ArtifactStore, model: Any) -> Manifest:
@@ -75,7 +83,8 @@ def test_keys_and_aliases() -> None:
     assert version_of(version_key(3)) == 3
     assert version_of("alias/champion") is None
     assert version_of("version/x") is None
-    assert decode_alias(encode_alias(3)) == 3
+    assert decode_alias(encode_alias(Alias(3, 2))) == Alias(3, 2)
+    assert decode_alias(b'{"version": 3}') == Alias(3, 0)  # of an earlier release
 
 
 def test_another_runtime_is_refused_with_what_to_install(store: ArtifactStore) -> None:
@@ -89,28 +98,31 @@ def test_another_runtime_is_refused_with_what_to_install(store: ArtifactStore) -
         assert needed in caught.value.remedy
 
 
-def test_a_loaded_version_scores_as_the_model_did(store: ArtifactStore) -> None:
+def test_a_loaded_version_scores_as_the_model_did(store: ArtifactStore, signer: Signer) -> None:
     model = trained()
-    loaded = load_version(store, manifest_of(store, model), pipeline(), FINGERPRINT)
+    loaded = load_version(store, signer.signed(manifest_of(store, model)), pipeline(), FINGERPRINT, signer.trusted)
     assert (loaded.name, loaded.version, loaded.fingerprint) == ("p", 7, FINGERPRINT)
     assert scores_of(loaded) == scores_of(LoadedModel("p", 7, FINGERPRINT, model))
 
 
-def test_a_version_of_another_declaration_is_refused_before_anything_is_read(store: ArtifactStore) -> None:
-    manifest = manifest_of(store, logistic())._replace(sha256="missing")
+def test_a_version_of_another_declaration_is_refused_before_anything_is_read(
+    store: ArtifactStore, signer: Signer
+) -> None:
+    manifest = signer.signed(manifest_of(store, logistic())._replace(sha256="missing"))
     with pytest.raises(ModelError, match="has changed"):
-        load_version(store, manifest, pipeline(), "f2")
+        load_version(store, manifest, pipeline(), "f2", signer.trusted)
 
 
-def test_a_missing_artifact_is_refused(store: ArtifactStore) -> None:
-    manifest = manifest_of(store, logistic())._replace(sha256="0" * 64)
+def test_a_missing_artifact_is_refused(store: ArtifactStore, signer: Signer) -> None:
+    manifest = signer.signed(manifest_of(store, logistic())._replace(sha256="0" * 64))
     with pytest.raises(ModelError, match="is missing"):
-        load_version(store, manifest, pipeline(), FINGERPRINT)
+        load_version(store, manifest, pipeline(), FINGERPRINT, signer.trusted)
 
 
-def test_a_model_of_the_pipelines_own_module_is_loaded(store: ArtifactStore) -> None:
+def test_a_model_of_the_pipelines_own_module_is_loaded(store: ArtifactStore, signer: Signer) -> None:
     declared = pipeline(features=trained)
-    loaded = load_version(store, manifest_of(store, Saying({True: 0.25})), declared, FINGERPRINT)
+    manifest = signer.signed(manifest_of(store, Saying({True: 0.25})))
+    loaded = load_version(store, manifest, declared, FINGERPRINT, signer.trusted)
     assert loaded.score({}) == 0.25
 
 

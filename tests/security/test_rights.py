@@ -66,6 +66,16 @@ def test_with_the_rights_of_its_role_everybody_can_work(
         assert all(topic["exists"] for topic in shown.json)
         status = run(tmp_path, users[AclRole.OBSERVER], "status", pipeline, "--json", **two)
         assert status.json["pipeline"] == system.name, status
+        listed = run(tmp_path, users[AclRole.OBSERVER], "models", "list", pipeline, "--json")
+        assert listed.json["served"] is not None, listed
+        held = run(tmp_path, users[AclRole.OBSERVER], "learning", "hold", pipeline, "--why", "test")
+        assert f"use the transactional id {system.name}-aliases" in held.errors, held
+        for typed in ("learning hold", "learning resume", "models pin", "models gc", "models audit", "learning status"):
+            group, command = typed.split()
+            version = [str(listed.json["served"])] if command == "pin" else []
+            why = ["--why", "test"] if command in ("hold", "resume", "pin") else []
+            done = run(tmp_path, users[AclRole.MODELLER], group, command, pipeline, *version, *why, "--json")
+            assert done.code == 0, done
         for worker in list(system.workers):
             system.terminate(worker)
             assert PASSWORD not in (tmp_path / f"{worker}.log").read_text()

@@ -15,6 +15,7 @@ from river import base, forest, tree
 from stream_app.core.example import Example
 from stream_app.errors import ModelError
 from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.keys import trusted_keys
 from stream_app.models.loaded import LoadedModel, load_version
 from stream_app.models.manifest import Checkpoint, Manifest, decode_alias
 from stream_app.pipeline import Pipeline
@@ -44,7 +45,8 @@ class World:
         self.keep = keep
         values: dict[str, Any] = {"publish_examples": 50, "publish_seconds": 3600.0, "publish_share": 1.0}
         values |= {"checkpoint_seconds": 2.0, **limits}
-        self.settings = Settings(learn=LearnSettings(**values))
+        self.settings = Settings(data_dir=folder / "data", learn=LearnSettings(**values))
+        self.trusted = trusted_keys(self.settings, declared.name)
         self.committed = -1
         self.now = 1_700_000_000_000
         self.fingerprint = FINGERPRINT
@@ -88,10 +90,12 @@ class World:
     def champion(self) -> int:
         value = self.models()[b"alias/champion"]
         assert value is not None
-        return decode_alias(value)
+        return decode_alias(value).version
 
     def predictions(self, version: int) -> list[float]:
-        return scores_of(load_version(self.store, self.manifests()[version], self.declared, self.fingerprint))
+        return scores_of(
+            load_version(self.store, self.manifests()[version], self.declared, self.fingerprint, self.trusted)
+        )
 
     def checkpoint(self) -> Checkpoint:
         value = dict(self.log.read_all("p.learn.state", 0))[b"checkpoint"]

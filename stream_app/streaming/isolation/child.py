@@ -24,7 +24,7 @@ from stream_app.core.records import Failure, RawRecord
 from stream_app.fingerprint import fingerprint
 from stream_app.loading import load_pipeline
 from stream_app.models.artifacts import pipeline_store
-from stream_app.models.loaded import LoadedModel, load_version
+from stream_app.models.loaded import LoadedModel, load_verified
 from stream_app.models.manifest import Manifest
 from stream_app.registry import open_registry
 from stream_app.settings import load_settings
@@ -67,7 +67,7 @@ class Tester:
 
     def _follow(self, manifest: Manifest) -> None:
         if self._model is None or self._model.version != manifest.version:
-            self._model = load_version(self._store, manifest, self._pipeline, self._fingerprint)
+            self._model = load_verified(self._store, manifest, self._pipeline, self._fingerprint)
 
     def _try(self, record: RawRecord, is_label: bool, now: int, schemas: Schemas) -> tuple[str, str] | None:
         """Code and message if the record would end a worker, or took too much memory."""

@@ -19,6 +19,7 @@ from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.loaded import pipeline_changed
 from stream_app.models.manifest import CHECKPOINT_KEY, Checkpoint, check_runtime
 from stream_app.models.pickling import dump, load, pipeline_modules
+from stream_app.models.signing import open_signer, verify
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
 from stream_app.streaming.isolation.learning import ExampleGuard
@@ -58,6 +59,7 @@ class LearnProcessor:
     ) -> None:
         self._pipeline = pipeline
         self._fingerprint = fingerprint
+        self._settings = settings
         self._store = store
         self._reader = reader
         self._keep = keep
@@ -88,7 +90,8 @@ class LearnProcessor:
         """
         name = self._pipeline.name
         versions = published(self._reader.read_all(f"{name}.models", 0))
-        self._versions = Versions(name, self._store, versions, self._keep)
+        self._signer = open_signer(self._settings, name)
+        self._versions = Versions(name, self._store, versions, self._signer, self._keep)
         checkpoint = self._restore_state()
         self._refuse_other_pipeline(checkpoint)
         known = max(self._versions.newest or 0, checkpoint.offset if checkpoint else 0)
@@ -229,11 +232,12 @@ class LearnProcessor:
             load(dump(self._pipeline.model()), modules)  # a model that cannot be stored and read must not start
             self._refuse_untrained()
             return None
+        verify(checkpoint, self._signer.trusted)
         check_runtime(checkpoint)
         data = _patiently(lambda: self._store.get(checkpoint.sha256, checkpoint.size))
         state = load(data, modules)
-        if not isinstance(state, LearnerState):
-            raise ModelError("the checkpoint is no learner state", "Was the topic written to by hand?")
+        if not isinstance(state, LearnerState) or checkpoint.name != self._pipeline.name:
+            raise ModelError("the checkpoint is no learner state of this pipeline", "Was the topic written to by hand?")
         self._versions.resume(checkpoint)
         return state
 

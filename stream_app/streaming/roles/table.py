@@ -8,6 +8,7 @@ from stream_app.core.score import Scorer
 from stream_app.core.state import State
 from stream_app.metrics import STATE_LIMIT, app_version
 from stream_app.models.artifacts import pipeline_store
+from stream_app.models.keys import trusted_keys
 from stream_app.models.loaded import load_version
 from stream_app.models.manifest import Manifest
 from stream_app.pipeline import Pipeline
@@ -60,6 +61,7 @@ class Setting:
         self.schemas = SchemaCache(self.registry)
         self.writers = Writers()
         self.store = pipeline_store(settings, pipeline.name)
+        self.trusted = trusted_keys(settings, pipeline.name)
         self.isolation = isolation
         self.failed = failed
         falls_back = pipeline.fallback is not None and pipeline.fallback.last_good
@@ -67,7 +69,7 @@ class Setting:
         self.follower = ModelFollower(config, models, self._load, failed, keep_before=falls_back)
 
     def _load(self, manifest: Manifest) -> Any:
-        return load_version(self.store, manifest, self.pipeline, self.fingerprint)
+        return load_version(self.store, manifest, self.pipeline, self.fingerprint, self.trusted)
 
     def unready(self) -> list[str]:
         """Why no record can be processed yet."""

@@ -8,10 +8,12 @@ from stream_app.core.learn import LearnerState
 from stream_app.core.records import Output
 from stream_app.core.route import iso
 from stream_app.errors import StoreError
+from stream_app.faultpoints import reached
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.manifest import (
     CHAMPION_KEY,
     CHECKPOINT_KEY,
+    Alias,
     Checkpoint,
     Manifest,
     encode_alias,
@@ -20,6 +22,7 @@ from stream_app.models.manifest import (
     version_of,
 )
 from stream_app.models.pickling import dump
+from stream_app.models.signing import Signer
 
 KEEP = 500  # versions
 RETRY_MILLISECONDS = 5000  # after what failed
@@ -80,8 +83,11 @@ class Versions:
     after the transaction that says so has been committed.
     """
 
-    def __init__(self, name: str, store: ArtifactStore, versions: dict[int, Manifest], keep: int = KEEP) -> None:
+    def __init__(
+        self, name: str, store: ArtifactStore, versions: dict[int, Manifest], signer: Signer, keep: int = KEEP
+    ) -> None:
         self._name = name
+        self._signer = signer
         self._store = store
         self._keep = keep
         self._superseded: list[str] = []
@@ -97,7 +103,8 @@ class Versions:
         """Store the model and make it champion; returns the records, and what it took in seconds."""
         started = perf_counter()
         artifact = self._store.put(dump(state.model))
-        manifest = Manifest(
+        reached("publish-stored")
+        unsigned = Manifest(
             name=self._name,
             version=version,
             parent=self.newest,
@@ -110,19 +117,21 @@ class Versions:
             metrics=state.evaluator.metrics(),
             **runtime()._asdict(),
         )
-        self.versions[version] = manifest
+        manifest = self.versions[version] = self._signer.signed(unsigned)
         outputs = [
             Output("models", 0, version_key(version).encode(), manifest.encode()),
-            Output("models", 0, CHAMPION_KEY.encode(), encode_alias(version)),
+            Output("models", 0, CHAMPION_KEY.encode(), encode_alias(Alias(version))),
             *self._retire(),
         ]
+        reached("publish-made")
         return outputs, perf_counter() - started
 
     def checkpoint(self, offset: int, state: LearnerState) -> tuple[Output, float]:
         """Store the learner's whole state; returns the record that names it, and what it took in seconds."""
         started = perf_counter()
         artifact = self._store.put(dump(state))
-        pointer = Checkpoint(offset, self.newest, *artifact, state.fingerprint, *runtime())
+        unsigned = Checkpoint(offset, self.newest, *artifact, state.fingerprint, *runtime(), self._name)
+        pointer = self._signer.signed(unsigned)
         if self._checkpoint is not None and self._checkpoint != artifact.sha256:
             self._superseded.append(self._checkpoint)
         self._checkpoint = artifact.sha256
@@ -137,6 +146,7 @@ class Versions:
         used = {manifest.sha256 for manifest in self.versions.values()} | {self._checkpoint}
         with suppress(StoreError):  # then later
             while self._superseded:
+                reached("publish-superseded")
                 if self._superseded[-1] not in used:
                     self._store.delete(self._superseded[-1])
                 self._superseded.pop()

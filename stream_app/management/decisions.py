@@ -1,0 +1,216 @@
+"""Decisions about versions and learning: each is one transaction, in the log, in the registry and in the audit."""
+
+import time
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from stream_app.core.audit import ActName, act_output
+from stream_app.core.control import CONTROL_KEY, Control, ControlAct
+from stream_app.core.records import Output
+from stream_app.core.route import iso
+from stream_app.errors import DecisionError
+from stream_app.identity import operator
+from stream_app.management.desk import Desk, changed_meanwhile
+from stream_app.management.registry import Registry
+from stream_app.models.manifest import ORDERED_KEY, Alias, Manifest, encode_alias
+from stream_app.models.marks import Mark, learning_mark, pin_mark
+
+Switch = Literal["rollback", "promote"]
+_LIST = "See `stream-app models list PIPELINE`"
+
+
+class Reason(NamedTuple):
+    """Who decides, when (epoch ms) and why."""
+
+    who: str
+    at: int
+    why: str
+
+    def mark(self, *, held: bool = True) -> Mark:
+        """What it leaves in the registry."""
+        return Mark(held, iso(self.at), self.who, self.why)
+
+
+def reason(why: str) -> Reason:
+    """For a decision that this user takes now."""
+    return Reason(operator(), int(time.time() * 1000), why)
+
+
+def switch(
+    desk: Desk, seen: Registry, act: Switch, to: Manifest, why: Reason, *, since: int | None = None, hold: bool = False
+) -> int:
+    """Have another version served; returns how many such decisions there have been with this one.
+
+    `seen` is the registry that it was decided on: FencedError if somebody else has rolled back or promoted since, or
+    the version is gone. With `since` the examples from there on are learned again from that version, with `hold`
+    nothing is learned until it is resumed.
+    """
+    _check_since(desk, to, since)
+
+    def make(now: Registry) -> list[Output]:
+        if (now.epoch, now.ordered) != (seen.epoch, seen.ordered) or now.versions.get(to.version) != to:
+            raise changed_meanwhile()
+        if now.served == to.version:
+            raise _already_served(to.version)
+        epoch = now.epoch + 1
+        outputs = [
+            _control(act, to.version, epoch, why, since),
+            Output("models", 0, ORDERED_KEY.encode(), encode_alias(Alias(to.version, epoch))),
+            _act(
+                desk,
+                act,
+                why,
+                f"version {to.version}",
+                _version(now.served),
+                _version(to.version),
+                since=since,
+                identity=f"{act}-{epoch}",
+            ),
+        ]
+        return outputs + (_hold(desk, now, epoch, why) if hold and not now.held else [])
+
+    refuse_served(seen, to.version)
+    desk.decide(make)
+    return seen.epoch + 1
+
+
+def refuse_served(registry: Registry, version: int) -> None:
+    """DecisionError if this version is served already."""
+    if registry.served == version:
+        raise _already_served(version)
+
+
+def pin(desk: Desk, version: int, why: Reason) -> None:
+    """Keep a version whatever its age. DecisionError if it is pinned already, ModelError if there is none."""
+
+    def make(now: Registry) -> list[Output]:
+        now.manifest(version)
+        if version in now.pins:
+            raise DecisionError(f"Version {version} is pinned already, by {now.pins[version].who}", _LIST)
+        return _marked(desk, "pin", version, now, why, pin_mark(version, why.mark()), "not pinned", "pinned")
+
+    _decide_checked(desk, make)
+
+
+def unpin(desk: Desk, version: int, why: Reason) -> None:
+    """Let a version go when its time comes. DecisionError if it is not pinned."""
+
+    def make(now: Registry) -> list[Output]:
+        if version not in now.pins:
+            raise DecisionError(f"Version {version} is not pinned", _LIST)
+        return _marked(desk, "unpin", version, now, why, pin_mark(version, None), "pinned", "not pinned")
+
+    _decide_checked(desk, make)
+
+
+def hold(desk: Desk, why: Reason) -> None:
+    """Learn nothing from here on in the log. DecisionError if learning is held already."""
+
+    def make(now: Registry) -> list[Output]:
+        if now.held and now.learning is not None:
+            raise DecisionError(
+                f"Learning is held already, by {now.learning.who} since {now.learning.at}: {now.learning.why}",
+                "Resume it first to hold it for another reason",
+            )
+        return _hold(desk, now, now.epoch, why)
+
+    _decide_checked(desk, make)
+
+
+def resume(desk: Desk, why: Reason, since: int | None = None) -> None:
+    """Learn again, with `since` also what was skipped from that offset on. DecisionError if learning is not held."""
+    _check_in_log(desk, since)
+
+    def make(now: Registry) -> list[Output]:
+        if not now.held:
+            raise DecisionError("Learning is not held", "See `stream-app learning status PIPELINE`")
+        return [
+            _control("resume", None, now.epoch, why, since),
+            learning_mark(why.mark(held=False)),
+            _act(desk, "resume", why, "learning", "held", "learning", since=since),
+        ]
+
+    _decide_checked(desk, make)
+
+
+def _decide_checked(desk: Desk, make: Callable[[Registry], list[Output]]) -> None:
+    """First look whether it is refused anyway, which takes no right to write."""
+    make(desk.registry())
+    desk.decide(make)
+
+
+def _hold(desk: Desk, now: Registry, epoch: int, why: Reason) -> list[Output]:
+    return [
+        _control("hold", None, epoch, why),
+        learning_mark(why.mark()),
+        _act(desk, "hold", why, "learning", "learning", "held"),
+    ]
+
+
+def _marked(
+    desk: Desk, act: Literal["pin", "unpin"], version: int, now: Registry, why: Reason, mark: Output, *states: str
+) -> list[Output]:
+    return [
+        _control(act, version, now.epoch, why),
+        mark,
+        _act(desk, act, why, f"version {version}", *states, identity=f"{act}-{version}-{why.at}"),
+    ]
+
+
+def _control(act: ControlAct, version: int | None, epoch: int, why: Reason, since: int | None = None) -> Output:
+    control = Control(act, version, epoch, iso(why.at), why.who, why.why, since)
+    return Output("examples", 0, CONTROL_KEY, control.encode())
+
+
+def _act(
+    desk: Desk,
+    act: ActName,
+    why: Reason,
+    what: str,
+    before: str,
+    after: str,
+    *,
+    since: int | None = None,
+    identity: str = "",
+) -> Output:
+    options = {} if since is None else {"since": str(since)}
+    return act_output(
+        desk.name,
+        act,
+        at=why.at,
+        who=why.who,
+        what=what,
+        why=why.why,
+        before=before,
+        after=after,
+        identity=identity,
+        options=options,
+    )
+
+
+def _version(version: int | None) -> str:
+    return "none" if version is None else f"version {version}"
+
+
+def _already_served(version: int) -> DecisionError:
+    return DecisionError(f"Version {version} is served already", _LIST)
+
+
+def _check_since(desk: Desk, to: Manifest, since: int | None) -> None:
+    _check_in_log(desk, since)
+    if since is not None and to.origin == "learned" and since < to.version:
+        raise DecisionError(
+            f"Version {to.version} has learned the examples before offset {to.version}, and would learn those from "
+            f"{since} on twice",
+            f"Say --since {to.version}, or a later offset",
+        )
+
+
+def _check_in_log(desk: Desk, since: int | None) -> None:
+    if since is None:
+        return
+    low, high = desk.ends("examples")
+    if not low <= since <= high:
+        raise DecisionError(
+            f"{desk.topic('examples')} has the offsets {low} to {high}, and {since} is none of them", "Correct --since"
+        )

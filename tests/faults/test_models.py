@@ -1,0 +1,160 @@
+"""Crashes in publishing, promoting, rolling back and collecting; rollbacks at once, and with a learner far behind."""
+
+import re
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import orjson
+import pytest
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.core.control import decode_control
+from stream_app.management.registry import Registry
+from tests.management.deciding import Versioned
+from tests.system import ROOT
+
+pytestmark = pytest.mark.faults
+
+FAULT_POINTS = sorted(
+    {
+        point
+        for file in (ROOT / "stream_app").rglob("*.py")
+        for point in re.findall(r'\breached\("([\w-]+)"\)', file.read_text(encoding="utf-8"))
+    }
+)
+PUBLISHING = [point for point in FAULT_POINTS if point.startswith("publish-")]
+DECIDING = [point for point in FAULT_POINTS if point.startswith("decision-")]
+COLLECTING = [point for point in FAULT_POINTS if point.startswith("collection-")]
+BEFORE_COMMIT = {"decision-begun", "decision-written"}
+
+
+@pytest.fixture(scope="module")
+def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Versioned]:
+    with Versioned(broker, tmp_path_factory.mktemp("models")) as versioned:
+        versioned.start_all()
+        versioned.learn(4)
+        yield versioned
+
+
+def killed_at(system: Versioned, point: str, *words: str) -> None:
+    """A command that ends at this point."""
+    system.environment["STREAM_APP_FAULT_POINT"] = point
+    try:
+        done = system.command(*words)
+    finally:
+        del system.environment["STREAM_APP_FAULT_POINT"]
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def rollback(system: Versioned, version: int) -> int:
+    """The exit code of the command."""
+    return system.command("models", "rollback", "PIPELINE", "--to", str(version), "--why", "test").returncode
+
+
+def what_is_decided(system: Versioned, registry: Registry) -> tuple[object, ...]:
+    """Of all three places that a decision is written to."""
+    controls = [decode_control(message.value()) for message in system.read("examples")]
+    decided = [control for control in controls if control is not None]
+    return registry.ordered, registry.learning, len(decided), len(system.read("audit"))
+
+
+def test_every_fault_point_of_the_code_is_tested() -> None:
+    assert sorted(PUBLISHING + DECIDING + COLLECTING) == FAULT_POINTS
+    assert len(FAULT_POINTS) == 7
+
+
+@pytest.mark.parametrize("point", PUBLISHING)
+def test_the_learner_is_killed_while_it_publishes(system: Versioned, point: str) -> None:
+    system.learn()
+    system.terminate("learn-0")
+    learner = system.start("learn", STREAM_APP_FAULT_POINT=point)
+    while learner.poll() is None:
+        system.send_batch(5)
+        time.sleep(0.1)
+    assert learner.returncode == -signal.SIGKILL, system.log("learn-0")
+    before = system.check_registry()
+    system.start("learn")
+    system.settle()
+    system.until(lambda: system.learned() == system.sent["labels"], 40, "not everything is learned")
+    after = system.check_registry()
+    assert max(after.versions) > max(before.versions)
+
+
+@pytest.mark.parametrize("point", DECIDING)
+@pytest.mark.parametrize("act", ["rollback", "promote", "hold"])
+def test_a_decision_is_killed(system: Versioned, act: str, point: str) -> None:
+    """It is done as a whole or not at all; said again it is done, or it says that it is done already."""
+    before = system.check_registry()
+    target = next(one for one in reversed(before.versions) if one not in (before.served, 0))
+    words = {
+        "rollback": ("models", "rollback", "PIPELINE", "--to", str(target), "--why", "test", "--hold"),
+        "promote": ("models", "promote", "PIPELINE", str(target), "--why", "test", "--yes"),
+        "hold": ("learning", "hold", "PIPELINE", "--why", "test"),
+    }[act]
+    decided = what_is_decided(system, before)
+    killed_at(system, point, *words)
+    done = what_is_decided(system, system.check_registry()) != decided
+    assert done is (point not in BEFORE_COMMIT)
+    again = system.command(*words)
+    assert again.returncode == (20 if done else 0), again.stderr
+    end = system.check_registry()
+    assert end.held is (act != "promote")
+    if act != "hold":
+        assert end.served == target
+        system.serves(target)
+    if end.held:
+        assert system.command("learning", "resume", "PIPELINE", "--why", "test").returncode == 0
+
+
+@pytest.mark.parametrize("point", [*DECIDING, *COLLECTING])
+def test_a_collection_is_killed(system: Versioned, point: str) -> None:
+    system.garbage(3)
+    killed_at(system, point, "models", "gc", "PIPELINE", "--yes")
+    system.check_registry()
+    again = system.command("models", "gc", "PIPELINE", "--yes", "--json")
+    assert again.returncode == 0, again.stderr
+    assert orjson.loads(again.stdout)["artifacts"] == (2 if point in COLLECTING else 3)
+    system.check_registry()
+
+
+def test_of_two_commands_at_once_one_wins_or_both_in_turn(system: Versioned) -> None:
+    """Each ends with 0, or with the error of one that was overtaken; what is served is what the last winner said."""
+    for _ in range(3):
+        before = system.check_registry()
+        targets = [version for version in before.versions if version != before.served][:2]
+        with ThreadPoolExecutor(2) as both:
+            ended = list(both.map(lambda to: rollback(system, to), targets))
+        assert set(ended) <= {0, 8}
+        assert 0 in ended
+        after = system.check_registry()
+        assert after.epoch - before.epoch == ended.count(0)
+        assert after.served in [to for to, code in zip(targets, ended, strict=True) if code == 0]
+
+
+def test_a_rollback_while_the_learner_is_down_and_far_behind(system: Versioned) -> None:
+    system.learn()
+    system.kill("learn-0")
+    before = system.check_registry()
+    system.send_batch(3000)
+    system.settle()
+    target = next(one for one in reversed(before.versions) if one not in (before.served, 0))
+    bad = {version for version in before.versions if version > target}
+    started = time.monotonic()
+    assert rollback(system, target) == 0
+    command = time.monotonic() - started
+    served = system.serves(target)
+    print(f"\nthe command took {command:.1f} s; after it, the version was served in {served:.2f} s")
+    system.start("learn")
+    served_by: set[int] = set()
+    deadline = time.monotonic() + 60
+    while (system.desk.learned_to() or 0) + 1 < system.desk.ends("examples")[1]:
+        assert time.monotonic() < deadline, system.log("learn-0")
+        marked = len(system.read("scored"))
+        system.send_event(2 * 10**6 + system.sent["raw"], system.now)
+        system.settle()
+        served_by |= {value["model"]["version"] for value in system.values("scored")[marked:]}
+    after = system.check_registry()
+    assert served_by & bad == set(), "the rollback was undone"
+    assert after.served == target or target in {one.version for one in after.ancestors(after.served or 0)}
