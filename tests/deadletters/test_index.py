@@ -16,7 +16,6 @@ from stream_app.deadletters.ledger import Ledger, act_records
 from stream_app.deadletters.runs import Runs
 from stream_app.deadletters.selection import Selection
 from stream_app.errors import TopicsError
-from stream_app.settings import Settings
 from stream_app.topics import create_topics
 from tests.clients.clusters import PARTITIONS, admin, new_topics, producer, settings_for, unique_name
 from tests.deadletters.made import FAILURES, SINCE, letter, write
@@ -32,7 +31,7 @@ class Case:
     """A pipeline with its own index; `said` are the lines for the user."""
 
     def __init__(self, broker: EmbeddedBroker, folder: Path) -> None:
-        self.settings = Settings(**dict(settings_for(broker)) | {"data_dir": folder})
+        self.settings = settings_for(broker).model_copy(update={"data_dir": folder})
         self.name = new_topics(self.settings)
         self.said: list[str] = []
 
@@ -154,7 +153,7 @@ def test_records_of_others_do_no_harm(case: Case) -> None:
 
 
 def test_a_missing_topic_is_one_clear_error(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    settings = Settings(**dict(settings_for(broker)) | {"data_dir": tmp_path})
+    settings = settings_for(broker).model_copy(update={"data_dir": tmp_path})
     name = unique_name()
     with pytest.raises(TopicsError, match=f"{name}.raw.dlq"), open_dead_letters(settings, small_pipeline(name)):
         pass

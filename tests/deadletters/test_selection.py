@@ -12,7 +12,6 @@ from stream_app.deadletters.index import Entry
 from stream_app.deadletters.letter import DeadLetter
 from stream_app.deadletters.selection import Offsets, Selection, parse_offsets, parse_time
 from stream_app.errors import SelectionError
-from stream_app.settings import Settings
 from tests.clients.clusters import new_topics, settings_for
 from tests.deadletters.made import FAILURES, SINCE, letter, write
 from tests.small import small_pipeline
@@ -26,7 +25,7 @@ ALL = Selection()
 @pytest.fixture(scope="module")
 def dead(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeadLetters]:
     """Letters of both inputs, three causes, ten keys, some seconds apart."""
-    settings = Settings(**dict(settings_for(broker)) | {"data_dir": tmp_path_factory.mktemp("data")})
+    settings = settings_for(broker).model_copy(update={"data_dir": tmp_path_factory.mktemp("data")})
     name = new_topics(settings)
     write(
         settings,
