@@ -49,10 +49,11 @@ def not_a_registry(url: str) -> RegistryError:
 
 
 def _twice(question: Callable[[], T]) -> T:
-    """Ask again if the connection broke: the registry may have closed one that was kept open."""
+    """Ask again if the connection broke, for the registry may have closed one that was kept open, or nothing came:
+    Apicurio, just started, loses one question in a thousand."""
     try:
         return question()
-    except (httpx.NetworkError, httpx.RemoteProtocolError):
+    except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ReadTimeout):
         return question()
 
 

@@ -38,7 +38,7 @@ class HttpRegistry:
         self._client = SchemaRegistryClient(
             {
                 "url": address.url,
-                "timeout": settings.timeout_seconds,
+                "timeout": settings.timeout_seconds / 2,  # for it is asked twice
                 "max.retries": _RETRIES,
                 "retries.wait.ms": _RETRY_MS,
                 "retries.max.wait.ms": _RETRY_MAX_MS,

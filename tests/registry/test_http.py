@@ -93,7 +93,12 @@ def test_a_slow_registry_is_not_waited_for_longer_than_allowed() -> None:
             server.url, timeout_seconds=0.2
         )
         assert time.monotonic() - started < 30
-        assert len(server.requests) == 1
+        assert len(server.requests) == 2
+
+
+def test_a_question_that_nobody_answers_is_asked_again() -> None:
+    with answering(Answer(200, b"", seconds=60), FOUND) as server:
+        assert registry_at(server.url, timeout_seconds=4).schema(1) == text(ID)
 
 
 def test_a_registry_that_is_down_is_an_error_at_once() -> None:

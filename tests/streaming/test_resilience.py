@@ -129,7 +129,7 @@ def test_a_record_that_crashes_when_it_is_tried_again_is_one_dead_letter(
         system.until(lambda: system.books().retrying == 21, 60, "not all wait")
         outside.set("down", lasts=False)
         system.until(lambda: system.books().scored == 20, 90, "not all others are scored")
-        system.settle()
+        system.until(lambda: system.books().retrying == 0, 60, "it still waits to be tried again")
         assert system.books().dead == {"record-crashes": 1}
         assert len(restarting.deaths) == 1
         system.check_outcomes()
