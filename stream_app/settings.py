@@ -76,7 +76,7 @@ class RegistrySettings(_Section):
     ca_file: Path | None = None
     """Certificates (PEM) of the authorities to trust; unset, the system's."""
     timeout_seconds: float = Field(default=5.0, gt=0, le=60)
-    """How long to wait for an answer, asking again after half of it; meanwhile the partition pauses, nothing is lost."""
+    """How long to wait for an answer, which is asked for twice; meanwhile the partition pauses, nothing is lost."""
 
 
 class BrokerSettings(_Section):
