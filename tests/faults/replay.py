@@ -5,7 +5,7 @@ from collections import defaultdict
 from stream_app.core.example import Example
 from stream_app.core.learn import Learner
 from stream_app.core.records import Features, Score
-from stream_app.core.tasks import Binary
+from stream_app.core.tasks import task_of
 from stream_app.fingerprint import fingerprint
 from stream_app.loading import load_pipeline
 from stream_app.models.artifacts import pipeline_store
@@ -30,7 +30,8 @@ def check_replay(system: System) -> int:
         while published and published[0].version <= offset:
             manifest = published.pop(0)
             assert manifest.learned == learner.state.learned
-            models = [LoadedModel(pipeline.name, manifest.version, manifest.fingerprint, learner.state.model, Binary())]
+            again = learner.state.model, task_of(pipeline)
+            models = [LoadedModel(pipeline.name, manifest.version, manifest.fingerprint, *again)]
             if manifest.version in kept:
                 models.append(load_version(store, manifest, pipeline, fingerprint(pipeline), trusted))
             for features, score in served.pop(manifest.version, []):
