@@ -49,8 +49,8 @@ class Binary(Task):
         return ask
 
     def checked(self, score: object) -> float | None:
-        number = isinstance(score, float) or type(score) is int
-        return float(score) if number and 0.0 <= score <= 1.0 else None  # type: ignore[arg-type,operator]
+        number = isinstance(score, float) or type(score) is int  # in place, for it is done with every event
+        return float(score) if number and 0.0 <= score <= 1.0 else None  # type: ignore[arg-type,operator]  # a number
 
     def takes(self, label: object) -> bool:
         return type(label) is bool
@@ -145,16 +145,18 @@ class Value(Task):
     alarm = "scaled_error"
 
     def refusal(self, model: Any) -> tuple[str, str] | None:
-        if isinstance(model, base.Regressor):
-            return None
-        return "no regressor", "End it with a regressor of River, or declare another type for the label's field"
+        if not isinstance(model, base.Regressor):
+            return "no regressor", "End it with a regressor of River, or declare another type for the label's field"
+        if hasattr(model, "splitter"):  # of Hoeffding trees, their forests and rules; chains of its nodes are too deep
+            return "which cannot be stored once it has learned", "Choose tree.SGTRegressor, or a linear model"
+        return None
 
     def asking(self, model: Any) -> Ask:
         predict = model.predict_one
         return lambda features: float(predict(features))
 
     def checked(self, score: object) -> float | None:
-        return float(score) if _is_number(score) and isfinite(score) else None  # type: ignore[arg-type]
+        return float(score) if _is_number(score) and isfinite(score) else None  # type: ignore[arg-type]  # likewise
 
     def takes(self, label: object) -> bool:
         return self.checked(label) is not None

@@ -42,7 +42,7 @@ def dump(model: Any) -> bytes:
     """A model or learner state as bytes; ModelError if it holds something without a name, such as a lambda."""
     try:
         return pickle.dumps(model, protocol=5)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+    except (pickle.PicklingError, AttributeError, TypeError, RecursionError) as error:
         raise ModelError(
             f"the model cannot be stored: {error}", "Use classes and top-level names in it, no lambda and no open file"
         ) from error

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from river import dummy, metrics, multiclass, naive_bayes, stats
+from river import datasets, dummy, metrics, multiclass, naive_bayes, rules, stats, tree
 from river import linear_model as linear
 
 from stream_app.core.evaluate import Evaluator
@@ -20,9 +20,10 @@ from stream_app.core.predict import NO_VERSION, Degraded
 from stream_app.core.records import Failure, Score, Target
 from stream_app.core.task import Task
 from stream_app.core.tasks import TASKS, Binary, Classes, Value, task_of
-from stream_app.errors import PipelineError
+from stream_app.errors import ModelError, PipelineError
 from stream_app.loading import complete
 from stream_app.models.loaded import LoadedModel
+from stream_app.models.pickling import dump, load
 from stream_app.pipeline import Thresholds
 from stream_app.resilience import Fallback
 from tests.core.test_predict import Version, failing, predictor
@@ -176,6 +177,17 @@ def test_what_does_not_fit_the_task_is_refused(changes: dict[str, Any], expected
     with pytest.raises(PipelineError) as refused:
         complete(small_pipeline(**declared))
     assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize("model", [tree.HoeffdingTreeRegressor, tree.HoeffdingAdaptiveTreeRegressor, rules.AMRules])
+def test_a_regressor_that_cannot_be_stored_once_it_has_learned_is_refused(model: Any) -> None:
+    learned = model()
+    for x, y in datasets.TrumpApproval():
+        learned.learn_one(x, y)
+    with pytest.raises(ModelError):
+        load(dump(learned))
+    with pytest.raises(PipelineError, match="which cannot be stored once it has learned"):
+        complete(small_pipeline(label=labelled("double"), model=model))
 
 
 def test_a_pipeline_that_names_no_metrics_has_the_usual_ones_of_its_task() -> None:

@@ -106,9 +106,9 @@ def run(system: System, flights: Sequence[Flight], truth: Truth) -> dict[str, An
     assert all(fits("example", value) for value in system.values("examples"))
     assert {value["event_id"]: value["label"] for value in system.values("examples")} == truth
     assert check_replay(system) == system.sent["labels"]
-    listed = system.command("models", "list", "PIPELINE", "--json")
-    assert listed.returncode == 0, listed.stderr
-    metrics: dict[str, Any] = json.loads(listed.stdout.splitlines()[0])["metrics"]
+    shown = system.command("models", "show", "PIPELINE", "--json")
+    assert shown.returncode == 0, shown.stderr
+    metrics: dict[str, Any] = json.loads(shown.stdout)["metrics"]
     return metrics
 
 
