@@ -26,6 +26,7 @@ from stream_app.core.events import EventReader
 from stream_app.core.records import RawRecord
 from stream_app.core.score import Scorer
 from stream_app.core.state import State
+from stream_app.core.tasks import Binary
 from stream_app.loading import complete
 from stream_app.models.loaded import LoadedModel
 from stream_app.pipeline import Pipeline
@@ -103,7 +104,7 @@ def by_stage(records: Records) -> dict[str, float]:
 
 
 def _time_stages(pipeline: Pipeline, records: list[RawRecord]) -> dict[str, float]:
-    reader, model = EventReader(pipeline), LoadedModel("profile", 0, "", trained_model(), frozen=True)
+    reader, model = EventReader(pipeline), LoadedModel("profile", 0, "", trained_model(), Binary(), frozen=True)
     whole_ones = [record.value for record in records if record.value and record.value.endswith(b"}")]
     flights = [orjson.loads(value) for value in whole_ones]
     features = [numbers(flight) for flight in flights]

@@ -23,6 +23,7 @@ from stream_app.core.learn import Learner
 from stream_app.core.records import Failure, RawRecord
 from stream_app.core.score import Scorer
 from stream_app.core.state import State
+from stream_app.core.tasks import Binary
 from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
 from stream_app.models.loaded import LoadedModel
@@ -78,7 +79,7 @@ def compare_formats(pipeline: Pipeline, records: list[RawRecord]) -> None:
 def score_all(records: list[RawRecord]) -> None:
     """The whole scorer, and the least that anybody could do by hand, for the eight numbers that all contenders use."""
     pipeline, trained = ours.make("flights"), trained_model()
-    model = LoadedModel("flights", 1, "", trained, frozen=True)
+    model = LoadedModel("flights", 1, "", trained, Binary(), frozen=True)
 
     def whole() -> None:
         limits: dict[str, Any] = {

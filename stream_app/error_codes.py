@@ -195,8 +195,8 @@ _CODES = (
         "score-invalid",
         ErrorClass.MODEL,
         Stage.PREDICT,
-        "The model's score is not a number from 0 to 1.",
-        "Choose a model whose predict_proba_one gives probabilities.",
+        "The model's score is no probability, or, where the label is a number, no finite one.",
+        "Choose a model that gives probabilities, or a regressor that does not diverge: scale its features.",
     ),
     ErrorCode(
         "model-unavailable",

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from stream_app.core.tasks import task_of
 from stream_app.errors import PipelineError
 from stream_app.pipeline import Pipeline, Schema
 from stream_app.validation import require_parts, validate_pipeline
@@ -20,8 +21,8 @@ from stream_app.validation import require_parts, validate_pipeline
 def load_pipeline(spec: str) -> Pipeline:
     """Load `file.py`, `file.py:attribute`, `package.module`, `package.module:attribute`, or an example by its name.
 
-    Without an attribute it is `pipeline`, or the only Pipeline there. The result has its schemas read and its key
-    filled in. Every mistake in it is a `PipelineError`.
+    Without an attribute it is `pipeline`, or the only Pipeline there. The result has its schemas read, its key
+    and its metrics filled in. Every mistake in it is a `PipelineError`.
     """
     target, attribute = _split(spec)
     module = load_file(Path(target)) if target.endswith(".py") else _load_module(target)
@@ -29,13 +30,13 @@ def load_pipeline(spec: str) -> Pipeline:
 
 
 def complete(pipeline: Pipeline, folder: Path = Path()) -> Pipeline:
-    """Read the schemas that are paths, relative to `folder`, fill in the key, and check everything."""
+    """Read the schemas that are paths, relative to `folder`, fill in the key and metrics, and check everything."""
     require_parts(pipeline)
     label = replace(pipeline.label, schema=_read("label.schema", pipeline.label.schema, folder))
     schema = _read("schema", pipeline.schema, folder)
     completed = replace(pipeline, schema=schema, label=label, key=pipeline.key or pipeline.event_id)
     validate_pipeline(completed)
-    return completed
+    return replace(completed, metrics=pipeline.metrics or task_of(completed).usual)
 
 
 def _split(spec: str) -> tuple[str, str]:

@@ -23,7 +23,8 @@ class Label:
     schema: Schema
     """Avro schema of the label record; it has the pipeline's `event_id` field, `field` and `time`."""
     field: str
-    """Field that is the label, a boolean."""
+    """Field that is the label. Its type says what is predicted: `boolean` true or false, `string` or an enum one of
+    several classes, `int`, `long`, `float` or `double` a number."""
     time: str
     """Field with the time at which the label became known; it does not precede the event."""
     horizon: timedelta
@@ -37,7 +38,7 @@ class Thresholds:
     """Limits that decisions and alarms are made by."""
 
     decision: float = 0.5
-    """Score at or above which the prediction is true."""
+    """Score at or above which the prediction is true, where the label is a boolean."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Per metric name the worst acceptable value in a window: the highest for losses, the lowest for the others."""
     psi_significance: float = 0.01
@@ -61,15 +62,15 @@ class Pipeline:
     features: Callable[[Fields], Features]
     """Pure function of the cleaned record: finite numbers, booleans and strings by name."""
     model: Callable[[], Any]
-    """Makes an untrained River classifier; give one with random parts a seed."""
+    """Makes an untrained River classifier, or regressor for a number; give one with random parts a seed."""
     label: Label
     """How the truth arrives."""
     key: str = ""
     """Field whose UTF-8 text is the record key of events and labels; empty, that of `event_id`."""
     clean: tuple[CleaningStep, ...] = ()
     """Cleaning steps, in order; each takes the record and returns the fields it changes."""
-    metrics: tuple[str, ...] = ("log_loss", "roc_auc", "accuracy")
-    """What the learner reports for each window."""
+    metrics: tuple[str, ...] = ()
+    """What the learner reports for each window; empty, the usual ones."""
     thresholds: Thresholds = Thresholds()
     """Limits of decisions and alarms."""
     window: timedelta = timedelta(days=1)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from stream_app.core.records import Features
+from stream_app.core.records import Features, Score
 
 
 class TransientError(Exception):
@@ -64,7 +64,7 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fallback:
-    """What is served when the model fails: raises, gives no probability, or takes longer than its budget.
+    """What is served when the model fails: raises, gives no score, or takes longer than its budget.
 
     The last version that served well, then `score`. Such predictions are marked `degraded`; what is counted and alarmed
     is the same for both. A version that fails five times in a row rests for ten seconds.
@@ -72,8 +72,9 @@ class Fallback:
 
     last_good: bool = True
     """Try the last version that scored events of the partition without failing for any of a batch."""
-    score: float | Callable[[Features], float] | None = None
-    """A probability, as the share of positives, or a function of the features; None makes a dead letter."""
+    score: Score | Callable[[Features], Score] | None = None
+    """A probability, as the share of positives; or one for each class, or a number, as the label is; or a function of
+    the features. None makes a dead letter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

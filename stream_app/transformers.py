@@ -72,7 +72,7 @@ class TargetRate(base.SupervisedTransformer, base.Transformer):  # type: ignore[
         self._rates: dict[Hashable, tuple[float, float]] = {}  # least recently learned first
 
     def learn_one(self, x: dict[Any, Any], y: Any) -> None:
-        """Count a label (true or false)."""
+        """Count a label (true or false, or a number, whose mean is then followed)."""
         key = self._key(x)
         total, weight = self._rates.pop(key, (0.0, 0.0))
         self._rates[key] = (total * self._keep + y, weight * self._keep + 1.0)

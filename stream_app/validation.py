@@ -8,11 +8,12 @@ from typing import Any
 
 import avro.schema
 from avro.errors import AvroException
-from river import base, compose
+from river import compose
 
 from stream_app.cleaning import Between, Clip, Impute, Normalise, NullIf, Rename
-from stream_app.core.metric_names import METRIC_NAMES
 from stream_app.core.schema import compile_validator
+from stream_app.core.task import Task
+from stream_app.core.tasks import LABEL_TYPES, Binary, task_of
 from stream_app.errors import PipelineError
 from stream_app.pipeline import Label, Pipeline, Schema, Thresholds, parsed
 from stream_app.requirements import is_finite, require, require_type
@@ -25,8 +26,10 @@ _TIME = frozenset({"long", "string"})
 
 def validate_pipeline(pipeline: Pipeline) -> None:
     """Raise the `PipelineError` of the first rule that a pipeline with parsed schemas breaks."""
-    for rule in (_check_types, _check_names, _check_numbers, _check_schema, _check_label, _check_clean, _check_model):
+    for rule in (_check_types, _check_names, _check_numbers, _check_schema, _check_label, _check_clean):
         rule(pipeline)
+    _check_task(pipeline)
+    _check_model(pipeline)
     check_resilience(pipeline)
 
 
@@ -61,23 +64,14 @@ def _check_names(pipeline: Pipeline) -> None:
         f"name {pipeline.name!r} cannot begin the names of topics",
         "Use up to 100 lower-case letters, digits and hyphens for name, the first not a hyphen",
     )
-    _require_metrics("metrics", pipeline.metrics)
-    _require_metrics("thresholds.metrics", pipeline.thresholds.metrics)
     repeated = sorted({name for name in pipeline.metrics if pipeline.metrics.count(name) > 1})
     require(not repeated, f"metrics has {', '.join(repeated)} twice", "Name each metric once")
-    silent = sorted(set(pipeline.thresholds.metrics) - set(pipeline.metrics))
-    require(not silent, f"thresholds.metrics has {', '.join(silent)}, which metrics has not", "Add it to metrics")
     require(
         pipeline.untrained in ("allowed", "refused"),
         f"untrained is {pipeline.untrained!r}",
         'Set untrained to "allowed" or "refused"',
     )
     require(pipeline.format in ("json", "avro"), f"format is {pipeline.format!r}", 'Set format to "json" or "avro"')
-
-
-def _require_metrics(where: str, names: Iterable[str]) -> None:
-    for name in names:
-        require(name in METRIC_NAMES, f"{where} has the unknown {name!r}", f"Choose from {', '.join(METRIC_NAMES)}")
 
 
 def _check_numbers(pipeline: Pipeline) -> None:
@@ -107,14 +101,45 @@ def _check_label(pipeline: Pipeline) -> None:
     fields = _field_types("label.schema", label.schema)
     _require_field(fields, "label.schema", "event_id", pipeline.event_id, _IDENTITY)
     _require_field(fields, "label.schema", "label.time", label.time, _TIME)
-    _require_field(fields, "label.schema", "label.field", label.field, frozenset({"boolean"}))
+    _require_field(fields, "label.schema", "label.field", label.field, LABEL_TYPES)
     require(
         "null" not in fields[label.field],
         f"label.field {label.field!r} may be null in label.schema",
-        "Declare it as boolean; send no label where the truth is not known",
+        "Declare its type without null; send no label where the truth is not known",
+    )
+    require(
+        len(fields[label.field]) == 1,
+        f"label.field {label.field!r} is of several types in label.schema",
+        f"Declare it as one of {', '.join(sorted(LABEL_TYPES))}",
     )
     if key in fields:
         _require_field(fields, "label.schema", "key", key, _IDENTITY)
+
+
+def _check_task(pipeline: Pipeline) -> None:
+    """What is declared about scores is about such as the label's type asks for."""
+    task, thresholds = task_of(pipeline), pipeline.thresholds
+    _require_metrics("metrics", pipeline.metrics, task)
+    _require_metrics("thresholds.metrics", thresholds.metrics, task)
+    silent = sorted(set(thresholds.metrics) - set(pipeline.metrics or task.usual))
+    require(not silent, f"thresholds.metrics has {', '.join(silent)}, which metrics has not", "Add it to metrics")
+    require(
+        isinstance(task, Binary) or thresholds.decision == Thresholds().decision,
+        f"thresholds.decision is declared, but the label is one of {task.name}",
+        "Leave it out; it is for boolean labels",
+    )
+    rule = pipeline.fallback.score if pipeline.fallback is not None else None
+    require(
+        rule is None or callable(rule) or task.checked(rule) is not None,
+        f"fallback.score is not {task.answer}",
+        f"Give {task.answer}, or a function of the features",
+    )
+
+
+def _require_metrics(where: str, names: Iterable[str], task: Task) -> None:
+    for name in names:
+        known = name in task.metrics
+        require(known, f"{where} has {name!r}, no metric of {task.name}", f"Choose from {', '.join(task.metrics)}")
 
 
 def _field_types(where: str, schema: Schema) -> dict[str, frozenset[str]]:
@@ -165,12 +190,7 @@ def _check_model(pipeline: Pipeline) -> None:
     while isinstance(model, compose.Pipeline) and model.steps:
         model, another = list(model.steps.values())[-1], list(another.steps.values())[-1]
     name = type(model).__name__
-    require(
-        isinstance(model, base.Classifier), f"model() made a {name}, no classifier", "End it with a classifier of River"
-    )
-    require(
-        type(model).predict_proba_one is not base.Classifier.predict_proba_one,
-        f"model() made a {name}, which gives no probabilities",
-        "Choose a classifier with predict_proba_one",
-    )
+    refusal = task_of(pipeline).refusal(model)
+    if refusal is not None:
+        raise PipelineError(f"model() made a {name}, {refusal[0]}", refusal[1])
     require(model is not another, "model() gave the same object twice", "Make a new model in each call")

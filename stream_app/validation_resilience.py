@@ -66,15 +66,8 @@ def _check_fallback(pipeline: Pipeline) -> None:
     if fallback is None:
         return
     require_type(bool, {"fallback.last_good": fallback.last_good}, "True or False")
-    score = fallback.score
-    probability = is_finite(score) and 0 <= score <= 1  # type: ignore[operator]  # a finite number
     require(
-        score is None or callable(score) or probability,
-        "fallback.score is not a probability",
-        "Give a number from 0 to 1, or a function of the features",
-    )
-    require(
-        fallback.last_good or score is not None,
+        fallback.last_good or fallback.score is not None,
         "fallback declares nothing to fall back on",
         "Set last_good=True or give a score, or leave the fallback out",
     )

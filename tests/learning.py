@@ -13,7 +13,7 @@ from avro.schema import Schema, parse
 from river import datasets, linear_model, optim, preprocessing
 
 from stream_app.core.example import Example
-from stream_app.core.records import Features, Output, RawRecord
+from stream_app.core.records import Features, Output, RawRecord, Score
 from stream_app.models.loaded import LoadedModel
 from stream_app.pipeline import Label, Pipeline, Thresholds
 from stream_app.streaming.processor import Input
@@ -24,6 +24,7 @@ FINGERPRINT = "f1"
 SCHEMAS = Path(__file__).parent.parent / "schemas"
 
 Model = Callable[[], Any]
+LABEL_SCHEMA = {"type": "record", "name": "Label", "fields": [{"name": "label", "type": "boolean"}]}
 
 
 def logistic() -> Any:
@@ -38,10 +39,10 @@ def with_rates() -> Any:
 
 def pipeline(model: Model = logistic, **changes: Any) -> Pipeline:
     """A loaded pipeline; only what the learner and the monitor look at is meant."""
-    label = Label(schema={}, field="label", time="time", horizon=timedelta(hours=12))
+    label = Label(schema=LABEL_SCHEMA, field="label", time="time", horizon=timedelta(hours=12))
     defaults: dict[str, Any] = {
         "name": "p", "schema": {}, "event_id": "id", "event_time": "time", "features": dict, "label": label,
-        "window": timedelta(hours=6), "untrained": "allowed",
+        "window": timedelta(hours=6), "untrained": "allowed", "metrics": ("log_loss", "roc_auc", "accuracy"),
     }  # fmt: skip
     return Pipeline(model=model, **(defaults | changes))
 
@@ -93,7 +94,7 @@ def fits(name: str, fields: dict[str, Any]) -> bool:
     return bool(validate(schema(name), fields))
 
 
-def scores_of(model: LoadedModel) -> list[float]:
+def scores_of(model: LoadedModel) -> list[Score]:
     """The model's scores of a hundred rows, to compare bit by bit."""
     return [model.score(x) for x, _ in phishing()[::12]]
 

@@ -1,13 +1,14 @@
 """A small pipeline that tests share, and records for it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import orjson
 from river import linear_model, preprocessing
 
-from stream_app.core.records import Features, Fields, Headers, RawRecord
+from stream_app.core.records import Features, Fields, Headers, RawRecord, Target
 from stream_app.pipeline import Label, Pipeline, Thresholds
 
 HOUR = 3_600_000
@@ -23,7 +24,7 @@ EVENT_SCHEMA = {
         {"name": "country", "type": ["null", "string"], "default": None},
     ],
 }
-LABEL_SCHEMA = {
+LABEL_SCHEMA: dict[str, Any] = {
     "type": "record",
     "name": "Verdict",
     "fields": [
@@ -66,12 +67,19 @@ def small_pipeline(name: str = "payments", **changes: Any) -> Pipeline:
     return Pipeline(**{**declared, **changes})
 
 
+def labelled(avro_type: Any) -> Label:
+    """The pipeline's label, as this type of field decides what it is."""
+    fields = [*LABEL_SCHEMA["fields"][::2], {"name": "fraud", "type": avro_type}]
+    label: Label = replace(small_pipeline().label, schema={**LABEL_SCHEMA, "fields": fields})
+    return label
+
+
 def event(number: int, at: int = NOW, **changes: Any) -> dict[str, Any]:
     """A raw record's fields."""
     return {"id": f"e{number}", "at": at, "amount": float(number % 97), "country": "NL", **changes}
 
 
-def label(number: int, known_at: int = NOW + HOUR, fraud: bool = False, **changes: Any) -> dict[str, Any]:
+def label(number: int, known_at: int = NOW + HOUR, fraud: Target = False, **changes: Any) -> dict[str, Any]:
     """A label record's fields."""
     return {"id": f"e{number}", "fraud": fraud, "known_at": known_at, **changes}
 

@@ -8,7 +8,7 @@ from typing import Any
 from docs.generate.declarations import declared
 from docs.generate.markdown import code, codes, fence, paragraphs, table
 from stream_app import cleaning
-from stream_app.core.metric_names import METRIC_NAMES
+from stream_app.core.tasks import TASKS
 from stream_app.pipeline import Label, Pipeline, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 
@@ -17,6 +17,8 @@ _INTRODUCTION = """# Pipelines
 A pipeline is one Python file with one `Pipeline`. A schema is a path beside that file, or a dict. Fields without a
 default have to be given. What is wrong with a declaration is said when it is loaded, with exit code 4.
 """
+
+_METRICS = "For `metrics` and `Thresholds.metrics`, by the type of the label's field.\n"
 
 _CLEANING = """## Cleaning steps
 
@@ -32,13 +34,21 @@ def page() -> str:
     parts = [_INTRODUCTION]
     for kind in (Pipeline, Label, Thresholds, Retry, Breaker, Fallback, Limits):
         parts += [f"## {kind.__name__}\n", paragraphs(kind.__doc__) + "\n", _fields(kind)]
-    parts += ["## Metrics\n", f"For `metrics` and `Thresholds.metrics`: {codes(METRIC_NAMES)}.\n", _CLEANING]
+    parts += ["## Metrics\n", _METRICS, _metrics(), _CLEANING]
     return "\n".join(parts + [_step(step) for step in _steps()])
 
 
 def _fields(kind: type) -> str:
     rows = [[code(f.name), code(f.type), code(f.default) or "*required*", f.description] for f in declared(kind)]
     return table(["field", "type", "default", "meaning"], rows)
+
+
+def _metrics() -> str:
+    rows = [
+        [codes(sorted(task.labels)), task.name, codes(task.metrics), codes(task.usual), codes(task.baselines)]
+        for task in TASKS
+    ]
+    return table(["label", "predicted", "metrics", "if none are named", "what no model achieves"], rows)
 
 
 def _steps() -> list[Any]:

@@ -86,7 +86,7 @@ def promote(
     manifest = work.registry.manifest(version)
     refuse_served(work.registry, version)
     checker = work.checker()
-    found = replay(checker.load(manifest), newest_examples(work.desk, checker.fingerprint))
+    found = replay(checker.load(manifest), newest_examples(work.desk, checker.fingerprint, checker.task))
     if not as_json:
         typer.echo(_replayed(found))
     if yes:
@@ -220,7 +220,7 @@ def _replayed(found: "Replayed") -> str:
     if found.loss is None or found.served_loss is None:
         return f"Version {found.version} loads; there are no examples of this pipeline yet to score again."
     return (
-        f"Version {found.version} scores the newest {found.n:,} examples with a log loss of {found.loss:.4f}; the "
+        f"Version {found.version} scores the newest {found.n:,} examples with a mean loss of {found.loss:.4f}; the "
         f"scores that were served have {found.served_loss:.4f}. It may have learned some of them."
     )
 

@@ -41,7 +41,7 @@ def stability(reference: Sequence[int], window: Sequence[int], significance: flo
 
 
 class Rise(NamedTuple):
-    """The error rate rose from `before` to `after`, seen over the last `n` predictions."""
+    """The mean error rose from `before` to `after`, seen over the last `n` predictions."""
 
     before: float
     after: float
@@ -49,7 +49,7 @@ class Rise(NamedTuple):
 
 
 class ErrorAlarm:
-    """ADWIN on right (0) and wrong (1); a rise opens one alarm, and no other for `quiet` milliseconds of label time.
+    """ADWIN on errors from 0 (right) to 1 (wrong); a rise opens one alarm, and no other for `quiet` ms of label time.
 
     Bifet and Gavaldà (2007), "Learning from time-changing data with adaptive windowing". A fall is no alarm. On
     shuffled real streams ADWIN on errors stays silent, which Page-Hinkley and EDDM do not.
@@ -61,7 +61,7 @@ class ErrorAlarm:
         self._adwin = ADWIN(delta=delta)
         self._quiet = quiet
         self._quiet_until = -1
-        self._errors = 0
+        self._errors = 0.0
         self._n = 0
 
     @property
@@ -69,16 +69,16 @@ class ErrorAlarm:
         """ADWIN's confidence."""
         return float(self._adwin.delta)
 
-    def update(self, wrong: bool, time: int) -> Rise | None:
+    def update(self, error: float, time: int) -> Rise | None:
         """Note one prediction at label time `time`; return the rise if that opens an alarm."""
-        self._adwin.update(wrong)
-        self._errors += wrong
+        self._adwin.update(error)
+        self._errors += error
         self._n += 1
         return self._changed(time) if self._adwin.drift_detected else None
 
     def _changed(self, time: int) -> Rise | None:
         rise = Rise(self._errors / self._n, float(self._adwin.estimation), int(self._adwin.width))
-        self._errors = self._n = 0
+        self._errors, self._n = 0.0, 0
         if rise.after <= rise.before or time < self._quiet_until:
             return None
         self._quiet_until = time + self._quiet

@@ -1,13 +1,10 @@
 """Prequential evaluation with delayed labels: each served prediction is judged when its label comes."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stream_app.core.example import Example
-from stream_app.core.ranks import Ranks
-from stream_app.core.scorecard import BASELINES, METRICS, Outcome, Scorecard
-
-_CUMULATIVE_SCORES = 10_000  # kept exactly for the ROC AUC since the start, which is in every checkpoint
+from stream_app.core.task import Task
 
 
 @dataclass(slots=True)
@@ -16,7 +13,7 @@ class Window:
 
     start: int
     end: int
-    card: Scorecard = field(default_factory=Scorecard)
+    card: Any
     model_version: int = 0
 
 
@@ -49,10 +46,8 @@ class Evaluator:
     """
 
     length: int
-    decision: float = 0.5
-    seen: int = 0
-    positives: int = 0
-    last: bool | None = None
+    task: Task
+    known: Any = field(init=False)
     watermark: int = -1
     closes_at: int = -1
     closed_to: int = 0
@@ -60,30 +55,32 @@ class Evaluator:
     total: Window | None = None
     latest: dict[str, float] | None = None
 
+    def __post_init__(self) -> None:
+        self.known = self.task.known()
+
     def add(self, example: Example) -> list[Closed]:
         """Judge a prediction; return the windows that this closes, oldest first."""
-        label, score, time = example.label, example.score, example.label_time
-        prior = (self.positives + 1.0) / (self.seen + 2.0)  # Laplace's rule of succession
-        majority = self.positives * 2 > self.seen
+        time = example.label_time
         window = self.open.get(time - time % self.length) or self._open(time)
-        window.card.add(Outcome(label, score, score >= self.decision, prior, majority, self.last))
+        self.task.judge(self.known, window.card, example.label, example.score)
         window.model_version = example.model_version
-        self.seen += 1
-        self.positives += label
-        self.last = label
         if time > self.watermark:
             self.watermark = time
         return self._close() if self.watermark >= self.closes_at else []
 
+    def error(self, example: Example) -> float:
+        """How wrong the prediction was, from 0 to 1, of the example that was added last."""
+        return self.task.error(self.known, example.label, example.score)
+
     def metrics(self) -> dict[str, float]:
         """Every defined metric and baseline of the last closed window, or of all so far before one has closed."""
-        return _measure(self._everything()) if self.latest is None else self.latest
+        return self._measure(self._everything()) if self.latest is None else self.latest
 
     def _open(self, time: int) -> Window:
         start = max(time - time % self.length, self.closed_to)
         window = self.open.get(start)
         if window is None:
-            window = self.open[start] = Window(start, start - start % self.length + self.length)
+            window = self.open[start] = Window(start, start - start % self.length + self.length, self.task.card())
             self.closes_at = min(map(self._closing, self.open.values()))
         return window
 
@@ -98,26 +95,24 @@ class Evaluator:
 
     def _finish(self, window: Window) -> Closed:
         del self.open[window.start]
-        total = self.total or Window(window.start, window.end, Scorecard(ranks=Ranks(_CUMULATIVE_SCORES)))
+        total = self.total or Window(window.start, window.end, self.task.card(cumulative=True))
         total.end, total.model_version = window.end, window.model_version
         total.card.merge(window.card)
-        closed = Closed(_report(window), _report(total))
+        closed = Closed(self._report(window), self._report(total))
         self.total, self.latest, self.closed_to = total, closed.window.values, window.end
         return closed
 
-    def _everything(self) -> Scorecard:
-        card = Scorecard()
+    def _everything(self) -> Any:
+        card = self.task.card()
         for window in self.open.values():
             card.merge(window.card)
         return card
 
+    def _report(self, window: Window) -> Report:
+        return Report(window.start, window.end, window.card.n, window.model_version, self._measure(window.card))
 
-def _report(window: Window) -> Report:
-    return Report(window.start, window.end, window.card.n, window.model_version, _measure(window.card))
-
-
-def _measure(card: Scorecard) -> dict[str, float]:
-    if card.n == 0:
-        return {}
-    values = {name: metric(card) for name, metric in (METRICS | BASELINES).items()}
-    return {name: value for name, value in values.items() if value is not None}
+    def _measure(self, card: Any) -> dict[str, float]:
+        if card.n == 0:
+            return {}
+        values = {name: metric(card) for name, metric in {**self.task.metrics, **self.task.baselines}.items()}
+        return {name: value for name, value in values.items() if value is not None}

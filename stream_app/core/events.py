@@ -5,7 +5,7 @@ from typing import NamedTuple
 from stream_app.core.clean import clean
 from stream_app.core.decode import NO_SCHEMAS, Schemas, decode
 from stream_app.core.features import extract
-from stream_app.core.records import Failure, Features, Fields, Record, quick
+from stream_app.core.records import Failure, Features, Fields, Record, Target, quick
 from stream_app.core.schema import Validator, compile_validator
 from stream_app.core.times import epoch_milliseconds
 from stream_app.pipeline import Pipeline, parsed
@@ -34,7 +34,7 @@ class LabelEvent(NamedTuple):
     """The truth about an event; `label_time` is when it became known, in epoch milliseconds."""
 
     event_id: str
-    label: bool
+    label: Target
     label_time: int
 
 

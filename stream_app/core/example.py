@@ -4,21 +4,21 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from stream_app.core.records import Features
+from stream_app.core.records import Features, Score, Target
 
 
 class Example(NamedTuple):
     """An event with the prediction that was served, and its label.
 
     Times are epoch milliseconds: `event_time` of the event, `label_time` when the label became known.
-    `features` are as they were at prediction; `score` is the probability served by `model_version`.
+    `features` are as they were at prediction; `score` is what was served by `model_version`.
     """
 
     event_id: str
     event_time: int
     label_time: int
-    label: bool
-    score: float
+    label: Target
+    score: Score
     model_version: int
     features: Features
     fingerprint: str

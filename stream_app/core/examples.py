@@ -6,11 +6,12 @@ from typing import Any
 import orjson
 
 from stream_app.core.example import Example
+from stream_app.core.task import Task
 
 _in_order = itemgetter(*Example._fields)
 
 
-def decode_example(value: bytes | None) -> Example | str:
+def decode_example(value: bytes | None, task: Task) -> Example | str:
     """The example, or why it is none: "empty", "undecodable", "unknown-kind" or "wrong-type"."""
     if value is None:
         return "empty"
@@ -21,16 +22,15 @@ def decode_example(value: bytes | None) -> Example | str:
         example = Example._make(_in_order(fields))
     except (ValueError, TypeError, KeyError):
         return "undecodable"
-    return example if _well_typed(example) else "wrong-type"
+    return example if _well_typed(example, task) else "wrong-type"
 
 
-def _well_typed(example: Example) -> bool:
+def _well_typed(example: Example, task: Task) -> bool:
     return (
-        type(example.label) is bool
+        task.takes(example.label)
         and type(example.label_time) is int
         and type(example.event_time) is int
         and type(example.model_version) is int
         and type(example.features) is dict
-        and type(example.score) in (float, int)
-        and 0.0 <= example.score <= 1.0
+        and task.checked(example.score) is not None
     )

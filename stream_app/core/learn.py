@@ -9,7 +9,7 @@ from stream_app.core.evaluate import Closed, Evaluator, Report
 from stream_app.core.example import Example
 from stream_app.core.monitoring import Judgement, Kind, Measurement, judge
 from stream_app.core.records import Output
-from stream_app.core.scorecard import BASELINES
+from stream_app.core.tasks import task_of
 from stream_app.pipeline import Pipeline
 
 
@@ -38,7 +38,7 @@ def new_state(pipeline: Pipeline, fingerprint: str) -> LearnerState:
     return LearnerState(
         fingerprint=fingerprint,
         model=pipeline.model(),
-        evaluator=Evaluator(length, thresholds.decision),
+        evaluator=Evaluator(length, task_of(pipeline)),
         alarm=ErrorAlarm(thresholds.adwin_delta, quiet=length),
     )
 
@@ -46,7 +46,7 @@ def new_state(pipeline: Pipeline, fingerprint: str) -> LearnerState:
 def _configured(state: LearnerState, pipeline: Pipeline) -> LearnerState:
     """What is not part of the fingerprint is as the pipeline says now, not as it was at the checkpoint."""
     state.evaluator.length = pipeline.window // timedelta(milliseconds=1)
-    state.evaluator.decision = pipeline.thresholds.decision
+    state.evaluator.task = task_of(pipeline)
     if state.alarm.delta != pipeline.thresholds.adwin_delta:
         state.alarm = ErrorAlarm(pipeline.thresholds.adwin_delta, state.evaluator.length)
     return state
@@ -59,7 +59,7 @@ class Learner:
         self.state = new_state(pipeline, fingerprint) if state is None else _configured(state, pipeline)
         self._pipeline = pipeline
         self._fingerprint = fingerprint
-        self._decision = pipeline.thresholds.decision
+        self._task = self.state.evaluator.task
 
     def learn(self, offset: int, example: Example) -> list[Output]:
         """Judge the served prediction, then learn from the label; return what there is to report.
@@ -71,7 +71,7 @@ class Learner:
         state = self.state
         closed = state.evaluator.add(example)
         outputs = [output for window in closed for output in self._report(window)] if closed else []
-        rise = state.alarm.update((example.score >= self._decision) is not example.label, example.label_time)
+        rise = state.alarm.update(state.evaluator.error(example), example.label_time)
         if rise is not None:
             outputs.append(self._alarm(example, rise.before, rise.after, rise.n))
         if example.fingerprint != self._fingerprint:
@@ -99,7 +99,7 @@ class Learner:
     def _alarm(self, example: Example, before: float, after: float, n: int) -> Output:
         time = example.label_time
         found = Measurement(
-            "alarm", "error_rate", time, time, n, after, Judgement(before, True), "ADWIN", example.model_version
+            "alarm", self._task.alarm, time, time, n, after, Judgement(before, True), "ADWIN", example.model_version
         )
         return found.output(self._pipeline.name)
 
@@ -120,7 +120,7 @@ class Learner:
         return found
 
     def _baselines(self, closed: Closed) -> list[Measurement]:
-        return [self._measured("baseline", name, closed.window) for name in BASELINES]
+        return [self._measured("baseline", name, closed.window) for name in self._task.baselines]
 
     @staticmethod
     def _measured(kind: Kind, name: str, report: Report) -> Measurement:

@@ -9,6 +9,7 @@ from stream_app.core.delays import Delays
 from stream_app.core.example import Example
 from stream_app.core.monitoring import Judgement, Measurement, judge
 from stream_app.core.records import Output
+from stream_app.core.tasks import task_of
 from stream_app.core.watch import Finding, Watch
 from stream_app.pipeline import Pipeline
 
@@ -32,6 +33,7 @@ class Monitor:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self._watched = task_of(pipeline).watched
         self._length = pipeline.window // timedelta(milliseconds=1)
         self._horizon = pipeline.label.horizon // timedelta(milliseconds=1)
         self._watermarks: dict[str, int] = {}
@@ -45,7 +47,7 @@ class Monitor:
     def scored(self, source: str, record: Mapping[str, Any]) -> None:
         """Note a scored record from an input named `source`: `event_time`, `score`, `model` and perhaps `features`."""
         time: int = record["event_time"]
-        version, score, features = record["model"]["version"], record["score"], record["features"]
+        version, features = record["model"]["version"], record["features"]
         window = time - time % self._length
         self._see(source, time)
         if not self._is_past(window + self._horizon):
@@ -54,7 +56,7 @@ class Monitor:
             self.late += 1
             return
         self._versions[window] = version
-        self._score.add(window, {"score": score})
+        self._score.add(window, self._watched(record))
         if features:
             self._features.add(window, features)
 

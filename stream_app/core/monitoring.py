@@ -21,7 +21,7 @@ Kind = Literal[
     "delay",
 ]
 
-LOSSES = frozenset({"log_loss", "brier"})
+LOSSES = frozenset({"log_loss", "brier", "mae", "rmse"})
 """Metrics of which less is better."""
 
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import orjson
 
-from stream_app.core.records import Features
+from stream_app.core.records import Features, Score
 
 MOST_NAME_BYTES = 16_384
 """How much the names that are kept take in the state, as JSON."""
 
-Prediction = tuple[int, float, int, Features | None]
+Prediction = tuple[int, Score, int, Features | None]
 """Event time (epoch milliseconds), score, model version, features."""
 
 

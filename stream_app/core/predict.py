@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from stream_app.core.records import Failure, Features
+from stream_app.core.records import Failure, Features, Score
+from stream_app.core.task import Ask, Task
 from stream_app.resilience import TRANSIENT, Fallback
 
 NO_VERSION = -1
@@ -19,14 +20,15 @@ class Model(Protocol):
     name: str
     version: int
 
-    def score(self, features: Features) -> float:
-        """Probability that the label will be true."""
+    @property
+    def score(self) -> Ask:
+        """What gives the score of features."""
 
 
 class Degraded(NamedTuple):
     """A score that the served version did not make; `by` is `last-good` or `rule`, `cause` the code of the failure."""
 
-    score: float
+    score: Score
     version: int
     by: str
     cause: str
@@ -41,11 +43,13 @@ class Predictor:
 
     def __init__(
         self,
+        task: Task,
         fallback: Fallback | None,
         budget: float | None,
         clock: Callable[[], float],
         last_good: Callable[[Model], Model | None],
     ) -> None:
+        self._task = task
         self._fallback = fallback
         self._last_good = last_good
         self._budget = budget
@@ -55,11 +59,12 @@ class Predictor:
         self._rests_until = 0
         self._why = Failure("model-failed", "")
 
-    def predict(self, model: Model, features: Features, now: int) -> float | Degraded | Failure:
-        """The score, a number from 0 to 1; `now` is epoch milliseconds."""
+    def predict(self, model: Model, features: Features, now: int) -> Score | Degraded | Failure:
+        """The score, which fits the task; `now` is epoch milliseconds."""
         if model.version == self._failing and now < self._rests_until <= now + REST:
             return self._instead(model, features, self._why)
-        score = predict(model.score, features) if self._budget is None else self._timed(model, features, self._budget)
+        budget = self._budget
+        score = self._ask(model.score, features) if budget is None else self._timed(model, features, budget)
         if not isinstance(score, Failure):
             self._failing, self._failures = NO_VERSION, 0
             return score
@@ -72,9 +77,9 @@ class Predictor:
         """Forget what has failed."""
         self._failing, self._failures, self._rests_until = NO_VERSION, 0, 0
 
-    def _timed(self, model: Model, features: Features, budget: float) -> float | Failure:
+    def _timed(self, model: Model, features: Features, budget: float) -> Score | Failure:
         started = self._clock()
-        score = predict(model.score, features)
+        score = self._ask(model.score, features)
         if self._clock() - started > budget and not isinstance(score, Failure):
             return Failure("model-too-slow", f"the prediction took longer than {budget:g} s")
         return score
@@ -92,24 +97,24 @@ class Predictor:
             return why
         good = self._last_good(model) if fallback.last_good else None
         if good is not None:
-            score = predict(good.score, features)
+            score = self._ask(good.score, features)
             if not isinstance(score, Failure):
                 return Degraded(score, good.version, "last-good", why.code)
         rule = fallback.score
         if rule is None:
             return why
-        score = predict(rule, features) if callable(rule) else float(rule)
+        score = self._ask(rule if callable(rule) else lambda _: rule, features)
         return why if isinstance(score, Failure) else Degraded(score, NO_VERSION, "rule", why.code)
 
-
-def predict(score: Callable[[Features], float], features: Features) -> float | Failure:
-    """A probability, or why there is none."""
-    try:
-        value = score(features)
-    except TRANSIENT as error:
-        return Failure("model-unavailable", f"the model raised {type(error).__name__}", error)
-    except Exception as error:  # a model may raise anything; whatever it is, it costs this record only
-        return Failure("model-failed", f"the model raised {type(error).__name__}", error)
-    if not isinstance(value, float) or not 0.0 <= value <= 1.0:
-        return Failure("score-invalid", f"the score is not a probability but {type(value).__name__}")
-    return float(value)
+    def _ask(self, ask: Ask, features: Features) -> Score | Failure:
+        """A score, or why there is none."""
+        try:
+            value = ask(features)
+        except TRANSIENT as error:
+            return Failure("model-unavailable", f"the model raised {type(error).__name__}", error)
+        except Exception as error:  # a model may raise anything; whatever it is, it costs this record only
+            return Failure("model-failed", f"the model raised {type(error).__name__}", error)
+        score = self._task.checked(value)
+        if score is None:
+            return Failure("score-invalid", f"the score is not {self._task.answer} but {type(value).__name__}")
+        return score

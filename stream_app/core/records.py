@@ -1,6 +1,6 @@
 """What goes in and what comes out of the core."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
@@ -11,6 +11,12 @@ Fields = dict[str, Any]
 
 Features = dict[str, float | int | bool | str]
 """What a model sees: finite numbers, booleans and strings."""
+
+Target = bool | str | float
+"""What a label says: true or false, a class, or a number."""
+
+Score = float | Mapping[str, float]
+"""What a model gives: the probability of true, that of each class, or the number that it predicts."""
 
 Headers = Sequence[tuple[str, bytes]]
 

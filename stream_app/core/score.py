@@ -12,9 +12,10 @@ from stream_app.core.example import Example
 from stream_app.core.kept import plain
 from stream_app.core.packing import MOST_NAME_BYTES
 from stream_app.core.predict import Degraded, Model, Predictor
-from stream_app.core.records import ENVELOPE_BYTES, Failure, Fields, Headers, Output, Record, quick, size
+from stream_app.core.records import ENVELOPE_BYTES, Failure, Fields, Headers, Output, Record, Score, Target, quick, size
 from stream_app.core.route import dead_letter, shortened
 from stream_app.core.state import Joined, Pending, State, Waiting, new_pending
+from stream_app.core.tasks import task_of
 from stream_app.error_codes import ERROR_CODES, ErrorClass
 from stream_app.pipeline import Pipeline
 
@@ -52,12 +53,13 @@ class Scorer:
         self.state = state
         self.failed: list[Failed] = []
         self.degraded = ""
-        self._predictor = Predictor(pipeline.fallback, pipeline.limits.predict_seconds, clock, last_good)
+        task = task_of(pipeline)
+        self._shown = task.shown
+        self._predictor = Predictor(task, pipeline.fallback, pipeline.limits.predict_seconds, clock, last_good)
         self._write = write
         self._events = EventReader(pipeline)
         self._labels = LabelReader(pipeline)
         self._fingerprint = fingerprint
-        self._threshold = pipeline.thresholds.decision
         self._publish_features = pipeline.publish_features
         self._group = group
         self._app_version = app_version
@@ -141,13 +143,15 @@ class Scorer:
         return self._accept(record, event, made, known, model, now)
 
     def _accept(
-        self, record: Record, event: Event, made: float | Degraded, waiting: Waiting | None, model: Model, now: int
+        self, record: Record, event: Event, made: Score | Degraded, waiting: Waiting | None, model: Model, now: int
     ) -> list[Output] | Failure:
         """The scored record, the change of state and, when its label already waits, the example."""
         state = self.state
         event_id, event_time, _, features, imputed = event
-        degraded = made if isinstance(made, Degraded) else None
-        score, version = (made.score, made.version) if isinstance(made, Degraded) else (made, model.version)
+        if isinstance(made, Degraded):
+            degraded, score, version = made, made.score, made.version
+        else:
+            degraded, score, version = None, made, model.version
         value = self._scored(record, event, score, model.name, version, degraded, now)
         headers = record.headers and _trace(record.headers)
         scored = _output(("scored", record.partition, record.key, value, headers))
@@ -206,7 +210,7 @@ class Scorer:
         state.label_watermark = max(state.label_watermark, min(label.label_time, now))
         return [state.put(label.event_id, waiting, encoded)]
 
-    def _example(self, event_id: str, pending: Pending, label: bool, label_time: int) -> list[Output]:
+    def _example(self, event_id: str, pending: Pending, label: Target, label_time: int) -> list[Output]:
         event_time, score, version, features = pending
         self.state.tallies.joined += 1
         joined = self.state.put(event_id, Joined(event_time))
@@ -217,7 +221,7 @@ class Scorer:
         return [joined, Output("examples", 0, event_id.encode(), example.encode())]
 
     def _scored(
-        self, record: Record, event: Event, score: float, name: str, version: int, degraded: Degraded | None, now: int
+        self, record: Record, event: Event, score: Score, name: str, version: int, degraded: Degraded | None, now: int
     ) -> bytes:
         """A record of `schemas/scored.avsc`; times are epoch milliseconds."""
         event_id, event_time, _, features, imputed = event
@@ -225,9 +229,7 @@ class Scorer:
             "event_id": event_id,
             "event_time": event_time,
             "scored_at": now,
-            "prediction": score >= self._threshold,
-            "score": score,
-            "threshold": self._threshold,
+            **self._shown(score),
             "model": {"name": name, "version": version},
             "degraded": None if degraded is None else degraded.by,
             "source": {"topic": record.topic, "partition": record.partition, "offset": record.offset},

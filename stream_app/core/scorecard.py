@@ -1,9 +1,9 @@
-"""Sums over labelled predictions, and the metrics that follow from them."""
+"""Sums over labelled predictions of yes or no, and the metrics that follow from them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from river import metrics
 
@@ -27,8 +27,31 @@ class Outcome(NamedTuple):
     last: bool | None
 
 
-def log_loss(label: bool, probability: float) -> float:
+@dataclass(slots=True)
+class Known:
+    """What the labels so far say about the next one, without a model."""
+
+    seen: int = 0
+    positives: int = 0
+    last: bool | None = None
+
+    def judge(self, label: bool, score: float, decided: bool) -> Outcome:
+        """A served prediction, its label and what the baselines would have said; then they know the label."""
+        prior = (self.positives + 1.0) / (self.seen + 2.0)  # Laplace's rule of succession
+        outcome = Outcome(label, score, decided, prior, self.positives * 2 > self.seen, self.last)
+        self.seen += 1
+        self.positives += label
+        self.last = label
+        return outcome
+
+
+def loss_of(probability: float) -> float:
     """Negative logarithm of the probability given to what happened (nats)."""
+    return -math.log(min(max(probability, _SMALLEST), 1.0 - _SMALLEST))
+
+
+def log_loss(label: bool, probability: float) -> float:
+    """Loss of a probability of True (nats)."""
     clamped = min(max(probability, _SMALLEST), 1.0 - _SMALLEST)
     return -math.log(clamped if label else 1.0 - clamped)
 
@@ -73,12 +96,16 @@ _SUMS = tuple(name for name in Scorecard.__dataclass_fields__ if name != "ranks"
 
 
 def _confusion(card: Scorecard) -> metrics.ConfusionMatrix:
-    """River's confusion matrix with these counts, so that its metrics apply."""
-    matrix = metrics.ConfusionMatrix()
     missed = card.positives - card.true_positives
     wrong = card.decided - card.true_positives
     counts = {(True, True): card.true_positives, (True, False): missed, (False, True): wrong}
     counts[False, False] = card.n - sum(counts.values())
+    return confusion(counts)
+
+
+def confusion(counts: Mapping[tuple[Any, Any], int]) -> metrics.ConfusionMatrix:
+    """River's confusion matrix with these counts by label and decision, so that its metrics apply."""
+    matrix = metrics.ConfusionMatrix()
     for (label, decided), count in counts.items():
         if count:
             matrix.update(label, decided, w=count)
@@ -90,14 +117,13 @@ def accuracy(card: Scorecard) -> float:
     return float(metrics.Accuracy(_confusion(card)).get())
 
 
-def kappa_temporal(card: Scorecard) -> float | None:
-    """Accuracy above that of repeating the last label; None if repeating is always right.
+def kappa_temporal(accuracy: float, no_change: float) -> float | None:
+    """Accuracy above that of repeating the last label, `no_change`; None if repeating is always right.
 
     Źliobaitė et al. (2015), "Evaluation methods and decision theory for classification of streaming data with temporal
     dependence", Machine Learning 98. Accuracy alone misleads where labels come in runs.
     """
-    no_change = card.no_change_right / card.n
-    return None if no_change == 1.0 else (accuracy(card) - no_change) / (1.0 - no_change)
+    return None if no_change == 1.0 else (accuracy - no_change) / (1.0 - no_change)
 
 
 Metric = Callable[[Scorecard], float | None]
@@ -113,7 +139,7 @@ METRICS: dict[str, Metric] = {
     "brier": lambda card: card.squared_error / card.n,
     # Cohen (1960), "A coefficient of agreement for nominal scales".
     "kappa": lambda card: float(metrics.CohenKappa(_confusion(card)).get()),
-    "kappa_temporal": kappa_temporal,
+    "kappa_temporal": lambda card: kappa_temporal(accuracy(card), card.no_change_right / card.n),
 }
 """Metrics by name, of a card that is not empty; None where undefined."""
 

@@ -15,7 +15,7 @@ from stream_app.core.alarms import Alarms
 from stream_app.core.due import Schedule
 from stream_app.core.kept import from_json, to_json
 from stream_app.core.packing import Packer, body, event_time_of, is_packed
-from stream_app.core.records import Features, Output, RawRecord, quick
+from stream_app.core.records import Features, Output, RawRecord, Score, Target, quick
 from stream_app.core.retries import Retries
 from stream_app.core.tallies import Tallies
 from stream_app.resilience import Retry
@@ -31,7 +31,7 @@ class Pending(NamedTuple):
     """A prediction whose label has not come; times are epoch milliseconds. Without `features` it teaches nothing."""
 
     event_time: int
-    score: float
+    score: Score
     model_version: int
     features: Features | None
 
@@ -52,7 +52,7 @@ class Joined(NamedTuple):
 class Waiting(NamedTuple):
     """A label that came before its event, with its record untouched."""
 
-    label: bool
+    label: Target
     label_time: int
     record: RawRecord
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from stream_app.clients.kafka import ConnectionErrors, bootstrap_servers, make_consumer
 from stream_app.clients.offsets import Limits, bounds, find_partitions
 from stream_app.core.predict import Model
+from stream_app.core.tasks import task_of
 from stream_app.deadletters.judging import Judge
 from stream_app.errors import ModelError, StoreError
 from stream_app.fingerprint import fingerprint
@@ -66,7 +67,7 @@ def _tail(settings: Settings, pipeline: str, kind: str) -> Iterator[tuple[Tail, 
 
 def _champion(settings: Settings, pipeline: Pipeline, manifest: Manifest | None) -> tuple[Model, str]:
     now = fingerprint(pipeline)
-    fresh = LoadedModel(pipeline.name, 0, now, pipeline.model())
+    fresh = LoadedModel(pipeline.name, 0, now, pipeline.model(), task_of(pipeline))
     if manifest is None:
         return fresh, "an untrained model, for no version is published"
     try:

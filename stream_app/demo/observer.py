@@ -14,6 +14,7 @@ from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.state import TALLIES_KEY
 from stream_app.core.tallies import Tallies
+from stream_app.core.task import Task
 from stream_app.models.manifest import CHAMPION_KEY, Manifest, decode_alias, version_of
 from stream_app.streaming.processor import Input
 
@@ -26,9 +27,10 @@ class Observer:
     `learned` is called with the event id of each example that all scorers' models have learned.
     """
 
-    def __init__(self, consumer: Consumer, pipeline: str, decision: float, learned: Callable[[str], None]) -> None:
+    def __init__(self, consumer: Consumer, pipeline: str, task: Task, learned: Callable[[str], None]) -> None:
         self._consumer = consumer
         self._learned = learned
+        self.task = task
         self._prefix = f"{pipeline}."
         self._takers: dict[str, Callable[[Message], None]] = {
             "scored": self._take_scored,
@@ -44,7 +46,7 @@ class Observer:
         self.dead: dict[str, Counter[str]] = {"raw": Counter(), "labels": Counter()}
         self.examples: list[tuple[int, int, str]] = []  # offset, label time, event id
         self.last: dict[Input, int] = {}  # newest offset of each partition that the monitor reads
-        self._evaluator = Evaluator(ALL, decision)
+        self._evaluator = Evaluator(ALL, task)
         self.alarms: list[dict[str, Any]] = []
         self.champion: Manifest | None = None
         self._manifests: dict[int, Manifest] = {}
@@ -101,7 +103,7 @@ class Observer:
         self.scored_ids.add(value["event_id"])
 
     def _take_example(self, message: Message) -> None:
-        example = decode_example(message.value())
+        example = decode_example(message.value(), self.task)
         if not isinstance(example, Example):  # a decision about the model
             return
         self.examples.append((message.offset() or 0, example.label_time, example.event_id))

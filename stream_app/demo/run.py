@@ -14,6 +14,7 @@ from rich.console import Console
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.clients.kafka import client_config, make_admin, make_consumer, make_producer
+from stream_app.core.tasks import Binary
 from stream_app.demo.observer import Observer
 from stream_app.demo.pacer import Pacer
 from stream_app.demo.sendings import Sending, sendings
@@ -119,7 +120,7 @@ class Replay:
         self.observer = Observer(
             make_consumer(settings, fetch_wait_max_ms=10),
             pipeline.name,
-            pipeline.thresholds.decision,
+            Binary(pipeline.thresholds.decision),
             self._pacer.learned,
         )
         self.observer.assign(_watched(settings))

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from statistics import quantiles
 from typing import Any
 
-from stream_app.core.scorecard import BASELINES
 from stream_app.demo.observer import Observer
 from stream_app.errors import VerificationError
 
 
 def summarise(observer: Observer, produced: Mapping[str, int], seconds: float) -> dict[str, Any]:
     """The run in numbers; counts are what a consumer of the topics sees, duplicates are the scorers' own books."""
-    books, champion = observer.tallies, observer.champion
+    books, champion, baselines = observer.tallies, observer.champion, observer.task.baselines
     metrics = observer.metrics()
     stale = observer.staleness_hours() or [0.0]
     return {
@@ -31,8 +30,8 @@ def summarise(observer: Observer, produced: Mapping[str, int], seconds: float) -
             "max": round(max(stale), 2),
             "median": round(quantiles([*stale, *stale], n=2)[0], 2),
         },
-        "metrics": {name: round(value, 4) for name, value in metrics.items() if name not in BASELINES},
-        "baselines": {name: round(value, 4) for name, value in metrics.items() if name in BASELINES},
+        "metrics": {name: round(value, 4) for name, value in metrics.items() if name not in baselines},
+        "baselines": {name: round(value, 4) for name, value in metrics.items() if name in baselines},
         "alarms": alarms(observer),
         "events_per_second": round(produced["raw"] / seconds, 1),
         "seconds": round(seconds, 1),

@@ -7,8 +7,8 @@ from typing import Any
 from river import compose, linear_model, optim, preprocessing
 
 from stream_app.cleaning import Between, Impute, Normalise
-from stream_app.core.metric_names import METRIC_NAMES
 from stream_app.core.records import Features, Fields
+from stream_app.core.scorecard import METRICS
 from stream_app.pipeline import Label, Pipeline, Thresholds
 from stream_app.transformers import Pick, TargetRate
 
@@ -87,7 +87,7 @@ pipeline = Pipeline(
     features=features,
     model=model,
     label=Label(schema="flights_label.avsc", field="late", time="known_at", horizon=timedelta(hours=36)),
-    metrics=METRIC_NAMES,
+    metrics=tuple(METRICS),
     thresholds=Thresholds(decision=0.3, metrics={"log_loss": 0.8, "roc_auc": 0.55}),
     window=timedelta(days=1),
     untrained="allowed",

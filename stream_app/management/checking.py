@@ -3,12 +3,12 @@
 from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
-from math import isfinite
 from typing import NamedTuple
 
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
-from stream_app.core.scorecard import log_loss
+from stream_app.core.task import Task
+from stream_app.core.tasks import task_of
 from stream_app.errors import DecisionError, ModelError, SettingsError, StoreError
 from stream_app.fingerprint import fingerprint
 from stream_app.management.desk import Desk
@@ -31,6 +31,7 @@ class Checker:
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self.fingerprint = fingerprint(pipeline)
+        self.task = task_of(pipeline)
         self._settings = settings
         self._trusted = trusted_keys(settings, pipeline.name)
 
@@ -73,7 +74,7 @@ class Checker:
 
 
 class Replayed(NamedTuple):
-    """A version on the `n` newest examples; `loss` and `served_loss` are mean log losses in nats, of its scores and of
+    """A version on the `n` newest examples; `loss` and `served_loss` are the task's mean losses, of its scores and of
     those that were served. Both are None without examples; it may have learned some of them.
     """
 
@@ -85,35 +86,35 @@ class Replayed(NamedTuple):
 
 def replay(model: LoadedModel, examples: list[Example]) -> Replayed:
     """Score the examples; DecisionError if one of them fails."""
-    losses = []
+    losses, task = [], model.task
     for example in examples:
         try:
-            score = model.score(example.features)
+            score = task.checked(model.score(example.features))
         except Exception as error:  # whatever a model raises
             raise _fails(model, f"{type(error).__name__} on the event {example.event_id}") from error
-        if not (isfinite(score) and 0.0 <= score <= 1.0):
-            raise _fails(model, f"its score of the event {example.event_id} is no probability")
-        losses.append(log_loss(example.label, score))
-    served = [log_loss(example.label, example.score) for example in examples]
+        if score is None:
+            raise _fails(model, f"its score of the event {example.event_id} is not {task.answer}")
+        losses.append(task.loss(example.label, score))
+    served = [task.loss(example.label, example.score) for example in examples]
     n = len(examples)
     return Replayed(model.version, n, sum(losses) / n, sum(served) / n) if n else Replayed(model.version, 0, None, None)
 
 
-def newest_examples(desk: Desk, fingerprint_: str, count: int = REPLAYED) -> list[Example]:
+def newest_examples(desk: Desk, fingerprint_: str, task: Task, count: int = REPLAYED) -> list[Example]:
     """Those at the end of the log that this declaration of the pipeline has made, oldest first."""
     low, high = desk.ends("examples")
     reach = 2 * count  # with the markers of transactions between them
     while True:
         start = max(low, high - reach)
-        found = deque(_examples(desk, fingerprint_, start, high), count)
+        found = deque(_examples(desk, fingerprint_, task, start, high), count)
         if len(found) == count or start == low or reach > 100 * count:
             return list(found)
         reach *= 4
 
 
-def _examples(desk: Desk, fingerprint_: str, start: int, end: int) -> Iterator[Example]:
+def _examples(desk: Desk, fingerprint_: str, task: Task, start: int, end: int) -> Iterator[Example]:
     for record in desk.read("examples", start, end):
-        example = decode_example(record.value())
+        example = decode_example(record.value(), task)
         if isinstance(example, Example) and example.fingerprint == fingerprint_:
             yield example
 

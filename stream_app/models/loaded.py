@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from stream_app.core.records import Features
+from stream_app.core.task import Ask, Task
+from stream_app.core.tasks import task_of
 from stream_app.errors import ModelError
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.folded import fold
@@ -12,8 +13,6 @@ from stream_app.models.signing import verify
 from stream_app.models.trust import TrustedKeys
 from stream_app.pipeline import Pipeline
 
-_ROUNDING = 1e-9
-
 
 class LoadedModel:
     """A version that scores. Scoring does not change it, as long as the model is without River's `TargetAgg`.
@@ -21,33 +20,17 @@ class LoadedModel:
     A `frozen` model never learns again; it may score faster, and gives the same scores.
     """
 
-    __slots__ = ("_folded", "_predict", "fingerprint", "name", "version")
+    __slots__ = ("fingerprint", "name", "score", "task", "version")
 
-    def __init__(self, name: str, version: int, fingerprint: str, model: Any, *, frozen: bool = False) -> None:
+    def __init__(
+        self, name: str, version: int, fingerprint: str, model: Any, task: Task, *, frozen: bool = False
+    ) -> None:
         self.name = name
         self.version = version
         self.fingerprint = fingerprint
-        self._predict = model.predict_proba_one
-        self._folded = fold(model) if frozen else None
-
-    def score(self, features: Features) -> float:
-        """Probability that the label will be true; 0.5 without any evidence. Raises whatever the model raises."""
-        if self._folded is not None:
-            return self._folded(features)
-        probabilities = self._predict(features)
-        if True in probabilities:
-            return _rounded(probabilities[True])
-        if False in probabilities:
-            return _rounded(1.0 - probabilities[False])
-        return 0.5
-
-
-def _rounded(probability: float) -> float:
-    """Takes rounding errors beyond [0, 1] away; what is further out is left for the scorer to refuse."""
-    if 0.0 <= probability <= 1.0:
-        return float(probability)
-    nearest = 0.0 if probability < 0.0 else 1.0
-    return nearest if abs(probability - nearest) < _ROUNDING else float(probability)
+        self.task = task
+        self.score: Ask = (fold(model) if frozen else None) or task.asking(model)
+        """Gives the score of features; raises whatever the model raises."""
 
 
 def pipeline_changed(name: str, learned: str, now: str) -> ModelError:
@@ -80,4 +63,4 @@ def load_verified(store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, 
     data = store.get(manifest.sha256, manifest.size)
     check_runtime(manifest)
     model = load(data, pipeline_modules(pipeline.model, pipeline.features))
-    return LoadedModel(manifest.name, manifest.version, manifest.fingerprint, model, frozen=True)
+    return LoadedModel(manifest.name, manifest.version, manifest.fingerprint, model, task_of(pipeline), frozen=True)

@@ -32,7 +32,7 @@ _EXACT = frozenset(
         ("river.naive_bayes.gaussian", "GaussianNB._make_gaussian"),
     }
 )
-_CORE = ("drift", "evaluate", "learn", "ranks", "scorecard")
+_CORE = ("classes", "drift", "evaluate", "learn", "ranks", "scorecard", "tasks", "values")
 _OURS = ("stream_app.transformers", *(f"stream_app.core.{module}" for module in _CORE))
 # River modules whose classes open files and addresses; no model needs them.
 _OUTSIDE = ("river.api", "river.checks", "river.datasets", "river.stream")
@@ -42,7 +42,7 @@ def dump(model: Any) -> bytes:
     """A model or learner state as bytes; ModelError if it holds something without a name, such as a lambda."""
     try:
         return pickle.dumps(model, protocol=5)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+    except (pickle.PicklingError, AttributeError, TypeError, RecursionError) as error:
         raise ModelError(
             f"the model cannot be stored: {error}", "Use classes and top-level names in it, no lambda and no open file"
         ) from error

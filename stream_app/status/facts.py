@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from stream_app.status.model import Status
 from stream_app.status.times import counted, duration
 
+_TELLING = ("roc_auc", "log_loss", "accuracy", "mae", "r2")  # metrics, the first two that there are
+
 
 def facts(status: Status) -> dict[str, str]:
     """One line for each thing that people ask about, by its name."""
@@ -40,9 +42,8 @@ def _model(status: Status) -> str:
     model = status.model
     if model is None:
         return "none published"
-    metrics = ", ".join(
-        f"{name} {model.metrics[name]:.3f}" for name in ("roc_auc", "log_loss") if name in model.metrics
-    )
+    told = [name for name in _TELLING if name in model.metrics][:2]
+    metrics = ", ".join(f"{name} {model.metrics[name]:.3f}" for name in told)
     return (
         f"version {model.version}, {duration(model.age_seconds)} old, {model.learned:,} learned, "
         f"{model.behind:,} behind" + (f"; {metrics}" if metrics else "")

@@ -20,6 +20,8 @@ from stream_app.core.records import Features, Output, Record
 from stream_app.core.score import Scorer
 from stream_app.core.state import Pending, State
 from stream_app.core.tallies import Tallies
+from stream_app.core.task import Task
+from stream_app.core.tasks import task_of
 from stream_app.fingerprint import fingerprint
 from stream_app.metrics import app_version
 from stream_app.models.loaded import LoadedModel
@@ -46,12 +48,13 @@ class Engine:
         self.monitoring: list[dict[str, Any]] = []
         self.label_delays = Delays()
         self.learning_times = Delays()  # nanoseconds, of judging and learning one example
+        self.task = task_of(pipeline)
         self._fingerprint = fingerprint(pipeline)
         load(dump(pipeline.model()), pipeline_modules(pipeline.model, pipeline.features))
         self._scorer = make_scorer(pipeline, self._fingerprint)
         self._learner = Learner(pipeline, self._fingerprint)
         self._monitor = Monitor(pipeline)
-        self._judge = Evaluator(_ALL_TIME, pipeline.thresholds.decision)
+        self._judge = Evaluator(_ALL_TIME, self.task)
         self._examples = 0
         self._serve()
 
@@ -88,7 +91,7 @@ class Engine:
         letter = self._deliver(outputs, now).get((record.topic, record.offset))
         if letter is not None:
             return LabelOutcome("dead-lettered", dead_letter=letter)
-        example = _example(outputs)
+        example = _example(outputs, self.task)
         if example is not None:
             return LabelOutcome("joined", example)
         if self.books.label_duplicates > duplicates:
@@ -114,7 +117,7 @@ class Engine:
         for output in outputs:
             if output.topic == "scored":
                 self._monitor.scored("scored", orjson.loads(output.value or b""))
-        for example in _examples(outputs):
+        for example in _examples(outputs, self.task):
             self._learn(example)
         while expired := self._scorer.expire(self.model, now, labels_at_end=True):
             outputs += expired
@@ -136,7 +139,7 @@ class Engine:
 
     def _serve(self) -> None:
         """From now on scores are made by what has been learned."""
-        self.model = LoadedModel(self.pipeline.name, self._examples, self._fingerprint, self.learner.model)
+        self.model = LoadedModel(self.pipeline.name, self._examples, self._fingerprint, self.learner.model, self.task)
 
     def _report(self, outputs: list[Output]) -> None:
         self.monitoring += [orjson.loads(output.value or b"") for output in outputs]
@@ -146,7 +149,7 @@ class Engine:
         entry = self._scorer.state.find(event_id)
         if isinstance(entry, Pending):
             return entry.features or {}
-        example = _example(outputs)
+        example = _example(outputs, self.task)
         return {} if example is None else example.features
 
 
@@ -165,12 +168,12 @@ def make_scorer(pipeline: Pipeline, pipeline_fingerprint: str) -> Scorer:
     )
 
 
-def _example(outputs: list[Output]) -> Example | None:
+def _example(outputs: list[Output], task: Task) -> Example | None:
     """The first example among the outputs."""
-    return next(_examples(outputs), None)
+    return next(_examples(outputs, task), None)
 
 
-def _examples(outputs: list[Output]) -> Iterator[Example]:
+def _examples(outputs: list[Output], task: Task) -> Iterator[Example]:
     """The examples among the outputs, as the learner reads them."""
-    found = (decode_example(output.value) for output in outputs if output.topic == "examples")
+    found = (decode_example(output.value, task) for output in outputs if output.topic == "examples")
     return (example for example in found if isinstance(example, Example))

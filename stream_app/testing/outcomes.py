@@ -8,7 +8,7 @@ from itertools import dropwhile
 from typing import Any, Literal
 
 from stream_app.core.example import Example
-from stream_app.core.records import Features, Headers, Output
+from stream_app.core.records import Features, Headers, Output, Target
 from stream_app.error_codes import ERROR_CODES
 
 _OURS = re.compile(r'  File "[^"]*[/\\]stream_app[/\\]core[/\\]')  # a frame of the code that calls the user's
@@ -90,13 +90,18 @@ class EventOutcome:
 
     @property
     def score(self) -> float | None:
-        """Probability that the label will be true."""
+        """Probability that the label will be true, or of the predicted class, or the predicted number."""
         return None if self.record is None else float(self.record["score"])
 
     @property
-    def prediction(self) -> bool | None:
-        """Whether the score reaches the decision threshold."""
-        return None if self.record is None else bool(self.record["prediction"])
+    def prediction(self) -> Target | None:
+        """Whether the score reaches the decision threshold, or the likeliest class, or the predicted number."""
+        return None if self.record is None else self.record["prediction"]
+
+    @property
+    def probabilities(self) -> Mapping[str, float] | None:
+        """Of each class that the model knows, where the label is a class."""
+        return None if self.record is None else self.record["probabilities"]
 
     @property
     def model_version(self) -> int | None:

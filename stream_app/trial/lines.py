@@ -25,7 +25,8 @@ def as_object(tried: Tried) -> dict[str, Any]:
         **_meaning(line.meaning),
     }
     if isinstance(outcome, EventOutcome) and outcome.record is not None:
-        found |= {name: outcome.record[name] for name in ("score", "prediction", "imputed", "degraded")}
+        names = ("score", "prediction", "probabilities", "imputed", "degraded")
+        found |= {name: outcome.record[name] for name in names}
         found |= {"model_version": outcome.model_version, "features": outcome.features}
     elif isinstance(outcome, LabelOutcome) and outcome.example is not None:
         found |= {"score": outcome.example.score, "model_version": outcome.example.model_version}
@@ -66,7 +67,7 @@ def text_line(tried: Tried) -> str:
         return f"{place}  {error['code']}: {error['message']}{where}"
     if isinstance(outcome, EventOutcome) and outcome.record is not None:
         features = " ".join(f"{name}={_short(value)}" for name, value in (outcome.features or {}).items())
-        time, verdict = iso(outcome.record["event_time"])[:16], "true " if outcome.prediction else "false"
+        time, verdict = iso(outcome.record["event_time"])[:16], f"{_short(outcome.prediction):<5}"
         fallback = f"  ({outcome.record['degraded']})" if outcome.record["degraded"] else ""
         return f"{place}  {time}  {outcome.score:.3f} {verdict}  {features}{fallback}"
     assert outcome is not None  # or it has failed

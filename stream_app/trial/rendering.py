@@ -5,8 +5,8 @@ from typing import Any
 
 from stream_app.status.times import counted
 
-_BASELINES = {"log_loss": "prior_log_loss", "accuracy": "majority_accuracy"}
-_UNINFORMED = {"roc_auc": 0.5, "kappa": 0.0, "kappa_temporal": 0.0}
+_BASELINES = {"log_loss": "prior_log_loss", "accuracy": "majority_accuracy", "mae": "mean_mae", "rmse": "mean_rmse"}
+_UNINFORMED = {"roc_auc": 0.5, "kappa": 0.0, "kappa_temporal": 0.0, "r2": 0.0}
 _NAMES = {"dead_lettered": "dead-lettered", "not_sent": "not sent"}
 _WINDOWS = 10  # shown
 _LINES = 5  # likewise, of each cause

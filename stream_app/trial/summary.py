@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Any
 
 from stream_app.core.route import iso
-from stream_app.core.scorecard import BASELINES
 from stream_app.trial.run import Trial
 from stream_app.trial.stages import microseconds
 
@@ -52,7 +51,7 @@ def summarise(trial: Trial, seconds: float, *, complete: bool) -> dict[str, Any]
             "unlearnable": learner.unlearnable,
         },
         "metrics": {name: values[name] for name in pipeline.metrics if name in values},
-        "baselines": {name: value for name, value in values.items() if name in BASELINES},
+        "baselines": {name: value for name, value in values.items() if name in engine.task.baselines},
         "windows": _windows(engine.monitoring),
         "alarms": dict(Counter(f"{m['kind']}/{m['name']}" for m in engine.monitoring if m["breached"])),
         "microseconds": {**trial.timer.microseconds(), "learn": microseconds(engine.learning_times)},

@@ -103,7 +103,7 @@ def test_each_record_has_its_outcome(declared: str, tmp_path: Path) -> None:
     assert first == {
         "kind": "event", "line": 1, "outcome": "scored", "event_id": "e1", "event_time": NOW, "score": 0.5,
         "prediction": True, "imputed": [], "model_version": 0, "features": {"amount": 1.0, "domestic": True},
-        "degraded": None,
+        "probabilities": None, "degraded": None,
     }  # fmt: skip
     assert wrong["error"] == {
         "code": "wrong-type", "stage": "validate", "message": "field amount: expected double, got string",

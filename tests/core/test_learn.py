@@ -12,6 +12,7 @@ from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.learn import Learner
 from stream_app.core.records import Output
+from stream_app.core.tasks import Binary
 from stream_app.models.loaded import LoadedModel
 from stream_app.models.pickling import dump, load
 from stream_app.pipeline import Thresholds
@@ -46,7 +47,7 @@ def at_once(rate: float) -> float:
         ),
         FINGERPRINT,
     )
-    model = LoadedModel("p", 0, FINGERPRINT, learner.state.model)
+    model = LoadedModel("p", 0, FINGERPRINT, learner.state.model, Binary())
     for offset, (x, label) in enumerate(phishing()):
         learner.learn(offset, Example("e", 0, 0, label, model.score(x), 0, x, FINGERPRINT))
     return learner.state.evaluator.metrics()["accuracy"]
@@ -116,7 +117,7 @@ def test_an_example_of_another_declaration_is_judged_but_not_learned() -> None:
     learner = Learner(pipeline(), "f2")
     (found,) = measurements(run(learner, examples(3)))
     assert (found["kind"], found["name"]) == ("unlearnable", "fingerprint")
-    assert (learner.state.learned, learner.state.unlearnable, learner.state.evaluator.seen) == (0, 3, 3)
+    assert (learner.state.learned, learner.state.unlearnable, learner.state.evaluator.known.seen) == (0, 3, 3)
 
 
 def test_learned_through_is_the_largest_label_time() -> None:
@@ -142,7 +143,7 @@ def test_a_restored_learner_follows_the_declaration_of_today() -> None:
     before = Learner(pipeline(), FINGERPRINT).state
     declared = pipeline(thresholds=Thresholds(decision=0.3, adwin_delta=0.1))
     after = Learner(declared, FINGERPRINT, before).state
-    assert (after.evaluator.decision, after.alarm.delta) == (0.3, 0.1)
+    assert (after.evaluator.task, after.alarm.delta) == (Binary(0.3), 0.1)
 
 
 def test_examples_fit_the_published_schema() -> None:
@@ -162,9 +163,9 @@ def test_examples_fit_the_published_schema() -> None:
     ],
 )
 def test_an_example_of_wrong_types_is_recognised(wrong: dict[str, Any]) -> None:
-    assert decode_example(examples(1)[0]._replace(**wrong).encode()) == "wrong-type"
+    assert decode_example(examples(1)[0]._replace(**wrong).encode(), Binary()) == "wrong-type"
 
 
 @given(value=st.binary())
 def test_decoding_an_example_never_raises(value: bytes) -> None:
-    assert isinstance(decode_example(value), str | Example)
+    assert isinstance(decode_example(value, Binary()), str | Example)

@@ -32,6 +32,9 @@ LABEL = {
         {"name": "fraud", "type": "boolean"},
         {"name": "maybe", "type": ["null", "boolean"]},
         {"name": "known_at", "type": "long"},
+        {"name": "how", "type": {"type": "enum", "name": "How", "symbols": ["stolen", "forged"]}},
+        {"name": "proof", "type": "bytes"},
+        {"name": "either", "type": ["boolean", "string"]},
     ],
 }
 SOURCE = """
@@ -229,7 +232,18 @@ MISTAKES = [
     ('event_id="id"', "event_id=None", "event_id is of type NoneType"),
     ('event_time="at"', 'event_time="flag"', "event_time 'flag' has type boolean in schema. Declare the field as long"),
     ('event_time="at"', 'event_time="when"', "event_time 'when' is not a field of schema"),
-    ('field="fraud"', 'field="known_at"', "label.field 'known_at' has type long in label.schema"),
+    ('field="fraud"', 'field="proof"', "label.field 'proof' has type bytes in label.schema. Declare the"),
+    (
+        'field="fraud"',
+        'field="either"',
+        "label.field 'either' is of several types in label.schema. Declare it",
+    ),
+    (
+        'field="fraud"',
+        'field="how"',
+        "model() made a LogisticRegression, which tells only two classes apart. Wrap",
+    ),
+    ('field="fraud"', 'field="known_at"', "model() made a LogisticRegression, no regressor. End it with a regressor"),
     ('field="fraud"', 'field="maybe"', "label.field 'maybe' may be null"),
     ('field="fraud"', 'field="spam"', "label.field 'spam' is not a field of label.schema"),
     ('time="known_at"', 'time="fraud"', "label.time 'fraud' has type boolean"),
@@ -238,7 +252,11 @@ MISTAKES = [
     ("hours=1)", "hours=1), allowed_lateness=-timedelta(1)", "label.allowed_lateness is negative"),
     ("features=features", "features=features, window=timedelta(0)", "window is not positive"),
     ("features=features", 'features="features"', "features is not callable"),
-    ("features=features", 'features=features, metrics=("auc",)', "metrics has the unknown 'auc'. Choose from log_loss"),
+    (
+        "features=features",
+        'features=features, metrics=("auc",)',
+        "metrics has 'auc', no metric of binary classific",
+    ),
     ("features=features", 'features=features, metrics=("f1", "f1")', "metrics has f1 twice"),
     ("features=features", 'features=features, metrics=("f1")', "metrics is of type str. Give metrics as a tuple"),
     ("features=features", 'features=features, untrained="maybe"', "untrained is 'maybe'"),
@@ -247,7 +265,11 @@ MISTAKES = [
     ("features=features", "features=features, thresholds=Thresholds(decision=None)", "thresholds.decision"),
     ("features=features", "features=features, thresholds=Thresholds(adwin_delta=0)", "thresholds.adwin_delta"),
     ("features=features", "features=features, thresholds=Thresholds(psi_significance=1)", "thresholds.psi_signif"),
-    ("features=features", 'features=features, thresholds=Thresholds(metrics={"auc": 1})', "has the unknown 'auc'"),
+    (
+        "features=features",
+        'features=features, thresholds=Thresholds(metrics={"auc": 1})',
+        "thresholds.metrics has 'auc'",
+    ),
     ("features=features", 'features=features, thresholds=Thresholds(metrics={"f1": 1})', "f1, which metrics has not"),
     (
         "features=features",

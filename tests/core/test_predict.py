@@ -8,6 +8,8 @@ import pytest
 
 from stream_app.core.predict import NO_VERSION, Degraded, Predictor
 from stream_app.core.records import Failure, Features
+from stream_app.core.task import Task
+from stream_app.core.tasks import Binary
 from stream_app.resilience import Fallback, TransientError
 
 
@@ -41,10 +43,17 @@ class Clock:
         return self.now
 
 
+BINARY = Binary()
+
+
 def predictor(
-    fallback: Fallback | None, budget: float | None = None, clock: Clock | None = None, before: Version | None = None
+    fallback: Fallback | None,
+    budget: float | None = None,
+    clock: Clock | None = None,
+    before: Version | None = None,
+    task: Task = BINARY,
 ) -> Predictor:
-    return Predictor(fallback, budget, clock or Clock(), lambda _: before)
+    return Predictor(task, fallback, budget, clock or Clock(), lambda _: before)
 
 
 def failing() -> Version:

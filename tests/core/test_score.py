@@ -57,6 +57,7 @@ def test_an_event_is_scored_with_everything_that_explains_the_score() -> None:
         "prediction": True,
         "score": 0.7,
         "threshold": 0.5,
+        "probabilities": None,
         "model": {"name": "payments", "version": 3},
         "degraded": None,
         "source": {"topic": "payments.raw", "partition": 0, "offset": 5},

@@ -19,6 +19,7 @@ from stream_app.core.records import Failure, Features, Fields, Output, RawRecord
 from stream_app.core.retries import Attempt, Retries
 from stream_app.core.score import Scorer
 from stream_app.core.state import State
+from stream_app.core.tasks import Binary
 from stream_app.resilience import Fallback, Retry, TransientError
 from tests.small import HOUR, NOW, event, label, record, small_pipeline
 
@@ -218,7 +219,7 @@ class ScorerMachine(RuleBasedStateMachine):
     @invariant()
     def an_example_is_an_event_with_its_label(self) -> None:
         sent = {(orjson.loads(one.value or b"")["id"], orjson.loads(one.value or b"")["fraud"]) for one in self.labels}
-        examples = [decode_example(output.value) for output in self.of("examples")]
+        examples = [decode_example(output.value, Binary()) for output in self.of("examples")]
         assert len(examples) == self.state.tallies.joined
         for example in examples:
             assert isinstance(example, Example)

@@ -10,6 +10,7 @@ from stream_app.broker import EmbeddedBroker
 from stream_app.core.predict import Model
 from stream_app.core.records import Features
 from stream_app.core.state import NEVER
+from stream_app.core.tasks import Binary
 from stream_app.deadletters.edits import EditFailure, Editing, load_edit
 from stream_app.deadletters.judging import Judge
 from stream_app.deadletters.letter import DeadLetter, Origin, Ref
@@ -53,7 +54,7 @@ def trial(
     edit: str | None = None, clock: int = NEVER, model: Model | None = None, fallback: Fallback | None = None
 ) -> Trial:
     pipeline = complete(small_pipeline(fallback=fallback))
-    served = model or LoadedModel("payments", 0, fingerprint(pipeline), pipeline.model())
+    served = model or LoadedModel("payments", 0, fingerprint(pipeline), pipeline.model(), Binary())
     judge = Judge(Settings(), pipeline, served, {0: clock})
     return Trial(judge, Editing(pipeline, load_edit(edit) if edit else None))
 

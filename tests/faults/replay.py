@@ -4,7 +4,8 @@ from collections import defaultdict
 
 from stream_app.core.example import Example
 from stream_app.core.learn import Learner
-from stream_app.core.records import Features
+from stream_app.core.records import Features, Score
+from stream_app.core.tasks import task_of
 from stream_app.fingerprint import fingerprint
 from stream_app.loading import load_pipeline
 from stream_app.models.artifacts import pipeline_store
@@ -19,7 +20,7 @@ def check_replay(system: System) -> int:
     pipeline = load_pipeline(str(system.pipeline))
     learner = Learner(pipeline, fingerprint(pipeline))
     examples = [(message.offset() or 0, Example.decode(message.value() or b"")) for message in system.read("examples")]
-    served: dict[int, list[tuple[Features, float]]] = defaultdict(list)
+    served: dict[int, list[tuple[Features, Score]]] = defaultdict(list)
     for _, example in examples:
         served[example.model_version].append((example.features, example.score))
     store, compared = pipeline_store(system.settings, pipeline.name), 0
@@ -29,7 +30,8 @@ def check_replay(system: System) -> int:
         while published and published[0].version <= offset:
             manifest = published.pop(0)
             assert manifest.learned == learner.state.learned
-            models = [LoadedModel(pipeline.name, manifest.version, manifest.fingerprint, learner.state.model)]
+            again = learner.state.model, task_of(pipeline)
+            models = [LoadedModel(pipeline.name, manifest.version, manifest.fingerprint, *again)]
             if manifest.version in kept:
                 models.append(load_version(store, manifest, pipeline, fingerprint(pipeline), trusted))
             for features, score in served.pop(manifest.version, []):

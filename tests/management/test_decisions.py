@@ -81,7 +81,7 @@ def test_a_decision_on_an_outdated_view_is_refused(system: Versioned) -> None:
 def test_a_promotion_replays_the_newest_examples_first(system: Versioned) -> None:
     seen = system.registry
     to = seen.manifest(max(seen.versions))
-    examples = newest_examples(system.desk, system.checker.fingerprint, 100)
+    examples = newest_examples(system.desk, system.checker.fingerprint, system.checker.task, 100)
     assert [example.event_id for example in examples][-1:] == [
         orjson.loads(message.value() or b"")["event_id"]
         for message in system.read("examples")

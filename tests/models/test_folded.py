@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from river import compose, linear_model, optim, preprocessing
 
 from stream_app.core.records import Features
+from stream_app.core.tasks import Binary
 from stream_app.models.folded import fold
 from stream_app.models.loaded import LoadedModel
 from stream_app.transformers import Pick
@@ -52,7 +53,7 @@ def test_a_folded_model_scores_as_river_does(
     names = Random(seed).choices(NAMES[:-1], k=5)
     scaler = preprocessing.StandardScaler()
     model = trained(Pick(names) | scaler if picks else scaler, seed, size, scale, shape=picks)
-    live, frozen = (LoadedModel("p", 0, FINGERPRINT, model, frozen=is_frozen) for is_frozen in (False, True))
+    live, frozen = (LoadedModel("p", 0, FINGERPRINT, model, Binary(), frozen=is_frozen) for is_frozen in (False, True))
     for x in rows:
         assert score(frozen, x) == score(live, x)
 

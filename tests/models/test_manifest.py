@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+from stream_app.core.tasks import Binary
 from stream_app.errors import ModelError
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.keys import KeyPlaces
@@ -102,7 +103,7 @@ def test_a_loaded_version_scores_as_the_model_did(store: ArtifactStore, signer: 
     model = trained()
     loaded = load_version(store, signer.signed(manifest_of(store, model)), pipeline(), FINGERPRINT, signer.trusted)
     assert (loaded.name, loaded.version, loaded.fingerprint) == ("p", 7, FINGERPRINT)
-    assert scores_of(loaded) == scores_of(LoadedModel("p", 7, FINGERPRINT, model))
+    assert scores_of(loaded) == scores_of(LoadedModel("p", 7, FINGERPRINT, model, Binary()))
 
 
 def test_a_version_of_another_declaration_is_refused_before_anything_is_read(
@@ -140,4 +141,4 @@ def test_a_model_of_the_pipelines_own_module_is_loaded(store: ArtifactStore, sig
     ],
 )
 def test_the_score_is_the_probability_of_true(answer: dict[Any, float], score: float) -> None:
-    assert LoadedModel("p", 0, FINGERPRINT, Saying(answer)).score({}) == score
+    assert LoadedModel("p", 0, FINGERPRINT, Saying(answer), Binary()).score({}) == score

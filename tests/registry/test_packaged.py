@@ -17,12 +17,13 @@ import pytest
 
 from stream_app.cleaning import Impute
 from stream_app.core.monitoring import Judgement, Kind, Measurement
+from stream_app.core.records import Score
 from stream_app.core.score import Scorer
 from stream_app.core.state import State
 from stream_app.registry.compatibility import problems
 from stream_app.registry.folder import FolderRegistry
 from stream_app.registry.packaged import PackagedName, packaged_schema
-from tests.small import HOUR, NOW, event, record, small_pipeline
+from tests.small import HOUR, NOW, event, labelled, record, small_pipeline
 from tests.system import ROOT
 
 NAMES: tuple[PackagedName, ...] = get_args(PackagedName)
@@ -33,17 +34,20 @@ class Model:
 
     name, version = "payments", 3
 
-    def score(self, features: Any) -> float:
-        return 0.75
+    def __init__(self, score: Score) -> None:
+        self._score = score
+
+    def score(self, features: Any) -> Score:
+        return self._score
 
 
-def scored(**changes: Any) -> list[dict[str, Any]]:
+def scored(score: Score = 0.75, **changes: Any) -> list[dict[str, Any]]:
     """Scored records of the small pipeline, one with an imputed value."""
     state = State(0, horizon=24 * HOUR, lateness=6 * HOUR)
     limits: dict[str, Any] = {"group": "g", "app_version": "1", "max_bytes": 10_000, "max_entries": 10}
     pipeline = small_pipeline(clean=(Impute("country", "NL"),), **changes)
     scorer = Scorer(pipeline, "f" * 16, state, clock=lambda: 0.0, **limits)
-    outputs = scorer.score([record(event(1)), record(event(2, country=None))], Model(), NOW)
+    outputs = scorer.score([record(event(1)), record(event(2, country=None))], Model(score), NOW)
     written = [orjson.loads(output.value or b"") for output in outputs if output.topic == "scored"]
     assert [fields["imputed"] for fields in written] == [[], ["country"]]
     return written
@@ -57,7 +61,14 @@ def measurements() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("name", "written"),
-    [("scored", scored()), ("scored", scored(publish_features=True)), ("monitoring", measurements())],
+    [
+        ("scored", scored()),
+        ("scored", scored(publish_features=True)),
+        ("scored", scored({"theft": 0.75, "forgery": 0.25}, label=labelled("string"))),
+        ("scored", scored({}, label=labelled("string"))),
+        ("scored", scored(-12.5, label=labelled("double"))),
+        ("monitoring", measurements()),
+    ],
 )
 def test_what_is_written_fits_its_schema_in_two_libraries(name: PackagedName, written: list[dict[str, Any]]) -> None:
     schema = packaged_schema(name)

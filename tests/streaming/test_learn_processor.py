@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from river import base, forest, tree
 
 from stream_app.core.example import Example
+from stream_app.core.records import Score
+from stream_app.core.tasks import Binary
 from stream_app.errors import ModelError
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.keys import trusted_keys
@@ -92,7 +94,7 @@ class World:
         assert value is not None
         return decode_alias(value).version
 
-    def predictions(self, version: int) -> list[float]:
+    def predictions(self, version: int) -> list[Score]:
         return scores_of(
             load_version(self.store, self.manifests()[version], self.declared, self.fingerprint, self.trusted)
         )
@@ -364,8 +366,8 @@ def measurements_of(world: World) -> list[dict[str, Any]]:
     return [orjson.loads(value or b"") for value in reports(world)]
 
 
-def scores_of_state(world: World) -> list[float]:
-    return scores_of(LoadedModel("p", 0, FINGERPRINT, world.processor.state.model))
+def scores_of_state(world: World) -> list[Score]:
+    return scores_of(LoadedModel("p", 0, FINGERPRINT, world.processor.state.model, Binary()))
 
 
 def alarms(world: World) -> list[tuple[str, bool]]:

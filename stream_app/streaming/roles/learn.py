@@ -12,6 +12,7 @@ from stream_app.core.examples import decode_example
 from stream_app.core.learn import Learner, LearnerState
 from stream_app.core.monitoring import Judgement, Measurement
 from stream_app.core.records import Output, Record
+from stream_app.core.tasks import task_of
 from stream_app.errors import ModelError, StoreError
 from stream_app.logs import get_logger
 from stream_app.metrics import CHECKPOINT_SECONDS, EXAMPLES_LEARNED, MODEL_VERSION, PUBLISH_SECONDS
@@ -58,6 +59,7 @@ class LearnProcessor:
         guard: ExampleGuard | None = None,
     ) -> None:
         self._pipeline = pipeline
+        self._task = task_of(pipeline)
         self._fingerprint = fingerprint
         self._settings = settings
         self._store = store
@@ -192,7 +194,7 @@ class LearnProcessor:
     def _learn(self, records: Iterable[Record]) -> list[Output]:
         outputs: list[Output] = []
         for record in records if self._guard is None else self._guard.noting(records):
-            example = self._poison(record) or decode_example(record.value)
+            example = self._poison(record) or decode_example(record.value, self._task)
             if isinstance(example, Example):
                 found = self._learner.learn(record.offset, example)
             else:

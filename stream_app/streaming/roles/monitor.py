@@ -10,6 +10,7 @@ from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.monitor import Monitor
 from stream_app.core.records import Failure, Output, Record
+from stream_app.core.tasks import task_of
 from stream_app.errors import ModelError
 from stream_app.pipeline import Pipeline
 from stream_app.streaming.processor import REGISTRY, Input
@@ -33,6 +34,7 @@ class MonitorProcessor:
     def __init__(self, pipeline: Pipeline, reader: Reader, cache: SchemaCache, write: Write = orjson.dumps) -> None:
         self.holding = ""
         self._pipeline = pipeline
+        self._task = task_of(pipeline)
         self._reader = reader
         self._cache = cache
         self._write = write
@@ -140,7 +142,7 @@ class MonitorProcessor:
             self.undecodable += 1
 
     def _note_example(self, source: str, record: Record) -> None:
-        example = decode_example(record.value)
+        example = decode_example(record.value, self._task)
         if isinstance(example, Example):
             self._monitor.example(source, example)
         else:
