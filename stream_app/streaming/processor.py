@@ -19,7 +19,7 @@ class Input(NamedTuple):
 
 
 class Processor(Protocol):
-    """The work of one part of a task: made when it is assigned, used by one thread at a time, dropped when it is revoked.
+    """The work of one part of a task: made on assignment, dropped on revocation, used by one thread at a time.
 
     Everything that `process`, `idle` and `before_commit` return goes into one transaction with the input offsets.
     What was returned is never asked for again: a transaction that has to be retried is retried with the same values.
