@@ -12,9 +12,10 @@ from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError
 from stream_app.logs import get_logger
 from stream_app.metrics import ASSIGNED, LAG, LAG_SECONDS, REGISTRY_WAITING, TRANSACTIONS, forget_partitions
 from stream_app.streaming.membership import Membership
+from stream_app.streaming.part import Progress
 from stream_app.streaming.pauses import UNAVAILABLE, Pauses, Trouble
 from stream_app.streaming.processor import BREAKER, REGISTRY, Input
-from stream_app.streaming.task import Progress, Task
+from stream_app.streaming.task import Task
 from stream_app.streaming.transport import Batch, BatchConsumer
 from stream_app.streaming.writer import CALL_TIMEOUT
 

@@ -7,7 +7,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import monotonic, time
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from stream_app.core.records import Output, Record
 from stream_app.errors import DataLossError
@@ -16,8 +16,9 @@ from stream_app.metrics import BATCH_SECONDS, RESTORE_SECONDS, TRANSACTION_SECON
 from stream_app.settings import WorkerSettings
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.membership import Membership
+from stream_app.streaming.part import Delivery, Part, Position, Progress, Waiting
 from stream_app.streaming.pauses import Trouble
-from stream_app.streaming.processor import Input, Processor
+from stream_app.streaming.processor import Input
 from stream_app.streaming.transport import Batch
 from stream_app.streaming.writer import TransactionWriter
 
@@ -48,59 +49,6 @@ class Flow(Protocol):
 
     def at_end(self, source: Input) -> tuple[int, int] | None:
         """(epoch, batches delivered) when everything stable has been fetched, else None."""
-
-
-class Delivery(NamedTuple):
-    """A batch on its way to the task."""
-
-    source: Input
-    batch: Batch
-    bytes: int
-
-
-class Waiting(NamedTuple):
-    """The rest of a batch that cannot be processed yet, since when, and what it waits for."""
-
-    records: list[Record]
-    since: float
-    what: str
-
-
-class Progress(NamedTuple):
-    """The next offset; how old, in seconds, the last record was when it was processed; (epoch, batches) taken."""
-
-    next: int
-    age: float
-    batches: tuple[int, int]
-
-
-class Position:
-    """Where one input stands."""
-
-    __slots__ = ("age", "delivered", "epoch", "missing_since", "next", "sequence", "taken")
-
-    def __init__(self, offset: int) -> None:
-        self.next = offset
-        self.age = 0.0  # seconds: how old the record before `next` was when it was processed
-        self.epoch = -1
-        self.sequence = 0
-        self.missing_since: float | None = None  # since when batches are known to be missing
-        self.delivered = 0  # bytes put into the queue; written by the delivering thread only
-        self.taken = 0  # bytes taken out of it; written by the task's thread only
-
-    @property
-    def queued(self) -> int:
-        return self.delivered - self.taken
-
-
-class Part:
-    """Inputs that belong together, and what works on them: those of one partition number, or all that there are."""
-
-    def __init__(self, number: int, inputs: list[Input], processor: Processor) -> None:
-        self.number = number
-        self.inputs = inputs
-        self.processor = processor
-        self.open = False  # whether the open transaction has anything of it
 
 
 class Task(Thread):

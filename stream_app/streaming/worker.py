@@ -33,12 +33,13 @@ from stream_app.streaming.isolation.isolation import Isolation
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.membership import instance_name
 from stream_app.streaming.owner import TaskOwner, exit_code
+from stream_app.streaming.part import Part
 from stream_app.streaming.pauses import Pauses
 from stream_app.streaming.processor import Input, Processor
 from stream_app.streaming.roles.faults import FaultTeller
 from stream_app.streaming.roles.reporter import Reporter
 from stream_app.streaming.roles.table import ROLES, Role, Setting
-from stream_app.streaming.task import Part, Task
+from stream_app.streaming.task import Task
 from stream_app.streaming.transport import BatchTransport
 from stream_app.streaming.tuning import bound_arenas, spare_the_interpreter
 from stream_app.streaming.waiting import await_cluster

@@ -16,9 +16,10 @@ from stream_app.errors import DataLossError, FencedError, KafkaUnavailableError
 from stream_app.settings import WorkerSettings
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.membership import Membership
+from stream_app.streaming.part import Part
 from stream_app.streaming.pauses import Trouble
 from stream_app.streaming.processor import Input
-from stream_app.streaming.task import Part, Task
+from stream_app.streaming.task import Task
 from stream_app.streaming.transport import Batch
 from stream_app.streaming.writer import TransactionWriter
 from tests.system import read_topic
@@ -429,6 +430,19 @@ def test_a_log_is_settled_once_the_transaction_that_was_open_has_ended(broker: E
     committing = threading.Timer(0.5, slow.commit, ({}, None))
     committing.start()
     assert list(reader.read_settled(f"{scene.name}.out", 0)) == [(b"key", b"value")]
+    committing.join()
+
+
+def test_offsets_in_a_transaction_that_is_not_settled_are_waited_for(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 10)
+    slow = Producer({**scene.config, "transactional.id": f"{scene.name}-slow"})
+    slow.init_transactions(10)
+    slow.begin_transaction()
+    membership = Membership(scene.name, -1, "", None)
+    slow.send_offsets_to_transaction([TopicPartition(*scene.source, 7)], membership.metadata(), 10)
+    committing = threading.Timer(0.5, slow.commit_transaction)
+    committing.start()
+    assert LogReader(scene.config, scene.name).committed([scene.source]) == {scene.source: 7}
     committing.join()
 
 
