@@ -83,7 +83,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)}; all unless given")
     parser.add_argument("--rounds", type=int, default=5, help="of everything that is compared")
-    parser.add_argument("--records", type=int, default=300_000, help="flights that a fast contender gets")
+    parser.add_argument("--records", type=int, default=200_000, help="flights that a fast contender gets")
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=CONTENDERS, help="contenders")
     parser.add_argument("--rate", type=int, nargs="+", default=latency.RATES, help="events per second of latency")
     parser.add_argument("--seconds", type=float, default=20.0, help="that each case of latency is watched")

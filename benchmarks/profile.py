@@ -38,7 +38,7 @@ SAMPLE = 20_000  # records that the stages are timed over
 ROUNDS = 3
 
 THREADS = {
-    "PartitionTask": "partition tasks: the core, producing, transactions",
+    "Task": "the task: the core, producing, transactions",
     "WorkerThread": "Faust's consumer thread: fetching, heartbeats",
     "python": "main thread: Faust's agents",
     "rdk": "librdkafka: batches, compression, sockets",
@@ -51,7 +51,7 @@ def measure(servers: str, folder: Path, records: Records, say: Say) -> Iterator[
     threads = by_thread(Race(servers, folder, "profile"), records)
     say("threads are read, stages come next")
     stages = by_stage(records[:SAMPLE])
-    tasks = threads.get(THREADS["PartitionTask"], 0.0)
+    tasks = threads.get(THREADS["Task"], 0.0)
     outside = ("task: taking batches, produce, transactions", tasks - stages.pop("all of it"))
     yield Part(
         [
@@ -60,7 +60,7 @@ def measure(servers: str, folder: Path, records: Records, say: Say) -> Iterator[
                 "4 partitions, 1 worker",
                 sorted(threads.items(), key=itemgetter(1), reverse=True),
             ),
-            _table("CPU of a partition task by stage", "timed alone, in one thread", [*stages.items(), outside]),
+            _table("CPU of the task by stage", "timed alone, in one thread", [*stages.items(), outside]),
         ],
         {f"CPU µs/event, {name}": [value] for name, value in (threads | stages).items()},
     )

@@ -108,9 +108,9 @@ class WorkerSettings(_Section):
 
     commit_interval_ms: int = Field(default=100, ge=1, le=5000)
     """Longest time a transaction stays open: latency against throughput."""
-    commit_records: int = Field(default=10_000, ge=1)
+    commit_records: int = Field(default=20_000, ge=1)
     """Most records in a transaction."""
-    commit_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    commit_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     """Most bytes written in a transaction."""
     session_timeout_seconds: float = Field(default=6.0, ge=6.0, le=60.0)
     """After so long without a sign of life a worker's partitions go to others."""

@@ -118,6 +118,9 @@ class MemoryLog:
         for output in outputs:
             self.append(f"{pipeline_name}.{output.topic}", output.key, output.value, max(output.partition, 0))
 
+    def read_settled(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
+        return self.read_all(topic, partition)
+
     def read_all(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         return ((record.key, record.value) for record in self.topics.get(f"{topic}/{partition}", []))
 

@@ -1,1 +1,1 @@
-"""The shell around the core: Faust fetches, a transactional task per partition writes."""
+"""The shell around the core: Faust fetches, one transactional task for all partitions writes."""

@@ -1,6 +1,7 @@
 """Reading topics plainly: whole, by range, and their ends; always read_committed, never in a group."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
@@ -8,10 +9,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream_app.clients.refusals import failure
 from stream_app.core.records import RawRecord
+from stream_app.errors import KafkaUnavailableError
 from stream_app.streaming.processor import Input
 
 CALL_TIMEOUT = 10.0  # seconds
 DEADLINE = 30.0  # seconds that a passing error may last
+SETTLED_SECONDS = 45.0  # longer than brokers let a transaction of a dead worker stay open
+SETTLED_LOOK_SECONDS = 0.02
 FETCH = 5000  # records a call
 
 _PASSING = frozenset(
@@ -68,6 +72,11 @@ class LogReader:
         for record in self.read_range(topic, partition, *self.ends(Input(topic, partition))):
             yield record.key, record.value
 
+    def read_settled(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
+        """As `read_all`, once no transaction is open that began before: what it hides may have been committed."""
+        self._await_settled(Input(topic, partition))
+        return self.read_all(topic, partition)
+
     def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
         """The committed records with start <= offset < end."""
         consumer = Consumer(self._config)
@@ -86,6 +95,22 @@ class LogReader:
                     return
         finally:
             consumer.close()
+
+    def _await_settled(self, source: Input) -> None:
+        deadline = monotonic() + SETTLED_SECONDS
+        call, what = self._uncommitted.get_watermark_offsets, f"read the ends of {source.topic}"
+        _, end = self._ask(lambda: call(TopicPartition(*source), timeout=CALL_TIMEOUT, cached=False), what)
+        while self.ends(source)[1] < end:
+            if monotonic() > deadline:
+                reason = (
+                    f"a transaction on {source.topic}[{source.partition}] has been open for {SETTLED_SECONDS:.0f} s"
+                )
+                raise KafkaUnavailableError(reason, "Check that the brokers are up; they end it after its time-out")
+            sleep(SETTLED_LOOK_SECONDS)
+
+    @cached_property
+    def _uncommitted(self) -> Consumer:
+        return Consumer({**self._config, "isolation.level": "read_uncommitted"})
 
     def _ask(self, call: Callable[[], T], what: str) -> T:
         """The answer, asked for again while the error is a passing one, as just after a topic was created."""

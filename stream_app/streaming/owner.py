@@ -1,10 +1,10 @@
-"""Which tasks this worker owns: made on assignment, ended on revocation, never carried from one to the other."""
+"""The task of this worker: made on assignment, ended on revocation, never carried from one to the other."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from faust.types import TP
 
@@ -12,15 +12,16 @@ from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError
 from stream_app.logs import get_logger
 from stream_app.metrics import ASSIGNED, LAG, LAG_SECONDS, REGISTRY_WAITING, TRANSACTIONS, forget_partitions
 from stream_app.streaming.membership import Membership
+from stream_app.streaming.part import Progress
 from stream_app.streaming.pauses import UNAVAILABLE, Pauses, Trouble
 from stream_app.streaming.processor import BREAKER, REGISTRY, Input
-from stream_app.streaming.task import PartitionTask, Progress
+from stream_app.streaming.task import Task
 from stream_app.streaming.transport import Batch, BatchConsumer
 from stream_app.streaming.writer import CALL_TIMEOUT
 
 log = get_logger(__name__)
 
-STOP_SECONDS = 3.0  # that all tasks together have to commit and end
+STOP_SECONDS = 3.0  # that the task has to commit and end
 SEEK_SECONDS = 10.0
 HUNG_SECONDS = 3 * CALL_TIMEOUT  # after which a call of librdkafka with a time-out does not return, if brokers answer
 WATCH_SECONDS = 0.5
@@ -31,13 +32,11 @@ HEALTHY_SECONDS = 60.0  # after which a task counts as well again
 PASSING = (FencedError, KafkaUnavailableError, TopicsError)
 """Errors of a task that another one in its place may not have."""
 
-MakeTask = Callable[
-    [list[Input], Membership, "ConsumerFlow", Callable[[PartitionTask, BaseException], None]], PartitionTask
-]
+MakeTask = Callable[[list[Input], Membership, "ConsumerFlow", Callable[[Task, BaseException], None]], Task]
 
 
 class ConsumerFlow:
-    """The fetching side as the tasks see it, callable from their threads."""
+    """The fetching side as the task sees it, callable from its thread."""
 
     def __init__(self, consumer: BatchConsumer, loop: asyncio.AbstractEventLoop) -> None:
         self.closed = False  # set on the loop when the assignment is over
@@ -79,7 +78,7 @@ class ConsumerFlow:
 class Failure(NamedTuple):
     """A task that has failed and is to be made anew: when it has, how often in a row, and why."""
 
-    task: PartitionTask
+    task: Task
     at: float
     times: int
     trouble: Trouble
@@ -91,11 +90,10 @@ class Failure(NamedTuple):
 
 
 class TaskOwner:
-    """The tasks of the present assignment.
+    """The task of the present assignment.
 
     A task that Kafka let down is made anew as long as the assignment lasts, once the broker has confirmed that: it
     settles what was open and goes on at what was committed, like one in another process.
-    `group_of` says which partitions share a task: a scorer has one per partition number, learner and monitor have one.
     `fatal` is called with the error when the process cannot go on; `session` is the time-out of the group, in seconds.
     """
 
@@ -103,33 +101,27 @@ class TaskOwner:
         self,
         role: str,
         make_task: MakeTask,
-        group_of: Callable[[TP], int],
         fatal: Callable[[BaseException], None],
         pauses: Pauses,
         session: float,
     ) -> None:
         self._role = role
         self._make_task = make_task
-        self._group_of = group_of
         self._fatal = fatal
-        self._tasks: dict[TP, PartitionTask] = {}
+        self._task: Task | None = None
         self._flow: ConsumerFlow | None = None
         self._membership: Membership | None = None
-        self._failures: dict[Input, Failure] = {}  # by the first input of the task
+        self._failure: Failure | None = None  # the last, if it was not long ago
         self._pauses = pauses
         self._session = session
         self._away = float("-inf")  # when the broker last seemed to be away
         for result in ("committed", "aborted", "fenced"):
             TRANSACTIONS.labels(role, result)  # from 0 on, or the first would be no increase
 
-    @property
-    def tasks(self) -> set[PartitionTask]:
-        """All live tasks."""
-        return set(self._tasks.values())
-
     def unready(self) -> list[str]:
         """What this worker still waits for."""
-        restoring = sum(not task.ready.is_set() for task in self.tasks)
+        task = self._task
+        restoring = 0 if task is None or task.ready.is_set() else len(task.parts)
         waiting = self._waiting()
         del waiting[BREAKER]  # which is no trouble of this worker
         return [
@@ -140,35 +132,32 @@ class TaskOwner:
 
     def _waiting(self) -> Counter[str]:
         """How many inputs stand still, by what they wait for."""
-        return Counter(what for task in self.tasks for what in task.waiting())
+        return Counter(self._task.waiting() if self._task is not None else ())
 
     def assign(self, consumer: BatchConsumer, partitions: Iterable[TP]) -> None:
-        """Make a task for each group of partitions."""
+        """Make a task for these partitions."""
         membership = self._membership = consumer.membership()
         self._flow = ConsumerFlow(consumer, asyncio.get_running_loop())
-        self._failures.clear()
-        groups: dict[int, list[TP]] = {}
-        for tp in sorted(partitions):
-            groups.setdefault(self._group_of(tp), []).append(tp)
-        for tps in groups.values():
-            self._start([Input(tp.topic, tp.partition) for tp in tps])
-        ASSIGNED.labels(self._role).set(len(groups))
-        log.info("assigned", partitions=sorted(groups), generation=membership.generation)
+        self._failure = None
+        inputs = [Input(tp.topic, tp.partition) for tp in sorted(partitions)]
+        if inputs:
+            self._start(inputs)
+        numbers = [part.number for part in self._task.parts] if self._task is not None else []
+        ASSIGNED.labels(self._role).set(len(numbers))
+        log.info("assigned", partitions=numbers, generation=membership.generation)
 
     def _start(self, inputs: list[Input]) -> None:
         if self._flow is not None and self._membership is not None:
-            task = self._make_task(inputs, self._membership, self._flow, self._failed_soon())
-            self._tasks.update({TP(*source): task for source in inputs})
-            task.start()
+            self._task = self._make_task(inputs, self._membership, self._flow, self._failed_soon())
+            self._task.start()
 
     def deliver(self, tp: TP, batch: Batch) -> None:
-        """Hand a batch to its task; one for which there is none any more is dropped."""
-        task = self._tasks.get(tp)
-        if task is not None:
-            task.deliver(Input(tp.topic, tp.partition), batch)
+        """Hand a batch to the task; one that comes when there is none any more is dropped."""
+        if self._task is not None:
+            self._task.deliver(Input(tp.topic, tp.partition), batch)
 
     async def watch(self) -> None:
-        """Show the lag, make tasks anew, and note when they cannot go on.
+        """Show the lag, make a failed task anew, and note when it cannot go on.
 
         Ends the process when a call of librdkafka does not return although the brokers answer.
         """
@@ -187,38 +176,39 @@ class TaskOwner:
         if self._flow is not None:
             self._flow.closed = True
         consumer.close_partitions()
-        tasks, self._tasks = self.tasks, {}
-        for task in tasks:
+        task, self._task = self._task, None
+        if task is not None:
             task.stop()
-        await asyncio.get_running_loop().run_in_executor(None, _join, tasks)
+            await asyncio.get_running_loop().run_in_executor(None, task.join, STOP_SECONDS)
         ASSIGNED.labels(self._role).set(0)
         forget_partitions()
 
     def _show_lag(self) -> None:
-        for task in self.tasks:
-            for source, progress in task.progress().items():
-                lag = self._flow.lag(source, progress) if self._flow else None
-                if lag is not None:
-                    labels = source.topic, str(source.partition)
-                    LAG.labels(*labels).set(lag)
-                    LAG_SECONDS.labels(*labels).set(progress.age if lag else 0)
+        for source, progress in self._task.progress().items() if self._task is not None else ():
+            lag = self._flow.lag(source, progress) if self._flow else None
+            if lag is not None:
+                labels = source.topic, str(source.partition)
+                LAG.labels(*labels).set(lag)
+                LAG_SECONDS.labels(*labels).set(progress.age if lag else 0)
 
     def _renew(self) -> None:
-        """Make failed tasks anew, unless others may own their partitions by now; forget failures of long ago."""
-        now, live = monotonic(), self.tasks
+        """Make a failed task anew, unless others may own its partitions by now; forget a failure of long ago."""
+        now, failure = monotonic(), self._failure
         confirmed = self._flow.confirmed() if self._flow is not None and not self._flow.closed else float("-inf")
-        for source, failure in list(self._failures.items()):
-            if failure.task not in live:
-                if now > failure.at + HEALTHY_SECONDS:
-                    del self._failures[source]
-            elif now > failure.due and confirmed > failure.at:
-                self._start(failure.task.inputs)
+        if failure is None:
+            return
+        if failure.task is not self._task:
+            if now > failure.at + HEALTHY_SECONDS:
+                self._failure = None
+        elif now > failure.due and confirmed > failure.at:
+            self._start(failure.task.inputs)
 
     def _trouble(self) -> Trouble | None:
-        """What keeps tasks from going on, for the longest time first."""
-        live = self.tasks
-        failed = [failure.trouble for failure in self._failures.values() if failure.task in live]
-        found = [*failed, *filter(None, (task.trouble() for task in live)), *self._silence()]
+        """What keeps the task from going on, for the longest time first."""
+        task, failure = self._task, self._failure
+        failed = [failure.trouble] if failure is not None and failure.task is task else []
+        met = task.trouble() if task is not None else None
+        found = [*failed, *([met] if met is not None else []), *self._silence()]
         return min(found, key=lambda trouble: trouble.since, default=None)
 
     def _silence(self) -> list[Trouble]:
@@ -232,50 +222,41 @@ class TaskOwner:
         now = monotonic()
         if self._flow is not None and now - self._flow.confirmed() > self._session / 2:
             self._away = now
-        return any(min(task.calling_for(), now - self._away) > HUNG_SECONDS for task in self.tasks)
+        return self._task is not None and min(self._task.calling_for(), now - self._away) > HUNG_SECONDS
 
     def _settled(self) -> bool:
-        """Whether this worker has its partitions, and works on all of them."""
-        return self._flow is not None and not self._flow.closed and all(task.ready.is_set() for task in self.tasks)
+        """Whether this worker has its partitions, and works on them."""
+        ready = self._task is None or self._task.ready.is_set()
+        return self._flow is not None and not self._flow.closed and ready
 
-    def _failed_soon(self) -> Callable[[PartitionTask, BaseException], None]:
+    def _failed_soon(self) -> Callable[[Task, BaseException], None]:
         loop = asyncio.get_running_loop()
 
-        def failed(task: PartitionTask, error: BaseException) -> None:
+        def failed(task: Task, error: BaseException) -> None:
             loop.call_soon_threadsafe(self._failed, task, error)
 
         return failed
 
-    def _failed(self, task: PartitionTask, error: BaseException) -> None:
+    def _failed(self, task: Task, error: BaseException) -> None:
         """A task ended by an error; what it did not commit is redone by the next owner."""
-        if task not in self.tasks:
+        if task is not self._task:
             log.info("a task of an earlier assignment ended", why=str(error))
         elif isinstance(error, PASSING):
             self._note_failure(task, error)
         else:
             self._fatal(error)
 
-    def _note_failure(self, task: PartitionTask, error: StreamAppError) -> None:
+    def _note_failure(self, task: Task, error: StreamAppError) -> None:
         if isinstance(error, FencedError):
             TRANSACTIONS.labels(self._role, "fenced").inc()
-        now, trouble, before = monotonic(), task.trouble(), self._failures.get(task.inputs[0])
-        failure = Failure(
-            task,
-            now,
-            before.times + 1 if before is not None else 0,
-            Trouble.of(error, trouble.since if trouble is not None else now),
-        )
-        self._failures[task.inputs[0]] = failure
+        trouble = task.trouble()
+        now, times = monotonic(), self._failure.times + 1 if self._failure is not None else 0
+        since = trouble.since if trouble is not None else now
+        self._failure = Failure(task, now, times, Trouble.of(error, since))
         for source in task.inputs:
             if self._flow is not None:
                 self._flow.hold(source)
-        log.warning("a task failed, and is made anew", partition=task.inputs[0].partition, why=str(error))
-
-
-def _join(tasks: Iterable[Any]) -> None:
-    deadline = monotonic() + STOP_SECONDS
-    for task in tasks:
-        task.join(max(0.0, deadline - monotonic()))
+        log.warning("the task failed, and is made anew", why=str(error))
 
 
 def exit_code(error: BaseException) -> int:

@@ -19,7 +19,7 @@ class Input(NamedTuple):
 
 
 class Processor(Protocol):
-    """The work of one task: made when its partitions are assigned, used by one thread, dropped when they are revoked.
+    """The work of one part of a task: made on assignment, dropped on revocation, used by one thread at a time.
 
     Everything that `process`, `idle` and `before_commit` return goes into one transaction with the input offsets.
     What was returned is never asked for again: a transaction that has to be retried is retried with the same values.
@@ -45,7 +45,7 @@ class Processor(Protocol):
         """Work on consecutive records of one input; `now` is epoch milliseconds."""
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
-        """Called at least every 200 ms while nothing comes in; what it returns starts a transaction.
+        """Called again and again while nothing of this part comes in; what it returns is committed at once.
 
         `at_end` says whether every input has been read to its end, and no record is held back.
         """

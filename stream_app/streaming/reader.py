@@ -13,6 +13,9 @@ class Reader(Protocol):
     def read_all(self, topic: str, partition: int) -> Iterable[tuple[bytes | None, bytes | None]]:
         """Key and value of every record up to the present stable end, in log order; a value of None deletes its key."""
 
+    def read_settled(self, topic: str, partition: int) -> Iterable[tuple[bytes | None, bytes | None]]:
+        """As `read_all`, once every transaction has ended that was open on it."""
+
     def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterable[Record]:
         """The records with start <= offset < end."""
 

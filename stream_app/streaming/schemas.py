@@ -44,7 +44,7 @@ class _Answer(NamedTuple):
 
 
 class SchemaCache:
-    """Schemas by id, shared by the tasks of a worker; without a registry every id is unknown.
+    """Schemas by id, shared by the parts of a task; without a registry every id is unknown.
 
     A task never waits here: it asks for what it needs, and again a little later while that is not there.
     """

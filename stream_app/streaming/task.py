@@ -1,26 +1,30 @@
-"""A partition task: one thread, one transactional producer, one processor; from assignment to revocation."""
+"""A worker's task: one thread, one transactional producer, all of its partitions; from assignment to revocation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import monotonic, time
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from stream_app.core.records import Record
+from stream_app.core.records import Output, Record
 from stream_app.errors import DataLossError
 from stream_app.logs import get_logger
 from stream_app.metrics import BATCH_SECONDS, RESTORE_SECONDS, TRANSACTION_SECONDS, TRANSACTIONS
 from stream_app.settings import WorkerSettings
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.membership import Membership
+from stream_app.streaming.part import Delivery, Part, Position, Progress, Waiting
 from stream_app.streaming.pauses import Trouble
-from stream_app.streaming.processor import Input, Processor
+from stream_app.streaming.processor import Input
 from stream_app.streaming.transport import Batch
 from stream_app.streaming.writer import TransactionWriter
 
 log = get_logger(__name__)
 
-IDLE_SECONDS = 0.025
+LOOK_SECONDS = 0.025  # between two looks at what does not come in
 HOLD_BYTES = 2 * 1024 * 1024  # queued, at which an input is held back
 HEADROOM_BYTES = 512 * 1024  # and at which it is released again
 LOST_SECONDS = 1.0  # after which a batch that was fetched is not going to come
@@ -29,6 +33,7 @@ SLICE = 100  # most records between two looks at whether a commit is due
 SLICE_SECONDS = 1.0  # that those should take at most; an open transaction waits for them
 WAITING_SECONDS = 1.0  # after which an input that waits is spoken of
 BEHIND_SECONDS = 1.0  # of age of a record, from which on throughput counts more than how soon it is committed
+RESTORING = 16  # parts at a time: most of it is waiting
 CATCH_UP_SECONDS = 0.5  # that a transaction of such records takes at least
 
 
@@ -46,51 +51,12 @@ class Flow(Protocol):
         """(epoch, batches delivered) when everything stable has been fetched, else None."""
 
 
-class Delivery(NamedTuple):
-    """A batch on its way to the task."""
-
-    source: Input
-    batch: Batch
-    bytes: int
-
-
-class Waiting(NamedTuple):
-    """The rest of a batch that cannot be processed yet, since when, and what it waits for."""
-
-    records: list[Record]
-    since: float
-    what: str
-
-
-class Progress(NamedTuple):
-    """The next offset; how old, in seconds, the last record was when it was processed; (epoch, batches) taken."""
-
-    next: int
-    age: float
-    batches: tuple[int, int]
-
-
-class Position:
-    """Where one input stands."""
-
-    __slots__ = ("age", "delivered", "epoch", "missing_since", "next", "sequence", "taken")
-
-    def __init__(self, offset: int) -> None:
-        self.next = offset
-        self.age = 0.0  # seconds: how old the record before `next` was when it was processed
-        self.epoch = -1
-        self.sequence = 0
-        self.missing_since: float | None = None  # since when batches are known to be missing
-        self.delivered = 0  # bytes put into the queue; written by the delivering thread only
-        self.taken = 0  # bytes taken out of it; written by the task's thread only
-
-    @property
-    def queued(self) -> int:
-        return self.delivered - self.taken
-
-
-class PartitionTask(Thread):
+class Task(Thread):
     """Turns batches into transactions, exactly once, for the inputs of one assignment.
+
+    The parts share one thread, for threads that compute only wait for each other, and one transaction, so that many
+    partitions cost no more than few. `fences` are writers that nobody uses, but a previous owner of some of these
+    inputs may have used: they are taken over, too, which settles what was open.
 
     A batch is processed only if it is the next of its epoch; after a gap the input starts again at `next`. While
     records wait for their schemas, their input stands still: what was fetched behind them is left, and is fetched again
@@ -101,21 +67,23 @@ class PartitionTask(Thread):
     def __init__(
         self,
         role: str,
-        inputs: list[Input],
-        processor: Processor,
+        parts: list[Part],
         writer: TransactionWriter,
+        fences: list[TransactionWriter],
         reader: LogReader,
         flow: Flow,
         membership: Membership,
         settings: WorkerSettings,
-        failed: Callable[["PartitionTask", BaseException], None],
+        failed: Callable[["Task", BaseException], None],
     ) -> None:
-        super().__init__(name=f"task-{inputs[0].partition}", daemon=True)
+        super().__init__(name="task", daemon=True)
         self.role = role
-        self.inputs = inputs
+        self.parts = parts
+        self.inputs = [source for part in parts for source in part.inputs]
         self.ready = Event()
-        self.processor = processor
+        self._part_of = {source: part for part in parts for source in part.inputs}
         self._writer = writer
+        self._writers = [writer, *fences]  # until all have been taken over
         self._reader = reader
         self._flow = flow
         self._membership = membership
@@ -126,6 +94,7 @@ class PartitionTask(Thread):
         self._waiting: dict[Input, Waiting] = {}
         self._stopping = Event()
         self._deadline: float | None = None  # when the open transaction is to be committed
+        self._next_look = 0.0
         self._slice = 1  # a new task begins with little: what made the one before it fail may be that all took too long
 
     def deliver(self, source: Input, batch: Batch) -> None:
@@ -141,16 +110,17 @@ class PartitionTask(Thread):
     def stop(self) -> None:
         """Commit what has been processed, if that can be done soon, and end (any thread)."""
         self._stopping.set()
-        self._writer.stop()
+        for writer in self._writers:
+            writer.stop()
         self._queue.put(None)
 
     def calling_for(self) -> float:
         """Seconds for which the present call of librdkafka has been under way; 0 when there is none (any thread)."""
-        return self._writer.calling_for()
+        return max(writer.calling_for() for writer in self._writers)
 
     def trouble(self) -> Trouble | None:
         """What keeps it from committing now (any thread)."""
-        return self._writer.trouble
+        return next((writer.trouble for writer in self._writers if writer.trouble is not None), None)
 
     def progress(self) -> dict[Input, Progress]:
         """How far each input is (any thread)."""
@@ -175,22 +145,37 @@ class PartitionTask(Thread):
             self._stopping.set()
             self._failed(self, error)
         finally:
+            self._close_fences()
             self._writer.close()
 
     def _take_over(self) -> None:
-        """Settle the previous owner, restore, check the logs, and only then let batches come."""
-        started = monotonic()
+        """Settle the previous owners, restore, check the logs, and only then let batches come."""
         if self._stopping.is_set():
             return
-        self._writer.take_over()
-        offsets = self.processor.restore(self._reader.committed(self.inputs))
-        self._positions = {source: Position(self._start(source, offsets[source])) for source in self.inputs}
+        with ThreadPoolExecutor(RESTORING, "restore") as threads:
+            list(threads.map(TransactionWriter.take_over, self._writers))
+            self._close_fences()
+            committed, positions = self._reader.committed(self.inputs), dict[Input, Position]()
+            for found in threads.map(partial(self._restore, committed), self.parts):
+                positions |= found
+        self._positions = positions
         for source in self.inputs:
             self._seek(source)
-        seconds = monotonic() - started
-        RESTORE_SECONDS.labels(str(self.inputs[0].partition)).set(seconds)
-        log.info("ready", partition=self.inputs[0].partition, restore_seconds=round(seconds, 3))
         self.ready.set()
+
+    def _close_fences(self) -> None:
+        fences, self._writers = self._writers[1:], self._writers[:1]
+        for writer in fences:
+            writer.close()
+
+    def _restore(self, committed: Mapping[Input, int], part: Part) -> dict[Input, Position]:
+        """Where a part's inputs go on, once its state is there."""
+        started = monotonic()
+        offsets = part.processor.restore({source: committed[source] for source in part.inputs})
+        seconds = monotonic() - started
+        RESTORE_SECONDS.labels(str(part.number)).set(seconds)
+        log.info("ready", partition=part.number, restore_seconds=round(seconds, 3))
+        return {source: Position(self._start(source, offsets[source])) for source in part.inputs}
 
     def _start(self, source: Input, offset: int) -> int:
         """The offset to start at; records that are gone before anyone read them are a matter for a person."""
@@ -216,42 +201,47 @@ class PartitionTask(Thread):
     def _step(self) -> None:
         for source in list(self._waiting):
             self._resume(source)
-        try:
-            delivery = self._queue.get(timeout=self._wait())
-        except Empty:
-            self._tick()
-            return
+        delivery = self._next_delivery()
         if delivery is not None:
             self._release(delivery)
             self._process(delivery.source, delivery.batch)
+        if monotonic() >= self._next_look:
+            self._look()
         if self._deadline is not None and self._commit_is_due():
             self._commit()
 
-    def _wait(self) -> float:
-        return IDLE_SECONDS if self._deadline is None else max(0.0, self._deadline - monotonic())
+    def _next_delivery(self) -> Delivery | None:
+        until = self._next_look if self._deadline is None else min(self._next_look, self._deadline)
+        with suppress(Empty):
+            return self._queue.get(timeout=max(0.0, until - monotonic()))
+        return None
 
-    def _tick(self) -> None:
-        """Nothing came in: commit what is open, else let the processor do what waits for quiet."""
+    def _look(self) -> None:
+        """See to what does not come in, and let the parts of which nothing came do what waits for quiet."""
+        self._next_look = monotonic() + LOOK_SECONDS
         self._writer.serve()
-        for source in self._positions.keys() - self._waiting.keys():
-            self._flow.release(source)
-            self._find_lost(source)
-        if self._deadline is None:
-            outputs = self.processor.idle(_now(), all(self._at_end(source) for source in self.inputs))
-            if outputs:
-                self._writer.write(outputs)
-                self._deadline = monotonic()
-        if self._deadline is not None:
-            self._commit()
+        for source, position in self._positions.items():
+            if source not in self._waiting and position.queued <= HEADROOM_BYTES:
+                self._flow.release(source)
+                self._find_lost(source, position)
+        for part in self.parts:
+            if not part.open:
+                self._write(part, part.processor.idle(_now(), all(self._at_end(source) for source in part.inputs)))
+
+    def _write(self, part: Part, outputs: list[Output]) -> None:
+        """What quiet has brought forth is committed at once."""
+        if outputs:
+            self._writer.write(outputs)
+            self._deadline, part.open = monotonic(), True
 
     def _at_end(self, source: Input) -> bool:
         position = self._positions[source]
         return self._flow.at_end(source) == (position.epoch, position.sequence)
 
-    def _find_lost(self, source: Input) -> None:
+    def _find_lost(self, source: Input, position: Position) -> None:
         """Start again at `next` when batches were fetched and never came, and nothing came after them to show it."""
-        position, seen = self._positions[source], self._flow.at_end(source)
-        if seen is None or seen <= (position.epoch, position.sequence):
+        seen = self._flow.at_end(source)
+        if position.queued or seen is None or seen <= (position.epoch, position.sequence):
             position.missing_since = None
         elif position.missing_since is None:
             position.missing_since = monotonic()
@@ -275,42 +265,43 @@ class PartitionTask(Thread):
         if self._process_records(source, position, batch.records):
             position.sequence += 1
 
-    def _process_records(self, source: Input, position: "Position", records: list[Record]) -> bool:
+    def _process_records(self, source: Input, position: Position, records: list[Record]) -> bool:
         """Work through consecutive records; False if some have to wait, which are kept."""
         with BATCH_SECONDS.labels(self.role).time():
-            start = 0
+            start, processor = 0, self._part_of[source].processor
             while start < len(records):
-                part = records[start : start + self._slice]
-                ready = self.processor.ready(part, _now())
+                some = records[start : start + self._slice]
+                ready = processor.ready(some, _now())
                 if ready:
-                    self._process_slice(source, position, part[:ready])
-                if ready < len(part):
+                    self._process_slice(source, position, some[:ready])
+                if ready < len(some):
                     self._flow.hold(source)
-                    self._waiting[source] = Waiting(records[start + ready :], monotonic(), self.processor.holding)
+                    self._waiting[source] = Waiting(records[start + ready :], monotonic(), processor.holding)
                     return False
                 start += ready
         return True
 
     def _resume(self, source: Input) -> None:
         """Go on with what waits, if it can; then fetch what came behind it and was left."""
-        waiting = self._waiting[source]
-        if not self.processor.ready(waiting.records[: self._slice], _now()):
-            self._waiting[source] = waiting._replace(what=self.processor.holding)
+        waiting, processor = self._waiting[source], self._part_of[source].processor
+        if not processor.ready(waiting.records[: self._slice], _now()):
+            self._waiting[source] = waiting._replace(what=processor.holding)
             return
         del self._waiting[source]
         if self._process_records(source, self._positions[source], waiting.records):
             self._seek(source)
 
-    def _process_slice(self, source: Input, position: "Position", records: list[Record]) -> None:
+    def _process_slice(self, source: Input, position: Position, records: list[Record]) -> None:
         """Work on a few records; a slow model must not outlast the transaction's time-out."""
-        now, started = _now(), monotonic()
-        outputs = self.processor.process(source, records, now)
+        now, started, part = _now(), monotonic(), self._part_of[source]
+        outputs = part.processor.process(source, records, now)
         self._adapt(len(records), monotonic() - started)
         position.next = records[-1].offset + 1
         position.age = max(0.0, (now - records[-1].timestamp) / 1000)
         self._writer.write(outputs)
-        if self._deadline is None:
-            self._deadline = started + self._interval(position.age)
+        part.open = True
+        due = started + self._interval(position.age)
+        self._deadline = due if self._deadline is None else min(due, self._deadline)
         if self._commit_is_due():
             self._commit()
 
@@ -343,13 +334,20 @@ class PartitionTask(Thread):
         )
 
     def _commit(self) -> None:
-        positions = {source: position.next for source, position in self._positions.items()}
+        """Commit what there is, of the parts that have a share in it."""
+        parts = [part for part in self.parts if part.open]
         with TRANSACTION_SECONDS.labels(self.role).time():
-            self._writer.write(self.processor.before_commit(positions, _now()))
+            positions: dict[Input, int] = {}
+            for part in parts:
+                of_part = {source: self._positions[source].next for source in part.inputs}
+                self._writer.write(part.processor.before_commit(of_part, _now()))
+                positions |= of_part
             aborts = self._writer.commit(positions, self._membership)
         self._deadline = None
         self._slice = min(SLICE, 2 * self._slice)
-        self.processor.after_commit()
+        for part in parts:
+            part.open = False
+            part.processor.after_commit()
         TRANSACTIONS.labels(self.role, "committed").inc()
         TRANSACTIONS.labels(self.role, "aborted").inc(aborts)
 

@@ -1,4 +1,4 @@
-"""Faust's Kafka transport, delivering one event per fetched batch, from positions that only the tasks decide.
+"""Faust's Kafka transport, delivering one event per fetched batch, from positions that only the task decides.
 
 Faust's own delivery costs four asyncio tasks a record, reads uncommitted, assigns round-robin, and seeks to committed
 offsets behind one's back. Here a partition is fetched only after `start_at` has put it at an offset; each batch carries
@@ -211,7 +211,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self._held.clear()
 
     async def perform_seek(self) -> None:
-        """Do nothing: positions are the tasks' decision."""
+        """Do nothing: positions are the task's decision."""
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Yield one message per fetched batch."""

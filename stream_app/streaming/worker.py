@@ -1,11 +1,12 @@
-"""One worker process: a Faust app whose agents hand fetched batches to transactional tasks."""
+"""One worker process: a Faust app whose agents hand fetched batches to a transactional task."""
 
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -32,12 +33,13 @@ from stream_app.streaming.isolation.isolation import Isolation
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.membership import instance_name
 from stream_app.streaming.owner import TaskOwner, exit_code
+from stream_app.streaming.part import Part
 from stream_app.streaming.pauses import Pauses
-from stream_app.streaming.processor import Processor
+from stream_app.streaming.processor import Input, Processor
 from stream_app.streaming.roles.faults import FaultTeller
 from stream_app.streaming.roles.reporter import Reporter
 from stream_app.streaming.roles.table import ROLES, Role, Setting
-from stream_app.streaming.task import PartitionTask
+from stream_app.streaming.task import Task
 from stream_app.streaming.transport import BatchTransport
 from stream_app.streaming.tuning import bound_arenas, spare_the_interpreter
 from stream_app.streaming.waiting import await_cluster
@@ -48,7 +50,7 @@ from stream_app.topics import topic_name
 log = get_logger(__name__)
 
 ANNOUNCE_SECONDS = 10.0  # between two tries
-STOP_SECONDS = 1.5  # for Faust, after the tasks have committed
+STOP_SECONDS = 1.5  # for Faust, after the task has committed
 ACCESS_SECONDS = 0.5  # between two looks at whether the cluster refuses us
 NEVER = 10.0**6  # seconds; a worker without partitions must not leave the group for polling too little
 
@@ -138,7 +140,7 @@ class Worker:
             pipeline, fingerprint(pipeline), settings, self._reader, self._config, self._group, self.fatal, isolation
         )
         session = settings.worker.session_timeout_seconds
-        self._owner = TaskOwner(role.name, self._make_task, role.group_of, self.fatal, pauses, session)
+        self._owner = TaskOwner(role.name, self._make_task, self.fatal, pauses, session)
         self._app: faust.App | None = None
         self._joined = False
 
@@ -214,7 +216,7 @@ class Worker:
         self._reader.serve()
         if self._errors.hopeless:
             self._errors.last = None
-            with suppress(KafkaUnavailableError):  # which the tasks wait for
+            with suppress(KafkaUnavailableError):  # which the task waits for
                 make_admin(self._settings)
 
     async def _until(self, stop: asyncio.Event, work: asyncio.Future[None]) -> bool:
@@ -271,7 +273,7 @@ class Worker:
         return app
 
     def _declare(self, app: faust.App) -> None:
-        """One agent per input topic; tasks follow the assignment."""
+        """One agent per input topic; the task follows the assignment."""
         for kind in self._role.inputs:
             name = topic_name(self._pipeline.name, kind)
             topic = app.topic(name, key_serializer="raw", value_serializer="raw", acks=False)
@@ -290,19 +292,17 @@ class Worker:
     async def _on_revoked(self, app: faust.App, revoked: Any, **_: Any) -> None:
         await self._owner.revoke(app.consumer)
 
-    def _make_task(self, inputs: Any, membership: Any, flow: Any, failed: Any) -> PartitionTask:
-        partition = self._role.group_of(inputs[0])
-        return PartitionTask(
-            self._role.name,
-            inputs,
-            self._make_processor(partition),
-            TransactionWriter(self._writer_config(), f"{self._group}-{partition}", self._name_of, self._kinds()),
-            self._reader,
-            flow,
-            membership,
-            self._settings.worker,
-            failed,
-        )
+    def _make_task(self, inputs: list[Input], membership: Any, flow: Any, failed: Any) -> Task:
+        """One for all partitions; it takes over from whoever had any of them."""
+        grouped = groupby(sorted(inputs, key=self._role.group_of), self._role.group_of)
+        parts = [Part(number, list(some), self._make_processor(number)) for number, some in grouped]
+        writer = self._make_writer(parts[0].number, self._kinds())
+        fences = [self._make_writer(part.number) for part in parts[1:]]
+        limits = self._settings.worker
+        return Task(self._role.name, parts, writer, fences, self._reader, flow, membership, limits, failed)
+
+    def _make_writer(self, partition: int, kinds: Iterable[str] = ()) -> TransactionWriter:
+        return TransactionWriter(self._writer_config(), f"{self._group}-{partition}", self._name_of, kinds)
 
     def _make_processor(self, partition: int) -> Processor:
         reporter = Reporter(self._pipeline.name, self._name, self._setting.writers.monitoring)

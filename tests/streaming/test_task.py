@@ -16,9 +16,10 @@ from stream_app.errors import DataLossError, FencedError, KafkaUnavailableError
 from stream_app.settings import WorkerSettings
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.membership import Membership
+from stream_app.streaming.part import Part
 from stream_app.streaming.pauses import Trouble
 from stream_app.streaming.processor import Input
-from stream_app.streaming.task import PartitionTask
+from stream_app.streaming.task import Task
 from stream_app.streaming.transport import Batch
 from stream_app.streaming.writer import TransactionWriter
 from tests.system import read_topic
@@ -34,6 +35,7 @@ class Copier:
         self.seconds = 0.0  # that each record takes
         self.parts: list[int] = []  # how many records were processed together
         self.idled = 0
+        self.committed = 0
 
     def restore(self, committed: Mapping[Input, int]) -> Mapping[Input, int]:
         return committed
@@ -57,7 +59,8 @@ class Copier:
     def before_commit(self, positions: Mapping[Input, int], now: int) -> list[Output]:
         return []
 
-    def after_commit(self) -> None: ...
+    def after_commit(self) -> None:
+        self.committed += 1
 
 
 class Feed:
@@ -66,6 +69,7 @@ class Feed:
     def __init__(self) -> None:
         self.epoch = 0
         self.sequence = 0
+        self.epochs: dict[Input, int] = {}
         self.started: list[int] = []
         self.held: set[Input] = set()
         self.end: tuple[int, int] | None = None
@@ -73,6 +77,7 @@ class Feed:
     def start_at(self, source: Input, offset: int) -> int:
         self.epoch += 1
         self.sequence = 0
+        self.epochs[source] = self.epoch
         self.started.append(offset)
         self.held.discard(source)
         return self.epoch
@@ -90,12 +95,14 @@ class Feed:
 class Scene:
     """An input and an output topic, and tasks on them."""
 
-    def __init__(self, servers: str, records: int) -> None:
+    def __init__(self, servers: str, records: int, partitions: int = 1) -> None:
         self.name = f"task-{uuid4().hex[:8]}"
         self.servers = servers
-        self.source = Input(f"{self.name}.in", 0)
+        self.sources = [Input(f"{self.name}.in", partition) for partition in range(partitions)]
+        self.source = self.sources[0]
         admin = AdminClient({"bootstrap.servers": servers})
-        for future in admin.create_topics([NewTopic(f"{self.name}.{kind}", 1, 1) for kind in ("in", "out")]).values():
+        topics = [NewTopic(f"{self.name}.in", partitions, 1), NewTopic(f"{self.name}.out", 1, 1)]
+        for future in admin.create_topics(topics).values():
             future.result(10)
         producer = Producer({"bootstrap.servers": servers})
         for number in range(records):
@@ -103,26 +110,27 @@ class Scene:
         producer.flush(10)
         self.failed = threading.Event()
         self.error: BaseException | None = None
-        self.copier = Copier()
+        self.copiers = [Copier() for _ in self.sources]
+        self.copier = self.copiers[0]
 
-    def task(self, **settings: Any) -> tuple[PartitionTask, Feed]:
+    def task(self, **settings: Any) -> tuple[Task, Feed]:
         """A started task that is ready, or has failed."""
         task, feed = self.start(**settings)
         while not (task.ready.wait(0.05) or self.failed.is_set()):
             pass
         return task, feed
 
-    def start(self, **settings: Any) -> tuple[PartitionTask, Feed]:
+    def start(self, **settings: Any) -> tuple[Task, Feed]:
         """A started task."""
         feed = Feed()
         self.failed.clear()
-        config = {"bootstrap.servers": self.servers, "log_level": 0}
-        task = PartitionTask(
+        sources = zip(self.sources, self.copiers, strict=True)
+        task = Task(
             "copy",
-            [self.source],
-            self.copier,
-            TransactionWriter(config, self.name, lambda kind: f"{self.name}.{kind}", ["out"]),
-            LogReader(config, self.name),
+            [Part(source.partition, [source], copier) for source, copier in sources],
+            self.writer(0),
+            [self.writer(source.partition) for source in self.sources[1:]],
+            LogReader(self.config, self.name),
             feed,
             Membership(self.name, -1, "", None),  # a group without members takes offsets from anybody
             WorkerSettings(**settings),
@@ -131,7 +139,15 @@ class Scene:
         task.start()
         return task, feed
 
-    def deliver(self, task: PartitionTask, feed: Feed, start: int, end: int) -> None:
+    @property
+    def config(self) -> dict[str, Any]:
+        return {"bootstrap.servers": self.servers, "log_level": 0}
+
+    def writer(self, partition: int) -> TransactionWriter:
+        """As the owner of that partition makes it."""
+        return TransactionWriter(self.config, f"{self.name}-{partition}", lambda kind: f"{self.name}.{kind}", ["out"])
+
+    def deliver(self, task: Task, feed: Feed, start: int, end: int) -> None:
         """Hand over a batch as the next one fetched."""
         records = [RawRecord(*self.source, offset, 0, None, str(offset).encode()) for offset in range(start, end)]
         task.deliver(self.source, Batch(feed.epoch, feed.sequence, list(records)))
@@ -146,7 +162,7 @@ class Scene:
             assert time.monotonic() < deadline, (self.outputs(), self.error)
             time.sleep(0.05)
 
-    def _fail(self, task: PartitionTask, error: BaseException) -> None:
+    def _fail(self, task: Task, error: BaseException) -> None:
         self.error = error
         self.failed.set()
 
@@ -358,6 +374,76 @@ def test_stopping_commits_what_was_processed(broker: EmbeddedBroker, size: int) 
     task.stop()
     task.join(10)
     assert scene.outputs() == list(range(size))
+
+
+def test_parts_share_a_transaction_and_one_of_which_nothing_came_stays_out_of_it(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 0, partitions=3)
+    task, feed = scene.task(commit_interval_ms=500)
+    for source in scene.sources[:2]:
+        records = [RawRecord(*source, 0, 0, None, str(source.partition).encode())]
+        task.deliver(source, Batch(feed.epochs[source], 0, list(records)))
+    scene.until_outputs(2)
+    first, second, third = scene.sources
+    committed = LogReader(scene.config, scene.name).committed(scene.sources)
+    assert committed == {first: 1, second: 1, third: -1}
+    _until(lambda: [copier.committed for copier in scene.copiers] == [1, 1, 0])
+    task.stop()
+
+
+def test_a_part_does_what_waits_for_quiet_while_another_is_busy(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 0, partitions=2)
+    scene.copier.seconds = 0.002
+    task, feed = scene.task()
+    feed.end = (feed.epochs[scene.sources[1]], 0)
+    busy = scene.source
+    for number in range(20):
+        records = [RawRecord(*busy, offset, 0, None, b"1") for offset in range(number * 20, number * 20 + 20)]
+        task.deliver(busy, Batch(feed.epochs[busy], number, list(records)))
+    before = scene.copiers[1].idled
+    scene.until_outputs(300)
+    assert scene.copiers[1].idled >= before + 3
+    assert scene.copier.idled == 0
+    task.stop()
+
+
+def test_a_task_settles_what_the_previous_owner_of_any_of_its_partitions_left_open(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 10, partitions=2)
+    gone = scene.writer(1)
+    gone.take_over()
+    gone.write([Output("out", 0, None, b"99")])
+    gone._producer.flush(10)
+    task, _ = scene.task()
+    assert list(LogReader(scene.config, scene.name).read_settled(f"{scene.name}.out", 0)) == []
+    with pytest.raises(FencedError):
+        gone.commit({}, None)
+    task.stop()
+
+
+def test_a_log_is_settled_once_the_transaction_that_was_open_has_ended(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 0)
+    slow = scene.writer(0)
+    slow.take_over()
+    slow.write([Output("out", 0, b"key", b"value")])
+    slow._producer.flush(10)
+    reader = LogReader(scene.config, scene.name)
+    assert list(reader.read_all(f"{scene.name}.out", 0)) == []
+    committing = threading.Timer(0.5, slow.commit, ({}, None))
+    committing.start()
+    assert list(reader.read_settled(f"{scene.name}.out", 0)) == [(b"key", b"value")]
+    committing.join()
+
+
+def test_offsets_in_a_transaction_that_is_not_settled_are_waited_for(broker: EmbeddedBroker) -> None:
+    scene = Scene(broker.bootstrap_servers, 10)
+    slow = Producer({**scene.config, "transactional.id": f"{scene.name}-slow"})
+    slow.init_transactions(10)
+    slow.begin_transaction()
+    membership = Membership(scene.name, -1, "", None)
+    slow.send_offsets_to_transaction([TopicPartition(*scene.source, 7)], membership.metadata(), 10)
+    committing = threading.Timer(0.5, slow.commit_transaction)
+    committing.start()
+    assert LogReader(scene.config, scene.name).committed([scene.source]) == {scene.source: 7}
+    committing.join()
 
 
 def test_sixteen_tasks_commit_side_by_side(broker: EmbeddedBroker) -> None:

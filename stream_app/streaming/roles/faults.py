@@ -16,7 +16,7 @@ PAUSE_ALARM = "paused"
 class FaultTeller:
     """A processor that also tells how earlier lives of its worker ended, and when it could not go on.
 
-    Of a worker's tasks the first to commit does. What dies before that commit is told by the next life; should the
+    Of a task's parts the first to commit does. What dies before that commit is told by the next life; should the
     worker die right after it, it is told twice.
     """
 

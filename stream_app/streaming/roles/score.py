@@ -69,7 +69,7 @@ class ScoreProcessor:
     def restore(self, committed: Mapping[Input, int]) -> Mapping[Input, int]:
         """State from the changelog; positions are in it too, in case the group's offsets have expired."""
         state = self._scorer.state
-        state.restore(self._reader.read_all(self._state_topic, state.partition))
+        state.restore(self._reader.read_settled(self._state_topic, state.partition))
         self._reporter.show(state.actions, state.alarms)
         self._shown.start(state)
         lost = [source for source, offset in committed.items() if offset > 0 and source.topic not in state.positions]

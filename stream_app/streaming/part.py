@@ -1,0 +1,60 @@
+"""What a task is made of: parts, where their inputs stand, and batches on their way to them."""
+
+from typing import NamedTuple
+
+from stream_app.core.records import Record
+from stream_app.streaming.processor import Input, Processor
+from stream_app.streaming.transport import Batch
+
+
+class Delivery(NamedTuple):
+    """A batch on its way to the task."""
+
+    source: Input
+    batch: Batch
+    bytes: int
+
+
+class Waiting(NamedTuple):
+    """The rest of a batch that cannot be processed yet, since when, and what it waits for."""
+
+    records: list[Record]
+    since: float
+    what: str
+
+
+class Progress(NamedTuple):
+    """The next offset; how old, in seconds, the last record was when it was processed; (epoch, batches) taken."""
+
+    next: int
+    age: float
+    batches: tuple[int, int]
+
+
+class Position:
+    """Where one input stands."""
+
+    __slots__ = ("age", "delivered", "epoch", "missing_since", "next", "sequence", "taken")
+
+    def __init__(self, offset: int) -> None:
+        self.next = offset
+        self.age = 0.0  # seconds: how old the record before `next` was when it was processed
+        self.epoch = -1
+        self.sequence = 0
+        self.missing_since: float | None = None  # since when batches are known to be missing
+        self.delivered = 0  # bytes put into the queue; written by the delivering thread only
+        self.taken = 0  # bytes taken out of it; written by the task's thread only
+
+    @property
+    def queued(self) -> int:
+        return self.delivered - self.taken
+
+
+class Part:
+    """Inputs that belong together, and what works on them: those of one partition number, or all that there are."""
+
+    def __init__(self, number: int, inputs: list[Input], processor: Processor) -> None:
+        self.number = number
+        self.inputs = inputs
+        self.processor = processor
+        self.open = False  # whether the open transaction has anything of it
