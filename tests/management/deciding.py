@@ -47,7 +47,16 @@ class Versioned(System):
         for _ in range(versions):
             self.send_batch()
             self.settle()
-            self.until(lambda: self.learned() == self.sent["labels"], 30, "not everything is learned")
+            newest = self._newest_record()
+            self.until(lambda: max(self.desk.registry().versions) > newest, 30, "not everything is learned")
+
+    def obey(self) -> None:
+        """Wait until the learner has processed all that is in the log now."""
+        newest = self._newest_record()
+        self.until(lambda: (self.desk.learned_to() or 0) > newest, 30, "not everything is obeyed")
+
+    def _newest_record(self) -> int:
+        return max(message.offset() or 0 for message in self.read("examples"))
 
     def serves(self, version: int, timeout: float = 20.0) -> float:
         """Seconds until an event that is sent now or later is scored by this version."""
