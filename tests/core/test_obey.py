@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from stream_app.core.control import LEARNER, SWITCHES, Control, ControlAct, decode_control, learner_orders
 from stream_app.core.example import Example
-from stream_app.core.learn import Learner, LearnerState
+from stream_app.core.learn import FORMER, Learner, LearnerState
 from stream_app.core.obey import first_again, learn_again
 from stream_app.models.loaded import LoadedModel
 from stream_app.models.pickling import dump, load
-from tests.learning import FINGERPRINT, examples, pipeline, scores_of
+from tests.learning import FINGERPRINT, examples, measurements, pipeline, scores_of
 
 Log = list[Example | Control]
 STREAM = examples(120)
@@ -148,6 +148,21 @@ def test_a_person_may_hold_whatever_the_epoch() -> None:
 )
 def test_what_is_void_or_not_about_learning_changes_nothing(void: Control) -> None:
     assert facts(after([*STREAM[:30], void])) == facts(after([*STREAM[:30]]))
+
+
+def test_labels_of_predictions_in_flight_credit_the_versions_that_made_them() -> None:
+    """Version 0 serves well and is rolled back to, version 20 served badly; labels of both come after the decision."""
+    good = [one._replace(model_version=0, score=float(one.label)) for one in STREAM]
+    bad = [one._replace(model_version=20, score=float(not one.label)) for one in STREAM]
+    mixed = [pick[number % 2] for number, pick in enumerate(zip(good, bad, strict=True))]
+    run = Run()
+    run.go_on([*bad[:30], control("rollback", 0, 1), *mixed[30:100]], 0, 101)
+    (window,) = run.learner.state.evaluator.open.values()
+    assert (window.card.n, window.former.n) == (35, 65)
+    late = bad[110]._replace(label_time=10**9)
+    reports = measurements(run.learner.learn(101, late))
+    found = {(one["reference"], one["value"], one["n"]) for one in reports if one["name"] == "accuracy"}
+    assert found == {(None, 1.0, 35), (FORMER, 0.0, 65), (None, 0.35, 100)}
 
 
 def test_who_decides_is_known() -> None:
