@@ -95,15 +95,10 @@ class LearnProcessor:
         name = self._pipeline.name
         self._signer = open_signer(self._settings, name)
         keep = self._settings.learn.keep_versions
-        self._versions = Versions(self._pipeline, self._store, self._registry(), self._signer, keep)
+        registry = Registry.of(self._reader.read_all(f"{name}.models", 0))
+        self._versions = versions = Versions(self._pipeline, self._store, registry, self._signer, keep)
         self._preparation = Preparation(
-            self._pipeline,
-            self._fingerprint,
-            self._store,
-            self._signer.trusted,
-            self._reader,
-            self._versions,
-            self._skips,
+            self._pipeline, self._fingerprint, self._store, self._signer.trusted, self._reader, versions, self._skips
         )
         checkpoint = self._restore_state()
         self._refuse_other_pipeline(checkpoint)
@@ -268,9 +263,6 @@ class LearnProcessor:
         if control.act in SWITCHES:
             self._shown, self._published_at = state.learned, self._learned_when_published()
         return [] if now is None else obeyed(self._pipeline.name, control, self._versions, now)
-
-    def _registry(self) -> Registry:
-        return Registry.of(self._reader.read_all(f"{self._pipeline.name}.models", 0))
 
     def _learned_when_published(self) -> int:
         """How many examples are in the version that the model was learned from."""

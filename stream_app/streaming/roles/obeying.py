@@ -12,7 +12,7 @@ from stream_app.core.learned import Learned
 from stream_app.core.obey import first_again, learn_again
 from stream_app.core.records import Output, Record
 from stream_app.errors import StoreError
-from stream_app.management.decisions import Reason, held, switched
+from stream_app.management.acts import held, switched
 from stream_app.management.registry import Registry
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.loaded import read_model
@@ -116,13 +116,12 @@ def obeyed(pipeline: str, control: Control, versions: Versions, now: int) -> lis
 
     Whoever else decides has written mark and audit already; the learner does so when it reads its own decision.
     """
-    before, reason = versions.champion, Reason(LEARNER, now, control.why)
-    own = control.who == LEARNER
+    before, own = versions.champion, control.who == LEARNER
     if control.act in SWITCHES and control.version is not None:
-        audit = [switched(pipeline, control, reason, before)] if own else []
+        audit = [switched(pipeline, control, now, before)] if own else []
         return versions.choose(control.version, control.epoch) + audit
     if control.act == "hold" and own:
-        return held(pipeline, reason)
+        return held(pipeline, control, now)
     if control.act == "pin" and control.version is not None:
         return versions.keep(control.version)
     if control.act == "unpin" and control.version is not None:
