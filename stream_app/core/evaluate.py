@@ -1,6 +1,6 @@
 """Prequential evaluation with delayed labels: each served prediction is judged when its label comes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from stream_app.core.example import Example
@@ -9,11 +9,15 @@ from stream_app.core.task import Task
 
 @dataclass(slots=True)
 class Window:
-    """Labels that became known from `start` to `end` (epoch milliseconds), and who had served the newest of them."""
+    """Labels that became known from `start` to `end` (epoch milliseconds), and who had served the newest of them.
+
+    `card` is of predictions by versions that count now, `former` by those that a decision has led away from.
+    """
 
     start: int
     end: int
     card: Any
+    former: Any
     model_version: int = 0
 
 
@@ -28,10 +32,14 @@ class Report(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A finished window, and everything since the start up to and including it."""
+    """A finished window, and everything since the start up to and including it.
+
+    `window` is of the versions that count; `former` of the others, if they have served any of it.
+    """
 
     window: Report
     total: Report
+    former: Report | None = None
 
 
 @dataclass(slots=True)
@@ -53,16 +61,16 @@ class Evaluator:
     closed_to: int = 0
     open: dict[int, Window] = field(default_factory=dict)
     total: Window | None = None
-    latest: dict[str, float] | None = None
+    latest: Report | None = None
 
     def __post_init__(self) -> None:
         self.known = self.task.known()
 
-    def add(self, example: Example) -> list[Closed]:
-        """Judge a prediction; return the windows that this closes, oldest first."""
+    def add(self, example: Example, *, former: bool = False) -> list[Closed]:
+        """Judge a prediction, perhaps by a `former` version; return the windows that this closes, oldest first."""
         time = example.label_time
         window = self.open.get(time - time % self.length) or self._open(time)
-        self.task.judge(self.known, window.card, example.label, example.score)
+        self.task.judge(self.known, window.former if former else window.card, example.label, example.score)
         window.model_version = example.model_version
         if time > self.watermark:
             self.watermark = time
@@ -72,15 +80,22 @@ class Evaluator:
         """How wrong the prediction was, from 0 to 1, of the example that was added last."""
         return self.task.error(self.known, example.label, example.score)
 
+    def turn(self) -> None:
+        """Other versions count from now on: all that is open is of former ones."""
+        for window in self.open.values():
+            window.former.merge(window.card)
+            window.card = self.task.card()
+
     def metrics(self) -> dict[str, float]:
         """Every defined metric and baseline of the last closed window, or of all so far before one has closed."""
-        return self._measure(self._everything()) if self.latest is None else self.latest
+        return self._measure(self._everything()) if self.latest is None else self.latest.values
 
     def _open(self, time: int) -> Window:
         start = max(time - time % self.length, self.closed_to)
         window = self.open.get(start)
         if window is None:
-            window = self.open[start] = Window(start, start - start % self.length + self.length, self.task.card())
+            end = start - start % self.length + self.length
+            window = self.open[start] = Window(start, end, self.task.card(), self.task.card())
             self.closes_at = min(map(self._closing, self.open.values()))
         return window
 
@@ -95,17 +110,20 @@ class Evaluator:
 
     def _finish(self, window: Window) -> Closed:
         del self.open[window.start]
-        total = self.total or Window(window.start, window.end, self.task.card(cumulative=True))
+        total = self.total or Window(window.start, window.end, self.task.card(cumulative=True), None)
         total.end, total.model_version = window.end, window.model_version
         total.card.merge(window.card)
-        closed = Closed(self._report(window), self._report(total))
-        self.total, self.latest, self.closed_to = total, closed.window.values, window.end
+        total.card.merge(window.former)
+        former = replace(window, card=window.former)
+        closed = Closed(self._report(window), self._report(total), self._report(former) if former.card.n else None)
+        self.total, self.latest, self.closed_to = total, closed.window, window.end
         return closed
 
     def _everything(self) -> Any:
         card = self.task.card()
         for window in self.open.values():
             card.merge(window.card)
+            card.merge(window.former)
         return card
 
     def _report(self, window: Window) -> Report:
