@@ -6,7 +6,6 @@ these can be exchanged for those of another record with a good signature.
 """
 
 from base64 import b64decode, b64encode
-from binascii import Error as NoBase64
 from typing import Any, TypeVar
 
 import orjson
@@ -62,7 +61,7 @@ def verify(record: Manifest | Checkpoint, trusted: TrustedKeys) -> None:
     key = trusted.key(record.key_id)
     try:
         key.verify(b64decode(record.signature, validate=True), canonical(record))
-    except (InvalidSignature, NoBase64):
+    except (InvalidSignature, ValueError):
         raise ModelError(
             f"the signature of {_name(record)} is not that of key {record.key_id}: somebody has changed it",
             "Find out who writes to that topic; roll back to another version, or publish a new one",
