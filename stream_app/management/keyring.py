@@ -7,7 +7,15 @@ from stream_app.core.records import Output
 from stream_app.errors import DecisionError
 from stream_app.management.decisions import Reason
 from stream_app.management.desk import Desk
-from stream_app.models.keys import KeyPlaces, create_key, list_keys, load_signing_key, revoke_key, rotate_key
+from stream_app.models.keys import (
+    DamagedKeyError,
+    KeyPlaces,
+    create_key,
+    list_keys,
+    load_signing_key,
+    revoke_key,
+    rotate_key,
+)
 
 _Change = Callable[[], tuple[str, str, str]]  # changes the files; what it is about, how that was and is now
 
@@ -29,12 +37,14 @@ def create(desk: Desk, places: KeyPlaces, why: Reason) -> str:
 
 def rotate(desk: Desk, places: KeyPlaces, why: Reason) -> str:
     """Sign with a new key from now on; returns its id. DecisionError if there is none to replace."""
-    before = load_signing_key(places)
+    before = _in_use(places)
     if before is None:
-        raise DecisionError(f"There is no signing key {places.signing} to replace", "Make one: `stream-app keys create`")
+        raise DecisionError(
+            f"There is no signing key {places.signing} to replace", "Make one: `stream-app keys create PIPELINE`"
+        )
 
     def change() -> tuple[str, str, str]:
-        return "the signing key", before.id, rotate_key(places).id
+        return "the signing key", before, rotate_key(places).id
 
     return _decide(desk, "key-rotate", why, change)
 
@@ -57,6 +67,14 @@ def revoke(desk: Desk, places: KeyPlaces, key_id: str, why: Reason) -> None:
     _decide(desk, "key-revoke", why, change)
 
 
+def _in_use(places: KeyPlaces) -> str | None:
+    try:
+        key = load_signing_key(places)
+    except DamagedKeyError:
+        return "a damaged file"
+    return None if key is None else key.id
+
+
 def _decide(desk: Desk, act: ActName, why: Reason, change: _Change) -> str:
     """Returns how it is now."""
     found: list[str] = []
@@ -64,9 +82,7 @@ def _decide(desk: Desk, act: ActName, why: Reason, change: _Change) -> str:
     def make(_: object) -> list[Output]:
         what, before, after = change()
         found.append(after)
-        return [
-            act_output(desk.name, act, at=why.at, who=why.who, what=what, why=why.why, before=before, after=after)
-        ]
+        return [act_output(desk.name, act, at=why.at, who=why.who, what=what, why=why.why, before=before, after=after)]
 
     desk.decide(make)
     return found[-1]
