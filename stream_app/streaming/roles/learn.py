@@ -16,10 +16,9 @@ from stream_app.errors import ModelError, StoreError
 from stream_app.logs import get_logger
 from stream_app.metrics import CHECKPOINT_SECONDS, EXAMPLES_LEARNED, MODEL_VERSION, PUBLISH_SECONDS
 from stream_app.models.artifacts import ArtifactStore
-from stream_app.models.families import pipeline_names
 from stream_app.models.loaded import pipeline_changed
 from stream_app.models.manifest import CHECKPOINT_KEY, Checkpoint, check_runtime
-from stream_app.models.pickling import dump, load
+from stream_app.models.pickling import dump, load, pipeline_modules
 from stream_app.models.signing import open_signer, verify
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
@@ -92,9 +91,7 @@ class LearnProcessor:
         name = self._pipeline.name
         versions = published(self._reader.read_all(f"{name}.models", 0))
         self._signer = open_signer(self._settings, name)
-        self._names = pipeline_names(self._pipeline.model, self._pipeline.features)
-        family = self._names.family
-        self._versions = Versions(name, self._store, versions, self._signer, self._keep, family)
+        self._versions = Versions(name, self._store, versions, self._signer, self._keep)
         checkpoint = self._restore_state()
         self._refuse_other_pipeline(checkpoint)
         known = max(self._versions.newest or 0, checkpoint.offset if checkpoint else 0)
@@ -230,14 +227,15 @@ class LearnProcessor:
             raise pipeline_changed(self._pipeline.name, before.fingerprint, self._fingerprint)
 
     def _load(self, checkpoint: Checkpoint | None) -> LearnerState | None:
+        modules = pipeline_modules(self._pipeline.model, self._pipeline.features)
         if checkpoint is None:
-            load(dump(self._pipeline.model()), self._names)  # a model that cannot be stored and read must not start
+            load(dump(self._pipeline.model()), modules)  # a model that cannot be stored and read must not start
             self._refuse_untrained()
             return None
         verify(checkpoint, self._signer.trusted)
         check_runtime(checkpoint)
         data = _patiently(lambda: self._store.get(checkpoint.sha256, checkpoint.size))
-        state = load(data, self._names)
+        state = load(data, modules)
         if not isinstance(state, LearnerState) or checkpoint.name != self._pipeline.name:
             raise ModelError("the checkpoint is no learner state of this pipeline", "Was the topic written to by hand?")
         self._versions.resume(checkpoint)

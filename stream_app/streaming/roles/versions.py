@@ -84,16 +84,9 @@ class Versions:
     """
 
     def __init__(
-        self,
-        name: str,
-        store: ArtifactStore,
-        versions: dict[int, Manifest],
-        signer: Signer,
-        keep: int = KEEP,
-        family: str = "",
+        self, name: str, store: ArtifactStore, versions: dict[int, Manifest], signer: Signer, keep: int = KEEP
     ) -> None:
         self._name = name
-        self._family = family
         self._signer = signer
         self._store = store
         self._keep = keep
@@ -122,7 +115,6 @@ class Versions:
             learned=state.learned,
             learned_through=state.learned_through,
             metrics=state.evaluator.metrics(),
-            family=self._family,
             **runtime()._asdict(),
         )
         manifest = self.versions[version] = self._signer.signed(unsigned)
