@@ -50,7 +50,10 @@ def rotate(desk: Desk, places: KeyPlaces, why: Reason) -> str:
 
 
 def revoke(desk: Desk, places: KeyPlaces, key_id: str, why: Reason) -> None:
-    """Trust nothing that this key has signed. DecisionError if it is the key in use, or revoked; ModelError if unknown."""
+    """Trust nothing that this key has signed.
+
+    DecisionError if it is the key in use, or revoked already; ModelError if there is no such key.
+    """
     known = {fact.id: fact for fact in list_keys(places)}
     if key_id in known and known[key_id].revoked is not None:
         raise DecisionError(f"The key {key_id} is revoked already", "See `stream-app keys list PIPELINE`")

@@ -36,8 +36,8 @@ def family_of(model: Any, modules: Collection[str] = ()) -> str:
     UnsoundModelError if it is refused, ModelError if it cannot be stored.
     """
     found = named(model)
-    for name in sorted(found):
-        _refuse_unsound(name, found)
+    for one in sorted(found):
+        _refuse_unsound(one, found)
     parts = {part for part, family in FAMILIES.items() if found & _names(family.models)}
     if any(module in modules for module, _ in found):
         parts.add(OWN)

@@ -21,7 +21,7 @@ _GETATTR = ("builtins", "getattr")
 
 
 class Names(NamedTuple):
-    """What artifacts of a pipeline may name: these, and classes of its own modules. `family` says what it models with."""
+    """What artifacts of a pipeline may name: these, and classes of its own modules. `family` says of which models."""
 
     family: str
     exact: frozenset[Name]

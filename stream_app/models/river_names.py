@@ -58,8 +58,8 @@ GROUPS: dict[str, _Table] = {
         "river.preprocessing.one_hot": "OneHotEncoder",
         "river.preprocessing.ordinal": "OrdinalEncoder",
         "river.preprocessing.random_projection": "GaussianRandomProjector SparseRandomProjector",
-        "river.preprocessing.scale": "AdaptiveStandardScaler Binarizer MaxAbsScaler MinMaxScaler Normalizer RobustScaler "
-        "StandardScaler",
+        "river.preprocessing.scale": "AdaptiveStandardScaler Binarizer MaxAbsScaler MinMaxScaler Normalizer "
+        "RobustScaler StandardScaler",
         "river.utils.rolling": "Rolling TimeRolling",
         "stream_app.transformers": "Pick TargetRate",
     },
@@ -91,8 +91,8 @@ GROUPS: dict[str, _Table] = {
         "river.optim.average": "Averager",
         "river.optim.ftrl": "FTRLProximal",
         "river.optim.initializers": "Constant Normal Zeros",
-        "river.optim.losses": "Absolute BinaryFocalLoss Cauchy CrossEntropy EpsilonInsensitiveHinge Hinge Huber Log Poisson "
-        "Quantile Squared",
+        "river.optim.losses": "Absolute BinaryFocalLoss Cauchy CrossEntropy EpsilonInsensitiveHinge Hinge Huber Log "
+        "Poisson Quantile Squared",
         "river.optim.momentum": "Momentum",
         "river.optim.nadam": "Nadam",
         "river.optim.nesterov": "NesterovMomentum",
@@ -121,14 +121,16 @@ GROUPS: dict[str, _Table] = {
     "trees": {
         "river.proba.gaussian": "Gaussian",
         "river.sketch.histogram": "Bin Histogram",
-        "river.tree.nodes.branch": "NominalBinaryBranch NominalMultiwayBranch NumericBinaryBranch NumericMultiwayBranch",
+        "river.tree.nodes.branch": "NominalBinaryBranch NominalMultiwayBranch NumericBinaryBranch "
+        "NumericMultiwayBranch",
         "river.tree.nodes.htc_nodes": "LeafMajorityClass LeafNaiveBayes LeafNaiveBayesAdaptive",
         "river.tree.nodes.htr_nodes": "LeafAdaptive LeafMean LeafModel",
         "river.tree.splitter.exhaustive_splitter": "ExhaustiveNode ExhaustiveSplitter",
         "river.tree.splitter.gaussian_splitter": "GaussianSplitter",
         "river.tree.splitter.histogram_splitter": "HistogramSplitter",
         "river.tree.splitter.nominal_splitter_classif": "NominalSplitterClassif",
-        "river.tree.splitter.nominal_splitter_reg": "NominalSplitterReg NominalSplitterReg._update_estimator_univariate",
+        "river.tree.splitter.nominal_splitter_reg": "NominalSplitterReg "
+        "NominalSplitterReg._update_estimator_univariate",
         "river.tree.splitter.qo_splitter": "FeatureQuantizer QOSplitter Slot",
     },
 }
@@ -214,10 +216,11 @@ FAMILIES: dict[str, Family] = {
         },
         {
             "river.forest.adaptive_random_forest": "BaseTreeClassifier BaseTreeRegressor",
-            "river.forest.online_extra_trees": "BaggingSampler ConstantSampler ETRegressor ExtraTrees._detection_mode_all "
-            "ExtraTrees._detection_mode_drop ExtraTrees._detection_mode_off SubBaggingSampler",
+            "river.forest.online_extra_trees": "BaggingSampler ConstantSampler ETRegressor "
+            "ExtraTrees._detection_mode_all ExtraTrees._detection_mode_drop ExtraTrees._detection_mode_off SubBaggingSampler",
             "river.linear_model.lin_reg": "LinearRegression",
-            "river.tree.nodes.arf_htc_nodes": "RandomLeafMajorityClass RandomLeafNaiveBayes RandomLeafNaiveBayesAdaptive",
+            "river.tree.nodes.arf_htc_nodes": "RandomLeafMajorityClass RandomLeafNaiveBayes "
+            "RandomLeafNaiveBayesAdaptive",
             "river.tree.nodes.arf_htr_nodes": "RandomLeafAdaptive RandomLeafMean RandomLeafModel",
             "river.tree.nodes.et_nodes": "ETLeafAdaptive ETLeafMean ETLeafModel",
             "river.tree.splitter.random_splitter": "RegRandomSplitter",

@@ -22,8 +22,8 @@ from stream_app.core.state import Pending, State
 from stream_app.core.tallies import Tallies
 from stream_app.fingerprint import fingerprint
 from stream_app.metrics import app_version
-from stream_app.models.loaded import LoadedModel
 from stream_app.models.families import pipeline_names
+from stream_app.models.loaded import LoadedModel
 from stream_app.models.pickling import dump, load
 from stream_app.pipeline import Pipeline
 from stream_app.settings import TopicSettings, WorkerSettings

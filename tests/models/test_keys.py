@@ -86,7 +86,7 @@ def test_a_key_that_was_brought_along_is_trusted(tmp_path: Path) -> None:
 )
 def test_a_damaged_key_file_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "signing.pem").write_bytes(content)
-    with pytest.raises(ModelError, match="is no Ed25519 private key.*keys rotate"):
+    with pytest.raises(ModelError, match=r"is no Ed25519 private key.*keys rotate"):
         load_signing_key(places(tmp_path))
 
 

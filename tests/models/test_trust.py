@@ -54,5 +54,5 @@ def test_a_private_key_among_the_public_ones_is_not_trusted(tmp_path: Path) -> N
 
 def test_a_folder_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ModelError, match="cannot be read.*Let this user read it"):
+    with pytest.raises(ModelError, match=r"cannot be read.*Let this user read it"):
         TrustedKeys(tmp_path / "file").key("0" * 16)
