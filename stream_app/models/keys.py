@@ -75,7 +75,7 @@ def trusted_keys(settings: Settings, pipeline: str) -> TrustedKeys:
 
 
 def load_signing_key(places: KeyPlaces) -> SigningKey | None:
-    """The key in use, None before there is one; ModelError if the file cannot be read, DamagedKeyError if it is none."""
+    """The key in use, None before there is one; ModelError if it cannot be read, DamagedKeyError if it is none."""
     try:
         private = load_pem_private_key(places.signing.read_bytes(), None)
     except FileNotFoundError:

@@ -217,7 +217,8 @@ FAMILIES: dict[str, Family] = {
         {
             "river.forest.adaptive_random_forest": "BaseTreeClassifier BaseTreeRegressor",
             "river.forest.online_extra_trees": "BaggingSampler ConstantSampler ETRegressor "
-            "ExtraTrees._detection_mode_all ExtraTrees._detection_mode_drop ExtraTrees._detection_mode_off SubBaggingSampler",
+            "ExtraTrees._detection_mode_all ExtraTrees._detection_mode_drop ExtraTrees._detection_mode_off "
+            "SubBaggingSampler",
             "river.linear_model.lin_reg": "LinearRegression",
             "river.tree.nodes.arf_htc_nodes": "RandomLeafMajorityClass RandomLeafNaiveBayes "
             "RandomLeafNaiveBayesAdaptive",
