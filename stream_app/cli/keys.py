@@ -56,14 +56,15 @@ def revoke(
     pipeline: PipelineArgument,
     key: Annotated[str, typer.Argument(metavar="KEY", help="A key's id, as `keys list` shows it.")],
     why: WhyOption,
+    force: Annotated[bool, typer.Option("--force", help="Also while what is served is signed with it.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Load nothing of PIPELINE any more that this key has signed. It cannot be undone."""
+    """Load nothing of PIPELINE any more that this key has signed."""
     from stream_app.management import decisions, keyring
 
     check_why(why)
     places, desk = _open(pipeline)
-    keyring.revoke(desk, places, key, decisions.reason(why))
+    keyring.revoke(desk, places, key, decisions.reason(why), force=force)
     _say({"key": key, "revoked": True}, f"The key {key} is revoked: what it has signed is not loaded.", as_json)
 
 

@@ -49,10 +49,10 @@ def rotate(desk: Desk, places: KeyPlaces, why: Reason) -> str:
     return _decide(desk, "key-rotate", why, change)
 
 
-def revoke(desk: Desk, places: KeyPlaces, key_id: str, why: Reason) -> None:
-    """Trust nothing that this key has signed.
+def revoke(desk: Desk, places: KeyPlaces, key_id: str, why: Reason, *, force: bool = False) -> None:
+    """Trust nothing that this key has signed; with `force` also if who starts now could load nothing then.
 
-    DecisionError if it is the key in use, or revoked already; ModelError if there is no such key.
+    DecisionError if it is the key in use, is revoked already, or is still needed; ModelError if there is no such key.
     """
     known = {fact.id: fact for fact in list_keys(places)}
     if key_id in known and known[key_id].revoked is not None:
@@ -62,12 +62,27 @@ def revoke(desk: Desk, places: KeyPlaces, key_id: str, why: Reason) -> None:
             f"The learner signs with the key {key_id}, and could publish nothing without it",
             "Make another one the key in use first, with `stream-app keys rotate PIPELINE`, and then revoke this one",
         )
+    needed = [] if force else _signed_with(desk, key_id)
+    if needed:
+        raise DecisionError(
+            f"The key {key_id} has signed {' and '.join(needed)}, which nobody who starts could load then",
+            "Wait until the learner has learned more and signed the next with the key in use, or say --force: scorers "
+            "that run keep serving, and a learner that runs goes on",
+        )
 
     def change() -> tuple[str, str, str]:
         revoke_key(places, key_id, why.who, why.why)
         return f"key {key_id}", "trusted", "revoked"
 
     _decide(desk, "key-revoke", why, change)
+
+
+def _signed_with(desk: Desk, key_id: str) -> list[str]:
+    """What is in use, and was signed with this key."""
+    registry, checkpoint = desk.registry(), desk.checkpoint()
+    served = None if registry.served is None else registry.versions.get(registry.served)
+    found = [] if served is None or served.key_id != key_id else [f"the served version {served.version}"]
+    return found + ([] if checkpoint is None or checkpoint.key_id != key_id else ["the learner's checkpoint"])
 
 
 def _in_use(places: KeyPlaces) -> str | None:

@@ -56,7 +56,8 @@ def verify(record: Manifest | Checkpoint, trusted: TrustedKeys) -> None:
     if not record.signature:
         raise ModelError(
             f"{_name(record)} is not signed",
-            "If it is of an earlier release and you trust it, sign it: `stream-app keys adopt PIPELINE`",
+            "Versions of releases without signatures cannot be used: start over, `stream-app reset PIPELINE --keep-raw`; "
+            "else find out who writes to that topic",
         )
     key = trusted.key(record.key_id)
     try:

@@ -160,7 +160,7 @@ def doubled() -> Any:
 
 def test_a_class_of_ones_own_may_name_itself_and_every_family() -> None:
     names = pipeline_names(doubled)
-    assert (names.family, names.modules) == ("own", {__name__})
+    assert (names.family, set(names.modules)) == ("own", {__name__})
     assert isinstance(load(dump(Doubled()), names), Doubled)
     assert names.exact == names_of("own")
 

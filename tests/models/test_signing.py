@@ -52,7 +52,7 @@ def test_a_manifest_cannot_pass_for_a_checkpoint() -> None:
 
 
 def test_an_unsigned_record_is_refused_and_the_remedy_named(signer: Signer) -> None:
-    with pytest.raises(ModelError, match=r"is not signed.*keys adopt"):
+    with pytest.raises(ModelError, match=r"is not signed.*start over"):
         verify(MANIFEST, signer.trusted)
 
 
