@@ -11,7 +11,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def check_keys(it: Examined) -> Iterator[Finding]:
-    """Somebody is trusted; a signing key that is here can be used, is not revoked, and is readable by its user alone."""
+    """Somebody is trusted; a signing key that is here can be used, is not revoked, and its user alone can read it."""
     yield from judge_keys(key_places(it.settings, it.pipeline.name))
 
 

@@ -56,8 +56,8 @@ def verify(record: Manifest | Checkpoint, trusted: TrustedKeys) -> None:
     if not record.signature:
         raise ModelError(
             f"{_name(record)} is not signed",
-            "If it is of a release without signatures, start over: `stream-app reset PIPELINE --keep-raw`; if not, find "
-            "out who writes to that topic",
+            "If it is of a release without signatures, start over: `stream-app reset PIPELINE --keep-raw`; if not, "
+            "find out who writes to that topic",
         )
     key = trusted.key(record.key_id)
     try:
