@@ -179,7 +179,7 @@ def _fields(kind: type[NamedTuple], value: bytes) -> dict[str, Any]:
         return fields
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"a {kind.__name__.lower()} record cannot be read: {type(error).__name__}",
+            f"the {kind.__name__.lower()} record cannot be read: {type(error).__name__}",
             "Was the topic written to by hand?",
         ) from None
 
