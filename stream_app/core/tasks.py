@@ -145,11 +145,9 @@ class Value(Task):
     alarm = "scaled_error"
 
     def refusal(self, model: Any) -> tuple[str, str] | None:
-        if not isinstance(model, base.Regressor):
-            return "no regressor", "End it with a regressor of River, or declare another type for the label's field"
-        if hasattr(model, "splitter"):  # of Hoeffding trees, their forests and rules; chains of its nodes are too deep
-            return "which cannot be stored once it has learned", "Choose tree.SGTRegressor, or a linear model"
-        return None
+        if isinstance(model, base.Regressor):
+            return None
+        return "no regressor", "End it with a regressor of River, or declare another type for the label's field"
 
     def asking(self, model: Any) -> Ask:
         predict = model.predict_one

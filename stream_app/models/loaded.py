@@ -6,9 +6,10 @@ from stream_app.core.task import Ask, Task
 from stream_app.core.tasks import task_of
 from stream_app.errors import ModelError
 from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.families import pipeline_names
 from stream_app.models.folded import fold
 from stream_app.models.manifest import Manifest, check_runtime
-from stream_app.models.pickling import load, pipeline_modules
+from stream_app.models.pickling import load
 from stream_app.models.signing import verify
 from stream_app.models.trust import TrustedKeys
 from stream_app.pipeline import Pipeline
@@ -68,4 +69,4 @@ def read_model(store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, fin
         raise pipeline_changed(pipeline.name, manifest.fingerprint, fingerprint)
     data = store.get(manifest.sha256, manifest.size)
     check_runtime(manifest)
-    return load(data, pipeline_modules(pipeline.model, pipeline.features))
+    return load(data, pipeline_names(pipeline.model, pipeline.features))

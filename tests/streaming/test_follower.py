@@ -1,0 +1,100 @@
+"""Following the models topic: records that nobody can read change nothing, and what is refused is told."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.clients.kafka import client_config
+from stream_app.core.tasks import Binary
+from stream_app.models.keys import create_key
+from stream_app.models.loaded import LoadedModel
+from stream_app.models.manifest import CHAMPION_KEY, Alias, Manifest, encode_alias, version_key
+from stream_app.models.signing import Signer, signed, verify
+from stream_app.models.trust import NoTrustedKeyError, TrustedKeys
+from stream_app.streaming.follower import ModelFollower
+from tests.clients.clusters import new_topics, producer, settings_for
+from tests.learning import logistic
+from tests.models.keyrings import MANIFEST, places
+
+pytestmark = pytest.mark.broker
+
+
+class Followed:
+    """A follower, and who writes the topic that it follows."""
+
+    def __init__(self, broker: EmbeddedBroker, folder: Path) -> None:
+        settings = settings_for(broker)
+        self.topic = f"{new_topics(settings)}.models"
+        self.producer: Producer = producer(settings)
+        self.places = places(folder)
+        self.trusted = TrustedKeys(self.places.trusted)
+        self.failed: list[BaseException] = []
+        self.follower = ModelFollower(client_config(settings), self.topic, self._load, self.failed.append)
+        self.follower.start()
+
+    def _load(self, manifest: Manifest) -> LoadedModel:
+        verify(manifest, self.trusted)
+        return LoadedModel(manifest.name, manifest.version, manifest.fingerprint, logistic(), Binary())
+
+    def write(self, key: str, value: bytes) -> None:
+        self.producer.produce(self.topic, value, key)
+        assert self.producer.flush(10) == 0
+
+    def publish(self, version: int, value: bytes) -> None:
+        self.write(version_key(version), value)
+        self.write(CHAMPION_KEY, encode_alias(Alias(version)))
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, (self.follower.problem, self.failed)
+            time.sleep(0.02)
+
+    def until_refused(self, expected: str) -> None:
+        self.until(lambda: expected in str(self.follower.problem))
+
+    def serves(self, version: int) -> bool:
+        return self.follower.current is not None and self.follower.current.version == version
+
+
+@pytest.fixture
+def followed(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Followed]:
+    found = Followed(broker, tmp_path)
+    yield found
+    assert found.failed == []
+    assert found.follower.is_alive()
+
+
+def test_a_scorer_waits_for_the_first_key_and_outlives_what_nobody_can_read(followed: Followed, tmp_path: Path) -> None:
+    follower = followed.follower
+    stranger = create_key(places(tmp_path / "stranger"))
+    followed.publish(7, signed(MANIFEST._replace(version=7), stranger).encode())
+    followed.until(lambda: isinstance(follower.problem, NoTrustedKeyError))
+    assert not follower.settled.is_set()
+
+    signer = Signer(followed.places)
+    good = signer.signed(MANIFEST)
+    followed.publish(12, good.encode())
+    followed.until(lambda: followed.serves(12))
+    assert (follower.refused, follower.settled.is_set()) == (None, True)
+    refused = {
+        13: (b"nonsense", "cannot be read"),
+        14: (good._replace(metrics=[]).encode(), "cannot be read"),  # type: ignore[arg-type]
+        15: (good.encode(), "is that of 12"),
+        16: (MANIFEST._replace(version=16).encode(), "is not signed"),
+    }
+    for version, (value, expected) in refused.items():
+        followed.publish(version, value)
+        followed.until_refused(expected)
+        assert (followed.serves(12), follower.refused) == (True, "ModelError")
+    followed.write(CHAMPION_KEY, b'{"version": "12"}')
+    followed.until_refused("alias record cannot be read")
+
+    followed.publish(17, signer.signed(MANIFEST._replace(version=17)).encode())
+    followed.until(lambda: followed.serves(17))
+    assert follower.refused is None
