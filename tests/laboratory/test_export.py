@@ -9,12 +9,12 @@ import orjson
 import pytest
 from pyarrow import parquet
 from river import metrics
-from typer.testing import CliRunner
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.cli import app
+from stream_app.clients.progress import reporter
 from stream_app.core.control import CONTROL_KEY, Control
-from stream_app.errors import OutputError, SelectionError
+from stream_app.errors import StreamAppError
+from stream_app.laboratory.exporting import Export, Exported, Log
 from stream_app.loading import load_pipeline
 from stream_app.management.checking import Checker
 from stream_app.management.desk import Desk
@@ -34,14 +34,11 @@ def system(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[System]:
         yield made
 
 
-def export(system: System, to: Path, *options: str) -> dict[str, Any]:
-    environment = {"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": system.servers}
-    words = ["export", str(system.pipeline), "--out", str(to), "--json", *options]
-    done = CliRunner().invoke(app, words, env=environment)
-    if done.exception is not None:
-        raise done.exception
-    found: dict[str, Any] = orjson.loads(done.stdout)
-    return found
+def export(system: System, to: Path, since: str = "0", until: str | None = None) -> Exported:
+    work = Export(Log(system.settings, system.name, since, until), to)
+    with reporter("test", work.size) as progress:
+        work.look(progress)
+        return work.write(progress)
 
 
 def rows(file: Path) -> list[dict[str, Any]]:
@@ -57,30 +54,26 @@ def test_a_part_of_the_log_is_exported_once_and_whole(system: System, tmp_path: 
     system.send("examples", b"{broken", b"e")
     system.producer.flush()
 
-    assert export(system, tmp_path / "all.parquet") == {
-        "file": str(tmp_path / "all.parquet"), "start": 0, "end": 202, "examples": 200, "controls": 1, "unreadable": 1,
-    }  # fmt: skip
+    assert export(system, tmp_path / "all.parquet") == Exported(0, 202, 200, controls=1, unreadable=1)
     for row, example in zip(rows(tmp_path / "all.parquet"), stream, strict=True):
         assert (row["event_id"], row["label"], row["score"]) == (example.event_id, example.label, example.score)
         assert row["label_time"] == datetime.fromtimestamp(example.label_time / 1000, UTC)
         assert {name: row[f"feature.{name}"] for name in example.features} == example.features
 
     since = datetime.fromtimestamp((sites.START + 50) / 1000, UTC).isoformat()
-    found = export(system, tmp_path / "part.jsonl", "--since", since, "--until", "60")
-    assert (found["start"], found["end"], found["examples"]) == (50, 60, 10)
+    assert export(system, tmp_path / "part.jsonl", since, "60")[:3] == (50, 60, 10)
     lines = (tmp_path / "part.jsonl").read_bytes().splitlines()
     assert [orjson.loads(line)["event_id"] for line in lines] == [f"e{number}" for number in range(50, 60)]
 
     before = (tmp_path / "part.jsonl").read_bytes()
-    for expected, options in (
-        (OutputError, ()),
-        (SelectionError, ("--since", "soon")),
-        (SelectionError, ("--since", "200")),
+    for name, start, expected in (
+        ("part.jsonl", "0", "is there already"),
+        ("new.csv", "soon", "is no place in the log"),
+        ("new.csv", "200", "There is no example from offset 200 to 202"),
+        ("missing/new.csv", "0", "cannot be written"),
     ):
-        with pytest.raises(expected):
-            export(system, tmp_path / ("part.jsonl" if not options else "new.csv"), *options)
-    with pytest.raises(OutputError, match="cannot be written"):
-        export(system, tmp_path / "missing" / "new.csv")
+        with pytest.raises(StreamAppError, match=expected):
+            export(system, tmp_path / name, start)
     assert (tmp_path / "part.jsonl").read_bytes() == before
     assert sorted(file.name for file in tmp_path.iterdir() if "declared" not in file.name) == [
         "all.parquet", "part.jsonl",
