@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from stream_app.core.audit import act_output
-from stream_app.core.control import CONTROL_KEY, Control
+from stream_app.core.control import Control
 from stream_app.core.records import Output
 from stream_app.core.route import iso
 from stream_app.laboratory.training import Trained
@@ -102,4 +102,4 @@ class Publisher:
 
 def _control(epoch: int, why: Reason) -> Output:
     """It has no number in it: its offset is the number."""
-    return Output("examples", 0, CONTROL_KEY, Control("trained", None, epoch, iso(why.at), why.who, why.why).encode())
+    return Control("trained", None, epoch, iso(why.at), why.who, why.why).output()

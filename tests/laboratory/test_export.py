@@ -11,15 +11,15 @@ from pyarrow import parquet
 from river import metrics
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.clients.progress import reporter
 from stream_app.core.control import CONTROL_KEY, Control
 from stream_app.errors import StreamAppError
-from stream_app.laboratory.exporting import Export, Exported, Log
+from stream_app.laboratory.exporting import Exported
 from stream_app.loading import load_pipeline
 from stream_app.management.checking import Checker
 from stream_app.management.desk import Desk
 from tests.clients.clusters import unique_name
 from tests.laboratory import sites
+from tests.laboratory.exported import export
 from tests.learning import examples, logistic
 from tests.system import System
 
@@ -32,13 +32,6 @@ ALLOWED = "from tests.laboratory.sites import sites\npipeline = sites('NAME', un
 def system(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[System]:
     with System(broker.bootstrap_servers, tmp_path, unique_name(), ALLOWED, partitions=1) as made:
         yield made
-
-
-def export(system: System, to: Path, since: str = "0", until: str | None = None) -> Exported:
-    work = Export(Log(system.settings, system.name, since, until), to)
-    with reporter("test", work.size) as progress:
-        work.look(progress)
-        return work.write(progress)
 
 
 def rows(file: Path) -> list[dict[str, Any]]:
@@ -54,14 +47,16 @@ def test_a_part_of_the_log_is_exported_once_and_whole(system: System, tmp_path: 
     system.send("examples", b"{broken", b"e")
     system.producer.flush()
 
-    assert export(system, tmp_path / "all.parquet") == Exported(0, 202, 200, controls=1, unreadable=1)
+    assert export(system.settings, system.name, tmp_path / "all.parquet") == Exported(
+        0, 202, 200, controls=1, unreadable=1
+    )
     for row, example in zip(rows(tmp_path / "all.parquet"), stream, strict=True):
         assert (row["event_id"], row["label"], row["score"]) == (example.event_id, example.label, example.score)
         assert row["label_time"] == datetime.fromtimestamp(example.label_time / 1000, UTC)
         assert {name: row[f"feature.{name}"] for name in example.features} == example.features
 
     since = datetime.fromtimestamp((sites.START + 50) / 1000, UTC).isoformat()
-    assert export(system, tmp_path / "part.jsonl", since, "60")[:3] == (50, 60, 10)
+    assert export(system.settings, system.name, tmp_path / "part.jsonl", since, "60")[:3] == (50, 60, 10)
     lines = (tmp_path / "part.jsonl").read_bytes().splitlines()
     assert [orjson.loads(line)["event_id"] for line in lines] == [f"e{number}" for number in range(50, 60)]
 
@@ -73,7 +68,7 @@ def test_a_part_of_the_log_is_exported_once_and_whole(system: System, tmp_path: 
         ("missing/new.csv", "0", "cannot be written"),
     ):
         with pytest.raises(StreamAppError, match=expected):
-            export(system, tmp_path / name, start)
+            export(system.settings, system.name, tmp_path / name, start)
     assert (tmp_path / "part.jsonl").read_bytes() == before
     assert sorted(file.name for file in tmp_path.iterdir() if "declared" not in file.name) == [
         "all.parquet", "part.jsonl",

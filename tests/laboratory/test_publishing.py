@@ -18,7 +18,7 @@ from stream_app.management.desk import Desk
 from stream_app.models.manifest import Manifest, version_key
 from tests.clients.clusters import unique_name
 from tests.laboratory import sites
-from tests.laboratory.test_training import train
+from tests.laboratory.trained import train
 from tests.learning import fits
 from tests.system import System
 

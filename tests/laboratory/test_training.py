@@ -12,11 +12,11 @@ from typer.testing import CliRunner, Result
 from stream_app.cli import app
 from stream_app.errors import DecisionError
 from stream_app.laboratory.profile import Profile
-from stream_app.laboratory.training import Trained, Training
 from stream_app.loading import load_pipeline
 from stream_app.transformers import Pick
-from stream_app.trial.run import Trial, open_trial
+from stream_app.trial.run import open_trial
 from tests.laboratory import sites
+from tests.laboratory.trained import train, trained
 from tests.learning import logistic
 
 
@@ -25,18 +25,6 @@ def declared(tmp_path: Path) -> str:
     path = tmp_path / "declared.py"
     path.write_text(sites.DECLARED.replace("NAME", "sites"))
     return str(path)
-
-
-def train(declared: str, events: str, labels: str, since: int = 0) -> Trained:
-    with open_trial(load_pipeline(declared), events, labels) as (trial, _):
-        return trained(trial, since)
-
-
-def trained(trial: Trial, since: int = 0) -> Trained:
-    training = Training(trial, since)
-    for _ in training:
-        pass
-    return training.result()
 
 
 class Told(metrics.LogLoss):  # type: ignore[misc]
