@@ -12,7 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from stream_app.errors import PipelineError
+from stream_app.errors import ModelError, PipelineError
+from stream_app.models.families import UnsoundModelError, pipeline_names
 from stream_app.pipeline import Pipeline, Schema
 from stream_app.validation import require_parts, validate_pipeline
 
@@ -35,7 +36,18 @@ def complete(pipeline: Pipeline, folder: Path = Path()) -> Pipeline:
     schema = _read("schema", pipeline.schema, folder)
     completed = replace(pipeline, schema=schema, label=label, key=pipeline.key or pipeline.event_id)
     validate_pipeline(completed)
+    _refuse_unsound_model(completed)
     return completed
+
+
+def _refuse_unsound_model(pipeline: Pipeline) -> None:
+    """One that cannot be stored at all is left to the learner to refuse."""
+    try:
+        pipeline_names(pipeline.model, pipeline.features)
+    except UnsoundModelError as error:
+        raise PipelineError(f"model: {error.message}", error.remedy) from None
+    except ModelError:
+        pass
 
 
 def _split(spec: str) -> tuple[str, str]:

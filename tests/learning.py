@@ -14,13 +14,16 @@ from river import datasets, linear_model, optim, preprocessing
 
 from stream_app.core.example import Example
 from stream_app.core.records import Features, Output, RawRecord
+from stream_app.models.families import OWN, names_of
 from stream_app.models.loaded import LoadedModel
+from stream_app.models.pickling import Names
 from stream_app.pipeline import Label, Pipeline, Thresholds
 from stream_app.streaming.processor import Input
 from stream_app.transformers import TargetRate
 
 HOUR = 3_600_000
 FINGERPRINT = "f1"
+ALL_NAMES = Names(OWN, names_of(OWN))  # what artifacts of any family may name
 SCHEMAS = Path(__file__).parent.parent / "schemas"
 
 Model = Callable[[], Any]

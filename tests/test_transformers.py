@@ -7,7 +7,7 @@ from river import compose, linear_model, preprocessing
 
 from stream_app.models.pickling import dump, load
 from stream_app.transformers import Pick, TargetRate
-from tests.learning import phishing
+from tests.learning import ALL_NAMES, phishing
 
 
 def rate_of(transformer: TargetRate, **x: object) -> float:
@@ -61,7 +61,7 @@ def test_predicting_never_changes_it() -> None:
 def test_copies_and_pickles_are_equal_and_independent() -> None:
     rate = TargetRate(["a"])
     rate.learn_one({"a": 1}, True)
-    for twin in (copy.deepcopy(rate), load(dump(rate))):
+    for twin in (copy.deepcopy(rate), load(dump(rate), ALL_NAMES)):
         assert twin.transform_one({"a": 1}) == rate.transform_one({"a": 1})
         twin.learn_one({"a": 1}, False)
         assert twin.transform_one({"a": 1}) != rate.transform_one({"a": 1})
@@ -96,5 +96,5 @@ def test_by_is_a_list() -> None:
 
 def test_picked_features_keep_their_order_also_when_loaded() -> None:
     names = [f"f{number}" for number in range(50)]
-    pick = load(dump(Pick(names)))
+    pick = load(dump(Pick(names)), ALL_NAMES)
     assert list(pick.transform_one(dict.fromkeys(reversed(names), 1.0))) == names

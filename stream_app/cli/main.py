@@ -18,6 +18,7 @@ from stream_app.cli import (
     errors,
     export,
     init,
+    keys,
     learning,
     models,
     produce,
@@ -56,6 +57,7 @@ reset.register(app)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(models.app, name="models")
 app.add_typer(learning.app, name="learning")
+app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(acl.app, name="acl")

@@ -3,6 +3,7 @@
 from stream_app.doctor import (
     cluster,
     groups,
+    keys,
     machine,
     model,
     producers,
@@ -21,6 +22,7 @@ CHECKS = (
     Check("machine", machine.check_embedded_broker),
     Check("pipeline", model.check_pipeline),
     Check("store", store.check_store),
+    Check("keys", keys.check_keys),
     Check("cluster", cluster.check_connection),
     Check("cluster", cluster.check_second_client),
     Check("cluster", cluster.check_broker_limits),

@@ -13,8 +13,9 @@ from stream_app.management.desk import Desk
 from stream_app.management.registry import Registry
 from stream_app.models.artifacts import Artifact
 from stream_app.models.describing import parameters, seed
+from stream_app.models.families import pipeline_names
 from stream_app.models.manifest import Manifest, runtime, version_key
-from stream_app.models.pickling import dump, load, pipeline_modules
+from stream_app.models.pickling import dump, load
 from stream_app.models.signing import open_signer
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
@@ -29,6 +30,7 @@ class Publisher:
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._desk = Desk(settings, pipeline.name)
+        self._names = pipeline_names(pipeline.model, pipeline.features)
         self._checker = Checker(settings, pipeline)
         self._store = self._checker.store
         self._signer = open_signer(settings, pipeline.name)
@@ -40,7 +42,7 @@ class Publisher:
         somebody decides at the same time, KafkaUnavailableError if nothing could be written.
         """
         data = dump(trained.learner.model)
-        load(data, pipeline_modules(self._pipeline.model, self._pipeline.features))
+        load(data, self._names)
         artifact = self._store.put(data)
         made: list[Manifest] = []
 
@@ -77,6 +79,7 @@ class Publisher:
             **runtime()._asdict(),
             created_by=why.who,
             origin="trained",
+            family=self._names.family,
             features=trained.features,
             parameters=parameters(model),
             seed=seed(model),

@@ -1,11 +1,16 @@
 """The registry of a pipeline's model versions, from one reading of `<pipeline>.models`."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stream_app.errors import ModelError
+from stream_app.logs import get_logger
 from stream_app.models.manifest import CHAMPION_KEY, ORDERED_KEY, Alias, Manifest, decode_alias, served, version_of
 from stream_app.models.marks import LEARNING_KEY, Mark, decode_mark, pinned_version
+from stream_app.models.signing import verify
+from stream_app.models.trust import TrustedKeys
+
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -77,6 +82,10 @@ class Registry:
             if manifest is not None:
                 yield manifest
 
+    def signed_by(self, trusted: TrustedKeys) -> "Registry":
+        """Without versions that no trusted key has signed under this number: somebody else may have written them."""
+        return replace(self, versions={n: one for n, one in self.versions.items() if _signed(n, one, trusted)})
+
     def _take(self, key: str, value: bytes) -> None:
         version, pinned = version_of(key), pinned_version(key)
         if version is not None:
@@ -89,3 +98,12 @@ class Registry:
             self.ordered = decode_alias(value)
         elif key == LEARNING_KEY:
             self.learning = decode_mark(value)
+
+
+def _signed(version: int, manifest: Manifest, trusted: TrustedKeys) -> bool:
+    try:
+        verify(manifest, trusted)
+    except ModelError as error:
+        log.warning("a version is left out of account", version=version, why=str(error))
+        return False
+    return manifest.version == version

@@ -25,6 +25,10 @@ from stream_app.settings import Settings
 _PRIVATE_MODE, _PUBLIC_MODE = 0o600, 0o644
 
 
+class DamagedKeyError(ModelError):
+    """The file of the signing key holds anything else."""
+
+
 class KeyPlaces(NamedTuple):
     """Where a pipeline's keys are; `given` is whether the settings name the signing file, which then must be there."""
 
@@ -71,7 +75,7 @@ def trusted_keys(settings: Settings, pipeline: str) -> TrustedKeys:
 
 
 def load_signing_key(places: KeyPlaces) -> SigningKey | None:
-    """The key in use, None before there is one; ModelError if its file cannot be read."""
+    """The key in use, None before there is one; ModelError if it cannot be read, DamagedKeyError if it is none."""
     try:
         private = load_pem_private_key(places.signing.read_bytes(), None)
     except FileNotFoundError:
@@ -114,7 +118,10 @@ def create_key(places: KeyPlaces) -> SigningKey:
 
 
 def rotate_key(places: KeyPlaces) -> SigningKey:
-    """Make another key the one in use; what the one before has signed stays trusted. OutputError as above."""
+    """Make another key the one in use, of the same user; what the one before has signed stays trusted.
+
+    OutputError as above.
+    """
     key = _new()
     _trust(places, key)
     _write(places.signing, _private_pem(key), _PRIVATE_MODE, replace=True)
@@ -199,6 +206,7 @@ def _write(path: Path, data: bytes, mode: int, *, replace: bool) -> bool:
         try:
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 file.write(data)
+                _give_to_owner(file.fileno(), path)
                 file.flush()
                 os.fsync(file.fileno())
             if replace:
@@ -217,8 +225,16 @@ def _write(path: Path, data: bytes, mode: int, *, replace: bool) -> bool:
     return True
 
 
-def _no_key(places: KeyPlaces) -> ModelError:
-    return ModelError(
+def _give_to_owner(file: int, path: Path) -> None:
+    """Whose file `path` was must be able to read the one that replaces it: the learner may run as another user."""
+    with suppress(FileNotFoundError):
+        before = path.stat()
+        if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+            os.fchown(file, before.st_uid, before.st_gid)
+
+
+def _no_key(places: KeyPlaces) -> DamagedKeyError:
+    return DamagedKeyError(
         f"{places.signing} is no Ed25519 private key in PEM without a password",
         "Name another file in STREAM_APP_KEYS__SIGNING_FILE, or make a new key: `stream-app keys rotate PIPELINE`",
     )

@@ -5,9 +5,10 @@ from typing import Any
 from stream_app.core.records import Features
 from stream_app.errors import ModelError
 from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.families import pipeline_names
 from stream_app.models.folded import fold
 from stream_app.models.manifest import Manifest, check_runtime
-from stream_app.models.pickling import load, pipeline_modules
+from stream_app.models.pickling import load
 from stream_app.models.signing import verify
 from stream_app.models.trust import TrustedKeys
 from stream_app.pipeline import Pipeline
@@ -85,4 +86,4 @@ def read_model(store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, fin
         raise pipeline_changed(pipeline.name, manifest.fingerprint, fingerprint)
     data = store.get(manifest.sha256, manifest.size)
     check_runtime(manifest)
-    return load(data, pipeline_modules(pipeline.model, pipeline.features))
+    return load(data, pipeline_names(pipeline.model, pipeline.features))

@@ -3,8 +3,10 @@
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import version as installed
-from typing import Any, Literal, NamedTuple
+from types import UnionType
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import orjson
 
@@ -169,10 +171,28 @@ def check_runtime(stored: Manifest | Checkpoint) -> None:
 
 def _fields(kind: type[NamedTuple], value: bytes) -> dict[str, Any]:
     try:
-        fields: dict[str, Any] = orjson.loads(value)
-        return {name: fields[name] for name in kind._fields if name in fields or name not in kind._field_defaults}
+        said: dict[str, Any] = orjson.loads(value)
+        fields = {name: said[name] for name in kind._fields if name in said or name not in kind._field_defaults}
+        for name, field in fields.items():
+            if not isinstance(field, _classes(kind)[name]):
+                raise TypeError(name)
+        return fields
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"a {kind.__name__.lower()} record cannot be read: {type(error).__name__}",
             "Was the topic written to by hand?",
         ) from None
+
+
+@cache
+def _classes(kind: type[NamedTuple]) -> dict[str, tuple[type, ...]]:
+    """Of each field, those that its value in JSON may have."""
+    return {name: tuple(_class_of(one) for one in _branches(said)) for name, said in kind.__annotations__.items()}
+
+
+def _branches(said: Any) -> tuple[Any, ...]:
+    return get_args(said) if isinstance(said, UnionType) else (said,)
+
+
+def _class_of(said: Any) -> type:
+    return str if get_origin(said) is Literal else get_origin(said) or said

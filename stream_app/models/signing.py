@@ -6,7 +6,6 @@ these can be exchanged for those of another record with a good signature.
 """
 
 from base64 import b64decode, b64encode
-from binascii import Error as NoBase64
 from typing import Any, TypeVar
 
 import orjson
@@ -57,12 +56,13 @@ def verify(record: Manifest | Checkpoint, trusted: TrustedKeys) -> None:
     if not record.signature:
         raise ModelError(
             f"{_name(record)} is not signed",
-            "If it is of an earlier release and you trust it, sign it: `stream-app keys adopt PIPELINE`",
+            "If it is of a release without signatures, start over: `stream-app reset PIPELINE --keep-raw`; if not, "
+            "find out who writes to that topic",
         )
     key = trusted.key(record.key_id)
     try:
         key.verify(b64decode(record.signature, validate=True), canonical(record))
-    except (InvalidSignature, NoBase64):
+    except (InvalidSignature, ValueError):
         raise ModelError(
             f"the signature of {_name(record)} is not that of key {record.key_id}: somebody has changed it",
             "Find out who writes to that topic; roll back to another version, or publish a new one",

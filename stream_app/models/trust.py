@@ -43,8 +43,8 @@ class TrustedKeys:
         if key_id in self._revoked:
             raise ModelError(
                 f"the key {key_id} is revoked",
-                "Wait for a version that is signed with the present key, or, if you trust what there is, sign it anew: "
-                "`stream-app keys adopt PIPELINE`",
+                "Wait for a version that is signed with the present key; if the learner cannot start for it, start "
+                "over: `stream-app reset PIPELINE --keep-raw`",
             )
         if key_id in self._keys:
             return self._keys[key_id]

@@ -12,7 +12,17 @@ from stream_app.errors import ModelError, StoreError
 from stream_app.logs import get_logger
 from stream_app.metrics import MODEL_LOADED, MODEL_VERSION
 from stream_app.models.loaded import LoadedModel
-from stream_app.models.manifest import CHAMPION_KEY, ORDERED_KEY, Alias, Manifest, decode_alias, served, version_key
+from stream_app.models.manifest import (
+    CHAMPION_KEY,
+    ORDERED_KEY,
+    Alias,
+    Manifest,
+    decode_alias,
+    served,
+    version_key,
+    version_of,
+)
+from stream_app.models.trust import NoTrustedKeyError
 
 log = get_logger(__name__)
 
@@ -23,6 +33,7 @@ RETRY_SECONDS = 2.0  # after a version that did not load
 class ModelFollower(Thread):
     """Keeps `current` at the version that the aliases name; a version that does not load changes nothing.
 
+    Nor does a record that cannot be read: then `problem` says so, for as long as it lasts.
     `config` is a librdkafka configuration; `load` makes a manifest into a model or raises ModelError; `failed` is
     called when the thread cannot go on. With `keep_before`, `before` is the version that was served before that one, or
     at the start the one that it was learned from.
@@ -51,8 +62,7 @@ class ModelFollower(Thread):
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 50,
         }
-        self._manifests: dict[str, Manifest] = {}
-        self._aliases: dict[str, Alias] = {}
+        self._records: dict[str, bytes] = {}  # the newest of each key, manifests and aliases
         self.settled = Event()  # read to the end once, and loaded or found wanting
         self.current: LoadedModel | None = None
         self.manifest: Manifest | None = None  # of `current`
@@ -70,10 +80,12 @@ class ModelFollower(Thread):
         for loaded in (self.current, self.before):
             if loaded is not None and loaded.version == version:
                 return loaded
-        manifest = self._manifests.get(version_key(version))
-        if manifest is None:
-            raise ModelError(f"{self._topic} has no version {version}", "Choose one that it has")
-        return self._load(manifest)
+        return self._load(self._manifest(version))
+
+    @property
+    def refused(self) -> str | None:
+        """What kind of failure keeps the version that the aliases name from being served."""
+        return None if self.problem is None else type(self.problem).__name__
 
     def run(self) -> None:
         try:
@@ -97,27 +109,40 @@ class ModelFollower(Thread):
             if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise failure(error, f"read {self._topic}")
             return bool(error.code() == KafkaError._PARTITION_EOF)
-        key, value = (message.key() or b"").decode(), message.value()
-        if key in (CHAMPION_KEY, ORDERED_KEY) and value is not None:
-            self._aliases[key] = decode_alias(value)
-        elif value is None:
-            self._manifests.pop(key, None)
-        elif key.startswith("version/"):
-            self._manifests[key] = Manifest.decode(value)
+        key, value = (message.key() or b"").decode(errors="replace"), message.value()
+        if value is None:
+            self._records.pop(key, None)
+        elif key in (CHAMPION_KEY, ORDERED_KEY) or version_of(key) is not None:
+            self._records[key] = value
         return False
 
     def _follow(self) -> None:
         """Load what the aliases name, if that is not what is served."""
-        version = served(self._aliases.get(CHAMPION_KEY), self._aliases.get(ORDERED_KEY))
-        if version is not None and (self.current is None or self.current.version != version):
-            try:
+        version = None
+        try:
+            version = served(self._alias(CHAMPION_KEY), self._alias(ORDERED_KEY))
+            if version is not None and (self.current is None or self.current.version != version):
                 self._serve(version)
-            except (ModelError, StoreError) as problem:
-                self._note(version, problem)
-        if self.current is not None or self.problem is not None:
+            self.problem = None
+        except (ModelError, StoreError) as problem:
+            self._note(version, problem)
+        if self.current is not None or not isinstance(self.problem, NoTrustedKeyError | None):
             self.settled.set()
 
-    def _note(self, version: int, problem: ModelError | StoreError) -> None:
+    def _alias(self, key: str) -> Alias | None:
+        value = self._records.get(key)
+        return None if value is None else decode_alias(value)
+
+    def _manifest(self, version: int) -> Manifest:
+        value = self._records.get(version_key(version))
+        if value is None:
+            raise ModelError(f"{self._topic} has no version {version}", "Choose or roll back to one that it has")
+        manifest = Manifest.decode(value)
+        if manifest.version != version:
+            raise ModelError(f"the manifest of version {version} is that of {manifest.version}", "Who wrote it there?")
+        return manifest
+
+    def _note(self, version: int | None, problem: ModelError | StoreError) -> None:
         """Say once what is wrong; try again before long, for a store may come back."""
         if str(problem) != str(self.problem):
             log.error("version does not load", version=version, why=str(problem))
@@ -125,22 +150,18 @@ class ModelFollower(Thread):
         self._again = monotonic() + RETRY_SECONDS
 
     def _serve(self, version: int) -> None:
-        manifest = self._manifests.get(version_key(version))
-        if manifest is None:
-            raise ModelError(f"{self._topic} names version {version} but has no manifest of it", "Roll back")
+        manifest = self._manifest(version)
         loaded = self._load(manifest)
         if self._keep_before:
             self.before = self.current or self._parent(manifest)
         self.current = loaded
         self.manifest = manifest
-        self.problem = None
         MODEL_VERSION.set(version)
         MODEL_LOADED.set(time())
 
     def _parent(self, manifest: Manifest) -> LoadedModel | None:
-        parent = None if manifest.parent is None else self._manifests.get(version_key(manifest.parent))
         try:
-            return None if parent is None else self._load(parent)
+            return None if manifest.parent is None else self._load(self._manifest(manifest.parent))
         except (ModelError, StoreError) as problem:
             log.warning("the version before does not load", version=manifest.parent, why=str(problem))
             return None

@@ -22,8 +22,9 @@ from stream_app.core.state import Pending, State
 from stream_app.core.tallies import Tallies
 from stream_app.fingerprint import fingerprint
 from stream_app.metrics import app_version
+from stream_app.models.families import pipeline_names
 from stream_app.models.loaded import LoadedModel
-from stream_app.models.pickling import dump, load, pipeline_modules
+from stream_app.models.pickling import dump, load
 from stream_app.pipeline import Pipeline
 from stream_app.settings import TopicSettings, WorkerSettings
 from stream_app.testing.outcomes import DeadLetter, EventOutcome, LabelOutcome
@@ -48,7 +49,7 @@ class Engine:
         self.label_delays = Delays()
         self.learning_times = Delays()  # nanoseconds, of judging and learning one example
         self._fingerprint = fingerprint(pipeline)
-        load(dump(pipeline.model()), pipeline_modules(pipeline.model, pipeline.features))
+        load(dump(pipeline.model()), pipeline_names(pipeline.model, pipeline.features))
         self._scorer = make_scorer(pipeline, self._fingerprint)
         self._learner = Learner(pipeline, self._fingerprint)
         self._monitor = Monitor(pipeline)

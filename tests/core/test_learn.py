@@ -15,7 +15,7 @@ from stream_app.core.records import Output
 from stream_app.models.loaded import LoadedModel
 from stream_app.models.pickling import dump, load
 from stream_app.pipeline import Thresholds
-from tests.learning import FINGERPRINT, HOUR, examples, fits, measurements, phishing, pipeline, thresholds
+from tests.learning import ALL_NAMES, FINGERPRINT, HOUR, examples, fits, measurements, phishing, pipeline, thresholds
 
 
 class Fussy:
@@ -130,7 +130,7 @@ def test_the_state_is_a_pure_function_of_the_log_and_goes_on_from_a_snapshot() -
     whole, halves = Learner(pipeline(), FINGERPRINT), Learner(pipeline(), FINGERPRINT)
     expected = run(whole, stream)
     found = run(halves, stream[:700])
-    halves = Learner(pipeline(), FINGERPRINT, load(dump(halves.state)))
+    halves = Learner(pipeline(), FINGERPRINT, load(dump(halves.state), ALL_NAMES))
     found += [output for offset in range(700, 1500) for output in halves.learn(offset, stream[offset])]
     assert found == expected
     rows = [x for x, _ in phishing()]

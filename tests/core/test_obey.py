@@ -13,7 +13,7 @@ from stream_app.core.learn import FORMER, Learner, LearnerState
 from stream_app.core.obey import first_again, learn_again
 from stream_app.models.loaded import LoadedModel
 from stream_app.models.pickling import dump, load
-from tests.learning import FINGERPRINT, examples, measurements, pipeline, scores_of
+from tests.learning import ALL_NAMES, FINGERPRINT, examples, measurements, pipeline, scores_of
 
 Log = Sequence[Example | Control]
 STREAM = examples(120)
@@ -54,7 +54,7 @@ class Run:
 
     def crash(self, checkpoint: bytes) -> None:
         """Go on from that state."""
-        self.learner = Learner(pipeline(), FINGERPRINT, load(checkpoint))
+        self.learner = Learner(pipeline(), FINGERPRINT, load(checkpoint, ALL_NAMES))
 
 
 def facts(state: LearnerState) -> tuple[object, ...]:

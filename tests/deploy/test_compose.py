@@ -87,6 +87,16 @@ def test_the_app_may_do_little(name: str) -> None:
     assert "user" not in service  # the image's own, which is not root
 
 
+def test_only_the_learner_has_the_signing_key_and_all_the_public_ones() -> None:
+    mounted = {name: {volume.split(":")[0]: volume for volume in SERVICES[name]["volumes"]} for name in APPS}
+    assert [name for name in APPS if "keys" in mounted[name]] == ["learner"]
+    for name in {"scorer", "monitor", "setup"}:
+        assert mounted[name]["trusted"] == "trusted:/trusted:ro"
+    learner = SERVICES["learner"]["environment"]
+    assert mounted["learner"]["keys"] == f"keys:{learner['STREAM_APP_KEYS__FOLDER']}"
+    assert mounted["learner"]["trusted"] == f"trusted:{learner['STREAM_APP_KEYS__TRUSTED_FOLDER']}"
+
+
 def test_the_jobs_and_workers_take_another_pipeline() -> None:
     services = read_compose({"PIPELINE": "payments.py"})["services"]
     for name in ("setup", "schemas", "scorer", "learner", "monitor"):

@@ -51,6 +51,7 @@ def test_a_trained_version_is_signed_audited_and_numbered_by_its_place_in_the_lo
     assert (first.origin, first.parent, first.learned) == ("trained", None, len(sites.seen()))
     assert first.laboratory == first.metrics == trained.metrics
     assert (first.features, first.profile) == (trained.features, trained.profile)
+    assert first.family == "linear"
     assert first.parameters["LogisticRegression.optimizer"] == "AdaGrad"
     acts = desk.acts()
     assert all(fits("audit", act) for act in acts)

@@ -1,5 +1,7 @@
 """The registry from its records alone, and what differs between two versions."""
 
+from pathlib import Path
+
 import orjson
 
 from stream_app.management.comparing import Shift, compare
@@ -7,6 +9,8 @@ from stream_app.management.registry import Registry
 from stream_app.management.rendering import act_lines, registry_object
 from stream_app.models.manifest import CHAMPION_KEY, ORDERED_KEY, Alias, Manifest, encode_alias, runtime, version_key
 from stream_app.models.marks import Mark, learning_mark, pin_mark
+from stream_app.models.signing import Signer
+from tests.models.keyrings import MANIFEST, places
 
 Change = tuple[bytes | None, bytes | None]
 MARK = Mark(True, "2026-01-01T00:00:00.000+00:00", "ann@host", "test")
@@ -90,3 +94,12 @@ def test_acts_about_dead_letters_and_about_models_are_one_line_each() -> None:
     assert "group 5f0c" in first
     assert "\n" not in first
     assert "version 12 -> version 7" in second
+
+
+def test_what_nobody_trusted_has_signed_is_left_out_of_account(tmp_path: Path) -> None:
+    signer = Signer(places(tmp_path))
+    genuine = signer.signed(MANIFEST)
+    records = {12: genuine, 99: genuine, 100: MANIFEST._replace(version=100)}
+    registry = Registry.of((version_key(number).encode(), one.encode()) for number, one in records.items())
+    assert list(registry.versions) == [12, 99, 100]
+    assert registry.signed_by(signer.trusted).versions == {12: genuine}

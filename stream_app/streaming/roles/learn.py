@@ -18,9 +18,10 @@ from stream_app.logs import get_logger
 from stream_app.management.registry import Registry
 from stream_app.metrics import CHECKPOINT_SECONDS, EXAMPLES_LEARNED, MODEL_VERSION, PUBLISH_SECONDS
 from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.families import pipeline_names
 from stream_app.models.loaded import pipeline_changed
 from stream_app.models.manifest import CHECKPOINT_KEY, Checkpoint, check_runtime
-from stream_app.models.pickling import dump, load, pipeline_modules
+from stream_app.models.pickling import dump, load
 from stream_app.models.signing import open_signer, verify
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
@@ -69,7 +70,7 @@ class LearnProcessor:
         self._write = write
         self._source = Input(f"{pipeline.name}.examples", 0)
         self._skips = Skips(guard)
-        self._modules = pipeline_modules(pipeline.model, pipeline.features)
+        self._names = pipeline_names(pipeline.model, pipeline.features)
         limits = settings.learn
         self._publishing = Schedule(limits.publish_seconds, limits.publish_examples, limits.publish_share)
         self._checkpointing = Schedule(limits.checkpoint_seconds, float("inf"), limits.publish_share)
@@ -95,7 +96,7 @@ class LearnProcessor:
         name = self._pipeline.name
         self._signer = open_signer(self._settings, name)
         keep = self._settings.learn.keep_versions
-        registry = Registry.of(self._reader.read_all(f"{name}.models", 0))
+        registry = Registry.of(self._reader.read_all(f"{name}.models", 0)).signed_by(self._signer.trusted)
         self._versions = versions = Versions(self._pipeline, self._store, registry, self._signer, keep)
         self._preparation = Preparation(
             self._pipeline, self._fingerprint, self._store, self._signer.trusted, self._reader, versions, self._skips
@@ -289,13 +290,13 @@ class LearnProcessor:
 
     def _load(self, checkpoint: Checkpoint | None) -> LearnerState | None:
         if checkpoint is None:
-            load(dump(self._pipeline.model()), self._modules)  # a model that cannot be stored and read must not start
+            load(dump(self._pipeline.model()), self._names)  # a model that cannot be stored and read must not start
             self._refuse_untrained()
             return None
         verify(checkpoint, self._signer.trusted)
         check_runtime(checkpoint)
         data = _patiently(lambda: self._store.get(checkpoint.sha256, checkpoint.size))
-        state = load(data, self._modules)
+        state = load(data, self._names)
         if not isinstance(state, LearnerState) or checkpoint.name != self._pipeline.name:
             raise ModelError("the checkpoint is no learner state of this pipeline", "Was the topic written to by hand?")
         self._versions.resume(checkpoint)

@@ -19,6 +19,7 @@ from stream_app.streaming.roles.shown import Shown
 from stream_app.streaming.schemas import SchemaCache
 
 POISON_ALARM = "poison-records"
+REFUSED_ALARM = "model-refused"
 QUIET = 10_000  # milliseconds without a fallback, after which that alarm ends
 IDLE_RETRIES = 10  # at once while nothing comes in: each may take long
 
@@ -32,7 +33,7 @@ class ScoreProcessor:
     dead letter, for which `chosen` gives the model. `model` gives the version to serve now,
     `cache` the schemas that Avro records name, `reporter` tells of corrective actions and alarms, `guard`
     says which records must not be processed, `breaker` whether events are to be processed at all, `last_good` is told
-    which versions serve well.
+    which versions serve well, `refused` gives what kind of failure keeps a version from being served.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class ScoreProcessor:
         chosen: ChosenModels,
         breaker: EventBreaker,
         last_good: LastGood | None = None,
+        refused: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._scorer = scorer
         self._raw = raw
@@ -62,6 +64,7 @@ class ScoreProcessor:
         self._guard = guard
         self._breaker = breaker
         self._last_good = last_good
+        self._refused = refused
         self.holding = ""
         self._schemas: Schemas = NO_SCHEMAS
         self._shown = Shown(raw)
@@ -194,6 +197,11 @@ class ScoreProcessor:
         state = self._scorer.state
         if not self._guard.suspicious:
             state.alarms.end(POISON_ALARM, now)
+        refused = self._refused()
+        if refused is None:
+            state.alarms.end(REFUSED_ALARM, now)
+        elif REFUSED_ALARM not in state.alarms.open:
+            state.alarms.raise_(REFUSED_ALARM, refused, now)
         return self._reporter.due(state.actions, state.alarms, now)
 
     def after_commit(self) -> None:

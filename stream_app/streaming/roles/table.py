@@ -156,6 +156,7 @@ def _make_scorer(setting: Setting, partition: int) -> Processor:
         chosen,
         breaker,
         last_good if pipeline.fallback is not None and pipeline.fallback.last_good else None,
+        lambda: follower.refused,
     )
 
 

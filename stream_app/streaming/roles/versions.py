@@ -13,6 +13,7 @@ from stream_app.faultpoints import reached
 from stream_app.management.registry import Registry
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.describing import parameters, seed
+from stream_app.models.families import pipeline_names
 from stream_app.models.manifest import (
     CHAMPION_KEY,
     CHECKPOINT_KEY,
@@ -90,6 +91,7 @@ class Versions:
 
     def __init__(self, pipeline: Pipeline, store: ArtifactStore, registry: Registry, signer: Signer, keep: int) -> None:
         self._pipeline = pipeline
+        self._family = pipeline_names(pipeline.model, pipeline.features).family
         self._signer = signer
         self._store = store
         self._keep = keep
@@ -197,6 +199,7 @@ class Versions:
             learned_through=state.learned_through,
             metrics=state.evaluator.metrics(),
             **runtime()._asdict(),
+            family=self._family,
             features=sorted(state.features),
             parameters=described,
             seed=seed(state.model),

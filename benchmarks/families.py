@@ -1,0 +1,78 @@
+"""What each model costs: `python -m benchmarks.families` prints the table of docs/families.md, `--write` puts it there.
+
+Microseconds of CPU per event, medians over the second half of a thousand examples; the artifact's size after all.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from statistics import median
+from time import thread_time_ns
+from typing import NamedTuple
+
+from benchmarks.catalogue import CATALOGUE, CLASSES_ONLY, ask, rows
+from stream_app.models.families import family_of
+from stream_app.models.pickling import dump
+
+PAGE = Path(__file__).parent.parent / "docs" / "families.md"
+BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
+HEAD = "| model | family | data | predict, µs | learn, µs | artifact, kB |\n|---|---|---|---:|---:|---:|\n"
+
+
+class Cost(NamedTuple):
+    """Of one model: microseconds per event, and bytes."""
+
+    name: str
+    family: str
+    task: str
+    predict: float
+    learn: float
+    size: int
+
+    def line(self) -> str:
+        """As a row of the table."""
+        name = f"{self.name}\\*" if self.name in CLASSES_ONLY else self.name
+        times = f"{self.predict:,.0f} | {self.learn:,.0f}"
+        return f"| {name} | {self.family} | {self.task} | {times} | {self.size / 1000:,.1f} |\n"
+
+
+def measure(task: str, name: str) -> Cost:
+    """Predict and learn a thousand examples."""
+    model = CATALOGUE[task][name]()
+    family, predict, learn = family_of(model), [], []
+    for x, y in rows(task):
+        started = thread_time_ns()
+        ask(name, model, x)
+        asked = thread_time_ns()
+        model.learn_one(x, y)
+        predict.append(asked - started)
+        learn.append(thread_time_ns() - asked)
+    half = len(predict) // 2
+    return Cost(name, family, task, median(predict[half:]) / 1000, median(learn[half:]) / 1000, len(dump(model)))
+
+
+def table() -> str:
+    """Every model of the catalogue."""
+    found = []
+    for task, models in CATALOGUE.items():
+        for name in models:
+            sys.stderr.write(f"{name} ...\n")
+            found.append(measure(task, name))
+    return HEAD + "".join(cost.line() for cost in sorted(found, key=lambda cost: (cost.family, cost.task, cost.name)))
+
+
+def main() -> None:
+    """Print it, or put it into the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/families.md")
+    options = parser.parse_args()
+    measured = table()
+    if not options.write:
+        sys.stdout.write(measured)
+        return
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(before + BEGIN + measured + END + rest.partition(END)[2], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The page of models is about the models that there are, and what it says of them is so."""
+
+import re
+from typing import NamedTuple
+
+import pytest
+
+from benchmarks.catalogue import CATALOGUE, rows
+from benchmarks.families import PAGE
+from stream_app.models.families import family_of
+from stream_app.models.pickling import dump
+from stream_app.models.river_names import REFUSED
+
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+class Row(NamedTuple):
+    """A line of the measured table; the size is kilobytes."""
+
+    family: str
+    task: str
+    size: float
+
+
+def measured() -> dict[str, Row]:
+    """By the model's name."""
+    pattern = r"^\| (\w+)(?:\\\*)? \| ([\w+-]+) \| ([\w-]+) \| [\d,]+ \| [\d,]+ \| ([\d,.]+) \|$"
+    found = re.findall(pattern, TEXT, re.MULTILINE)
+    return {name: Row(family, task, float(size.replace(",", ""))) for name, family, task, size in found}
+
+
+MEASURED = measured()
+
+
+def test_the_table_has_every_model_with_its_family() -> None:
+    declared = {name: (family_of(make()), task) for task, models in CATALOGUE.items() for name, make in models.items()}
+    assert {name: row[:2] for name, row in MEASURED.items()} == declared
+
+
+def test_everything_that_is_refused_is_named() -> None:
+    refused = TEXT.partition("## What is refused")[2]
+    assert [name for _, name in REFUSED if f"`{name}`" not in refused] == []
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", MEASURED)
+def test_artifacts_weigh_what_the_table_says(name: str) -> None:
+    row = MEASURED[name]
+    model = CATALOGUE[row.task][name]()
+    for x, y in rows(row.task):
+        model.learn_one(x, y)
+    assert len(dump(model)) / 1000 == pytest.approx(row.size, rel=0.1, abs=0.1)
