@@ -24,7 +24,7 @@ MEANINGS = {
     AclRole.MONITOR: "a worker with --role monitor",
     AclRole.CONSUMER: "reads what comes out",
     AclRole.REPLAYER: "deals with dead letters: sends them again, parks or drops them",
-    AclRole.MODELLER: "decides about model versions and learning: rolls back, promotes, pins, collects, holds",
+    AclRole.MODELLER: "decides about model versions and learning: trains, rolls back, promotes, pins, collects, holds",
     AclRole.OPERATOR: "creates and shows the topics",
     AclRole.OBSERVER: "asks for the status",
 }

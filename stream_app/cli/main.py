@@ -16,6 +16,7 @@ from stream_app.cli import (
     demo,
     doctor,
     errors,
+    export,
     init,
     keys,
     learning,
@@ -26,6 +27,7 @@ from stream_app.cli import (
     schemas,
     status,
     topics,
+    train,
     trial,
 )
 from stream_app.cli.exit_codes import INTERRUPTED, UNEXPECTED, epilog
@@ -42,6 +44,8 @@ app = typer.Typer(
 )
 init.register(app)
 trial.register(app)
+train.register(app)
+export.register(app)
 run.register(app)
 produce.register(app)
 consume.register(app)

@@ -1,21 +1,19 @@
 """`try`: run a pipeline over files, without a broker."""
 
 import shutil
-import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from stream_app.cli.exit_codes import INTERRUPTED
+from stream_app.cli.interruption import ended_by_ctrl_c, noting_ctrl_c
 from stream_app.cli.options import JsonOption, PipelineArgument
 
 if TYPE_CHECKING:
-    from stream_app.trial.run import Trial, Tried
+    from stream_app.trial.run import Tried
 
 _SHOWN = 5  # first and last events, for people
 _WIDE = 2000  # characters of a line that goes to no terminal
@@ -60,8 +58,8 @@ def try_files(
     loaded = load_pipeline(pipeline)
     started = time.monotonic()
     output = _Json() if as_json else _Text(failures)
-    with open_trial(loaded, file, labels, limit, file_format) as (trial, lines), _noting_ctrl_c(trial) as stopped:
-        with reporter(f"trying {loaded.name}", lines.size) as progress, _ended_by_ctrl_c(stopped):
+    with open_trial(loaded, file, labels, limit, file_format) as (trial, lines), noting_ctrl_c(trial) as stopped:
+        with reporter(f"trying {loaded.name}", lines.size) as progress, ended_by_ctrl_c(stopped):
             for count, tried in enumerate(trial, start=1):
                 if failed(tried) or not failures:
                     output.show(tried)
@@ -70,33 +68,6 @@ def try_files(
                     break
         output.end(summarise(trial, time.monotonic() - started, complete=not stopped))
     raise typer.Exit(INTERRUPTED if stopped else 0)
-
-
-@contextmanager
-def _noting_ctrl_c(trial: "Trial") -> Iterator[list[int]]:
-    """A list that Ctrl-C makes true, so that a record in work is finished first; a second one does not wait for it."""
-    noted: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        noted.append(number)
-        signal.signal(signal.SIGINT, before)
-        if trial.reading:
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _ended_by_ctrl_c(noted: list[int]) -> Iterator[None]:
-    """Go on behind the block when Ctrl-C has ended it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        noted.append(signal.SIGINT)
 
 
 class _Json:

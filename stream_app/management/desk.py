@@ -125,10 +125,29 @@ class Desk:
         except FencedError as error:
             raise changed_meanwhile() from error
         reached("decision-committed")
-        for output in outputs:
-            if output.topic == "audit":
-                fields = orjson.loads(output.value or b"")
-                log.info("models: " + fields.pop("act"), **fields.pop("counts"), **fields)
+        _log_acts(outputs)
+
+    def number(self, first: Callable[[Registry], Output], make: Callable[[Registry, int], list[Output]]) -> int:
+        """Write `first`, then what `make` makes of its offset, in one transaction; returns that offset.
+
+        It is none that a version has as its number already. After FencedError and KafkaUnavailableError nothing is
+        written.
+        """
+        try:
+            writer = self._writer()
+            registry = self.registry(settled=True)
+            while (offset := writer.place(first(registry))) in registry.versions:
+                writer.abort()
+            reached("decision-begun")
+            outputs = make(registry, offset)
+            writer.write(outputs)
+            reached("decision-written")
+            writer.commit_once()
+        except FencedError as error:
+            raise changed_meanwhile() from error
+        reached("decision-committed")
+        _log_acts(outputs)
+        return offset
 
     def _writer(self) -> TransactionWriter:
         """A writer that has fenced whoever decided before."""
@@ -141,6 +160,13 @@ class Desk:
         self._writers.append(writer)
         writer.take_over()
         return writer
+
+
+def _log_acts(outputs: list[Output]) -> None:
+    for output in outputs:
+        if output.topic == "audit":
+            fields = orjson.loads(output.value or b"")
+            log.info("models: " + fields.pop("act"), **fields.pop("counts"), **fields)
 
 
 def changed_meanwhile() -> FencedError:

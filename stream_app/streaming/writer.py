@@ -6,7 +6,7 @@ from functools import cache
 from time import monotonic, sleep
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from stream_app.clients.refusals import missing_right
 from stream_app.core.records import Output
@@ -113,6 +113,40 @@ class TransactionWriter:
         self._outputs += outputs
         self.bytes += sum([len(value or b"") for _, _, _, value, _ in outputs]) + RECORD_OVERHEAD * len(outputs)
         self._produce(outputs)
+
+    def place(self, output: Output) -> int:
+        """Write one output ahead of all others, at once; returns its offset.
+
+        Such a transaction is to be committed by `commit_once`, for produced again it would have another offset.
+        """
+        placed: list[tuple[KafkaError | None, Message]] = []
+        self._begin()
+        topic = self._name_of(output.topic)
+        self._producer.produce(
+            topic, output.value, output.key, output.partition, on_delivery=lambda *told: placed.append(told)
+        )
+        self._producer.flush(CALL_TIMEOUT)
+        if not placed:
+            raise _unavailable(f"write to {topic}", "no answer")
+        error, message = placed[0]
+        if error is not None:
+            if denied := missing_right(error, f"write to {topic}"):
+                raise denied
+            _raise_unless_retriable(error, f"write to {topic}")
+            raise _unavailable(f"write to {topic}", error.str())
+        return message.offset() or 0
+
+    def commit_once(self) -> None:
+        """Commit the outputs; if the transaction is aborted, nothing is written and KafkaUnavailableError says why."""
+        aborted = self._try_commit([], None)
+        self._outputs, self._open, self.bytes = [], False, 0
+        if aborted is not None:
+            raise aborted
+
+    def abort(self) -> None:
+        """Take back what was written since the last commit."""
+        self._until_done(lambda: self._producer.abort_transaction(CALL_TIMEOUT), "abort a transaction")
+        self._outputs, self._open, self.bytes = [], False, 0
 
     def commit(self, positions: Mapping[Input, int], membership: Membership | None) -> int:
         """Commit the outputs together with the offsets of the inputs; returns how often it was aborted before.

@@ -3,7 +3,7 @@
 It is made of the parts that the workers are made of; only Kafka, processes and the clock are missing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from time import perf_counter, perf_counter_ns
 from typing import Any
@@ -47,6 +47,7 @@ class Engine:
         self.pipeline = pipeline
         self.dead_letters: list[DeadLetter] = []
         self.monitoring: list[dict[str, Any]] = []
+        self.observers: list[Callable[[Example], None]] = []  # each is told of every example before it is learned
         self.label_delays = Delays()
         self.learning_times = Delays()  # nanoseconds, of judging and learning one example
         self.task = task_of(pipeline)
@@ -55,7 +56,7 @@ class Engine:
         self._scorer = make_scorer(pipeline, self._fingerprint)
         self._learner = Learner(pipeline, self._fingerprint)
         self._monitor = Monitor(pipeline)
-        self._judge = Evaluator(_ALL_TIME, self.task)
+        self._judge = make_judge(pipeline)
         self._examples = 0
         self._serve()
 
@@ -129,6 +130,8 @@ class Engine:
 
     def _learn(self, example: Example) -> None:
         self._judge.add(example)
+        for observe in self.observers:
+            observe(example)
         self.label_delays.add(example.label_time - example.event_time)
         started = perf_counter_ns()
         found = self._learner.learn(self._examples, example)
@@ -152,6 +155,11 @@ class Engine:
             return entry.features or {}
         example = _example(outputs, self.task)
         return {} if example is None else example.features
+
+
+def make_judge(pipeline: Pipeline) -> Evaluator:
+    """What judges all predictions together, whenever their labels come."""
+    return Evaluator(_ALL_TIME, task_of(pipeline))
 
 
 def make_scorer(pipeline: Pipeline, pipeline_fingerprint: str) -> Scorer:

@@ -15,9 +15,14 @@ from stream_app.clients.kafka import make_admin
 from stream_app.clients.produce import produce_file
 from stream_app.clients.selection import Selection
 from stream_app.errors import AccessError, TopicsError
-from stream_app.settings import Settings
+from stream_app.laboratory.publishing import Publisher
+from stream_app.loading import load_pipeline
+from stream_app.management.decisions import reason
+from stream_app.settings import KafkaSettings, Settings
 from stream_app.topic_uses import USES
 from stream_app.topics import KINDS, check_topics, create_topics, describe_topics
+from tests.laboratory.exported import export
+from tests.laboratory.trained import train
 from tests.security.cluster import PASSWORD, SecuredCluster
 from tests.security.commands import run
 from tests.small import event, label, small_pipeline
@@ -76,9 +81,23 @@ def test_with_the_rights_of_its_role_everybody_can_work(
             why = ["--why", "test"] if command in ("hold", "resume", "pin") else []
             done = run(tmp_path, users[AclRole.MODELLER], group, command, pipeline, *version, *why, "--json")
             assert done.code == 0, done
+        assert work_in_the_laboratory(system, tmp_path, users, events, labels) == 50
         for worker in list(system.workers):
             system.terminate(worker)
             assert PASSWORD not in (tmp_path / f"{worker}.log").read_text()
+
+
+def work_in_the_laboratory(
+    system: System, folder: Path, users: dict[AclRole, KafkaSettings], events: str, labels: str
+) -> int:
+    """Train and publish as a modeller, export as a consumer; how many examples that are."""
+    known, told = folder / "events.jsonl", folder / "labels.jsonl"
+    known.write_text(events)
+    told.write_text(labels)
+    pipeline, modeller = load_pipeline(str(system.pipeline)), users[AclRole.MODELLER]
+    trained = train(str(system.pipeline), str(known), str(told))
+    Publisher(Settings(data_dir=folder, kafka=modeller), pipeline).publish(trained, reason("test"))
+    return export(system, folder / "examples.jsonl", settings=Settings(kafka=users[AclRole.CONSUMER])).examples
 
 
 def test_rights_are_applied_as_they_are_shown(cluster: SecuredCluster, system: System, tmp_path: Path) -> None:

@@ -308,7 +308,7 @@ class LearnProcessor:
         if self._next == 0 and not self._versions.versions and self._pipeline.untrained == "refused":
             raise ModelError(
                 f"pipeline {self._pipeline.name} has no model version, and an untrained model may not score",
-                'Declare untrained="allowed", or import a trained version',
+                'Train one from files (`stream-app train PIPELINE`) and promote it, or declare untrained="allowed"',
             )
 
     def _learn_again(self, start: int) -> None:
