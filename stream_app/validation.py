@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from stream_app.pipeline import Label, Pipeline, Schema, Thresholds, parsed
 from stream_app.requirements import is_finite, require, require_type
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 from stream_app.validation_resilience import check_resilience
+from stream_app.validation_thresholds import check_thresholds
 
 _IDENTITY = frozenset({"string", "int", "long", "enum"})
 _TIME = frozenset({"long", "string"})
@@ -28,6 +29,7 @@ def validate_pipeline(pipeline: Pipeline) -> None:
     for rule in (_check_types, _check_names, _check_numbers, _check_schema, _check_label, _check_clean, _check_model):
         rule(pipeline)
     check_resilience(pipeline)
+    check_thresholds(pipeline)
 
 
 def require_parts(pipeline: Pipeline) -> None:
@@ -43,14 +45,13 @@ def require_parts(pipeline: Pipeline) -> None:
 
 
 def _check_types(pipeline: Pipeline) -> None:
-    label, thresholds = pipeline.label, pipeline.thresholds
+    label = pipeline.label
     texts = {name: getattr(pipeline, name) for name in ("name", "event_id", "event_time", "key")}
     texts |= {"label.field": label.field, "label.time": label.time}
     lengths = {"label.horizon": label.horizon, "label.allowed_lateness": label.allowed_lateness}
     require_type(str, texts, "a string")
     require_type(timedelta, {**lengths, "window": pipeline.window}, "a datetime.timedelta")
     require_type(tuple, {"clean": pipeline.clean, "metrics": pipeline.metrics}, "a tuple, as in (one,) or (one, two)")
-    require_type(Mapping, {"thresholds.metrics": thresholds.metrics}, "a mapping of metric name to number")
     for name in ("features", "model"):
         require(callable(getattr(pipeline, name)), f"{name} is not callable", f"Give {name} a function, not its result")
 
@@ -61,23 +62,16 @@ def _check_names(pipeline: Pipeline) -> None:
         f"name {pipeline.name!r} cannot begin the names of topics",
         "Use up to 100 lower-case letters, digits and hyphens for name, the first not a hyphen",
     )
-    _require_metrics("metrics", pipeline.metrics)
-    _require_metrics("thresholds.metrics", pipeline.thresholds.metrics)
+    for name in pipeline.metrics:
+        require(name in METRIC_NAMES, f"metrics has the unknown {name!r}", f"Choose from {', '.join(METRIC_NAMES)}")
     repeated = sorted({name for name in pipeline.metrics if pipeline.metrics.count(name) > 1})
     require(not repeated, f"metrics has {', '.join(repeated)} twice", "Name each metric once")
-    silent = sorted(set(pipeline.thresholds.metrics) - set(pipeline.metrics))
-    require(not silent, f"thresholds.metrics has {', '.join(silent)}, which metrics has not", "Add it to metrics")
     require(
         pipeline.untrained in ("allowed", "refused"),
         f"untrained is {pipeline.untrained!r}",
         'Set untrained to "allowed" or "refused"',
     )
     require(pipeline.format in ("json", "avro"), f"format is {pipeline.format!r}", 'Set format to "json" or "avro"')
-
-
-def _require_metrics(where: str, names: Iterable[str]) -> None:
-    for name in names:
-        require(name in METRIC_NAMES, f"{where} has the unknown {name!r}", f"Choose from {', '.join(METRIC_NAMES)}")
 
 
 def _check_numbers(pipeline: Pipeline) -> None:
@@ -91,8 +85,6 @@ def _check_numbers(pipeline: Pipeline) -> None:
     for name in ("psi_significance", "adwin_delta"):
         value = getattr(limits, name)
         require(is_finite(value) and 0 < value < 1, f"thresholds.{name} is out of range", "Give a number in 0 to 1")
-    for name, value in limits.metrics.items():
-        require(is_finite(value), f"thresholds.metrics has no finite number for {name}", "Give its worst value")
 
 
 def _check_schema(pipeline: Pipeline) -> None:

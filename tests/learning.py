@@ -15,7 +15,7 @@ from river import datasets, linear_model, optim, preprocessing
 from stream_app.core.example import Example
 from stream_app.core.records import Features, Output, RawRecord
 from stream_app.models.loaded import LoadedModel
-from stream_app.pipeline import Label, Pipeline, Thresholds
+from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.streaming.processor import Input
 from stream_app.transformers import TargetRate
 
@@ -48,7 +48,7 @@ def pipeline(model: Model = logistic, **changes: Any) -> Pipeline:
 
 def thresholds(**metrics: float) -> Thresholds:
     """Limits for some metrics."""
-    return Thresholds(metrics=metrics)
+    return Thresholds(metrics=tuple(Threshold(metric=name, limit=limit) for name, limit in metrics.items()))
 
 
 @cache

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stream_app.core.example import Example
+from stream_app.core.monitoring import Offsets
 from stream_app.core.ranks import Ranks
 from stream_app.core.scorecard import BASELINES, METRICS, Outcome, Scorecard
 
@@ -12,22 +13,30 @@ _CUMULATIVE_SCORES = 10_000  # kept exactly for the ROC AUC since the start, whi
 
 @dataclass(slots=True)
 class Window:
-    """Labels that became known from `start` to `end` (epoch milliseconds), and who had served the newest of them."""
+    """Labels that became known from `start` to `end` (epoch milliseconds), and who had served the newest of them.
+
+    `first` is the offset of the first example that was counted in it.
+    """
 
     start: int
     end: int
     card: Scorecard = field(default_factory=Scorecard)
     model_version: int = 0
+    first: int = 0
 
 
 class Report(NamedTuple):
-    """What `n` predictions of a window come to; `values` has every metric and baseline that is defined."""
+    """What `n` predictions of a window come to; `values` has every metric and baseline that is defined.
+
+    `examples` are those of the log from the first one that was counted in it to the one that closed it.
+    """
 
     start: int
     end: int
     n: int
     model_version: int
     values: dict[str, float]
+    examples: Offsets
 
 
 class Closed(NamedTuple):
@@ -59,10 +68,12 @@ class Evaluator:
     open: dict[int, Window] = field(default_factory=dict)
     total: Window | None = None
     latest: dict[str, float] | None = None
+    newest: int = 0
 
-    def add(self, example: Example) -> list[Closed]:
-        """Judge a prediction; return the windows that this closes, oldest first."""
+    def add(self, example: Example, offset: int = 0) -> list[Closed]:
+        """Judge a prediction, at this offset of the log; return the windows that this closes, oldest first."""
         label, score, time = example.label, example.score, example.label_time
+        self.newest = offset
         prior = (self.positives + 1.0) / (self.seen + 2.0)  # Laplace's rule of succession
         majority = self.positives * 2 > self.seen
         window = self.open.get(time - time % self.length) or self._open(time)
@@ -83,7 +94,8 @@ class Evaluator:
         start = max(time - time % self.length, self.closed_to)
         window = self.open.get(start)
         if window is None:
-            window = self.open[start] = Window(start, start - start % self.length + self.length)
+            end = start - start % self.length + self.length
+            window = self.open[start] = Window(start, end, first=self.newest)
             self.closes_at = min(map(self._closing, self.open.values()))
         return window
 
@@ -98,10 +110,12 @@ class Evaluator:
 
     def _finish(self, window: Window) -> Closed:
         del self.open[window.start]
-        total = self.total or Window(window.start, window.end, Scorecard(ranks=Ranks(_CUMULATIVE_SCORES)))
+        total = self.total or Window(
+            window.start, window.end, Scorecard(ranks=Ranks(_CUMULATIVE_SCORES)), first=window.first
+        )
         total.end, total.model_version = window.end, window.model_version
         total.card.merge(window.card)
-        closed = Closed(_report(window), _report(total))
+        closed = Closed(_report(window, self.newest), _report(total, self.newest))
         self.total, self.latest, self.closed_to = total, closed.window.values, window.end
         return closed
 
@@ -112,8 +126,9 @@ class Evaluator:
         return card
 
 
-def _report(window: Window) -> Report:
-    return Report(window.start, window.end, window.card.n, window.model_version, _measure(window.card))
+def _report(window: Window, newest: int) -> Report:
+    examples = Offsets(window.first, newest)
+    return Report(window.start, window.end, window.card.n, window.model_version, _measure(window.card), examples)
 
 
 def _measure(card: Scorecard) -> dict[str, float]:

@@ -7,9 +7,10 @@ from typing import Any
 from stream_app.core.drift import ErrorAlarm
 from stream_app.core.evaluate import Closed, Evaluator, Report
 from stream_app.core.example import Example
-from stream_app.core.monitoring import Judgement, Kind, Measurement, judge
+from stream_app.core.monitoring import Judgement, Kind, Measurement
 from stream_app.core.records import Output
 from stream_app.core.scorecard import BASELINES
+from stream_app.core.thresholds import Findings, Watching, verdict
 from stream_app.pipeline import Pipeline
 
 
@@ -29,6 +30,7 @@ class LearnerState:
     unlearnable: int = 0
     learned_through: int | None = None
     failures: dict[str, int] = field(default_factory=dict)
+    watching: Watching = field(default_factory=Watching)
 
 
 def new_state(pipeline: Pipeline, fingerprint: str) -> LearnerState:
@@ -60,6 +62,7 @@ class Learner:
         self._pipeline = pipeline
         self._fingerprint = fingerprint
         self._decision = pipeline.thresholds.decision
+        self._findings: list[Findings] = []
 
     def learn(self, offset: int, example: Example) -> list[Output]:
         """Judge the served prediction, then learn from the label; return what there is to report.
@@ -69,7 +72,7 @@ class Learner:
         have then learned the example's features. A replay fails and goes on in the same way.
         """
         state = self.state
-        closed = state.evaluator.add(example)
+        closed = state.evaluator.add(example, offset)
         outputs = [output for window in closed for output in self._report(window)] if closed else []
         rise = state.alarm.update((example.score >= self._decision) is not example.label, example.label_time)
         if rise is not None:
@@ -96,6 +99,11 @@ class Learner:
         found = Measurement("unlearnable", cause, time, time, 1, 1.0, Judgement(0.0, True), f"offset {offset}")
         return [found.output(self._pipeline.name)]
 
+    def take_findings(self) -> list[Findings]:
+        """What the windows that were closed since this was last called say about the thresholds, oldest first."""
+        found, self._findings = self._findings, []
+        return found
+
     def _alarm(self, example: Example, before: float, after: float, n: int) -> Output:
         time = example.label_time
         found = Measurement(
@@ -104,6 +112,8 @@ class Learner:
         return found.output(self._pipeline.name)
 
     def _report(self, closed: Closed) -> list[Output]:
+        watching, thresholds = self.state.watching, self._pipeline.thresholds.metrics
+        self._findings.append(watching.close(thresholds, closed.window, {}, held=False))
         found = self._performance(closed) + self._baselines(closed) + self._failures(closed)
         return [measurement.output(self._pipeline.name) for measurement in found]
 
@@ -111,10 +121,9 @@ class Learner:
         window, total = closed
         found = []
         for name in self._pipeline.metrics:
-            value = window.values.get(name)
-            verdict = judge(name, value, self._pipeline.thresholds)
+            said = verdict(self._pipeline.thresholds.metrics, name, window, {})
             found += [
-                self._measured("performance", name, window)._replace(judgement=verdict),
+                self._measured("performance", name, window)._replace(judgement=said),
                 self._measured("cumulative", name, total),
             ]
         return found
@@ -124,7 +133,7 @@ class Learner:
 
     @staticmethod
     def _measured(kind: Kind, name: str, report: Report) -> Measurement:
-        start, end, n, version, values = report
+        start, end, n, version, values, _ = report
         return Measurement(kind, name, start, end, n, values.get(name), model_version=version)
 
     def _failures(self, closed: Closed) -> list[Measurement]:
