@@ -46,7 +46,7 @@ class Threshold:
     be worse than that. A negative number then says by how much it must be better."""
     against: str | None = None
     """What the limit is relative to: the `prior`, `majority` or `no_change` baseline of the same window and metric, or
-    `laboratory`, the metric of the trained version that the served one descends from. Without that, nothing is judged."""
+    `laboratory`, the metric of the trained version that the model descends from; without one, nothing is judged."""
     action: Literal["alarm", "hold", "rollback"] = "alarm"
     """`alarm` only tells; `hold` holds learning as well; `rollback` also goes back to the newest version of before."""
     labels: int = 100

@@ -9,7 +9,7 @@ from docs.generate.declarations import declared
 from docs.generate.markdown import code, codes, fence, paragraphs, table
 from stream_app import cleaning
 from stream_app.core.metric_names import METRIC_NAMES
-from stream_app.pipeline import Label, Pipeline, Thresholds
+from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 
 _INTRODUCTION = """# Pipelines
@@ -30,9 +30,9 @@ fields that they change are published with the prediction. A step that cannot me
 def page() -> str:
     """The declarations, then the steps."""
     parts = [_INTRODUCTION]
-    for kind in (Pipeline, Label, Thresholds, Retry, Breaker, Fallback, Limits):
+    for kind in (Pipeline, Label, Thresholds, Threshold, Retry, Breaker, Fallback, Limits):
         parts += [f"## {kind.__name__}\n", paragraphs(kind.__doc__) + "\n", _fields(kind)]
-    parts += ["## Metrics\n", f"For `metrics` and `Thresholds.metrics`: {codes(METRIC_NAMES)}.\n", _CLEANING]
+    parts += ["## Metrics\n", f"For `metrics` and `Threshold.metric`: {codes(METRIC_NAMES)}.\n", _CLEANING]
     return "\n".join(parts + [_step(step) for step in _steps()])
 
 

@@ -1,16 +1,19 @@
 """Declared thresholds: what closed windows say about them, and when something is to be done."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from stream_app.core.evaluate import Report
 from stream_app.core.monitoring import LOSSES, Judgement, Offsets
-from stream_app.pipeline import Threshold
+from stream_app.core.route import iso
+from stream_app.pipeline import Threshold, Thresholds
 
 Metrics = Mapping[str, float]
 _MILLISECOND = timedelta(milliseconds=1)
+ALARM = "threshold-"
+"""How the names of their alarms begin."""
 
 
 class Breach(NamedTuple):
@@ -34,8 +37,13 @@ class Breach(NamedTuple):
     def why(self) -> str:
         """In words."""
         beyond = "above" if self.threshold.metric in LOSSES else "below"
-        row = "window" if self.windows == 1 else f"{self.windows} windows in a row"
+        row = "a window" if self.windows == 1 else f"{self.windows} windows in a row"
         return f"{self.threshold.metric} {self.value:.4g} is {beyond} {self.limit:.4g} in {row}"
+
+    @property
+    def where(self) -> str:
+        """Of which windows and examples."""
+        return f"{iso(self.start)} to {iso(self.end)}, examples {self.examples.first} to {self.examples.last}"
 
 
 class Findings(NamedTuple):
@@ -54,8 +62,8 @@ def name_of(threshold: Threshold) -> str:
     >>> name_of(Threshold(metric="log_loss", limit=0.1, against="prior", action="rollback"))
     'threshold-log_loss-prior-rollback'
     """
-    parts = ("threshold", threshold.metric, threshold.against, threshold.action)
-    return "-".join(part for part in parts if part)
+    parts = (threshold.metric, threshold.against, threshold.action)
+    return ALARM + "-".join(part for part in parts if part)
 
 
 def judge(threshold: Threshold, values: Metrics, n: int, laboratory: Metrics) -> Judgement | None:
@@ -83,7 +91,7 @@ def _limit(threshold: Threshold, values: Metrics, laboratory: Metrics) -> float 
 
 
 def verdict(thresholds: Iterable[Threshold], metric: str, report: Report, laboratory: Metrics) -> Judgement:
-    """What the thresholds say about a metric of one window: of several that of one that is passed, else of the first."""
+    """What the thresholds say about a metric of one window: of several, one that is passed, else the first."""
     judged = [judge(one, report.values, report.n, laboratory) for one in thresholds if one.metric == metric]
     said = sorted((one for one in judged if one is not None), key=lambda one: not one.breached)
     return said[0] if said else Judgement()
@@ -93,6 +101,16 @@ def is_within(thresholds: Iterable[Threshold], values: Metrics, n: int, laborato
     """Whether these metrics of `n` labels pass no limit that a rollback depends on."""
     judged = (judge(one, values, n, laboratory) for one in thresholds if one.action == "rollback")
     return not any(one.breached for one in judged if one is not None)
+
+
+def as_map(thresholds: Thresholds) -> dict[str, Any]:
+    """As a manifest has them: the limits of metrics by the names of their alarms."""
+    limits = {name_of(one): _plain(one) for one in thresholds.metrics}
+    return {**asdict(thresholds), "metrics": limits}
+
+
+def _plain(threshold: Threshold) -> dict[str, Any]:
+    return {**asdict(threshold), "cool_down": threshold.cool_down.total_seconds()}
 
 
 @dataclass(slots=True)

@@ -278,14 +278,23 @@ MISTAKES = [
         ("features=features", f"features=features, thresholds=Thresholds(metrics={declared})", expected)
         for declared, expected in (
             ('{"log_loss": 0.8}', "thresholds.metrics is of type dict. Give thresholds.metrics as a tuple"),
-            ("(0.8,)", "thresholds.metrics[0] is of type float. Give thresholds.metrics[0] as stream_app.Threshold(...)"),
-            ('(Threshold(metric="f1", limit=1),)', "is of 'f1', which metrics has not. Choose from log_loss, roc_auc, acc"),
+            (
+                "(0.8,)",
+                "thresholds.metrics[0] is of type float. Give thresholds.metrics[0] as stream_app.Threshold(...)",
+            ),
+            (
+                '(Threshold(metric="f1", limit=1),)',
+                "is of 'f1', which metrics has not. Choose from log_loss, roc_auc, acc",
+            ),
             ('(Threshold(metric="log_loss", limit=float("nan")),)', "thresholds.metrics[0] has no finite limit"),
             (
                 '(Threshold(metric="log_loss", limit=0, against="majority"),)',
                 "holds log_loss against 'majority'. Choose from prior, laboratory, or leave it out",
             ),
-            ('(Threshold(metric="log_loss", limit=1, action="stop"),)', "has the action 'stop'. Choose from alarm, hold"),
+            (
+                '(Threshold(metric="log_loss", limit=1, action="stop"),)',
+                "has the action 'stop'. Choose from alarm, hold",
+            ),
             ('(Threshold(metric="log_loss", limit=1, windows=0),)', "windows is 0. Give a whole number from 1 on"),
             ('(Threshold(metric="log_loss", limit=1, labels=1.5),)', "labels is 1.5. Give a whole number from 1 on"),
             ('(Threshold(metric="log_loss", limit=1, cool_down=1),)', "cool_down is of type int"),
