@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stream_app.core.example import Example
-from stream_app.core.monitoring import Offsets
+from stream_app.core.offsets import Offsets
 from stream_app.core.ranks import Ranks
 from stream_app.core.scorecard import BASELINES, METRICS, Outcome, Scorecard
 
@@ -67,7 +67,7 @@ class Evaluator:
     closed_to: int = 0
     open: dict[int, Window] = field(default_factory=dict)
     total: Window | None = None
-    latest: dict[str, float] | None = None
+    latest: Report | None = None
     newest: int = 0
 
     def add(self, example: Example, offset: int = 0) -> list[Closed]:
@@ -88,7 +88,7 @@ class Evaluator:
 
     def metrics(self) -> dict[str, float]:
         """Every defined metric and baseline of the last closed window, or of all so far before one has closed."""
-        return _measure(self._everything()) if self.latest is None else self.latest
+        return _measure(self._everything()) if self.latest is None else self.latest.values
 
     def _open(self, time: int) -> Window:
         start = max(time - time % self.length, self.closed_to)
@@ -116,7 +116,7 @@ class Evaluator:
         total.end, total.model_version = window.end, window.model_version
         total.card.merge(window.card)
         closed = Closed(_report(window, self.newest), _report(total, self.newest))
-        self.total, self.latest, self.closed_to = total, closed.window.values, window.end
+        self.total, self.latest, self.closed_to = total, closed.window, window.end
         return closed
 
     def _everything(self) -> Scorecard:

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
+from stream_app.core.offsets import Offsets
 from stream_app.core.records import Output
 
 Kind = Literal[
@@ -30,13 +31,6 @@ class Judgement(NamedTuple):
 
     threshold: float | None = None
     breached: bool = False
-
-
-class Offsets(NamedTuple):
-    """Examples of the log, from offset `first` to `last` (both inclusive)."""
-
-    first: int
-    last: int
 
 
 class Measurement(NamedTuple):

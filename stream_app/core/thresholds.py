@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
 from stream_app.core.evaluate import Report
-from stream_app.core.monitoring import LOSSES, Judgement, Offsets
+from stream_app.core.monitoring import LOSSES, Judgement
+from stream_app.core.offsets import Offsets
 from stream_app.core.route import iso
 from stream_app.pipeline import Threshold, Thresholds
 

@@ -32,7 +32,7 @@ _EXACT = frozenset(
         ("river.naive_bayes.gaussian", "GaussianNB._make_gaussian"),
     }
 )
-_CORE = ("drift", "evaluate", "learn", "ranks", "scorecard", "thresholds")
+_CORE = ("drift", "evaluate", "learn", "offsets", "ranks", "scorecard", "thresholds")
 _OURS = ("stream_app.transformers", *(f"stream_app.core.{module}" for module in _CORE))
 # River modules whose classes open files and addresses; no model needs them.
 _OUTSIDE = ("river.api", "river.checks", "river.datasets", "river.stream")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.core.evaluate import Report
-from stream_app.core.monitoring import Judgement, Offsets
+from stream_app.core.monitoring import Judgement
+from stream_app.core.offsets import Offsets
 from stream_app.core.thresholds import Findings, Watching, is_within, judge, name_of, verdict
 from stream_app.pipeline import Threshold
 
@@ -24,7 +25,8 @@ def window(number: int, log_loss: float, n: int = 200, **values: float) -> Repor
 
 
 def threshold(**changes: Any) -> Threshold:
-    return Threshold(**({"metric": "log_loss", "limit": 0.6} | changes))
+    declared: dict[str, Any] = {"metric": "log_loss", "limit": 0.6}
+    return Threshold(**(declared | changes))
 
 
 class Log:
@@ -72,7 +74,7 @@ def test_a_limit_is_absolute_or_relative_to_a_baseline_or_to_the_laboratory(
     values |= {"prior_log_loss": 0.6, "majority_accuracy": 0.75, "no_change_accuracy": 0.8}
     found = judge(threshold(**changes), values, 100, LABORATORY)
     assert found is not None
-    assert (pytest.approx(limit), breached) == found
+    assert found == Judgement(pytest.approx(limit), breached)
 
 
 @pytest.mark.parametrize(

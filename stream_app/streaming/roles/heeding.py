@@ -79,7 +79,7 @@ def rescued(thresholds: tuple[Threshold, ...], versions: Versions, state: Learne
 def newest_within(
     thresholds: tuple[Threshold, ...], versions: Versions, state: LearnerState, before: int
 ) -> Iterator[Manifest]:
-    """The versions that have learned no example from offset `before` on and were within the thresholds, newest first."""
+    """The versions that have learned nothing from offset `before` on and were within the thresholds, newest first."""
     for manifest in _lineage(versions, state):
         window, trained = manifest.window, manifest.origin == "trained"
         judged = window is not None and is_within(thresholds, manifest.metrics, window["n"], manifest.laboratory)
@@ -94,4 +94,6 @@ def _lineage(versions: Versions, state: LearnerState) -> Iterator[Manifest]:
     yield from (manifest for manifest in learned if manifest.epoch == state.epoch)
     if base is not None:
         yield base
-        yield from (manifest for manifest in learned if manifest.epoch == base.epoch and manifest.version < base.version)
+        yield from (
+            manifest for manifest in learned if manifest.epoch == base.epoch and manifest.version < base.version
+        )
