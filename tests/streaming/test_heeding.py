@@ -36,8 +36,7 @@ def declared(**changes: Any) -> Any:
 
 def world_of(folder: Path, stream: Sequence[Example], keep: int = 500, **changes: Any) -> World:
     """It has learned this stream, a version for each twenty examples."""
-    limits = {"publish_examples": 20.0, "keep_versions": keep, "publish_seconds": 1.0}
-    world = World(folder / "store", declared(**changes), **limits)
+    world = World(folder / "store", declared(**changes), keep=keep, publish_examples=20, publish_seconds=1.0)
     world.fill(list(stream))
     world.start()
     world.transaction(0)
@@ -166,7 +165,7 @@ def test_a_hold_keeps_the_version(tmp_path: Path) -> None:
 
 def test_an_alarm_only_tells(tmp_path: Path) -> None:
     world = world_of(tmp_path, STREAM[:480], action="alarm")
-    assert orders(world) == needed(world) == acts(world) == []
+    assert (orders(world), needed(world), acts(world)) == ([], [], [])
     assert ("threshold-log_loss-alarm", True) in alarms(world)
 
 
