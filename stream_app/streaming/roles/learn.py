@@ -292,17 +292,8 @@ class LearnProcessor:
 
     def _start_of(self, control: Control) -> Learned:
         """The version that a decision chooses, or the present model once more."""
-        state = self.state
         if control.act not in SWITCHES:
-            model = load(dump(state.model), self._modules)
-            return Learned(
-                model=model,
-                learned=state.learned,
-                learned_through=state.learned_through,
-                learned_to=state.learned_to,
-                features=state.features,
-                laboratory=state.laboratory,
-            )
+            return self.state.copied()
         manifest = self._versions.find(control.version, self._registry())
         verify(manifest, self._signer.trusted)
         return Learned(
