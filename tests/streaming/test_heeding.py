@@ -50,6 +50,12 @@ def world(tmp_path: Path) -> World:
     return world_of(tmp_path, STREAM[:480])
 
 
+def since(world: World, stream: Sequence[Example], *, good: bool) -> list[Example]:
+    """These examples, served by what is served now, as predictions of before a rollback do not count after it."""
+    version = registry(world).served
+    return [served(good, one)._replace(model_version=version) for one in stream]
+
+
 def orders(world: World) -> list[Control]:
     """The learner's decisions."""
     controls = [decode_control(record.value) for record in world.log.topics["p.examples/0"]]
@@ -108,7 +114,7 @@ def test_it_is_done_once_however_long_the_breach_lasts(tmp_path: Path) -> None:
 
 
 def test_one_alarm_lasts_until_a_window_is_well_again(world: World) -> None:
-    world.fill(STREAM[480:700])
+    world.fill(since(world, STREAM[480:700], good=True))
     world.run(20)
     assert [one for one in alarms(world) if one[0] == ALARM] == [(ALARM, True), (ALARM, False)]
 
@@ -116,11 +122,11 @@ def test_one_alarm_lasts_until_a_window_is_well_again(world: World) -> None:
 def test_after_a_resumption_it_learns_on_from_that_version_and_can_go_back_again(world: World) -> None:
     target = gone_back_to(world)
     decide(world, "resume", epoch=1)
-    world.fill(STREAM[480:700])
+    world.fill(since(world, STREAM[480:700], good=True))
     world.run(20)
     after = STREAM[: target.learned] + STREAM[480:700]
     assert world.predictions(world.champion()) == offline(after)
-    world.fill([served(False, one) for one in STREAM[700:]])
+    world.fill(since(world, STREAM[700:], good=False))
     world.run(20)
     assert [(one.act, one.epoch) for one in orders(world)[2:]] == [("hold", 1), ("rollback", 2)]
     newest = gone_back_to(world)
@@ -131,10 +137,10 @@ def test_after_a_resumption_it_learns_on_from_that_version_and_can_go_back_again
 def test_during_the_rest_after_a_resumption_nothing_is_done(tmp_path: Path) -> None:
     world = world_of(tmp_path, STREAM[:480], cool_down=timedelta(hours=2))
     decide(world, "resume", epoch=1)
-    world.fill([served(False, one) for one in STREAM[480:720]])
+    world.fill(since(world, STREAM[480:720], good=False))
     world.run(20)
     assert len(orders(world)) == 2
-    world.fill([served(False, one) for one in STREAM[720:]])
+    world.fill(since(world, STREAM[720:], good=False))
     world.run(20)
     assert len(orders(world)) == 4
 
