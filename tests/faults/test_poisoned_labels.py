@@ -1,4 +1,4 @@
-"""A fifth of the labels of three days is wrong: that is found, the learner goes back and holds, and recovers after it."""
+"""A fifth of the labels of three days is wrong: it is found, the learner goes back, holds, and recovers after it."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
