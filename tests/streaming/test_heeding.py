@@ -52,7 +52,7 @@ def world(tmp_path: Path) -> World:
 
 def since(world: World, stream: Sequence[Example], *, good: bool) -> list[Example]:
     """These examples, served by what is served now, as predictions of before a rollback do not count after it."""
-    version = registry(world).served
+    version = registry(world).current.version
     return [served(good, one)._replace(model_version=version) for one in stream]
 
 
