@@ -5,13 +5,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from stream_app.core.control import LEARNER, Control, decode_control
 from stream_app.core.example import Example
 from stream_app.models.manifest import Manifest
 from stream_app.pipeline import Threshold, Thresholds
-from tests.learning import HOUR, examples, pipeline
+from tests.learning import HOUR, examples, fits, pipeline
 from tests.streaming.test_learn_processor import World, alarms, measurements_of
 from tests.streaming.test_obeying import acts, decide, offline, offsets, registry
 
@@ -208,6 +209,21 @@ def test_a_crash_with_the_order_in_hand_orders_once(tmp_path: Path, crash: int) 
         world.transaction(20)
     assert [one._replace(at="") for one in orders(world)] == [one._replace(at="") for one in orders(whole)]
     assert world.processor.state.watching == whole.processor.state.watching
+
+
+def test_a_change_of_thresholds_is_in_the_audit_once(world: World) -> None:
+    world.declared = declared(limit=0.7)
+    for _ in range(3):
+        world.start()
+        world.transaction(0)
+    (change,) = [act for act in acts(world) if act["act"] == "thresholds"]
+    assert [orjson.loads(change[when])["metrics"][ALARM]["limit"] for when in ("before", "after")] == [0.6, 0.7]
+
+
+def test_manifests_name_the_limits_and_fit_the_schema(world: World) -> None:
+    for manifest in world.manifests().values():
+        assert manifest.thresholds["metrics"][ALARM]["windows"] == 2
+        assert fits("manifest", orjson.loads(manifest.encode()))
 
 
 def test_an_alarm_of_a_threshold_that_is_declared_no_more_ends(world: World) -> None:

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+import orjson
+
 from stream_app.core.alarms import Alarms
-from stream_app.core.control import learner_orders
+from stream_app.core.audit import act_output
+from stream_app.core.control import LEARNER, learner_orders
 from stream_app.core.learn import LearnerState
 from stream_app.core.monitoring import Judgement, Measurement
 from stream_app.core.records import Output
 from stream_app.core.route import iso
-from stream_app.core.thresholds import ALARM, Breach, Findings, is_within, name_of
+from stream_app.core.thresholds import ALARM, Breach, Findings, as_map, is_within, name_of
 from stream_app.logs import get_logger
 from stream_app.models.manifest import Manifest
 from stream_app.pipeline import Pipeline, Threshold
 
 log = get_logger(__name__)
+
+THRESHOLDS_KEY = b"thresholds"
 
 Versions = Mapping[int, Manifest]
 Loads = Callable[[Manifest], bool]
@@ -25,6 +30,7 @@ class Heeding:
     def __init__(self, pipeline: Pipeline, loads: Loads) -> None:
         self._pipeline = pipeline
         self._loads = loads
+        self._begun = False
 
     def heed(self, found: Findings, alarms: Alarms, versions: Versions, state: LearnerState, now: int) -> list[Output]:
         """Raise and end alarms; returns what is ordered, and why, if anything is demanded."""
@@ -34,12 +40,35 @@ class Heeding:
             alarms.end(name, now)
         return [] if found.demand is None else self._order(found.demand, versions, state, now)
 
-    def forget(self, alarms: Alarms, now: int) -> None:
-        """End the alarms of thresholds that are declared no more."""
+    def begin(self, alarms: Alarms, noted: bytes | None, now: int) -> list[Output]:
+        """Once: end the alarms of thresholds that are declared no more, and put a change since `noted` into the audit.
+
+        Returns that, and what is to be noted of the thresholds of today.
+        """
+        if self._begun:
+            return []
+        self._begun = True
         declared = {name_of(threshold) for threshold in self._pipeline.thresholds.metrics}
         for name in alarms.open:
             if name.startswith(ALARM) and name not in declared:
                 alarms.end(name, now)
+        limits = orjson.dumps(as_map(self._pipeline.thresholds))
+        if limits == noted:
+            return []
+        changed = [] if noted is None else [self._changed(noted, limits, now)]
+        return [*changed, Output("learn.state", 0, THRESHOLDS_KEY, limits)]
+
+    def _changed(self, before: bytes, after: bytes, now: int) -> Output:
+        return act_output(
+            self._pipeline.name,
+            "thresholds",
+            at=now,
+            who=LEARNER,
+            what="thresholds",
+            why="declared so",
+            before=before.decode(),
+            after=after.decode(),
+        )
 
     def _order(self, breach: Breach, versions: Versions, state: LearnerState, now: int) -> list[Output]:
         """Written in this transaction, and obeyed when it is read back."""

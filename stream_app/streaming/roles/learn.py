@@ -28,7 +28,7 @@ from stream_app.streaming.isolation.learning import ExampleGuard
 from stream_app.streaming.processor import DECISION, Input
 from stream_app.streaming.reader import Reader
 from stream_app.streaming.roles.alarms import show_measurements
-from stream_app.streaming.roles.heeding import Heeding
+from stream_app.streaming.roles.heeding import THRESHOLDS_KEY, Heeding
 from stream_app.streaming.roles.obeying import Preparation, control_in, obeyed
 from stream_app.streaming.roles.skips import Skips
 from stream_app.streaming.roles.versions import Schedule, Versions
@@ -164,8 +164,7 @@ class LearnProcessor:
 
     def _start(self, now: int) -> list[Output]:
         """Once: what restoring has found, and version 0 if there is none at all and it may be served."""
-        self._heeding.forget(self._alarms, now)
-        outputs = self._take_notices()
+        outputs = self._take_notices() + self._heeding.begin(self._alarms, self._thresholds, now)
         trained_only = self._pipeline.untrained == "refused"
         late = trained_only or self._versions.newest is not None or self._publishing.rests(now)
         return outputs if late else outputs + self._publish(now)
@@ -287,6 +286,7 @@ class LearnProcessor:
         latest = dict(self._reader.read_all(f"{self._pipeline.name}.learn.state", 0))
         self._skips.restore(latest.items())
         alarms, value = latest.get(ALARMS_KEY), latest.get(CHECKPOINT_KEY.encode())
+        self._thresholds = latest.get(THRESHOLDS_KEY)
         self._alarms = Alarms() if alarms is None else Alarms.from_dict(orjson.loads(alarms))
         checkpoint = Checkpoint.decode(value) if value is not None else None
         if checkpoint is not None and checkpoint.shape != SHAPE:
