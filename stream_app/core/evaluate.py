@@ -74,17 +74,15 @@ class Evaluator:
     open: dict[int, Window] = field(default_factory=dict)
     total: Window | None = None
     latest: Report | None = None
-    newest: int = 0
 
     def add(self, example: Example, offset: int = 0, *, former: bool = False) -> list[Closed]:
         """Judge a prediction, perhaps by a `former` version, whose example has this offset in the log; return the
         windows that this closes, oldest first.
         """
         label, score, time = example.label, example.score, example.label_time
-        self.newest = offset
         prior = (self.positives + 1.0) / (self.seen + 2.0)  # Laplace's rule of succession
         majority = self.positives * 2 > self.seen
-        window = self.open.get(time - time % self.length) or self._open(time)
+        window = self.open.get(time - time % self.length) or self._open(time, offset)
         card = window.former if former else window.card
         card.add(Outcome(label, score, score >= self.decision, prior, majority, self.last))
         window.model_version = example.model_version
@@ -93,7 +91,7 @@ class Evaluator:
         self.last = label
         if time > self.watermark:
             self.watermark = time
-        return self._close() if self.watermark >= self.closes_at else []
+        return self._close(offset) if self.watermark >= self.closes_at else []
 
     def turn(self) -> None:
         """Other versions count from now on: all that is open is of former ones."""
@@ -105,25 +103,25 @@ class Evaluator:
         """Every defined metric and baseline of the last closed window, or of all so far before one has closed."""
         return _measure(self._everything()) if self.latest is None else self.latest.values
 
-    def _open(self, time: int) -> Window:
+    def _open(self, time: int, offset: int) -> Window:
         start = max(time - time % self.length, self.closed_to)
         window = self.open.get(start)
         if window is None:
             end = start - start % self.length + self.length
-            window = self.open[start] = Window(start, end, first=self.newest)
+            window = self.open[start] = Window(start, end, first=offset)
             self.closes_at = min(map(self._closing, self.open.values()))
         return window
 
     def _closing(self, window: Window) -> int:
         return window.end + self.length // 4
 
-    def _close(self) -> list[Closed]:
+    def _close(self, offset: int) -> list[Closed]:
         due = [window for window in self.open.values() if self.watermark >= self._closing(window)]
-        closed = [self._finish(window) for window in sorted(due, key=lambda window: window.start)]
+        closed = [self._finish(window, offset) for window in sorted(due, key=lambda window: window.start)]
         self.closes_at = min(map(self._closing, self.open.values()), default=-1)
         return closed
 
-    def _finish(self, window: Window) -> Closed:
+    def _finish(self, window: Window, offset: int) -> Closed:
         del self.open[window.start]
         total = self.total or Window(
             window.start, window.end, Scorecard(ranks=Ranks(_CUMULATIVE_SCORES)), first=window.first
@@ -131,9 +129,9 @@ class Evaluator:
         total.end, total.model_version = window.end, window.model_version
         total.card.merge(window.card)
         total.card.merge(window.former)
-        former, newest = replace(window, card=window.former), self.newest
-        of_former = _report(former, newest) if former.card.n else None
-        closed = Closed(_report(window, newest), _report(total, newest), of_former)
+        former = replace(window, card=window.former)
+        of_former = _report(former, offset) if former.card.n else None
+        closed = Closed(_report(window, offset), _report(total, offset), of_former)
         self.total, self.latest, self.closed_to = total, closed.window, window.end
         return closed
 
@@ -145,8 +143,8 @@ class Evaluator:
         return card
 
 
-def _report(window: Window, newest: int) -> Report:
-    examples = Offsets(window.first, newest)
+def _report(window: Window, last: int) -> Report:
+    examples = Offsets(window.first, last)
     return Report(window.start, window.end, window.card.n, window.model_version, _measure(window.card), examples)
 
 

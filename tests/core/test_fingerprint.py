@@ -15,7 +15,7 @@ SOURCE = '''
 import functools
 from datetime import timedelta
 from river import compose, linear_model, preprocessing
-from stream_app import Label, Pipeline, Thresholds
+from stream_app import Label, Pipeline, Threshold, Thresholds
 from stream_app.cleaning import Impute, NullIf
 from rates_beside import late_rate
 
@@ -171,7 +171,7 @@ def test_it_changes_with_what_is_computed(compute: Compute, old: str, new: str) 
         ('name="payments"', 'name="renamed"'),
         ("UNUSED = 1", "UNUSED = 2"),
         ('"doc": "An event."', '"doc": "Something that happened."'),
-        ("decision=0.5", 'decision=0.5, metrics={"log_loss": 0.6}'),
+        ("decision=0.5", 'decision=0.5, metrics=(Threshold(metric="log_loss", limit=0.6, action="rollback"),)'),
         ("features=features,", 'features=features, metrics=("f1",), window=timedelta(hours=1), untrained="allowed",'),
     ],
 )
