@@ -1,6 +1,6 @@
 """Event-driven streaming scoring on Kafka."""
 
-from stream_app.pipeline import Label, Pipeline, Thresholds
+from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry, TransientError
 
-__all__ = ["Breaker", "Fallback", "Label", "Limits", "Pipeline", "Retry", "Thresholds", "TransientError"]
+__all__ = ["Breaker", "Fallback", "Label", "Limits", "Pipeline", "Retry", "Threshold", "Thresholds", "TransientError"]

@@ -1,7 +1,7 @@
 """What a user declares: one frozen `Pipeline` per Python file; the text below a field is its description."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -34,13 +34,40 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """A limit of a metric in the pipeline's windows, and what is done when it is passed.
+
+    Its alarm opens when `windows` windows in a row have passed the limit, and ends with the first that has not.
+    """
+
+    metric: str
+    """One of the pipeline's metrics."""
+    limit: float
+    """Worst acceptable value, the highest of losses, the lowest of others; with `against`, by how much the metric may
+    be worse than that. A negative number then says by how much it must be better."""
+    against: str | None = None
+    """What the limit is relative to: a baseline of the same window and metric (`prior`, `majority`, `no_change`, or the
+    `mean` of a number), or `laboratory`, the metric of the trained version that the model descends from; without one,
+    nothing is judged."""
+    action: Literal["alarm", "hold", "rollback"] = "alarm"
+    """`alarm` only tells; `hold` holds learning as well; `rollback` also goes back to the newest version of before."""
+    labels: int = 100
+    """A window with fewer is not judged."""
+    windows: int = 1
+    """How many in a row have to pass the limit."""
+    cool_down: timedelta = timedelta(0)
+    """For how long in event time it rests after its alarm has ended, and after learning was resumed or a version was
+    chosen: windows that begin in that time open no alarm and have nothing done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
     """Limits that decisions and alarms are made by."""
 
     decision: float = 0.5
     """Score at or above which the prediction is true, where the label is a boolean."""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    """Per metric name the worst acceptable value in a window: the highest for losses, the lowest for the others."""
+    metrics: tuple[Threshold, ...] = ()
+    """Limits of metrics, each with what is done when it is passed."""
     psi_significance: float = 0.01
     """Chance of a false alarm per window for the population stability index."""
     adwin_delta: float = 0.002

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -12,13 +12,13 @@ from river import compose
 
 from stream_app.cleaning import Between, Clip, Impute, Normalise, NullIf, Rename
 from stream_app.core.schema import compile_validator
-from stream_app.core.task import Task
 from stream_app.core.tasks import LABEL_TYPES, Binary, task_of
 from stream_app.errors import PipelineError
 from stream_app.pipeline import Label, Pipeline, Schema, Thresholds, parsed
 from stream_app.requirements import is_finite, require, require_type
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 from stream_app.validation_resilience import check_resilience
+from stream_app.validation_thresholds import check_thresholds
 
 _IDENTITY = frozenset({"string", "int", "long", "enum"})
 _TIME = frozenset({"long", "string"})
@@ -31,6 +31,7 @@ def validate_pipeline(pipeline: Pipeline) -> None:
     _check_task(pipeline)
     _check_model(pipeline)
     check_resilience(pipeline)
+    check_thresholds(pipeline)
 
 
 def require_parts(pipeline: Pipeline) -> None:
@@ -46,14 +47,13 @@ def require_parts(pipeline: Pipeline) -> None:
 
 
 def _check_types(pipeline: Pipeline) -> None:
-    label, thresholds = pipeline.label, pipeline.thresholds
+    label = pipeline.label
     texts = {name: getattr(pipeline, name) for name in ("name", "event_id", "event_time", "key")}
     texts |= {"label.field": label.field, "label.time": label.time}
     lengths = {"label.horizon": label.horizon, "label.allowed_lateness": label.allowed_lateness}
     require_type(str, texts, "a string")
     require_type(timedelta, {**lengths, "window": pipeline.window}, "a datetime.timedelta")
     require_type(tuple, {"clean": pipeline.clean, "metrics": pipeline.metrics}, "a tuple, as in (one,) or (one, two)")
-    require_type(Mapping, {"thresholds.metrics": thresholds.metrics}, "a mapping of metric name to number")
     for name in ("features", "model"):
         require(callable(getattr(pipeline, name)), f"{name} is not callable", f"Give {name} a function, not its result")
 
@@ -85,8 +85,6 @@ def _check_numbers(pipeline: Pipeline) -> None:
     for name in ("psi_significance", "adwin_delta"):
         value = getattr(limits, name)
         require(is_finite(value) and 0 < value < 1, f"thresholds.{name} is out of range", "Give a number in 0 to 1")
-    for name, value in limits.metrics.items():
-        require(is_finite(value), f"thresholds.metrics has no finite number for {name}", "Give its worst value")
 
 
 def _check_schema(pipeline: Pipeline) -> None:
@@ -119,10 +117,9 @@ def _check_label(pipeline: Pipeline) -> None:
 def _check_task(pipeline: Pipeline) -> None:
     """What is declared about scores is about such as the label's type asks for."""
     task, thresholds = task_of(pipeline), pipeline.thresholds
-    _require_metrics("metrics", pipeline.metrics, task)
-    _require_metrics("thresholds.metrics", thresholds.metrics, task)
-    silent = sorted(set(thresholds.metrics) - set(pipeline.metrics or task.usual))
-    require(not silent, f"thresholds.metrics has {', '.join(silent)}, which metrics has not", "Add it to metrics")
+    for name in pipeline.metrics:
+        known = name in task.metrics
+        require(known, f"metrics has {name!r}, no metric of {task.name}", f"Choose from {', '.join(task.metrics)}")
     require(
         isinstance(task, Binary) or thresholds.decision == Thresholds().decision,
         f"thresholds.decision is declared, but the label is one of {task.name}",
@@ -134,12 +131,6 @@ def _check_task(pipeline: Pipeline) -> None:
         f"fallback.score is not {task.answer}",
         f"Give {task.answer}, or a function of the features",
     )
-
-
-def _require_metrics(where: str, names: Iterable[str], task: Task) -> None:
-    for name in names:
-        known = name in task.metrics
-        require(known, f"{where} has {name!r}, no metric of {task.name}", f"Choose from {', '.join(task.metrics)}")
 
 
 def _field_types(where: str, schema: Schema) -> dict[str, frozenset[str]]:

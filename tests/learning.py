@@ -17,7 +17,7 @@ from stream_app.core.records import Features, Output, RawRecord, Score
 from stream_app.models.families import OWN, names_of
 from stream_app.models.loaded import LoadedModel
 from stream_app.models.pickling import Names
-from stream_app.pipeline import Label, Pipeline, Thresholds
+from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.streaming.processor import Input
 from stream_app.transformers import TargetRate
 
@@ -52,7 +52,7 @@ def pipeline(model: Model = logistic, **changes: Any) -> Pipeline:
 
 def thresholds(**metrics: float) -> Thresholds:
     """Limits for some metrics."""
-    return Thresholds(metrics=metrics)
+    return Thresholds(metrics=tuple(Threshold(metric=name, limit=limit) for name, limit in metrics.items()))
 
 
 @cache

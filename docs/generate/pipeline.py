@@ -9,7 +9,7 @@ from docs.generate.declarations import declared
 from docs.generate.markdown import code, codes, fence, paragraphs, table
 from stream_app import cleaning
 from stream_app.core.tasks import TASKS
-from stream_app.pipeline import Label, Pipeline, Thresholds
+from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 
 _INTRODUCTION = """# Pipelines
@@ -18,7 +18,7 @@ A pipeline is one Python file with one `Pipeline`. A schema is a path beside tha
 default have to be given. What is wrong with a declaration is said when it is loaded, with exit code 4.
 """
 
-_METRICS = "For `metrics` and `Thresholds.metrics`, by the type of the label's field.\n"
+_METRICS = "For `metrics` and `Threshold.metric`, by the type of the label's field.\n"
 
 _CLEANING = """## Cleaning steps
 
@@ -32,7 +32,7 @@ fields that they change are published with the prediction. A step that cannot me
 def page() -> str:
     """The declarations, then the steps."""
     parts = [_INTRODUCTION]
-    for kind in (Pipeline, Label, Thresholds, Retry, Breaker, Fallback, Limits):
+    for kind in (Pipeline, Label, Thresholds, Threshold, Retry, Breaker, Fallback, Limits):
         parts += [f"## {kind.__name__}\n", paragraphs(kind.__doc__) + "\n", _fields(kind)]
     parts += ["## Metrics\n", _METRICS, _metrics(), _CLEANING]
     return "\n".join(parts + [_step(step) for step in _steps()])

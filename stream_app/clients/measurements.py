@@ -29,7 +29,7 @@ def _parts(fields: dict[str, Any]) -> list[str]:
     if lasts(fields):
         verdict = "lasts" if fields["breached"] else "has ended"
         return [verdict, _value(fields), f"for {reference}", f"raised {times}", when, source or ""]
-    version = fields["model_version"]
+    version, examples = fields["model_version"], fields.get("examples")
     return [
         _value(fields),
         "BREACHED" if fields["breached"] else "",
@@ -37,6 +37,7 @@ def _parts(fields: dict[str, Any]) -> list[str]:
         when,
         reference or "",
         "" if version is None else f"version {version}",
+        f"examples {examples['first']} to {examples['last']}" if examples else "",
     ]
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from stream_app.core.example import Example
+from stream_app.core.offsets import Offsets
 from stream_app.core.task import Task
 
 
@@ -11,7 +12,8 @@ from stream_app.core.task import Task
 class Window:
     """Labels that became known from `start` to `end` (epoch milliseconds), and who had served the newest of them.
 
-    `card` is of predictions by versions that count now, `former` by those that a decision has led away from.
+    `card` is of predictions by versions that count now, `former` by those that a decision has led away from. `first` is
+    the offset of the first example that was counted in it.
     """
 
     start: int
@@ -19,16 +21,21 @@ class Window:
     card: Any
     former: Any
     model_version: int = 0
+    first: int = 0
 
 
 class Report(NamedTuple):
-    """What `n` predictions of a window come to; `values` has every metric and baseline that is defined."""
+    """What `n` predictions of a window come to; `values` has every metric and baseline that is defined.
+
+    `examples` are those of the log from the first one that was counted in it to the one that closed it.
+    """
 
     start: int
     end: int
     n: int
     model_version: int
     values: dict[str, float]
+    examples: Offsets
 
 
 class Closed(NamedTuple):
@@ -66,15 +73,17 @@ class Evaluator:
     def __post_init__(self) -> None:
         self.known = self.task.known()
 
-    def add(self, example: Example, *, former: bool = False) -> list[Closed]:
-        """Judge a prediction, perhaps by a `former` version; return the windows that this closes, oldest first."""
+    def add(self, example: Example, offset: int = 0, *, former: bool = False) -> list[Closed]:
+        """Judge a prediction, perhaps by a `former` version, whose example has this offset in the log; return the
+        windows that this closes, oldest first.
+        """
         time = example.label_time
-        window = self.open.get(time - time % self.length) or self._open(time)
+        window = self.open.get(time - time % self.length) or self._open(time, offset)
         self.task.judge(self.known, window.former if former else window.card, example.label, example.score)
         window.model_version = example.model_version
         if time > self.watermark:
             self.watermark = time
-        return self._close() if self.watermark >= self.closes_at else []
+        return self._close(offset) if self.watermark >= self.closes_at else []
 
     def error(self, example: Example) -> float:
         """How wrong the prediction was, from 0 to 1, of the example that was added last."""
@@ -90,32 +99,34 @@ class Evaluator:
         """Every defined metric and baseline of the last closed window, or of all so far before one has closed."""
         return self._measure(self._everything()) if self.latest is None else self.latest.values
 
-    def _open(self, time: int) -> Window:
+    def _open(self, time: int, offset: int) -> Window:
         start = max(time - time % self.length, self.closed_to)
         window = self.open.get(start)
         if window is None:
             end = start - start % self.length + self.length
-            window = self.open[start] = Window(start, end, self.task.card(), self.task.card())
+            window = self.open[start] = Window(start, end, self.task.card(), self.task.card(), first=offset)
             self.closes_at = min(map(self._closing, self.open.values()))
         return window
 
     def _closing(self, window: Window) -> int:
         return window.end + self.length // 4
 
-    def _close(self) -> list[Closed]:
+    def _close(self, offset: int) -> list[Closed]:
         due = [window for window in self.open.values() if self.watermark >= self._closing(window)]
-        closed = [self._finish(window) for window in sorted(due, key=lambda window: window.start)]
+        closed = [self._finish(window, offset) for window in sorted(due, key=lambda window: window.start)]
         self.closes_at = min(map(self._closing, self.open.values()), default=-1)
         return closed
 
-    def _finish(self, window: Window) -> Closed:
+    def _finish(self, window: Window, offset: int) -> Closed:
         del self.open[window.start]
-        total = self.total or Window(window.start, window.end, self.task.card(cumulative=True), None)
+        card = self.task.card(cumulative=True)
+        total = self.total or Window(window.start, window.end, card, None, first=window.first)
         total.end, total.model_version = window.end, window.model_version
         total.card.merge(window.card)
         total.card.merge(window.former)
         former = replace(window, card=window.former)
-        closed = Closed(self._report(window), self._report(total), self._report(former) if former.card.n else None)
+        of_former = self._report(former, offset) if former.card.n else None
+        closed = Closed(self._report(window, offset), self._report(total, offset), of_former)
         self.total, self.latest, self.closed_to = total, closed.window, window.end
         return closed
 
@@ -126,8 +137,9 @@ class Evaluator:
             card.merge(window.former)
         return card
 
-    def _report(self, window: Window) -> Report:
-        return Report(window.start, window.end, window.card.n, window.model_version, self._measure(window.card))
+    def _report(self, window: Window, last: int) -> Report:
+        values, examples = self._measure(window.card), Offsets(window.first, last)
+        return Report(window.start, window.end, window.card.n, window.model_version, values, examples)
 
     def _measure(self, card: Any) -> dict[str, float]:
         if card.n == 0:

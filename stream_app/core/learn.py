@@ -8,10 +8,11 @@ from stream_app.core.drift import ErrorAlarm
 from stream_app.core.evaluate import Closed, Evaluator, Report
 from stream_app.core.example import Example
 from stream_app.core.learned import Learned
-from stream_app.core.monitoring import Judgement, Kind, Measurement, judge
+from stream_app.core.monitoring import Judgement, Kind, Measurement
 from stream_app.core.obey import Obedience
 from stream_app.core.records import Output
 from stream_app.core.tasks import task_of
+from stream_app.core.thresholds import Findings, Watching, verdict
 from stream_app.pipeline import Pipeline
 
 FORMER = "former versions"
@@ -33,6 +34,7 @@ class LearnerState(Obedience):
     alarm: ErrorAlarm
     unlearnable: int = 0
     failures: dict[str, int] = field(default_factory=dict)
+    watching: Watching = field(default_factory=Watching)
 
     def obey(self, offset: int, control: Control, start: Learned | None = None) -> None:
         """As `Obedience`; predictions of the versions that count from then on are judged apart from those of others."""
@@ -70,6 +72,7 @@ class Learner:
         self._pipeline = pipeline
         self._fingerprint = fingerprint
         self._task = self.state.evaluator.task
+        self._findings: list[Findings] = []
 
     def learn(self, offset: int, example: Example) -> list[Output]:
         """Judge the served prediction, then learn from the label; return what there is to report.
@@ -79,7 +82,7 @@ class Learner:
         before the failing one have then learned the example's features. A replay fails and goes on in the same way.
         """
         state = self.state
-        closed = state.evaluator.add(example, former=state.is_former(example.model_version))
+        closed = state.evaluator.add(example, offset, former=state.is_former(example.model_version))
         outputs = [output for window in closed for output in self._report(window)] if closed else []
         rise = state.alarm.update(state.evaluator.error(example), example.label_time)
         if rise is not None:
@@ -105,6 +108,16 @@ class Learner:
         found = Measurement("unlearnable", cause, time, time, 1, 1.0, Judgement(0.0, True), f"offset {offset}")
         return [found.output(self._pipeline.name)]
 
+    def decided(self, control: Control) -> None:
+        """A decision has come in the log, void or not: after one about versions or a resumption, thresholds rest."""
+        if control.act in SWITCHES or control.act == "resume":
+            self.state.watching.decided(self._pipeline.thresholds.metrics, self.state.evaluator.watermark)
+
+    def take_findings(self) -> list[Findings]:
+        """What the windows that were closed since this was last called say about the thresholds, oldest first."""
+        found, self._findings = self._findings, []
+        return found
+
     def _alarm(self, example: Example, before: float, after: float, n: int) -> Output:
         time = example.label_time
         found = Measurement(
@@ -113,6 +126,8 @@ class Learner:
         return found.output(self._pipeline.name)
 
     def _report(self, closed: Closed) -> list[Output]:
+        state, thresholds = self.state, self._pipeline.thresholds.metrics
+        self._findings.append(state.watching.close(thresholds, closed.window, state.laboratory, held=state.held))
         found = self._performance(closed) + self._baselines(closed) + self._failures(closed)
         return [measurement.output(self._pipeline.name) for measurement in found]
 
@@ -120,10 +135,9 @@ class Learner:
         window, total, former = closed
         found = []
         for name in self._pipeline.metrics:
-            value = window.values.get(name)
-            verdict = judge(name, value, self._pipeline.thresholds)
+            said = verdict(self._pipeline.thresholds.metrics, name, window, self.state.laboratory)
             found += [
-                self._measured("performance", name, window)._replace(judgement=verdict),
+                self._measured("performance", name, window)._replace(judgement=said),
                 self._measured("cumulative", name, total),
             ]
             if former is not None:
@@ -135,7 +149,7 @@ class Learner:
 
     @staticmethod
     def _measured(kind: Kind, name: str, report: Report) -> Measurement:
-        start, end, n, version, values = report
+        start, end, n, version, values, _ = report
         return Measurement(kind, name, start, end, n, values.get(name), model_version=version)
 
     def _failures(self, closed: Closed) -> list[Measurement]:

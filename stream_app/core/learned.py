@@ -1,7 +1,8 @@
 """What a learner has in hand, and may exchange: a model, and how much of the log is in it."""
 
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from stream_app.core.example import Example
@@ -12,7 +13,8 @@ class Learned:
     """A model, and what it has learned.
 
     `learned` counts examples, `learned_through` is the largest label time among them (epoch ms), `learned_to` the
-    offset from which on it has learned none, `features` are the names of all features that it has seen.
+    offset from which on it has learned none, `features` are the names of all features that it has seen. `laboratory`
+    are the metrics of the trained version that it descends from.
     """
 
     model: Any
@@ -20,6 +22,7 @@ class Learned:
     learned_through: int | None = None
     learned_to: int = 0
     features: frozenset[str] = frozenset()
+    laboratory: Mapping[str, float] = field(default_factory=dict)
 
     def learn(self, offset: int, example: Example) -> None:
         """Learn an example; raises whatever the model raises, which the example then does not count for."""
@@ -41,4 +44,4 @@ class Learned:
             setattr(self, name, getattr(other, name))
 
 
-_FIELDS = tuple(field.name for field in fields(Learned))
+_FIELDS = tuple(one.name for one in fields(Learned))

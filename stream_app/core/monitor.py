@@ -7,7 +7,7 @@ from typing import Any
 
 from stream_app.core.delays import Delays
 from stream_app.core.example import Example
-from stream_app.core.monitoring import Judgement, Measurement, judge
+from stream_app.core.monitoring import Judgement, Measurement
 from stream_app.core.records import Output
 from stream_app.core.tasks import task_of
 from stream_app.core.watch import Finding, Watch
@@ -139,10 +139,9 @@ class Monitor:
         coverage = self._coverage.pop(window)
         delays, end, scored = coverage.delays, window + self._length, coverage.scored
         share = delays.n / scored if scored else None
-        verdict = judge("label_coverage", share, self._pipeline.thresholds)
         found = [
             Measurement("volume", "scored", window, end, scored, float(scored)),
-            Measurement("coverage", "label_coverage", window, end, scored, share, verdict),
+            Measurement("coverage", "label_coverage", window, end, scored, share),
         ]
         if delays.n:
             found += [

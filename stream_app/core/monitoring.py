@@ -5,8 +5,8 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
+from stream_app.core.offsets import Offsets
 from stream_app.core.records import Output
-from stream_app.pipeline import Thresholds
 
 Kind = Literal[
     "performance",
@@ -15,6 +15,7 @@ Kind = Literal[
     "drift",
     "alarm",
     "corrective_action",
+    "experimentation_needed",
     "unlearnable",
     "volume",
     "coverage",
@@ -39,6 +40,8 @@ class Measurement(NamedTuple):
     epoch milliseconds of event time and holds `n` observations. `reference` is what the value is compared with.
     `model_version` served the newest of them. `value` is None where it is undefined, as ROC AUC for a single class.
 
+    `examples` are those that something is about, as far as it is about any.
+
     Of a corrective action and of an alarm that lasts, `name` says which, `reference` the cause and `n` how often; the
     window is from since when until when, by the clock of the worker, and `source` says which task or worker it is.
     """
@@ -53,6 +56,7 @@ class Measurement(NamedTuple):
     reference: str | None = None
     model_version: int | None = None
     source: str | None = None
+    examples: Offsets | None = None
 
     def output(self, pipeline: str) -> Output:
         """As the record to write, keyed by kind and name."""
@@ -68,6 +72,7 @@ class Measurement(NamedTuple):
             "threshold": self.judgement.threshold,
             "breached": self.judgement.breached,
             "source": self.source,
+            "examples": None if self.examples is None else self.examples._asdict(),
         }
         return Output("monitoring", -1, f"{self.kind}/{self.name}".encode(), orjson.dumps(fields))
 
@@ -76,15 +81,3 @@ def lasts(measurement: Mapping[str, Any]) -> bool:
     """Whether a measurement, as it was written, tells of an alarm that lasts, and not of one moment."""
     window = measurement["window"]
     return bool(measurement["kind"] == "alarm" and window["end"] > window["start"])
-
-
-def judge(name: str, value: float | None, thresholds: Thresholds) -> Judgement:
-    """Hold a metric against its limit: the highest acceptable for losses, the lowest for all others.
-
-    >>> judge("accuracy", 0.6, Thresholds(metrics={"accuracy": 0.7}))
-    Judgement(threshold=0.7, breached=True)
-    """
-    threshold = thresholds.metrics.get(name)
-    if threshold is None or value is None:
-        return Judgement(threshold)
-    return Judgement(threshold, value > threshold if name in LOSSES else value < threshold)

@@ -9,7 +9,7 @@ from river import compose, linear_model, optim, preprocessing
 from stream_app.cleaning import Between, Impute, Normalise
 from stream_app.core.records import Features, Fields
 from stream_app.core.scorecard import METRICS
-from stream_app.pipeline import Label, Pipeline, Thresholds
+from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.transformers import Pick, TargetRate
 
 CLEAN = (
@@ -78,6 +78,12 @@ def model() -> Any:
     return inputs | preprocessing.StandardScaler() | classifier
 
 
+LIMITS = (
+    Threshold(metric="log_loss", limit=0.6, windows=3),  # twice from January 22nd to June, and once until December
+    Threshold(metric="roc_auc", limit=0.55, windows=2),
+)
+
+
 pipeline = Pipeline(
     name="flights",
     schema="flights.avsc",
@@ -88,7 +94,7 @@ pipeline = Pipeline(
     model=model,
     label=Label(schema="flights_label.avsc", field="late", time="known_at", horizon=timedelta(hours=36)),
     metrics=tuple(METRICS),
-    thresholds=Thresholds(decision=0.3, metrics={"log_loss": 0.8, "roc_auc": 0.55}),
+    thresholds=Thresholds(decision=0.3, metrics=LIMITS),
     window=timedelta(days=1),
     untrained="allowed",
     publish_features=True,

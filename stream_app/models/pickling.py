@@ -18,7 +18,18 @@ FORMAT = "pickle-5"
 
 _CORE = frozenset(
     f"stream_app.core.{module}"
-    for module in ("classes", "drift", "evaluate", "learn", "ranks", "scorecard", "tasks", "values")
+    for module in [
+        "classes",
+        "drift",
+        "evaluate",
+        "learn",
+        "offsets",
+        "ranks",
+        "scorecard",
+        "tasks",
+        "thresholds",
+        "values",
+    ]
 )
 _GETATTR = ("builtins", "getattr")
 

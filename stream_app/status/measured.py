@@ -72,11 +72,15 @@ def _decode(message: Message, decoder: Decoder) -> Written | None:
 
 
 def alarms(measurements: Sequence[Written], now: int) -> tuple[Alarm, ...]:
-    """One alarm for each subject that was breached lately, the ongoing first, then the newest."""
+    """One alarm for each subject that was breached lately, the ongoing first, then the newest.
+
+    What thresholds make of the windows' performance, alarms that last say.
+    """
     newest = {measurement.subject: measurement for measurement in measurements}
     breached: dict[Subject, list[Written]] = {}
     for measurement in measurements:
-        if measurement.fields["breached"] and measurement.at > now - RECENT_MS:
+        lately = measurement.at > now - RECENT_MS and measurement.fields["kind"] != "performance"
+        if measurement.fields["breached"] and lately:
             breached.setdefault(measurement.subject, []).append(measurement)
     found = [_alarm(cases, newest[subject]) for subject, cases in breached.items()]
     by_time = sorted(found, key=lambda alarm: alarm.at, reverse=True)

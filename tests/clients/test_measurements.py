@@ -6,6 +6,7 @@ from stream_app.clients.measurements import measurement_text
 from stream_app.core.actions import Actions
 from stream_app.core.alarms import Alarms
 from stream_app.core.monitoring import Judgement, Measurement
+from stream_app.core.offsets import Offsets
 
 NOW = 1_700_000_000_000
 
@@ -20,6 +21,11 @@ def test_a_measurement_says_value_limit_and_window() -> None:
     assert found == (
         "0.31 (limit 0.25)  BREACHED  n 1,234  2023-11-14T22:13:20 to 2023-11-14T23:13:20  fixed  version 7"
     )
+
+
+def test_what_led_to_an_experimentation_is_named_by_its_offsets() -> None:
+    one = Measurement("experimentation_needed", "log_loss", NOW, NOW, 9, examples=Offsets(100, 320))
+    assert (text(one) or "").endswith("  examples 100 to 320")
 
 
 def test_a_corrective_action_says_how_often_why_and_who() -> None:

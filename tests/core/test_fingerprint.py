@@ -14,8 +14,8 @@ from stream_app.loading import load_pipeline
 SOURCE = '''
 import functools
 from datetime import timedelta
-from river import compose, linear_model, preprocessing
-from stream_app import Label, Pipeline, Thresholds
+from river import base, compose, linear_model, preprocessing
+from stream_app import Label, Pipeline, Threshold, Thresholds
 from stream_app.cleaning import Impute, NullIf
 from rates_beside import late_rate
 
@@ -45,11 +45,12 @@ def features(fields):
     """What the model sees."""
     return {"amount": scaled(fields["amount"]), "known": fields["id"] in CODES, "rate": late_rate(fields)}
 
-def square(x):
-    return {"square": x["amount"] ** 2}
+class Square(base.Transformer):
+    def transform_one(self, x):
+        return {"square": x["amount"] ** 2}
 
 def model():
-    squares = compose.FuncTransformer(square) + compose.Select("amount")
+    squares = Square() + compose.Select("amount")
     return squares | preprocessing.StandardScaler() | linear_model.LogisticRegression(l2=0.1)
 
 EVENT = {
@@ -171,7 +172,7 @@ def test_it_changes_with_what_is_computed(compute: Compute, old: str, new: str) 
         ('name="payments"', 'name="renamed"'),
         ("UNUSED = 1", "UNUSED = 2"),
         ('"doc": "An event."', '"doc": "Something that happened."'),
-        ("decision=0.5", 'decision=0.5, metrics={"log_loss": 0.6}'),
+        ("decision=0.5", 'decision=0.5, metrics=(Threshold(metric="log_loss", limit=0.6, action="rollback"),)'),
         ("features=features,", 'features=features, metrics=("f1",), window=timedelta(hours=1), untrained="allowed",'),
     ],
 )

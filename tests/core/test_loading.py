@@ -40,7 +40,7 @@ LABEL = {
 SOURCE = """
 from datetime import timedelta
 from river import dummy, linear_model, preprocessing
-from stream_app import Breaker, Fallback, Label, Pipeline, Retry, Thresholds
+from stream_app import Breaker, Fallback, Label, Pipeline, Retry, Threshold, Thresholds
 from stream_app.cleaning import Impute, Rename
 
 class Scale:
@@ -265,17 +265,6 @@ MISTAKES = [
     ("features=features", "features=features, thresholds=Thresholds(decision=None)", "thresholds.decision"),
     ("features=features", "features=features, thresholds=Thresholds(adwin_delta=0)", "thresholds.adwin_delta"),
     ("features=features", "features=features, thresholds=Thresholds(psi_significance=1)", "thresholds.psi_signif"),
-    (
-        "features=features",
-        'features=features, thresholds=Thresholds(metrics={"auc": 1})',
-        "thresholds.metrics has 'auc'",
-    ),
-    ("features=features", 'features=features, thresholds=Thresholds(metrics={"f1": 1})', "f1, which metrics has not"),
-    (
-        "features=features",
-        'features=features, thresholds=Thresholds(metrics={"log_loss": float("nan")})',
-        "thresholds.metrics has no finite number for log_loss",
-    ),
     ('clean=(Impute("amount", 0.0),)', 'clean=Impute("amount", 0.0)', "clean is of type Impute. Give clean as a tuple"),
     ('clean=(Impute("amount", 0.0),)', 'clean=("strip",)', "clean has a str, which is not callable"),
     ('Impute("amount"', 'Impute("amuont"', "but the record has no field 'amuont'"),
@@ -301,6 +290,34 @@ MISTAKES = [
             ("fallback=0.2", "fallback is of type float. Give fallback as stream_app.Fallback(...) or None"),
             ("fallback=Fallback(score=2)", "fallback.score is not a probability"),
             ("fallback=Fallback(last_good=False)", "fallback declares nothing to fall back on"),
+        )
+    ),
+    *(
+        ("features=features", f"features=features, thresholds=Thresholds(metrics={declared})", expected)
+        for declared, expected in (
+            ('{"log_loss": 0.8}', "thresholds.metrics is of type dict. Give thresholds.metrics as a tuple"),
+            (
+                "(0.8,)",
+                "thresholds.metrics[0] is of type float. Give thresholds.metrics[0] as stream_app.Threshold(...)",
+            ),
+            (
+                '(Threshold(metric="f1", limit=1),)',
+                "is of 'f1', which metrics has not. Choose from log_loss, roc_auc, acc",
+            ),
+            ('(Threshold(metric="log_loss", limit=float("nan")),)', "thresholds.metrics[0] has no finite limit"),
+            (
+                '(Threshold(metric="log_loss", limit=0, against="majority"),)',
+                "holds log_loss against 'majority'. Choose from prior, laboratory, or leave it out",
+            ),
+            (
+                '(Threshold(metric="log_loss", limit=1, action="stop"),)',
+                "has the action 'stop'. Choose from alarm, hold",
+            ),
+            ('(Threshold(metric="log_loss", limit=1, windows=0),)', "windows is 0. Give a whole number from 1 on"),
+            ('(Threshold(metric="log_loss", limit=1, labels=1.5),)', "labels is 1.5. Give a whole number from 1 on"),
+            ('(Threshold(metric="log_loss", limit=1, cool_down=1),)', "cool_down is of type int"),
+            ('(Threshold(metric="log_loss", limit=1, cool_down=-timedelta(1)),)', "cool_down is negative"),
+            ('(Threshold(metric="log_loss", limit=1),) * 2', "has two like threshold-log_loss-alarm. Give"),
         )
     ),
     ("label=Label(", "label=dict(", "label is of type dict"),

@@ -24,7 +24,7 @@ from stream_app.errors import ModelError, PipelineError
 from stream_app.loading import complete
 from stream_app.models.loaded import LoadedModel
 from stream_app.models.pickling import dump, load
-from stream_app.pipeline import Thresholds
+from stream_app.pipeline import Threshold, Thresholds
 from stream_app.resilience import Fallback
 from tests.core.test_predict import Version, failing, predictor
 from tests.learning import ALL_NAMES, FINGERPRINT, HOUR, measurements, pipeline
@@ -160,13 +160,20 @@ def test_the_type_of_the_label_decides(avro_type: Any, task: Task) -> None:
     assert task_of(small_pipeline(label=labelled(avro_type))) == task
 
 
+def limit(metric: str, against: str | None = None) -> Thresholds:
+    return Thresholds(metrics=(Threshold(metric=metric, limit=1.0, against=against),))
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"model": linear.LinearRegression}, "model() made a LinearRegression, no classifier"),
         ({"metrics": ("roc_auc",)}, "metrics has 'roc_auc', no metric of multi-class classification. Choose from log"),
-        ({"thresholds": Thresholds(metrics={"mae": 1.0})}, "thresholds.metrics has 'mae', no metric of multi-class"),
-        ({"thresholds": Thresholds(metrics={"kappa": 1.0})}, "thresholds.metrics has kappa, which metrics has not"),
+        (
+            {"thresholds": limit("mae")},
+            "thresholds.metrics[0] is of 'mae', which metrics has not. Choose from log",
+        ),
+        ({"thresholds": limit("accuracy", "mean")}, "holds accuracy against 'mean'. Choose from majority, no_change"),
         ({"thresholds": Thresholds(decision=0.3)}, "thresholds.decision is declared, but the label is one of multi-"),
         ({"fallback": Fallback(score=0.2)}, "fallback.score is not a mapping of class to probability"),
         ({"fallback": Fallback(score={"cat": 1.2})}, "fallback.score is not a mapping of class to probability"),

@@ -28,19 +28,23 @@ def written(kind: str, name: str, window: int, breached: bool = False, **changes
 def test_an_alarm_goes_on_until_a_window_is_well_again() -> None:
     found = alarms(
         [
-            written("performance", "log_loss", 1, True, value=0.8),
+            written("volume", "scored", 1, True, value=0.8),
             written("drift", "score", 1, True, reference="fixed"),
             written("drift", "score", 1, False, reference="trailing"),
-            written("performance", "log_loss", 2, True, value=0.9),
+            written("volume", "scored", 2, True, value=0.9),
             written("drift", "score", 2, False, reference="fixed"),
         ],
         NOW,
     )
     assert [(a.kind, a.reference, a.count, a.value, a.ongoing) for a in found] == [
-        ("performance", None, 2, 0.9, True),
+        ("volume", None, 2, 0.9, True),
         ("drift", "fixed", 1, 1.0, False),
     ]
     assert found[0].window_end == "1970-01-03T00:00:00.000+00:00"
+
+
+def test_a_window_beyond_a_threshold_is_told_by_the_alarm_that_lasts() -> None:
+    assert alarms([written("performance", "log_loss", 1, True)], NOW) == ()
 
 
 def test_what_happens_at_a_moment_neither_goes_on_nor_is_over() -> None:
@@ -92,7 +96,7 @@ def test_corrective_actions_of_all_workers_add_up() -> None:
 
 
 def test_old_alarms_are_history() -> None:
-    old = written("performance", "log_loss", 1, True)
+    old = written("drift", "score", 1, True)
     assert alarms([old], old.at + RECENT_MS) == ()
     assert len(alarms([old], old.at + RECENT_MS - 1)) == 1
 

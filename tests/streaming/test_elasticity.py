@@ -28,10 +28,11 @@ pipeline = small_pipeline("NAME", label=label)
 """
 HARMLESS = """
 from datetime import timedelta
-from stream_app import Thresholds
+from stream_app import Threshold, Thresholds
 from tests.small import small_pipeline
 # With limits now, and other windows.
-pipeline = small_pipeline("NAME", thresholds=Thresholds(metrics={"log_loss": 0.6}), window=timedelta(hours=2))
+limits = Thresholds(metrics=(Threshold(metric="log_loss", limit=0.6),))
+pipeline = small_pipeline("NAME", thresholds=limits, window=timedelta(hours=2))
 """
 CHANGED = "has changed since its model was learned"
 

@@ -30,6 +30,7 @@ from stream_app.streaming.isolation.learning import ExampleGuard
 from stream_app.streaming.processor import DECISION, Input
 from stream_app.streaming.reader import Reader
 from stream_app.streaming.roles.alarms import show_measurements
+from stream_app.streaming.roles.heeding import THRESHOLDS_KEY, Heeding
 from stream_app.streaming.roles.obeying import Preparation, control_in, obeyed
 from stream_app.streaming.roles.skips import Skips
 from stream_app.streaming.roles.versions import Schedule, Versions
@@ -103,6 +104,7 @@ class LearnProcessor:
         self._preparation = Preparation(
             self._pipeline, self._fingerprint, self._store, self._signer.trusted, self._reader, versions, self._skips
         )
+        self._heeding = Heeding(self._pipeline, self._preparation.loads)
         checkpoint = self._restore_state()
         self._refuse_other_pipeline(checkpoint)
         known = max(self._versions.newest or 0, checkpoint.offset if checkpoint else 0)
@@ -165,7 +167,7 @@ class LearnProcessor:
 
     def _start(self, now: int) -> list[Output]:
         """Once: what restoring has found, and version 0 if there is none at all and it may be served."""
-        outputs = self._take_notices()
+        outputs = self._take_notices() + self._heeding.begin(self._alarms, self._thresholds, now)
         trained_only = self._pipeline.untrained == "refused"
         late = trained_only or self._versions.newest is not None or self._publishing.rests(now)
         return outputs if late else outputs + self._publish(now)
@@ -217,11 +219,20 @@ class LearnProcessor:
                 example = self._skips.code(record) or decode_example(record.value, self._task)
                 if isinstance(example, Example):
                     found = self._learner.learn(record.offset, example)
+                    found += self._heed(now) if found else []
                 else:
                     found = self._learner.skip(record.offset, example)
             if found:
                 outputs += found
         return outputs
+
+    def _heed(self, now: int | None) -> list[Output]:
+        """What thresholds ask for; without `now` it was done before."""
+        found, versions = self._learner.take_findings(), self._versions.versions
+        if now is None:
+            return []
+        heed = self._heeding.heed
+        return [output for one in found for output in heed(one, self._alarms, versions, self.state, now)]
 
     def _prepared(self, record: Record, now: int, *, is_next: bool) -> bool:
         """Whether the decision of this record, if it is one, can be obeyed at once, or never can."""
@@ -254,6 +265,7 @@ class LearnProcessor:
 
     def _obey(self, record: Record, control: Control, now: int | None) -> list[Output]:
         state, offset = self.state, record.offset
+        self._learner.decided(control)
         if self._skips.code(record) is not None:
             return []
         if state.is_void(control):
@@ -277,6 +289,7 @@ class LearnProcessor:
         latest = dict(self._reader.read_all(f"{self._pipeline.name}.learn.state", 0))
         self._skips.restore(latest.items())
         alarms, value = latest.get(ALARMS_KEY), latest.get(CHECKPOINT_KEY.encode())
+        self._thresholds = latest.get(THRESHOLDS_KEY)
         self._alarms = Alarms() if alarms is None else Alarms.from_dict(orjson.loads(alarms))
         checkpoint = Checkpoint.decode(value) if value is not None else None
         if checkpoint is not None and checkpoint.shape != SHAPE:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from time import monotonic
+from typing import Any
 
 from stream_app.core.control import CONTROL_KEY, LEARNER, SWITCHES, Control, decode_control
 from stream_app.core.example import Example
@@ -12,17 +13,21 @@ from stream_app.core.learned import Learned
 from stream_app.core.obey import first_again, learn_again
 from stream_app.core.records import Output, Record
 from stream_app.core.tasks import task_of
-from stream_app.errors import StoreError
+from stream_app.errors import ModelError, StoreError
+from stream_app.logs import get_logger
 from stream_app.management.acts import held, switched
 from stream_app.management.registry import Registry
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.loaded import read_model
+from stream_app.models.manifest import Manifest
 from stream_app.models.signing import verify
 from stream_app.models.trust import TrustedKeys
 from stream_app.pipeline import Pipeline
 from stream_app.streaming.reader import Reader
 from stream_app.streaming.roles.skips import Skips
 from stream_app.streaming.roles.versions import Versions
+
+log = get_logger(__name__)
 
 MOMENT = 0.2  # seconds of work between two looks at what else there is to do
 WAIT_SECONDS = 2.0  # between two looks at a store that is away
@@ -80,6 +85,17 @@ class Preparation:
             pass
         return self._start
 
+    def loads(self, manifest: Manifest) -> bool:
+        """Whether a version can be had; while the store is away, it is thought to."""
+        try:
+            self._model(manifest)
+        except ModelError as error:
+            log.error("version does not load", version=manifest.version, why=str(error))
+            return False
+        except StoreError:
+            return True
+        return True
+
     def _begin(self, offset: int, control: Control, state: LearnerState) -> None:
         if self._offset != offset:
             self._start = self._load(control) if control.act in SWITCHES else state.copied()
@@ -90,14 +106,18 @@ class Preparation:
         """The version that a decision chooses."""
         name = self._pipeline.name
         manifest = self._versions.find(control.version, Registry.of(self._reader.read_all(f"{name}.models", 0)))
-        verify(manifest, self._trusted)
         return Learned(
-            model=read_model(self._store, manifest, self._pipeline, self._fingerprint),
+            model=self._model(manifest),
             learned=manifest.learned,
             learned_through=manifest.learned_through,
             learned_to=manifest.version if manifest.origin == "learned" else 0,
             features=frozenset(manifest.features),
+            laboratory=manifest.laboratory,
         )
+
+    def _model(self, manifest: Manifest) -> Any:
+        verify(manifest, self._trusted)
+        return read_model(self._store, manifest, self._pipeline, self._fingerprint)
 
     def _learning_again(self, start: Learned, first: int, end: int) -> Iterator[None]:
         if first < end:

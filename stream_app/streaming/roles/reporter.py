@@ -25,8 +25,6 @@ class Reporter:
         taken, raised = actions.due(now), alarms.due(now)
         if taken:
             log.info("corrective actions", source=self._source, taken=[_line(report) for report in taken])
-        for report in raised:
-            self._log(report)
         reports = [report._replace(source=self._source).output(self._pipeline) for report in (*taken, *raised)]
         show_measurements(reports)
         return measurements_written(reports, self._write)
@@ -37,20 +35,6 @@ class Reporter:
             CORRECTIVE_ACTIONS.labels(action, cause).inc(count)
         for name in alarms.open:
             ALARMS_OPEN.labels(name, self._source).set(1)
-
-    def _log(self, report: Measurement) -> None:
-        threshold, breached = report.judgement
-        tell = log.warning if breached else log.info
-        tell(
-            "alarm" if breached else "alarm has ended",
-            source=self._source,
-            name=report.name,
-            cause=report.reference,
-            times=report.n,
-            value=report.value,
-            limit=threshold,
-            lasts_seconds=round((report.end - report.start) / 1000, 1),
-        )
 
 
 def _line(report: Measurement) -> str:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict
 from time import perf_counter
 
 from stream_app.core.learn import SHAPE, LearnerState
 from stream_app.core.records import Output
 from stream_app.core.route import iso
+from stream_app.core.thresholds import as_map
 from stream_app.errors import StoreError
 from stream_app.faultpoints import reached
 from stream_app.management.registry import Registry
@@ -28,6 +28,7 @@ from stream_app.models.manifest import (
 from stream_app.models.pickling import dump
 from stream_app.models.signing import Signer
 from stream_app.pipeline import Pipeline
+from stream_app.streaming.roles.heeding import rescued
 
 GRACE_MILLISECONDS = 60_000  # after which nobody loads a version any more that is not in the registry
 RETRY_MILLISECONDS = 5000  # after what failed
@@ -85,8 +86,9 @@ class Versions:
     """The published versions of one pipeline, as its learner sees them; `champion` is what it has said is to be served.
 
     The newest `keep` that were learned stay, and the champion, and what was promised: what is pinned, and what was ever
-    chosen by a decision. What does not stay is taken off the registry, and deleted from the store by `settle` a minute
-    after the transaction that says so has been committed; until then a decision can bring it back.
+    chosen by a decision; and for a while what a threshold may have the learner go back to. What does not stay is taken
+    off the registry, and deleted from the store by `settle` a minute after the transaction that says so has been
+    committed; until then a decision can bring it back.
     """
 
     def __init__(self, pipeline: Pipeline, store: ArtifactStore, registry: Registry, signer: Signer, keep: int) -> None:
@@ -206,7 +208,7 @@ class Versions:
             window=None if latest is None else {"start": latest.start, "end": latest.end, "n": latest.n},
             laboratory={} if parent is None else parent.laboratory,
             profile={} if parent is None else parent.profile,
-            thresholds=asdict(self._pipeline.thresholds),
+            thresholds=as_map(self._pipeline.thresholds),
             epoch=state.epoch,
         )
 
@@ -218,7 +220,8 @@ class Versions:
         return Output("models", 0, CHAMPION_KEY.encode(), encode_alias(Alias(version, epoch)))
 
     def _retire(self, state: LearnerState, now: int) -> list[Output]:
-        stay = self._promised | state.chosen
+        promised = self._promised | state.chosen
+        stay = promised | rescued(self._pipeline.thresholds.metrics, self.versions, state)
         retired = [version for version in sorted(self._learned())[: -self._keep] if version not in stay]
         for version in retired:
             self._retired[version] = (now, self.versions.pop(version))

@@ -1,0 +1,162 @@
+"""A fifth of the labels of three days is wrong: it is found, the learner goes back, holds, and recovers after it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pytest
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.core.control import LEARNER, Control, decode_control
+from stream_app.core.events import Event, EventReader
+from stream_app.core.records import Features, RawRecord
+from stream_app.core.scorecard import log_loss
+from stream_app.examples.nycflights import Item, read_flights, timeline
+from stream_app.loading import load_pipeline
+from stream_app.management.desk import Desk
+from tests.system import System
+
+pytestmark = pytest.mark.faults
+
+HOUR, DAY = 3_600_000, 86_400_000
+START, END = datetime(2013, 1, 8), datetime(2013, 1, 28)
+POISONED = int(datetime(2013, 1, 22, tzinfo=UTC).timestamp() * 1000)
+MENDED = POISONED + 3 * DAY
+DECLARED = """
+from dataclasses import replace
+from datetime import timedelta
+from stream_app import Threshold, Thresholds
+from stream_app.loading import load_pipeline
+
+limit = Threshold(metric="log_loss", limit=0.6, windows=5, action="rollback", cool_down=timedelta(days=1))
+pipeline = replace(
+    load_pipeline("stream_app.examples.flights:pipeline"),
+    name="NAME",
+    window=timedelta(hours=12),
+    thresholds=Thresholds(decision=0.3, metrics=(limit,)),
+)
+"""
+
+
+class Flights(System):
+    """Flights in event time, no faster than the learner learns from them."""
+
+    def __init__(self, broker: EmbeddedBroker, folder: Path) -> None:
+        super().__init__(broker.bootstrap_servers, folder, f"poisoned-{uuid4().hex[:8]}", DECLARED)
+        self.desk = Desk(self.settings, self.name)
+        self.environment = {"STREAM_APP_LEARN__PUBLISH_SECONDS": "0.02", "STREAM_APP_LEARN__PUBLISH_SHARE": "0.5"}
+
+    def __enter__(self) -> "Flights":
+        return self
+
+    def replay(self, items: Sequence[Item], start: int, end: int, hours: int) -> None:
+        """Send those of [start, end), so many hours at a time; what came of them is served before the next."""
+        for first in range(start, end, hours * HOUR):
+            for kind, time, record in items:
+                if first <= time < min(first + hours * HOUR, end):
+                    self.send(kind, orjson.dumps(record), record["event_id"].encode())
+            self.settle()
+            self.until(self._taken, 30, "the learner does not keep up")
+
+    def _taken(self) -> bool:
+        """Whether the learner has read every example, and published what it has learned unless it is held."""
+        last = max((message.offset() or 0 for message in self.read("examples")[-1:]), default=-1)
+        registry = self.desk.registry()
+        return (self.desk.learned_to() or 0) > last and (registry.held or max(registry.versions) > last)
+
+    def decided(self) -> list[Control]:
+        """The decisions in the log."""
+        found = [decode_control(message.value()) for message in self.read("examples")]
+        return [control for control in found if control is not None]
+
+    def measured(self, kind: str) -> list[dict[str, Any]]:
+        """The measurements of a kind."""
+        return [value for value in self.values("monitoring") if value["kind"] == kind]
+
+    def alarms(self) -> list[bool]:
+        """Every report of the threshold's alarm: whether it lasts."""
+        return [one["breached"] for one in self.measured("alarm") if one["name"] == "threshold-log_loss-rollback"]
+
+    def scores(self) -> dict[str, float]:
+        """What was served, by event."""
+        return {value["event_id"]: value["score"] for value in self.values("scored")}
+
+
+def poisoned(items: Sequence[Item]) -> list[Item]:
+    """A fifth of the labels that become known in three days say the opposite."""
+    chance = Random(2013)
+    found = []
+    for kind, time, record in items:
+        wrong = kind == "labels" and POISONED <= time < MENDED and chance.random() < 0.2
+        found.append((kind, time, {**record, "late": not record["late"]} if wrong else record))
+    return found
+
+
+def unpoisoned_scores(items: Sequence[Item]) -> dict[str, float]:
+    """Those of a model that has learned every label known by then, all of them right."""
+    declared = load_pipeline("stream_app.examples.flights:pipeline")
+    reader, model = EventReader(declared), declared.model()
+    features: dict[str, Features] = {}
+    scores = {}
+    for kind, _, record in items:
+        name = record["event_id"]
+        if kind == "labels":
+            model.learn_one(features.pop(name), record["late"])
+        else:
+            event = reader.read(RawRecord("flights.raw", 0, 0, 0, name.encode(), orjson.dumps(record)), 2**53)
+            assert isinstance(event, Event)
+            features[name] = event.features
+            scores[name] = model.predict_proba_one(event.features)[True]
+    return scores
+
+
+def clean_loss(scores: dict[str, float], items: Sequence[Item], start: int, end: int) -> float:
+    """Mean log loss against the true labels that become known in [start, end)."""
+    known = [record for kind, time, record in items if kind == "labels" and start <= time < end]
+    return sum(log_loss(record["late"], scores[record["event_id"]]) for record in known) / len(known)
+
+
+def test_poisoned_labels_are_found_gone_back_from_and_recovered_from(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    truth = timeline(read_flights(START, END))
+    items, first = poisoned(truth), truth[0][1] // DAY * DAY
+    with Flights(broker, tmp_path) as system:
+        system.start_all()
+        system.replay(items, first, POISONED, hours=6)
+        assert (system.decided(), system.alarms()) == ([], [])
+        system.replay(items, POISONED, MENDED, hours=3)
+        check_found(system)
+        resumed = system.command("learning", "resume", "PIPELINE", "--why", "the labels are right again")
+        assert resumed.returncode == 0, resumed.stderr
+        system.replay(items, MENDED, MENDED + DAY, hours=1)
+        ratio = clean_loss(system.scores(), truth, MENDED, MENDED + DAY) / clean_loss(
+            unpoisoned_scores(truth), truth, MENDED, MENDED + DAY
+        )
+        print(f"log loss against the true labels, the day after: {ratio:.3f} of the unpoisoned run's")
+        assert ratio < 1.05
+        system.replay(items, MENDED + DAY, items[-1][1], hours=6)
+        assert system.alarms()[-1] is False
+        assert [control.act for control in system.decided()] == ["hold", "rollback", "resume"]
+
+
+def check_found(system: Flights) -> None:
+    """The event names the windows, the newest version of before is served, and learning is held."""
+    (event,) = system.measured("experimentation_needed")
+    start, end = event["window"].values()
+    print(f"found {(end + 3 * HOUR - POISONED) / DAY:.2f} days after the first wrong label: {event}")
+    assert (event["name"], event["threshold"], event["breached"]) == ("log_loss", 0.6, True)
+    assert (start, end) == (POISONED, POISONED + 5 * 12 * HOUR)
+    assert [(one.act, one.who) for one in system.decided()] == [("hold", LEARNER), ("rollback", LEARNER)]
+    registry = system.desk.registry()
+    back_to = registry.current
+    assert registry.held
+    assert back_to.version <= event["examples"]["first"]
+    assert (back_to.learned_through or 0) < POISONED
+    assert back_to.metrics["log_loss"] < 0.6
+    assert event["reference"] == f"rolled back to version {back_to.version}, learning is held"
+    assert [(act["act"], act["who"]) for act in system.desk.acts()] == [("hold", LEARNER), ("rollback", LEARNER)]
+    assert system.values("scored")[-1]["model"]["version"] == back_to.version
+    assert system.alarms()[-1] is True
