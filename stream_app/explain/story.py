@@ -1,0 +1,189 @@
+"""The story of one event, put together from its records, the registry and the store."""
+
+from typing import Any
+
+import orjson
+from confluent_kafka import Message
+
+from stream_app.clients.rendering import json_text
+from stream_app.core.clean import Cleaned
+from stream_app.core.events import LabelReader
+from stream_app.core.example import Example
+from stream_app.core.examples import decode_example
+from stream_app.core.packing import is_packed
+from stream_app.core.predict import NO_VERSION
+from stream_app.core.records import Failure, Features, Fields
+from stream_app.error_codes import ERROR_CODES
+from stream_app.errors import ModelError, SelectionError
+from stream_app.explain.facts import Again, Failed, Learned, Prepared, Sent, Story
+from stream_app.explain.finding import EventFinder, Traces, as_record
+from stream_app.management.checking import AWAY, Checker
+from stream_app.management.comparing import Pair
+from stream_app.management.registry import Registry
+from stream_app.pipeline import Pipeline
+from stream_app.status.times import iso
+from stream_app.trial.stages import Stages
+
+_END_OF_TIME = 2**53
+
+
+class Teller:
+    """Tells the story of events of one pipeline."""
+
+    def __init__(self, pipeline: Pipeline, finder: EventFinder, registry: Registry, checker: Checker) -> None:
+        self._pipeline = pipeline
+        self._finder = finder
+        self._registry = registry
+        self._checker = checker
+
+    def tell(self, event_id: str) -> Story:
+        """The story; SelectionError if no record is about such an event."""
+        traces = self._finder.find()
+        if not traces.found:
+            raise SelectionError(
+                f"No record of {self._pipeline.name} is about an event {event_id}",
+                "Correct EVENT_ID; without --since all that the topics still have is searched",
+            )
+        message = next(iter(traces.of("scored")), None)
+        scored = self._finder.fields(message) if message is not None else None
+        example = self._example(message)
+        raw, deleted = self._raw(traces, scored)
+        events = [self._event(traces, one, scored) for one in raw]
+        source = next((one for one, event in zip(raw, events, strict=True) if event.became == "scored"), None)
+        prepared = self._prepared(source or (raw[-1] if raw and scored is None else None))
+        return Story(
+            event_id,
+            "scored" if scored is not None else events[-1].became if events else "not there yet",
+            events,
+            deleted,
+            prepared,
+            scored,
+            self._again(scored, prepared, example[1] if example else None) if scored is not None else None,
+            _label(traces, example is not None),
+            [self._label(traces, one, example[1] if example else None) for one in traces.of("labels")],
+            self._learned(*example) if example is not None else None,
+        )
+
+    def _example(self, scored: Message | None) -> tuple[int, Example] | None:
+        if scored is None:
+            return None
+        found = self._finder.example(scored.timestamp()[1])
+        example = decode_example(found.value()) if found is not None else None
+        return (found.offset() or 0, example) if found is not None and isinstance(example, Example) else None
+
+    def _raw(self, traces: Traces, scored: Fields | None) -> tuple[list[Message], bool]:
+        """The raw records, with the one that was scored even if it is older than what was searched."""
+        records = traces.of("raw") + traces.of("raw.replay")
+        if scored is None or any(_place(record) == _source(scored) for record in records):
+            return records, False
+        source = self._finder.record_at(*_source(scored))
+        return ([] if source is None else [source]) + records, source is None
+
+    def _event(self, traces: Traces, record: Message, scored: Fields | None) -> Sent:
+        dead = _dead_letter(traces.of("raw.dlq"), record)
+        if scored is not None and _place(record) == _source(scored):
+            became = "scored"
+        elif dead is not None:
+            became = "dead-lettered"
+        elif (record.offset() or 0) >= traces.positions.get(record.topic() or "", 0):
+            became = "not processed yet"
+        else:
+            became = "waiting to be tried again" if scored is None else "duplicate"
+        return _sent(record, became, dead)
+
+    def _label(self, traces: Traces, record: Message, example: Example | None) -> Sent:
+        dead = _dead_letter(traces.of("labels.dlq"), record)
+        label = LabelReader(self._pipeline).read(as_record(record), _END_OF_TIME, self._finder.schemas)
+        if dead is not None:
+            became = "dead-lettered"
+        elif (record.offset() or 0) >= traces.positions.get(record.topic() or "", 0):
+            became = "not processed yet"
+        elif not traces.of("scored"):
+            became = "waiting for its event"
+        elif example is not None and not isinstance(label, Failure) and label.label_time == example.label_time:
+            became = "joined"
+        else:
+            became = "not counted: it came twice, or became known after the horizon"
+        return _sent(record, became, dead)
+
+    def _prepared(self, record: Message | None) -> Prepared | None:
+        """Of the scored record, or of the last one that was not."""
+        if record is None:
+            return None
+        made = dict(Stages(self._pipeline).of(as_record(record), self._finder.schemas))
+        before, cleaned, last = made.get("validate", {}), made.get("clean"), list(made.values())[-1]
+        failed = Failed(last.code, last.message, ERROR_CODES[last.code].remedy) if isinstance(last, Failure) else None
+        if not isinstance(cleaned, Cleaned):
+            return Prepared({}, (), None, failed)
+        after = cleaned.fields
+        pairs = {name: Pair(before.get(name), after.get(name)) for name in {**before, **after}}
+        changed = {name: pair for name, pair in pairs.items() if pair.a != pair.b}
+        return Prepared(changed, cleaned.imputed, None if failed else last, failed)
+
+    def _again(self, scored: Fields, prepared: Prepared | None, example: Example | None) -> Again:
+        version = scored["model"]["version"]
+        if version == NO_VERSION:
+            return Again(None, None, "the pipeline's rule made the score, because the model failed")
+        if scored["fingerprint"] != self._checker.fingerprint:
+            return Again(None, None, "the pipeline has changed since, in what decides a score")
+        if version not in self._registry.versions:
+            return Again(None, None, f"version {version} is not kept any more")
+        features = _features(scored, prepared, example)
+        if features is None:
+            return Again(None, None, "the raw record is gone, and its features are in no example")
+        try:
+            score = self._checker.load(self._registry.versions[version]).score(features)
+        except (ModelError, *AWAY) as error:
+            return Again(None, None, str(error))
+        return Again(score, score == scored["score"], None)
+
+    def _learned(self, offset: int, example: Example) -> Learned:
+        versions = self._registry.versions
+        version = next((one for one in versions if one > offset), None)
+        first = min(versions, default=offset + 1) <= offset
+        return Learned(offset, example.label, iso(example.label_time), version, first)
+
+
+def _features(scored: Fields, prepared: Prepared | None, example: Example | None) -> Features | None:
+    """Those that the score was made of: as they were kept, or else computed again."""
+    if example is not None:
+        return example.features
+    published: Features | None = scored["features"]
+    return published or (prepared.features if prepared is not None else None)
+
+
+def _label(traces: Traces, joined: bool) -> str:
+    if joined:
+        return "joined"
+    entry = traces.of("score.state")[-1].value() if traces.of("score.state") else None
+    if entry is not None and is_packed(entry):
+        return "awaited"
+    if entry is not None and orjson.loads(entry)[0] == "w":
+        return "waiting for its event"
+    return "none in time" if traces.of("scored") else "none"
+
+
+def _dead_letter(letters: list[Message], record: Message) -> Failed | None:
+    """Why this record is a dead letter, if it is."""
+    for letter in letters:
+        headers: Any = letter.headers() or ()
+        facts = {name: (content or b"").decode("utf-8", "replace") for name, content in headers}
+        origin = facts.get("original-topic"), facts.get("original-partition"), facts.get("original-offset")
+        if origin == tuple(map(str, _place(record))):
+            code = facts.get("error-code", "unknown")
+            known = ERROR_CODES.get(code)
+            return Failed(code, facts.get("error-message", ""), known.remedy if known else "")
+    return None
+
+
+def _sent(record: Message, became: str, failed: Failed | None) -> Sent:
+    return Sent(*_place(record), iso(record.timestamp()[1]), became, failed, json_text(record.value()))
+
+
+def _place(record: Message) -> tuple[str, int, int]:
+    return record.topic() or "", record.partition() or 0, record.offset() or 0
+
+
+def _source(scored: Fields) -> tuple[str, int, int]:
+    source = scored["source"]
+    return source["topic"], source["partition"], source["offset"]
