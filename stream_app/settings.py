@@ -131,7 +131,7 @@ class WorkerSettings(_Section):
 
 
 class LearnSettings(_Section):
-    """When the learner publishes a version and when it writes a checkpoint."""
+    """When the learner publishes a version and when it writes a checkpoint; what it keeps."""
 
     publish_seconds: float = Field(default=1.0, gt=0)
     """A version comes out after so long, if anything was learned."""
@@ -141,6 +141,8 @@ class LearnSettings(_Section):
     """But never so often that publishing takes more than this share of the time."""
     checkpoint_seconds: float = Field(default=5.0, gt=0)
     """Time between two checkpoints."""
+    keep_versions: int = Field(default=500, ge=2)
+    """So many of the newest versions stay; so do those that are pinned, were trained, or were ever chosen."""
 
 
 class KeySettings(_Section):

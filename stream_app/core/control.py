@@ -4,8 +4,16 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import orjson
 
+from stream_app.core.records import Output
+
 ControlAct = Literal["rollback", "promote", "hold", "resume", "pin", "unpin", "trained"]
 CONTROL_KEY = b"control"
+LEARNER = "learner"
+"""Who decides when the learner does."""
+
+SWITCHES: frozenset[ControlAct] = frozenset({"rollback", "promote"})
+"""Acts that choose a version."""
+
 _ACTS = frozenset(get_args(ControlAct))
 
 
@@ -27,6 +35,10 @@ class Control(NamedTuple):
     def encode(self) -> bytes:
         """As the JSON object that `<pipeline>.examples` carries under `CONTROL_KEY`."""
         return orjson.dumps({"kind": "control", **self._asdict()})
+
+    def output(self) -> Output:
+        """As the record to write."""
+        return Output("examples", 0, CONTROL_KEY, self.encode())
 
 
 def decode_control(value: bytes | None) -> Control | None:
@@ -51,3 +63,17 @@ def _well_typed(control: Control) -> bool:
         and type(control.since) in (int, type(None))
         and all(type(text) is str for text in (control.at, control.who, control.why))
     )
+
+
+def learner_orders(
+    epoch: int, at: str, why: str, *, to: int | None = None, since: int | None = None, hold: bool = False
+) -> list[Output]:
+    """What the learner itself decides at `at` (ISO 8601): to roll back `to` a version, to `hold` learning, or both.
+
+    To be written in its own transaction, and obeyed when it is read back: the alias, the mark and the audit follow then
+    (`stream_app.streaming.roles.obeying`). `epoch` is that of its state. If somebody else chooses a version before
+    these come in the log, all of them are void; so they are if the same is ordered twice.
+    """
+    held = [Control("hold", None, epoch, at, LEARNER, why)] if hold else []
+    back = [] if to is None else [Control("rollback", to, epoch + 1, at, LEARNER, why, since)]
+    return [control.output() for control in held + back]

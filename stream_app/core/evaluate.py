@@ -58,7 +58,7 @@ class Evaluator:
     closed_to: int = 0
     open: dict[int, Window] = field(default_factory=dict)
     total: Window | None = None
-    latest: dict[str, float] | None = None
+    latest: Report | None = None
 
     def add(self, example: Example) -> list[Closed]:
         """Judge a prediction; return the windows that this closes, oldest first."""
@@ -77,7 +77,7 @@ class Evaluator:
 
     def metrics(self) -> dict[str, float]:
         """Every defined metric and baseline of the last closed window, or of all so far before one has closed."""
-        return _measure(self._everything()) if self.latest is None else self.latest
+        return _measure(self._everything()) if self.latest is None else self.latest.values
 
     def _open(self, time: int) -> Window:
         start = max(time - time % self.length, self.closed_to)
@@ -102,7 +102,7 @@ class Evaluator:
         total.end, total.model_version = window.end, window.model_version
         total.card.merge(window.card)
         closed = Closed(_report(window), _report(total))
-        self.total, self.latest, self.closed_to = total, closed.window.values, window.end
+        self.total, self.latest, self.closed_to = total, closed.window, window.end
         return closed
 
     def _everything(self) -> Scorecard:

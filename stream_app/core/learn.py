@@ -2,32 +2,31 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from stream_app.core.drift import ErrorAlarm
 from stream_app.core.evaluate import Closed, Evaluator, Report
 from stream_app.core.example import Example
 from stream_app.core.monitoring import Judgement, Kind, Measurement, judge
+from stream_app.core.obey import Obedience
 from stream_app.core.records import Output
 from stream_app.core.scorecard import BASELINES
 from stream_app.pipeline import Pipeline
 
+SHAPE = 2
+"""Of the state; one of another shape, as earlier releases left, cannot go on."""
 
-@dataclass(slots=True)
-class LearnerState:
-    """All that a learner knows, and all that a checkpoint holds.
 
-    `learned` and `unlearnable` count examples; `learned_through` is the largest label time learned (epoch ms).
-    `failures` counts the unlearnable ones by cause since the last window closed.
+@dataclass(slots=True, kw_only=True)
+class LearnerState(Obedience):
+    """All that a learner knows, and all that a checkpoint holds; see also `Obedience` and `Learned`.
+
+    `unlearnable` counts examples, `failures` those by cause since the last window closed.
     """
 
     fingerprint: str
-    model: Any
     evaluator: Evaluator
     alarm: ErrorAlarm
-    learned: int = 0
     unlearnable: int = 0
-    learned_through: int | None = None
     failures: dict[str, int] = field(default_factory=dict)
 
 
@@ -64,9 +63,9 @@ class Learner:
     def learn(self, offset: int, example: Example) -> list[Output]:
         """Judge the served prediction, then learn from the label; return what there is to report.
 
-        An example of another pipeline fingerprint is judged but not learned. If the model raises, the example is
-        counted and skipped: a River model raises before it changes, but in a chain the steps before the failing one
-        have then learned the example's features. A replay fails and goes on in the same way.
+        While learning is held, it is judged only; so is an example of another pipeline fingerprint. If the model
+        raises, the example is counted and skipped: a River model raises before it changes, but in a chain the steps
+        before the failing one have then learned the example's features. A replay fails and goes on in the same way.
         """
         state = self.state
         closed = state.evaluator.add(example)
@@ -74,15 +73,14 @@ class Learner:
         rise = state.alarm.update((example.score >= self._decision) is not example.label, example.label_time)
         if rise is not None:
             outputs.append(self._alarm(example, rise.before, rise.after, rise.n))
+        if state.held:
+            return outputs
         if example.fingerprint != self._fingerprint:
             return outputs + self.skip(offset, "fingerprint", example.label_time)
         try:
-            state.model.learn_one(example.features, example.label)
+            state.learn(offset, example)
         except Exception as error:  # whatever a model raises must not stop the log
             return outputs + self.skip(offset, type(error).__name__, example.label_time)
-        state.learned += 1
-        if state.learned_through is None or example.label_time > state.learned_through:
-            state.learned_through = example.label_time
         return outputs
 
     def skip(self, offset: int, cause: str, time: int | None = None) -> list[Output]:

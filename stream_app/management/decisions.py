@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from stream_app.core.audit import ActName, act_output
-from stream_app.core.control import CONTROL_KEY, Control, ControlAct
+from stream_app.core.control import Control, ControlAct
 from stream_app.core.records import Output
 from stream_app.core.route import iso
 from stream_app.errors import DecisionError
@@ -53,19 +53,11 @@ def switch(
         if now.served == to.version:
             raise _already_served(to.version)
         epoch = now.epoch + 1
+        control = _control(act, to.version, epoch, why, since)
         outputs = [
-            _control(act, to.version, epoch, why, since),
+            control.output(),
             Output("models", 0, ORDERED_KEY.encode(), encode_alias(Alias(to.version, epoch))),
-            _act(
-                desk,
-                act,
-                why,
-                f"version {to.version}",
-                _version(now.served),
-                _version(to.version),
-                since=since,
-                identity=f"{act}-{epoch}",
-            ),
+            switched(desk.name, control, why, now.served),
         ]
         return outputs + (_hold(desk, now, epoch, why) if hold and not now.held else [])
 
@@ -125,9 +117,9 @@ def resume(desk: Desk, why: Reason, since: int | None = None) -> None:
         if not now.held:
             raise DecisionError("Learning is not held", "See `stream-app learning status PIPELINE`")
         return [
-            _control("resume", None, now.epoch, why, since),
+            _control("resume", None, now.epoch, why, since).output(),
             learning_mark(why.mark(held=False)),
-            _act(desk, "resume", why, "learning", "held", "learning", since=since),
+            _act(desk.name, "resume", why, "learning", "held", "learning", since=since),
         ]
 
     _decide_checked(desk, make)
@@ -140,30 +132,38 @@ def _decide_checked(desk: Desk, make: Callable[[Registry], list[Output]]) -> Non
 
 
 def _hold(desk: Desk, now: Registry, epoch: int, why: Reason) -> list[Output]:
-    return [
-        _control("hold", None, epoch, why),
-        learning_mark(why.mark()),
-        _act(desk, "hold", why, "learning", "learning", "held"),
-    ]
+    return [_control("hold", None, epoch, why).output(), *held(desk.name, why)]
+
+
+def switched(name: str, control: Control, why: Reason, before: int | None) -> Output:
+    """The audit of a rollback or promotion of the pipeline so named, away from the version served `before`."""
+    act: Switch = "rollback" if control.act == "rollback" else "promote"
+    states = (_version(before), _version(control.version))
+    identity = f"{act}-{control.epoch}"
+    return _act(name, act, why, f"version {control.version}", *states, since=control.since, identity=identity)
+
+
+def held(name: str, why: Reason) -> list[Output]:
+    """Mark and audit: the learning of the pipeline so named is held."""
+    return [learning_mark(why.mark()), _act(name, "hold", why, "learning", "learning", "held")]
 
 
 def _marked(
     desk: Desk, act: Literal["pin", "unpin"], version: int, now: Registry, why: Reason, mark: Output, *states: str
 ) -> list[Output]:
     return [
-        _control(act, version, now.epoch, why),
+        _control(act, version, now.epoch, why).output(),
         mark,
-        _act(desk, act, why, f"version {version}", *states, identity=f"{act}-{version}-{why.at}"),
+        _act(desk.name, act, why, f"version {version}", *states, identity=f"{act}-{version}-{why.at}"),
     ]
 
 
-def _control(act: ControlAct, version: int | None, epoch: int, why: Reason, since: int | None = None) -> Output:
-    control = Control(act, version, epoch, iso(why.at), why.who, why.why, since)
-    return Output("examples", 0, CONTROL_KEY, control.encode())
+def _control(act: ControlAct, version: int | None, epoch: int, why: Reason, since: int | None = None) -> Control:
+    return Control(act, version, epoch, iso(why.at), why.who, why.why, since)
 
 
 def _act(
-    desk: Desk,
+    name: str,
     act: ActName,
     why: Reason,
     what: str,
@@ -175,7 +175,7 @@ def _act(
 ) -> Output:
     options = {} if since is None else {"since": str(since)}
     return act_output(
-        desk.name,
+        name,
         act,
         at=why.at,
         who=why.who,

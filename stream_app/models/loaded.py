@@ -73,11 +73,16 @@ def load_version(
 
 def load_verified(store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, fingerprint: str) -> LoadedModel:
     """The rest of `load_version`, for a manifest that this process's parent has verified."""
+    model = read_model(store, manifest, pipeline, fingerprint)
+    return LoadedModel(manifest.name, manifest.version, manifest.fingerprint, model, frozen=True)
+
+
+def read_model(store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, fingerprint: str) -> Any:
+    """River's own model, which can go on learning, of a verified manifest; raises as `load_version`."""
     if manifest.name != pipeline.name:
         raise ModelError(f"version {manifest.version} is one of pipeline {manifest.name}", "Was the topic written to?")
     if manifest.fingerprint != fingerprint:
         raise pipeline_changed(pipeline.name, manifest.fingerprint, fingerprint)
     data = store.get(manifest.sha256, manifest.size)
     check_runtime(manifest)
-    model = load(data, pipeline_modules(pipeline.model, pipeline.features))
-    return LoadedModel(manifest.name, manifest.version, manifest.fingerprint, model, frozen=True)
+    return load(data, pipeline_modules(pipeline.model, pipeline.features))

@@ -87,7 +87,7 @@ class Manifest(NamedTuple):
 class Checkpoint(NamedTuple):
     """Where the learner's state up to `offset` (exclusive) is stored; `version` is the last one published before.
 
-    `name` is the pipeline's; it is signed as a manifest is.
+    `name` is the pipeline's; it is signed as a manifest is. `shape` says which of our releases can read the state.
     """
 
     offset: int
@@ -101,6 +101,7 @@ class Checkpoint(NamedTuple):
     name: str = ""
     key_id: str = ""
     signature: str = ""
+    shape: int = 1
 
     def encode(self) -> bytes:
         """As JSON."""

@@ -8,6 +8,7 @@ from stream_app.core.records import Output, Record
 REGISTRY = "the schema registry"
 TRIAL = "the trial of records that may harm the worker"
 BREAKER = "events that do not fail"
+DECISION = "the version that a decision has chosen, or the examples that it has learned again"
 """What records may wait for."""
 
 

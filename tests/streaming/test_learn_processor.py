@@ -14,6 +14,7 @@ from river import base, forest, tree
 
 from stream_app.core.example import Example
 from stream_app.errors import ModelError
+from stream_app.management.registry import Registry
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.keys import trusted_keys
 from stream_app.models.loaded import LoadedModel, load_version
@@ -42,10 +43,9 @@ class World:
         self.folder = folder
         self.store = ArtifactStore(str(folder))
         self.declared = declared
-        self.keep = keep
         values: dict[str, Any] = {"publish_examples": 50, "publish_seconds": 3600.0, "publish_share": 1.0}
-        values |= {"checkpoint_seconds": 2.0, **limits}
-        self.settings = Settings(data_dir=folder / "data", learn=LearnSettings(**values))
+        values |= {"checkpoint_seconds": 2.0, "keep_versions": keep, **limits}
+        self.settings = Settings(data_dir=folder.with_suffix(".data"), learn=LearnSettings(**values))
         self.trusted = trusted_keys(self.settings, declared.name)
         self.committed = -1
         self.now = 1_700_000_000_000
@@ -57,9 +57,7 @@ class World:
             self.log.append("p.examples", b"e", one.encode(), gap=i % 7 == 3)  # as transaction markers would
 
     def start(self) -> None:
-        self.processor = LearnProcessor(
-            self.declared, self.fingerprint, self.settings, self.store, self.log, keep=self.keep
-        )
+        self.processor = LearnProcessor(self.declared, self.fingerprint, self.settings, self.store, self.log)
         self.position = max(self.processor.restore({SOURCE: self.committed})[SOURCE], 0)
 
     def transaction(self, size: int, *, crash: bool = False) -> bool:
@@ -67,6 +65,7 @@ class World:
         self.now += 1000
         records = [record for record in self.log.topics["p.examples/0"] if record.offset >= self.position][:size]
         learner = self.processor
+        records = records[: learner.ready(records, self.now)]
         outputs = learner.process(SOURCE, records, self.now) if records else learner.idle(self.now, at_end=True)
         position = records[-1].offset + 1 if records else self.position
         outputs = outputs + self.processor.before_commit({SOURCE: position}, self.now)
@@ -74,7 +73,7 @@ class World:
             self.log.write("p", outputs)
             self.position = self.committed = position
             self.processor.after_commit()
-        return bool(records)
+        return bool(records) or self.position < self.log.ends(SOURCE)[1]
 
     def run(self, size: int = 50) -> None:
         while self.transaction(size):
@@ -84,8 +83,7 @@ class World:
         return dict(self.log.read_all("p.models", 0))
 
     def manifests(self) -> dict[int, Manifest]:
-        found = [Manifest.decode(v) for k, v in self.models().items() if v is not None and k != b"alias/champion"]
-        return {manifest.version: manifest for manifest in found}
+        return Registry.of(self.models().items()).versions
 
     def champion(self) -> int:
         value = self.models()[b"alias/champion"]
@@ -281,7 +279,11 @@ def test_expired_group_offsets_are_an_alarm_and_nothing_is_learned_twice(world: 
     assert world.processor.state.learned == 120
 
 
-def test_superseded_checkpoints_and_versions_are_deleted_after_the_commit(tmp_path: Path) -> None:
+def stored(world: World) -> set[str]:
+    return {artifact.sha256 for artifact in world.store.stored()}
+
+
+def test_superseded_checkpoints_and_versions_are_deleted_a_minute_after_the_commit(tmp_path: Path) -> None:
     world = World(tmp_path, pipeline(), keep=3, checkpoint_seconds=0.5)
     world.fill(examples(500))
     world.start()
@@ -289,8 +291,11 @@ def test_superseded_checkpoints_and_versions_are_deleted_after_the_commit(tmp_pa
     world.run()
     assert len(world.manifests()) == 3
     assert len([value for value in world.models().values() if value is None]) == 8
+    assert len(stored(world)) > 8
+    world.now += 60_000
+    world.transaction(0)
     kept = {manifest.sha256 for manifest in world.manifests().values()} | {world.checkpoint().sha256}
-    assert {file.name for file in tmp_path.iterdir()} == kept
+    assert stored(world) == kept
     world.start()
     assert world.processor.state.learned == 500
 

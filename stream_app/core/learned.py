@@ -1,0 +1,39 @@
+"""What a learner has in hand, and may exchange: a model, and how much of the log is in it."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from stream_app.core.example import Example
+
+
+@dataclass(slots=True, kw_only=True)
+class Learned:
+    """A model, and what it has learned.
+
+    `learned` counts examples, `learned_through` is the largest label time among them (epoch ms), `learned_to` the
+    offset from which on it has learned none, `features` are the names of all features that it has seen.
+    """
+
+    model: Any
+    learned: int = 0
+    learned_through: int | None = None
+    learned_to: int = 0
+    features: frozenset[str] = frozenset()
+
+    def learn(self, offset: int, example: Example) -> None:
+        """Learn an example; raises whatever the model raises, which the example then does not count for."""
+        self.learned_to = offset + 1
+        self.model.learn_one(example.features, example.label)
+        self.learned += 1
+        if not self.features.issuperset(example.features):
+            self.features |= example.features.keys()
+        if self.learned_through is None or example.label_time > self.learned_through:
+            self.learned_through = example.label_time
+
+    def take(self, other: "Learned") -> None:
+        """Go on with the other's model."""
+        for name in _FIELDS:
+            setattr(self, name, getattr(other, name))
+
+
+_FIELDS = tuple(field.name for field in fields(Learned))

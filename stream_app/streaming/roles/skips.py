@@ -1,0 +1,39 @@
+"""Records of the log that the learner passes over: noted in its state, so that every replay passes over them too."""
+
+from collections.abc import Iterable
+
+from stream_app.core.records import Output, Record
+from stream_app.streaming.isolation.learning import ExampleGuard
+
+SKIP_KEY = b"skip/"  # then the offset
+
+
+class Skips:
+    """Offsets with the code of why; `notices` are the records of state that say so, not written yet."""
+
+    def __init__(self, guard: ExampleGuard | None) -> None:
+        self._guard = guard
+        self._codes: dict[int, str] = {}
+        self.notices: list[Output] = []
+
+    def restore(self, latest: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+        """From the newest value of each key of the state topic."""
+        skips = {key.removeprefix(SKIP_KEY): code for key, code in latest if key and key.startswith(SKIP_KEY)}
+        self._codes = {int(offset): code.decode() for offset, code in skips.items() if code}
+
+    def __contains__(self, offset: int) -> bool:
+        return offset in self._codes
+
+    def note(self, offset: int, code: str) -> None:
+        """Pass over this one from now on."""
+        self._codes[offset] = code
+        self.notices.append(Output("learn.state", 0, SKIP_KEY + b"%d" % offset, code.encode()))
+
+    def code(self, record: Record) -> str | None:
+        """Why to pass over a record, if so: it is noted, or it ends a learner."""
+        code = self._codes.get(record.offset)
+        if code is None and self._guard is not None:
+            code = self._guard.verdict(record.offset)
+            if code is not None:
+                self.note(record.offset, code)
+        return code
