@@ -9,6 +9,7 @@ from rich.table import Table
 from stream_app.clients.rendering import harmless
 from stream_app.management.comparing import Difference
 from stream_app.management.registry import Registry
+from stream_app.management.verifying import Verdict
 from stream_app.models.manifest import Manifest
 
 _MILLISECONDS = 23  # characters of an ISO 8601 time up to them
@@ -133,6 +134,17 @@ def act_lines(acts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         before, after = act.get("before"), act.get("after")
         change = f"{before} -> {after}" if before is not None or after is not None else act["what"]
         yield harmless(f"{act['at'][:_MILLISECONDS]}  {act['act']:<9} {change}  by {act['who']}: {act['why']}")
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """What came of learning a version again."""
+    base = "from nothing" if verdict.base is None else f"from version {verdict.base}"
+    done = f"Version {verdict.version}, learned again {base} over {verdict.records:,} records, "
+    scores = f"scores of {verdict.compared:,} examples ({verdict.served:,} as it served them)"
+    if verdict.reproduced:
+        return f"{done}is the same bit for bit: every number of the model, and its {scores}"
+    where = "" if verdict.difference is None else f"the models differ in {verdict.difference}; "
+    return f"{done}is NOT the same: {where}{verdict.unequal:,} of its {scores} differ"
 
 
 def plain_table(*columns: str, right: Sequence[int] = ()) -> Table:

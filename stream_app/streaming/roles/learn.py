@@ -19,6 +19,7 @@ from stream_app.logs import get_logger
 from stream_app.management.registry import Registry
 from stream_app.metrics import CHECKPOINT_SECONDS, EXAMPLES_LEARNED, MODEL_VERSION, PUBLISH_SECONDS
 from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.lineage import learned_of
 from stream_app.models.loaded import pipeline_changed, read_model
 from stream_app.models.manifest import CHECKPOINT_KEY, Checkpoint, check_runtime
 from stream_app.models.pickling import dump, load, pipeline_modules
@@ -279,13 +280,7 @@ class LearnProcessor:
             )
         manifest = self._versions.find(control.version, self._registry())
         verify(manifest, self._signer.trusted)
-        return Learned(
-            model=read_model(self._store, manifest, self._pipeline, self._fingerprint),
-            learned=manifest.learned,
-            learned_through=manifest.learned_through,
-            learned_to=manifest.version if manifest.origin == "learned" else 0,
-            features=frozenset(manifest.features),
-        )
+        return learned_of(manifest, read_model(self._store, manifest, self._pipeline, self._fingerprint))
 
     def _records(self, start: int, end: int) -> Iterable[Record]:
         return self._reader.read_range(*self._source, start, end)
