@@ -60,7 +60,7 @@ class Teller:
             scored,
             self._again(scored, prepared, example[1] if example else None) if scored is not None else None,
             _label(traces, example is not None),
-            [self._label(traces, one, example[1] if example else None) for one in traces.of("labels")],
+            self._labels(traces, example[1] if example else None),
             self._learned(*example) if example is not None else None,
         )
 
@@ -90,6 +90,14 @@ class Teller:
         else:
             became = "waiting to be tried again" if scored is None else "duplicate"
         return _sent(record, became, dead)
+
+    def _labels(self, traces: Traces, example: Example | None) -> list[Sent]:
+        """The label's records; the first one that says what was learned is the one that was joined."""
+        found: list[Sent] = []
+        for record in traces.of("labels"):
+            joined = any(one.became == "joined" for one in found)
+            found.append(self._label(traces, record, None if joined else example))
+        return found
 
     def _label(self, traces: Traces, record: Message, example: Example | None) -> Sent:
         dead = _dead_letter(traces.of("labels.dlq"), record)
