@@ -1,6 +1,6 @@
 """Prequential evaluation with delayed labels: each served prediction is judged when its label comes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from stream_app.core.example import Example
@@ -12,12 +12,16 @@ _CUMULATIVE_SCORES = 10_000  # kept exactly for the ROC AUC since the start, whi
 
 @dataclass(slots=True)
 class Window:
-    """Labels that became known from `start` to `end` (epoch milliseconds), and who had served the newest of them."""
+    """Labels that became known from `start` to `end` (epoch milliseconds), and who had served the newest of them.
+
+    `card` is of predictions by versions that count now, `former` by those that a decision has led away from.
+    """
 
     start: int
     end: int
     card: Scorecard = field(default_factory=Scorecard)
     model_version: int = 0
+    former: Scorecard = field(default_factory=Scorecard)
 
 
 class Report(NamedTuple):
@@ -31,10 +35,14 @@ class Report(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A finished window, and everything since the start up to and including it."""
+    """A finished window, and everything since the start up to and including it.
+
+    `window` is of the versions that count; `former` of the others, if they have served any of it.
+    """
 
     window: Report
     total: Report
+    former: Report | None = None
 
 
 @dataclass(slots=True)
@@ -60,13 +68,14 @@ class Evaluator:
     total: Window | None = None
     latest: Report | None = None
 
-    def add(self, example: Example) -> list[Closed]:
-        """Judge a prediction; return the windows that this closes, oldest first."""
+    def add(self, example: Example, *, former: bool = False) -> list[Closed]:
+        """Judge a prediction, perhaps by a `former` version; return the windows that this closes, oldest first."""
         label, score, time = example.label, example.score, example.label_time
         prior = (self.positives + 1.0) / (self.seen + 2.0)  # Laplace's rule of succession
         majority = self.positives * 2 > self.seen
         window = self.open.get(time - time % self.length) or self._open(time)
-        window.card.add(Outcome(label, score, score >= self.decision, prior, majority, self.last))
+        card = window.former if former else window.card
+        card.add(Outcome(label, score, score >= self.decision, prior, majority, self.last))
         window.model_version = example.model_version
         self.seen += 1
         self.positives += label
@@ -74,6 +83,12 @@ class Evaluator:
         if time > self.watermark:
             self.watermark = time
         return self._close() if self.watermark >= self.closes_at else []
+
+    def turn(self) -> None:
+        """Other versions count from now on: all that is open is of former ones."""
+        for window in self.open.values():
+            window.former.merge(window.card)
+            window.card = Scorecard()
 
     def metrics(self) -> dict[str, float]:
         """Every defined metric and baseline of the last closed window, or of all so far before one has closed."""
@@ -101,7 +116,9 @@ class Evaluator:
         total = self.total or Window(window.start, window.end, Scorecard(ranks=Ranks(_CUMULATIVE_SCORES)))
         total.end, total.model_version = window.end, window.model_version
         total.card.merge(window.card)
-        closed = Closed(_report(window), _report(total))
+        total.card.merge(window.former)
+        former = replace(window, card=window.former)
+        closed = Closed(_report(window), _report(total), _report(former) if former.card.n else None)
         self.total, self.latest, self.closed_to = total, closed.window, window.end
         return closed
 
@@ -109,6 +126,7 @@ class Evaluator:
         card = Scorecard()
         for window in self.open.values():
             card.merge(window.card)
+            card.merge(window.former)
         return card
 
 

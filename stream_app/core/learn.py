@@ -3,14 +3,19 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from stream_app.core.control import SWITCHES, Control
 from stream_app.core.drift import ErrorAlarm
 from stream_app.core.evaluate import Closed, Evaluator, Report
 from stream_app.core.example import Example
+from stream_app.core.learned import Learned
 from stream_app.core.monitoring import Judgement, Kind, Measurement, judge
 from stream_app.core.obey import Obedience
 from stream_app.core.records import Output
 from stream_app.core.scorecard import BASELINES
 from stream_app.pipeline import Pipeline
+
+FORMER = "former versions"
+"""What a performance is of whose predictions come from versions that a decision has led away from."""
 
 SHAPE = 2
 """Of the state; one of another shape, as earlier releases left, cannot go on."""
@@ -28,6 +33,12 @@ class LearnerState(Obedience):
     alarm: ErrorAlarm
     unlearnable: int = 0
     failures: dict[str, int] = field(default_factory=dict)
+
+    def obey(self, offset: int, control: Control, start: Learned | None = None) -> None:
+        """As `Obedience`; predictions of the versions that count from then on are judged apart from those of others."""
+        Obedience.obey(self, offset, control, start)
+        if control.act in SWITCHES:
+            self.evaluator.turn()
 
 
 def new_state(pipeline: Pipeline, fingerprint: str) -> LearnerState:
@@ -68,7 +79,7 @@ class Learner:
         before the failing one have then learned the example's features. A replay fails and goes on in the same way.
         """
         state = self.state
-        closed = state.evaluator.add(example)
+        closed = state.evaluator.add(example, former=state.is_former(example.model_version))
         outputs = [output for window in closed for output in self._report(window)] if closed else []
         rise = state.alarm.update((example.score >= self._decision) is not example.label, example.label_time)
         if rise is not None:
@@ -106,7 +117,7 @@ class Learner:
         return [measurement.output(self._pipeline.name) for measurement in found]
 
     def _performance(self, closed: Closed) -> list[Measurement]:
-        window, total = closed
+        window, total, former = closed
         found = []
         for name in self._pipeline.metrics:
             value = window.values.get(name)
@@ -115,6 +126,8 @@ class Learner:
                 self._measured("performance", name, window)._replace(judgement=verdict),
                 self._measured("cumulative", name, total),
             ]
+            if former is not None:
+                found.append(self._measured("performance", name, former)._replace(reference=FORMER))
         return found
 
     def _baselines(self, closed: Closed) -> list[Measurement]:

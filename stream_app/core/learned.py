@@ -1,5 +1,6 @@
 """What a learner has in hand, and may exchange: a model, and how much of the log is in it."""
 
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -29,6 +30,10 @@ class Learned:
             self.features |= example.features.keys()
         if self.learned_through is None or example.label_time > self.learned_through:
             self.learned_through = example.label_time
+
+    def copied(self) -> "Learned":
+        """The same once more, which learns without a change to this one."""
+        return Learned(**{name: deepcopy(getattr(self, name)) for name in _FIELDS})
 
     def take(self, other: "Learned") -> None:
         """Go on with the other's model."""

@@ -24,6 +24,10 @@ class Obedience(Learned):
     chosen: frozenset[int] = frozenset()
     held: bool = False
 
+    def is_former(self, version: int) -> bool:
+        """Whether a prediction was made by a version that the last decision has led away from."""
+        return 0 <= version <= self.decided_at and version != self.base
+
     def is_void(self, control: Control) -> bool:
         """Whether the log has overtaken a decision: one taken at the same time came first, or nothing is to be done.
 

@@ -4,5 +4,5 @@ Looking: the `registry` is what `<pipeline>.models` says; `comparing` tells two 
 the learner is; `rendering` shows it all.
 
 Deciding: `checking` loads a version and replays examples with it; `decisions` are written at the `desk`, each as one
-transaction; `collecting` deletes artifacts that nothing names.
+transaction, with `acts` about them; `collecting` deletes artifacts that nothing names.
 """

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from stream_app.core.audit import ActName, act_output
 from stream_app.core.control import Control, ControlAct
 from stream_app.core.records import Output
 from stream_app.core.route import iso
 from stream_app.errors import DecisionError
 from stream_app.identity import operator
+from stream_app.management.acts import audited, held, switched
 from stream_app.management.desk import Desk, changed_meanwhile
 from stream_app.management.registry import Registry
 from stream_app.models.manifest import ORDERED_KEY, Alias, Manifest, encode_alias
@@ -57,7 +57,7 @@ def switch(
         outputs = [
             control.output(),
             Output("models", 0, ORDERED_KEY.encode(), encode_alias(Alias(to.version, epoch))),
-            switched(desk.name, control, why, now.served),
+            switched(desk.name, control, why.at, now.served),
         ]
         return outputs + (_hold(desk, now, epoch, why) if hold and not now.held else [])
 
@@ -116,11 +116,9 @@ def resume(desk: Desk, why: Reason, since: int | None = None) -> None:
     def make(now: Registry) -> list[Output]:
         if not now.held:
             raise DecisionError("Learning is not held", "See `stream-app learning status PIPELINE`")
-        return [
-            _control("resume", None, now.epoch, why, since).output(),
-            learning_mark(why.mark(held=False)),
-            _act(desk.name, "resume", why, "learning", "held", "learning", since=since),
-        ]
+        control = _control("resume", None, now.epoch, why, since)
+        act = audited(desk.name, control, why.at, "learning", "held", "learning")
+        return [control.output(), learning_mark(why.mark(held=False)), act]
 
     _decide_checked(desk, make)
 
@@ -132,64 +130,27 @@ def _decide_checked(desk: Desk, make: Callable[[Registry], list[Output]]) -> Non
 
 
 def _hold(desk: Desk, now: Registry, epoch: int, why: Reason) -> list[Output]:
-    return [_control("hold", None, epoch, why).output(), *held(desk.name, why)]
-
-
-def switched(name: str, control: Control, why: Reason, before: int | None) -> Output:
-    """The audit of a rollback or promotion of the pipeline so named, away from the version served `before`."""
-    act: Switch = "rollback" if control.act == "rollback" else "promote"
-    states = (_version(before), _version(control.version))
-    identity = f"{act}-{control.epoch}"
-    return _act(name, act, why, f"version {control.version}", *states, since=control.since, identity=identity)
-
-
-def held(name: str, why: Reason) -> list[Output]:
-    """Mark and audit: the learning of the pipeline so named is held."""
-    return [learning_mark(why.mark()), _act(name, "hold", why, "learning", "learning", "held")]
+    control = _control("hold", None, epoch, why)
+    return [control.output(), *held(desk.name, control, why.at)]
 
 
 def _marked(
-    desk: Desk, act: Literal["pin", "unpin"], version: int, now: Registry, why: Reason, mark: Output, *states: str
+    desk: Desk,
+    act: Literal["pin", "unpin"],
+    version: int,
+    now: Registry,
+    why: Reason,
+    mark: Output,
+    before: str,
+    after: str,
 ) -> list[Output]:
-    return [
-        _control(act, version, now.epoch, why).output(),
-        mark,
-        _act(desk.name, act, why, f"version {version}", *states, identity=f"{act}-{version}-{why.at}"),
-    ]
+    control = _control(act, version, now.epoch, why)
+    identity = f"{act}-{version}-{why.at}"
+    return [control.output(), mark, audited(desk.name, control, why.at, f"version {version}", before, after, identity)]
 
 
 def _control(act: ControlAct, version: int | None, epoch: int, why: Reason, since: int | None = None) -> Control:
     return Control(act, version, epoch, iso(why.at), why.who, why.why, since)
-
-
-def _act(
-    name: str,
-    act: ActName,
-    why: Reason,
-    what: str,
-    before: str,
-    after: str,
-    *,
-    since: int | None = None,
-    identity: str = "",
-) -> Output:
-    options = {} if since is None else {"since": str(since)}
-    return act_output(
-        name,
-        act,
-        at=why.at,
-        who=why.who,
-        what=what,
-        why=why.why,
-        before=before,
-        after=after,
-        identity=identity,
-        options=options,
-    )
-
-
-def _version(version: int | None) -> str:
-    return "none" if version is None else f"version {version}"
 
 
 def _already_served(version: int) -> DecisionError:

@@ -7,12 +7,13 @@ from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.learn import Learner, LearnerState
 from stream_app.core.learned import Learned
+from stream_app.core.obey import first_again, learn_again
 from stream_app.core.records import Record
 from stream_app.models.manifest import Manifest
 from stream_app.pipeline import Pipeline
 from stream_app.streaming.processor import Input
 from stream_app.streaming.reader import Reader
-from stream_app.streaming.roles.obeying import Preparation, control_in
+from stream_app.streaming.roles.obeying import control_in
 from stream_app.streaming.roles.skips import Skips
 
 Load = Callable[[int], Learned]
@@ -35,7 +36,7 @@ class Replay:
         self._load = load_version
         self._skips = Skips(None)
         self._skips.restore(dict(reader.read_all(f"{pipeline.name}.learn.state", 0)).items())
-        self._preparation = Preparation(self._start_of, self._records, self._examples, fingerprint)
+        self._fingerprint = fingerprint
         self.next = self._first = 0 if base is None else base.version
         if base is not None:  # when it came out, learning was not held, or it would not have
             self.state.take(load_version(base.version))
@@ -68,16 +69,20 @@ class Replay:
     def _obey(self, offset: int, control: Control) -> None:
         state = self.state
         if not state.is_void(control):
-            start = self._preparation.finish(offset, control) if state.needs(control) else None
-            state.obey(offset, control, start)
+            state.obey(offset, control, self._start_of(offset, control) if state.needs(control) else None)
 
-    def _start_of(self, control: Control) -> Learned:
-        """The version that a decision chooses; else a held learner goes on from what it has."""
+    def _start_of(self, offset: int, control: Control) -> Learned:
+        """The version that a decision chooses, or what a held learner has; with what the decision has learned again."""
         if control.act in SWITCHES and control.version is not None:
-            return self._load(control.version)
-        if control.since is not None and control.since < self._first:
+            start = self._load(control.version)
+        elif control.since is not None and control.since < self._first:
             raise BeyondError
-        return self.state
+        else:
+            start = self.state
+        first = first_again(start, control, offset)
+        if first < offset:
+            learn_again(start, self._fingerprint, self._examples(self._records(first, offset)))
+        return start
 
     def _records(self, start: int, end: int) -> Iterable[Record]:
         return self._reader.read_range(*self._source, start, end)

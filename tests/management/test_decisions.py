@@ -18,7 +18,7 @@ from stream_app.management.decisions import hold, pin, reason, resume, switch, u
 from stream_app.management.desk import Desk
 from stream_app.management.learning import learning_status
 from tests.learning import fits
-from tests.management.deciding import Versioned
+from tests.management.deciding import BATCH, Versioned
 
 pytestmark = pytest.mark.broker
 
@@ -95,6 +95,10 @@ def test_a_promotion_replays_the_newest_examples_first(system: Versioned) -> Non
         replay(system.checker.load(to), [examples[0]._replace(features={"amount": "much"})])
     assert system.switch("promote", to) == "done"
     system.serves(to.version)
+    system.learn()
+    newest = system.registry.current
+    assert (newest.epoch, newest.learned) == (seen.epoch + 1, to.learned + BATCH)
+    assert to in system.registry.ancestors(newest.version)
 
 
 def test_pins_are_told_and_refused_twice(system: Versioned) -> None:
@@ -113,6 +117,7 @@ def test_pins_are_told_and_refused_twice(system: Versioned) -> None:
 
 
 def test_learning_is_held_and_resumed(system: Versioned) -> None:
+    system.obey()
     status = learning_status(system.desk)
     assert (status.held, status.served) == (False, system.registry.served)
     with pytest.raises(DecisionError, match="not held"):
@@ -120,13 +125,21 @@ def test_learning_is_held_and_resumed(system: Versioned) -> None:
     hold(system.desk, reason("labels are being mended"))
     status = learning_status(system.desk)
     assert (status.held, status.why) == (True, "labels are being mended")
+    before = system.registry
+    system.send_batch()
+    system.settle()
+    system.obey()
+    assert system.registry.versions == before.versions
     with pytest.raises(DecisionError, match="held already"):
         hold(system.desk, reason("again"))
     with pytest.raises(DecisionError, match="none of them"):
         resume(system.desk, reason("test"), since=10**9)
     start = status.log_end
     resume(system.desk, reason("mended"), since=start)
+    system.obey()
     assert not learning_status(system.desk).held
+    system.learn()
+    assert system.registry.current.learned == before.current.learned + 2 * BATCH
     assert [(one.act, one.since) for one in controls(system)[-2:]] == [("hold", None), ("resume", start)]
 
 

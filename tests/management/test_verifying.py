@@ -1,7 +1,6 @@
 """Versions learned again from an in-memory log, with decisions in it; and logs that do not give what was published."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from stream_app.management.registry import Registry
 from stream_app.management.sameness import first_difference
 from stream_app.management.verifying import Verdict, Verifier
 from stream_app.models.artifacts import pipeline_store
-from tests.learning import examples
+from tests.learning import Model, examples, logistic
 from tests.small import small_pipeline
 from tests.streaming.test_learn_processor import MODELS, World
 from tests.streaming.test_obeying import decide, offsets, version_of
@@ -25,7 +24,7 @@ NONE = 10**9  # a version that there is not: these examples' scores are arbitrar
 class Real(World):
     """A world whose pipeline could be loaded from a file, with five versions of fifty examples each."""
 
-    def __init__(self, folder: Path, model: Any = MODELS[0]) -> None:
+    def __init__(self, folder: Path, model: Model = logistic) -> None:
         super().__init__(folder / "elsewhere", small_pipeline("p", model=model), publish_seconds=1.0)
         self.fingerprint = fingerprint(self.declared)
         self.store = pipeline_store(self.settings, "p")
@@ -49,7 +48,7 @@ class Real(World):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_version_is_what_the_log_says_whatever_was_decided(tmp_path: Path, model: Any) -> None:
+def test_every_version_is_what_the_log_says_whatever_was_decided(tmp_path: Path, model: Model) -> None:
     world = Real(tmp_path, model)
     decide(world, "rollback", version_of(world, 100), since=offsets(world)[120])
     world.learn(200, 260)
@@ -116,7 +115,7 @@ def test_a_log_that_no_longer_reaches_back_is_said_so(tmp_path: Path) -> None:
 
 def test_models_differ_where_one_number_does() -> None:
     stream = examples(50)
-    one, other = (MODELS[0]() for _ in range(2))
+    one, other = logistic(), logistic()
     for example in stream:
         for model in (one, other):
             model.learn_one(example.features, example.label)

@@ -279,3 +279,37 @@ def test_a_checkpoint_of_another_release_is_left_and_everything_learned_again(wo
     world.log.append("p.learn.state", b"checkpoint", earlier.encode())
     world.start()
     assert scores_of_state(world) == offline(STREAM[:200])
+
+
+def decided(folder: Path, *, crashes: bool) -> World:
+    """A rollback, a hold, a resumption, each with examples learned again, a promotion; perhaps a crash at each step."""
+    world = learned(World(folder, pipeline(), publish_seconds=1.0))
+    decide(world, "rollback", version_of(world, 100), since=offsets(world)[150])
+    world.fill(STREAM[200:260])
+    decide(world, "hold")
+    world.fill(STREAM[260:320])
+    decide(world, "resume", since=offsets(world)[280])
+    world.fill(STREAM[320:360])
+    decide(world, "promote", version_of(world, 150), epoch=2)
+    world.fill(STREAM[360:400])
+    more = True
+    while more:
+        if crashes:
+            world.transaction(25, crash=True)
+            world.start()
+        more = world.transaction(25)
+        if crashes:
+            world.start()
+    return world
+
+
+def test_a_crash_at_every_step_changes_nothing_about_what_is_decided(tmp_path: Path) -> None:
+    whole, crashed = (decided(tmp_path / str(crashes), crashes=crashes) for crashes in (False, True))
+    ours, theirs = whole.processor.state, crashed.processor.state
+    assert (ours.epoch, ours.chosen, ours.learned, ours.held) == (theirs.epoch, theirs.chosen, theirs.learned, False)
+    assert scores_of_state(whole) == scores_of_state(crashed) == offline(STREAM[:150] + STREAM[360:400])
+    assert ours.evaluator == theirs.evaluator
+    shared = whole.manifests().keys() & crashed.manifests().keys()
+    assert len(shared) > 5
+    assert all(whole.predictions(version) == crashed.predictions(version) for version in shared)
+    assert registry(whole).epoch == registry(crashed).epoch == 2

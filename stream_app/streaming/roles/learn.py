@@ -1,6 +1,6 @@
 """The learn role: the examples log, in order, into model versions; checkpoints bound what a restart learns again."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import sleep
 from typing import TypeVar
 
@@ -11,7 +11,6 @@ from stream_app.core.control import CONTROL_KEY, SWITCHES, Control
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.learn import SHAPE, Learner, LearnerState
-from stream_app.core.learned import Learned
 from stream_app.core.monitoring import Judgement, Measurement
 from stream_app.core.records import Output, Record
 from stream_app.errors import ModelError, StoreError
@@ -19,8 +18,7 @@ from stream_app.logs import get_logger
 from stream_app.management.registry import Registry
 from stream_app.metrics import CHECKPOINT_SECONDS, EXAMPLES_LEARNED, MODEL_VERSION, PUBLISH_SECONDS
 from stream_app.models.artifacts import ArtifactStore
-from stream_app.models.lineage import learned_of
-from stream_app.models.loaded import pipeline_changed, read_model
+from stream_app.models.loaded import pipeline_changed
 from stream_app.models.manifest import CHECKPOINT_KEY, Checkpoint, check_runtime
 from stream_app.models.pickling import dump, load, pipeline_modules
 from stream_app.models.signing import open_signer, verify
@@ -70,10 +68,8 @@ class LearnProcessor:
         self._reader = reader
         self._write = write
         self._source = Input(f"{pipeline.name}.examples", 0)
-        self._guard = guard
         self._skips = Skips(guard)
         self._modules = pipeline_modules(pipeline.model, pipeline.features)
-        self._preparation = Preparation(self._start_of, self._records, self._examples, fingerprint)
         limits = settings.learn
         self._publishing = Schedule(limits.publish_seconds, limits.publish_examples, limits.publish_share)
         self._checkpointing = Schedule(limits.checkpoint_seconds, float("inf"), limits.publish_share)
@@ -99,7 +95,11 @@ class LearnProcessor:
         name = self._pipeline.name
         self._signer = open_signer(self._settings, name)
         keep = self._settings.learn.keep_versions
-        self._versions = Versions(self._pipeline, self._store, self._registry(), self._signer, keep)
+        registry = Registry.of(self._reader.read_all(f"{name}.models", 0))
+        self._versions = versions = Versions(self._pipeline, self._store, registry, self._signer, keep)
+        self._preparation = Preparation(
+            self._pipeline, self._fingerprint, self._store, self._signer.trusted, self._reader, versions, self._skips
+        )
         checkpoint = self._restore_state()
         self._refuse_other_pipeline(checkpoint)
         known = max(self._versions.newest or 0, checkpoint.offset if checkpoint else 0)
@@ -122,9 +122,9 @@ class LearnProcessor:
     def process(self, source: Input, records: Sequence[Record], now: int) -> list[Output]:
         """Learn; report what there is to report, and publish a version when one is due."""
         outputs = self._start(now)
-        found = self._learn(records, now) + self._take_notices()
+        found = self._learn(records, now)
         show_measurements(found)
-        outputs += found
+        outputs += found + self._take_notices()
         self._next = records[-1].offset + 1
         return measurements_written(outputs + self._publish_if_due(now) + self._alarmed(now), self._write)
 
@@ -151,8 +151,7 @@ class LearnProcessor:
 
     def after_commit(self) -> None:
         """Delete what is superseded; show the committed counts as metrics."""
-        if self._guard is not None:
-            self._guard.committed(self._next)
+        self._skips.committed(self._next)
         self._versions.settle(self._now)
         self._show_learned()
         MODEL_VERSION.set(self._versions.champion or 0)
@@ -171,6 +170,7 @@ class LearnProcessor:
     def _take_notices(self) -> list[Output]:
         outputs = self._notices + self._skips.notices
         self._notices, self._skips.notices = [], []
+        show_measurements(outputs)
         return outputs
 
     def _publish_if_due(self, now: int) -> list[Output]:
@@ -206,7 +206,7 @@ class LearnProcessor:
     def _learn(self, records: Iterable[Record], now: int | None) -> list[Output]:
         """Learn, and obey; without `now` silently."""
         outputs: list[Output] = []
-        for record in self._noting(records):
+        for record in self._skips.noting(records):
             control = control_in(record)
             if control is not None:
                 found = self._obey(record, control, now)
@@ -220,9 +220,6 @@ class LearnProcessor:
                 outputs += found
         return outputs
 
-    def _noting(self, records: Iterable[Record]) -> Iterable[Record]:
-        return records if self._guard is None else self._guard.noting(records)
-
     def _prepared(self, record: Record, now: int, *, is_next: bool) -> bool:
         """Whether the decision of this record, if it is one, can be obeyed at once, or never can."""
         control = control_in(record)
@@ -234,13 +231,15 @@ class LearnProcessor:
         if self.state.is_void(control):
             return True
         try:
-            return self._preparation.step(record.offset, control) is not None
+            if not self._preparation.step(record.offset, control, self.state):
+                return False
+            self._alarms.end("store-unavailable", now)
         except StoreError as error:
             self._store_failed(error, now)
             return False
         except ModelError as error:
             self._give_up(record.offset, control, error)
-            return True
+        return True
 
     def _give_up(self, offset: int, control: Control, error: ModelError) -> None:
         """A version that cannot be had is never served; every replay must pass over this decision as well."""
@@ -258,42 +257,12 @@ class LearnProcessor:
             log.info("a decision is void", act=control.act, version=control.version, who=control.who, offset=offset)
             return []
         needed = state.needs(control)
-        start = _patiently(lambda: self._preparation.finish(offset, control)) if needed else None
+        start = _patiently(lambda: self._preparation.finish(offset, control, state)) if needed else None
         self._show_learned()
         state.obey(offset, control, start)
-        self._shown = state.learned
         if control.act in SWITCHES:
-            self._published_at = self._learned_when_published()
+            self._shown, self._published_at = state.learned, self._learned_when_published()
         return [] if now is None else obeyed(self._pipeline.name, control, self._versions, now)
-
-    def _start_of(self, control: Control) -> Learned:
-        """The version that a decision chooses, or the present model once more."""
-        state = self.state
-        if control.act not in SWITCHES:
-            model = load(dump(state.model), self._modules)
-            return Learned(
-                model=model,
-                learned=state.learned,
-                learned_through=state.learned_through,
-                learned_to=state.learned_to,
-                features=state.features,
-            )
-        manifest = self._versions.find(control.version, self._registry())
-        verify(manifest, self._signer.trusted)
-        return learned_of(manifest, read_model(self._store, manifest, self._pipeline, self._fingerprint))
-
-    def _records(self, start: int, end: int) -> Iterable[Record]:
-        return self._reader.read_range(*self._source, start, end)
-
-    def _examples(self, records: Iterable[Record]) -> Iterator[tuple[int, Example]]:
-        """What there is to learn of records that have been judged before."""
-        for record in self._noting(records):
-            example = self._skips.code(record) or decode_example(record.value)
-            if isinstance(example, Example):
-                yield record.offset, example
-
-    def _registry(self) -> Registry:
-        return Registry.of(self._reader.read_all(f"{self._pipeline.name}.models", 0))
 
     def _learned_when_published(self) -> int:
         """How many examples are in the version that the model was learned from."""
@@ -349,7 +318,7 @@ class LearnProcessor:
             )
         self._shown = self.state.learned
         if start < self._next:
-            self._learn(self._records(start, self._next), None)
+            self._learn(self._reader.read_range(*self._source, start, self._next), None)
         self._published_at = self._learned_when_published()
         self._shown = self.state.learned
         self._checkpointed_at = start

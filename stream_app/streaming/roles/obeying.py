@@ -1,23 +1,32 @@
 """Decisions in the log, as the learner comes to them: what they need is prepared while no transaction waits for it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from time import monotonic
 
 from stream_app.core.control import CONTROL_KEY, LEARNER, SWITCHES, Control, decode_control
 from stream_app.core.example import Example
+from stream_app.core.examples import decode_example
+from stream_app.core.learn import LearnerState
 from stream_app.core.learned import Learned
 from stream_app.core.obey import first_again, learn_again
 from stream_app.core.records import Output, Record
 from stream_app.errors import StoreError
-from stream_app.management.decisions import Reason, held, switched
+from stream_app.management.acts import held, switched
+from stream_app.management.registry import Registry
+from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.lineage import learned_of
+from stream_app.models.loaded import read_model
+from stream_app.models.signing import verify
+from stream_app.models.trust import TrustedKeys
+from stream_app.pipeline import Pipeline
+from stream_app.streaming.reader import Reader
+from stream_app.streaming.roles.skips import Skips
 from stream_app.streaming.roles.versions import Versions
 
 MOMENT = 0.2  # seconds of work between two looks at what else there is to do
 WAIT_SECONDS = 2.0  # between two looks at a store that is away
 _CHUNK = 100  # examples, between two looks at the clock
-
-Examples = Callable[[Iterable[Record]], Iterator[tuple[int, Example]]]
 
 
 def control_in(record: Record) -> Control | None:
@@ -26,59 +35,75 @@ def control_in(record: Record) -> Control | None:
 
 
 class Preparation:
-    """What the decision that comes next has the learner go on from: loaded, and made to learn again, bit by bit.
-
-    `start_of` loads it, or raises ModelError, or StoreError while the store is away. `records` are those of the log
-    between two offsets, `examples` what is to be learned of them.
-    """
+    """What the decision that comes next has the learner go on from: loaded, and made to learn again, bit by bit."""
 
     def __init__(
         self,
-        start_of: Callable[[Control], Learned],
-        records: Callable[[int, int], Iterable[Record]],
-        examples: Examples,
+        pipeline: Pipeline,
         fingerprint: str,
+        store: ArtifactStore,
+        trusted: TrustedKeys,
+        reader: Reader,
+        versions: Versions,
+        skips: Skips,
     ) -> None:
-        self._start_of = start_of
-        self._records = records
-        self._examples = examples
+        self._pipeline = pipeline
         self._fingerprint = fingerprint
+        self._store = store
+        self._trusted = trusted
+        self._reader = reader
+        self._versions = versions
+        self._skips = skips
         self._offset = -1
         self._again_at = 0.0
 
-    def step(self, offset: int, control: Control) -> Learned | None:
-        """Work for a moment; None as long as it is not enough."""
+    def step(self, offset: int, control: Control, state: LearnerState) -> bool:
+        """Work for a moment; whether that was enough. ModelError for a version that cannot be had, StoreError.
+
+        The decision is the first record that `state` has not processed.
+        """
         if monotonic() < self._again_at:
-            return None
+            return False
         try:
-            self._begin(offset, control)
+            self._begin(offset, control, state)
         except StoreError:
             self._again_at = monotonic() + WAIT_SECONDS
             raise
         until = monotonic() + MOMENT
-        for _ in self._work:
-            if monotonic() > until:
-                return None
-        return self._start
+        return all(monotonic() < until for _ in self._work)
 
-    def finish(self, offset: int, control: Control) -> Learned:
-        """Work to the end."""
-        self._begin(offset, control)
+    def finish(self, offset: int, control: Control, state: LearnerState) -> Learned:
+        """Work to the end; raises as `step`."""
+        self._begin(offset, control, state)
         for _ in self._work:
             pass
         return self._start
 
-    def _begin(self, offset: int, control: Control) -> None:
+    def _begin(self, offset: int, control: Control, state: LearnerState) -> None:
         if self._offset != offset:
-            self._start = self._start_of(control)
+            self._start = self._load(control) if control.act in SWITCHES else state.copied()
             self._work = self._learning_again(self._start, first_again(self._start, control, offset), offset)
             self._offset = offset
 
+    def _load(self, control: Control) -> Learned:
+        """The version that a decision chooses."""
+        name = self._pipeline.name
+        manifest = self._versions.find(control.version, Registry.of(self._reader.read_all(f"{name}.models", 0)))
+        verify(manifest, self._trusted)
+        return learned_of(manifest, read_model(self._store, manifest, self._pipeline, self._fingerprint))
+
     def _learning_again(self, start: Learned, first: int, end: int) -> Iterator[None]:
-        records = iter(self._records(first, end)) if first < end else iter(())
-        while chunk := list(islice(records, _CHUNK)):
-            learn_again(start, self._fingerprint, self._examples(chunk))
-            yield
+        if first < end:
+            records = iter(self._reader.read_range(f"{self._pipeline.name}.examples", 0, first, end))
+            while chunk := list(islice(records, _CHUNK)):
+                learn_again(start, self._fingerprint, self._examples(chunk))
+                yield
+
+    def _examples(self, records: Iterable[Record]) -> Iterator[tuple[int, Example]]:
+        for record in self._skips.noting(records):
+            example = self._skips.code(record) or decode_example(record.value)
+            if isinstance(example, Example):
+                yield record.offset, example
 
 
 def obeyed(pipeline: str, control: Control, versions: Versions, now: int) -> list[Output]:
@@ -86,13 +111,12 @@ def obeyed(pipeline: str, control: Control, versions: Versions, now: int) -> lis
 
     Whoever else decides has written mark and audit already; the learner does so when it reads its own decision.
     """
-    before, reason = versions.champion, Reason(LEARNER, now, control.why)
-    own = control.who == LEARNER
+    before, own = versions.champion, control.who == LEARNER
     if control.act in SWITCHES and control.version is not None:
-        audit = [switched(pipeline, control, reason, before)] if own else []
+        audit = [switched(pipeline, control, now, before)] if own else []
         return versions.choose(control.version, control.epoch) + audit
     if control.act == "hold" and own:
-        return held(pipeline, reason)
+        return held(pipeline, control, now)
     if control.act == "pin" and control.version is not None:
         return versions.keep(control.version)
     if control.act == "unpin" and control.version is not None:

@@ -24,6 +24,15 @@ class Skips:
     def __contains__(self, offset: int) -> bool:
         return offset in self._codes
 
+    def noting(self, records: Iterable[Record]) -> Iterable[Record]:
+        """The records, each told to whoever ends a learner that hangs, before it is learned."""
+        return records if self._guard is None else self._guard.noting(records)
+
+    def committed(self, end: int) -> None:
+        """What comes before this offset is done with."""
+        if self._guard is not None:
+            self._guard.committed(end)
+
     def note(self, offset: int, code: str) -> None:
         """Pass over this one from now on."""
         self._codes[offset] = code
