@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 from stream_app.core.records import Features, Fields
-from stream_app.management.comparing import Pair
 
 
 class Failed(NamedTuple):
@@ -29,33 +28,43 @@ class Sent(NamedTuple):
     value: Any
 
 
+class Change(NamedTuple):
+    """A field's value, None where there is none."""
+
+    before: Any
+    after: Any
+
+
 class Prepared(NamedTuple):
     """What the pipeline as it is now makes of the raw record: the fields that cleaning changed, and the features."""
 
-    changed: dict[str, Pair]
+    changed: dict[str, Change]
     imputed: tuple[str, ...]
     features: Features | None
     failed: Failed | None
 
 
 class Again(NamedTuple):
-    """The score as the artifact of its version gives it now; `problem` is why it does not."""
+    """The score as the artifact of its version gives it now; `problem` is why it does not.
+
+    `contributions` are what each feature adds to its logit, of linear models only.
+    """
 
     score: Any
     equal: bool | None
     problem: str | None
+    contributions: dict[str, float] | None = None
 
 
 class Learned(NamedTuple):
-    """The example at `offset` of the log; `version` is the first one still kept that comes after it, `first` whether
-    none before it has been retired.
-    """
+    """The example at `offset` of the log, and which version was the first to learn it; see `FirstLearner`."""
 
     offset: int
     label: Any
     label_time: str
     version: int | None
     first: bool
+    why: str
 
 
 class Story(NamedTuple):

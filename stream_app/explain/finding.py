@@ -1,6 +1,6 @@
 """All records about one event, out of the partition where its key has put them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from stream_app.clients.consume import between
 from stream_app.clients.kafka import ConnectionErrors, bootstrap_servers, make_consumer
 from stream_app.clients.offsets import Limits, Place, bounds, find_partitions, offsets_since
 from stream_app.clients.progress import Reporter, reporter
+from stream_app.core.control import CONTROL_KEY, Control, decode_control
 from stream_app.core.decode import Schemas, decode
 from stream_app.core.records import Failure, Fields, RawRecord
 from stream_app.core.state import ENTRY_PREFIX, TALLIES_KEY
@@ -18,6 +19,7 @@ from stream_app.deadletters.schemas import registry_schemas
 from stream_app.doctor.murmur2 import java_partition
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
+from stream_app.status.tail import Tail
 from stream_app.topics import PARTITIONED, topic_name
 
 _AHEAD_KB = 16_384  # of a partition, fetched ahead
@@ -77,6 +79,24 @@ class EventFinder:
                 if message.key() == self._bytes:
                     return message
         return None
+
+    def decisions(self, start: int) -> Iterator[tuple[int, Control]]:
+        """Those in the log of examples from `start` on, each with its offset."""
+        place = (topic_name(self._pipeline.name, "examples"), 0)
+        end = bounds(self._consumer, self._errors, [place])[place][1]
+        with reporter("looking for decisions", end - start) as progress:
+            for message in self._read({place: (start, end)}, progress):
+                control = _control(message)
+                if control is not None:
+                    yield message.offset() or 0, control
+
+    def last_hold(self, end: int) -> Control | None:
+        """The last hold or resumption of learning before this offset of the log."""
+        place = (topic_name(self._pipeline.name, "examples"), 0)
+        low, _ = bounds(self._consumer, self._errors, [place])[place]
+        tail = Tail(self._consumer, self._errors)
+        found = tail.newest({place: (low, end)}, _is_hold) if low < end else {}
+        return _control(found[place]) if place in found else None
 
     def record_at(self, topic: str, partition: int, offset: int) -> Message | None:
         """One record; None if it is no longer there."""
@@ -147,3 +167,12 @@ def as_record(message: Message) -> RawRecord:
         message.value(),
         tuple(headers),
     )
+
+
+def _control(message: Message) -> Control | None:
+    return decode_control(message.value()) if message.key() == CONTROL_KEY else None
+
+
+def _is_hold(message: Message) -> bool:
+    control = _control(message)
+    return control is not None and control.act in ("hold", "resume")

@@ -37,6 +37,9 @@ def story_lines(story: Story) -> Iterator[str]:
         yield from _scored(story.scored)
     if story.again is not None:
         yield _line("again", _again(story.again))
+        if story.again.contributions is not None:
+            parts = (f"{name} {value:+.3f}" for name, value in story.again.contributions.items())
+            yield _line("adds up", "  ".join(parts))
     for sent in story.labels:
         yield from _sent("label", sent)
     if story.scored is not None or story.labels:
@@ -86,6 +89,6 @@ def _label(story: Story) -> str:
 def _learned(learned: Learned) -> str:
     said = f"{learned.label}, known since {learned.label_time}, at offset {learned.offset} of the examples"
     if learned.version is None:
-        return f"{said}; no version after it yet"
+        return f"{said}; {learned.why or 'no version after it yet'}"
     name = "the first version with it" if learned.first else "the first version with it that is still kept"
     return f"{said}; {name} is {learned.version}"

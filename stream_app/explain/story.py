@@ -15,10 +15,11 @@ from stream_app.core.predict import NO_VERSION
 from stream_app.core.records import Failure, Features, Fields
 from stream_app.error_codes import ERROR_CODES
 from stream_app.errors import ModelError, SelectionError
-from stream_app.explain.facts import Again, Failed, Learned, Prepared, Sent, Story
+from stream_app.explain.contributions import contributions
+from stream_app.explain.facts import Again, Change, Failed, Learned, Prepared, Sent, Story
 from stream_app.explain.finding import EventFinder, Traces, as_record
+from stream_app.explain.learning import first_learner
 from stream_app.management.checking import AWAY, Checker
-from stream_app.management.comparing import Pair
 from stream_app.management.registry import Registry
 from stream_app.pipeline import Pipeline
 from stream_app.status.times import iso
@@ -124,8 +125,8 @@ class Teller:
         if not isinstance(cleaned, Cleaned):
             return Prepared({}, (), None, failed)
         after = cleaned.fields
-        pairs = {name: Pair(before.get(name), after.get(name)) for name in {**before, **after}}
-        changed = {name: pair for name, pair in pairs.items() if pair.a != pair.b}
+        pairs = {name: Change(before.get(name), after.get(name)) for name in {**before, **after}}
+        changed = {name: pair for name, pair in pairs.items() if pair.before != pair.after}
         return Prepared(changed, cleaned.imputed, None if failed else last, failed)
 
     def _again(self, scored: Fields, prepared: Prepared | None, example: Example | None) -> Again:
@@ -140,16 +141,18 @@ class Teller:
         if features is None:
             return Again(None, None, "the raw record is gone, and its features are in no example")
         try:
-            score = self._checker.load(self._registry.versions[version]).score(features)
+            manifest = self._registry.versions[version]
+            score = self._checker.load(manifest).score(features)
+            parts = contributions(self._checker.river_model(manifest), features)
         except (ModelError, *AWAY) as error:
             return Again(None, None, str(error))
-        return Again(score, score == scored["score"], None)
+        return Again(score, score == scored["score"], None, parts)
 
     def _learned(self, offset: int, example: Example) -> Learned:
-        versions = self._registry.versions
-        version = next((one for one in versions if one > offset), None)
-        first = min(versions, default=offset + 1) <= offset
-        return Learned(offset, example.label, iso(example.label_time), version, first)
+        was_held = self._registry.learning is not None
+        before = self._finder.last_hold(offset) if was_held else None
+        found = first_learner(self._registry, offset, before, self._finder.decisions(offset))
+        return Learned(offset, example.label, iso(example.label_time), *found)
 
 
 def _features(scored: Fields, prepared: Prepared | None, example: Example | None) -> Features | None:
