@@ -80,10 +80,10 @@ class EventFinder:
                     return message
         return None
 
-    def decisions(self, start: int) -> Iterator[tuple[int, Control]]:
-        """Those in the log of examples from `start` on, each with its offset."""
+    def decisions(self, start: int, end: int | None) -> Iterator[tuple[int, Control]]:
+        """Those in the log of examples with start <= offset < end, or to its present end, each with its offset."""
         place = (topic_name(self._pipeline.name, "examples"), 0)
-        end = bounds(self._consumer, self._errors, [place])[place][1]
+        end = end or bounds(self._consumer, self._errors, [place])[place][1]
         with reporter("looking for decisions", end - start) as progress:
             for message in self._read({place: (start, end)}, progress):
                 control = _control(message)

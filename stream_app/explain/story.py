@@ -151,7 +151,7 @@ class Teller:
     def _learned(self, offset: int, example: Example) -> Learned:
         was_held = self._registry.learning is not None
         before = self._finder.last_hold(offset) if was_held else None
-        found = first_learner(self._registry, offset, before, self._finder.decisions(offset))
+        found = first_learner(self._registry, offset, before, self._finder.decisions)
         return Learned(offset, example.label, iso(example.label_time), *found)
 
 

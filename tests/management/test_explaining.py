@@ -1,6 +1,7 @@
 """Who learned an example first, and how a story is told; `tests/faults/test_reproducing.py` has real ones."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -35,12 +36,16 @@ def decision(act: ControlAct, to: int | None = None, since: int | None = None) -
 def test_decisions_say_who_learned_it_first(
     offset: int, before: Control | None, after: list[tuple[int, Control]], expected: FirstLearner | str
 ) -> None:
-    found = first_learner(VERSIONS, offset, before, after)
+
+    def decisions(start: int, end: int | None) -> Iterator[tuple[int, Control]]:
+        return (one for one in after if start <= one[0] and (end is None or one[0] < end))
+
+    found = first_learner(VERSIONS, offset, before, decisions)
     assert found == (expected if isinstance(expected, FirstLearner) else FirstLearner(None, True, expected))
 
 
 def test_a_version_is_not_called_the_first_when_earlier_ones_were_retired() -> None:
-    assert first_learner(Registry.of([version(100)]), 70, None, []) == FirstLearner(100, False)
+    assert first_learner(Registry.of([version(100)]), 70, None, lambda *_: []) == FirstLearner(100, False)
 
 
 def story() -> Story:
