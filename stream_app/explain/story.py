@@ -1,16 +1,11 @@
 """The story of one event, put together from its records, the registry and the store."""
 
-from typing import Any
-
-import orjson
 from confluent_kafka import Message
 
-from stream_app.clients.rendering import json_text
 from stream_app.core.clean import Cleaned
 from stream_app.core.events import LabelReader
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
-from stream_app.core.packing import is_packed
 from stream_app.core.predict import NO_VERSION
 from stream_app.core.records import Failure, Features, Fields
 from stream_app.error_codes import ERROR_CODES
@@ -19,6 +14,7 @@ from stream_app.explain.contributions import contributions
 from stream_app.explain.facts import Again, Change, Failed, Learned, Prepared, Sent, Story
 from stream_app.explain.finding import EventFinder, Traces, as_record
 from stream_app.explain.learning import first_learner
+from stream_app.explain.records import dead_letter, label_state, place, sent, source, was_scored
 from stream_app.management.checking import AWAY, Checker
 from stream_app.management.registry import Registry
 from stream_app.pipeline import Pipeline
@@ -50,8 +46,8 @@ class Teller:
         example = self._example(message)
         raw, deleted = self._raw(traces, scored)
         events = [self._event(traces, one, scored) for one in raw]
-        source = next((one for one, event in zip(raw, events, strict=True) if event.became == "scored"), None)
-        prepared = self._prepared(source or (raw[-1] if raw and scored is None else None))
+        origin = next((one for one, event in zip(raw, events, strict=True) if event.became == "scored"), None)
+        prepared = self._prepared(origin or (raw[-1] if raw and scored is None else None))
         return Story(
             event_id,
             "scored" if scored is not None else events[-1].became if events else "not there yet",
@@ -60,7 +56,7 @@ class Teller:
             prepared,
             scored,
             self._again(scored, prepared, example[1] if example else None) if scored is not None else None,
-            _label(traces, example is not None),
+            label_state(traces, joined=example is not None),
             self._labels(traces, example[1] if example else None),
             self._learned(*example) if example is not None else None,
         )
@@ -75,22 +71,24 @@ class Teller:
     def _raw(self, traces: Traces, scored: Fields | None) -> tuple[list[Message], bool]:
         """The raw records, with the one that was scored even if it is older than what was searched."""
         records = traces.of("raw") + traces.of("raw.replay")
-        if scored is None or any(_place(record) == _source(scored) for record in records):
+        if scored is None or any(place(record) == source(scored) for record in records):
             return records, False
-        source = self._finder.record_at(*_source(scored))
-        return ([] if source is None else [source]) + records, source is None
+        older = self._finder.record_at(*source(scored))
+        return ([] if older is None else [older]) + records, older is None
 
     def _event(self, traces: Traces, record: Message, scored: Fields | None) -> Sent:
-        dead = _dead_letter(traces.of("raw.dlq"), record)
-        if scored is not None and _place(record) == _source(scored):
+        dead = dead_letter(traces.of("raw.dlq"), record)
+        if scored is not None and place(record) == source(scored):
             became = "scored"
         elif dead is not None:
             became = "dead-lettered"
         elif (record.offset() or 0) >= traces.positions.get(record.topic() or "", 0):
             became = "not processed yet"
+        elif scored is not None:
+            became = "duplicate"
         else:
-            became = "waiting to be tried again" if scored is None else "duplicate"
-        return _sent(record, became, dead)
+            became = "scored, but that record is gone" if was_scored(traces) else "waiting to be tried again"
+        return sent(record, became, dead)
 
     def _labels(self, traces: Traces, example: Example | None) -> list[Sent]:
         """The label's records; the first one that says what was learned is the one that was joined."""
@@ -101,7 +99,7 @@ class Teller:
         return found
 
     def _label(self, traces: Traces, record: Message, example: Example | None) -> Sent:
-        dead = _dead_letter(traces.of("labels.dlq"), record)
+        dead = dead_letter(traces.of("labels.dlq"), record)
         label = LabelReader(self._pipeline).read(as_record(record), _END_OF_TIME, self._finder.schemas)
         if dead is not None:
             became = "dead-lettered"
@@ -113,7 +111,7 @@ class Teller:
             became = "joined"
         else:
             became = "not counted: it came twice, or became known after the horizon"
-        return _sent(record, became, dead)
+        return sent(record, became, dead)
 
     def _prepared(self, record: Message | None) -> Prepared | None:
         """Of the scored record, or of the last one that was not."""
@@ -161,40 +159,3 @@ def _features(scored: Fields, prepared: Prepared | None, example: Example | None
         return example.features
     published: Features | None = scored["features"]
     return published or (prepared.features if prepared is not None else None)
-
-
-def _label(traces: Traces, joined: bool) -> str:
-    if joined:
-        return "joined"
-    entry = traces.of("score.state")[-1].value() if traces.of("score.state") else None
-    if entry is not None and is_packed(entry):
-        return "awaited"
-    if entry is not None and orjson.loads(entry)[0] == "w":
-        return "waiting for its event"
-    return "none in time" if traces.of("scored") else "none"
-
-
-def _dead_letter(letters: list[Message], record: Message) -> Failed | None:
-    """Why this record is a dead letter, if it is."""
-    for letter in letters:
-        headers: Any = letter.headers() or ()
-        facts = {name: (content or b"").decode("utf-8", "replace") for name, content in headers}
-        origin = facts.get("original-topic"), facts.get("original-partition"), facts.get("original-offset")
-        if origin == tuple(map(str, _place(record))):
-            code = facts.get("error-code", "unknown")
-            known = ERROR_CODES.get(code)
-            return Failed(code, facts.get("error-message", ""), known.remedy if known else "")
-    return None
-
-
-def _sent(record: Message, became: str, failed: Failed | None) -> Sent:
-    return Sent(*_place(record), iso(record.timestamp()[1]), became, failed, json_text(record.value()))
-
-
-def _place(record: Message) -> tuple[str, int, int]:
-    return record.topic() or "", record.partition() or 0, record.offset() or 0
-
-
-def _source(scored: Fields) -> tuple[str, int, int]:
-    source = scored["source"]
-    return source["topic"], source["partition"], source["offset"]
