@@ -16,6 +16,7 @@ from stream_app.cli import (
     demo,
     doctor,
     errors,
+    explain,
     export,
     init,
     keys,
@@ -53,6 +54,7 @@ demo.register(app)
 status.register(app)
 doctor.register(app)
 errors.register(app)
+explain.register(app)
 reset.register(app)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(models.app, name="models")

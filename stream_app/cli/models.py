@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from stream_app.cli import models_acts
+from stream_app.cli import models_acts, models_verify
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _METRICS = 3  # that a list has room for
 
-app = typer.Typer(help="Model versions: look, compare, roll back, promote, pin, collect.", no_args_is_help=True)
+app = typer.Typer(help="Model versions: look, compare, verify, roll back, promote, pin, collect.", no_args_is_help=True)
 
 
 @app.command("list", epilog="Example: stream-app models list flights --limit 5")
@@ -132,4 +132,5 @@ def _summary(registry: "Registry", more: int) -> str:
     return "; ".join(parts) + "."
 
 
+models_verify.register(app)
 models_acts.register(app)

@@ -130,6 +130,7 @@ def gc(
     from stream_app.management.decisions import reason
     from stream_app.models.artifacts import pipeline_store
 
+    check_why(why)
     work = _open(pipeline)
     store = pipeline_store(work.settings, work.desk.name)
     found = find_garbage(work.desk, store, grace, time.time())

@@ -1,12 +1,11 @@
 """Publishing what was trained: an artifact, a signed manifest, and a control record whose offset is the number."""
 
-from dataclasses import asdict
-
 from stream_app.core.audit import act_output
 from stream_app.core.control import Control
 from stream_app.core.records import Output
 from stream_app.core.route import iso
 from stream_app.core.tasks import task_of
+from stream_app.core.thresholds import as_map
 from stream_app.laboratory.training import Trained
 from stream_app.management.checking import Checker, newest_examples, replay
 from stream_app.management.decisions import Reason, switch
@@ -90,7 +89,7 @@ class Publisher:
             window=trained.window,
             laboratory=trained.metrics,
             profile=trained.profile,
-            thresholds=asdict(self._pipeline.thresholds),
+            thresholds=as_map(self._pipeline.thresholds),
             epoch=epoch,
         )
 

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
@@ -15,8 +15,9 @@ from stream_app.management.desk import Desk
 from stream_app.management.registry import Registry
 from stream_app.models.artifacts import ArtifactStore, pipeline_store
 from stream_app.models.keys import trusted_keys
-from stream_app.models.loaded import LoadedModel, load_version
+from stream_app.models.loaded import LoadedModel, load_version, read_model
 from stream_app.models.manifest import Manifest
+from stream_app.models.signing import verify
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
 
@@ -43,6 +44,11 @@ class Checker:
     def load(self, manifest: Manifest) -> LoadedModel:
         """The version; ModelError if it may not be served, one of `AWAY` if the store is away."""
         return load_version(self.store, manifest, self._pipeline, self.fingerprint, self._trusted)
+
+    def river_model(self, manifest: Manifest) -> Any:
+        """River's own model of a version, which can go on learning; raises as `load`."""
+        verify(manifest, self._trusted)
+        return read_model(self.store, manifest, self._pipeline, self.fingerprint)
 
     def problem(self, manifest: Manifest) -> str | None:
         """Why a version cannot be loaded now; None if it can."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from stream_app.clients.rendering import harmless
 from stream_app.management.desk import Desk
+from stream_app.status.times import counted
 
 
 class LearningStatus(NamedTuple):
@@ -30,7 +31,7 @@ class LearningStatus(NamedTuple):
             yield harmless(f"Learning {how} since {self.since[:19]}Z, by {self.who}: {self.why}")
         behind = self.log_end - (self.learned_to or 0)
         where = "nothing yet" if self.learned_to is None else f"up to offset {self.learned_to:,}"
-        yield f"The learner has processed {where} of {self.log_end:,}: at most {behind:,} examples behind."
+        yield f"The learner has processed {where} of {self.log_end:,}: at most {counted(behind, 'record')} behind."
         yield f"Newest version: {_name(self.newest)}; served: {_name(self.served)}."
 
 

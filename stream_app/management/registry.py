@@ -60,9 +60,8 @@ class Registry:
         """That of a version; ModelError if there is none."""
         found = self.versions.get(version)
         if found is None:
-            count = len(self.versions)
             known = (
-                f"there are {count:,}, {min(self.versions)} to {max(self.versions)}" if count else "there is none yet"
+                f"they go from {min(self.versions)} to {max(self.versions)}" if self.versions else "there is none yet"
             )
             raise ModelError(f"There is no model version {version}: {known}", "See `stream-app models list PIPELINE`")
         return found

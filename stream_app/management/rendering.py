@@ -9,7 +9,9 @@ from rich.table import Table
 from stream_app.clients.rendering import harmless
 from stream_app.management.comparing import Difference
 from stream_app.management.registry import Registry
+from stream_app.management.verifying import Verdict
 from stream_app.models.manifest import Manifest
+from stream_app.status.times import iso
 
 _MILLISECONDS = 23  # characters of an ISO 8601 time up to them
 _LONG = 60  # characters of a parameter that are shown
@@ -74,7 +76,7 @@ def version_lines(registry: Registry, manifest: Manifest, state: str) -> Rendera
         ("artifact", f"{manifest.sha256}, {manifest.size:,} bytes, {manifest.format}: {state}"),
         ("created", f"{manifest.created_at[:_MILLISECONDS]} by {manifest.created_by} ({manifest.origin})"),
         ("parent", "none" if manifest.parent is None else str(manifest.parent)),
-        ("learned", f"{manifest.learned:,} examples"),
+        ("learned", f"{manifest.learned:,} examples" + _through(manifest.learned_through)),
         ("pipeline", f"{manifest.name}, fingerprint {manifest.fingerprint}"),
         ("made with", f"Python {manifest.python}, river {manifest.river}, numpy {manifest.numpy}"),
         ("family", manifest.family),
@@ -114,7 +116,8 @@ def difference_lines(difference: Difference) -> RenderableType:
         if pairs:
             table = plain_table(title, a, b)
             for name, pair in pairs.items():
-                table.add_row(name, _short(pair.a), _short(pair.b))
+                show = _time if name == "learned_through" else _short
+                table.add_row(name, show(pair.a), show(pair.b))
             parts += [table, ""]
     for what, names in (("added", difference.features_added), ("removed", difference.features_removed)):
         if names:
@@ -133,6 +136,17 @@ def act_lines(acts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         before, after = act.get("before"), act.get("after")
         change = f"{before} -> {after}" if before is not None or after is not None else act["what"]
         yield harmless(f"{act['at'][:_MILLISECONDS]}  {act['act']:<9} {change}  by {act['who']}: {act['why']}")
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """What came of learning a version again."""
+    base = "from nothing" if verdict.base is None else f"from version {verdict.base}"
+    done = f"Version {verdict.version}, learned again {base} over {verdict.records:,} records, "
+    scores = f"scores of {verdict.compared:,} examples ({verdict.served:,} as it served them)"
+    if verdict.reproduced:
+        return f"{done}is the same bit for bit: every number of the model, and its {scores}"
+    where = "" if verdict.difference is None else f"the models differ in {verdict.difference}; "
+    return f"{done}is NOT the same: {where}{verdict.unequal:,} of its {scores} differ"
 
 
 def plain_table(*columns: str, right: Sequence[int] = ()) -> Table:
@@ -168,6 +182,14 @@ def _short(value: Any) -> str:
         return _number(value)
     text = str(value)
     return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."
+
+
+def _through(time: int | None) -> str:
+    return "" if time is None else f", labels until {iso(time)}"
+
+
+def _time(value: int | None) -> str:
+    return "" if value is None else iso(value)
 
 
 def _after(first: int, names: Sequence[str]) -> range:

@@ -1,49 +1,61 @@
-"""How long each stage takes."""
+"""The stages of a single event, one by one, and how long each takes."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from time import perf_counter_ns
+from typing import Any
 
 from stream_app.core.clean import clean
-from stream_app.core.decode import decode
+from stream_app.core.decode import NO_SCHEMAS, Schemas, decode
 from stream_app.core.delays import Delays
 from stream_app.core.features import extract
 from stream_app.core.predict import Model
-from stream_app.core.records import Failure, Features, RawRecord
+from stream_app.core.records import Failure, Features, Record
 from stream_app.core.schema import compile_validator
 from stream_app.pipeline import Pipeline, parsed
 
 SAMPLE = 8  # every so many-th event is sent through the stages once more, one by one
 
 
-class StageTimer:
-    """Times the stages of single records; what it tells are medians, which other programs' load hardly moves."""
+class Stages:
+    """The stages of a loaded pipeline before prediction."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._validate = compile_validator(parsed(pipeline.schema), pipeline.event_time)
-        self._times: dict[str, Delays] = defaultdict(Delays)  # of nanoseconds
-        self._last = 0
 
-    def measure(self, record: RawRecord, model: Model) -> None:
-        """Send a record through the stages before learning, as far as it gets."""
-        self._last = perf_counter_ns()
-        fields = decode(record.value)
-        self._lap("decode")
+    def of(self, record: Record, schemas: Schemas = NO_SCHEMAS) -> Iterator[tuple[str, Any]]:
+        """Each stage's name and what it made of the record, as far as it gets: the last may be a `Failure`."""
+        fields = decode(record.value, record.headers, schemas)
+        yield "decode", fields
         if isinstance(fields, Failure):
             return
         fields = self._validate(fields)
-        self._lap("validate")
+        yield "validate", fields
         if isinstance(fields, Failure):
             return
         cleaned = clean(fields, self._pipeline.clean)
-        self._lap("clean")
-        if isinstance(cleaned, Failure):
-            return
-        features = extract(self._pipeline.features, cleaned.fields)
-        self._lap("features")
-        if not isinstance(features, Failure):
-            self._predict(model, features)
+        yield "clean", cleaned
+        if not isinstance(cleaned, Failure):
+            yield "features", extract(self._pipeline.features, cleaned.fields)
+
+
+class StageTimer:
+    """Times the stages of single records; what it tells are medians, which other programs' load hardly moves."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._stages = Stages(pipeline)
+        self._times: dict[str, Delays] = defaultdict(Delays)  # of nanoseconds
+        self._last = 0
+
+    def measure(self, record: Record, model: Model) -> None:
+        """Send a record through the stages before learning, as far as it gets."""
+        self._last = perf_counter_ns()
+        for stage, made in self._stages.of(record):
+            self._lap(stage)
+            if stage == "features" and not isinstance(made, Failure):
+                self._predict(model, made)
 
     def microseconds(self) -> dict[str, float]:
         """The median of each stage that was reached."""

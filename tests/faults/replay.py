@@ -1,48 +1,49 @@
 """A run's own examples, learned once more without any disturbance, must give what was served, bit for bit."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 
+from stream_app.clients.kafka import client_config
 from stream_app.core.example import Example
-from stream_app.core.learn import Learner
+from stream_app.core.examples import decode_example
 from stream_app.core.records import Features, Score
 from stream_app.core.tasks import task_of
-from stream_app.fingerprint import fingerprint
 from stream_app.loading import load_pipeline
-from stream_app.models.artifacts import pipeline_store
-from stream_app.models.keys import trusted_keys
-from stream_app.models.loaded import LoadedModel, load_version
+from stream_app.management.checking import Checker
+from stream_app.management.registry import Registry
+from stream_app.management.verifying import Verifier
+from stream_app.models.loaded import LoadedModel
 from stream_app.models.manifest import Manifest, version_of
+from stream_app.streaming.log import LogReader
 from tests.system import System
 
 
 def check_replay(system: System) -> int:
     """Compare every published version and every served prediction; returns how many predictions were compared."""
     pipeline = load_pipeline(str(system.pipeline))
-    learner = Learner(pipeline, fingerprint(pipeline))
-    examples = [(message.offset() or 0, Example.decode(message.value() or b"")) for message in system.read("examples")]
+    task = task_of(pipeline)
     served: dict[int, list[tuple[Features, Score]]] = defaultdict(list)
-    for _, example in examples:
-        served[example.model_version].append((example.features, example.score))
-    store, compared = pipeline_store(system.settings, pipeline.name), 0
-    trusted = trusted_keys(system.settings, pipeline.name)
+    for message in system.read("examples"):
+        example = decode_example(message.value(), task)
+        if isinstance(example, Example):
+            served[example.model_version].append((example.features, example.score))
+    checker, compared = Checker(system.settings, pipeline), 0
     published, kept = manifests(system)
-    for offset, example in [*examples, (2**62, examples[-1][1])]:
-        while published and published[0].version <= offset:
-            manifest = published.pop(0)
-            assert manifest.learned == learner.state.learned
-            again = learner.state.model, task_of(pipeline)
-            models = [LoadedModel(pipeline.name, manifest.version, manifest.fingerprint, *again)]
-            if manifest.version in kept:
-                models.append(load_version(store, manifest, pipeline, fingerprint(pipeline), trusted))
-            for features, score in served.pop(manifest.version, []):
-                assert [model.score(features) for model in models] == [score] * len(models)
-                compared += 1
-        learner.learn(offset, example)
+    reader = LogReader(client_config(system.settings), f"{system.name}-learn")
+    replay = Verifier(pipeline, reader, Registry(published), checker).replay()
+    for version, manifest in published.items():
+        deque(replay.advance(version), maxlen=0)
+        assert manifest.learned == replay.state.learned
+        models = [LoadedModel(pipeline.name, version, manifest.fingerprint, replay.state.model, task)]
+        if version in kept:
+            models.append(checker.load(manifest))
+        for features, score in served.pop(version, []):
+            assert [model.score(features) for model in models] == [score] * len(models)
+            compared += 1
     assert not served, "predictions were served by versions that were never published"
     return compared
 
 
-def manifests(system: System) -> tuple[list[Manifest], set[int]]:
+def manifests(system: System) -> tuple[dict[int, Manifest], set[int]]:
     """All versions ever published, in order, and which of them are still kept."""
     found, kept = {}, set()
     for message in system.read("models"):
@@ -52,4 +53,4 @@ def manifests(system: System) -> tuple[list[Manifest], set[int]]:
             kept.add(version)
         elif version is not None:
             kept.discard(version)
-    return [found[version] for version in sorted(found)], kept
+    return dict(sorted(found.items())), kept

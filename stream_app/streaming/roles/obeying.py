@@ -18,6 +18,7 @@ from stream_app.logs import get_logger
 from stream_app.management.acts import held, switched
 from stream_app.management.registry import Registry
 from stream_app.models.artifacts import ArtifactStore
+from stream_app.models.lineage import learned_of
 from stream_app.models.loaded import read_model
 from stream_app.models.manifest import Manifest
 from stream_app.models.signing import verify
@@ -106,14 +107,7 @@ class Preparation:
         """The version that a decision chooses."""
         name = self._pipeline.name
         manifest = self._versions.find(control.version, Registry.of(self._reader.read_all(f"{name}.models", 0)))
-        return Learned(
-            model=self._model(manifest),
-            learned=manifest.learned,
-            learned_through=manifest.learned_through,
-            learned_to=manifest.version if manifest.origin == "learned" else 0,
-            features=frozenset(manifest.features),
-            laboratory=manifest.laboratory,
-        )
+        return learned_of(manifest, self._model(manifest))
 
     def _model(self, manifest: Manifest) -> Any:
         verify(manifest, self._trusted)

@@ -1,0 +1,96 @@
+"""Learning the log of examples once more, as the learner did: decisions, what it passed over, all of it."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from stream_app.core.control import SWITCHES, Control
+from stream_app.core.example import Example
+from stream_app.core.examples import decode_example
+from stream_app.core.learn import Learner, LearnerState
+from stream_app.core.learned import Learned
+from stream_app.core.obey import first_again, learn_again
+from stream_app.core.records import Record
+from stream_app.core.tasks import task_of
+from stream_app.models.manifest import Manifest
+from stream_app.pipeline import Pipeline
+from stream_app.streaming.processor import Input
+from stream_app.streaming.reader import Reader
+from stream_app.streaming.roles.obeying import control_in
+from stream_app.streaming.roles.skips import Skips
+
+Load = Callable[[int], Learned]
+"""What learning goes on from when it goes on from this version; ModelError if that cannot be had."""
+
+
+class BeyondError(Exception):
+    """A decision has had examples learned again from before the version that the replay began with."""
+
+
+class Replay:
+    """A learner of the pipeline's log, up to the offset `next`; it begins with `base`, or without one from nothing."""
+
+    def __init__(
+        self, pipeline: Pipeline, fingerprint: str, reader: Reader, load_version: Load, base: Manifest | None = None
+    ) -> None:
+        self._task = task_of(pipeline)
+        self._learner = Learner(pipeline, fingerprint)
+        self._source = Input(f"{pipeline.name}.examples", 0)
+        self._reader = reader
+        self._load = load_version
+        self._skips = Skips(None)
+        self._skips.restore(dict(reader.read_all(f"{pipeline.name}.learn.state", 0)).items())
+        self._fingerprint = fingerprint
+        self.next = self._first = 0 if base is None else base.version
+        if base is not None:  # when it came out, learning was not held, or it would not have
+            self.state.take(load_version(base.version))
+            self.state.epoch = base.epoch
+
+    @property
+    def state(self) -> LearnerState:
+        """What the learner knows after all records before `next`."""
+        return self._learner.state
+
+    def advance(self, end: int) -> Iterator[int]:
+        """Learn up to this offset, bit by bit; gives the offset of each record. Raises what `load_version` raises."""
+        for record in self._records(self.next, end):
+            self._take(record)
+            self.next = record.offset + 1
+            yield record.offset
+        self.next = end
+
+    def _take(self, record: Record) -> None:
+        if record.offset in self._skips:
+            return
+        control = control_in(record)
+        if control is not None:
+            self._obey(record.offset, control)
+            return
+        example = decode_example(record.value, self._task)
+        if isinstance(example, Example):
+            self._learner.learn(record.offset, example)
+
+    def _obey(self, offset: int, control: Control) -> None:
+        state = self.state
+        if not state.is_void(control):
+            state.obey(offset, control, self._start_of(offset, control) if state.needs(control) else None)
+
+    def _start_of(self, offset: int, control: Control) -> Learned:
+        """The version that a decision chooses, or what a held learner has; with what the decision has learned again."""
+        if control.act in SWITCHES and control.version is not None:
+            start = self._load(control.version)
+        elif control.since is not None and control.since < self._first:
+            raise BeyondError
+        else:
+            start = self.state
+        first = first_again(start, control, offset)
+        if first < offset:
+            learn_again(start, self._fingerprint, self._examples(self._records(first, offset)))
+        return start
+
+    def _records(self, start: int, end: int) -> Iterable[Record]:
+        return self._reader.read_range(*self._source, start, end)
+
+    def _examples(self, records: Iterable[Record]) -> Iterator[tuple[int, Example]]:
+        for record in records:
+            example = decode_example(record.value, self._task)
+            if record.offset not in self._skips and isinstance(example, Example):
+                yield record.offset, example
