@@ -311,9 +311,11 @@ class Task(Thread):
         return interval if age < BEHIND_SECONDS else max(interval, CATCH_UP_SECONDS)
 
     def _adapt(self, count: int, seconds: float) -> None:
-        """Take fewer records at once where they take long."""
+        """Take fewer records at once where they take long, and more where they do not."""
         if seconds > SLICE_SECONDS:
             self._slice = max(1, min(self._slice, int(count * SLICE_SECONDS / seconds)))
+        elif seconds < SLICE_SECONDS / 4 and count == self._slice:
+            self._slice = min(SLICE, 2 * self._slice)
 
     def _check_contiguity(self, source: Input, expected: int, first: int) -> None:
         """A gap between batches is transaction markers or aborted records, unless the log itself now starts later."""
@@ -344,7 +346,6 @@ class Task(Thread):
                 positions |= of_part
             aborts = self._writer.commit(positions, self._membership)
         self._deadline = None
-        self._slice = min(SLICE, 2 * self._slice)
         for part in parts:
             part.open = False
             part.processor.after_commit()
