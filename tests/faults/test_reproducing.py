@@ -122,8 +122,9 @@ def test_what_is_gone_is_said_so(system: Versioned) -> None:
     system.send("models", None, f"version/{served}".encode())
     source = explained(system, "e5")["events"][0]
     place = TopicPartition(source["topic"], source["partition"], source["offset"] + 1)
-    for done in make_admin(system.settings).delete_records([place]).values():
-        done.result()
+    admin = make_admin(system.settings)
+    for done in admin.delete_records([place]).values():
+        done.result(30)
     story = explained(system, "e5")
     assert (story["raw_deleted"], story["outcome"], story["label"]) == (True, "scored", "joined")
     assert story["again"]["problem"] == f"version {served} is not kept any more"
