@@ -32,7 +32,7 @@ HEALTHY_SECONDS = 60.0  # after which a task counts as well again
 PASSING = (FencedError, KafkaUnavailableError, TopicsError)
 """Errors of a task that another one in its place may not have."""
 
-MakeTask = Callable[[list[Input], Membership, "ConsumerFlow", Callable[[Task, BaseException], None]], Task]
+MakeTask = Callable[[list[Input], Membership, "ConsumerFlow", Callable[[Task, BaseException], None], bool], Task]
 
 
 class ConsumerFlow:
@@ -76,9 +76,9 @@ class ConsumerFlow:
 
 
 class Failure(NamedTuple):
-    """A task that has failed and is to be made anew: when it has, how often in a row, and why."""
+    """A task that has failed and is to be made anew, None once it has been: when, how often in a row, and why."""
 
-    task: Task
+    task: Task | None  # with all its state, which must not stay beside the next one's
     at: float
     times: int
     trouble: Trouble
@@ -148,7 +148,8 @@ class TaskOwner:
 
     def _start(self, inputs: list[Input]) -> None:
         if self._flow is not None and self._membership is not None:
-            self._task = self._make_task(inputs, self._membership, self._flow, self._failed_soon())
+            careful = self._failure is not None
+            self._task = self._make_task(inputs, self._membership, self._flow, self._failed_soon(), careful)
             self._task.start()
 
     def deliver(self, tp: TP, batch: Batch) -> None:
@@ -197,16 +198,17 @@ class TaskOwner:
         confirmed = self._flow.confirmed() if self._flow is not None and not self._flow.closed else float("-inf")
         if failure is None:
             return
-        if failure.task is not self._task:
+        if failure.task is None:
             if now > failure.at + HEALTHY_SECONDS:
                 self._failure = None
         elif now > failure.due and confirmed > failure.at:
             self._start(failure.task.inputs)
+            self._failure = failure._replace(task=None)
 
     def _trouble(self) -> Trouble | None:
         """What keeps the task from going on, for the longest time first."""
         task, failure = self._task, self._failure
-        failed = [failure.trouble] if failure is not None and failure.task is task else []
+        failed = [failure.trouble] if failure is not None and failure.task is task is not None else []
         met = task.trouble() if task is not None else None
         found = [*failed, *([met] if met is not None else []), *self._silence()]
         return min(found, key=lambda trouble: trouble.since, default=None)

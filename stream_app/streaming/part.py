@@ -16,7 +16,7 @@ class Delivery(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """The rest of a batch that cannot be processed yet, since when, and what it waits for."""
+    """The rest of a batch that is not processed yet, since when, and what it waits for; its turn, if that is empty."""
 
     records: list[Record]
     since: float
@@ -34,13 +34,14 @@ class Progress(NamedTuple):
 class Position:
     """Where one input stands."""
 
-    __slots__ = ("age", "delivered", "epoch", "missing_since", "next", "sequence", "taken")
+    __slots__ = ("age", "delivered", "epoch", "missing_since", "next", "sequence", "slice", "taken")
 
     def __init__(self, offset: int) -> None:
         self.next = offset
         self.age = 0.0  # seconds: how old the record before `next` was when it was processed
         self.epoch = -1
         self.sequence = 0
+        self.slice = 1  # records to take at once; little at first
         self.missing_since: float | None = None  # since when batches are known to be missing
         self.delivered = 0  # bytes put into the queue; written by the delivering thread only
         self.taken = 0  # bytes taken out of it; written by the task's thread only

@@ -10,7 +10,7 @@ from time import monotonic, time
 from typing import Protocol
 
 from stream_app.core.records import Output, Record
-from stream_app.errors import DataLossError
+from stream_app.errors import DataLossError, FencedError
 from stream_app.logs import get_logger
 from stream_app.metrics import BATCH_SECONDS, RESTORE_SECONDS, TRANSACTION_SECONDS, TRANSACTIONS
 from stream_app.settings import WorkerSettings
@@ -31,6 +31,8 @@ LOST_SECONDS = 1.0  # after which a batch that was fetched is not going to come
 RECORD_OVERHEAD = 200  # bytes of memory, about what a record takes besides its value
 SLICE = 100  # most records between two looks at whether a commit is due
 SLICE_SECONDS = 1.0  # that those should take at most; an open transaction waits for them
+GROWTH = 4  # of a slice, where it took less than that part of this time
+TURN_SECONDS = 2.0  # after which other inputs have their turn, although there is more of a batch
 WAITING_SECONDS = 1.0  # after which an input that waits is spoken of
 BEHIND_SECONDS = 1.0  # of age of a record, from which on throughput counts more than how soon it is committed
 RESTORING = 16  # parts at a time: most of it is waiting
@@ -62,6 +64,10 @@ class Task(Thread):
     records wait for their schemas, their input stands still: what was fetched behind them is left, and is fetched again
     once they have been processed. Other inputs go on, and no transaction stays open meanwhile. An error ends the task:
     `failed` is called once, and the next task, here or elsewhere, settles what was open.
+
+    What made the task before fail may be that records took so long that a transaction outlasted its time-out. So one
+    that is `careful` gives each input transactions of its own, between which it may take long, until whole slices of it
+    have proved to take little.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Task(Thread):
         membership: Membership,
         settings: WorkerSettings,
         failed: Callable[["Task", BaseException], None],
+        careful: bool = False,
     ) -> None:
         super().__init__(name="task", daemon=True)
         self.role = role
@@ -89,13 +96,13 @@ class Task(Thread):
         self._membership = membership
         self._settings = settings
         self._failed = failed
+        self._careful = careful
         self._queue: SimpleQueue[Delivery | None] = SimpleQueue()
         self._positions: dict[Input, Position] = {}
         self._waiting: dict[Input, Waiting] = {}
         self._stopping = Event()
         self._deadline: float | None = None  # when the open transaction is to be committed
         self._next_look = 0.0
-        self._slice = 1  # a new task begins with little: what made the one before it fail may be that all took too long
 
     def deliver(self, source: Input, batch: Batch) -> None:
         """Queue a batch (any thread)."""
@@ -130,9 +137,9 @@ class Task(Thread):
         }
 
     def waiting(self) -> list[str]:
-        """What each input waits for that has been standing still for a while (any thread)."""
+        """What each input waits for that has been standing still for a while, but for its turn (any thread)."""
         now, inputs = monotonic(), list(self._waiting.values())
-        return [waiting.what for waiting in inputs if now - waiting.since > WAITING_SECONDS]
+        return [waiting.what for waiting in inputs if waiting.what and now - waiting.since > WAITING_SECONDS]
 
     def run(self) -> None:
         try:
@@ -153,7 +160,7 @@ class Task(Thread):
         if self._stopping.is_set():
             return
         with ThreadPoolExecutor(RESTORING, "restore") as threads:
-            list(threads.map(TransactionWriter.take_over, self._writers))
+            list(threads.map(self._settle, self._writers))
             self._close_fences()
             committed, positions = self._reader.committed(self.inputs), dict[Input, Position]()
             for found in threads.map(partial(self._restore, committed), self.parts):
@@ -163,6 +170,11 @@ class Task(Thread):
             self._seek(source)
         self.ready.set()
 
+    def _settle(self, writer: TransactionWriter) -> None:
+        """Take over, unless the assignment has ended meanwhile: whoever comes next must not be fenced."""
+        if not self._stopping.is_set():
+            writer.take_over()
+
     def _close_fences(self) -> None:
         fences, self._writers = self._writers[1:], self._writers[:1]
         for writer in fences:
@@ -170,6 +182,8 @@ class Task(Thread):
 
     def _restore(self, committed: Mapping[Input, int], part: Part) -> dict[Input, Position]:
         """Where a part's inputs go on, once its state is there."""
+        if self._stopping.is_set():
+            raise FencedError("the assignment is over", "Nothing to do: the partition's new owner goes on")
         started = monotonic()
         offsets = part.processor.restore({source: committed[source] for source in part.inputs})
         seconds = monotonic() - started
@@ -199,12 +213,12 @@ class Task(Thread):
         position.missing_since = None
 
     def _step(self) -> None:
-        for source in list(self._waiting):
-            self._resume(source)
+        waiting = list(self._waiting)
         delivery = self._next_delivery()
         if delivery is not None:
             self._release(delivery)
             self._process(delivery.source, delivery.batch)
+        any(self._resume(source) for source in waiting)  # one that can go on, then it is the turn of others
         if monotonic() >= self._next_look:
             self._look()
         if self._deadline is not None and self._commit_is_due():
@@ -217,7 +231,10 @@ class Task(Thread):
         return None
 
     def _look(self) -> None:
-        """See to what does not come in, and let the parts of which nothing came do what waits for quiet."""
+        """See to what does not come in, and let the parts of which nothing came do what waits for quiet.
+
+        When that takes long for some, no transaction stays open for the others.
+        """
         self._next_look = monotonic() + LOOK_SECONDS
         self._writer.serve()
         for source, position in self._positions.items():
@@ -227,6 +244,8 @@ class Task(Thread):
         for part in self.parts:
             if not part.open:
                 self._write(part, part.processor.idle(_now(), all(self._at_end(source) for source in part.inputs)))
+            if self._deadline is not None and monotonic() >= self._next_look:
+                self._commit()
 
     def _write(self, part: Part, outputs: list[Output]) -> None:
         """What quiet has brought forth is committed at once."""
@@ -266,41 +285,46 @@ class Task(Thread):
             position.sequence += 1
 
     def _process_records(self, source: Input, position: Position, records: list[Record]) -> bool:
-        """Work through consecutive records; False if some have to wait, which are kept."""
+        """Work through consecutive records; False if some have to wait, for what they need or their next turn."""
         with BATCH_SECONDS.labels(self.role).time():
-            start, processor = 0, self._part_of[source].processor
+            start, processor, until = 0, self._part_of[source].processor, monotonic() + TURN_SECONDS
             while start < len(records):
-                some = records[start : start + self._slice]
+                some = records[start : start + position.slice]
                 ready = processor.ready(some, _now())
                 if ready:
                     self._process_slice(source, position, some[:ready])
-                if ready < len(some):
-                    self._flow.hold(source)
-                    self._waiting[source] = Waiting(records[start + ready :], monotonic(), processor.holding)
-                    return False
                 start += ready
+                over = monotonic() > until or self._stopping.is_set()
+                if ready < len(some) or (over and start < len(records)):
+                    self._flow.hold(source)
+                    self._waiting[source] = Waiting(records[start:], monotonic(), processor.holding)
+                    return False
         return True
 
-    def _resume(self, source: Input) -> None:
+    def _resume(self, source: Input) -> bool:
         """Go on with what waits, if it can; then fetch what came behind it and was left."""
-        waiting, processor = self._waiting[source], self._part_of[source].processor
-        if not processor.ready(waiting.records[: self._slice], _now()):
+        waiting, position, processor = self._waiting[source], self._positions[source], self._part_of[source].processor
+        if not processor.ready(waiting.records[: position.slice], _now()):
             self._waiting[source] = waiting._replace(what=processor.holding)
-            return
+            return False
         del self._waiting[source]
-        if self._process_records(source, self._positions[source], waiting.records):
+        if self._process_records(source, position, waiting.records):
             self._seek(source)
+        return True
 
     def _process_slice(self, source: Input, position: Position, records: list[Record]) -> None:
         """Work on a few records; a slow model must not outlast the transaction's time-out."""
+        alone = self._careful and position.slice < SLICE
+        if alone and self._deadline is not None:
+            self._commit()
         now, started, part = _now(), monotonic(), self._part_of[source]
         outputs = part.processor.process(source, records, now)
-        self._adapt(len(records), monotonic() - started)
+        self._adapt(position, len(records), monotonic() - started)
         position.next = records[-1].offset + 1
         position.age = max(0.0, (now - records[-1].timestamp) / 1000)
         self._writer.write(outputs)
         part.open = True
-        due = started + self._interval(position.age)
+        due = started if alone else started + self._interval(position.age)
         self._deadline = due if self._deadline is None else min(due, self._deadline)
         if self._commit_is_due():
             self._commit()
@@ -310,12 +334,12 @@ class Task(Thread):
         interval = self._settings.commit_interval_ms / 1000
         return interval if age < BEHIND_SECONDS else max(interval, CATCH_UP_SECONDS)
 
-    def _adapt(self, count: int, seconds: float) -> None:
+    def _adapt(self, position: Position, count: int, seconds: float) -> None:
         """Take fewer records at once where they take long, and more where they do not."""
         if seconds > SLICE_SECONDS:
-            self._slice = max(1, min(self._slice, int(count * SLICE_SECONDS / seconds)))
-        elif seconds < SLICE_SECONDS / 4 and count == self._slice:
-            self._slice = min(SLICE, 2 * self._slice)
+            position.slice = max(1, min(position.slice, int(count * SLICE_SECONDS / seconds)))
+        elif seconds < SLICE_SECONDS / GROWTH:
+            position.slice = min(SLICE, GROWTH * position.slice)
 
     def _check_contiguity(self, source: Input, expected: int, first: int) -> None:
         """A gap between batches is transaction markers or aborted records, unless the log itself now starts later."""

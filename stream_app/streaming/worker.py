@@ -292,14 +292,14 @@ class Worker:
     async def _on_revoked(self, app: faust.App, revoked: Any, **_: Any) -> None:
         await self._owner.revoke(app.consumer)
 
-    def _make_task(self, inputs: list[Input], membership: Any, flow: Any, failed: Any) -> Task:
+    def _make_task(self, inputs: list[Input], membership: Any, flow: Any, failed: Any, careful: bool) -> Task:
         """One for all partitions; it takes over from whoever had any of them."""
         grouped = groupby(sorted(inputs, key=self._role.group_of), self._role.group_of)
         parts = [Part(number, list(some), self._make_processor(number)) for number, some in grouped]
         writer = self._make_writer(parts[0].number, self._kinds())
         fences = [self._make_writer(part.number) for part in parts[1:]]
         limits = self._settings.worker
-        return Task(self._role.name, parts, writer, fences, self._reader, flow, membership, limits, failed)
+        return Task(self._role.name, parts, writer, fences, self._reader, flow, membership, limits, failed, careful)
 
     def _make_writer(self, partition: int, kinds: Iterable[str] = ()) -> TransactionWriter:
         return TransactionWriter(self._writer_config(), f"{self._group}-{partition}", self._name_of, kinds)

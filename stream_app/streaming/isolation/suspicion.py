@@ -58,11 +58,11 @@ class Suspicion:
         """Every record of the partition before the offset `end` has its outcome, but those of which `waits` is true."""
         settled = [
             place
-            for place in self._suspects
+            for place in list(self._suspects)  # which threads that restore may change, too
             if place[:2] == (number, partition) and place[2] < end and not waits(place[2])
         ]
         for place in settled:
-            del self._suspects[place]
+            self._suspects.pop(place, None)
         if settled:
             self._save()
 
@@ -87,7 +87,7 @@ class Suspicion:
         self._until = min(float(noted["until"]), time() + self._seconds)
 
     def _save(self) -> None:
-        noted = {"until": self._until, "suspects": [astuple(suspect) for suspect in self._suspects.values()]}
+        noted = {"until": self._until, "suspects": [astuple(suspect) for suspect in list(self._suspects.values())]}
         temporary = beside(self._path, "tmp")
         with suppress(OSError):
             temporary.write_text(json.dumps(noted))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
+from time import monotonic
 
 from stream_app.core.decode import NO_SCHEMAS, Schemas
 from stream_app.core.predict import Model
@@ -21,7 +22,8 @@ from stream_app.streaming.schemas import SchemaCache
 POISON_ALARM = "poison-records"
 REFUSED_ALARM = "model-refused"
 QUIET = 10_000  # milliseconds without a fallback, after which that alarm ends
-IDLE_RETRIES = 10  # at once while nothing comes in: each may take long
+IDLE_RETRIES = 10  # at once while nothing comes in
+IDLE_SECONDS = 0.25  # after which no other one of these is begun: a transaction of other partitions may be open
 
 Work = Callable[[Sequence[Record]], list[Output]]
 
@@ -160,6 +162,17 @@ class ScoreProcessor:
         by_topic = groupby(sorted(due, key=_topic), _topic) if due else ()
         return [one for _, records in by_topic for one in self._retry_ready(list(records), now)]
 
+    def _retry_some(self, now: int) -> list[Output]:
+        """Try again a few of those that are due, one by one, for each may take long."""
+        outputs: list[Output] = []
+        until = monotonic() + IDLE_SECONDS
+        for _ in range(IDLE_RETRIES):
+            tried = self._retry(now, 1)
+            outputs += tried
+            if not tried or monotonic() > until:
+                break
+        return outputs
+
     def _retry_ready(self, records: Sequence[Record], now: int) -> list[Output]:
         """Try again those, of one topic, that can be tried now."""
         known = [record for record in records if self._cache.ready([record]).number]
@@ -181,7 +194,7 @@ class ScoreProcessor:
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         """Try again what is due; with every input read to its end, the events' watermark alone is the time."""
-        outputs = self._retry(now, IDLE_RETRIES)
+        outputs = self._retry_some(now)
         if at_end:
             self._breaker.rest(now)
             outputs += self._scorer.expire(self._model(), now, labels_at_end=True)
