@@ -55,6 +55,11 @@ def decode_control(value: bytes | None) -> Control | None:
     return control if _well_typed(control) else None
 
 
+def control_in(key: bytes | None, value: bytes | None) -> Control | None:
+    """The decision that a record of the log is, if it is one."""
+    return decode_control(value) if key == CONTROL_KEY else None
+
+
 def _well_typed(control: Control) -> bool:
     return (
         control.act in _ACTS

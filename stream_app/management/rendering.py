@@ -8,9 +8,9 @@ from rich.table import Table
 
 from stream_app.clients.rendering import harmless
 from stream_app.management.comparing import Difference
-from stream_app.management.registry import Registry
 from stream_app.management.verifying import Verdict
 from stream_app.models.manifest import Manifest
+from stream_app.models.registry import Registry
 from stream_app.status.times import iso
 
 _MILLISECONDS = 23  # characters of an ISO 8601 time up to them

@@ -113,7 +113,7 @@ class Watcher:
         self, limits: Limits, inputs: tuple[InputStatus, ...], sheets: dict[int, Sheet], now: int
     ) -> ModelStatus | None:
         """The served version; it has missed what joined since it was made, or what lies beyond it in the log."""
-        manifest = self._view.champion(limits)
+        manifest = self._view.served(limits)
         if manifest is None:
             return None
         learner = next(one for one in inputs if one.role == "learn")

@@ -5,10 +5,10 @@ from pathlib import Path
 import orjson
 
 from stream_app.management.comparing import Shift, compare
-from stream_app.management.registry import Registry
 from stream_app.management.rendering import act_lines, registry_object
 from stream_app.models.manifest import CHAMPION_KEY, ORDERED_KEY, Alias, Manifest, encode_alias, runtime, version_key
 from stream_app.models.marks import Mark, learning_mark, pin_mark
+from stream_app.models.registry import Registry
 from stream_app.models.signing import Signer
 from tests.models.keyrings import MANIFEST, places
 

@@ -11,9 +11,10 @@ from stream_app.core.control import CONTROL_KEY, LEARNER, Control, ControlAct, l
 from stream_app.core.example import Example
 from stream_app.core.records import Score
 from stream_app.core.tasks import Binary
-from stream_app.management.registry import Registry
 from stream_app.models.loaded import LoadedModel
 from stream_app.models.manifest import ORDERED_KEY, Alias, encode_alias
+from stream_app.models.registry import Registry
+from stream_app.models.signing import open_signer
 from stream_app.streaming.processor import DECISION
 from tests.learning import FINGERPRINT, examples, fits, pipeline, scores_of
 from tests.streaming.test_learn_processor import World, alarms, bring_back, scores_of_state, take_away
@@ -266,7 +267,7 @@ def test_what_the_laboratory_said_is_handed_on(world: World) -> None:
     parent = registry(world).current
     profile = {"score": {"n": 1, "mean": 0.5, "deviation": 0.0, "minimum": 0.5, "maximum": 0.5, "deciles": [0.5] * 9}}
     trained = parent._replace(version=10**6, origin="trained", laboratory={"roc_auc": 0.9}, profile=profile, learned=7)
-    signed = world.processor._signer.signed(trained)
+    signed = open_signer(world.settings, "p").signed(trained)
     world.log.append("p.models", b"version/1000000", signed.encode())
     decide(world, "promote", trained.version)
     world.fill(STREAM[200:250])
@@ -277,7 +278,7 @@ def test_what_the_laboratory_said_is_handed_on(world: World) -> None:
 
 
 def test_a_checkpoint_of_another_release_is_left_and_everything_learned_again(world: World) -> None:
-    earlier = world.processor._signer.signed(world.checkpoint()._replace(shape=1))
+    earlier = open_signer(world.settings, "p").signed(world.checkpoint()._replace(shape=1))
     world.log.append("p.learn.state", b"checkpoint", earlier.encode())
     world.start()
     assert scores_of_state(world) == offline(STREAM[:200])
