@@ -83,14 +83,9 @@ class Replay:
             start = self.state
         first = first_again(start, control, offset)
         if first < offset:
-            learn_again(start, self._fingerprint, self._examples(self._records(first, offset)))
+            records = self._records(first, offset)
+            learn_again(start, self._fingerprint, self._skips.examples(records, self._task))
         return start
 
     def _records(self, start: int, end: int) -> Iterable[Record]:
         return self._reader.read_range(*self._source, start, end)
-
-    def _examples(self, records: Iterable[Record]) -> Iterator[tuple[int, Example]]:
-        for record in records:
-            example = decode_example(record.value, self._task)
-            if record.offset not in self._skips and isinstance(example, Example):
-                yield record.offset, example

@@ -120,5 +120,7 @@ class Watcher:
         if learner.lag_records == 0 and manifest.version >= learner.position:
             return model_status(manifest, 0, now / 1000)
         books = total(sheets.values())
-        behind = max(0, min(learner.end - manifest.version, books.joined - books.unlearned - manifest.learned))
-        return model_status(manifest, behind, now / 1000)
+        missed = learner.end - manifest.version
+        if not manifest.laboratory:  # else it has learned what never joined here as well
+            missed = min(missed, books.joined - books.unlearned - manifest.learned)
+        return model_status(manifest, max(0, missed), now / 1000)

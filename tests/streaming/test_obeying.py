@@ -152,7 +152,7 @@ def test_what_it_publishes_before_it_comes_to_a_decision_is_not_served(world: Wo
 
 def test_the_learners_own_orders_are_obeyed_when_they_are_read_back_and_once(world: World) -> None:
     before, target = registry(world).served, version_of(world, 100)
-    orders = learner_orders(world.processor.state.epoch, AT, "log_loss 0.9 is above 0.7", to=target, hold=True)
+    orders = learner_orders(world.processor.state.epoch, AT, "log_loss 0.9 is above 0.7", to=target)
     world.log.write("p", orders * 2)
     world.run()
     found = registry(world)
@@ -164,7 +164,7 @@ def test_the_learners_own_orders_are_obeyed_when_they_are_read_back_and_once(wor
 
 
 def test_what_the_learner_orders_is_void_once_somebody_has_decided(world: World) -> None:
-    orders = learner_orders(world.processor.state.epoch, AT, "test", to=version_of(world, 100), hold=True)
+    orders = learner_orders(world.processor.state.epoch, AT, "test", to=version_of(world, 100))
     chosen = version_of(world, 50)
     decide(world, "promote", chosen)
     world.log.write("p", orders)

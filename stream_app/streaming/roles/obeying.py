@@ -1,17 +1,15 @@
 """Decisions in the log, as the learner comes to them: what they need is prepared while no transaction waits for it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from time import monotonic
 from typing import Any
 
 from stream_app.core.control import LEARNER, SWITCHES, Control
-from stream_app.core.example import Example
-from stream_app.core.examples import decode_example
 from stream_app.core.learn import LearnerState
 from stream_app.core.learned import Learned
 from stream_app.core.obey import first_again, learn_again
-from stream_app.core.records import Output, Record
+from stream_app.core.records import Output
 from stream_app.core.tasks import task_of
 from stream_app.errors import ModelError, StoreError
 from stream_app.logs import get_logger
@@ -112,14 +110,8 @@ class Preparation:
         if first < end:
             records = iter(self._reader.read_range(f"{self._pipeline.name}.examples", 0, first, end))
             while chunk := list(islice(records, _CHUNK)):
-                learn_again(start, self._fingerprint, self._examples(chunk))
+                learn_again(start, self._fingerprint, self._skips.examples(chunk, self._task))
                 yield
-
-    def _examples(self, records: Iterable[Record]) -> Iterator[tuple[int, Example]]:
-        for record in self._skips.noting(records):
-            example = self._skips.code(record) or decode_example(record.value, self._task)
-            if isinstance(example, Example):
-                yield record.offset, example
 
 
 def obeyed(pipeline: str, control: Control, versions: Versions, now: int) -> list[Output]:
