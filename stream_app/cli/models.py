@@ -10,7 +10,7 @@ from stream_app.cli.options import JsonOption, PipelineArgument, print_json, rep
 
 if TYPE_CHECKING:
     from stream_app.management.desk import Desk
-    from stream_app.management.registry import Registry
+    from stream_app.models.registry import Registry
     from stream_app.pipeline import Pipeline
     from stream_app.settings import Settings
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from stream_app.management.checking import Checker, Replayed
     from stream_app.management.decisions import Switch
     from stream_app.management.desk import Desk
-    from stream_app.management.registry import Registry
     from stream_app.models.manifest import Manifest
+    from stream_app.models.registry import Registry
     from stream_app.pipeline import Pipeline
     from stream_app.settings import Settings
 

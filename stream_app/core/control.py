@@ -55,6 +55,11 @@ def decode_control(value: bytes | None) -> Control | None:
     return control if _well_typed(control) else None
 
 
+def control_in(key: bytes | None, value: bytes | None) -> Control | None:
+    """The decision that a record of the log is, if it is one."""
+    return decode_control(value) if key == CONTROL_KEY else None
+
+
 def _well_typed(control: Control) -> bool:
     return (
         control.act in _ACTS
@@ -65,15 +70,12 @@ def _well_typed(control: Control) -> bool:
     )
 
 
-def learner_orders(
-    epoch: int, at: str, why: str, *, to: int | None = None, since: int | None = None, hold: bool = False
-) -> list[Output]:
-    """What the learner itself decides at `at` (ISO 8601): to roll back `to` a version, to `hold` learning, or both.
+def learner_orders(epoch: int, at: str, why: str, *, to: int | None = None) -> list[Output]:
+    """What the learner itself decides at `at` (ISO 8601): to hold learning, and perhaps to roll back `to` a version.
 
     To be written in its own transaction, and obeyed when it is read back: the alias, the mark and the audit follow then
     (`stream_app.streaming.roles.obeying`). `epoch` is that of its state. If somebody else chooses a version before
     these come in the log, all of them are void; so they are if the same is ordered twice.
     """
-    held = [Control("hold", None, epoch, at, LEARNER, why)] if hold else []
-    back = [] if to is None else [Control("rollback", to, epoch + 1, at, LEARNER, why, since)]
-    return [control.output() for control in held + back]
+    hold = Control("hold", None, epoch, at, LEARNER, why).output()
+    return [hold] if to is None else [hold, Control("rollback", to, epoch + 1, at, LEARNER, why).output()]

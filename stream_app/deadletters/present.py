@@ -15,12 +15,11 @@ from stream_app.models.artifacts import pipeline_store
 from stream_app.models.keys import trusted_keys
 from stream_app.models.loaded import LoadedModel, load_version
 from stream_app.models.manifest import Manifest
+from stream_app.models.registry import Registry
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
 from stream_app.status.books import Sheet, read_sheets
-from stream_app.status.models import champion
 from stream_app.status.tail import Tail
-from stream_app.streaming.roles.versions import published
 from stream_app.topics import topic_name
 
 
@@ -32,18 +31,18 @@ class Present(NamedTuple):
 
 
 def present(settings: Settings, pipeline: Pipeline, version: int | None = None) -> Present:
-    """A judge with the champion of a loaded pipeline, or with this version of the model.
+    """A judge with the served version of a loaded pipeline's model, or with this version.
 
-    Without a champion that can be loaded it has a fresh model. Raises ModelError if a chosen version cannot be loaded,
-    TopicsError if there are no topics, AccessError if they may not be read, KafkaUnavailableError if the cluster is
-    away.
+    Without a served version that can be loaded it has a fresh model. Raises ModelError if a chosen version cannot be
+    loaded, TopicsError if there are no topics, AccessError if they may not be read, KafkaUnavailableError if the
+    cluster is away.
     """
     with _tail(settings, pipeline.name, "models") as (tail, limits):
-        if version is None:
-            model, name = _champion(settings, pipeline, champion(tail, limits))
-        else:
-            versions = published((message.key(), message.value()) for message in tail.between(limits))
-            model, name = _version(settings, pipeline, version, versions), f"version {version}"
+        registry = Registry.of((message.key(), message.value()) for message in tail.between(limits))
+    if version is None:
+        model, name = _served(settings, pipeline, registry)
+    else:
+        model, name = _load(settings, pipeline, registry.manifest(version), fingerprint(pipeline)), f"version {version}"
     clocks = {partition: sheet.clock for partition, sheet in read_books(settings, pipeline.name).items()}
     return Present(Judge(settings, pipeline, model, clocks), name)
 
@@ -65,24 +64,16 @@ def _tail(settings: Settings, pipeline: str, kind: str) -> Iterator[tuple[Tail, 
         consumer.close()
 
 
-def _champion(settings: Settings, pipeline: Pipeline, manifest: Manifest | None) -> tuple[Model, str]:
-    now = fingerprint(pipeline)
+def _served(settings: Settings, pipeline: Pipeline, registry: Registry) -> tuple[Model, str]:
+    now, version = fingerprint(pipeline), registry.served
     fresh = LoadedModel(pipeline.name, 0, now, pipeline.model(), task_of(pipeline))
-    if manifest is None:
-        return fresh, "an untrained model, for no version is published"
+    if version is None:
+        return fresh, "an untrained model, for no version is served"
     try:
-        model = _load(settings, pipeline, manifest, now)
+        model = _load(settings, pipeline, registry.current, now)
     except (ModelError, StoreError) as error:
-        return fresh, f"an untrained model, for version {manifest.version} does not load: {error}"
-    return model, f"version {manifest.version}"
-
-
-def _version(settings: Settings, pipeline: Pipeline, version: int, versions: dict[int, Manifest]) -> Model:
-    manifest = versions.get(version)
-    if manifest is None:
-        known = f"{min(versions)} to {max(versions)}" if versions else "none"
-        raise ModelError(f"There is no model version {version}", f"Choose one that there is: {known}")
-    return _load(settings, pipeline, manifest, fingerprint(pipeline))
+        return fresh, f"an untrained model, for version {version} does not load: {error}"
+    return model, f"version {version}"
 
 
 def _load(settings: Settings, pipeline: Pipeline, manifest: Manifest, now: str) -> LoadedModel:

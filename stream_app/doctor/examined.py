@@ -126,7 +126,7 @@ class Examined:
     @shared
     def manifest(self) -> Manifest:
         """A model version; the one that is served."""
-        found = self.view.champion(self.limits)
+        found = self.view.served(self.limits)
         if found is None:
             raise NoModelError("no model version has been published yet", "Start the learner")
         return found

@@ -11,7 +11,7 @@ from stream_app.clients.consume import between
 from stream_app.clients.kafka import ConnectionErrors, bootstrap_servers, make_consumer
 from stream_app.clients.offsets import Limits, Place, bounds, find_partitions, offsets_since
 from stream_app.clients.progress import Reporter, reporter
-from stream_app.core.control import CONTROL_KEY, Control, decode_control
+from stream_app.core.control import Control, control_in
 from stream_app.core.decode import Schemas, decode
 from stream_app.core.records import Failure, Fields, RawRecord
 from stream_app.core.state import ENTRY_PREFIX, TALLIES_KEY
@@ -86,7 +86,7 @@ class EventFinder:
         end = end or bounds(self._consumer, self._errors, [place])[place][1]
         with reporter("looking for decisions", end - start) as progress:
             for message in self._read({place: (start, end)}, progress):
-                control = _control(message)
+                control = control_in(message.key(), message.value())
                 if control is not None:
                     yield message.offset() or 0, control
 
@@ -96,7 +96,7 @@ class EventFinder:
         low, _ = bounds(self._consumer, self._errors, [place])[place]
         tail = Tail(self._consumer, self._errors)
         found = tail.newest({place: (low, end)}, _is_hold) if low < end else {}
-        return _control(found[place]) if place in found else None
+        return control_in(found[place].key(), found[place].value()) if place in found else None
 
     def record_at(self, topic: str, partition: int, offset: int) -> Message | None:
         """One record; None if it is no longer there."""
@@ -169,10 +169,6 @@ def as_record(message: Message) -> RawRecord:
     )
 
 
-def _control(message: Message) -> Control | None:
-    return decode_control(message.value()) if message.key() == CONTROL_KEY else None
-
-
 def _is_hold(message: Message) -> bool:
-    control = _control(message)
+    control = control_in(message.key(), message.value())
     return control is not None and control.act in ("hold", "resume")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from stream_app.core.control import SWITCHES, Control
-from stream_app.management.registry import Registry
+from stream_app.models.registry import Registry
 
 Decisions = Callable[[int, int | None], Iterable[tuple[int, Control]]]
 """Those in the log from one offset up to another, or to its end, each with its own."""

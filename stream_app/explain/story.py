@@ -17,7 +17,7 @@ from stream_app.explain.finding import EventFinder, Traces, as_record
 from stream_app.explain.learning import first_learner
 from stream_app.explain.records import dead_letter, label_state, place, sent, source, was_scored
 from stream_app.management.checking import AWAY, Checker
-from stream_app.management.registry import Registry
+from stream_app.models.registry import Registry
 from stream_app.pipeline import Pipeline
 from stream_app.status.times import iso
 from stream_app.trial.stages import Stages

@@ -12,7 +12,7 @@ from stream_app.clients.kafka import ConnectionErrors, bootstrap_servers, make_c
 from stream_app.clients.offsets import Place, bounds, find_partitions, offsets_since
 from stream_app.clients.progress import Reporter
 from stream_app.clients.selection import parse_since
-from stream_app.core.control import decode_control
+from stream_app.core.control import control_in
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.tasks import task_of
@@ -69,7 +69,7 @@ class Log:
             offset, example = message.offset() or 0, decode_example(message.value(), self._task)
             if isinstance(example, Example):
                 yield flat(offset, example)
-            elif decode_control(message.value()) is None:
+            elif control_in(message.key(), message.value()) is None:
                 self.unreadable += 1
             else:
                 self.controls += 1

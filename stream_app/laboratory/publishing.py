@@ -10,12 +10,12 @@ from stream_app.laboratory.training import Trained
 from stream_app.management.checking import Checker, newest_examples, replay
 from stream_app.management.decisions import Reason, switch
 from stream_app.management.desk import Desk
-from stream_app.management.registry import Registry
 from stream_app.models.artifacts import Artifact
 from stream_app.models.describing import parameters, seed
 from stream_app.models.families import pipeline_names
 from stream_app.models.manifest import Manifest, runtime, version_key
 from stream_app.models.pickling import dump, load
+from stream_app.models.registry import Registry
 from stream_app.models.signing import open_signer
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings

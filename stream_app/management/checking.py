@@ -12,11 +12,11 @@ from stream_app.core.tasks import task_of
 from stream_app.errors import DecisionError, ModelError, SettingsError, StoreError
 from stream_app.fingerprint import fingerprint
 from stream_app.management.desk import Desk
-from stream_app.management.registry import Registry
 from stream_app.models.artifacts import ArtifactStore, pipeline_store
 from stream_app.models.keys import trusted_keys
 from stream_app.models.loaded import LoadedModel, load_version, read_model
 from stream_app.models.manifest import Manifest
+from stream_app.models.registry import Registry
 from stream_app.models.signing import verify
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings

@@ -9,8 +9,8 @@ from stream_app.errors import ModelError
 from stream_app.faultpoints import reached
 from stream_app.management.decisions import Reason
 from stream_app.management.desk import Desk
-from stream_app.management.registry import Registry
 from stream_app.models.artifacts import ArtifactStore, Stored
+from stream_app.models.registry import Registry
 
 Progress = Callable[[int, int], None]
 

@@ -9,11 +9,11 @@ from stream_app.core.records import Output
 from stream_app.core.route import iso
 from stream_app.errors import DecisionError
 from stream_app.identity import operator
-from stream_app.management.acts import audited, held, switched
 from stream_app.management.desk import Desk, changed_meanwhile
-from stream_app.management.registry import Registry
+from stream_app.models.acts import audited, held, switched
 from stream_app.models.manifest import ORDERED_KEY, Alias, Manifest, encode_alias
 from stream_app.models.marks import Mark, learning_mark, pin_mark
+from stream_app.models.registry import Registry
 
 Switch = Literal["rollback", "promote"]
 _LIST = "See `stream-app models list PIPELINE`"

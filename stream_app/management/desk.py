@@ -13,9 +13,10 @@ from stream_app.core.records import ENVELOPE_BYTES, Output
 from stream_app.errors import FencedError, ModelError
 from stream_app.faultpoints import reached
 from stream_app.logs import get_logger
-from stream_app.management.registry import Registry
 from stream_app.models.manifest import CHECKPOINT_KEY, Checkpoint
+from stream_app.models.registry import Registry
 from stream_app.settings import Settings
+from stream_app.status.models import RegistryReader
 from stream_app.status.tail import Tail
 from stream_app.streaming.processor import Input
 from stream_app.streaming.settling import await_settled
@@ -50,8 +51,7 @@ class Desk:
         self._written = make_consumer(settings, self._errors, isolation_level="read_uncommitted")
         self._consumer = make_consumer(settings, self._errors, group_id=f"{name}-learn", fetch_wait_max_ms=_FETCH_MS)
         self._tail = Tail(self._consumer, self._errors)
-        self._latest: dict[bytes | None, bytes | None] = {}  # of the models topic, up to this offset
-        self._read_to = 0
+        self._registry = RegistryReader(self._tail)
         self._writers: list[TransactionWriter] = []
         find_partitions(self._consumer, self._errors, [self.topic(kind) for kind in _USED])
 
@@ -80,11 +80,7 @@ class Desk:
         if settled:
             place = Input(self.topic("models"), 0)
             await_settled(self._written, lambda: self.ends("models")[1], place, _TRANSACTION_MS / 1000 + _GRACE)
-        low, high = self.ends("models")
-        for message in self.read("models", max(low, self._read_to), high):
-            self._latest[message.key()] = message.value()
-        self._read_to = high
-        return Registry.of(self._latest.items())
+        return self._registry.read((self.topic("models"), 0), *self.ends("models"))
 
     def learned_to(self) -> int | None:
         """The offset of the first example that the learner has not processed; None before it has processed any."""

@@ -8,10 +8,10 @@ from rich.table import Table
 
 from stream_app.clients.rendering import harmless
 from stream_app.management.comparing import Difference
-from stream_app.management.registry import Registry
 from stream_app.management.verifying import Verdict
 from stream_app.models.manifest import Manifest
-from stream_app.status.times import iso
+from stream_app.models.registry import Registry
+from stream_app.status.times import counted, iso
 
 _MILLISECONDS = 23  # characters of an ISO 8601 time up to them
 _LONG = 60  # characters of a parameter that are shown
@@ -95,6 +95,9 @@ def version_lines(registry: Registry, manifest: Manifest, state: str) -> Rendera
             parts += ["", _facts(((name, _number(value)) for name, value in values.items()), title, "")]
     if manifest.parameters:
         parts += ["", _facts(((name, _short(v)) for name, v in manifest.parameters.items()), "parameter", "")]
+    limits = manifest.thresholds.get("metrics")
+    if limits:
+        parts += ["", _facts(((name, _limit(limit)) for name, limit in limits.items()), "threshold", "")]
     if manifest.profile:
         parts += ["", _profile(manifest.profile)]
     elif manifest.features:
@@ -171,6 +174,11 @@ def _profile(profile: Mapping[str, Mapping[str, Any]]) -> Table:
     for feature, values in profile.items():
         table.add_row(feature, *(_number(values.get(name)) for name in names))
     return table
+
+
+def _limit(limit: Mapping[str, Any]) -> str:
+    row = counted(limit["windows"], "window")
+    return f"{_number(limit['limit'])} in {row} with {counted(limit['labels'], 'label')} at least"
 
 
 def _number(value: Any) -> str:

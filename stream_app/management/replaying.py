@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from stream_app.core.control import SWITCHES, Control
+from stream_app.core.control import SWITCHES, Control, control_in
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.learn import Learner, LearnerState
@@ -14,8 +14,7 @@ from stream_app.models.manifest import Manifest
 from stream_app.pipeline import Pipeline
 from stream_app.streaming.processor import Input
 from stream_app.streaming.reader import Reader
-from stream_app.streaming.roles.obeying import control_in
-from stream_app.streaming.roles.skips import Skips
+from stream_app.streaming.skips import Skips
 
 Load = Callable[[int], Learned]
 """What learning goes on from when it goes on from this version; ModelError if that cannot be had."""
@@ -60,7 +59,7 @@ class Replay:
     def _take(self, record: Record) -> None:
         if record.offset in self._skips:
             return
-        control = control_in(record)
+        control = control_in(record.key, record.value)
         if control is not None:
             self._obey(record.offset, control)
             return
@@ -70,6 +69,7 @@ class Replay:
 
     def _obey(self, offset: int, control: Control) -> None:
         state = self.state
+        self._learner.decided(control)
         if not state.is_void(control):
             state.obey(offset, control, self._start_of(offset, control) if state.needs(control) else None)
 
@@ -83,14 +83,9 @@ class Replay:
             start = self.state
         first = first_again(start, control, offset)
         if first < offset:
-            learn_again(start, self._fingerprint, self._examples(self._records(first, offset)))
+            records = self._records(first, offset)
+            learn_again(start, self._fingerprint, self._skips.examples(records, self._task))
         return start
 
     def _records(self, start: int, end: int) -> Iterable[Record]:
         return self._reader.read_range(*self._source, start, end)
-
-    def _examples(self, records: Iterable[Record]) -> Iterator[tuple[int, Example]]:
-        for record in records:
-            example = decode_example(record.value, self._task)
-            if record.offset not in self._skips and isinstance(example, Example):
-                yield record.offset, example

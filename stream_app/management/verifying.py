@@ -10,12 +10,12 @@ from stream_app.core.learned import Learned
 from stream_app.core.tasks import task_of
 from stream_app.errors import ModelError
 from stream_app.management.checking import Checker
-from stream_app.management.registry import Registry
 from stream_app.management.replaying import BeyondError, Replay
 from stream_app.management.sameness import first_difference
 from stream_app.models.lineage import learned_of
 from stream_app.models.loaded import LoadedModel
 from stream_app.models.manifest import Manifest
+from stream_app.models.registry import Registry
 from stream_app.pipeline import Pipeline
 from stream_app.streaming.processor import Input
 from stream_app.streaming.reader import Reader

@@ -113,12 +113,14 @@ class Watcher:
         self, limits: Limits, inputs: tuple[InputStatus, ...], sheets: dict[int, Sheet], now: int
     ) -> ModelStatus | None:
         """The served version; it has missed what joined since it was made, or what lies beyond it in the log."""
-        manifest = self._view.champion(limits)
+        manifest = self._view.served(limits)
         if manifest is None:
             return None
         learner = next(one for one in inputs if one.role == "learn")
         if learner.lag_records == 0 and manifest.version >= learner.position:
             return model_status(manifest, 0, now / 1000)
         books = total(sheets.values())
-        behind = max(0, min(learner.end - manifest.version, books.joined - books.unlearned - manifest.learned))
-        return model_status(manifest, behind, now / 1000)
+        missed = learner.end - manifest.version
+        if not manifest.laboratory:  # else it has learned what never joined here as well
+            missed = min(missed, books.joined - books.unlearned - manifest.learned)
+        return model_status(manifest, max(0, missed), now / 1000)

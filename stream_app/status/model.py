@@ -74,7 +74,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """The version that the champion alias names; `behind` are the examples it has not learned, at most."""
+    """The version that is served; `behind` are the examples it has not learned, at most."""
 
     version: int
     created_at: str

@@ -1,21 +1,29 @@
 """The model version that is served, out of `<pipeline>.models`."""
 
-from confluent_kafka import Message
-
-from stream_app.clients.offsets import Limits
-from stream_app.models.manifest import CHAMPION_KEY, Manifest, decode_alias, version_key
+from stream_app.clients.offsets import Place
+from stream_app.models.manifest import Manifest
+from stream_app.models.registry import Registry
 from stream_app.status.model import ModelStatus
 from stream_app.status.tail import Tail
 from stream_app.status.times import iso, seconds_since
 
 
-def champion(tail: Tail, limits: Limits) -> Manifest | None:
-    """The manifest that the champion alias names, None before there is one; `ModelError` if it cannot be read."""
-    alias = _newest(tail, limits, CHAMPION_KEY)
-    if alias is None:
-        return None
-    manifest = _newest(tail, limits, version_key(decode_alias(alias).version))
-    return None if manifest is None else Manifest.decode(manifest)
+class RegistryReader:
+    """Reads the registry; from the second time on only what is new."""
+
+    def __init__(self, tail: Tail) -> None:
+        self._tail = tail
+        self._latest: dict[bytes | None, bytes | None] = {}  # of each key, up to this offset
+        self._read_to = 0
+
+    def read(self, place: Place, low: int, high: int) -> Registry:
+        """As of the offset `high`; `low` is the first offset still there. Raises as `Tail.between`."""
+        if high < self._read_to:  # the topic was made anew
+            self._latest, self._read_to = {}, 0
+        for message in self._tail.between({place: (max(low, self._read_to), high)}):
+            self._latest[message.key()] = message.value()
+        self._read_to = high
+        return Registry.of(self._latest.items())
 
 
 def model_status(manifest: Manifest, behind: int, now: float) -> ModelStatus:
@@ -30,13 +38,3 @@ def model_status(manifest: Manifest, behind: int, now: float) -> ModelStatus:
         fingerprint=manifest.fingerprint,
         metrics=manifest.metrics,
     )
-
-
-def _newest(tail: Tail, limits: Limits, key: str) -> bytes | None:
-    """The newest value of a key; one record of a transaction that published, so near the end of the topic."""
-
-    def wanted(message: Message) -> bool:
-        return message.key() == key.encode() and message.value() is not None
-
-    found = tail.newest(limits, wanted)
-    return next((message.value() for message in found.values()), None)

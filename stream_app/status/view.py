@@ -20,7 +20,7 @@ from stream_app.settings import Settings
 from stream_app.status.books import Sheet, read_sheets
 from stream_app.status.cluster import Group, groups, topic_limits
 from stream_app.status.measured import Measurements, read_measurements
-from stream_app.status.models import champion
+from stream_app.status.models import RegistryReader
 from stream_app.status.roles import group_name
 from stream_app.status.tail import Tail
 from stream_app.streaming.roles.table import ROLES
@@ -49,6 +49,7 @@ class PipelineView:
         self._known: set[str] = set()
         self._decoder = Decoder(open_registry(settings.registry) if settings.registry.url else None)
         self.tail = Tail(self.consumer, self.errors)
+        self._registry = RegistryReader(self.tail)
 
     def topic(self, kind: str) -> str:
         """Full name of one of the pipeline's topics."""
@@ -82,9 +83,13 @@ class PipelineView:
         """The books of each partition that has some."""
         return read_sheets(self.tail, self.of(limits, "score.state"))
 
-    def champion(self, limits: Limits) -> Manifest | None:
-        """The version that is served."""
-        return champion(self.tail, self.of(limits, "models"))
+    def served(self, limits: Limits) -> Manifest | None:
+        """The version that is served, None before there is one; ModelError if its manifest cannot be read."""
+        found = self.of(limits, "models")
+        if not found:
+            return None
+        registry = self._registry.read(*next((place, *limit) for place, limit in found.items()))
+        return None if registry.served is None else registry.current
 
     def measurements(self, limits: Limits) -> Measurements:
         """The newest measurements; `RegistryError` if they are Avro and the registry does not answer."""

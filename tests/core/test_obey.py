@@ -125,7 +125,7 @@ def test_an_example_of_another_declaration_is_not_learned_again_either() -> None
 
 
 def orders(epoch: int) -> Iterator[Control]:
-    for output in learner_orders(epoch, "2026-01-01T00:00:00Z", "test", to=10, hold=True):
+    for output in learner_orders(epoch, "2026-01-01T00:00:00Z", "test", to=10):
         found = decode_control(output.value)
         assert found is not None
         yield found

@@ -9,10 +9,10 @@ from stream_app.core.records import Features, Score
 from stream_app.core.tasks import task_of
 from stream_app.loading import load_pipeline
 from stream_app.management.checking import Checker
-from stream_app.management.registry import Registry
 from stream_app.management.verifying import Verifier
 from stream_app.models.loaded import LoadedModel
 from stream_app.models.manifest import Manifest, version_of
+from stream_app.models.registry import Registry
 from stream_app.streaming.log import LogReader
 from tests.system import System
 

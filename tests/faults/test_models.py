@@ -11,7 +11,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.control import decode_control
-from stream_app.management.registry import Registry
+from stream_app.models.registry import Registry
 from tests.management.deciding import Versioned
 from tests.system import ROOT
 

@@ -11,12 +11,14 @@ from stream_app.core.control import decode_control
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.tasks import Binary
+from stream_app.deadletters.present import present
 from stream_app.laboratory.publishing import Publisher
 from stream_app.loading import load_pipeline
 from stream_app.management.checking import Checker
 from stream_app.management.decisions import reason
 from stream_app.management.desk import Desk
 from stream_app.models.manifest import Manifest, version_key
+from stream_app.status.view import PipelineView
 from tests.clients.clusters import unique_name
 from tests.laboratory import sites
 from tests.laboratory.trained import train
@@ -65,6 +67,9 @@ def test_a_trained_version_is_signed_audited_and_numbered_by_its_place_in_the_lo
         assert model.score(dict(site.features)) == trained.learner.model.predict_proba_one(site.features)[True]
     publisher.promote(second, reason("better"))
     assert desk.registry(settled=True).served == second.version
+    view = PipelineView(system.settings, system.name)
+    assert view.served(view.limits()) == second  # no learner has come to the decision yet
+    assert present(system.settings, pipeline).model == f"version {second.version}"
 
 
 def test_a_number_that_is_taken_is_left_out(system: System, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from stream_app.loading import load_pipeline
 from stream_app.management.checking import Checker
 from stream_app.management.decisions import Switch, reason, switch
 from stream_app.management.desk import Desk
-from stream_app.management.registry import Registry
 from stream_app.models.manifest import Manifest
+from stream_app.models.registry import Registry
 from tests.system import System
 
 BATCH = 40  # events, each with its label

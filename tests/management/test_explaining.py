@@ -9,7 +9,7 @@ from stream_app.core.control import Control, ControlAct
 from stream_app.explain.facts import Again, Change, Failed, Learned, Prepared, Sent, Story
 from stream_app.explain.learning import FirstLearner, first_learner
 from stream_app.explain.rendering import story_lines, story_object
-from stream_app.management.registry import Registry
+from stream_app.models.registry import Registry
 from tests.management.test_registry import version
 
 VERSIONS = Registry.of([version(0), version(50, 0), version(100, 50), version(150, 100)])

@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import orjson
+from rich.console import Console
 
+from stream_app.core.thresholds import as_map
 from stream_app.management.comparing import Shift, compare
-from stream_app.management.registry import Registry
-from stream_app.management.rendering import act_lines, registry_object
+from stream_app.management.rendering import act_lines, registry_object, version_lines
 from stream_app.models.manifest import CHAMPION_KEY, ORDERED_KEY, Alias, Manifest, encode_alias, runtime, version_key
 from stream_app.models.marks import Mark, learning_mark, pin_mark
+from stream_app.models.registry import Registry
 from stream_app.models.signing import Signer
+from stream_app.pipeline import Threshold, Thresholds
 from tests.models.keyrings import MANIFEST, places
 
 Change = tuple[bytes | None, bytes | None]
@@ -103,3 +106,12 @@ def test_what_nobody_trusted_has_signed_is_left_out_of_account(tmp_path: Path) -
     registry = Registry.of((version_key(number).encode(), one.encode()) for number, one in records.items())
     assert list(registry.versions) == [12, 99, 100]
     assert registry.signed_by(signer.trusted).versions == {12: genuine}
+
+
+def test_a_version_tells_the_thresholds_of_its_time() -> None:
+    limits = as_map(Thresholds(metrics=(Threshold(metric="log_loss", limit=0.6, windows=5, action="rollback"),)))
+    registry = Registry.of([(b"version/3", manifest(3, thresholds=limits).encode())])
+    console = Console(width=120)
+    with console.capture() as said:
+        console.print(version_lines(registry, registry.versions[3], "loads"))
+    assert "threshold-log_loss-rollback  0.6 in 5 windows with 100 labels at least" in said.get()

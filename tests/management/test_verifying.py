@@ -10,10 +10,10 @@ from stream_app.core.tasks import Binary
 from stream_app.errors import ModelError
 from stream_app.fingerprint import fingerprint
 from stream_app.management.checking import Checker
-from stream_app.management.registry import Registry
 from stream_app.management.sameness import first_difference
 from stream_app.management.verifying import Verdict, Verifier
 from stream_app.models.artifacts import pipeline_store
+from stream_app.models.registry import Registry
 from tests.learning import Model, examples, logistic
 from tests.small import small_pipeline
 from tests.streaming.test_learn_processor import MODELS, World

@@ -16,16 +16,16 @@ from stream_app.core.example import Example
 from stream_app.core.records import Score
 from stream_app.core.tasks import Binary
 from stream_app.errors import ModelError
-from stream_app.management.registry import Registry
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.keys import trusted_keys
 from stream_app.models.loaded import LoadedModel, load_version
 from stream_app.models.manifest import Checkpoint, Manifest, decode_alias
+from stream_app.models.registry import Registry
 from stream_app.pipeline import Pipeline
 from stream_app.settings import LearnSettings, Settings
 from stream_app.streaming.processor import Input
 from stream_app.streaming.roles.learn import LearnProcessor
-from stream_app.streaming.roles.versions import Schedule
+from stream_app.streaming.roles.schedule import Schedule
 from tests.learning import FINGERPRINT, MemoryLog, examples, fits, logistic, pipeline, scores_of, with_rates
 
 SOURCE = Input("p.examples", 0)

@@ -11,9 +11,10 @@ from stream_app.core.control import CONTROL_KEY, LEARNER, Control, ControlAct, l
 from stream_app.core.example import Example
 from stream_app.core.records import Score
 from stream_app.core.tasks import Binary
-from stream_app.management.registry import Registry
 from stream_app.models.loaded import LoadedModel
 from stream_app.models.manifest import ORDERED_KEY, Alias, encode_alias
+from stream_app.models.registry import Registry
+from stream_app.models.signing import open_signer
 from stream_app.streaming.processor import DECISION
 from tests.learning import FINGERPRINT, examples, fits, pipeline, scores_of
 from tests.streaming.test_learn_processor import World, alarms, bring_back, scores_of_state, take_away
@@ -151,7 +152,7 @@ def test_what_it_publishes_before_it_comes_to_a_decision_is_not_served(world: Wo
 
 def test_the_learners_own_orders_are_obeyed_when_they_are_read_back_and_once(world: World) -> None:
     before, target = registry(world).served, version_of(world, 100)
-    orders = learner_orders(world.processor.state.epoch, AT, "log_loss 0.9 is above 0.7", to=target, hold=True)
+    orders = learner_orders(world.processor.state.epoch, AT, "log_loss 0.9 is above 0.7", to=target)
     world.log.write("p", orders * 2)
     world.run()
     found = registry(world)
@@ -163,7 +164,7 @@ def test_the_learners_own_orders_are_obeyed_when_they_are_read_back_and_once(wor
 
 
 def test_what_the_learner_orders_is_void_once_somebody_has_decided(world: World) -> None:
-    orders = learner_orders(world.processor.state.epoch, AT, "test", to=version_of(world, 100), hold=True)
+    orders = learner_orders(world.processor.state.epoch, AT, "test", to=version_of(world, 100))
     chosen = version_of(world, 50)
     decide(world, "promote", chosen)
     world.log.write("p", orders)
@@ -266,7 +267,7 @@ def test_what_the_laboratory_said_is_handed_on(world: World) -> None:
     parent = registry(world).current
     profile = {"score": {"n": 1, "mean": 0.5, "deviation": 0.0, "minimum": 0.5, "maximum": 0.5, "deciles": [0.5] * 9}}
     trained = parent._replace(version=10**6, origin="trained", laboratory={"roc_auc": 0.9}, profile=profile, learned=7)
-    signed = world.processor._signer.signed(trained)
+    signed = open_signer(world.settings, "p").signed(trained)
     world.log.append("p.models", b"version/1000000", signed.encode())
     decide(world, "promote", trained.version)
     world.fill(STREAM[200:250])
@@ -277,7 +278,7 @@ def test_what_the_laboratory_said_is_handed_on(world: World) -> None:
 
 
 def test_a_checkpoint_of_another_release_is_left_and_everything_learned_again(world: World) -> None:
-    earlier = world.processor._signer.signed(world.checkpoint()._replace(shape=1))
+    earlier = open_signer(world.settings, "p").signed(world.checkpoint()._replace(shape=1))
     world.log.append("p.learn.state", b"checkpoint", earlier.encode())
     world.start()
     assert scores_of_state(world) == offline(STREAM[:200])

@@ -91,7 +91,7 @@ class Heeding:
             breach.model_version,
             examples=breach.examples,
         )
-        orders = learner_orders(state.epoch, iso(now), why, to=to, hold=True)
+        orders = learner_orders(state.epoch, iso(now), why, to=to)
         return [event.output(self._pipeline.name), *orders]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from stream_app.core.control import decode_control
+from stream_app.core.control import control_in
 from stream_app.core.decode import NO_SCHEMAS, Schemas, decode
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
@@ -146,7 +146,7 @@ class MonitorProcessor:
         example = decode_example(record.value, self._task)
         if isinstance(example, Example):
             self._monitor.example(source, example)
-        elif decode_control(record.value) is None:
+        elif control_in(record.key, record.value) is None:
             self.undecodable += 1
 
 

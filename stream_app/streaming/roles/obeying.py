@@ -1,43 +1,36 @@
 """Decisions in the log, as the learner comes to them: what they need is prepared while no transaction waits for it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from time import monotonic
 from typing import Any
 
-from stream_app.core.control import CONTROL_KEY, LEARNER, SWITCHES, Control, decode_control
-from stream_app.core.example import Example
-from stream_app.core.examples import decode_example
+from stream_app.core.control import LEARNER, SWITCHES, Control
 from stream_app.core.learn import LearnerState
 from stream_app.core.learned import Learned
 from stream_app.core.obey import first_again, learn_again
-from stream_app.core.records import Output, Record
+from stream_app.core.records import Output
 from stream_app.core.tasks import task_of
 from stream_app.errors import ModelError, StoreError
 from stream_app.logs import get_logger
-from stream_app.management.acts import held, switched
-from stream_app.management.registry import Registry
+from stream_app.models.acts import held, switched
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.lineage import learned_of
 from stream_app.models.loaded import read_model
 from stream_app.models.manifest import Manifest
+from stream_app.models.registry import Registry
 from stream_app.models.signing import verify
 from stream_app.models.trust import TrustedKeys
 from stream_app.pipeline import Pipeline
 from stream_app.streaming.reader import Reader
-from stream_app.streaming.roles.skips import Skips
+from stream_app.streaming.roles.patience import WAIT_SECONDS
 from stream_app.streaming.roles.versions import Versions
+from stream_app.streaming.skips import Skips
 
 log = get_logger(__name__)
 
 MOMENT = 0.2  # seconds of work between two looks at what else there is to do
-WAIT_SECONDS = 2.0  # between two looks at a store that is away
 _CHUNK = 100  # examples, between two looks at the clock
-
-
-def control_in(record: Record) -> Control | None:
-    """The decision that a record of the log is, if it is one."""
-    return decode_control(record.value) if record.key == CONTROL_KEY else None
 
 
 class Preparation:
@@ -117,14 +110,8 @@ class Preparation:
         if first < end:
             records = iter(self._reader.read_range(f"{self._pipeline.name}.examples", 0, first, end))
             while chunk := list(islice(records, _CHUNK)):
-                learn_again(start, self._fingerprint, self._examples(chunk))
+                learn_again(start, self._fingerprint, self._skips.examples(chunk, self._task))
                 yield
-
-    def _examples(self, records: Iterable[Record]) -> Iterator[tuple[int, Example]]:
-        for record in self._skips.noting(records):
-            example = self._skips.code(record) or decode_example(record.value, self._task)
-            if isinstance(example, Example):
-                yield record.offset, example
 
 
 def obeyed(pipeline: str, control: Control, versions: Versions, now: int) -> list[Output]:

@@ -1,6 +1,5 @@
 """Publishing: model versions and checkpoints as artifacts, and the records that name them."""
 
-from collections.abc import Iterable
 from contextlib import suppress
 from time import perf_counter
 
@@ -10,7 +9,6 @@ from stream_app.core.route import iso
 from stream_app.core.thresholds import as_map
 from stream_app.errors import StoreError
 from stream_app.faultpoints import reached
-from stream_app.management.registry import Registry
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.describing import parameters, seed
 from stream_app.models.families import pipeline_names
@@ -23,63 +21,14 @@ from stream_app.models.manifest import (
     encode_alias,
     runtime,
     version_key,
-    version_of,
 )
 from stream_app.models.pickling import dump
+from stream_app.models.registry import Registry
 from stream_app.models.signing import Signer
 from stream_app.pipeline import Pipeline
 from stream_app.streaming.roles.heeding import rescued
 
 GRACE_MILLISECONDS = 60_000  # after which nobody loads a version any more that is not in the registry
-RETRY_MILLISECONDS = 5000  # after what failed
-
-
-class Schedule:
-    """When something costly is due: after `seconds` or `count` changes, but never more than `share` of the time.
-
-    Times are epoch milliseconds; a clock that is set back starts the interval again.
-    """
-
-    def __init__(self, seconds: float, count: float, share: float) -> None:
-        self._interval = seconds * 1000
-        self._count = count
-        self._share = share
-        self._last = -1
-        self._rest = 0.0
-        self._failed = False
-
-    def due(self, changes: int, now: int) -> bool:
-        """Is it, after so many changes since the last time?"""
-        if self._last < 0 or now < self._last:
-            self._last = now
-        elapsed = now - self._last
-        wanted = self._failed or changes >= self._count or elapsed >= self._interval
-        return changes > 0 and elapsed >= self._rest and wanted
-
-    def rests(self, now: int) -> bool:
-        """Must it not be done yet, however much has changed?"""
-        return self._last <= now < self._last + self._rest
-
-    def done(self, cost: float, now: int) -> None:
-        """It took `cost` seconds."""
-        self._last = now
-        self._rest = cost * 1000 / self._share
-        self._failed = False
-
-    def failed(self, now: int) -> None:
-        """It could not be done; it is due again in five seconds."""
-        self._last, self._rest, self._failed = now, RETRY_MILLISECONDS, True
-
-
-def published(records: Iterable[tuple[bytes | None, bytes | None]]) -> dict[int, Manifest]:
-    """The versions that exist, oldest first, from the whole of `<pipeline>.models`."""
-    latest = {(key or b"").decode(): value for key, value in records}
-    versions = {
-        version: Manifest.decode(value)
-        for key, value in latest.items()
-        if value is not None and (version := version_of(key)) is not None
-    }
-    return dict(sorted(versions.items()))
 
 
 class Versions:

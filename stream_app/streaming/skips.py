@@ -1,8 +1,11 @@
 """Records of the log that the learner passes over: noted in its state, so that every replay passes over them too."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from stream_app.core.example import Example
+from stream_app.core.examples import decode_example
 from stream_app.core.records import Output, Record
+from stream_app.core.task import Task
 from stream_app.streaming.isolation.learning import ExampleGuard
 
 SKIP_KEY = b"skip/"  # then the offset
@@ -46,3 +49,10 @@ class Skips:
             if code is not None:
                 self.note(record.offset, code)
         return code
+
+    def examples(self, records: Iterable[Record], task: Task) -> Iterator[tuple[int, Example]]:
+        """The examples among them that are not passed over, each with its offset."""
+        for record in self.noting(records):
+            example = self.code(record) or decode_example(record.value, task)
+            if isinstance(example, Example):
+                yield record.offset, example
