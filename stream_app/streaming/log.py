@@ -48,10 +48,12 @@ class LogReader:
             "fetch.wait.max.ms": 50,
         }
         self._offsets = Consumer(self._config)
+        self._asked = [self._offsets]
 
     def serve(self) -> None:
         """Let librdkafka fetch a token and report errors of the connection (any thread)."""
-        self._offsets.poll(0)
+        for consumer in self._asked:
+            consumer.poll(0)
 
     def committed(self, inputs: list[Input]) -> dict[Input, int]:
         """The group's offsets, -1 where it has none."""
@@ -110,7 +112,9 @@ class LogReader:
 
     @cached_property
     def _uncommitted(self) -> Consumer:
-        return Consumer({**self._config, "isolation.level": "read_uncommitted"})
+        consumer = Consumer({**self._config, "isolation.level": "read_uncommitted"})
+        self._asked.append(consumer)
+        return consumer
 
     def _ask(self, call: Callable[[], T], what: str) -> T:
         """The answer, asked for again while the error is a passing one, as just after a topic was created."""
