@@ -10,11 +10,11 @@ from stream_app.core.decode import NO_SCHEMAS, Schemas
 from stream_app.core.events import Event, EventReader, LabelEvent, LabelReader
 from stream_app.core.example import Example
 from stream_app.core.kept import plain
-from stream_app.core.packing import MOST_NAME_BYTES
+from stream_app.core.packing import MOST_NAME_BYTES, Prediction
 from stream_app.core.predict import Degraded, Model, Predictor
 from stream_app.core.records import ENVELOPE_BYTES, Failure, Fields, Headers, Output, Record, Score, Target, quick, size
 from stream_app.core.route import dead_letter, shortened
-from stream_app.core.state import Joined, Pending, State, Waiting, new_pending
+from stream_app.core.state import Joined, Pending, State, Waiting
 from stream_app.core.tasks import task_of
 from stream_app.error_codes import ERROR_CODES, ErrorClass
 from stream_app.pipeline import Pipeline
@@ -131,13 +131,14 @@ class Scorer:
         if isinstance(event, Failure):
             return event
         state = self.state
-        if event.event_time + state.horizon + state.lateness < state.clock:
+        event_id, event_time, _, features, _ = event
+        if event_time + state.horizon + state.lateness < state.clock:
             return Failure("event-too-late", "the event is older than horizon + allowed lateness")
-        known = state.find(event.event_id)
+        known = state.find(event_id)
         if known is not None and not isinstance(known, Waiting):
             state.tallies.duplicates += 1
             return []
-        made = self._predictor.predict(model, event.features, now)
+        made = self._predictor.predict(model, features, now)
         if isinstance(made, Failure):
             return made
         return self._accept(record, event, made, known, model, now)
@@ -153,11 +154,11 @@ class Scorer:
         else:
             degraded, score, version = None, made, model.version
         value = self._scored(record, event, score, model.name, version, degraded, now)
-        headers = record.headers and _trace(record.headers)
-        scored = _output(("scored", record.partition, record.key, value, headers))
-        learned = not record.headers or ("replay-learn", b"no") not in record.headers
-        pending = new_pending((event_time, score, version, features if learned else None))
-        packed = state.pack(pending)
+        headers = record.headers
+        scored = _output(("scored", record.partition, record.key, value, headers and _trace(headers)))
+        learned = not headers or ("replay-learn", b"no") not in headers
+        prediction = event_time, score, version, features if learned else None
+        packed = state.pack(prediction)
         kept = len(packed) + EXAMPLE_OVERHEAD + 2 * len(event_id.encode())
         if size(scored) > self._max_bytes or kept > self._max_bytes + ENVELOPE_BYTES:
             return Failure("output-too-large", f"the scored record exceeds {self._max_bytes} bytes")
@@ -177,7 +178,7 @@ class Scorer:
             state.tallies.label_expired += 1
             outputs.append(state.expect(event_id, event_time, packed))
         else:
-            outputs += self._example(event_id, pending, waiting.label, waiting.label_time)
+            outputs += self._example(event_id, prediction, waiting.label, waiting.label_time)
         return outputs
 
     def _join_one(self, record: Record, now: int, schemas: Schemas) -> list[Output] | Failure:
@@ -210,8 +211,8 @@ class Scorer:
         state.label_watermark = max(state.label_watermark, min(label.label_time, now))
         return [state.put(label.event_id, waiting, encoded)]
 
-    def _example(self, event_id: str, pending: Pending, label: Target, label_time: int) -> list[Output]:
-        event_time, score, version, features = pending
+    def _example(self, event_id: str, prediction: Prediction, label: Target, label_time: int) -> list[Output]:
+        event_time, score, version, features = prediction
         self.state.tallies.joined += 1
         joined = self.state.put(event_id, Joined(event_time))
         if features is None:
@@ -225,11 +226,15 @@ class Scorer:
     ) -> bytes:
         """A record of `schemas/scored.avsc`; times are epoch milliseconds."""
         event_id, event_time, _, features, imputed = event
+        prediction, number, threshold, probabilities = self._shown(score)
         fields = {
             "event_id": event_id,
             "event_time": event_time,
             "scored_at": now,
-            **self._shown(score),
+            "prediction": prediction,
+            "score": number,
+            "threshold": threshold,
+            "probabilities": probabilities,
             "model": {"name": name, "version": version},
             "degraded": None if degraded is None else degraded.by,
             "source": {"topic": record.topic, "partition": record.partition, "offset": record.offset},

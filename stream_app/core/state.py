@@ -14,7 +14,7 @@ from stream_app.core.actions import Actions
 from stream_app.core.alarms import Alarms
 from stream_app.core.due import Schedule
 from stream_app.core.kept import from_json, to_json
-from stream_app.core.packing import Packer, body, event_time_of, is_packed
+from stream_app.core.packing import Packer, Prediction, body, event_time_of, is_packed
 from stream_app.core.records import Features, Output, RawRecord, Score, Target, quick
 from stream_app.core.retries import Retries
 from stream_app.core.tallies import Tallies
@@ -36,7 +36,6 @@ class Pending(NamedTuple):
     features: Features | None
 
 
-new_pending = quick(Pending)
 _output = quick(Output)
 
 
@@ -113,9 +112,9 @@ class State:
         kept = self.entries.get(event_id)
         return None if kept is None else self._entry(kept)
 
-    def pack(self, pending: Pending) -> bytes:
+    def pack(self, prediction: Prediction) -> bytes:
         """A prediction as `expect` takes it."""
-        return self._packer.pack(pending)
+        return self._packer.pack(prediction)
 
     def expect(self, event_id: str, event_time: int, packed: bytes) -> Output:
         """Set a prediction; returns its changelog record."""

@@ -9,6 +9,9 @@ from stream_app.core.records import Features, Fields, Score
 Ask = Callable[[Features], Score]
 Metrics = Mapping[str, Callable[[Any], float | None]]
 
+SHOWN = ("prediction", "score", "threshold", "probabilities")
+"""The fields of a scored record that say what was predicted."""
+
 
 class Task(ABC):
     """What a pipeline predicts; the type of the label's field decides it.
@@ -43,8 +46,8 @@ class Task(ABC):
         """Whether this is a label."""
 
     @abstractmethod
-    def shown(self, score: Any) -> Fields:
-        """What a scored record says: `prediction`, `score`, `threshold` and `probabilities`."""
+    def shown(self, score: Any) -> tuple[Any, ...]:
+        """What a scored record says, in the order of `SHOWN`."""
 
     @abstractmethod
     def watched(self, scored: Mapping[str, Any]) -> Fields:

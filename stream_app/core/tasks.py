@@ -55,9 +55,9 @@ class Binary(Task):
     def takes(self, label: object) -> bool:
         return type(label) is bool
 
-    def shown(self, score: float) -> Fields:
+    def shown(self, score: float) -> tuple[Any, ...]:
         decision = self.decision
-        return {"prediction": score >= decision, "score": score, "threshold": decision, "probabilities": None}
+        return score >= decision, score, decision, None
 
     def watched(self, scored: Mapping[str, Any]) -> Fields:
         return {"score": scored["score"]}
@@ -108,10 +108,9 @@ class Classes(Task):
     def takes(self, label: object) -> bool:
         return type(label) is str
 
-    def shown(self, score: Probabilities) -> Fields:
+    def shown(self, score: Probabilities) -> tuple[Any, ...]:
         decided = _likeliest(score)
-        score_of = score.get(decided, 0.0)
-        return {"prediction": decided, "score": score_of, "threshold": None, "probabilities": score}
+        return decided, score.get(decided, 0.0), None, score
 
     def watched(self, scored: Mapping[str, Any]) -> Fields:
         return {"score": scored["score"], "prediction": scored["prediction"]}
@@ -159,8 +158,8 @@ class Value(Task):
     def takes(self, label: object) -> bool:
         return self.checked(label) is not None
 
-    def shown(self, score: float) -> Fields:
-        return {"prediction": score, "score": score, "threshold": None, "probabilities": None}
+    def shown(self, score: float) -> tuple[Any, ...]:
+        return score, score, None, None
 
     def watched(self, scored: Mapping[str, Any]) -> Fields:
         return {"score": scored["score"]}

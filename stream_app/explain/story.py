@@ -8,6 +8,7 @@ from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
 from stream_app.core.predict import NO_VERSION
 from stream_app.core.records import Failure, Features, Fields
+from stream_app.core.task import SHOWN
 from stream_app.core.tasks import task_of
 from stream_app.error_codes import ERROR_CODES
 from stream_app.errors import ModelError, SelectionError
@@ -146,7 +147,7 @@ class Teller:
             parts = contributions(self._checker.river_model(manifest), features)
         except (ModelError, *AWAY) as error:
             return Again(None, None, str(error))
-        equal = all(scored[name] == value for name, value in model.task.shown(score).items())
+        equal = all(scored[name] == value for name, value in zip(SHOWN, model.task.shown(score), strict=True))
         return Again(score, equal, None, parts)
 
     def _learned(self, offset: int, example: Example) -> Learned:

@@ -241,7 +241,7 @@ def test_an_untrained_model_knows_no_class_and_says_so() -> None:
         "p", 0, "f", multiclass.OneVsRestClassifier(linear.LogisticRegression()), Classes(), frozen=True
     )
     assert model.score({"x": 1.0}) == {}
-    assert Classes().shown({}) == {"prediction": "", "score": 0.0, "threshold": None, "probabilities": {}}
+    assert Classes().shown({}) == ("", 0.0, None, {})
 
 
 @pytest.mark.parametrize(
