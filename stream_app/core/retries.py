@@ -85,7 +85,9 @@ class Retries:
         """
         found: list[RawRecord] = []
         while self._due and len(found) != most and not now < self._due[0][0] <= now + self._longest:
-            due, name = heappop(self._due)
+            due, name = entry = heappop(self._due)
+            while self._due and self._due[0] == entry:  # kept again within the millisecond in which it was released
+                heappop(self._due)
             attempt = self.waiting.get(name)
             if attempt is not None and attempt.due == due:
                 found.append(attempt.record)

@@ -119,6 +119,15 @@ def test_after_a_restart_the_same_waits_and_is_due_at_the_same_time(
     assert sorted(again.due(now + 10_000)) == sorted(waiting.due(now + 10_000))
 
 
+def test_what_is_kept_again_in_the_millisecond_of_its_release_is_asked_for_once() -> None:
+    waiting, failing = retries(), record(event(1))
+    for _ in range(2):
+        waiting.keep(failing, NOW, LARGEST)
+        waiting.release(failing)
+    waiting.keep(failing, NOW, LARGEST)
+    assert waiting.due(NOW + 1000) == [failing]
+
+
 def test_at_most_so_many_are_asked_for_at_once() -> None:
     waiting = retries()
     for number in range(5):
