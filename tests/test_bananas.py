@@ -88,7 +88,7 @@ def secured_with_registry(name: str, secured: SecuredCluster, apicurio: str) -> 
     return Cluster(environment | {"STREAM_APP_REGISTRY__URL": apicurio}, edits)
 
 
-@pytest.fixture(params=["plain", "secured_with_registry"])
+@pytest.fixture(params=["plain", pytest.param("secured_with_registry", marks=pytest.mark.faults)])
 def cluster(request: pytest.FixtureRequest) -> Cluster:
     """Every kind; each is a fixture of that name."""
     found: Cluster = request.getfixturevalue(request.param)

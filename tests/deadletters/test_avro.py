@@ -14,7 +14,7 @@ from tests.cli.test_commands import Commands
 from tests.deadletters.made import letter, write
 from tests.small import EVENT_SCHEMA, event
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 RENAMED = changed(EVENT_SCHEMA, amount=None, total="double")
 EDIT = """

@@ -17,6 +17,7 @@ from tests.faults.run import back, restart, running
 from tests.system import System
 
 
+@pytest.mark.faults
 def test_a_duplicate_instance_id_here_is_refused(broker: EmbeddedBroker, tmp_path: Path) -> None:
     with running(broker, tmp_path, scorers=1) as (system, _):
         first = system.workers["score-0"]

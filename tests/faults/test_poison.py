@@ -87,6 +87,7 @@ def test_ten_in_a_row_of_every_kind_cost_no_more_workers_than_partitions(
         assert len(restarting.deaths) <= 4
 
 
+@pytest.mark.faults
 def test_two_partitions_at_once(broker: EmbeddedBroker, tmp_path: Path) -> None:
     with running(broker, tmp_path, partitions=2) as (system, restarting, batches):
         seconds = batches.send([SEGFAULT, ABORT, LEAVE, SEGFAULT], good=200)

@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from stream_app.broker import EmbeddedBroker
 from stream_app.supervisor import FIRST_DELAY, Supervisor
 from tests.poison import DECLARED, LEAVE, SEGFAULT, Batches, Restarting, messages
@@ -59,6 +61,7 @@ def test_the_supervisor_starts_a_worker_again_that_a_record_ended(broker: Embedd
         system.check_outcomes()
 
 
+@pytest.mark.faults
 def test_an_example_that_ends_the_learner_twice_is_learned_by_nobody(broker: EmbeddedBroker, tmp_path: Path) -> None:
     name = f"poison-{uuid4().hex[:8]}"
     with System(broker.bootstrap_servers, tmp_path, name, DECLARED_LEARNER, partitions=1) as system:

@@ -116,6 +116,7 @@ def test_what_fails_for_a_reason_outside_is_scored_when_that_is_over_also_by_ano
         assert ("retry", "features-unavailable", False) in told(system, "corrective_action")
 
 
+@pytest.mark.faults
 def test_a_record_that_crashes_when_it_is_tried_again_is_one_dead_letter(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
@@ -207,6 +208,7 @@ def test_a_model_that_fails_is_stood_in_for_and_the_predictions_say_so(broker: E
         system.check_outcomes()
 
 
+@pytest.mark.faults
 def test_versions_that_fail_are_stood_in_for_by_the_last_that_served_well_also_after_a_restart(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
