@@ -172,6 +172,7 @@ def test_parked_and_dropped_letters_are_not_sent_until_they_are_restored(desk: D
     ]
 
 
+@pytest.mark.faults
 def test_refusals_are_one_line_with_what_to_do(desk: Desk) -> None:
     assert "No dead letter fits since" in desk.select("replay", code=18)
     desk.send_event(desk.first, desk.now - 40 * 3_600_000)
