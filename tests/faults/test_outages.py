@@ -31,9 +31,12 @@ def test_a_duplicate_instance_id_here_is_refused(broker: EmbeddedBroker, tmp_pat
 def test_a_duplicate_instance_id_elsewhere_loses_and_doubles_nothing(broker: EmbeddedBroker, tmp_path: Path) -> None:
     with running(broker, tmp_path) as (system, _):
         first = system.workers["score-0"]
-        second = system.start(
-            "score", "0", STREAM_APP_DATA_DIR=str(tmp_path / "elsewhere"), STREAM_APP_STORE_URL=store(system)
-        )
+        elsewhere = {
+            "STREAM_APP_DATA_DIR": str(tmp_path / "elsewhere"),
+            "STREAM_APP_STORE_URL": store(system),
+            "STREAM_APP_KEYS__FOLDER": str(system.settings.data_dir / "keys"),
+        }
+        second = system.start("score", "0", **elsewhere)
         deadline = time.monotonic() + 60
         while first.poll() is None and second.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
