@@ -1,7 +1,7 @@
 """Where dead letters are acted on: connections to one pipeline's ledger, writing decisions into it, and the audit."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import orjson
@@ -9,19 +9,19 @@ from confluent_kafka import Consumer
 
 from stream_app.clients.consume import between
 from stream_app.clients.kafka import ConnectionErrors, client_config, make_consumer
-from stream_app.clients.offsets import Limits, find_partitions
+from stream_app.clients.offsets import Limits, bounds, find_partitions
 from stream_app.core.records import ENVELOPE_BYTES, Output
 from stream_app.core.route import iso
 from stream_app.deadletters.acts import Act, Letters, place_text
 from stream_app.deadletters.ledger import Change, Ledger, act_records
 from stream_app.deadletters.outcomes import WATCHED
 from stream_app.deadletters.present import read_books
-from stream_app.errors import FencedError, SelectionError
+from stream_app.errors import FencedError, SelectionError, StreamAppError
 from stream_app.logs import get_logger
 from stream_app.settings import Settings
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.processor import Input
-from stream_app.streaming.settling import await_settled
+from stream_app.streaming.settling import SHOWN_SECONDS, is_settled, still_open
 from stream_app.streaming.writer import TransactionWriter
 from stream_app.topics import topic_name
 
@@ -76,9 +76,8 @@ class Desk:
 
         Raises FencedError if one stays open for long.
         """
-        if settled:
-            place = Input(self.topic("replays"), 0)
-            await_settled(self._ends, lambda: self.reader.ends(place)[1], place, _TRANSACTION_MS / 1000 + _GRACE)
+        if settled and not self._is_settled(_TRANSACTION_MS / 1000 + _GRACE):
+            raise still_open(self.topic("replays"))
         return Ledger.read(self.reader, self.name)
 
     def watched_ends(self) -> dict[str, int]:
@@ -122,7 +121,15 @@ class Desk:
         if decisions:
             for audit in audits:
                 log_act(audit)
+            with suppress(StreamAppError):  # it is decided, whether or not the cluster still answers
+                self._is_settled(SHOWN_SECONDS)  # so that who looks after the command sees it
         return ledger
+
+    def _is_settled(self, patience: float) -> bool:
+        """Whether nothing that is in the ledger now is in an open transaction, within `patience` seconds."""
+        place = Input(self.topic("replays"), 0)
+        _, written = bounds(self._ends, self._errors, [place])[place]
+        return is_settled(lambda: self.reader.ends(place)[1], written, patience)
 
     def write_acts(self, writer: TransactionWriter, decisions: list[Decision]) -> list[Output]:
         """Put acts and their audits into the open transaction; returns the audits."""

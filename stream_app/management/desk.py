@@ -1,6 +1,7 @@
 """Where decisions about models are taken: connections to one pipeline, and the transaction that a decision is."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ from stream_app.clients.kafka import ConnectionErrors, client_config, make_consu
 from stream_app.clients.offsets import bounds, find_partitions
 from stream_app.clients.refusals import failure
 from stream_app.core.records import ENVELOPE_BYTES, Output
-from stream_app.errors import FencedError, ModelError
+from stream_app.errors import FencedError, ModelError, StreamAppError
 from stream_app.faultpoints import reached
 from stream_app.logs import get_logger
 from stream_app.models.manifest import CHECKPOINT_KEY, Checkpoint
@@ -18,8 +19,7 @@ from stream_app.models.registry import Registry
 from stream_app.settings import Settings
 from stream_app.status.models import RegistryReader
 from stream_app.status.tail import Tail
-from stream_app.streaming.processor import Input
-from stream_app.streaming.settling import await_settled
+from stream_app.streaming.settling import SHOWN_SECONDS, is_settled, still_open
 from stream_app.streaming.writer import TransactionWriter
 from stream_app.topics import topic_name
 
@@ -77,9 +77,8 @@ class Desk:
 
         Raises FencedError if one stays open for long.
         """
-        if settled:
-            place = Input(self.topic("models"), 0)
-            await_settled(self._written, lambda: self.ends("models")[1], place, _TRANSACTION_MS / 1000 + _GRACE)
+        if settled and not self._is_settled("models", _TRANSACTION_MS / 1000 + _GRACE):
+            raise still_open(self.topic("models"))
         return self._registry.read((self.topic("models"), 0), *self.ends("models"))
 
     def learned_to(self) -> int | None:
@@ -120,8 +119,7 @@ class Desk:
             writer.commit({}, None)
         except FencedError as error:
             raise changed_meanwhile() from error
-        reached("decision-committed")
-        _log_acts(outputs)
+        self._committed(outputs)
 
     def number(self, first: Callable[[Registry], Output], make: Callable[[Registry, int], list[Output]]) -> int:
         """Write `first`, then what `make` makes of its offset, in one transaction; returns that offset.
@@ -141,9 +139,22 @@ class Desk:
             writer.commit_once()
         except FencedError as error:
             raise changed_meanwhile() from error
+        self._committed(outputs)
+        return offset
+
+    def _is_settled(self, kind: str, patience: float) -> bool:
+        """Whether nothing that is written to a topic now is in an open transaction, within `patience` seconds."""
+        place = (self.topic(kind), 0)
+        _, written = bounds(self._written, self._errors, [place])[place]
+        return is_settled(lambda: self.ends(kind)[1], written, patience)
+
+    def _committed(self, outputs: list[Output]) -> None:
+        """Log what was decided; who looks after the command sees it."""
         reached("decision-committed")
         _log_acts(outputs)
-        return offset
+        with suppress(StreamAppError):  # it is decided, whether or not the cluster still answers
+            for kind in _USED:
+                self._is_settled(kind, SHOWN_SECONDS)
 
     def _writer(self) -> TransactionWriter:
         """A writer that has fenced whoever decided before."""

@@ -11,11 +11,11 @@ from stream_app.clients.refusals import failure
 from stream_app.core.records import RawRecord
 from stream_app.errors import KafkaUnavailableError
 from stream_app.streaming.processor import Input
+from stream_app.streaming.settling import is_settled
 
 CALL_TIMEOUT = 10.0  # seconds
 DEADLINE = 30.0  # seconds that a passing error may last
 SETTLED_SECONDS = 45.0  # longer than brokers let a transaction of a dead worker stay open
-SETTLED_LOOK_SECONDS = 0.02
 FETCH = 5000  # records a call
 
 _PASSING = frozenset(
@@ -99,16 +99,11 @@ class LogReader:
             consumer.close()
 
     def _await_settled(self, source: Input) -> None:
-        deadline = monotonic() + SETTLED_SECONDS
         call, what = self._uncommitted.get_watermark_offsets, f"read the ends of {source.topic}"
-        _, end = self._ask(lambda: call(TopicPartition(*source), timeout=CALL_TIMEOUT, cached=False), what)
-        while self.ends(source)[1] < end:
-            if monotonic() > deadline:
-                reason = (
-                    f"a transaction on {source.topic}[{source.partition}] has been open for {SETTLED_SECONDS:.0f} s"
-                )
-                raise KafkaUnavailableError(reason, "Check that the brokers are up; they end it after its time-out")
-            sleep(SETTLED_LOOK_SECONDS)
+        _, written = self._ask(lambda: call(TopicPartition(*source), timeout=CALL_TIMEOUT, cached=False), what)
+        if not is_settled(lambda: self.ends(source)[1], written, SETTLED_SECONDS):
+            reason = f"a transaction on {source.topic}[{source.partition}] has been open for {SETTLED_SECONDS:.0f} s"
+            raise KafkaUnavailableError(reason, "Check that the brokers are up; they end it after its time-out")
 
     @cached_property
     def _uncommitted(self) -> Consumer:

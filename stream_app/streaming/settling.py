@@ -3,23 +3,27 @@
 from collections.abc import Callable
 from time import monotonic, sleep
 
-from confluent_kafka import Consumer, TopicPartition
-
 from stream_app.errors import FencedError
-from stream_app.streaming.processor import Input
 
-_CALL_SECONDS = 10.0
+SHOWN_SECONDS = 5.0
+"""For how long to wait, after a commit, until everybody can read what was committed: usually some milliseconds."""
+
+_LOOK_SECONDS = 0.02
 
 
-def await_settled(ends: Consumer, stable_end: Callable[[], int], place: Input, patience: float) -> None:
-    """Wait until all that is written to a partition now is committed or aborted.
+def is_settled(stable_end: Callable[[], int], written: int, patience: float) -> bool:
+    """Whether everything before the offset `written` is committed or aborted, within `patience` seconds.
 
-    `ends` reads uncommitted records, `stable_end` tells where those end that are settled. Raises FencedError if a
-    transaction stays open for `patience` seconds.
+    `stable_end` tells where the records end that are settled.
     """
-    _, written = ends.get_watermark_offsets(TopicPartition(*place), timeout=_CALL_SECONDS, cached=False)
     deadline = monotonic() + patience
     while stable_end() < written:
         if monotonic() > deadline:
-            raise FencedError(f"A transaction on {place.topic} stays open", "Repeat the command in a while")
-        sleep(0.02)
+            return False
+        sleep(_LOOK_SECONDS)
+    return True
+
+
+def still_open(topic: str) -> FencedError:
+    """The error of a command that cannot decide, for somebody else may be about to."""
+    return FencedError(f"A transaction on {topic} stays open", "Repeat the command in a while")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
+from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 
@@ -90,7 +91,9 @@ class TransactionWriter:
 
     def close(self) -> None:
         """Free the producer; what is not committed is lost."""
+        held = [self._producer]
         del self._producer
+        Thread(target=held.clear, name="producer's end").start()  # librdkafka takes up to a second for it
 
     def serve(self) -> None:
         """Let librdkafka fetch a token and report errors of the connection, when there is nothing to write."""
