@@ -15,7 +15,7 @@ from river import evaluate, metrics
 
 from stream_app.core.events import EventReader
 from stream_app.core.ranks import Ranks
-from stream_app.core.records import Failure, Features, RawRecord
+from stream_app.core.records import Failure, Features, Record
 from stream_app.core.scorecard import log_loss
 from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
@@ -31,7 +31,7 @@ def labelled(start: datetime, end: datetime) -> Iterator[tuple[Features, bool, d
         if flight.label is None:
             continue
         key = flight.event["event_id"].encode()
-        event = reader.read(RawRecord("flights.raw", 0, 0, 0, key, orjson.dumps(flight.event)), NOW)
+        event = reader.read(Record("flights.raw", 0, 0, 0, key, orjson.dumps(flight.event)), NOW)
         if isinstance(event, Failure):
             raise ValueError(f"{flight.event['event_id']}: {event.message}")
         delay = timedelta(milliseconds=flight.label_time_ms - flight.event_time_ms)

@@ -20,7 +20,7 @@ from stream_app.core.decode import Schemas
 from stream_app.core.events import EventReader
 from stream_app.core.example import Example
 from stream_app.core.learn import Learner
-from stream_app.core.records import Failure, RawRecord
+from stream_app.core.records import Failure, Record
 from stream_app.core.score import Scorer
 from stream_app.core.state import State
 from stream_app.core.tasks import Binary
@@ -40,7 +40,7 @@ def main() -> None:
     pipeline = load_pipeline("flights")
     flights = [flight for flight in read_flights(datetime(2013, 1, 1), datetime(2013, 1, 8)) if flight.label]
     records = [
-        RawRecord("flights.raw", 0, 0, 0, flight.event["event_id"].encode(), orjson.dumps(flight.event))
+        Record("flights.raw", 0, 0, 0, flight.event["event_id"].encode(), orjson.dumps(flight.event))
         for flight in flights
     ]
     reader = EventReader(pipeline)
@@ -61,7 +61,7 @@ def main() -> None:
     print(f"learner / River's predict + learn + three metrics: {median(ratios):.2f} (of {len(examples)} examples)")
 
 
-def compare_formats(pipeline: Pipeline, records: list[RawRecord]) -> None:
+def compare_formats(pipeline: Pipeline, records: list[Record]) -> None:
     """Reading the same events from JSON and from Avro, in turn."""
     schema, reader = parsed(pipeline.schema), EventReader(pipeline)
     write = compile_writer(schema, 1)
@@ -76,7 +76,7 @@ def compare_formats(pipeline: Pipeline, records: list[RawRecord]) -> None:
     print(f"read an event ({what}): {microseconds[0]:.1f} us from JSON, {microseconds[1]:.1f} us from Avro")
 
 
-def score_all(records: list[RawRecord]) -> None:
+def score_all(records: list[Record]) -> None:
     """The whole scorer, and the least that anybody could do by hand, for the eight numbers that all contenders use."""
     pipeline, trained = ours.make("flights"), trained_model()
     model = LoadedModel("flights", 1, "", trained, Binary(), frozen=True)

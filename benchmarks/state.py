@@ -12,7 +12,7 @@ from time import process_time
 import orjson
 
 from stream_app.core.events import Event, EventReader
-from stream_app.core.records import Failure, Output, RawRecord
+from stream_app.core.records import Failure, Output, Record
 from stream_app.core.state import Joined, Pending, State
 from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
@@ -40,7 +40,7 @@ def flights() -> Iterable[Event]:
     reader = EventReader(load_pipeline("flights"))
     for flight in read_flights(datetime(2013, 1, 1), datetime(2013, 2, 1)):
         value = orjson.dumps(flight.event)
-        event = reader.read(RawRecord("flights.raw", 0, 0, 0, flight.event["event_id"].encode(), value), 2**53)
+        event = reader.read(Record("flights.raw", 0, 0, 0, flight.event["event_id"].encode(), value), 2**53)
         if not isinstance(event, Failure):
             yield event
 

@@ -116,7 +116,7 @@ class WorkerSettings(_Section):
     """After so long without a sign of life a worker's partitions go to others."""
     transaction_timeout_seconds: float = Field(default=10.0, ge=1.0, le=60.0)
     """After so long the broker aborts the transaction of a worker that hangs."""
-    max_batch_records: int = Field(default=1000, ge=1, le=10_000)
+    max_batch_records: int = Field(default=3000, ge=1, le=10_000)
     """Most records fetched of a partition at once."""
     max_state_entries: int = Field(default=1_000_000, ge=1000)
     """Most events that a partition keeps in memory; beyond it the oldest are closed as expired."""

@@ -13,7 +13,7 @@ from avro.schema import Schema, parse
 from river import datasets, linear_model, optim, preprocessing
 
 from stream_app.core.example import Example
-from stream_app.core.records import Features, Output, RawRecord, Score
+from stream_app.core.records import Features, Output, Record, Score
 from stream_app.models.families import OWN, names_of
 from stream_app.models.loaded import LoadedModel
 from stream_app.models.pickling import Names
@@ -106,14 +106,14 @@ class MemoryLog:
     """A `Reader` over topics in memory; offsets can have gaps, as transaction markers leave them."""
 
     def __init__(self) -> None:
-        self.topics: dict[str, list[RawRecord]] = {}
+        self.topics: dict[str, list[Record]] = {}
         self.low: dict[str, int] = {}
 
     def append(self, topic: str, key: bytes | None, value: bytes | None, partition: int = 0, gap: int = 0) -> int:
         """Write a record; returns its offset."""
         records = self.topics.setdefault(f"{topic}/{partition}", [])
         offset = (records[-1].offset + 1 if records else 0) + gap
-        records.append(RawRecord(topic, partition, offset, 0, key, value))
+        records.append(Record(topic, partition, offset, 0, key, value))
         return offset
 
     def write(self, pipeline_name: str, outputs: Iterable[Output]) -> None:
@@ -127,7 +127,7 @@ class MemoryLog:
     def read_all(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         return ((record.key, record.value) for record in self.topics.get(f"{topic}/{partition}", []))
 
-    def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
+    def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         return (record for record in self.topics[f"{topic}/{partition}"] if start <= record.offset < end)
 
     def ends(self, source: Input) -> tuple[int, int]:

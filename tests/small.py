@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from river import linear_model, preprocessing
 
-from stream_app.core.records import Features, Fields, Headers, RawRecord, Target
+from stream_app.core.records import Features, Fields, Headers, Record, Target
 from stream_app.pipeline import Label, Pipeline, Thresholds
 
 HOUR = 3_600_000
@@ -91,9 +91,9 @@ def record(
     topic: str = "payments.raw",
     key: bytes | str | None = "auto",
     headers: Headers = (),
-) -> RawRecord:
+) -> Record:
     """A Kafka record; its key is the `id` field unless told otherwise."""
     value = orjson.dumps(fields) if isinstance(fields, Mapping) else fields
     if isinstance(key, str):
         key = str(fields["id"]).encode() if isinstance(fields, Mapping) and "id" in fields else b"k"
-    return RawRecord(topic, 0, offset, NOW, key, value, headers)
+    return Record(topic, 0, offset, NOW, key, value, headers)

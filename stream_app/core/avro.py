@@ -59,7 +59,8 @@ def schema_id_of(content: bytes | None) -> SchemaId | None:
 
 def schema_ids(records: Iterable[Record]) -> Set[SchemaId]:
     """The ids of all schemas that these records were written with, as they come."""
-    frames = (find_frame(r.value, r.headers) for r in records if r.value and (r.headers or r.value[0] == _MAGIC))
+    contents = ((value, headers) for _, _, _, _, _, value, headers in records)
+    frames = [find_frame(value, headers) for value, headers in contents if value and (headers or value[0] == _MAGIC)]
     return {frame.schema_id: None for frame in frames if isinstance(frame, Frame)}.keys()
 
 

@@ -105,7 +105,8 @@ def _open(
     record: Record, schemas: Schemas, validate: Validator, event_id: str, key: str | None
 ) -> tuple[str, Fields] | Failure:
     """The id of the event that a record is about, and what it says, both as they were sent."""
-    fields = decode(record.value, record.headers, schemas)
+    _, _, _, _, sent_key, value, headers = record
+    fields = decode(value, headers, schemas)
     if isinstance(fields, Failure):
         return fields
     fields = validate(fields)
@@ -114,7 +115,7 @@ def _open(
     identity = fields[event_id]
     if identity is None or identity == "":
         return Failure("missing-field", f"field {event_id} is empty")
-    return _key_failure(record.key, fields, key) or (str(identity), fields)
+    return _key_failure(sent_key, fields, key) or (str(identity), fields)
 
 
 def _key_failure(key: bytes | None, fields: Fields, name: str | None) -> Failure | None:

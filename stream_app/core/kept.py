@@ -3,35 +3,21 @@
 from base64 import b64decode, b64encode
 from typing import Any
 
-from stream_app.core.records import RawRecord, Record
-
-
-def plain(record: Record) -> RawRecord:
-    """A copy that does not hold on to the fetched batch."""
-    return RawRecord(
-        record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
-    )
+from stream_app.core.records import Record
 
 
 def to_json(record: Record) -> list[Any]:
     """What JSON can hold; bytes are base64."""
-    headers = [(name, _text(content)) for name, content in record.headers]
-    return [
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp,
-        _text(record.key),
-        _text(record.value),
-        headers,
-    ]
+    topic, partition, offset, timestamp, key, value, headers = record
+    texts = [(name, _text(content)) for name, content in headers]
+    return [topic, partition, offset, timestamp, _text(key), _text(value), texts]
 
 
-def from_json(content: list[Any]) -> RawRecord:
+def from_json(content: list[Any]) -> Record:
     """The record that `to_json` wrote."""
     topic, partition, offset, timestamp, key, value, headers = content
     originals = tuple((name, _bytes(text) or b"") for name, text in headers)
-    return RawRecord(topic, partition, offset, timestamp, _bytes(key), _bytes(value), originals)
+    return Record(topic, partition, offset, timestamp, _bytes(key), _bytes(value), originals)
 
 
 def _text(content: bytes | None) -> str | None:

@@ -1,6 +1,7 @@
 """Predictions as small JSON arrays, in memory as in the changelog: encoded once, without the names of the features."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 
@@ -29,15 +30,18 @@ class Packer:
     def pack(self, prediction: Prediction) -> bytes:
         """The bytes; a name that is new is in `names` from then on."""
         event_time, score, version, features = prediction
-        if features is None:
-            return orjson.dumps(("p", event_time, score, version, None))
-        names = tuple(features)
-        number = self._numbers.get(names)
-        if number is None:
-            number = self._keep(names)
-        if number is None:
-            return orjson.dumps(("p", event_time, score, version, features))
-        return orjson.dumps(("p", event_time, score, version, number, *features.values()))
+        number = None
+        if features is not None:
+            names = tuple(features)
+            number = self._numbers.get(names)
+            if number is None:
+                number = self._keep(names)
+        fields: tuple[Any, ...]
+        if number is None or features is None:
+            fields = "p", event_time, score, version, features
+        else:
+            fields = "p", event_time, score, version, number, *features.values()
+        return b"%b" % orjson.dumps(fields)  # a copy, for orjson's own bytes lie in a block of 1 kB and more
 
     def _keep(self, names: tuple[str, ...]) -> int | None:
         size = _size(names)
@@ -48,20 +52,15 @@ class Packer:
         self.names.append(names)
         return number
 
-    def unpack(self, body: bytes) -> Prediction:
-        """The prediction whose packed form has this `body`."""
-        event_time, score, version, names, *values = orjson.loads(b"[" + body)
+    def unpack(self, packed: bytes) -> Prediction:
+        """The prediction that `pack` packed."""
+        _, event_time, score, version, names, *values = orjson.loads(packed)
         features = dict(zip(self.names[names], values, strict=True)) if type(names) is int else names
         return event_time, score, version, features
 
 
 def _size(names: tuple[str, ...]) -> int:
     return len(orjson.dumps(names)) + 1
-
-
-def body(packed: bytes) -> bytes:
-    """A packed prediction without what says that it is one; a copy, for orjson's own bytes lie in a larger block."""
-    return packed[5:]
 
 
 def event_time_of(packed: bytes) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 T = TypeVar("T", bound=tuple[Any, ...])
 
@@ -24,27 +24,8 @@ ENVELOPE_BYTES = 64 * 1024
 """By how much the limits of dead-letter, state and example topics exceed the raw topic's."""
 
 
-class Record(Protocol):
-    """One Kafka record as it was fetched; what aiokafka delivers fits."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...  # epoch milliseconds, as the broker or producer set it
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Headers: ...
-
-
-class RawRecord(NamedTuple):
-    """A plain :class:`Record`, for tests, files and restored state."""
+class Record(NamedTuple):
+    """One Kafka record as it was read; `timestamp` is epoch milliseconds, as the broker or producer set it."""
 
     topic: str
     partition: int

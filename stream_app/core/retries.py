@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import orjson
 
-from stream_app.core.kept import from_json, plain, to_json
-from stream_app.core.records import Output, RawRecord, Record
+from stream_app.core.kept import from_json, to_json
+from stream_app.core.records import Output, Record
 from stream_app.resilience import Retry
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -20,7 +20,7 @@ _MOST_BYTES = 32 * 1024 * 1024  # of all waiting records of a partition, in memo
 class Attempt(NamedTuple):
     """A record that has been tried `number` times; `first_failed` and `due` are epoch milliseconds."""
 
-    record: RawRecord
+    record: Record
     number: int
     first_failed: int
     due: int
@@ -65,7 +65,7 @@ class Retries:
         due = now + _delay(declared, number, name)
         if number >= declared.attempts or due > first_failed + declared.give_up_after // _MILLISECOND:
             return None
-        attempt = Attempt(before.record if before else plain(record), number, first_failed, due)
+        attempt = Attempt(before.record if before else record, number, first_failed, due)
         encoded = attempt.encode()
         full = len(self.waiting) >= declared.waiting or self.bytes + len(encoded) > _MOST_BYTES
         if len(encoded) > largest or (before is None and full):
@@ -78,12 +78,12 @@ class Retries:
         """The last try of a record that waits."""
         return self.waiting.get(position(record)) if self.waiting else None
 
-    def due(self, now: int, most: int | None = None) -> list[RawRecord]:
+    def due(self, now: int, most: int | None = None) -> list[Record]:
         """The records that are to be tried now, soonest due first; they wait on until `keep` or `release`.
 
         What seems to be due later than anything can be, is due: the clock was set back.
         """
-        found: list[RawRecord] = []
+        found: list[Record] = []
         while self._due and len(found) != most and not now < self._due[0][0] <= now + self._longest:
             due, name = entry = heappop(self._due)
             while self._due and self._due[0] == entry:  # kept again within the millisecond in which it was released

@@ -9,7 +9,6 @@ from stream_app.core.breaker import Failed
 from stream_app.core.decode import NO_SCHEMAS, Schemas
 from stream_app.core.events import Event, EventReader, LabelEvent, LabelReader
 from stream_app.core.example import Example
-from stream_app.core.kept import plain
 from stream_app.core.packing import MOST_NAME_BYTES, Prediction
 from stream_app.core.predict import Degraded, Model, Predictor
 from stream_app.core.records import ENVELOPE_BYTES, Failure, Fields, Headers, Output, Record, Score, Target, quick, size
@@ -149,13 +148,13 @@ class Scorer:
         """The scored record, the change of state and, when its label already waits, the example."""
         state = self.state
         event_id, event_time, _, features, imputed = event
+        _, partition, _, _, key, _, headers = record
         if isinstance(made, Degraded):
             degraded, score, version = made, made.score, made.version
         else:
             degraded, score, version = None, made, model.version
         value = self._scored(record, event, score, model.name, version, degraded, now)
-        headers = record.headers
-        scored = _output(("scored", record.partition, record.key, value, headers and _trace(headers)))
+        scored = _output(("scored", partition, key, value, headers and _trace(headers)))
         learned = not headers or ("replay-learn", b"no") not in headers
         prediction = event_time, score, version, features if learned else None
         packed = state.pack(prediction)
@@ -204,7 +203,7 @@ class Scorer:
         if label.label_time + state.lateness < state.clock:
             state.tallies.label_expired += 1
             return []
-        waiting = Waiting(label.label, label.label_time, plain(record))
+        waiting = Waiting(label.label, label.label_time, record)
         encoded = waiting.encode()
         if len(encoded) + len(label.event_id.encode()) > self._largest_kept:
             return Failure("output-too-large", "the label record is too large to be kept until its event comes")
@@ -226,6 +225,7 @@ class Scorer:
     ) -> bytes:
         """A record of `schemas/scored.avsc`; times are epoch milliseconds."""
         event_id, event_time, _, features, imputed = event
+        topic, partition, offset, _, _, _, _ = record
         prediction, number, threshold, probabilities = self._shown(score)
         fields = {
             "event_id": event_id,
@@ -237,13 +237,13 @@ class Scorer:
             "probabilities": probabilities,
             "model": {"name": name, "version": version},
             "degraded": None if degraded is None else degraded.by,
-            "source": {"topic": record.topic, "partition": record.partition, "offset": record.offset},
+            "source": {"topic": topic, "partition": partition, "offset": offset},
             "fingerprint": self._fingerprint,
             "imputed": imputed,
             "label_due_by": event_time + self.state.horizon,
             "features": features if self._publish_features else None,
         }
-        return self._write(fields)
+        return b"%b" % self._write(fields)  # a copy, for orjson's own bytes lie in a block of 1 kB and more
 
     def _fail(self, record: Record, failure: Failure, model: Model, now: int) -> list[Output]:
         """A failed event waits for another try, where that may help, or is a dead letter."""

@@ -14,8 +14,8 @@ from stream_app.core.actions import Actions
 from stream_app.core.alarms import Alarms
 from stream_app.core.due import Schedule
 from stream_app.core.kept import from_json, to_json
-from stream_app.core.packing import Packer, Prediction, body, event_time_of, is_packed
-from stream_app.core.records import Features, Output, RawRecord, Score, Target, quick
+from stream_app.core.packing import Packer, Prediction, event_time_of, is_packed
+from stream_app.core.records import Features, Output, Record, Score, Target, quick
 from stream_app.core.retries import Retries
 from stream_app.core.tallies import Tallies
 from stream_app.resilience import Retry
@@ -53,7 +53,7 @@ class Waiting(NamedTuple):
 
     label: Target
     label_time: int
-    record: RawRecord
+    record: Record
 
     def encode(self) -> bytes:
         return orjson.dumps(("w", self.label, self.label_time, to_json(self.record)))
@@ -63,7 +63,7 @@ Entry = Pending | Joined | Waiting
 
 
 Kept = bytes | int | str
-"""An entry in memory: a prediction's packed body, the time of an event whose label came, a waiting label as encoded."""
+"""An entry in memory: a packed prediction, the time of an event whose label came, a waiting label as encoded."""
 
 
 def _decode(value: bytes | str) -> Joined | Waiting:
@@ -121,7 +121,7 @@ class State:
         before = self.entries.get(event_id)
         if before is not None:
             self._count(before, -1)
-        self.entries[event_id] = body(packed)
+        self.entries[event_id] = packed
         self.tallies.pending += 1
         self._schedule.add(event_time + self.horizon + self.lateness, event_id)
         return _output((TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), packed, ()))

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from stream_app.core.decode import Schemas
 from stream_app.core.predict import Model
-from stream_app.core.records import Output, RawRecord
+from stream_app.core.records import Output, Record
 from stream_app.core.score import Scorer
 from stream_app.core.state import NEVER, State
 from stream_app.deadletters.letter import Kind
@@ -65,7 +65,7 @@ class Judge:
             max_entries=settings.worker.max_state_entries,
         )
 
-    def relapse(self, kind: Kind, record: RawRecord, schemas: Schemas) -> Relapse | None:
+    def relapse(self, kind: Kind, record: Record, schemas: Schemas) -> Relapse | None:
         """Why it would fail; None if it would be scored, or, being a label, be kept for its event."""
         scorer = self._scorer
         scorer.start_over(self._state(record.partition))

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from stream_app.core.dead_letter_headers import DEAD_LETTER_HEADERS
 from stream_app.core.decode import NO_SCHEMAS, Schemas, decode
-from stream_app.core.records import Failure, Fields, Headers, RawRecord
+from stream_app.core.records import Failure, Fields, Headers, Record
 
 Kind = Literal["raw.dlq", "labels.dlq"]
 KINDS: tuple[Kind, ...] = ("raw.dlq", "labels.dlq")
@@ -92,8 +92,8 @@ class DeadLetter:
         """The fingerprint: the same for all failures of one cause."""
         return self.facts.get("error-fingerprint", "")
 
-    def as_record(self) -> RawRecord:
+    def as_record(self) -> Record:
         """The record as it was when it failed, with the headers that it came with."""
         timestamp = self.facts.get("original-timestamp", "")
         time = int(timestamp) if timestamp.isdecimal() else self.timestamp
-        return RawRecord(*self.ref.origin, time, self.key, self.value, self.original_headers)
+        return Record(*self.ref.origin, time, self.key, self.value, self.original_headers)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from stream_app.core.decode import Schemas
-from stream_app.core.records import RawRecord
+from stream_app.core.records import Record
 from stream_app.deadletters.letter import DeadLetter, Kind, Origin, Ref
 from stream_app.doctor.murmur2 import java_partition
 
@@ -37,7 +37,7 @@ class Route(NamedTuple):
         """The kind of topic that such letters go to."""
         return (SOURCES if self.to_source else REPLAY_TOPICS)[kind]
 
-    def outgoing(self, letter: DeadLetter, key: bytes | None, value: bytes | None) -> RawRecord:
+    def outgoing(self, letter: DeadLetter, key: bytes | None, value: bytes | None) -> Record:
         """The record to be sent: `key` and `value` as they are, or as an edit has made them; offset and time do not
         count.
 
@@ -57,7 +57,7 @@ class Route(NamedTuple):
             headers.append(("replay-learn", b"no"))
         if self.model is not None:
             headers.append(("replay-model", str(self.model).encode()))
-        return RawRecord(self.topic(ref.kind), partition, -1, 0, key, value, tuple(headers))
+        return Record(self.topic(ref.kind), partition, -1, 0, key, value, tuple(headers))
 
 
 def replay_count(letter: DeadLetter) -> int:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream_app.clients.refusals import failure
-from stream_app.core.records import RawRecord
+from stream_app.core.records import Record
 from stream_app.errors import KafkaUnavailableError
 from stream_app.streaming.processor import Input
 from stream_app.streaming.settling import is_settled
@@ -79,7 +79,7 @@ class LogReader:
         self._await_settled(Input(topic, partition))
         return self.read_all(topic, partition)
 
-    def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
+    def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """The committed records with start <= offset < end."""
         consumer = Consumer(self._config)
         try:
@@ -125,9 +125,9 @@ class LogReader:
                 sleep(0.1)
 
 
-def _record(message: Any) -> RawRecord:
+def _record(message: Any) -> Record:
     _, timestamp = message.timestamp()
-    return RawRecord(
+    return Record(
         message.topic(), message.partition(), message.offset(), timestamp, message.key(), message.value(),
         tuple(message.headers() or ()),
     )  # fmt: skip

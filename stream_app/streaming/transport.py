@@ -18,7 +18,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from stream_app.clients.refusals import right_missing
-from stream_app.core.records import RawRecord, Record, quick
+from stream_app.core.records import Record, quick
 from stream_app.streaming.coordinator import Coordinator
 from stream_app.streaming.membership import Membership
 
@@ -26,7 +26,7 @@ FETCH_WAIT = 0.2  # seconds; also how long a partition that is released again ma
 FETCH_MAX_WAIT_MS = 50  # a partition that becomes free waits for the request that is under way
 
 
-_raw_record = quick(RawRecord)
+_record = quick(Record)
 
 
 class Batch(NamedTuple):
@@ -40,8 +40,8 @@ class Batch(NamedTuple):
 class PlainRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """What was fetched of one partition, as tuples: aiokafka's own records cost twice the time and memory."""
 
-    def _consumer_record(self, tp: Any, record: Any) -> RawRecord:
-        return _raw_record(
+    def _consumer_record(self, tp: Any, record: Any) -> Record:
+        return _record(
             (tp.topic, tp.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers))
         )
 

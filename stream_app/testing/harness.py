@@ -11,7 +11,7 @@ from stream_app.clients.containers import as_json
 from stream_app.clients.lines import Row, open_lines
 from stream_app.clients.rows import format_of, rows_of
 from stream_app.core.events import LabelReader
-from stream_app.core.records import Failure, Headers, RawRecord
+from stream_app.core.records import Failure, Headers, Record
 from stream_app.core.tallies import Tallies
 from stream_app.core.times import epoch_milliseconds
 from stream_app.loading import complete, load_pipeline
@@ -120,14 +120,14 @@ class PipelineHarness:
             if kind in (None, found["kind"]) and name in (None, found["name"])
         ]
 
-    def _take(self, time: int | None, record: RawRecord) -> EventOutcome | LabelOutcome:
+    def _take(self, time: int | None, record: Record) -> EventOutcome | LabelOutcome:
         return (self._score if record.topic.endswith(".raw") else self._join)(time, record)
 
-    def _score(self, time: int | None, record: RawRecord) -> EventOutcome:
+    def _score(self, time: int | None, record: Record) -> EventOutcome:
         self._follow(time)
         return self._engine.score(record, self.now)
 
-    def _join(self, time: int | None, record: RawRecord) -> LabelOutcome:
+    def _join(self, time: int | None, record: Record) -> LabelOutcome:
         self._follow(time)
         return self._engine.join(record, self.now)
 
@@ -135,15 +135,15 @@ class PipelineHarness:
         if self._follows and time is not None:
             self.now = max(self.now, time)
 
-    def _timed_event(self, record: RawRecord) -> Timed[RawRecord]:
+    def _timed_event(self, record: Record) -> Timed[Record]:
         event = self._events.read(record, END_OF_TIME)
         return Timed(None if isinstance(event, Failure) else event.event_time, record)
 
-    def _timed_label(self, record: RawRecord) -> Timed[RawRecord]:
+    def _timed_label(self, record: Record) -> Timed[Record]:
         label = self._labels.read(record, END_OF_TIME)
         return Timed(None if isinstance(label, Failure) else label.label_time, record)
 
-    def _records(self, topic: str, records: Records) -> Iterator[RawRecord]:
+    def _records(self, topic: str, records: Records) -> Iterator[Record]:
         if not isinstance(records, str | Path):
             yield from (self._record(topic, fields) for fields in records)
             return
@@ -152,16 +152,14 @@ class PipelineHarness:
                 if isinstance(row, Row):
                     yield self._record(topic, row.value, row.key)
 
-    def _record(
-        self, topic: str, fields: Fields, key: bytes | str | None = _DERIVED, headers: Headers = ()
-    ) -> RawRecord:
+    def _record(self, topic: str, fields: Fields, key: bytes | str | None = _DERIVED, headers: Headers = ()) -> Record:
         if key is _DERIVED:
             key = self._key(fields)
         value = as_json(fields) if isinstance(fields, Mapping) else fields
         offset = self._sent[topic]
         self._sent[topic] += 1
         encoded = key.encode() if isinstance(key, str) else key
-        return RawRecord(f"{self.pipeline.name}.{topic}", 0, offset, self.now, encoded, value, headers)
+        return Record(f"{self.pipeline.name}.{topic}", 0, offset, self.now, encoded, value, headers)
 
     def _key(self, fields: Fields) -> bytes | None:
         """The key that `stream-app produce` gives a record, None where it would not send it."""

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from stream_app.clients.lines import BadLine, Lines
 from stream_app.clients.rows import Format, rows_of
 from stream_app.core.events import Event, LabelEvent, LabelReader
-from stream_app.core.records import Failure, RawRecord
+from stream_app.core.records import Failure, Record
 from stream_app.pipeline import Pipeline
 from stream_app.testing.timeline import END_OF_TIME, Timed, time_reader
 
@@ -21,7 +21,7 @@ class Line(NamedTuple):
 
     kind: Kind
     number: int
-    record: RawRecord | None = None
+    record: Record | None = None
     meaning: Event | LabelEvent | None = None
     problem: str | None = None
 
@@ -36,7 +36,7 @@ def read_lines(pipeline: Pipeline, lines: Lines, file_format: Format, kind: Kind
         if isinstance(row, BadLine):
             yield Timed(None, Line(kind, row.number, problem=row.problem))
             continue
-        record = RawRecord(topic, 0, offset, 0, row.key, row.value)
+        record = Record(topic, 0, offset, 0, row.key, row.value)
         offset += 1
         meaning = reader.read(record, END_OF_TIME)
         if isinstance(meaning, Failure):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from stream_app.clients.lines import Lines, open_lines
 from stream_app.clients.rows import Format, format_of
-from stream_app.core.records import RawRecord
+from stream_app.core.records import Record
 from stream_app.pipeline import Pipeline
 from stream_app.testing.engine import Engine
 from stream_app.testing.outcomes import DeadLetter, EventOutcome, LabelOutcome
@@ -96,7 +96,7 @@ class Trial:
         finally:
             self.reading = False
 
-    def _process(self, line: Line, record: RawRecord) -> list[Tried]:
+    def _process(self, line: Line, record: Record) -> list[Tried]:
         """The line, and labels that its event time has shown to have waited in vain."""
         place = record.topic, record.offset
         self._places[place] = line
@@ -116,7 +116,7 @@ class Trial:
                 for line, letter in self._explained():
                     yield Tried(line, EventOutcome("dead-lettered", dead_letter=letter))
 
-    def _score(self, record: RawRecord) -> EventOutcome:
+    def _score(self, record: Record) -> EventOutcome:
         if record.offset % SAMPLE == 0:
             self.timer.measure(record, self.engine.model)
         return self.engine.score(record, self._now)

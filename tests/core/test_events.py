@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stream_app.cleaning import Between, Impute, Normalise, Rejected
 from stream_app.core.events import Event, EventReader, LabelEvent, LabelReader
-from stream_app.core.records import Failure, Fields, RawRecord
+from stream_app.core.records import Failure, Fields, Record
 from stream_app.error_codes import ERROR_CODES
 from stream_app.errors import PipelineError
 from stream_app.pipeline import Label, Pipeline
@@ -51,9 +51,9 @@ def pipeline(**changes: Any) -> Pipeline:
     return Pipeline(**{**declared, **changes})
 
 
-def record(fields: Any, key: bytes | None = b"f1") -> RawRecord:
+def record(fields: Any, key: bytes | None = b"f1") -> Record:
     """A record as it was fetched."""
-    return RawRecord("flights.raw", 0, 7, NOW, key, fields if isinstance(fields, bytes) else orjson.dumps(fields))
+    return Record("flights.raw", 0, 7, NOW, key, fields if isinstance(fields, bytes) else orjson.dumps(fields))
 
 
 SENT = {"id": "f1", "at": "2013-01-01T05:15:00-05:00", "carrier": " ua", "wind": 12, "pilot": "Ada"}

@@ -6,7 +6,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.records import Output, RawRecord
+from stream_app.core.records import Output, Record
 from stream_app.core.retries import Retries
 from stream_app.resilience import Retry
 from tests.small import NOW, event, record
@@ -93,7 +93,7 @@ def test_what_cannot_be_tried_yet_comes_again_in_a_second() -> None:
 
 HEADERS = st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=5)), max_size=3).map(tuple)
 RECORDS = st.builds(
-    RawRecord,
+    Record,
     st.sampled_from(["payments.raw", "payments.raw.replay"]),
     st.just(0),
     st.integers(0, 3),
@@ -106,7 +106,7 @@ RECORDS = st.builds(
 
 @given(st.lists(st.tuples(RECORDS, st.integers(0, 5000), st.booleans()), max_size=40))
 def test_after_a_restart_the_same_waits_and_is_due_at_the_same_time(
-    steps: list[tuple[RawRecord, int, bool]],
+    steps: list[tuple[Record, int, bool]],
 ) -> None:
     waiting, now, changelog = retries(), NOW, list[Output]()
     for one, elapsed, failed in steps:

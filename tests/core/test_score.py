@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.core.example import Example
-from stream_app.core.records import Features, Output, RawRecord
+from stream_app.core.records import Features, Output, Record
 from stream_app.core.score import MOST_EXPIRED, Scorer
 from stream_app.core.state import State
 from tests.small import HOUR, NOW, event, label, record, small_pipeline
@@ -201,7 +201,7 @@ class NanModel(FixedModel):
     ],
 )
 def test_what_fails_goes_to_the_dead_letters_and_the_rest_is_unharmed(
-    sent: RawRecord, model: FixedModel, expected: str
+    sent: Record, model: FixedModel, expected: str
 ) -> None:
     subject = scorer()
     outputs = subject.score([sent], model, NOW)

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stream_app.core.example import Example
 from stream_app.core.examples import decode_example
-from stream_app.core.records import Failure, Features, Fields, Output, RawRecord, Record
+from stream_app.core.records import Failure, Features, Fields, Output, Record
 from stream_app.core.retries import Attempt, Retries
 from stream_app.core.score import Scorer
 from stream_app.core.state import State
@@ -65,9 +65,9 @@ class ScorerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         World.down = False
-        self.raw: list[RawRecord] = []
-        self.labels: list[RawRecord] = []
-        self.replay: list[RawRecord] = []
+        self.raw: list[Record] = []
+        self.labels: list[Record] = []
+        self.replay: list[Record] = []
         self.now = NOW
         self.committed: list[Output] = []  # all topics, in the order of their commits
 
@@ -130,7 +130,7 @@ class ScorerMachine(RuleBasedStateMachine):
         letters = [output for output in self.committed if output.topic == "raw.dlq"]
         letter = data.draw(st.sampled_from(letters))
         at = len(self.replay)
-        self.replay.append(RawRecord(REPLAY, 0, at, self.now, letter.key, letter.value, tuple(letter.headers)))
+        self.replay.append(Record(REPLAY, 0, at, self.now, letter.key, letter.value, tuple(letter.headers)))
 
     @precondition(lambda self: self.next_replay < len(self.replay))
     @rule()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream_app.core import packing
 from stream_app.core.due import Schedule
-from stream_app.core.packing import Packer, body
+from stream_app.core.packing import Packer
 from stream_app.core.records import Features
 
 MINUTE = 60_000
@@ -69,7 +69,7 @@ def test_what_was_packed_is_unpacked() -> None:
         packer = Packer()
         packed = [packer.pack(prediction) for prediction in predictions]
         for prediction, one in zip(predictions, packed, strict=True):
-            found = packer.unpack(body(one))
+            found = packer.unpack(one)
             assert repr(found) == repr(prediction)  # types and the order of the features count
             assert packer.pack(found) == one
 

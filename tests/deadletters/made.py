@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from stream_app.core.records import Failure, Output, RawRecord
+from stream_app.core.records import Failure, Output, Record
 from stream_app.core.route import dead_letter
 from stream_app.settings import Settings
 from tests.clients.clusters import PARTITIONS, producer
@@ -37,7 +37,7 @@ def letter(
     """The dead letter of record `number`, and when it was written; records go round the partitions."""
     fields = event(number) if value is None else value
     content = orjson.dumps(fields) if isinstance(fields, Mapping) else fields
-    record = RawRecord(
+    record = Record(
         f"{name}.{kind}", number % PARTITIONS, number // PARTITIONS, at - 1000, key or f"e{number}".encode(), content
     )
     return dead_letter(f"{kind}.dlq", record, failure, dict(context), at), at

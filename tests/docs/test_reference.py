@@ -14,7 +14,7 @@ from docs.generate.schemas import FOLDER, flat
 from docs.generate.settings import variables
 from stream_app import metrics
 from stream_app.core.dead_letter_headers import DEAD_LETTER_HEADERS
-from stream_app.core.records import Failure, RawRecord
+from stream_app.core.records import Failure, Record
 from stream_app.core.route import dead_letter, shortened
 from stream_app.error_codes import WHO_ACTS, ErrorClass
 from stream_app.settings import Settings
@@ -93,7 +93,7 @@ def test_every_field_of_a_schema_is_documented(file: Path) -> None:
 
 
 def test_a_dead_letter_has_the_headers_that_are_documented() -> None:
-    record = RawRecord("p.raw", 0, 7, 0, b"k", b"v", ())
+    record = Record("p.raw", 0, 7, 0, b"k", b"v", ())
     context = {"group": "p-score", "model-version": "1", "schema-version": "f", "app-version": "0"}
     letter = dead_letter("raw.dlq", record, Failure("invalid-json", "no JSON"), context, now=0)
     written = dict.fromkeys(name for name, _ in [*letter.headers, *shortened(letter).headers])

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from stream_app.core.events import Event, EventReader, LabelEvent, LabelReader
-from stream_app.core.records import RawRecord
+from stream_app.core.records import Record
 from stream_app.examples.nycflights import Flight, timeline
 from stream_app.loading import load_pipeline
 from stream_app.pipeline import Pipeline
@@ -23,7 +23,7 @@ def pipeline() -> Pipeline:
 
 
 def read(pipeline: Pipeline, event: dict[str, Any]) -> Event:
-    record = RawRecord("flights.raw", 0, 0, NOW, event["event_id"].encode(), orjson.dumps(event))
+    record = Record("flights.raw", 0, 0, NOW, event["event_id"].encode(), orjson.dumps(event))
     outcome = EventReader(pipeline).read(record, NOW)
     assert isinstance(outcome, Event)
     return outcome
@@ -33,11 +33,11 @@ def test_every_flight_and_label_is_accepted(pipeline: Pipeline, two_months: list
     events, labels = EventReader(pipeline), LabelReader(pipeline)
     for flight in two_months[::10]:
         key = flight.event["event_id"].encode()
-        event = events.read(RawRecord("flights.raw", 0, 0, NOW, key, orjson.dumps(flight.event)), NOW)
+        event = events.read(Record("flights.raw", 0, 0, NOW, key, orjson.dumps(flight.event)), NOW)
         assert isinstance(event, Event)
         assert event.event_time == flight.event_time_ms
         if flight.label is not None:
-            label = labels.read(RawRecord("flights.labels", 0, 0, NOW, key, orjson.dumps(flight.label)), NOW)
+            label = labels.read(Record("flights.labels", 0, 0, NOW, key, orjson.dumps(flight.label)), NOW)
             assert label == LabelEvent(flight.event["event_id"], flight.label["late"], flight.label_time_ms)
 
 
@@ -84,7 +84,7 @@ def prequential(pipeline: Pipeline, flights: Sequence[Flight]) -> list[tuple[flo
     for kind, _, record in timeline(flights):
         event_id = record["event_id"]
         if kind == "raw":
-            event = reader.read(RawRecord("", 0, 0, NOW, event_id.encode(), orjson.dumps(record)), NOW)
+            event = reader.read(Record("", 0, 0, NOW, event_id.encode(), orjson.dumps(record)), NOW)
             assert isinstance(event, Event)
             features[event_id] = event.features
             scores[event_id] = model.predict_proba_one(event.features).get(True, 0.5)

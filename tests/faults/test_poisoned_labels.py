@@ -13,7 +13,7 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.control import LEARNER, Control, decode_control
 from stream_app.core.events import Event, EventReader
-from stream_app.core.records import Features, RawRecord
+from stream_app.core.records import Features, Record
 from stream_app.core.scorecard import log_loss
 from stream_app.examples.nycflights import Item, read_flights, timeline
 from stream_app.loading import load_pipeline
@@ -107,7 +107,7 @@ def unpoisoned_scores(items: Sequence[Item]) -> dict[str, float]:
         if kind == "labels":
             model.learn_one(features.pop(name), record["late"])
         else:
-            event = reader.read(RawRecord("flights.raw", 0, 0, 0, name.encode(), orjson.dumps(record)), 2**53)
+            event = reader.read(Record("flights.raw", 0, 0, 0, name.encode(), orjson.dumps(record)), 2**53)
             assert isinstance(event, Event)
             features[name] = event.features
             scores[name] = model.predict_proba_one(event.features)[True]

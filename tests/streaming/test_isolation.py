@@ -10,7 +10,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from stream_app.core.records import RawRecord
+from stream_app.core.records import Record
 from stream_app.fingerprint import fingerprint
 from stream_app.loading import load_pipeline
 from stream_app.models.artifacts import pipeline_store
@@ -45,7 +45,7 @@ sys.stdin.readline()
 """
 
 
-def records(*amounts: float) -> list[RawRecord]:
+def records(*amounts: float) -> list[Record]:
     return [record(event(number, amount=amount), offset=number) for number, amount in enumerate(amounts)]
 
 
@@ -146,11 +146,11 @@ def serving(declared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> M
 
 
 @pytest.fixture
-def tried(declared: str, serving: Manifest, tmp_path: Path) -> Iterator[Callable[[list[RawRecord]], Verdicts]]:
+def tried(declared: str, serving: Manifest, tmp_path: Path) -> Iterator[Callable[[list[Record]], Verdicts]]:
     trials = Trials(declared, tmp_path / "score.a.b-trial", 1.5, lambda: serving, lambda: True)
     trials.start()
 
-    def judged(tried: list[RawRecord]) -> Verdicts:
+    def judged(tried: list[Record]) -> Verdicts:
         found: SimpleQueue[Verdicts] = SimpleQueue()
         trials.submit(Case(tried, False, found.put))
         return found.get(timeout=60)
@@ -159,7 +159,7 @@ def tried(declared: str, serving: Manifest, tmp_path: Path) -> Iterator[Callable
     trials.close()
 
 
-def test_the_child_finds_exactly_the_guilty(tried: Callable[[list[RawRecord]], Verdicts]) -> None:
+def test_the_child_finds_exactly_the_guilty(tried: Callable[[list[Record]], Verdicts]) -> None:
     kinds = [0, SEGFAULT, LEAVE, 0, HOARD, SPIN, STOP, SEGFAULT, 0]
     verdicts = tried(records(*(-kind or 1.0 for kind in kinds)))
     assert [verdict and verdict.code for verdict in verdicts] == [CODES.get(kind) for kind in kinds]
@@ -169,13 +169,13 @@ def test_the_child_finds_exactly_the_guilty(tried: Callable[[list[RawRecord]], V
     assert messages[3].startswith("the record took longer than 1.5 s at declared.py:")
 
 
-def test_ordinary_failures_are_no_matter_of_the_child(tried: Callable[[list[RawRecord]], Verdicts]) -> None:
-    broken = RawRecord("payments.raw", 0, 0, 0, b"k", b"{")
+def test_ordinary_failures_are_no_matter_of_the_child(tried: Callable[[list[Record]], Verdicts]) -> None:
+    broken = Record("payments.raw", 0, 0, 0, b"k", b"{")
     assert tried([broken, broken._replace(offset=1, value=None)]) == [None, None]
 
 
 def test_records_that_cannot_be_tried_are_processed(
-    serving: Manifest, tried: Callable[[list[RawRecord]], Verdicts], tmp_path: Path
+    serving: Manifest, tried: Callable[[list[Record]], Verdicts], tmp_path: Path
 ) -> None:
     (tmp_path / "declared.py").write_text("1/0")
     assert tried(records(1.0, -SEGFAULT)) == [None, None]
@@ -201,7 +201,7 @@ def refuse(error: BaseException) -> None:
     raise error
 
 
-def until_ready(guard: Guard, batch: list[RawRecord]) -> int:
+def until_ready(guard: Guard, batch: list[Record]) -> int:
     """How many are ready once what is asked for has been answered."""
     deadline = time.monotonic() + 60
     while (number := guard.ready(batch)) < len(batch):

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from stream_app.core.avro import SCHEMA_ID_HEADER, SchemaId, framed
-from stream_app.core.records import Failure, RawRecord
+from stream_app.core.records import Failure, Record
 from stream_app.errors import RegistryError
 from stream_app.registry import UnknownSchemaError
 from stream_app.streaming import schemas as module
@@ -49,7 +49,7 @@ class Shelf:
         return 0
 
 
-def avro(schema_id: int) -> RawRecord:
+def avro(schema_id: int) -> Record:
     return record(framed(b"", schema_id))
 
 

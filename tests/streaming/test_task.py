@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.records import Output, RawRecord, Record
+from stream_app.core.records import Output, Record
 from stream_app.errors import DataLossError, FencedError, KafkaUnavailableError
 from stream_app.settings import WorkerSettings
 from stream_app.streaming.log import LogReader
@@ -149,7 +149,7 @@ class Scene:
 
     def deliver(self, task: Task, feed: Feed, start: int, end: int) -> None:
         """Hand over a batch as the next one fetched."""
-        records = [RawRecord(*self.source, offset, 0, None, str(offset).encode()) for offset in range(start, end)]
+        records = [Record(*self.source, offset, 0, None, str(offset).encode()) for offset in range(start, end)]
         task.deliver(self.source, Batch(feed.epoch, feed.sequence, list(records)))
         feed.sequence += 1
 
@@ -382,7 +382,7 @@ def test_parts_share_a_transaction_and_one_of_which_nothing_came_stays_out_of_it
     scene = Scene(broker.bootstrap_servers, 0, partitions=3)
     task, feed = scene.task(commit_interval_ms=500)
     for source in scene.sources[:2]:
-        records = [RawRecord(*source, 0, 0, None, str(source.partition).encode())]
+        records = [Record(*source, 0, 0, None, str(source.partition).encode())]
         task.deliver(source, Batch(feed.epochs[source], 0, list(records)))
     scene.until_outputs(2)
     first, second, third = scene.sources
@@ -399,7 +399,7 @@ def test_a_part_does_what_waits_for_quiet_while_another_is_busy(broker: Embedded
     feed.end = (feed.epochs[scene.sources[1]], 0)
     busy = scene.source
     for number in range(20):
-        records = [RawRecord(*busy, offset, 0, None, b"1") for offset in range(number * 20, number * 20 + 20)]
+        records = [Record(*busy, offset, 0, None, b"1") for offset in range(number * 20, number * 20 + 20)]
         task.deliver(busy, Batch(feed.epochs[busy], number, list(records)))
     before = scene.copiers[1].idled
     scene.until_outputs(300)

@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from stream_app.core.records import Output, RawRecord
+from stream_app.core.records import Output, Record
 from stream_app.errors import FencedError
 from stream_app.settings import WorkerSettings
 from stream_app.streaming.log import LogReader
@@ -141,7 +141,7 @@ class Stage:
         """What there is of an input from where it stands."""
         source, now = self.sources[number], int(time.time() * 1000)
         offsets = range(self.ledger.committed.get(source, 0), end)
-        records = [RawRecord(*source, offset, now, None, None) for offset in offsets]
+        records = [Record(*source, offset, now, None, None) for offset in offsets]
         task.deliver(source, Batch(feed.epochs[source], 0, list(records)))
 
 

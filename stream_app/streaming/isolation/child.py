@@ -20,7 +20,7 @@ from typing import Any
 from stream_app.broker.bound import die_with
 from stream_app.core.decode import Schemas
 from stream_app.core.events import Event, EventReader, LabelReader
-from stream_app.core.records import Failure, RawRecord
+from stream_app.core.records import Failure, Record
 from stream_app.fingerprint import fingerprint
 from stream_app.loading import load_pipeline
 from stream_app.models.artifacts import pipeline_store
@@ -69,7 +69,7 @@ class Tester:
         if self._model is None or self._model.version != manifest.version:
             self._model = load_verified(self._store, manifest, self._pipeline, self._fingerprint)
 
-    def _try(self, record: RawRecord, is_label: bool, now: int, schemas: Schemas) -> tuple[str, str] | None:
+    def _try(self, record: Record, is_label: bool, now: int, schemas: Schemas) -> tuple[str, str] | None:
         """Code and message if the record would end a worker, or took too much memory."""
         try:
             read = (self._labels if is_label else self._events).read(record, now, schemas)
@@ -97,7 +97,7 @@ def _exhausted(error: MemoryError) -> tuple[str, str]:
     return "record-exhausts-memory", f"the record needs more memory than its limit {raised_at(error)}".rstrip()
 
 
-def _wait_for_schemas(cache: SchemaCache, records: list[RawRecord]) -> Schemas:
+def _wait_for_schemas(cache: SchemaCache, records: list[Record]) -> Schemas:
     """The worker had them; our registry's answer may take a moment."""
     while True:
         count, schemas = cache.ready(records)

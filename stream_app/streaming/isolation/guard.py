@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from stream_app.core.kept import plain
 from stream_app.core.records import Failure, Record
 from stream_app.streaming.isolation.isolation import Isolation
 from stream_app.streaming.isolation.trials import Case, Verdicts
@@ -67,7 +66,7 @@ class Guard:
         if self._asked:
             return
         self._asked = True
-        chosen = [plain(record) for record in records]
+        chosen = list(records)
         topic = chosen[0].topic
         number = self._numbers[topic]
 

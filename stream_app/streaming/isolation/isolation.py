@@ -9,7 +9,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import TextIO
 
-from stream_app.core.records import Failure, RawRecord
+from stream_app.core.records import Failure, Record
 from stream_app.logs import get_logger
 from stream_app.metrics import SUSPECTS
 from stream_app.models.manifest import Manifest
@@ -76,7 +76,7 @@ class Isolation:
         """Have records tried."""
         self._trials.submit(case)
 
-    def decide(self, number: int, record: RawRecord, found: Failure | None) -> Failure | None:
+    def decide(self, number: int, record: Record, found: Failure | None) -> Failure | None:
         """What becomes of a record that was tried: a conviction makes every record suspect for a while."""
         suspect = self.suspicion.of(number, record.partition, record.offset)
         if found is None and suspect is not None and suspect.deaths >= FATAL_DEATHS:

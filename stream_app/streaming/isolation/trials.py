@@ -15,7 +15,7 @@ from time import monotonic, monotonic_ns, time
 from typing import NamedTuple
 
 from stream_app.broker import bound
-from stream_app.core.records import Failure, RawRecord
+from stream_app.core.records import Failure, Record
 from stream_app.logs import get_logger
 from stream_app.models.manifest import Manifest
 from stream_app.streaming.isolation.journal import Watched, beside
@@ -33,7 +33,7 @@ Verdicts = list[Failure | None]
 class Case(NamedTuple):
     """Records of one input that are to be tried."""
 
-    records: list[RawRecord]
+    records: list[Record]
     is_label: bool
     done: Callable[[Verdicts], None]
 
@@ -130,7 +130,7 @@ class Trials(Thread):
             self.close()
             raise _UnableError from None
 
-    def _listen(self, connection: Connection, records: list[RawRecord], start: int, verdicts: Verdicts) -> int:
+    def _listen(self, connection: Connection, records: list[Record], start: int, verdicts: Verdicts) -> int:
         hung: float | None = None
         counted = (0, 0)  # of which record, for how long the child has been working on it
         while True:
@@ -163,7 +163,7 @@ class Trials(Thread):
             return working.started, min(ticked, monotonic_ns() - working.started)
         return 0, 0
 
-    def _died_at(self, records: list[RawRecord]) -> int:
+    def _died_at(self, records: list[Record]) -> int:
         """The index of the record that the child worked on."""
         working = self._journal.working() if self._journal else []
         self._journal = None  # which the next one makes anew
