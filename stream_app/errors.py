@@ -47,6 +47,10 @@ class ModelError(StreamAppError):
     exit_code = 7
 
 
+class UnfitModelError(ModelError):
+    """A model version is as it should be, but of another declaration, Python or River than this process has."""
+
+
 class FencedError(StreamAppError):
     """Another process owns what this one was working on."""
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from stream_app.core.task import Ask, Task
 from stream_app.core.tasks import task_of
-from stream_app.errors import ModelError
+from stream_app.errors import ModelError, UnfitModelError
 from stream_app.models.artifacts import ArtifactStore
 from stream_app.models.families import pipeline_names
 from stream_app.models.folded import fold
@@ -34,9 +34,9 @@ class LoadedModel:
         """Gives the score of features; raises whatever the model raises."""
 
 
-def pipeline_changed(name: str, learned: str, now: str) -> ModelError:
+def pipeline_changed(name: str, learned: str, now: str) -> UnfitModelError:
     """The error of a model that was `learned` under one fingerprint, when the pipeline's file `now` has another."""
-    return ModelError(
+    return UnfitModelError(
         f"Pipeline {name} has changed since its model was learned, in schema, key, cleaning, features, model, label, "
         f"decision threshold or River's version (fingerprint {learned}, now {now})",
         "Undo the change, or give the pipeline a new name, or start over: `stream-app reset PIPELINE --keep-raw` shows "

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import orjson
 
-from stream_app.errors import ModelError
+from stream_app.errors import ModelError, UnfitModelError
 from stream_app.models.pickling import FORMAT
 
 CHAMPION_KEY = "alias/champion"
@@ -159,10 +159,10 @@ def served(champion: Alias | None, ordered: Alias | None) -> int | None:
 
 
 def check_runtime(stored: Manifest | Checkpoint) -> None:
-    """ModelError unless it was stored by this River and this Python (major.minor)."""
+    """UnfitModelError unless it was stored by this River and this Python (major.minor)."""
     here = runtime()
     if (stored.python, stored.river) != (here.python, here.river):
-        raise ModelError(
+        raise UnfitModelError(
             f"the model was stored with Python {stored.python} and river {stored.river}; "
             f"this is Python {platform.python_version()} and river {here.river}",
             f"Run it with Python {stored.python} and river=={stored.river}, or learn it anew under a new pipeline name",

@@ -1,6 +1,7 @@
 """Following `<pipeline>.models`: every scorer reads it whole and serves what its aliases name."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from threading import Event, Thread
 from time import monotonic, time
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from stream_app.clients.refusals import failure
-from stream_app.errors import ModelError, StoreError
+from stream_app.errors import ModelError, StoreError, UnfitModelError
 from stream_app.logs import get_logger
 from stream_app.metrics import MODEL_LOADED, MODEL_VERSION
 from stream_app.models.loaded import LoadedModel
@@ -28,12 +29,15 @@ log = get_logger(__name__)
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 2.0  # after a version that did not load
+MOST_ANCESTORS = 100  # of a version that is refused at the start, that are tried in its place
 
 
 class ModelFollower(Thread):
     """Keeps `current` at the version that the aliases name; a version that does not load changes nothing.
 
-    Nor does a record that cannot be read: then `problem` says so, for as long as it lasts.
+    If it is refused at the start, when there is nothing to keep, the nearest of its ancestors that loads stands in for
+    it; not where this process has another declaration or runtime than the version, which is a matter for a person.
+    A record that cannot be read changes nothing either: then `problem` says so, for as long as it lasts.
     `config` is a librdkafka configuration; `load` makes a manifest into a model or raises ModelError; `failed` is
     called when the thread cannot go on. With `keep_before`, `before` is the version that was served before that one, or
     at the start the one that it was learned from.
@@ -126,6 +130,8 @@ class ModelFollower(Thread):
             self.problem = None
         except (ModelError, StoreError) as problem:
             self._note(version, problem)
+            if self.current is None and version is not None and not isinstance(problem, StoreError | UnfitModelError):
+                self._stand_in(version)
         if self.current is not None or not isinstance(self.problem, NoTrustedKeyError | None):
             self.settled.set()
 
@@ -158,6 +164,23 @@ class ModelFollower(Thread):
         self.manifest = manifest
         MODEL_VERSION.set(version)
         MODEL_LOADED.set(time())
+
+    def _stand_in(self, version: int) -> None:
+        """Serve the nearest ancestor that loads, if there is one."""
+        with suppress(ModelError, StoreError):  # of the way there
+            for _ in range(MOST_ANCESTORS):
+                parent = self._manifest(version).parent
+                if parent is None or self._serves(parent):
+                    return
+                version = parent
+
+    def _serves(self, version: int) -> bool:
+        try:
+            self._serve(version)
+        except (ModelError, StoreError):
+            return False
+        log.warning("an older version stands in", version=version)
+        return True
 
     def _parent(self, manifest: Manifest) -> LoadedModel | None:
         try:

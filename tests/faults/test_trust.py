@@ -123,6 +123,24 @@ def test_what_must_not_be_loaded_is_refused_and_the_last_good_version_serves(int
     assert all(worker.poll() is None for worker in system.workers.values())
 
 
+def test_a_scorer_that_starts_while_the_served_version_is_refused_serves_the_one_before(intruder: Intruder) -> None:
+    system = intruder.system
+    system.learn()
+    good = system.registry.current
+    system.kill("learn-0")
+    changed = system.registry.current._replace(version=10**9, parent=good.version, learned=good.learned + 1)
+    intruder.serve(changed.encode())
+    system.until(lambda: open_alarm(system) is True, 20, "no alarm")
+    system.kill("score-0")
+    system.start("score")
+    system.serves(good.version)
+    assert "an older version stands in" in system.log("score-0")
+    assert open_alarm(system) is True
+    system.start("learn")
+    system.learn()
+    system.until(lambda: open_alarm(system) is False, 20, "the alarm does not end")
+
+
 def test_keys_are_rotated_and_revoked_while_everything_runs(intruder: Intruder) -> None:
     system = intruder.system
     first = system.registry.current.key_id

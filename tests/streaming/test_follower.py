@@ -11,9 +11,10 @@ from confluent_kafka import Producer
 from stream_app.broker import EmbeddedBroker
 from stream_app.clients.kafka import client_config
 from stream_app.core.tasks import Binary
+from stream_app.errors import UnfitModelError
 from stream_app.models.keys import create_key
 from stream_app.models.loaded import LoadedModel
-from stream_app.models.manifest import CHAMPION_KEY, Alias, Manifest, encode_alias, version_key
+from stream_app.models.manifest import CHAMPION_KEY, Alias, Manifest, check_runtime, encode_alias, runtime, version_key
 from stream_app.models.signing import Signer, signed, verify
 from stream_app.models.trust import NoTrustedKeyError, TrustedKeys
 from stream_app.streaming.follower import ModelFollower
@@ -34,11 +35,17 @@ class Followed:
         self.places = places(folder)
         self.trusted = TrustedKeys(self.places.trusted)
         self.failed: list[BaseException] = []
-        self.follower = ModelFollower(client_config(settings), self.topic, self._load, self.failed.append)
+        self._config = client_config(settings)
+        self.start()
+
+    def start(self) -> None:
+        """A follower that has nothing yet."""
+        self.follower = ModelFollower(self._config, self.topic, self._load, self.failed.append)
         self.follower.start()
 
     def _load(self, manifest: Manifest) -> LoadedModel:
         verify(manifest, self.trusted)
+        check_runtime(manifest)
         return LoadedModel(manifest.name, manifest.version, manifest.fingerprint, logistic(), Binary())
 
     def write(self, key: str, value: bytes) -> None:
@@ -98,3 +105,29 @@ def test_a_scorer_waits_for_the_first_key_and_outlives_what_nobody_can_read(foll
     followed.publish(17, signer.signed(MANIFEST._replace(version=17)).encode())
     followed.until(lambda: followed.serves(17))
     assert follower.refused is None
+
+
+def test_of_what_is_refused_at_the_start_the_nearest_ancestor_that_loads_stands_in(followed: Followed) -> None:
+    here, signer = runtime(), Signer(followed.places)
+    ours = MANIFEST._replace(python=here.python, river=here.river)
+    for version, parent in ((12, None), (13, 12)):
+        followed.publish(version, signer.signed(ours._replace(version=version, parent=parent)).encode())
+    for version, parent in ((14, 13), (15, 14)):
+        followed.publish(version, signer.signed(ours)._replace(version=version, parent=parent).encode())
+    followed.start()
+    assert followed.follower.settled.wait(20)
+    assert (followed.serves(13), followed.follower.refused) == (True, "ModelError")
+    followed.publish(16, signer.signed(ours._replace(version=16, parent=15)).encode())
+    followed.until(lambda: followed.serves(16))
+    assert followed.follower.refused is None
+
+
+def test_nothing_stands_in_for_a_version_of_another_runtime(followed: Followed) -> None:
+    here, signer = runtime(), Signer(followed.places)
+    ours = MANIFEST._replace(python=here.python, river=here.river, parent=None)
+    followed.publish(12, signer.signed(ours._replace(version=12)).encode())
+    followed.publish(13, signer.signed(ours._replace(version=13, parent=12, river="0.1.0")).encode())
+    followed.start()
+    assert followed.follower.settled.wait(20)
+    with pytest.raises(UnfitModelError, match=r"river 0\.1\.0"):
+        followed.follower.model()
