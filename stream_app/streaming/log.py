@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from stream_app.clients.closing import close_aside
 from stream_app.clients.refusals import failure
 from stream_app.core.records import Record
 from stream_app.errors import KafkaUnavailableError
@@ -96,7 +97,7 @@ class LogReader:
                 if consumer.position([TopicPartition(topic, partition)])[0].offset >= end:
                     return
         finally:
-            consumer.close()
+            close_aside(consumer.close)
 
     def _await_settled(self, source: Input) -> None:
         call, what = self._uncommitted.get_watermark_offsets, f"read the ends of {source.topic}"

@@ -14,6 +14,7 @@ import aiokafka
 import aiokafka.consumer.fetcher as fetcher
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -246,6 +247,15 @@ class NoProducer(driver.Producer):  # type: ignore[misc]
         """Do nothing."""
 
 
+class NoTables(TableManager):  # type: ignore[misc]
+    """Faust's manager of tables, which waits a second at its start for tables that there are none of here."""
+
+    async def on_start(self) -> None:
+        """Start without that wait."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
 class BatchTransport(driver.Transport):  # type: ignore[misc]
     """Drop-in for Faust's Kafka transport; `security` are keyword arguments of aiokafka's consumer."""
 
@@ -259,5 +269,5 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
 
 logging.getLogger("aiokafka.consumer.fetcher").addFilter(lambda record: "Not authorized" not in record.getMessage())
 fetcher.PartitionRecords = PlainRecords  # which has no setting for it
-for service in (BatchThread, BatchConsumer, NoProducer):
+for service in (BatchThread, BatchConsumer, NoProducer, NoTables):
     service.logger = driver.logger  # mode names loggers after the module, and ours say more

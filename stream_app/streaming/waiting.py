@@ -7,6 +7,7 @@ from time import monotonic, sleep
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from stream_app.clients.closing import close_aside
 from stream_app.clients.kafka import make_admin
 from stream_app.errors import KafkaUnavailableError
 from stream_app.settings import Settings
@@ -39,18 +40,27 @@ def await_cluster(pipeline: str, role: str, settings: Settings, pauses: Pauses) 
 
 
 def _trouble(pipeline: str, role: str, settings: Settings, timeout: float, since: float) -> Trouble | None:
+    held: list[AdminClient] = []
     try:
-        admin = make_admin(settings, timeout)
-        try:
-            check_topics(admin, pipeline, settings)
-        except MissingTopicsError as missing:
-            used = [kind for kind in missing.kinds if role in USES[kind].writers + USES[kind].readers]
-            vital = any(role in USES[kind].readers for kind in used)
-            if vital or not _has_run(admin, f"{pipeline}-{role}"):
-                raise
-            return Trouble.of(missing, since) if used else None
+        held.append(make_admin(settings, timeout))
+        missing = _missing(held[0], pipeline, role, settings)
     except KafkaUnavailableError as error:
         return Trouble.of(error, since)
+    finally:
+        close_aside(held.clear)
+    return None if missing is None else Trouble.of(missing, since)
+
+
+def _missing(admin: AdminClient, pipeline: str, role: str, settings: Settings) -> MissingTopicsError | None:
+    """What this role needs and is not there, but once was."""
+    try:
+        check_topics(admin, pipeline, settings)
+    except MissingTopicsError as missing:
+        used = [kind for kind in missing.kinds if role in USES[kind].writers + USES[kind].readers]
+        vital = any(role in USES[kind].readers for kind in used)
+        if vital or not _has_run(admin, f"{pipeline}-{role}"):
+            raise
+        return missing if used else None
     return None
 
 

@@ -40,7 +40,7 @@ from stream_app.streaming.roles.faults import FaultTeller
 from stream_app.streaming.roles.reporter import Reporter
 from stream_app.streaming.roles.table import ROLES, Role, Setting
 from stream_app.streaming.task import Task
-from stream_app.streaming.transport import BatchTransport
+from stream_app.streaming.transport import BatchTransport, NoTables
 from stream_app.streaming.tuning import bound_arenas, spare_the_interpreter
 from stream_app.streaming.waiting import await_cluster
 from stream_app.streaming.writer import TransactionWriter
@@ -253,6 +253,7 @@ class Worker:
             self._group,
             broker=servers,
             store="memory://",
+            TableManager=NoTables,
             datadir=self._settings.data_dir / "run" / self._pipeline.name / f"faust-{self._instance}",
             web_enabled=False,
             topic_disable_leader=True,

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
-from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from stream_app.clients.closing import close_aside
 from stream_app.clients.refusals import missing_right
 from stream_app.core.records import Output
 from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError, TopicsError
@@ -93,7 +93,7 @@ class TransactionWriter:
         """Free the producer; what is not committed is lost."""
         held = [self._producer]
         del self._producer
-        Thread(target=held.clear, name="producer's end").start()  # librdkafka takes up to a second for it
+        close_aside(held.clear)
 
     def serve(self) -> None:
         """Let librdkafka fetch a token and report errors of the connection, when there is nothing to write."""
