@@ -33,7 +33,7 @@ BATCH_SECONDS: Final = Histogram(
 )
 TRANSACTION_SECONDS: Final = Histogram(
     "stream_app_transaction_seconds",
-    "From the first output of a transaction to its commit.",
+    "Of a transaction, the time that its end takes: offsets, and the commit.",
     ["role"],
     buckets=_LATENCY,
 )

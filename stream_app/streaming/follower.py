@@ -29,6 +29,7 @@ log = get_logger(__name__)
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 2.0  # after a version that did not load
+REREAD_SECONDS = 30.0  # after which all is read again: of a topic that was made anew, librdkafka misses the beginning
 MOST_ANCESTORS = 100  # of a version that is refused at the start, that are tried in its place
 
 
@@ -67,6 +68,7 @@ class ModelFollower(Thread):
             "fetch.wait.max.ms": 50,
         }
         self._records: dict[str, bytes] = {}  # the newest of each key, manifests and aliases
+        self._reading: dict[str, bytes] = {}  # what is going to be that, once the log has been read to its end
         self.settled = Event()  # read to the end once, and loaded or found wanting
         self.current: LoadedModel | None = None
         self.manifest: Manifest | None = None  # of `current`
@@ -99,8 +101,11 @@ class ModelFollower(Thread):
 
     def _run(self) -> None:
         consumer = Consumer(self._config)
-        consumer.assign([TopicPartition(self._topic, 0, 0)])
+        reread = 0.0
         while True:
+            if monotonic() > reread:
+                self._reading, reread = {}, monotonic() + REREAD_SECONDS
+                consumer.assign([TopicPartition(self._topic, 0, 0)])
             message = consumer.poll(POLL_SECONDS)
             at_end = message is not None and self._take(message)
             if at_end or (self.problem is not None and monotonic() > self._again):
@@ -112,12 +117,15 @@ class ModelFollower(Thread):
         if error is not None:
             if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise failure(error, f"read {self._topic}")
-            return bool(error.code() == KafkaError._PARTITION_EOF)
+            if error.code() != KafkaError._PARTITION_EOF:
+                return False
+            self._records = self._reading
+            return True
         key, value = (message.key() or b"").decode(errors="replace"), message.value()
         if value is None:
-            self._records.pop(key, None)
+            self._reading.pop(key, None)
         elif key in (CHAMPION_KEY, ORDERED_KEY) or version_of(key) is not None:
-            self._records[key] = value
+            self._reading[key] = value
         return False
 
     def _follow(self) -> None:
