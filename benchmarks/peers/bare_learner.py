@@ -25,9 +25,10 @@ def main(servers: str, examples: str, group: str) -> None:
         }
     )
     consumer.subscribe([examples])
-    committed = monotonic()
+    committed, learned = monotonic(), False
     while True:
         messages = consumer.consume(1000, 0.05)
+        learned = learned or bool(messages)
         for message in messages:
             example = orjson.loads(message.value())
             features, label = example["features"], example["label"]
@@ -36,9 +37,9 @@ def main(servers: str, examples: str, group: str) -> None:
             area.update(label, probabilities)
             accuracy.update(label, probabilities[True] >= 0.5)
             model.learn_one(features, label)
-        if messages and monotonic() - committed > COMMIT_SECONDS:
+        if learned and monotonic() - committed > COMMIT_SECONDS:
             consumer.commit(asynchronous=True)
-            committed = monotonic()
+            committed, learned = monotonic(), False
 
 
 if __name__ == "__main__":
