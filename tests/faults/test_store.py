@@ -70,10 +70,12 @@ def test_the_newest_artifact_is_damaged(broker: EmbeddedBroker, tmp_path: Path) 
         system.start_all()
         system.learn()
         good = served(system)
-        scorer = system.workers["score-0"]
+        scorer, learner = system.workers["score-0"], system.workers["learn-0"]
+        learner.send_signal(signal.SIGSTOP)
         system.send_batch()
         system.settle()
-        scorer.send_signal(signal.SIGSTOP)  # before it sees the version that it is not to load
+        scorer.send_signal(signal.SIGSTOP)  # before there is the version that it is not to load
+        learner.send_signal(signal.SIGCONT)
         system.until(lambda: system.learned() == system.sent["labels"], 5, "not everything is learned")
         newest = max(system.registry.versions)
         file = Path(system.checker.store.locate(system.registry.manifest(newest).sha256))
