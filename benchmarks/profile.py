@@ -6,7 +6,7 @@ over the same records, in one thread; what its threads take beyond that is recei
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
@@ -21,7 +21,7 @@ from benchmarks.observe import BEGIN, END, Say, until
 from benchmarks.peers.ours import make
 from benchmarks.peers.work import numbers, trained_model
 from benchmarks.report import Part, Table
-from benchmarks.stages import seconds
+from benchmarks.stages import drop, seconds
 from stream_app.core.events import EventReader
 from stream_app.core.records import Record
 from stream_app.core.score import Scorer
@@ -114,11 +114,11 @@ def _time_stages(pipeline: Pipeline, records: list[Record]) -> dict[str, float]:
         pipeline, "", state, group="", app_version="", max_bytes=2**20, max_entries=10**6, clock=perf_counter
     )
     batches = [records[start : start + BATCH] for start in range(0, len(records), BATCH)]
-    decoding = seconds(lambda: _drop(map(orjson.loads, whole_ones)))
-    computing = seconds(lambda: _drop(map(numbers, flights)))
-    reading = seconds(lambda: _drop(reader.read(record, NOW) for record in records))
-    predicting = seconds(lambda: _drop(map(model.score, features)))
-    whole = seconds(lambda: _drop(scorer.score(batch, model, NOW) for batch in batches))
+    decoding = seconds(lambda: drop(map(orjson.loads, whole_ones)))
+    computing = seconds(lambda: drop(map(numbers, flights)))
+    reading = seconds(lambda: drop(reader.read(record, NOW) for record in records))
+    predicting = seconds(lambda: drop(map(model.score, features)))
+    whole = seconds(lambda: drop(scorer.score(batch, model, NOW) for batch in batches))
     stages = {
         "decode JSON": decoding,
         "validate, key, clean, time": reading - decoding - computing,
@@ -128,12 +128,6 @@ def _time_stages(pipeline: Pipeline, records: list[Record]) -> dict[str, float]:
         "all of it": whole,
     }
     return {name: spent / len(records) * 1e6 for name, spent in stages.items()}
-
-
-def _drop(results: Iterable[object]) -> None:
-    """Compute them, and keep none, for the memory that they take would be part of the time."""
-    for _ in results:
-        pass
 
 
 def _table(title: str, condition: str, rows: Sequence[tuple[str, float]]) -> Table:

@@ -59,8 +59,11 @@ def schema_id_of(content: bytes | None) -> SchemaId | None:
 
 def schema_ids(records: Iterable[Record]) -> Set[SchemaId]:
     """The ids of all schemas that these records were written with, as they come."""
-    contents = ((value, headers) for _, _, _, _, _, value, headers in records)
-    frames = [find_frame(value, headers) for value, headers in contents if value and (headers or value[0] == _MAGIC)]
+    frames = (
+        find_frame(value, headers)
+        for _, _, _, _, _, value, headers in records
+        if value and (headers or value[0] == _MAGIC)
+    )
     return {frame.schema_id: None for frame in frames if isinstance(frame, Frame)}.keys()
 
 

@@ -30,20 +30,21 @@ class Packer:
     def pack(self, prediction: Prediction) -> bytes:
         """The bytes; a name that is new is in `names` from then on."""
         event_time, score, version, features = prediction
-        number = None
-        if features is not None:
-            names = tuple(features)
-            number = self._numbers.get(names)
-            if number is None:
-                number = self._keep(names)
-        fields: tuple[Any, ...]
-        if number is None or features is None:
-            fields = "p", event_time, score, version, features
+        rest: tuple[Any, ...]
+        if features is None:
+            rest = (None,)
+        elif (number := self._number(tuple(features))) is None:
+            rest = (features,)
         else:
-            fields = "p", event_time, score, version, number, *features.values()
-        return b"%b" % orjson.dumps(fields)  # a copy, for orjson's own bytes lie in a block of 1 kB and more
+            rest = (number, *features.values())
+        # A copy, for orjson's own bytes lie in a block of 1 kB and more.
+        return b"%b" % orjson.dumps(("p", event_time, score, version, *rest))
 
-    def _keep(self, names: tuple[str, ...]) -> int | None:
+    def _number(self, names: tuple[str, ...]) -> int | None:
+        """Their place in `names`; None if there is no room for them."""
+        known = self._numbers.get(names)
+        if known is not None:
+            return known
         size = _size(names)
         if size > self._room:
             return None

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer
 
 from stream_app.clients.consume import between
 from stream_app.clients.kafka import ConnectionErrors, client_config, make_consumer
-from stream_app.clients.offsets import Limits, bounds, find_partitions
+from stream_app.clients.offsets import Limits, find_partitions
 from stream_app.core.records import ENVELOPE_BYTES, Output
 from stream_app.core.route import iso
 from stream_app.deadletters.acts import Act, Letters, place_text
@@ -21,7 +21,7 @@ from stream_app.logs import get_logger
 from stream_app.settings import Settings
 from stream_app.streaming.log import LogReader
 from stream_app.streaming.processor import Input
-from stream_app.streaming.settling import SHOWN_SECONDS, is_settled, still_open
+from stream_app.streaming.settling import SHOWN_SECONDS, still_open
 from stream_app.streaming.writer import TransactionWriter
 from stream_app.topics import topic_name
 
@@ -48,11 +48,11 @@ class Desk:
         errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
         self.config: dict[str, Any] = {**config, "error_cb": errors}
         self._errors = errors
-        self._ends = make_consumer(settings, errors, isolation_level="read_uncommitted")
         self._counting = make_consumer(settings, errors, fetch_wait_max_ms=50)
-        places = find_partitions(self._ends, errors, [self.topic(kind) for kind in _NEEDED])
+        places = find_partitions(self._counting, errors, [self.topic(kind) for kind in _NEEDED])
         self.partitions = sum(topic == self.topic("raw.replay") for topic, _ in places)
         self.reader = LogReader(self.config, f"{name}-score")
+        self._place = Input(self.topic("replays"), 0)  # of the ledger
 
     def topic(self, kind: str) -> str:
         """Full name of one of the pipeline's topics."""
@@ -76,8 +76,8 @@ class Desk:
 
         Raises FencedError if one stays open for long.
         """
-        if settled and not self._is_settled(_TRANSACTION_MS / 1000 + _GRACE):
-            raise still_open(self.topic("replays"))
+        if settled and not self.reader.is_settled(self._place, _TRANSACTION_MS / 1000 + _GRACE):
+            raise still_open(self._place.topic)
         return Ledger.read(self.reader, self.name)
 
     def watched_ends(self) -> dict[str, int]:
@@ -122,14 +122,8 @@ class Desk:
             for audit in audits:
                 log_act(audit)
             with suppress(StreamAppError):  # it is decided, whether or not the cluster still answers
-                self._is_settled(SHOWN_SECONDS)  # so that who looks after the command sees it
+                self.reader.is_settled(self._place, SHOWN_SECONDS)  # so that who looks after the command sees it
         return ledger
-
-    def _is_settled(self, patience: float) -> bool:
-        """Whether nothing that is in the ledger now is in an open transaction, within `patience` seconds."""
-        place = Input(self.topic("replays"), 0)
-        _, written = bounds(self._ends, self._errors, [place])[place]
-        return is_settled(lambda: self.reader.ends(place)[1], written, patience)
 
     def write_acts(self, writer: TransactionWriter, decisions: list[Decision]) -> list[Output]:
         """Put acts and their audits into the open transaction; returns the audits."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 from confluent_kafka import Message
@@ -13,7 +12,7 @@ from stream_app.clients.offsets import Limits, Place, bounds, find_partitions, o
 from stream_app.clients.progress import Reporter, reporter
 from stream_app.core.control import Control, control_in
 from stream_app.core.decode import Schemas, decode
-from stream_app.core.records import Failure, Fields, Record
+from stream_app.core.records import Failure, Fields
 from stream_app.core.state import ENTRY_PREFIX, TALLIES_KEY
 from stream_app.deadletters.schemas import registry_schemas
 from stream_app.doctor.murmur2 import java_partition
@@ -153,20 +152,6 @@ class EventFinder:
         fields = self.fields(message)
         name = "event_id" if kind == "scored" else self._pipeline.event_id
         return fields is not None and str(fields.get(name)) == self._event_id
-
-
-def as_record(message: Message) -> Record:
-    """The record as the core takes it."""
-    headers: Any = message.headers() or ()
-    return Record(
-        message.topic() or "",
-        message.partition() or 0,
-        message.offset() or 0,
-        message.timestamp()[1],
-        message.key(),
-        message.value(),
-        tuple(headers),
-    )
 
 
 def _is_hold(message: Message) -> bool:

@@ -14,13 +14,14 @@ from stream_app.error_codes import ERROR_CODES
 from stream_app.errors import ModelError, SelectionError
 from stream_app.explain.contributions import contributions
 from stream_app.explain.facts import Again, Change, Failed, Learned, Prepared, Sent, Story
-from stream_app.explain.finding import EventFinder, Traces, as_record
+from stream_app.explain.finding import EventFinder, Traces
 from stream_app.explain.learning import first_learner
 from stream_app.explain.records import dead_letter, label_state, place, sent, source, was_scored
 from stream_app.management.checking import AWAY, Checker
 from stream_app.models.registry import Registry
 from stream_app.pipeline import Pipeline
 from stream_app.status.times import iso
+from stream_app.streaming.log import as_record
 from stream_app.trial.stages import Stages
 
 _END_OF_TIME = 2**53

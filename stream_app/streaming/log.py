@@ -77,8 +77,16 @@ class LogReader:
 
     def read_settled(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         """As `read_all`, once no transaction is open that began before: what it hides may have been committed."""
-        self._await_settled(Input(topic, partition))
+        if not self.is_settled(Input(topic, partition), SETTLED_SECONDS):
+            reason = f"a transaction on {topic}[{partition}] has been open for {SETTLED_SECONDS:.0f} s"
+            raise KafkaUnavailableError(reason, "Check that the brokers are up; they end it after its time-out")
         return self.read_all(topic, partition)
+
+    def is_settled(self, source: Input, patience: float) -> bool:
+        """Whether nothing that is written to a partition now is in an open transaction, within `patience` seconds."""
+        call, what = self._uncommitted.get_watermark_offsets, f"read the ends of {source.topic}"
+        _, written = self._ask(lambda: call(TopicPartition(*source), timeout=CALL_TIMEOUT, cached=False), what)
+        return is_settled(lambda: self.ends(source)[1], written, patience)
 
     def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """The committed records with start <= offset < end."""
@@ -89,7 +97,7 @@ class LogReader:
                 for message in consumer.consume(FETCH, timeout=0.02):  # which waits so long unless it gets as many
                     error = message.error()
                     if error is None and (message.offset() or 0) < end:
-                        yield _record(message)
+                        yield as_record(message)
                     elif error is None or (error.code() == KafkaError._PARTITION_EOF and message.offset() >= end):
                         return
                     elif error.code() != KafkaError._PARTITION_EOF and not error.retriable():
@@ -98,13 +106,6 @@ class LogReader:
                     return
         finally:
             close_aside(consumer.close)
-
-    def _await_settled(self, source: Input) -> None:
-        call, what = self._uncommitted.get_watermark_offsets, f"read the ends of {source.topic}"
-        _, written = self._ask(lambda: call(TopicPartition(*source), timeout=CALL_TIMEOUT, cached=False), what)
-        if not is_settled(lambda: self.ends(source)[1], written, SETTLED_SECONDS):
-            reason = f"a transaction on {source.topic}[{source.partition}] has been open for {SETTLED_SECONDS:.0f} s"
-            raise KafkaUnavailableError(reason, "Check that the brokers are up; they end it after its time-out")
 
     @cached_property
     def _uncommitted(self) -> Consumer:
@@ -126,7 +127,8 @@ class LogReader:
                 sleep(0.1)
 
 
-def _record(message: Any) -> Record:
+def as_record(message: Any) -> Record:
+    """A message of librdkafka as the core takes it."""
     _, timestamp = message.timestamp()
     return Record(
         message.topic(), message.partition(), message.offset(), timestamp, message.key(), message.value(),
