@@ -10,7 +10,8 @@ from stream_app.core.schema import Validator, compile_validator
 from stream_app.core.times import epoch_milliseconds
 from stream_app.pipeline import Pipeline, parsed
 
-_DAY = 24 * 60 * 60 * 1000
+DAY = 24 * 60 * 60 * 1000
+"""By how many milliseconds an event may be ahead of the clock."""
 
 
 class Event(NamedTuple):
@@ -64,9 +65,9 @@ class EventReader:
             if isinstance(cleaned, Failure):
                 return cleaned
             fields, imputed = cleaned
-        event_time = _time(fields, self._event_time, now)
-        if isinstance(event_time, Failure):
-            return event_time
+        event_time = epoch_milliseconds(fields[self._event_time])
+        if event_time is None or event_time > now + DAY:
+            return wrong_time(fields, self._event_time)
         features = extract(self._features, fields)
         if isinstance(features, Failure):
             return features
@@ -95,9 +96,9 @@ class LabelReader:
         if isinstance(sent, Failure):
             return sent
         event_id, fields = sent
-        label_time = _time(fields, self._label_time, now)
-        if isinstance(label_time, Failure):
-            return label_time
+        label_time = epoch_milliseconds(fields[self._label_time])
+        if label_time is None or label_time > now + DAY:
+            return wrong_time(fields, self._label_time)
         return LabelEvent(event_id, fields[self._label], label_time)
 
 
@@ -129,8 +130,8 @@ def _key_failure(key: bytes | None, fields: Fields, name: str | None) -> Failure
     return None if key == str(value).encode() else Failure("key-mismatch", f"the key is not that of field {name}")
 
 
-def _time(fields: Fields, name: str, now: int) -> int | Failure:
-    time = epoch_milliseconds(fields[name])
-    if time is None:
+def wrong_time(fields: Fields, name: str) -> Failure:
+    """What is wrong with the time in this field, which is none or more than a day ahead."""
+    if epoch_milliseconds(fields[name]) is None:
         return Failure("event-time-invalid", f"field {name} is not a time but {type(fields[name]).__name__}")
-    return time if time <= now + _DAY else Failure("event-in-future", f"field {name} is more than a day ahead")
+    return Failure("event-in-future", f"field {name} is more than a day ahead")

@@ -1,26 +1,31 @@
 """The check of a record as generated Python: what nearly every value is, is tested in place, without a call.
 
-A field has a *shortcut*: the source of a condition on `value` that holds only where the record has the field and its
+A field has a *shortcut*: the source of a condition on its value that holds only where the record has the field and its
 check would return the value as it is. Where it does not hold, the check itself decides; so shortcuts change how long a
 record takes, and nothing else. A record that has just the fields of the schema, all as they should be, is the result.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from stream_app.core.checks import FLOAT_MAX, Check, Mismatch, wrong
+from stream_app.core.records import Fields
 from stream_app.core.times import FIRST, LAST
+
+Shortcut = Callable[[str], str]
+"""Takes the name of the variable that has the value, or None if the record does not have the field."""
 
 _NEVER = "False"
 
 _PRIMITIVES = {
-    "boolean": "type(value) is bool",
-    "string": "type(value) is str",
-    "int": f"type(value) is int and {-(2**31)} <= value < {2**31}",
-    "long": f"type(value) is int and {-(2**63)} <= value < {2**63}",
-    "float": f"type(value) is float and {-FLOAT_MAX!r} <= value <= {FLOAT_MAX!r}",
-    "double": f"type(value) is float and {-sys.float_info.max!r} <= value <= {sys.float_info.max!r}",
+    "boolean": "type({0}) is bool",
+    "string": "type({0}) is str",
+    "int": f"type({{0}}) is int and {-(2**31)} <= {{0}} < {2**31}",
+    "long": f"type({{0}}) is int and {-(2**63)} <= {{0}} < {2**63}",
+    "float": f"type({{0}}) is float and {-FLOAT_MAX!r} <= {{0}} <= {FLOAT_MAX!r}",
+    "double": f"type({{0}}) is float and {-sys.float_info.max!r} <= {{0}} <= {sys.float_info.max!r}",
 }
 
 
@@ -30,25 +35,26 @@ class Field(NamedTuple):
     name: str
     check: Check
     absent: Check
-    shortcut: str
+    shortcut: Shortcut
 
 
-def shortcut(field: Mapping[str, Any]) -> str:
-    """The condition for a field as the schema declares it; `value` is None if the record does not have it."""
+def shortcut(field: Mapping[str, Any]) -> Shortcut:
+    """The condition for a field as the schema declares it."""
     match field["type"]:
         case ["null", other] | [other, "null"]:
-            return f"{_condition(other)} or value is None and {field['name']!r} in record"
+            there, name = _condition(other), field["name"]
+            return lambda value: f"{there.format(value)} or {value} is None and {name!r} in record"
         case avro_type:
-            return _condition(avro_type)
+            return _condition(avro_type).format
 
 
 def _condition(schema: Any) -> str:
-    """The condition for values of a type; never true of None."""
+    """The condition for values of a type, which is never true of None, to be formatted with the variable."""
     match schema:
         case str():
             return _PRIMITIVES.get(schema, _NEVER)
         case {"type": "long", "logicalType": "timestamp-millis"}:
-            return f"type(value) is int and {FIRST} <= value <= {LAST}"
+            return f"type({{0}}) is int and {FIRST} <= {{0}} <= {LAST}"
         case {"type": "long", "logicalType": "timestamp-micros"}:
             return _NEVER
         case {"type": str(primitive)}:
@@ -58,28 +64,38 @@ def _condition(schema: Any) -> str:
 
 def record_of(fields: list[Field]) -> Check:
     """The check of a record with these fields."""
-    names: dict[str, Any] = {"Mismatch": Mismatch, "wrong": wrong}
+    keys = [field.name for field in fields]
+    variables = [f"value{number}" for number in range(len(fields))]
+    names: dict[str, Any] = {"Mismatch": Mismatch, "wrong": wrong, "keys": keys, "values_of": _values_of(keys)}
     source = [
         "def check(record):",
         "    if type(record) is not dict:",
         "        return wrong('record', record)",
         f"    whole = len(record) == {len(fields)}",
+        "    try:",
+        f"        [{', '.join(variables)}] = values_of(record)",
+        "    except KeyError:",
+        f"        [{', '.join(variables)}] = map(record.get, keys)",
     ]
-    for number, field in enumerate(fields):
-        names[f"check{number}"] = _fully(field)
+    for value, field in zip(variables, fields, strict=True):
+        names[f"check_{value}"] = _fully(field)
         source += [
-            f"    value = value{number} = record.get({field.name!r})",
-            f"    if not ({field.shortcut}):",
+            f"    if not ({field.shortcut(value)}):",
             "        whole = False",
-            f"        value{number} = check{number}(record)",
-            f"        if type(value{number}) is Mismatch:",
-            f"            return value{number}.inside({field.name!r})",
+            f"        {value} = check_{value}(record)",
+            f"        if type({value}) is Mismatch:",
+            f"            return {value}.inside({field.name!r})",
         ]
-    items = [f"{field.name!r}: value{number}" for number, field in enumerate(fields)]
+    items = [f"{field.name!r}: {value}" for value, field in zip(variables, fields, strict=True)]
     source.append(f"    return record if whole else {{{', '.join(items)}}}")
     exec("\n".join(source), names)
     check: Check = names["check"]
     return check
+
+
+def _values_of(keys: list[str]) -> Callable[[Fields], Sequence[Any]]:
+    """What looks up all fields at once, in two thirds of the time that one by one takes; raises KeyError."""
+    return itemgetter(*keys) if len(keys) > 1 else lambda record: [record[key] for key in keys]
 
 
 def _fully(field: Field) -> Check:

@@ -30,15 +30,14 @@ class Packer:
     def pack(self, prediction: Prediction) -> bytes:
         """The bytes; a name that is new is in `names` from then on."""
         event_time, score, version, features = prediction
-        rest: tuple[Any, ...]
+        packed: tuple[Any, ...]
         if features is None:
-            rest = (None,)
+            packed = "p", event_time, score, version, None
         elif (number := self._number(tuple(features))) is None:
-            rest = (features,)
+            packed = "p", event_time, score, version, features
         else:
-            rest = (number, *features.values())
-        # A copy, for orjson's own bytes lie in a block of 1 kB and more.
-        return b"%b" % orjson.dumps(("p", event_time, score, version, *rest))
+            packed = "p", event_time, score, version, number, *features.values()
+        return b"%b" % orjson.dumps(packed)  # a copy, for orjson's own bytes lie in a block of 1 kB and more
 
     def _number(self, names: tuple[str, ...]) -> int | None:
         """Their place in `names`; None if there is no room for them."""

@@ -88,6 +88,7 @@ class State:
         self.partition = partition
         self.horizon = horizon
         self.lateness = lateness
+        self.kept_for = horizon + lateness  # an event and its outcome, after the event's time
         self.entries: dict[str, Kept] = {}
         self._packer = Packer()
         self._schedule = Schedule(self._due_time)
@@ -105,7 +106,7 @@ class State:
         """When the entry falls due, on the clock (epoch milliseconds of event time)."""
         if isinstance(entry, Waiting):
             return entry.label_time + self.lateness
-        return entry.event_time + self.horizon + self.lateness
+        return entry.event_time + self.kept_for
 
     def find(self, event_id: str) -> Entry | None:
         """What is known of an event."""
@@ -123,7 +124,7 @@ class State:
             self._count(before, -1)
         self.entries[event_id] = packed
         self.tallies.pending += 1
-        self._schedule.add(event_time + self.horizon + self.lateness, event_id)
+        self._schedule.add(event_time + self.kept_for, event_id)
         return _output((TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), packed, ()))
 
     def put(self, event_id: str, entry: Joined | Waiting, encoded: bytes | None = None) -> Output:

@@ -108,7 +108,8 @@ class Task(Thread):
         """Queue a batch (any thread)."""
         position = self._positions.get(source)
         if position is not None and not self._stopping.is_set():
-            size = sum(len(record.value or b"") + RECORD_OVERHEAD for record in batch.records)
+            size = sum([len(value or b"") for _, _, _, _, _, value, _ in batch.records])
+            size += RECORD_OVERHEAD * len(batch.records)
             position.delivered += size
             if position.queued > HOLD_BYTES:
                 self._flow.hold(source)

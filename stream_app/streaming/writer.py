@@ -79,8 +79,11 @@ class TransactionWriter:
 
     def take_over(self) -> None:
         """Fence the previous owner and settle its last transaction."""
-        use = f"use the transactional id {self._id}"
-        self._until_done(lambda: self._producer.init_transactions(CALL_TIMEOUT), "start a transactional producer", use)
+        self._until_done(
+            lambda: self._producer.init_transactions(CALL_TIMEOUT),
+            "start a transactional producer",
+            lambda: f"use the transactional id {self._id}",
+        )
         for kind in self._kinds:  # which librdkafka would look up only a second after the first record
             self._await_topic(self._name_of(kind))
         self.trouble = None
@@ -173,11 +176,15 @@ class TransactionWriter:
     def _try_commit(self, offsets: list[TopicPartition], metadata: bytes | None) -> StreamAppError | None:
         """None when committed; why it was aborted when it is worth another try with the same values."""
         send, commit = self._producer.send_offsets_to_transaction, self._producer.commit_transaction
-        read = f"read {_listed(offset.topic for offset in offsets)}"
-        write = f"write to {_listed(map(self._name_of, {output.topic for output in self._outputs}))}"
+
+        def write() -> str:
+            return f"write to {_listed(map(self._name_of, {output.topic for output in self._outputs}))}"
+
+        def either() -> str:  # what was refused while records were queued shows here, too
+            return f"read {_listed(offset.topic for offset in offsets)} or {write()}"
+
         try:
             if metadata is not None:
-                either = f"{read} or {write}"  # what was refused while records were queued shows here, too
                 self._until_done(lambda: send(offsets, metadata, CALL_TIMEOUT), "send offsets to a transaction", either)
             self._until_done(lambda: commit(CALL_TIMEOUT), "commit a transaction", write)
         except _AbortNeededError as why:
@@ -214,8 +221,8 @@ class TransactionWriter:
                 else:
                     break
 
-    def _until_done(self, call: Callable[[], object], what: str, right: str = "") -> None:
-        """Repeat a call of the transactional API while its error is retriable; `right` is what has to be allowed."""
+    def _until_done(self, call: Callable[[], object], what: str, right: Callable[[], str] = str) -> None:
+        """Repeat a call of the transactional API while its error is retriable; `right` says what has to be allowed."""
         started = monotonic()
         while True:
             try:
@@ -224,7 +231,7 @@ class TransactionWriter:
                 call()
             except KafkaException as raised:
                 error = raised.args[0]
-                if denied := missing_right(error, right or what):
+                if denied := missing_right(error, right() or what):
                     raise denied from None
                 _raise_unless_retriable(error, what)
                 self._bear(_unavailable(what, error.str()), started)
