@@ -145,7 +145,7 @@ class Scorer:
         """
         topic, partition, offset, _, key, raw, headers = record
         try:
-            fields = None if headers else self._check(orjson.loads(raw or b""))
+            fields = self._check(orjson.loads(raw)) if raw and raw[0] and not headers else None  # Avro begins with 0
         except (orjson.JSONDecodeError, RecursionError):
             fields = None
         if (
