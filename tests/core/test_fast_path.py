@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream_app.cleaning import Rejected
-from stream_app.core.records import Features, Fields, Output, Record
+from stream_app.core.avro import SCHEMA_ID_HEADER
+from stream_app.core.records import Features, Fields, Output, Record, size
 from stream_app.core.score import Scorer
 from stream_app.core.state import State
 from tests.core.test_decode import JSON
@@ -68,7 +69,9 @@ CHANGES: list[Fields] = [
     *({"wind": value} for value in (None, 2, 4.5, 0.0, 0.25, 1e300, "calm", [1])),
     {"other": {"a": [None]}},
 ]
-HEADERS = st.sampled_from([(), (), (), [("traceparent", b"00-1")], [("replay-learn", b"no")], [("x", b"y" * 90)]])
+HEADERS = st.sampled_from(
+    [(), (), (), [(SCHEMA_ID_HEADER, b"?")], [("traceparent", b"00-1")], [("replay-learn", b"no")], [("x", b"y" * 90)]]
+)
 
 
 @st.composite
@@ -97,6 +100,7 @@ def raw(sent: tuple[bytes, str, Any], key_field: str) -> Record:
 @example([(orjson.dumps(SENT), "right", ())] * 2, True, "", 2**20)
 @example([(orjson.dumps({**SENT, "wind": None}), "right", ())], True, "", 2**20)
 @example([(orjson.dumps({**SENT, "carrier": None}), "right", ())], False, "carrier", 2**20)
+@example([(orjson.dumps(SENT), "right", [(SCHEMA_ID_HEADER, b"?")])], False, "", 2**20)
 @example([(orjson.dumps({**SENT, "id": ""}), "right", ())], False, "carrier", 2**20)
 @example([(orjson.dumps({**SENT, "at": NOW + 25 * HOUR}), "right", ())], False, "", 2**20)
 @example([(orjson.dumps({**SENT, "id": "x" * 23_900}), "right", ())], False, "carrier", 24_000)
@@ -122,4 +126,5 @@ def test_the_fast_path_changes_no_outcome(
         "clean": (impute, refuse) if cleans else (),
     }
     quickly = outcomes(scorer(changes, max_bytes), records, labels)
+    assert all(size(output) <= max_bytes for output in quickly[0] if output.topic == "scored")
     assert repr(quickly) == repr(outcomes(slow(scorer(changes, max_bytes)), records, labels))
