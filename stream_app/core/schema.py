@@ -33,7 +33,9 @@ def compile_validator(schema: Mapping[str, Any], time_field: str = "") -> Valida
     >>> validate({"x": "one"}).message
     'field x: expected double, got string'
     """
-    check = compile_check(schema)
+    if not isinstance(schema, Mapping) or schema.get("type") != "record":
+        raise ValueError("the schema is not a record")
+    check = _Compiler().compile(schema, "")
 
     def validate(fields: Fields) -> Fields | Failure:
         try:
@@ -43,16 +45,6 @@ def compile_validator(schema: Mapping[str, Any], time_field: str = "") -> Valida
         return _failure(result, time_field) if isinstance(result, Mismatch) else result
 
     return validate
-
-
-def compile_check(schema: Mapping[str, Any]) -> Check:
-    """Make what the validator rests on: it gives a `Mismatch` where that gives a Failure, and may raise RecursionError.
-
-    Raises ValueError as `compile_validator` does.
-    """
-    if not isinstance(schema, Mapping) or schema.get("type") != "record":
-        raise ValueError("the schema is not a record")
-    return _Compiler().compile(schema, "")
 
 
 def _failure(mismatch: Mismatch, time_field: str) -> Failure:

@@ -1,12 +1,14 @@
-"""What the scorer does in place gives, record by record, what its reader and its full checks give."""
+"""What is done in place gives, record by record, what the full reading and the full checks give."""
 
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream_app.cleaning import Rejected
+from stream_app.core import events
 from stream_app.core.avro import SCHEMA_ID_HEADER
 from stream_app.core.records import Features, Fields, Output, Record, size
 from stream_app.core.score import Scorer
@@ -46,11 +48,8 @@ def scorer(changes: dict[str, Any], max_bytes: int) -> Scorer:
     return Scorer(pipeline(**changes), "f" * 16, state, max_bytes=max_bytes, **limits)
 
 
-def slow(subject: Scorer) -> Scorer:
-    """The same, but every record is read by the reader, and every output is measured."""
-    subject._check = lambda _: None
-    subject._little = -1
-    return subject
+def no_json(value: bytes) -> None:
+    raise orjson.JSONDecodeError("so it is opened the other way", "", 0)
 
 
 def outcomes(subject: Scorer, records: list[Record], labels: list[Record]) -> tuple[Any, ...]:
@@ -127,4 +126,8 @@ def test_the_fast_path_changes_no_outcome(
     }
     quickly = outcomes(scorer(changes, max_bytes), records, labels)
     assert all(size(output) <= max_bytes for output in quickly[0] if output.topic == "scored")
-    assert repr(quickly) == repr(outcomes(slow(scorer(changes, max_bytes)), records, labels))
+    slow = scorer(changes, max_bytes)
+    slow._little = -1  # every output is measured
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events, "loads", no_json)
+        assert repr(quickly) == repr(outcomes(slow, records, labels))
