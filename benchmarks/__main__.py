@@ -14,8 +14,8 @@ from benchmarks.cluster import flights, running_broker
 from benchmarks.contenders import CONTENDERS
 from benchmarks.observe import FAILURES
 from benchmarks.report import Part, as_json, markdown
-from stream_app.logs import setup_logging
 from stream_app.settings import LogSettings
+from stream_app.telemetry.logs import setup_logging
 
 Measure = Callable[[str, Path, argparse.Namespace], Iterator[Part]]
 
@@ -53,7 +53,11 @@ def _throughput(servers: str, folder: Path, options: argparse.Namespace) -> Iter
 
 
 def _latency(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Part]:
-    cases = [case for case in latency.CASES if case.contender in options.only and case.rate in options.rate]
+    cases = [
+        case
+        for case in latency.CASES
+        if case.contender in options.only and case.rate in options.rate
+    ]
     return latency.measure(servers, folder, flights(options.records), cases, options.seconds, say)
 
 
@@ -81,13 +85,25 @@ PARTS: dict[str, Measure] = {
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)}; all unless given")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)}; all unless given"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="of everything that is compared")
-    parser.add_argument("--records", type=int, default=200_000, help="flights that a fast contender gets")
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=CONTENDERS, help="contenders")
-    parser.add_argument("--rate", type=int, nargs="+", default=latency.RATES, help="events per second of latency")
-    parser.add_argument("--seconds", type=float, default=20.0, help="that each case of latency is watched")
-    parser.add_argument("--json", action="store_true", help="print every figure of every round as JSON")
+    parser.add_argument(
+        "--records", type=int, default=200_000, help="flights that a fast contender gets"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=CONTENDERS, default=CONTENDERS, help="contenders"
+    )
+    parser.add_argument(
+        "--rate", type=int, nargs="+", default=latency.RATES, help="events per second of latency"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="that each case of latency is watched"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print every figure of every round as JSON"
+    )
     options = parser.parse_args()
     for name in options.parts:
         if name not in PARTS:

@@ -88,8 +88,12 @@ BINARY: dict[str, Make] = {
     "MultinomialNB": lambda: preprocessing.MinMaxScaler() | naive_bayes.MultinomialNB(),
     "KNNClassifier": lambda: _scaled(neighbors.KNNClassifier(engine=_nearest())),
     "HoeffdingTreeClassifier": _tree,
-    "HoeffdingAdaptiveTreeClassifier": lambda: tree.HoeffdingAdaptiveTreeClassifier(grace_period=50, seed=SEED),
-    "ExtremelyFastDecisionTreeClassifier": lambda: tree.ExtremelyFastDecisionTreeClassifier(grace_period=200),
+    "HoeffdingAdaptiveTreeClassifier": lambda: tree.HoeffdingAdaptiveTreeClassifier(
+        grace_period=50, seed=SEED
+    ),
+    "ExtremelyFastDecisionTreeClassifier": lambda: tree.ExtremelyFastDecisionTreeClassifier(
+        grace_period=200
+    ),
     "LASTClassifier": lambda: tree.LASTClassifier(),
     "SGTClassifier": lambda: tree.SGTClassifier(feature_quantizer=tree.splitter.DynamicQuantizer()),
     "ARFClassifier": lambda: forest.ARFClassifier(n_models=TREES, seed=SEED),
@@ -100,21 +104,31 @@ BINARY: dict[str, Make] = {
     "BOLEClassifier": lambda: ensemble.BOLEClassifier(_tree(), TREES, seed=SEED),
     "SRPClassifier": lambda: ensemble.SRPClassifier(_tree(), TREES, seed=SEED),
     "StackingClassifier": lambda: ensemble.StackingClassifier([_tree(), _logistic()], _logistic()),
-    "VotingClassifier": lambda: ensemble.VotingClassifier([_tree(), _logistic(), naive_bayes.GaussianNB()]),
+    "VotingClassifier": lambda: ensemble.VotingClassifier(
+        [_tree(), _logistic(), naive_bayes.GaussianNB()]
+    ),
     "SuccessiveHalvingClassifier": lambda: model_selection.SuccessiveHalvingClassifier(
         [_logistic(rate) for rate in (0.01, 0.1, 1.0)], metrics.Accuracy(), budget=500
     ),
-    "DriftRetrainingClassifier": lambda: drift.DriftRetrainingClassifier(_tree(), drift.binary.DDM()),
-    "HardSamplingClassifier": lambda: imblearn.HardSamplingClassifier(_logistic(), 100, 0.2, seed=SEED),
+    "DriftRetrainingClassifier": lambda: drift.DriftRetrainingClassifier(
+        _tree(), drift.binary.DDM()
+    ),
+    "HardSamplingClassifier": lambda: imblearn.HardSamplingClassifier(
+        _logistic(), 100, 0.2, seed=SEED
+    ),
     "RandomOverSampler": lambda: imblearn.RandomOverSampler(_logistic(), _BALANCED, seed=SEED),
     "RandomUnderSampler": lambda: imblearn.RandomUnderSampler(_logistic(), _BALANCED, seed=SEED),
-    "RandomSampler": lambda: imblearn.RandomSampler(_logistic(), _BALANCED, sampling_rate=0.8, seed=SEED),
+    "RandomSampler": lambda: imblearn.RandomSampler(
+        _logistic(), _BALANCED, sampling_rate=0.8, seed=SEED
+    ),
 }
 MULTI_CLASS: dict[str, Make] = {
     "SoftmaxRegression": lambda: _scaled(linear_model.SoftmaxRegression()),
     "OneVsRestClassifier": lambda: multiclass.OneVsRestClassifier(_logistic()),
     "OneVsOneClassifier": lambda: multiclass.OneVsOneClassifier(_logistic()),
-    "OutputCodeClassifier": lambda: multiclass.OutputCodeClassifier(_logistic(), code_size=10, seed=SEED),
+    "OutputCodeClassifier": lambda: multiclass.OutputCodeClassifier(
+        _logistic(), code_size=10, seed=SEED
+    ),
 }
 REGRESSION: dict[str, Make] = {
     "StatisticRegressor": lambda: dummy.StatisticRegressor(stats.Mean()),
@@ -131,13 +145,17 @@ REGRESSION: dict[str, Make] = {
         grace_period=50, splitter=tree.splitter.QOSplitter(), seed=SEED
     ),
     "SGTRegressor": lambda: tree.SGTRegressor(feature_quantizer=tree.splitter.DynamicQuantizer()),
-    "ARFRegressor": lambda: forest.ARFRegressor(TREES, splitter=tree.splitter.QOSplitter(), seed=SEED),
+    "ARFRegressor": lambda: forest.ARFRegressor(
+        TREES, splitter=tree.splitter.QOSplitter(), seed=SEED
+    ),
     "OXTRegressor": lambda: forest.OXTRegressor(TREES, seed=SEED),
     "AMRules": lambda: rules.AMRules(splitter=tree.splitter.QOSplitter()),
     "BaggingRegressor": lambda: ensemble.BaggingRegressor(_regression_tree(), TREES, seed=SEED),
     "SRPRegressor": lambda: ensemble.SRPRegressor(_regression_tree(), TREES, seed=SEED),
     "EWARegressor": lambda: _scaled(
-        ensemble.EWARegressor([linear_model.LinearRegression(optim.SGD(rate)) for rate in (0.01, 0.001)])
+        ensemble.EWARegressor(
+            [linear_model.LinearRegression(optim.SGD(rate)) for rate in (0.01, 0.001)]
+        )
     ),
     "GreedyRegressor": lambda: model_selection.GreedyRegressor([_linear(0.01), _linear(0.001)]),
     "SuccessiveHalvingRegressor": lambda: model_selection.SuccessiveHalvingRegressor(
@@ -150,7 +168,11 @@ REGRESSION: dict[str, Make] = {
     "TargetMinMaxScaler": lambda: preprocessing.TargetMinMaxScaler(_linear()),
     "TargetStandardScaler": lambda: preprocessing.TargetStandardScaler(_linear()),
 }
-CATALOGUE: dict[str, dict[str, Make]] = {"binary": BINARY, "multi-class": MULTI_CLASS, "regression": REGRESSION}
+CATALOGUE: dict[str, dict[str, Make]] = {
+    "binary": BINARY,
+    "multi-class": MULTI_CLASS,
+    "regression": REGRESSION,
+}
 
 
 CLASSES_ONLY = frozenset({"VotingClassifier", "OneVsOneClassifier", "OutputCodeClassifier"})
@@ -159,4 +181,8 @@ CLASSES_ONLY = frozenset({"VotingClassifier", "OneVsOneClassifier", "OutputCodeC
 
 def ask(name: str, model: Any, x: dict[str, Any]) -> Any:
     """The prediction of the model so named: a number or class, or the probability of each class."""
-    return model.predict_one(x) if name in REGRESSION or name in CLASSES_ONLY else model.predict_proba_one(x)
+    return (
+        model.predict_one(x)
+        if name in REGRESSION or name in CLASSES_ONLY
+        else model.predict_proba_one(x)
+    )

@@ -55,7 +55,9 @@ def flights(count: int) -> Records:
 def create(servers: str, topics: dict[str, int]) -> None:
     """Make topics with these partition counts."""
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
-    for future in admin.create_topics([NewTopic(name, count, 1) for name, count in topics.items()]).values():
+    for future in admin.create_topics(
+        [NewTopic(name, count, 1) for name, count in topics.items()]
+    ).values():
         future.result(30)
 
 
@@ -88,7 +90,9 @@ class Ends:
 
     def __init__(self, servers: str, topics: list[str]) -> None:
         self._admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
-        self.partitions = [TopicPartition(name, p) for name in topics for p in self._partitions(name)]
+        self.partitions = [
+            TopicPartition(name, p) for name in topics for p in self._partitions(name)
+        ]
         self._asked = {partition: OffsetSpec.latest() for partition in self.partitions}
 
     def _partitions(self, name: str) -> list[int]:
@@ -103,7 +107,9 @@ class Ends:
         """Last stable offset of each partition; markers of transactions count as well."""
         for _ in range(50):
             with suppress(KafkaException):  # a topic just created has no leader for a moment
-                found = self._admin.list_offsets(self._asked, isolation_level=IsolationLevel.READ_COMMITTED)
+                found = self._admin.list_offsets(
+                    self._asked, isolation_level=IsolationLevel.READ_COMMITTED
+                )
                 return tuple(found[partition].result(10).offset for partition in self.partitions)
             time.sleep(0.1)
         raise RuntimeError(f"{self.partitions[0].topic} has no leader")

@@ -12,9 +12,9 @@ from confluent_kafka import KafkaException
 
 from benchmarks.cluster import Ends, create, delete
 from benchmarks.observe import BenchmarkError, until
-from stream_app.broker import bound
+from stream_app.broker import parent_death
+from stream_app.kafka.topics import topic_specs
 from stream_app.settings import Settings, TopicSettings
-from stream_app.topics import topic_specs
 
 SCRIPTS = {
     "transactional": "transactional",
@@ -80,7 +80,9 @@ def topics(race: Race) -> Iterator[None]:
 def running(race: Race, contender: str) -> Iterator[list[Popen[bytes]]]:
     """The processes of a contender, killed at the end; `BenchmarkError` says what a failed one said last."""
     with logged(race, contender) as log:
-        processes = start_ours(race, log) if contender == "ours" else _start_peer(race, contender, log)
+        processes = (
+            start_ours(race, log) if contender == "ours" else _start_peer(race, contender, log)
+        )
         try:
             yield processes
         finally:
@@ -96,7 +98,9 @@ def logged(race: Race, contender: str) -> Iterator[Path]:
     except (BenchmarkError, KafkaException, TimeoutError) as error:
         lines = log.read_text(errors="replace").split("\n") if log.exists() else []
         said = next((line for line in reversed(lines) if line.strip()), "nothing")
-        raise BenchmarkError(f"{contender}: {error or type(error).__name__}; it last said: {said}") from None
+        raise BenchmarkError(
+            f"{contender}: {error or type(error).__name__}; it last said: {said}"
+        ) from None
 
 
 def stop(processes: list[Popen[bytes]]) -> None:
@@ -111,12 +115,24 @@ def start_ours(race: Race, log: Path, program: str = "stream_app") -> list[Popen
     worker = worker_command(race, program)
     _publish_untrained(race, spawn([*worker, "learn"], log, race.environment))
     scorers = range(race.workers)
-    return [spawn([*worker, "score", "--instance", str(number)], log, race.environment) for number in scorers]
+    return [
+        spawn([*worker, "score", "--instance", str(number)], log, race.environment)
+        for number in scorers
+    ]
 
 
 def worker_command(race: Race, program: str = "stream_app") -> list[str]:
     """A worker of the race's pipeline; its role comes behind."""
-    return [sys.executable, "-W", "ignore", "-m", program, "worker", str(pipeline_file(race)), "--role"]
+    return [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        program,
+        "worker",
+        str(pipeline_file(race)),
+        "--role",
+    ]
 
 
 def pipeline_file(race: Race) -> Path:
@@ -126,12 +142,19 @@ def pipeline_file(race: Race) -> Path:
     return file
 
 
-def spawn(command: list[str], log: Path, environment: dict[str, str], folder: Path | None = None) -> Popen[bytes]:
+def spawn(
+    command: list[str], log: Path, environment: dict[str, str], folder: Path | None = None
+) -> Popen[bytes]:
     """A process, in `folder`, that dies with this one, however it ends, and that Ctrl-C does not reach."""
-    binding = [sys.executable, "-I", "-S", bound.__file__, str(os.getpid())]
+    binding = [sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid())]
     with log.open("ab") as output:
         return Popen(
-            [*binding, *command], stdout=output, stderr=output, env=environment, cwd=folder, start_new_session=True
+            [*binding, *command],
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
         )
 
 

@@ -11,8 +11,8 @@ from time import thread_time_ns
 from typing import NamedTuple
 
 from benchmarks.catalogue import CATALOGUE, CLASSES_ONLY, ask, rows
-from stream_app.models.families import family_of
-from stream_app.models.pickling import dump
+from stream_app.model_store.families import family_of
+from stream_app.model_store.pickling import dump
 
 PAGE = Path(__file__).parent.parent / "docs" / "families.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
@@ -48,7 +48,14 @@ def measure(task: str, name: str) -> Cost:
         predict.append(asked - started)
         learn.append(thread_time_ns() - asked)
     half = len(predict) // 2
-    return Cost(name, family, task, median(predict[half:]) / 1000, median(learn[half:]) / 1000, len(dump(model)))
+    return Cost(
+        name,
+        family,
+        task,
+        median(predict[half:]) / 1000,
+        median(learn[half:]) / 1000,
+        len(dump(model)),
+    )
 
 
 def table() -> str:
@@ -58,7 +65,9 @@ def table() -> str:
         for name in models:
             sys.stderr.write(f"{name} ...\n")
             found.append(measure(task, name))
-    return HEAD + "".join(cost.line() for cost in sorted(found, key=lambda cost: (cost.family, cost.task, cost.name)))
+    return HEAD + "".join(
+        cost.line() for cost in sorted(found, key=lambda cost: (cost.family, cost.task, cost.name))
+    )
 
 
 def main() -> None:

@@ -75,7 +75,9 @@ def distortions(rates: Figures) -> list[str]:
         if rates.get("bare") and rates.get(name):
             factor = median(ratios(rates["bare"], rates[name]))
             if factor < least:
-                wrong.append(f"the bare loop is only {factor:.2f} times as fast as {name}, and should be {least}")
+                wrong.append(
+                    f"the bare loop is only {factor:.2f} times as fast as {name}, and should be {least}"
+                )
     return wrong
 
 

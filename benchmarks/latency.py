@@ -27,7 +27,11 @@ class Case(NamedTuple):
     commit_ms: int = 100
 
     def __str__(self) -> str:
-        commits = f", commits every {self.commit_ms} ms" if self.contender in ("ours", "transactional") else ""
+        commits = (
+            f", commits every {self.commit_ms} ms"
+            if self.contender in ("ours", "transactional")
+            else ""
+        )
         return f"{self.contender}{commits}"
 
 
@@ -57,7 +61,13 @@ def measure(
             rows.append((str(case), f"{case.rate:,}", "does not keep up", "", ""))
         else:
             middle, tail, largest = (percentile(milliseconds, share) for share in (0.5, 0.99, 1.0))
-            rows.append((str(case), f"{case.rate:,}", *(f"{value:,.0f}" for value in (middle, tail, largest))))
+            rows.append(
+                (
+                    str(case),
+                    f"{case.rate:,}",
+                    *(f"{value:,.0f}" for value in (middle, tail, largest)),
+                )
+            )
             say(f"{case} at {case.rate:,}/s: p50 {middle:.0f} ms, p99 {tail:.0f} ms")
             name = TARGETS.get(case, f"latency at {case.rate:,}/s, {case}, p99")
             figures |= {name: [tail], f"{name.removesuffix('p99')}p50": [middle]}
@@ -76,7 +86,9 @@ def run(race: Race, case: Case, records: Records, seconds: float) -> list[float]
             reader.close()
 
 
-def _follow(reader: Consumer, sender: Sender, seconds: float, check: Callable[[], None]) -> list[float]:
+def _follow(
+    reader: Consumer, sender: Sender, seconds: float, check: Callable[[], None]
+) -> list[float]:
     """Read outcomes until every event of the time that counts has its own."""
     received: dict[bytes, float] = {}
     deadline = time.monotonic() + START_SECONDS

@@ -18,8 +18,8 @@ from benchmarks.peers.work import numbers
 from benchmarks.report import Part, Table
 from benchmarks.stages import river_loop, seconds
 from stream_app.core.example import Example
-from stream_app.core.learn import Learner
-from stream_app.fingerprint import fingerprint
+from stream_app.core.learning.learner import Learner
+from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.loading import load_pipeline
 from stream_app.pipeline import Pipeline
 
@@ -39,7 +39,9 @@ def measure(servers: str, folder: Path, count: int, rounds: int, say: Say) -> It
     kafka: Rounds = {LEARNER: [], BARE: []}
     for number in range(rounds):
         for name, paces in kafka.items():
-            race = Race(servers, folder, f"learner-{number}-{'ours' if name == LEARNER else 'bare'}")
+            race = Race(
+                servers, folder, f"learner-{number}-{'ours' if name == LEARNER else 'bare'}"
+            )
             try:
                 paces.append(through_kafka(race, name, examples))
             except FAILURES as error:
@@ -100,7 +102,16 @@ def through_kafka(race: Race, name: str, examples: list[Example]) -> Pace:
 def _command(race: Race, name: str, topic: str, group: str) -> list[str]:
     if name == LEARNER:
         return [*worker_command(race), "learn"]
-    return [sys.executable, "-W", "ignore", "-m", "benchmarks.peers.bare_learner", race.servers, topic, group]
+    return [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "benchmarks.peers.bare_learner",
+        race.servers,
+        topic,
+        group,
+    ]
 
 
 def committed(admin: AdminClient, group: str, topic: str) -> int:
@@ -120,5 +131,11 @@ def summary(core: Figures, kafka: Rounds) -> Part:
         if times:
             figures[f"examples/s, learner / bare River loop, {where}"] = times
             figures |= {f"examples/s, {name}, {where}": values for name, values in found.items()}
-            rows.append((where, *(spread(found[name]).text() for name in (LEARNER, BARE)), spread(times).text(2)))
+            rows.append(
+                (
+                    where,
+                    *(spread(found[name]).text() for name in (LEARNER, BARE)),
+                    spread(times).text(2),
+                )
+            )
     return Part([Table("Learning", ("examples/s", LEARNER, BARE, "ratio"), rows)], figures)

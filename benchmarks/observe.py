@@ -46,7 +46,9 @@ class Counted(NamedTuple):
 
     def before(self, ends: Sequence[int]) -> int:
         """Records below these ends; markers of transactions are not counted."""
-        return sum(bisect_left(offsets, end) for offsets, end in zip(self.offsets, ends, strict=True))
+        return sum(
+            bisect_left(offsets, end) for offsets, end in zip(self.offsets, ends, strict=True)
+        )
 
 
 class Pace(NamedTuple):
@@ -67,20 +69,28 @@ def pace(looks: Sequence[Look], counted: Counted) -> Pace:
     first, last = (bisect_left(counts, share * counted.records) for share in (BEGIN, END))
     events, seconds = counts[last] - counts[first], looks[last].at - looks[first].at
     if not events or not seconds:
-        raise BenchmarkError("all outcomes became visible at once: too few records to measure anything")
+        raise BenchmarkError(
+            "all outcomes became visible at once: too few records to measure anything"
+        )
     return Pace(events / seconds, (looks[last].cpu - looks[first].cpu) / events * 1e6)
 
 
-def watch(ends: Callable[[], tuple[int, ...]], count: int, processes: list[Popen[bytes]]) -> list[Look]:
+def watch(
+    ends: Callable[[], tuple[int, ...]], count: int, processes: list[Popen[bytes]]
+) -> list[Look]:
     """Look at `ends` until they add up to `count` and change no more."""
     watched = [psutil.Process(process.pid) for process in processes]
     looks: list[Look] = []
     deadline, changed = time.monotonic() + LONGEST_SECONDS, time.monotonic()
-    while not (looks and sum(looks[-1].ends) >= count and time.monotonic() - changed > SILENT_SECONDS):
+    while not (
+        looks and sum(looks[-1].ends) >= count and time.monotonic() - changed > SILENT_SECONDS
+    ):
         check_running(processes)
         if time.monotonic() > deadline:
             found = sum(looks[-1].ends) if looks else 0
-            raise BenchmarkError(f"only {found:,} of {count:,} outcomes after {LONGEST_SECONDS:.0f} s")
+            raise BenchmarkError(
+                f"only {found:,} of {count:,} outcomes after {LONGEST_SECONDS:.0f} s"
+            )
         now = ends()
         if not looks or now != looks[-1].ends:
             changed = time.monotonic()
@@ -96,7 +106,9 @@ def check_running(processes: list[Popen[bytes]]) -> None:
             raise BenchmarkError(f"it ended with {process.returncode}")
 
 
-def until(condition: Callable[[], object], processes: list[Popen[bytes]], seconds: float = 60.0) -> None:
+def until(
+    condition: Callable[[], object], processes: list[Popen[bytes]], seconds: float = 60.0
+) -> None:
     """Wait until something holds while processes run."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -22,14 +22,14 @@ from benchmarks.peers.ours import make
 from benchmarks.peers.work import numbers, trained_model
 from benchmarks.report import Part, Table
 from benchmarks.stages import drop, seconds
-from stream_app.core.events import EventReader
-from stream_app.core.records import Record
-from stream_app.core.score import Scorer
-from stream_app.core.state import State
-from stream_app.core.tasks import Binary
+from stream_app.core.evaluation.prediction_tasks import BinaryTask
+from stream_app.core.reading.record_reader import EventReader
+from stream_app.core.scoring.partition_state import PartitionState
+from stream_app.core.scoring.scorer import Scorer
 from stream_app.loading import complete
-from stream_app.models.loaded import LoadedModel
+from stream_app.model_store.model_loading import LoadedModel
 from stream_app.pipeline import Pipeline
+from stream_app.records import Record
 
 NOW = 1_700_000_000_000  # epoch milliseconds, after all flights
 HOUR = 3_600_000
@@ -60,7 +60,9 @@ def measure(servers: str, folder: Path, records: Records, say: Say) -> Iterator[
                 "4 partitions, 1 worker",
                 sorted(threads.items(), key=itemgetter(1), reverse=True),
             ),
-            _table("CPU of the task by stage", "timed alone, in one thread", [*stages.items(), outside]),
+            _table(
+                "CPU of the task by stage", "timed alone, in one thread", [*stages.items(), outside]
+            ),
         ],
         {f"CPU µs/event, {name}": [value] for name, value in (threads | stages).items()},
     )
@@ -80,7 +82,9 @@ def by_thread(race: Race, records: Records) -> dict[str, float]:
             last, after = sum(ends.now()), thread_seconds(workers[0].pid)
         finally:
             stop(workers)
-    return {name: (used - before.get(name, 0.0)) / (last - first) * 1e6 for name, used in after.items()}
+    return {
+        name: (used - before.get(name, 0.0)) / (last - first) * 1e6 for name, used in after.items()
+    }
 
 
 def thread_seconds(pid: int) -> dict[str, float]:
@@ -104,14 +108,26 @@ def by_stage(records: Records) -> dict[str, float]:
 
 
 def _time_stages(pipeline: Pipeline, records: list[Record]) -> dict[str, float]:
-    reader, model = EventReader(pipeline), LoadedModel("profile", 0, "", trained_model(), Binary(), frozen=True)
-    whole_ones = [record.value for record in records if record.value and record.value.endswith(b"}")]
+    reader, model = (
+        EventReader(pipeline),
+        LoadedModel("profile", 0, "", trained_model(), BinaryTask(), frozen=True),
+    )
+    whole_ones = [
+        record.value for record in records if record.value and record.value.endswith(b"}")
+    ]
     flights = [orjson.loads(value) for value in whole_ones]
     features = [numbers(flight) for flight in flights]
     horizon = int(pipeline.label.horizon.total_seconds() * 1000)
-    state = State(0, horizon=horizon, lateness=HOUR)
+    state = PartitionState(0, horizon=horizon, lateness=HOUR)
     scorer = Scorer(
-        pipeline, "", state, group="", app_version="", max_bytes=2**20, max_entries=10**6, clock=perf_counter
+        pipeline,
+        "",
+        state,
+        group="",
+        app_version="",
+        max_bytes=2**20,
+        max_entries=10**6,
+        clock=perf_counter,
     )
     batches = [records[start : start + BATCH] for start in range(0, len(records), BATCH)]
     decoding = seconds(lambda: drop(map(orjson.loads, whole_ones)))
@@ -132,5 +148,8 @@ def _time_stages(pipeline: Pipeline, records: list[Record]) -> dict[str, float]:
 
 def _table(title: str, condition: str, rows: Sequence[tuple[str, float]]) -> Table:
     total = sum(value for _, value in rows)
-    cells = [(name, f"{value:.1f}", f"{value / total:.0%}") for name, value in [*rows, ("**sum**", total)]]
+    cells = [
+        (name, f"{value:.1f}", f"{value / total:.0%}")
+        for name, value in [*rows, ("**sum**", total)]
+    ]
     return Table(title, (condition, "CPU µs/event", "share"), cells)

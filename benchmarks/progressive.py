@@ -13,18 +13,20 @@ from typing import Any
 import orjson
 from river import evaluate, metrics
 
-from stream_app.core.events import EventReader
-from stream_app.core.ranks import Ranks
-from stream_app.core.records import Failure, Features, Record
-from stream_app.core.scorecard import log_loss
+from stream_app.core.evaluation.binary_metrics import log_loss
+from stream_app.core.evaluation.roc_auc import RocAuc
+from stream_app.core.reading.record_reader import EventReader
 from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
+from stream_app.records import Failure, Features, Record
 
 NOW = 2**53  # no event lies in the future of that
 AT, DELAY = "__at", "__delay"  # columns that only the evaluation reads; the model selects its own
 
 
-def labelled(start: datetime, end: datetime) -> Iterator[tuple[Features, bool, datetime, timedelta]]:
+def labelled(
+    start: datetime, end: datetime
+) -> Iterator[tuple[Features, bool, datetime, timedelta]]:
     """Features, label, time of the event and delay of the label of every flight that has one."""
     reader = EventReader(load_pipeline("stream_app.examples.flights:pipeline"))
     for flight in read_flights(start, end):
@@ -35,7 +37,12 @@ def labelled(start: datetime, end: datetime) -> Iterator[tuple[Features, bool, d
         if isinstance(event, Failure):
             raise ValueError(f"{flight.event['event_id']}: {event.message}")
         delay = timedelta(milliseconds=flight.label_time_ms - flight.event_time_ms)
-        yield event.features, flight.label["late"], datetime.fromtimestamp(flight.event_time_ms / 1000, UTC), delay
+        yield (
+            event.features,
+            flight.label["late"],
+            datetime.fromtimestamp(flight.event_time_ms / 1000, UTC),
+            delay,
+        )
 
 
 class Collected(metrics.ROCAUC):  # type: ignore[misc]
@@ -43,7 +50,7 @@ class Collected(metrics.ROCAUC):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.ranks = Ranks(limit=10**9)
+        self.ranks = RocAuc(limit=10**9)
         self.losses: list[float] = []
 
     def update(self, y_true: bool, y_pred: dict[bool, float], w: float = 1.0) -> None:
@@ -53,12 +60,19 @@ class Collected(metrics.ROCAUC):  # type: ignore[misc]
 
 def progressive(start: datetime, end: datetime) -> dict[str, float]:
     """Number of labelled events, ROC AUC and mean log loss (nats) of River's `progressive_val_score`."""
-    dataset = [({**features, AT: at, DELAY: delay}, label) for features, label, at, delay in labelled(start, end)]
+    dataset = [
+        ({**features, AT: at, DELAY: delay}, label)
+        for features, label, at, delay in labelled(start, end)
+    ]
     model = load_pipeline("stream_app.examples.flights:pipeline").model()
     collected = Collected()
     evaluate.progressive_val_score(dataset, model, collected, moment=AT, delay=_delay)
     count = len(collected.losses)
-    return {"events": count, "roc_auc": collected.ranks.auc() or 0.0, "log_loss": sum(collected.losses) / count}
+    return {
+        "events": count,
+        "roc_auc": collected.ranks.auc() or 0.0,
+        "log_loss": sum(collected.losses) / count,
+    }
 
 
 def _delay(features: dict[str, Any], label: bool) -> timedelta:

@@ -21,7 +21,7 @@ from benchmarks.steady import Sender, outcome_reader
 from benchmarks.throughput import all_have_partitions
 from stream_app.broker import EmbeddedBroker
 from stream_app.settings import KafkaSettings, Settings
-from stream_app.supervisor import FIRST_DELAY, Supervisor
+from stream_app.worker.supervisor import FIRST_DELAY, Supervisor
 
 RATE = 400  # events per second
 QUIET_SECONDS = 4.0  # between two rounds
@@ -42,7 +42,9 @@ def measure(servers: str, folder: Path, records: Records, rounds: int, say: Say)
             for number in range(rounds):
                 figures[KILLED].append(system.lose_a_worker(kill=True))
                 figures[RESTARTED].append(system.lose_a_worker(kill=False))
-                told = ", ".join(f"{name} {figures[name][-1]:.1f} s" for name in (KILLED, RESTARTED))
+                told = ", ".join(
+                    f"{name} {figures[name][-1]:.1f} s" for name in (KILLED, RESTARTED)
+                )
                 say(f"round {number + 1} of {rounds}: {told}")
                 yield _summary(figures)
         finally:
@@ -116,12 +118,18 @@ class System:
         while waiting:
             self._up.tend()
             message = self._reader.poll(0.05)
-            if message is not None and message.topic() == self._scored and self._sent(message) > moment:
+            if (
+                message is not None
+                and message.topic() == self._scored
+                and self._sent(message) > moment
+            ):
                 waiting.discard(message.partition())
             if self._up.failed is not None:
                 raise BenchmarkError(f"{self._up.failed}")
             if time.monotonic() > deadline:
-                raise BenchmarkError(f"partitions {sorted(waiting)} were not served for {LONGEST_SECONDS:.0f} s")
+                raise BenchmarkError(
+                    f"partitions {sorted(waiting)} were not served for {LONGEST_SECONDS:.0f} s"
+                )
         return time.monotonic()
 
     def _sent(self, message: Message) -> float:
@@ -129,7 +137,9 @@ class System:
 
 
 def _supervisor(race: Race, log: Path) -> Supervisor:
-    settings = Settings(data_dir=race.folder / "data", kafka=KafkaSettings(bootstrap_servers=race.servers))
+    settings = Settings(
+        data_dir=race.folder / "data", kafka=KafkaSettings(bootstrap_servers=race.servers)
+    )
     return Supervisor(
         str(pipeline_file(race)),
         race.name,

@@ -26,7 +26,9 @@ class Table(NamedTuple):
         rule = "|".join("---" if number == 0 else "--:" for number in range(len(self.columns)))
         lines = [f"| {' | '.join(cells)} |" for cells in (self.columns, *self.rows)]
         lines.insert(1, f"|{rule}|")
-        return "\n".join([f"### {self.title}", "", *lines, *(f"\n{remark}" for remark in self.remarks), ""])
+        return "\n".join(
+            [f"### {self.title}", "", *lines, *(f"\n{remark}" for remark in self.remarks), ""]
+        )
 
 
 class Part(NamedTuple):
@@ -42,7 +44,9 @@ def markdown(parts: list[Part]) -> str:
     figures = _all_figures(parts)
     warnings = [f"**INVALID**: {reason}.\n" for part in parts for reason in part.invalid]
     tables = [_targets(figures), *(table for part in parts for table in part.tables)]
-    return "\n".join([machine(), "", *warnings, *(table.markdown() for table in tables if table.rows)])
+    return "\n".join(
+        [machine(), "", *warnings, *(table.markdown() for table in tables if table.rows)]
+    )
 
 
 def as_json(parts: list[Part]) -> dict[str, Any]:
@@ -94,5 +98,7 @@ def _targets(figures: Figures) -> Table:
             digits = 0 if target.unit in ("ms", "MB") else 2
             limit = f"{'≥' if target.at_least else '≤'} {target.limit:g} {target.unit}".strip()
             verdict = "met" if target.met_by(found.middle) else "**missed**"
-            rows.append((target.name, limit, f"{found.text(digits)} {target.unit}".strip(), verdict))
+            rows.append(
+                (target.name, limit, f"{found.text(digits)} {target.unit}".strip(), verdict)
+            )
     return Table("Targets", ("figure", "target", "measured", ""), rows)

@@ -15,20 +15,20 @@ from river import metrics
 
 from benchmarks.peers import ours
 from benchmarks.peers.work import score, trained_model
-from stream_app.core.avro_reader import compile_reader
-from stream_app.core.avro_writer import compile_writer
-from stream_app.core.decode import Schemas
-from stream_app.core.events import EventReader
+from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.example import Example
-from stream_app.core.learn import Learner
-from stream_app.core.records import Failure, Record
-from stream_app.core.score import Scorer
-from stream_app.core.state import State
-from stream_app.core.tasks import Binary
+from stream_app.core.learning.learner import Learner
+from stream_app.core.reading.avro_reader import compile_reader
+from stream_app.core.reading.avro_writer import compile_writer
+from stream_app.core.reading.decoding import Schemas
+from stream_app.core.reading.record_reader import EventReader
+from stream_app.core.scoring.partition_state import PartitionState
+from stream_app.core.scoring.scorer import Scorer
 from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
-from stream_app.models.loaded import LoadedModel
+from stream_app.model_store.model_loading import LoadedModel
 from stream_app.pipeline import Pipeline, parsed
+from stream_app.records import Failure, Record
 
 ROUNDS = 5
 NOW = 2**53
@@ -39,16 +39,33 @@ BATCH = 500
 def main() -> None:
     """Print the figures."""
     pipeline = load_pipeline("flights")
-    flights = [flight for flight in read_flights(datetime(2013, 1, 1), datetime(2013, 1, 8)) if flight.label]
+    flights = [
+        flight
+        for flight in read_flights(datetime(2013, 1, 1), datetime(2013, 1, 8))
+        if flight.label
+    ]
     records = [
-        Record("flights.raw", 0, 0, 0, flight.event["event_id"].encode(), orjson.dumps(flight.event))
+        Record(
+            "flights.raw", 0, 0, 0, flight.event["event_id"].encode(), orjson.dumps(flight.event)
+        )
         for flight in flights
     ]
     reader = EventReader(pipeline)
-    events = [event for event in (reader.read(record, NOW) for record in records) if not isinstance(event, Failure)]
+    events = [
+        event
+        for event in (reader.read(record, NOW) for record in records)
+        if not isinstance(event, Failure)
+    ]
     examples = [
         Example(
-            event.event_id, event.event_time, flight.label_time_ms, flight.label["late"], 0.5, 0, event.features, ""
+            event.event_id,
+            event.event_time,
+            flight.label_time_ms,
+            flight.label["late"],
+            0.5,
+            0,
+            event.features,
+            "",
         )
         for event, flight in zip(events, flights, strict=True)
         if flight.label
@@ -57,9 +74,14 @@ def main() -> None:
     score_all(records)
     ratios = []
     for _ in range(ROUNDS):
-        bare, ours = seconds(lambda: river_loop(pipeline.model(), examples)), seconds(lambda: our_loop(examples))
+        bare, ours = (
+            seconds(lambda: river_loop(pipeline.model(), examples)),
+            seconds(lambda: our_loop(examples)),
+        )
         ratios.append(ours / bare)
-    print(f"learner / River's predict + learn + three metrics: {median(ratios):.2f} (of {len(examples)} examples)")
+    print(
+        f"learner / River's predict + learn + three metrics: {median(ratios):.2f} (of {len(examples)} examples)"
+    )
 
 
 def compare_formats(pipeline: Pipeline, records: list[Record]) -> None:
@@ -69,18 +91,23 @@ def compare_formats(pipeline: Pipeline, records: list[Record]) -> None:
     schemas: Schemas = {1: compile_reader(schema)}
     avro = [record._replace(value=write(orjson.loads(record.value or b""))) for record in records]
     rounds = [
-        [seconds(lambda: drop(reader.read(record, NOW, schemas) for record in written)) for written in (records, avro)]  # noqa: B023
+        [
+            seconds(lambda: drop(reader.read(record, NOW, schemas) for record in written))  # noqa: B023
+            for written in (records, avro)
+        ]
         for _ in range(ROUNDS)
     ]
     microseconds = [median(times) / len(records) * 1e6 for times in zip(*rounds, strict=True)]
     what = "decode, validate, key, clean, time, features"
-    print(f"read an event ({what}): {microseconds[0]:.1f} us from JSON, {microseconds[1]:.1f} us from Avro")
+    print(
+        f"read an event ({what}): {microseconds[0]:.1f} us from JSON, {microseconds[1]:.1f} us from Avro"
+    )
 
 
 def score_all(records: list[Record]) -> None:
     """The whole scorer, and the least that anybody could do by hand, for the eight numbers that all contenders use."""
     pipeline, trained = ours.make("flights"), trained_model()
-    model = LoadedModel("flights", 1, "", trained, Binary(), frozen=True)
+    model = LoadedModel("flights", 1, "", trained, BinaryTask(), frozen=True)
 
     def whole() -> None:
         limits: dict[str, Any] = {
@@ -90,16 +117,21 @@ def score_all(records: list[Record]) -> None:
             "max_entries": 2**20,
             "clock": perf_counter,
         }
-        scorer = Scorer(pipeline, "", State(0, HORIZON, HORIZON), **limits)
+        scorer = Scorer(pipeline, "", PartitionState(0, HORIZON, HORIZON), **limits)
         for start in range(0, len(records), BATCH):
             scorer.score(records[start : start + BATCH], model, NOW)
 
     rounds = [
-        [seconds(whole), seconds(lambda: drop(score(trained, record.value or b"") for record in records))]
+        [
+            seconds(whole),
+            seconds(lambda: drop(score(trained, record.value or b"") for record in records)),
+        ]
         for _ in range(ROUNDS)
     ]
     microseconds = [median(times) / len(records) * 1e6 for times in zip(*rounds, strict=True)]
-    print(f"score an event: {microseconds[0]:.1f} us, by hand (loads, predict, dumps) {microseconds[1]:.1f} us")
+    print(
+        f"score an event: {microseconds[0]:.1f} us, by hand (loads, predict, dumps) {microseconds[1]:.1f} us"
+    )
 
 
 def seconds(work: Callable[[], object]) -> float:

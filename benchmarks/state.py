@@ -11,11 +11,11 @@ from time import process_time
 
 import orjson
 
-from stream_app.core.events import Event, EventReader
-from stream_app.core.records import Failure, Output, Record
-from stream_app.core.state import Joined, Pending, State
+from stream_app.core.reading.record_reader import Event, EventReader
+from stream_app.core.scoring.partition_state import JoinedEvent, PartitionState, PendingPrediction
 from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
+from stream_app.records import Failure, Output, Record
 
 DAY = 86_400_000
 Changelog = list[tuple[bytes | None, bytes | None]]
@@ -24,8 +24,11 @@ Changelog = list[tuple[bytes | None, bytes | None]]
 def main() -> None:
     """Print the figures."""
     events = list(flights())
-    pending = {event.event_id: Pending(event.event_time, 0.25, 1, event.features) for event in events}
-    joined = {event.event_id: Joined(event.event_time) for event in events}
+    pending = {
+        event.event_id: PendingPrediction(event.event_time, 0.25, 1, event.features)
+        for event in events
+    }
+    joined = {event.event_id: JoinedEvent(event.event_time) for event in events}
     for name, entries in (("pending", pending), ("joined", joined)):
         log = changelog(entries)
         size = sum(len(key or b"") + len(value or b"") for key, value in log)
@@ -40,20 +43,22 @@ def flights() -> Iterable[Event]:
     reader = EventReader(load_pipeline("flights"))
     for flight in read_flights(datetime(2013, 1, 1), datetime(2013, 2, 1)):
         value = orjson.dumps(flight.event)
-        event = reader.read(Record("flights.raw", 0, 0, 0, flight.event["event_id"].encode(), value), 2**53)
+        event = reader.read(
+            Record("flights.raw", 0, 0, 0, flight.event["event_id"].encode(), value), 2**53
+        )
         if not isinstance(event, Failure):
             yield event
 
 
-def changelog(entries: dict[str, Pending] | dict[str, Joined]) -> Changelog:
+def changelog(entries: dict[str, PendingPrediction] | dict[str, JoinedEvent]) -> Changelog:
     """What the scorer writes for these entries."""
-    state = State(0, DAY, DAY)
+    state = PartitionState(0, DAY, DAY)
     outputs = [_put(state, event_id, entry) for event_id, entry in entries.items()]
     return [(output.key, output.value) for output in (*outputs, state.checkpoint())]
 
 
-def _put(state: State, event_id: str, entry: Pending | Joined) -> Output:
-    if isinstance(entry, Joined):
+def _put(state: PartitionState, event_id: str, entry: PendingPrediction | JoinedEvent) -> Output:
+    if isinstance(entry, JoinedEvent):
         return state.put(event_id, entry)
     return state.expect(event_id, entry.event_time, state.pack(entry))
 
@@ -61,7 +66,7 @@ def _put(state: State, event_id: str, entry: Pending | Joined) -> Output:
 def memory(log: Changelog) -> int:
     """Bytes that the restored state takes."""
     tracemalloc.start()
-    state = State(0, DAY, DAY)
+    state = PartitionState(0, DAY, DAY)
     state.restore((key, bytes(memoryview(value or b""))) for key, value in log)
     gc.collect()
     taken, _ = tracemalloc.get_traced_memory()
@@ -71,7 +76,7 @@ def memory(log: Changelog) -> int:
 
 def seconds(log: Changelog) -> float:
     """CPU seconds of restoring it."""
-    state, started = State(0, DAY, DAY), process_time()
+    state, started = PartitionState(0, DAY, DAY), process_time()
     state.restore(log)
     return process_time() - started
 

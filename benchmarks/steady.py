@@ -19,7 +19,12 @@ class Sender:
     def __init__(self, race: Race, records: Records, rate: int) -> None:
         self.sent: dict[bytes, float] = {}
         self._producer = Producer(
-            {"bootstrap.servers": race.servers, "partitioner": "murmur2_random", "linger.ms": 0, "log_level": 0}
+            {
+                "bootstrap.servers": race.servers,
+                "partitioner": "murmur2_random",
+                "linger.ms": 0,
+                "log_level": 0,
+            }
         )
         self._topic, self._records, self._rate = race.raw, iter(records), rate
         self._full, self._stopped = threading.Event(), threading.Event()

@@ -16,7 +16,16 @@ from confluent_kafka.admin import AdminClient
 from benchmarks.cluster import Ends, Records, flights, preload
 from benchmarks.contenders import CONTENDERS, SCRIPTS, Race, running, topics
 from benchmarks.figures import CORES_TO_ONE_WORKER, Figures, distortions, ratios, spread
-from benchmarks.observe import FAILURES, BenchmarkError, Say, count_outcomes, largest_memory, pace, until, watch
+from benchmarks.observe import (
+    FAILURES,
+    BenchmarkError,
+    Say,
+    count_outcomes,
+    largest_memory,
+    pace,
+    until,
+    watch,
+)
 from benchmarks.report import Part, Table
 
 PARTITIONS = 4
@@ -53,21 +62,31 @@ Results = dict[Case, dict[int, Result]]
 """By round; a round that failed is missing."""
 
 
-def measure(servers: str, folder: Path, count: int, cases: Sequence[Case], rounds: int, say: Say) -> Iterator[Part]:
+def measure(
+    servers: str, folder: Path, count: int, cases: Sequence[Case], rounds: int, say: Say
+) -> Iterator[Part]:
     """The whole race over about `count` events each, as far as it has come; who fails loses that round only."""
     results: Results = {case: {} for case in cases}
     counts = {case: int(count * SHARE.get(case.contender, 1)) for case in cases}
     records = flights(max(counts.values()))
     for number in range(rounds):
         for place, case in enumerate(cases):
-            race = Race(servers, folder, f"bench-{number}-{place}-{case.contender}", case.partitions, case.workers)
+            race = Race(
+                servers,
+                folder,
+                f"bench-{number}-{place}-{case.contender}",
+                case.partitions,
+                case.workers,
+            )
             try:
                 result = run(race, case.contender, records[: counts[case]])
             except FAILURES as error:
                 say(f"round {number + 1} of {rounds}: {error}")
                 continue
             results[case][number] = result
-            say(f"round {number + 1} of {rounds}: {case}: {result.rate:,.0f}/s, {result.cpu:.1f} µs of CPU an event")
+            say(
+                f"round {number + 1} of {rounds}: {case}: {result.rate:,.0f}/s, {result.cpu:.1f} µs of CPU an event"
+            )
             yield summary(results)
 
 
@@ -85,7 +104,9 @@ def run(race: Race, contender: str, records: Records) -> Result:
             counted = count_outcomes(race.servers, ends.partitions)
             once = contender in ("ours", "transactional")
             if counted.events != len(records) or (once and counted.records != counted.events):
-                raise BenchmarkError(f"{counted.records:,} outcomes of {counted.events:,} events, not {len(records):,}")
+                raise BenchmarkError(
+                    f"{counted.records:,} outcomes of {counted.events:,} events, not {len(records):,}"
+                )
             found = pace(looks, counted)
     return Result(found.rate, found.cpu, found.cores, memory)
 
@@ -94,10 +115,15 @@ def all_have_partitions(admin: AdminClient, race: Race, contender: str) -> bool:
     """Whether every worker takes part, from when on a pair can be timed."""
     group = race.group(contender)
     try:
-        members = admin.describe_consumer_groups([group], request_timeout=5)[group].result(10).members
+        members = (
+            admin.describe_consumer_groups([group], request_timeout=5)[group].result(10).members
+        )
     except KafkaException:  # the group's coordinator is not known yet
         return False
-    return sum(bool(member.assignment and member.assignment.topic_partitions) for member in members) >= race.workers
+    return (
+        sum(bool(member.assignment and member.assignment.topic_partitions) for member in members)
+        >= race.workers
+    )
 
 
 def summary(results: Results) -> Part:
@@ -109,12 +135,22 @@ def summary(results: Results) -> Part:
     figures |= _scaling(results)
     ours = results.get(Case("ours"), {})
     if ours:
-        figures["memory of a worker with 4 partitions"] = [result.memory for result in ours.values()]
-    return Part([_race_table(results), _scale_table(results)], figures, (*distortions(named), *_impossible(results)))
+        figures["memory of a worker with 4 partitions"] = [
+            result.memory for result in ours.values()
+        ]
+    return Part(
+        [_race_table(results), _scale_table(results)],
+        figures,
+        (*distortions(named), *_impossible(results)),
+    )
 
 
 def _against(results: Results) -> Figures:
-    return {case.contender: values for case in PEERS[1:] if (values := _ratio(results, Case("ours"), case))}
+    return {
+        case.contender: values
+        for case in PEERS[1:]
+        if (values := _ratio(results, Case("ours"), case))
+    }
 
 
 def _scaling(results: Results) -> Figures:
@@ -126,7 +162,9 @@ def _scaling(results: Results) -> Figures:
     if ours and bare:
         figures["events/s, 2 workers / 1 worker, ours"] = ours
         figures["events/s, 2 workers / 1 worker, bare"] = bare
-        figures["events/s, 2 workers / 1 worker, to the bare loop's own factor"] = ratios(ours, bare)
+        figures["events/s, 2 workers / 1 worker, to the bare loop's own factor"] = ratios(
+            ours, bare
+        )
     return figures
 
 
@@ -147,20 +185,32 @@ def _race_table(results: Results) -> Table:
         for case in PEERS
         if results.get(case)
     ]
-    columns = ("4 partitions, 1 worker", "events/s", "CPU µs/event", "cores busy", "memory MB", "ours / it")
+    columns = (
+        "4 partitions, 1 worker",
+        "events/s",
+        "CPU µs/event",
+        "cores busy",
+        "memory MB",
+        "ours / it",
+    )
     return Table("Throughput", columns, rows)
 
 
 def _scale_table(results: Results) -> Table:
     cases = [case for case in (*SCALES, *PAIRS) if results.get(case)]
     rows = [_cells(str(case), results[case]) for case in cases]
-    return Table("Partitions and workers", ("", "events/s", "CPU µs/event", "cores busy", "memory MB"), rows)
+    return Table(
+        "Partitions and workers", ("", "events/s", "CPU µs/event", "cores busy", "memory MB"), rows
+    )
 
 
 def _cells(name: str, runs: dict[int, Result]) -> tuple[str, ...]:
     columns = list(zip(*runs.values(), strict=True))
     digits = (0, 1, 2, 0)
-    return (name, *(spread(values).text(places) for values, places in zip(columns, digits, strict=True)))
+    return (
+        name,
+        *(spread(values).text(places) for values, places in zip(columns, digits, strict=True)),
+    )
 
 
 def _times(against: Figures, case: Case) -> str:

@@ -3,4 +3,14 @@
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry, TransientError
 
-__all__ = ["Breaker", "Fallback", "Label", "Limits", "Pipeline", "Retry", "Threshold", "Thresholds", "TransientError"]
+__all__ = [
+    "Breaker",
+    "Fallback",
+    "Label",
+    "Limits",
+    "Pipeline",
+    "Retry",
+    "Threshold",
+    "Thresholds",
+    "TransientError",
+]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
 from typing import Any, ClassVar, Literal
 
-from stream_app.core.records import Fields
+from stream_app.records import Fields
 
 
 class Rejected(Exception):  # noqa: N818  # a verdict on the record, not an error
@@ -98,7 +98,13 @@ class Normalise:
         if value is None:
             return {}
         text = value.strip()
-        return {self.field: text.upper() if self.case == "upper" else text.lower() if self.case == "lower" else text}
+        return {
+            self.field: text.upper()
+            if self.case == "upper"
+            else text.lower()
+            if self.case == "lower"
+            else text
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,4 +143,6 @@ def step_name(step: object) -> str:
     >>> step_name(Impute("visibility", 10.0))
     "Impute(field='visibility', value=10.0)"
     """
-    return repr(step) if is_dataclass(step) else getattr(step, "__qualname__", type(step).__qualname__)
+    return (
+        repr(step) if is_dataclass(step) else getattr(step, "__qualname__", type(step).__qualname__)
+    )

@@ -12,11 +12,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from stream_app.core.tasks import task_of
+from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.declaration.validation import require_parts, validate_pipeline
 from stream_app.errors import ModelError, PipelineError
-from stream_app.models.families import UnsoundModelError, pipeline_names
+from stream_app.model_store.families import UnsoundModelError, pipeline_names
 from stream_app.pipeline import Pipeline, Schema
-from stream_app.validation import require_parts, validate_pipeline
 
 
 def load_pipeline(spec: str) -> Pipeline:
@@ -65,9 +65,13 @@ def load_file(path: Path) -> ModuleType:
     try:
         source = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise PipelineError(f"{path} cannot be read: {error.strerror}", "Give the path of a Python file") from None
+        raise PipelineError(
+            f"{path} cannot be read: {error.strerror}", "Give the path of a Python file"
+        ) from None
     except ValueError as error:
-        raise PipelineError(f"{path} cannot be read: {error}", "Give the path of a Python file") from None
+        raise PipelineError(
+            f"{path} cannot be read: {error}", "Give the path of a Python file"
+        ) from None
     name = "stream_app_pipeline_" + re.sub(r"\W", "_", path.stem)
     known = sys.modules.get(name)
     if known is not None and getattr(known, "_loaded_from", None) == (str(path), source):
@@ -95,7 +99,10 @@ def _run(name: str, module: ModuleType, path: Path, source: str) -> None:
 
 def _load_module(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise PipelineError(f"{name} is neither a Python file nor a module", "Give path/to/file.py or package.module")
+        raise PipelineError(
+            f"{name} is neither a Python file nor a module",
+            "Give path/to/file.py or package.module",
+        )
     if "." not in name and importlib.util.find_spec(f"stream_app.examples.{name}"):
         name = f"stream_app.examples.{name}"
     _make_importable(Path.cwd())
@@ -120,7 +127,9 @@ def _explained(name: str) -> Generator[None]:
         where = f"{error.filename}:{error.lineno}" if error.filename else name
         raise PipelineError(f"{where}: {error.msg}", "Correct the syntax") from error
     except ModuleNotFoundError as error:
-        raise PipelineError(f"{_where(name, error)}: {error}", "Install the package, or correct the name") from error
+        raise PipelineError(
+            f"{_where(name, error)}: {error}", "Install the package, or correct the name"
+        ) from error
     except (Exception, SystemExit) as error:
         message = f"{_where(name, error)}: {type(error).__name__}: {error}"
         raise PipelineError(message, "Correct what the file does when it is imported") from error
@@ -128,13 +137,21 @@ def _explained(name: str) -> Generator[None]:
 
 def _where(name: str, error: BaseException) -> str:
     """The last line of the named file that the error passed through, else the name."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == name
+    ]
     return f"{name}:{lines[-1]}" if lines else name
 
 
 def _find(module: ModuleType, attribute: str, spec: str) -> Pipeline:
     found = {name: value for name, value in vars(module).items() if isinstance(value, Pipeline)}
-    choice = f"Choose from {', '.join(found)}" if found else "Declare pipeline = stream_app.Pipeline(...) in it"
+    choice = (
+        f"Choose from {', '.join(found)}"
+        if found
+        else "Declare pipeline = stream_app.Pipeline(...) in it"
+    )
     wanted = attribute or "pipeline"
     if wanted in found:
         return found[wanted]
@@ -143,7 +160,8 @@ def _find(module: ModuleType, attribute: str, spec: str) -> Pipeline:
     if len({id(value) for value in found.values()}) == 1:
         return next(iter(found.values()))
     raise PipelineError(
-        f"{spec} has {len(found) or 'no'} pipelines", f"Write {spec}:name. {choice}" if found else choice
+        f"{spec} has {len(found) or 'no'} pipelines",
+        f"Write {spec}:name. {choice}" if found else choice,
     )
 
 
@@ -152,7 +170,9 @@ def _read(where: str, schema: Schema, folder: Path) -> Any:
     if isinstance(schema, str):
         schema = _read_file(where, folder / schema)
     if not isinstance(schema, dict):
-        raise PipelineError(f"{where} is {type(schema).__name__}, not an Avro record", "Give a path or a dict")
+        raise PipelineError(
+            f"{where} is {type(schema).__name__}, not an Avro record", "Give a path or a dict"
+        )
     return schema
 
 
@@ -160,6 +180,8 @@ def _read_file(where: str, path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise PipelineError(f"{where} {path} cannot be read: {error.strerror}", "Correct the path") from None
+        raise PipelineError(
+            f"{where} {path} cannot be read: {error.strerror}", "Correct the path"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise PipelineError(f"{where} {path} is not JSON: {error}", "Correct the file") from None

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from stream_app.core.records import Features, Fields
 from stream_app.errors import PipelineError
+from stream_app.records import Features, Fields
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 
 CleaningStep = Callable[[Fields], Mapping[str, Any]]
@@ -122,5 +122,7 @@ class Pipeline:
 def parsed(schema: Schema) -> Mapping[str, Any]:
     """The schema of a loaded pipeline; a path is a `PipelineError`, for reading files is the loader's work."""
     if isinstance(schema, str):
-        raise PipelineError(f"schema {schema} was not read", "Load the pipeline with stream_app.loading first")
+        raise PipelineError(
+            f"schema {schema} was not read", "Load the pipeline with stream_app.loading first"
+        )
     return schema

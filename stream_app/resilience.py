@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from stream_app.core.records import Features, Score
+from stream_app.records import Features, Score
 
 
 class TransientError(Exception):

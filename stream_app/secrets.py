@@ -21,7 +21,9 @@ def read_secret(value: SecretStr | None, file: Path | None, variable: str) -> st
         secret = file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise SettingsError(f"{variable}_FILE cannot be read: {reason}", "Name a file that you may read") from None
+        raise SettingsError(
+            f"{variable}_FILE cannot be read: {reason}", "Name a file that you may read"
+        ) from None
     if not secret:
         raise SettingsError(f"{variable}_FILE is empty", "Put the secret into it")
     return secret

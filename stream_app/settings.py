@@ -221,7 +221,9 @@ def _refuse_unknown() -> None:
         if not name.startswith(prefix) or name in known:
             continue
         nearest = get_close_matches(name, known, 1, cutoff=0.0)[0]
-        raise SettingsError(f"{variable} is not a setting", f"Unset it, or correct it: the nearest is {nearest}")
+        raise SettingsError(
+            f"{variable} is not a setting", f"Unset it, or correct it: the nearest is {nearest}"
+        )
 
 
 def _variables(section: type[BaseModel], prefix: str) -> Iterator[str]:

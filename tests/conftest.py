@@ -7,10 +7,12 @@ from hypothesis import HealthCheck, settings
 
 from stream_app.broker import EmbeddedBroker
 from tests.apicurio.server import Apicurio, installed
-from tests.brokers import shared_broker
-from tests.security.cluster import SecuredCluster
+from tests.broker_fixture import shared_broker
+from tests.kafka.security.cluster import SecuredCluster
 
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # others use the machine
+settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # others use the machine
 settings.load_profile("busy")
 
 
@@ -31,7 +33,9 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredCluster
 
 
 @pytest.fixture(scope="session")
-def apicurio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def apicurio(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The address of a real schema registry, one per test process; tests keep apart by the names of their subjects."""
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         installed()  # which shows its progress

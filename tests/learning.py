@@ -13,12 +13,11 @@ from avro.schema import Schema, parse
 from river import datasets, linear_model, optim, preprocessing
 
 from stream_app.core.example import Example
-from stream_app.core.records import Features, Output, Record, Score
-from stream_app.models.families import OWN, names_of
-from stream_app.models.loaded import LoadedModel
-from stream_app.models.pickling import Names
+from stream_app.model_store.families import OWN, names_of
+from stream_app.model_store.model_loading import LoadedModel
+from stream_app.model_store.pickling import Names
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
-from stream_app.streaming.processor import Input
+from stream_app.records import Features, InputPartition, Output, Record, Score
 from stream_app.transformers import TargetRate
 
 HOUR = 3_600_000
@@ -37,7 +36,10 @@ def logistic() -> Any:
 
 def with_rates() -> Any:
     """Like it, with the recent rate per web site age."""
-    return TargetRate(["age_of_domain", "long_url"], half_life=20) + preprocessing.StandardScaler() | logistic()
+    return (
+        TargetRate(["age_of_domain", "long_url"], half_life=20) + preprocessing.StandardScaler()
+        | logistic()
+    )
 
 
 def pipeline(model: Model = logistic, **changes: Any) -> Pipeline:
@@ -52,7 +54,9 @@ def pipeline(model: Model = logistic, **changes: Any) -> Pipeline:
 
 def thresholds(**metrics: float) -> Thresholds:
     """Limits for some metrics."""
-    return Thresholds(metrics=tuple(Threshold(metric=name, limit=limit) for name, limit in metrics.items()))
+    return Thresholds(
+        metrics=tuple(Threshold(metric=name, limit=limit) for name, limit in metrics.items())
+    )
 
 
 @cache
@@ -70,7 +74,11 @@ def examples(n: int, seed: int = 0, every: int = 60_000) -> list[Example]:
         x, label = rows[i % len(rows)]
         time = i * every
         delay = chance.randrange(5 * 60_000, 65 * 60_000)
-        found.append(Example(f"e{i}", time, time + delay, label, chance.random(), i // 100, dict(x), FINGERPRINT))
+        found.append(
+            Example(
+                f"e{i}", time, time + delay, label, chance.random(), i // 100, dict(x), FINGERPRINT
+            )
+        )
     return found
 
 
@@ -109,7 +117,9 @@ class MemoryLog:
         self.topics: dict[str, list[Record]] = {}
         self.low: dict[str, int] = {}
 
-    def append(self, topic: str, key: bytes | None, value: bytes | None, partition: int = 0, gap: int = 0) -> int:
+    def append(
+        self, topic: str, key: bytes | None, value: bytes | None, partition: int = 0, gap: int = 0
+    ) -> int:
         """Write a record; returns its offset."""
         records = self.topics.setdefault(f"{topic}/{partition}", [])
         offset = (records[-1].offset + 1 if records else 0) + gap
@@ -119,17 +129,28 @@ class MemoryLog:
     def write(self, pipeline_name: str, outputs: Iterable[Output]) -> None:
         """What a committed transaction leaves behind."""
         for output in outputs:
-            self.append(f"{pipeline_name}.{output.topic}", output.key, output.value, max(output.partition, 0))
+            self.append(
+                f"{pipeline_name}.{output.topic}",
+                output.key,
+                output.value,
+                max(output.partition, 0),
+            )
 
-    def read_settled(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
+    def read_settled(
+        self, topic: str, partition: int
+    ) -> Iterator[tuple[bytes | None, bytes | None]]:
         return self.read_all(topic, partition)
 
     def read_all(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
-        return ((record.key, record.value) for record in self.topics.get(f"{topic}/{partition}", []))
+        return (
+            (record.key, record.value) for record in self.topics.get(f"{topic}/{partition}", [])
+        )
 
     def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
-        return (record for record in self.topics[f"{topic}/{partition}"] if start <= record.offset < end)
+        return (
+            record for record in self.topics[f"{topic}/{partition}"] if start <= record.offset < end
+        )
 
-    def ends(self, source: Input) -> tuple[int, int]:
+    def ends(self, source: InputPartition) -> tuple[int, int]:
         records = self.topics.get(f"{source.topic}/{source.partition}", [])
         return self.low.get(source.topic, 0), records[-1].offset + 1 if records else 0

@@ -19,11 +19,11 @@ from uuid import uuid4
 import pytest
 from river import datasets, metrics
 
-from stream_app.acl import rights
-from stream_app.acl_roles import AclRole
 from stream_app.broker import EmbeddedBroker
-from tests.security.cluster import SecuredCluster
-from tests.system import kafka_environment
+from stream_app.kafka.acl import rights
+from stream_app.kafka.acl_roles import AclRole
+from tests.kafka.security.cluster import SecuredCluster
+from tests.running_system import kafka_environment
 
 START = 1_740_960_000_000  # epoch milliseconds; one point a minute from there on, its class ten minutes later
 MINUTE = 60_000
@@ -103,18 +103,27 @@ class FirstHour:
         self.folder = home / self.name
         self.pipeline = self.folder / f"{self.name}.py"
         self.run_folder = home / "data" / "run" / self.name
-        self._environment = os.environ | {"STREAM_APP_DATA_DIR": str(home / "data"), **cluster.environment}
+        self._environment = os.environ | {
+            "STREAM_APP_DATA_DIR": str(home / "data"),
+            **cluster.environment,
+        }
         self._edits = cluster.edits
 
-    def start(self, *arguments: str, cwd: Path | None = None, **pipes: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, cwd: Path | None = None, **pipes: Any
+    ) -> subprocess.Popen[str]:
         """Start a command; PIPELINE stands for the pipeline's file."""
         words = [str(self.pipeline) if word == "PIPELINE" else word for word in arguments]
         command = [sys.executable, "-m", "stream_app", *words]
-        return subprocess.Popen(command, cwd=cwd or self.folder, env=self._environment, text=True, **pipes)
+        return subprocess.Popen(
+            command, cwd=cwd or self.folder, env=self._environment, text=True, **pipes
+        )
 
     def run(self, *arguments: str, cwd: Path | None = None) -> str:
         """Standard output of a command that ends with 0."""
-        with self.start(*arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with self.start(
+            *arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
             output, errors = process.communicate(timeout=120)
         assert process.returncode == 0, (arguments, output[-2000:], errors[-2000:])
         return output
@@ -206,7 +215,9 @@ def points(hour: FirstHour) -> Points:
 
 
 @pytest.mark.broker
-def test_bananas_are_learned_from_the_first_command_to_the_last(hour: FirstHour, points: Points) -> None:
+def test_bananas_are_learned_from_the_first_command_to_the_last(
+    hour: FirstHour, points: Points
+) -> None:
     count = len(points.truth)
     *tried, summary = hour.lines("try", "PIPELINE", "events.jsonl", "--labels", "labels.jsonl")
     assert summary["events"] == {
@@ -233,21 +244,32 @@ def _run_on_kafka(hour: FirstHour, points: Points, up: subprocess.Popen[str]) ->
         time.sleep(0.1)
     hour.run("produce", "PIPELINE", "labels.jsonl", "--labels")
     hour.run("produce", "PIPELINE", "first.jsonl")
-    hour.until_status(lambda found: found["model"] is not None and found["model"]["learned"] == HALF)
+    hour.until_status(
+        lambda found: found["model"] is not None and found["model"]["learned"] == HALF
+    )
     hour.run("produce", "PIPELINE", "second.jsonl")
     status = hour.until_status(lambda found: found["model"]["learned"] == count)
 
     scored = [line["value"] for line in hour.lines("consume", "PIPELINE", "scored", "--until-end")]
-    assert sorted(value["event_id"] for value in scored) == sorted(f"b{number}" for number in range(count))
+    assert sorted(value["event_id"] for value in scored) == sorted(
+        f"b{number}" for number in range(count)
+    )
     assert points.auc(_scores(scored)) > LEARNED_AUC
     dead = hour.lines("consume", "PIPELINE", "dead-letters", "--until-end")
-    assert [(letter["key"], letter["headers"]["error-code"]) for letter in dead] == [("bad", "rejected")]
+    assert [(letter["key"], letter["headers"]["error-code"]) for letter in dead] == [
+        ("bad", "rejected")
+    ]
     books = status["books"]
     assert books["balanced"]
     assert (books["events"], books["scored"], books["duplicates"], books["dead"]) == (
         count + 2, count, 1, {"rejected": 1},
     )  # fmt: skip
-    assert (books["labels"], books["joined"], books["pending"], books["expired"]) == (count, count, 0, 0)
+    assert (books["labels"], books["joined"], books["pending"], books["expired"]) == (
+        count,
+        count,
+        0,
+        0,
+    )
 
 
 def _scores(records: Any) -> dict[str, float]:

@@ -22,7 +22,8 @@ def all_of(count: int) -> Counted:
 def results(**rates: float) -> Results:
     """Two rounds, the second at half the speed of the first."""
     return {
-        Case(name): {0: Result(rate, 10, 0.5, 100), 1: Result(rate / 2, 10, 0.5, 100)} for name, rate in rates.items()
+        Case(name): {0: Result(rate, 10, 0.5, 100), 1: Result(rate / 2, 10, 0.5, 100)}
+        for name, rate in rates.items()
     }
 
 
@@ -92,7 +93,9 @@ def test_invalid_is_said_before_the_tables() -> None:
 def test_targets_are_judged_by_the_median() -> None:
     name = "recovery after kill -9"
     part = Part([], {name: [1.0, 2.0, 100.0]})
-    assert as_json([part])["targets"] == [{"name": name, "limit": 5, "unit": "s", "measured": 2.0, "met": True}]
+    assert as_json([part])["targets"] == [
+        {"name": name, "limit": 5, "unit": "s", "measured": 2.0, "met": True}
+    ]
     assert "| recovery after kill -9 | ≤ 5 s | 2.00 (1.00 to 100.00) s | met |" in markdown([part])
 
 
@@ -117,7 +120,9 @@ def test_table_is_markdown() -> None:
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
-def test_percentile_is_the_smallest_value_that_covers_its_share(values: list[float], share: float) -> None:
+def test_percentile_is_the_smallest_value_that_covers_its_share(
+    values: list[float], share: float
+) -> None:
     found = percentile(values, share)
     assert found in values
     assert sum(value <= found for value in values) >= share * len(values) - 1e-9

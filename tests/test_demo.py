@@ -32,10 +32,14 @@ def run_demo(folder: Path, *arguments: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Ten days without a producer's mistakes."""
-    return run_demo(tmp_path_factory.mktemp("demo"), "--until", UNTIL, "--mistakes", "0", "--pace", "0.6")
+    return run_demo(
+        tmp_path_factory.mktemp("demo"), "--until", UNTIL, "--mistakes", "0", "--pace", "0.6"
+    )
 
 
-def test_served_predictions_are_worth_what_river_reaches_with_the_same_delays(clean: dict[str, Any]) -> None:
+def test_served_predictions_are_worth_what_river_reaches_with_the_same_delays(
+    clean: dict[str, Any],
+) -> None:
     mark = progressive(datetime(2013, 1, 1), datetime.fromisoformat(UNTIL))
     assert clean["labels"] == mark["events"]
     assert clean["metrics"]["roc_auc"] > mark["roc_auc"] - 0.01

@@ -25,7 +25,8 @@ def test_variables_are_nested_by_two_underscores(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("STREAM_APP_TOPICS__PARTITIONS", "many"), ("STREAM_APP_WORKER__COMMIT_INTERVAL_MS", "0")]
+    ("variable", "value"),
+    [("STREAM_APP_TOPICS__PARTITIONS", "many"), ("STREAM_APP_WORKER__COMMIT_INTERVAL_MS", "0")],
 )
 def test_a_wrong_value_is_an_error_that_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str

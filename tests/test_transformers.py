@@ -5,7 +5,7 @@ import copy
 import pytest
 from river import compose, linear_model, preprocessing
 
-from stream_app.models.pickling import dump, load
+from stream_app.model_store.pickling import dump, load
 from stream_app.transformers import Pick, TargetRate
 from tests.learning import ALL_NAMES, phishing
 
@@ -68,8 +68,15 @@ def test_copies_and_pickles_are_equal_and_independent() -> None:
 
 
 def test_in_pipelines_alone_and_in_a_union_it_learns_after_it_has_spoken() -> None:
-    alone = TargetRate(["age_of_domain"]) | preprocessing.StandardScaler() | linear_model.LogisticRegression()
-    union = TargetRate(["age_of_domain"]) + compose.Select("long_url") | linear_model.LogisticRegression()
+    alone = (
+        TargetRate(["age_of_domain"])
+        | preprocessing.StandardScaler()
+        | linear_model.LogisticRegression()
+    )
+    union = (
+        TargetRate(["age_of_domain"]) + compose.Select("long_url")
+        | linear_model.LogisticRegression()
+    )
     for model in (alone, union):
         for x, y in phishing()[:100]:
             model.learn_one(x, y)

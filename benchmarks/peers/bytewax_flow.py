@@ -24,8 +24,18 @@ def flow(servers: str, raw: str, scored: str, dead: str) -> Dataflow:
             return False, KafkaSinkMessage(message.key, message.value)
 
     outcomes = op.branch("good", op.map("score", source.oks, work), lambda outcome: outcome[0])
-    kop.output("scored", op.map("one", outcomes.trues, lambda outcome: outcome[1]), brokers=[servers], topic=scored)
-    kop.output("dead", op.map("other", outcomes.falses, lambda outcome: outcome[1]), brokers=[servers], topic=dead)
+    kop.output(
+        "scored",
+        op.map("one", outcomes.trues, lambda outcome: outcome[1]),
+        brokers=[servers],
+        topic=scored,
+    )
+    kop.output(
+        "dead",
+        op.map("other", outcomes.falses, lambda outcome: outcome[1]),
+        brokers=[servers],
+        topic=dead,
+    )
     return flow
 
 

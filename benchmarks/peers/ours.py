@@ -13,7 +13,9 @@ EXAMPLES = Path(stream_app.examples.__file__ or "").parent
 
 def make(name: str) -> Pipeline:
     """The pipeline, named after its race."""
-    schema, label = (json.loads((EXAMPLES / file).read_text()) for file in ("flights.avsc", "flights_label.avsc"))
+    schema, label = (
+        json.loads((EXAMPLES / file).read_text()) for file in ("flights.avsc", "flights_label.avsc")
+    )
     return Pipeline(
         name=name,
         schema=schema,

@@ -10,7 +10,10 @@ from benchmarks.peers.work import BAD, score, trained_model
 def main(servers: str, raw: str, scored: str, dead: str) -> None:
     """Run until killed."""
     app = Application(
-        broker_address=servers, consumer_group=scored, auto_offset_reset="earliest", auto_create_topics=False
+        broker_address=servers,
+        consumer_group=scored,
+        auto_offset_reset="earliest",
+        auto_create_topics=False,
     )
     model = trained_model()
     source = app.topic(raw, key_deserializer="bytes", value_deserializer="bytes")
@@ -24,8 +27,12 @@ def main(servers: str, raw: str, scored: str, dead: str) -> None:
             return False, value
 
     outcomes = app.dataframe(source).apply(work)
-    outcomes[outcomes.apply(lambda outcome: outcome[0])].apply(lambda outcome: outcome[1]).to_topic(sink)
-    outcomes[outcomes.apply(lambda outcome: not outcome[0])].apply(lambda outcome: outcome[1]).to_topic(letters)
+    outcomes[outcomes.apply(lambda outcome: outcome[0])].apply(lambda outcome: outcome[1]).to_topic(
+        sink
+    )
+    outcomes[outcomes.apply(lambda outcome: not outcome[0])].apply(
+        lambda outcome: outcome[1]
+    ).to_topic(letters)
     app.run()
 
 

@@ -89,7 +89,9 @@ def main(servers: str, raw: str, scored: str, dead: str, state: str) -> None:
             for partition in positions:
                 books = {**asdict(states[partition].books), "position": positions[partition]}
                 producer.produce(state, orjson.dumps(books), b"books", partition=partition)
-            offsets = [TopicPartition(raw, partition, offset) for partition, offset in positions.items()]
+            offsets = [
+                TopicPartition(raw, partition, offset) for partition, offset in positions.items()
+            ]
             producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata())
             producer.commit_transaction()
             positions = {}
@@ -126,7 +128,13 @@ def work(
         score = model.predict_proba_one(features)[True]
     except BAD as error:
         books.dead += 1
-        producer.produce(dead, message.value(), key, partition=partition, headers=dead_headers(message, error, now))
+        producer.produce(
+            dead,
+            message.value(),
+            key,
+            partition=partition,
+            headers=dead_headers(message, error, now),
+        )
         return
     value = {
         "event_id": event_id,
@@ -143,7 +151,9 @@ def work(
         "label_due_by": event_time + HORIZON,
         "features": None,
     }
-    pending = b"%b" % orjson.dumps((event_time, score, 0, *features.values()))  # orjson's own has 1 kB
+    pending = b"%b" % orjson.dumps(
+        (event_time, score, 0, *features.values())
+    )  # orjson's own has 1 kB
     kept.known[event_id] = pending
     kept.due[(event_time + HORIZON + LATENESS) // MINUTE].append(event_id)
     books.scored += 1
@@ -176,7 +186,9 @@ def dead_headers(message: Message, error: Exception, now: int) -> list[tuple[str
     """What happened."""
     text = str(error)
     headers = {
-        "error-id": blake2b(f"{message.topic()}/{message.partition()}/{message.offset()}".encode()).hexdigest()[:16],
+        "error-id": blake2b(
+            f"{message.topic()}/{message.partition()}/{message.offset()}".encode()
+        ).hexdigest()[:16],
         "error-code": "bad",
         "error-message": text,
         "error-exception": type(error).__name__,

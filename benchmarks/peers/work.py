@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from river import linear_model, optim, preprocessing
 
-from stream_app.core.records import Features, Fields
+from stream_app.records import Features, Fields
 
 RANGES = {
     "distance": (100.0, 2700.0),
@@ -31,8 +31,13 @@ def new_model() -> Any:
 def trained_on() -> tuple[tuple[dict[str, float], bool], ...]:
     """What it learns before the race: 2,000 made-up flights, always the same ones."""
     chance = random.Random(7)
-    flights = [{name: chance.uniform(*range_) for name, range_ in RANGES.items()} for _ in range(2000)]
-    return tuple((x, x["wind_speed"] / 40 + x["local_departure"] / 2300 > chance.uniform(0.3, 1.7)) for x in flights)
+    flights = [
+        {name: chance.uniform(*range_) for name, range_ in RANGES.items()} for _ in range(2000)
+    ]
+    return tuple(
+        (x, x["wind_speed"] / 40 + x["local_departure"] / 2300 > chance.uniform(0.3, 1.7))
+        for x in flights
+    )
 
 
 def trained_model() -> Any:
@@ -52,7 +57,9 @@ def score(model: Any, value: bytes) -> bytes:
     """A raw record to a scored one; raises ValueError, KeyError or TypeError for a bad record."""
     flight = orjson.loads(value)
     probability = model.predict_proba_one(numbers(flight))[True]
-    return orjson.dumps({"event_id": flight["event_id"], "score": probability, "prediction": probability >= 0.5})
+    return orjson.dumps(
+        {"event_id": flight["event_id"], "score": probability, "prediction": probability >= 0.5}
+    )
 
 
 BAD = (ValueError, KeyError, TypeError)

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from stream_app.clients.kafka import make_producer
-from stream_app.demo.sendings import sendings
+from stream_app.demo.send_schedule import sendings
 from stream_app.examples.flights import pipeline
 from stream_app.examples.nycflights import Item, read_flights, timeline
+from stream_app.kafka.clients import make_producer
+from stream_app.kafka.topics import topic_name
 from stream_app.settings import load_settings
-from stream_app.topics import topic_name
 
-MONTHS = [datetime(2013, month, 1, tzinfo=UTC) for month in range(1, 13)] + [datetime(2014, 1, 1, tzinfo=UTC)]
+MONTHS = [datetime(2013, month, 1, tzinfo=UTC) for month in range(1, 13)] + [
+    datetime(2014, 1, 1, tzinfo=UTC)
+]
 
 
 def year() -> Iterator[Item]:

@@ -31,7 +31,9 @@ def _leaves(context: Any) -> Iterator[Any]:
         yield context
         return
     for name in group.list_commands(context):
-        yield from _leaves(typer.Context(group.get_command(context, name), parent=context, info_name=name))
+        yield from _leaves(
+            typer.Context(group.get_command(context, name), parent=context, info_name=name)
+        )
 
 
 def _section(context: Any) -> str:
@@ -67,5 +69,8 @@ def _row(names: str, meaning: str) -> list[str]:
     if "|" in kind:
         choices = kind.removeprefix("list[").removesuffix("]").split("|")
         text, bracket, notes = meaning.partition(" [")
-        return [code(name), f"{text.strip().removesuffix('.')}. One of {codes(choices)}.{bracket}{notes}"]
+        return [
+            code(name),
+            f"{text.strip().removesuffix('.')}. One of {codes(choices)}.{bracket}{notes}",
+        ]
     return [code(f"{name} N" if kind.startswith(("int", "float")) else name), meaning]

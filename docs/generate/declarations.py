@@ -24,7 +24,12 @@ def declared(kind: type) -> list[Declared]:
         raise TypeError(f"{kind.__name__} is no class")
     body = definition.body
     return [
-        Declared(field.target.id, _source(field.annotation), _default(field.value), _text(kind, field, after))
+        Declared(
+            field.target.id,
+            _source(field.annotation),
+            _default(field.value),
+            _text(kind, field, after),
+        )
         for field, after in zip(body, [*body[1:], None], strict=True)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
     ]

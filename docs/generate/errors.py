@@ -2,7 +2,7 @@
 
 from docs.generate.markdown import code, paragraphs, table
 from stream_app.cli.exit_codes import exit_codes
-from stream_app.core.dead_letter_headers import DEAD_LETTER_HEADERS
+from stream_app.core.scoring.dead_letter_headers import DEAD_LETTER_HEADERS
 from stream_app.error_codes import ERROR_CODES, WHO_ACTS
 
 _INTRODUCTION = """# Errors
@@ -32,7 +32,9 @@ supervisor should do about each is in [Operations](../operations.md#exit-codes).
 
 def page() -> str:
     """Records first, then commands."""
-    codes = [[code(e.code), e.stage, e.error_class, e.meaning, e.remedy] for e in ERROR_CODES.values()]
+    codes = [
+        [code(e.code), e.stage, e.error_class, e.meaning, e.remedy] for e in ERROR_CODES.values()
+    ]
     headers = [[code(name), meaning] for name, meaning in DEAD_LETTER_HEADERS.items()]
     used = {e.error_class for e in ERROR_CODES.values()}
     classes = [[kind.value, who] for kind, who in WHO_ACTS.items() if kind in used]

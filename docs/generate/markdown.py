@@ -14,7 +14,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """
     cells = [[cell(text) for text in row] for row in rows]
     shown = [column for column in range(len(head)) if any(row[column] for row in cells)]
-    lines = [[head[column] for column in shown], *([row[column] for column in shown] for row in cells)]
+    lines = [
+        [head[column] for column in shown],
+        *([row[column] for column in shown] for row in cells),
+    ]
     rendered = ["| " + " | ".join(line) + " |" for line in lines]
     return "\n".join([rendered[0], "|" + "---|" * len(shown), *rendered[1:]]) + "\n"
 
@@ -35,7 +38,9 @@ def escaped(text: str) -> str:
     'Set `STREAM_APP_LOG__LEVEL` of &lt;p> and `<p>`'
     """
     parts = re.split("(`[^`]*`)", text)
-    parts[::2] = [re.sub("STREAM_APP_[A-Z_]+", r"`\g<0>`", part.replace("<", "&lt;")) for part in parts[::2]]
+    parts[::2] = [
+        re.sub("STREAM_APP_[A-Z_]+", r"`\g<0>`", part.replace("<", "&lt;")) for part in parts[::2]
+    ]
     return "".join(parts)
 
 
@@ -69,4 +74,6 @@ def paragraphs(text: str | None) -> str:
     'One line. `x`\\n\\nTwo.'
     """
     found = re.split(r"\n\s*\n", (text or "").strip())
-    return escaped("\n\n".join(" ".join(paragraph.split()) for paragraph in found).replace("``", "`"))
+    return escaped(
+        "\n\n".join(" ".join(paragraph.split()) for paragraph in found).replace("``", "`")
+    )

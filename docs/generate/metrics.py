@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from docs.generate.markdown import code, codes, table
-from stream_app import metrics
+from stream_app.telemetry import metrics
 
 _INTRODUCTION = """# Metrics
 
@@ -16,10 +16,13 @@ Every worker serves its metrics at `/metrics`, in Prometheus's text format; see
 
 
 def page() -> str:
-    """One table for each section of `stream_app/metrics.py`."""
+    """One table for each section of `stream_app/telemetry/metrics.py`."""
     parts = [_INTRODUCTION]
     for title, found in sections():
-        rows = [[code(name), kind, codes(labels), text] for name, kind, labels, text in map(_described, found)]
+        rows = [
+            [code(name), kind, codes(labels), text]
+            for name, kind, labels, text in map(_described, found)
+        ]
         parts += [f"## {title}\n", table(["metric", "type", "labels", "meaning"], rows)]
     return "\n".join(parts)
 

@@ -8,7 +8,7 @@ from typing import Any
 from docs.generate.declarations import declared
 from docs.generate.markdown import code, codes, fence, paragraphs, table
 from stream_app import cleaning
-from stream_app.core.tasks import TASKS
+from stream_app.core.evaluation.prediction_tasks import TASKS
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 
@@ -39,27 +39,45 @@ def page() -> str:
 
 
 def _fields(kind: type) -> str:
-    rows = [[code(f.name), code(f.type), code(f.default) or "*required*", f.description] for f in declared(kind)]
+    rows = [
+        [code(f.name), code(f.type), code(f.default) or "*required*", f.description]
+        for f in declared(kind)
+    ]
     return table(["field", "type", "default", "meaning"], rows)
 
 
 def _metrics() -> str:
     rows = [
-        [codes(sorted(task.labels)), task.name, codes(task.metrics), codes(task.usual), codes(task.baselines)]
+        [
+            codes(sorted(task.labels)),
+            task.name,
+            codes(task.metrics),
+            codes(task.usual),
+            codes(task.baselines),
+        ]
         for task in TASKS
     ]
-    return table(["label", "predicted", "metrics", "if none are named", "what no model achieves"], rows)
+    return table(
+        ["label", "predicted", "metrics", "if none are named", "what no model achieves"], rows
+    )
 
 
 def _steps() -> list[Any]:
     """In the order of the file."""
-    return [kind for kind in vars(cleaning).values() if is_dataclass(kind) and kind.__module__ == cleaning.__name__]
+    return [
+        kind
+        for kind in vars(cleaning).values()
+        if is_dataclass(kind) and kind.__module__ == cleaning.__name__
+    ]
 
 
 def _step(kind: Any) -> str:
     """The step's signature, what it does, and its examples."""
     text = inspect.getdoc(kind) or ""
-    examples = "".join(f">>> {example.source}{example.want}" for example in doctest.DocTestParser().get_examples(text))
+    examples = "".join(
+        f">>> {example.source}{example.want}"
+        for example in doctest.DocTestParser().get_examples(text)
+    )
     marked = " *imputes*" if getattr(kind, "imputes", False) else ""
     parameters = str(inspect.signature(kind)).removesuffix(" -> None").replace("'", '"')
     return "\n".join(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.generate.markdown import code, paragraphs, table
-from stream_app.topic_uses import USES
+from stream_app.kafka.topic_uses import USES
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "schemas"
 
@@ -22,13 +22,25 @@ def page() -> str:
     """One section for each schema, in the order of the topics that carry them."""
     carried = dict.fromkeys(use.schema for use in USES.values())
     files = {file.stem: file for file in sorted(FOLDER.glob("*.avsc"))}
-    order = [name for name in carried if name in files] + [name for name in files if name not in carried]
-    return "\n".join([_INTRODUCTION, *(_section(name, json.loads(files[name].read_text())) for name in order)])
+    order = [name for name in carried if name in files] + [
+        name for name in files if name not in carried
+    ]
+    return "\n".join(
+        [_INTRODUCTION, *(_section(name, json.loads(files[name].read_text())) for name in order)]
+    )
 
 
 def _section(name: str, schema: dict[str, Any]) -> str:
-    rows = [[code(path), _type(field["type"]), _documentation(field)] for path, field in flat(schema)]
-    return "\n".join([f"## {name}\n", paragraphs(schema["doc"]) + "\n", table(["field", "type", "meaning"], rows)])
+    rows = [
+        [code(path), _type(field["type"]), _documentation(field)] for path, field in flat(schema)
+    ]
+    return "\n".join(
+        [
+            f"## {name}\n",
+            paragraphs(schema["doc"]) + "\n",
+            table(["field", "type", "meaning"], rows),
+        ]
+    )
 
 
 def flat(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -35,7 +35,11 @@ class Variable(NamedTuple):
 
 def page() -> str:
     """General settings first, then one table for each section."""
-    general = [Variable(_variable(name), field) for name, field in Settings.model_fields.items() if not _section(field)]
+    general = [
+        Variable(_variable(name), field)
+        for name, field in Settings.model_fields.items()
+        if not _section(field)
+    ]
     parts = [_INTRODUCTION, "## General\n", _table(general)]
     for name, field in Settings.model_fields.items():
         section = _section(field)
@@ -72,7 +76,10 @@ def _variable(*path: str) -> str:
 
 
 def _table(found: Iterator[Variable] | list[Variable]) -> str:
-    rows = [[code(name), _type(field), _default(field), field.description or ""] for name, field in found]
+    rows = [
+        [code(name), _type(field), _default(field), field.description or ""]
+        for name, field in found
+    ]
     return table(["variable", "value", "default", "meaning"], rows)
 
 
@@ -85,9 +92,17 @@ def _type(field: FieldInfo) -> str:
     kind = _without_none(field.annotation)
     if get_origin(kind) is Literal:
         return codes(get_args(kind))
-    bounds = [f"{_BOUNDS[type(limit)]} {_limit(limit)}" for limit in field.metadata if type(limit) in _BOUNDS]
-    patterns = [f"like {code(limit.pattern)}" for limit in field.metadata if getattr(limit, "pattern", None)]
-    return " ".join([_NAMES.get(kind, code(getattr(kind, "__name__", kind))), ", ".join(bounds + patterns)]).strip()
+    bounds = [
+        f"{_BOUNDS[type(limit)]} {_limit(limit)}"
+        for limit in field.metadata
+        if type(limit) in _BOUNDS
+    ]
+    patterns = [
+        f"like {code(limit.pattern)}" for limit in field.metadata if getattr(limit, "pattern", None)
+    ]
+    return " ".join(
+        [_NAMES.get(kind, code(getattr(kind, "__name__", kind))), ", ".join(bounds + patterns)]
+    ).strip()
 
 
 def _without_none(kind: Any) -> Any:

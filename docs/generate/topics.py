@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from docs.generate.markdown import code, table
+from stream_app.kafka.topic_uses import USES
+from stream_app.kafka.topics import PARTITIONED, TopicSpec, topic_specs
 from stream_app.settings import Settings, TopicSettings
-from stream_app.topic_uses import USES
-from stream_app.topics import PARTITIONED, TopicSpec, topic_specs
 
 _INTRODUCTION = """# Topics
 
@@ -34,9 +34,13 @@ _DAY_MS = 24 * 60 * 60 * 1000
 
 def page() -> str:
     """What the topics are for, then how they are made."""
-    settings = Settings.model_construct(topics=TopicSettings())  # the defaults, whatever the environment says
+    settings = Settings.model_construct(
+        topics=TopicSettings()
+    )  # the defaults, whatever the environment says
     specs = topic_specs("<p>", settings)
-    return "\n".join([_INTRODUCTION, _uses(specs), _MAKING, _made(specs, settings.topics), _RETENTION])
+    return "\n".join(
+        [_INTRODUCTION, _uses(specs), _MAKING, _made(specs, settings.topics), _RETENTION]
+    )
 
 
 def _uses(specs: tuple[TopicSpec, ...]) -> str:
@@ -44,7 +48,14 @@ def _uses(specs: tuple[TopicSpec, ...]) -> str:
     for spec in specs:
         use = USES[spec.kind]
         rows.append(
-            [code(spec.name), use.content, ", ".join(use.writers), ", ".join(use.readers), use.key, _schema(use.schema)]
+            [
+                code(spec.name),
+                use.content,
+                ", ".join(use.writers),
+                ", ".join(use.readers),
+                use.key,
+                _schema(use.schema),
+            ]
         )
     return table(["topic", "carries", "written by", "read by", "key", "value"], rows)
 

@@ -15,15 +15,17 @@ from typing import IO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from stream_app.broker.errors import DownloadError, disk_errors
-from stream_app.broker.progress import progress
+from stream_app.broker.broker_errors import DownloadError, disk_errors
+from stream_app.broker.download_progress import progress
 
 PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds
 _THREADS = 4
 _TIMEOUT = 30.0  # seconds without a byte
 _CHUNK = 64 * 1024
 _TRY_AGAIN = {408, 416, 429, 500, 502, 503, 504}
-_MODIFIED = 1577836800  # the same for every copy: the start archive is void when a jar's time changes
+_MODIFIED = (
+    1577836800  # the same for every copy: the start archive is void when a jar's time changes
+)
 
 _REMEDY = (
     "Check the network and the proxy (HTTPS_PROXY), or name a mirror of Maven Central in "
@@ -61,7 +63,9 @@ def sha512_of(file: Path) -> str:
         return file_digest(stream, "sha512").hexdigest()
 
 
-def fetch_all(downloads: Sequence[Download], pauses: Sequence[float] = PAUSES, name: str = "Apache Kafka") -> None:
+def fetch_all(
+    downloads: Sequence[Download], pauses: Sequence[float] = PAUSES, name: str = "Apache Kafka"
+) -> None:
     """Fetch every file; the first that fails for good ends the others.
 
     `pauses`: seconds before each further try. `name`: what they are, for the progress.
@@ -70,7 +74,9 @@ def fetch_all(downloads: Sequence[Download], pauses: Sequence[float] = PAUSES, n
     stop = Event()
     missing = sum(download.size - download.have for download in downloads)
     with progress(f"Fetching {name}", missing) as advance:
-        tasks = _in_threads([partial(_fetch, download, pauses, advance, stop) for download in downloads])
+        tasks = _in_threads(
+            [partial(_fetch, download, pauses, advance, stop) for download in downloads]
+        )
         try:
             finished = wait(tasks, return_when=FIRST_EXCEPTION).done
         finally:
@@ -99,7 +105,9 @@ def _in_threads(works: Sequence[Callable[[], None]]) -> list["Future[None]"]:
     return tasks
 
 
-def _fetch(download: Download, pauses: Sequence[float], advance: Callable[[int], None], stop: Event) -> None:
+def _fetch(
+    download: Download, pauses: Sequence[float], advance: Callable[[int], None], stop: Event
+) -> None:
     reason = ""
     with disk_errors(download.target.parent):
         download.target.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +131,10 @@ def _transfer(download: Download, advance: Callable[[int], None], stop: Event) -
         return
     request = Request(download.url, headers={"Range": f"bytes={have}-", "User-Agent": "stream-app"})
     try:
-        with urlopen(request, timeout=_TIMEOUT) as body, _open_part(download, have, body.status) as part:
+        with (
+            urlopen(request, timeout=_TIMEOUT) as body,
+            _open_part(download, have, body.status) as part,
+        ):
             while not stop.is_set() and (chunk := body.read(_CHUNK)):
                 _write(download, part, chunk)
                 advance(len(chunk))

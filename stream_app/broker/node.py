@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import psutil
 
-from stream_app.broker.config import server_properties
-from stream_app.broker.errors import disk_errors, disk_full
-from stream_app.broker.failure import failed
-from stream_app.broker.java import Runtime
+from stream_app.broker.broker_errors import disk_errors, disk_full
+from stream_app.broker.java import JavaRuntime
 from stream_app.broker.process import java_environment, spawn
+from stream_app.broker.server_properties import server_properties
+from stream_app.broker.start_failure import failed
 
 _NEEDED = 64 * 1024 * 1024  # bytes that must be free
 _TOPICS = "topics"
@@ -57,7 +57,9 @@ class Node:
             if disk_usage(self.folder).free < _NEEDED:
                 raise disk_full(self.folder)
 
-    def launch(self, runtime: Runtime, port: int, controller_port: int, *, owned: bool = False) -> psutil.Process:
+    def launch(
+        self, runtime: JavaRuntime, port: int, controller_port: int, *, owned: bool = False
+    ) -> psutil.Process:
         """Configure, format if new, and start the broker; return its process. Errors: `BrokerError`."""
         with disk_errors(self.folder):
             rmtree(self.folder / "tmp", ignore_errors=True)
@@ -70,20 +72,38 @@ class Node:
             return spawn(command, folder=self.folder, output=self.output_file, owned=owned)
 
     def _configure(self, port: int, controller_port: int, topics: str) -> None:
-        self.config_file.write_text(server_properties(port, controller_port, topics, self.properties))
+        self.config_file.write_text(
+            server_properties(port, controller_port, topics, self.properties)
+        )
 
-    def _format(self, runtime: Runtime) -> None:
+    def _format(self, runtime: JavaRuntime) -> None:
         """Format beside the final place and move there, so that a folder is formatted wholly or not at all."""
         rmtree(self.folder / _NEW_TOPICS, ignore_errors=True)
-        arguments = ("format", "--standalone", "--cluster-id", _cluster_id(), "--config", str(self.config_file))
+        arguments = (
+            "format",
+            "--standalone",
+            "--cluster-id",
+            _cluster_id(),
+            "--config",
+            str(self.config_file),
+        )
         command = self._command(runtime, "kafka.tools.StorageTool", *arguments)
         with self.output_file.open("wb") as output:
-            done = run(command, cwd=self.folder, env=java_environment(), stdout=output, stderr=STDOUT, check=False)
+            done = run(
+                command,
+                cwd=self.folder,
+                env=java_environment(),
+                stdout=output,
+                stderr=STDOUT,
+                check=False,
+            )
         if done.returncode:
-            raise failed(self.folder, self.output_file.read_text(errors="replace"), self.output_file)
+            raise failed(
+                self.folder, self.output_file.read_text(errors="replace"), self.output_file
+            )
         (self.folder / _NEW_TOPICS).rename(self.folder / _TOPICS)
 
-    def _command(self, runtime: Runtime, main: str, *arguments: str) -> list[str]:
+    def _command(self, runtime: JavaRuntime, main: str, *arguments: str) -> list[str]:
         options = (f"-Xmx{self.heap}", f"-Djava.io.tmpdir={self.folder / 'tmp'}")
         return runtime.command(main, arguments, log=str(self.log_file), options=options)
 

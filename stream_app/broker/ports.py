@@ -5,8 +5,8 @@ import socket
 
 import psutil
 
-from stream_app.broker.config import HOST
-from stream_app.broker.errors import PortTakenError
+from stream_app.broker.broker_errors import PortTakenError
+from stream_app.broker.server_properties import HOST
 
 # Below the range from which systems take ports for outgoing connections: a client that keeps trying to reach a broker
 # that is down could otherwise be given the broker's own port.
@@ -41,8 +41,13 @@ def port_taken(port: int) -> PortTakenError:
 
 def _by_whom(port: int) -> str:
     try:
-        listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
-        pid = next((one.pid for one in listening if one.pid and getattr(one.laddr, "port", None) == port), None)
+        listening = (
+            one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN
+        )
+        pid = next(
+            (one.pid for one in listening if one.pid and getattr(one.laddr, "port", None) == port),
+            None,
+        )
         return f" by {psutil.Process(pid).name()} (process {pid})" if pid else ""
     except psutil.Error:
         return ""

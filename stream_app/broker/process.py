@@ -15,7 +15,13 @@ import psutil
 
 _POLL = 0.02  # seconds
 _BOUND = Path(__file__).with_name("bound.py")
-_JAVA_VARIABLES = {"CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JDK_AOT_VM_OPTIONS", "_JAVA_OPTIONS"}
+_JAVA_VARIABLES = {
+    "CLASSPATH",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "JDK_AOT_VM_OPTIONS",
+    "_JAVA_OPTIONS",
+}
 
 
 def spawn(command: Sequence[str], *, folder: Path, output: Path, owned: bool) -> psutil.Process:
@@ -30,7 +36,9 @@ def spawn(command: Sequence[str], *, folder: Path, output: Path, owned: bool) ->
     return started.result()
 
 
-def _run(command: Sequence[str], folder: Path, output: Path, started: "Future[psutil.Process]") -> None:
+def _run(
+    command: Sequence[str], folder: Path, output: Path, started: "Future[psutil.Process]"
+) -> None:
     """Fork and wait. The kernel ties an owned process to the thread that forked it, so this one stays as long."""
     try:
         with output.open("wb") as stream:

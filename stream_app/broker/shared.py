@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from stream_app.broker.broker_errors import disk_errors
 from stream_app.broker.embedded import EmbeddedBroker
-from stream_app.broker.errors import disk_errors
 
 
 @contextmanager

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_app.acl_roles import MEANINGS, AclRole
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.kafka.acl_roles import MEANINGS, AclRole
 
 if TYPE_CHECKING:
-    from stream_app.acl import Right
+    from stream_app.kafka.acl import AclRule
 
 app = typer.Typer(help="Access rights on the cluster, by role: show, apply.", no_args_is_help=True)
 
@@ -16,11 +16,13 @@ app = typer.Typer(help="Access rights on the cluster, by role: show, apply.", no
 @app.command(epilog="Example: stream-app acl show flights --role scorer")
 def show(
     pipeline: PipelineArgument,
-    role: Annotated[list[AclRole] | None, typer.Option(help="Again for each further role [default: all].")] = None,
+    role: Annotated[
+        list[AclRole] | None, typer.Option(help="Again for each further role [default: all].")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the least rights that each role of PIPELINE needs; asks no cluster."""
-    from stream_app.acl import rights
+    from stream_app.kafka.acl import rights
     from stream_app.loading import load_pipeline
 
     name = load_pipeline(pipeline).name
@@ -37,13 +39,17 @@ def show(
 @app.command(epilog="Example: stream-app acl apply flights --role producer --principal User:shop")
 def apply(
     pipeline: PipelineArgument,
-    role: Annotated[list[AclRole], typer.Option(help="Again for each further role that the user has.")],
-    principal: Annotated[str, typer.Option(metavar="User:NAME", help="Who gets the rights, as Kafka writes it.")],
+    role: Annotated[
+        list[AclRole], typer.Option(help="Again for each further role that the user has.")
+    ],
+    principal: Annotated[
+        str, typer.Option(metavar="User:NAME", help="Who gets the rights, as Kafka writes it.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Give a user the rights of a role of PIPELINE; it takes a user who may alter the cluster."""
-    from stream_app.acl import grant, rights
-    from stream_app.clients.kafka import make_admin
+    from stream_app.kafka.acl import grant, rights
+    from stream_app.kafka.clients import make_admin
     from stream_app.loading import load_pipeline
     from stream_app.settings import load_settings
 
@@ -59,6 +65,6 @@ def apply(
         typer.echo(f"{principal} may {_words(right)}")
 
 
-def _words(right: "Right") -> str:
+def _words(right: "AclRule") -> str:
     resource = right.resource.replace("_", " ")
     return f"{right.operation.replace('_', ' ')} {resource} {right.name}{'*' if right.prefixed else ''}"

@@ -7,7 +7,7 @@ from typer.core import TyperGroup
 
 
 class _Later(TyperGroup):
-    """The commands of `stream_app.broker.cli`, whose imports would slow every other command down."""
+    """The commands of `stream_app.broker.broker_commands`, whose imports would slow every other command down."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         self._load()
@@ -18,11 +18,13 @@ class _Later(TyperGroup):
         return super().get_command(ctx, cmd_name)
 
     def _load(self) -> None:
-        from stream_app.broker.cli import app as loaded
+        from stream_app.broker.broker_commands import app as loaded
 
         loaded.rich_markup_mode = None
         if not self.commands:
             self.commands.update(typer.main.get_group(loaded).commands)
 
 
-app = typer.Typer(cls=_Later, help="The embedded Kafka broker: start, stop, status, logs.", no_args_is_help=True)
+app = typer.Typer(
+    cls=_Later, help="The embedded Kafka broker: start, stop, status, logs.", no_args_is_help=True
+)

@@ -10,9 +10,12 @@ from typing import Annotated
 import typer
 
 from stream_app.cli.options import JsonOption, PipelineArgument
-from stream_app.clients.selection import Kind, Selection, Start, parse_since
+from stream_app.transfer.record_selection import Kind, RecordSelection, Start, parse_since
 
-Since = Annotated[str | None, typer.Option(metavar="TIME", help="Start there: 30s, 10m, 2h, 1d ago, or an ISO time.")]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Start there: 30s, 10m, 2h, 1d ago, or an ISO time."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,35 +28,47 @@ def register(app: typer.Typer) -> None:
 
 def consume(
     pipeline: PipelineArgument,
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="Dead letters are those of events and of labels.")],
-    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start with the oldest record.")] = False,
+    kind: Annotated[
+        Kind, typer.Argument(metavar="KIND", help="Dead letters are those of events and of labels.")
+    ],
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Start with the oldest record.")
+    ] = False,
     since: Since = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Stop after this many records.")
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="Stop after this many records."),
     ] = None,
     until_end: Annotated[
-        bool, typer.Option("--until-end", help="Stop where the topic ends now; starts with the oldest record.")
+        bool,
+        typer.Option(
+            "--until-end", help="Stop where the topic ends now; starts with the oldest record."
+        ),
     ] = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Wait for further records [default].")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Wait for further records [default].")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show committed records of PIPELINE, by default from now on until Ctrl-C."""
     start = _start(from_beginning or (until_end and since is None), since)
     if follow and until_end:
         raise typer.BadParameter("it cannot be combined with --until-end", param_hint="--follow")
-    from stream_app.clients import consume as client
-    from stream_app.clients.encoding import Decoder
-    from stream_app.clients.rendering import json_line, text_line
     from stream_app.loading import load_pipeline
-    from stream_app.registry import open_registry
+    from stream_app.schema_registry import open_registry
     from stream_app.settings import load_settings
+    from stream_app.transfer import consume as client
+    from stream_app.transfer.record_rendering import json_line, text_line
+    from stream_app.transfer.value_encoding import Decoder
 
     settings = load_settings()
     decoder = Decoder(open_registry(settings.registry) if settings.registry.url else None)
-    selection = Selection(kind=kind, start=start, limit=limit, until_end=until_end)
+    selection = RecordSelection(kind=kind, start=start, limit=limit, until_end=until_end)
     line = json_line if as_json else text_line
     with closing(client.consume(settings, load_pipeline(pipeline).name, selection)) as batches:
-        write_lines([line(message, decoder.readable(message)) for message in batch] for batch in batches)
+        write_lines(
+            [line(message, decoder.readable(message)) for message in batch] for batch in batches
+        )
 
 
 def _start(from_beginning: bool, since: str | None) -> Start:
@@ -61,10 +76,14 @@ def _start(from_beginning: bool, since: str | None) -> Start:
     if since is None:
         return "beginning" if from_beginning else "now"
     if from_beginning:
-        raise typer.BadParameter("it cannot be combined with --from-beginning", param_hint="--since")
+        raise typer.BadParameter(
+            "it cannot be combined with --from-beginning", param_hint="--since"
+        )
     time = parse_since(since)
     if time is None:
-        raise typer.BadParameter("give 30s, 10m, 2h, 1d or 2026-01-31T12:00:00Z", param_hint="--since")
+        raise typer.BadParameter(
+            "give 30s, 10m, 2h, 1d or 2026-01-31T12:00:00Z", param_hint="--since"
+        )
     return time
 
 
@@ -78,7 +97,9 @@ def write_lines(batches: Iterable[list[bytes]]) -> None:
             if not lines and _is_unread():
                 raise BrokenPipeError
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains as it ends
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # or the interpreter complains as it ends
 
 
 def _is_unread() -> bool:

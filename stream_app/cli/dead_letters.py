@@ -1,6 +1,5 @@
 """`dead-letters`: look into what failed, and try it; the commands that act on it are in `dead_letters_acts`."""
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -9,21 +8,24 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from stream_app.cli import dead_letters_acts
-from stream_app.cli.letter_options import selects
+from stream_app.cli import dead_letter_operations
+from stream_app.cli.dead_letter_options import selects
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
-from stream_app.deadletters.selection import Selection
+from stream_app.clock import now_ms
+from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
 
 if TYPE_CHECKING:
-    from stream_app.deadletters.access import DeadLetters
-    from stream_app.deadletters.trying import Verdict
+    from stream_app.dead_letters.access import DeadLetters
+    from stream_app.dead_letters.preview import PreviewResult
     from stream_app.pipeline import Pipeline
     from stream_app.settings import Settings
 
 _LISTED = 100  # for people
 _BATCH = 500  # lines
 
-AllOption = Annotated[bool, typer.Option("--all", help="Also those that were replayed, parked or dropped.")]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Also those that were replayed, parked or dropped.")
+]
 
 app = typer.Typer(help="Dead letters: inspect, try, replay.", no_args_is_help=True)
 
@@ -31,15 +33,18 @@ app = typer.Typer(help="Dead letters: inspect, try, replay.", no_args_is_help=Tr
 @app.command(epilog="Example: stream-app dead-letters groups flights --since 2h")
 @selects
 def groups(
-    pipeline: PipelineArgument, selection: Selection, every: AllOption = False, as_json: JsonOption = False
+    pipeline: PipelineArgument,
+    selection: DeadLetterSelection,
+    every: AllOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the dead letters of PIPELINE by their cause, with the number that nobody has dealt with."""
-    from stream_app.deadletters.groups import find_groups
-    from stream_app.deadletters.rendering import group_lines, group_object
+    from stream_app.dead_letters.dead_letter_rendering import group_lines, group_object
+    from stream_app.dead_letters.groups import find_groups
 
-    now = int(time.time() * 1000)
+    now = now_ms()
     with _opened(pipeline) as (_, _, dead):
-        if selection != Selection():
+        if selection != DeadLetterSelection():
             _require_some(dead, selection)
         found = find_groups(dead.index, selection, dead.ledger, now)
     shown = [group for group in found if every or not group.closed]
@@ -57,16 +62,17 @@ def groups(
 @selects
 def list_letters(
     pipeline: PipelineArgument,
-    selection: Selection,
+    selection: DeadLetterSelection,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="At most so many [default: 100; with --json all].")
+        int | None,
+        typer.Option(metavar="N", min=1, help="At most so many [default: 100; with --json all]."),
     ] = None,
     every: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """List dead letters of PIPELINE, one per line, the newest first."""
     from stream_app.cli.consume import write_lines
-    from stream_app.deadletters.rendering import entry_json, entry_line
+    from stream_app.dead_letters.dead_letter_rendering import entry_json, entry_line
 
     line = entry_json if as_json else entry_line
     most = limit or (None if as_json else _LISTED)
@@ -76,20 +82,22 @@ def list_letters(
         wanted = ((entry, state) for entry, state in states if every or state == "open")
         write_lines(_batches(line(entry, state) for entry, state in islice(wanted, most)))
         if most is not None and next(wanted, None) is not None:
-            typer.echo(f"There are more than these {most:,}; --limit and --json show them.", err=True)
+            typer.echo(
+                f"There are more than these {most:,}; --limit and --json show them.", err=True
+            )
 
 
 @app.command(epilog="Example: stream-app dead-letters show flights --id 27a17dc9")
 @selects
 def show(
     pipeline: PipelineArgument,
-    selection: Selection,
+    selection: DeadLetterSelection,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Show the newest N.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Show dead letters of PIPELINE whole: what failed and where, the value decoded and as it is, all headers."""
     from stream_app.cli.consume import write_lines
-    from stream_app.deadletters.rendering import letter_json, letter_lines
+    from stream_app.dead_letters.dead_letter_rendering import letter_json, letter_lines
 
     with _opened(pipeline) as (_, _, dead):
         chosen = _require_some(dead, selection)
@@ -99,36 +107,45 @@ def show(
             typer.echo(f"The newest {limit:,} of {chosen:,}; --limit shows more.", err=True)
 
 
-@app.command(epilog="Example: stream-app dead-letters export flights --code invalid-json --to failed.jsonl")
+@app.command(
+    epilog="Example: stream-app dead-letters export flights --code invalid-json --to failed.jsonl"
+)
 @selects
 def export(
     pipeline: PipelineArgument,
     to: Annotated[Path, typer.Option(metavar="FILE", help="A new file.")],
-    selection: Selection,
+    selection: DeadLetterSelection,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Only the values, with a line break between them, for `stream-app try`.")
+        bool,
+        typer.Option(
+            "--raw", help="Only the values, with a line break between them, for `stream-app try`."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write dead letters of PIPELINE to FILE: JSON lines with key, value and headers in base64."""
-    from stream_app.clients.progress import reporter
-    from stream_app.deadletters.exporting import export_letters
+    from stream_app.dead_letters.dead_letter_export import export_letters
+    from stream_app.transfer.send_progress import reporter
 
     with _opened(pipeline) as (_, _, dead):
         chosen = _require_some(dead, selection)
         with reporter("exporting dead letters", chosen) as progress:
-            count = export_letters(dead.letters.read(dead.index.select(selection)), to, progress, raw=raw)
+            count = export_letters(
+                dead.letters.read(dead.index.select(selection)), to, progress, raw=raw
+            )
     if as_json:
         print_json({"file": str(to), "dead_letters": count})
     else:
         typer.echo(f"{to}: {count:,} dead letters")
 
 
-@app.command("try", epilog="Example: stream-app dead-letters try flights --group 5f0c --edit mend.py:edit")
+@app.command(
+    "try", epilog="Example: stream-app dead-letters try flights --group 5f0c --edit mend.py:edit"
+)
 @selects
 def try_letters(
     pipeline: PipelineArgument,
-    selection: Selection,
+    selection: DeadLetterSelection,
     edit: Annotated[
         str | None,
         typer.Option(metavar="FILE:FUNCTION", help="Your function that mends each letter first."),
@@ -136,16 +153,16 @@ def try_letters(
     as_json: JsonOption = False,
 ) -> None:
     """Run PIPELINE as it is now over its dead letters, and tell how many would pass; sends nothing."""
-    from stream_app.clients.progress import reporter
-    from stream_app.deadletters.edits import Editing, load_edit
-    from stream_app.deadletters.present import present
-    from stream_app.deadletters.trying import Trial
+    from stream_app.dead_letters.current_pipeline import present
+    from stream_app.dead_letters.edits import Editing, load_edit
+    from stream_app.dead_letters.preview import Preview
+    from stream_app.transfer.send_progress import reporter
 
     function = load_edit(edit) if edit is not None else None
     with _opened(pipeline) as (settings, loaded, dead):
         chosen = _require_some(dead, selection)
         judge, model = present(settings, loaded)
-        trial = Trial(judge, Editing(loaded, function))
+        trial = Preview(judge, Editing(loaded, function))
         refs = (ref for ref in dead.index.select(selection) if dead.ledger.state(ref) == "open")
         with reporter("trying dead letters", chosen) as progress:
             for number, letter in enumerate(dead.letters.read(refs), start=1):
@@ -157,10 +174,10 @@ def try_letters(
         typer.echo("\n".join(_verdict_lines(trial.verdict, model)))
 
 
-def _verdict_lines(verdict: "Verdict", model: str) -> Iterator[str]:
+def _verdict_lines(verdict: "PreviewResult", model: str) -> Iterator[str]:
     """What a trial came to, for people; `model` is what it was made with."""
-    from stream_app.clients.rendering import harmless
-    from stream_app.deadletters.rendering import place
+    from stream_app.dead_letters.dead_letter_rendering import place
+    from stream_app.transfer.record_rendering import harmless
 
     yield f"{verdict.tried:,} dead letters tried with {model}; nothing was sent"
     for number, what in (
@@ -169,7 +186,10 @@ def _verdict_lines(verdict: "Verdict", model: str) -> Iterator[str]:
         (verdict.labels, "labels can be read; a worker tells whether their events are known"),
         (verdict.left_out, "are left out by the edit"),
         (verdict.not_kept, "were too large to be kept here: send them again from their source"),
-        (verdict.harmful, "have ended or hung a worker, and are not run here: export one and try it by itself"),
+        (
+            verdict.harmful,
+            "have ended or hung a worker, and are not run here: export one and try it by itself",
+        ),
     ):
         if number:
             yield f"{number:>9,} {what}"
@@ -179,32 +199,33 @@ def _verdict_lines(verdict: "Verdict", model: str) -> Iterator[str]:
         yield f"{'':>9} e.g. {failing.sample.error_id} at {place(failing.sample)}. {failing.remedy}"
 
 
-class _Opened(NamedTuple):
+class _OpenedDeadLetters(NamedTuple):
     settings: "Settings"
     pipeline: "Pipeline"
     dead: "DeadLetters"
 
 
 @contextmanager
-def _opened(pipeline: str) -> Iterator[_Opened]:
+def _opened(pipeline: str) -> Iterator[_OpenedDeadLetters]:
     """A pipeline's dead letters."""
-    from stream_app.deadletters.access import open_dead_letters
+    from stream_app.dead_letters.access import open_dead_letters
     from stream_app.loading import load_pipeline
     from stream_app.settings import load_settings
 
     settings, loaded = load_settings(), load_pipeline(pipeline)
     with open_dead_letters(settings, loaded, lambda line: typer.echo(line, err=True)) as dead:
-        yield _Opened(settings, loaded, dead)
+        yield _OpenedDeadLetters(settings, loaded, dead)
 
 
-def _require_some(dead: "DeadLetters", selection: Selection) -> int:
+def _require_some(dead: "DeadLetters", selection: DeadLetterSelection) -> int:
     """How many are meant; it is an error if none is."""
     from stream_app.errors import SelectionError
 
     count = dead.index.count(selection)
     if count == 0:
         raise SelectionError(
-            "No dead letter is selected", "See which there are: `stream-app dead-letters groups PIPELINE --all`"
+            "No dead letter is selected",
+            "See which there are: `stream-app dead-letters groups PIPELINE --all`",
         )
     return count
 
@@ -215,4 +236,4 @@ def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield batch
 
 
-dead_letters_acts.register(app)
+dead_letter_operations.register(app)

@@ -20,29 +20,45 @@ def demo(
     since: Annotated[
         datetime,
         typer.Option(
-            formats=["%Y-%m-%d"], metavar="DATE", show_default="2013-01-01", help="First day of 2013 to replay."
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            show_default="2013-01-01",
+            help="First day of 2013 to replay.",
         ),
     ] = datetime(2013, 1, 1),
     until: Annotated[
         datetime,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", show_default="2013-03-01", help="The day after the last."),
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            show_default="2013-03-01",
+            help="The day after the last.",
+        ),
     ] = datetime(2013, 3, 1),
     mistakes: Annotated[
-        float, typer.Option(metavar="SHARE", min=0, max=0.5, help="Share of records that a producer gets wrong.")
+        float,
+        typer.Option(
+            metavar="SHARE", min=0, max=0.5, help="Share of records that a producer gets wrong."
+        ),
     ] = 0.002,
-    scorers: Annotated[int, typer.Option(metavar="N", min=1, max=16, help="How many scorer processes.")] = 2,
+    scorers: Annotated[
+        int, typer.Option(metavar="N", min=1, max=16, help="How many scorer processes.")
+    ] = 2,
     pace: Annotated[
         float,
         typer.Option(
-            metavar="HOURS", min=0.1, max=6, help="Hours of event time that a model may lag behind the labels."
+            metavar="HOURS",
+            min=0.1,
+            max=6,
+            help="Hours of event time that a model may lag behind the labels.",
         ),
     ] = 1.35,
     as_json: JsonOption = False,
 ) -> None:
     """Replay two months of real flights through a real broker; watch a model learn as they land; check the books."""
-    from stream_app.demo.run import run_demo
-    from stream_app.logs import setup_logging
+    from stream_app.demo.demo import run_demo
     from stream_app.settings import load_settings
+    from stream_app.telemetry.logs import setup_logging
 
     settings = load_settings()
     setup_logging(settings.log, role="supervisor")

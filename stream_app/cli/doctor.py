@@ -9,15 +9,19 @@ import typer
 from stream_app.cli.options import JsonOption, print_json, report_console
 
 Checked = Annotated[
-    str | None, typer.Argument(metavar="PIPELINE", help="As for other commands; without it, what all of them need.")
+    str | None,
+    typer.Argument(
+        metavar="PIPELINE", help="As for other commands; without it, what all of them need."
+    ),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command(short_help="Say what is wrong, and how to mend it.", epilog="Example: stream-app doctor flights")(
-        doctor
-    )
+    app.command(
+        short_help="Say what is wrong, and how to mend it.",
+        epilog="Example: stream-app doctor flights",
+    )(doctor)
 
 
 def doctor(pipeline: Checked = None, as_json: JsonOption = False) -> None:
@@ -28,20 +32,29 @@ def doctor(pipeline: Checked = None, as_json: JsonOption = False) -> None:
     """
     from rich.console import Console
 
-    from stream_app.doctor.checks import CHECKS
-    from stream_app.doctor.examined import Examined
-    from stream_app.doctor.render import render
+    from stream_app.doctor.check_list import CHECKS
+    from stream_app.doctor.context import DoctorContext
+    from stream_app.doctor.report_rendering import render
     from stream_app.doctor.runner import run_checks
     from stream_app.errors import UnhealthyError
 
     findings = []
-    with closing(Examined(pipeline)) as examined, Console(stderr=True).status("checking") as progress:
+    with (
+        closing(DoctorContext(pipeline)) as examined,
+        Console(stderr=True).status("checking") as progress,
+    ):
         for finding in run_checks(CHECKS, examined):
             findings.append(finding)
             progress.update(f"checking: {finding.area}")
     problems = [finding for finding in findings if finding.level == "problem"]
     if as_json:
-        print_json({"pipeline": pipeline, "healthy": not problems, "findings": [asdict(one) for one in findings]})
+        print_json(
+            {
+                "pipeline": pipeline,
+                "healthy": not problems,
+                "findings": [asdict(one) for one in findings],
+            }
+        )
     else:
         report_console().print(render(findings))
     if problems:

@@ -19,7 +19,10 @@ _GENERAL = (
 
 def exit_codes() -> list[tuple[int, str]]:
     """Every exit code with its meaning, in order."""
-    expected = [(error.exit_code, (error.__doc__ or "").splitlines()[0]) for error in StreamAppError.__subclasses__()]
+    expected = [
+        (error.exit_code, (error.__doc__ or "").splitlines()[0])
+        for error in StreamAppError.__subclasses__()
+    ]
     return sorted([*_GENERAL, *expected])
 
 

@@ -16,25 +16,28 @@ def explain(
     pipeline: PipelineArgument,
     event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", help="The event's id, as text.")],
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Search what was sent then or later: 30s, 2h, 3d or an ISO time.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Search what was sent then or later: 30s, 2h, 3d or an ISO time."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell what became of an event of PIPELINE: its records, cleaning, features, score, label, and who learned it."""
-    from stream_app.deadletters.selection import parse_time
-    from stream_app.explain.finding import EventFinder
-    from stream_app.explain.rendering import story_lines, story_object
-    from stream_app.explain.story import Teller
+    from stream_app.dead_letters.dead_letter_selection import parse_time
+    from stream_app.explain.event_finder import EventFinder
+    from stream_app.explain.trace_builder import TraceBuilder
+    from stream_app.explain.trace_rendering import story_lines, story_object
     from stream_app.loading import load_pipeline
-    from stream_app.management.checking import Checker
-    from stream_app.management.desk import Desk
+    from stream_app.model_admin.model_admin import ModelAdmin
+    from stream_app.model_admin.version_checks import Checker
     from stream_app.settings import load_settings
 
     start = None if since is None else parse_time(since)
     settings, loaded = load_settings(), load_pipeline(pipeline)
     finder = EventFinder(settings, loaded, event_id, start)
-    registry = Desk(settings, loaded.name).registry()
-    story = Teller(loaded, finder, registry, Checker(settings, loaded)).tell(event_id)
+    registry = ModelAdmin(settings, loaded.name).registry()
+    story = TraceBuilder(loaded, finder, registry, Checker(settings, loaded)).tell(event_id)
     if as_json:
         print_json(story_object(story))
     else:

@@ -18,21 +18,27 @@ def register(app: typer.Typer) -> None:
 
 def export(
     pipeline: PipelineArgument,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="A new file; ends in .parquet, .csv or .jsonl.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="A new file; ends in .parquet, .csv or .jsonl.")
+    ],
     since: Annotated[
         str,
-        typer.Option(metavar="TIME|OFFSET", help="First of them, by when it was written (2h, 1d ago, ISO) or where."),
+        typer.Option(
+            metavar="TIME|OFFSET",
+            help="First of them, by when it was written (2h, 1d ago, ISO) or where.",
+        ),
     ] = "0",
     until: Annotated[
-        str | None, typer.Option(metavar="TIME|OFFSET", help="The one after the last [default: up to now].")
+        str | None,
+        typer.Option(metavar="TIME|OFFSET", help="The one after the last [default: up to now]."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write examples of PIPELINE to FILE: features as they were served, prediction, label, times, version, offset."""
-    from stream_app.clients.progress import reporter
-    from stream_app.laboratory.exporting import Export, Log
     from stream_app.loading import load_pipeline
+    from stream_app.offline.example_export import Export, Log
     from stream_app.settings import load_settings
+    from stream_app.transfer.send_progress import reporter
 
     work = Export(Log(load_settings(), load_pipeline(pipeline), since, until), out)
     with reporter("looking at the columns", work.size) as progress:
@@ -43,4 +49,6 @@ def export(
         print_json({"file": str(out), **found._asdict()})
     else:
         skipped = f", {found.unreadable:,} unreadable records left out" if found.unreadable else ""
-        typer.echo(f"{out}: {found.examples:,} examples of the offsets {found.start} to {found.end}{skipped}")
+        typer.echo(
+            f"{out}: {found.examples:,} examples of the offsets {found.start} to {found.end}{skipped}"
+        )

@@ -10,18 +10,25 @@ import typer
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     app.command(
-        short_help="Write a pipeline that runs, with sample data and tests.", epilog="Example: stream-app init payments"
+        short_help="Write a pipeline that runs, with sample data and tests.",
+        epilog="Example: stream-app init payments",
     )(init)
 
 
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the pipeline: lower-case letters, digits, hyphens.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Of the pipeline: lower-case letters, digits, hyphens."
+        ),
+    ],
     folder: Annotated[
-        Path | None, typer.Option("--dir", metavar="DIR", help="Folder to write into [default: ./NAME].")
+        Path | None,
+        typer.Option("--dir", metavar="DIR", help="Folder to write into [default: ./NAME]."),
     ] = None,
 ) -> None:
     """Write a pipeline that runs, with sample data and tests, to start your own from; no file is overwritten."""
-    from stream_app.starter.write import write_starter
+    from stream_app.starter.starter import write_starter
 
     target = Path(name) if folder is None else folder
     written = write_starter(name, target)

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stream_app.trial.run import Trial
+    from stream_app.offline.simulation.simulation import Simulation
 
 
 @contextmanager
-def noting_ctrl_c(trial: "Trial") -> Iterator[list[int]]:
+def noting_ctrl_c(trial: "Simulation") -> Iterator[list[int]]:
     """A list that Ctrl-C makes true, so that a record in work is finished first; a second one does not wait for it."""
     noted: list[int] = []
 

@@ -4,20 +4,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_app.cli.models_acts import WhyOption, check_why
+from stream_app.cli.model_operations import WhyOption, check_why
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
 
 if TYPE_CHECKING:
-    from stream_app.management.desk import Desk
-    from stream_app.models.keys import KeyFacts, KeyPlaces
+    from stream_app.model_admin.model_admin import ModelAdmin
+    from stream_app.model_store.key_files import KeyInfo, KeyPlaces
 
-app = typer.Typer(help="Signing keys of model versions: list, create, rotate, revoke.", no_args_is_help=True)
+app = typer.Typer(
+    help="Signing keys of model versions: list, create, rotate, revoke.", no_args_is_help=True
+)
 
 
 @app.command("list", epilog="Example: stream-app keys list flights --json")
 def list_(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Show the keys whose signatures count for PIPELINE, the one in use, and the revoked."""
-    from stream_app.models.keys import list_keys
+    from stream_app.model_store.key_files import list_keys
 
     places = _places(pipeline)
     found = list_keys(places)
@@ -32,43 +34,55 @@ def list_(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
 @app.command(epilog="Example: stream-app keys create flights --why 'first key, in the vault'")
 def create(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = False) -> None:
     """Make the first signing key of PIPELINE; without, the learner does where no file is named."""
-    from stream_app.management import decisions, keyring
+    from stream_app.model_admin import decisions, key_admin
 
     check_why(why)
     places, desk = _open(pipeline)
-    key = keyring.create(desk, places, decisions.reason(why))
+    key = key_admin.create(desk, places, decisions.reason(why))
     _say({"key": key}, f"The signing key is {key}, in {places.signing}.", as_json)
 
 
 @app.command(epilog="Example: stream-app keys rotate flights --why 'yearly'")
 def rotate(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = False) -> None:
     """Sign model versions of PIPELINE with a new key; what the one before has signed stays trusted."""
-    from stream_app.management import decisions, keyring
+    from stream_app.model_admin import decisions, key_admin
 
     check_why(why)
     places, desk = _open(pipeline)
-    key = keyring.rotate(desk, places, decisions.reason(why))
-    _say({"key": key}, f"The signing key is {key} now. The one before is trusted until you revoke it.", as_json)
+    key = key_admin.rotate(desk, places, decisions.reason(why))
+    _say(
+        {"key": key},
+        f"The signing key is {key} now. The one before is trusted until you revoke it.",
+        as_json,
+    )
 
 
-@app.command(epilog="Example: stream-app keys revoke flights 3f2a9c0b1d4e5f60 --why 'its disk was stolen'")
+@app.command(
+    epilog="Example: stream-app keys revoke flights 3f2a9c0b1d4e5f60 --why 'its disk was stolen'"
+)
 def revoke(
     pipeline: PipelineArgument,
     key: Annotated[str, typer.Argument(metavar="KEY", help="A key's id, as `keys list` shows it.")],
     why: WhyOption,
-    force: Annotated[bool, typer.Option("--force", help="Also while what is served is signed with it.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also while what is served is signed with it.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Load nothing of PIPELINE any more that this key has signed."""
-    from stream_app.management import decisions, keyring
+    from stream_app.model_admin import decisions, key_admin
 
     check_why(why)
     places, desk = _open(pipeline)
-    keyring.revoke(desk, places, key, decisions.reason(why), force=force)
-    _say({"key": key, "revoked": True}, f"The key {key} is revoked: what it has signed is not loaded.", as_json)
+    key_admin.revoke(desk, places, key, decisions.reason(why), force=force)
+    _say(
+        {"key": key, "revoked": True},
+        f"The key {key} is revoked: what it has signed is not loaded.",
+        as_json,
+    )
 
 
-def _show(found: "list[KeyFacts]") -> None:
+def _show(found: "list[KeyInfo]") -> None:
     from rich.table import Table
 
     table = Table("key", "since", "state", "why", box=None, pad_edge=False)
@@ -83,22 +97,22 @@ def _show(found: "list[KeyFacts]") -> None:
 
 def _places(pipeline: str) -> "KeyPlaces":
     from stream_app.loading import load_pipeline
-    from stream_app.models.keys import key_places
+    from stream_app.model_store.key_files import key_places
     from stream_app.settings import load_settings
 
     return key_places(load_settings(), load_pipeline(pipeline).name)
 
 
-def _open(pipeline: str) -> "tuple[KeyPlaces, Desk]":
+def _open(pipeline: str) -> "tuple[KeyPlaces, ModelAdmin]":
     """The cluster must be there: every act on keys is audited."""
-    from stream_app.logs import setup_logging
-    from stream_app.management.desk import Desk
+    from stream_app.model_admin.model_admin import ModelAdmin
     from stream_app.settings import load_settings
+    from stream_app.telemetry.logs import setup_logging
 
     settings = load_settings()
     setup_logging(settings.log, role="operator")
     places = _places(pipeline)
-    return places, Desk(settings, places.pipeline)
+    return places, ModelAdmin(settings, places.pipeline)
 
 
 def _say(found: dict[str, object], line: str, as_json: bool) -> None:

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stream_app.cli.models_acts import SinceOption, WhyOption, check_why
+from stream_app.cli.model_operations import SinceOption, WhyOption, check_why
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
 
 if TYPE_CHECKING:
-    from stream_app.management.desk import Desk
+    from stream_app.model_admin.model_admin import ModelAdmin
 
 app = typer.Typer(help="Learning: hold, resume, status.", no_args_is_help=True)
 
@@ -16,17 +16,24 @@ app = typer.Typer(help="Learning: hold, resume, status.", no_args_is_help=True)
 @app.command(epilog="Example: stream-app learning hold flights --why 'labels are being mended'")
 def hold(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = False) -> None:
     """Have the model of PIPELINE learn nothing until it is resumed; scoring goes on."""
-    from stream_app.management import decisions
+    from stream_app.model_admin import decisions
 
     check_why(why)
     decisions.hold(_desk(pipeline), decisions.reason(why))
     print_json({"held": True}) if as_json else typer.echo("Learning is held.")
 
 
-@app.command(epilog="Example: stream-app learning resume flights --why 'labels are mended' --since 120000")
-def resume(pipeline: PipelineArgument, why: WhyOption, since: SinceOption = None, as_json: JsonOption = False) -> None:
+@app.command(
+    epilog="Example: stream-app learning resume flights --why 'labels are mended' --since 120000"
+)
+def resume(
+    pipeline: PipelineArgument,
+    why: WhyOption,
+    since: SinceOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Have the model of PIPELINE learn again from now on, or what was skipped since an offset too."""
-    from stream_app.management import decisions
+    from stream_app.model_admin import decisions
 
     check_why(why)
     decisions.resume(_desk(pipeline), decisions.reason(why), since)
@@ -37,23 +44,23 @@ def resume(pipeline: PipelineArgument, why: WhyOption, since: SinceOption = None
 def status(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Show whether learning of PIPELINE is held, by whom and why, and how far the learner has come."""
     from stream_app.loading import load_pipeline
-    from stream_app.management.desk import Desk
-    from stream_app.management.learning import learning_status
+    from stream_app.model_admin.learning_status import learning_status
+    from stream_app.model_admin.model_admin import ModelAdmin
     from stream_app.settings import load_settings
 
-    found = learning_status(Desk(load_settings(), load_pipeline(pipeline).name))
+    found = learning_status(ModelAdmin(load_settings(), load_pipeline(pipeline).name))
     if as_json:
         print_json(found._asdict())
     else:
         typer.echo("\n".join(found.lines()))
 
 
-def _desk(pipeline: str) -> "Desk":
+def _desk(pipeline: str) -> "ModelAdmin":
     from stream_app.loading import load_pipeline
-    from stream_app.logs import setup_logging
-    from stream_app.management.desk import Desk
+    from stream_app.model_admin.model_admin import ModelAdmin
     from stream_app.settings import load_settings
+    from stream_app.telemetry.logs import setup_logging
 
     settings = load_settings()
     setup_logging(settings.log, role="operator")
-    return Desk(settings, load_pipeline(pipeline).name)
+    return ModelAdmin(settings, load_pipeline(pipeline).name)

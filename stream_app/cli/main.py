@@ -15,7 +15,7 @@ from stream_app.cli import (
     dead_letters,
     demo,
     doctor,
-    errors,
+    error_codes,
     explain,
     export,
     init,
@@ -29,7 +29,7 @@ from stream_app.cli import (
     status,
     topics,
     train,
-    trial,
+    try_files,
 )
 from stream_app.cli.exit_codes import INTERRUPTED, UNEXPECTED, epilog
 from stream_app.errors import StreamAppError
@@ -44,7 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 init.register(app)
-trial.register(app)
+try_files.register(app)
 train.register(app)
 export.register(app)
 run.register(app)
@@ -53,7 +53,7 @@ consume.register(app)
 demo.register(app)
 status.register(app)
 doctor.register(app)
-errors.register(app)
+error_codes.register(app)
 explain.register(app)
 reset.register(app)
 app.add_typer(dead_letters.app, name="dead-letters")
@@ -80,7 +80,7 @@ def options(
 @app.command(epilog="Example: stream-app version")
 def version() -> None:
     """Show the installed version."""
-    from stream_app.metrics import app_version
+    from stream_app.telemetry.metrics import app_version
 
     typer.echo(app_version())
 
@@ -110,6 +110,8 @@ def _traceback() -> str:
     if os.environ.get("STREAM_APP_LOG__LEVEL") == "debug":
         typer.echo(text, err=True)
         return "the traceback is above"
-    with tempfile.NamedTemporaryFile("w", prefix="stream-app-", suffix=".log", delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="stream-app-", suffix=".log", delete=False
+    ) as file:
         file.write(text)
     return f"the traceback is in {file.name}"

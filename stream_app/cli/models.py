@@ -5,28 +5,33 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from stream_app.cli import models_acts, models_verify
+from stream_app.cli import model_operations, model_verify
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
 
 if TYPE_CHECKING:
-    from stream_app.management.desk import Desk
-    from stream_app.models.registry import Registry
+    from stream_app.model_admin.model_admin import ModelAdmin
+    from stream_app.model_store.model_registry import ModelRegistry
     from stream_app.pipeline import Pipeline
     from stream_app.settings import Settings
 
 _METRICS = 3  # that a list has room for
 
-app = typer.Typer(help="Model versions: look, compare, verify, roll back, promote, pin, collect.", no_args_is_help=True)
+app = typer.Typer(
+    help="Model versions: look, compare, verify, roll back, promote, pin, collect.",
+    no_args_is_help=True,
+)
 
 
 @app.command("list", epilog="Example: stream-app models list flights --limit 5")
 def list_versions(
     pipeline: PipelineArgument,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="The newest N; with --json all are listed.")] = 20,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, help="The newest N; with --json all are listed.")
+    ] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """List the model versions of PIPELINE, the newest first, and say which one is served."""
-    from stream_app.management.rendering import registry_object, version_table
+    from stream_app.model_admin.model_rendering import registry_object, version_table
 
     opened = _open(pipeline)
     registry = opened.registry
@@ -34,20 +39,28 @@ def list_versions(
         print_json(registry_object(registry))
         return
     shown = list(islice(reversed(registry.versions), limit))
-    kept = [version for version in registry.versions if version not in shown and _special(registry, version)]
-    report_console().print(version_table(registry, shown + kept[::-1], opened.pipeline.metrics[:_METRICS]))
+    kept = [
+        version
+        for version in registry.versions
+        if version not in shown and _special(registry, version)
+    ]
+    report_console().print(
+        version_table(registry, shown + kept[::-1], opened.pipeline.metrics[:_METRICS])
+    )
     typer.echo(_summary(registry, len(registry.versions) - len(shown) - len(kept)))
 
 
 @app.command(epilog="Example: stream-app models show flights 1200")
 def show(
     pipeline: PipelineArgument,
-    version: Annotated[int | None, typer.Argument(metavar="VERSION", help="[default: the served one]")] = None,
+    version: Annotated[
+        int | None, typer.Argument(metavar="VERSION", help="[default: the served one]")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show all that is known of a model version of PIPELINE, and whether it loads."""
-    from stream_app.management.checking import Checker
-    from stream_app.management.rendering import entry, version_lines
+    from stream_app.model_admin.model_rendering import entry, version_lines
+    from stream_app.model_admin.version_checks import Checker
 
     opened = _open(pipeline)
     manifest = opened.registry.current if version is None else opened.registry.manifest(version)
@@ -63,15 +76,19 @@ def show(
 def diff(
     pipeline: PipelineArgument,
     a: Annotated[int, typer.Argument(metavar="A", help="A version.")],
-    b: Annotated[int | None, typer.Argument(metavar="B", help="Another [default: the served one].")] = None,
+    b: Annotated[
+        int | None, typer.Argument(metavar="B", help="Another [default: the served one].")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare two model versions of PIPELINE: manifests, metrics, features, parameters and profiles."""
-    from stream_app.management.comparing import compare
-    from stream_app.management.rendering import difference_lines
+    from stream_app.model_admin.model_rendering import difference_lines
+    from stream_app.model_admin.version_diff import compare
 
     registry = _open(pipeline).registry
-    difference = compare(registry.manifest(a), registry.current if b is None else registry.manifest(b))
+    difference = compare(
+        registry.manifest(a), registry.current if b is None else registry.manifest(b)
+    )
     if as_json:
         print_json(difference.as_dict())
     else:
@@ -81,11 +98,13 @@ def diff(
 @app.command(epilog="Example: stream-app models audit flights --json")
 def audit(
     pipeline: PipelineArgument,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="The newest N; with --json all are listed.")] = 50,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, help="The newest N; with --json all are listed.")
+    ] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """Show what was decided about PIPELINE, by whom and why, the newest last."""
-    from stream_app.management.rendering import act_lines
+    from stream_app.model_admin.model_rendering import act_lines
 
     acts = _open(pipeline).desk.acts()
     if as_json:
@@ -97,32 +116,34 @@ def audit(
         typer.echo("Nothing has been decided yet.")
 
 
-class _Opened(NamedTuple):
+class _OpenedModels(NamedTuple):
     settings: "Settings"
     pipeline: "Pipeline"
-    desk: "Desk"
-    registry: "Registry"
+    desk: "ModelAdmin"
+    registry: "ModelRegistry"
 
 
-def _open(pipeline: str) -> _Opened:
+def _open(pipeline: str) -> _OpenedModels:
     from stream_app.loading import load_pipeline
-    from stream_app.management.desk import Desk
+    from stream_app.model_admin.model_admin import ModelAdmin
     from stream_app.settings import load_settings
 
     settings, loaded = load_settings(), load_pipeline(pipeline)
-    desk = Desk(settings, loaded.name)
-    return _Opened(settings, loaded, desk, desk.registry())
+    desk = ModelAdmin(settings, loaded.name)
+    return _OpenedModels(settings, loaded, desk, desk.registry())
 
 
-def _special(registry: "Registry", version: int) -> bool:
+def _special(registry: "ModelRegistry", version: int) -> bool:
     return version in registry.pins or version == registry.served
 
 
-def _summary(registry: "Registry", more: int) -> str:
+def _summary(registry: "ModelRegistry", more: int) -> str:
     parts = [f"{len(registry.versions):,} versions"]
     if more:
         parts.append(f"{more:,} of them not shown (--limit)")
-    parts.append("none is served" if registry.served is None else f"version {registry.served} is served")
+    parts.append(
+        "none is served" if registry.served is None else f"version {registry.served} is served"
+    )
     if registry.served is not None and registry.served not in registry.versions:
         parts[-1] += ", but there is no manifest of it"
     if registry.held and registry.learning is not None:
@@ -132,5 +153,5 @@ def _summary(registry: "Registry", more: int) -> str:
     return "; ".join(parts) + "."
 
 
-models_verify.register(app)
-models_acts.register(app)
+model_verify.register(app)
+model_operations.register(app)

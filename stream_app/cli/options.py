@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 _WIDE = 200  # columns of what is no terminal
 
 PipelineArgument = Annotated[
-    str, typer.Argument(metavar="PIPELINE", help="An example's name (flights), a file.py[:name] or a module:name.")
+    str,
+    typer.Argument(
+        metavar="PIPELINE", help="An example's name (flights), a file.py[:name] or a module:name."
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to standard output, for programs.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Write JSON to standard output, for programs.")
+]
 
 
 def print_json(value: Any) -> None:

@@ -9,7 +9,7 @@ import typer
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
 
 if TYPE_CHECKING:
-    from stream_app.reset import Reset
+    from stream_app.lifecycle.reset import Reset
 
 
 def register(app: typer.Typer) -> None:
@@ -23,10 +23,14 @@ def register(app: typer.Typer) -> None:
 def reset(
     pipeline: PipelineArgument,
     keep_raw: Annotated[
-        bool, typer.Option("--keep-raw", help="Keep raw records and labels, to be processed anew, and the audit.")
+        bool,
+        typer.Option(
+            "--keep-raw", help="Keep raw records and labels, to be processed anew, and the audit."
+        ),
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Delete it, for good; without, only show what that would be.")
+        bool,
+        typer.Option("--yes", help="Delete it, for good; without, only show what that would be."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -34,11 +38,11 @@ def reset(
 
     It refuses while workers run.
     """
+    from stream_app.lifecycle.reset import await_no_workers, carry_out, plan_reset
+    from stream_app.lifecycle.up import alone, running_cluster
     from stream_app.loading import load_pipeline
-    from stream_app.reset import await_no_workers, carry_out, plan_reset
     from stream_app.settings import load_settings
-    from stream_app.status.view import PipelineView
-    from stream_app.up import alone, running_cluster
+    from stream_app.status.pipeline_view import PipelineView
 
     name, settings = load_pipeline(pipeline).name, load_settings()
     with running_cluster(settings), closing(PipelineView(settings, name)) as view:
@@ -52,7 +56,9 @@ def reset(
     if as_json:
         print_json({**asdict(planned), "done": yes})
     else:
-        typer.echo("Deleted." if yes else "Nothing is deleted yet: add --yes to delete it, for good.")
+        typer.echo(
+            "Deleted." if yes else "Nothing is deleted yet: add --yes to delete it, for good."
+        )
 
 
 def _show(planned: "Reset") -> None:

@@ -9,7 +9,7 @@ import typer
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
 
 if TYPE_CHECKING:
-    from stream_app.registry.subjects import Checked
+    from stream_app.schema_registry.subjects import CheckedSubject
 
 app = typer.Typer(help="The Avro schemas of a pipeline: check, register.", no_args_is_help=True)
 
@@ -23,22 +23,33 @@ AgainstOption = Annotated[
 
 
 @app.command(epilog="Example: stream-app schemas check payments.py --against schemas/released")
-def check(pipeline: PipelineArgument, against: AgainstOption = None, as_json: JsonOption = False) -> None:
+def check(
+    pipeline: PipelineArgument, against: AgainstOption = None, as_json: JsonOption = False
+) -> None:
     """Check that the schemas of PIPELINE can read what was written with all their older versions.
 
     Ends with 14 if one cannot.
     """
     from stream_app.loading import load_pipeline
-    from stream_app.registry import open_registry
-    from stream_app.registry.against import versions_at
-    from stream_app.registry.subjects import check_schemas, registered_in, require_compatible
+    from stream_app.schema_registry import open_registry
+    from stream_app.schema_registry.released_versions import versions_at
+    from stream_app.schema_registry.subjects import check_schemas, registered_in, require_compatible
     from stream_app.settings import load_settings
 
     loaded = load_pipeline(pipeline)
-    versions = versions_at(against, loaded) if against else registered_in(open_registry(load_settings().registry))
+    versions = (
+        versions_at(against, loaded)
+        if against
+        else registered_in(open_registry(load_settings().registry))
+    )
     checked = check_schemas(loaded, versions)
     if as_json:
-        print_json([{**asdict(one), "problems": [problem._asdict() for problem in one.problems]} for one in checked])
+        print_json(
+            [
+                {**asdict(one), "problems": [problem._asdict() for problem in one.problems]}
+                for one in checked
+            ]
+        )
     else:
         for one in checked:
             _show(one)
@@ -49,7 +60,7 @@ def check(pipeline: PipelineArgument, against: AgainstOption = None, as_json: Js
 def register(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Register the schemas of PIPELINE, after checking them as `schemas check` does; if one fails, none is."""
     from stream_app.loading import load_pipeline
-    from stream_app.registry.subjects import register_schemas
+    from stream_app.schema_registry.subjects import register_schemas
     from stream_app.settings import load_settings
 
     results = register_schemas(load_pipeline(pipeline), load_settings())
@@ -60,7 +71,7 @@ def register(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
             typer.echo(f"{result.subject}: {result.result}, id: {result.id}")
 
 
-def _show(checked: "Checked") -> None:
+def _show(checked: "CheckedSubject") -> None:
     typer.echo(f"{checked.subject}: {checked.result}, versions: {checked.versions}")
     for problem in checked.problems:
         where = f"field {problem.field}: " if problem.field else ""

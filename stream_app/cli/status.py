@@ -12,7 +12,7 @@ from stream_app.cli.options import JsonOption, PipelineArgument, print_json, rep
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from stream_app.status.gather import Watcher
+    from stream_app.status.status_watcher import StatusWatcher
 
 RATE_SECONDS = 1.0  # between the two looks that rates are told from
 WATCH_SECONDS = 2.0
@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 
 def status(
     pipeline: PipelineArgument,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 seconds, until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every 2 seconds, until Ctrl-C.")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="End with exit code 15 unless the pipeline is healthy.")
     ] = False,
@@ -40,9 +42,9 @@ def status(
         raise typer.BadParameter("it cannot be combined with --watch", param_hint="--check")
     from stream_app.loading import load_pipeline
     from stream_app.settings import load_settings
-    from stream_app.status.gather import Watcher
+    from stream_app.status.status_watcher import StatusWatcher
 
-    with closing(Watcher(load_settings(), load_pipeline(pipeline).name)) as watcher:
+    with closing(StatusWatcher(load_settings(), load_pipeline(pipeline).name)) as watcher:
         watcher.sample()
         time.sleep(RATE_SECONDS)
         if watch:
@@ -51,9 +53,9 @@ def status(
             _show(watcher, as_json, check)
 
 
-def _show(watcher: "Watcher", as_json: bool, check: bool) -> None:
+def _show(watcher: "StatusWatcher", as_json: bool, check: bool) -> None:
     from stream_app.errors import UnhealthyError
-    from stream_app.status.render import render
+    from stream_app.status.status_rendering import render
 
     found = watcher.look()
     if as_json:
@@ -62,11 +64,12 @@ def _show(watcher: "Watcher", as_json: bool, check: bool) -> None:
         report_console().print(render(found))
     if check and not found.healthy:
         raise UnhealthyError(
-            f"{found.pipeline} is not healthy: {found.problems[0]}", "See `stream-app doctor PIPELINE`"
+            f"{found.pipeline} is not healthy: {found.problems[0]}",
+            "See `stream-app doctor PIPELINE`",
         )
 
 
-def _watch(watcher: "Watcher", as_json: bool) -> None:
+def _watch(watcher: "StatusWatcher", as_json: bool) -> None:
     while as_json:
         print_json(asdict(watcher.look()))
         time.sleep(WATCH_SECONDS)
@@ -83,10 +86,10 @@ def _watch(watcher: "Watcher", as_json: bool) -> None:
             time.sleep(WATCH_SECONDS)
 
 
-def _screen(watcher: "Watcher") -> "RenderableType":
+def _screen(watcher: "StatusWatcher") -> "RenderableType":
     """One look; who watches wants to see an outage, and its end."""
     from stream_app.errors import KafkaUnavailableError
-    from stream_app.status.render import render
+    from stream_app.status.status_rendering import render
 
     try:
         return render(watcher.look())

@@ -12,10 +12,10 @@ app = typer.Typer(help="The topics of a pipeline: create, show.", no_args_is_hel
 @app.command(epilog="Example: stream-app topics create flights")
 def create(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Create the topics of PIPELINE that are missing; existing ones are left as they are."""
-    from stream_app.clients.kafka import make_admin
+    from stream_app.kafka.clients import make_admin
+    from stream_app.kafka.topics import create_topics
     from stream_app.loading import load_pipeline
     from stream_app.settings import load_settings
-    from stream_app.topics import create_topics
 
     name, settings = load_pipeline(pipeline).name, load_settings()
     results = create_topics(make_admin(settings), name, settings)
@@ -29,10 +29,10 @@ def create(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
 @app.command(epilog="Example: stream-app topics show flights --json")
 def show(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Show the topics of PIPELINE as they are on the cluster, with those that are missing."""
-    from stream_app.clients.kafka import make_admin
+    from stream_app.kafka.clients import make_admin
+    from stream_app.kafka.topics import describe_topics
     from stream_app.loading import load_pipeline
     from stream_app.settings import load_settings
-    from stream_app.topics import describe_topics
 
     name, settings = load_pipeline(pipeline).name, load_settings()
     found = describe_topics(make_admin(settings), name, settings)
@@ -41,4 +41,7 @@ def show(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
         return
     for topic in found:
         shown = "".join(f", {setting}: {value}" for setting, value in topic.config.items())
-        typer.echo(f"{topic.name}: " + (f"partitions: {topic.partitions}{shown}" if topic.exists else "missing"))
+        typer.echo(
+            f"{topic.name}: "
+            + (f"partitions: {topic.partitions}{shown}" if topic.exists else "missing")
+        )

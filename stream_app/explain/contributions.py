@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stream_app.core.records import Features
+from stream_app.records import Features
 
 INTERCEPT = "(intercept)"
 

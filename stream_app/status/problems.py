@@ -2,8 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-from stream_app.status.model import Books, InputStatus, ModelStatus, PartitionState, RoleStatus
-from stream_app.status.times import duration
+from stream_app.formatting import duration
+from stream_app.status.status_model import (
+    InputStatus,
+    ModelStatus,
+    PartitionState,
+    RecordCountTotals,
+    RoleStatus,
+)
 
 BEHIND_SECONDS = 60.0
 """A role that is further behind than this is in trouble."""
@@ -15,7 +21,7 @@ def find_problems(
     roles: Sequence[RoleStatus],
     inputs: Sequence[InputStatus],
     model: ModelStatus | None,
-    books: Books,
+    books: RecordCountTotals,
     state: Sequence[PartitionState],
 ) -> tuple[str, ...]:
     """All that is wrong, one line each."""
@@ -65,7 +71,7 @@ def _model(roles: Sequence[RoleStatus], model: ModelStatus | None) -> Iterator[s
         yield "no model version has been published"
 
 
-def _books(books: Books) -> Iterator[str]:
+def _books(books: RecordCountTotals) -> Iterator[str]:
     if not books.balanced:
         yield "the books do not balance: please report this, and keep the topics"
 

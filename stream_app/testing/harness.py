@@ -7,18 +7,18 @@ from typing import Any
 
 import orjson
 
-from stream_app.clients.containers import as_json
-from stream_app.clients.lines import Row, open_lines
-from stream_app.clients.rows import format_of, rows_of
-from stream_app.core.events import LabelReader
-from stream_app.core.records import Failure, Headers, Record
-from stream_app.core.tallies import Tallies
-from stream_app.core.times import epoch_milliseconds
+from stream_app.core.reading.event_time import epoch_milliseconds
+from stream_app.core.reading.record_reader import LabelReader
+from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.loading import complete, load_pipeline
+from stream_app.offline.engine import Engine
+from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome
+from stream_app.offline.timeline import END_OF_TIME, Timed, in_time_order, time_reader
 from stream_app.pipeline import Pipeline
-from stream_app.testing.engine import Engine
-from stream_app.testing.outcomes import DeadLetter, EventOutcome, LabelOutcome
-from stream_app.testing.timeline import END_OF_TIME, Timed, in_time_order, time_reader
+from stream_app.records import Failure, Headers, Record
+from stream_app.transfer.avro_files import as_json
+from stream_app.transfer.input_files import format_of, rows_of
+from stream_app.transfer.json_lines import Row, open_lines
 
 Fields = Mapping[str, Any] | bytes | None
 """A record to send: a mapping, which is written as JSON, or the bytes of its value."""
@@ -43,8 +43,12 @@ class PipelineHarness:
     'invalid-json'
     """
 
-    def __init__(self, pipeline: str | Path | Pipeline, *, now: datetime | int | None = None) -> None:
-        loaded = complete(pipeline) if isinstance(pipeline, Pipeline) else load_pipeline(str(pipeline))
+    def __init__(
+        self, pipeline: str | Path | Pipeline, *, now: datetime | int | None = None
+    ) -> None:
+        loaded = (
+            complete(pipeline) if isinstance(pipeline, Pipeline) else load_pipeline(str(pipeline))
+        )
         self.pipeline = loaded
         self.now = 0 if now is None else _milliseconds(now)
         self._follows = now is None
@@ -53,11 +57,15 @@ class PipelineHarness:
         self._labels = LabelReader(loaded)
         self._sent = {"raw": 0, "labels": 0}
 
-    def event(self, fields: Fields, *, key: bytes | str | None = _DERIVED, headers: Headers = ()) -> EventOutcome:
+    def event(
+        self, fields: Fields, *, key: bytes | str | None = _DERIVED, headers: Headers = ()
+    ) -> EventOutcome:
         """Send an event; its key is the text of the pipeline's key field unless you give one, where None is no key."""
         return self._score(*self._timed_event(self._record("raw", fields, key, headers)))
 
-    def label(self, fields: Fields, *, key: bytes | str | None = _DERIVED, headers: Headers = ()) -> LabelOutcome:
+    def label(
+        self, fields: Fields, *, key: bytes | str | None = _DERIVED, headers: Headers = ()
+    ) -> LabelOutcome:
         """Send a label, likewise."""
         return self._join(*self._timed_label(self._record("labels", fields, key, headers)))
 
@@ -103,16 +111,18 @@ class PipelineHarness:
         return self._engine.metrics()
 
     @property
-    def books(self) -> Tallies:
+    def books(self) -> RecordCounts:
         """Exact counts of what became of every record."""
         return self._engine.books
 
     @property
-    def dead_letters(self) -> list[DeadLetter]:
+    def dead_letters(self) -> list[DeadLetterOutcome]:
         """All of them, oldest first, also of labels that had been waiting."""
         return self._engine.dead_letters
 
-    def measurements(self, kind: str | None = None, name: str | None = None) -> list[dict[str, Any]]:
+    def measurements(
+        self, kind: str | None = None, name: str | None = None
+    ) -> list[dict[str, Any]]:
         """What was reported on `<pipeline>.monitoring` (`schemas/monitoring.avsc`), perhaps of one kind and name."""
         return [
             found
@@ -148,11 +158,15 @@ class PipelineHarness:
             yield from (self._record(topic, fields) for fields in records)
             return
         with open_lines(str(records)) as lines:
-            for row in rows_of(lines, format_of(str(records)), self.pipeline, labels=topic == "labels"):
+            for row in rows_of(
+                lines, format_of(str(records)), self.pipeline, labels=topic == "labels"
+            ):
                 if isinstance(row, Row):
                     yield self._record(topic, row.value, row.key)
 
-    def _record(self, topic: str, fields: Fields, key: bytes | str | None = _DERIVED, headers: Headers = ()) -> Record:
+    def _record(
+        self, topic: str, fields: Fields, key: bytes | str | None = _DERIVED, headers: Headers = ()
+    ) -> Record:
         if key is _DERIVED:
             key = self._key(fields)
         value = as_json(fields) if isinstance(fields, Mapping) else fields

@@ -51,7 +51,9 @@ class Apicurio:
         while (listening := _LISTENING.search(self._log.read_text(errors="replace"))) is None:
             if not is_alive(self._process) or time.monotonic() > deadline:
                 self.kill()
-                raise RuntimeError(f"Apicurio did not start: {self._log.read_text(errors='replace')[-2000:]}")
+                raise RuntimeError(
+                    f"Apicurio did not start: {self._log.read_text(errors='replace')[-2000:]}"
+                )
             time.sleep(_POLL)
         return listening[1] + _API
 
@@ -64,7 +66,12 @@ def installed() -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "install.lock"):
         if not program.exists():
-            jars = JarCache(cache / "archive", Settings().broker.repository, (archive,), name="Apicurio Registry")
+            jars = JarCache(
+                cache / "archive",
+                Settings().broker.repository,
+                (archive,),
+                name="Apicurio Registry",
+            )
             (file,) = jars.fetch()
             _unpack(file, program)
             shutil.rmtree(cache / "archive")

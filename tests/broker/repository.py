@@ -26,7 +26,9 @@ class Repository(ThreadingHTTPServer):
 
     def jars(self) -> tuple[Jar, ...]:
         """The lock of what is served now."""
-        return tuple(Jar(path, sha512(body).hexdigest(), len(body)) for path, body in self.files.items())
+        return tuple(
+            Jar(path, sha512(body).hexdigest(), len(body)) for path, body in self.files.items()
+        )
 
 
 class _Handler(BaseHTTPRequestHandler):

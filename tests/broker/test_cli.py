@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from stream_app.broker.cli import app
+from stream_app.broker.broker_commands import app
 
 pytestmark = pytest.mark.broker
 

@@ -20,7 +20,7 @@ from confluent_kafka.cimpl import NewTopic
 from platformdirs import user_cache_path
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.broker.errors import (
+from stream_app.broker.broker_errors import (
     BrokerDiedError,
     DataDirInUseError,
     DiskError,
@@ -41,7 +41,10 @@ def own(tmp_path: Path) -> Iterator[EmbeddedBroker]:
 
 
 def produce(broker: EmbeddedBroker, value: bytes) -> None:
-    client: dict[str, str | int | float | bool] = {"bootstrap.servers": broker.bootstrap_servers, "log_level": 0}
+    client: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": broker.bootstrap_servers,
+        "log_level": 0,
+    }
     topics = AdminClient(client)
     if "kept" not in topics.list_topics(timeout=10).topics:
         topics.create_topics([NewTopic("kept", 1, 1)])["kept"].result(10)
@@ -51,7 +54,9 @@ def produce(broker: EmbeddedBroker, value: bytes) -> None:
 
 
 def values(broker: EmbeddedBroker, count: int) -> list[bytes | None]:
-    consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": "reader", "log_level": 0})
+    consumer = Consumer(
+        {"bootstrap.servers": broker.bootstrap_servers, "group.id": "reader", "log_level": 0}
+    )
     consumer.assign([TopicPartition("kept", 0, 0)])
     try:
         return [message.value() for message in consumer.consume(count, timeout=10)]
@@ -135,7 +140,9 @@ def test_a_data_folder_in_use_is_named_with_its_user(own: EmbeddedBroker, tmp_pa
 
 def test_a_broker_that_dies_says_why(tmp_path: Path) -> None:
     broker = EmbeddedBroker(tmp_path / "kafka", properties={"num.io.threads": "none"}, owned=True)
-    with pytest.raises(BrokerDiedError, match=r"Invalid value none for configuration num\.io\.threads") as caught:
+    with pytest.raises(
+        BrokerDiedError, match=r"Invalid value none for configuration num\.io\.threads"
+    ) as caught:
         broker.start()
     assert "start.log" in caught.value.remedy
 
@@ -155,9 +162,16 @@ def test_a_start_that_takes_too_long_leaves_nothing(own: EmbeddedBroker) -> None
     assert not own.status().running
 
 
-def test_a_recycled_process_id_is_not_taken_for_the_broker(own: EmbeddedBroker, tmp_path: Path) -> None:
+def test_a_recycled_process_id_is_not_taken_for_the_broker(
+    own: EmbeddedBroker, tmp_path: Path
+) -> None:
     (tmp_path / "kafka").mkdir()
-    state = {"pid": os.getpid(), "created": psutil.Process().create_time(), "port": 1, "controller_port": 2}
+    state = {
+        "pid": os.getpid(),
+        "created": psutil.Process().create_time(),
+        "port": 1,
+        "controller_port": 2,
+    }
     (tmp_path / "kafka" / "broker.json").write_text(json.dumps({**state, "version": "4"}))
     assert not own.status().running
     own.stop()
@@ -171,7 +185,9 @@ def test_an_unknown_address_is_an_error(own: EmbeddedBroker) -> None:
 
 def test_listens_on_the_loopback_interface_only(broker: EmbeddedBroker) -> None:
     sockets = psutil.Process(broker.pid).net_connections("inet")
-    listening = {connection.laddr[0] for connection in sockets if connection.status == psutil.CONN_LISTEN}
+    listening = {
+        connection.laddr[0] for connection in sockets if connection.status == psutil.CONN_LISTEN
+    }
     assert listening
     assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
 
@@ -208,9 +224,7 @@ def test_an_owned_broker_dies_with_its_owner(own: EmbeddedBroker, tmp_path: Path
 
 
 def test_a_broker_that_is_not_owned_stays(own: EmbeddedBroker, tmp_path: Path) -> None:
-    code = (
-        "import sys, pathlib; from stream_app.broker import EmbeddedBroker as E; E(pathlib.Path(sys.argv[1])).start()"
-    )
+    code = "import sys, pathlib; from stream_app.broker import EmbeddedBroker as E; E(pathlib.Path(sys.argv[1])).start()"
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "kafka")], check=True)
     assert own.status().running
     produce(own, b"served")
@@ -226,7 +240,10 @@ def test_an_unusable_data_folder_is_named(tmp_path: Path) -> None:
 def test_a_damaged_start_archive_is_made_again(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     shutil.copytree(
-        user_cache_path("stream-app"), cache, copy_function=os.link, ignore=shutil.ignore_patterns("start-*")
+        user_cache_path("stream-app"),
+        cache,
+        copy_function=os.link,
+        ignore=shutil.ignore_patterns("start-*"),
     )
     broker = EmbeddedBroker(tmp_path / "kafka", cache_dir=cache, owned=True)
     broker.start()

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from stream_app.broker.errors import DiskError, DownloadError
+from stream_app.broker.broker_errors import DiskError, DownloadError
 from stream_app.broker.jars import JarCache, kafka_version, read_lock
 from stream_app.broker.ports import free_port
 from tests.broker.repository import Repository, serving
 
-FILES = {"a/1/a-1.jar": b"a" * 100_000, "b/2/b-2.jar": b"b" * 50_000, "c/3/c-3.jar": bytes(range(256)) * 1000}
+FILES = {
+    "a/1/a-1.jar": b"a" * 100_000,
+    "b/2/b-2.jar": b"b" * 50_000,
+    "c/3/c-3.jar": bytes(range(256)) * 1000,
+}
 
 
 @pytest.fixture
@@ -37,8 +41,12 @@ def test_concurrent_starts_fetch_each_jar_once(tmp_path: Path, repository: Repos
     assert sorted(repository.requests) == [(path, 0) for path in sorted(FILES)]
 
 
-@pytest.mark.parametrize("damage", [b"", b"a" * 10, b"A" + b"a" * 99_999], ids=["empty", "short", "one byte"])
-def test_a_damaged_jar_is_fetched_again(tmp_path: Path, repository: Repository, damage: bytes) -> None:
+@pytest.mark.parametrize(
+    "damage", [b"", b"a" * 10, b"A" + b"a" * 99_999], ids=["empty", "short", "one byte"]
+)
+def test_a_damaged_jar_is_fetched_again(
+    tmp_path: Path, repository: Repository, damage: bytes
+) -> None:
     first, *_ = cache(tmp_path, repository).fetch()
     first.write_bytes(damage)
     repository.requests.clear()
@@ -57,7 +65,9 @@ def test_a_part_is_resumed(tmp_path: Path, repository: Repository) -> None:
     assert not part.exists()
 
 
-def test_a_part_starts_over_where_the_server_cannot_resume(tmp_path: Path, repository: Repository) -> None:
+def test_a_part_starts_over_where_the_server_cannot_resume(
+    tmp_path: Path, repository: Repository
+) -> None:
     repository.resumes = False
     part = tmp_path / "a/1/a-1.jar.part"
     part.parent.mkdir(parents=True)
@@ -80,8 +90,12 @@ def test_a_broken_off_answer_is_continued(tmp_path: Path) -> None:
     assert repository.requests == [("c.jar", 0), ("c.jar", 1000)]
 
 
-@pytest.mark.parametrize("served", [b"b" * 100_000, b"a" * 100_001, b"a" * 99_999], ids=["other", "longer", "shorter"])
-def test_what_is_not_in_the_lock_never_gets_in(tmp_path: Path, repository: Repository, served: bytes) -> None:
+@pytest.mark.parametrize(
+    "served", [b"b" * 100_000, b"a" * 100_001, b"a" * 99_999], ids=["other", "longer", "shorter"]
+)
+def test_what_is_not_in_the_lock_never_gets_in(
+    tmp_path: Path, repository: Repository, served: bytes
+) -> None:
     jars = cache(tmp_path, repository)
     repository.files["a/1/a-1.jar"] = served
     with pytest.raises(DownloadError, match=r"Cannot fetch http://.*/a/1/a-1\.jar"):
@@ -114,4 +128,6 @@ def test_an_unusable_cache_folder_is_named(tmp_path: Path, repository: Repositor
 def test_the_lock_pins_a_kafka_server() -> None:
     jars = read_lock()
     assert kafka_version(jars).startswith("4.1.")
-    assert all(len(jar.sha512) == 128 and jar.size > 0 and jar.path.endswith(".jar") for jar in jars)
+    assert all(
+        len(jar.sha512) == 128 and jar.size > 0 and jar.path.endswith(".jar") for jar in jars
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.broker.shared import in_use, keep_running
-from tests.system import ROOT
+from tests.running_system import ROOT
 
 USER = """
 import os, signal, sys
@@ -23,10 +23,14 @@ with in_use(EmbeddedBroker(Path(sys.argv[1]))):
 
 
 @pytest.mark.broker
-def test_a_broker_that_a_killed_user_left_is_stopped_by_the_next_unless_somebody_wants_it(tmp_path: Path) -> None:
+def test_a_broker_that_a_killed_user_left_is_stopped_by_the_next_unless_somebody_wants_it(
+    tmp_path: Path,
+) -> None:
     broker = EmbeddedBroker(tmp_path)
     try:
-        killed = subprocess.run([sys.executable, "-c", USER, str(tmp_path)], cwd=ROOT, env=os.environ, timeout=60)
+        killed = subprocess.run(
+            [sys.executable, "-c", USER, str(tmp_path)], cwd=ROOT, env=os.environ, timeout=60
+        )
         assert (killed.returncode, broker.status().running) == (-signal.SIGKILL, True)
         with in_use(broker):
             pass

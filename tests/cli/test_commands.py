@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.cli import app
+from stream_app.kafka.topics import KINDS, create_topics
 from stream_app.loading import load_pipeline
-from stream_app.topics import KINDS, create_topics
-from tests.clients.clusters import admin, send, settings_for, unique_name
-from tests.system import ROOT
+from tests.running_system import ROOT
+from tests.transfer.clusters import admin, send, settings_for, unique_name
 
 pytestmark = pytest.mark.broker
 
@@ -29,8 +29,13 @@ class Commands:
         self.name = unique_name()
         self.settings = settings_for(broker)
         self.pipeline = folder / "declared.py"
-        self.pipeline.write_text(f"from tests.small import small_pipeline\npipeline = small_pipeline('{self.name}')\n")
-        self.environment = {"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers, "PYTHONPATH": str(ROOT)}
+        self.pipeline.write_text(
+            f"from tests.small_pipeline import small_pipeline\npipeline = small_pipeline('{self.name}')\n"
+        )
+        self.environment = {
+            "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+            "PYTHONPATH": str(ROOT),
+        }
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start a command; PIPELINE stands for the pipeline's file."""
@@ -45,7 +50,9 @@ class Commands:
             text=True,
         )
 
-    def run(self, *arguments: str, typed: str = "", code: int = 0, **environment: str) -> tuple[str, str]:
+    def run(
+        self, *arguments: str, typed: str = "", code: int = 0, **environment: str
+    ) -> tuple[str, str]:
         """Standard output and error of a command that ends with `code`."""
         with self.start(*arguments, **environment) as process:
             output, errors = process.communicate(typed, timeout=60)
@@ -67,7 +74,9 @@ def test_what_is_produced_is_consumed(commands: Commands, tmp_path: Path) -> Non
     created = commands.json("topics", "create", "PIPELINE")
     assert [topic["result"] for topic in created] == ["created"] * len(KINDS)
     shown = commands.run("topics", "show", "PIPELINE")[0].splitlines()
-    assert shown[0].startswith(f"{commands.name}.raw: partitions: 4, cleanup.policy: delete, retention.ms: 604800000")
+    assert shown[0].startswith(
+        f"{commands.name}.raw: partitions: 4, cleanup.policy: delete, retention.ms: 604800000"
+    )
 
     typed = '{"id": "a"}\n{broken\n{"id": "b"}\n'
     output, errors = commands.run("produce", "PIPELINE", "-", typed=typed, code=1)
@@ -75,7 +84,9 @@ def test_what_is_produced_is_consumed(commands: Commands, tmp_path: Path) -> Non
     assert errors.startswith("line 2: not JSON")
 
     (tmp_path / "labels.csv").write_text("id,fraud,known_at\na,true,1700000000000\n")
-    summary = commands.json("produce", "PIPELINE", str(tmp_path / "labels.csv"), "--labels", "--rate", "100")
+    summary = commands.json(
+        "produce", "PIPELINE", str(tmp_path / "labels.csv"), "--labels", "--rate", "100"
+    )
     assert summary == {
         "topic": f"{commands.name}.labels", "produced": 1, "bad": 0, "failed": 0, "bad_lines": [], "failed_lines": [],
     }  # fmt: skip
@@ -83,20 +94,36 @@ def test_what_is_produced_is_consumed(commands: Commands, tmp_path: Path) -> Non
     label = commands.json("consume", "PIPELINE", "labels", "--until-end")
     assert label["value"] == {"id": "a", "fraud": True, "known_at": 1_700_000_000_000}
     assert (label["key"], label["headers"], label["topic"]) == ("a", {}, f"{commands.name}.labels")
-    lines = commands.run("consume", "PIPELINE", "raw", "--since", "1h", "--limit", "2")[0].splitlines()
-    assert sorted(line.split("  ")[2:] for line in lines) == [["a", '{"id": "a"}'], ["b", '{"id": "b"}']]
+    lines = commands.run("consume", "PIPELINE", "raw", "--since", "1h", "--limit", "2")[
+        0
+    ].splitlines()
+    assert sorted(line.split("  ")[2:] for line in lines) == [
+        ["a", '{"id": "a"}'],
+        ["b", '{"id": "b"}'],
+    ]
 
 
 def test_existing_topics_are_kept_and_never_changed(commands: Commands) -> None:
-    assert f"{commands.name}.raw: created, partitions: 4" in commands.run("topics", "create", "PIPELINE")[0]
-    assert f"{commands.name}.raw: exists, partitions: 4" in commands.run("topics", "create", "PIPELINE")[0]
-    errors = commands.run("topics", "create", "PIPELINE", code=6, STREAM_APP_TOPICS__PARTITIONS="5")[1]
+    assert (
+        f"{commands.name}.raw: created, partitions: 4"
+        in commands.run("topics", "create", "PIPELINE")[0]
+    )
+    assert (
+        f"{commands.name}.raw: exists, partitions: 4"
+        in commands.run("topics", "create", "PIPELINE")[0]
+    )
+    errors = commands.run(
+        "topics", "create", "PIPELINE", code=6, STREAM_APP_TOPICS__PARTITIONS="5"
+    )[1]
     assert len(errors.splitlines()) == 1
     assert "has 4 partitions and the settings ask for 5" in errors
 
 
 def test_topics_that_are_missing_are_shown_as_missing(commands: Commands) -> None:
-    assert f"{commands.name}.models: missing" in commands.run("topics", "show", "PIPELINE")[0].splitlines()
+    assert (
+        f"{commands.name}.models: missing"
+        in commands.run("topics", "show", "PIPELINE")[0].splitlines()
+    )
     assert not any(topic["exists"] for topic in commands.json("topics", "show", "PIPELINE"))
 
 
@@ -127,19 +154,47 @@ def following(commands: Commands) -> subprocess.Popen[str]:
 
 
 def test_an_example_is_known_by_its_name() -> None:
-    assert load_pipeline("flights").schema == load_pipeline("stream_app.examples.flights:pipeline").schema
+    assert (
+        load_pipeline("flights").schema
+        == load_pipeline("stream_app.examples.flights:pipeline").schema
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "environment", "code", "expected"),
     [
-        ("consume PIPELINE dead-letters", {}, 6, "does not exist. Run `stream-app topics create PIPELINE`"),
+        (
+            "consume PIPELINE dead-letters",
+            {},
+            6,
+            "does not exist. Run `stream-app topics create PIPELINE`",
+        ),
         ("produce PIPELINE -", {}, 6, "does not exist. Run `stream-app topics create PIPELINE`"),
-        ("produce PIPELINE absent.jsonl", {}, 11, "absent.jsonl cannot be read: No such file or directory. Give"),
+        (
+            "produce PIPELINE absent.jsonl",
+            {},
+            11,
+            "absent.jsonl cannot be read: No such file or directory. Give",
+        ),
         ("topics create absent.py", {}, 4, "absent.py cannot be read"),
-        ("consume PIPELINE raw", {"STREAM_APP_TOPICS__PARTITIONS": "0"}, 3, "STREAM_APP_TOPICS__PARTITIONS is wrong"),
-        ("consume PIPELINE raw", {"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, 5, "cannot be reached"),
-        ("produce PIPELINE -", {"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, 5, "cannot be reached"),
+        (
+            "consume PIPELINE raw",
+            {"STREAM_APP_TOPICS__PARTITIONS": "0"},
+            3,
+            "STREAM_APP_TOPICS__PARTITIONS is wrong",
+        ),
+        (
+            "consume PIPELINE raw",
+            {"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+            5,
+            "cannot be reached",
+        ),
+        (
+            "produce PIPELINE -",
+            {"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+            5,
+            "cannot be reached",
+        ),
     ],
 )
 def test_an_error_is_one_line_with_a_remedy(
@@ -147,7 +202,9 @@ def test_an_error_is_one_line_with_a_remedy(
 ) -> None:
     started = time.monotonic()
     output, errors = commands.run(*arguments.split(), code=code, **environment)
-    assert time.monotonic() - started < 60  # it ends; how soon depends on what else the machine does
+    assert (
+        time.monotonic() - started < 60
+    )  # it ends; how soon depends on what else the machine does
     assert output == ""
     assert len(errors.splitlines()) == 1
     assert errors.startswith("error: ")
@@ -157,7 +214,10 @@ def test_an_error_is_one_line_with_a_remedy(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("consume flights raw --since yesterday", "Invalid value for --since: give 30s, 10m, 2h, 1d or 2026"),
+        (
+            "consume flights raw --since yesterday",
+            "Invalid value for --since: give 30s, 10m, 2h, 1d or 2026",
+        ),
         ("consume flights raw --since 1h --from-beginning", "Invalid value for --since"),
         ("consume flights raw --follow --until-end", "Invalid value for --follow"),
         ("consume flights raw --limit 0", "--limit"),

@@ -17,8 +17,8 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.broker import node as node_module
+from stream_app.broker.broker_errors import DiskError
 from stream_app.broker.download import Download, fetch_all
-from stream_app.broker.errors import DiskError
 from stream_app.cli import main
 from stream_app.errors import (
     BrokerError,
@@ -28,12 +28,12 @@ from stream_app.errors import (
     SettingsError,
     StoreError,
 )
-from stream_app.models.artifacts import ArtifactStore
-from stream_app.runfolder import make_run_folder
+from stream_app.model_store.artifacts import ArtifactStore
 from stream_app.settings import Settings, load_settings
+from stream_app.worker.run_folder import make_run_folder
 from tests.broker.repository import serving
-from tests.clients.clusters import unique_name
-from tests.system import ROOT
+from tests.running_system import ROOT
+from tests.transfer.clusters import unique_name
 
 GOOD = """
 from datetime import timedelta
@@ -75,7 +75,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     load_settings.cache_clear()
 
 
-def refusal(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+def refusal(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str]:
     """Exit code and the only line of a command that must fail, run in this process."""
     monkeypatch.setattr(sys, "argv", ["stream-app", *command.split()])
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -100,11 +102,18 @@ def refusal(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         ("folder.py", "folder.py cannot be read: "),
         ("empty.py", "empty.py has no pipelines. Declare pipeline = "),
         ("good.py:other", "good.py:other is not a Pipeline. Choose from pipeline"),
-        ("nosuchmodule", "No module named 'nosuchmodule'. Install the package, or correct the name"),
+        (
+            "nosuchmodule",
+            "No module named 'nosuchmodule'. Install the package, or correct the name",
+        ),
     ],
 )
 def test_a_wrong_path(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spec: str, expected: str
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    spec: str,
+    expected: str,
 ) -> None:
     (folder / "folder.py").mkdir()
     (folder / "empty.py").touch()
@@ -116,9 +125,17 @@ def test_a_wrong_path(
 @pytest.mark.parametrize(
     ("right", "wrong", "expected"),
     [
-        ("pipeline = Pipeline(", "pipeline = Pipeline((", "edited.py:6: '(' was never closed. Correct the syntax"),
+        (
+            "pipeline = Pipeline(",
+            "pipeline = Pipeline((",
+            "edited.py:6: '(' was never closed. Correct the syntax",
+        ),
         ('"id"', '"idd"', "event_id 'idd' is not a field of schema. Choose from id, at, amount"),
-        ("payments.avsc", "paymnts.avsc", "paymnts.avsc cannot be read: No such file or directory. Correct the path"),
+        (
+            "payments.avsc",
+            "paymnts.avsc",
+            "paymnts.avsc cannot be read: No such file or directory. Correct the path",
+        ),
         ("payments.avsc", "broken.avsc", "broken.avsc is not JSON: "),
         ("payments.avsc", "unknown.avsc", '"strng" not a valid Avro schema'),
         (
@@ -126,7 +143,11 @@ def test_a_wrong_path(
             "horizn=",
             "edited.py:13: TypeError: Label.__init__() got an unexpected keyword argument",
         ),
-        ("from river", "from rivr", "edited.py:3: No module named 'rivr'. Install the package, or correct the name"),
+        (
+            "from river",
+            "from rivr",
+            "edited.py:3: No module named 'rivr'. Install the package, or correct the name",
+        ),
     ],
 )
 def test_a_mistake_in_the_pipeline(
@@ -148,7 +169,11 @@ def test_a_mistake_in_the_pipeline(
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
-        ("STREAM_APP_KAFKA_BOOTSTRAP_SERVERS", "kafka:9092", "the nearest is STREAM_APP_KAFKA__BOOTSTRAP_SERVERS"),
+        (
+            "STREAM_APP_KAFKA_BOOTSTRAP_SERVERS",
+            "kafka:9092",
+            "the nearest is STREAM_APP_KAFKA__BOOTSTRAP_SERVERS",
+        ),
         ("STREAM_APP_TOPICS__PARTITION", "8", "the nearest is STREAM_APP_TOPICS__PARTITIONS"),
         (
             "stream_app_datadir",
@@ -156,9 +181,17 @@ def test_a_mistake_in_the_pipeline(
             "stream_app_datadir is not a setting. Unset it, or correct it: the nearest is S",
         ),
         ("STREAM_APP_KAFKA", "kafka:9092", "STREAM_APP_KAFKA is not a setting"),
-        ("STREAM_APP_BROKER__PORT", "99999", "STREAM_APP_BROKER__PORT is wrong: Input should be less than or equal to"),
+        (
+            "STREAM_APP_BROKER__PORT",
+            "99999",
+            "STREAM_APP_BROKER__PORT is wrong: Input should be less than or equal to",
+        ),
         ("STREAM_APP_DATA_DIR", "/dev/null/x", "Cannot write to /dev/null/x/run/p-"),
-        ("STREAM_APP_DATA_DIR", "/proc/nowhere", "Set STREAM_APP_DATA_DIR to a folder that this user may write to"),
+        (
+            "STREAM_APP_DATA_DIR",
+            "/proc/nowhere",
+            "Set STREAM_APP_DATA_DIR to a folder that this user may write to",
+        ),
     ],
 )
 def test_a_wrong_setting(
@@ -199,7 +232,10 @@ def test_a_folder_of_another_user(tmp_path: Path) -> None:
     folder = tmp_path / "private"
     folder.mkdir()
     folder.chmod(0o500)
-    with as_ordinary_user(), pytest.raises(SettingsError, match=r"Cannot write to .*: Permission denied"):
+    with (
+        as_ordinary_user(),
+        pytest.raises(SettingsError, match=r"Cannot write to .*: Permission denied"),
+    ):
         make_run_folder(Settings(data_dir=folder), "payments")
 
 
@@ -217,12 +253,18 @@ def as_ordinary_user() -> Iterator[None]:
 
 
 def test_two_ups_of_one_pipeline(
-    folder: Path, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    broker: EmbeddedBroker,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("STREAM_APP_KAFKA__BOOTSTRAP_SERVERS", broker.bootstrap_servers)
     with typed("up", "good.py", "--no-monitor") as first:
         await_line(first, "worker started")
-        for another in ("up good.py", "reset good.py --yes --json"):  # although no worker has joined its group yet
+        for another in (
+            "up good.py",
+            "reset good.py --yes --json",
+        ):  # although no worker has joined its group yet
             code, line = refusal(another, monkeypatch, capsys)
             assert code == FencedError.exit_code
             assert "`stream-app up` or `reset` of p-" in line
@@ -235,7 +277,10 @@ def test_a_taken_health_port(
     folder: Path, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("STREAM_APP_KAFKA__BOOTSTRAP_SERVERS", broker.bootstrap_servers)
-    with socket.create_server(("127.0.0.1", 0)) as server, typed("topics", "create", "good.py") as creating:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        typed("topics", "create", "good.py") as creating,
+    ):
         assert creating.wait(60) == 0
         port = server.getsockname()[1]
         with typed(*command.split(), STREAM_APP_WORKER__HEALTH_PORT=str(port)) as process:
@@ -249,7 +294,10 @@ def test_a_taken_health_port(
 
 @pytest.mark.parametrize(
     ("url", "expected"),
-    [("foo://bucket/models", "STREAM_APP_STORE_URL cannot be used"), ("/dev/null/store", "Not a directory")],
+    [
+        ("foo://bucket/models", "STREAM_APP_STORE_URL cannot be used"),
+        ("/dev/null/store", "Not a directory"),
+    ],
 )
 def test_a_wrong_artifact_store(url: str, expected: str) -> None:
     with pytest.raises(SettingsError, match=expected):
@@ -270,7 +318,9 @@ def test_a_disk_that_fills_up_under_the_artifact_store(tmp_path: Path) -> None:
 def test_a_full_disk_under_the_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broker = EmbeddedBroker(tmp_path / "kafka", owned=True)
     (tmp_path / "kafka").mkdir()
-    (tmp_path / "kafka" / "server.properties").symlink_to("/dev/full")  # the kernel says: no space left on device
+    (tmp_path / "kafka" / "server.properties").symlink_to(
+        "/dev/full"
+    )  # the kernel says: no space left on device
     with pytest.raises(DiskError, match=f"The disk of {tmp_path}/kafka is full"):
         broker.start()
     monkeypatch.setattr(node_module, "_NEEDED", 2**62)  # more than any disk has
@@ -288,7 +338,12 @@ def test_a_full_disk_under_the_cache(tmp_path: Path) -> None:
 
 
 def test_no_network_at_the_first_fetch(folder: Path) -> None:
-    done = run("up", "good.py", STREAM_APP_CACHE_DIR=str(folder / "cache"), HTTPS_PROXY="http://127.0.0.1:1")
+    done = run(
+        "up",
+        "good.py",
+        STREAM_APP_CACHE_DIR=str(folder / "cache"),
+        HTTPS_PROXY="http://127.0.0.1:1",
+    )
     assert done.returncode == BrokerError.exit_code
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: Cannot fetch https://repo.maven.apache.org/")
@@ -299,7 +354,10 @@ def test_no_network_at_the_first_fetch(folder: Path) -> None:
 def test_ctrl_c_while_the_network_hangs(folder: Path, command: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         repository = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        environment = {"STREAM_APP_CACHE_DIR": str(folder / "cache"), "STREAM_APP_BROKER__REPOSITORY": repository}
+        environment = {
+            "STREAM_APP_CACHE_DIR": str(folder / "cache"),
+            "STREAM_APP_BROKER__REPOSITORY": repository,
+        }
         with typed(*command.split(), **environment) as process:
             await_line(process, "Fetching Apache Kafka")
             process.send_signal(signal.SIGINT)
@@ -317,11 +375,16 @@ def test_a_taken_broker_port(folder: Path) -> None:
     assert "STREAM_APP_BROKER__PORT" in done.stderr
 
 
-def test_two_pipelines_share_the_embedded_broker_which_is_started_again_when_it_dies(folder: Path) -> None:
+def test_two_pipelines_share_the_embedded_broker_which_is_started_again_when_it_dies(
+    folder: Path,
+) -> None:
     (folder / "other.py").write_text(GOOD.replace("NAME", unique_name()))
     broker = EmbeddedBroker(folder / "data" / "kafka")
     try:
-        with typed("up", "good.py", "--no-monitor") as first, typed("up", "other.py", "--no-monitor") as second:
+        with (
+            typed("up", "good.py", "--no-monitor") as first,
+            typed("up", "other.py", "--no-monitor") as second,
+        ):
             for process in (first, second):
                 await_line(process, "worker started")
             broker.kill()
@@ -347,7 +410,11 @@ def test_two_pipelines_share_the_embedded_broker_which_is_started_again_when_it_
 def test_nothing_was_compiled_here() -> None:
     """No dependency needs a compiler or Python's headers; what is built here has a tag that no index takes."""
     tags = {
-        distribution.name: [line for line in (distribution.read_text("WHEEL") or "").splitlines() if "-linux_" in line]
+        distribution.name: [
+            line
+            for line in (distribution.read_text("WHEEL") or "").splitlines()
+            if "-linux_" in line
+        ]
         for distribution in distributions()
     }
     assert "river" in tags
@@ -361,7 +428,13 @@ def test_make_says_which_python_it_needs(tmp_path: Path) -> None:
     pretence = "import sys; sys.version_info = (3, 9, 1); exec(sys.argv[1])"
     old.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{pretence}' \"$2\"\n")
     old.chmod(0o755)
-    done = subprocess.run(["make", "setup", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["make", "setup", f"PYTHON={old}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode != 0
     assert done.stderr.startswith("Python 3.11 to 3.13 is needed: make PYTHON=python3.12")
     assert not (tmp_path / ".venv").exists()

@@ -10,21 +10,30 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from stream_app.cli import app
+from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.errors import OutputError, PipelineError
-from stream_app.fingerprint import fingerprint
 from stream_app.loading import load_pipeline
-from stream_app.starter.write import write_starter
+from stream_app.starter.starter import write_starter
 from stream_app.testing import PipelineHarness
-from tests.system import ROOT
+from tests.running_system import ROOT
 
-FILES = ["README.md", "events.jsonl", "labels.jsonl", "orders-2.avsc", "orders-2.py", "orders-2_label.avsc"]
+FILES = [
+    "README.md",
+    "events.jsonl",
+    "labels.jsonl",
+    "orders-2.avsc",
+    "orders-2.py",
+    "orders-2_label.avsc",
+]
 
 
 def init(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["init", *arguments])
 
 
-def test_a_new_folder_has_a_pipeline_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_folder_has_a_pipeline_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     done = init("orders-2")
     assert done.exit_code == 0
@@ -33,7 +42,10 @@ def test_a_new_folder_has_a_pipeline_of_that_name(tmp_path: Path, monkeypatch: p
     assert load_pipeline(str(folder / "orders-2.py")).name == "orders-2"
     assert "NAME" not in "".join(path.read_text() for path in folder.iterdir())
     commands = [line.strip() for line in done.output.splitlines() if line.startswith("  ")]
-    assert commands[:2] == ["cd orders-2", "stream-app try orders-2.py events.jsonl --labels labels.jsonl"]
+    assert commands[:2] == [
+        "cd orders-2",
+        "stream-app try orders-2.py events.jsonl --labels labels.jsonl",
+    ]
 
 
 def test_the_commands_that_it_names_exist(tmp_path: Path) -> None:
@@ -49,7 +61,17 @@ def test_the_commands_that_it_names_exist(tmp_path: Path) -> None:
 def test_its_own_tests_pass(tmp_path: Path) -> None:
     write_starter("orders-2", tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-W",
+            "error",
+            str(tmp_path),
+        ],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -64,7 +86,9 @@ def test_it_is_tidy_code(tmp_path: Path) -> None:
     ruff = [sys.executable, "-m", "ruff"]
     for command in (["check"], ["format", "--check"]):
         done = subprocess.run(
-            [*ruff, *command, "--config", str(ROOT / "pyproject.toml"), str(tmp_path)], capture_output=True, text=True
+            [*ruff, *command, "--config", str(ROOT / "pyproject.toml"), str(tmp_path)],
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stdout
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stream_app.cli import app
-from stream_app.models.keys import create_key, key_places, revoke_key, rotate_key
+from stream_app.model_store.key_files import create_key, key_places, revoke_key, rotate_key
 from stream_app.settings import load_settings
 
 
@@ -39,7 +39,8 @@ def test_keys_are_listed_with_who_revoked_them_and_why(folder: Path) -> None:
     first, second = create_key(places), rotate_key(places)
     revoke_key(places, first.id, "ann@host", "its disk was stolen")
     shown, as_json = (
-        CliRunner().invoke(app, ["keys", "list", "flights", *options]).stdout for options in ((), ("--json",))
+        CliRunner().invoke(app, ["keys", "list", "flights", *options]).stdout
+        for options in ((), ("--json",))
     )
     assert "in use" in shown
     assert "its disk was stolen" in shown

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from stream_app.cli import app
 from stream_app.cli.exit_codes import exit_codes
 from stream_app.errors import KafkaUnavailableError, SettingsError, StreamAppError
-from stream_app.metrics import app_version
-from tests.system import ROOT
+from stream_app.telemetry.metrics import app_version
+from tests.running_system import ROOT
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -51,11 +51,15 @@ def test_every_command_has_help_that_ends_with_an_example(command: tuple[str, ..
 def test_help_lists_every_exit_code() -> None:
     result = CliRunner().invoke(app, ["--help"])
     listed = [
-        line.split()[0] for line in result.output.splitlines() if line.startswith("   ") and line.split()[0].isdigit()
+        line.split()[0]
+        for line in result.output.splitlines()
+        if line.startswith("   ") and line.split()[0].isdigit()
     ]
     assert listed == [str(code) for code, _ in exit_codes()]
     assert len(listed) == len(set(listed))
-    assert {kind.exit_code for kind in StreamAppError.__subclasses__()} <= {int(code) for code in listed}
+    assert {kind.exit_code for kind in StreamAppError.__subclasses__()} <= {
+        int(code) for code in listed
+    }
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -97,11 +101,14 @@ def test_a_wrong_command_line_ends_with_2() -> None:
 
 def test_a_bug_is_one_line_that_says_where_the_traceback_is(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import stream_app.metrics as metrics\n"
+        "import stream_app.telemetry.metrics as metrics\n"
         "def broken(): raise RuntimeError('broken')\n"
         "metrics.app_version = broken\n"
     )
-    environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "TMPDIR": str(tmp_path)}
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
+        "TMPDIR": str(tmp_path),
+    }
     done = run("version", **environment)
     assert done.returncode == 70
     assert len(done.stderr.splitlines()) == 1

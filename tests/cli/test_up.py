@@ -16,8 +16,8 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import FencedError, PipelineError, TopicsError
-from tests.clients.clusters import unique_name
-from tests.system import ROOT
+from tests.running_system import ROOT
+from tests.transfer.clusters import unique_name
 
 
 class Command:
@@ -26,7 +26,9 @@ class Command:
     def __init__(self, folder: Path, broker: EmbeddedBroker) -> None:
         self.name = unique_name()
         self.pipeline = folder / "declared.py"
-        self.pipeline.write_text(f"from tests.small import small_pipeline\npipeline = small_pipeline('{self.name}')\n")
+        self.pipeline.write_text(
+            f"from tests.small_pipeline import small_pipeline\npipeline = small_pipeline('{self.name}')\n"
+        )
         self.run_folder = folder / "data" / "run" / self.name
         self.environment = os.environ | {
             "STREAM_APP_DATA_DIR": str(folder / "data"),

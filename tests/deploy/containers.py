@@ -15,21 +15,25 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from stream_app.broker import bound
-from stream_app.broker.archive import with_archive
+from stream_app.broker import parent_death
+from stream_app.broker.class_data_archive import with_archive
 from stream_app.broker.jars import MAVEN_CENTRAL, JarCache, kafka_version, read_lock
-from stream_app.broker.java import Runtime, find_java
+from stream_app.broker.java import JavaRuntime, find_java
 from stream_app.broker.ports import free_port
 from tests.deploy.compose import DEPLOY, ROOT, Service, is_app, read_compose
 
 KAFKA_PORTS = ("9092", "9093", "9094", "29092")
-_NAMED = "import os, socket, sys; socket.sethostname(sys.argv[1]); os.execvp(sys.argv[2], sys.argv[2:])"
+_NAMED = (
+    "import os, socket, sys; socket.sethostname(sys.argv[1]); os.execvp(sys.argv[2], sys.argv[2:])"
+)
 
 
 class Container:
     """A process that stands for one container of a service."""
 
-    def __init__(self, name: str, service: Service, folder: Path, replacements: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, service: Service, folder: Path, replacements: dict[str, str]
+    ) -> None:
         self.name = name
         self.port = free_port()  # of its /metrics, /healthz and /readyz
         self._service = service
@@ -44,7 +48,9 @@ class Container:
 
     def start(self) -> "Container":
         """Run the service's command."""
-        entrypoint = self._service.get("entrypoint", ["stream-app"] if is_app(self._service) else [])
+        entrypoint = self._service.get(
+            "entrypoint", ["stream-app"] if is_app(self._service) else []
+        )
         named = ["unshare", "--uts", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
         command = [
             *named,
@@ -60,7 +66,7 @@ class Container:
                     sys.executable,
                     "-I",
                     "-S",
-                    bound.__file__,
+                    parent_death.__file__,
                     str(os.getpid()),
                     str(shutil.which("unshare")),
                     *command[1:],
@@ -74,15 +80,26 @@ class Container:
 
     def environment(self) -> dict[str, str]:
         """What the container would see, and nothing of this process but where programs are."""
-        environment = {name: self.replace(value) for name, value in self._service["environment"].items()}
+        environment = {
+            name: self.replace(value) for name, value in self._service["environment"].items()
+        }
         if "STREAM_APP_WORKER__HEALTH_PORT" in environment:
             environment["STREAM_APP_WORKER__HEALTH_PORT"] = str(self.port)
-        return environment | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(self._folder)}
+        return environment | {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(self._folder),
+        }
 
     def healthy(self) -> bool:
         """Whether the service's own health check succeeds."""
         check = self._mapped(self._service["healthcheck"]["test"][1:])
-        return subprocess.run(check, env=self.environment(), capture_output=True, check=False).returncode == 0
+        return (
+            subprocess.run(
+                check, env=self.environment(), capture_output=True, check=False
+            ).returncode
+            == 0
+        )
 
     def await_healthy(self, timeout: float = 120.0) -> None:
         """Wait until it is."""
@@ -141,7 +158,9 @@ class Stack:
 
     def start(self, service: str, name: str = "") -> Container:
         """Start a container of a service."""
-        container = Container(name or service, self.services[service], self.folder, self._replacements())
+        container = Container(
+            name or service, self.services[service], self.folder, self._replacements()
+        )
         self.containers.append(container)
         return container.start()
 
@@ -175,7 +194,9 @@ class Stack:
         folder.mkdir()
         jars = read_lock()
         cache = user_cache_path("stream-app") / f"kafka-{kafka_version(jars)}"
-        runtime = with_archive(Runtime(find_java(), tuple(JarCache(cache, MAVEN_CENTRAL, jars).fetch())), cache)
+        runtime = with_archive(
+            JavaRuntime(find_java(), tuple(JarCache(cache, MAVEN_CENTRAL, jars).fetch())), cache
+        )
         for script, main in {
             "kafka-storage.sh": "kafka.tools.StorageTool",
             "kafka-server-start.sh": "kafka.Kafka",

@@ -36,7 +36,9 @@ def find_programs() -> Path:
 def _fetch(folder: Path) -> None:
     """Download and unpack the package without root; apt's own lists may be missing or old, so take new ones aside."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise AssertionError("These tests need Prometheus: install `prometheus` and `promtool` (2.42 or newer)")
+        raise AssertionError(
+            "These tests need Prometheus: install `prometheus` and `promtool` (2.42 or newer)"
+        )
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
     for name in ("state/lists/partial", "cache/archives/partial"):
@@ -62,7 +64,12 @@ def _fetch(folder: Path) -> None:
 def run(command: list[str], *, folder: Path | None = None, given: bytes | None = None) -> str:
     """What a program that has to succeed prints."""
     done = subprocess.run(
-        command, cwd=folder, input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        command,
+        cwd=folder,
+        input=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
     )
     assert done.returncode == 0, f"{command}:\n{done.stdout.decode()}"
     return done.stdout.decode()
@@ -89,7 +96,9 @@ class Prometheus:
 
     def alerts(self) -> dict[str, str]:
         """The alerts that are pending or firing, each with its state."""
-        return {alert["labels"]["alertname"]: alert["state"] for alert in self._get("alerts")["alerts"]}
+        return {
+            alert["labels"]["alertname"]: alert["state"] for alert in self._get("alerts")["alerts"]
+        }
 
     def rules(self) -> list[dict[str, Any]]:
         """Every rule as it was last evaluated."""
@@ -111,7 +120,9 @@ def running_prometheus(config: Path, data: Path) -> Iterator[Prometheus]:
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     with data.with_suffix(".log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={"PATH": os.environ["PATH"]})
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env={"PATH": os.environ["PATH"]}
+        )
     try:
         server = Prometheus(port)
         deadline = time.monotonic() + 30

@@ -39,7 +39,9 @@ def test_what_a_service_refers_to_is_declared(name: str) -> None:
     service = SERVICES[name]
     for volume in service.get("volumes", ()):
         source = volume.split(":")[0]
-        assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], volume
+        assert (
+            (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+        ), volume
     assert set(service.get("secrets", ())) <= COMPOSE["secrets"].keys()
     assert set(service.get("depends_on", ())) <= SERVICES.keys()
     for other, dependency in service.get("depends_on", {}).items():
@@ -88,7 +90,10 @@ def test_the_app_may_do_little(name: str) -> None:
 
 
 def test_only_the_learner_has_the_signing_key_and_all_the_public_ones() -> None:
-    mounted = {name: {volume.split(":")[0]: volume for volume in SERVICES[name]["volumes"]} for name in APPS}
+    mounted = {
+        name: {volume.split(":")[0]: volume for volume in SERVICES[name]["volumes"]}
+        for name in APPS
+    }
     assert [name for name in APPS if "keys" in mounted[name]] == ["learner"]
     for name in {"scorer", "monitor", "setup"}:
         assert mounted[name]["trusted"] == "trusted:/trusted:ro"

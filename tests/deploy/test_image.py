@@ -28,7 +28,12 @@ def test_the_base_is_pinned_and_supported() -> None:
 def test_it_installs_only_what_is_locked() -> None:
     """With the commands of the Makefile, which every test run has carried out."""
     makefile = (ROOT / "Makefile").read_text()
-    installs = [call.strip() for line in instructions("RUN") for call in line.split("&&") if "pip install" in call]
+    installs = [
+        call.strip()
+        for line in instructions("RUN")
+        for call in line.split("&&")
+        if "pip install" in call
+    ]
     assert len(installs) == 3
     for install in installs[:2]:
         assert "--require-hashes" in install
@@ -37,11 +42,20 @@ def test_it_installs_only_what_is_locked() -> None:
 
 
 def copied() -> list[str]:
-    return [source for copy in instructions("COPY") if not copy.startswith("--from") for source in copy.split()[:-1]]
+    return [
+        source
+        for copy in instructions("COPY")
+        if not copy.startswith("--from")
+        for source in copy.split()[:-1]
+    ]
 
 
 def test_what_it_copies_is_not_ignored() -> None:
-    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    rules = [
+        line
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if not line.startswith("#")
+    ]
     for source in copied():
         last = [rule for rule in rules if fnmatch(source, rule.removeprefix("!"))][-1]
         assert last.startswith("!"), f"{source} is ignored by {last}"
@@ -52,16 +66,38 @@ def test_what_it_copies_makes_the_whole_package(tmp_path: Path) -> None:
     build.mkdir()
     for source in copied():
         if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, build / source, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / source,
+                build / source,
+                symlinks=True,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
         else:
             shutil.copy(ROOT / source, build)
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
     run(
-        [*install, "--disable-pip-version-check", "--no-compile", "--target", str(tmp_path / "installed"), "."],
+        [
+            *install,
+            "--disable-pip-version-check",
+            "--no-compile",
+            "--target",
+            str(tmp_path / "installed"),
+            ".",
+        ],
         folder=build,
     )
     missing = files(ROOT / "stream_app") - files(tmp_path / "installed" / "stream_app")
-    assert {name for name in missing if not name.startswith(("schemas/README", "schemas/released/"))} == set()
+    assert {
+        name for name in missing if not name.startswith(("schemas/README", "schemas/released/"))
+    } == set()
 
 
 def files(package: Path) -> set[str]:

@@ -9,7 +9,11 @@ from tests.deploy.compose import DEPLOY, ROOT
 from tests.deploy.prometheus import find_programs, run
 
 FOLDER = DEPLOY / "prometheus"
-RULES = [rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
+RULES = [
+    rule
+    for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
 
 ANCHORS = {
     line.lstrip("# ").lower().replace(" ", "-")

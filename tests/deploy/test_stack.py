@@ -25,14 +25,18 @@ def test_the_stack(tmp_path: Path) -> None:
     with Stack(tmp_path) as stack:
         workers = start(stack)
         flights = stack.start("flights")
-        with running_prometheus(configuration(workers, tmp_path), tmp_path / "prometheus") as prometheus:
+        with running_prometheus(
+            configuration(workers, tmp_path), tmp_path / "prometheus"
+        ) as prometheus:
             check_queries(prometheus)
             check_alerts(prometheus)
             check_metrics(workers)
             flights.kill()
             until(lambda: at_end(prometheus), "with nothing left to do there is still a lag")
             workers["scorer-2"].kill()
-            until(lambda: "WorkerDown" in prometheus.alerts(), "no alert tells of the killed scorer")
+            until(
+                lambda: "WorkerDown" in prometheus.alerts(), "no alert tells of the killed scorer"
+            )
 
 
 def start(stack: Stack) -> dict[str, Container]:
@@ -41,7 +45,9 @@ def start(stack: Stack) -> dict[str, Container]:
     refuse_others(stack)
     setup = stack.start("setup")
     assert setup.await_end() == 0, setup.log()
-    workers = {name: stack.start(service, name) for service, names in WORKERS.items() for name in names}
+    workers = {
+        name: stack.start(service, name) for service, names in WORKERS.items() for name in names
+    }
     for worker in workers.values():
         worker.await_healthy()
     return workers
@@ -63,7 +69,9 @@ def configuration(workers: dict[str, Container], folder: Path) -> Path:
     config["rule_files"] = [str(DEPLOY / "prometheus" / name) for name in config["rule_files"]]
     for job in config["scrape_configs"]:
         names = [name for discovery in job.pop("dns_sd_configs") for name in discovery["names"]]
-        targets = [f"127.0.0.1:{workers[worker].port}" for name in names for worker in WORKERS[name]]
+        targets = [
+            f"127.0.0.1:{workers[worker].port}" for name in names for worker in WORKERS[name]
+        ]
         job["static_configs"] = [{"targets": targets}]
     written = folder / "prometheus.yml"
     written.write_text(yaml.safe_dump(config))
@@ -76,7 +84,10 @@ def check_queries(prometheus: Prometheus) -> None:
     until(lambda: len(values(prometheus, "instance")) == 4, "not every worker is found")
     for title, expression in queries():
         if title not in SILENT:
-            until(lambda: prometheus.query(expression) != [], f"{title} shows nothing: {expression}")  # noqa: B023
+            until(
+                lambda: prometheus.query(expression) != [],  # noqa: B023
+                f"{title} shows nothing: {expression}",
+            )
         else:
             prometheus.query(expression)
 
@@ -85,7 +96,10 @@ def queries() -> list[tuple[str, str]]:
     """The title and expression of each query."""
     dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "stream_app.json").read_text())
     filled = [
-        (panel["title"], target["expr"].replace("$__rate_interval", "10s").replace("$instance", ".*"))
+        (
+            panel["title"],
+            target["expr"].replace("$__rate_interval", "10s").replace("$instance", ".*"),
+        )
         for panel in dashboard["panels"]
         for target in panel.get("targets", ())
     ]
@@ -94,12 +108,18 @@ def queries() -> list[tuple[str, str]]:
 
 
 def values(prometheus: Prometheus, label: str) -> set[str]:
-    return {found["metric"][label] for found in prometheus.query('stream_app_worker_info{pipeline="flights"}')}
+    return {
+        found["metric"][label]
+        for found in prometheus.query('stream_app_worker_info{pipeline="flights"}')
+    }
 
 
 def check_alerts(prometheus: Prometheus) -> None:
     """Every rule has been evaluated without an error; a system that works alarms nobody, unless about its data."""
-    until(lambda: all(rule["lastEvaluation"] > "0002" for rule in prometheus.rules()), "rules are not evaluated")
+    until(
+        lambda: all(rule["lastEvaluation"] > "0002" for rule in prometheus.rules()),
+        "rules are not evaluated",
+    )
     assert [rule for rule in prometheus.rules() if rule["health"] != "ok"] == []
     assert prometheus.alerts().keys() <= {"ModelAlarm", "CorrectiveAction"}
 

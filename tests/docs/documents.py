@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tests.system import ROOT
+from tests.running_system import ROOT
 
 UNCHECKED = "<!-- unchecked -->"
 """On the line above a block of code that is not meant to be right."""
@@ -46,7 +46,11 @@ class Document:
     def blocks(self) -> list[Block]:
         """The blocks that are to be checked."""
         found = _BLOCK.finditer(self.text)
-        return [Block(m[2], m[3]) for m in found if not self.text[: m.start()].rstrip().endswith(UNCHECKED)]
+        return [
+            Block(m[2], m[3])
+            for m in found
+            if not self.text[: m.start()].rstrip().endswith(UNCHECKED)
+        ]
 
     @cached_property
     def codes(self) -> list[str]:

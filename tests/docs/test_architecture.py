@@ -3,7 +3,7 @@
 import re
 
 from tests.docs.documents import ARCHITECTURE
-from tests.system import ROOT
+from tests.running_system import ROOT
 
 MAP = ARCHITECTURE.section("Folder map")
 
@@ -15,7 +15,9 @@ def test_what_the_map_names_exists() -> None:
 
 
 def test_every_package_is_on_the_map() -> None:
-    packages = {file.parent.relative_to(ROOT) for file in (ROOT / "stream_app").rglob("__init__.py")}
+    packages = {
+        file.parent.relative_to(ROOT) for file in (ROOT / "stream_app").rglob("__init__.py")
+    }
     shown = {f"{package}/" for package in packages if str(package) != "stream_app"}
     assert shown == set(re.findall(r"`(stream_app/[\w/]+/)`", MAP))
 
@@ -23,5 +25,9 @@ def test_every_package_is_on_the_map() -> None:
 def test_the_files_that_the_text_names_exist() -> None:
     for name in ARCHITECTURE.codes:
         if re.fullmatch(r"[\w/]+\.py", name):
-            places = (ROOT / name, ROOT / "stream_app" / name, ROOT / "stream_app" / "streaming" / "roles" / name)
+            places = (
+                ROOT / name,
+                ROOT / "stream_app" / name,
+                ROOT / "stream_app" / "streaming" / "roles" / name,
+            )
             assert any(place.exists() for place in places), name

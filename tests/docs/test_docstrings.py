@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.system import ROOT
+from tests.running_system import ROOT
 
 MODULES = [
     ".".join(file.relative_to(ROOT).with_suffix("").parts)
@@ -18,6 +18,8 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_give_what_they_say(name: str) -> None:
-    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
+    result = doctest.testmod(
+        importlib.import_module(name), optionflags=doctest.IGNORE_EXCEPTION_DETAIL
+    )
     assert result.attempted > 0
     assert result.failed == 0

@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks.catalogue import CATALOGUE, rows
 from benchmarks.families import PAGE
-from stream_app.models.families import family_of
-from stream_app.models.pickling import dump
-from stream_app.models.river_names import REFUSED
+from stream_app.model_store.families import family_of
+from stream_app.model_store.pickling import dump
+from stream_app.model_store.river_names import REFUSED
 
 TEXT = PAGE.read_text(encoding="utf-8")
 
@@ -26,14 +26,20 @@ def measured() -> dict[str, Row]:
     """By the model's name."""
     pattern = r"^\| (\w+)(?:\\\*)? \| ([\w+-]+) \| ([\w-]+) \| [\d,]+ \| [\d,]+ \| ([\d,.]+) \|$"
     found = re.findall(pattern, TEXT, re.MULTILINE)
-    return {name: Row(family, task, float(size.replace(",", ""))) for name, family, task, size in found}
+    return {
+        name: Row(family, task, float(size.replace(",", ""))) for name, family, task, size in found
+    }
 
 
 MEASURED = measured()
 
 
 def test_the_table_has_every_model_with_its_family() -> None:
-    declared = {name: (family_of(make()), task) for task, models in CATALOGUE.items() for name, make in models.items()}
+    declared = {
+        name: (family_of(make()), task)
+        for task, models in CATALOGUE.items()
+        for name, make in models.items()
+    }
     assert {name: row[:2] for name, row in MEASURED.items()} == declared
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.documents import DOCUMENTS, Document
-from tests.system import ROOT
+from tests.running_system import ROOT
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from stream_app.cli.exit_codes import exit_codes
-from stream_app.core.monitoring import Kind
+from stream_app.core.measurement import Kind
 from stream_app.error_codes import ERROR_CODES
-from stream_app.supervisor import _PASSING, _PERMANENT
+from stream_app.worker.supervisor import _PASSING, _PERMANENT
 from tests.docs.documents import OPERATIONS
-from tests.system import ROOT
+from tests.running_system import ROOT
 
 ALERTS = [
     rule
@@ -36,20 +36,28 @@ def test_every_exit_code_is_covered() -> None:
 
 
 def test_supervisors_are_told_what_ours_does() -> None:
-    advice = dict(re.findall(r"^\| (\d+) \| (.+) \|$", OPERATIONS.section("Exit codes"), re.MULTILINE))
-    assert {int(code) for code, text in advice.items() if text.startswith("Again") and code != "70"} == _PASSING
+    advice = dict(
+        re.findall(r"^\| (\d+) \| (.+) \|$", OPERATIONS.section("Exit codes"), re.MULTILINE)
+    )
+    assert {
+        int(code) for code, text in advice.items() if text.startswith("Again") and code != "70"
+    } == _PASSING
     stops = [code for code, text in advice.items() if text.startswith("Stop:")]
     assert {int(code) for code in stops} <= {2, *_PERMANENT}
     assert f"RestartPreventExitStatus={' '.join(stops)}\n" in OPERATIONS.text
 
 
 def test_every_kind_of_measurement_is_covered() -> None:
-    assert re.findall("^### (.+)$", OPERATIONS.section("Monitoring"), re.MULTILINE) == list(get_args(Kind))
+    assert re.findall("^### (.+)$", OPERATIONS.section("Monitoring"), re.MULTILINE) == list(
+        get_args(Kind)
+    )
 
 
 def test_every_alert_is_covered_in_order() -> None:
     sections = re.findall("^### (.+)$", OPERATIONS.section("Alerts"), re.MULTILINE)
-    assert [section.lower().replace("-", " ") for section in sections] == [words(rule["alert"]) for rule in ALERTS]
+    assert [section.lower().replace("-", " ") for section in sections] == [
+        words(rule["alert"]) for rule in ALERTS
+    ]
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: str(rule["alert"]))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stream_app.loading import load_pipeline
-from stream_app.starter.write import write_starter
+from stream_app.starter.starter import write_starter
 from tests.docs.documents import DOCUMENTS
 
 README = DOCUMENTS[0]

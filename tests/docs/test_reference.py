@@ -12,15 +12,15 @@ from docs.generate import PAGES, REFERENCE, generate
 from docs.generate.metrics import sections
 from docs.generate.schemas import FOLDER, flat
 from docs.generate.settings import variables
-from stream_app import metrics
-from stream_app.core.dead_letter_headers import DEAD_LETTER_HEADERS
-from stream_app.core.records import Failure, Record
-from stream_app.core.route import dead_letter, shortened
+from stream_app.core.scoring.dead_letter import dead_letter, shortened
+from stream_app.core.scoring.dead_letter_headers import DEAD_LETTER_HEADERS
 from stream_app.error_codes import WHO_ACTS, ErrorClass
+from stream_app.kafka.topic_uses import USES
+from stream_app.kafka.topics import KINDS
+from stream_app.records import Failure, Record
 from stream_app.settings import Settings
-from stream_app.streaming.roles.table import ROLES
-from stream_app.topic_uses import USES
-from stream_app.topics import KINDS
+from stream_app.telemetry import metrics
+from stream_app.worker.roles.role_table import ROLES
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -51,10 +51,18 @@ def setting_sections() -> dict[str, type[BaseModel]]:
 
 def test_every_setting_has_a_description() -> None:
     found = setting_sections()
-    bare = [name for name, field in Settings.model_fields.items() if name not in found and not field.description]
+    bare = [
+        name
+        for name, field in Settings.model_fields.items()
+        if name not in found and not field.description
+    ]
     for section in found.values():
         assert section.__doc__
-        bare += [f"{section.__name__}.{name}" for name, f in section.model_fields.items() if not f.description]
+        bare += [
+            f"{section.__name__}.{name}"
+            for name, f in section.model_fields.items()
+            if not f.description
+        ]
     assert bare == []
     assert "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS" in variables()
     assert len(set(variables())) == len(variables())
@@ -63,13 +71,19 @@ def test_every_setting_has_a_description() -> None:
 def test_every_secret_can_be_in_a_file() -> None:
     for section in setting_sections().values():
         secrets = {
-            name for name, f in section.model_fields.items() if SecretStr in getattr(f.annotation, "__args__", ())
+            name
+            for name, f in section.model_fields.items()
+            if SecretStr in getattr(f.annotation, "__args__", ())
         }
         assert {f"{name}_file" for name in secrets} <= section.model_fields.keys()
 
 
 def test_every_metric_is_in_a_section() -> None:
-    declared = {id(value): name for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
+    declared = {
+        id(value): name
+        for name, value in vars(metrics).items()
+        if isinstance(value, MetricWrapperBase)
+    }
     listed = [declared[id(metric)] for _, found in sections() for metric in found]
     assert sorted(listed) == sorted(declared.values())
 
@@ -81,7 +95,13 @@ def test_every_topic_has_its_use() -> None:
         others = {kind for kind, use in USES.items() if role.name in use.readers} - set(role.inputs)
         assert all(kind == "models" or role.name in USES[kind].writers for kind in others)
     for use in USES.values():
-        assert {*use.writers, *use.readers} <= {*ROLES, "replayer", "modeller", "producers", "consumers"}
+        assert {*use.writers, *use.readers} <= {
+            *ROLES,
+            "replayer",
+            "modeller",
+            "producers",
+            "consumers",
+        }
         assert "." in use.schema or not use.schema or (FOLDER / f"{use.schema}.avsc").exists()
 
 

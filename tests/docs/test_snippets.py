@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 from docs.generate.commands import contexts
 from docs.generate.settings import variables
 from tests.docs.documents import DOCUMENTS, Document
-from tests.system import ROOT
+from tests.running_system import ROOT
 
 COMMANDS = {context.command_path: context.command for context in contexts()}
 GROUPS = {path.rpartition(" ")[0] for path in COMMANDS}
@@ -46,7 +46,9 @@ def simple_commands(line: str) -> Iterator[list[str]]:
         words = list(lexer)
     except ValueError:  # prose, with an apostrophe
         return
-    for part in " ".join("\0" if set(word) <= set("|&;") else shlex.quote(word) for word in words).split("\0"):
+    for part in " ".join(
+        "\0" if set(word) <= set("|&;") else shlex.quote(word) for word in words
+    ).split("\0"):
         command = shlex.split(re.split(r" '?[0-9]?[<>]", part)[0])
         while command and re.fullmatch(r"[A-Z_]+=.*", command[0]):
             command.pop(0)
@@ -55,9 +57,13 @@ def simple_commands(line: str) -> Iterator[list[str]]:
 
 
 def test_there_is_something_to_check() -> None:
-    named = {words[0].rpartition("/")[2] for document in DOCUMENTS for words in command_lines(document)}
+    named = {
+        words[0].rpartition("/")[2] for document in DOCUMENTS for words in command_lines(document)
+    }
     assert {"stream-app", "make"} <= named
-    assert {"python", "json", "yaml", "ini"} <= {block.language for document in DOCUMENTS for block in document.blocks}
+    assert {"python", "json", "yaml", "ini"} <= {
+        block.language for document in DOCUMENTS for block in document.blocks
+    }
 
 
 def test_a_wrong_command_line_is_found() -> None:
@@ -75,7 +81,9 @@ def parse(words: list[str]) -> None:
     """Parse a whole command line as the program would; raises its usage error."""
     if words[1:2] == ["--debug"]:
         words = [words[0], *words[2:]]
-    if words[-1] == "--help" and (" ".join(words[:-1]) in COMMANDS or " ".join(words[:-1]) in GROUPS):
+    if words[-1] == "--help" and (
+        " ".join(words[:-1]) in COMMANDS or " ".join(words[:-1]) in GROUPS
+    ):
         return
     length = 3 if " ".join(words[:2]) in GROUPS else 2
     name = " ".join(words[:length])
@@ -95,7 +103,11 @@ def test_commands_in_the_text_exist(document: Document) -> None:
     for code in document.codes:
         words = code.split()
         if words[0] == "stream-app" and len(words) > 1 and not words[1].startswith("-"):
-            found = [path for path in {*COMMANDS, *GROUPS} if [*words, ""][: len(path.split())] == path.split()]
+            found = [
+                path
+                for path in {*COMMANDS, *GROUPS}
+                if [*words, ""][: len(path.split())] == path.split()
+            ]
             assert any(path != "stream-app" for path in found), f"{document}: {code}"
             options = {word.partition("=")[0] for word in words if word.startswith("--")}
             known = COMMANDS.get(max(found, key=len))
@@ -103,7 +115,11 @@ def test_commands_in_the_text_exist(document: Document) -> None:
 
 
 def _options(command: Any) -> set[str]:
-    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    return {
+        name
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
 
 
 @each_document
@@ -112,7 +128,9 @@ def test_make_targets_exist(document: Document) -> None:
     lines = [*command_lines(document), *(code.split() for code in document.codes)]
     for words in lines:
         if words[0] == "make":
-            assert {word for word in words[1:] if re.fullmatch("[a-z]+", word)} <= targets, f"{document}: {words}"
+            assert {word for word in words[1:] if re.fullmatch("[a-z]+", word)} <= targets, (
+                f"{document}: {words}"
+            )
 
 
 @each_document

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.doctor import model
-from stream_app.doctor.examined import Examined
+from stream_app.doctor import model_checks
+from stream_app.doctor.context import DoctorContext
 from stream_app.doctor.runner import Check, run_checks
 from stream_app.errors import UnhealthyError
-from tests.clients.clusters import unique_name
-from tests.system import ROOT, System
+from tests.running_system import ROOT, System
+from tests.transfer.clusters import unique_name
 
 CHANGED = """
-from tests.small import small_pipeline
+from tests.small_pipeline import small_pipeline
 
 def features(fields):
     return {"amount": fields["amount"] + 1}
@@ -44,7 +44,9 @@ def by_level(report: dict[str, Any], *wanted: str) -> list[str]:
 
 
 @pytest.mark.broker
-def test_a_pipeline_that_is_well_until_its_file_changes(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_a_pipeline_that_is_well_until_its_file_changes(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     with System(broker.bootstrap_servers, tmp_path, unique_name(), partitions=2) as system:
         system.start_all()
         now = int(time.time() * 1000)
@@ -64,33 +66,45 @@ def test_a_pipeline_that_is_well_until_its_file_changes(broker: EmbeddedBroker, 
         assert by_level(report, "problem", "warning") == []
         assert (done.returncode, done.stderr, report["healthy"]) == (0, "", True)
         assert "members of the groups: score 1, learn 1, monitor 0" in by_level(report, "ok")
-        assert any(message.endswith("loads; examples learned: 40") for message in by_level(report, "ok"))
+        assert any(
+            message.endswith("loads; examples learned: 40") for message in by_level(report, "ok")
+        )
         assert len(by_level(report, "skipped")) == 3, by_level(report, "skipped")
 
         changed = tmp_path / "changed.py"
         changed.write_text(CHANGED.replace("NAME", system.name))
-        examined = Examined(str(changed))
+        examined = DoctorContext(str(changed))
         examined.known["settings"] = system.settings
-        (found,) = run_checks([Check("model", model.check_version)], examined)
+        (found,) = run_checks([Check("model", model_checks.check_version)], examined)
         examined.close()
         assert found.level == "problem"
         assert "has changed since its model was learned" in found.message
 
 
 def test_an_unreachable_cluster_is_one_problem_and_the_rest_is_skipped(tmp_path: Path) -> None:
-    settings = {"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "STREAM_APP_DATA_DIR": str(tmp_path)}
+    settings = {
+        "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "STREAM_APP_DATA_DIR": str(tmp_path),
+    }
     done = doctor("flights", "--json", **settings)
     report = json.loads(done.stdout)
     assert done.returncode == UnhealthyError.exit_code
-    assert done.stderr == "error: The doctor found a problem. Each is listed with what to do about it\n"
+    assert (
+        done.stderr
+        == "error: The doctor found a problem. Each is listed with what to do about it\n"
+    )
     (problem,) = by_level(report, "problem")
     assert problem.startswith("Kafka at 127.0.0.1:1 cannot be reached")
     assert by_level(report, "skipped").count("needs the cluster") >= 8
 
 
 def test_a_wrong_setting_is_the_one_problem(tmp_path: Path) -> None:
-    done = doctor(STREAM_APP_TOPICS__PARTITIONS="many", STREAM_APP_DATA_DIR=str(tmp_path), COLUMNS="100")
+    done = doctor(
+        STREAM_APP_TOPICS__PARTITIONS="many", STREAM_APP_DATA_DIR=str(tmp_path), COLUMNS="100"
+    )
     assert done.returncode == UnhealthyError.exit_code
     lines = done.stdout.splitlines()
     assert lines[-1] == "1 problem, 0 warnings"
-    assert any(line.split()[:3] == ["✗", "settings", "STREAM_APP_TOPICS__PARTITIONS"] for line in lines)
+    assert any(
+        line.split()[:3] == ["✗", "settings", "STREAM_APP_TOPICS__PARTITIONS"] for line in lines
+    )

@@ -6,50 +6,61 @@ from io import StringIO
 
 from rich.console import Console
 
-from stream_app.doctor.examined import Examined
-from stream_app.doctor.findings import Finding, ok, problem, skipped, warning
-from stream_app.doctor.render import render
+from stream_app.doctor.context import DoctorContext
+from stream_app.doctor.report_rendering import render
+from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
 from stream_app.doctor.runner import Check, Reported, run_checks
 from stream_app.settings import KafkaSettings, Settings
 
 
-def crash(_: Examined) -> Iterator[Finding]:
+def crash(_: DoctorContext) -> Iterator[CheckResult]:
     yield ok("as far as it came")
     raise ValueError("broken")
 
 
-def hang(_: Examined) -> Iterator[Finding]:
+def hang(_: DoctorContext) -> Iterator[CheckResult]:
     time.sleep(60)
     yield ok("never")
 
 
-def fine(_: Examined) -> Iterator[Finding]:
+def fine(_: DoctorContext) -> Iterator[CheckResult]:
     yield ok("fine")
 
 
 def test_a_check_that_crashes_or_hangs_stops_no_other() -> None:
     began = time.monotonic()
-    found = list(run_checks([Check("a", crash), Check("b", hang, limit=0.2), Check("c", fine)], Examined(None)))
+    found = list(
+        run_checks(
+            [Check("a", crash), Check("b", hang, limit=0.2), Check("c", fine)], DoctorContext(None)
+        )
+    )
     assert time.monotonic() - began < 5
-    assert [(one.area, one.level) for one in found] == [("a", "ok"), ("a", "problem"), ("b", "problem"), ("c", "ok")]
+    assert [(one.area, one.level) for one in found] == [
+        ("a", "ok"),
+        ("a", "problem"),
+        ("b", "problem"),
+        ("c", "ok"),
+    ]
     assert found[1].message == "the check itself failed: ValueError: broken"
     assert found[2].message == "no result within 0 s"
 
 
 def test_what_is_missing_is_a_problem_once() -> None:
-    examined = Examined("nowhere.py")
+    examined = DoctorContext("nowhere.py")
     examined.known["settings"] = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
 
-    def asks_cluster(it: Examined) -> Iterator[Finding]:
+    def asks_cluster(it: DoctorContext) -> Iterator[CheckResult]:
         assert it.admin
         yield ok("never")
 
-    def asks_pipeline(it: Examined) -> Iterator[Finding]:
+    def asks_pipeline(it: DoctorContext) -> Iterator[CheckResult]:
         assert it.pipeline
         yield ok("never")
 
     began = time.monotonic()
-    checks = [Check("x", asks) for asks in (asks_cluster, asks_pipeline, asks_cluster, asks_pipeline)]
+    checks = [
+        Check("x", asks) for asks in (asks_cluster, asks_pipeline, asks_cluster, asks_pipeline)
+    ]
     found = list(run_checks(checks, examined))
     assert time.monotonic() - began < 9
     assert [one.level for one in found] == ["problem", "problem", "skipped", "skipped"]
@@ -59,16 +70,21 @@ def test_what_is_missing_is_a_problem_once() -> None:
 
 
 def test_without_a_pipeline_its_checks_are_skipped() -> None:
-    def asks(it: Examined) -> Iterator[Finding]:
+    def asks(it: DoctorContext) -> Iterator[CheckResult]:
         yield ok(it.pipeline.name)
 
-    assert [(one.level, one.message) for one in run_checks([Check("x", asks)], Examined(None))] == [
-        ("skipped", "needs a PIPELINE")
-    ]
+    assert [
+        (one.level, one.message) for one in run_checks([Check("x", asks)], DoctorContext(None))
+    ] == [("skipped", "needs a PIPELINE")]
 
 
 def test_problems_come_last_with_their_remedies() -> None:
-    found = [problem("broken", "mend it"), ok("fine"), warning("odd", "look at it"), skipped("not looked at")]
+    found = [
+        problem("broken", "mend it"),
+        ok("fine"),
+        warning("odd", "look at it"),
+        skipped("not looked at"),
+    ]
     text = StringIO()
     Console(file=text, width=60).print(render([Reported("area", *one) for one in found]))
     lines = [line.rstrip() for line in text.getvalue().splitlines()]

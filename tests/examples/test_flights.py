@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
-from stream_app.core.events import Event, EventReader, LabelEvent, LabelReader
-from stream_app.core.records import Record
+from stream_app.core.reading.record_reader import Event, EventReader, LabelEvent, LabelReader
 from stream_app.examples.nycflights import Flight, timeline
 from stream_app.loading import load_pipeline
 from stream_app.pipeline import Pipeline
+from stream_app.records import Record
 
 NOW = 1_400_000_000_000
 
@@ -37,12 +37,21 @@ def test_every_flight_and_label_is_accepted(pipeline: Pipeline, two_months: list
         assert isinstance(event, Event)
         assert event.event_time == flight.event_time_ms
         if flight.label is not None:
-            label = labels.read(Record("flights.labels", 0, 0, NOW, key, orjson.dumps(flight.label)), NOW)
-            assert label == LabelEvent(flight.event["event_id"], flight.label["late"], flight.label_time_ms)
+            label = labels.read(
+                Record("flights.labels", 0, 0, NOW, key, orjson.dumps(flight.label)), NOW
+            )
+            assert label == LabelEvent(
+                flight.event["event_id"], flight.label["late"], flight.label_time_ms
+            )
 
 
-def test_missing_and_impossible_values_are_imputed(pipeline: Pipeline, two_months: list[Flight]) -> None:
-    event = read(pipeline, two_months[0].event | {"tail_number": None, "wind_speed": 1048.36, "pressure": None})
+def test_missing_and_impossible_values_are_imputed(
+    pipeline: Pipeline, two_months: list[Flight]
+) -> None:
+    event = read(
+        pipeline,
+        two_months[0].event | {"tail_number": None, "wind_speed": 1048.36, "pressure": None},
+    )
     assert set(event.imputed) == {"tail_number", "wind_speed", "pressure"}
     assert event.features["tail_number"] == "UNKNOWN"
     assert event.features["wind_speed"] == 10.0
@@ -55,7 +64,9 @@ def test_texts_are_normalised(pipeline: Pipeline, two_months: list[Flight]) -> N
     assert dirty.features == clean.features
 
 
-def test_model_learns_from_delayed_labels_to_useful_predictions(pipeline: Pipeline, two_months: list[Flight]) -> None:
+def test_model_learns_from_delayed_labels_to_useful_predictions(
+    pipeline: Pipeline, two_months: list[Flight]
+) -> None:
     scored = prequential(pipeline, two_months)
     assert len(scored) > 49_000
     assert roc_auc(scored) >= 0.675

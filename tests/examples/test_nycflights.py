@@ -29,7 +29,9 @@ def test_every_flight_that_arrived_has_a_label_and_no_other(year: list[Flight]) 
 
 
 def test_labels_are_known_hours_after_the_event(year: list[Flight]) -> None:
-    delays = [(flight.label_time_ms - flight.event_time_ms) / HOUR_MS for flight in year if flight.label]
+    delays = [
+        (flight.label_time_ms - flight.event_time_ms) / HOUR_MS for flight in year if flight.label
+    ]
     cuts = quantiles(delays, n=100)
     assert min(delays) > 0
     assert cuts[49] == pytest.approx(2.83, abs=0.02)
@@ -40,9 +42,24 @@ def test_labels_are_known_hours_after_the_event(year: list[Flight]) -> None:
 @pytest.mark.parametrize(
     ("event_id", "departure", "minutes", "known_at"),
     [
-        ("2013-01-01-UA1545-EWR", "2013-01-01T10:15:00Z", 244, "2013-01-01T14:30:00Z"),  # Houston, an hour behind
-        ("2013-01-01-B6725-JFK", "2013-01-01T10:45:00Z", 217, "2013-01-01T14:04:00Z"),  # Puerto Rico, an hour ahead
-        ("2013-07-01-HA51-JFK", "2013-07-01T14:00:00Z", 630, "2013-07-02T01:27:00Z"),  # Hawaii, no summer time
+        (
+            "2013-01-01-UA1545-EWR",
+            "2013-01-01T10:15:00Z",
+            244,
+            "2013-01-01T14:30:00Z",
+        ),  # Houston, an hour behind
+        (
+            "2013-01-01-B6725-JFK",
+            "2013-01-01T10:45:00Z",
+            217,
+            "2013-01-01T14:04:00Z",
+        ),  # Puerto Rico, an hour ahead
+        (
+            "2013-07-01-HA51-JFK",
+            "2013-07-01T14:00:00Z",
+            630,
+            "2013-07-02T01:27:00Z",
+        ),  # Hawaii, no summer time
     ],
 )
 def test_arrival_is_planned_in_utc_from_local_clocks(
@@ -85,9 +102,14 @@ def test_dirt_stays_in_the_events(two_months: list[Flight]) -> None:
 
 
 def test_the_range_is_half_open_and_ordered(two_months: list[Flight]) -> None:
-    start, end = datetime(2013, 1, 31, 12, 30), datetime(2013, 2, 1, 14, tzinfo=timezone(timedelta(hours=2)))
+    start, end = (
+        datetime(2013, 1, 31, 12, 30),
+        datetime(2013, 2, 1, 14, tzinfo=timezone(timedelta(hours=2))),
+    )
     low, high = (int(time.timestamp() * 1000) for time in (start.replace(tzinfo=UTC), end))
-    assert read_flights(start, end) == [flight for flight in two_months if low <= flight.event_time_ms < high]
+    assert read_flights(start, end) == [
+        flight for flight in two_months if low <= flight.event_time_ms < high
+    ]
     times = [flight.event_time_ms for flight in two_months]
     assert times == sorted(times)
 
@@ -97,7 +119,9 @@ def test_timeline_merges_events_and_labels_by_time(two_months: list[Flight]) -> 
     times = [time for _, time, _ in items]
     assert times == sorted(times)
     assert sum(kind == "raw" for kind, _, _ in items) == len(two_months)
-    assert sum(kind == "labels" for kind, _, _ in items) == sum(flight.label is not None for flight in two_months)
+    assert sum(kind == "labels" for kind, _, _ in items) == sum(
+        flight.label is not None for flight in two_months
+    )
 
 
 def test_missing_data_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.broker.config import HOST
 from stream_app.broker.ports import free_port
+from stream_app.broker.server_properties import HOST
 
 CHUNK = 16 * 1024  # bytes
 UNDER_WAY = 64  # chunks of a connection and direction; more wait at the sender
@@ -72,7 +72,9 @@ class Proxy:
             await asyncio.gather(self._carry(reader, back, 0), self._carry(there, writer, 1))
         writer.close()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: int) -> None:
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: int
+    ) -> None:
         """One direction of one connection."""
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(UNDER_WAY)
         receiving = asyncio.ensure_future(self._receive(reader, under_way))
@@ -83,7 +85,9 @@ class Proxy:
             receiving.cancel()
             writer.close()
 
-    async def _receive(self, reader: asyncio.StreamReader, under_way: "asyncio.Queue[tuple[float, bytes]]") -> None:
+    async def _receive(
+        self, reader: asyncio.StreamReader, under_way: "asyncio.Queue[tuple[float, bytes]]"
+    ) -> None:
         chunk = b"first"
         while chunk:
             try:
@@ -93,7 +97,10 @@ class Proxy:
             await under_way.put((self._loop.time() + self._delay, chunk))
 
     async def _deliver(
-        self, under_way: "asyncio.Queue[tuple[float, bytes]]", writer: asyncio.StreamWriter, direction: int
+        self,
+        under_way: "asyncio.Queue[tuple[float, bytes]]",
+        writer: asyncio.StreamWriter,
+        direction: int,
     ) -> None:
         while True:
             due, chunk = await under_way.get()

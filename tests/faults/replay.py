@@ -2,19 +2,19 @@
 
 from collections import defaultdict, deque
 
-from stream_app.clients.kafka import client_config
+from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
-from stream_app.core.examples import decode_example
-from stream_app.core.records import Features, Score
-from stream_app.core.tasks import task_of
+from stream_app.core.learning.example_decoding import decode_example
+from stream_app.kafka.clients import client_config
+from stream_app.kafka.log_reader import LogReader
 from stream_app.loading import load_pipeline
-from stream_app.management.checking import Checker
-from stream_app.management.verifying import Verifier
-from stream_app.models.loaded import LoadedModel
-from stream_app.models.manifest import Manifest, version_of
-from stream_app.models.registry import Registry
-from stream_app.streaming.log import LogReader
-from tests.system import System
+from stream_app.model_admin.verification import Verifier
+from stream_app.model_admin.version_checks import Checker
+from stream_app.model_store.manifest import Manifest, version_of
+from stream_app.model_store.model_loading import LoadedModel
+from stream_app.model_store.model_registry import ModelRegistry
+from stream_app.records import Features, Score
+from tests.running_system import System
 
 
 def check_replay(system: System) -> int:
@@ -29,11 +29,13 @@ def check_replay(system: System) -> int:
     checker, compared = Checker(system.settings, pipeline), 0
     published, kept = manifests(system)
     reader = LogReader(client_config(system.settings), f"{system.name}-learn")
-    replay = Verifier(pipeline, reader, Registry(published), checker).replay()
+    replay = Verifier(pipeline, reader, ModelRegistry(published), checker).replay()
     for version, manifest in published.items():
         deque(replay.advance(version), maxlen=0)
         assert manifest.learned == replay.state.learned
-        models = [LoadedModel(pipeline.name, version, manifest.fingerprint, replay.state.model, task)]
+        models = [
+            LoadedModel(pipeline.name, version, manifest.fingerprint, replay.state.model, task)
+        ]
         if version in kept:
             models.append(checker.load(manifest))
         for features, score in served.pop(version, []):

@@ -7,9 +7,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from stream_app.broker import EmbeddedBroker
-from tests.faults.keeper import MEMORY, Keeper
 from tests.faults.replay import check_replay
-from tests.system import Load, System
+from tests.faults.worker_keeper import MEMORY, Keeper
+from tests.running_system import Load, System
 
 RATE = 400  # events a second, each with its label
 BACK_SECONDS = 60.0  # after the end of any fault
@@ -45,7 +45,10 @@ def kept(
     broker: EmbeddedBroker, folder: Path, scorers: int = 2, **environment: str
 ) -> Iterator[tuple[System, Load, Keeper]]:
     """The same, with a keeper; no worker may start over more than once, or need more memory than is reasonable."""
-    with running(broker, folder, scorers, **environment) as (system, load), Keeper(system) as keeper:
+    with (
+        running(broker, folder, scorers, **environment) as (system, load),
+        Keeper(system) as keeper,
+    ):
         yield system, load, keeper
     assert max(keeper.restarts.values(), default=0) <= 1, keeper.report()
     assert max(keeper.peak.values()) < MEMORY, keeper.report()
@@ -60,10 +63,14 @@ def restart(system: System, worker: str) -> float:
     return time.monotonic() - died
 
 
-def back(system: System, timeout: float = BACK_SECONDS, why: str = "partitions do not go on") -> float:
+def back(
+    system: System, timeout: float = BACK_SECONDS, why: str = "partitions do not go on"
+) -> float:
     """Seconds until every partition has processed more than has been sent by now."""
     marked = {kind: system.ends(kind) for kind in ("raw", "labels")}
-    return system.until(lambda: all(system.beyond(kind, ends) for kind, ends in marked.items()), timeout, why)
+    return system.until(
+        lambda: all(system.beyond(kind, ends) for kind, ends in marked.items()), timeout, why
+    )
 
 
 def learner_beyond(system: System, timeout: float = 40.0) -> float:

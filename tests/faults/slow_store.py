@@ -11,7 +11,7 @@ SECONDS = 3.0
 
 DECLARED = """
 from tests.faults import slow_store
-from tests.small import small_pipeline
+from tests.small_pipeline import small_pipeline
 
 slow_store.register()
 pipeline = small_pipeline("NAME")
@@ -42,7 +42,9 @@ class SlowFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]
     def mv(self, path1: str, path2: str, **options: Any) -> None:
         self._files.mv(path1, path2)
 
-    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> Any:
+    def cat_file(
+        self, path: str, start: int | None = None, end: int | None = None, **options: Any
+    ) -> Any:
         time.sleep(SECONDS)
         return self._files.cat_file(path, start, end)
 

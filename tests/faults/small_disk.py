@@ -34,9 +34,13 @@ class SmallDisk:
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[SmallDisk]:
     """Mount it at `folder`, which is created. Only root may mount, as in a container."""
-    assert os.geteuid() == 0, "mounting needs root: run `unshare --map-root-user --mount make faults`"
+    assert os.geteuid() == 0, (
+        "mounting needs root: run `unshare --map-root-user --mount make faults`"
+    )
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder], check=True
+    )
     try:
         yield SmallDisk(folder)
     finally:

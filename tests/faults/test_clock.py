@@ -6,7 +6,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from tests.faults.run import kept, recovered
-from tests.system import ROOT, System
+from tests.running_system import ROOT, System
 
 HOUR = 3600
 SHIFTED = """
@@ -23,7 +23,11 @@ time.time_ns = lambda: true_time_ns() + shift * 10**9
 def test_clocks_an_hour_off(broker: EmbeddedBroker, tmp_path: Path) -> None:
     """Python reads `sitecustomize` before anything else, so that nobody in the worker sees the true time."""
     (tmp_path / "sitecustomize.py").write_text(SHIFTED)
-    with kept(broker, tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}", CLOCK_SHIFT="0") as (system, _, keeper):
+    with kept(broker, tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}", CLOCK_SHIFT="0") as (
+        system,
+        _,
+        keeper,
+    ):
         keeper.resting.update(("score-0", "score-1", "learn-0"))
         for worker, shift in (("score-0", HOUR), ("score-1", -HOUR), ("learn-0", HOUR)):
             system.terminate(worker)
@@ -39,5 +43,8 @@ def test_clocks_an_hour_off(broker: EmbeddedBroker, tmp_path: Path) -> None:
 def shifts(system: System) -> set[int]:
     """By how much, in seconds, the clocks of those that scored were off from Kafka's."""
     messages = system.read("scored")
-    ages = (system.decode(message.value() or b"")["scored_at"] - message.timestamp()[1] for message in messages)
+    ages = (
+        system.decode(message.value() or b"")["scored_at"] - message.timestamp()[1]
+        for message in messages
+    )
     return {round(age / 1000 / HOUR) * HOUR for age in ages}

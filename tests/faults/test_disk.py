@@ -25,7 +25,9 @@ def test_the_brokers_disk_is_full(tmp_path: Path) -> None:
         try:
             with kept(broker, tmp_path) as (system, _, keeper):
                 disk.fill()
-                ended = system.until(lambda: broker.pid is None, 60, "the broker goes on without a disk")
+                ended = system.until(
+                    lambda: broker.pid is None, 60, "the broker goes on without a disk"
+                )
                 time.sleep(FULL_SECONDS)
                 disk.free()
                 broker.start()

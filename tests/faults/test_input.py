@@ -8,10 +8,10 @@ import pytest
 from confluent_kafka import Producer
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.topics import topic_name
+from stream_app.kafka.topics import topic_name
 from tests.faults.run import RATE, back, kept, recovered
-from tests.small import event, label
-from tests.system import Load, System, headers
+from tests.running_system import Load, System, headers
+from tests.small_pipeline import event, label
 
 BAD_SECONDS = 15
 HUGE = 20_000_000  # bytes of a record that is sent compressed; the topic takes a million
@@ -43,7 +43,9 @@ def test_nothing_but_rubbish(broker: EmbeddedBroker, tmp_path: Path) -> None:
         rubbish.start()
         time.sleep(BAD_SECONDS)
         rubbish.stop()
-        seconds = system.until(lambda: system.books().events == system.sent["raw"], 60, "rubbish is left")
+        seconds = system.until(
+            lambda: system.books().events == system.sent["raw"], 60, "rubbish is left"
+        )
         dead = system.settle().dead - before.dead
         print(f"\n{dead.total()} bad events in {BAD_SECONDS + seconds:.1f} s: {dict(dead)}")
         more = Load(system, RATE, rubbish.count)
@@ -65,7 +67,9 @@ def test_records_larger_than_allowed(broker: EmbeddedBroker, tmp_path: Path) -> 
         send_huge(system, "labels", huge.encode())
         print(f"\nafter records of {HUGE // 10**6} MB: {recovered(system)}; {keeper.report()}")
         for kind in ("raw.dlq", "labels.dlq"):
-            assert str(HUGE) in {headers(letter).get("original-size") for letter in system.read(kind)}
+            assert str(HUGE) in {
+                headers(letter).get("original-size") for letter in system.read(kind)
+            }
         assert not keeper.endings
 
 
@@ -94,6 +98,8 @@ def test_a_hung_producer_holds_its_partition_back_only_for_its_transaction_time_
         system.until(lambda: system.beyond("raw", others), 10, "all partitions are held back")
         back(system)
         seconds = time.monotonic() - held
-        print(f"\na partition was held back for {seconds:.1f} s; {recovered(system)}; {keeper.report()}")
+        print(
+            f"\na partition was held back for {seconds:.1f} s; {recovered(system)}; {keeper.report()}"
+        )
         assert seconds < 25
         assert not keeper.endings

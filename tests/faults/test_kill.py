@@ -8,7 +8,7 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from tests.faults.run import learner_beyond, restart, running
 
-WRITER = "stream_app.streaming.writer:TransactionWriter"
+WRITER = "stream_app.worker.transaction_writer:TransactionWriter"
 IN_TRANSACTION = [
     f"{WRITER}._until_done,before,3,send offsets to a transaction",
     f"{WRITER}._until_done,before,3,commit a transaction",
@@ -16,13 +16,15 @@ IN_TRANSACTION = [
     f"{WRITER}.write,after,4",
 ]
 IN_PUBLISH = [
-    "stream_app.models.artifacts:ArtifactStore.put,before,2",
-    "stream_app.models.artifacts:ArtifactStore.put,after,2",
-    "stream_app.streaming.roles.learn:LearnProcessor.after_commit,before,3",
+    "stream_app.model_store.artifacts:ArtifactStore.put,before,2",
+    "stream_app.model_store.artifacts:ArtifactStore.put,after,2",
+    "stream_app.worker.roles.learn_processor:LearnProcessor.after_commit,before,3",
 ]
 
 
-def test_kill_9_of_scorers_and_learner_loses_and_doubles_nothing(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_kill_9_of_scorers_and_learner_loses_and_doubles_nothing(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     with running(broker, tmp_path) as (system, _):
         for worker in ("score-0", "learn-0", "score-1"):
             system.kill(worker)
@@ -34,7 +36,9 @@ def test_kill_9_at_a_point_of_a_transaction(broker: EmbeddedBroker, tmp_path: Pa
 
 
 @pytest.mark.faults
-def test_kill_9_at_every_point_of_transaction_and_publish(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_kill_9_at_every_point_of_transaction_and_publish(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     kill_at_points(broker, tmp_path, [*IN_TRANSACTION, *IN_PUBLISH])
 
 

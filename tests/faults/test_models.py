@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.control import decode_control
-from stream_app.models.registry import Registry
-from tests.management.deciding import Versioned
-from tests.system import ROOT
+from stream_app.core.learning.control_record import decode_control
+from stream_app.model_store.model_registry import ModelRegistry
+from tests.model_admin.decision_setup import Versioned
+from tests.running_system import ROOT
 
 pytestmark = pytest.mark.faults
 
@@ -50,10 +50,12 @@ def killed_at(system: Versioned, point: str, *words: str) -> None:
 
 def rollback(system: Versioned, version: int) -> int:
     """The exit code of the command."""
-    return system.command("models", "rollback", "PIPELINE", "--to", str(version), "--why", "test").returncode
+    return system.command(
+        "models", "rollback", "PIPELINE", "--to", str(version), "--why", "test"
+    ).returncode
 
 
-def what_is_decided(system: Versioned, registry: Registry) -> tuple[object, ...]:
+def what_is_decided(system: Versioned, registry: ModelRegistry) -> tuple[object, ...]:
     """Of all three places that a decision is written to."""
     controls = [decode_control(message.value()) for message in system.read("examples")]
     decided = [control for control in controls if control is not None]
@@ -89,7 +91,16 @@ def test_a_decision_is_killed(system: Versioned, act: str, point: str) -> None:
     before = system.check_registry()
     target = next(one for one in reversed(before.versions) if one not in (before.served, 0))
     words = {
-        "rollback": ("models", "rollback", "PIPELINE", "--to", str(target), "--why", "test", "--hold"),
+        "rollback": (
+            "models",
+            "rollback",
+            "PIPELINE",
+            "--to",
+            str(target),
+            "--why",
+            "test",
+            "--hold",
+        ),
         "promote": ("models", "promote", "PIPELINE", str(target), "--why", "test", "--yes"),
         "hold": ("learning", "hold", "PIPELINE", "--why", "test"),
     }[act]
@@ -157,4 +168,6 @@ def test_a_rollback_while_the_learner_is_down_and_far_behind(system: Versioned) 
         served_by |= {value["model"]["version"] for value in system.values("scored")[marked:]}
     after = system.check_registry()
     assert served_by & bad == set(), "the rollback was undone"
-    assert after.served == target or target in {one.version for one in after.ancestors(after.served or 0)}
+    assert after.served == target or target in {
+        one.version for one in after.ancestors(after.served or 0)
+    }

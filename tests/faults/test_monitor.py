@@ -9,13 +9,13 @@ from uuid import uuid4
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from tests.system import Load, System
+from tests.running_system import Load, System
 
 WINDOW = 500  # milliseconds
 DECLARED = """
 from dataclasses import replace
 from datetime import timedelta
-from tests.small import small_pipeline
+from tests.small_pipeline import small_pipeline
 second = timedelta(seconds=1)
 label = replace(small_pipeline().label, horizon=second, allowed_lateness=second)
 pipeline = small_pipeline("NAME", label=label, window=second / 2, publish_features=True)
@@ -23,14 +23,20 @@ pipeline = small_pipeline("NAME", label=label, window=second / 2, publish_featur
 
 
 @pytest.mark.faults
-def test_kill_9_of_the_monitor_reports_each_window_once(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    with System(broker.bootstrap_servers, tmp_path, f"monitor-{uuid4().hex[:8]}", DECLARED) as system:
+def test_kill_9_of_the_monitor_reports_each_window_once(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    with System(
+        broker.bootstrap_servers, tmp_path, f"monitor-{uuid4().hex[:8]}", DECLARED
+    ) as system:
         system.start_all()
         system.start("monitor")
         load = Load(system, rate=400)
         load.start()
         system.until(lambda: volumes(system).total() > 2, 60, "no window was reported")
-        steady = max(value["event_time"] for value in system.values("scored")) + WINDOW  # what started late is over
+        steady = (
+            max(value["event_time"] for value in system.values("scored")) + WINDOW
+        )  # what started late is over
         for _ in range(2):
             system.kill("monitor-0")
             system.start("monitor")
@@ -38,7 +44,9 @@ def test_kill_9_of_the_monitor_reports_each_window_once(broker: EmbeddedBroker, 
         load.stop()
         system.settle()
         wait_for_quiet(system)
-        expected = Counter(value["event_time"] // WINDOW * WINDOW for value in system.values("scored"))
+        expected = Counter(
+            value["event_time"] // WINDOW * WINDOW for value in system.values("scored")
+        )
         found = {value["window"]["start"]: value["n"] for value in monitored(system)}
         assert set(volumes(system).values()) == {1}
         compared = [start for start in expected if steady <= start <= max(found)]

@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import FencedError
 from tests.faults.run import back, restart, running
-from tests.system import System
+from tests.running_system import System
 
 
 @pytest.mark.faults
@@ -28,7 +28,9 @@ def test_a_duplicate_instance_id_here_is_refused(broker: EmbeddedBroker, tmp_pat
 
 
 @pytest.mark.faults
-def test_a_duplicate_instance_id_elsewhere_loses_and_doubles_nothing(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_a_duplicate_instance_id_elsewhere_loses_and_doubles_nothing(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     with running(broker, tmp_path) as (system, _):
         first = system.workers["score-0"]
         elsewhere = {
@@ -83,7 +85,9 @@ def test_the_broker_goes_and_comes_back(tmp_path: Path, clean: bool) -> None:
             time.sleep(2)
             broker.start()
             print(f"\nback {back(system):.1f} s after the broker")
-            assert [worker.poll() for worker in system.workers.values()] == [None] * len(system.workers)
+            assert [worker.poll() for worker in system.workers.values()] == [None] * len(
+                system.workers
+            )
     finally:
         broker.kill()
 
@@ -121,7 +125,9 @@ def test_a_hung_producer_holds_the_learner_back_only_for_its_transaction_time_ou
         assert seconds < 25
 
 
-def test_sigterm_drains_and_ends_within_five_seconds(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_sigterm_drains_and_ends_within_five_seconds(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     with running(broker, tmp_path, scorers=1) as (system, _):
         for worker in ("score-0", "learn-0"):
             assert system.terminate(worker) < 5

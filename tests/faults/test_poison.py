@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from tests.poison import (
+from tests.running_system import System
+from tests.worker.poison import (
     ABORT,
     CODES,
     DECLARED,
@@ -27,14 +28,19 @@ from tests.poison import (
     load,
     messages,
 )
-from tests.system import System
 
 
 @contextmanager
-def running(broker: EmbeddedBroker, folder: Path, partitions: int = 4) -> Iterator[tuple[System, Restarting, Batches]]:
+def running(
+    broker: EmbeddedBroker, folder: Path, partitions: int = 4
+) -> Iterator[tuple[System, Restarting, Batches]]:
     """A scorer that is started again when it ends, and a learner; warm."""
     with System(
-        broker.bootstrap_servers, folder, f"poison-{uuid4().hex[:8]}", DECLARED, partitions=partitions
+        broker.bootstrap_servers,
+        folder,
+        f"poison-{uuid4().hex[:8]}",
+        DECLARED,
+        partitions=partitions,
     ) as system:
         system.start_all()
         with Restarting(system) as restarting:
@@ -45,15 +51,21 @@ def running(broker: EmbeddedBroker, folder: Path, partitions: int = 4) -> Iterat
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("kind", [SEGFAULT, ABORT, LEAVE, STOP, SPIN, HOLD, MATCH, SLEEP, HOARD, SWELL])
-def test_one_among_a_thousand_and_then_another(broker: EmbeddedBroker, tmp_path: Path, kind: int) -> None:
+@pytest.mark.parametrize(
+    "kind", [SEGFAULT, ABORT, LEAVE, STOP, SPIN, HOLD, MATCH, SLEEP, HOARD, SWELL]
+)
+def test_one_among_a_thousand_and_then_another(
+    broker: EmbeddedBroker, tmp_path: Path, kind: int
+) -> None:
     with running(broker, tmp_path) as (system, restarting, batches):
         usual = batches.send([])
         first = batches.send([kind]) - usual
         deaths = list(restarting.deaths)
         second = batches.send([kind]) - usual
         system.settle()
-        print(f"\n{messages(system)}: the others are late by {first:.1f} s, then {second:.1f} s; exit codes {deaths}")
+        print(
+            f"\n{messages(system)}: the others are late by {first:.1f} s, then {second:.1f} s; exit codes {deaths}"
+        )
         assert [code for code, _ in messages(system)] == [CODES[kind]] * 2
         assert restarting.deaths == deaths
         assert len(deaths) <= 1
@@ -68,7 +80,9 @@ def test_ten_in_a_row_while_only_suspects_are_tried(broker: EmbeddedBroker, tmp_
         system.environment["STREAM_APP_WORKER__SUSPICION_SECONDS"] = "0"
         seconds = batches.send([SEGFAULT] * 10, good=100)
         system.settle()
-        print(f"\nten workers died, {len(restarting.deaths)} really; the others were late by {seconds:.1f} s")
+        print(
+            f"\nten workers died, {len(restarting.deaths)} really; the others were late by {seconds:.1f} s"
+        )
         assert Counter(code for code, _ in messages(system)) == {"record-crashes": 10}
         assert 1 <= len(restarting.deaths) <= 11
 
@@ -83,7 +97,9 @@ def test_ten_in_a_row_of_every_kind_cost_no_more_workers_than_partitions(
         seconds = batches.send(kinds)
         system.settle()
         print(f"\nthe others were late by {seconds:.1f} s; exit codes {restarting.deaths}")
-        assert Counter(code for code, _ in messages(system)) == Counter(CODES[kind] for kind in kinds)
+        assert Counter(code for code, _ in messages(system)) == Counter(
+            CODES[kind] for kind in kinds
+        )
         assert len(restarting.deaths) <= 4
 
 

@@ -11,14 +11,14 @@ import orjson
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.control import LEARNER, Control, decode_control
-from stream_app.core.events import Event, EventReader
-from stream_app.core.records import Features, Record
-from stream_app.core.scorecard import log_loss
+from stream_app.core.evaluation.binary_metrics import log_loss
+from stream_app.core.learning.control_record import LEARNER, Control, decode_control
+from stream_app.core.reading.record_reader import Event, EventReader
 from stream_app.examples.nycflights import Item, read_flights, timeline
 from stream_app.loading import load_pipeline
-from stream_app.management.desk import Desk
-from tests.system import System
+from stream_app.model_admin.model_admin import ModelAdmin
+from stream_app.records import Features, Record
+from tests.running_system import System
 
 pytestmark = pytest.mark.faults
 
@@ -47,8 +47,11 @@ class Flights(System):
 
     def __init__(self, broker: EmbeddedBroker, folder: Path) -> None:
         super().__init__(broker.bootstrap_servers, folder, f"poisoned-{uuid4().hex[:8]}", DECLARED)
-        self.desk = Desk(self.settings, self.name)
-        self.environment = {"STREAM_APP_LEARN__PUBLISH_SECONDS": "0.02", "STREAM_APP_LEARN__PUBLISH_SHARE": "0.5"}
+        self.desk = ModelAdmin(self.settings, self.name)
+        self.environment = {
+            "STREAM_APP_LEARN__PUBLISH_SECONDS": "0.02",
+            "STREAM_APP_LEARN__PUBLISH_SHARE": "0.5",
+        }
 
     def __enter__(self) -> "Flights":
         return self
@@ -66,7 +69,9 @@ class Flights(System):
         """Whether the learner has read every example, and published what it has learned unless it is held."""
         last = max((message.offset() or 0 for message in self.read("examples")[-1:]), default=-1)
         registry = self.desk.registry()
-        return (self.desk.learned_to() or 0) > last and (registry.held or max(registry.versions) > last)
+        return (self.desk.learned_to() or 0) > last and (
+            registry.held or max(registry.versions) > last
+        )
 
     def decided(self) -> list[Control]:
         """The decisions in the log."""
@@ -79,7 +84,11 @@ class Flights(System):
 
     def alarms(self) -> list[bool]:
         """Every report of the threshold's alarm: whether it lasts."""
-        return [one["breached"] for one in self.measured("alarm") if one["name"] == "threshold-log_loss-rollback"]
+        return [
+            one["breached"]
+            for one in self.measured("alarm")
+            if one["name"] == "threshold-log_loss-rollback"
+        ]
 
     def scores(self) -> dict[str, float]:
         """What was served, by event."""
@@ -107,7 +116,9 @@ def unpoisoned_scores(items: Sequence[Item]) -> dict[str, float]:
         if kind == "labels":
             model.learn_one(features.pop(name), record["late"])
         else:
-            event = reader.read(Record("flights.raw", 0, 0, 0, name.encode(), orjson.dumps(record)), 2**53)
+            event = reader.read(
+                Record("flights.raw", 0, 0, 0, name.encode(), orjson.dumps(record)), 2**53
+            )
             assert isinstance(event, Event)
             features[name] = event.features
             scores[name] = model.predict_proba_one(event.features)[True]
@@ -117,10 +128,14 @@ def unpoisoned_scores(items: Sequence[Item]) -> dict[str, float]:
 def clean_loss(scores: dict[str, float], items: Sequence[Item], start: int, end: int) -> float:
     """Mean log loss against the true labels that become known in [start, end)."""
     known = [record for kind, time, record in items if kind == "labels" and start <= time < end]
-    return sum(log_loss(record["late"], scores[record["event_id"]]) for record in known) / len(known)
+    return sum(log_loss(record["late"], scores[record["event_id"]]) for record in known) / len(
+        known
+    )
 
 
-def test_poisoned_labels_are_found_gone_back_from_and_recovered_from(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_poisoned_labels_are_found_gone_back_from_and_recovered_from(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     truth = timeline(read_flights(START, END))
     items, first = poisoned(truth), truth[0][1] // DAY * DAY
     with Flights(broker, tmp_path) as system:
@@ -129,13 +144,17 @@ def test_poisoned_labels_are_found_gone_back_from_and_recovered_from(broker: Emb
         assert (system.decided(), system.alarms()) == ([], [])
         system.replay(items, POISONED, MENDED, hours=3)
         check_found(system)
-        resumed = system.command("learning", "resume", "PIPELINE", "--why", "the labels are right again")
+        resumed = system.command(
+            "learning", "resume", "PIPELINE", "--why", "the labels are right again"
+        )
         assert resumed.returncode == 0, resumed.stderr
         system.replay(items, MENDED, MENDED + DAY, hours=1)
         ratio = clean_loss(system.scores(), truth, MENDED, MENDED + DAY) / clean_loss(
             unpoisoned_scores(truth), truth, MENDED, MENDED + DAY
         )
-        print(f"log loss against the true labels, the day after: {ratio:.3f} of the unpoisoned run's")
+        print(
+            f"log loss against the true labels, the day after: {ratio:.3f} of the unpoisoned run's"
+        )
         assert ratio < 1.05
         system.replay(items, MENDED + DAY, items[-1][1], hours=6)
         assert system.alarms()[-1] is False
@@ -146,10 +165,15 @@ def check_found(system: Flights) -> None:
     """The event names the windows, the newest version of before is served, and learning is held."""
     (event,) = system.measured("experimentation_needed")
     start, end = event["window"].values()
-    print(f"found {(end + 3 * HOUR - POISONED) / DAY:.2f} days after the first wrong label: {event}")
+    print(
+        f"found {(end + 3 * HOUR - POISONED) / DAY:.2f} days after the first wrong label: {event}"
+    )
     assert (event["name"], event["threshold"], event["breached"]) == ("log_loss", 0.6, True)
     assert (start, end) == (POISONED, POISONED + 5 * 12 * HOUR)
-    assert [(one.act, one.who) for one in system.decided()] == [("hold", LEARNER), ("rollback", LEARNER)]
+    assert [(one.act, one.who) for one in system.decided()] == [
+        ("hold", LEARNER),
+        ("rollback", LEARNER),
+    ]
     registry = system.desk.registry()
     back_to = registry.current
     assert registry.held
@@ -157,6 +181,9 @@ def check_found(system: Flights) -> None:
     assert (back_to.learned_through or 0) < POISONED
     assert back_to.metrics["log_loss"] < 0.6
     assert event["reference"] == f"rolled back to version {back_to.version}, learning is held"
-    assert [(act["act"], act["who"]) for act in system.desk.acts()] == [("hold", LEARNER), ("rollback", LEARNER)]
+    assert [(act["act"], act["who"]) for act in system.desk.acts()] == [
+        ("hold", LEARNER),
+        ("rollback", LEARNER),
+    ]
     assert system.values("scored")[-1]["model"]["version"] == back_to.version
     assert system.alarms()[-1] is True

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from tests.deadletters.replaying import Desk
-from tests.system import headers
+from tests.dead_letters.replay_setup import Desk
+from tests.running_system import headers
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults, pytest.mark.timeout(900)]
 COUNT = 100_000
@@ -25,7 +25,9 @@ def ends(desk: Desk) -> int:
 
 
 @pytest.mark.parametrize("kills", [0, 3])
-def test_each_of_a_hundred_thousand_is_sent_once(broker: EmbeddedBroker, tmp_path: Path, kills: int) -> None:
+def test_each_of_a_hundred_thousand_is_sent_once(
+    broker: EmbeddedBroker, tmp_path: Path, kills: int
+) -> None:
     with Desk(broker, tmp_path, partitions=4) as desk:
         desk.start_all()
         desk.send_renamed(COUNT, 240)
@@ -35,7 +37,9 @@ def test_each_of_a_hundred_thousand_is_sent_once(broker: EmbeddedBroker, tmp_pat
             desk.until(lambda before=before: ends(desk) > before + 10_000, 120, "nothing is sent")  # type: ignore[misc]
             rival = start(desk) if turn == 1 else None
             if rival is not None:
-                assert rival.wait(60) == 8, (desk.folder / "operator.log").read_text()  # refused, for the other works
+                assert rival.wait(60) == 8, (
+                    desk.folder / "operator.log"
+                ).read_text()  # refused, for the other works
             operator.kill()
             operator.wait()
         last = start(desk)
@@ -50,11 +54,14 @@ def test_each_of_a_hundred_thousand_is_sent_once(broker: EmbeddedBroker, tmp_pat
         assert last.returncode == 0, (desk.folder / "operator.log").read_text()
         if not kills:
             done = time.monotonic() - started
-            print(f"\n{COUNT / (sent - started):,.0f} dead letters/s sent, {COUNT / done:,.0f} scored")
+            print(
+                f"\n{COUNT / (sent - started):,.0f} dead letters/s sent, {COUNT / done:,.0f} scored"
+            )
         desk.sent["raw"] += COUNT
         desk.check_outcomes()
         origins = Counter(
-            (headers(m)["original-partition"], headers(m)["original-offset"]) for m in desk.read("raw.replay")
+            (headers(m)["original-partition"], headers(m)["original-offset"])
+            for m in desk.read("raw.replay")
         )
         assert (len(origins), set(origins.values())) == (COUNT, {1})
         assert desk.books().scored == COUNT

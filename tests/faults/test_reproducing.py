@@ -10,11 +10,11 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.clients.kafka import make_admin
-from stream_app.models.manifest import version_key
-from stream_app.models.signing import open_signer
+from stream_app.kafka.clients import make_admin
+from stream_app.model_store.manifest import version_key
+from stream_app.model_store.signing import open_signer
 from tests.faults.replay import check_replay
-from tests.management.deciding import BATCH, Versioned
+from tests.model_admin.decision_setup import BATCH, Versioned
 
 pytestmark = pytest.mark.faults
 
@@ -23,15 +23,29 @@ pytestmark = pytest.mark.faults
 def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Versioned]:
     """Four versions, a rollback to the second with learning held, resumed from an offset on, and more versions."""
     with Versioned(broker, tmp_path_factory.mktemp("reproducing")) as versioned:
-        versioned.environment["STREAM_APP_LEARN__PUBLISH_SHARE"] = "1"  # however slow the machine is
+        versioned.environment["STREAM_APP_LEARN__PUBLISH_SHARE"] = (
+            "1"  # however slow the machine is
+        )
         versioned.start_all()
         versioned.learn(4)
         second = sorted(versioned.registry.versions)[2]
-        typed(versioned, "models", "rollback", "PIPELINE", "--to", str(second), "--why", "test", "--hold")
+        typed(
+            versioned,
+            "models",
+            "rollback",
+            "PIPELINE",
+            "--to",
+            str(second),
+            "--why",
+            "test",
+            "--hold",
+        )
         print(f"\nrolled back, and served {versioned.serves(second):.1f} s after the command")
         versioned.send_batch()
         versioned.settle()
-        typed(versioned, "learning", "resume", "PIPELINE", "--why", "test", "--since", str(3 * BATCH))
+        typed(
+            versioned, "learning", "resume", "PIPELINE", "--why", "test", "--since", str(3 * BATCH)
+        )
         versioned.until(lambda: versioned.registry.served != second, 60, "it does not learn on")
         learned = versioned.learned()
         versioned.send_batch()
@@ -59,8 +73,14 @@ def test_the_command_learns_a_version_again_across_the_decisions(system: Version
     versions = system.registry.versions
     newest, early = list(versions)[-1], list(versions)[2]
     verdict = json.loads(typed(system, "models", "verify", "PIPELINE", "--json"))
-    assert (verdict["reproduced"], verdict["version"], verdict["base"] in versions) == (True, newest, True)
-    with hidden(system, {versions[between].sha256 for between in versions if early < between < newest}):
+    assert (verdict["reproduced"], verdict["version"], verdict["base"] in versions) == (
+        True,
+        newest,
+        True,
+    )
+    with hidden(
+        system, {versions[between].sha256 for between in versions if early < between < newest}
+    ):
         line = typed(system, "models", "verify", "PIPELINE", str(newest))
     assert f"from version {early} over" in line
     assert "is the same bit for bit" in line

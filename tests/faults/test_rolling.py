@@ -10,7 +10,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from tests.faults.run import learner_beyond, restart, running
-from tests.system import System
+from tests.running_system import System
 
 pytestmark = pytest.mark.faults
 
@@ -31,7 +31,9 @@ def test_every_worker_restarted_in_turn_twice(broker: EmbeddedBroker, tmp_path: 
                 restart(system, worker)
             learner = learner_beyond(system)
             pauses = silences(system, began)
-            print(f"\n{turn}: longest silence of each partition {pauses} s, learner {learner:.1f} s behind")
+            print(
+                f"\n{turn}: longest silence of each partition {pauses} s, learner {learner:.1f} s behind"
+            )
             assert max(pauses.values()) < SESSION_SECONDS + STARTING_SECONDS
         assert len(system.read("monitor.state")) > 0
 
@@ -48,9 +50,13 @@ def test_scorers_added_and_taken_away(broker: EmbeddedBroker, tmp_path: Path) ->
             system.terminate(worker)
         marked = {kind: system.ends(kind) for kind in ("raw", "labels")}
         seconds = system.until(
-            lambda: all(system.beyond(kind, ends) for kind, ends in marked.items()), 60, "partitions are left alone"
+            lambda: all(system.beyond(kind, ends) for kind, ends in marked.items()),
+            60,
+            "partitions are left alone",
         )
-        print(f"3 to 1 scorers: all partitions go on after {seconds:.1f} s, silences {silences(system, began)} s")
+        print(
+            f"3 to 1 scorers: all partitions go on after {seconds:.1f} s, silences {silences(system, began)} s"
+        )
         assert seconds < 2 * SESSION_SECONDS + STARTING_SECONDS
 
 
@@ -72,7 +78,10 @@ def silences(system: System, since: int) -> dict[int, float]:
     times: dict[int, list[int]] = defaultdict(list)
     for message in system.read("scored"):
         times[message.partition() or 0].append(message.timestamp()[1])
-    return {partition: longest_gap([t for t in found if t >= since]) for partition, found in sorted(times.items())}
+    return {
+        partition: longest_gap([t for t in found if t >= since])
+        for partition, found in sorted(times.items())
+    }
 
 
 def longest_gap(times: list[int]) -> float:

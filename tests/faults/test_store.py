@@ -11,14 +11,14 @@ from uuid import uuid4
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.clients.kafka import make_admin
-from stream_app.management.desk import Desk
-from stream_app.topics import create_topics
+from stream_app.kafka.clients import make_admin
+from stream_app.kafka.topics import create_topics
+from stream_app.model_admin.model_admin import ModelAdmin
 from tests.faults import slow_store
 from tests.faults.run import RATE, back, learner_beyond, recovered, running
 from tests.faults.test_topics import delete, restore
-from tests.management.deciding import Versioned
-from tests.system import Load, System
+from tests.model_admin.decision_setup import Versioned
+from tests.running_system import Load, System
 
 AWAY_SECONDS = 15
 
@@ -41,7 +41,9 @@ def test_the_store_is_away(broker: EmbeddedBroker, tmp_path: Path) -> None:
         print(f"\n{rate:.0f} events/s without a store; {recovered(system)}")
         assert rate > 0
         system.until(lambda: served(system) > version, 30, "no newer version is served")
-        system.until(lambda: alarms(system)["store-unavailable"] is False, 30, "the alarm does not end")
+        system.until(
+            lambda: alarms(system)["store-unavailable"] is False, 30, "the alarm does not end"
+        )
 
 
 def test_the_store_is_away_for_a_scorer_alone(broker: EmbeddedBroker, tmp_path: Path) -> None:
@@ -57,11 +59,15 @@ def test_the_store_is_away_for_a_scorer_alone(broker: EmbeddedBroker, tmp_path: 
         link.unlink()
         link.write_bytes(b"")
         system.learn(2)
-        system.until(lambda: "version does not load" in system.log("score-0"), 20, "the scorer does not tell")
+        system.until(
+            lambda: "version does not load" in system.log("score-0"), 20, "the scorer does not tell"
+        )
         assert served(system) == good
         link.unlink()
         link.symlink_to(store_of(system).parent)
-        print(f"\nthe newest version was served {system.serves(max(system.registry.versions)):.1f} s after the store")
+        print(
+            f"\nthe newest version was served {system.serves(max(system.registry.versions)):.1f} s after the store"
+        )
 
 
 def test_the_newest_artifact_is_damaged(broker: EmbeddedBroker, tmp_path: Path) -> None:
@@ -76,13 +82,17 @@ def test_the_newest_artifact_is_damaged(broker: EmbeddedBroker, tmp_path: Path) 
         system.settle()
         scorer.send_signal(signal.SIGSTOP)  # before there is the version that it is not to load
         learner.send_signal(signal.SIGCONT)
-        system.until(lambda: system.learned() == system.sent["labels"], 5, "not everything is learned")
+        system.until(
+            lambda: system.learned() == system.sent["labels"], 5, "not everything is learned"
+        )
         newest = max(system.registry.versions)
         file = Path(system.checker.store.locate(system.registry.manifest(newest).sha256))
         content = file.read_bytes()
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         scorer.send_signal(signal.SIGCONT)
-        system.until(lambda: "is damaged" in system.log("score-0"), 20, "the scorer does not refuse it")
+        system.until(
+            lambda: "is damaged" in system.log("score-0"), 20, "the scorer does not refuse it"
+        )
         assert served(system) < newest
         assert served(system) >= good
         file.write_bytes(content)
@@ -93,7 +103,9 @@ def test_the_newest_artifact_is_damaged(broker: EmbeddedBroker, tmp_path: Path) 
 def test_a_slow_store(broker: EmbeddedBroker, tmp_path: Path) -> None:
     """Every read and write takes three seconds: versions come more seldom, scores as fast as ever."""
     name = f"slow-{uuid4().hex[:8]}"
-    with System(broker.bootstrap_servers, tmp_path, name, slow_store.DECLARED, partitions=2) as system:
+    with System(
+        broker.bootstrap_servers, tmp_path, name, slow_store.DECLARED, partitions=2
+    ) as system:
         system.environment["STREAM_APP_STORE_URL"] = f"slow://{tmp_path / 'store'}"
         system.environment["STREAM_APP_LEARN__PUBLISH_SHARE"] = "0.5"
         system.start_all()
@@ -104,7 +116,9 @@ def test_a_slow_store(broker: EmbeddedBroker, tmp_path: Path) -> None:
         before, version = system.books().events, served(system)
         time.sleep(AWAY_SECONDS)
         rate = (system.books().events - before) / AWAY_SECONDS
-        print(f"\n{rate:.0f} events/s; version {version} became {served(system)} in {AWAY_SECONDS} s")
+        print(
+            f"\n{rate:.0f} events/s; version {version} became {served(system)} in {AWAY_SECONDS} s"
+        )
         assert rate > RATE / 2
         assert served(system) > version
         load.stop()
@@ -131,7 +145,9 @@ def test_the_models_topic_is_deleted_and_restored(broker: EmbeddedBroker, tmp_pa
         assert served(system) == version
         create_topics(make_admin(system.settings), system.name, system.settings)
         restore(system, "models", backup)
-        system.desk = Desk(system.settings, system.name)  # as a command would have, for they begin after it
+        system.desk = ModelAdmin(
+            system.settings, system.name
+        )  # as a command would have, for they begin after it
         system.learn()  # which names a newer one than the backup does, whatever was published before that was there
         newest = newest_version(system)
         assert newest > version
@@ -167,4 +183,8 @@ def newest_version(system: Versioned) -> int:
 
 def alarms(system: System) -> dict[str, bool]:
     """By name, whether it lasts."""
-    return {value["name"]: value["breached"] for value in system.values("monitoring") if value["kind"] == "alarm"}
+    return {
+        value["name"]: value["breached"]
+        for value in system.values("monitoring")
+        if value["kind"] == "alarm"
+    }

@@ -8,11 +8,11 @@ import pytest
 from confluent_kafka import KafkaException, Message
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.clients.kafka import make_admin
 from stream_app.errors import DataLossError
-from stream_app.topics import create_topics, topic_name
+from stream_app.kafka.clients import make_admin
+from stream_app.kafka.topics import create_topics, topic_name
 from tests.faults.run import RATE, kept, recovered, running
-from tests.system import Load, System, dead_letters
+from tests.running_system import Load, System, dead_letters
 
 AWAY_SECONDS = 50  # longer than a worker tries to commit
 SCORERS = ("score-0", "score-1")
@@ -20,7 +20,9 @@ SCORERS = ("score-0", "score-1")
 pytestmark = pytest.mark.faults
 
 
-def test_the_dead_letter_topic_is_deleted_and_comes_back(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_the_dead_letter_topic_is_deleted_and_comes_back(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     """What cannot be scored waits for its place; no record counts as dead-lettered without a dead letter."""
     with kept(broker, tmp_path) as (system, load, keeper):
         load.stop()
@@ -52,7 +54,9 @@ def test_the_raw_topic_is_made_anew(broker: EmbeddedBroker, tmp_path: Path) -> N
         system.producer.flush(30)
         began = time.monotonic()
         endings = [system.workers[worker].wait(60) for worker in SCORERS]
-        print(f"\nboth scorers ended {time.monotonic() - began:.1f} s after the topic was made anew: {endings}")
+        print(
+            f"\nboth scorers ended {time.monotonic() - began:.1f} s after the topic was made anew: {endings}"
+        )
         assert endings == [DataLossError.exit_code] * len(SCORERS)
         for worker in SCORERS:
             process = system.start(*worker.split("-"))
@@ -80,7 +84,9 @@ def delete(system: System, kind: str) -> None:
     """Delete a topic, and wait until nobody sees it any more."""
     admin, topic = make_admin(system.settings), topic_name(system.name, kind)
     admin.delete_topics([topic])[topic].result(30)
-    system.until(lambda: topic not in admin.list_topics(timeout=10).topics, 30, f"{topic} is still there")
+    system.until(
+        lambda: topic not in admin.list_topics(timeout=10).topics, 30, f"{topic} is still there"
+    )
     system.forget()
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.models.keys import create_key, key_places, load_signing_key, revoke_key
-from stream_app.models.manifest import CHAMPION_KEY, Alias, Manifest, encode_alias, version_key
-from stream_app.models.pickling import dump
-from stream_app.models.signing import signed
-from tests.management.deciding import Versioned
+from stream_app.model_store.key_files import create_key, key_places, load_signing_key, revoke_key
+from stream_app.model_store.manifest import CHAMPION_KEY, Alias, Manifest, encode_alias, version_key
+from stream_app.model_store.pickling import dump
+from stream_app.model_store.signing import signed
+from tests.model_admin.decision_setup import Versioned
 
 pytestmark = pytest.mark.faults
 
@@ -42,7 +42,8 @@ class Intruder:
     def by_stranger(self) -> Manifest:
         """Signed by a key that nobody trusts."""
         return signed(
-            self.genuine, create_key(self.places._replace(signing=self.folder / "s", trusted=self.folder / "t"))
+            self.genuine,
+            create_key(self.places._replace(signing=self.folder / "s", trusted=self.folder / "t")),
         )
 
     def by_revoked(self) -> Manifest:
@@ -81,19 +82,31 @@ class Call:
 
 CASES: dict[str, tuple[Callable[[Intruder], bytes], str]] = {
     "no manifest": (lambda it: b"nonsense", "cannot be read"),
-    "a field of another type": (lambda it: it.genuine._replace(signature=[]).encode(), "cannot be read"),  # type: ignore[arg-type]
-    "no signature": (lambda it: it.genuine._replace(signature="", key_id="").encode(), "is not signed"),
+    "a field of another type": (
+        lambda it: it.genuine._replace(signature=[]).encode(),  # type: ignore[arg-type]
+        "cannot be read",
+    ),
+    "no signature": (
+        lambda it: it.genuine._replace(signature="", key_id="").encode(),
+        "is not signed",
+    ),
     "another version's manifest": (lambda it: it.system.registry.current.encode(), "is that of"),
     "a changed manifest": (lambda it: it.genuine.encode(), "somebody has changed it"),
     "a strange key": (lambda it: it.by_stranger().encode(), "not among the trusted"),
     "a revoked key": (lambda it: it.by_revoked().encode(), "is revoked"),
     "a changed artifact": (lambda it: it.tampered().encode(), "SHA-256"),
-    "another River": (lambda it: it.sign(it.genuine._replace(river="0.1.0")).encode(), "river 0.1.0"),
+    "another River": (
+        lambda it: it.sign(it.genuine._replace(river="0.1.0")).encode(),
+        "river 0.1.0",
+    ),
     "os.system": (
         lambda it: it.pickled(Call(os.system, f"touch {it.marker}")).encode(),
         "posix.system, which models of the family linear may not contain",
     ),
-    "getattr": (lambda it: it.pickled(Call(getattr, [], "append")).encode(), "which no model needs"),
+    "getattr": (
+        lambda it: it.pickled(Call(getattr, [], "append")).encode(),
+        "which no model needs",
+    ),
 }
 
 
@@ -105,7 +118,9 @@ def intruder(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Intruder]:
         yield Intruder(system, tmp_path)
 
 
-def test_what_must_not_be_loaded_is_refused_and_the_last_good_version_serves(intruder: Intruder) -> None:
+def test_what_must_not_be_loaded_is_refused_and_the_last_good_version_serves(
+    intruder: Intruder,
+) -> None:
     system = intruder.system
     for name, (make, expected) in CASES.items():
         good = system.registry.current.version
@@ -116,19 +131,25 @@ def test_what_must_not_be_loaded_is_refused_and_the_last_good_version_serves(int
         marked = len(system.read("scored"))
         system.send_batch(5)
         system.settle()
-        assert {value["model"]["version"] for value in system.values("scored")[marked:]} <= {good}, name
+        assert {value["model"]["version"] for value in system.values("scored")[marked:]} <= {
+            good
+        }, name
         system.learn()
         system.until(lambda: open_alarm(system) is False, 20, f"{name}: the alarm does not end")
         assert not intruder.marker.exists()
     assert all(worker.poll() is None for worker in system.workers.values())
 
 
-def test_a_scorer_that_starts_while_the_served_version_is_refused_serves_the_one_before(intruder: Intruder) -> None:
+def test_a_scorer_that_starts_while_the_served_version_is_refused_serves_the_one_before(
+    intruder: Intruder,
+) -> None:
     system = intruder.system
     system.learn()
     good = system.registry.current
     system.kill("learn-0")
-    changed = system.registry.current._replace(version=10**9, parent=good.version, learned=good.learned + 1)
+    changed = system.registry.current._replace(
+        version=10**9, parent=good.version, learned=good.learned + 1
+    )
     intruder.serve(changed.encode())
     system.until(lambda: open_alarm(system) is True, 20, "no alarm")
     system.kill("score-0")
@@ -145,19 +166,27 @@ def test_keys_are_rotated_and_revoked_while_everything_runs(intruder: Intruder) 
     system = intruder.system
     first = system.registry.current.key_id
     assert "in use" in keys(system, "list")
-    assert "could publish nothing without it" in keys(system, "revoke", first, "--why", "test", code=20)
+    assert "could publish nothing without it" in keys(
+        system, "revoke", first, "--why", "test", code=20
+    )
     keys(system, "rotate", "--why", "yearly")
     refused = keys(system, "revoke", first, "--why", "stolen", code=20)
     assert "has signed the served version" in refused
     system.learn(2)
     second = system.registry.current.key_id
     assert second != first
-    system.until(lambda: system.desk.checkpoint().key_id == second, 20, "no checkpoint with the new key")  # type: ignore[union-attr]
+    system.until(
+        lambda: system.desk.checkpoint().key_id == second,  # type: ignore[union-attr]
+        20,
+        "no checkpoint with the new key",
+    )
     keys(system, "revoke", first, "--why", "stolen")
     assert "revoked already" in keys(system, "revoke", first, "--why", "again", code=20)
     assert "no key" in keys(system, "revoke", "0" * 16, "--why", "test", code=7)
     assert "is a signing key already" in keys(system, "create", "--why", "test", code=20)
-    old = next(manifest for manifest in system.registry.versions.values() if manifest.key_id == first)
+    old = next(
+        manifest for manifest in system.registry.versions.values() if manifest.key_id == first
+    )
     assert "is revoked" in (system.checker.problem(old) or "")
     system.learn()
     system.serves(system.registry.current.version)
@@ -180,6 +209,10 @@ def keys(system: Versioned, act: str, *words: str, code: int = 0) -> str:
 
 def open_alarm(system: Versioned) -> bool | None:
     """Whether a scorer's newest word is that a version is refused; None before it has said anything about it."""
-    told = [value for value in system.values("monitoring") if (value["kind"], value["name"]) == ("alarm", ALARM)]
+    told = [
+        value
+        for value in system.values("monitoring")
+        if (value["kind"], value["name"]) == ("alarm", ALARM)
+    ]
     newest = {value["source"]: value["breached"] for value in told}
     return any(newest.values()) if newest else None

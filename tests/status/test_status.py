@@ -16,14 +16,14 @@ import pytest
 from confluent_kafka import Message
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.state import TALLIES_KEY
+from stream_app.core.scoring.partition_state import TALLIES_KEY
 from stream_app.errors import KafkaUnavailableError, TopicsError, UnhealthyError
-from stream_app.status.gather import Watcher
-from stream_app.status.model import Status, WorkerStatus
-from stream_app.status.view import PipelineView
-from tests.clients.clusters import new_topics, send, settings_for, unique_name
-from tests.small import event
-from tests.system import ROOT, System
+from stream_app.status.pipeline_view import PipelineView
+from stream_app.status.status_model import Status, WorkerStatus
+from stream_app.status.status_watcher import StatusWatcher
+from tests.running_system import ROOT, System
+from tests.small_pipeline import event
+from tests.transfer.clusters import new_topics, send, settings_for, unique_name
 
 pytestmark = pytest.mark.broker
 
@@ -49,12 +49,14 @@ def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> 
         started.send("labels", b"[]", b"e1")
         started.send_label(EVENTS, now)
         started.settle()
-        started.until(lambda: started.learned() == EVENTS - UNLABELLED, 30, "not everything is learned")
+        started.until(
+            lambda: started.learned() == EVENTS - UNLABELLED, 30, "not everything is learned"
+        )
         yield started
 
 
 def look(system: System) -> Status:
-    watcher = Watcher(system.settings, system.name)
+    watcher = StatusWatcher(system.settings, system.name)
     try:
         watcher.sample()
         return watcher.look()
@@ -136,7 +138,7 @@ def test_who_works_is_told_by_the_groups_and_by_the_workers(system: System) -> N
 
 
 def test_from_another_machine_only_the_groups_are_known(system: System, tmp_path: Path) -> None:
-    watcher = Watcher(system.settings.model_copy(update={"data_dir": tmp_path}), system.name)
+    watcher = StatusWatcher(system.settings.model_copy(update={"data_dir": tmp_path}), system.name)
     status = watcher.look()
     watcher.close()
     assert {worker.state for worker in workers(status).values()} == {"running"}
@@ -146,7 +148,7 @@ def test_from_another_machine_only_the_groups_are_known(system: System, tmp_path
 
 def test_rates_are_those_between_two_looks(system: System) -> None:
     settled(system)
-    watcher = Watcher(system.settings, system.name)
+    watcher = StatusWatcher(system.settings, system.name)
     watcher.sample()
     now = int(time.time() * 1000)
     for number in range(1000, 1040):
@@ -214,12 +216,17 @@ def test_a_dead_scorer_and_what_waits_for_it(system: System) -> None:
     system.kill("score-0")
     status = look(system)
     assert workers(status)["score-0"].state == "ended"
-    assert "score-0 has died; its partitions go to others when its session times out" in status.problems
+    assert (
+        "score-0 has died; its partitions go to others when its session times out"
+        in status.problems
+    )
     written = int(time.time() * 1000) - 300_000
     for number in range(2000, 2030):
         system.send("raw", orjson.dumps(event(number, written)), b"e%d" % number, timestamp=written)
     system.producer.flush(10)
-    system.until(lambda: not look(system).roles[0].running, 30, "the dead member stays in its group")
+    system.until(
+        lambda: not look(system).roles[0].running, 30, "the dead member stays in its group"
+    )
     status = look(system)
     raw = [one for one in status.inputs if one.topic.endswith(".raw")]
     assert sum(one.lag_records for one in raw) == 30
@@ -228,13 +235,15 @@ def test_a_dead_scorer_and_what_waits_for_it(system: System) -> None:
     assert any(problem.startswith("score is behind in") for problem in status.problems)
     done = command(system, "--check")
     assert done.returncode == UnhealthyError.exit_code
-    assert done.stderr.startswith(f"error: {system.name} is not healthy: no score worker is running")
+    assert done.stderr.startswith(
+        f"error: {system.name} is not healthy: no score worker is running"
+    )
     assert "✗ no score worker is running" in done.stdout
 
 
 def test_a_new_pipeline_has_not_started(broker: EmbeddedBroker) -> None:
     settings = settings_for(broker, partitions=2)
-    watcher = Watcher(settings, new_topics(settings))
+    watcher = StatusWatcher(settings, new_topics(settings))
     status = watcher.look()
     watcher.close()
     assert not status.started
@@ -247,7 +256,7 @@ def test_measurements_that_cannot_be_read(broker: EmbeddedBroker) -> None:
     settings = settings_for(broker, partitions=1)
     name = new_topics(settings)
     send(settings, f"{name}.monitoring", [b"\0\0\0\0\7avro"])
-    watcher = Watcher(settings, name)
+    watcher = StatusWatcher(settings, name)
     status = watcher.look()
     watcher.close()
     assert status.problems[-1] == "measurements cannot be read: is STREAM_APP_REGISTRY__URL set?"
@@ -256,10 +265,10 @@ def test_measurements_that_cannot_be_read(broker: EmbeddedBroker) -> None:
 def test_missing_topics_and_a_missing_broker_are_one_error(broker: EmbeddedBroker) -> None:
     settings = settings_for(broker)
     with pytest.raises(TopicsError, match="Missing topics of pipeline"):
-        Watcher(settings, unique_name())
+        StatusWatcher(settings, unique_name())
     away = settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
     with pytest.raises(KafkaUnavailableError, match="cannot be reached"):
-        Watcher(settings.model_copy(update={"kafka": away}), "anything")
+        StatusWatcher(settings.model_copy(update={"kafka": away}), "anything")
 
 
 def test_a_large_state_is_not_read_whole(broker: EmbeddedBroker) -> None:
@@ -278,7 +287,10 @@ def test_a_large_state_is_not_read_whole(broker: EmbeddedBroker) -> None:
     limits = system_view.of(system_view.limits(), "score.state")
     found = system_view.tail.newest(limits, wanted)
     system_view.close()
-    assert {place: message.offset() for place, message in found.items()} == {(topic, 0): 50_000, (topic, 1): 50_000}
+    assert {place: message.offset() for place, message in found.items()} == {
+        (topic, 0): 50_000,
+        (topic, 1): 50_000,
+    }
     assert seen.count(0) == 64
     assert seen.count(1) < 20_000
 

@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
-from stream_app.core.records import Features, Fields
 from stream_app.errors import ModelError
 from stream_app.pipeline import Threshold, Thresholds
+from stream_app.records import Features, Fields
 from stream_app.testing import PipelineHarness
 from tests.learning import fits
-from tests.small import HOUR, NOW, event, label, small_pipeline
-from tests.system import ROOT
+from tests.running_system import ROOT
+from tests.small_pipeline import HOUR, NOW, event, label, small_pipeline
 
 DAY = 24 * HOUR
 
@@ -33,7 +33,12 @@ def broken(_: Fields) -> Features:
 
 def test_an_event_is_scored() -> None:
     outcome = small(publish_features=True).event(event(70))
-    assert (outcome.kind, outcome.score, outcome.prediction, outcome.model_version) == ("scored", 0.5, True, 0)
+    assert (outcome.kind, outcome.score, outcome.prediction, outcome.model_version) == (
+        "scored",
+        0.5,
+        True,
+        0,
+    )
     assert outcome.features == {"amount": 70.0, "domestic": True}
     assert outcome.record is not None
     assert fits("scored", dict(outcome.record))
@@ -95,7 +100,14 @@ def test_every_outcome_of_a_label() -> None:
     harness.event(event(1))
     kinds = [
         harness.label(sent).kind
-        for sent in (label(2), label(2), label(1, known_at=NOW + 25 * HOUR), label(1), label(1), b"?")
+        for sent in (
+            label(2),
+            label(2),
+            label(1, known_at=NOW + 25 * HOUR),
+            label(1),
+            label(1),
+            b"?",
+        )
     ]
     assert kinds == ["waiting", "duplicate", "expired", "joined", "duplicate", "dead-lettered"]
     outcome = harness.event(event(2))
@@ -148,7 +160,9 @@ def replayed(harness: PipelineHarness, count: int = 1500) -> list[float]:
 def test_a_replay_learns_each_label_when_its_time_comes() -> None:
     harness = small()
     scores = replayed(harness)
-    assert scores[:13] == [0.5] * 13  # no label was known yet, nor at the very moment at which the first became known
+    assert (
+        scores[:13] == [0.5] * 13
+    )  # no label was known yet, nor at the very moment at which the first became known
     assert scores[13] != 0.5
     assert harness.version == harness.learned == harness.books.joined == 1500
     assert harness.metrics["roc_auc"] > 0.95
@@ -156,7 +170,10 @@ def test_a_replay_learns_each_label_when_its_time_comes() -> None:
 
 
 def test_measurements_are_those_of_learner_and_monitor() -> None:
-    harness = small(thresholds=Thresholds(metrics=(Threshold(metric="log_loss", limit=0.0001),)), publish_features=True)
+    harness = small(
+        thresholds=Thresholds(metrics=(Threshold(metric="log_loss", limit=0.0001),)),
+        publish_features=True,
+    )
     replayed(harness)
     harness.advance(timedelta(days=9))
     assert any(found["breached"] for found in harness.measurements("performance", "log_loss"))

@@ -1,0 +1,160 @@
+"""What the learner cannot see: how inputs and scores are distributed, and how many labels come, and when."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.example import Example
+from stream_app.core.measurement import LimitCheck, Measurement
+from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
+from stream_app.core.monitoring.distribution_monitor import DistributionMonitor, DriftFinding
+from stream_app.pipeline import Pipeline
+from stream_app.records import Output
+
+
+@dataclass(slots=True)
+class LabelCoverage:
+    """Events of one window: how many were scored, and the delays of the labels that came for them."""
+
+    scored: int = 0
+    delays: DelayQuantiles = field(default_factory=DelayQuantiles)
+
+
+class WindowMonitor:
+    """Tumbling windows of event time, aligned to the epoch; closed by watermarks.
+
+    Each input's watermark is the largest time seen in it; the watermark is the least of them, so an input that lags, as
+    when catching up, holds every window open. Distributions of a window are compared when the watermark passes its end
+    by a quarter of its length, labels are counted when it passes its end by the label's horizon. Records that are
+    later than that are left out and count as `late`.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._watched = task_of(pipeline).watched
+        self._length = pipeline.window // timedelta(milliseconds=1)
+        self._horizon = pipeline.label.horizon // timedelta(milliseconds=1)
+        self._watermarks: dict[str, int] = {}
+        self._watermark = -1
+        self._versions: dict[
+            int, int
+        ] = {}  # by window still open for distributions: the newest record's model version
+        self._coverage: dict[int, LabelCoverage] = {}
+        self._score = DistributionMonitor(pipeline.thresholds.psi_significance)
+        self._features = DistributionMonitor(pipeline.thresholds.psi_significance)
+        self.late = 0
+
+    def scored(self, source: str, record: Mapping[str, Any]) -> None:
+        """Note a scored record from an input named `source`: `event_time`, `score`, `model` and perhaps `features`."""
+        time: int = record["event_time"]
+        version, features = record["model"]["version"], record["features"]
+        window = time - time % self._length
+        self._see(source, time)
+        if not self._is_past(window + self._horizon):
+            self._coverage.setdefault(window, LabelCoverage()).scored += 1
+        if self._is_past(window + self._length // 4):
+            self.late += 1
+            return
+        self._versions[window] = version
+        self._score.add(window, self._watched(record))
+        if features:
+            self._features.add(window, features)
+
+    def example(self, source: str, example: Example) -> None:
+        """Note that a label has come."""
+        self._see(source, example.label_time)
+        window = example.event_time - example.event_time % self._length
+        if self._is_past(window + self._horizon):
+            self.late += 1
+            return
+        delay = max(example.label_time - example.event_time, 0)
+        self._coverage.setdefault(window, LabelCoverage()).delays.add(delay)
+
+    def close(self, active: Collection[str]) -> list[Output]:
+        """Report the windows that are complete; inputs that are not `active` hold nothing back.
+
+        With none active, all have been read to their ends, and the largest time seen is the watermark.
+        """
+        held = [self._watermarks.get(source, -1) for source in active]
+        watermark = min(held) if held else max(self._watermarks.values(), default=-1)
+        self._watermark = max(self._watermark, watermark)
+        slack = self._length // 4
+        found: list[Measurement] = []
+        for window in sorted(window for window in self._versions if self._is_past(window + slack)):
+            found += self._distributions(window)
+        for window in sorted(
+            window for window in self._coverage if self._is_past(window + self._horizon)
+        ):
+            found += self._labels(window)
+        return [measurement.output(self._pipeline.name) for measurement in found]
+
+    def to_state(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "length": self._length,
+            "watermarks": self._watermarks,
+            "watermark": self._watermark,
+            "versions": {str(window): version for window, version in self._versions.items()},
+            "coverage": {
+                str(window): [c.scored, c.delays.to_state()] for window, c in self._coverage.items()
+            },
+            "score": self._score.to_state(),
+            "features": self._features.to_state(),
+            "late": self.late,
+        }
+
+    @classmethod
+    def from_state(cls, pipeline: Pipeline, state: Mapping[str, Any]) -> "WindowMonitor":
+        """From `to_state`; windows of another length are forgotten, with the references made of them."""
+        monitor = cls(pipeline)
+        significance = pipeline.thresholds.psi_significance
+        monitor._watermarks = dict(state["watermarks"])
+        monitor._watermark = state["watermark"]
+        monitor.late = state["late"]
+        if state["length"] != monitor._length:
+            return monitor
+        monitor._versions = {int(window): version for window, version in state["versions"].items()}
+        monitor._coverage = {
+            int(w): LabelCoverage(n, DelayQuantiles.from_state(d))
+            for w, (n, d) in state["coverage"].items()
+        }
+        monitor._score = DistributionMonitor.from_state(state["score"], significance)
+        monitor._features = DistributionMonitor.from_state(state["features"], significance)
+        return monitor
+
+    def _see(self, source: str, time: int) -> None:
+        if time > self._watermarks.get(source, -1):
+            self._watermarks[source] = time
+
+    def _is_past(self, time: int) -> bool:
+        """Has the watermark passed the end of a window that starts at `time`, slack included?"""
+        return self._watermark >= time + self._length
+
+    def _distributions(self, window: int) -> list[Measurement]:
+        version = self._versions.pop(window)
+        found = [(f.name, f) for f in self._score.close(window)]
+        found += [(f"features.{f.name}", f) for f in self._features.close(window)]
+        return [self._drift(window, name, finding, version) for name, finding in found]
+
+    def _drift(self, window: int, name: str, finding: DriftFinding, version: int) -> Measurement:
+        _, reference, n, psi = finding
+        verdict = LimitCheck(psi.threshold, psi.breached)
+        end = window + self._length
+        return Measurement("drift", name, window, end, n, psi.value, verdict, reference, version)
+
+    def _labels(self, window: int) -> list[Measurement]:
+        coverage = self._coverage.pop(window)
+        delays, end, scored = coverage.delays, window + self._length, coverage.scored
+        share = delays.n / scored if scored else None
+        found = [
+            Measurement("volume", "scored", window, end, scored, float(scored)),
+            Measurement("coverage", "label_coverage", window, end, scored, share),
+        ]
+        if delays.n:
+            found += [
+                Measurement("delay", name, window, end, delays.n, milliseconds / 1000)
+                for name, milliseconds in delays.summary().items()
+            ]
+        return found

@@ -1,0 +1,242 @@
+"""What a pipeline must be: every rule of its declaration, each with its remedy."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import avro.schema
+from avro.errors import AvroException
+from river import compose
+
+from stream_app.cleaning import Between, Clip, Impute, Normalise, NullIf, Rename
+from stream_app.core.evaluation.prediction_tasks import LABEL_TYPES, BinaryTask, task_of
+from stream_app.core.reading.validator import compile_validator
+from stream_app.declaration.requirements import is_finite, require, require_type
+from stream_app.declaration.resilience_rules import check_resilience
+from stream_app.declaration.threshold_rules import check_thresholds
+from stream_app.errors import PipelineError
+from stream_app.pipeline import Label, Pipeline, Schema, Thresholds, parsed
+from stream_app.resilience import Breaker, Fallback, Limits, Retry
+
+_IDENTITY = frozenset({"string", "int", "long", "enum"})
+_TIME = frozenset({"long", "string"})
+
+
+def validate_pipeline(pipeline: Pipeline) -> None:
+    """Raise the `PipelineError` of the first rule that a pipeline with parsed schemas breaks."""
+    for rule in (
+        _check_types,
+        _check_names,
+        _check_numbers,
+        _check_schema,
+        _check_label,
+        _check_clean,
+    ):
+        rule(pipeline)
+    _check_task(pipeline)
+    _check_model(pipeline)
+    check_resilience(pipeline)
+    check_thresholds(pipeline)
+
+
+def require_parts(pipeline: Pipeline) -> None:
+    """Raise a `PipelineError` if a part of the declaration is something else."""
+    require_type(Label, {"label": pipeline.label}, "stream_app.Label(...)")
+    require_type(Thresholds, {"thresholds": pipeline.thresholds}, "stream_app.Thresholds(...)")
+    require_type(Retry, {"retry": pipeline.retry}, "stream_app.Retry(...)")
+    require_type(Limits, {"limits": pipeline.limits}, "stream_app.Limits(...)")
+    if pipeline.breaker is not None:
+        require_type(Breaker, {"breaker": pipeline.breaker}, "stream_app.Breaker(...) or None")
+    if pipeline.fallback is not None:
+        require_type(Fallback, {"fallback": pipeline.fallback}, "stream_app.Fallback(...) or None")
+
+
+def _check_types(pipeline: Pipeline) -> None:
+    label = pipeline.label
+    texts = {name: getattr(pipeline, name) for name in ("name", "event_id", "event_time", "key")}
+    texts |= {"label.field": label.field, "label.time": label.time}
+    lengths = {"label.horizon": label.horizon, "label.allowed_lateness": label.allowed_lateness}
+    require_type(str, texts, "a string")
+    require_type(timedelta, {**lengths, "window": pipeline.window}, "a datetime.timedelta")
+    require_type(
+        tuple,
+        {"clean": pipeline.clean, "metrics": pipeline.metrics},
+        "a tuple, as in (one,) or (one, two)",
+    )
+    for name in ("features", "model"):
+        require(
+            callable(getattr(pipeline, name)),
+            f"{name} is not callable",
+            f"Give {name} a function, not its result",
+        )
+
+
+def _check_names(pipeline: Pipeline) -> None:
+    require(
+        re.fullmatch("[a-z0-9][a-z0-9-]{0,99}", pipeline.name) is not None,
+        f"name {pipeline.name!r} cannot begin the names of topics",
+        "Use up to 100 lower-case letters, digits and hyphens for name, the first not a hyphen",
+    )
+    repeated = sorted({name for name in pipeline.metrics if pipeline.metrics.count(name) > 1})
+    require(not repeated, f"metrics has {', '.join(repeated)} twice", "Name each metric once")
+    require(
+        pipeline.untrained in ("allowed", "refused"),
+        f"untrained is {pipeline.untrained!r}",
+        'Set untrained to "allowed" or "refused"',
+    )
+    require(
+        pipeline.format in ("json", "avro"),
+        f"format is {pipeline.format!r}",
+        'Set format to "json" or "avro"',
+    )
+
+
+def _check_numbers(pipeline: Pipeline) -> None:
+    label, limits = pipeline.label, pipeline.thresholds
+    zero = timedelta(0)
+    require(
+        label.horizon > zero,
+        "label.horizon is not positive",
+        "Give the longest time until a label is known",
+    )
+    require(
+        label.allowed_lateness >= zero, "label.allowed_lateness is negative", "Give zero or more"
+    )
+    require(
+        pipeline.window > zero,
+        "window is not positive",
+        "Give the length of a window in event time",
+    )
+    decision = is_finite(limits.decision) and 0 <= limits.decision <= 1
+    require(decision, "thresholds.decision is not a probability", "Give a number from 0 to 1")
+    for name in ("psi_significance", "adwin_delta"):
+        value = getattr(limits, name)
+        require(
+            is_finite(value) and 0 < value < 1,
+            f"thresholds.{name} is out of range",
+            "Give a number in 0 to 1",
+        )
+
+
+def _check_schema(pipeline: Pipeline) -> None:
+    fields = _field_types("schema", pipeline.schema)
+    _require_field(fields, "schema", "event_id", pipeline.event_id, _IDENTITY)
+    _require_field(fields, "schema", "key", pipeline.key or pipeline.event_id, _IDENTITY)
+    _require_field(fields, "schema", "event_time", pipeline.event_time, _TIME)
+
+
+def _check_label(pipeline: Pipeline) -> None:
+    label, key = pipeline.label, pipeline.key or pipeline.event_id
+    fields = _field_types("label.schema", label.schema)
+    _require_field(fields, "label.schema", "event_id", pipeline.event_id, _IDENTITY)
+    _require_field(fields, "label.schema", "label.time", label.time, _TIME)
+    _require_field(fields, "label.schema", "label.field", label.field, LABEL_TYPES)
+    require(
+        "null" not in fields[label.field],
+        f"label.field {label.field!r} may be null in label.schema",
+        "Declare its type without null; send no label where the truth is not known",
+    )
+    require(
+        len(fields[label.field]) == 1,
+        f"label.field {label.field!r} is of several types in label.schema",
+        f"Declare it as one of {', '.join(sorted(LABEL_TYPES))}",
+    )
+    if key in fields:
+        _require_field(fields, "label.schema", "key", key, _IDENTITY)
+
+
+def _check_task(pipeline: Pipeline) -> None:
+    """What is declared about scores is about such as the label's type asks for."""
+    task, thresholds = task_of(pipeline), pipeline.thresholds
+    for name in pipeline.metrics:
+        known = name in task.metrics
+        require(
+            known,
+            f"metrics has {name!r}, no metric of {task.name}",
+            f"Choose from {', '.join(task.metrics)}",
+        )
+    require(
+        isinstance(task, BinaryTask) or thresholds.decision == Thresholds().decision,
+        f"thresholds.decision is declared, but the label is one of {task.name}",
+        "Leave it out; it is for boolean labels",
+    )
+    rule = pipeline.fallback.score if pipeline.fallback is not None else None
+    require(
+        rule is None or callable(rule) or task.checked(rule) is not None,
+        f"fallback.score is not {task.answer}",
+        f"Give {task.answer}, or a function of the features",
+    )
+
+
+def _field_types(where: str, schema: Schema) -> dict[str, frozenset[str]]:
+    """Field name to the Avro types that it may have."""
+    try:
+        record = avro.schema.parse(json.dumps(parsed(schema)))
+        compile_validator(parsed(schema))
+    except (AvroException, ValueError, TypeError) as error:
+        raise PipelineError(
+            f"{where} is not an Avro record: {error}", "Correct the schema"
+        ) from None
+    return {field.name: frozenset(_types(field.type)) for field in record.fields}
+
+
+def _types(schema: Any) -> list[str]:
+    return [branch.type for branch in schema.schemas] if schema.type == "union" else [schema.type]
+
+
+def _require_field(
+    fields: Mapping[str, frozenset[str]], where: str, role: str, name: str, allowed: frozenset[str]
+) -> None:
+    choice = ", ".join(sorted(allowed))
+    require(
+        name in fields,
+        f"{role} {name!r} is not a field of {where}",
+        f"Choose from {', '.join(fields)}",
+    )
+    types = fields[name] - {"null"}
+    require(
+        bool(types) and types <= allowed,
+        f"{role} {name!r} has type {', '.join(sorted(types))} in {where}",
+        f"Declare the field as {choice}",
+    )
+
+
+def _check_clean(pipeline: Pipeline) -> None:
+    """Our own steps must find their field; after a step of the user's any field may exist."""
+    fields = set(_field_types("schema", pipeline.schema))
+    for step in pipeline.clean:
+        require(
+            callable(step),
+            f"clean has a {type(step).__name__}, which is not callable",
+            "Give functions or steps",
+        )
+        if not isinstance(step, Between | Clip | Impute | Normalise | NullIf | Rename):
+            return
+        name = step.old if isinstance(step, Rename) else step.field
+        require(
+            name in fields,
+            f"clean has {step!r}, but the record has no field {name!r}",
+            "Correct the field's name",
+        )
+        if isinstance(step, Rename):
+            fields.add(step.new)
+
+
+def _check_model(pipeline: Pipeline) -> None:
+    try:
+        model, another = pipeline.model(), pipeline.model()
+    except Exception as error:
+        raise PipelineError(
+            f"model() raised {type(error).__name__}: {error}", "Mend the function model"
+        ) from error
+    while isinstance(model, compose.Pipeline) and model.steps:
+        model, another = list(model.steps.values())[-1], list(another.steps.values())[-1]
+    name = type(model).__name__
+    refusal = task_of(pipeline).refusal(model)
+    if refusal is not None:
+        raise PipelineError(f"model() made a {name}, {refusal[0]}", refusal[1])
+    require(
+        model is not another, "model() gave the same object twice", "Make a new model in each call"
+    )

@@ -1,0 +1,216 @@
+"""The demo: a broker of its own, the workers, two months of flights in event time, and the books at the end."""
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from confluent_kafka import Producer, TopicPartition
+from rich.console import Console
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.core.evaluation.prediction_tasks import BinaryTask
+from stream_app.demo.collector import Collector
+from stream_app.demo.demo_summary import summarise, verify
+from stream_app.demo.live_view import LiveView, finish
+from stream_app.demo.model_timeline import ModelTimeline
+from stream_app.demo.rate_limiter import RateLimiter
+from stream_app.demo.send_schedule import ScheduledSend, sendings
+from stream_app.errors import StreamAppError, VerificationError
+from stream_app.examples.flights import pipeline
+from stream_app.examples.nycflights import read_flights, timeline
+from stream_app.kafka.clients import client_config, make_admin, make_consumer, make_producer
+from stream_app.kafka.log_reader import LogReader
+from stream_app.kafka.topics import create_topics, topic_name
+from stream_app.lifecycle.up import embedded_broker
+from stream_app.settings import KafkaSettings, Settings
+from stream_app.worker.supervisor import Supervisor
+
+SPEC = "stream_app.examples.flights:pipeline"
+STALE_HOURS = 6.0  # for how long at most a prediction's model may miss a known label, in event time
+CHUNK = 200  # records sent between two looks at what came out
+STUCK_SECONDS = 60.0
+WORKERS = {
+    "STREAM_APP_WORKER__COMMIT_INTERVAL_MS": "20",
+    "STREAM_APP_LEARN__PUBLISH_SECONDS": "0.02",
+    "STREAM_APP_LEARN__PUBLISH_SHARE": "0.5",
+}
+
+
+def run_demo(
+    settings: Settings, start: datetime, end: datetime, mistakes: float, scorers: int, pace: float
+) -> dict[str, Any]:
+    """FlightReplay flights with scheduled departure in [start, end); returns the summary.
+
+    `pace`: for how many hours of event time a prediction's model may miss a label that is already known.
+
+    Raises VerificationError if any record is unaccounted for, or a prediction used too old a model.
+    """
+    began = time.monotonic()
+    items = timeline(read_flights(start, end))
+    with LiveView(len(items)) as view, _fresh_system(settings, scorers, view) as (own, supervisor):
+        replay = FlightReplay(own, supervisor, view, pace)
+        replay.run(sendings(items, mistakes, seed=2013))
+        seconds = time.monotonic() - began
+        summary = summarise(replay.observer, replay.sent, seconds)
+    summary["restarts"] = supervisor.restarts
+    Console(stderr=True).print(finish(summary))
+    verify(summary, replay.observer)
+    if summary["staleness"]["max"] > STALE_HOURS:
+        raise VerificationError(
+            f"a prediction used a model that was {summary['staleness']['max']} h stale, over {STALE_HOURS:.0f} h",
+            "The machine is too busy for this pace; run it again when it is quieter",
+        )
+    return summary
+
+
+@contextmanager
+def _fresh_system(
+    settings: Settings, scorers: int, view: LiveView
+) -> Iterator[tuple[Settings, Supervisor]]:
+    """A broker, topics and workers with a data folder of their own, made anew for every run."""
+    folder = settings.data_dir / "demo"
+    broker = embedded_broker(settings.model_copy(update={"data_dir": folder}))
+    broker.kill()  # what an earlier demo may have left behind
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    view.say("Starting Kafka ...")
+    owned = EmbeddedBroker(
+        folder / "kafka",
+        cache_dir=settings.cache_dir,
+        repository=settings.broker.repository,
+        owned=True,
+    )
+    owned.start()
+    try:
+        kafka = KafkaSettings(bootstrap_servers=owned.bootstrap_servers)
+        own = settings.model_copy(update={"data_dir": folder, "kafka": kafka})
+        create_topics(make_admin(own), pipeline.name, own)
+        with _workers(own, scorers, view) as supervisor:
+            yield own, supervisor
+    finally:
+        owned.stop(timeout=5.0)
+
+
+@contextmanager
+def _workers(own: Settings, scorers: int, view: LiveView) -> Iterator[Supervisor]:
+    view.say(f"Starting {scorers} scorers, a learner and a monitor ...")
+    environment = {
+        **{
+            name: None for name in os.environ if name.upper().startswith("STREAM_APP_KAFKA__")
+        },  # of another cluster
+        "STREAM_APP_DATA_DIR": str(own.data_dir),
+        "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": str(own.kafka.bootstrap_servers),
+        **WORKERS,
+    }
+    log_file = own.data_dir / "workers.log"
+    supervisor = Supervisor(
+        SPEC, pipeline.name, own, scorers, environment=environment, log_file=log_file
+    )
+    supervisor.start()
+    try:
+        if not supervisor.wait_ready(60):
+            raise supervisor.failed or StreamAppError(
+                "The workers do not get ready", f"See {log_file}"
+            )
+        yield supervisor
+    finally:
+        supervisor.stop()
+
+
+class FlightReplay:
+    """Sends the records as fast as the learner keeps up, and watches what comes out."""
+
+    def __init__(
+        self, settings: Settings, supervisor: Supervisor, view: LiveView, pace: float
+    ) -> None:
+        self.sent: Counter[str] = Counter()
+        self._pacer = RateLimiter(int(pace * 3_600_000))
+        self.observer = Collector(
+            make_consumer(settings, fetch_wait_max_ms=10),
+            pipeline.name,
+            BinaryTask(pipeline.thresholds.decision),
+            self._pacer.learned,
+        )
+        self.observer.assign(_watched(settings))
+        self._producer: Producer = make_producer(settings)
+        self._reader = LogReader(client_config(settings), f"{pipeline.name}-monitor")
+        self._served = ModelTimeline(supervisor)
+        self._supervisor = supervisor
+        self._view = view
+        self._time = 0
+        self._progress = (0, time.monotonic())
+
+    def run(self, records: Iterator[ScheduledSend]) -> None:
+        """Until everything sent has its outcome, everything joined is learned, and the monitor has seen it all."""
+        record = next(records, None)
+        while record is not None:
+            for _ in range(CHUNK):
+                if record is None or not self._pacer.allows(record.time):
+                    break
+                self._send(record)
+                record = next(records, None)
+            self._look()
+        self._producer.flush(30)
+        while not (self._settled() and self._monitored()):
+            self._look()
+        self._view.update(self.sent, self._time, self.observer, force=True)
+
+    def _send(self, record: ScheduledSend) -> None:
+        self._producer.produce(topic_name(pipeline.name, record.kind), record.value, record.key)
+        self.sent[record.kind] += 1
+        self._time = record.time
+        if record.teaches is not None:
+            self._pacer.sent(record.time, record.teaches)
+
+    def _look(self) -> None:
+        """Take what came out, keep the workers alive, and refuse to wait for ever."""
+        self._producer.poll(0)
+        taken = self.observer.poll(0.01)
+        self.observer.serving(self._served.version)
+        self._supervisor.tend()
+        if self._supervisor.failed is not None:
+            raise self._supervisor.failed
+        self._view.update(self.sent, self._time, self.observer)
+        now = time.monotonic()
+        done = self._progress[0] + taken + self.sent.total()
+        if taken or done != self._progress[0]:
+            self._progress = (done, now)
+        if now - self._progress[1] > STUCK_SECONDS:
+            raise VerificationError(
+                f"nothing moved for {STUCK_SECONDS:.0f} s", f"See {self._supervisor.log_file}"
+            )
+
+    def _settled(self) -> bool:
+        """Every record has an outcome and every example is in the published model."""
+        books, champion, seen = self.observer.tallies, self.observer.champion, self.observer
+        return (
+            (books.events, books.labels) == (self.sent["raw"], self.sent["labels"])
+            and len(seen.scored) == books.scored
+            and len(seen.examples) == books.joined
+            and (champion.learned if champion else 0) == books.joined
+        )
+
+    def _monitored(self) -> bool:
+        """The monitor has committed past everything that it reads."""
+        last = self.observer.last
+        committed = self._reader.committed(list(last))
+        return all(committed[source] > offset for source, offset in last.items())
+
+
+def _watched(settings: Settings) -> list[TopicPartition]:
+    kinds = ("scored", "raw.dlq", "labels.dlq", "score.state")
+    count = range(settings.topics.partitions)
+    many = [
+        TopicPartition(topic_name(pipeline.name, kind), partition, 0)
+        for kind in kinds
+        for partition in count
+    ]
+    return many + [
+        TopicPartition(topic_name(pipeline.name, kind), 0, 0)
+        for kind in ("examples", "models", "monitoring")
+    ]

@@ -1,0 +1,172 @@
+"""All records about one event, out of the partition where its key has put them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import orjson
+from confluent_kafka import Message
+
+from stream_app.core.learning.control_record import Control, control_in
+from stream_app.core.reading.decoding import Schemas, decode
+from stream_app.core.scoring.partition_state import ENTRY_PREFIX, TALLIES_KEY
+from stream_app.dead_letters.registry_schemas import registry_schemas
+from stream_app.kafka.clients import ConnectionErrors, bootstrap_servers, make_consumer
+from stream_app.kafka.offsets import Limits, Place, bounds, find_partitions, offsets_since
+from stream_app.kafka.partitioner import java_partition
+from stream_app.kafka.topics import PARTITIONED, topic_name
+from stream_app.pipeline import Pipeline
+from stream_app.records import Failure, Fields
+from stream_app.settings import Settings
+from stream_app.status.newest_records import NewestRecords
+from stream_app.transfer.consume import between
+from stream_app.transfer.send_progress import SendProgress, reporter
+
+_AHEAD_KB = 16_384  # of a partition, fetched ahead
+_FETCH_MS = 50
+_CLOCKS_MS = 60_000  # by which two workers' clocks may differ
+
+
+@dataclass(slots=True)
+class EventRecords:
+    """The records about an event by kind of topic, oldest first; those of "score.state" are its own entry.
+
+    `positions` are the offsets up to which the event's partition was processed, by topic.
+    """
+
+    found: dict[str, list[Message]] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+
+    def of(self, kind: str) -> list[Message]:
+        """Those on one kind of topic."""
+        return self.found.get(kind, [])
+
+
+class EventFinder:
+    """Reads what a pipeline's topics have about one event since `since` (epoch ms of Kafka's time; None: all).
+
+    Raises `TopicsError` if a topic is missing, `AccessError` and `KafkaUnavailableError` as every client.
+    """
+
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, event_id: str, since: int | None
+    ) -> None:
+        self.schemas: Schemas = registry_schemas(settings)
+        self._errors = ConnectionErrors(bootstrap_servers(settings), settings.kafka)
+        self._consumer = make_consumer(
+            settings,
+            self._errors,
+            fetch_wait_max_ms=_FETCH_MS,
+            queued_max_messages_kbytes=_AHEAD_KB,
+        )
+        self._pipeline = pipeline
+        self._since = since
+        self._event_id = event_id
+        self._bytes = event_id.encode()
+        self._is_key = pipeline.key in (None, pipeline.event_id)
+
+    def find(self) -> EventRecords:
+        """Where its key puts it; only if nothing is there, or the key is another field, everywhere."""
+        topics = [topic_name(self._pipeline.name, kind) for kind in PARTITIONED]
+        places = find_partitions(self._consumer, self._errors, topics)
+        count = 1 + max(partition for _, partition in places)
+        home = java_partition(self._bytes, count) if self._is_key else None
+        traces = self._search(place for place in places if place[1] == home)
+        return (
+            traces if traces.found else self._search(place for place in places if place[1] != home)
+        )
+
+    def example(self, after: int) -> Message | None:
+        """The first example of the event that was written at `after` (epoch ms) or later."""
+        place = (topic_name(self._pipeline.name, "examples"), 0)
+        limits = bounds(self._consumer, self._errors, [place])
+        starts = offsets_since(
+            self._consumer, self._errors, {place: limits[place][1]}, after - _CLOCKS_MS
+        )
+        with reporter("looking for the example", limits[place][1] - starts[place]) as progress:
+            for message in self._read({place: (starts[place], limits[place][1])}, progress):
+                if message.key() == self._bytes:
+                    return message
+        return None
+
+    def decisions(self, start: int, end: int | None) -> Iterator[tuple[int, Control]]:
+        """Those in the log of examples with start <= offset < end, or to its present end, each with its offset."""
+        place = (topic_name(self._pipeline.name, "examples"), 0)
+        end = end or bounds(self._consumer, self._errors, [place])[place][1]
+        with reporter("looking for decisions", end - start) as progress:
+            for message in self._read({place: (start, end)}, progress):
+                control = control_in(message.key(), message.value())
+                if control is not None:
+                    yield message.offset() or 0, control
+
+    def last_hold(self, end: int) -> Control | None:
+        """The last hold or resumption of learning before this offset of the log."""
+        place = (topic_name(self._pipeline.name, "examples"), 0)
+        low, _ = bounds(self._consumer, self._errors, [place])[place]
+        tail = NewestRecords(self._consumer, self._errors)
+        found = tail.newest({place: (low, end)}, _is_hold) if low < end else {}
+        return control_in(found[place].key(), found[place].value()) if place in found else None
+
+    def record_at(self, topic: str, partition: int, offset: int) -> Message | None:
+        """One record; None if it is no longer there."""
+        low, high = bounds(self._consumer, self._errors, [(topic, partition)])[topic, partition]
+        if not low <= offset < high:
+            return None
+        limits = {(topic, partition): (offset, offset + 1)}
+        return next(
+            (one for batch in between(self._consumer, self._errors, limits) for one in batch), None
+        )
+
+    def fields(self, message: Message) -> Fields | None:
+        """What a record says, JSON or Avro; None if it cannot be decoded."""
+        fields = decode(message.value(), message.headers() or (), self.schemas)
+        return None if isinstance(fields, Failure) else fields
+
+    def _search(self, places: Iterable[Place]) -> EventRecords:
+        limits = dict(bounds(self._consumer, self._errors, places))
+        if self._since is not None:
+            ends = {place: end for place, (_, end) in limits.items()}
+            starts = offsets_since(self._consumer, self._errors, ends, self._since)
+            limits = {place: (max(low, starts[place]), end) for place, (low, end) in limits.items()}
+        traces = EventRecords()
+        books: dict[int, bytes] = {}
+        partition = 0
+        with reporter(
+            "looking for the event", sum(end - start for start, end in limits.values())
+        ) as progress:
+            for message in self._read(limits, progress):
+                kind = self._kind(message)
+                if kind == "score.state" and message.key() == TALLIES_KEY:
+                    books[message.partition() or 0] = message.value() or b"{}"
+                elif self._is_about(kind, message):
+                    traces.found.setdefault(kind, []).append(message)
+                    partition = message.partition() or 0
+        if partition in books:
+            traces.positions = orjson.loads(books[partition])["positions"]
+        return traces
+
+    def _read(self, limits: Limits, progress: SendProgress) -> Iterable[Message]:
+        count = 0
+        for batch in between(self._consumer, self._errors, limits):
+            count += len(batch)
+            progress.update(count, count)
+            yield from batch
+
+    def _kind(self, message: Message) -> str:
+        return (message.topic() or "").removeprefix(f"{self._pipeline.name}.")
+
+    def _is_about(self, kind: str, message: Message) -> bool:
+        key, value = message.key(), message.value() or b""
+        if kind == "score.state":
+            return bool(key == ENTRY_PREFIX + self._bytes)
+        if self._is_key and key == self._bytes:
+            return True
+        if self._bytes not in value and value[:1] != b"\0" and self._event_id.isascii():
+            return False  # most records: no need to decode them
+        fields = self.fields(message)
+        name = "event_id" if kind == "scored" else self._pipeline.event_id
+        return fields is not None and str(fields.get(name)) == self._event_id
+
+
+def _is_hold(message: Message) -> bool:
+    control = control_in(message.key(), message.value())
+    return control is not None and control.act in ("hold", "resume")

@@ -1,0 +1,45 @@
+"""Times, durations and counts as text."""
+
+from datetime import UTC, datetime
+
+
+def iso_time(milliseconds: float) -> str:
+    """Return Unix milliseconds as ISO 8601 in UTC, or the number itself if it is outside years 1 to 9999.
+
+    >>> iso_time(1_700_000_000_000)
+    '2023-11-14T22:13:20.000+00:00'
+    """
+    try:
+        moment = datetime.fromtimestamp(round(milliseconds) / 1000, UTC)
+        return moment.isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return str(round(milliseconds))
+
+
+def seconds_since(text: str, now: float) -> float:
+    """How long ago an ISO 8601 time was, in seconds; `now` is epoch seconds, and the future is now."""
+    moment = datetime.fromisoformat(text)
+    return max(0.0, now - (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def duration(seconds: float) -> str:
+    """As people say it.
+
+    >>> [duration(seconds) for seconds in (0.04, 3.21, 75, 7300, 200_000)]
+    ['0.0 s', '3.2 s', '75 s', '2 h', '56 h']
+    >>> duration(1_000_000)
+    '12 days'
+    """
+    for limit, unit, name in ((10, 1, ""), (120, 1, "s"), (7200, 60, "min"), (259_200, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds:.1f} s" if not name else f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 86_400:.0f} days"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "duplicate"), counted(1200, "duplicate")
+    ('1 duplicate', '1,200 duplicates')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,260 @@
+"""The topics of a pipeline: their names, how they are made, and whether they are as the pipeline needs them."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from stream_app.errors import TopicsError
+from stream_app.kafka.access_errors import failure, missing_right
+from stream_app.kafka.clients import check_visible, cluster_topics
+from stream_app.records import ENVELOPE_BYTES
+from stream_app.settings import Settings
+
+PARTITIONED = ("raw", "labels", "raw.replay", "scored", "raw.dlq", "labels.dlq", "score.state")
+"""Kinds that share one partition count: partition *p* of each belongs to the same task."""
+
+KINDS = (
+    *PARTITIONED,
+    "examples",
+    "models",
+    "monitoring",
+    "audit",
+    "replays",
+    "learn.state",
+    "monitor.state",
+)
+
+_HOUR_MS = 3_600_000
+_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """How a topic has to be; `name` is the full Kafka name, `config` are topic settings of the broker."""
+
+    kind: str
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicStatus:
+    """How a topic is; `partitions` is 0 if it is missing."""
+
+    kind: str
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+
+    @property
+    def exists(self) -> bool:
+        return self.partitions > 0
+
+
+@dataclass(frozen=True, slots=True)
+class TopicResult:
+    """What `create_topics` did about a topic."""
+
+    name: str
+    partitions: int
+    result: Literal["created", "exists"]
+
+
+class MissingTopicsError(TopicsError):
+    """Topics of these kinds are not there."""
+
+    def __init__(self, pipeline: str, kinds: Sequence[str]) -> None:
+        names = ", ".join(topic_name(pipeline, kind) for kind in kinds)
+        super().__init__(
+            f"Missing topics of pipeline {pipeline}: {names}",
+            "Run `stream-app topics create PIPELINE`",
+        )
+        self.kinds = kinds
+
+
+def topic_name(pipeline: str, kind: str) -> str:
+    """Full name of a pipeline's topic.
+
+    >>> topic_name("flights", "raw.dlq")
+    'flights.raw.dlq'
+    """
+    return f"{pipeline}.{kind}"
+
+
+def topic_specs(pipeline: str, settings: Settings) -> tuple[TopicSpec, ...]:
+    """The topics of the pipeline named `pipeline`, as the settings want them."""
+    return tuple(
+        TopicSpec(
+            kind=kind,
+            name=topic_name(pipeline, kind),
+            partitions=settings.topics.partitions if kind in PARTITIONED else 1,
+            config=_topic_config(kind, settings),
+        )
+        for kind in KINDS
+    )
+
+
+def _topic_config(kind: str, settings: Settings) -> dict[str, str]:
+    """Record timestamps are wall clock: with event times, retention would delete a replayed past at once."""
+    larger = kind in ("examples", "replays") or kind.endswith((".dlq", ".replay", ".state"))
+    config = {
+        "message.timestamp.type": "CreateTime",
+        "max.message.bytes": str(
+            settings.topics.max_message_bytes + (ENVELOPE_BYTES if larger else 0)
+        ),
+    }
+    if kind in ("models", "replays") or kind.endswith(".state"):
+        return config | {
+            "cleanup.policy": "compact",
+            "min.cleanable.dirty.ratio": "0.2",
+            "segment.bytes": str(64 << 20),
+        }
+    return config | {"cleanup.policy": "delete", "retention.ms": str(_retention_ms(kind, settings))}
+
+
+def _retention_ms(kind: str, settings: Settings) -> int:
+    """Examples are kept for ever: they are the log from which any model version can be made again."""
+    hours = settings.topics.retention_hours
+    return -1 if kind == "examples" or hours < 0 else hours * _HOUR_MS
+
+
+def create_topics(admin: AdminClient, pipeline: str, settings: Settings) -> list[TopicResult]:
+    """Create what is missing; `TopicsError` before anything is created if a partition count would have to change."""
+    specs = topic_specs(pipeline, settings)
+    existing = _partition_counts(admin)
+    for spec in specs:
+        _refuse_other_partitions(spec, existing.get(spec.name, spec.partitions))
+    missing = [spec for spec in specs if spec.name not in existing]
+    _create(admin, missing, settings.topics.replication)
+    created = {spec.name for spec in missing}
+    return [
+        TopicResult(s.name, s.partitions, "created" if s.name in created else "exists")
+        for s in specs
+    ]
+
+
+def _refuse_other_partitions(spec: TopicSpec, actual: int) -> None:
+    if actual == spec.partitions:
+        return
+    raise TopicsError(
+        f"Topic {spec.name} has {actual} partitions and the settings ask for {spec.partitions}: "
+        "keys would move to other partitions and their state would not follow",
+        f"Set STREAM_APP_TOPICS__PARTITIONS={actual}, or start a pipeline under a new name",
+    )
+
+
+def _create(admin: AdminClient, specs: Sequence[TopicSpec], replication: int) -> None:
+    if not specs:
+        return
+    new = [
+        NewTopic(
+            s.name,
+            num_partitions=s.partitions,
+            replication_factor=replication,
+            config=dict(s.config),
+        )
+        for s in specs
+    ]
+    for name, future in admin.create_topics(
+        new, operation_timeout=_TIMEOUT, request_timeout=_TIMEOUT
+    ).items():
+        try:
+            future.result(timeout=_TIMEOUT)
+        except KafkaException as error:
+            _raise_unless_exists(name, error.args[0])
+    _await_metadata(admin, {spec.name for spec in specs})
+
+
+def _raise_unless_exists(name: str, error: KafkaError) -> None:
+    """Someone else may have created the topic in the same moment."""
+    if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+        return
+    if error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT) or missing_right(error, ""):
+        raise failure(error, f"create {name}")
+    raise TopicsError(
+        f"Topic {name} cannot be created: {error.str()}", "Check the broker and the topic settings"
+    )
+
+
+def _await_metadata(admin: AdminClient, names: set[str]) -> None:
+    """A topic is created before every broker knows it; workers must not start in between."""
+    deadline = time.monotonic() + _TIMEOUT
+    while not names <= _partition_counts(admin).keys():
+        if time.monotonic() > deadline:
+            raise TopicsError(
+                f"Topic {min(names)} was created and does not appear", "Check the broker's log"
+            )
+        time.sleep(0.05)
+
+
+def _partition_counts(admin: AdminClient) -> dict[str, int]:
+    topics = cluster_topics(admin).topics
+    return {
+        name: len(topic.partitions)
+        for name, topic in topics.items()
+        if topic.error is None and topic.partitions
+    }
+
+
+def check_topics(admin: AdminClient, pipeline: str, settings: Settings) -> int:
+    """Partition count of the pipeline; `TopicsError` if a topic is missing or the counts differ."""
+    existing = _partition_counts(admin)
+    specs = topic_specs(pipeline, settings)
+    missing = [spec.kind for spec in specs if spec.name not in existing]
+    if missing:
+        check_visible(admin, [topic_name(pipeline, kind) for kind in missing])
+        raise MissingTopicsError(pipeline, missing)
+    counts = {spec.name: existing[spec.name] for spec in specs if spec.kind in PARTITIONED}
+    if len(set(counts.values())) > 1:
+        listing = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise TopicsError(
+            f"Partition counts differ, so keys and state would not meet: {listing}",
+            "Delete the wrong topics and run `stream-app topics create PIPELINE`",
+        )
+    _check_single(existing, specs)
+    return counts[topic_name(pipeline, "raw")]
+
+
+def _check_single(existing: Mapping[str, int], specs: Sequence[TopicSpec]) -> None:
+    for spec in specs:
+        if spec.kind not in PARTITIONED and existing[spec.name] != 1:
+            raise TopicsError(
+                f"Topic {spec.name} has {existing[spec.name]} partitions and needs exactly 1, to have one order",
+                "Delete it and run `stream-app topics create PIPELINE`",
+            )
+
+
+def describe_topics(admin: AdminClient, pipeline: str, settings: Settings) -> list[TopicStatus]:
+    """Every topic of the pipeline as it is on the cluster, missing ones included."""
+    existing = _partition_counts(admin)
+    specs = topic_specs(pipeline, settings)
+    check_visible(admin, [spec.name for spec in specs if spec.name not in existing])
+    configs = _configs(admin, [spec.name for spec in specs if spec.name in existing])
+    return [
+        TopicStatus(s.kind, s.name, existing.get(s.name, 0), configs.get(s.name, {})) for s in specs
+    ]
+
+
+def _configs(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    shown = ("cleanup.policy", "retention.ms", "max.message.bytes", "message.timestamp.type")
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    answers = admin.describe_configs(resources, request_timeout=_TIMEOUT)
+    try:
+        configs = {resource.name: future.result() for resource, future in answers.items()}
+    except KafkaException as error:
+        raise failure(error.args[0], "read the topics' settings") from None
+    return {
+        name: {key: str(config[key].value) for key in shown} for name, config in configs.items()
+    }

@@ -1,0 +1,115 @@
+"""Publishing what was trained: an artifact, a signed manifest, and a control record whose offset is the number."""
+
+from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.evaluation.thresholds import as_map
+from stream_app.core.learning.control_record import Control
+from stream_app.core.monitoring.audit_entry import act_output
+from stream_app.formatting import iso_time
+from stream_app.model_admin.decisions import Reason, switch
+from stream_app.model_admin.model_admin import ModelAdmin
+from stream_app.model_admin.version_checks import Checker, newest_examples, replay
+from stream_app.model_store.artifacts import Artifact
+from stream_app.model_store.families import pipeline_names
+from stream_app.model_store.manifest import Manifest, runtime, version_key
+from stream_app.model_store.model_parameters import parameters, seed
+from stream_app.model_store.model_registry import ModelRegistry
+from stream_app.model_store.pickling import dump, load
+from stream_app.model_store.signing import open_signer
+from stream_app.offline.training import Trained
+from stream_app.pipeline import Pipeline
+from stream_app.records import Output
+from stream_app.settings import Settings
+
+
+class Publisher:
+    """Publishes trained versions of one pipeline.
+
+    Raises what `ModelAdmin` does; SettingsError or StoreError if the store cannot be used, ModelError without a signing key.
+    """
+
+    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._desk = ModelAdmin(settings, pipeline.name)
+        self._names = pipeline_names(pipeline.model, pipeline.features)
+        self._checker = Checker(settings, pipeline)
+        self._store = self._checker.store
+        self._signer = open_signer(settings, pipeline.name)
+
+    def publish(self, trained: Trained, why: Reason) -> Manifest:
+        """The manifest of the new version, which nobody serves before it is promoted.
+
+        Raises ModelError for a model that nobody could load, StoreError while the store is away, FencedError if
+        somebody decides at the same time, KafkaUnavailableError if nothing could be written.
+        """
+        data = dump(trained.learner.model)
+        load(data, self._names)
+        artifact = self._store.put(data)
+        made: list[Manifest] = []
+
+        def make(now: ModelRegistry, number: int) -> list[Output]:
+            manifest = self._signer.signed(
+                self._manifest(trained, artifact, number, now.epoch, why)
+            )
+            made.append(manifest)
+            return [
+                Output("models", 0, version_key(number).encode(), manifest.encode()),
+                self._act(trained, number, why),
+            ]
+
+        self._desk.number(lambda now: _control(now.epoch, why), make)
+        return made[-1]
+
+    def promote(self, manifest: Manifest, why: Reason) -> None:
+        """Have it served, after it has scored the newest examples; raises as `replay` and `switch`."""
+        registry = self._desk.registry(settled=True)
+        replay(
+            self._checker.load(manifest),
+            newest_examples(self._desk, self._checker.fingerprint, task_of(self._pipeline)),
+        )
+        switch(self._desk, registry, "promote", manifest, why)
+
+    def _manifest(
+        self, trained: Trained, artifact: Artifact, number: int, epoch: int, why: Reason
+    ) -> Manifest:
+        learner, model = trained.learner, self._pipeline.model()
+        return Manifest(
+            name=self._pipeline.name,
+            version=number,
+            parent=None,
+            created_at=iso_time(why.at),
+            sha256=artifact.sha256,
+            size=artifact.size,
+            fingerprint=learner.fingerprint,
+            learned=learner.learned,
+            learned_through=learner.learned_through,
+            metrics=trained.metrics,
+            **runtime()._asdict(),
+            created_by=why.who,
+            origin="trained",
+            family=self._names.family,
+            features=trained.features,
+            parameters=parameters(model),
+            seed=seed(model),
+            window=trained.window,
+            laboratory=trained.metrics,
+            profile=trained.profile,
+            thresholds=as_map(self._pipeline.thresholds),
+            epoch=epoch,
+        )
+
+    def _act(self, trained: Trained, number: int, why: Reason) -> Output:
+        return act_output(
+            self._pipeline.name,
+            "train",
+            at=why.at,
+            who=why.who,
+            what=f"version {number}",
+            why=why.why,
+            identity=f"train-{number}",
+            counts={"learned": trained.learner.learned, "measured": trained.window["n"]},
+        )
+
+
+def _control(epoch: int, why: Reason) -> Output:
+    """It has no number in it: its offset is the number."""
+    return Control("trained", None, epoch, iso_time(why.at), why.who, why.why).output()

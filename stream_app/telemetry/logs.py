@@ -1,0 +1,65 @@
+"""Structured logs on standard error: JSON for machines, colours for a terminal."""
+
+import logging
+import sys
+
+import structlog
+from structlog.types import EventDict, Processor
+
+from stream_app.settings import LogSettings
+
+_SHARED: tuple[Processor, ...] = (
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.stdlib.ExtraAdder(),
+)
+
+
+def setup_logging(settings: LogSettings, **context: str | int) -> None:
+    """Route structlog and the standard library to standard error; `context` is put into every line, of any thread.
+
+    The root logger stays at WARNING, so libraries build no records for nothing; our own follow `settings.level`.
+    """
+
+    def add_context(_: object, __: str, event: EventDict) -> EventDict:
+        return {**context, **event}
+
+    shared: tuple[Processor, ...] = (add_context, *_SHARED)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=_renderers(settings), foreign_pre_chain=shared
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("stream_app").setLevel(settings.level.upper())
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger; `name` is the module's ``__name__``: ``get_logger(__name__).info("started", role="score")``."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def _renderers(settings: LogSettings) -> list[Processor]:
+    drop_meta: Processor = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    if settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty()):
+        return [drop_meta, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    return [
+        drop_meta,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(default=str),
+    ]

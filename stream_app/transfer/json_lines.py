@@ -1,0 +1,107 @@
+"""The lines of an input file or of standard input, and what JSON lines say."""
+
+import codecs
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import orjson
+
+from stream_app.errors import InputError
+from stream_app.records import Fields
+
+
+class Row(NamedTuple):
+    """A record to send, and the number of the line that it begins on."""
+
+    number: int
+    key: bytes
+    value: bytes
+
+
+class BadLine(NamedTuple):
+    """A line that is no record; `problem` quotes nothing of it."""
+
+    number: int
+    problem: str
+
+
+class InputLines:
+    """The lines of a stream, checked to be UTF-8; `position` is how many bytes were read, `size` None if unknown.
+
+    Who reads `stream` itself, because it has no lines, keeps `position`.
+    """
+
+    def __init__(self, name: str, stream: BinaryIO, size: int | None) -> None:
+        self.name = name
+        self.size = size
+        self.position = 0
+        self.stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        number = 0
+        try:
+            for number, line in enumerate(self.stream, start=1):
+                self.position += len(line)
+                if not line.isascii():
+                    line.decode()
+                yield line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{self.name} is not UTF-8 in line {number}",
+                "Convert it, for example with iconv -t utf-8",
+            ) from None
+        except OSError as error:
+            raise _unreadable(self.name, error) from None
+
+
+@contextmanager
+def open_lines(path: str) -> Iterator[InputLines]:
+    """The lines of a file; `-` is standard input. `InputError` if it is missing or cannot be read."""
+    if path == "-":
+        yield InputLines("standard input", sys.stdin.buffer, None)
+        return
+    try:
+        stream = Path(path).open("rb")  # noqa: SIM115 -- closed below, so that only opening is explained here
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    with stream:
+        status = os.fstat(stream.fileno())
+        yield InputLines(path, stream, status.st_size if stat.S_ISREG(status.st_mode) else None)
+
+
+def _unreadable(path: str, error: OSError | ValueError) -> InputError:
+    reason = getattr(error, "strerror", None) or error
+    return InputError(
+        f"{path} cannot be read: {reason}",
+        "Give the path of a readable file, or - for standard input",
+    )
+
+
+def json_rows(lines: Iterable[bytes], key: str) -> Iterator[Row | BadLine]:
+    """One JSON object per line, sent byte for byte as it is; empty lines are skipped."""
+    for number, line in enumerate(lines, start=1):
+        value = line.strip()
+        if value:
+            yield _json_row(number, value, key)
+
+
+def _json_row(number: int, value: bytes, key: str) -> Row | BadLine:
+    try:
+        fields = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        return BadLine(number, f"not JSON: {error.msg}, column {error.colno}")
+    if not isinstance(fields, dict):
+        return BadLine(number, "not a JSON object")
+    return keyed(number, fields, value, key)
+
+
+def keyed(number: int, fields: Fields, value: bytes, key: str) -> Row | BadLine:
+    """The row with the key that its record must have: the text of the key field, in UTF-8."""
+    if fields.get(key) is None:
+        return BadLine(number, f"no key: field {key} is missing or null")
+    return Row(number, str(fields[key]).encode(), value)

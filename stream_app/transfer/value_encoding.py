@@ -1,0 +1,78 @@
+"""Values between JSON, in which people write and read them, and Avro as it is in Kafka."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from confluent_kafka import Message
+
+from stream_app.core.reading.avro_frame import AvroFrame, SchemaId, find_frame
+from stream_app.core.reading.avro_reader import Reader, compile_reader
+from stream_app.core.reading.decoding import decode
+from stream_app.core.reading.validator import compile_validator
+from stream_app.records import Failure
+from stream_app.schema_registry import SchemaRegistry, UnknownSchemaError
+from stream_app.transfer.json_lines import BadLine, Row
+
+
+def encoded(
+    rows: Iterator[Row | BadLine], schema: Mapping[str, Any], schema_id: int
+) -> Iterator[Row | BadLine]:
+    """The rows with their JSON written as Avro; one that does not fit the schema is a bad line."""
+    from stream_app.core.reading.avro_writer import compile_writer
+
+    validate, write = compile_validator(schema), compile_writer(schema, schema_id)
+    for row in rows:
+        if isinstance(row, BadLine):
+            yield row
+            continue
+        fields = decode(row.value)
+        if not isinstance(fields, Failure):
+            fields = validate(fields)
+        if isinstance(fields, Failure):
+            yield BadLine(row.number, fields.message)
+        else:
+            yield row._replace(value=write(fields))
+
+
+class Decoder:
+    """Makes JSON of values that are Avro, with the schemas of a registry; without one it makes nothing of them."""
+
+    def __init__(self, registry: SchemaRegistry | None) -> None:
+        self._registry = registry
+        self._reader = lru_cache(maxsize=1000)(self._find_reader)
+
+    def readable(self, message: Message) -> bytes | None:
+        """The value as JSON if it is Avro that can be read, else as it is; `RegistryError` if there is no answer."""
+        value: bytes | None = message.value()
+        frame = (
+            find_frame(value, message.headers() or ())
+            if value and self._registry is not None
+            else None
+        )
+        if value is None or not isinstance(frame, AvroFrame):
+            return value
+        reader = self._reader(frame.schema_id)
+        fields = reader(value, frame.start) if reader is not None else None
+        if fields is None or isinstance(fields, Failure):
+            return value
+        try:
+            return orjson.dumps(fields, default=_text)
+        except TypeError:  # nested deeper than JSON can be written
+            return value
+
+    def _find_reader(self, schema_id: SchemaId) -> Reader | None:
+        if self._registry is None:
+            return None
+        try:
+            return compile_reader(json.loads(self._registry.schema(schema_id)))
+        except (UnknownSchemaError, ValueError, RecursionError):
+            return None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    raise TypeError

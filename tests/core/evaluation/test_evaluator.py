@@ -1,0 +1,201 @@
+"""Prequential evaluation: the numbers, against River's and by hand; the windows; the bookkeeping."""
+
+import math
+import pickle
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from river import metrics
+
+from stream_app.core.evaluation.binary_metrics import (
+    BASELINES,
+    METRICS,
+    BinaryMetrics,
+    BinaryOutcome,
+)
+from stream_app.core.evaluation.evaluator import ClosedWindow, Evaluator
+from stream_app.core.evaluation.prediction_tasks import BinaryTask
+from stream_app.core.evaluation.roc_auc import RocAuc
+from stream_app.core.example import Example
+from tests.learning import HOUR, examples
+
+RIVER = {
+    "log_loss": metrics.LogLoss,
+    "accuracy": metrics.Accuracy,
+    "precision": metrics.Precision,
+    "recall": metrics.Recall,
+    "f1": metrics.F1,
+    "kappa": metrics.CohenKappa,
+}
+PREDICTIONS = st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=60)
+
+
+def card_of(predictions: list[tuple[bool, float]]) -> BinaryMetrics:
+    card = BinaryMetrics()
+    last = None
+    for label, score in predictions:
+        card.add(BinaryOutcome(label, score, score >= 0.5, 0.5, False, last))
+        last = label
+    return card
+
+
+def example(label: bool, time: int, score: float = 0.5, version: int = 1) -> Example:
+    return Example("e", time, time, label, score, version, {}, "f")
+
+
+def brute_auc(predictions: list[tuple[bool, float]]) -> float | None:
+    pairs = [(p, n) for a, p in predictions if a for b, n in predictions if not b]
+    return sum((p > n) + (p == n) / 2 for p, n in pairs) / len(pairs) if pairs else None
+
+
+@pytest.mark.parametrize("name", RIVER)
+@given(predictions=PREDICTIONS)
+def test_metrics_equal_those_of_river(name: str, predictions: list[tuple[bool, float]]) -> None:
+    theirs = RIVER[name]()
+    for label, score in predictions:
+        theirs.update(label, score if name == "log_loss" else score >= 0.5)
+    assert METRICS[name](card_of(predictions)) == pytest.approx(theirs.get())
+
+
+@given(predictions=PREDICTIONS)
+def test_roc_auc_is_the_share_of_pairs_in_order(predictions: list[tuple[bool, float]]) -> None:
+    assert METRICS["roc_auc"](card_of(predictions)) == pytest.approx(brute_auc(predictions))
+
+
+def test_roc_auc_needs_both_classes() -> None:
+    assert METRICS["roc_auc"](card_of([(True, 0.3), (True, 0.9)])) is None
+
+
+def test_roc_auc_by_hand_with_a_tie() -> None:
+    assert (
+        METRICS["roc_auc"](card_of([(False, 0.1), (False, 0.4), (True, 0.4), (True, 0.8)]))
+        == 3.5 / 4
+    )
+
+
+def test_roc_auc_stays_close_and_bounded_when_scores_are_folded() -> None:
+    chance = random.Random(1)
+    exact, folded = RocAuc(), RocAuc(limit=100)
+    for _ in range(5000):
+        label = chance.random() < 0.3
+        score = chance.betavariate(3 if label else 2, 3)
+        exact.add(label, score)
+        folded.add(label, score)
+    assert len(folded.positives) + len(folded.negatives) <= 100
+    assert folded.auc() == pytest.approx(exact.auc(), abs=1e-3)
+
+
+@given(
+    predictions=PREDICTIONS,
+    cut=st.integers(0, 60),
+    limits=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+)
+def test_merged_ranks_equal_ranks_of_all(
+    predictions: list[tuple[bool, float]], cut: int, limits: tuple[int, int]
+) -> None:
+    first, second, both = RocAuc(limits[0]), RocAuc(limits[1]), RocAuc(limit=1000)
+    for i, (label, score) in enumerate(predictions):
+        coarse = math.floor(score * 64) / 64  # so that folding into 4,096 bins changes no order
+        (first if i < cut else second).add(label, coarse)
+        both.add(label, coarse)
+    first.merge(second)
+    assert first.auc() == pytest.approx(both.auc())
+
+
+def test_brier_score_by_hand() -> None:
+    assert METRICS["brier"](card_of([(True, 0.8), (False, 0.5)])) == pytest.approx(
+        (0.04 + 0.25) / 2
+    )
+
+
+def test_kappa_temporal_compares_with_repeating_the_last_label() -> None:
+    # Labels 1 1 0 0: repeating is right twice in four (the first has none before it); we are right three times.
+    card = card_of([(True, 0.9), (True, 0.9), (False, 0.1), (False, 0.9)])
+    assert METRICS["kappa_temporal"](card) == pytest.approx((0.75 - 0.5) / (1 - 0.5))
+
+
+def test_kappa_temporal_is_undefined_where_repeating_is_always_right() -> None:
+    card = BinaryMetrics()
+    card.add(BinaryOutcome(True, 0.9, True, 0.5, False, True))
+    assert METRICS["kappa_temporal"](card) is None
+
+
+def test_baselines_know_only_labels_that_came_before() -> None:
+    evaluator = Evaluator(HOUR, BinaryTask())
+    for time, label in enumerate([True, True, False]):
+        evaluator.add(example(label, time))
+    found = evaluator.metrics()
+    assert found["majority_accuracy"] == pytest.approx(1 / 3)  # False on a tie, then True, True
+    assert found["no_change_accuracy"] == pytest.approx(1 / 3)
+    assert found["prior_log_loss"] == pytest.approx(
+        -(math.log(1 / 2) + math.log(2 / 3) + math.log(1 / 4)) / 3
+    )
+
+
+def test_a_window_closes_a_quarter_of_its_length_after_its_end() -> None:
+    evaluator = Evaluator(HOUR, BinaryTask())
+    assert evaluator.add(example(True, 10)) == []
+    assert evaluator.add(example(True, HOUR + HOUR // 4 - 1)) == []
+    (closed,) = evaluator.add(example(True, HOUR + HOUR // 4))
+    assert (closed.window.start, closed.window.end, closed.window.n) == (0, HOUR, 1)
+
+
+def test_a_label_out_of_order_counts_in_its_own_window_while_that_is_open() -> None:
+    evaluator = Evaluator(HOUR, BinaryTask())
+    evaluator.add(example(True, HOUR + 5))
+    evaluator.add(example(True, HOUR - 5))
+    (closed,) = evaluator.add(example(True, 2 * HOUR))
+    assert (closed.window.start, closed.window.n) == (0, 1)
+
+
+def test_a_label_for_a_closed_window_counts_in_the_next() -> None:
+    evaluator = Evaluator(HOUR, BinaryTask())
+    for time in (5, 2 * HOUR, 10):
+        evaluator.add(example(True, time))
+    first, second = (closed.window for closed in evaluator.add(example(True, 9 * HOUR)))
+    assert (first.start, first.end, first.n) == (HOUR, 2 * HOUR, 1)
+    assert (second.start, second.end, second.n) == (2 * HOUR, 3 * HOUR, 1)
+
+
+def test_a_closed_window_names_the_version_of_its_newest_prediction() -> None:
+    evaluator = Evaluator(HOUR, BinaryTask())
+    evaluator.add(example(True, 1, version=3))
+    evaluator.add(example(True, 2, version=7))
+    (closed,) = evaluator.add(example(True, 2 * HOUR, version=8))
+    assert closed.window.model_version == closed.total.model_version == 7
+
+
+@given(times=st.lists(st.integers(0, 20 * HOUR), min_size=1, max_size=80))
+def test_every_example_counts_exactly_once(times: list[int]) -> None:
+    evaluator = Evaluator(HOUR, BinaryTask())
+    closed: list[ClosedWindow] = []
+    for time in [*times, 100 * HOUR, 200 * HOUR]:
+        closed += evaluator.add(example(True, time))
+    assert sum(found.window.n for found in closed) == len(times) + 1
+    assert [found.total.n for found in closed][-1] == len(times) + 1
+    assert [found.window.start for found in closed] == sorted(
+        {found.window.start for found in closed}
+    )
+
+
+def test_an_evaluator_goes_on_after_pickling_as_if_nothing_had_happened() -> None:
+    stream = examples(600)
+    whole, halves = Evaluator(HOUR, BinaryTask()), Evaluator(HOUR, BinaryTask())
+    expected = [closed for one in stream for closed in whole.add(one)]
+    found = [closed for one in stream[:250] for closed in halves.add(one)]
+    halves = pickle.loads(pickle.dumps(halves))
+    found += [closed for one in stream[250:] for closed in halves.add(one)]
+    assert found == expected
+    assert halves == whole
+
+
+def test_metrics_of_the_last_closed_window_go_with_a_version() -> None:
+    evaluator = Evaluator(HOUR, BinaryTask())
+    assert evaluator.metrics() == {}
+    evaluator.add(example(True, 1, score=0.9))
+    assert evaluator.metrics()["accuracy"] == 1.0
+    evaluator.add(example(True, 2 * HOUR, score=0.1))
+    assert evaluator.metrics()["accuracy"] == 1.0
+    assert set(evaluator.metrics()) <= {*METRICS, *BASELINES}

@@ -1,0 +1,210 @@
+"""The learner: what it judges, learns, skips and reports; reproducible, and equal to River's own loop."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from river import linear_model, optim, preprocessing
+
+from stream_app.core.evaluation.prediction_tasks import BinaryTask
+from stream_app.core.example import Example
+from stream_app.core.learning.example_decoding import decode_example
+from stream_app.core.learning.learner import Learner
+from stream_app.model_store.model_loading import LoadedModel
+from stream_app.model_store.pickling import dump, load
+from stream_app.pipeline import Thresholds
+from stream_app.records import Output
+from tests.learning import (
+    ALL_NAMES,
+    FINGERPRINT,
+    HOUR,
+    examples,
+    fits,
+    measurements,
+    phishing,
+    pipeline,
+    thresholds,
+)
+
+
+class Fussy:
+    """Refuses some examples."""
+
+    def __init__(self) -> None:
+        self.learned = 0
+
+    def learn_one(self, x: dict[str, Any], y: bool) -> None:
+        if x["long_url"] == 1.0:
+            raise ArithmeticError("too long")
+        self.learned += 1
+
+
+def run(learner: Learner, stream: list[Example]) -> list[Output]:
+    return [output for offset, one in enumerate(stream) for output in learner.learn(offset, one)]
+
+
+def at_once(rate: float) -> float:
+    """Accuracy over the phishing data, labels at once, of stochastic gradient descent with this learning rate.
+
+    River decides for True above one half, we at one half; hence a threshold that is the next number.
+    """
+    learner = Learner(
+        pipeline(
+            lambda: (
+                preprocessing.StandardScaler() | linear_model.LogisticRegression(optim.SGD(rate))
+            ),
+            thresholds=Thresholds(decision=math.nextafter(0.5, 1)),
+        ),
+        FINGERPRINT,
+    )
+    model = LoadedModel("p", 0, FINGERPRINT, learner.state.model, BinaryTask())
+    for offset, (x, label) in enumerate(phishing()):
+        learner.learn(offset, Example("e", 0, 0, label, model.score(x), 0, x, FINGERPRINT))
+    return learner.state.evaluator.metrics()["accuracy"]
+
+
+@pytest.mark.parametrize(("rate", "published"), [(0.005, 0.8872), (0.01, 0.8928)])
+def test_labels_at_once_give_the_accuracy_that_river_publishes(
+    rate: float, published: float
+) -> None:
+    assert at_once(rate) == published
+
+
+def test_the_last_label_baseline_is_the_one_river_publishes() -> None:
+    learner = Learner(pipeline(), FINGERPRINT)
+    run(learner, [Example("e", 0, 0, y, 0.5, 0, x, FINGERPRINT) for x, y in phishing()])
+    assert learner.state.evaluator.metrics()["no_change_accuracy"] == pytest.approx(
+        0.515612, abs=5e-4
+    )
+
+
+def test_a_closed_window_reports_metrics_totals_and_baselines() -> None:
+    found = measurements(run(Learner(pipeline(), FINGERPRINT), examples(800)))
+    first = [(one["kind"], one["name"]) for one in found if one["window"]["end"] == 6 * HOUR]
+    assert first == [
+        ("performance", "log_loss"),
+        ("cumulative", "log_loss"),
+        ("performance", "roc_auc"),
+        ("cumulative", "roc_auc"),
+        ("performance", "accuracy"),
+        ("cumulative", "accuracy"),
+        ("baseline", "majority_accuracy"),
+        ("baseline", "no_change_accuracy"),
+        ("baseline", "prior_log_loss"),
+    ]
+    assert all(one["pipeline"] == "p" for one in found)
+    totals = [
+        one["n"] for one in found if one["kind"] == "cumulative" and one["name"] == "accuracy"
+    ]
+    assert totals == sorted(totals)
+    assert totals[0] < totals[-1]
+
+
+def test_a_metric_beyond_its_threshold_is_breached() -> None:
+    declared = pipeline(thresholds=thresholds(accuracy=0.9, log_loss=0.1, roc_auc=0.0))
+    found = measurements(run(Learner(declared, FINGERPRINT), examples(800)))
+    verdicts = {
+        (one["name"], one["threshold"], one["breached"])
+        for one in found
+        if one["kind"] == "performance"
+    }
+    assert verdicts == {("accuracy", 0.9, True), ("log_loss", 0.1, True), ("roc_auc", 0.0, False)}
+
+
+def test_a_rise_of_errors_opens_an_alarm() -> None:
+    stream = [
+        one._replace(score=float(one.label if i < 1500 else not one.label))
+        for i, one in enumerate(examples(2500))
+    ]
+    found = [
+        one
+        for one in measurements(run(Learner(pipeline(), FINGERPRINT), stream))
+        if one["kind"] == "alarm"
+    ]
+    assert [(one["name"], one["breached"], one["threshold"] < one["value"]) for one in found] == [
+        ("error_rate", True, True)
+    ]
+
+
+def test_an_example_that_the_model_refuses_is_counted_reported_once_and_skipped() -> None:
+    learner = Learner(pipeline(Fussy), FINGERPRINT)
+    stream = examples(700)
+    refused = [offset for offset, one in enumerate(stream) if one.features["long_url"] == 1.0]
+    found = [one for one in measurements(run(learner, stream)) if one["kind"] == "unlearnable"]
+    state = learner.state
+    assert (state.unlearnable, state.learned, state.model.learned) == (
+        len(refused),
+        700 - len(refused),
+        state.learned,
+    )
+    assert (found[0]["name"], found[0]["reference"]) == ("ArithmeticError", f"offset {refused[0]}")
+    totals = sum(one["n"] for one in found if one["reference"] is None) + sum(
+        state.failures.values()
+    )
+    assert totals == len(refused)
+
+
+def test_an_example_of_another_declaration_is_judged_but_not_learned() -> None:
+    learner = Learner(pipeline(), "f2")
+    (found,) = measurements(run(learner, examples(3)))
+    assert (found["kind"], found["name"]) == ("unlearnable", "fingerprint")
+    assert (
+        learner.state.learned,
+        learner.state.unlearnable,
+        learner.state.evaluator.known.seen,
+    ) == (0, 3, 3)
+
+
+def test_learned_through_is_the_largest_label_time() -> None:
+    learner, stream = Learner(pipeline(), FINGERPRINT), examples(50)
+    run(learner, stream)
+    assert learner.state.learned_through == max(one.label_time for one in stream)
+
+
+def test_the_state_is_a_pure_function_of_the_log_and_goes_on_from_a_snapshot() -> None:
+    stream = examples(1500, seed=4)
+    whole, halves = Learner(pipeline(), FINGERPRINT), Learner(pipeline(), FINGERPRINT)
+    expected = run(whole, stream)
+    found = run(halves, stream[:700])
+    halves = Learner(pipeline(), FINGERPRINT, load(dump(halves.state), ALL_NAMES))
+    found += [
+        output for offset in range(700, 1500) for output in halves.learn(offset, stream[offset])
+    ]
+    assert found == expected
+    rows = [x for x, _ in phishing()]
+    predict = halves.state.model.predict_proba_one
+    assert [predict(x) for x in rows] == [whole.state.model.predict_proba_one(x) for x in rows]
+
+
+def test_a_restored_learner_follows_the_declaration_of_today() -> None:
+    before = Learner(pipeline(), FINGERPRINT).state
+    declared = pipeline(thresholds=Thresholds(decision=0.3, adwin_delta=0.1))
+    after = Learner(declared, FINGERPRINT, before).state
+    assert (after.evaluator.task, after.alarm.delta) == (BinaryTask(0.3), 0.1)
+
+
+def test_examples_fit_the_published_schema() -> None:
+    one = examples(1)[0]
+    assert fits("example", {"kind": "example", **one._asdict()})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"label": 1},
+        {"label_time": "now"},
+        {"event_time": 0.5},
+        {"model_version": None},
+        {"features": []},
+        {"score": True},
+    ],
+)
+def test_an_example_of_wrong_types_is_recognised(wrong: dict[str, Any]) -> None:
+    assert decode_example(examples(1)[0]._replace(**wrong).encode(), BinaryTask()) == "wrong-type"
+
+
+@given(value=st.binary())
+def test_decoding_an_example_never_raises(value: bytes) -> None:
+    assert isinstance(decode_example(value, BinaryTask()), str | Example)

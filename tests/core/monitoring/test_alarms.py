@@ -1,0 +1,127 @@
+"""Alarms that last: opened once, told of once a minute, ended by whoever has the state by then."""
+
+from itertools import pairwise
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_app.core.measurement import LimitCheck, Measurement, lasts
+from stream_app.core.monitoring.alarms import UPDATE, Alarms
+
+NOW = 1_700_000_000_000
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 90_000),
+        st.sampled_from(["raise", "end", "report", "restart"]),
+        st.sampled_from("ab"),
+    )
+)
+
+
+def said(reports: list[Measurement]) -> list[tuple[str, int, bool]]:
+    return [(report.name, report.n, report.judgement.breached) for report in reports]
+
+
+def restarted(alarms: Alarms) -> Alarms:
+    return Alarms.from_dict(orjson.loads(orjson.dumps(alarms.as_dict())))
+
+
+def test_an_alarm_opens_once_is_told_of_once_a_minute_and_ends() -> None:
+    alarms, reports = Alarms(), list[Measurement]()
+    for second in range(150):
+        alarms.raise_(
+            "state-full", "partition 3", NOW + 1000 * second, value=0.9 + second / 1e6, limit=0.9
+        )
+        reports += alarms.due(NOW + 1000 * second)
+    alarms.end("state-full", NOW + 150_000)
+    assert alarms.open == []
+    reports += alarms.due(NOW + 150_000)
+    assert said(reports) == [
+        ("state-full", 1, True), ("state-full", 61, True), ("state-full", 121, True), ("state-full", 150, False),
+    ]  # fmt: skip
+    last = reports[-1]
+    assert (last.start, last.end, last.reference) == (NOW, NOW + 150_001, "partition 3")
+    assert last.judgement == LimitCheck(0.9, False)
+    assert alarms.due(NOW + UPDATE * 10) == []
+
+
+def test_an_alarm_that_nobody_raises_again_is_told_of_until_it_ends() -> None:
+    alarms = Alarms()
+    alarms.raise_("breaker-open", "TimeoutError", NOW)
+    assert [len(alarms.due(NOW + UPDATE * minute // 2)) for minute in range(5)] == [1, 0, 1, 0, 1]
+
+
+def test_a_restarted_worker_ends_what_it_had_opened() -> None:
+    alarms = Alarms()
+    alarms.raise_("breaker-open", "TimeoutError", NOW, 0.7, 0.5)
+    alarms.due(NOW)
+    after = restarted(alarms)
+    assert (after.open, after.due(NOW + 1)) == (["breaker-open"], [])
+    after.end("breaker-open", NOW + 10)
+    assert said(after.due(NOW + 10)) == [("breaker-open", 1, False)]
+    assert restarted(after).as_dict() == {}
+
+
+def test_one_that_ends_before_it_was_told_of_is_told_all_the_same() -> None:
+    alarms = Alarms()
+    alarms.raise_("breaker-open", "TimeoutError", NOW)
+    alarms.end("breaker-open", NOW)
+    found = alarms.due(NOW)
+    assert said(found) == [("breaker-open", 1, True), ("breaker-open", 1, False)]
+    assert all(lasts(orjson.loads(report.output("p").value or b"")) for report in found)
+
+
+def test_one_that_comes_back_before_its_end_was_told_goes_on() -> None:
+    alarms = Alarms()
+    alarms.raise_("breaker-open", "TimeoutError", NOW)
+    alarms.due(NOW)
+    alarms.end("breaker-open", NOW + 1)
+    alarms.raise_("breaker-open", "ConnectionError", NOW + 2)
+    assert alarms.due(NOW + 2) == []
+    assert alarms.open == ["breaker-open"]
+
+
+def test_the_end_of_what_is_not_there_is_nothing() -> None:
+    alarms = Alarms()
+    alarms.end("breaker-open", NOW)
+    assert alarms.due(NOW) == []
+
+
+@given(STEPS)
+def test_beginnings_and_ends_alternate_whatever_restarts(steps: list[tuple[int, str, str]]) -> None:
+    alarms, now, reports = Alarms(), NOW, list[Measurement]()
+    for passed, step, name in steps:
+        now += passed
+        if step == "raise":
+            alarms.raise_(name, "cause", now)
+        elif step == "end":
+            alarms.end(name, now)
+        elif step == "report":
+            reports += alarms.due(now)
+        else:
+            alarms = restarted(alarms)
+    reports += alarms.due(now)
+    for name in "ab":
+        mine = [report for report in reports if report.name == name]
+        assert not mine or mine[0].judgement.breached
+        assert all(a.judgement.breached or b.judgement.breached for a, b in pairwise(mine))
+        assert all(a.start == b.start for a, b in pairwise(mine) if a.judgement.breached)
+        assert (name in alarms.open) == bool(mine and mine[-1].judgement.breached)
+
+
+def test_one_that_is_raised_now_and_again_lasts_until_it_has_been_quiet() -> None:
+    alarms = Alarms()
+    reports = []
+    for second in range(30):
+        now = second * 1000
+        if second % 3 == 0:
+            alarms.raise_("degraded", "model-failed", now)
+        alarms.end("degraded", now, quiet=10_000)
+        reports += [(second, report.judgement.breached) for report in alarms.due(now)]
+        alarms = Alarms.from_dict(alarms.as_dict())
+    assert reports == [(0, True)]
+    alarms.end("degraded", 36_999, quiet=10_000)
+    assert alarms.due(36_999) == []
+    alarms.end("degraded", 37_000, quiet=10_000)
+    assert [report.judgement.breached for report in alarms.due(37_000)] == [False]

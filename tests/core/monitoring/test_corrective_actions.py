@@ -1,0 +1,118 @@
+"""Corrective actions: exact counts in few records, whatever restarts in between."""
+
+from collections import Counter
+from itertools import pairwise
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_app.core.measurement import Measurement
+from stream_app.core.monitoring.corrective_actions import (
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    MOST_CAUSES,
+    OTHER,
+    CorrectiveActions,
+)
+
+NOW = 1_700_000_000_000
+NOTES = st.lists(
+    st.tuples(
+        st.integers(0, 30_000),  # milliseconds since the one before
+        st.sampled_from(["impute", "retry"]),
+        st.sampled_from(["amount", "country"]),
+        st.integers(1, 1000),
+        st.sampled_from(["", "report", "restart"]),
+    )
+)
+
+
+def counts(reports: list[Measurement]) -> Counter[tuple[str, str | None]]:
+    found: Counter[tuple[str, str | None]] = Counter()
+    for report in reports:
+        found[report.name, report.reference] += report.n
+    return found
+
+
+@given(NOTES)
+def test_the_reports_add_up_to_what_was_noted_whatever_restarts(
+    notes: list[tuple[int, str, str, int, str]],
+) -> None:
+    actions, now, noted, reports = (
+        CorrectiveActions(),
+        NOW,
+        Counter[tuple[str, str | None]](),
+        list[Measurement](),
+    )
+    for passed, action, cause, n, then in notes:
+        now += passed
+        actions.note(action, cause, now, n)
+        noted[action, cause] += n
+        if then:
+            reports += actions.due(now)
+        if then == "restart":
+            actions = CorrectiveActions.from_dict(orjson.loads(orjson.dumps(actions.as_dict())))
+    reports += actions.due(now + LONGEST_WAIT)
+    assert counts(reports) == noted
+    assert actions.due(now + 2 * LONGEST_WAIT) == []
+    assert all(NOW <= report.start < report.end <= now + 1 for report in reports)
+
+
+def test_a_million_repairs_are_a_few_records() -> None:
+    actions, reports = CorrectiveActions(), list[Measurement]()
+    for now in range(NOW, NOW + 3_600_000, 100):
+        actions.note("impute", "amount", now, 28)
+        reports += actions.due(now)
+    reports += actions.due(NOW + 3_600_000 + LONGEST_WAIT)
+    assert reports[0].n == 28  # at once
+    assert [second.end - first.end for first, second in pairwise(reports[:4])] == [
+        FIRST_WAIT, 2 * FIRST_WAIT, 4 * FIRST_WAIT,
+    ]  # fmt: skip
+    assert len(reports) < 15
+    assert sum(report.n for report in reports) == 28 * 36_000
+
+
+def test_after_a_quiet_time_the_first_is_told_at_once_again() -> None:
+    actions = CorrectiveActions()
+    for start in (NOW, NOW + 5 * LONGEST_WAIT):
+        actions.note("retry", "TimeoutError", start)
+        assert len(actions.due(start)) == 1
+        actions.fresh()
+        assert actions.due(start + LONGEST_WAIT) == []
+
+
+def test_a_report_says_what_why_how_often_and_since_when() -> None:
+    actions = CorrectiveActions()
+    actions.note("impute", "amount", NOW)
+    actions.note("impute", "amount", NOW + 70, 2)
+    (report,) = actions.due(NOW + 100)
+    assert report == Measurement(
+        "corrective_action", "impute", NOW, NOW + 71, 3, reference="amount"
+    )
+    fields = orjson.loads(report.output("p").value or b"")
+    assert (fields["breached"], fields["value"], fields["threshold"]) == (False, None, None)
+
+
+def test_causes_without_end_are_counted_together() -> None:
+    actions = CorrectiveActions()
+    for number in range(MOST_CAUSES + 50):
+        actions.note("retry", f"cause {number}", NOW)
+    found = counts(actions.due(NOW))
+    assert found["retry", OTHER] == 50
+    assert (len(found), found.total()) == (MOST_CAUSES + 1, MOST_CAUSES + 50)
+
+
+def test_a_clock_that_is_set_back_silences_nothing() -> None:
+    actions = CorrectiveActions()
+    actions.note("impute", "amount", NOW)
+    actions.due(NOW)
+    actions.note("impute", "amount", NOW - 3_600_000)
+    assert len(actions.due(NOW - 3_600_000)) == 1
+
+
+def test_what_is_fresh_is_told_once_and_not_again_after_a_restart() -> None:
+    actions = CorrectiveActions()
+    actions.note("impute", "amount", NOW, 3)
+    assert (actions.fresh(), actions.fresh()) == ({("impute", "amount"): 3}, {})
+    assert CorrectiveActions.from_dict(actions.as_dict()).fresh() == {}

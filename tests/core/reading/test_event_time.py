@@ -1,0 +1,71 @@
+"""Event times: what is quick to read is read as everything else is."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_app.core.reading.event_time import epoch_milliseconds
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def plainly(text: str) -> int | None:
+    """What a text means, by the standard library alone."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if time.tzinfo is None else (time - EPOCH) // timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2013-01-01T10:15:00Z", 1357035300000),
+        ("2013-01-01T05:15:00-05:00", 1357035300000),
+        ("2013-01-01T15:45:00+05:30", 1357035300000),
+        ("20130101T101500.999Z", 1357035300999),
+        ("1969-12-31T23:59:59.9999+00:00", -1),
+        ("20130101T1015+00:00Z", None),  # two offsets
+        ("2013-01-01T10:15:60Z", None),
+        ("2013-01-01T10:15:00", None),
+        ("", None),
+    ],
+)
+def test_a_text_with_offset_is_a_time(text: str, expected: int | None) -> None:
+    assert epoch_milliseconds(text) == expected == plainly(text)
+
+
+formats = st.sampled_from(
+    [
+        "%Y-%m-%dT%H:%M:%S",
+        "%Y-%m-%d %H:%M:%S",
+        "%Y-%m-%dT%H:%M",
+        "%Y%m%dT%H%M%S",
+        "%Y%m%dT%H%M%S.%f",
+        "%G-W%V-%uT%H:%M:%S",
+    ]
+)
+offsets = st.sampled_from(
+    ["Z", "z", "", "+00:00", "-00:00", "+05:30", "-14:00", "+15:00", "-0330", "+01", "+01:00:30"]
+)
+minutes = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(
+    (
+        st.builds(
+            lambda time, form, offset: time.strftime(form) + offset,
+            st.datetimes(),
+            formats,
+            offsets,
+        )
+    )
+    | st.datetimes(timezones=minutes).map(str)
+    | st.text("0123456789-:.,TWZ+ ", max_size=26)
+    | st.tuples(st.text("0123456789-:.TZ+", min_size=19, max_size=19), offsets).map("".join)
+)
+def test_any_text_is_read_as_the_standard_library_reads_it(text: str) -> None:
+    assert epoch_milliseconds(text) == plainly(text)

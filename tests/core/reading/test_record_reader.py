@@ -1,0 +1,256 @@
+"""Reading events and labels: one golden table each, the order of the stages, and that nothing ever raises."""
+
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from stream_app.cleaning import Between, Impute, Normalise, Rejected
+from stream_app.core.reading.record_reader import Event, EventReader, LabelEvent, LabelReader
+from stream_app.error_codes import ERROR_CODES
+from stream_app.errors import PipelineError
+from stream_app.pipeline import Label, Pipeline
+from stream_app.records import Failure, Fields, Record
+from tests.core.reading.test_decoding import JSON
+
+NOW = 1_700_000_000_000
+DAY = 24 * 60 * 60 * 1000
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+
+
+def schema(**fields: Any) -> dict[str, Any]:
+    """A record schema from field names and types."""
+    return {
+        "type": "record",
+        "name": "R",
+        "fields": [{"name": name, "type": kind} for name, kind in fields.items()],
+    }
+
+
+FLIGHT = schema(id=["null", "string"], at=MILLIS, carrier="string", wind=["null", "double"])
+LATE = schema(id="string", late="boolean", known_at=MILLIS)
+
+
+def refuse_test_flights(fields: Fields) -> Fields:
+    if fields["carrier"] == "TEST":
+        raise Rejected("a test flight")
+    return {}
+
+
+def pipeline(**changes: Any) -> Pipeline:
+    """A pipeline of flights, with changes to what it declares."""
+    declared: dict[str, Any] = {
+        "name": "flights",
+        "schema": FLIGHT,
+        "event_id": "id",
+        "event_time": "at",
+        "clean": (
+            Normalise("carrier"),
+            refuse_test_flights,
+            Between("wind", 0, 150),
+            Impute("wind", 10.0),
+        ),
+        "features": lambda fields: {"carrier": fields["carrier"], "wind": fields["wind"]},
+        "model": object,
+        "label": Label(schema=LATE, field="late", time="known_at", horizon=timedelta(hours=48)),
+    }
+    return Pipeline(**{**declared, **changes})
+
+
+def record(fields: Any, key: bytes | None = b"f1") -> Record:
+    """A record as it was fetched."""
+    return Record(
+        "flights.raw", 0, 7, NOW, key, fields if isinstance(fields, bytes) else orjson.dumps(fields)
+    )
+
+
+SENT = {"id": "f1", "at": "2013-01-01T05:15:00-05:00", "carrier": " ua", "wind": 12, "pilot": "Ada"}
+CODE_OF = [
+    (b"", "empty-value"),
+    (b"{", "invalid-json"),
+    (b"[]", "not-an-object"),
+    (b'{"id": "f1", "wind": NaN}', "not-finite"),
+    ({}, "missing-field"),
+    ({**SENT, "carrier": 5}, "wrong-type"),
+    ({**SENT, "at": "2013-01-01T05:15:00"}, "event-time-invalid"),
+    ({**SENT, "at": None}, "event-time-invalid"),
+    ({**SENT, "id": None}, "missing-field"),
+    ({**SENT, "id": ""}, "missing-field"),
+    ({**SENT, "id": "f2"}, "key-mismatch"),
+    ({**SENT, "carrier": "test"}, "rejected"),
+    ({**SENT, "at": NOW + DAY + 1}, "event-in-future"),
+]
+
+
+def test_a_record_becomes_an_event() -> None:
+    assert EventReader(pipeline()).read(record(SENT), NOW) == Event(
+        event_id="f1",
+        event_time=1357035300000,
+        fields={"id": "f1", "at": 1357035300000, "carrier": "UA", "wind": 12.0},
+        features={"carrier": "UA", "wind": 12.0},
+        imputed=(),
+    )
+
+
+def test_imputed_fields_are_named() -> None:
+    event = EventReader(pipeline()).read(record({**SENT, "wind": 1048}), NOW)
+    assert isinstance(event, Event)
+    assert event.features["wind"] == 10.0
+    assert event.imputed == ("wind",)
+
+
+@pytest.mark.parametrize(("sent", "code"), CODE_OF)
+def test_each_mistake_has_its_code(sent: Any, code: str) -> None:
+    failure = EventReader(pipeline()).read(record(sent), NOW)
+    assert isinstance(failure, Failure)
+    assert failure.code == code
+
+
+def test_a_day_ahead_is_not_yet_the_future() -> None:
+    event = EventReader(pipeline()).read(record({**SENT, "at": NOW + DAY}), NOW)
+    assert isinstance(event, Event)
+    assert event.event_time == NOW + DAY
+
+
+def test_a_record_without_key_is_refused() -> None:
+    assert EventReader(pipeline()).read(record(SENT, key=None), NOW) == Failure(
+        "missing-key", "the record has no key"
+    )
+
+
+def test_the_first_mistake_counts() -> None:
+    failure = EventReader(pipeline()).read(
+        record({**SENT, "id": "f2", "carrier": "test", "at": NOW + 9 * DAY}), NOW
+    )
+    assert isinstance(failure, Failure)
+    assert failure.code == "key-mismatch"
+
+
+def test_identity_and_key_are_as_they_were_sent_and_not_as_cleaned() -> None:
+    reader = EventReader(
+        pipeline(clean=(Normalise("id"),), features=lambda fields: {"id": fields["id"]})
+    )
+    event = reader.read(record(SENT), NOW)
+    assert isinstance(event, Event)
+    assert event.event_id == "f1"
+    assert event.features == {"id": "F1"}
+
+
+def test_the_key_may_be_another_field_and_a_number() -> None:
+    declared = pipeline(
+        schema=schema(id="long", at=MILLIS, user="int"),
+        key="user",
+        clean=(),
+        features=lambda fields: {"x": 1},
+    )
+    reader = EventReader(declared)
+    event = reader.read(record({"id": 10, "at": 0, "user": 42}, key=b"42"), NOW)
+    assert isinstance(event, Event)
+    assert event.event_id == "10"
+    mismatch = reader.read(record({"id": 10, "at": 0, "user": 42}, key=b"10"), NOW)
+    assert isinstance(mismatch, Failure)
+    assert mismatch.code == "key-mismatch"
+
+
+def test_a_null_key_field_is_missing() -> None:
+    declared = pipeline(
+        schema=schema(id="string", at=MILLIS, user=["null", "string"]), key="user", clean=()
+    )
+    failure = EventReader(declared).read(
+        record({"id": "f1", "at": 0, "user": None}, key=b"None"), NOW
+    )
+    assert failure == Failure("missing-field", "field user is empty")
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "time"),
+    [
+        ("long", 1357035300000, 1357035300000),
+        ("string", "2013-01-01T05:15-05:00", 1357035300000),
+        ({"type": "long", "logicalType": "timestamp-micros"}, 1357035300000000, 1357035300000),
+    ],
+)
+def test_an_event_time_may_be_a_long_a_text_or_a_timestamp(kind: Any, sent: Any, time: int) -> None:
+    declared = pipeline(
+        schema=schema(id="string", at=kind), clean=(), features=lambda fields: {"x": 1}
+    )
+    event = EventReader(declared).read(record({"id": "f1", "at": sent}), NOW)
+    assert isinstance(event, Event)
+    assert event.event_time == time
+
+
+@pytest.mark.parametrize("made", ["soon", None, 1.5, 2**62, True])
+def test_an_event_time_that_cleaning_spoils_is_invalid(made: Any) -> None:
+    failure = EventReader(pipeline(clean=(lambda fields: {"at": made},))).read(record(SENT), NOW)
+    assert isinstance(failure, Failure)
+    assert failure.code == "event-time-invalid"
+
+
+def test_features_come_last() -> None:
+    failure = EventReader(pipeline(features=lambda fields: {"x": None})).read(record(SENT), NOW)
+    assert failure == Failure("feature-invalid", "feature x is NoneType")
+
+
+def test_a_pipeline_whose_schema_is_still_a_path_is_refused() -> None:
+    with pytest.raises(PipelineError, match=r"flight\.avsc was not read"):
+        EventReader(pipeline(schema="flight.avsc"))
+
+
+def test_a_record_becomes_a_label() -> None:
+    label = LabelReader(pipeline()).read(
+        record({"id": "f1", "late": True, "known_at": 1357035300000}), NOW
+    )
+    assert label == LabelEvent("f1", True, 1357035300000)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b"", "empty-value"),
+        (b"{", "invalid-json"),
+        ({"id": "f1", "late": None, "known_at": 0}, "wrong-type"),
+        ({"id": "f1", "late": 1, "known_at": 0}, "wrong-type"),
+        ({"id": "f1", "known_at": 0}, "missing-field"),
+        ({"id": "", "late": True, "known_at": 0}, "missing-field"),
+        ({"id": "f2", "late": True, "known_at": 0}, "key-mismatch"),
+        ({"id": "f1", "late": True, "known_at": "soon"}, "event-time-invalid"),
+        ({"id": "f1", "late": True, "known_at": NOW + DAY + 1}, "event-in-future"),
+    ],
+)
+def test_each_mistake_in_a_label_has_its_code(sent: Any, code: str) -> None:
+    failure = LabelReader(pipeline()).read(record(sent), NOW)
+    assert isinstance(failure, Failure)
+    assert failure.code == code
+
+
+def test_a_label_needs_a_key_even_where_it_cannot_be_checked() -> None:
+    reader = LabelReader(pipeline(schema=schema(id="string", at=MILLIS, user="string"), key="user"))
+    sent = {"id": "f1", "late": False, "known_at": 0}
+    assert reader.read(record(sent, key=b"anything"), NOW) == LabelEvent("f1", False, 0)
+    assert reader.read(record(sent, key=None), NOW) == Failure(
+        "missing-key", "the record has no key"
+    )
+
+
+VALUES = JSON | st.just("f1") | st.integers(0, 2 * NOW)
+FIELDS = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("id", "at", "carrier", "wind", "late", "known_at"), VALUES)
+)
+
+
+@given(
+    st.binary() | FIELDS.map(orjson.dumps) | JSON.map(orjson.dumps),
+    st.none() | st.just(b"f1") | st.binary(),
+)
+@example(orjson.dumps(SENT), b"f1")
+@example(b'{"id": "f1", "at": ' + b"9" * 5000 + b"}", b"f1")
+def test_any_record_is_read_or_fails_with_a_known_code(value: bytes, key: bytes | None) -> None:
+    event, label = (
+        EventReader(pipeline()).read(record(value, key), NOW),
+        LabelReader(pipeline()).read(record(value, key), NOW),
+    )
+    assert isinstance(event, Event) or event.code in ERROR_CODES
+    assert isinstance(label, LabelEvent) or label.code in ERROR_CODES

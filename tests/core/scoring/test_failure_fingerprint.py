@@ -1,0 +1,136 @@
+"""Fingerprints: a thousand failures of one cause are one group, two causes are two."""
+
+from string import ascii_letters
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_app.cleaning import Clip
+from stream_app.core.reading.clean_step_runner import clean
+from stream_app.core.reading.feature_extraction import extract
+from stream_app.core.scoring.failure_fingerprint import fingerprint, normalised, site
+from stream_app.error_codes import ERROR_CODES
+from stream_app.records import Failure
+
+VALUES = st.one_of(
+    st.integers().map(str),
+    st.floats().map(str),
+    st.uuids().map(str),
+    st.integers(2**32, 2**128).map(hex),
+    st.binary(min_size=16, max_size=32).map(lambda content: content.hex() + "0a"),
+    st.text(max_size=40).map(repr),
+    st.text(max_size=40).map(lambda text: repr(text.encode())),
+    st.text(ascii_letters, min_size=1, max_size=40).map(lambda name: f"{name}@example.org"),
+    st.text(ascii_letters + "0123456789-_", min_size=40, max_size=60),
+)
+TEMPLATES = st.sampled_from(
+    [
+        "order {} of {} is too large",
+        "{}: no such customer, {}",
+        "at position [{}] came {}",
+        "took {} ms ({} left)",
+    ]
+)
+
+
+@given(TEMPLATES, VALUES, VALUES)
+def test_values_do_not_matter(template: str, one: str, other: str) -> None:
+    assert normalised(template.format(one, other)) == normalised(template.format(7, 7))
+
+
+@given(st.lists(VALUES, min_size=1, max_size=10))
+def test_neither_does_how_many_there_are_in_a_list(values: list[str]) -> None:
+    assert normalised(f"none of [{', '.join(values)}] is known") == "none of [#] is known"
+
+
+@given(st.sampled_from(sorted(ERROR_CODES)), st.sampled_from(sorted(ERROR_CODES)))
+def test_different_codes_are_different_causes(one: str, other: str) -> None:
+    assert (fingerprint(Failure(one, "m")) == fingerprint(Failure(other, "m"))) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("field amount is not a double but str", "field country is not a double but str"),
+        ("field amount is not a double but str", "field amount is not a double but bool"),
+        ("ValueError in the feature function", "KeyError in the feature function"),
+        ("the customers' orders aren't ready", "the customers' orders don't exist"),
+        ("customer_lifetime_value is null", "customer_acquisition_cost is null"),
+    ],
+)
+def test_what_is_no_value_matters(one: str, other: str) -> None:
+    assert normalised(one) != normalised(other)
+
+
+@given(st.text(), st.integers(0, 5000))
+def test_any_message_can_be_read(text: str, times: int) -> None:
+    fingerprint(Failure("rejected", text + "'\"`" * times))
+
+
+def features(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"a": parse(fields["a"])}
+
+
+def parse(text: str) -> int:
+    return int(text)
+
+
+def other_features(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"b": int(fields["a"])}
+
+
+def failed(function: Any, value: Any) -> Failure:
+    found = extract(function, {"a": value})
+    assert isinstance(found, Failure)
+    return found
+
+
+def test_one_cause_has_one_fingerprint_whatever_the_value() -> None:
+    assert fingerprint(failed(features, "x")) == fingerprint(failed(features, "y" * 1000))
+
+
+def test_another_place_is_another_cause() -> None:
+    assert fingerprint(failed(features, "x")) != fingerprint(failed(other_features, "x"))
+
+
+def test_the_place_is_where_the_users_code_was_when_a_library_raised() -> None:
+    import statistics
+
+    def spread(fields: dict[str, Any]) -> dict[str, Any]:
+        return {"a": statistics.stdev(fields["a"])}
+
+    place = site(traceback_of(failed(spread, [])))
+    assert place.startswith("test_fingerprints.py:test_the_place")
+    assert place.endswith("<locals>.spread")
+
+
+def test_without_code_of_the_user_the_place_is_the_innermost() -> None:
+    found = clean({"a": "text"}, [Clip("a", 0.0, 1.0)])
+    assert isinstance(found, Failure)
+    assert site(traceback_of(found)) == "cleaning.py:Clip.__call__"
+    assert site(None) == ""
+
+
+def test_an_edit_elsewhere_in_the_file_changes_nothing() -> None:
+    source = "def features(fields):\n    return {'a': int(fields['a'])}\n"
+    found = []
+    for text in (source, "\n\n# a remark\n" + source):
+        names: dict[str, Any] = {}
+        exec(compile(text, "/home/ann/payments.py", "exec"), names)
+        found.append(failed(names["features"], "x"))
+    assert site(traceback_of(found[0])) == "payments.py:features"
+    assert fingerprint(found[0]) == fingerprint(found[1])
+
+
+def traceback_of(failure: Failure) -> TracebackType | None:
+    assert failure.exception is not None
+    return failure.exception.__traceback__
+
+
+def test_an_id_never_shows() -> None:
+    message = f"customer {UUID(int=7**40)} (ann@example.org, 'Ann', 0x7f3a, key AKIAIOSFODNN7EXAMPLE12) unknown"
+    assert normalised(message) == "customer # (#, key #) unknown"

@@ -1,0 +1,160 @@
+"""What is done in place gives, record by record, what the full reading and the full checks give."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from stream_app.cleaning import Rejected
+from stream_app.core.reading import record_reader
+from stream_app.core.reading.avro_frame import SCHEMA_ID_HEADER
+from stream_app.core.scoring.partition_state import PartitionState
+from stream_app.core.scoring.scorer import Scorer
+from stream_app.records import Features, Fields, Output, Record, size
+from tests.core.reading.test_decoding import JSON
+from tests.core.reading.test_record_reader import NOW, SENT, pipeline, schema
+
+HOUR = 3_600_000
+
+
+class Model:
+    """Scores by the wind, and fails where there is none to speak of."""
+
+    name = "flights"
+    version = 1
+
+    def score(self, features: Features) -> float:
+        return 1 / float(features["wind"])
+
+
+def impute(fields: Fields) -> Fields:
+    return {"wind": 4.0} if fields["wind"] is None else {}
+
+
+impute.imputes = True  # type: ignore[attr-defined]  # which is how a step says so
+
+
+def refuse(fields: Fields) -> Fields:
+    if fields["carrier"] == "XX":
+        raise Rejected("nobody")
+    return {"at": fields["at"] if fields["carrier"] != "late" else None}
+
+
+def scorer(changes: dict[str, Any], max_bytes: int) -> Scorer:
+    state = PartitionState(0, horizon=48 * HOUR, lateness=HOUR)
+    limits: dict[str, Any] = {
+        "group": "g",
+        "app_version": "1",
+        "max_entries": 1000,
+        "clock": lambda: 0.0,
+    }
+    return Scorer(pipeline(**changes), "f" * 16, state, max_bytes=max_bytes, **limits)
+
+
+def no_json(value: bytes) -> None:
+    raise orjson.JSONDecodeError("so it is opened the other way", "", 0)
+
+
+def outcomes(subject: Scorer, records: list[Record], labels: list[Record]) -> tuple[Any, ...]:
+    """All that it gives and keeps."""
+    made: list[Output] = []
+    for one, label in zip(records, labels, strict=True):
+        made += subject.score([one], Model(), NOW) + subject.join([label], Model(), NOW)
+    return made, subject.failed, subject.state.entries, subject.state.checkpoint()
+
+
+CHANGES: list[Fields] = [
+    *({"id": value} for value in ("f2", "", "é", 1, 0, None, True, "x" * 3000)),
+    *({"at": NOW + hours * HOUR} for hours in (-90, -24, 24, 25)),
+    *({"at": value} for value in ("2023-11-14T10:00:00Z", "now", None)),
+    *({"carrier": value} for value in ("XX", "late", "", 5, None, "x" * 3000)),
+    *({"wind": value} for value in (None, 2, 4.5, 0.0, 0.25, 1e300, "calm", [1])),
+    {"other": {"a": [None]}},
+]
+HEADERS = st.sampled_from(
+    [
+        (),
+        (),
+        (),
+        [(SCHEMA_ID_HEADER, b"?")],
+        [("traceparent", b"00-1")],
+        [("replay-learn", b"no")],
+        [("x", b"y" * 90)],
+    ]
+)
+
+
+@st.composite
+def sendings(draw: st.DrawFn) -> tuple[bytes, str, Any]:
+    """The value of a record, which is mostly right, what its key is, and its headers."""
+    fields = dict(SENT)
+    for change in draw(st.lists(st.sampled_from(CHANGES), max_size=2)):
+        fields |= change
+    value = draw(st.just(orjson.dumps(fields)) | JSON.map(orjson.dumps) | st.binary(max_size=9))
+    return (
+        value,
+        draw(st.sampled_from(["right", "right", "right", "none", "None", "f1"])),
+        draw(HEADERS),
+    )
+
+
+def raw(sent: tuple[bytes, str, Any], key_field: str) -> Record:
+    value, kind, headers = sent
+    try:
+        right = str(orjson.loads(value)[key_field])
+    except (ValueError, TypeError, KeyError):
+        right = "f1"
+    key = {"right": right.encode(), "none": None}.get(kind, kind.encode())
+    return Record("flights.raw", 0, 7, NOW, key, value, headers)
+
+
+@given(
+    st.lists(sendings(), max_size=6),
+    st.booleans(),
+    st.sampled_from(["", "carrier"]),
+    st.sampled_from([24_000, 2**20]),
+)
+@example([(orjson.dumps(SENT), "right", ())] * 2, True, "", 2**20)
+@example([(orjson.dumps({**SENT, "wind": None}), "right", ())], True, "", 2**20)
+@example([(orjson.dumps({**SENT, "carrier": None}), "right", ())], False, "carrier", 2**20)
+@example([(orjson.dumps(SENT), "right", [(SCHEMA_ID_HEADER, b"?")])], False, "", 2**20)
+@example([(orjson.dumps({**SENT, "id": ""}), "right", ())], False, "carrier", 2**20)
+@example([(orjson.dumps({**SENT, "at": NOW + 25 * HOUR}), "right", ())], False, "", 2**20)
+@example([(orjson.dumps({**SENT, "id": "x" * 23_900}), "right", ())], False, "carrier", 24_000)
+@example([(orjson.dumps({**SENT, "carrier": "x" * 23_900}), "right", ())], False, "carrier", 24_000)
+@example([(orjson.dumps(SENT), "right", [("traceparent", b"x" * 90)] * 300)], False, "", 24_000)
+def test_the_fast_path_changes_no_outcome(
+    sent: list[tuple[bytes, str, Any]], cleans: bool, key: str, max_bytes: int
+) -> None:
+    records = [raw(one, key or "id") for one in sent]
+    labels = [
+        Record(
+            "flights.labels",
+            0,
+            7,
+            NOW,
+            one.key,
+            orjson.dumps({"id": "f1", "late": True, "known_at": NOW}),
+        )
+        for one in records
+    ]
+    kinds = {
+        "id": ["null", "string", "long", "boolean"],
+        "at": {"type": "long", "logicalType": "timestamp-millis"},
+        "carrier": ["null", "string"],
+    }
+    changes = {
+        "schema": schema(**kinds, wind=["null", "double"]),
+        "key": key,
+        "features": lambda fields: {"wind": fields["wind"]},
+        "clean": (impute, refuse) if cleans else (),
+    }
+    quickly = outcomes(scorer(changes, max_bytes), records, labels)
+    assert all(size(output) <= max_bytes for output in quickly[0] if output.topic == "scored")
+    slow = scorer(changes, max_bytes)
+    slow._little = -1  # every output is measured
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record_reader, "loads", no_json)
+        assert repr(quickly) == repr(outcomes(slow, records, labels))

@@ -1,0 +1,357 @@
+"""Scoring a partition: every record has exactly one outcome, labels join the features of their prediction."""
+
+from pathlib import Path
+from typing import Any
+
+import avro.io
+import avro.schema
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_app.core.example import Example
+from stream_app.core.scoring.partition_state import PartitionState
+from stream_app.core.scoring.scorer import MOST_EXPIRED, Scorer
+from stream_app.records import Features, Output, Record
+from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
+
+DAY = 24 * HOUR
+
+
+class FixedModel:
+    """Scores by amount, so that a test knows what to expect."""
+
+    name = "payments"
+
+    def __init__(self, version: int = 3) -> None:
+        self.version = version
+
+    def score(self, features: Features) -> float:
+        return float(features["amount"]) / 100
+
+
+def scorer(pipeline: Any = None, **limits: Any) -> Scorer:
+    defaults: dict[str, Any] = {"group": "payments-score", "app_version": "1", "max_bytes": 100_000}
+    defaults |= {"max_entries": 1000, "clock": lambda: 0.0}
+    state = PartitionState(0, horizon=DAY, lateness=6 * HOUR)
+    return Scorer(pipeline or small_pipeline(), "f" * 16, state, **{**defaults, **limits})
+
+
+def of(outputs: list[Output], topic: str) -> list[Output]:
+    return [output for output in outputs if output.topic == topic]
+
+
+def code(output: Output) -> str:
+    return dict(output.headers)["error-code"].decode()
+
+
+def test_an_event_is_scored_with_everything_that_explains_the_score() -> None:
+    outputs = scorer().score([record(event(70), 5)], FixedModel(), NOW)
+    (scored,) = of(outputs, "scored")
+    assert scored.value is not None
+    assert orjson.loads(scored.value) == {
+        "event_id": "e70",
+        "event_time": NOW,
+        "scored_at": NOW,
+        "prediction": True,
+        "score": 0.7,
+        "threshold": 0.5,
+        "probabilities": None,
+        "model": {"name": "payments", "version": 3},
+        "degraded": None,
+        "source": {"topic": "payments.raw", "partition": 0, "offset": 5},
+        "fingerprint": "f" * 16,
+        "imputed": [],
+        "label_due_by": NOW + DAY,
+        "features": None,
+    }
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_scored_record_is_as_its_schema_says(published: bool) -> None:
+    schema = avro.schema.parse(Path("schemas/scored.avsc").read_text())
+    outputs = scorer(small_pipeline(publish_features=published)).score(
+        [record(event(70))], FixedModel(), NOW
+    )
+    assert avro.io.validate(schema, orjson.loads(of(outputs, "scored")[0].value or b""))
+
+
+def test_features_are_published_when_the_pipeline_says_so() -> None:
+    outputs = scorer(small_pipeline(publish_features=True)).score(
+        [record(event(70))], FixedModel(), NOW
+    )
+    assert orjson.loads(of(outputs, "scored")[0].value or b"")["features"] == {
+        "amount": 70.0,
+        "domestic": True,
+    }
+
+
+def test_the_trace_of_an_event_is_passed_on() -> None:
+    sent = record(event(1), headers=[("traceparent", b"00-1"), ("other", b"x")])
+    assert of(scorer().score([sent], FixedModel(), NOW), "scored")[0].headers == [
+        ("traceparent", b"00-1")
+    ]
+
+
+def test_a_second_event_with_the_same_id_is_a_counted_duplicate() -> None:
+    subject = scorer()
+    outputs = subject.score([record(event(1), 0), record(event(1), 1)], FixedModel(), NOW)
+    assert len(of(outputs, "scored")) == 1
+    assert subject.state.tallies.duplicates == 1
+
+
+def test_a_label_joins_the_features_and_score_of_its_prediction() -> None:
+    subject = scorer()
+    subject.score([record(event(30))], FixedModel(version=3), NOW)
+    outputs = subject.join([record(label(30, fraud=True))], FixedModel(version=9), NOW)
+    (example,) = of(outputs, "examples")
+    expected = Example(
+        "e30", NOW, NOW + HOUR, True, 0.3, 3, {"amount": 30.0, "domestic": True}, "f" * 16
+    )
+    assert Example.decode(example.value or b"") == expected
+
+
+def test_a_label_before_its_event_waits_for_it() -> None:
+    subject = scorer()
+    assert of(subject.join([record(label(1))], FixedModel(), NOW), "examples") == []
+    assert subject.state.tallies.waiting == 1
+    assert len(of(subject.score([record(event(1))], FixedModel(), NOW), "examples")) == 1
+    assert (subject.state.tallies.waiting, subject.state.tallies.joined) == (0, 1)
+
+
+def test_a_second_label_is_a_counted_duplicate_whether_the_event_came_or_not() -> None:
+    subject = scorer()
+    subject.join([record(label(1)), record(label(1))], FixedModel(), NOW)
+    subject.score([record(event(1))], FixedModel(), NOW)
+    outputs = subject.join([record(label(1))], FixedModel(), NOW)
+    assert of(outputs, "examples") == []
+    assert subject.state.tallies.label_duplicates == 2
+
+
+def test_a_prediction_whose_label_never_comes_expires() -> None:
+    subject = scorer()
+    subject.score([record(event(1))], FixedModel(), NOW)
+    subject.score([record(event(2, at=NOW + 31 * HOUR))], FixedModel(), NOW + 31 * HOUR)
+    subject.join([record(label(2, known_at=NOW + 31 * HOUR))], FixedModel(), NOW + 31 * HOUR)
+    assert subject.state.tallies.expired == 1
+    assert "e1" not in subject.state.entries
+
+
+def test_what_falls_due_at_once_is_closed_by_and_by() -> None:
+    working = scorer(max_entries=10_000)
+    count = 2 * MOST_EXPIRED + 1
+    working.score([record(event(number), number) for number in range(count)], FixedModel(), NOW)
+    working.state.event_watermark = NOW + 3 * DAY
+    closed = [len(working.expire(FixedModel(), NOW, labels_at_end=True)) for _ in range(4)]
+    assert closed == [MOST_EXPIRED, MOST_EXPIRED, 1, 0]
+    assert working.state.tallies.expired == count
+
+
+def test_a_backlog_of_labels_expires_nothing() -> None:
+    subject = scorer()
+    subject.score(
+        [record(event(1)), record(event(2, at=NOW + 90 * HOUR))], FixedModel(), NOW + 90 * HOUR
+    )
+    assert subject.state.tallies.expired == 0
+    subject.expire(FixedModel(), NOW, labels_at_end=True)
+    assert subject.state.tallies.expired == 1
+
+
+def test_a_label_after_the_horizon_is_counted_as_expired() -> None:
+    subject = scorer()
+    subject.score([record(event(1))], FixedModel(), NOW)
+    assert (
+        of(
+            subject.join([record(label(1, known_at=NOW + 25 * HOUR))], FixedModel(), NOW + DAY),
+            "examples",
+        )
+        == []
+    )
+    assert (subject.state.tallies.label_expired, subject.state.tallies.pending) == (1, 1)
+
+
+def test_a_label_whose_event_never_comes_is_a_dead_letter_with_its_bytes_untouched() -> None:
+    subject = scorer()
+    sent = record(label(1, known_at=NOW), 4, topic="payments.labels", headers=[("x", b"\xff")])
+    subject.join([sent], FixedModel(), NOW)
+    subject.score([record(event(2, at=NOW + 7 * HOUR))], FixedModel(), NOW + 7 * HOUR)
+    outputs = subject.expire(FixedModel(), NOW, labels_at_end=True)
+    (dead,) = of(outputs, "labels.dlq")
+    assert (code(dead), dead.key, dead.value) == ("unknown-event", sent.key, sent.value)
+    assert dict(dead.headers)["x"] == b"\xff"
+    assert dict(dead.headers)["original-offset"] == b"4"
+
+
+def test_an_event_too_old_to_be_recognised_is_a_dead_letter() -> None:
+    subject = scorer()
+    subject.score([record(event(1, at=NOW + 90 * HOUR))], FixedModel(), NOW + 90 * HOUR)
+    subject.expire(FixedModel(), NOW, labels_at_end=True)
+    assert (
+        code(of(subject.score([record(event(2))], FixedModel(), NOW), "raw.dlq")[0])
+        == "event-too-late"
+    )
+
+
+class RaisingModel(FixedModel):
+    def score(self, features: Features) -> float:
+        raise ValueError(str(features))
+
+
+class NanModel(FixedModel):
+    def score(self, features: Features) -> float:
+        return float("nan")
+
+
+@pytest.mark.parametrize(
+    ("sent", "model", "expected"),
+    [
+        (record(b"{"), FixedModel(), "invalid-json"),
+        (record(None), FixedModel(), "empty-value"),
+        (record(b""), FixedModel(), "empty-value"),
+        (record(b"[1]"), FixedModel(), "not-an-object"),
+        (record(b'{"id":"e1","at":1,"amount":NaN}'), FixedModel(), "not-finite"),
+        (record(b'{"id":"e1","at":1,"amount":-Infinity}'), FixedModel(), "not-finite"),
+        (record({"id": "e1", "at": NOW}), FixedModel(), "missing-field"),
+        (record(event(1, amount="many")), FixedModel(), "wrong-type"),
+        (record(event(1), key=None), FixedModel(), "missing-key"),
+        (record(event(1), key=b"e2"), FixedModel(), "key-mismatch"),
+        (record(event(1, at=NOW + 3 * DAY)), FixedModel(), "event-in-future"),
+        (record(event(1)), RaisingModel(), "model-failed"),
+        (record(event(1)), NanModel(), "score-invalid"),
+        (record(event(1, id="e" + "x" * 49_900)), FixedModel(), "output-too-large"),
+    ],
+)
+def test_what_fails_goes_to_the_dead_letters_and_the_rest_is_unharmed(
+    sent: Record, model: FixedModel, expected: str
+) -> None:
+    subject = scorer()
+    outputs = subject.score([sent], model, NOW)
+    (dead,) = of(outputs, "raw.dlq")
+    assert (code(dead), dead.key, dead.value) == (expected, sent.key, sent.value)
+    assert subject.state.tallies.dead == {expected: 1}
+    assert b"domestic" not in b"".join(content for _, content in dead.headers)
+    assert len(of(subject.score([record(event(2))], FixedModel(), NOW), "scored")) == 1
+
+
+def test_a_dead_letter_that_cannot_fit_says_where_its_bytes_are() -> None:
+    outputs = scorer().score(
+        [record(b"?" * 400_000, 7, headers=[("junk", b"x" * 9000)])], FixedModel(), NOW
+    )
+    (dead,) = of(outputs, "raw.dlq")
+    headers = dict(dead.headers)
+    assert (dead.value, headers["error-code"], headers["original-size"]) == (
+        None,
+        b"invalid-json",
+        b"400000",
+    )
+    assert (headers["original-topic"], headers["original-offset"]) == (b"payments.raw", b"7")
+
+
+@pytest.mark.parametrize("content", [b"9" * 5000, b"\xff" * 900_000, b"-1", b""])
+def test_headers_of_an_earlier_failure_that_make_no_sense_do_no_harm(content: bytes) -> None:
+    sent = record(b"?", headers=[("error-attempts", content), ("replay-id", content)])
+    (dead,) = of(scorer().score([sent], FixedModel(), NOW), "raw.dlq")
+    assert dict(dead.headers)["error-attempts"] == b"1"
+
+
+def test_one_event_with_a_clock_ahead_closes_nothing() -> None:
+    subject = scorer()
+    subject.score([record(event(1)), record(event(2, at=NOW + 23 * HOUR))], FixedModel(), NOW)
+    subject.expire(FixedModel(), NOW, labels_at_end=True)
+    assert subject.state.clock == NOW
+
+
+def test_what_a_full_state_forgets_is_refused_not_scored_again() -> None:
+    subject = scorer(max_entries=10)
+    events = [record(event(number, at=NOW + number)) for number in range(30)]
+    subject.score(events, FixedModel(), NOW + HOUR)
+    subject.score(events, FixedModel(), NOW + HOUR)
+    assert subject.state.tallies.scored == 30
+    assert subject.state.tallies.dead == {"event-too-late": 20}
+
+
+def test_a_failed_event_may_come_again_corrected() -> None:
+    subject = scorer()
+    subject.score([record(event(1))], RaisingModel(), NOW)
+    assert len(of(subject.score([record(event(1))], FixedModel(), NOW), "scored")) == 1
+
+
+def test_the_oldest_entries_are_closed_when_the_state_is_full() -> None:
+    subject = scorer(max_entries=3)
+    subject.score(
+        [record(event(number, at=NOW + number)) for number in range(5)], FixedModel(), NOW + HOUR
+    )
+    assert list(subject.state.entries) == ["e2", "e3", "e4"]
+    assert (subject.state.tallies.expired, subject.state.tallies.pending) == (2, 3)
+
+
+def restored(subject: Scorer, changelog: list[Output]) -> PartitionState:
+    state = PartitionState(0, horizon=subject.state.horizon, lateness=subject.state.lateness)
+    state.restore((output.key, output.value) for output in changelog)
+    return state
+
+
+actions = st.lists(
+    st.tuples(
+        st.sampled_from(["event", "label", "bad", "bad label"]),
+        st.integers(0, 12),
+        st.integers(0, 60),
+    ),
+    max_size=60,
+)
+
+
+@given(actions)
+def test_every_record_has_one_outcome_and_the_changelog_restores_the_state(
+    actions: list[tuple[str, int, int]],
+) -> None:
+    subject = scorer()
+    changelog: list[Output] = []
+    events = labels = 0
+    for kind, number, hours in actions:
+        at = NOW + hours * HOUR
+        if kind in ("event", "bad"):
+            events += 1
+            sent = (
+                record(event(number, at=NOW + number * HOUR)) if kind == "event" else record(b"?")
+            )
+            outputs = subject.score([sent], FixedModel(), NOW + 90 * HOUR)
+        else:
+            labels += 1
+            sent = record(label(number, known_at=at)) if kind == "label" else record(b"?")
+            outputs = subject.join([sent], FixedModel(), NOW + 90 * HOUR)
+        changelog += [*of(outputs, "score.state"), subject.state.checkpoint()]
+    tallies = subject.state.tallies
+    assert (tallies.events, tallies.labels) == (events, labels)
+    assert tallies.scored == tallies.joined + tallies.expired + tallies.pending
+    copy = restored(subject, changelog)
+    assert (copy.entries, copy.tallies) == (subject.state.entries, tallies)
+    assert (copy.clock, copy.event_watermark) == (
+        subject.state.clock,
+        subject.state.event_watermark,
+    )
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 25))
+def test_any_interleaving_of_events_and_labels_gives_the_same_examples(
+    random: Any, count: int
+) -> None:
+    events = [record(event(number, at=NOW + number * 60_000), number) for number in range(count)]
+    labels = [
+        record(label(number, known_at=NOW + number * 60_000 + HOUR)) for number in range(count)
+    ]
+
+    def examples(order: list[str]) -> set[bytes | None]:
+        subject, sources = scorer(), {"event": iter(events), "label": iter(labels)}
+        outputs: list[Output] = []
+        for kind in order:
+            work = subject.score if kind == "event" else subject.join
+            outputs += work([next(sources[kind])], FixedModel(), NOW + 2 * DAY)
+        return {output.value for output in of(outputs, "examples")}
+
+    straight = ["event"] * count + ["label"] * count
+    shuffled = straight.copy()
+    random.shuffle(shuffled)
+    assert examples(shuffled) == examples(straight)
+    assert len(examples(straight)) == count

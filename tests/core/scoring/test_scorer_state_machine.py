@@ -1,0 +1,313 @@
+"""A scorer under everything that can happen to it, step by step, against a plain account of what must hold.
+
+Events and labels are written, repeated, broken, late or early; they are processed, committed or lost in a crash, or
+must not be processed at all; dead letters are sent again; what the features need is away for a while; time passes.
+Whatever the order, every record has exactly one outcome.
+"""
+
+from collections import Counter
+from typing import Any
+
+import orjson
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from stream_app.core.evaluation.prediction_tasks import BinaryTask
+from stream_app.core.example import Example
+from stream_app.core.learning.example_decoding import decode_example
+from stream_app.core.scoring.partition_state import PartitionState
+from stream_app.core.scoring.retries import Attempt, RetryQueue
+from stream_app.core.scoring.scorer import Scorer
+from stream_app.records import Failure, Features, Fields, Output, Record
+from stream_app.resilience import Fallback, Retry, TransientError
+from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
+
+DAY = 24 * HOUR
+SECOND = 1000
+NUMBERS = st.integers(0, 5)  # of events
+AGES = st.integers(0, 40)  # hours
+RETRY = Retry(attempts=3, waiting=4)
+REPLAY = "payments.raw.replay"
+
+Place = tuple[str, int]
+"""Topic and offset."""
+
+
+class World:
+    """What lies outside of the scorer: does it answer?"""
+
+    down = False
+
+
+class FixedModel:
+    """Scores by amount; raises for 13."""
+
+    name = "payments"
+    version = 1
+
+    def score(self, features: Features) -> float:
+        if features["amount"] == 13:
+            raise ValueError("no")
+        return float(features["amount"]) / 100
+
+
+def looked_up(fields: Fields) -> Features:
+    """Features that need something outside."""
+    if World.down:
+        raise TransientError("no answer")
+    return {"amount": fields["amount"]}
+
+
+class ScorerMachine(RuleBasedStateMachine):
+    """One partition: its logs, its committed outputs, and the scorer that is at work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        World.down = False
+        self.raw: list[Record] = []
+        self.labels: list[Record] = []
+        self.replay: list[Record] = []
+        self.now = NOW
+        self.committed: list[Output] = []  # all topics, in the order of their commits
+
+    def start(self) -> None:
+        """A new owner: everything from the changelog."""
+        self.state = PartitionState(0, DAY, 6 * HOUR, RETRY)
+        self.scorer = Scorer(
+            self.pipeline,
+            "f" * 16,
+            self.state,
+            group="g",
+            app_version="1",
+            max_bytes=100_000,
+            max_entries=4,
+            clock=lambda: 0.0,
+        )
+        self.state.restore(
+            (output.key, output.value) for output in self.committed if output.topic == "score.state"
+        )
+        positions = self.state.positions
+        self.next_raw, self.next_label = positions.get("raw", 0), positions.get("labels", 0)
+        self.next_replay = positions.get("replay", 0)
+        self.open: list[Output] = []
+
+    @initialize(fallback=st.sampled_from([None, Fallback(score=0.25)]), down=st.booleans())
+    def begin(self, fallback: Fallback | None, down: bool) -> None:
+        World.down = down
+        self.pipeline = small_pipeline(
+            features=looked_up, retry=RETRY, breaker=None, fallback=fallback
+        )
+        self.start()
+        self.commit()
+
+    @rule(
+        events=st.lists(
+            st.tuples(NUMBERS, AGES, st.sampled_from([1, 1, 13, "broken"])), min_size=1, max_size=5
+        )
+    )
+    def send_events(self, events: list[tuple[int, int, int | str]]) -> None:
+        for number, age, amount in events:
+            fields = event(number, self.now - age * HOUR, amount=amount)
+            self.raw.append(record(fields, len(self.raw), headers=(("traceparent", b"00-1-1"),)))
+
+    @rule(
+        labels=st.lists(
+            st.tuples(NUMBERS, AGES, st.sampled_from([True, False, "broken"])),
+            min_size=1,
+            max_size=5,
+        )
+    )
+    def send_labels(self, labels: list[tuple[int, int, bool | str]]) -> None:
+        for number, age, fraud in labels:
+            fields = {**label(number, self.now - age * HOUR), "fraud": fraud}
+            self.labels.append(record(fields, len(self.labels), topic="payments.labels"))
+
+    @precondition(lambda self: self.next_raw < len(self.raw))
+    @rule(count=st.integers(1, 5))
+    def score(self, count: int) -> None:
+        batch = self.raw[self.next_raw : self.next_raw + count]
+        self.open += self.scorer.score(batch, FixedModel(), self.now)
+        self.next_raw += len(batch)
+
+    @precondition(lambda self: self.next_label < len(self.labels))
+    @rule(count=st.integers(1, 5))
+    def join(self, count: int) -> None:
+        batch = self.labels[self.next_label : self.next_label + count]
+        self.open += self.scorer.join(batch, FixedModel(), self.now)
+        self.next_label += len(batch)
+
+    @precondition(lambda self: any(output.topic == "raw.dlq" for output in self.committed))
+    @rule(data=st.data())
+    def send_again(self, data: st.DataObject) -> None:
+        """A dead letter, as it is or mended, perhaps not for the first time."""
+        letters = [output for output in self.committed if output.topic == "raw.dlq"]
+        letter = data.draw(st.sampled_from(letters))
+        at = len(self.replay)
+        self.replay.append(
+            Record(REPLAY, 0, at, self.now, letter.key, letter.value, tuple(letter.headers))
+        )
+
+    @precondition(lambda self: self.next_replay < len(self.replay))
+    @rule()
+    def score_again(self) -> None:
+        self.open += self.scorer.score(self.replay[self.next_replay :], FixedModel(), self.now)
+        self.next_replay = len(self.replay)
+
+    @precondition(lambda self: self.next_raw < len(self.raw))
+    @rule()
+    def isolate(self) -> None:
+        self.reject(self.raw[self.next_raw])
+        self.next_raw += 1
+
+    @precondition(lambda self: self.state.retries.waiting)
+    @rule(seconds=st.sampled_from([0, 1, 5]), most=st.sampled_from([1, 2, None]))
+    def try_again(self, seconds: int, most: int | None = None) -> None:
+        self.now += seconds * SECOND
+        due = self.state.retries.due(self.now, most)
+        assert all(
+            attempt.due <= self.now for attempt in map(self.state.retries.before, due) if attempt
+        )
+        self.open += self.scorer.retry(due, FixedModel(), self.now)
+
+    @precondition(lambda self: self.state.retries.waiting)
+    @rule()
+    def isolate_what_waits(self) -> None:
+        self.reject(next(iter(self.state.retries.waiting.values())).record)
+
+    @precondition(lambda self: self.state.retries.waiting)
+    @rule()
+    def postpone(self) -> None:
+        self.state.retries.postpone(self.state.retries.due(self.now, 1), self.now)
+
+    def reject(self, harmful: Record) -> None:
+        self.open += self.scorer.reject(
+            harmful, Failure("record-crashes", ""), FixedModel(), self.now, label=False
+        )
+
+    @rule(at_end=st.booleans())
+    def expire(self, at_end: bool) -> None:
+        self.open += self.scorer.expire(FixedModel(), self.now, labels_at_end=at_end)
+
+    @rule()
+    def commit(self) -> None:
+        self.state.positions = {
+            "raw": self.next_raw,
+            "labels": self.next_label,
+            "replay": self.next_replay,
+        }
+        self.committed += [*self.open, self.state.checkpoint()]
+        self.open = []
+
+    @rule()
+    def crash(self) -> None:
+        self.start()
+
+    @rule(seconds=st.sampled_from([1, 5, 60, 3600, 12 * 3600, 48 * 3600]))
+    def pass_time(self, seconds: int) -> None:
+        self.now += seconds * SECOND
+
+    @rule(down=st.booleans())
+    def outside(self, down: bool) -> None:
+        World.down = down
+
+    @invariant()
+    def every_record_has_one_outcome(self) -> None:
+        outputs, tallies = self.committed + self.open, self.state.tallies
+        assert tallies.events == self.next_raw + self.next_replay
+        assert tallies.labels == self.next_label
+        assert tallies.scored == tallies.joined + tallies.expired + tallies.pending
+        assert tallies.retrying == len(self.state.retries) <= RETRY.waiting
+        assert (self.state.retries.bytes > 0) == (tallies.retrying > 0)
+        assert Counter(code(one) for one in outputs if one.topic == "raw.dlq") == +tallies.dead
+        assert (
+            Counter(code(one) for one in outputs if one.topic == "labels.dlq")
+            == +tallies.label_dead
+        )
+        scored = [orjson.loads(one.value or b"") for one in outputs if one.topic == "scored"]
+        assert len(scored) == tallies.scored
+        assert sum(one["degraded"] is not None for one in scored) == tallies.degraded
+
+    @invariant()
+    def no_offset_has_two(self) -> None:
+        scored = [
+            source(output) for output in self.committed + self.open if output.topic == "scored"
+        ]
+        dead = [
+            original(output) for output in self.committed + self.open if output.topic == "raw.dlq"
+        ]
+        waiting = [place(attempt.record) for attempt in self.state.retries.waiting.values()]
+        assert max(Counter(scored + dead + waiting).values(), default=1) == 1
+        assert max(Counter(map(original, self.of("labels.dlq"))).values(), default=1) == 1
+
+    @invariant()
+    def what_waits_is_as_it_was_sent(self) -> None:
+        logs = {"payments.raw": self.raw, REPLAY: self.replay}
+        for attempt in self.state.retries.waiting.values():
+            assert attempt.record == logs[attempt.record.topic][attempt.record.offset]
+            assert 0 < attempt.number < RETRY.attempts
+
+    @invariant()
+    def an_example_is_an_event_with_its_label(self) -> None:
+        sent = {
+            (orjson.loads(one.value or b"")["id"], orjson.loads(one.value or b"")["fraud"])
+            for one in self.labels
+        }
+        examples = [decode_example(output.value, BinaryTask()) for output in self.of("examples")]
+        assert len(examples) == self.state.tallies.joined
+        for example in examples:
+            assert isinstance(example, Example)
+            assert (example.event_id, example.label) in sent
+            assert example.label_time <= example.event_time + DAY
+
+    @rule()
+    def restart(self) -> None:
+        """After a commit, whoever goes on knows the same."""
+        self.commit()
+        state = self.state
+        self.start()
+        assert self.state.entries == state.entries
+        assert self.state.tallies == state.tallies
+        assert _whenever(self.state.retries) == _whenever(state.retries)
+        assert self.state.retries.bytes == state.retries.bytes
+
+    def of(self, topic: str) -> list[Output]:
+        return [output for output in self.committed + self.open if output.topic == topic]
+
+    def teardown(self) -> None:
+        """With time enough nothing waits any more, whether the world is up again or not, and whoever goes on."""
+        World.down = len(self.labels) % 2 == 0
+        if len(self.raw) % 2:
+            self.restart()
+        if self.next_raw < len(self.raw):
+            self.score(len(self.raw))
+        for _ in range(RETRY.attempts):
+            self.try_again(120)
+        assert self.state.tallies.retrying == 0
+
+
+def _whenever(retries: RetryQueue) -> dict[str, Attempt]:
+    """What waits, but for when: what was postponed is asked for sooner by whoever goes on."""
+    return {name: attempt._replace(due=0) for name, attempt in retries.waiting.items()}
+
+
+def code(output: Output) -> str:
+    return dict(output.headers)["error-code"].decode()
+
+
+def original(output: Output) -> Place:
+    headers = dict(output.headers)
+    return headers["original-topic"].decode(), int(headers["original-offset"])
+
+
+def source(output: Output) -> Place:
+    content: dict[str, Any] = orjson.loads(output.value or b"")
+    return content["source"]["topic"], content["source"]["offset"]
+
+
+def place(record: Record) -> Place:
+    return record.topic, record.offset
+
+
+ScorerMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
+TestScorer = ScorerMachine.TestCase

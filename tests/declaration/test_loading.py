@@ -1,0 +1,473 @@
+"""Loading a pipeline: where it is found, how its schemas are read, and what each mistake is told."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_app.errors import PipelineError
+from stream_app.loading import load_pipeline
+
+EVENT = {
+    "type": "record",
+    "name": "Payment",
+    "fields": [
+        {"name": "id", "type": "string"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "amount", "type": ["null", "double"]},
+        {"name": "flag", "type": "boolean"},
+    ],
+}
+LABEL = {
+    "type": "record",
+    "name": "Verdict",
+    "fields": [
+        {"name": "id", "type": "string"},
+        {"name": "fraud", "type": "boolean"},
+        {"name": "maybe", "type": ["null", "boolean"]},
+        {"name": "known_at", "type": "long"},
+        {"name": "how", "type": {"type": "enum", "name": "How", "symbols": ["stolen", "forged"]}},
+        {"name": "proof", "type": "bytes"},
+        {"name": "either", "type": ["boolean", "string"]},
+    ],
+}
+SOURCE = """
+from datetime import timedelta
+from river import dummy, linear_model, preprocessing
+from stream_app import Breaker, Fallback, Label, Pipeline, Retry, Threshold, Thresholds
+from stream_app.cleaning import Impute, Rename
+
+class Scale:
+    def __call__(self, fields):
+        return {}
+
+def features(fields):
+    return {"amount": fields["amount"]}
+
+def model():
+    return preprocessing.StandardScaler() | linear_model.LogisticRegression()
+
+def broken():
+    raise RuntimeError("no model today")
+
+SHARED = linear_model.LogisticRegression()
+
+pipeline = Pipeline(
+    name="payments",
+    schema="payment.avsc",
+    event_id="id",
+    event_time="at",
+    clean=(Impute("amount", 0.0),),
+    features=features,
+    model=model,
+    label=Label(schema="verdict.avsc", field="fraud", time="known_at", horizon=timedelta(hours=1)),
+)
+"""
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Writes the pipeline above with replacements of its text, beside its schemas."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / "payment.avsc").write_text(json.dumps(EVENT))
+    (tmp_path / "verdict.avsc").write_text(json.dumps(LABEL))
+
+    def write(*replacements: tuple[str, str], name: str = "payments.py") -> Path:
+        source = SOURCE
+        for old, new in replacements:
+            assert old in source
+            source = source.replace(old, new)
+        path = tmp_path / name
+        path.write_text(source)
+        return path
+
+    return write
+
+
+def problem(spec: object) -> str:
+    """What is said about a pipeline that does not load."""
+    with pytest.raises(PipelineError) as raised:
+        load_pipeline(str(spec))
+    assert raised.value.remedy
+    assert not raised.value.remedy.endswith(".")
+    return str(raised.value)
+
+
+def test_a_file_is_loaded_with_its_schemas_and_key(write: Write) -> None:
+    pipeline = load_pipeline(str(write()))
+    assert pipeline.name == "payments"
+    assert pipeline.schema == EVENT
+    assert pipeline.label.schema == LABEL
+    assert pipeline.key == "id"
+
+
+def test_schemas_are_found_from_any_folder(
+    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load_pipeline("../payments.py").schema == EVENT
+
+
+def test_a_schema_may_be_a_dict(write: Write) -> None:
+    assert load_pipeline(str(write(('"payment.avsc"', repr(EVENT))))).schema == EVENT
+
+
+def test_the_only_pipeline_needs_no_name(write: Write) -> None:
+    assert load_pipeline(str(write(("pipeline = ", "fraud = ")))).name == "payments"
+
+
+def test_one_of_several_is_chosen_by_name(write: Write) -> None:
+    source = ("pipeline = Pipeline(", "def make(name): return Pipeline(")
+    path = write(source, ('"payments"', "name"))
+    path.write_text(path.read_text() + "\na = make('first')\nb = make('second')\n")
+    assert load_pipeline(f"{path}:b").name == "second"
+    assert "Choose from a, b" in problem(path)
+    assert "Choose from a, b" in problem(f"{path}:c")
+    assert "Choose from a, b" in problem(f"{path}:make")
+
+
+def test_pipeline_is_the_default_name(write: Write) -> None:
+    path = write()
+    path.write_text(
+        path.read_text()
+        + "\nimport dataclasses\nother = dataclasses.replace(pipeline, name='other')\n"
+    )
+    assert load_pipeline(str(path)).name == "payments"
+
+
+def test_a_module_is_loaded_by_name(
+    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(name="named_by_module.py")
+    monkeypatch.chdir(tmp_path)
+    assert load_pipeline("named_by_module").schema == EVENT
+    assert load_pipeline("named_by_module:pipeline").name == "payments"
+
+
+def test_a_module_beside_the_file_can_be_imported(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "beside_the_pipeline.py").write_text("NAME = 'imported'")
+    path = write(
+        ('name="payments"', "name=beside_the_pipeline.NAME"),
+        ("from datetime", "import beside_the_pipeline\nfrom datetime"),
+    )
+    assert load_pipeline(str(path)).name == "imported"
+
+
+def test_loading_again_gives_the_same_classes_until_the_text_changes(write: Write) -> None:
+    path = write()
+    first = load_pipeline(str(path))
+    assert load_pipeline(str(path)).features is first.features
+    write(('name="payments"', 'name="renamed"'))
+    assert load_pipeline(str(path)).name == "renamed"
+
+
+def test_objects_of_its_classes_are_unpickled_in_another_process(write: Write) -> None:
+    path = write(("clean=(", "clean=(Scale(), "), name="with-dash.py")
+    pickled = pickle.dumps(load_pipeline(str(path)).clean[0])
+    script = (
+        "import pickle, sys; from stream_app.loading import load_pipeline; load_pipeline(sys.argv[1]);"
+        "print(type(pickle.loads(bytes.fromhex(sys.argv[2]))).__name__)"
+    )
+    command = [sys.executable, "-c", script, str(path), pickled.hex()]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert (
+        subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        == "Scale\n"
+    )
+
+
+def test_a_file_that_does_not_load_is_forgotten(write: Write) -> None:
+    path = write(name="forgotten.py")
+    path.write_text("1 / 0")
+    problem(path)
+    assert "stream_app_pipeline_forgotten" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x = 1\ndef broken(:\n", "payments.py:2: invalid syntax. Correct the syntax"),
+        (
+            "import no_such_package",
+            "payments.py:1: No module named 'no_such_package'. Install the package",
+        ),
+        ("x = 1\nx.y", "payments.py:2: AttributeError: 'int' object has no attribute 'y'"),
+        ("import sys\nsys.exit(3)", "payments.py:2: SystemExit: 3"),
+        ("x = 1", "has no pipelines. Declare pipeline = stream_app.Pipeline(...)"),
+        ("\0", "payments.py: source code string cannot contain null bytes"),
+        ("\ufeffx = 1", "has no pipelines"),
+    ],
+)
+def test_a_file_that_does_not_run_is_told_where(write: Write, text: str, expected: str) -> None:
+    path = write()
+    path.write_text(text)
+    assert expected in problem(path)
+
+
+def test_what_is_neither_file_nor_module_is_refused(tmp_path: Path) -> None:
+    assert "absent.py cannot be read" in problem(tmp_path / "absent.py")
+    assert "no_such_module: No module named 'no_such_module'" in problem("no_such_module")
+    assert "is neither a Python file nor a module" in problem("some/folder")
+    assert "is neither a Python file nor a module" in problem("")
+
+
+MISTAKES = [
+    ('name="payments"', 'name="Payments"', "name 'Payments' cannot begin the names of topics"),
+    ('name="payments"', 'name="-x"', "name '-x'"),
+    ('name="payments"', "name=5", "name is of type int. Give name as a string"),
+    ('"payment.avsc"', '"absent.avsc"', "absent.avsc cannot be read: No such file"),
+    ('"payment.avsc"', '"payments.py"', "payments.py is not JSON"),
+    ('"payment.avsc"', "5", "schema is int, not an Avro record"),
+    (
+        '"payment.avsc"',
+        '{"type": "string"}',
+        "schema is not an Avro record: the schema is not a record",
+    ),
+    ('"payment.avsc"', '{"type": "record", "name": "R"}', "schema is not an Avro record"),
+    (
+        '"payment.avsc"',
+        '{"type": "record", "name": "R", "fields": [{"name": "f", "type": "text"}]}',
+        "text",
+    ),
+    (
+        '"payment.avsc"',
+        '{"type": "record", "name": "R", "fields": [{"name": "id", "type": "int", "default": "x"}]}',
+        "the default of field id does not fit its type",
+    ),
+    ('"verdict.avsc"', '"payment.avsc"', "label.time 'known_at' is not a field of label.schema"),
+    (
+        '"verdict.avsc"',
+        '{"type": "record", "name": "R", "fields": []}',
+        "event_id 'id' is not a field of label.schema",
+    ),
+    (
+        'event_id="id"',
+        'event_id="uid"',
+        "event_id 'uid' is not a field of schema. Choose from id, at, amount, flag",
+    ),
+    (
+        'event_id="id"',
+        'event_id="flag"',
+        "event_id 'flag' has type boolean in schema. Declare the field as enum, int",
+    ),
+    ('event_id="id"', 'event_id="id", key="amount"', "key 'amount' has type double in schema"),
+    ('event_id="id"', 'event_id="id", key="user"', "key 'user' is not a field of schema"),
+    ('event_id="id"', "event_id=None", "event_id is of type NoneType"),
+    (
+        'event_time="at"',
+        'event_time="flag"',
+        "event_time 'flag' has type boolean in schema. Declare the field as long",
+    ),
+    ('event_time="at"', 'event_time="when"', "event_time 'when' is not a field of schema"),
+    (
+        'field="fraud"',
+        'field="proof"',
+        "label.field 'proof' has type bytes in label.schema. Declare the",
+    ),
+    (
+        'field="fraud"',
+        'field="either"',
+        "label.field 'either' is of several types in label.schema. Declare it",
+    ),
+    (
+        'field="fraud"',
+        'field="how"',
+        "model() made a LogisticRegression, which tells only two classes apart. Wrap",
+    ),
+    (
+        'field="fraud"',
+        'field="known_at"',
+        "model() made a LogisticRegression, no regressor. End it with a regressor",
+    ),
+    ('field="fraud"', 'field="maybe"', "label.field 'maybe' may be null"),
+    ('field="fraud"', 'field="spam"', "label.field 'spam' is not a field of label.schema"),
+    ('time="known_at"', 'time="fraud"', "label.time 'fraud' has type boolean"),
+    ("hours=1", "hours=0", "label.horizon is not positive"),
+    (
+        "timedelta(hours=1)",
+        "3600",
+        "label.horizon is of type int. Give label.horizon as a datetime.timedelta",
+    ),
+    ("hours=1)", "hours=1), allowed_lateness=-timedelta(1)", "label.allowed_lateness is negative"),
+    ("features=features", "features=features, window=timedelta(0)", "window is not positive"),
+    ("features=features", 'features="features"', "features is not callable"),
+    (
+        "features=features",
+        'features=features, metrics=("auc",)',
+        "metrics has 'auc', no metric of binary classific",
+    ),
+    ("features=features", 'features=features, metrics=("f1", "f1")', "metrics has f1 twice"),
+    (
+        "features=features",
+        'features=features, metrics=("f1")',
+        "metrics is of type str. Give metrics as a tuple",
+    ),
+    ("features=features", 'features=features, untrained="maybe"', "untrained is 'maybe'"),
+    ("features=features", "features=features, thresholds=0.5", "thresholds is of type float"),
+    (
+        "features=features",
+        "features=features, thresholds=Thresholds(decision=1.5)",
+        "thresholds.decision",
+    ),
+    (
+        "features=features",
+        "features=features, thresholds=Thresholds(decision=None)",
+        "thresholds.decision",
+    ),
+    (
+        "features=features",
+        "features=features, thresholds=Thresholds(adwin_delta=0)",
+        "thresholds.adwin_delta",
+    ),
+    (
+        "features=features",
+        "features=features, thresholds=Thresholds(psi_significance=1)",
+        "thresholds.psi_signif",
+    ),
+    (
+        'clean=(Impute("amount", 0.0),)',
+        'clean=Impute("amount", 0.0)',
+        "clean is of type Impute. Give clean as a tuple",
+    ),
+    (
+        'clean=(Impute("amount", 0.0),)',
+        'clean=("strip",)',
+        "clean has a str, which is not callable",
+    ),
+    ('Impute("amount"', 'Impute("amuont"', "but the record has no field 'amuont'"),
+    ("model=model", "model=model()", "model is not callable. Give model a function"),
+    ("model=model", "model=broken", "model() raised RuntimeError: no model today"),
+    ("model=model", "model=lambda: SHARED", "model() gave the same object twice"),
+    (
+        "model=model",
+        "model=linear_model.LinearRegression",
+        "model() made a LinearRegression, no classifier",
+    ),
+    (
+        "model=model",
+        "model=lambda: preprocessing.StandardScaler() | linear_model.LinearRegression()",
+        "no classifier",
+    ),
+    ("model=model", "model=dict", "model() made a dict, no classifier"),
+    *(
+        ("features=features", f"features=features, {declared}", expected)
+        for declared, expected in (
+            ("retry=None", "retry is of type NoneType. Give retry as stream_app.Retry(...)"),
+            ("retry=Retry(attempts=0)", "retry.attempts is no positive count"),
+            ("retry=Retry(waiting=-1)", "retry.waiting is no count"),
+            (
+                "retry=Retry(first_delay=1)",
+                "retry.first_delay is of type int. Give retry.first_delay as a datetime",
+            ),
+            ("retry=Retry(give_up_after=timedelta(0))", "retry.give_up_after is not positive"),
+            (
+                "retry=Retry(first_delay=timedelta(hours=1))",
+                "retry.first_delay is longer than retry.longest_delay",
+            ),
+            (
+                "breaker=False",
+                "breaker is of type bool. Give breaker as stream_app.Breaker(...) or None",
+            ),
+            ("breaker=Breaker(window=0.5)", "breaker.window is no positive count"),
+            (
+                "breaker=Breaker(ratio=80)",
+                "breaker.ratio is no share. Give a number above 0, and at most 1",
+            ),
+            (
+                "breaker=Breaker(pause=timedelta(hours=1))",
+                "breaker.pause is longer than breaker.longest_pause",
+            ),
+            (
+                "fallback=0.2",
+                "fallback is of type float. Give fallback as stream_app.Fallback(...) or None",
+            ),
+            ("fallback=Fallback(score=2)", "fallback.score is not a probability"),
+            ("fallback=Fallback(last_good=False)", "fallback declares nothing to fall back on"),
+        )
+    ),
+    *(
+        (
+            "features=features",
+            f"features=features, thresholds=Thresholds(metrics={declared})",
+            expected,
+        )
+        for declared, expected in (
+            (
+                '{"log_loss": 0.8}',
+                "thresholds.metrics is of type dict. Give thresholds.metrics as a tuple",
+            ),
+            (
+                "(0.8,)",
+                "thresholds.metrics[0] is of type float. Give thresholds.metrics[0] as stream_app.Threshold(...)",
+            ),
+            (
+                '(Threshold(metric="f1", limit=1),)',
+                "is of 'f1', which metrics has not. Choose from log_loss, roc_auc, acc",
+            ),
+            (
+                '(Threshold(metric="log_loss", limit=float("nan")),)',
+                "thresholds.metrics[0] has no finite limit",
+            ),
+            (
+                '(Threshold(metric="log_loss", limit=0, against="majority"),)',
+                "holds log_loss against 'majority'. Choose from prior, laboratory, or leave it out",
+            ),
+            (
+                '(Threshold(metric="log_loss", limit=1, action="stop"),)',
+                "has the action 'stop'. Choose from alarm, hold",
+            ),
+            (
+                '(Threshold(metric="log_loss", limit=1, windows=0),)',
+                "windows is 0. Give a whole number from 1 on",
+            ),
+            (
+                '(Threshold(metric="log_loss", limit=1, labels=1.5),)',
+                "labels is 1.5. Give a whole number from 1 on",
+            ),
+            ('(Threshold(metric="log_loss", limit=1, cool_down=1),)', "cool_down is of type int"),
+            (
+                '(Threshold(metric="log_loss", limit=1, cool_down=-timedelta(1)),)',
+                "cool_down is negative",
+            ),
+            (
+                '(Threshold(metric="log_loss", limit=1),) * 2',
+                "has two like threshold-log_loss-alarm. Give",
+            ),
+        )
+    ),
+    ("label=Label(", "label=dict(", "label is of type dict"),
+    ("label=Label(", "key=3, label=Label(", "key is of type int"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), MISTAKES)
+def test_a_mistake_is_named_with_its_remedy(
+    write: Write, old: str, new: str, expected: str
+) -> None:
+    assert expected in problem(write((old, new)))
+
+
+def test_a_classifier_without_probabilities_is_refused(write: Write) -> None:
+    own = "\nfrom river import base\nclass Mute(base.Classifier):\n    def learn_one(self, x, y): ...\n\nclass Scale:"
+    message = problem(write(("\nclass Scale:", own), ("model=model", "model=Mute")))
+    assert "model() made a Mute, which gives no probabilities" in message
+
+
+def test_a_step_may_use_a_field_that_an_earlier_one_made(write: Write) -> None:
+    write()
+    renamed: Any = load_pipeline(
+        str(write(("clean=(", 'clean=(Rename("amount", "sum"), Impute("sum", 0.0), ')))
+    )
+    assert len(renamed.clean) == 3
+    own = load_pipeline(str(write(("clean=(", 'clean=(Scale(), Impute("made", 0.0), '))))
+    assert len(own.clean) == 3

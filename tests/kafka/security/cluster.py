@@ -1,0 +1,134 @@
+"""A secured broker: one process, a listener for each way to be let in, nothing allowed unless it was granted."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from confluent_kafka.admin import (
+    AdminClient,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.broker.ports import free_port
+from stream_app.broker.server_properties import HOST
+from stream_app.kafka.acl import AclRule, grant
+from stream_app.settings import KafkaSettings, SaslMechanism
+from tests.kafka.security.authority import LOOPBACK, Authority, Identity
+
+PASSWORD = "correct-horse-Battery7"
+"""Of every user with one; tests look for it where it must not be."""
+
+LISTENERS = {
+    "INSIDE": "PLAINTEXT",  # for the broker itself and for what tests prepare: everybody there is a super user
+    "CLIENT": "SASL_SSL",  # PLAIN, SCRAM and OAUTHBEARER
+    "MTLS": "SSL",  # clients show a certificate
+    "EXPIRED": "SASL_SSL",  # the broker's certificate has expired
+    "ELSEWHERE": "SASL_SSL",  # the broker's certificate names another host
+    "OPEN": "SASL_PLAINTEXT",  # OAUTHBEARER without encryption
+}
+
+
+class SecuredCluster:
+    """The broker, its certificates and its users.
+
+    ``system.start("score", **kafka_environment(cluster.user(rights(system.name, AclRole.SCORER))))``
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.authority = Authority(folder)
+        self._ports = {name: free_port() for name in (*LISTENERS, "CONTROLLER")}
+        self.broker = EmbeddedBroker(
+            folder / "kafka", port=self._ports["CLIENT"], properties=self._properties(), owned=True
+        )
+        self.broker.start()
+        self.admin = AdminClient({"bootstrap.servers": self.address("INSIDE"), "log_level": 0})
+
+    def address(self, listener: str) -> str:
+        """`host:port` of a listener."""
+        return f"{HOST}:{self._ports[listener]}"
+
+    def add_user(
+        self, name: str, password: str = PASSWORD, mechanism: SaslMechanism = "SCRAM-SHA-512"
+    ) -> None:
+        """Create a user of SCRAM, or change the password."""
+        info = ScramCredentialInfo(getattr(ScramMechanism, mechanism.replace("-", "_")), 4096)
+        upsertion = UserScramCredentialUpsertion(name, info, password.encode())
+        self.admin.alter_user_scram_credentials([upsertion])[name].result(10)
+
+    def user(self, granted: Sequence[AclRule] = ()) -> KafkaSettings:
+        """A new user of SCRAM over TLS with these rights only, and how to connect as that user."""
+        name = f"user-{uuid4().hex[:8]}"
+        self.add_user(name)
+        if granted:
+            grant(self.admin, f"User:{name}", granted)
+        return self.settings("CLIENT", username=name, password=PASSWORD)
+
+    def settings(self, listener: str, **changes: Any) -> KafkaSettings:
+        """Settings of a client that trusts the authority, if the listener encrypts."""
+        protocol = LISTENERS[listener]
+        given: dict[str, Any] = (
+            {"ca_file": self.authority.ca_file} if protocol.endswith("SSL") else {}
+        )
+        given |= {
+            "bootstrap_servers": self.address(listener),
+            "security_protocol": protocol.lower(),
+            **changes,
+        }
+        return KafkaSettings(**given)
+
+    def _properties(self) -> dict[str, str]:
+        protocols = LISTENERS | {"CONTROLLER": "PLAINTEXT"}
+        server = self.authority.issue("broker", hosts=LOOPBACK)
+        mechanisms = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER"
+        sasl = "org.apache.kafka.common.security"
+        jaas = {
+            "plain": f'{sasl}.plain.PlainLoginModule required user_ann="{PASSWORD}";',
+            "scram-sha-256": f"{sasl}.scram.ScramLoginModule required;",
+            "scram-sha-512": f"{sasl}.scram.ScramLoginModule required;",
+            "oauthbearer": f"{sasl}.oauthbearer.OAuthBearerLoginModule required;",
+        }
+        return {
+            "listeners": ",".join(f"{name}://{HOST}:{port}" for name, port in self._ports.items()),
+            "advertised.listeners": ",".join(
+                f"{name}://{self.address(name)}" for name in LISTENERS
+            ),
+            "controller.quorum.bootstrap.servers": self.address("CONTROLLER"),
+            "inter.broker.listener.name": "INSIDE",
+            "listener.security.protocol.map": ",".join(
+                f"{name}:{protocol}" for name, protocol in protocols.items()
+            ),
+            "sasl.enabled.mechanisms": mechanisms,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+            "auto.create.topics.enable": "true",  # as on most clusters
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.authority.ca_file),
+            "listener.name.mtls.ssl.client.auth": "required",
+            **_keystore("", server),
+            **_keystore(
+                "listener.name.expired.", self.authority.issue("late", hosts=LOOPBACK, expired=True)
+            ),
+            **_keystore(
+                "listener.name.elsewhere.", self.authority.issue("other", hosts=["kafka.example"])
+            ),
+            **{
+                f"listener.name.{name.lower()}.{mechanism}.sasl.jaas.config": login
+                for name, protocol in LISTENERS.items()
+                if protocol.startswith("SASL")
+                for mechanism, login in jaas.items()
+            },
+            # What a token allows ends with the token, on connections that are open as well.
+            "listener.name.open.oauthbearer.connections.max.reauth.ms": "3600000",
+        }
+
+
+def _keystore(prefix: str, identity: Identity) -> dict[str, str]:
+    file = identity.key.with_suffix(".keystore.pem")
+    file.write_bytes(identity.key.read_bytes() + identity.certificate.read_bytes())
+    return {f"{prefix}ssl.keystore.type": "PEM", f"{prefix}ssl.keystore.location": str(file)}

@@ -1,0 +1,56 @@
+"""Commands as typed, by a user of a secured cluster."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stream_app.settings import KafkaSettings
+from tests.kafka.security.cluster import PASSWORD
+from tests.running_system import ROOT, kafka_environment
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    output: str
+    errors: str
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        assert self.output, self.errors
+        return json.loads(self.output)
+
+
+def run(
+    folder: Path, kafka: KafkaSettings, *words: str, typed: str = "", **environment: str
+) -> Ended:
+    """Run a command with its data in `folder`; no secret may be in what it prints."""
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "stream_app", *words],
+        cwd=ROOT,
+        env=os.environ
+        | {"STREAM_APP_DATA_DIR": str(folder), "PYTHONPATH": str(ROOT)}
+        | kafka_environment(kafka)
+        | environment,
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert PASSWORD not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
+
+
+def only_error(ended: Ended, code: int = 13) -> str:
+    """The one line on standard error of a command that ended with `code`."""
+    assert (ended.code, ended.output, len(ended.errors.splitlines())) == (code, "", 1), ended
+    return ended.errors.strip()

@@ -1,0 +1,74 @@
+"""Reaching the cluster, and what is said when it cannot be reached."""
+
+import time
+from pathlib import Path
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.errors import KafkaUnavailableError
+from stream_app.kafka.clients import (
+    bootstrap_servers,
+    client_config,
+    make_admin,
+    make_consumer,
+    make_producer,
+)
+from stream_app.kafka.topics import create_topics, topic_name
+from stream_app.settings import KafkaSettings, LogSettings, Settings
+from tests.transfer.clusters import settings_for, unique_name
+
+
+@pytest.mark.parametrize(
+    ("servers", "reason"),
+    [("127.0.0.1:1", "Connection refused"), ("nowhere.invalid:9092", "Failed to resolve")],
+)
+def test_a_wrong_address_is_one_error_that_says_why(
+    servers: str, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(KafkaUnavailableError, match=reason) as caught:
+        make_admin(Settings(kafka=KafkaSettings(bootstrap_servers=servers)), timeout=2)
+    assert servers in caught.value.message
+    assert "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS" in caught.value.remedy
+    assert time.monotonic() - began < 6
+    assert capfd.readouterr().err == ""
+
+
+def test_without_configuration_the_embedded_broker_has_to_run(tmp_path: Path) -> None:
+    with pytest.raises(KafkaUnavailableError, match="stream-app broker start"):
+        bootstrap_servers(Settings(data_dir=tmp_path))
+
+
+def test_librdkafka_is_silent_unless_debugging() -> None:
+    kafka = KafkaSettings(bootstrap_servers="kafka:9092")
+    assert client_config(Settings(kafka=kafka))["log_level"] == 0
+    assert client_config(Settings(kafka=kafka, log=LogSettings(level="debug")))["log_level"] == 7
+
+
+@pytest.mark.broker
+def test_producer_and_consumer_agree_with_java_on_partitions(broker: EmbeddedBroker) -> None:
+    settings, name = settings_for(broker), unique_name()
+    create_topics(make_admin(settings), name, settings)
+    topic = topic_name(name, "raw")
+    # From Kafka's own UtilsTest.testMurmur2: the hash of the key, made positive, modulo 4 partitions.
+    hashes = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
+    producer, consumer = make_producer(settings), make_consumer(settings)
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(4)])
+    for key in hashes:
+        producer.produce(topic, value=b"{}", key=key)
+    assert producer.flush(10) == 0
+    seen: dict[bytes, int] = {}
+    deadline = time.monotonic() + 20
+    while len(seen) < len(hashes) and time.monotonic() < deadline:
+        message = consumer.poll(1)
+        if message is not None and message.error() is None:
+            seen[message.key()] = message.partition()
+    consumer.close()
+    assert seen == {key: (value & 0x7FFFFFFF) % 4 for key, value in hashes.items()}
+
+
+@pytest.mark.broker
+def test_an_admin_of_a_running_cluster_answers_at_once(broker: EmbeddedBroker) -> None:
+    assert make_admin(settings_for(broker)).list_topics(timeout=5).brokers

@@ -1,0 +1,25 @@
+"""Exporting to the end, as the command does."""
+
+from pathlib import Path
+
+from stream_app.loading import load_pipeline
+from stream_app.offline.example_export import Export, Exported, Log
+from stream_app.settings import Settings
+from stream_app.transfer.send_progress import reporter
+from tests.running_system import System
+
+
+def export(
+    system: System,
+    to: Path,
+    since: str = "0",
+    until: str | None = None,
+    settings: Settings | None = None,
+) -> Exported:
+    """What was exported of its pipeline's log."""
+    work = Export(
+        Log(settings or system.settings, load_pipeline(str(system.pipeline)), since, until), to
+    )
+    with reporter("test", work.size) as progress:
+        work.look(progress)
+        return work.write(progress)

@@ -1,0 +1,144 @@
+"""Training from files gives what River's own delayed progressive validation gives."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from river import evaluate, metrics
+from typer.testing import CliRunner, Result
+
+from stream_app.cli import app
+from stream_app.errors import DecisionError
+from stream_app.loading import load_pipeline
+from stream_app.offline.reference_profile import ReferenceProfile
+from stream_app.offline.simulation.simulation import open_trial
+from stream_app.transformers import Pick
+from tests.learning import logistic
+from tests.offline import phishing
+from tests.offline.trained import train, trained
+
+
+@pytest.fixture
+def declared(tmp_path: Path) -> str:
+    path = tmp_path / "declared.py"
+    path.write_text(phishing.DECLARED.replace("NAME", "sites"))
+    return str(path)
+
+
+class Told(metrics.LogLoss):  # type: ignore[misc]
+    """River's log loss, which keeps what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores: list[float] = []
+
+    def update(self, y_true: bool, y_pred: dict[bool, float], w: float = 1.0) -> None:
+        self.scores.append(y_pred[True])
+        super().update(y_true, y_pred, w)
+
+
+def test_predictions_and_model_are_those_of_rivers_progressive_validation(
+    declared: str, tmp_path: Path
+) -> None:
+    model, told = Pick(list(phishing.seen()[0].features)) | logistic(), Told()
+    evaluate.progressive_val_score(
+        phishing.for_river(), model, told, moment="moment", delay="delay"
+    )
+    scores = []
+    with open_trial(load_pipeline(declared), *phishing.write(tmp_path)) as (trial, _):
+        trial.engine.observers.append(lambda example: scores.append(example.score))
+        found = trained(trial)
+    assert scores == told.scores
+    assert found.metrics["log_loss"] == pytest.approx(told.get(), abs=1e-12)
+    assert found.learner.learned == found.window["n"] == len(phishing.seen())
+    rows = [site.features for site in phishing.seen()[::10]]
+    assert [found.learner.model.predict_proba_one(x) for x in rows] == [
+        model.predict_proba_one(x) for x in rows
+    ]
+
+
+def test_distributions_are_those_of_the_data(declared: str, tmp_path: Path) -> None:
+    since = phishing.seen()[500].at
+    found = train(declared, *phishing.write(tmp_path), since=since)
+    measured = [site for site in phishing.seen() if site.at >= since]
+    assert found.window == {
+        "start": min(site.known_at for site in measured), "end": max(site.known_at for site in measured) + 1,
+        "n": len(measured),
+    }  # fmt: skip
+    assert found.learner.learned == len(phishing.seen())
+    assert found.features == sorted(measured[0].features)
+    assert found.profile.keys() == {*found.features, "score"}
+    for name in found.features:
+        values = np.array([site.features[name] for site in measured], dtype=float)
+        profile = found.profile[name]
+        assert (profile["n"], profile["minimum"], profile["maximum"]) == (
+            len(values),
+            values.min(),
+            values.max(),
+        )
+        assert (profile["mean"], profile["deviation"]) == pytest.approx(
+            (values.mean(), values.std())
+        )
+        assert (
+            profile["deciles"]
+            == np.quantile(values, np.arange(1, 10) / 10, method="inverted_cdf").tolist()
+        )
+
+
+def test_text_and_booleans_have_no_distribution_and_a_feature_called_score_hides_no_score() -> None:
+    profile = ReferenceProfile()
+    profile.add({"country": "NL", "abroad": True, "score": 7, "amount": 2.5}, 0.25)
+    assert profile.features == {"country", "abroad", "score", "amount"}
+    assert {name: found["mean"] for name, found in profile.summary().items()} == {
+        "amount": 2.5,
+        "score": 0.25,
+    }
+
+
+def run(*arguments: str, **options: Any) -> Result:
+    return CliRunner().invoke(app, ["train", *arguments], **options)
+
+
+def test_without_yes_it_only_says_what_the_model_is_worth(declared: str, tmp_path: Path) -> None:
+    events, labels = phishing.write(tmp_path)
+    with Path(events).open("a") as file:
+        file.write("{broken\n")
+    unreachable = {"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    text = run(declared, events, "--labels", labels, env=unreachable).stdout
+    assert "1 x not-sent: not JSON" in text
+    assert "Nothing is published yet: add --yes and --why." in text
+    found = json.loads(
+        run(declared, "-", "--labels", labels, "--json", input=Path(events).read_bytes()).stdout
+    )
+    assert (found["done"], found["summary"]["events"]["not_sent"]) == (False, 1)
+    assert found["laboratory"]["metrics"]["roc_auc"] > 0.9
+    assert f"roc_auc {found['laboratory']['metrics']['roc_auc']:.4f}" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("-", "--labels", "-"), "only one of the two files"),
+        (("e.jsonl", "--labels", "l.jsonl", "--promote"), "it takes --yes"),
+        (("e.jsonl", "--labels", "l.jsonl", "--yes"), "say why"),
+        (("e.jsonl", "--labels", "l.jsonl", "--measure-since", "soon"), "give 30d or"),
+        (("e.jsonl",), "--labels"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(
+    declared: str, arguments: tuple[str, ...], expected: str
+) -> None:
+    result = run(declared, *arguments)
+    assert result.exit_code == 2
+    assert expected in result.stderr
+
+
+def test_nothing_learned_or_nothing_measured_is_an_error(declared: str, tmp_path: Path) -> None:
+    events, labels = phishing.write(tmp_path)
+    with pytest.raises(DecisionError, match="No example is of the time that is to be measured"):
+        train(declared, events, labels, since=phishing.seen()[-1].at + 1)
+    (tmp_path / "none.jsonl").write_text("")
+    with pytest.raises(DecisionError, match="No example was learned"):
+        train(declared, events, str(tmp_path / "none.jsonl"))

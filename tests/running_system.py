@@ -1,0 +1,403 @@
+"""A pipeline's workers as real processes on a real broker, fed by a producer, judged by what the topics hold."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from pydantic import SecretStr
+
+from stream_app.core.scoring.partition_state import TALLIES_KEY
+from stream_app.core.scoring.record_counts import RecordCounts
+from stream_app.kafka.clients import client_config, make_admin
+from stream_app.kafka.log_reader import LogReader
+from stream_app.kafka.topics import create_topics, topic_name
+from stream_app.records import InputPartition
+from stream_app.settings import KafkaSettings, Settings, TopicSettings
+from tests.small_pipeline import event, label
+
+ROOT = Path(__file__).parent.parent
+
+
+class System:
+    """One pipeline under test; `declared` is Python source that binds `pipeline`, with NAME for its name.
+
+    `kafka` says how to be let into a secured cluster, for the test and for the workers unless `environment` or an
+    argument of `start` say otherwise.
+    """
+
+    def __init__(
+        self,
+        servers: str,
+        folder: Path,
+        name: str,
+        declared: str = "",
+        *,
+        kafka: KafkaSettings | None = None,
+        **topics: Any,
+    ) -> None:
+        self.servers = servers
+        self.name = name
+        self.folder = folder
+        self.pipeline = folder / "declared.py"
+        source = (
+            declared
+            or "from tests.small_pipeline import small_pipeline\npipeline = small_pipeline('NAME')\n"
+        )
+        self.pipeline.write_text(source.replace("NAME", name))
+        self.settings = Settings(
+            data_dir=folder / "data",
+            kafka=kafka or KafkaSettings(bootstrap_servers=servers),
+            topics=TopicSettings(**topics),
+        )
+        self._config = client_config(self.settings)
+        self.environment: dict[str, str] = {}
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.sent: Counter[str] = Counter()
+        self._followed: dict[str, Followed] = {}
+        self._newest: dict[
+            int, bytes
+        ] = {}  # books and positions of each partition, from so many records of state
+        self._noted = 0
+        self.decode: Callable[[bytes], dict[str, Any]] = orjson.loads
+        self.producer = Producer(
+            {
+                **self._config,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,  # or it would itself write some records twice when the broker goes
+                "linger.ms": 2,
+                "message.max.bytes": self.settings.topics.max_message_bytes + 100_000,
+            }
+        )
+        create_topics(make_admin(self.settings), name, self.settings)
+
+    def __enter__(self) -> "System":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers.values():
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+        for followed in self._followed.values():
+            followed.close()
+
+    def start(self, role: str, instance: str = "0", **environment: str) -> subprocess.Popen[bytes]:
+        """Start a worker process; its log is in the folder."""
+        worker = f"{role}-{instance}"
+        program = "tests.faults.points" if "KILL_AT" in environment else "stream_app"
+        command = [sys.executable, "-m", program, "worker", str(self.pipeline), "--role", role]
+        with (self.folder / f"{worker}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [*command, "--instance", instance],
+                cwd=ROOT,
+                stderr=log,
+                stdout=log,
+                env=os.environ | self._settings_environment() | self.environment | environment,
+            )
+        self.workers[worker] = process
+        return process
+
+    def start_all(self, scorers: int = 1) -> None:
+        """Scorers and a learner."""
+        for instance in range(scorers):
+            self.start("score", str(instance))
+        self.start("learn")
+
+    def command(self, *arguments: str, timeout: float = 90.0) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, with the workers' settings; PIPELINE stands for the pipeline's file."""
+        return subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "stream_app",
+                *(str(self.pipeline) if a == "PIPELINE" else a for a in arguments),
+            ],
+            cwd=ROOT,
+            env=os.environ | self._settings_environment() | self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def kill(self, worker: str) -> None:
+        """End a worker as if the machine had lost power."""
+        self.workers[worker].kill()
+        self.workers[worker].wait()
+
+    def terminate(self, worker: str, timeout: float = 10.0) -> float:
+        """Ask a worker to stop; returns the seconds it took. It must end with 0."""
+        started = time.monotonic()
+        self.workers[worker].send_signal(signal.SIGTERM)
+        assert self.workers[worker].wait(timeout) == 0, self.log(worker)
+        return time.monotonic() - started
+
+    def log(self, worker: str) -> str:
+        """The end of a worker's log."""
+        return (self.folder / f"{worker}.log").read_text()[-4000:]
+
+    def send(self, kind: str, value: bytes | None, key: bytes | None, **options: Any) -> None:
+        """Produce one record as it is."""
+        while True:
+            try:
+                self.producer.produce(topic_name(self.name, kind), value, key, **options)
+                break
+            except BufferError:
+                self.producer.poll(0.1)
+        self.sent[kind] += 1
+        self.producer.poll(0)
+
+    def send_event(self, number: int, at: int, **changes: Any) -> None:
+        fields = event(number, at, **changes)
+        self.send("raw", orjson.dumps(fields), fields["id"].encode())
+
+    def send_label(self, number: int, known_at: int, fraud: bool = False, **changes: Any) -> None:
+        fields = label(number, known_at, fraud, **changes)
+        self.send("labels", orjson.dumps(fields), fields["id"].encode())
+
+    def read(self, kind: str) -> list[Message]:
+        """All committed records of a topic up to its present end."""
+        if kind not in self._followed:
+            self._followed[kind] = Followed(self._config, topic_name(self.name, kind))
+        return self._followed[kind].read()
+
+    def forget(self) -> None:
+        """Read every topic from its beginning again, for they have been deleted and made anew."""
+        for followed in self._followed.values():
+            followed.close()
+        self._followed.clear()
+        self._newest.clear()
+        self._noted = 0
+
+    def values(self, kind: str) -> list[dict[str, Any]]:
+        """The same, decoded."""
+        return [self.decode(message.value() or b"") for message in self.read(kind)]
+
+    def books(self) -> RecordCounts:
+        """The scorers' own books, all partitions together."""
+        total = RecordCounts()
+        for checkpoint in self._checkpoints().values():
+            total = total.add(RecordCounts.from_dict(checkpoint["tallies"]))
+        return total
+
+    def _checkpoints(self) -> dict[int, dict[str, Any]]:
+        """The newest record of books and positions of each partition."""
+        messages = self.read("score.state")
+        for message in messages[self._noted :]:
+            if message.key() == TALLIES_KEY:
+                self._newest[message.partition() or 0] = message.value() or b""
+        self._noted = len(messages)
+        return {partition: orjson.loads(value) for partition, value in self._newest.items()}
+
+    def ends(self, kind: str) -> dict[int, int]:
+        """The end offset of each partition of the raw or labels topic now."""
+        self.read(kind)
+        return self._followed[kind].ends()
+
+    def beyond(self, kind: str, ends: Mapping[int, int]) -> bool:
+        """Whether every partition has processed more than that."""
+        positions = {
+            partition: checkpoint["positions"]
+            for partition, checkpoint in self._checkpoints().items()
+        }
+        topic = topic_name(self.name, kind)
+        return all(
+            positions.get(partition, {}).get(topic, 0) > end for partition, end in ends.items()
+        )
+
+    def learned(self) -> int:
+        """Examples that the newest published version has learned."""
+        newest_first = reversed(self.read("models"))
+        manifest = next(
+            (m for m in newest_first if m.value() and (m.key() or b"").startswith(b"version/")),
+            None,
+        )
+        return 0 if manifest is None else int(orjson.loads(manifest.value() or b"")["learned"])
+
+    def settle(self, timeout: float = 60.0) -> RecordCounts:
+        """Wait until every record sent has an outcome; returns the books."""
+        self.producer.flush(30)
+        self.until(lambda: self._settled(self.books()), timeout, "not every record has an outcome")
+        return self.books()
+
+    def has_settled(self) -> bool:
+        """Whether every record sent has an outcome by now."""
+        return self._settled(self.books())
+
+    def _settled(self, books: RecordCounts) -> bool:
+        return (books.events, books.labels) == (self.sent["raw"], self.sent["labels"])
+
+    def until(self, condition: Callable[[], bool], timeout: float, why: str) -> float:
+        """Wait for a condition; returns the seconds it took, fails with `why` and the workers' logs."""
+        started = time.monotonic()
+        while not condition():
+            if time.monotonic() - started > timeout:
+                logs = "\n".join(f"--- {worker}\n{self.log(worker)}" for worker in self.workers)
+                raise AssertionError(f"{why}: {self.books()}, sent {self.sent}\n{logs}")
+            time.sleep(0.1)
+        return time.monotonic() - started
+
+    def check_outcomes(self) -> None:
+        """Every raw record and label has exactly one outcome, found in the topics and equal to the books."""
+        books = self.settle()
+        scored = Counter(value["event_id"] for value in self.values("scored"))
+        examples = Counter(
+            value["event_id"] for value in self.values("examples") if value["kind"] == "example"
+        )
+        assert [event_id for event_id, count in scored.items() if count > 1] == []
+        assert [event_id for event_id, count in examples.items() if count > 1] == []
+        assert scored.total() == books.scored
+        assert examples.total() == books.joined - books.unlearned
+        assert dead_letters(self.read("raw.dlq")) == books.dead
+        assert dead_letters(self.read("labels.dlq")) == books.label_dead
+        assert books.scored == books.joined + books.expired + books.pending
+        assert books.retrying == 0
+
+    def _settings_environment(self) -> dict[str, str]:
+        topics = self.settings.topics
+        return {
+            "STREAM_APP_DATA_DIR": str(self.settings.data_dir),
+            **kafka_environment(self.settings.kafka),
+            "STREAM_APP_TOPICS__PARTITIONS": str(topics.partitions),
+            "STREAM_APP_TOPICS__MAX_MESSAGE_BYTES": str(topics.max_message_bytes),
+            "STREAM_APP_LEARN__PUBLISH_SECONDS": "0.3",
+            "STREAM_APP_LEARN__CHECKPOINT_SECONDS": "1",
+            "PYTHONPATH": str(ROOT),
+        }
+
+
+def kafka_environment(kafka: KafkaSettings) -> dict[str, str]:
+    """The variables that give a process these settings, e.g. ``start("score", **kafka_environment(cluster.user()))``.
+
+    Where they replace others, those that they do not mention have to be taken away.
+    """
+    given = kafka.model_dump(exclude_defaults=True)
+    return {
+        f"STREAM_APP_KAFKA__{name.upper()}": value.get_secret_value()
+        if isinstance(value, SecretStr)
+        else str(value)
+        for name, value in given.items()
+    }
+
+
+class Load(threading.Thread):
+    """Sends events and their labels at a rate, with a share of duplicates and bad records, until stopped."""
+
+    def __init__(self, system: System, rate: float, first: int = 0) -> None:
+        super().__init__(daemon=True)
+        self.count = first
+        self._system = system
+        self._rate = rate
+        self._stopping = threading.Event()
+        self._base = int(time.time() * 1000) - 3_600_000
+
+    def run(self) -> None:
+        started, first = time.monotonic(), self.count
+        while not self._stopping.is_set():
+            behind = first + (time.monotonic() - started) * self._rate - self.count
+            for _ in range(int(behind)):
+                self._send(self.count)
+                self.count += 1
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it, with everything delivered."""
+        self._stopping.set()
+        self.join()
+        self._system.producer.flush(30)
+
+    def _send(self, number: int) -> None:
+        at = self._base + number
+        self._system.send_event(number, at)
+        self._system.send_label(number, at + 500, fraud=number % 97 > 60)
+        if number % 100 == 7:
+            self._system.send_event(number, at)
+        if number % 100 == 11:
+            self._system.send("raw", b"{broken", f"e{number}".encode())
+        if number % 100 == 13:
+            self._system.send_label(number, at + 500)
+
+
+def dead_letters(messages: list[Message]) -> Counter[str]:
+    """Dead letters by code; no source offset may be there twice."""
+    facts = [headers(message) for message in messages]
+    places = Counter(
+        (f["original-topic"], f["original-partition"], f["original-offset"], f["replay-count"])
+        for f in facts
+    )
+    assert all(count == 1 for count in places.values())
+    return Counter(headers(message)["error-code"] for message in messages)
+
+
+def headers(message: Message) -> Mapping[str, str]:
+    """Headers as text."""
+    return {
+        name: (content or b"").decode("utf-8", "replace")
+        for name, content in message.headers() or ()
+    }
+
+
+class Followed:
+    """A topic read from its beginning and then on from where the last reading ended."""
+
+    def __init__(self, config: Mapping[str, Any], topic: str) -> None:
+        self._consumer = Consumer(
+            {
+                **config,
+                "group.id": "test-reader",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 20,
+            }
+        )
+        self._log = LogReader(config, "test-reader")
+        count = len(self._consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        self._partitions = [TopicPartition(topic, partition, 0) for partition in range(count)]
+        self._consumer.assign(self._partitions)
+        self._messages: list[Message] = []
+        self._ended: dict[int, int] = {}
+
+    def read(self) -> list[Message]:
+        """Everything up to the present stable end."""
+        behind = {
+            number: end for number, end in self.ends().items() if self._ended.get(number, -1) < end
+        }
+        while behind:
+            for message in self._consumer.consume(10_000, 0.1):
+                error, partition = message.error(), message.partition() or 0
+                if error is None:
+                    self._messages.append(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    self._ended[partition] = message.offset() or 0
+                    if self._ended[partition] >= behind.get(partition, 0):
+                        behind.pop(partition, None)
+        return self._messages
+
+    def ends(self) -> dict[int, int]:
+        """The stable end offset of each partition."""
+        return {
+            tp.partition: self._log.ends(InputPartition(tp.topic, tp.partition))[1]
+            for tp in self._partitions
+        }
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def read_topic(servers: str, topic: str) -> list[Message]:
+    """All committed records of a topic."""
+    followed = Followed({"bootstrap.servers": servers, "log_level": 0}, topic)
+    try:
+        return followed.read()
+    finally:
+        followed.close()

@@ -1,0 +1,88 @@
+"""`schemas check` and `schemas register` as typed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running_system import ROOT
+from tests.small_pipeline import EVENT_SCHEMA
+
+BROKEN = {**EVENT_SCHEMA, "fields": [*EVENT_SCHEMA["fields"], {"name": "shop", "type": "string"}]}
+COMPLAINT = "The schema of payments.raw-value cannot read records of version 1: field shop: it is new and has no default"
+
+
+class Commands:
+    """The program in a folder with a pipeline whose schema can be changed, and a folder as the registry."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.registry = folder / "registry"
+        self.registry.mkdir()
+        self.declare(EVENT_SCHEMA)
+        (folder / "payments.py").write_text(
+            "from tests.small_pipeline import small_pipeline\npipeline = small_pipeline(schema='payment.avsc')\n"
+        )
+
+    def declare(self, schema: dict[str, Any]) -> None:
+        """Change the pipeline's schema."""
+        (self.folder / "payment.avsc").write_text(json.dumps(schema))
+
+    def run(self, *words: str, code: int = 0, url: str | None = None) -> tuple[str, str]:
+        """Standard output and error of `stream-app schemas ...`, which ends with `code`."""
+        environment = {
+            "PYTHONPATH": str(ROOT),
+            "STREAM_APP_REGISTRY__URL": url or self.registry.as_uri(),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "stream_app", "schemas", *words],
+            cwd=self.folder, env=os.environ | environment, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stdout, done.stderr
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Commands:
+    return Commands(tmp_path)
+
+
+def test_schemas_are_registered_and_an_incompatible_one_is_refused(commands: Commands) -> None:
+    assert commands.run("check", "payments.py")[0].splitlines() == [
+        f"payments.{kind}-value: new, versions: 0"
+        for kind in ("raw", "labels", "scored", "monitoring")
+    ]
+    registered = json.loads(commands.run("register", "payments.py", "--json")[0])
+    assert registered[0] == {"subject": "payments.raw-value", "id": 1, "result": "registered"}
+    commands.declare(BROKEN)
+    output, errors = commands.run("check", "payments.py", code=14)
+    assert output.splitlines()[:2] == [
+        "payments.raw-value: incompatible, versions: 1",
+        "  version 1: field shop: it is new and has no default. Give it a default",
+    ]
+    assert errors == f"error: {COMPLAINT}. Give it a default\n"
+    assert commands.run("register", "payments.py", code=14) == ("", errors)
+    assert len(list(commands.registry.glob("*.avsc"))) == 4
+
+
+def test_a_check_needs_no_registry_but_a_file_of_what_was_released(commands: Commands) -> None:
+    (commands.folder / "released.avsc").write_text(json.dumps(EVENT_SCHEMA))
+    commands.declare(BROKEN)
+    output, errors = commands.run(
+        "check", "payments.py", "--against", "released.avsc", "--json", code=14, url="http://x"
+    )
+    results = {one["subject"]: one for one in json.loads(output)}
+    assert results["payments.raw-value"]["problems"] == [
+        {
+            "version": 1,
+            "field": "shop",
+            "reason": "it is new and has no default",
+            "remedy": "Give it a default",
+        }
+    ]
+    assert results["payments.labels-value"]["result"] == "new"
+    assert COMPLAINT in errors

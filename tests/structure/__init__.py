@@ -1,0 +1,1 @@
+"""The rules of the code itself: words, names, layers."""

@@ -1,0 +1,67 @@
+"""What tests of clients share: settings for the broker, topics of a pipeline of their own, a producer."""
+
+from collections.abc import Iterable
+from functools import cache
+from uuid import uuid4
+
+from confluent_kafka import Message, Producer
+from confluent_kafka.admin import AdminClient
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.kafka.topics import create_topics
+from stream_app.settings import KafkaSettings, Settings, TopicSettings
+from stream_app.transfer.consume import consume
+from stream_app.transfer.record_selection import Kind, RecordSelection
+
+PARTITIONS = 4
+
+
+def unique_name() -> str:
+    """The name of a pipeline that no other test has."""
+    return f"p-{uuid4().hex[:12]}"
+
+
+def settings_for(broker: EmbeddedBroker, **topics: int) -> Settings:
+    """Settings that point at the broker."""
+    return Settings(
+        kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers),
+        topics=TopicSettings(**{"partitions": PARTITIONS, **topics}),
+    )
+
+
+def new_topics(settings: Settings) -> str:
+    """Make the topics of a new pipeline; returns its name."""
+    name = unique_name()
+    create_topics(admin(settings), name, settings)
+    return name
+
+
+def admin(settings: Settings) -> AdminClient:
+    """One for all tests, because ending one takes up to a second."""
+    return _admin(str(settings.kafka.bootstrap_servers))
+
+
+@cache
+def _admin(servers: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": servers, "log_level": 0})
+
+
+def producer(settings: Settings, **config: str) -> Producer:
+    named = {name.replace("_", "."): value for name, value in config.items()}
+    return Producer(
+        {"bootstrap.servers": settings.kafka.bootstrap_servers, "linger.ms": 1, **named}
+    )
+
+
+def send(settings: Settings, topic: str, values: Iterable[bytes | None], **options: int) -> None:
+    """Send the values, with the key `k`."""
+    sender = producer(settings)
+    for value in values:
+        sender.produce(topic, value, b"k", **options)
+    assert sender.flush(20) == 0
+
+
+def read(settings: Settings, name: str, kind: Kind) -> list[Message]:
+    """Everything that the topics of a kind hold now."""
+    selection = RecordSelection(kind=kind, start="beginning", until_end=True)
+    return [message for batch in consume(settings, name, selection) for message in batch]

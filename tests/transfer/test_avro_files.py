@@ -1,0 +1,85 @@
+"""Avro container files as records to send."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+
+from stream_app.errors import InputError
+from stream_app.loading import complete
+from stream_app.transfer.avro_files import as_json
+from stream_app.transfer.input_files import format_of, rows_of
+from stream_app.transfer.json_lines import BadLine, Row, open_lines
+from tests.small_pipeline import EVENT_SCHEMA, NOW, event, small_pipeline
+
+PRICE = {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}
+
+
+def container(path: Path, schema: Any, records: list[Any]) -> Path:
+    with path.open("wb") as file:
+        fastavro.writer(file, fastavro.parse_schema(schema), records)
+    return path
+
+
+def rows(path: Path) -> list[Row | BadLine]:
+    with open_lines(str(path)) as lines:
+        found = list(rows_of(lines, format_of(str(path)), complete(small_pipeline()), labels=False))
+        assert lines.position == lines.size
+    return found
+
+
+def test_records_are_sent_as_json_with_their_key(tmp_path: Path) -> None:
+    found = rows(container(tmp_path / "e.avro", EVENT_SCHEMA, [event(1), event(2)]))
+    time = datetime.fromtimestamp(NOW / 1000, UTC).isoformat()
+    expected = f'{{"id": "e1", "at": "{time}", "amount": 1.0, "country": "NL"}}'.encode()
+    assert found[0] == Row(1, b"e1", expected)
+    assert [row.number for row in found] == [1, 2]
+
+
+def test_what_json_cannot_say_is_a_bad_line(tmp_path: Path) -> None:
+    fields = [{"name": "id", "type": "string"}, {"name": "price", "type": PRICE}]
+    schema = {"type": "record", "name": "R", "fields": fields}
+    found = rows(container(tmp_path / "e.avro", schema, [{"id": "a", "price": Decimal("1.20")}]))
+    assert found == [BadLine(1, "a value of type Decimal has no JSON")]
+
+
+def test_a_record_without_its_key_is_a_bad_line(tmp_path: Path) -> None:
+    schema = {"type": "record", "name": "R", "fields": [{"name": "id", "type": ["null", "string"]}]}
+    found = rows(container(tmp_path / "e.avro", schema, [{"id": None}]))
+    assert found == [BadLine(1, "no key: field id is missing or null")]
+
+
+def test_a_file_that_was_cut_off_is_an_error_behind_its_whole_blocks(tmp_path: Path) -> None:
+    path = container(tmp_path / "e.avro", EVENT_SCHEMA, [event(number) for number in range(5000)])
+    path.write_bytes(path.read_bytes()[:-100])
+    with open_lines(str(path)) as lines:
+        found = rows_of(lines, "avro", complete(small_pipeline()), labels=False)
+        assert isinstance(next(found), Row)
+        with pytest.raises(InputError, match="is not a whole Avro container file"):
+            list(found)
+
+
+def test_damage_of_any_kind_is_an_error_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "e.avro"
+    with file.open("wb") as stream:
+        fastavro.writer(
+            stream, fastavro.parse_schema(EVENT_SCHEMA), map(event, range(500)), codec="deflate"
+        )
+    whole = file.read_bytes()
+    for damaged in (
+        whole.replace(b"avro.schema", b"avro.scheme"),
+        whole[:-500] + b"\0" * 100 + whole[-400:],
+    ):
+        file.write_bytes(damaged)
+        with (
+            open_lines(str(file)) as lines,
+            pytest.raises(InputError, match="is not a whole Avro container file"),
+        ):
+            list(rows_of(lines, "avro", complete(small_pipeline()), labels=False))
+
+
+def test_bytes_and_numbers_that_are_not_finite_stay_what_they_are() -> None:
+    assert as_json({"raw": b"\xff", "x": float("nan")}) == b'{"raw": "\\u00ff", "x": NaN}'

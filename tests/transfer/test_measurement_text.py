@@ -1,0 +1,62 @@
+"""Measurements in words."""
+
+import pytest
+
+from stream_app.core.example import ExampleOffsets
+from stream_app.core.measurement import LimitCheck, Measurement
+from stream_app.core.monitoring.alarms import Alarms
+from stream_app.core.monitoring.corrective_actions import CorrectiveActions
+from stream_app.transfer.measurement_text import measurement_text
+
+NOW = 1_700_000_000_000
+
+
+def text(measurement: Measurement) -> str | None:
+    return measurement_text(measurement._replace(source="score[0]").output("p").value)
+
+
+def test_a_measurement_says_value_limit_and_window() -> None:
+    one = Measurement(
+        "drift", "score", NOW, NOW + 3_600_000, 1234, 0.31, LimitCheck(0.25, True), "fixed", 7
+    )
+    found = measurement_text(one.output("p").value)
+    assert found == (
+        "0.31 (limit 0.25)  BREACHED  n 1,234  2023-11-14T22:13:20 to 2023-11-14T23:13:20  fixed  version 7"
+    )
+
+
+def test_what_led_to_an_experimentation_is_named_by_its_offsets() -> None:
+    one = Measurement(
+        "experimentation_needed", "log_loss", NOW, NOW, 9, examples=ExampleOffsets(100, 320)
+    )
+    assert (text(one) or "").endswith("  examples 100 to 320")
+
+
+def test_a_corrective_action_says_how_often_why_and_who() -> None:
+    actions = CorrectiveActions()
+    actions.note("impute", "amount", NOW, 1200)
+    (report,) = actions.due(NOW)
+    assert (
+        text(report)
+        == "1,200 times  for amount  2023-11-14T22:13:20 to 2023-11-14T22:13:20  score[0]"
+    )
+
+
+def test_an_alarm_that_lasts_says_whether_it_does() -> None:
+    alarms = Alarms()
+    alarms.raise_("breaker-open", "TimeoutError", NOW, 0.7, 0.5)
+    alarms.end("breaker-open", NOW + 5000)
+    opened, ended = map(text, alarms.due(NOW + 5000))
+    assert opened is not None
+    assert opened.startswith(
+        "lasts  0.7 (limit 0.5)  for TimeoutError  raised once  2023-11-14T22:13:20 to"
+    )
+    assert ended is not None
+    assert ended.startswith("has ended")
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"", b"[]", b"3", b"{}", b'{"window": 3}', b"\0\0\0\0\7avro"]
+)
+def test_what_is_no_measurement_has_no_words(value: bytes | None) -> None:
+    assert measurement_text(value) is None

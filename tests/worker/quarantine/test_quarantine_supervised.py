@@ -1,0 +1,100 @@
+"""Records that end their worker under the supervisor, and examples that end the learner."""
+
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.worker.supervisor import FIRST_DELAY, Supervisor
+from tests.running_system import System, kafka_environment
+from tests.small_pipeline import HOUR
+from tests.worker.poison import DECLARED, LEAVE, SEGFAULT, Batches, Restarting, messages
+
+DECLARED_LEARNER = """
+import os
+from river import dummy
+from tests.small_pipeline import small_pipeline
+
+class Fragile(dummy.PriorClassifier):
+    def learn_one(self, x, y):
+        if x["amount"] == 13:
+            os.abort()
+        super().learn_one(x, y)
+
+pipeline = small_pipeline("NAME", model=Fragile)
+"""
+
+
+def test_the_supervisor_starts_a_worker_again_that_a_record_ended(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """Whatever it ended with, be it the exit code of an error that nobody but a person can mend."""
+    with System(
+        broker.bootstrap_servers, tmp_path, f"poison-{uuid4().hex[:8]}", DECLARED, partitions=1
+    ) as system:
+        environment = {
+            **kafka_environment(system.settings.kafka),
+            "STREAM_APP_DATA_DIR": str(system.settings.data_dir),
+            "STREAM_APP_TOPICS__PARTITIONS": "1",
+            "STREAM_APP_WORKER__SUSPICION_SECONDS": "0",
+            "PYTHONPATH": str(Path(__file__).parents[3]),
+        }
+        log_file = tmp_path / "workers.log"
+        supervisor = Supervisor(
+            str(system.pipeline),
+            system.name,
+            system.settings,
+            1,
+            False,
+            environment=environment,
+            log_file=log_file,
+        )
+        supervisor.start()
+        try:
+            assert supervisor.wait_ready(60)
+            batches = Batches(system)
+            for kind in (LEAVE, SEGFAULT):
+                batches.start([kind], good=20)
+                deadline = time.monotonic() + 150
+                while not system.has_settled():
+                    assert time.monotonic() < deadline, log_file.read_text()[-4000:]
+                    supervisor.tend()
+                    time.sleep(0.05)
+            assert supervisor.failed is None
+            assert [child.delay for child in supervisor.children] == [FIRST_DELAY] * 2
+            assert supervisor.restarts == 2
+        finally:
+            supervisor.stop()
+        assert [code for code, _ in messages(system)] == ["record-crashes"] * 2
+        system.check_outcomes()
+
+
+@pytest.mark.faults
+def test_an_example_that_ends_the_learner_twice_is_learned_by_nobody(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    name = f"poison-{uuid4().hex[:8]}"
+    with System(broker.bootstrap_servers, tmp_path, name, DECLARED_LEARNER, partitions=1) as system:
+        system.start_all()
+        with Restarting(system, "learn-0") as restarting:
+            at = int(time.time() * 1000) - HOUR
+            for number in range(30):
+                system.send_event(number, at + number)
+                system.send_label(number, at + number + 500)
+            system.settle()
+            system.until(lambda: system.learned() == 29, 150, "the other examples are not learned")
+            assert len(restarting.deaths) == 2
+        skipped = [
+            message
+            for message in system.read("learn.state")
+            if (message.key() or b"").startswith(b"skip/")
+        ]
+        assert [message.value() for message in skipped] == [b"record-crashes"]
+        system.kill("learn-0")
+        (system.settings.data_dir / "run" / name / "learn-0.suspects").unlink()
+        system.start("learn")
+        system.send_event(30, at + 30)
+        system.send_label(30, at + 530)
+        system.until(lambda: system.learned() == 30, 90, "the learner is not back")

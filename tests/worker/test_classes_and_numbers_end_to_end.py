@@ -1,0 +1,171 @@
+"""Flights through real workers: how many minutes late, and whether on time, late or very late."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pytest
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.examples.nycflights import Flight, read_flights
+from tests.faults.replay import check_replay
+from tests.learning import fits
+from tests.running_system import System
+
+pytestmark = pytest.mark.broker
+
+DECLARED = """
+from dataclasses import replace
+
+from river import linear_model, naive_bayes, preprocessing
+
+from stream_app import Fallback
+from stream_app.examples.flights import NUMBERS, pipeline as flights
+from stream_app.loading import load_pipeline
+from stream_app.transformers import Pick
+
+def minutes():
+    return Pick(NUMBERS) | preprocessing.StandardScaler() | linear_model.LinearRegression()
+
+def classes():
+    return Pick(NUMBERS) | naive_bayes.GaussianNB()
+
+FIELDS = [
+    {"name": "event_id", "type": "string"}, {"name": "known_at", "type": "string"}, {"name": "truth", "type": TYPE},
+]
+flights = load_pipeline("flights")
+label = replace(flights.label, schema={"type": "record", "name": "Truth", "fields": FIELDS}, field="truth")
+pipeline = replace(
+    flights, name="NAME", label=label, model=MODEL, metrics=(), thresholds=type(flights.thresholds)(),
+    fallback=Fallback(score=RULE),
+)
+"""
+ENUM = {"type": "enum", "name": "How", "symbols": ["on_time", "late", "very_late"]}
+
+
+Truth = Mapping[str, float | str]
+"""What becomes of each flight that arrives, by event id."""
+
+
+@pytest.fixture(scope="module")
+def flights() -> list[Flight]:
+    """Those of a day."""
+    return list(read_flights(datetime(2013, 1, 1), datetime(2013, 1, 2)))
+
+
+def minutes_late(flight: Flight) -> float:
+    """At the arrival."""
+    return (flight.label_time_ms - flight.event_time_ms) / 60_000 - float(
+        flight.event["planned_minutes"]
+    )
+
+
+def how_late(flight: Flight) -> str:
+    """One of three classes."""
+    minutes = minutes_late(flight)
+    return "on_time" if minutes < 15 else "late" if minutes < 60 else "very_late"
+
+
+@pytest.fixture
+def system(
+    request: pytest.FixtureRequest, broker: EmbeddedBroker, tmp_path: Path
+) -> Iterator[System]:
+    """A scorer and a learner of the pipeline that the test's parameter declares."""
+    name = f"kinds-{uuid4().hex[:8]}"
+    with System(broker.bootstrap_servers, tmp_path, name, request.param, partitions=2) as system:
+        system.start_all()
+        yield system
+
+
+def declared(avro_type: object, model: str, rule: object) -> str:
+    """The pipeline's file."""
+    return (
+        DECLARED.replace("TYPE", repr(avro_type))
+        .replace("MODEL", model)
+        .replace("RULE", repr(rule))
+    )
+
+
+def send(system: System, flight: Flight, truth: Truth) -> None:
+    """A flight, and its label if it has one."""
+    event_id: str = flight.event["event_id"]
+    system.send("raw", orjson.dumps(flight.event), event_id.encode())
+    if flight.label is not None:
+        label = {
+            "event_id": event_id,
+            "known_at": flight.label["known_at"],
+            "truth": truth[event_id],
+        }
+        system.send("labels", orjson.dumps(label), event_id.encode())
+
+
+def learn(system: System) -> None:
+    """Wait until all that was sent is learned."""
+    system.settle()
+    system.until(
+        lambda: system.learned() == system.sent["labels"], 60, "not every example is learned"
+    )
+
+
+def served(system: System) -> list[dict[str, Any]]:
+    """Scored records of versions that have learned something."""
+    return [value for value in system.values("scored") if value["model"]["version"]]
+
+
+def run(system: System, flights: Sequence[Flight], truth: Truth) -> dict[str, Any]:
+    """Half of the flights, and the others when these are learned; returns the last version's metrics.
+
+    What is written fits its schemas, and every prediction can be made again.
+    """
+    for flight in flights[::2]:
+        send(system, flight, truth)
+    learn(system)
+    for number, flight in enumerate(flights[1::2]):
+        send(system, flight, truth)
+        if number < 20:  # the scorer may not have loaded what was learned
+            system.producer.flush()
+            time.sleep(0.1)
+    learn(system)
+    system.check_outcomes()
+    assert all(fits("scored", value) for value in system.values("scored"))
+    assert all(fits("example", value) for value in system.values("examples"))
+    assert {value["event_id"]: value["label"] for value in system.values("examples")} == truth
+    assert check_replay(system) == system.sent["labels"]
+    shown = system.command("models", "show", "PIPELINE", "--json")
+    assert shown.returncode == 0, shown.stderr
+    metrics: dict[str, Any] = json.loads(shown.stdout)["metrics"]
+    return metrics
+
+
+@pytest.mark.parametrize("system", [declared("double", "minutes", 7.0)], indirect=True)
+def test_a_number_is_predicted_served_and_learned(system: System, flights: list[Flight]) -> None:
+    truth = {flight.event["event_id"]: minutes_late(flight) for flight in flights if flight.label}
+    assert {"mae", "rmse", "r2", "mean_mae"} <= run(system, flights, truth).keys()
+    assert served(system)
+    for value in served(system):
+        assert value["prediction"] == value["score"] != 0.0
+        assert (value["threshold"], value["probabilities"]) == (None, None)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "system", [declared(ENUM, "classes", {"on_time": 0.75, "late": 0.25})], indirect=True
+)
+def test_a_class_is_predicted_served_and_learned(system: System, flights: list[Flight]) -> None:
+    truth = {flight.event["event_id"]: how_late(flight) for flight in flights if flight.label}
+    assert {"log_loss", "accuracy", "macro_f1", "majority_accuracy"} <= run(
+        system, flights, truth
+    ).keys()
+    assert served(system)
+    for value in served(system):
+        assert set(value["probabilities"]) <= set(ENUM["symbols"])
+        assert (
+            value["score"]
+            == value["probabilities"][value["prediction"]]
+            == max(value["probabilities"].values())
+        )

@@ -1,0 +1,117 @@
+"""Avro in both directions with Confluent's own serializers: they write what is scored, and read what is written."""
+
+import importlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from confluent_kafka import Message
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.loading import load_pipeline
+from stream_app.schema_registry.subjects import register_schemas
+from stream_app.settings import RegistrySettings, Settings
+from tests.running_system import System
+from tests.small_pipeline import EVENT_SCHEMA, LABEL_SCHEMA, event, label
+
+HOUR = 3_600_000
+AT = (int(time.time() * 1000) // HOUR - 10) * HOUR
+EVENTS = 90
+AVRO = """
+from dataclasses import replace
+from datetime import timedelta
+from tests.small_pipeline import small_pipeline
+small = small_pipeline("NAME", format="avro", window=timedelta(minutes=30), publish_features=True)
+pipeline = replace(small, label=replace(small.label, horizon=timedelta(minutes=10)))
+"""
+
+
+MakeSerializer = Callable[[str, Any], Callable[[Any], bytes]]
+Deserialize = Callable[[Message], dict[str, Any]]
+
+
+def test_confluents_serializers_write_what_is_read_and_read_what_is_written(
+    broker: EmbeddedBroker, tmp_path: Path, apicurio: str
+) -> None:
+    name = f"interop-{uuid4().hex[:8]}"
+    with (
+        System(broker.bootstrap_servers, tmp_path, name, AVRO, partitions=1) as system,
+        confluents(apicurio) as (serializer, deserialize),
+    ):
+        system.environment = {
+            "STREAM_APP_REGISTRY__URL": apicurio,
+            "STREAM_APP_REGISTRY__TIMEOUT_SECONDS": "30",
+        }
+        settings = Settings(registry=RegistrySettings(url=apicurio, timeout_seconds=30))
+        register_schemas(load_pipeline(str(system.pipeline)), settings)
+        system.start_all()
+        system.start("monitor")
+        raw = serializer(f"{system.name}.raw", EVENT_SCHEMA)
+        labels = serializer(f"{system.name}.labels", LABEL_SCHEMA)
+        for number in range(EVENTS):
+            at = AT + number * 60_000
+            fields = event(number, at, amount=float("nan") if number == 7 else float(number))
+            system.send("raw", raw(fields), f"e{number}".encode())
+            system.send(
+                "labels",
+                labels(label(number, at + 30_000, fraud=number % 3 == 0)),
+                f"e{number}".encode(),
+            )
+
+        books = system.settle()
+        assert (books.scored, books.dead) == (EVENTS - 1, {"not-finite": 1})
+        scored = [deserialize(message) for message in system.read("scored")]
+        assert {value["event_id"] for value in scored} == {
+            f"e{number}" for number in range(EVENTS) if number != 7
+        }
+        assert scored[0]["features"] == {"amount": 0.0, "domestic": True}
+        assert scored[0]["source"] == {"topic": f"{system.name}.raw", "partition": 0, "offset": 0}
+
+        def measured(kind: str) -> bool:
+            return any(
+                deserialize(message)["kind"] == kind for message in system.read("monitoring")
+            )
+
+        system.until(
+            lambda: measured("volume") and measured("performance"), 60, "nothing is measured"
+        )
+        found = {
+            value["kind"]: value for value in (deserialize(m) for m in system.read("monitoring"))
+        }
+        assert found["volume"]["pipeline"] == system.name
+        assert found["volume"]["window"]["end"] - found["volume"]["window"]["start"] == HOUR // 2
+        assert all(
+            orjson.loads(message.value() or b"") for message in system.read("examples")
+        )  # ours alone: JSON
+
+
+@contextmanager
+def confluents(url: str) -> Iterator[tuple[MakeSerializer, Deserialize]]:
+    """What makes a serializer for a topic's values, and a deserializer for all."""
+    importlib.import_module(
+        "stream_app.schema_registry.http_registry"
+    )  # imports their client without its warning
+    theirs = importlib.import_module("confluent_kafka.schema_registry.avro")
+    client = importlib.import_module("confluent_kafka.schema_registry").SchemaRegistryClient(
+        {"url": url}
+    )
+    deserializer = theirs.AvroDeserializer(client)
+
+    def serializer(topic: str, schema: Any) -> Callable[[Any], bytes]:
+        serialize = theirs.AvroSerializer(client, orjson.dumps(schema).decode())
+        return lambda fields: bytes(
+            serialize(fields, SerializationContext(topic, MessageField.VALUE))
+        )
+
+    def deserialize(message: Message) -> dict[str, Any]:
+        return dict(
+            deserializer(message.value(), SerializationContext(message.topic(), MessageField.VALUE))
+        )
+
+    with client:
+        yield serializer, deserialize

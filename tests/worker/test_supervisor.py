@@ -1,0 +1,199 @@
+"""The supervisor, with real child processes that take the place of workers."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stream_app.errors import (
+    FencedError,
+    KafkaUnavailableError,
+    RegistryError,
+    StreamAppError,
+    TopicsError,
+)
+from stream_app.lifecycle.up import run_up
+from stream_app.settings import KafkaSettings, RegistrySettings, Settings
+from stream_app.worker import supervisor as module
+from stream_app.worker.supervisor import Supervisor
+from tests.worker import tiny_worker
+
+Make = Callable[..., Supervisor]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes supervisors of tiny workers: Python runs `sitecustomize` before it looks for the program."""
+    shutil.copy(tiny_worker.__file__, tmp_path / "sitecustomize.py")
+    made: list[Supervisor] = []
+
+    def supervisor(behaviour: str, scorers: int = 1) -> Supervisor:
+        environment = {"PYTHONPATH": str(tmp_path), "TINY": behaviour, "TINY_FOLDER": str(tmp_path)}
+        settings = Settings(data_dir=tmp_path)
+        log_file = tmp_path / "workers.log"
+        made.append(
+            Supervisor(
+                "tiny.py",
+                "tiny",
+                settings,
+                scorers,
+                environment=environment,
+                log_file=log_file,
+                monitor=False,
+            )
+        )
+        return made[-1]
+
+    yield supervisor
+    for one in made:
+        one.stop()
+
+
+def starts(folder: Path) -> list[str]:
+    """Names of the workers, in the order in which they were started."""
+    return [line.split()[0] for line in (folder / "starts").read_text().splitlines()]
+
+
+def tend(supervisor: Supervisor, until: Callable[[], bool], timeout: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not until():
+        assert time.monotonic() < deadline, "this took too long"
+        supervisor.tend()
+        time.sleep(0.02)
+
+
+def pids(supervisor: Supervisor) -> list[int]:
+    return [child.process.pid for child in supervisor.children if child.process]
+
+
+def test_starts_every_worker_and_stops_them_all(make: Make, tmp_path: Path) -> None:
+    supervisor = make("ready", scorers=2)
+    supervisor.start()
+    assert supervisor.wait_ready(20)
+    assert sorted(starts(tmp_path)) == ["learn-0", "score-0", "score-1"]
+    running = pids(supervisor)
+    began = time.monotonic()
+    supervisor.stop()
+    assert time.monotonic() - began < 5
+    assert not any(psutil.pid_exists(pid) for pid in running)
+    assert supervisor.restarts == 0
+
+
+def test_restarts_a_worker_that_was_killed_and_only_that_one(make: Make) -> None:
+    supervisor = make("ready", scorers=2)
+    supervisor.start()
+    assert supervisor.wait_ready(20)
+    before = pids(supervisor)
+    os.kill(before[0], signal.SIGKILL)
+    tend(supervisor, lambda: supervisor.restarts == 1)
+    assert supervisor.wait_ready(20)
+    assert pids(supervisor)[1:] == before[1:]
+    assert supervisor.failed is None
+
+
+def test_waits_longer_each_time_a_worker_dies_young(make: Make, tmp_path: Path) -> None:
+    supervisor = make("exit:70")
+    supervisor.start()
+    tend(
+        supervisor,
+        lambda: (tmp_path / "starts").exists() and starts(tmp_path).count("learn-0") == 3,
+    )
+    times = [
+        float(line.split()[1])
+        for line in (tmp_path / "starts").read_text().splitlines()
+        if line.startswith("learn")
+    ]
+    first, second = times[1] - times[0], times[2] - times[1]
+    assert 0.4 < first < 3
+    assert second > first
+    assert supervisor.failed is None
+
+
+def test_an_error_that_only_a_person_can_mend_ends_it(make: Make) -> None:
+    supervisor = make(f"exit:{TopicsError.exit_code}")
+    supervisor.start()
+    assert not supervisor.wait_ready(20)
+    assert isinstance(supervisor.failed, TopicsError)
+    assert "workers.log" in supervisor.failed.remedy
+    seen = [child.starts for child in supervisor.children]
+    time.sleep(1)
+    supervisor.tend()
+    assert [child.starts for child in supervisor.children] == seen
+
+
+def test_a_fenced_worker_is_started_again(make: Make, tmp_path: Path) -> None:
+    supervisor = make(f"exit:{FencedError.exit_code}")
+    supervisor.start()
+    tend(supervisor, lambda: supervisor.restarts >= 2)
+    assert supervisor.failed is None
+
+
+def test_what_ignores_sigterm_is_killed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.5)
+    supervisor = make("stubborn")
+    supervisor.start()
+    assert supervisor.wait_ready(20)
+    running = pids(supervisor)
+    began = time.monotonic()
+    supervisor.stop()
+    assert time.monotonic() - began < 5
+    assert not any(psutil.pid_exists(pid) for pid in running)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent death signal")
+def test_workers_die_with_a_supervisor_that_is_killed(make: Make, tmp_path: Path) -> None:
+    program = (
+        "import json, sys, time; from pathlib import Path\n"
+        "from stream_app.settings import Settings; from stream_app.worker.supervisor import Supervisor\n"
+        "from stream_app.telemetry.logs import setup_logging\n"
+        "folder, settings = Path(sys.argv[1]), Settings(data_dir=sys.argv[1]); setup_logging(settings.log)\n"
+        "environment = {'PYTHONPATH': str(folder), 'TINY': 'stubborn', 'TINY_FOLDER': str(folder)}\n"
+        "s = Supervisor('tiny.py', 'tiny', settings, environment=environment, monitor=False)\n"
+        "s.start(); assert s.wait_ready(20)\n"
+        "print(json.dumps([child.process.pid for child in s.children]), flush=True); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        workers = json.loads(process.stdout.readline())
+        process.kill()
+    assert len(workers) == 2
+    _, alive = psutil.wait_procs(
+        [psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=5
+    )
+    assert not alive
+
+
+def test_every_permanent_error_has_an_exit_code_of_its_own() -> None:
+    codes = [kind.exit_code for kind in StreamAppError.__subclasses__()]
+    assert len(codes) == len(set(codes))
+
+
+def test_up_registers_the_schemas_of_a_pipeline_that_writes_avro_before_anything_else(
+    tmp_path: Path,
+) -> None:
+    pipeline = tmp_path / "declared.py"
+    pipeline.write_text(
+        'from tests.small_pipeline import small_pipeline\npipeline = small_pipeline("up-avro", format="avro")\n'
+    )
+    nowhere = Settings(data_dir=tmp_path, kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    with pytest.raises(RegistryError, match="STREAM_APP_REGISTRY__URL"):
+        run_up(str(pipeline), nowhere, scorers=1, monitor=False)
+    (tmp_path / "schemas").mkdir()
+    registry = RegistrySettings(url=(tmp_path / "schemas").as_uri())
+    with pytest.raises(KafkaUnavailableError):
+        run_up(
+            str(pipeline),
+            nowhere.model_copy(update={"registry": registry}),
+            scorers=1,
+            monitor=False,
+        )
+    assert len(list((tmp_path / "schemas").glob("*-up-avro.*-value.avsc"))) == 4
