@@ -2,8 +2,8 @@
 
 from docs.generate.markdown import code, paragraphs, table
 from stream_app.cli.exit_codes import exit_codes
-from stream_app.core.scoring.dead_letter_headers import DEAD_LETTER_HEADERS
 from stream_app.error_codes import ERROR_CODES, WHO_ACTS
+from stream_app.headers import DEAD_LETTER_HEADERS
 
 _INTRODUCTION = """# Errors
 

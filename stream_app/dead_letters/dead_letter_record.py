@@ -6,7 +6,16 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
-from stream_app.core.scoring.dead_letter_headers import DEAD_LETTER_HEADERS
+from stream_app.headers import (
+    DEAD_LETTER_HEADERS,
+    ERROR_CLASS,
+    ERROR_CODE,
+    ERROR_FINGERPRINT,
+    ERROR_MESSAGE,
+    ERROR_STAGE,
+    ORIGINAL_SIZE,
+    ORIGINAL_TIMESTAMP,
+)
 from stream_app.records import Failure, Fields, Headers, Record
 
 Kind = Literal["raw.dlq", "labels.dlq"]
@@ -67,35 +76,35 @@ class DeadLetter:
     @property
     def is_shortened(self) -> bool:
         """Whether the value was too large to be kept here."""
-        return self.value is None and "original-size" in self.facts
+        return self.value is None and ORIGINAL_SIZE in self.facts
 
     @property
     def code(self) -> str:
         """What went wrong; see `stream_app.error_codes`."""
-        return self.facts.get("error-code", "unknown")
+        return self.facts.get(ERROR_CODE, "unknown")
 
     @property
     def error_class(self) -> str:
         """Who has to act."""
-        return self.facts.get("error-class", "")
+        return self.facts.get(ERROR_CLASS, "")
 
     @property
     def stage(self) -> str:
         """Where in the pipeline it went wrong."""
-        return self.facts.get("error-stage", "")
+        return self.facts.get(ERROR_STAGE, "")
 
     @property
     def message(self) -> str:
         """What went wrong, without values."""
-        return self.facts.get("error-message", "")
+        return self.facts.get(ERROR_MESSAGE, "")
 
     @property
     def group(self) -> str:
         """The fingerprint: the same for all failures of one cause."""
-        return self.facts.get("error-fingerprint", "")
+        return self.facts.get(ERROR_FINGERPRINT, "")
 
     def as_record(self) -> Record:
         """The record as it was when it failed, with the headers that it came with."""
-        timestamp = self.facts.get("original-timestamp", "")
+        timestamp = self.facts.get(ORIGINAL_TIMESTAMP, "")
         time = int(timestamp) if timestamp.isdecimal() else self.timestamp
         return Record(*self.ref.origin, time, self.key, self.value, self.original_headers)

@@ -6,12 +6,12 @@ from typing import Any
 
 import orjson
 
-from stream_app.core.scoring.dead_letter_headers import DEAD_LETTER_HEADERS
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.groups import DeadLetterGroup
 from stream_app.dead_letters.index import IndexEntry
 from stream_app.error_codes import ERROR_CODES
 from stream_app.formatting import duration, iso_time
+from stream_app.headers import DEAD_LETTER_HEADERS, ERROR_STACKTRACE, ORIGINAL_SIZE
 from stream_app.transfer.record_rendering import harmless, json_text
 
 _SHOWN = 4000  # characters of a value, for people
@@ -145,11 +145,11 @@ def _letter(letter: DeadLetter) -> Iterator[str]:
     yield "headers of the failure"
     ours = {name: text for name, text in letter.facts.items() if name in DEAD_LETTER_HEADERS}
     yield from _table(
-        {name: text for name, text in ours.items() if name != "error-stacktrace" and text}
+        {name: text for name, text in ours.items() if name != ERROR_STACKTRACE and text}
     )
-    if ours.get("error-stacktrace"):
+    if ours.get(ERROR_STACKTRACE):
         yield "stack trace"
-        yield from (f"  {harmless(line)}" for line in ours["error-stacktrace"].splitlines())
+        yield from (f"  {harmless(line)}" for line in ours[ERROR_STACKTRACE].splitlines())
     yield "headers that it came with"
     yield from _table({name: text for name, text in letter.facts.items() if name not in ours}) or [
         "  none"
@@ -183,7 +183,7 @@ def _record(letter: DeadLetter) -> Any:
 
 def _value_lines(letter: DeadLetter) -> Iterator[str]:
     if letter.value is None:
-        size = letter.facts.get("original-size")
+        size = letter.facts.get(ORIGINAL_SIZE)
         yield (
             "value: null"
             if size is None

@@ -14,6 +14,7 @@ from stream_app.core.scoring.scorer import Scorer
 from stream_app.dead_letters.dead_letter_record import Kind
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.error_codes import ERROR_CODES
+from stream_app.headers import ERROR_CODE, ERROR_FINGERPRINT, ERROR_MESSAGE, ERROR_STACKTRACE
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output, Record
 from stream_app.resilience import Retry
@@ -90,9 +91,7 @@ class RecordEvaluator:
 def _relapse(output: Output) -> RepeatedFailure:
     facts = {name: (content or b"").decode() for name, content in output.headers}
     lines = re.findall(
-        r'File "(?:[^"]*[/\\])?([^"]+)", line (\d+)', facts.get("error-stacktrace", "")
+        r'File "(?:[^"]*[/\\])?([^"]+)", line (\d+)', facts.get(ERROR_STACKTRACE, "")
     )
     where = ":".join(lines[-1]) if lines else None
-    return RepeatedFailure(
-        facts["error-code"], facts["error-message"], facts["error-fingerprint"], where
-    )
+    return RepeatedFailure(facts[ERROR_CODE], facts[ERROR_MESSAGE], facts[ERROR_FINGERPRINT], where)

@@ -9,6 +9,26 @@ import orjson
 from confluent_kafka import Message
 
 from stream_app.dead_letters.dead_letter_record import KINDS
+from stream_app.headers import (
+    APP_VERSION,
+    ERROR_ATTEMPTS,
+    ERROR_CLASS,
+    ERROR_CODE,
+    ERROR_FINGERPRINT,
+    ERROR_FIRST_FAILED_AT,
+    ERROR_ID,
+    ERROR_LAST_FAILED_AT,
+    ERROR_MESSAGE,
+    ERROR_STAGE,
+    MODEL_VERSION,
+    ORIGINAL_OFFSET,
+    ORIGINAL_PARTITION,
+    ORIGINAL_TIMESTAMP,
+    ORIGINAL_TOPIC,
+    REPLAY_COUNT,
+    REPLAY_ID,
+    SCHEMA_VERSION,
+)
 
 _DECODED = 64 * 1024  # bytes of a value, at most, for the sake of an event id
 
@@ -32,9 +52,9 @@ class DeadLetterView:
         """The values of `stream_app.dead_letters.index_file.COLUMNS`."""
         found = dict(message.headers() or ())
         get = found.get
-        code = get("error-code") or b"unknown"
+        code = get(ERROR_CODE) or b"unknown"
         key, value = message.key(), message.value()
-        first, last = get("error-first-failed-at"), get("error-last-failed-at")
+        first, last = get(ERROR_FIRST_FAILED_AT), get(ERROR_LAST_FAILED_AT)
         return (
             KINDS.index(
                 "labels.dlq" if (message.topic() or "").endswith(".labels.dlq") else "raw.dlq"
@@ -42,26 +62,24 @@ class DeadLetterView:
             message.partition(),
             message.offset(),
             message.timestamp()[1],
-            self._cause(
-                get("error-fingerprint") or code, code, get("error-class"), get("error-stage")
-            ),
+            self._cause(get(ERROR_FINGERPRINT) or code, code, get(ERROR_CLASS), get(ERROR_STAGE)),
             self._context(
-                get("original-topic"),
-                get("model-version"),
-                get("schema-version"),
-                get("app-version"),
-                get("replay-id"),
+                get(ORIGINAL_TOPIC),
+                get(MODEL_VERSION),
+                get(SCHEMA_VERSION),
+                get(APP_VERSION),
+                get(REPLAY_ID),
             ),
             key,
-            _text(get("error-message")),
-            _number(get("error-attempts")),
+            _text(get(ERROR_MESSAGE)),
+            _number(get(ERROR_ATTEMPTS)),
             _time(first),
             _time(last),
-            _number(get("original-partition")),
-            _number(get("original-offset")),
-            _number(get("original-timestamp")),
-            _number(get("replay-count")),
-            _text(get("error-id")),
+            _number(get(ORIGINAL_PARTITION)),
+            _number(get(ORIGINAL_OFFSET)),
+            _number(get(ORIGINAL_TIMESTAMP)),
+            _number(get(REPLAY_COUNT)),
+            _text(get(ERROR_ID)),
             self._find_event_id(key, value),
             len(value or b""),
         )

@@ -12,6 +12,7 @@ from stream_app.dead_letters.dead_letter_record import KINDS
 from stream_app.dead_letters.index_file import IndexFile, Last, is_damage, kind_of, remove, unusable
 from stream_app.dead_letters.index_view import DeadLetterView
 from stream_app.errors import OutputError, StreamAppError
+from stream_app.headers import ERROR_ID
 from stream_app.kafka.clients import ConnectionErrors
 from stream_app.kafka.offsets import Limits, bounds, find_partitions
 from stream_app.kafka.topics import topic_name
@@ -167,7 +168,7 @@ def _gathered(batches: Iterator[list[Message]]) -> Iterator[list[Message]]:
 
 def _last(message: Message) -> Last:
     found = dict(message.headers() or ())
-    error_id = (found.get("error-id") or b"").decode("utf-8", "replace")
+    error_id = (found.get(ERROR_ID) or b"").decode("utf-8", "replace")
     return Last(message.offset() or 0, message.timestamp()[1], error_id)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from stream_app.dead_letters.operations import Operation, ReplayProgress, place_text
+from stream_app.headers import ERROR_CODE, REPLAY_ID
 from stream_app.kafka.access_errors import failure
 
 WATCHED = ("scored", "raw.dlq", "labels.dlq")
@@ -108,7 +109,7 @@ class OutcomeWatch:
             return
         self._next[place] = offset + 1
         facts = dict(message.headers() or ())
-        replay_id = facts.get("replay-id")
+        replay_id = facts.get(REPLAY_ID)
         if not replay_id:
             return
         outcomes = self._found[replay_id]
@@ -116,7 +117,7 @@ class OutcomeWatch:
             outcomes.passed += 1
         else:
             failed = outcomes.failed if place.startswith("raw.dlq/") else outcomes.labels_failed
-            failed[(facts.get("error-code") or b"unknown").decode("utf-8", "replace")] += 1
+            failed[(facts.get(ERROR_CODE) or b"unknown").decode("utf-8", "replace")] += 1
 
 
 def result(

@@ -6,6 +6,20 @@ from confluent_kafka import Message
 
 from stream_app.core.reading.decoding import Schemas
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef, Kind, Origin
+from stream_app.headers import (
+    ERROR_ATTEMPTS,
+    ERROR_FIRST_FAILED_AT,
+    ERROR_ID,
+    ORIGINAL_OFFSET,
+    ORIGINAL_PARTITION,
+    ORIGINAL_TIMESTAMP,
+    ORIGINAL_TOPIC,
+    REPLAY_COUNT,
+    REPLAY_ID,
+    REPLAY_LEARN,
+    REPLAY_MODEL,
+    REPLAY_PREFIX,
+)
 from stream_app.kafka.partitioner import java_partition
 from stream_app.records import Record
 
@@ -15,12 +29,12 @@ REPLAY_TOPICS: dict[Kind, str] = {"raw.dlq": "raw.replay", "labels.dlq": "labels
 SOURCES: dict[Kind, str] = {"raw.dlq": "raw", "labels.dlq": "labels"}
 
 _KEPT = (
-    "error-attempts",
-    "error-first-failed-at",
-    "original-topic",
-    "original-partition",
-    "original-offset",
-    "original-timestamp",
+    ERROR_ATTEMPTS,
+    ERROR_FIRST_FAILED_AT,
+    ORIGINAL_TOPIC,
+    ORIGINAL_PARTITION,
+    ORIGINAL_OFFSET,
+    ORIGINAL_TIMESTAMP,
 )
 
 
@@ -52,21 +66,21 @@ class ReplayRoute(NamedTuple):
         )
         facts = letter.facts
         headers = [
-            *(one for one in letter.original_headers if not one[0].startswith("replay-")),
+            *(one for one in letter.original_headers if not one[0].startswith(REPLAY_PREFIX)),
             *((name, facts[name].encode()) for name in _KEPT if name in facts),
-            ("replay-id", self.replay_id.encode()),
-            ("replay-count", str(replay_count(letter) + 1).encode()),
+            (REPLAY_ID, self.replay_id.encode()),
+            (REPLAY_COUNT, str(replay_count(letter) + 1).encode()),
         ]
         if not self.learn:
-            headers.append(("replay-learn", b"no"))
+            headers.append((REPLAY_LEARN, b"no"))
         if self.model is not None:
-            headers.append(("replay-model", str(self.model).encode()))
+            headers.append((REPLAY_MODEL, str(self.model).encode()))
         return Record(self.topic(ref.kind), partition, -1, 0, key, value, tuple(headers))
 
 
 def replay_count(letter: DeadLetter) -> int:
     """How often it has been sent again before."""
-    text = letter.facts.get("replay-count", "")
+    text = letter.facts.get(REPLAY_COUNT, "")
     return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
@@ -74,10 +88,10 @@ def letter_of(kind: Kind, message: Message, schemas: Schemas) -> DeadLetter:
     """The dead letter that a record of such a topic is."""
     headers = message.headers() or []
     facts = dict(headers)
-    place = _number(facts.get("original-partition")), _number(facts.get("original-offset"))
-    origin = Origin(_text(facts.get("original-topic")), *place)
+    place = _number(facts.get(ORIGINAL_PARTITION)), _number(facts.get(ORIGINAL_OFFSET))
+    origin = Origin(_text(facts.get(ORIGINAL_TOPIC)), *place)
     ref = DeadLetterRef(
-        kind, message.partition() or 0, message.offset() or 0, _text(facts.get("error-id")), origin
+        kind, message.partition() or 0, message.offset() or 0, _text(facts.get(ERROR_ID)), origin
     )
     return DeadLetter(ref, message.timestamp()[1], message.key(), message.value(), headers, schemas)
 

@@ -15,6 +15,7 @@ from stream_app.core.example import Example
 from stream_app.core.learning.example_decoding import decode_example
 from stream_app.core.scoring.partition_state import TALLIES_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
+from stream_app.headers import ERROR_CODE
 from stream_app.model_store.manifest import CHAMPION_KEY, Manifest, decode_alias, version_of
 from stream_app.records import InputPartition
 
@@ -146,4 +147,4 @@ class Collector:
     def _take_dead(self, message: Message) -> None:
         kind = str(message.topic()).removeprefix(self._prefix).removesuffix(".dlq")
         headers = dict(message.headers() or ())
-        self.dead[kind][(headers["error-code"] or b"").decode()] += 1
+        self.dead[kind][(headers[ERROR_CODE] or b"").decode()] += 1

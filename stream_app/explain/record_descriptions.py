@@ -10,6 +10,13 @@ from stream_app.error_codes import ERROR_CODES
 from stream_app.explain.event_finder import EventRecords
 from stream_app.explain.event_trace import FailedAttempt, ReplaySent
 from stream_app.formatting import iso_time
+from stream_app.headers import (
+    ERROR_CODE,
+    ERROR_MESSAGE,
+    ORIGINAL_OFFSET,
+    ORIGINAL_PARTITION,
+    ORIGINAL_TOPIC,
+)
 from stream_app.records import Fields
 from stream_app.transfer.record_rendering import json_text
 
@@ -38,16 +45,14 @@ def dead_letter(letters: list[Message], record: Message) -> FailedAttempt | None
         headers: Any = letter.headers() or ()
         facts = {name: (content or b"").decode("utf-8", "replace") for name, content in headers}
         origin = (
-            facts.get("original-topic"),
-            facts.get("original-partition"),
-            facts.get("original-offset"),
+            facts.get(ORIGINAL_TOPIC),
+            facts.get(ORIGINAL_PARTITION),
+            facts.get(ORIGINAL_OFFSET),
         )
         if origin == tuple(map(str, place(record))):
-            code = facts.get("error-code", "unknown")
+            code = facts.get(ERROR_CODE, "unknown")
             known = ERROR_CODES.get(code)
-            return FailedAttempt(
-                code, facts.get("error-message", ""), known.remedy if known else ""
-            )
+            return FailedAttempt(code, facts.get(ERROR_MESSAGE, ""), known.remedy if known else "")
     return None
 
 

@@ -9,6 +9,15 @@ from typing import Any, Literal
 
 from stream_app.core.example import Example
 from stream_app.error_codes import ERROR_CODES
+from stream_app.headers import (
+    ERROR_CODE,
+    ERROR_FINGERPRINT,
+    ERROR_MESSAGE,
+    ERROR_STACKTRACE,
+    ERROR_STAGE,
+    ORIGINAL_OFFSET,
+    ORIGINAL_TOPIC,
+)
 from stream_app.records import Features, Headers, Output, Target
 
 _OURS = re.compile(
@@ -33,17 +42,17 @@ class DeadLetterOutcome:
     @property
     def code(self) -> str:
         """One of `stream_app.error_codes.ERROR_CODES`."""
-        return self._header("error-code")
+        return self._header(ERROR_CODE)
 
     @property
     def stage(self) -> str:
         """Where it failed, as "validate"."""
-        return self._header("error-stage")
+        return self._header(ERROR_STAGE)
 
     @property
     def message(self) -> str:
         """What was wrong; names fields and types, never values."""
-        return self._header("error-message")
+        return self._header(ERROR_MESSAGE)
 
     @property
     def remedy(self) -> str:
@@ -53,7 +62,7 @@ class DeadLetterOutcome:
     @property
     def where(self) -> str | None:
         """The place of an exception in the user's code or below it, as "orders.py:31"; None if there was none."""
-        places = re.findall(r'File "([^"]+)", line (\d+)', self._header("error-stacktrace"))
+        places = re.findall(r'File "([^"]+)", line (\d+)', self._header(ERROR_STACKTRACE))
         return (
             "{}:{}".format(re.split(r"[/\\]", places[-1][0])[-1], places[-1][1]) if places else None
         )
@@ -61,19 +70,19 @@ class DeadLetterOutcome:
     @property
     def stack(self) -> str:
         """The stack trace of an exception from your code on, without the exception's text; empty if there was none."""
-        frames = re.split(r'^(?=  File ")', self._header("error-stacktrace"), flags=re.MULTILINE)
+        frames = re.split(r'^(?=  File ")', self._header(ERROR_STACKTRACE), flags=re.MULTILINE)
         yours = dropwhile(lambda frame: not frame or _OURS.match(frame), frames)
         return textwrap.dedent("".join(yours))
 
     @property
     def fingerprint(self) -> str:
         """One for all failures of one cause."""
-        return self._header("error-fingerprint")
+        return self._header(ERROR_FINGERPRINT)
 
     @property
     def origin(self) -> tuple[str, int]:
         """Topic and offset of the record."""
-        return self._header("original-topic"), int(self._header("original-offset"))
+        return self._header(ORIGINAL_TOPIC), int(self._header(ORIGINAL_OFFSET))
 
     def _header(self, name: str) -> str:
         return next(

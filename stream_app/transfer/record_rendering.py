@@ -6,8 +6,9 @@ from typing import Any
 import orjson
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
-from stream_app.core.reading.avro_frame import SCHEMA_ID_HEADER, schema_id_of
+from stream_app.core.reading.avro_frame import schema_id_of
 from stream_app.formatting import iso_time
+from stream_app.headers import ERROR_CODE, ERROR_MESSAGE, VALUE_SCHEMA_ID
 from stream_app.transfer.measurement_text import measurement_text
 
 _SHOWN = 2000  # characters of a value on a text line
@@ -41,8 +42,8 @@ def text_line(message: Message, value: bytes | None) -> bytes:
         _timestamp(message) or "-",
         f"{message.topic()}[{message.partition()}]@{message.offset()}",
         _plain(message.key()),
-        f"{headers['error-code']} ({headers.get('error-message', '')})"
-        if "error-code" in headers
+        f"{headers[ERROR_CODE]} ({headers.get(ERROR_MESSAGE, '')})"
+        if ERROR_CODE in headers
         else "",
         _words(message, value) or _plain(value),
     ]
@@ -69,7 +70,7 @@ def _headers(message: Message) -> dict[str, str]:
 
 
 def _header(name: str, content: bytes | None) -> str:
-    schema_id = schema_id_of(content) if name == SCHEMA_ID_HEADER else None
+    schema_id = schema_id_of(content) if name == VALUE_SCHEMA_ID else None
     return (content or b"").decode("utf-8", "replace") if schema_id is None else str(schema_id)
 
 

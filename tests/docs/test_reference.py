@@ -13,8 +13,8 @@ from docs.generate.metrics import sections
 from docs.generate.schemas import FOLDER, flat
 from docs.generate.settings import variables
 from stream_app.core.scoring.dead_letter import dead_letter, shortened
-from stream_app.core.scoring.dead_letter_headers import DEAD_LETTER_HEADERS
 from stream_app.error_codes import WHO_ACTS, ErrorClass
+from stream_app.headers import DEAD_LETTER_HEADERS
 from stream_app.kafka.topic_uses import USES
 from stream_app.kafka.topics import KINDS
 from stream_app.records import Failure, Record

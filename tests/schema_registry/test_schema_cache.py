@@ -8,8 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from stream_app.core.reading.avro_frame import SCHEMA_ID_HEADER, SchemaId, framed
+from stream_app.core.reading.avro_frame import SchemaId, framed
 from stream_app.errors import RegistryError
+from stream_app.headers import VALUE_SCHEMA_ID
 from stream_app.records import Failure, Record
 from stream_app.schema_registry import UnknownSchemaError
 from stream_app.schema_registry import schema_cache as module
@@ -96,7 +97,7 @@ def test_records_are_ready_up_to_the_first_whose_schema_is_not_known_yet(shelf: 
     assert callable(schemas[1])
     assert schemas[9] == Failure("unknown-schema", "the registry has no schema 9")
     assert shelf.asked == [1, 9]
-    guid = record(b"x", headers=[(SCHEMA_ID_HEADER, b"\1" + GUID.bytes)])
+    guid = record(b"x", headers=[(VALUE_SCHEMA_ID, b"\1" + GUID.bytes)])
     eventually(lambda: cache.ready([guid]).number == 1)
     assert callable(cache.ready([guid]).schemas[GUID])
 

@@ -8,8 +8,8 @@ from uuid import UUID
 import orjson
 import pytest
 
-from stream_app.core.reading.avro_frame import SCHEMA_ID_HEADER
 from stream_app.errors import RegistryError
+from stream_app.headers import VALUE_SCHEMA_ID
 from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.subjects import register_schemas
 from stream_app.settings import RegistrySettings, Settings
@@ -109,9 +109,9 @@ def test_what_cannot_be_decoded_is_shown_as_the_bytes_that_it_is(
     guid = UUID("89791762-2336-4186-9674-299b90a802e2")
     records: list[tuple[bytes, list[tuple[str, bytes]]]] = [
         (avro_samples.framed(EVENT_SCHEMA, event(1), good), []),
-        (value, [(SCHEMA_ID_HEADER, b"\0" + good.to_bytes(4, "big"))]),
-        (value, [(SCHEMA_ID_HEADER, b"\1" + guid.bytes)]),
-        (value, [(SCHEMA_ID_HEADER, b"?")]),
+        (value, [(VALUE_SCHEMA_ID, b"\0" + good.to_bytes(4, "big"))]),
+        (value, [(VALUE_SCHEMA_ID, b"\1" + guid.bytes)]),
+        (value, [(VALUE_SCHEMA_ID, b"?")]),
         (avro_samples.framed(EVENT_SCHEMA, event(1), good)[:-1], []),
         (b"\0\0\0\0\x63" + value, []),
         (b"\0" + nested.to_bytes(4, "big") + b"\2" * 300 + b"\0", []),
@@ -122,7 +122,7 @@ def test_what_cannot_be_decoded_is_shown_as_the_bytes_that_it_is(
     assert sender.flush(20) == 0
     lines = shown(settings, name)
     assert [line["value"] for line in lines[:2]] == [event(1), event(1)]
-    assert [line["headers"].get(SCHEMA_ID_HEADER) for line in lines[:4]] == [
+    assert [line["headers"].get(VALUE_SCHEMA_ID) for line in lines[:4]] == [
         None,
         str(good),
         str(guid),

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.reading.avro_frame import SCHEMA_ID_HEADER
+from stream_app.headers import VALUE_SCHEMA_ID
 from stream_app.loading import load_pipeline
 from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.subjects import register_schemas
@@ -104,10 +104,10 @@ def test_bad_records_become_dead_letters_and_the_rest_is_scored(system: AvroSyst
     bad("invalid-avro", prefix + LENGTH + good)
     bad("invalid-avro", b"\0\0\0")
     bad("invalid-avro", b"\0\xff\xff\xff\xff" + good)
-    bad("invalid-avro", good, headers=[(SCHEMA_ID_HEADER, b"7")])
+    bad("invalid-avro", good, headers=[(VALUE_SCHEMA_ID, b"7")])
     bad("invalid-avro", b"\0" + system.add_schema("string").to_bytes(4, "big") + b"\x02a")
     bad("unknown-schema", b"\0\x7f\xff\xff\xfe" + good)
-    bad("unknown-schema", good, headers=[(SCHEMA_ID_HEADER, b"\1" + UNKNOWN.bytes)])
+    bad("unknown-schema", good, headers=[(VALUE_SCHEMA_ID, b"\1" + UNKNOWN.bytes)])
     bad("empty-value", b"")
     bad("empty-value", None)
     bad("invalid-json", b"\1" + good)
@@ -169,7 +169,7 @@ def test_older_and_newer_writers_and_json_share_a_topic(system: AvroSystem) -> N
     system.send_event(5, AT + 5)
     in_header = avro_samples.encode(writers[4], event(6, (AT + 6) * 1000))
     system.send(
-        "raw", in_header, b"e6", headers=[(SCHEMA_ID_HEADER, b"\0" + ids[4].to_bytes(4, "big"))]
+        "raw", in_header, b"e6", headers=[(VALUE_SCHEMA_ID, b"\0" + ids[4].to_bytes(4, "big"))]
     )
     system.send_event(1, AT + 1)  # a duplicate, although it is JSON
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Set
 from typing import NamedTuple
 from uuid import UUID
 
+from stream_app.headers import VALUE_SCHEMA_ID
 from stream_app.records import Failure, Headers, Record
 
 SchemaId = int | UUID
 """A schema's id in the registry: a number in the value itself, a number or a GUID in a header."""
 
-SCHEMA_ID_HEADER = "__value_schema_id"
 
 _MAGIC = 0
 _PREFIX = 5  # bytes: the magic byte and a number
@@ -37,12 +37,12 @@ def find_frame(value: bytes, headers: Headers) -> AvroFrame | Failure | None:
     True
     """
     for name, content in headers:
-        if name == SCHEMA_ID_HEADER:
+        if name == VALUE_SCHEMA_ID:
             schema_id = schema_id_of(content)
             return (
                 AvroFrame(schema_id, 0)
                 if schema_id is not None
-                else _no_id(f"header {SCHEMA_ID_HEADER} has")
+                else _no_id(f"header {VALUE_SCHEMA_ID} has")
             )
     if value[:1] != b"\0":
         return None

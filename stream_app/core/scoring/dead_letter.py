@@ -6,6 +6,30 @@ from stream_app.core.scoring.failure_fingerprint import digest, fingerprint
 from stream_app.core.scoring.retries import Attempt
 from stream_app.error_codes import ERROR_CODES
 from stream_app.formatting import iso_time
+from stream_app.headers import (
+    APP_VERSION,
+    ERROR_ATTEMPTS,
+    ERROR_CLASS,
+    ERROR_CODE,
+    ERROR_EXCEPTION,
+    ERROR_FINGERPRINT,
+    ERROR_FIRST_FAILED_AT,
+    ERROR_ID,
+    ERROR_LAST_FAILED_AT,
+    ERROR_MESSAGE,
+    ERROR_STACKTRACE,
+    ERROR_STAGE,
+    FAILURE_HEADER_PREFIXES,
+    MODEL_VERSION,
+    ORIGINAL_OFFSET,
+    ORIGINAL_PARTITION,
+    ORIGINAL_SIZE,
+    ORIGINAL_TIMESTAMP,
+    ORIGINAL_TOPIC,
+    REPLAY_COUNT,
+    REPLAY_ID,
+    SCHEMA_VERSION,
+)
 from stream_app.records import Failure, Output, Record
 
 STACKTRACE_LIMIT = 4000  # characters
@@ -38,31 +62,31 @@ def dead_letter(
         if name in _KEPT
     }
     ours = {
-        "error-id": error_id(context["group"], record),
-        "error-code": failure.code,
-        "error-class": kind.error_class,
-        "error-stage": kind.stage,
-        "error-message": failure.message[:MESSAGE_LIMIT],
-        "error-exception": type(failure.exception).__name__ if failure.exception else "",
-        "error-stacktrace": _stacktrace(failure.exception),
-        "error-fingerprint": fingerprint(failure),
-        "error-attempts": str(
-            _count(earlier.get("error-attempts")) + (before.number if before else 0) + 1
+        ERROR_ID: error_id(context["group"], record),
+        ERROR_CODE: failure.code,
+        ERROR_CLASS: kind.error_class,
+        ERROR_STAGE: kind.stage,
+        ERROR_MESSAGE: failure.message[:MESSAGE_LIMIT],
+        ERROR_EXCEPTION: type(failure.exception).__name__ if failure.exception else "",
+        ERROR_STACKTRACE: _stacktrace(failure.exception),
+        ERROR_FINGERPRINT: fingerprint(failure),
+        ERROR_ATTEMPTS: str(
+            _count(earlier.get(ERROR_ATTEMPTS)) + (before.number if before else 0) + 1
         ),
-        "error-first-failed-at": earlier.get("error-first-failed-at")
+        ERROR_FIRST_FAILED_AT: earlier.get(ERROR_FIRST_FAILED_AT)
         or iso_time(before.first_failed if before else now),
-        "error-last-failed-at": iso_time(now),
-        "original-topic": record.topic,
-        "original-partition": str(record.partition),
-        "original-offset": str(record.offset),
-        "original-timestamp": str(record.timestamp),
-        "model-version": context["model-version"],
-        "schema-version": context["schema-version"],
-        "app-version": context["app-version"],
-        "replay-count": earlier.get("replay-count", "0"),
-        "replay-id": earlier.get("replay-id", ""),
+        ERROR_LAST_FAILED_AT: iso_time(now),
+        ORIGINAL_TOPIC: record.topic,
+        ORIGINAL_PARTITION: str(record.partition),
+        ORIGINAL_OFFSET: str(record.offset),
+        ORIGINAL_TIMESTAMP: str(record.timestamp),
+        MODEL_VERSION: context[MODEL_VERSION],
+        SCHEMA_VERSION: context[SCHEMA_VERSION],
+        APP_VERSION: context[APP_VERSION],
+        REPLAY_COUNT: earlier.get(REPLAY_COUNT, "0"),
+        REPLAY_ID: earlier.get(REPLAY_ID, ""),
     }
-    if earlier.get("replay-id"):  # then they say where the record was first
+    if earlier.get(REPLAY_ID):  # then they say where the record was first
         ours |= {name: text for name, text in earlier.items() if name in _ORIGIN}
     kept = [(name, content) for name, content in record.headers if name not in ours]
     headers = kept + [(name, text.encode()) for name, text in ours.items()]
@@ -77,20 +101,16 @@ def shortened(letter: Output) -> Output:
     ours = [
         (name, content)
         for name, content in letter.headers
-        if name.startswith(("error-", "original-", "replay-"))
+        if name.startswith(FAILURE_HEADER_PREFIXES)
     ]
-    note = ("original-size", str(len(letter.value or b"")).encode())
+    note = (ORIGINAL_SIZE, str(len(letter.value or b"")).encode())
     return Output(
         letter.topic, letter.partition, (letter.key or b"")[:KEPT_LIMIT], None, [*ours, note]
     )
 
 
-_ORIGIN = frozenset(
-    {"original-topic", "original-partition", "original-offset", "original-timestamp"}
-)
-_KEPT = (
-    frozenset({"error-attempts", "error-first-failed-at", "replay-count", "replay-id"}) | _ORIGIN
-)
+_ORIGIN = frozenset({ORIGINAL_TOPIC, ORIGINAL_PARTITION, ORIGINAL_OFFSET, ORIGINAL_TIMESTAMP})
+_KEPT = frozenset({ERROR_ATTEMPTS, ERROR_FIRST_FAILED_AT, REPLAY_COUNT, REPLAY_ID}) | _ORIGIN
 
 
 def _count(text: str | None) -> int:

@@ -20,6 +20,14 @@ from stream_app.core.scoring.partition_state import (
 from stream_app.core.scoring.prediction_codec import MOST_NAME_BYTES, Prediction
 from stream_app.core.scoring.predictor import Degraded, Model, Predictor
 from stream_app.error_codes import ERROR_CODES, ErrorClass
+from stream_app.headers import (
+    APP_VERSION,
+    MODEL_VERSION,
+    REPLAY_ID,
+    REPLAY_LEARN,
+    SCHEMA_VERSION,
+    TRACEPARENT,
+)
 from stream_app.pipeline import Pipeline
 from stream_app.records import (
     ENVELOPE_BYTES,
@@ -36,8 +44,8 @@ from stream_app.records import (
 DEGRADED_ALARM = "degraded"
 MARGIN = 1024  # bytes
 MOST_EXPIRED = 1000  # at once: a transaction takes no more than so many and what comes with a batch
-_PASSED_ON = ("traceparent", "replay-id")
-_NOT_LEARNED = ("replay-learn", b"no")
+_PASSED_ON = (TRACEPARENT, REPLAY_ID)
+_NOT_LEARNED = (REPLAY_LEARN, b"no")
 _output = quick(Output)
 EXAMPLE_OVERHEAD = (
     4096 + MOST_NAME_BYTES
@@ -318,9 +326,9 @@ class Scorer:
         dead[failure.code] += 1
         context = {
             "group": self._group,
-            "model-version": str(model.version),
-            "schema-version": self._fingerprint,
-            "app-version": self._app_version,
+            MODEL_VERSION: str(model.version),
+            SCHEMA_VERSION: self._fingerprint,
+            APP_VERSION: self._app_version,
         }
         letter = dead_letter(
             topic, record, failure, context, now, self.state.retries.before(record)

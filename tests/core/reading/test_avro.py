@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.core.reading.avro_frame import (
-    SCHEMA_ID_HEADER,
     AvroFrame,
     find_frame,
     framed,
@@ -19,6 +18,7 @@ from stream_app.core.reading.avro_reader import compile_reader
 from stream_app.core.reading.avro_writer import compile_writer
 from stream_app.core.reading.decoding import Schemas, decode
 from stream_app.core.reading.validator import compile_validator
+from stream_app.headers import VALUE_SCHEMA_ID
 from stream_app.records import Failure
 from stream_app.schema_registry.bundled_schemas import packaged_schema
 from tests.avro_samples import encode
@@ -393,10 +393,10 @@ def test_all_that_the_system_writes_can_be_written() -> None:
     [
         (b"\0\0\0\1\0abc", [], AvroFrame(256, 5)),
         (b"\0\0\0\0\7", [], AvroFrame(7, 5)),
-        (b"abc", [(SCHEMA_ID_HEADER, b"\0\0\0\0\7")], AvroFrame(7, 0)),
+        (b"abc", [(VALUE_SCHEMA_ID, b"\0\0\0\0\7")], AvroFrame(7, 0)),
         (
             b"\0\0\0\0\1",
-            [("other", b""), (SCHEMA_ID_HEADER, b"\1" + GUID.bytes)],
+            [("other", b""), (VALUE_SCHEMA_ID, b"\1" + GUID.bytes)],
             AvroFrame(GUID, 0),
         ),
         (b"{}", [("__key_schema_id", b"\0\0\0\0\7")], None),
@@ -413,9 +413,9 @@ def test_the_schema_is_named_by_the_value_or_a_header(
 @pytest.mark.parametrize(
     ("value", "headers"),
     [
-        (b"\0", []), (b"\0\0\0\7", []), (b"\0\xff\xff\xff\xff", []), (b"{}", [(SCHEMA_ID_HEADER, b"")]),
-        (b"{}", [(SCHEMA_ID_HEADER, None)]), (b"{}", [(SCHEMA_ID_HEADER, b"7")]),
-        (b"{}", [(SCHEMA_ID_HEADER, b"\1\0\0\0\7")]), (b"{}", [(SCHEMA_ID_HEADER, b"\2" + GUID.bytes)]),
+        (b"\0", []), (b"\0\0\0\7", []), (b"\0\xff\xff\xff\xff", []), (b"{}", [(VALUE_SCHEMA_ID, b"")]),
+        (b"{}", [(VALUE_SCHEMA_ID, None)]), (b"{}", [(VALUE_SCHEMA_ID, b"7")]),
+        (b"{}", [(VALUE_SCHEMA_ID, b"\1\0\0\0\7")]), (b"{}", [(VALUE_SCHEMA_ID, b"\2" + GUID.bytes)]),
     ],
 )  # fmt: skip
 def test_a_name_that_is_none_is_a_failure(value: bytes, headers: Any) -> None:
@@ -426,14 +426,14 @@ def test_a_name_that_is_none_is_a_failure(value: bytes, headers: Any) -> None:
 
 def test_the_ids_of_records_are_found_among_json_and_garbage() -> None:
     values = [b"{}", b"\0\0\0\0\7x", None, b"", b"\0", framed(b"x", 9), b"\0\0\0\0\7y"]
-    in_header = record(b"x", headers=[(SCHEMA_ID_HEADER, b"\1" + GUID.bytes)])
+    in_header = record(b"x", headers=[(VALUE_SCHEMA_ID, b"\1" + GUID.bytes)])
     assert list(schema_ids([*map(record, values), in_header])) == [7, 9, GUID]
 
 
 def test_a_value_is_decoded_by_the_schema_that_it_names() -> None:
     schemas: Schemas = {7: compile_reader(one("long")), 8: Failure("unknown-schema", "none")}
     assert decode(b"\0\0\0\0\7\x54", (), schemas) == {"f": 42}
-    assert decode(b"\x54", [(SCHEMA_ID_HEADER, b"\0\0\0\0\7")], schemas) == {"f": 42}
+    assert decode(b"\x54", [(VALUE_SCHEMA_ID, b"\0\0\0\0\7")], schemas) == {"f": 42}
     assert decode(b"\0\0\0\0\10\x54", (), schemas) == schemas[8]
     assert decode(b'{"f": 42}', [("traceparent", b"00")], schemas) == {"f": 42}
 
@@ -441,7 +441,7 @@ def test_a_value_is_decoded_by_the_schema_that_it_names() -> None:
 @given(
     st.binary(),
     st.lists(
-        st.tuples(st.sampled_from([SCHEMA_ID_HEADER, "h"]), st.none() | st.binary()), max_size=2
+        st.tuples(st.sampled_from([VALUE_SCHEMA_ID, "h"]), st.none() | st.binary()), max_size=2
     ),
 )
 def test_no_value_and_no_headers_raise(value: bytes, headers: Any) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from stream_app.cleaning import Rejected
 from stream_app.core.reading import record_reader
-from stream_app.core.reading.avro_frame import SCHEMA_ID_HEADER
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer
+from stream_app.headers import VALUE_SCHEMA_ID
 from stream_app.records import Features, Fields, Output, Record, size
 from tests.core.reading.test_decoding import JSON
 from tests.core.reading.test_record_reader import NOW, SENT, pipeline, schema
@@ -78,7 +78,7 @@ HEADERS = st.sampled_from(
         (),
         (),
         (),
-        [(SCHEMA_ID_HEADER, b"?")],
+        [(VALUE_SCHEMA_ID, b"?")],
         [("traceparent", b"00-1")],
         [("replay-learn", b"no")],
         [("x", b"y" * 90)],
@@ -119,7 +119,7 @@ def raw(sent: tuple[bytes, str, Any], key_field: str) -> Record:
 @example([(orjson.dumps(SENT), "right", ())] * 2, True, "", 2**20)
 @example([(orjson.dumps({**SENT, "wind": None}), "right", ())], True, "", 2**20)
 @example([(orjson.dumps({**SENT, "carrier": None}), "right", ())], False, "carrier", 2**20)
-@example([(orjson.dumps(SENT), "right", [(SCHEMA_ID_HEADER, b"?")])], False, "", 2**20)
+@example([(orjson.dumps(SENT), "right", [(VALUE_SCHEMA_ID, b"?")])], False, "", 2**20)
 @example([(orjson.dumps({**SENT, "id": ""}), "right", ())], False, "carrier", 2**20)
 @example([(orjson.dumps({**SENT, "at": NOW + 25 * HOUR}), "right", ())], False, "", 2**20)
 @example([(orjson.dumps({**SENT, "id": "x" * 23_900}), "right", ())], False, "carrier", 24_000)
