@@ -1,14 +1,15 @@
 """`acl`: the rights on the cluster that each role needs."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.kafka.acl import AclRule, grant, rights
 from stream_app.kafka.acl_roles import MEANINGS, AclRole
-
-if TYPE_CHECKING:
-    from stream_app.kafka.acl import AclRule
+from stream_app.kafka.clients import make_admin
+from stream_app.loading import load_pipeline
+from stream_app.settings import load_settings
 
 app = typer.Typer(help="Access rights on the cluster, by role: show, apply.", no_args_is_help=True)
 
@@ -22,9 +23,6 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the least rights that each role of PIPELINE needs; asks no cluster."""
-    from stream_app.kafka.acl import rights
-    from stream_app.loading import load_pipeline
-
     name = load_pipeline(pipeline).name
     found = {one: rights(name, one) for one in role or AclRole}
     if as_json:
@@ -48,11 +46,6 @@ def apply(
     as_json: JsonOption = False,
 ) -> None:
     """Give a user the rights of a role of PIPELINE; it takes a user who may alter the cluster."""
-    from stream_app.kafka.acl import grant, rights
-    from stream_app.kafka.clients import make_admin
-    from stream_app.loading import load_pipeline
-    from stream_app.settings import load_settings
-
     if not principal.startswith("User:") or principal == "User:":
         raise typer.BadParameter("write it as User:NAME", param_hint="--principal")
     name = load_pipeline(pipeline).name
@@ -65,6 +58,6 @@ def apply(
         typer.echo(f"{principal} may {_words(right)}")
 
 
-def _words(right: "AclRule") -> str:
+def _words(right: AclRule) -> str:
     resource = right.resource.replace("_", " ")
     return f"{right.operation.replace('_', ' ')} {resource} {right.name}{'*' if right.prefixed else ''}"

@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from stream_app.cli.options import JsonOption, PipelineArgument
+from stream_app.loading import load_pipeline
+from stream_app.schema_registry import open_registry
+from stream_app.settings import load_settings
+from stream_app.transfer import consume as client
+from stream_app.transfer.record_rendering import json_line, text_line
 from stream_app.transfer.record_selection import Kind, RecordSelection, Start, parse_since
+from stream_app.transfer.value_encoding import Decoder
+
+app = typer.Typer()
+
 
 Since = Annotated[
     str | None,
@@ -18,14 +27,7 @@ Since = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(
-        short_help="Show committed records of PIPELINE.",
-        epilog="Example: stream-app consume flights scored --since 10m --json",
-    )(consume)
-
-
+@app.command(epilog="Example: stream-app consume flights scored --since 10m --json")
 def consume(
     pipeline: PipelineArgument,
     kind: Annotated[
@@ -54,13 +56,6 @@ def consume(
     start = _start(from_beginning or (until_end and since is None), since)
     if follow and until_end:
         raise typer.BadParameter("it cannot be combined with --until-end", param_hint="--follow")
-    from stream_app.loading import load_pipeline
-    from stream_app.schema_registry import open_registry
-    from stream_app.settings import load_settings
-    from stream_app.transfer import consume as client
-    from stream_app.transfer.record_rendering import json_line, text_line
-    from stream_app.transfer.value_encoding import Decoder
-
     settings = load_settings()
     decoder = Decoder(open_registry(settings.registry) if settings.registry.url else None)
     selection = RecordSelection(kind=kind, start=start, limit=limit, until_end=until_end)

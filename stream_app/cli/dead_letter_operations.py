@@ -1,19 +1,30 @@
 """`dead-letters replay`, `park`, `drop`, `restore`, `status`: what is done about dead letters."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from stream_app.cli.dead_letter_options import selects
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.dead_letters import operations
+from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
+from stream_app.dead_letters.operations import OperationStatus, act_statuses, close_letters
+from stream_app.dead_letters.preconditions import check_name, in_words, refuse
+from stream_app.dead_letters.replay import Replay, load_mending
+from stream_app.dead_letters.replay_outcomes import SentRecord
+from stream_app.dead_letters.replay_plan import ReplayPlan, ReplayRequest
+from stream_app.dead_letters.replay_producer import SendRate
+from stream_app.formatting import iso_time
+from stream_app.loading import load_pipeline
+from stream_app.settings import Settings, load_settings
+from stream_app.telemetry.logs import setup_logging
+from stream_app.transfer.record_rendering import harmless
+from stream_app.transfer.send_progress import reporter
 
-if TYPE_CHECKING:
-    from stream_app.dead_letters.operation_status import OperationStatus
-    from stream_app.dead_letters.replay_outcomes import SentRecord
-    from stream_app.dead_letters.replay_plan import ReplayPlan
-    from stream_app.settings import Settings
+app = typer.Typer()
+
 
 WhyOption = Annotated[
     str | None, typer.Option(metavar="TEXT", help="The reason, for the audit; needed with --yes.")
@@ -24,23 +35,9 @@ YesOption = Annotated[
 _SHOWN = 300  # characters of an edited record
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    app.command(
-        epilog="Example: stream-app dead-letters replay flights --group 5f0c --yes --why 'schema mended'"
-    )(replay)
-    app.command(
-        epilog="Example: stream-app dead-letters park flights --group 5f0c --yes --why 'ask the shop'"
-    )(park)
-    app.command(
-        epilog="Example: stream-app dead-letters drop flights --code empty-value --yes --why noise"
-    )(drop)
-    app.command(
-        epilog="Example: stream-app dead-letters restore flights 1a2b3c4d5e --yes --why mistake"
-    )(restore)
-    app.command(epilog="Example: stream-app dead-letters status flights --json")(status)
-
-
+@app.command(
+    epilog="Example: stream-app dead-letters replay flights --group 5f0c --yes --why 'schema mended'"
+)
 @selects
 def replay(
     pipeline: PipelineArgument,
@@ -87,13 +84,6 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Send dead letters of PIPELINE again, each once; repeat the command to go on after an interruption."""
-    from stream_app.dead_letters.preconditions import check_name, in_words, refuse
-    from stream_app.dead_letters.replay import Replay, load_mending
-    from stream_app.dead_letters.replay_plan import ReplayRequest
-    from stream_app.dead_letters.replay_producer import SendRate
-    from stream_app.loading import load_pipeline
-    from stream_app.transfer.send_progress import reporter
-
     _check_why(yes, why)
     check_name(replay_id)
     loaded, mending = load_pipeline(pipeline), load_mending(edit)
@@ -130,6 +120,9 @@ def replay(
         typer.echo(f"Replay {act.id}: {_outcome(sent)}.")
 
 
+@app.command(
+    epilog="Example: stream-app dead-letters park flights --group 5f0c --yes --why 'ask the shop'"
+)
 @selects
 def park(
     pipeline: PipelineArgument,
@@ -142,6 +135,9 @@ def park(
     _close(pipeline, selection, "park", why, yes, as_json)
 
 
+@app.command(
+    epilog="Example: stream-app dead-letters drop flights --code empty-value --yes --why noise"
+)
 @selects
 def drop(
     pipeline: PipelineArgument,
@@ -154,6 +150,9 @@ def drop(
     _close(pipeline, selection, "drop", why, yes, as_json)
 
 
+@app.command(
+    epilog="Example: stream-app dead-letters restore flights 1a2b3c4d5e --yes --why mistake"
+)
 def restore(
     pipeline: PipelineArgument,
     act: Annotated[
@@ -164,13 +163,9 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Open again what an act on dead letters of PIPELINE has closed; what was sent stays sent."""
-    from stream_app.dead_letters import closing
-    from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin
-    from stream_app.loading import load_pipeline
-
     _check_why(yes, why)
     desk = DeadLetterAdmin(_logged_settings(), load_pipeline(pipeline).name)
-    undone, letters = closing.restore(desk, act, why or "", act=yes)
+    undone, letters = operations.restore(desk, act, why or "", act=yes)
     if as_json:
         print_json({"id": undone.id, "act": undone.kind, "letters": letters, "done": yes})
     else:
@@ -179,6 +174,7 @@ def restore(
         )
 
 
+@app.command(epilog="Example: stream-app dead-letters status flights --json")
 def status(
     pipeline: PipelineArgument,
     act: Annotated[
@@ -187,11 +183,6 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show what has been done about dead letters of PIPELINE, and what became of those that were sent again."""
-    from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin
-    from stream_app.dead_letters.operation_status import act_statuses
-    from stream_app.loading import load_pipeline
-    from stream_app.settings import load_settings
-
     found = act_statuses(DeadLetterAdmin(load_settings(), load_pipeline(pipeline).name), act)
     if as_json:
         print_json([one.as_dict() for one in found])
@@ -201,11 +192,8 @@ def status(
         _show_act(one)
 
 
-def _logged_settings() -> "Settings":
+def _logged_settings() -> Settings:
     """The settings; every act is a line of the log, on standard error."""
-    from stream_app.settings import load_settings
-    from stream_app.telemetry.logs import setup_logging
-
     settings = load_settings()
     setup_logging(settings.log, role="operator")
     return settings
@@ -226,9 +214,6 @@ def _close(
     yes: bool,
     as_json: bool,
 ) -> None:
-    from stream_app.dead_letters.closing import close_letters
-    from stream_app.loading import load_pipeline
-
     _check_why(yes, why)
     act, others = close_letters(
         _logged_settings(), load_pipeline(pipeline), kind, selection, why or "", act=yes
@@ -258,9 +243,7 @@ def _others(states: Counter[str]) -> str:
     )
 
 
-def _show_plan(plan: "ReplayPlan", to: str) -> None:
-    from stream_app.transfer.record_rendering import harmless
-
+def _show_plan(plan: ReplayPlan, to: str) -> None:
     topic = "the topic for replays" if to == "replay" else "the topics that they came from"
     typer.echo(
         f"{plan.sending:,} open dead letters would be sent to {topic}{_others(plan.states)}."
@@ -288,7 +271,7 @@ def _show_plan(plan: "ReplayPlan", to: str) -> None:
             typer.echo(f"  {word}: {harmless((value or b'').decode('utf-8', 'replace')[:_SHOWN])}")
 
 
-def _outcome(sent: "SentRecord") -> str:
+def _outcome(sent: SentRecord) -> str:
     failed = ", ".join(f"{code} {number:,}" for code, number in sorted(sent.failed.items()))
     return (
         f"{sent.sent:,} sent, {sent.passed:,} passed, {sum(sent.failed.values()):,} failed again"
@@ -298,9 +281,7 @@ def _outcome(sent: "SentRecord") -> str:
     )
 
 
-def _show_act(one: "OperationStatus") -> None:
-    from stream_app.formatting import iso_time
-
+def _show_act(one: OperationStatus) -> None:
     act = one.act
     typer.echo(
         f"{act.id}  {act.kind} {one.state}  {iso_time(act.at)[:19]}Z  {act.who}: {act.what}; {act.why}"

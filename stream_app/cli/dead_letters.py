@@ -4,21 +4,37 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
 from stream_app.cli import dead_letter_operations
+from stream_app.cli.consume import write_lines
 from stream_app.cli.dead_letter_options import selects
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
 from stream_app.clock import now_ms
+from stream_app.dead_letters.access import DeadLetters, open_dead_letters
+from stream_app.dead_letters.dead_letter_export import export_letters
+from stream_app.dead_letters.dead_letter_rendering import (
+    entry_json,
+    entry_line,
+    group_lines,
+    group_object,
+    letter_json,
+    letter_lines,
+    place,
+)
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
-
-if TYPE_CHECKING:
-    from stream_app.dead_letters.access import DeadLetters
-    from stream_app.dead_letters.preview import PreviewResult
-    from stream_app.pipeline import Pipeline
-    from stream_app.settings import Settings
+from stream_app.dead_letters.edits import Editing, load_edit
+from stream_app.dead_letters.groups import find_groups
+from stream_app.dead_letters.preview import Preview, PreviewResult
+from stream_app.dead_letters.record_evaluator import present
+from stream_app.errors import SelectionError
+from stream_app.loading import load_pipeline
+from stream_app.pipeline import Pipeline
+from stream_app.settings import Settings, load_settings
+from stream_app.transfer.record_rendering import harmless
+from stream_app.transfer.send_progress import reporter
 
 _LISTED = 100  # for people
 _BATCH = 500  # lines
@@ -39,9 +55,6 @@ def groups(
     as_json: JsonOption = False,
 ) -> None:
     """Show the dead letters of PIPELINE by their cause, with the number that nobody has dealt with."""
-    from stream_app.dead_letters.dead_letter_rendering import group_lines, group_object
-    from stream_app.dead_letters.groups import find_groups
-
     now = now_ms()
     with _opened(pipeline) as (_, _, dead):
         if selection != DeadLetterSelection():
@@ -71,9 +84,6 @@ def list_letters(
     as_json: JsonOption = False,
 ) -> None:
     """List dead letters of PIPELINE, one per line, the newest first."""
-    from stream_app.cli.consume import write_lines
-    from stream_app.dead_letters.dead_letter_rendering import entry_json, entry_line
-
     line = entry_json if as_json else entry_line
     most = limit or (None if as_json else _LISTED)
     with _opened(pipeline) as (_, _, dead):
@@ -96,9 +106,6 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show dead letters of PIPELINE whole: what failed and where, the value decoded and as it is, all headers."""
-    from stream_app.cli.consume import write_lines
-    from stream_app.dead_letters.dead_letter_rendering import letter_json, letter_lines
-
     with _opened(pipeline) as (_, _, dead):
         chosen = _require_some(dead, selection)
         letters = dead.letters.read(entry.ref for entry in dead.index.entries(selection, limit))
@@ -124,9 +131,6 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write dead letters of PIPELINE to FILE: JSON lines with key, value and headers in base64."""
-    from stream_app.dead_letters.dead_letter_export import export_letters
-    from stream_app.transfer.send_progress import reporter
-
     with _opened(pipeline) as (_, _, dead):
         chosen = _require_some(dead, selection)
         with reporter("exporting dead letters", chosen) as progress:
@@ -153,11 +157,6 @@ def try_letters(
     as_json: JsonOption = False,
 ) -> None:
     """Run PIPELINE as it is now over its dead letters, and tell how many would pass; sends nothing."""
-    from stream_app.dead_letters.current_pipeline import present
-    from stream_app.dead_letters.edits import Editing, load_edit
-    from stream_app.dead_letters.preview import Preview
-    from stream_app.transfer.send_progress import reporter
-
     function = load_edit(edit) if edit is not None else None
     with _opened(pipeline) as (settings, loaded, dead):
         chosen = _require_some(dead, selection)
@@ -174,11 +173,8 @@ def try_letters(
         typer.echo("\n".join(_verdict_lines(trial.verdict, model)))
 
 
-def _verdict_lines(verdict: "PreviewResult", model: str) -> Iterator[str]:
+def _verdict_lines(verdict: PreviewResult, model: str) -> Iterator[str]:
     """What a trial came to, for people; `model` is what it was made with."""
-    from stream_app.dead_letters.dead_letter_rendering import place
-    from stream_app.transfer.record_rendering import harmless
-
     yield f"{verdict.tried:,} dead letters tried with {model}; nothing was sent"
     for number, what in (
         (verdict.passed, "would pass"),
@@ -200,27 +196,21 @@ def _verdict_lines(verdict: "PreviewResult", model: str) -> Iterator[str]:
 
 
 class _OpenedDeadLetters(NamedTuple):
-    settings: "Settings"
-    pipeline: "Pipeline"
-    dead: "DeadLetters"
+    settings: Settings
+    pipeline: Pipeline
+    dead: DeadLetters
 
 
 @contextmanager
 def _opened(pipeline: str) -> Iterator[_OpenedDeadLetters]:
     """A pipeline's dead letters."""
-    from stream_app.dead_letters.access import open_dead_letters
-    from stream_app.loading import load_pipeline
-    from stream_app.settings import load_settings
-
     settings, loaded = load_settings(), load_pipeline(pipeline)
     with open_dead_letters(settings, loaded, lambda line: typer.echo(line, err=True)) as dead:
         yield _OpenedDeadLetters(settings, loaded, dead)
 
 
-def _require_some(dead: "DeadLetters", selection: DeadLetterSelection) -> int:
+def _require_some(dead: DeadLetters, selection: DeadLetterSelection) -> int:
     """How many are meant; it is an error if none is."""
-    from stream_app.errors import SelectionError
-
     count = dead.index.count(selection)
     if count == 0:
         raise SelectionError(
@@ -236,4 +226,4 @@ def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield batch
 
 
-dead_letter_operations.register(app)
+app.add_typer(dead_letter_operations.app)

@@ -6,16 +6,14 @@ from typing import Annotated
 import typer
 
 from stream_app.cli.options import JsonOption, print_json
+from stream_app.demo.demo import run_demo
+from stream_app.settings import load_settings
+from stream_app.telemetry.logs import setup_logging
+
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(
-        short_help="Replay real flights through a real broker, and check the books.",
-        epilog="Example: stream-app demo --until 2013-01-11",
-    )(demo)
-
-
+@app.command(epilog="Example: stream-app demo --until 2013-01-11")
 def demo(
     since: Annotated[
         datetime,
@@ -56,10 +54,6 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Replay two months of real flights through a real broker; watch a model learn as they land; check the books."""
-    from stream_app.demo.demo import run_demo
-    from stream_app.settings import load_settings
-    from stream_app.telemetry.logs import setup_logging
-
     settings = load_settings()
     setup_logging(settings.log, role="supervisor")
     first, last = since.replace(tzinfo=UTC), until.replace(tzinfo=UTC)

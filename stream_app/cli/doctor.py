@@ -5,8 +5,17 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from stream_app.cli.options import JsonOption, print_json, report_console
+from stream_app.doctor.check_list import CHECKS
+from stream_app.doctor.context import DoctorContext
+from stream_app.doctor.report_rendering import render
+from stream_app.doctor.runner import run_checks
+from stream_app.errors import UnhealthyError
+
+app = typer.Typer()
+
 
 Checked = Annotated[
     str | None,
@@ -16,28 +25,13 @@ Checked = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(
-        short_help="Say what is wrong, and how to mend it.",
-        epilog="Example: stream-app doctor flights",
-    )(doctor)
-
-
+@app.command(epilog="Example: stream-app doctor flights")
 def doctor(pipeline: Checked = None, as_json: JsonOption = False) -> None:
     """Check settings, machine, cluster, topics, producers, workers and model; say what is wrong and how to mend it.
 
     Nothing is changed: only the artifact store gets a probe, which is deleted again. Ends with exit code 15 if there is
     a problem, with 0 if there are at most warnings.
     """
-    from rich.console import Console
-
-    from stream_app.doctor.check_list import CHECKS
-    from stream_app.doctor.context import DoctorContext
-    from stream_app.doctor.report_rendering import render
-    from stream_app.doctor.runner import run_checks
-    from stream_app.errors import UnhealthyError
-
     findings = []
     with (
         closing(DoctorContext(pipeline)) as examined,

@@ -6,16 +6,15 @@ from typing import Annotated
 import typer
 
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.loading import load_pipeline
+from stream_app.offline.example_export import Export, Log
+from stream_app.settings import load_settings
+from stream_app.transfer.send_progress import reporter
+
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(
-        short_help="Write examples of PIPELINE to a file.",
-        epilog="Example: stream-app export flights --since 7d --out week.parquet",
-    )(export)
-
-
+@app.command(epilog="Example: stream-app export flights --since 7d --out week.parquet")
 def export(
     pipeline: PipelineArgument,
     out: Annotated[
@@ -35,11 +34,6 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write examples of PIPELINE to FILE: features as they were served, prediction, label, times, version, offset."""
-    from stream_app.loading import load_pipeline
-    from stream_app.offline.example_export import Export, Log
-    from stream_app.settings import load_settings
-    from stream_app.transfer.send_progress import reporter
-
     work = Export(Log(load_settings(), load_pipeline(pipeline), since, until), out)
     with reporter("looking at the columns", work.size) as progress:
         work.look(progress)

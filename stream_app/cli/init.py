@@ -6,15 +6,12 @@ from typing import Annotated
 
 import typer
 
+from stream_app.starter.starter import write_starter
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(
-        short_help="Write a pipeline that runs, with sample data and tests.",
-        epilog="Example: stream-app init payments",
-    )(init)
+app = typer.Typer()
 
 
+@app.command(epilog="Example: stream-app init payments")
 def init(
     name: Annotated[
         str,
@@ -28,8 +25,6 @@ def init(
     ] = None,
 ) -> None:
     """Write a pipeline that runs, with sample data and tests, to start your own from; no file is overwritten."""
-    from stream_app.starter.starter import write_starter
-
     target = Path(name) if folder is None else folder
     written = write_starter(name, target)
     typer.echo(f"{target}: {', '.join(path.name for path in written)}")

@@ -3,14 +3,12 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from stream_app.offline.simulation.simulation import Simulation
+from stream_app.offline.simulation.simulation import Simulation
 
 
 @contextmanager
-def noting_ctrl_c(trial: "Simulation") -> Iterator[list[int]]:
+def noting_ctrl_c(trial: Simulation) -> Iterator[list[int]]:
     """A list that Ctrl-C makes true, so that a record in work is finished first; a second one does not wait for it."""
     noted: list[int] = []
 

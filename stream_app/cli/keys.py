@@ -1,15 +1,18 @@
 """`keys`: what model versions are signed with, and whose signatures count."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from stream_app.cli.model_operations import WhyOption, check_why
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
-
-if TYPE_CHECKING:
-    from stream_app.model_admin.model_admin import ModelAdmin
-    from stream_app.model_store.key_files import KeyInfo, KeyPlaces
+from stream_app.loading import load_pipeline
+from stream_app.model_admin import decisions, key_admin
+from stream_app.model_admin.model_admin import ModelAdmin
+from stream_app.model_store.key_files import KeyInfo, KeyPlaces, key_places, list_keys
+from stream_app.settings import load_settings
+from stream_app.telemetry.logs import setup_logging
 
 app = typer.Typer(
     help="Signing keys of model versions: list, create, rotate, revoke.", no_args_is_help=True
@@ -19,8 +22,6 @@ app = typer.Typer(
 @app.command("list", epilog="Example: stream-app keys list flights --json")
 def list_(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Show the keys whose signatures count for PIPELINE, the one in use, and the revoked."""
-    from stream_app.model_store.key_files import list_keys
-
     places = _places(pipeline)
     found = list_keys(places)
     if as_json:
@@ -34,8 +35,6 @@ def list_(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
 @app.command(epilog="Example: stream-app keys create flights --why 'first key, in the vault'")
 def create(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = False) -> None:
     """Make the first signing key of PIPELINE; without, the learner does where no file is named."""
-    from stream_app.model_admin import decisions, key_admin
-
     check_why(why)
     places, desk = _open(pipeline)
     key = key_admin.create(desk, places, decisions.reason(why))
@@ -45,8 +44,6 @@ def create(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = Fal
 @app.command(epilog="Example: stream-app keys rotate flights --why 'yearly'")
 def rotate(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = False) -> None:
     """Sign model versions of PIPELINE with a new key; what the one before has signed stays trusted."""
-    from stream_app.model_admin import decisions, key_admin
-
     check_why(why)
     places, desk = _open(pipeline)
     key = key_admin.rotate(desk, places, decisions.reason(why))
@@ -70,8 +67,6 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """Load nothing of PIPELINE any more that this key has signed."""
-    from stream_app.model_admin import decisions, key_admin
-
     check_why(why)
     places, desk = _open(pipeline)
     key_admin.revoke(desk, places, key, decisions.reason(why), force=force)
@@ -82,9 +77,7 @@ def revoke(
     )
 
 
-def _show(found: "list[KeyInfo]") -> None:
-    from rich.table import Table
-
+def _show(found: list[KeyInfo]) -> None:
     table = Table("key", "since", "state", "why", box=None, pad_edge=False)
     for fact in found:
         revoked = fact.revoked
@@ -95,20 +88,12 @@ def _show(found: "list[KeyInfo]") -> None:
     report_console().print(table)
 
 
-def _places(pipeline: str) -> "KeyPlaces":
-    from stream_app.loading import load_pipeline
-    from stream_app.model_store.key_files import key_places
-    from stream_app.settings import load_settings
-
+def _places(pipeline: str) -> KeyPlaces:
     return key_places(load_settings(), load_pipeline(pipeline).name)
 
 
-def _open(pipeline: str) -> "tuple[KeyPlaces, ModelAdmin]":
+def _open(pipeline: str) -> tuple[KeyPlaces, ModelAdmin]:
     """The cluster must be there: every act on keys is audited."""
-    from stream_app.model_admin.model_admin import ModelAdmin
-    from stream_app.settings import load_settings
-    from stream_app.telemetry.logs import setup_logging
-
     settings = load_settings()
     setup_logging(settings.log, role="operator")
     places = _places(pipeline)

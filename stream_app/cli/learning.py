@@ -1,14 +1,15 @@
 """`learning`: hold it, resume it, and see how it is."""
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from stream_app.cli.model_operations import SinceOption, WhyOption, check_why
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
-
-if TYPE_CHECKING:
-    from stream_app.model_admin.model_admin import ModelAdmin
+from stream_app.loading import load_pipeline
+from stream_app.model_admin import decisions
+from stream_app.model_admin.decisions import learning_status
+from stream_app.model_admin.model_admin import ModelAdmin
+from stream_app.settings import load_settings
+from stream_app.telemetry.logs import setup_logging
 
 app = typer.Typer(help="Learning: hold, resume, status.", no_args_is_help=True)
 
@@ -16,8 +17,6 @@ app = typer.Typer(help="Learning: hold, resume, status.", no_args_is_help=True)
 @app.command(epilog="Example: stream-app learning hold flights --why 'labels are being mended'")
 def hold(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = False) -> None:
     """Have the model of PIPELINE learn nothing until it is resumed; scoring goes on."""
-    from stream_app.model_admin import decisions
-
     check_why(why)
     decisions.hold(_desk(pipeline), decisions.reason(why))
     print_json({"held": True}) if as_json else typer.echo("Learning is held.")
@@ -33,8 +32,6 @@ def resume(
     as_json: JsonOption = False,
 ) -> None:
     """Have the model of PIPELINE learn again from now on, or what was skipped since an offset too."""
-    from stream_app.model_admin import decisions
-
     check_why(why)
     decisions.resume(_desk(pipeline), decisions.reason(why), since)
     print_json({"held": False}) if as_json else typer.echo("Learning goes on.")
@@ -43,11 +40,6 @@ def resume(
 @app.command(epilog="Example: stream-app learning status flights --json")
 def status(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Show whether learning of PIPELINE is held, by whom and why, and how far the learner has come."""
-    from stream_app.loading import load_pipeline
-    from stream_app.model_admin.learning_status import learning_status
-    from stream_app.model_admin.model_admin import ModelAdmin
-    from stream_app.settings import load_settings
-
     found = learning_status(ModelAdmin(load_settings(), load_pipeline(pipeline).name))
     if as_json:
         print_json(found._asdict())
@@ -55,12 +47,7 @@ def status(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
         typer.echo("\n".join(found.lines()))
 
 
-def _desk(pipeline: str) -> "ModelAdmin":
-    from stream_app.loading import load_pipeline
-    from stream_app.model_admin.model_admin import ModelAdmin
-    from stream_app.settings import load_settings
-    from stream_app.telemetry.logs import setup_logging
-
+def _desk(pipeline: str) -> ModelAdmin:
     settings = load_settings()
     setup_logging(settings.log, role="operator")
     return ModelAdmin(settings, load_pipeline(pipeline).name)

@@ -1,4 +1,4 @@
-"""The commands' root, and the one place where an error becomes a line and an exit code."""
+"""Root of the commands, and the only place where an error becomes one line and an exit code."""
 
 import os
 import sys
@@ -8,34 +8,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from stream_app.cli import (
-    acl,
-    broker,
-    consume,
-    dead_letters,
-    demo,
-    doctor,
-    error_codes,
-    explain,
-    export,
-    init,
-    keys,
-    learning,
-    models,
-    produce,
-    reset,
-    run,
-    schemas,
-    status,
-    topics,
-    train,
-    try_files,
-)
 from stream_app.cli.exit_codes import INTERRUPTED, UNEXPECTED, epilog
+from stream_app.cli.lazy_group import LazyGroup
 from stream_app.errors import StreamAppError
 
 app = typer.Typer(
     name="stream-app",
+    cls=LazyGroup,
     help="Event-driven streaming scoring on Kafka: exactly once, learning from delayed labels.",
     epilog=epilog(),
     no_args_is_help=True,
@@ -43,27 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-init.register(app)
-try_files.register(app)
-train.register(app)
-export.register(app)
-run.register(app)
-produce.register(app)
-consume.register(app)
-demo.register(app)
-status.register(app)
-doctor.register(app)
-error_codes.register(app)
-explain.register(app)
-reset.register(app)
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(models.app, name="models")
-app.add_typer(learning.app, name="learning")
-app.add_typer(keys.app, name="keys")
-app.add_typer(topics.app, name="topics")
-app.add_typer(schemas.app, name="schemas")
-app.add_typer(acl.app, name="acl")
-app.add_typer(broker.app, name="broker")
 
 
 @app.callback()
@@ -72,21 +30,13 @@ def options(
         bool, typer.Option("--debug", help="Log everything; show tracebacks of unexpected errors.")
     ] = False,
 ) -> None:
-    """Set what holds for every command and the processes it starts."""
+    """Set options of every command and of the processes that it starts."""
     if debug:
         os.environ["STREAM_APP_LOG__LEVEL"] = "debug"
 
 
-@app.command(epilog="Example: stream-app version")
-def version() -> None:
-    """Show the installed version."""
-    from stream_app.telemetry.metrics import app_version
-
-    typer.echo(app_version())
-
-
 def main() -> NoReturn:
-    """Run the command line; every failure ends in one line on standard error and a documented exit code."""
+    """Run the command line. A failure writes one line to standard error and sets a documented exit code."""
     try:
         app(prog_name="stream-app")
     except StreamAppError as error:
@@ -105,7 +55,7 @@ def _report(line: str) -> None:
 
 
 def _traceback() -> str:
-    """Show the traceback when debugging, else keep it in a file; says where it is."""
+    """Print the traceback with --debug, else write it to a file; return where it is."""
     text = traceback.format_exc()
     if os.environ.get("STREAM_APP_LOG__LEVEL") == "debug":
         typer.echo(text, err=True)

@@ -1,20 +1,33 @@
 """`models rollback`, `promote`, `pin`, `unpin`, `gc`: what is decided about model versions."""
 
 import time
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.loading import load_pipeline
+from stream_app.model_admin import decisions
+from stream_app.model_admin.decisions import Switch, reason, refuse_served, switch
+from stream_app.model_admin.garbage_collection import collect, find_garbage
+from stream_app.model_admin.model_admin import ModelAdmin
+from stream_app.model_admin.version_checks import (
+    AWAY,
+    Checker,
+    ReplayedExamples,
+    newest_examples,
+    replay,
+)
+from stream_app.model_store.artifacts import pipeline_store
+from stream_app.model_store.manifest import Manifest
+from stream_app.model_store.model_registry import ModelRegistry
+from stream_app.pipeline import Pipeline
+from stream_app.settings import Settings, load_settings
+from stream_app.telemetry.logs import setup_logging
+from stream_app.transfer.send_progress import reporter
 
-if TYPE_CHECKING:
-    from stream_app.model_admin.decisions import Switch
-    from stream_app.model_admin.model_admin import ModelAdmin
-    from stream_app.model_admin.version_checks import Checker, ReplayedExamples
-    from stream_app.model_store.manifest import Manifest
-    from stream_app.model_store.model_registry import ModelRegistry
-    from stream_app.pipeline import Pipeline
-    from stream_app.settings import Settings
+app = typer.Typer()
+
 
 WhyOption = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for the audit.")]
 SinceOption = Annotated[
@@ -26,23 +39,9 @@ SinceOption = Annotated[
 _VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", help="A version's number.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    app.command(
-        epilog="Example: stream-app models rollback flights --why 'labels were wrong since noon' --hold"
-    )(rollback)
-    app.command(
-        epilog="Example: stream-app models promote flights 1201 --why 'better in the laboratory' --yes"
-    )(promote)
-    app.command(
-        epilog="Example: stream-app models pin flights 1200 --why 'reference of the season'"
-    )(pin)
-    app.command(epilog="Example: stream-app models unpin flights 1200 --why 'the season is over'")(
-        unpin
-    )
-    app.command(epilog="Example: stream-app models gc flights --yes")(gc)
-
-
+@app.command(
+    epilog="Example: stream-app models rollback flights --why 'labels were wrong since noon' --hold"
+)
 def rollback(
     pipeline: PipelineArgument,
     why: WhyOption,
@@ -63,9 +62,6 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Serve an earlier model version of PIPELINE at once, and go on learning from that one."""
-    from stream_app.model_admin.decisions import refuse_served
-    from stream_app.model_admin.version_checks import AWAY
-
     check_why(why)
     work = _open(pipeline)
     try:
@@ -82,6 +78,9 @@ def rollback(
     _switch(work, "rollback", manifest, why, since=since, hold=hold, as_json=as_json)
 
 
+@app.command(
+    epilog="Example: stream-app models promote flights 1201 --why 'better in the laboratory' --yes"
+)
 def promote(
     pipeline: PipelineArgument,
     version: _VersionArgument,
@@ -95,9 +94,6 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Serve a model version of PIPELINE, after it has scored the newest examples again without failing."""
-    from stream_app.model_admin.decisions import refuse_served
-    from stream_app.model_admin.version_checks import newest_examples, replay
-
     if yes:
         check_why(why)
     work = _open(pipeline)
@@ -117,6 +113,7 @@ def promote(
         typer.echo("Nothing is done yet: add --yes and --why.")
 
 
+@app.command(epilog="Example: stream-app models pin flights 1200 --why 'reference of the season'")
 def pin(
     pipeline: PipelineArgument,
     version: _VersionArgument,
@@ -124,13 +121,12 @@ def pin(
     as_json: JsonOption = False,
 ) -> None:
     """Keep a model version of PIPELINE whatever its age."""
-    from stream_app.model_admin import decisions
-
     check_why(why)
     decisions.pin(_open(pipeline).desk, version, decisions.reason(why))
     _say({"version": version, "pinned": True}, f"Version {version} is pinned.", as_json)
 
 
+@app.command(epilog="Example: stream-app models unpin flights 1200 --why 'the season is over'")
 def unpin(
     pipeline: PipelineArgument,
     version: _VersionArgument,
@@ -138,8 +134,6 @@ def unpin(
     as_json: JsonOption = False,
 ) -> None:
     """Let a model version of PIPELINE go when its time comes."""
-    from stream_app.model_admin import decisions
-
     check_why(why)
     decisions.unpin(_open(pipeline).desk, version, decisions.reason(why))
     _say(
@@ -147,6 +141,7 @@ def unpin(
     )
 
 
+@app.command(epilog="Example: stream-app models gc flights --yes")
 def gc(
     pipeline: PipelineArgument,
     grace: Annotated[
@@ -164,11 +159,6 @@ def gc(
     as_json: JsonOption = False,
 ) -> None:
     """Delete artifacts of PIPELINE that no version and no checkpoint names, as crashes leave them behind."""
-    from stream_app.model_admin.decisions import reason
-    from stream_app.model_admin.garbage_collection import collect, find_garbage
-    from stream_app.model_store.artifacts import pipeline_store
-    from stream_app.transfer.send_progress import reporter
-
     check_why(why)
     work = _open(pipeline)
     store = pipeline_store(work.settings, work.desk.name)
@@ -200,25 +190,18 @@ def check_why(why: str | None) -> None:
 class Work(NamedTuple):
     """A pipeline about which somebody decides."""
 
-    settings: "Settings"
-    pipeline: "Pipeline"
-    desk: "ModelAdmin"
-    registry: "ModelRegistry"
+    settings: Settings
+    pipeline: Pipeline
+    desk: ModelAdmin
+    registry: ModelRegistry
 
-    def checker(self) -> "Checker":
+    def checker(self) -> Checker:
         """What loads its versions."""
-        from stream_app.model_admin.version_checks import Checker
-
         return Checker(self.settings, self.pipeline)
 
 
 def _open(pipeline: str) -> Work:
     """The registry as it is now; every decision is a line of the log, on standard error."""
-    from stream_app.loading import load_pipeline
-    from stream_app.model_admin.model_admin import ModelAdmin
-    from stream_app.settings import load_settings
-    from stream_app.telemetry.logs import setup_logging
-
     settings = load_settings()
     setup_logging(settings.log, role="operator")
     loaded = load_pipeline(pipeline)
@@ -226,7 +209,7 @@ def _open(pipeline: str) -> Work:
     return Work(settings, loaded, desk, desk.registry())
 
 
-def _unchecked(work: Work, to: int | None) -> "Manifest":
+def _unchecked(work: Work, to: int | None) -> Manifest:
     if to is not None:
         return work.registry.manifest(to)
     return work.checker().before(work.registry, load=False)
@@ -234,17 +217,15 @@ def _unchecked(work: Work, to: int | None) -> "Manifest":
 
 def _switch(
     work: Work,
-    act: "Switch",
-    manifest: "Manifest",
+    act: Switch,
+    manifest: Manifest,
     why: str,
     *,
     since: int | None = None,
     hold: bool = False,
-    replayed: "ReplayedExamples | None" = None,
+    replayed: ReplayedExamples | None = None,
     as_json: bool,
 ) -> None:
-    from stream_app.model_admin.decisions import reason, switch
-
     epoch = switch(work.desk, work.registry, act, manifest, reason(why), since=since, hold=hold)
     before = work.registry.served
     found: dict[str, object] = {
@@ -263,7 +244,7 @@ def _switch(
     _say(found, line, as_json)
 
 
-def _replayed(found: "ReplayedExamples") -> str:
+def _replayed(found: ReplayedExamples) -> str:
     if found.loss is None or found.served_loss is None:
         return f"Version {found.version} loads; there are no examples of this pipeline yet to score again."
     return (

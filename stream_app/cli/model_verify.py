@@ -5,13 +5,21 @@ from typing import Annotated
 import typer
 
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.errors import VerificationError
+from stream_app.kafka.clients import client_config
+from stream_app.kafka.log_reader import LogReader
+from stream_app.loading import load_pipeline
+from stream_app.model_admin.model_admin import ModelAdmin
+from stream_app.model_admin.model_rendering import verdict_line
+from stream_app.model_admin.verification import Verifier
+from stream_app.model_admin.version_checks import Checker
+from stream_app.settings import load_settings
+from stream_app.transfer.send_progress import reporter
+
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(epilog="Example: stream-app models verify flights 1200")(verify)
-
-
+@app.command(epilog="Example: stream-app models verify flights 1200")
 def verify(
     pipeline: PipelineArgument,
     version: Annotated[
@@ -20,17 +28,6 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Learn a model version of PIPELINE again from the log, and end with 12 unless it is the same, bit for bit."""
-    from stream_app.errors import VerificationError
-    from stream_app.kafka.clients import client_config
-    from stream_app.kafka.log_reader import LogReader
-    from stream_app.loading import load_pipeline
-    from stream_app.model_admin.model_admin import ModelAdmin
-    from stream_app.model_admin.model_rendering import verdict_line
-    from stream_app.model_admin.verification import Verifier
-    from stream_app.model_admin.version_checks import Checker
-    from stream_app.settings import load_settings
-    from stream_app.transfer.send_progress import reporter
-
     settings, loaded = load_settings(), load_pipeline(pipeline)
     registry = ModelAdmin(settings, loaded.name).registry()
     chosen = registry.current.version if version is None else version

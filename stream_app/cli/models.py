@@ -1,18 +1,27 @@
 """`models`: look at the versions of a pipeline's model; the commands that decide about them are in `models_acts`."""
 
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
 from stream_app.cli import model_operations, model_verify
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
-
-if TYPE_CHECKING:
-    from stream_app.model_admin.model_admin import ModelAdmin
-    from stream_app.model_store.model_registry import ModelRegistry
-    from stream_app.pipeline import Pipeline
-    from stream_app.settings import Settings
+from stream_app.loading import load_pipeline
+from stream_app.model_admin.model_admin import ModelAdmin
+from stream_app.model_admin.model_rendering import (
+    act_lines,
+    difference_lines,
+    entry,
+    registry_object,
+    version_lines,
+    version_table,
+)
+from stream_app.model_admin.version_checks import Checker
+from stream_app.model_admin.version_diff import compare
+from stream_app.model_store.model_registry import ModelRegistry
+from stream_app.pipeline import Pipeline
+from stream_app.settings import Settings, load_settings
 
 _METRICS = 3  # that a list has room for
 
@@ -31,8 +40,6 @@ def list_versions(
     as_json: JsonOption = False,
 ) -> None:
     """List the model versions of PIPELINE, the newest first, and say which one is served."""
-    from stream_app.model_admin.model_rendering import registry_object, version_table
-
     opened = _open(pipeline)
     registry = opened.registry
     if as_json:
@@ -59,9 +66,6 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show all that is known of a model version of PIPELINE, and whether it loads."""
-    from stream_app.model_admin.model_rendering import entry, version_lines
-    from stream_app.model_admin.version_checks import Checker
-
     opened = _open(pipeline)
     manifest = opened.registry.current if version is None else opened.registry.manifest(version)
     problem = Checker(opened.settings, opened.pipeline).problem(manifest)
@@ -82,9 +86,6 @@ def diff(
     as_json: JsonOption = False,
 ) -> None:
     """Compare two model versions of PIPELINE: manifests, metrics, features, parameters and profiles."""
-    from stream_app.model_admin.model_rendering import difference_lines
-    from stream_app.model_admin.version_diff import compare
-
     registry = _open(pipeline).registry
     difference = compare(
         registry.manifest(a), registry.current if b is None else registry.manifest(b)
@@ -104,8 +105,6 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Show what was decided about PIPELINE, by whom and why, the newest last."""
-    from stream_app.model_admin.model_rendering import act_lines
-
     acts = _open(pipeline).desk.acts()
     if as_json:
         print_json(acts)
@@ -117,27 +116,23 @@ def audit(
 
 
 class _OpenedModels(NamedTuple):
-    settings: "Settings"
-    pipeline: "Pipeline"
-    desk: "ModelAdmin"
-    registry: "ModelRegistry"
+    settings: Settings
+    pipeline: Pipeline
+    desk: ModelAdmin
+    registry: ModelRegistry
 
 
 def _open(pipeline: str) -> _OpenedModels:
-    from stream_app.loading import load_pipeline
-    from stream_app.model_admin.model_admin import ModelAdmin
-    from stream_app.settings import load_settings
-
     settings, loaded = load_settings(), load_pipeline(pipeline)
     desk = ModelAdmin(settings, loaded.name)
     return _OpenedModels(settings, loaded, desk, desk.registry())
 
 
-def _special(registry: "ModelRegistry", version: int) -> bool:
+def _special(registry: ModelRegistry, version: int) -> bool:
     return version in registry.pins or version == registry.served
 
 
-def _summary(registry: "ModelRegistry", more: int) -> str:
+def _summary(registry: ModelRegistry, more: int) -> str:
     parts = [f"{len(registry.versions):,} versions"]
     if more:
         parts.append(f"{more:,} of them not shown (--limit)")
@@ -153,5 +148,5 @@ def _summary(registry: "ModelRegistry", more: int) -> str:
     return "; ".join(parts) + "."
 
 
-model_verify.register(app)
-model_operations.register(app)
+app.add_typer(model_verify.app)
+app.add_typer(model_operations.app)

@@ -3,12 +3,10 @@
 import json
 import shutil
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from rich.console import Console
 
 _WIDE = 200  # columns of what is no terminal
 
@@ -28,9 +26,7 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, default=str))
 
 
-def report_console() -> "Console":
+def report_console() -> Console:
     """Standard output for reports: as wide as the terminal; wide where there is none, so that lines stay whole."""
-    from rich.console import Console
-
     width = None if sys.stdout.isatty() else shutil.get_terminal_size((_WIDE, 0)).columns
     return Console(highlight=False, width=width)

@@ -6,16 +6,14 @@ from typing import Annotated, Literal
 import typer
 
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.loading import load_pipeline
+from stream_app.settings import load_settings
+from stream_app.transfer.produce import produce_file
+
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(
-        short_help="Send a file's records to PIPELINE.",
-        epilog="Example: stream-app produce flights flights.jsonl --rate 100",
-    )(produce)
-
-
+@app.command(epilog="Example: stream-app produce flights flights.jsonl --rate 100")
 def produce(
     pipeline: PipelineArgument,
     file: Annotated[
@@ -44,10 +42,6 @@ def produce(
     as_json: JsonOption = False,
 ) -> None:
     """Send a file's records to PIPELINE; a line that is no record, or cannot be Avro, is reported, the others go on."""
-    from stream_app.loading import load_pipeline
-    from stream_app.settings import load_settings
-    from stream_app.transfer.produce import produce_file
-
     loaded = load_pipeline(pipeline)
     done = produce_file(
         load_settings(),

@@ -2,24 +2,21 @@
 
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.lifecycle.reset import Reset, await_no_workers, carry_out, plan_reset
+from stream_app.lifecycle.up import alone, running_cluster
+from stream_app.loading import load_pipeline
+from stream_app.settings import load_settings
+from stream_app.status.pipeline_view import PipelineView
 
-if TYPE_CHECKING:
-    from stream_app.lifecycle.reset import Reset
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(
-        short_help="Delete what PIPELINE has stored, to start it over.",
-        epilog="Example: stream-app reset flights --keep-raw --yes",
-    )(reset)
+app = typer.Typer()
 
 
+@app.command(epilog="Example: stream-app reset flights --keep-raw --yes")
 def reset(
     pipeline: PipelineArgument,
     keep_raw: Annotated[
@@ -38,12 +35,6 @@ def reset(
 
     It refuses while workers run.
     """
-    from stream_app.lifecycle.reset import await_no_workers, carry_out, plan_reset
-    from stream_app.lifecycle.up import alone, running_cluster
-    from stream_app.loading import load_pipeline
-    from stream_app.settings import load_settings
-    from stream_app.status.pipeline_view import PipelineView
-
     name, settings = load_pipeline(pipeline).name, load_settings()
     with running_cluster(settings), closing(PipelineView(settings, name)) as view:
         planned = plan_reset(view, keep_raw=keep_raw)
@@ -61,7 +52,7 @@ def reset(
         )
 
 
-def _show(planned: "Reset") -> None:
+def _show(planned: Reset) -> None:
     """A line for everything that is deleted, and for what is kept."""
     typer.echo(f"What {planned.pipeline} has on {planned.cluster}, to be deleted:")
     for topic, count in planned.deleted.items():

@@ -5,17 +5,15 @@ from typing import Annotated, Literal
 import typer
 
 from stream_app.cli.options import PipelineArgument
+from stream_app.lifecycle.up import run_up
+from stream_app.settings import load_settings
+from stream_app.telemetry.logs import setup_logging
+from stream_app.worker.worker import run_worker
+
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    app.command(
-        short_help="Run PIPELINE whole, on one machine.",
-        epilog="Example: stream-app up flights --scorers 2",
-    )(up)
-    app.command(epilog="Example: stream-app worker flights --role score --instance 0")(worker)
-
-
+@app.command(epilog="Example: stream-app worker flights --role score --instance 0")
 def worker(
     pipeline: PipelineArgument,
     role: Annotated[
@@ -30,12 +28,10 @@ def worker(
     ] = "0",
 ) -> None:
     """Run one worker of PIPELINE in this process."""
-    from stream_app.settings import load_settings
-    from stream_app.worker.worker import run_worker
-
     run_worker(pipeline, role, instance, load_settings())
 
 
+@app.command(epilog="Example: stream-app up flights --scorers 2")
 def up(
     pipeline: PipelineArgument,
     scorers: Annotated[
@@ -46,10 +42,6 @@ def up(
     ] = True,
 ) -> None:
     """Run PIPELINE whole: broker if none is configured, topics, scorers, learner, monitor; Ctrl-C stops it."""
-    from stream_app.lifecycle.up import run_up
-    from stream_app.settings import load_settings
-    from stream_app.telemetry.logs import setup_logging
-
     settings = load_settings()
     setup_logging(settings.log, role="supervisor")
     run_up(pipeline, settings, scorers=scorers, monitor=monitor)

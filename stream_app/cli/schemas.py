@@ -2,14 +2,22 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
-
-if TYPE_CHECKING:
-    from stream_app.schema_registry.subjects import CheckedSubject
+from stream_app.loading import load_pipeline
+from stream_app.schema_registry import open_registry
+from stream_app.schema_registry.released_versions import versions_at
+from stream_app.schema_registry.subjects import (
+    CheckedSubject,
+    check_schemas,
+    register_schemas,
+    registered_in,
+    require_compatible,
+)
+from stream_app.settings import load_settings
 
 app = typer.Typer(help="The Avro schemas of a pipeline: check, register.", no_args_is_help=True)
 
@@ -30,12 +38,6 @@ def check(
 
     Ends with 14 if one cannot.
     """
-    from stream_app.loading import load_pipeline
-    from stream_app.schema_registry import open_registry
-    from stream_app.schema_registry.released_versions import versions_at
-    from stream_app.schema_registry.subjects import check_schemas, registered_in, require_compatible
-    from stream_app.settings import load_settings
-
     loaded = load_pipeline(pipeline)
     versions = (
         versions_at(against, loaded)
@@ -59,10 +61,6 @@ def check(
 @app.command(epilog="Example: stream-app schemas register payments.py")
 def register(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Register the schemas of PIPELINE, after checking them as `schemas check` does; if one fails, none is."""
-    from stream_app.loading import load_pipeline
-    from stream_app.schema_registry.subjects import register_schemas
-    from stream_app.settings import load_settings
-
     results = register_schemas(load_pipeline(pipeline), load_settings())
     if as_json:
         print_json([asdict(result) for result in results])
@@ -71,7 +69,7 @@ def register(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
             typer.echo(f"{result.subject}: {result.result}, id: {result.id}")
 
 
-def _show(checked: "CheckedSubject") -> None:
+def _show(checked: CheckedSubject) -> None:
     typer.echo(f"{checked.subject}: {checked.result}, versions: {checked.versions}")
     for problem in checked.problems:
         where = f"field {problem.field}: " if problem.field else ""

@@ -3,26 +3,27 @@
 import time
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import RenderableType
+from rich.live import Live
 
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
+from stream_app.errors import KafkaUnavailableError, UnhealthyError
+from stream_app.loading import load_pipeline
+from stream_app.settings import load_settings
+from stream_app.status.status_rendering import render
+from stream_app.status.status_watcher import StatusWatcher
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+app = typer.Typer()
 
-    from stream_app.status.status_watcher import StatusWatcher
 
 RATE_SECONDS = 1.0  # between the two looks that rates are told from
 WATCH_SECONDS = 2.0
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(epilog="Example: stream-app status flights --watch")(status)
-
-
+@app.command(epilog="Example: stream-app status flights --watch")
 def status(
     pipeline: PipelineArgument,
     watch: Annotated[
@@ -40,10 +41,6 @@ def status(
     """
     if watch and check:
         raise typer.BadParameter("it cannot be combined with --watch", param_hint="--check")
-    from stream_app.loading import load_pipeline
-    from stream_app.settings import load_settings
-    from stream_app.status.status_watcher import StatusWatcher
-
     with closing(StatusWatcher(load_settings(), load_pipeline(pipeline).name)) as watcher:
         watcher.sample()
         time.sleep(RATE_SECONDS)
@@ -53,10 +50,7 @@ def status(
             _show(watcher, as_json, check)
 
 
-def _show(watcher: "StatusWatcher", as_json: bool, check: bool) -> None:
-    from stream_app.errors import UnhealthyError
-    from stream_app.status.status_rendering import render
-
+def _show(watcher: StatusWatcher, as_json: bool, check: bool) -> None:
     found = watcher.look()
     if as_json:
         print_json(asdict(found))
@@ -69,12 +63,10 @@ def _show(watcher: "StatusWatcher", as_json: bool, check: bool) -> None:
         )
 
 
-def _watch(watcher: "StatusWatcher", as_json: bool) -> None:
+def _watch(watcher: StatusWatcher, as_json: bool) -> None:
     while as_json:
         print_json(asdict(watcher.look()))
         time.sleep(WATCH_SECONDS)
-    from rich.live import Live
-
     console = report_console()
     if not console.is_terminal:
         while True:
@@ -86,11 +78,8 @@ def _watch(watcher: "StatusWatcher", as_json: bool) -> None:
             time.sleep(WATCH_SECONDS)
 
 
-def _screen(watcher: "StatusWatcher") -> "RenderableType":
+def _screen(watcher: StatusWatcher) -> RenderableType:
     """One look; who watches wants to see an outage, and its end."""
-    from stream_app.errors import KafkaUnavailableError
-    from stream_app.status.status_rendering import render
-
     try:
         return render(watcher.look())
     except KafkaUnavailableError as error:

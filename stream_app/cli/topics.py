@@ -5,6 +5,10 @@ from dataclasses import asdict
 import typer
 
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.kafka.clients import make_admin
+from stream_app.kafka.topics import create_topics, describe_topics
+from stream_app.loading import load_pipeline
+from stream_app.settings import load_settings
 
 app = typer.Typer(help="The topics of a pipeline: create, show.", no_args_is_help=True)
 
@@ -12,11 +16,6 @@ app = typer.Typer(help="The topics of a pipeline: create, show.", no_args_is_hel
 @app.command(epilog="Example: stream-app topics create flights")
 def create(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Create the topics of PIPELINE that are missing; existing ones are left as they are."""
-    from stream_app.kafka.clients import make_admin
-    from stream_app.kafka.topics import create_topics
-    from stream_app.loading import load_pipeline
-    from stream_app.settings import load_settings
-
     name, settings = load_pipeline(pipeline).name, load_settings()
     results = create_topics(make_admin(settings), name, settings)
     if as_json:
@@ -29,11 +28,6 @@ def create(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
 @app.command(epilog="Example: stream-app topics show flights --json")
 def show(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Show the topics of PIPELINE as they are on the cluster, with those that are missing."""
-    from stream_app.kafka.clients import make_admin
-    from stream_app.kafka.topics import describe_topics
-    from stream_app.loading import load_pipeline
-    from stream_app.settings import load_settings
-
     name, settings = load_pipeline(pipeline).name, load_settings()
     found = describe_topics(make_admin(settings), name, settings)
     if as_json:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,23 +10,27 @@ from stream_app.cli.exit_codes import INTERRUPTED
 from stream_app.cli.interruption import ended_by_ctrl_c, noting_ctrl_c
 from stream_app.cli.model_operations import check_why
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.formatting import iso_time
+from stream_app.loading import load_pipeline
+from stream_app.model_admin.decisions import reason
+from stream_app.offline.simulation.simulation import open_trial
+from stream_app.offline.simulation.simulation_summary import summarise
+from stream_app.offline.simulation.summary_text import summary_lines
+from stream_app.offline.training import Trained, Training
+from stream_app.offline.version_publishing import Publisher
+from stream_app.pipeline import Pipeline
+from stream_app.settings import load_settings
+from stream_app.telemetry.logs import setup_logging
+from stream_app.transfer.input_files import Format
 from stream_app.transfer.record_selection import parse_since
+from stream_app.transfer.send_progress import reporter
 
-if TYPE_CHECKING:
-    from stream_app.offline.training import Trained
-    from stream_app.offline.version_publishing import Publisher
-    from stream_app.pipeline import Pipeline
-    from stream_app.transfer.input_files import Format
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(
-        short_help="Learn a model of PIPELINE from files, and publish it.",
-        epilog="Example: stream-app train orders.py events.jsonl --labels labels.jsonl --yes --why 'first season'",
-    )(train)
-
-
+@app.command(
+    epilog="Example: stream-app train orders.py events.jsonl --labels labels.jsonl --yes --why 'first season'"
+)
 def train(
     pipeline: PipelineArgument,
     file: Annotated[
@@ -75,8 +79,6 @@ def train(
         check_why(why)
     elif promote:
         raise typer.BadParameter("it takes --yes", param_hint="--promote")
-    from stream_app.loading import load_pipeline
-
     loaded = load_pipeline(pipeline)
     publisher = _publisher(loaded) if yes else None
     trained, summary = _train(loaded, file, labels, file_format, since)
@@ -96,26 +98,17 @@ def _since(text: str | None) -> int:
     return time
 
 
-def _publisher(pipeline: "Pipeline") -> "Publisher":
+def _publisher(pipeline: Pipeline) -> Publisher:
     """Opened before the work begins, so that what is missing shows at once."""
-    from stream_app.offline.version_publishing import Publisher
-    from stream_app.settings import load_settings
-    from stream_app.telemetry.logs import setup_logging
-
     settings = load_settings()
     setup_logging(settings.log, role="operator")
     return Publisher(settings, pipeline)
 
 
 def _train(
-    pipeline: "Pipeline", file: str, labels: str, file_format: "Format | None", since: int
-) -> tuple["Trained", dict[str, Any]]:
+    pipeline: Pipeline, file: str, labels: str, file_format: Format | None, since: int
+) -> tuple[Trained, dict[str, Any]]:
     """What was learned, and the summary as of `try`; Ctrl-C ends the command."""
-    from stream_app.offline.simulation.simulation import open_trial
-    from stream_app.offline.simulation.simulation_summary import summarise
-    from stream_app.offline.training import Training
-    from stream_app.transfer.send_progress import reporter
-
     started = time.monotonic()
     with (
         open_trial(pipeline, file, labels, None, file_format) as (trial, lines),
@@ -137,22 +130,15 @@ def _train(
         return training.result(), summary
 
 
-def _publish(
-    publisher: "Publisher", trained: "Trained", why: str, *, promote: bool
-) -> dict[str, Any]:
-    from stream_app.model_admin.decisions import reason
-
+def _publish(publisher: Publisher, trained: Trained, why: str, *, promote: bool) -> dict[str, Any]:
     manifest = publisher.publish(trained, reason(why))
     if promote:
         publisher.promote(manifest, reason(why))
     return {"version": manifest.version, "sha256": manifest.sha256, "promoted": promote}
 
 
-def _lines(pipeline: "Pipeline", found: dict[str, Any]) -> Iterator[str]:
+def _lines(pipeline: Pipeline, found: dict[str, Any]) -> Iterator[str]:
     """For people."""
-    from stream_app.formatting import iso_time
-    from stream_app.offline.simulation.summary_text import summary_lines
-
     yield from summary_lines(found["summary"])
     laboratory = found["laboratory"]
     window, metrics = laboratory["window"], laboratory["metrics"]

@@ -4,30 +4,28 @@ import shutil
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from stream_app.cli.exit_codes import INTERRUPTED
 from stream_app.cli.interruption import ended_by_ctrl_c, noting_ctrl_c
 from stream_app.cli.options import JsonOption, PipelineArgument
+from stream_app.loading import load_pipeline
+from stream_app.offline.simulation.outcome_lines import as_object, failed, json_line, text_line
+from stream_app.offline.simulation.simulation import SimulatedRecord, open_trial
+from stream_app.offline.simulation.simulation_summary import summarise
+from stream_app.offline.simulation.summary_text import summary_lines
+from stream_app.transfer.send_progress import reporter
 
-if TYPE_CHECKING:
-    from stream_app.offline.simulation.simulation import SimulatedRecord
+app = typer.Typer()
+
 
 _SHOWN = 5  # first and last events, for people
 _WIDE = 2000  # characters of a line that goes to no terminal
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(
-        "try",
-        short_help="Run PIPELINE over files in memory, without Kafka.",
-        epilog="Example: stream-app try orders.py events.jsonl --labels labels.jsonl",
-    )(try_files)
-
-
+@app.command("try", epilog="Example: stream-app try orders.py events.jsonl --labels labels.jsonl")
 def try_files(
     pipeline: PipelineArgument,
     file: Annotated[
@@ -59,12 +57,6 @@ def try_files(
         raise typer.BadParameter(
             "only one of the two files can be standard input", param_hint="--labels"
         )
-    from stream_app.loading import load_pipeline
-    from stream_app.offline.simulation.outcome_lines import failed
-    from stream_app.offline.simulation.simulation import open_trial
-    from stream_app.offline.simulation.simulation_summary import summarise
-    from stream_app.transfer.send_progress import reporter
-
     loaded = load_pipeline(pipeline)
     started = time.monotonic()
     output = _Json() if as_json else _Text(failures)
@@ -86,17 +78,13 @@ def try_files(
 class _Json:
     """One object per record as it comes, and the summary at the end."""
 
-    def show(self, tried: "SimulatedRecord") -> None:
-        from stream_app.offline.simulation.outcome_lines import as_object
-
+    def show(self, tried: SimulatedRecord) -> None:
         self._write(as_object(tried))
 
     def end(self, summary: dict[str, Any]) -> None:
         self._write(summary)
 
     def _write(self, fields: dict[str, Any]) -> None:
-        from stream_app.offline.simulation.outcome_lines import json_line
-
         sys.stdout.buffer.write(json_line(fields))
         sys.stdout.buffer.flush()
 
@@ -110,9 +98,7 @@ class _Text:
         self._last: deque[str] = deque(maxlen=_SHOWN)
         self._events = 0
 
-    def show(self, tried: "SimulatedRecord") -> None:
-        from stream_app.offline.simulation.outcome_lines import text_line
-
+    def show(self, tried: SimulatedRecord) -> None:
         if self._failures:
             self._first.append(text_line(tried))
         elif tried.line.kind == "event":
@@ -120,8 +106,6 @@ class _Text:
             (self._first if self._events <= _SHOWN else self._last).append(text_line(tried))
 
     def end(self, summary: dict[str, Any]) -> None:
-        from stream_app.offline.simulation.summary_text import summary_lines
-
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
         between = self._events - 2 * _SHOWN
         more = [f"... {between:,} more, which --json shows"] if between > 0 else []

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.cli import app
-from stream_app.kafka.topics import KINDS, create_topics
+from stream_app.kafka.topics import create_topics
 from stream_app.loading import load_pipeline
+from stream_app.topic_kinds import KINDS
 from tests.running_system import ROOT
 from tests.transfer.clusters import admin, send, settings_for, unique_name
 

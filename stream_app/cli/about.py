@@ -1,16 +1,19 @@
-"""`errors`: what every code of a failed record, and every exit code, means and who has to act."""
+"""`version`, and `errors`: meaning and remedy of error codes and exit codes."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from difflib import get_close_matches
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from stream_app.cli.exit_codes import exit_codes
 from stream_app.cli.options import JsonOption, print_json, report_console
 from stream_app.error_codes import ERROR_CODES, WHO_ACTS, ErrorClass, ErrorCode
+from stream_app.telemetry.metrics import app_version
 
-if TYPE_CHECKING:
-    from rich.table import Table
+app = typer.Typer()
+
 
 ClassOption = Annotated[
     ErrorClass | None,
@@ -20,14 +23,13 @@ ClassOption = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(
-        short_help="Explain the codes of failed records and of commands.",
-        epilog="Example: stream-app errors features-failed",
-    )(errors)
+@app.command(epilog="Example: stream-app version")
+def version() -> None:
+    """Show the installed version."""
+    typer.echo(app_version())
 
 
+@app.command(epilog="Example: stream-app errors features-failed")
 def errors(
     code: Annotated[
         str | None,
@@ -109,16 +111,12 @@ def _as_json(one: ErrorCode) -> dict[str, Any]:
 
 
 def _unknown(code: str) -> str:
-    from difflib import get_close_matches
-
     close = get_close_matches(code, ERROR_CODES, cutoff=0.5)
     near = f"did you mean {' or '.join(close)}?" if close else "`stream-app errors` lists them all"
     return f"there is no code {code!r}; {near}"
 
 
-def _table(*columns: str) -> "Table":
-    from rich.table import Table
-
+def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
         table.add_column(
