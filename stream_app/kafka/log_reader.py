@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -12,9 +12,11 @@ from stream_app.kafka.access_errors import failure
 from stream_app.kafka.client_closing import close_aside
 from stream_app.kafka.stable_offsets import is_settled
 from stream_app.records import InputPartition, Record
+from stream_app.retrying import retry_until
 
 CALL_TIMEOUT = 10.0  # seconds
 DEADLINE = 30.0  # seconds that a passing error may last
+RETRY_SECONDS = 0.1
 SETTLED_SECONDS = 45.0  # longer than brokers let a transaction of a dead worker stay open
 FETCH = 5000  # records a call
 
@@ -133,16 +135,20 @@ class LogReader:
 
     def _ask(self, call: Callable[[], T], what: str) -> T:
         """The answer, asked for again while the error is a passing one, as just after a topic was created."""
-        deadline = monotonic() + DEADLINE
-        while True:
+
+        def asked() -> T:
             self.serve()
-            try:
-                return call()
-            except KafkaException as error:
-                reason = error.args[0]
-                if not (reason.retriable() or reason.code() in _PASSING) or monotonic() > deadline:
-                    raise failure(reason, what) from None
-                sleep(0.1)
+            return call()
+
+        def is_retriable(error: KafkaException) -> bool:
+            reason = error.args[0]
+            return reason.retriable() or reason.code() in _PASSING
+
+        deadline = monotonic() + DEADLINE
+        try:
+            return retry_until(deadline, asked, KafkaException, is_retriable, RETRY_SECONDS)
+        except KafkaException as error:
+            raise failure(error.args[0], what) from None
 
 
 def as_record(message: Any) -> Record:

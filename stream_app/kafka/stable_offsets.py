@@ -1,9 +1,10 @@
 """Waiting until nothing that was written is hidden by a transaction still open."""
 
 from collections.abc import Callable
-from time import monotonic, sleep
+from time import monotonic
 
 from stream_app.errors import FencedError
+from stream_app.retrying import wait_until
 
 SHOWN_SECONDS = 5.0
 """For how long to wait, after a commit, until everybody can read what was committed: usually some milliseconds."""
@@ -16,12 +17,7 @@ def is_settled(stable_end: Callable[[], int], written: int, patience: float) -> 
 
     `stable_end` tells where the records end that are settled.
     """
-    deadline = monotonic() + patience
-    while stable_end() < written:
-        if monotonic() > deadline:
-            return False
-        sleep(_LOOK_SECONDS)
-    return True
+    return wait_until(monotonic() + patience, lambda: stable_end() >= written, _LOOK_SECONDS)
 
 
 def still_open(topic: str) -> FencedError:
