@@ -1,4 +1,14 @@
-"""Event-driven streaming scoring on Kafka."""
+"""Event-driven streaming scoring on Kafka: exactly once, learning from delayed labels.
+
+For the authors of pipelines:
+    pipeline: `Pipeline`, `Label`, `Threshold`, `Thresholds`.
+    resilience: `Retry`, `Breaker`, `Fallback`, `Limits`, `TransientError`.
+    cleaning: ready-made cleaning steps, and `Rejected`.
+    transformers: additional transformers for River models.
+    testing: test harness and pytest plugin for pipelines.
+
+The flow of a record is in `core`; `worker` runs it on Kafka.
+"""
 
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry, TransientError

@@ -1,4 +1,4 @@
-"""``python -m stream_app`` is ``stream-app``."""
+"""Runs the command `stream-app` for `python -m stream_app`."""
 
 from stream_app.cli import main
 

@@ -1,7 +1,12 @@
-"""Cleaning steps: callables that take a record and return the fields they change.
+"""Cleaning steps: callables that take a record and return the fields that they change.
 
-Any function will do. A step that has `imputes = True` invents values, and the names it changes are published with the
-prediction. A step that cannot mend a record raises `Rejected`.
+Any function can be a step:
+
+    def fill_country(payment):
+        return {"country": "NL"} if payment["country"] is None else {}
+
+A step with the attribute `imputes = True` makes up values; the names of the fields that it changes
+are published with the prediction. A step raises `Rejected` for a record that it cannot clean.
 """
 
 from collections.abc import Mapping
@@ -11,8 +16,12 @@ from typing import Any, ClassVar, Literal
 from stream_app.records import Fields
 
 
-class Rejected(Exception):  # noqa: N818  # a verdict on the record, not an error
-    """Raised by a step to refuse a record; `reason` says why, with field names but never their values."""
+class Rejected(Exception):  # noqa: N818  # a result for one record, not an error
+    """Raised by a cleaning step to reject a record, which becomes a dead letter.
+
+    Args:
+        reason: text for the dead letter. It may contain names of fields, never their values.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -21,7 +30,7 @@ class Rejected(Exception):  # noqa: N818  # a verdict on the record, not an erro
 
 @dataclass(frozen=True, slots=True)
 class Impute:
-    """Fill in a value where the field is null.
+    """Replaces null by a fixed value.
 
     >>> Impute("visibility", 10.0)({"visibility": None})
     {'visibility': 10.0}
@@ -37,7 +46,7 @@ class Impute:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Move a number outside of `low` to `high` to the nearer bound; null stays null.
+    """Replaces a number outside [`low`, `high`] by the nearer bound; null stays null.
 
     >>> Clip("wind_speed", 0.0, 150.0)({"wind_speed": 1048.4})
     {'wind_speed': 150.0}
@@ -57,7 +66,9 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """Replace a number outside of `low` to `high` by `value`, or reject the record; null stays null.
+    """Replaces a number outside [`low`, `high`] by `value`, or rejects the record.
+
+    Null stays null.
 
     >>> Between("wind_speed", 0.0, 150.0)({"wind_speed": 1048.4})
     {'wind_speed': None}
@@ -84,7 +95,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Normalise:
-    """Strip a text and put it into one case; null stays null.
+    """Strips white space from a text and converts its case; null stays null.
 
     >>> Normalise("carrier")({"carrier": " ua "})
     {'carrier': 'UA'}
@@ -98,18 +109,14 @@ class Normalise:
         if value is None:
             return {}
         text = value.strip()
-        return {
-            self.field: text.upper()
-            if self.case == "upper"
-            else text.lower()
-            if self.case == "lower"
-            else text
-        }
+        if self.case == "keep":
+            return {self.field: text}
+        return {self.field: text.upper() if self.case == "upper" else text.lower()}
 
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """Give a field the name that later steps and features use; the old name stays readable.
+    """Copies a field to the name that later steps and features use; the old name stays readable.
 
     >>> Rename("tailnum", "tail_number")({"tailnum": "N14228"})
     {'tail_number': 'N14228'}
@@ -124,7 +131,7 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class NullIf:
-    """Make a field null where it has one of the values that stand for "not known".
+    """Replaces values that stand for "unknown" by null.
 
     >>> NullIf("tailnum", ("", "UNKNOWN"))({"tailnum": "UNKNOWN"})
     {'tailnum': None}
@@ -138,7 +145,7 @@ class NullIf:
 
 
 def step_name(step: object) -> str:
-    """How messages call a step: a declared one with its parameters, a function by its name.
+    """Return the name of a step for messages: a step above with its parameters, or a function.
 
     >>> step_name(Impute("visibility", 10.0))
     "Impute(field='visibility', value=10.0)"

@@ -1,4 +1,4 @@
-"""What a user declares: one frozen `Pipeline` per Python file; the text below a field is its description."""
+"""Declaration of a scoring pipeline: one frozen `Pipeline` per Python file."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,117 +10,159 @@ from stream_app.records import Features, Fields
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 
 CleaningStep = Callable[[Fields], Mapping[str, Any]]
-"""Takes the record, returns the fields it changes; see `stream_app.cleaning`."""
+"""Takes a record and returns the fields that it changes; see `stream_app.cleaning`."""
 
 Schema = str | Mapping[str, Any]
-"""An Avro record schema: a path (relative to the file that declares the pipeline) or the schema itself."""
+"""Avro record schema: a path relative to the file that declares the pipeline, or the schema."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """How the truth about an event arrives, as records on `<pipeline>.labels`."""
+    """Declaration of the delayed labels, which arrive as records on `<pipeline>.labels`."""
 
     schema: Schema
-    """Avro schema of the label record; it has the pipeline's `event_id` field, `field` and `time`."""
+    """Avro schema of a label record. It contains the pipeline's `event_id` field, and the fields
+    named by `field` and `time`."""
     field: str
-    """Field that is the label. Its type says what is predicted: `boolean` true or false, `string` or an enum one of
-    several classes, `int`, `long`, `float` or `double` a number."""
+    """Field with the label. Its Avro type selects the prediction task: `boolean` is binary
+    classification, `string` or an enum is multiclass classification, `int`, `long`, `float` or
+    `double` is regression."""
     time: str
-    """Field with the time at which the label became known; it does not precede the event."""
+    """Field with the time at which the label became known, not earlier than the event."""
     horizon: timedelta
-    """How long after the event a label may become known; then the prediction expires."""
+    """Longest time from an event to its label. The prediction then expires and is never
+    evaluated or learned."""
     allowed_lateness: timedelta = timedelta(hours=12)
-    """How much later than that records may still arrive out of order and be recognised."""
+    """Extra time, after the horizon, during which records that arrive out of order are still
+    joined and duplicates are still recognised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """A limit of a metric in the pipeline's windows, and what is done when it is passed.
+    """Limit of a metric, evaluated for each window, and the action taken when it is breached.
 
-    Its alarm opens when `windows` windows in a row have passed the limit, and ends with the first that has not.
+    An alarm opens when `windows` consecutive windows breach the limit. It closes with the first
+    window that does not.
+
+    >>> Threshold(metric="roc_auc", limit=0.55).action
+    'alarm'
+    >>> Threshold(metric="log_loss", limit=0.1, against="prior", action="rollback").windows
+    1
     """
 
     metric: str
-    """One of the pipeline's metrics."""
+    """Name of one of the pipeline's metrics."""
     limit: float
-    """Worst acceptable value, the highest of losses, the lowest of others; with `against`, by how much the metric may
-    be worse than that. A negative number then says by how much it must be better."""
+    """Worst acceptable value: the highest for a loss, the lowest for other metrics. With
+    `against`, the largest acceptable difference for the worse; a negative number then demands
+    that the metric is better by that much."""
     against: str | None = None
-    """What the limit is relative to: a baseline of the same window and metric (`prior`, `majority`, `no_change`, or the
-    `mean` of a number), or `laboratory`, the metric of the trained version that the model descends from; without one,
-    nothing is judged."""
-    action: Literal["alarm", "hold", "rollback"] = "alarm"
-    """`alarm` only tells; `hold` holds learning as well; `rollback` also goes back to the newest version of before."""
-    labels: int = 100
-    """A window with fewer is not judged."""
+    """Reference of the limit: a baseline of the same window and metric (`prior`, `majority`,
+    `no_change`, or `mean` for regression), or `offline`, the metric of the trained version that
+    the model descends from. The threshold is not evaluated while that value is missing. None:
+    the limit is absolute."""
+    action: Literal["alarm", "pause", "rollback"] = "alarm"
+    """`alarm` reports the breach. `pause` also pauses learning. `rollback` also pauses learning
+    and returns to the newest version from before the breach."""
+    min_labels: int = 100
+    """Number of labels that a window needs to be evaluated."""
     windows: int = 1
-    """How many in a row have to pass the limit."""
+    """Number of consecutive windows that must breach the limit."""
     cool_down: timedelta = timedelta(0)
-    """For how long in event time it rests after its alarm has ended, and after learning was resumed or a version was
-    chosen: windows that begin in that time open no alarm and have nothing done."""
+    """Event time without evaluation after the alarm has closed, after learning was resumed and
+    after a version was selected. Windows that begin in that time open no alarm and trigger no
+    action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Limits that decisions and alarms are made by."""
+    """Decision threshold of predictions, and limits of metrics and drift statistics."""
 
     decision: float = 0.5
-    """Score at or above which the prediction is true, where the label is a boolean."""
+    """Score from which a boolean label is predicted as true, from 0 to 1."""
     metrics: tuple[Threshold, ...] = ()
-    """Limits of metrics, each with what is done when it is passed."""
+    """Limits of metrics, each with its action."""
     psi_significance: float = 0.01
-    """Chance of a false alarm per window for the population stability index."""
+    """Probability of a false alarm of the population stability index (PSI), per window."""
     adwin_delta: float = 0.002
-    """River's ADWIN confidence for a change in the errors."""
+    """Confidence parameter of River's ADWIN, which detects changes of the prediction error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """A scoring pipeline: what comes in, how it is cleaned, what the model sees and how the truth arrives."""
+    """Scoring pipeline: schema of the events, cleaning, features, model and labels.
+
+    A minimal declaration:
+
+        pipeline = Pipeline(
+            name="payments",
+            schema="payment.avsc",
+            event_id="payment_id",
+            event_time="paid_at",
+            features=lambda payment: {"amount": payment["amount"]},
+            model=lambda: linear_model.LogisticRegression(),
+            label=Label(
+                schema="verdict.avsc",
+                field="fraud",
+                time="decided_at",
+                horizon=timedelta(days=7),
+            ),
+        )
+    """
 
     name: str
-    """Prefix of every topic and group: up to 100 lower-case letters, digits and hyphens."""
+    """Prefix of the names of all topics and consumer groups: up to 100 lower-case letters, digits
+    and hyphens."""
     schema: Schema
-    """Avro schema of the raw record."""
+    """Avro schema of the raw records."""
     event_id: str
-    """Field that identifies an event: a second one with the same id is a counted duplicate."""
+    """Field that identifies an event. A second event with the same id is counted as a duplicate
+    and not scored."""
     event_time: str
     """Field with the time of the event: `timestamp-millis`, or text in ISO 8601 with an offset."""
     features: Callable[[Fields], Features]
-    """Pure function of the cleaned record: finite numbers, booleans and strings by name."""
+    """Pure function from a cleaned record to features by name: finite numbers, booleans and
+    strings."""
     model: Callable[[], Any]
-    """Makes an untrained River classifier, or regressor for a number; give one with random parts a seed."""
+    """Function that returns a new, untrained River classifier, or a regressor if the label is a
+    number. Give models with random parts a seed."""
     label: Label
-    """How the truth arrives."""
+    """Declaration of the labels."""
     key: str = ""
-    """Field whose UTF-8 text is the record key of events and labels; empty, that of `event_id`."""
+    """Field whose text, in UTF-8, is the Kafka key of events and labels. Empty: the `event_id`
+    field."""
     clean: tuple[CleaningStep, ...] = ()
-    """Cleaning steps, in order; each takes the record and returns the fields it changes."""
+    """Cleaning steps, in order. Each takes a record and returns the fields that it changes."""
     metrics: tuple[str, ...] = ()
-    """What the learner reports for each window; empty, the usual ones."""
+    """Metrics that the learner reports for each window. Empty: the usual ones of the task."""
     thresholds: Thresholds = Thresholds()
-    """Limits of decisions and alarms."""
+    """Decision threshold, and limits of metrics and drift statistics."""
     window: timedelta = timedelta(days=1)
-    """Length of a window in event time."""
-    untrained: Literal["allowed", "refused"] = "refused"
-    """`allowed` starts at version 0, `refused` waits for a trained version."""
+    """Length of a metrics window in event time."""
+    untrained: Literal["allowed", "rejected"] = "rejected"
+    """`allowed` starts with an untrained model as version 0. `rejected` scores nothing before a
+    trained version is published."""
     publish_features: bool = False
-    """Put the features into each scored record, which the drift statistics of features need."""
+    """True: scored records contain the features, which drift statistics of features require."""
     format: Literal["json", "avro"] = "json"
-    """How scored and monitoring records are written, and what `produce` sends; raw records and labels are read in
-    either. Avro needs a schema registry."""
+    """Encoding of scored records, measurements, and records sent by `produce`. Raw records and
+    labels may have either encoding. Avro requires a schema registry."""
     retry: Retry = Retry()
-    """How often an event is tried again that failed for a reason outside."""
+    """Retries of events that failed because an external system was unavailable."""
     breaker: Breaker | None = Breaker()
-    """When to stop reading events because most of them fail; None never does."""
+    """Circuit breaker that stops reading events while most of them fail. None: no breaker."""
     fallback: Fallback | None = None
-    """What is served when the model fails; None makes such events dead letters."""
+    """Replacement of a failing model. None: events whose prediction fails become dead letters."""
     limits: Limits = Limits()
-    """What one record may cost before it is given up."""
+    """Time and memory limits for processing one record."""
 
 
 def parsed(schema: Schema) -> Mapping[str, Any]:
-    """The schema of a loaded pipeline; a path is a `PipelineError`, for reading files is the loader's work."""
+    """Return the schema of a loaded pipeline.
+
+    Raises:
+        PipelineError: the schema is a path that the loader has not read yet.
+    """
     if isinstance(schema, str):
         raise PipelineError(
             f"schema {schema} was not read", "Load the pipeline with stream_app.loading first"

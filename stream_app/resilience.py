@@ -1,4 +1,4 @@
-"""What a pipeline declares about failures: what is tried again, when to stop reading, and what to serve instead."""
+"""Declaration of how a pipeline handles failures: retries, circuit breaker, fallback, limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,86 +8,104 @@ from stream_app.records import Features, Score
 
 
 class TransientError(Exception):
-    """Raised by a cleaning step, the features or a model when something outside did not answer.
+    """Raised by a cleaning step, the feature function or a model if an external system fails.
 
-    The record is tried again later, as it is after any `OSError`, of which Python's `ConnectionError` and
-    `TimeoutError` are kinds.
+    The event is retried later, as after any `OSError`, including Python's `ConnectionError` and
+    `TimeoutError`.
     """
 
 
 TRANSIENT = (TransientError, OSError)
-"""What says that another try may succeed."""
+"""Exceptions after which an event is retried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often and for how long a record is tried again that failed for a reason outside; then it is a dead letter.
+    """Retries of an event after a transient failure; when they are exhausted, it is dead-lettered.
 
-    The delay doubles from try to try, up to the longest; up to half of it is taken off by chance, so that what failed
-    together does not come again together. Other records go on meanwhile.
+    The delay doubles with every attempt, up to `max_delay`. Up to half of it is subtracted at
+    random, so that events that failed together are not retried together. Other events are
+    processed in the meantime.
+
+    >>> Retry(max_attempts=3).initial_delay
+    datetime.timedelta(seconds=1)
     """
 
-    attempts: int = 6
-    """How often it is tried in all; 1 tries nothing again."""
-    first_delay: timedelta = timedelta(seconds=1)
-    """Before the second try."""
-    longest_delay: timedelta = timedelta(minutes=1)
-    """Between any two."""
+    max_attempts: int = 6
+    """Number of attempts, including the first. 1 disables retries."""
+    initial_delay: timedelta = timedelta(seconds=1)
+    """Delay before the second attempt."""
+    max_delay: timedelta = timedelta(minutes=1)
+    """Longest delay between two attempts."""
     give_up_after: timedelta = timedelta(minutes=10)
-    """After the first failure, however many tries are left."""
-    waiting: int = 1_000
-    """How many records of a partition may wait; what fails beyond that is a dead letter at once."""
+    """Time after the first failure at which no further attempt is made."""
+    max_waiting: int = 1_000
+    """Number of events of a partition that may wait for a retry. Further failing events become
+    dead letters immediately."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """When to stop reading a partition's events because most of them fail, and not pour a topic into dead letters.
+    """Circuit breaker of a partition: stops reading events while most of them fail.
 
-    After `pause` a few events are tried. If enough of them pass, reading goes on; else it pauses again, for twice as
-    long each time. Where what fails is the events' own fault, waiting does not mend it: then four times as many are
-    tried each time instead. Labels are read all the while.
+    It prevents that a whole topic is moved to the dead letters during an outage. After `pause`,
+    a few events are processed as a probe. If enough of them succeed, reading resumes; otherwise
+    the pause is doubled. If the events themselves are at fault, waiting cannot help, and the
+    number of probed events is multiplied by four instead. Labels are read at all times.
+
+    >>> Breaker(ratio=0.5, window=1_000).pause
+    datetime.timedelta(seconds=5)
     """
 
     consecutive: int = 500
-    """Events that fail one after the other."""
+    """Number of consecutive failures that opens the breaker."""
     ratio: float = 0.8
-    """Share of failures among the last `window` events."""
+    """Share of failures among the last `window` events that opens the breaker, in (0, 1]."""
     window: int = 2_000
-    """Events over which the ratio is taken."""
+    """Number of events over which `ratio` is computed."""
     pause: timedelta = timedelta(seconds=5)
-    """Before the first try."""
-    longest_pause: timedelta = timedelta(minutes=1)
-    """Before any."""
+    """Time from opening to the first probe."""
+    max_pause: timedelta = timedelta(minutes=1)
+    """Longest time between two probes."""
     probe: int = 20
-    """Events that are tried first."""
+    """Number of events in the first probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fallback:
-    """What is served when the model fails: raises, gives no score, or takes longer than its budget.
+    """Replacement of a failing model: one that raises, returns no score, or exceeds its budget.
 
-    The last version that served well, then `score`. Such predictions are marked `degraded`; what is counted and alarmed
-    is the same for both. A version that fails five times in a row rests for ten seconds.
+    The last good version is used first, then `score`. Such predictions are published with
+    `degraded` set, and are counted in metrics and alarms like all others. A version that fails
+    five times in a row is not called again for ten seconds.
+
+    >>> Fallback(score=0.02).last_good
+    True
     """
 
     last_good: bool = True
-    """Try the last version that scored events of the partition without failing for any of a batch."""
+    """True: use the last version that scored a whole batch of the partition without a failure."""
     score: Score | Callable[[Features], Score] | None = None
-    """A probability, as the share of positives; or one for each class, or a number, as the label is; or a function of
-    the features. None makes a dead letter."""
+    """Score to use: a probability, such as the share of positives; a probability for each class;
+    a number for regression; or a function from features to one of these. None: the event becomes
+    a dead letter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What processing one record may cost: decoding, cleaning, features and prediction, or learning one example.
+    """Limits for processing one record (decode, clean, features, predict) or one example (learn).
 
-    A record that exceeds them ends the worker; after its restart the record is a dead letter, and the others go on.
+    A record that exceeds `seconds` or `memory_mb` terminates the worker. After the restart the
+    record becomes a dead letter, and processing continues with the next one.
+
+    >>> Limits(predict_seconds=0.05).seconds
+    2.0
     """
 
     seconds: float = 2.0
-    """Longest time, in seconds."""
+    """Longest processing time, in seconds, from 0.1 to 3600."""
     memory_mb: int = 512
-    """Most memory on top of what the worker has, in MiB."""
+    """Most additional memory of the worker process, in MiB."""
     predict_seconds: float | None = None
-    """Longest time that a prediction may take to be used, in seconds; one that takes longer has failed, and ends
-    nothing. None sets no limit."""
+    """Longest time of a prediction, in seconds. A prediction that takes longer counts as failed;
+    the worker continues. None: no limit."""

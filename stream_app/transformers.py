@@ -1,4 +1,4 @@
-"""Transformers for River models that River itself does not have."""
+"""Additional transformers for River models."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -7,10 +7,11 @@ from river import base
 
 
 class Pick(base.Transformer):  # type: ignore[misc]  # River's bases are not checked
-    """The named features, in this order.
+    """Selects the named features, in the given order.
 
-    River's `Select` keeps its names in a set, whose order differs between processes, and with it the last digit of
-    every sum over the features: the same examples would not give the same model, bit for bit.
+    River's `Select` keeps its names in a set, whose order differs between processes. Sums over
+    the features then differ in the last digit, and learning the same examples does not reproduce
+    a model bit for bit.
 
     >>> Pick(["distance", "hour"]).transform_one({"hour": 7, "carrier": "AA", "distance": 1400})
     {'distance': 1400, 'hour': 7}
@@ -20,22 +21,35 @@ class Pick(base.Transformer):  # type: ignore[misc]  # River's bases are not che
         self.names = tuple(names)
 
     def transform_one(self, x: Mapping[str, Any]) -> dict[str, Any]:
-        """Raises KeyError if one is missing."""
+        """Return the selected features.
+
+        Raises:
+            KeyError: a feature is missing.
+        """
         return {name: x[name] for name in self.names}
 
 
 # River's Pipeline only treats a supervised step as a transformer if it is also a `base.Transformer`.
 class TargetRate(base.SupervisedTransformer, base.Transformer):  # type: ignore[misc]  # River's bases are not checked
-    """How often the label was true lately, for the value of a feature or a combination of features.
+    """Encodes categorical features as the recent mean of the label (target encoding).
 
-    The rate of a value decays with `half_life` observations of that value, and is drawn towards the rate of all, as if
-    `prior_weight` observations of it had been made; the rate of all decays with `prior_half_life` observations and
-    starts at one half. At most `max_keys` values are kept: the one not learned from for longest is dropped.
+    The mean is exponentially weighted and shrunk towards the mean over all categories. Unlike
+    River's `TargetAgg`, predicting never changes the transformer's state.
 
-    Unlike River's `TargetAgg`, predicting never changes it, however many new values come by.
+    Args:
+        by: names of the features whose combined value is the category.
+        half_life: observations of a category after which an observation counts half.
+        prior_weight: weight of the overall mean, as a number of observations of the category.
+        prior_half_life: half-life of the overall mean, in observations of all categories. It
+            starts at one half.
+        max_keys: number of categories to keep. The least recently learned one is dropped.
 
-    Micci-Barreca (2001), "A preprocessing scheme for high-cardinality categorical attributes in classification and
-    prediction problems", SIGKDD Explorations 3(1).
+    Raises:
+        TypeError: `by` is a single name.
+        ValueError: a parameter is not positive.
+
+    Micci-Barreca (2001), "A preprocessing scheme for high-cardinality categorical attributes in
+    classification and prediction problems", SIGKDD Explorations 3(1).
 
     >>> rate = TargetRate(by=["carrier"], half_life=10, prior_weight=1)
     >>> rate.transform_one({"carrier": "AA"})
@@ -57,7 +71,7 @@ class TargetRate(base.SupervisedTransformer, base.Transformer):  # type: ignore[
         max_keys: int = 10_000,
     ) -> None:
         if isinstance(by, str):
-            raise TypeError("by is a list of feature names, not one name")
+            raise TypeError("by must be a list of feature names, not one name")
         if min(half_life, prior_half_life, prior_weight) <= 0 or max_keys < 1:
             raise ValueError("half-lives, prior_weight and max_keys must be positive")
         self.by = by
@@ -68,11 +82,13 @@ class TargetRate(base.SupervisedTransformer, base.Transformer):  # type: ignore[
         self._name = "rate_by_" + "_and_".join(by)
         self._keep = 0.5 ** (1 / half_life)
         self._keep_all = 0.5 ** (1 / prior_half_life)
-        self._all = (0.5, 1.0)  # decayed sum of labels, decayed number of observations
-        self._rates: dict[Hashable, tuple[float, float]] = {}  # least recently learned first
+        # Decayed sum of labels and decayed number of observations.
+        self._all = (0.5, 1.0)
+        # The same for each category, least recently learned first.
+        self._rates: dict[Hashable, tuple[float, float]] = {}
 
     def learn_one(self, x: dict[Any, Any], y: Any) -> None:
-        """Count a label (true or false, or a number, whose mean is then followed)."""
+        """Update the means with a label, a boolean or a number."""
         key = self._key(x)
         total, weight = self._rates.pop(key, (0.0, 0.0))
         self._rates[key] = (total * self._keep + y, weight * self._keep + 1.0)
@@ -82,7 +98,7 @@ class TargetRate(base.SupervisedTransformer, base.Transformer):  # type: ignore[
         self._all = (total * self._keep_all + y, weight * self._keep_all + 1.0)
 
     def transform_one(self, x: dict[Any, Any]) -> dict[Any, Any]:
-        """The rate, as one feature named after `by`; a value never learned has the rate of all."""
+        """Return the mean as one feature, `rate_by_<by>`; unknown categories get the overall mean."""
         total, weight = self._all
         prior = total / weight
         total, weight = self._rates.get(self._key(x), (0.0, 0.0))

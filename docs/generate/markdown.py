@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from inspect import cleandoc
+from textwrap import dedent
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -70,10 +72,23 @@ def fence(text: str, language: str = "") -> str:
 def paragraphs(text: str | None) -> str:
     """A docstring as Markdown: indentation and line breaks within a paragraph gone, double backticks single.
 
+    An indented paragraph and one that begins with `>>>` become a block of code.
+
     >>> paragraphs("One\\n    line. ``x``\\n\\n    Two.")
     'One line. `x`\\n\\nTwo.'
+    >>> print(paragraphs("One:\\n\\n        two()\\n\\n    Three."))
+    One:
+    <BLANKLINE>
+    ```python
+    two()
+    ```
+    <BLANKLINE>
+    Three.
     """
-    found = re.split(r"\n\s*\n", (text or "").strip())
-    return escaped(
-        "\n\n".join(" ".join(paragraph.split()) for paragraph in found).replace("``", "`")
+    found = re.split(r"\n\s*\n", cleandoc(text or ""))
+    return "\n\n".join(
+        fence(dedent(paragraph), "python").strip()
+        if paragraph.startswith((">>> ", "    "))
+        else escaped(" ".join(paragraph.split()).replace("``", "`"))
+        for paragraph in found
     )

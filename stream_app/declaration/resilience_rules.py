@@ -18,18 +18,18 @@ def check_resilience(pipeline: Pipeline) -> None:
 
 def _check_retry(pipeline: Pipeline) -> None:
     retry = pipeline.retry
-    _require_counts({"retry.attempts": retry.attempts})
-    require(_is_count(retry.waiting, least=0), "retry.waiting is no count", "Give zero or more")
+    _require_counts({"retry.max_attempts": retry.max_attempts})
+    require(_is_count(retry.max_waiting, least=0), "retry.max_waiting is no count", "Give zero or more")
     _require_lengths(
         {
-            "retry.first_delay": retry.first_delay,
-            "retry.longest_delay": retry.longest_delay,
+            "retry.initial_delay": retry.initial_delay,
+            "retry.max_delay": retry.max_delay,
             "retry.give_up_after": retry.give_up_after,
         }
     )
     require(
-        retry.first_delay <= retry.longest_delay,
-        "retry.first_delay is longer than retry.longest_delay",
+        retry.initial_delay <= retry.max_delay,
+        "retry.initial_delay is longer than retry.max_delay",
         "Give the longest delay between two tries",
     )
 
@@ -58,11 +58,11 @@ def _check_breaker(pipeline: Pipeline) -> None:
         }
     )
     _require_lengths(
-        {"breaker.pause": breaker.pause, "breaker.longest_pause": breaker.longest_pause}
+        {"breaker.pause": breaker.pause, "breaker.max_pause": breaker.max_pause}
     )
     require(
-        breaker.pause <= breaker.longest_pause,
-        "breaker.pause is longer than breaker.longest_pause",
+        breaker.pause <= breaker.max_pause,
+        "breaker.pause is longer than breaker.max_pause",
         "Give the longest pause between two probes",
     )
     share = is_finite(breaker.ratio) and 0 < breaker.ratio <= 1

@@ -8,8 +8,8 @@ from stream_app.core.evaluation.thresholds import name_of
 from stream_app.declaration.requirements import is_finite, require, require_type
 from stream_app.pipeline import Pipeline, Threshold
 
-_ACTIONS = ("alarm", "hold", "rollback")
-_LABORATORY = "laboratory"
+_ACTIONS = ("alarm", "pause", "rollback")
+_OFFLINE = "offline"
 
 
 def check_thresholds(pipeline: Pipeline) -> None:
@@ -42,7 +42,7 @@ def _check_meaning(
     baselines = [
         name.removesuffix(f"_{metric}") for name in task.baselines if name.endswith(f"_{metric}")
     ]
-    references = [*baselines, _LABORATORY]
+    references = [*baselines, _OFFLINE]
     require(
         against is None or against in references,
         f"{where} holds {metric} against {against!r}",
@@ -57,7 +57,7 @@ def _check_meaning(
 
 def _check_numbers(where: str, threshold: Threshold) -> None:
     require(is_finite(threshold.limit), f"{where} has no finite limit", "Give a number")
-    for name in ("labels", "windows"):
+    for name in ("min_labels", "windows"):
         value = getattr(threshold, name)
         require(
             type(value) is int and value >= 1,

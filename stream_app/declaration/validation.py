@@ -82,9 +82,9 @@ def _check_names(pipeline: Pipeline) -> None:
     repeated = sorted({name for name in pipeline.metrics if pipeline.metrics.count(name) > 1})
     require(not repeated, f"metrics has {', '.join(repeated)} twice", "Name each metric once")
     require(
-        pipeline.untrained in ("allowed", "refused"),
+        pipeline.untrained in ("allowed", "rejected"),
         f"untrained is {pipeline.untrained!r}",
-        'Set untrained to "allowed" or "refused"',
+        'Set untrained to "allowed" or "rejected"',
     )
     require(
         pipeline.format in ("json", "avro"),

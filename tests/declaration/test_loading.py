@@ -363,16 +363,16 @@ MISTAKES = [
         ("features=features", f"features=features, {declared}", expected)
         for declared, expected in (
             ("retry=None", "retry is of type NoneType. Give retry as stream_app.Retry(...)"),
-            ("retry=Retry(attempts=0)", "retry.attempts is no positive count"),
-            ("retry=Retry(waiting=-1)", "retry.waiting is no count"),
+            ("retry=Retry(max_attempts=0)", "retry.max_attempts is no positive count"),
+            ("retry=Retry(max_waiting=-1)", "retry.max_waiting is no count"),
             (
-                "retry=Retry(first_delay=1)",
-                "retry.first_delay is of type int. Give retry.first_delay as a datetime",
+                "retry=Retry(initial_delay=1)",
+                "retry.initial_delay is of type int. Give retry.initial_delay as a datetime",
             ),
             ("retry=Retry(give_up_after=timedelta(0))", "retry.give_up_after is not positive"),
             (
-                "retry=Retry(first_delay=timedelta(hours=1))",
-                "retry.first_delay is longer than retry.longest_delay",
+                "retry=Retry(initial_delay=timedelta(hours=1))",
+                "retry.initial_delay is longer than retry.max_delay",
             ),
             (
                 "breaker=False",
@@ -385,7 +385,7 @@ MISTAKES = [
             ),
             (
                 "breaker=Breaker(pause=timedelta(hours=1))",
-                "breaker.pause is longer than breaker.longest_pause",
+                "breaker.pause is longer than breaker.max_pause",
             ),
             (
                 "fallback=0.2",
@@ -431,7 +431,7 @@ MISTAKES = [
                 "windows is 0. Give a whole number from 1 on",
             ),
             (
-                '(Threshold(metric="log_loss", limit=1, labels=1.5),)',
+                '(Threshold(metric="log_loss", limit=1, min_labels=1.5),)',
                 "labels is 1.5. Give a whole number from 1 on",
             ),
             ('(Threshold(metric="log_loss", limit=1, cool_down=1),)', "cool_down is of type int"),

@@ -72,11 +72,11 @@ def judge(threshold: Threshold, values: Metrics, n: int, laboratory: Metrics) ->
 
     >>> judge(Threshold(metric="accuracy", limit=0.7), {"accuracy": 0.6}, 500, {})
     LimitCheck(threshold=0.7, breached=True)
-    >>> judge(Threshold(metric="log_loss", limit=0.1, against="laboratory"), {"log_loss": 0.6}, 500, {"log_loss": 0.5})
+    >>> judge(Threshold(metric="log_loss", limit=0.1, against="offline"), {"log_loss": 0.6}, 500, {"log_loss": 0.5})
     LimitCheck(threshold=0.6, breached=False)
     """
     value, limit = values.get(threshold.metric), _limit(threshold, values, laboratory)
-    if value is None or limit is None or n < threshold.labels:
+    if value is None or limit is None or n < threshold.min_labels:
         return None
     return LimitCheck(limit, value > limit if threshold.metric in LOSSES else value < limit)
 
@@ -86,7 +86,7 @@ def _limit(threshold: Threshold, values: Metrics, laboratory: Metrics) -> float 
     if against is None:
         return threshold.limit
     reference = (
-        laboratory.get(metric) if against == "laboratory" else values.get(f"{against}_{metric}")
+        laboratory.get(metric) if against == "offline" else values.get(f"{against}_{metric}")
     )
     if reference is None:
         return None
@@ -198,7 +198,7 @@ class ThresholdState:
         """Of several the one that asks for most."""
         if self.demanded:
             return None
-        asked: tuple[Literal["rollback", "hold"], ...] = ("rollback", "hold")
+        asked: tuple[Literal["rollback", "pause"], ...] = ("rollback", "pause")
         found = [
             breach for action in asked for breach in breaches if breach.threshold.action == action
         ]

@@ -84,7 +84,7 @@ class CircuitBreaker:
             if ERROR_CODES[self._commonest()].error_class is ErrorClass.CONTRACT:
                 self._probe = min(self._probe * 4, _LARGEST_PROBE)
             else:
-                self._pause = min(self._pause * 2, self._limits.longest_pause // _MILLISECOND)
+                self._pause = min(self._pause * 2, self._limits.max_pause // _MILLISECOND)
             self._open(now)
             return
         self.state, self._streak, self._pause, self._probe = (

@@ -11,6 +11,7 @@ import orjson
 from stream_app.core.scoring.record_codec import from_json, to_json
 from stream_app.records import Output, Record
 from stream_app.resilience import Retry
+from stream_app.topic_kinds import TopicKind
 
 _MILLISECOND = timedelta(milliseconds=1)
 _POSTPONED = 1000  # milliseconds
@@ -41,11 +42,11 @@ class RetryQueue:
     milliseconds of the clock on the wall.
     """
 
-    def __init__(self, declared: Retry, topic: str, partition: int, prefix: bytes) -> None:
+    def __init__(self, declared: Retry, topic: TopicKind, partition: int, prefix: bytes) -> None:
         self.waiting: dict[str, Attempt] = {}
         self.bytes = 0  # of their keys, values and headers, about
         self._declared = declared
-        self._longest = max(declared.longest_delay // _MILLISECOND, _POSTPONED)
+        self._longest = max(declared.max_delay // _MILLISECOND, _POSTPONED)
         self._topic = topic
         self._partition = partition
         self._prefix = prefix
@@ -64,13 +65,13 @@ class RetryQueue:
         number, first_failed = (before.number + 1, before.first_failed) if before else (1, now)
         due = now + _delay(declared, number, name)
         if (
-            number >= declared.attempts
+            number >= declared.max_attempts
             or due > first_failed + declared.give_up_after // _MILLISECOND
         ):
             return None
         attempt = Attempt(before.record if before else record, number, first_failed, due)
         encoded = attempt.encode()
-        full = len(self.waiting) >= declared.waiting or self.bytes + len(encoded) > _MOST_BYTES
+        full = len(self.waiting) >= declared.max_waiting or self.bytes + len(encoded) > _MOST_BYTES
         if len(encoded) > largest or (before is None and full):
             return None
         self._set(name, attempt)
@@ -138,7 +139,7 @@ class RetryQueue:
 
 def _delay(declared: Retry, number: int, seed: str) -> int:
     """Milliseconds before the next try; the chance in it is the same whenever it is asked for."""
-    longest, first = declared.longest_delay // _MILLISECOND, declared.first_delay // _MILLISECOND
+    longest, first = declared.max_delay // _MILLISECOND, declared.initial_delay // _MILLISECOND
     delay = min(longest, first * 2 ** min(number - 1, 30))
     chance = (
         int.from_bytes(blake2b(f"{seed}/{number}".encode(), digest_size=4).digest(), "big") / 2**32

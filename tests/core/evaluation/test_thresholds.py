@@ -72,8 +72,8 @@ class Log:
         ({"limit": -0.02, "against": "prior"}, 0.58, True),
         ({"metric": "accuracy", "limit": 0.05, "against": "majority"}, 0.7, False),
         ({"metric": "accuracy", "limit": -0.05, "against": "no_change"}, 0.85, True),
-        ({"metric": "roc_auc", "limit": 0.03, "against": "laboratory"}, 0.72, True),
-        ({"limit": 0.3, "against": "laboratory"}, 0.8, False),
+        ({"metric": "roc_auc", "limit": 0.03, "against": "offline"}, 0.72, True),
+        ({"limit": 0.3, "against": "offline"}, 0.8, False),
     ],
 )
 def test_a_limit_is_absolute_or_relative_to_a_baseline_or_to_the_laboratory(
@@ -93,7 +93,7 @@ def test_a_limit_is_absolute_or_relative_to_a_baseline_or_to_the_laboratory(
         ({}, 99),
         ({"metric": "roc_auc"}, 100),
         ({"against": "prior"}, 100),
-        ({"against": "laboratory"}, 100),
+        ({"against": "offline"}, 100),
     ],
 )
 def test_too_few_labels_or_nothing_to_compare_with_is_no_verdict(
@@ -103,7 +103,7 @@ def test_too_few_labels_or_nothing_to_compare_with_is_no_verdict(
 
 
 def test_of_several_thresholds_of_a_metric_the_one_that_is_passed_is_shown() -> None:
-    both = (threshold(limit=0.9), threshold(limit=0.6, action="hold"))
+    both = (threshold(limit=0.9), threshold(limit=0.6, action="pause"))
     assert verdict(both, "log_loss", window(0, 0.7), NOTHING) == LimitCheck(0.6, True)
     assert verdict(both, "log_loss", window(0, 0.5), NOTHING) == LimitCheck(0.9, False)
     assert verdict(both, "roc_auc", window(0, 0.5), NOTHING) == LimitCheck()
@@ -157,7 +157,7 @@ def test_an_alarm_demands_nothing() -> None:
 
 
 def test_what_asks_for_most_is_demanded_once_until_it_was_decided() -> None:
-    log = Log(threshold(), threshold(action="hold"), threshold(action="rollback"))
+    log = Log(threshold(), threshold(action="pause"), threshold(action="rollback"))
     demand = log.close(0.7).demand
     assert demand is not None
     assert demand.threshold.action == "rollback"

@@ -12,7 +12,7 @@ from stream_app.resilience import Retry
 from tests.small_pipeline import NOW, event, record
 
 DECLARED = Retry(
-    attempts=4, first_delay=timedelta(seconds=1), longest_delay=timedelta(seconds=3), waiting=5
+    max_attempts=4, initial_delay=timedelta(seconds=1), max_delay=timedelta(seconds=3), max_waiting=5
 )
 
 
@@ -53,7 +53,7 @@ def test_a_record_comes_again_later_and_later_and_at_last_not_at_all() -> None:
 
 def test_it_gives_up_after_the_longest_time_however_few_the_tries() -> None:
     waiting, failing = (
-        retries(Retry(attempts=100, give_up_after=timedelta(seconds=30))),
+        retries(Retry(max_attempts=100, give_up_after=timedelta(seconds=30))),
         record(event(1)),
     )
     assert waiting.keep(failing, NOW, LARGEST) is not None
