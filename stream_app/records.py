@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
+from stream_app.topic_kinds import TopicKind
+
 T = TypeVar("T", bound=tuple[Any, ...])
 
 Fields = dict[str, Any]
@@ -44,9 +46,9 @@ class InputPartition(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One record to write; `topic` is the kind ("scored", "raw.dlq"), the shell puts the pipeline's name before it."""
+    """Record to write; `topic` is the kind of topic, to which the worker adds the pipeline's name."""
 
-    topic: str
+    topic: TopicKind
     partition: int
     key: bytes | None
     value: bytes | None

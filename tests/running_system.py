@@ -19,9 +19,10 @@ from stream_app.core.scoring.partition_state import TALLIES_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.kafka.clients import client_config, make_admin
 from stream_app.kafka.log_reader import LogReader
-from stream_app.kafka.topics import create_topics, topic_name
+from stream_app.kafka.topics import create_topics
 from stream_app.records import InputPartition
 from stream_app.settings import KafkaSettings, Settings, TopicSettings
+from stream_app.topic_kinds import TopicKind, topic_name
 from tests.small_pipeline import event, label
 
 ROOT = Path(__file__).parent.parent
@@ -144,7 +145,7 @@ class System:
         """The end of a worker's log."""
         return (self.folder / f"{worker}.log").read_text()[-4000:]
 
-    def send(self, kind: str, value: bytes | None, key: bytes | None, **options: Any) -> None:
+    def send(self, kind: TopicKind, value: bytes | None, key: bytes | None, **options: Any) -> None:
         """Produce one record as it is."""
         while True:
             try:
@@ -163,7 +164,7 @@ class System:
         fields = label(number, known_at, fraud, **changes)
         self.send("labels", orjson.dumps(fields), fields["id"].encode())
 
-    def read(self, kind: str) -> list[Message]:
+    def read(self, kind: TopicKind) -> list[Message]:
         """All committed records of a topic up to its present end."""
         if kind not in self._followed:
             self._followed[kind] = Followed(self._config, topic_name(self.name, kind))
@@ -177,7 +178,7 @@ class System:
         self._newest.clear()
         self._noted = 0
 
-    def values(self, kind: str) -> list[dict[str, Any]]:
+    def values(self, kind: TopicKind) -> list[dict[str, Any]]:
         """The same, decoded."""
         return [self.decode(message.value() or b"") for message in self.read(kind)]
 
@@ -197,12 +198,12 @@ class System:
         self._noted = len(messages)
         return {partition: orjson.loads(value) for partition, value in self._newest.items()}
 
-    def ends(self, kind: str) -> dict[int, int]:
+    def ends(self, kind: TopicKind) -> dict[int, int]:
         """The end offset of each partition of the raw or labels topic now."""
         self.read(kind)
         return self._followed[kind].ends()
 
-    def beyond(self, kind: str, ends: Mapping[int, int]) -> bool:
+    def beyond(self, kind: TopicKind, ends: Mapping[int, int]) -> bool:
         """Whether every partition has processed more than that."""
         positions = {
             partition: checkpoint["positions"]

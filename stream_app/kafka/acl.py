@@ -17,7 +17,7 @@ from stream_app.errors import AccessError, StreamAppError
 from stream_app.kafka.access_errors import failure
 from stream_app.kafka.acl_roles import AclRole
 from stream_app.kafka.topic_uses import USES
-from stream_app.kafka.topics import KINDS, topic_name
+from stream_app.topic_kinds import KINDS, TopicKind, topic_name
 
 _WORKERS = {
     AclRole.SCORER: "score",
@@ -104,7 +104,7 @@ def _rights(pipeline: str, role: AclRole) -> Iterator[AclRule]:
             yield AclRule("describe", "group", f"{pipeline}-{worker}")
 
 
-def _of_topic(kind: str, name: str, role: AclRole) -> Iterator[AclRule]:
+def _of_topic(kind: TopicKind, name: str, role: AclRole) -> Iterator[AclRule]:
     use, user = USES[kind], _WORKERS.get(role) or _OTHERS.get(role)
     if user in use.readers:
         yield AclRule("read", "topic", name)

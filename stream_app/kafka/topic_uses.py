@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from stream_app.topic_kinds import TopicKind
+
 
 class TopicUse(NamedTuple):
     """What one kind of topic is for.
@@ -20,7 +22,7 @@ class TopicUse(NamedTuple):
     schema: str = ""
 
 
-USES = {
+USES: dict[TopicKind, TopicUse] = {
     "raw": TopicUse(
         "Events to be scored.",
         ("producers", "replayer"),
@@ -80,7 +82,7 @@ USES = {
         "Model versions, the aliases that say which one is served, and what is pinned or held.",
         ("learn", "modeller"),
         ("learn", "score", "replayer", "modeller", "consumers"),
-        "`version/<n>`, `alias/champion`, `alias/ordered`, `pin/<n>` or `learning`",
+        "`version/<n>`, `alias/champion`, `alias/requested`, `pin/<n>` or `learning`",
         "manifest",
     ),
     "monitoring": TopicUse(
@@ -111,3 +113,19 @@ USES = {
     ),
 }
 """By kind."""
+
+ROLE_INPUTS: dict[str, tuple[TopicKind, ...]] = {
+    "score": ("raw", "labels", "raw.replay"),
+    "learn": ("examples",),
+    "monitor": ("scored", "examples"),
+}
+"""Topic kinds that the workers of each role consume, by role."""
+
+
+def group_name(pipeline: str, role: str) -> str:
+    """Return the name of the consumer group of a role.
+
+    >>> group_name("flights", "score")
+    'flights-score'
+    """
+    return f"{pipeline}-{role}"

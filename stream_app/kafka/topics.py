@@ -18,20 +18,7 @@ from stream_app.kafka.access_errors import failure, missing_right
 from stream_app.kafka.clients import check_visible, cluster_topics
 from stream_app.records import ENVELOPE_BYTES
 from stream_app.settings import Settings
-
-PARTITIONED = ("raw", "labels", "raw.replay", "scored", "raw.dlq", "labels.dlq", "score.state")
-"""Kinds that share one partition count: partition *p* of each belongs to the same task."""
-
-KINDS = (
-    *PARTITIONED,
-    "examples",
-    "models",
-    "monitoring",
-    "audit",
-    "replays",
-    "learn.state",
-    "monitor.state",
-)
+from stream_app.topic_kinds import KINDS, PARTITIONED, TopicKind, topic_name
 
 _HOUR_MS = 3_600_000
 _TIMEOUT = 30.0
@@ -41,7 +28,7 @@ _TIMEOUT = 30.0
 class TopicSpec:
     """How a topic has to be; `name` is the full Kafka name, `config` are topic settings of the broker."""
 
-    kind: str
+    kind: TopicKind
     name: str
     partitions: int
     config: Mapping[str, str]
@@ -51,7 +38,7 @@ class TopicSpec:
 class TopicStatus:
     """How a topic is; `partitions` is 0 if it is missing."""
 
-    kind: str
+    kind: TopicKind
     name: str
     partitions: int
     config: Mapping[str, str]
@@ -73,22 +60,13 @@ class TopicResult:
 class MissingTopicsError(TopicsError):
     """Topics of these kinds are not there."""
 
-    def __init__(self, pipeline: str, kinds: Sequence[str]) -> None:
+    def __init__(self, pipeline: str, kinds: Sequence[TopicKind]) -> None:
         names = ", ".join(topic_name(pipeline, kind) for kind in kinds)
         super().__init__(
             f"Missing topics of pipeline {pipeline}: {names}",
             "Run `stream-app topics create PIPELINE`",
         )
         self.kinds = kinds
-
-
-def topic_name(pipeline: str, kind: str) -> str:
-    """Full name of a pipeline's topic.
-
-    >>> topic_name("flights", "raw.dlq")
-    'flights.raw.dlq'
-    """
-    return f"{pipeline}.{kind}"
 
 
 def topic_specs(pipeline: str, settings: Settings) -> tuple[TopicSpec, ...]:
@@ -104,7 +82,7 @@ def topic_specs(pipeline: str, settings: Settings) -> tuple[TopicSpec, ...]:
     )
 
 
-def _topic_config(kind: str, settings: Settings) -> dict[str, str]:
+def _topic_config(kind: TopicKind, settings: Settings) -> dict[str, str]:
     """Record timestamps are wall clock: with event times, retention would delete a replayed past at once."""
     larger = kind in ("examples", "replays") or kind.endswith((".dlq", ".replay", ".state"))
     config = {
@@ -122,7 +100,7 @@ def _topic_config(kind: str, settings: Settings) -> dict[str, str]:
     return config | {"cleanup.policy": "delete", "retention.ms": str(_retention_ms(kind, settings))}
 
 
-def _retention_ms(kind: str, settings: Settings) -> int:
+def _retention_ms(kind: TopicKind, settings: Settings) -> int:
     """Examples are kept for ever: they are the log from which any model version can be made again."""
     hours = settings.topics.retention_hours
     return -1 if kind == "examples" or hours < 0 else hours * _HOUR_MS

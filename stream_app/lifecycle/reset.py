@@ -11,10 +11,11 @@ from stream_app.errors import FencedError, KafkaUnavailableError
 from stream_app.kafka.access_errors import failure
 from stream_app.kafka.clients import cluster_topics
 from stream_app.model_store.artifacts import pipeline_store
-from stream_app.status.local_workers import local_workers
 from stream_app.status.pipeline_view import PipelineView
+from stream_app.status.worker_status import local_workers
+from stream_app.topic_kinds import TopicKind
 
-KEPT = ("raw", "labels", "audit")
+KEPT: tuple[TopicKind, ...] = ("raw", "labels", "audit")
 
 _TIMEOUT = 30.0
 _POLL = 0.2

@@ -11,6 +11,7 @@ from stream_app.schema_registry.bundled_schemas import packaged_schema
 from stream_app.schema_registry.compatibility import Incompatibility, problems
 from stream_app.schema_registry.registry import SchemaRegistry, open_registry
 from stream_app.settings import Settings
+from stream_app.topic_kinds import TopicKind, topic_name
 
 
 class Subject(NamedTuple):
@@ -43,19 +44,19 @@ Versions = Callable[[Subject], list[str]]
 """All versions that there are of a subject, as JSON, oldest first."""
 
 
-def subject_name(pipeline: str, kind: str) -> str:
+def subject_name(pipeline: str, kind: TopicKind) -> str:
     """Subject of the values of a topic.
 
     >>> subject_name("payments", "scored")
     'payments.scored-value'
     """
-    return f"{pipeline}.{kind}-value"
+    return f"{topic_name(pipeline, kind)}-value"
 
 
 def subjects_of(pipeline: Pipeline) -> tuple[Subject, ...]:
     """The subjects of a loaded pipeline: its own schemas, and those of what the system writes for it."""
 
-    schemas: dict[str, Mapping[str, Any]] = {
+    schemas: dict[TopicKind, Mapping[str, Any]] = {
         "raw": parsed(pipeline.schema),
         "labels": parsed(pipeline.label.schema),
         "scored": packaged_schema("scored"),

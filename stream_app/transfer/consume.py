@@ -9,8 +9,8 @@ from stream_app.errors import TopicsError
 from stream_app.kafka.access_errors import failure
 from stream_app.kafka.clients import ConnectionErrors, bootstrap_servers, make_consumer
 from stream_app.kafka.offsets import Limits, Place, bounds, find_partitions, offsets_since
-from stream_app.kafka.topics import topic_name
 from stream_app.settings import Settings
+from stream_app.topic_kinds import topic_name
 from stream_app.transfer.record_selection import Kind, RecordSelection, Start
 
 _BATCH = 500  # records

@@ -12,11 +12,11 @@ from stream_app.errors import AccessError, StreamAppError
 from stream_app.kafka.access_errors import failure, missing_right
 from stream_app.kafka.clients import ConnectionErrors, bootstrap_servers, make_producer
 from stream_app.kafka.offsets import find_partitions
-from stream_app.kafka.topics import topic_name
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.schema_lookup import value_id
 from stream_app.settings import Settings
+from stream_app.topic_kinds import topic_name
 from stream_app.transfer.input_files import Format, format_of, rows_of
 from stream_app.transfer.json_lines import BadLine, InputLines, Row, open_lines
 from stream_app.transfer.send_progress import SendProgress, reporter

@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from stream_app.broker import EmbeddedBroker
+from stream_app.topic_kinds import INPUT_KINDS
 from tests.faults.replay import check_replay
 from tests.faults.worker_keeper import MEMORY, Keeper
 from tests.running_system import Load, System
@@ -67,7 +68,7 @@ def back(
     system: System, timeout: float = BACK_SECONDS, why: str = "partitions do not go on"
 ) -> float:
     """Seconds until every partition has processed more than has been sent by now."""
-    marked = {kind: system.ends(kind) for kind in ("raw", "labels")}
+    marked = {kind: system.ends(kind) for kind in INPUT_KINDS}
     return system.until(
         lambda: all(system.beyond(kind, ends) for kind, ends in marked.items()), timeout, why
     )

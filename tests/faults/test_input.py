@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Producer
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.kafka.topics import topic_name
+from stream_app.topic_kinds import TopicKind, topic_name
 from tests.faults.run import RATE, back, kept, recovered
 from tests.running_system import Load, System, headers
 from tests.small_pipeline import event, label
@@ -73,7 +73,7 @@ def test_records_larger_than_allowed(broker: EmbeddedBroker, tmp_path: Path) -> 
         assert not keeper.endings
 
 
-def send_huge(system: System, kind: str, value: bytes) -> None:
+def send_huge(system: System, kind: TopicKind, value: bytes) -> None:
     config = {"message.max.bytes": 2 * HUGE, "compression.type": "lz4", "enable.idempotence": True}
     producer = Producer({"bootstrap.servers": system.servers, **config})
     producer.produce(topic_name(system.name, kind), value, b"e10000000", partition=0)

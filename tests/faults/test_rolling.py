@@ -48,7 +48,7 @@ def test_scorers_added_and_taken_away(broker: EmbeddedBroker, tmp_path: Path) ->
         began = now()
         for worker in ("score-2", "score-1"):
             system.terminate(worker)
-        marked = {kind: system.ends(kind) for kind in ("raw", "labels")}
+        marked = {kind: system.ends(kind) for kind in INPUT_KINDS}
         seconds = system.until(
             lambda: all(system.beyond(kind, ends) for kind, ends in marked.items()),
             60,

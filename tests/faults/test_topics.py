@@ -10,7 +10,8 @@ from confluent_kafka import KafkaException, Message
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import DataLossError
 from stream_app.kafka.clients import make_admin
-from stream_app.kafka.topics import create_topics, topic_name
+from stream_app.kafka.topics import create_topics
+from stream_app.topic_kinds import TopicKind, topic_name
 from tests.faults.run import RATE, kept, recovered, running
 from tests.running_system import Load, System, dead_letters
 
@@ -80,7 +81,7 @@ def test_the_groups_offsets_have_expired(broker: EmbeddedBroker, tmp_path: Path)
         print(f"\nwithout committed offsets: {recovered(system)}; {keeper.report()}")
 
 
-def delete(system: System, kind: str) -> None:
+def delete(system: System, kind: TopicKind) -> None:
     """Delete a topic, and wait until nobody sees it any more."""
     admin, topic = make_admin(system.settings), topic_name(system.name, kind)
     admin.delete_topics([topic])[topic].result(30)
@@ -90,7 +91,7 @@ def delete(system: System, kind: str) -> None:
     system.forget()
 
 
-def restore(system: System, kind: str, messages: list[Message]) -> None:
+def restore(system: System, kind: TopicKind, messages: list[Message]) -> None:
     """Put records where they were, as from a copy of the topic."""
     for message in messages:
         system.producer.produce(

@@ -15,8 +15,9 @@ from stream_app.kafka.clients import (
     make_consumer,
     make_producer,
 )
-from stream_app.kafka.topics import create_topics, topic_name
+from stream_app.kafka.topics import create_topics
 from stream_app.settings import KafkaSettings, LogSettings, Settings
+from stream_app.topic_kinds import topic_name
 from tests.transfer.clusters import settings_for, unique_name
 
 

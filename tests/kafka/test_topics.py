@@ -9,15 +9,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import TopicsError
 from stream_app.kafka.clients import make_admin
-from stream_app.kafka.topics import (
-    KINDS,
-    check_topics,
-    create_topics,
-    describe_topics,
-    topic_name,
-    topic_specs,
-)
+from stream_app.kafka.topics import check_topics, create_topics, describe_topics, topic_specs
 from stream_app.settings import KafkaSettings, Settings, TopicSettings
+from stream_app.topic_kinds import KINDS, TopicKind, topic_name
 from tests.transfer.clusters import settings_for, unique_name
 
 KIB = 1024
@@ -132,7 +126,7 @@ def test_missing_topics_are_named_with_the_remedy(admin: AdminClient, settings: 
     ("kind", "complaint"), [("labels", "Partition counts differ"), ("examples", "exactly 1")]
 )
 def test_topics_of_another_shape_are_refused(
-    admin: AdminClient, settings: Settings, kind: str, complaint: str
+    admin: AdminClient, settings: Settings, kind: TopicKind, complaint: str
 ) -> None:
     name = unique_name()
     counts = {spec.name: spec.partitions for spec in topic_specs(name, settings)}

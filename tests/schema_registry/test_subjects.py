@@ -19,9 +19,10 @@ from stream_app.schema_registry.subjects import (
     subject_name,
 )
 from stream_app.settings import RegistrySettings, Settings
+from stream_app.topic_kinds import TopicKind
 from tests.small_pipeline import EVENT_SCHEMA, LABEL_SCHEMA, small_pipeline
 
-KINDS = ("raw", "labels", "scored", "monitoring")
+KINDS: tuple[TopicKind, ...] = ("raw", "labels", "scored", "monitoring")
 
 
 @pytest.fixture(params=["folder", "server"])

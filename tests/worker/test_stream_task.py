@@ -40,7 +40,7 @@ class Copier:
         return committed
 
     @property
-    def holding(self) -> str:
+    def waiting_for(self) -> str:
         return "its number" if self.missing else ""
 
     def ready(self, records: Sequence[Record], now: int) -> int:
@@ -51,7 +51,7 @@ class Copier:
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
         time.sleep(self.seconds * len(records))
         self.parts.append(len(records))
-        return [Output("out", 0, record.key, record.value) for record in records]
+        return [Output("scored", 0, record.key, record.value) for record in records]
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         self.idled += at_end
@@ -104,7 +104,7 @@ class Scene:
         ]
         self.source = self.sources[0]
         admin = AdminClient({"bootstrap.servers": servers})
-        topics = [NewTopic(f"{self.name}.in", partitions, 1), NewTopic(f"{self.name}.out", 1, 1)]
+        topics = [NewTopic(f"{self.name}.in", partitions, 1), NewTopic(f"{self.name}.scored", 1, 1)]
         for future in admin.create_topics(topics).values():
             future.result(10)
         producer = Producer({"bootstrap.servers": servers})
@@ -151,7 +151,7 @@ class Scene:
     def writer(self, partition: int) -> TransactionWriter:
         """As the owner of that partition makes it."""
         return TransactionWriter(
-            self.config, f"{self.name}-{partition}", lambda kind: f"{self.name}.{kind}", ["out"]
+            self.config, f"{self.name}-{partition}", lambda kind: f"{self.name}.{kind}", ["scored"]
         )
 
     def deliver(self, task: StreamTask, feed: Feed, start: int, end: int) -> None:
@@ -165,7 +165,8 @@ class Scene:
 
     def outputs(self) -> list[int]:
         return [
-            int(message.value() or b"") for message in read_topic(self.servers, f"{self.name}.out")
+            int(message.value() or b"")
+            for message in read_topic(self.servers, f"{self.name}.scored")
         ]
 
     def until_outputs(self, count: int) -> None:
@@ -354,7 +355,7 @@ def commit(config: dict[str, str], group: str, place: TopicPartition) -> None:
 
 def test_a_task_waits_for_a_topic_that_it_writes(broker: EmbeddedBroker) -> None:
     scene = Scene(broker.bootstrap_servers, 10)
-    admin, topic = AdminClient({"bootstrap.servers": scene.servers}), f"{scene.name}.out"
+    admin, topic = AdminClient({"bootstrap.servers": scene.servers}), f"{scene.name}.scored"
     admin.delete_topics([topic])[topic].result(10)
     _until(lambda: topic not in admin.list_topics(timeout=10).topics)
     task, feed = scene.start()
@@ -444,10 +445,10 @@ def test_a_task_settles_what_the_previous_owner_of_any_of_its_partitions_left_op
     scene = Scene(broker.bootstrap_servers, 10, partitions=2)
     gone = scene.writer(1)
     gone.take_over()
-    gone.write([Output("out", 0, None, b"99")])
+    gone.write([Output("scored", 0, None, b"99")])
     gone._producer.flush(10)
     task, _ = scene.task()
-    assert list(LogReader(scene.config, scene.name).read_settled(f"{scene.name}.out", 0)) == []
+    assert list(LogReader(scene.config, scene.name).read_settled(f"{scene.name}.scored", 0)) == []
     with pytest.raises(FencedError):
         gone.commit({}, None)
     task.stop()
@@ -459,13 +460,13 @@ def test_a_log_is_settled_once_the_transaction_that_was_open_has_ended(
     scene = Scene(broker.bootstrap_servers, 0)
     slow = scene.writer(0)
     slow.take_over()
-    slow.write([Output("out", 0, b"key", b"value")])
+    slow.write([Output("scored", 0, b"key", b"value")])
     slow._producer.flush(10)
     reader = LogReader(scene.config, scene.name)
-    assert list(reader.read_all(f"{scene.name}.out", 0)) == []
+    assert list(reader.read_all(f"{scene.name}.scored", 0)) == []
     committing = threading.Timer(0.5, slow.commit, ({}, None))
     committing.start()
-    assert list(reader.read_settled(f"{scene.name}.out", 0)) == [(b"key", b"value")]
+    assert list(reader.read_settled(f"{scene.name}.scored", 0)) == [(b"key", b"value")]
     committing.join()
 
 

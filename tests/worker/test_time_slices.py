@@ -99,14 +99,14 @@ class Slow(Copier):
     def process(self, source: InputPartition, records: object, now: int) -> list[Output]:
         assert isinstance(records, list)
         time.sleep(self.seconds * sum(record.offset >= self.first for record in records))
-        return [Output("out", 0, None, b"%d" % record.offset) for record in records]
+        return [Output("scored", 0, None, b"%d" % record.offset) for record in records]
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         if not self.idling:
             return []
         time.sleep(self.idling)
         self.idling = 0.0
-        return [Output("out", 0, None, b"idle")]
+        return [Output("scored", 0, None, b"idle")]
 
 
 class Stage:

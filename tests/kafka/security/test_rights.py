@@ -19,11 +19,12 @@ from stream_app.kafka.acl import AclRule, grant, rights
 from stream_app.kafka.acl_roles import AclRole
 from stream_app.kafka.clients import make_admin
 from stream_app.kafka.topic_uses import USES
-from stream_app.kafka.topics import KINDS, check_topics, create_topics, describe_topics
+from stream_app.kafka.topics import check_topics, create_topics, describe_topics
 from stream_app.loading import load_pipeline
 from stream_app.model_admin.decisions import reason
 from stream_app.offline.version_publishing import Publisher
 from stream_app.settings import KafkaSettings, Settings
+from stream_app.topic_kinds import KINDS
 from stream_app.transfer.consume import consume
 from stream_app.transfer.produce import produce_file
 from stream_app.transfer.record_selection import RecordSelection
