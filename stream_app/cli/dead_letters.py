@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from stream_app.cli import dead_letter_operations
-from stream_app.cli.consume import write_lines
+from stream_app.cli.transfer import write_lines
 from stream_app.cli.dead_letter_options import selects
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json
 from stream_app.clock import now_ms

@@ -10,28 +10,7 @@ from stream_app.starter.starter import write_starter
 
 app = typer.Typer()
 
-
-@app.command(epilog="Example: stream-app init payments")
-def init(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="Of the pipeline: lower-case letters, digits, hyphens."
-        ),
-    ],
-    folder: Annotated[
-        Path | None,
-        typer.Option("--dir", metavar="DIR", help="Folder to write into [default: ./NAME]."),
-    ] = None,
-) -> None:
-    """Write a pipeline that runs, with sample data and tests, to start your own from; no file is overwritten."""
-    target = Path(name) if folder is None else folder
-    written = write_starter(name, target)
-    typer.echo(f"{target}: {', '.join(path.name for path in written)}")
-    typer.echo(_NEXT.replace("NAME", name).replace("DIR", shlex.quote(str(target))))
-
-
-_NEXT = """
+_NEXT_STEPS = """
 Next, without a broker:
 
   cd DIR
@@ -45,4 +24,24 @@ On a real Kafka, with the last three in a second terminal:
   stream-app produce NAME.py events.jsonl --rate 50
   stream-app consume NAME.py scored --from-beginning
 
-Then make it yours: NAME.py says what each part is for."""
+Then adapt it: comments in NAME.py explain each part."""
+
+
+@app.command(epilog="Example: stream-app init payments")
+def init(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Name of the pipeline: lower-case letters, digits, hyphens."
+        ),
+    ],
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", metavar="DIR", help="Folder to write into [default: ./NAME]."),
+    ] = None,
+) -> None:
+    """Write a pipeline that runs, with sample data and tests, to adapt; overwrites no file."""
+    target = Path(name) if folder is None else folder
+    written = write_starter(name, target)
+    typer.echo(f"{target}: {', '.join(path.name for path in written)}")
+    typer.echo(_NEXT_STEPS.replace("NAME", name).replace("DIR", shlex.quote(str(target))))

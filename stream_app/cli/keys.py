@@ -10,7 +10,7 @@ from stream_app.cli.options import JsonOption, PipelineArgument, print_json, rep
 from stream_app.loading import load_pipeline
 from stream_app.model_admin import decisions, key_admin
 from stream_app.model_admin.model_admin import ModelAdmin
-from stream_app.model_store.key_files import KeyInfo, KeyPlaces, key_places, list_keys
+from stream_app.model_store.key_files import KeyInfo, KeyPaths, key_paths, list_keys
 from stream_app.settings import load_settings
 from stream_app.telemetry.logs import setup_logging
 
@@ -88,11 +88,11 @@ def _show(found: list[KeyInfo]) -> None:
     report_console().print(table)
 
 
-def _places(pipeline: str) -> KeyPlaces:
-    return key_places(load_settings(), load_pipeline(pipeline).name)
+def _places(pipeline: str) -> KeyPaths:
+    return key_paths(load_settings(), load_pipeline(pipeline).name)
 
 
-def _open(pipeline: str) -> tuple[KeyPlaces, ModelAdmin]:
+def _open(pipeline: str) -> tuple[KeyPaths, ModelAdmin]:
     """The cluster must be there: every act on keys is audited."""
     settings = load_settings()
     setup_logging(settings.log, role="operator")

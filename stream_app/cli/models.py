@@ -141,7 +141,7 @@ def _summary(registry: ModelRegistry, more: int) -> str:
     )
     if registry.served is not None and registry.served not in registry.versions:
         parts[-1] += ", but there is no manifest of it"
-    if registry.held and registry.learning is not None:
+    if registry.paused and registry.learning is not None:
         parts.append(f"learning is held since {registry.learning.at[:19]}")
     if registry.unreadable:
         parts.append(f"records that cannot be read: {', '.join(registry.unreadable)}")

@@ -1,19 +1,20 @@
-"""`consume`: show the records of a pipeline's topics."""
+"""`produce` and `consume`: records between files and the topics of a pipeline."""
 
 import os
 import select
 import sys
 from collections.abc import Iterable
 from contextlib import closing
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Literal
 
 import typer
 
-from stream_app.cli.options import JsonOption, PipelineArgument
-from stream_app.loading import load_pipeline
+from stream_app.cli.context import CommandContext
+from stream_app.cli.options import FormatOption, JsonOption, PipelineArgument
 from stream_app.schema_registry import open_registry
-from stream_app.settings import load_settings
-from stream_app.transfer import consume as client
+from stream_app.transfer import consume as committed_records
+from stream_app.transfer.produce import produce_file
 from stream_app.transfer.record_rendering import json_line, text_line
 from stream_app.transfer.record_selection import Kind, RecordSelection, Start, parse_since
 from stream_app.transfer.value_encoding import Decoder
@@ -21,10 +22,47 @@ from stream_app.transfer.value_encoding import Decoder
 app = typer.Typer()
 
 
-Since = Annotated[
-    str | None,
-    typer.Option(metavar="TIME", help="Start there: 30s, 10m, 2h, 1d ago, or an ISO time."),
-]
+@app.command(epilog="Example: stream-app produce flights flights.jsonl --rate 100")
+def produce(
+    pipeline: PipelineArgument,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="JSON lines, CSV or Avro container; - is standard input."
+        ),
+    ],
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Send labels instead of events.")
+    ] = False,
+    file_format: FormatOption = None,
+    encoding: Annotated[
+        Literal["json", "avro"] | None,
+        typer.Option(
+            "--as", help="Encoding of the values sent [default: the format of the pipeline]."
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="N", min=0.001, help="Send at most this many records per second."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a file's records to PIPELINE; a line that is not a record is reported and skipped."""
+    context = CommandContext(pipeline, as_json)
+    done = produce_file(
+        context.settings,
+        context.pipeline,
+        file,
+        labels=labels,
+        file_format=file_format,
+        encoding=encoding,
+        rate=rate,
+    )
+    context.write(
+        asdict(done),
+        f"{done.topic}: {done.produced:,} produced, {done.bad:,} bad, {done.failed:,} failed",
+    )
+    raise typer.Exit(1 if done.bad or done.failed else 0)
 
 
 @app.command(epilog="Example: stream-app consume flights scored --since 10m --json")
@@ -36,7 +74,10 @@ def consume(
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="Start with the oldest record.")
     ] = False,
-    since: Since = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Start there: 30s, 10m, 2h, 1d ago, or an ISO time."),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", min=1, help="Stop after this many records."),
@@ -44,7 +85,8 @@ def consume(
     until_end: Annotated[
         bool,
         typer.Option(
-            "--until-end", help="Stop where the topic ends now; starts with the oldest record."
+            "--until-end",
+            help="Stop at the present end of the topic; start with the oldest record.",
         ),
     ] = False,
     follow: Annotated[
@@ -56,18 +98,19 @@ def consume(
     start = _start(from_beginning or (until_end and since is None), since)
     if follow and until_end:
         raise typer.BadParameter("it cannot be combined with --until-end", param_hint="--follow")
-    settings = load_settings()
+    context = CommandContext(pipeline, as_json)
+    settings = context.settings
     decoder = Decoder(open_registry(settings.registry) if settings.registry.url else None)
     selection = RecordSelection(kind=kind, start=start, limit=limit, until_end=until_end)
     line = json_line if as_json else text_line
-    with closing(client.consume(settings, load_pipeline(pipeline).name, selection)) as batches:
+    with closing(committed_records.consume(settings, context.name, selection)) as batches:
         write_lines(
             [line(message, decoder.readable(message)) for message in batch] for batch in batches
         )
 
 
 def _start(from_beginning: bool, since: str | None) -> Start:
-    """Where to start; epoch milliseconds for a time."""
+    """Return the start of reading; a time is in Unix milliseconds."""
     if since is None:
         return "beginning" if from_beginning else "now"
     if from_beginning:
@@ -83,7 +126,7 @@ def _start(from_beginning: bool, since: str | None) -> Start:
 
 
 def write_lines(batches: Iterable[list[bytes]]) -> None:
-    """Lines to standard output, until they end or nobody reads them any more, as after `| head -1`."""
+    """Write lines to standard output until they end or its reader is gone, as after `| head -1`."""
     output = sys.stdout.buffer
     try:
         for lines in batches:
@@ -92,16 +135,16 @@ def write_lines(batches: Iterable[list[bytes]]) -> None:
             if not lines and _is_unread():
                 raise BrokenPipeError
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or the interpreter complains as it ends
+        # The interpreter flushes standard output as it ends, and would report the broken pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_unread() -> bool:
-    """Whether the other end of our pipe is closed, asked while there is nothing to write."""
+    """Return True if the other end of standard output is closed."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
         return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-    except (OSError, AttributeError):  # no file, as in a test, or a system without poll
+    except (OSError, AttributeError):
+        # Standard output is no file, as in a test, or the system has no poll.
         return False

@@ -1,0 +1,140 @@
+"""`topics`, `acl` and `reset`: what a pipeline has on the cluster."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from stream_app.cli.context import CommandContext
+from stream_app.cli.options import JsonOption, PipelineArgument
+from stream_app.kafka.acl import AclRule, grant, rights
+from stream_app.kafka.acl_roles import MEANINGS, AclRole
+from stream_app.kafka.clients import make_admin
+from stream_app.kafka.topics import create_topics, describe_topics
+from stream_app.lifecycle.reset import Reset, await_no_workers, carry_out, plan_reset
+from stream_app.lifecycle.up import alone, running_cluster
+from stream_app.status.pipeline_view import PipelineView
+
+app = typer.Typer()
+topics = typer.Typer(help="Topics of a pipeline: create, show.", no_args_is_help=True)
+acl = typer.Typer(help="Access rights on the cluster, by role: show, apply.", no_args_is_help=True)
+
+
+@topics.command("create", epilog="Example: stream-app topics create flights")
+def create_missing(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
+    """Create the topics of PIPELINE that are missing; leave existing ones as they are."""
+    context = CommandContext(pipeline, as_json)
+    results = create_topics(make_admin(context.settings), context.name, context.settings)
+    context.write(
+        [asdict(result) for result in results],
+        *(f"{one.name}: {one.result}, partitions: {one.partitions}" for one in results),
+    )
+
+
+@topics.command("show", epilog="Example: stream-app topics show flights --json")
+def show_topics(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
+    """Show the topics of PIPELINE as they are on the cluster, and those that are missing."""
+    context = CommandContext(pipeline, as_json)
+    found = describe_topics(make_admin(context.settings), context.name, context.settings)
+    lines = []
+    for topic in found:
+        config = "".join(f", {setting}: {value}" for setting, value in topic.config.items())
+        state = f"partitions: {topic.partitions}{config}" if topic.exists else "missing"
+        lines.append(f"{topic.name}: {state}")
+    context.write([{**asdict(topic), "exists": topic.exists} for topic in found], *lines)
+
+
+@acl.command("show", epilog="Example: stream-app acl show flights --role scorer")
+def show_rights(
+    pipeline: PipelineArgument,
+    role: Annotated[
+        list[AclRole] | None, typer.Option(help="Role; may be repeated [default: all].")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the least rights that each role of PIPELINE needs; asks no cluster."""
+    context = CommandContext(pipeline, as_json)
+    found = {one: rights(context.name, one) for one in role or AclRole}
+    lines = []
+    for one, rules in found.items():
+        lines += [f"{one}: {MEANINGS[one]}", *(f"  {_in_words(rule)}" for rule in rules)]
+    context.write({one: [rule._asdict() for rule in rules] for one, rules in found.items()}, *lines)
+
+
+@acl.command(
+    "apply", epilog="Example: stream-app acl apply flights --role producer --principal User:shop"
+)
+def apply_rights(
+    pipeline: PipelineArgument,
+    role: Annotated[list[AclRole], typer.Option(help="Role of the user; may be repeated.")],
+    principal: Annotated[
+        str, typer.Option(metavar="User:NAME", help="User who gets the rights, as Kafka writes it.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Give a user the rights of a role of PIPELINE; requires the right to alter the cluster."""
+    if not principal.startswith("User:") or principal == "User:":
+        raise typer.BadParameter("write it as User:NAME", param_hint="--principal")
+    context = CommandContext(pipeline, as_json)
+    rules = rights(context.name, *role)
+    grant(make_admin(context.settings), principal, rules)
+    context.write(
+        {"principal": principal, "granted": [rule._asdict() for rule in rules]},
+        *(f"{principal} may {_in_words(rule)}" for rule in rules),
+    )
+
+
+def _in_words(rule: AclRule) -> str:
+    resource = rule.resource.replace("_", " ")
+    return (
+        f"{rule.operation.replace('_', ' ')} {resource} {rule.name}{'*' if rule.prefixed else ''}"
+    )
+
+
+@app.command(epilog="Example: stream-app reset flights --keep-raw --yes")
+def reset(
+    pipeline: PipelineArgument,
+    keep_raw: Annotated[
+        bool,
+        typer.Option(
+            "--keep-raw",
+            help="Keep raw records, labels and the audit; the records are processed again.",
+        ),
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Delete it for good; without, only show what would be deleted."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete all stored data of PIPELINE, topics, offsets and models, to start it over.
+
+    Fails while workers of PIPELINE run.
+    """
+    context = CommandContext(pipeline, as_json)
+    name, settings = context.name, context.settings
+    with running_cluster(settings), closing(PipelineView(settings, name)) as view:
+        planned = plan_reset(view, keep_raw=keep_raw)
+        if not as_json:
+            typer.echo("\n".join(_plan_lines(planned)))
+        if yes:
+            with alone(settings, name):
+                await_no_workers(view)
+                carry_out(view, planned)
+    context.write(
+        {**asdict(planned), "done": yes},
+        "Deleted." if yes else "Nothing is deleted yet: add --yes to delete it for good.",
+    )
+
+
+def _plan_lines(planned: Reset) -> Iterator[str]:
+    """Yield a line for everything that would be deleted, and for what would be kept."""
+    yield f"Stored data of {planned.pipeline} on {planned.cluster} to delete:"
+    for topic, count in planned.deleted.items():
+        yield f"  topic {topic}: at most {count:,} records"
+    yield f"  offsets of {', '.join(planned.groups)}"
+    yield "  every model version and checkpoint in the artifact store"
+    for topic, count in planned.kept.items():
+        yield f"Kept: topic {topic}, at most {count:,} records"
