@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_task import PredictionTask
 from stream_app.core.example import Example
-from stream_app.core.learning.example_decoding import decode_example
+from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.scoring.partition_state import TALLIES_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.headers import ERROR_CODE

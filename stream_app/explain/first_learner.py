@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from stream_app.core.learning.control_record import SWITCHES, Control
+from stream_app.core.learning.examples_log import VERSION_CHANGES, Control
 from stream_app.model_store.model_registry import ModelRegistry
 
 Decisions = Callable[[int, int | None], Iterable[tuple[int, Control]]]
@@ -26,9 +26,10 @@ def first_learner(
 ) -> FirstLearner:
     """Of the example at `offset`; `before` is the last hold or resumption before it."""
     start = offset
-    if before is not None and before.act == "hold":
+    if before is not None and before.command == "pause":
         resumed = next(
-            ((place, one) for place, one in decisions(offset, None) if one.act == "resume"), None
+            ((place, one) for place, one in decisions(offset, None) if one.command == "resume"),
+            None,
         )
         if resumed is None:
             return FirstLearner(None, True, "learning was held, and still is")
@@ -49,11 +50,11 @@ def _forgotten(offset: int, decisions: Iterable[tuple[int, Control]]) -> str:
     """Why the next version is without it, if a decision before that has chosen an older one; else empty."""
     found = ""
     for place, control in decisions:
-        if control.act in SWITCHES:
+        if control.command in VERSION_CHANGES:
             again = control.since is not None and control.since <= offset
             found = (
                 ""
                 if again
-                else f"a {control.act} to version {control.version} at offset {place} went on without it"
+                else f"a {control.command} to version {control.version} at offset {place} went on without it"
             )
     return found

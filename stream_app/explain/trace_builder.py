@@ -1,18 +1,28 @@
 """The story of one event, put together from its records, the registry and the store."""
 
+from typing import Any
+
 from confluent_kafka import Message
 
 from stream_app.core.evaluation.prediction_task import SHOWN
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
-from stream_app.core.learning.example_decoding import decode_example
-from stream_app.core.reading.clean_step_runner import Cleaned
+from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.reading.record_reader import LabelReader
+from stream_app.core.reading.user_functions import CleanedRecord
 from stream_app.core.scoring.predictor import NO_VERSION
 from stream_app.error_codes import ERROR_CODES
 from stream_app.errors import ModelError, SelectionError
-from stream_app.explain.contributions import contributions
-from stream_app.explain.event_finder import EventFinder, EventRecords
+from stream_app.explain.event_finder import (
+    EventFinder,
+    EventRecords,
+    dead_letter,
+    label_state,
+    place,
+    sent,
+    source,
+    was_scored,
+)
 from stream_app.explain.event_trace import (
     Again,
     Change,
@@ -23,14 +33,6 @@ from stream_app.explain.event_trace import (
     ReplaySent,
 )
 from stream_app.explain.first_learner import first_learner
-from stream_app.explain.record_descriptions import (
-    dead_letter,
-    label_state,
-    place,
-    sent,
-    source,
-    was_scored,
-)
 from stream_app.formatting import iso_time
 from stream_app.kafka.log_reader import as_record
 from stream_app.model_admin.version_checks import AWAY, Checker
@@ -164,7 +166,7 @@ class TraceBuilder:
             if isinstance(last, Failure)
             else None
         )
-        if not isinstance(cleaned, Cleaned):
+        if not isinstance(cleaned, CleanedRecord):
             return PreparedInput({}, (), None, failed)
         after = cleaned.fields
         pairs = {name: Change(before.get(name), after.get(name)) for name in {**before, **after}}
@@ -212,3 +214,34 @@ def _features(
         return example.features
     published: Features | None = scored["features"]
     return published or (prepared.features if prepared is not None else None)
+
+
+INTERCEPT = "(intercept)"
+
+
+def contributions(model: Any, features: Features) -> dict[str, float] | None:
+    """Weight times value of everything that a chain's logistic regression sees, the largest first; None for others.
+
+    They add up to the logit of the score.
+
+    >>> from math import exp
+    >>> from river import linear_model, preprocessing
+    >>> model = preprocessing.StandardScaler() | linear_model.LogisticRegression()
+    >>> for x in (1.0, 2.0, 3.0):
+    ...     model.learn_one({"x": x}, x > 1.5)
+    >>> parts = contributions(model, {"x": 3.0})
+    >>> list(parts), round(1 / (1 + exp(-sum(parts.values()))) - model.predict_proba_one({"x": 3.0})[True], 12)
+    (['x', '(intercept)'], 0.0)
+    """
+    from river import compose, linear_model
+
+    steps = list(model.steps.values()) if type(model) is compose.Pipeline else [model]
+    if type(steps[-1]) is not linear_model.LogisticRegression:
+        return None
+    seen: Any = features
+    for step in steps[:-1]:
+        seen = step.transform_one(seen)
+    weights = steps[-1].weights
+    found = {name: float(value * weights.get(name, 0.0)) for name, value in seen.items()}
+    found[INTERCEPT] = float(steps[-1].intercept)
+    return dict(sorted(found.items(), key=lambda one: -abs(one[1])))

@@ -1,19 +1,26 @@
 """Decisions about versions and learning: each is one transaction, in the log, in the registry and in the audit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from stream_app.clock import now_ms
-from stream_app.core.learning.control_record import Control, ControlAct
+from stream_app.core.learning.examples_log import Control, ControlCommand
 from stream_app.errors import DecisionError
-from stream_app.formatting import iso_time
+from stream_app.formatting import counted, iso_time
 from stream_app.model_admin.model_admin import ModelAdmin, changed_meanwhile
-from stream_app.model_store.annotations import Annotation, learning_mark, pin_mark
-from stream_app.model_store.decision_records import audited, held, switched
-from stream_app.model_store.manifest import ORDERED_KEY, Alias, Manifest, encode_alias
+from stream_app.model_store.annotations import (
+    Annotation,
+    decision_audit,
+    learning_annotation,
+    pause_records,
+    pin_annotation,
+    version_change_audit,
+)
+from stream_app.model_store.manifest import REQUESTED_KEY, Alias, Manifest, encode_alias
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.records import Output
 from stream_app.telemetry.operator_identity import operator
+from stream_app.transfer.record_rendering import harmless
 
 Switch = Literal["rollback", "promote"]
 _LIST = "See `stream-app models list PIPELINE`"
@@ -55,24 +62,24 @@ def switch(
     _check_since(desk, to, since)
 
     def make(now: ModelRegistry) -> list[Output]:
-        if (now.epoch, now.ordered) != (seen.epoch, seen.ordered) or now.versions.get(
+        if (now.decision, now.requested) != (seen.decision, seen.requested) or now.versions.get(
             to.version
         ) != to:
             raise changed_meanwhile()
         if now.served == to.version:
             raise _already_served(to.version)
-        epoch = now.epoch + 1
+        epoch = now.decision + 1
         control = _control(act, to.version, epoch, why, since)
         outputs = [
             control.output(),
-            Output("models", 0, ORDERED_KEY.encode(), encode_alias(Alias(to.version, epoch))),
-            switched(desk.name, control, why.at, now.served),
+            Output("models", 0, REQUESTED_KEY.encode(), encode_alias(Alias(to.version, epoch))),
+            version_change_audit(desk.name, control, why.at, now.served),
         ]
-        return outputs + (_hold(desk, now, epoch, why) if hold and not now.held else [])
+        return outputs + (_hold(desk, now, epoch, why) if hold and not now.paused else [])
 
     refuse_served(seen, to.version)
     desk.decide(make)
-    return seen.epoch + 1
+    return seen.decision + 1
 
 
 def refuse_served(registry: ModelRegistry, version: int) -> None:
@@ -91,7 +98,14 @@ def pin(desk: ModelAdmin, version: int, why: Reason) -> None:
                 f"Version {version} is pinned already, by {now.pins[version].who}", _LIST
             )
         return _marked(
-            desk, "pin", version, now, why, pin_mark(version, why.mark()), "not pinned", "pinned"
+            desk,
+            "pin",
+            version,
+            now,
+            why,
+            pin_annotation(version, why.mark()),
+            "not pinned",
+            "pinned",
         )
 
     _decide_checked(desk, make)
@@ -104,7 +118,7 @@ def unpin(desk: ModelAdmin, version: int, why: Reason) -> None:
         if version not in now.pins:
             raise DecisionError(f"Version {version} is not pinned", _LIST)
         return _marked(
-            desk, "unpin", version, now, why, pin_mark(version, None), "pinned", "not pinned"
+            desk, "unpin", version, now, why, pin_annotation(version, None), "pinned", "not pinned"
         )
 
     _decide_checked(desk, make)
@@ -114,12 +128,12 @@ def hold(desk: ModelAdmin, why: Reason) -> None:
     """Learn nothing from here on in the log. DecisionError if learning is held already."""
 
     def make(now: ModelRegistry) -> list[Output]:
-        if now.held and now.learning is not None:
+        if now.paused and now.learning is not None:
             raise DecisionError(
                 f"Learning is held already, by {now.learning.who} since {now.learning.at}: {now.learning.why}",
                 "Resume it first to hold it for another reason",
             )
-        return _hold(desk, now, now.epoch, why)
+        return _hold(desk, now, now.decision, why)
 
     _decide_checked(desk, make)
 
@@ -129,11 +143,13 @@ def resume(desk: ModelAdmin, why: Reason, since: int | None = None) -> None:
     _check_in_log(desk, since)
 
     def make(now: ModelRegistry) -> list[Output]:
-        if not now.held:
+        if not now.paused:
             raise DecisionError("Learning is not held", "See `stream-app learning status PIPELINE`")
-        control = _control("resume", None, now.epoch, why, since)
-        act = audited(desk.name, control, why.at, "learning", "held", "learning")
-        return [control.output(), learning_mark(why.mark(held=False)), act]
+        control = _control("resume", None, now.decision, why, since)
+        act = decision_audit(
+            desk.name, control, why.at, "learning", before="paused", after="learning"
+        )
+        return [control.output(), learning_annotation(why.mark(held=False)), act]
 
     _decide_checked(desk, make)
 
@@ -145,8 +161,8 @@ def _decide_checked(desk: ModelAdmin, make: Callable[[ModelRegistry], list[Outpu
 
 
 def _hold(desk: ModelAdmin, now: ModelRegistry, epoch: int, why: Reason) -> list[Output]:
-    control = _control("hold", None, epoch, why)
-    return [control.output(), *held(desk.name, control, why.at)]
+    control = _control("pause", None, epoch, why)
+    return [control.output(), *pause_records(desk.name, control, why.at)]
 
 
 def _marked(
@@ -159,17 +175,25 @@ def _marked(
     before: str,
     after: str,
 ) -> list[Output]:
-    control = _control(act, version, now.epoch, why)
+    control = _control(act, version, now.decision, why)
     identity = f"{act}-{version}-{why.at}"
     return [
         control.output(),
         mark,
-        audited(desk.name, control, why.at, f"version {version}", before, after, identity),
+        decision_audit(
+            desk.name,
+            control,
+            why.at,
+            f"version {version}",
+            before=before,
+            after=after,
+            identity=identity,
+        ),
     ]
 
 
 def _control(
-    act: ControlAct, version: int | None, epoch: int, why: Reason, since: int | None = None
+    act: ControlCommand, version: int | None, epoch: int, why: Reason, since: int | None = None
 ) -> Control:
     return Control(act, version, epoch, iso_time(why.at), why.who, why.why, since)
 
@@ -197,3 +221,44 @@ def _check_in_log(desk: ModelAdmin, since: int | None) -> None:
             f"{desk.topic('examples')} has the offsets {low} to {high}, and {since} is none of them",
             "Correct --since",
         )
+
+
+class LearningStatus(NamedTuple):
+    """`since`, `who` and `why` are of the last hold or resumption. `learned_to` and `log_end` are offsets of the log of
+    examples, `learned_to` None before the learner has run; `newest` is the last version, `served` the one in use.
+    """
+
+    held: bool
+    since: str | None
+    who: str | None
+    why: str | None
+    learned_to: int | None
+    log_end: int
+    newest: int | None
+    served: int | None
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        if self.since is None:
+            yield "Learning goes on; it was never held."
+        else:
+            how = "is held" if self.held else "goes on"
+            yield harmless(f"Learning {how} since {self.since[:19]}Z, by {self.who}: {self.why}")
+        behind = self.log_end - (self.learned_to or 0)
+        where = "nothing yet" if self.learned_to is None else f"up to offset {self.learned_to:,}"
+        yield f"The learner has processed {where} of {self.log_end:,}: at most {counted(behind, 'record')} behind."
+        yield f"Newest version: {_name(self.newest)}; served: {_name(self.served)}."
+
+
+def learning_status(desk: ModelAdmin) -> LearningStatus:
+    """As it is now; raises as `ModelAdmin`."""
+    registry = desk.registry()
+    mark = registry.learning
+    since, who, why = (None, None, None) if mark is None else mark[1:]
+    position, end = desk.learned_to(), desk.ends("examples")[1]
+    newest = max(registry.versions, default=None)
+    return LearningStatus(registry.paused, since, who, why, position, end, newest, registry.served)
+
+
+def _name(version: int | None) -> str:
+    return "none" if version is None else str(version)

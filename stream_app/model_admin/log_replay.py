@@ -1,22 +1,18 @@
 """Learning the log of examples once more, as the learner did: decisions, what it passed over, all of it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
-from stream_app.core.learning.control_record import SWITCHES, Control, control_in
-from stream_app.core.learning.control_state import first_again, learn_again
-from stream_app.core.learning.example_decoding import decode_example
-from stream_app.core.learning.learned_model import LearnedModel
-from stream_app.core.learning.learner import Learner, LearnerState
+from stream_app.core.learning.examples_log import Control, control_in, decode_example
+from stream_app.core.learning.learner import Learner, LoadVersion
+from stream_app.core.learning.learner_state import LearnerState
 from stream_app.kafka.reader import TopicReader
 from stream_app.model_store.manifest import Manifest
 from stream_app.pipeline import Pipeline
 from stream_app.records import InputPartition, Record
+from stream_app.topic_kinds import topic_name
 from stream_app.worker.roles.skipped_offsets import SkippedOffsets
-
-Load = Callable[[int], LearnedModel]
-"""What learning goes on from when it goes on from this version; ModelError if that cannot be had."""
 
 
 class BeyondError(Exception):
@@ -31,21 +27,23 @@ class LogReplay:
         pipeline: Pipeline,
         fingerprint: str,
         reader: TopicReader,
-        load_version: Load,
+        load_version: LoadVersion,
         base: Manifest | None = None,
     ) -> None:
         self._task = task_of(pipeline)
         self._learner = Learner(pipeline, fingerprint)
-        self._source = InputPartition(f"{pipeline.name}.examples", 0)
+        self._source = InputPartition(topic_name(pipeline.name, "examples"), 0)
         self._reader = reader
         self._load = load_version
         self._skips = SkippedOffsets(None)
-        self._skips.restore(dict(reader.read_all(f"{pipeline.name}.learn.state", 0)).items())
+        self._skips.restore(
+            dict(reader.read_all(topic_name(pipeline.name, "learn.state"), 0)).items()
+        )
         self._fingerprint = fingerprint
         self.next = self._first = 0 if base is None else base.version
         if base is not None:  # when it came out, learning was not held, or it would not have
-            self.state.take(load_version(base.version))
-            self.state.epoch = base.epoch
+            self.state.learned = load_version(base.version)
+            self.state.control.decision = base.decision
 
     @property
     def state(self) -> LearnerState:
@@ -65,33 +63,26 @@ class LogReplay:
             return
         control = control_in(record.key, record.value)
         if control is not None:
-            self._obey(record.offset, control)
+            self._apply(record.offset, control)
             return
         example = decode_example(record.value, self._task)
         if isinstance(example, Example):
             self._learner.learn(record.offset, example)
 
-    def _obey(self, offset: int, control: Control) -> None:
-        state = self.state
-        self._learner.decided(control)
-        if not state.is_void(control):
-            state.obey(
-                offset, control, self._start_of(offset, control) if state.needs(control) else None
-            )
+    def _apply(self, offset: int, control: Control) -> None:
+        self._check_reach(control)
+        for _ in self._learner.apply(offset, control, self._load, self._examples):
+            pass
 
-    def _start_of(self, offset: int, control: Control) -> LearnedModel:
-        """The version that a decision chooses, or what a held learner has; with what the decision has learned again."""
-        if control.act in SWITCHES and control.version is not None:
-            start = self._load(control.version)
-        elif control.since is not None and control.since < self._first:
+    def _check_reach(self, control: Control) -> None:
+        """Raise BeyondError if a resumption relearns examples from before the start of this replay."""
+        if control.command != "resume" or self.state.control.is_void(control):
+            return
+        if control.since is not None and control.since < self._first:
             raise BeyondError
-        else:
-            start = self.state
-        first = first_again(start, control, offset)
-        if first < offset:
-            records = self._records(first, offset)
-            learn_again(start, self._fingerprint, self._skips.examples(records, self._task))
-        return start
+
+    def _examples(self, first: int, end: int) -> Iterator[tuple[int, Example]]:
+        return self._skips.examples(self._records(first, end), self._task)
 
     def _records(self, start: int, end: int) -> Iterable[Record]:
         return self._reader.read_range(*self._source, start, end)

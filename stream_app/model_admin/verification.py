@@ -6,19 +6,19 @@ from typing import Any, NamedTuple
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
-from stream_app.core.learning.example_decoding import decode_example
-from stream_app.core.learning.learned_model import LearnedModel
+from stream_app.core.learning.examples_log import decode_example
+from stream_app.core.learning.learner_state import LearnedModel
 from stream_app.errors import ModelError
 from stream_app.kafka.reader import TopicReader
 from stream_app.model_admin.log_replay import BeyondError, LogReplay
-from stream_app.model_admin.model_equality import first_difference
 from stream_app.model_admin.version_checks import Checker
-from stream_app.model_store.lineage import learned_of
+from stream_app.model_admin.version_diff import first_difference
 from stream_app.model_store.manifest import Manifest
-from stream_app.model_store.model_loading import LoadedModel
+from stream_app.model_store.model_loading import LoadedModel, to_learned_model
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.pipeline import Pipeline
 from stream_app.records import InputPartition
+from stream_app.topic_kinds import topic_name
 
 BEFORE, AFTER = 2_000, 20_000  # offsets around a version whose examples are scored again
 
@@ -59,7 +59,7 @@ class Verifier:
         self._reader = reader
         self._registry = registry
         self._checker = checker
-        self._examples = InputPartition(f"{pipeline.name}.examples", 0)
+        self._examples = InputPartition(topic_name(pipeline.name, "examples"), 0)
 
     def verify(self, version: int, progress: Progress) -> VerificationResult:
         """Learn it again; `progress` gets the offset reached, and how many records were read.
@@ -95,7 +95,7 @@ class Verifier:
 
     def _start_of(self, version: int) -> LearnedModel:
         manifest = self._registry.manifest(version)
-        return learned_of(manifest, self._checker.river_model(manifest))
+        return to_learned_model(manifest, self._checker.river_model(manifest))
 
     def _verdict(
         self,
@@ -108,12 +108,12 @@ class Verifier:
         state, version = replay.state, manifest.version
         difference = (
             "learned"
-            if state.learned != manifest.learned
-            else first_difference(stored, state.model)
+            if state.learned.examples != manifest.learned
+            else first_difference(stored, state.learned.model)
         )
         facts = self._pipeline.name, version, manifest.fingerprint
         again, kept = (
-            LoadedModel(*facts, state.model, self._task),
+            LoadedModel(*facts, state.learned.model, self._task),
             LoadedModel(*facts, stored, self._task, frozen=True),
         )
         compared = served = unequal = 0
@@ -127,7 +127,14 @@ class Verifier:
             unequal += not same
         base_version = None if base is None else base.version
         return VerificationResult(
-            version, base_version, records, state.learned, compared, served, unequal, difference
+            version,
+            base_version,
+            records,
+            state.learned.examples,
+            compared,
+            served,
+            unequal,
+            difference,
         )
 
     def _examples_around(self, manifest: Manifest) -> Iterator[Example]:

@@ -1,9 +1,10 @@
-"""A model version in memory, ready to score."""
+"""Loading of model versions, for scoring and for further learning."""
 
 from typing import Any
 
 from stream_app.core.evaluation.prediction_task import Ask, PredictionTask
 from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.learning.learner_state import LearnedModel
 from stream_app.errors import ModelError, UnfitModelError
 from stream_app.model_store.artifacts import ArtifactStore
 from stream_app.model_store.families import pipeline_names
@@ -16,9 +17,20 @@ from stream_app.pipeline import Pipeline
 
 
 class LoadedModel:
-    """A version that scores. Scoring does not change it, as long as the model is without River's `TargetAgg`.
+    """Model version ready to score.
 
-    A `frozen` model never learns again; it may score faster, and gives the same scores.
+    Scoring does not change the model, unless it contains River's `TargetAgg`.
+
+    Args:
+        name: name of the pipeline.
+        version: number of the version.
+        fingerprint: fingerprint of the declaration with which it was learned.
+        model: River model.
+        task: prediction task.
+        frozen: True if the model never learns again; it may then score faster, with equal scores.
+
+    Attributes:
+        score: returns the score of features, or raises the model's own exception.
     """
 
     __slots__ = ("fingerprint", "name", "score", "task", "version")
@@ -38,17 +50,6 @@ class LoadedModel:
         self.fingerprint = fingerprint
         self.task = task
         self.score: Ask = (fold(model) if frozen else None) or task.asking(model)
-        """Gives the score of features; raises whatever the model raises."""
-
-
-def pipeline_changed(name: str, learned: str, now: str) -> UnfitModelError:
-    """The error of a model that was `learned` under one fingerprint, when the pipeline's file `now` has another."""
-    return UnfitModelError(
-        f"Pipeline {name} has changed since its model was learned, in schema, key, cleaning, features, model, label, "
-        f"decision threshold or River's version (fingerprint {learned}, now {now})",
-        "Undo the change, or give the pipeline a new name, or start over: `stream-app reset PIPELINE --keep-raw` shows "
-        "what that deletes, and with --yes the raw records are then scored anew",
-    )
 
 
 def load_version(
@@ -58,9 +59,20 @@ def load_version(
     fingerprint: str,
     trusted: TrustedKeys,
 ) -> LoadedModel:
-    """Load what a manifest names, or raise ModelError: nothing is unpickled before all else is right.
+    """Verify a manifest and load its version for scoring.
 
-    A trusted key must have signed the manifest; pipeline, size, SHA-256 and runtime must be those that it states.
+    Nothing is unpickled before signature, pipeline, fingerprint, size, SHA-256 and runtime match.
+
+    Args:
+        store: store of the artifact.
+        manifest: version to load.
+        pipeline: declaration of the pipeline.
+        fingerprint: fingerprint of that declaration.
+        trusted: keys that may have signed the manifest.
+
+    Raises:
+        ModelError: a check fails, or the artifact is missing or damaged.
+        StoreError: the store fails.
     """
     verify(manifest, trusted)
     return load_verified(store, manifest, pipeline, fingerprint)
@@ -69,7 +81,10 @@ def load_version(
 def load_verified(
     store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, fingerprint: str
 ) -> LoadedModel:
-    """The rest of `load_version`, for a manifest that this process's parent has verified."""
+    """Load a version for scoring whose manifest the parent process has verified.
+
+    Raises as `load_version`.
+    """
     model = read_model(store, manifest, pipeline, fingerprint)
     return LoadedModel(
         manifest.name, manifest.version, manifest.fingerprint, model, task_of(pipeline), frozen=True
@@ -79,14 +94,52 @@ def load_verified(
 def read_model(
     store: ArtifactStore, manifest: Manifest, pipeline: Pipeline, fingerprint: str
 ) -> Any:
-    """River's own model, which can go on learning, of a verified manifest; raises as `load_version`."""
+    """Return the River model of a verified manifest, which can learn further.
+
+    Raises as `load_version`.
+    """
     if manifest.name != pipeline.name:
         raise ModelError(
-            f"version {manifest.version} is one of pipeline {manifest.name}",
-            "Was the topic written to?",
+            f"version {manifest.version} belongs to pipeline {manifest.name}",
+            "The topic was modified by another program. Restore the record from a backup",
         )
     if manifest.fingerprint != fingerprint:
-        raise pipeline_changed(pipeline.name, manifest.fingerprint, fingerprint)
+        raise pipeline_changed_error(pipeline.name, manifest.fingerprint, fingerprint)
     data = store.get(manifest.sha256, manifest.size)
     check_runtime(manifest)
     return load(data, pipeline_names(pipeline.model, pipeline.features))
+
+
+def to_learned_model(manifest: Manifest, model: Any) -> LearnedModel:
+    """Return a version as the state from which a learner continues.
+
+    Args:
+        manifest: version, which says what the model has learned.
+        model: its River model, from `read_model`.
+    """
+    return LearnedModel(
+        model=model,
+        examples=manifest.learned,
+        max_label_time=manifest.learned_through,
+        next_offset=manifest.version if manifest.origin == "learned" else 0,
+        features=frozenset(manifest.features),
+        offline_metrics=manifest.offline_metrics,
+    )
+
+
+def pipeline_changed_error(name: str, learned: str, current: str) -> UnfitModelError:
+    """Return the error for a model whose pipeline declaration has changed.
+
+    Args:
+        name: name of the pipeline.
+        learned: fingerprint with which the model was learned.
+        current: fingerprint of the declaration.
+    """
+    return UnfitModelError(
+        f"Pipeline {name} has changed since its model was learned, in schema, key, cleaning, "
+        "features, model, label, decision threshold or River's version "
+        f"(fingerprint {learned}, now {current})",
+        "Undo the change, or give the pipeline a new name, or start over: "
+        "`stream-app reset PIPELINE --keep-raw` shows what that deletes, "
+        "and with --yes the raw records are scored again",
+    )

@@ -14,8 +14,9 @@ from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_task import PredictionTask
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
-from stream_app.core.learning.example_decoding import decode_example
-from stream_app.core.learning.learner import Learner, LearnerState
+from stream_app.core.learning.examples_log import decode_example
+from stream_app.core.learning.learner import Learner
+from stream_app.core.learning.learner_state import LearnerState
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.scoring.partition_state import PartitionState, PendingPrediction
@@ -150,7 +151,11 @@ class Engine:
     def _serve(self) -> None:
         """From now on scores are made by what has been learned."""
         self.model = LoadedModel(
-            self.pipeline.name, self._examples, self._fingerprint, self.learner.model, self.task
+            self.pipeline.name,
+            self._examples,
+            self._fingerprint,
+            self.learner.learned.model,
+            self.task,
         )
 
     def _report(self, outputs: list[Output]) -> None:

@@ -10,17 +10,16 @@ from typing import BinaryIO, NamedTuple
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
-from stream_app.core.learning.control_record import control_in
-from stream_app.core.learning.example_decoding import decode_example
+from stream_app.core.learning.examples_log import control_in, decode_example
 from stream_app.errors import OutputError, SelectionError
 from stream_app.kafka.clients import ConnectionErrors, bootstrap_servers, make_consumer
 from stream_app.kafka.offsets import Place, bounds, find_partitions, offsets_since
-from stream_app.kafka.topics import topic_name
 from stream_app.offline.export_columns import Columns, Row, flat
 from stream_app.offline.table_files import sheet_for
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
 from stream_app.status.newest_records import NewestRecords
+from stream_app.topic_kinds import topic_name
 from stream_app.transfer.record_selection import parse_since
 from stream_app.transfer.send_progress import SendProgress
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from stream_app.core.example import Example
-from stream_app.core.learning.learner import LearnerState
+from stream_app.core.learning.learner_state import LearnerState
 from stream_app.errors import DecisionError
 from stream_app.offline.engine import make_judge
 from stream_app.offline.record_outcomes import EventOutcome
@@ -54,7 +54,7 @@ class Training:
     def result(self) -> Trained:
         """All that came of it; DecisionError if nothing was learned, or nothing could be measured."""
         learner = self._trial.engine.learner
-        if not learner.learned:
+        if not learner.learned.examples:
             raise _worthless(
                 "No example was learned", "`stream-app try` with the same files shows why"
             )

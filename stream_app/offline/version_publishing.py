@@ -2,7 +2,7 @@
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.evaluation.thresholds import as_map
-from stream_app.core.learning.control_record import Control
+from stream_app.core.learning.examples_log import Control
 from stream_app.core.monitoring.audit_entry import act_output
 from stream_app.formatting import iso_time
 from stream_app.model_admin.decisions import Reason, switch
@@ -10,8 +10,13 @@ from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.model_admin.version_checks import Checker, newest_examples, replay
 from stream_app.model_store.artifacts import Artifact
 from stream_app.model_store.families import pipeline_names
-from stream_app.model_store.manifest import Manifest, runtime, version_key
-from stream_app.model_store.model_parameters import parameters, seed
+from stream_app.model_store.manifest import (
+    Manifest,
+    model_parameters,
+    model_seed,
+    runtime,
+    version_key,
+)
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.model_store.pickling import dump, load
 from stream_app.model_store.signing import open_signer
@@ -41,15 +46,13 @@ class Publisher:
         Raises ModelError for a model that nobody could load, StoreError while the store is away, FencedError if
         somebody decides at the same time, KafkaUnavailableError if nothing could be written.
         """
-        data = dump(trained.learner.model)
+        data = dump(trained.learner.learned.model)
         load(data, self._names)
         artifact = self._store.put(data)
         made: list[Manifest] = []
 
         def make(now: ModelRegistry, number: int) -> list[Output]:
-            manifest = self._signer.signed(
-                self._manifest(trained, artifact, number, now.epoch, why)
-            )
+            manifest = self._signer.sign(self._manifest(trained, artifact, number, now.epoch, why))
             made.append(manifest)
             return [
                 Output("models", 0, version_key(number).encode(), manifest.encode()),
@@ -80,18 +83,18 @@ class Publisher:
             sha256=artifact.sha256,
             size=artifact.size,
             fingerprint=learner.fingerprint,
-            learned=learner.learned,
-            learned_through=learner.learned_through,
+            learned=learner.learned.examples,
+            learned_through=learner.learned.max_label_time,
             metrics=trained.metrics,
             **runtime()._asdict(),
             created_by=why.who,
             origin="trained",
             family=self._names.family,
             features=trained.features,
-            parameters=parameters(model),
-            seed=seed(model),
+            parameters=model_parameters(model),
+            seed=model_seed(model),
             window=trained.window,
-            laboratory=trained.metrics,
+            offline_metrics=trained.metrics,
             profile=trained.profile,
             thresholds=as_map(self._pipeline.thresholds),
             epoch=epoch,
@@ -106,7 +109,7 @@ class Publisher:
             what=f"version {number}",
             why=why.why,
             identity=f"train-{number}",
-            counts={"learned": trained.learner.learned, "measured": trained.window["n"]},
+            counts={"learned": trained.learner.learned.examples, "measured": trained.window["n"]},
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from stream_app.core.reading.event_time import epoch_milliseconds
+from stream_app.core.reading.event_time import to_unix_ms
 from stream_app.core.reading.record_reader import LabelReader
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.loading import complete, load_pipeline
@@ -16,6 +16,7 @@ from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, 
 from stream_app.offline.timeline import END_OF_TIME, Timed, in_time_order, time_reader
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Headers, Record
+from stream_app.topic_kinds import InputKind, topic_name
 from stream_app.transfer.avro_files import as_json
 from stream_app.transfer.input_files import format_of, rows_of
 from stream_app.transfer.json_lines import Row, open_lines
@@ -93,7 +94,7 @@ class PipelineHarness:
     @property
     def model(self) -> Any:
         """The River model as it is now."""
-        return self._engine.learner.model
+        return self._engine.learner.learned.model
 
     @property
     def version(self) -> int:
@@ -103,7 +104,7 @@ class PipelineHarness:
     @property
     def learned(self) -> int:
         """How many examples the model has learned; fewer than `version` if it raised for some."""
-        return self._engine.learner.learned
+        return self._engine.learner.learned.examples
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -153,7 +154,7 @@ class PipelineHarness:
         label = self._labels.read(record, END_OF_TIME)
         return Timed(None if isinstance(label, Failure) else label.label_time, record)
 
-    def _records(self, topic: str, records: Records) -> Iterator[Record]:
+    def _records(self, topic: InputKind, records: Records) -> Iterator[Record]:
         if not isinstance(records, str | Path):
             yield from (self._record(topic, fields) for fields in records)
             return
@@ -165,7 +166,7 @@ class PipelineHarness:
                     yield self._record(topic, row.value, row.key)
 
     def _record(
-        self, topic: str, fields: Fields, key: bytes | str | None = _DERIVED, headers: Headers = ()
+        self, topic: InputKind, fields: Fields, key: bytes | str | None = _DERIVED, headers: Headers = ()
     ) -> Record:
         if key is _DERIVED:
             key = self._key(fields)
@@ -173,7 +174,9 @@ class PipelineHarness:
         offset = self._sent[topic]
         self._sent[topic] += 1
         encoded = key.encode() if isinstance(key, str) else key
-        return Record(f"{self.pipeline.name}.{topic}", 0, offset, self.now, encoded, value, headers)
+        return Record(
+            topic_name(self.pipeline.name, topic), 0, offset, self.now, encoded, value, headers
+        )
 
     def _key(self, fields: Fields) -> bytes | None:
         """The key that `stream-app produce` gives a record, None where it would not send it."""
@@ -187,7 +190,7 @@ class PipelineHarness:
 
 def _milliseconds(time: datetime | int) -> int:
     """Epoch milliseconds; ValueError for a datetime without a zone."""
-    found = epoch_milliseconds(time.isoformat() if isinstance(time, datetime) else time)
+    found = to_unix_ms(time.isoformat() if isinstance(time, datetime) else time)
     if found is None:
         raise ValueError("now is not a datetime with a zone, nor epoch milliseconds")
     return found

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream_app.core.learning.control_record import Control, ControlAct
+from stream_app.core.learning.examples_log import Control, ControlCommand
 from stream_app.explain.event_trace import (
     Again,
     Change,
@@ -14,16 +14,17 @@ from stream_app.explain.event_trace import (
     LearnedVersion,
     PreparedInput,
     ReplaySent,
+    story_lines,
+    story_object,
 )
 from stream_app.explain.first_learner import FirstLearner, first_learner
-from stream_app.explain.trace_rendering import story_lines, story_object
 from stream_app.model_store.model_registry import ModelRegistry
 from tests.model_store.test_model_registry import version
 
 VERSIONS = ModelRegistry.of([version(0), version(50, 0), version(100, 50), version(150, 100)])
 
 
-def decision(act: ControlAct, to: int | None = None, since: int | None = None) -> Control:
+def decision(act: ControlCommand, to: int | None = None, since: int | None = None) -> Control:
     return Control(act, to, 1, "2026-01-01T00:00:00Z", "ann@here", "test", since)
 
 
@@ -41,14 +42,14 @@ def decision(act: ControlAct, to: int | None = None, since: int | None = None) -
         ),
         (70, None, [(80, decision("rollback", 50, since=60))], FirstLearner(100, True)),
         (70, decision("resume"), [], FirstLearner(100, True)),
-        (70, decision("hold"), [], "learning was held, and still is"),
+        (70, decision("pause"), [], "learning was held, and still is"),
         (
             70,
-            decision("hold"),
+            decision("pause"),
             [(120, decision("resume"))],
             "learning was held, and went on without it",
         ),
-        (70, decision("hold"), [(120, decision("resume", since=60))], FirstLearner(150, True)),
+        (70, decision("pause"), [(120, decision("resume", since=60))], FirstLearner(150, True)),
     ],
 )
 def test_decisions_say_who_learned_it_first(

@@ -4,7 +4,7 @@ from collections import defaultdict, deque
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
-from stream_app.core.learning.example_decoding import decode_example
+from stream_app.core.learning.examples_log import decode_example
 from stream_app.kafka.clients import client_config
 from stream_app.kafka.log_reader import LogReader
 from stream_app.loading import load_pipeline
@@ -32,9 +32,11 @@ def check_replay(system: System) -> int:
     replay = Verifier(pipeline, reader, ModelRegistry(published), checker).replay()
     for version, manifest in published.items():
         deque(replay.advance(version), maxlen=0)
-        assert manifest.learned == replay.state.learned
+        assert manifest.learned == replay.state.learned.examples
         models = [
-            LoadedModel(pipeline.name, version, manifest.fingerprint, replay.state.model, task)
+            LoadedModel(
+                pipeline.name, version, manifest.fingerprint, replay.state.learned.model, task
+            )
         ]
         if version in kept:
             models.append(checker.load(manifest))

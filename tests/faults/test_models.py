@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.learning.control_record import decode_control
+from stream_app.core.learning.examples_log import decode_control
 from stream_app.model_store.model_registry import ModelRegistry
 from tests.model_admin.decision_setup import Versioned
 from tests.running_system import ROOT
@@ -59,7 +59,7 @@ def what_is_decided(system: Versioned, registry: ModelRegistry) -> tuple[object,
     """Of all three places that a decision is written to."""
     controls = [decode_control(message.value()) for message in system.read("examples")]
     decided = [control for control in controls if control is not None]
-    return registry.ordered, registry.learning, len(decided), len(system.read("audit"))
+    return registry.requested, registry.learning, len(decided), len(system.read("audit"))
 
 
 def test_every_fault_point_of_the_code_is_tested() -> None:
@@ -111,11 +111,11 @@ def test_a_decision_is_killed(system: Versioned, act: str, point: str) -> None:
     again = system.command(*words)
     assert again.returncode == (20 if done else 0), again.stderr
     end = system.check_registry()
-    assert end.held is (act != "promote")
+    assert end.paused is (act != "promote")
     if act != "hold":
         assert end.served == target
         system.serves(target)
-    if end.held:
+    if end.paused:
         assert system.command("learning", "resume", "PIPELINE", "--why", "test").returncode == 0
 
 
@@ -140,7 +140,7 @@ def test_of_two_commands_at_once_one_wins_or_both_in_turn(system: Versioned) -> 
         assert set(ended) <= {0, 8}
         assert 0 in ended
         after = system.check_registry()
-        assert after.epoch - before.epoch == ended.count(0)
+        assert after.decision - before.decision == ended.count(0)
         assert after.served in [to for to, code in zip(targets, ended, strict=True) if code == 0]
 
 

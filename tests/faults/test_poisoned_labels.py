@@ -12,7 +12,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.binary_metrics import log_loss
-from stream_app.core.learning.control_record import LEARNER, Control, decode_control
+from stream_app.core.learning.examples_log import LEARNER, Control, decode_control
 from stream_app.core.reading.record_reader import Event, EventReader
 from stream_app.examples.nycflights import Item, read_flights, timeline
 from stream_app.loading import load_pipeline
@@ -70,7 +70,7 @@ class Flights(System):
         last = max((message.offset() or 0 for message in self.read("examples")[-1:]), default=-1)
         registry = self.desk.registry()
         return (self.desk.learned_to() or 0) > last and (
-            registry.held or max(registry.versions) > last
+            registry.paused or max(registry.versions) > last
         )
 
     def decided(self) -> list[Control]:
@@ -158,7 +158,7 @@ def test_poisoned_labels_are_found_gone_back_from_and_recovered_from(
         assert ratio < 1.05
         system.replay(items, MENDED + DAY, items[-1][1], hours=6)
         assert system.alarms()[-1] is False
-        assert [control.act for control in system.decided()] == ["hold", "rollback", "resume"]
+        assert [control.command for control in system.decided()] == ["pause", "rollback", "resume"]
 
 
 def check_found(system: Flights) -> None:
@@ -170,19 +170,19 @@ def check_found(system: Flights) -> None:
     )
     assert (event["name"], event["threshold"], event["breached"]) == ("log_loss", 0.6, True)
     assert (start, end) == (POISONED, POISONED + 5 * 12 * HOUR)
-    assert [(one.act, one.who) for one in system.decided()] == [
-        ("hold", LEARNER),
+    assert [(one.command, one.who) for one in system.decided()] == [
+        ("pause", LEARNER),
         ("rollback", LEARNER),
     ]
     registry = system.desk.registry()
     back_to = registry.current
-    assert registry.held
+    assert registry.paused
     assert back_to.version <= event["examples"]["first"]
     assert (back_to.learned_through or 0) < POISONED
     assert back_to.metrics["log_loss"] < 0.6
     assert event["reference"] == f"rolled back to version {back_to.version}, learning is held"
     assert [(act["act"], act["who"]) for act in system.desk.acts()] == [
-        ("hold", LEARNER),
+        ("pause", LEARNER),
         ("rollback", LEARNER),
     ]
     assert system.values("scored")[-1]["model"]["version"] == back_to.version

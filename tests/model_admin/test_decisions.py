@@ -10,11 +10,18 @@ import orjson
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.learning.control_record import Control, decode_control
+from stream_app.core.learning.examples_log import Control, decode_control
 from stream_app.errors import DecisionError, ModelError
-from stream_app.model_admin.decisions import hold, pin, reason, resume, switch, unpin
+from stream_app.model_admin.decisions import (
+    hold,
+    learning_status,
+    pin,
+    reason,
+    resume,
+    switch,
+    unpin,
+)
 from stream_app.model_admin.garbage_collection import collect, find_garbage
-from stream_app.model_admin.learning_status import learning_status
 from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.model_admin.version_checks import newest_examples, replay
 from tests.learning import fits
@@ -50,7 +57,7 @@ def test_a_rollback_is_served_within_a_second_and_is_in_log_and_audit(system: Ve
         system.serves(to.version)
         seconds.append(time.monotonic() - given)
         control = controls(system)[-1]
-        assert control[:3] == ("rollback", to.version, seen.epoch + 1)
+        assert control[:3] == ("rollback", to.version, seen.decision + 1)
         act = system.desk.acts()[-1]
         assert (act["act"], act["before"], act["after"]) == (
             "rollback",
@@ -72,7 +79,7 @@ def test_of_two_at_once_one_wins(system: Versioned) -> None:
     assert sorted(ended) == ["FencedError", "done"]
     winner = targets[ended.index("done")].version
     assert system.registry.served == winner
-    assert (controls(system)[-1].version, controls(system)[-1].epoch) == (winner, seen.epoch + 1)
+    assert (controls(system)[-1].version, controls(system)[-1].epoch) == (winner, seen.decision + 1)
     system.serves(winner)
 
 
@@ -105,7 +112,7 @@ def test_a_promotion_replays_the_newest_examples_first(system: Versioned) -> Non
     system.serves(to.version)
     system.learn()
     newest = system.registry.current
-    assert (newest.epoch, newest.learned) == (seen.epoch + 1, to.learned + BATCH)
+    assert (newest.decision, newest.learned) == (seen.decision + 1, to.learned + BATCH)
     assert to in system.registry.ancestors(newest.version)
 
 
@@ -151,8 +158,8 @@ def test_learning_is_held_and_resumed(system: Versioned) -> None:
     assert not learning_status(system.desk).held
     system.learn()
     assert system.registry.current.learned == before.current.learned + 2 * BATCH
-    assert [(one.act, one.since) for one in controls(system)[-2:]] == [
-        ("hold", None),
+    assert [(one.command, one.since) for one in controls(system)[-2:]] == [
+        ("pause", None),
         ("resume", start),
     ]
 
@@ -163,10 +170,10 @@ def test_a_rollback_can_hold_learning_and_says_what_it_may_learn_again(system: V
     with pytest.raises(DecisionError, match="learn those from 0 on twice"):
         switch(system.desk, seen, "rollback", to, reason("test"), since=0)
     switch(system.desk, seen, "rollback", to, reason("test"), since=to.version, hold=True)
-    assert system.registry.held
-    assert [(one.act, one.since) for one in controls(system)[-2:]] == [
+    assert system.registry.paused
+    assert [(one.command, one.since) for one in controls(system)[-2:]] == [
         ("rollback", to.version),
-        ("hold", None),
+        ("pause", None),
     ]
     resume(system.desk, reason("test"))
 

@@ -6,12 +6,12 @@ import pytest
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.example import Example
-from stream_app.core.learning.example_decoding import decode_example
+from stream_app.core.learning.examples_log import decode_example
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.errors import ModelError
-from stream_app.model_admin.model_equality import first_difference
 from stream_app.model_admin.verification import VerificationResult, Verifier
 from stream_app.model_admin.version_checks import Checker
+from stream_app.model_admin.version_diff import first_difference
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.model_registry import ModelRegistry
 from tests.learning import Model, examples, logistic
@@ -59,7 +59,7 @@ def test_every_version_is_what_the_log_says_whatever_was_decided(
     world = Real(tmp_path, model)
     decide(world, "rollback", version_of(world, 100), since=offsets(world)[120])
     world.learn(200, 260)
-    decide(world, "hold", epoch=1)
+    decide(world, "pause", epoch=1)
     world.learn(260, 300)
     decide(world, "resume", epoch=1, since=offsets(world)[280])
     world.learn(300, 400)
@@ -82,11 +82,11 @@ def test_what_was_learned_again_from_before_the_nearest_version_needs_an_earlier
     tmp_path: Path,
 ) -> None:
     world = Real(tmp_path)
-    decide(world, "hold", epoch=0)
+    decide(world, "pause", epoch=0)
     world.learn(200, 250)
     decide(world, "resume", epoch=0)
     world.learn(250, 260)
-    decide(world, "hold", epoch=0)
+    decide(world, "pause", epoch=0)
     decide(world, "resume", epoch=0, since=offsets(world)[10])
     world.learn(260, 300)
     verdicts = [world.verify(version) for version in world.manifests()]

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from river import metrics
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.learning.control_record import CONTROL_KEY, Control
+from stream_app.core.learning.examples_log import CONTROL_KEY, Control
 from stream_app.errors import StreamAppError
 from stream_app.loading import load_pipeline
 from stream_app.model_admin.model_admin import ModelAdmin
@@ -45,7 +45,7 @@ def test_a_part_of_the_log_is_exported_once_and_whole(system: System, tmp_path: 
     stream = examples(200)
     for number, example in enumerate(stream):
         system.send("examples", example.encode(), b"e", timestamp=phishing.START + number)
-    system.send("examples", Control("hold", None, 0, "", "ann@host", "test").encode(), CONTROL_KEY)
+    system.send("examples", Control("pause", None, 0, "", "ann@host", "test").encode(), CONTROL_KEY)
     system.send("examples", b"{broken", b"e")
     system.producer.flush()
 

@@ -52,9 +52,9 @@ def test_predictions_and_model_are_those_of_rivers_progressive_validation(
         found = trained(trial)
     assert scores == told.scores
     assert found.metrics["log_loss"] == pytest.approx(told.get(), abs=1e-12)
-    assert found.learner.learned == found.window["n"] == len(phishing.seen())
+    assert found.learner.learned.examples == found.window["n"] == len(phishing.seen())
     rows = [site.features for site in phishing.seen()[::10]]
-    assert [found.learner.model.predict_proba_one(x) for x in rows] == [
+    assert [found.learner.learned.model.predict_proba_one(x) for x in rows] == [
         model.predict_proba_one(x) for x in rows
     ]
 
@@ -67,7 +67,7 @@ def test_distributions_are_those_of_the_data(declared: str, tmp_path: Path) -> N
         "start": min(site.known_at for site in measured), "end": max(site.known_at for site in measured) + 1,
         "n": len(measured),
     }  # fmt: skip
-    assert found.learner.learned == len(phishing.seen())
+    assert found.learner.learned.examples == len(phishing.seen())
     assert found.features == sorted(measured[0].features)
     assert found.profile.keys() == {*found.features, "score"}
     for name in found.features:

@@ -9,9 +9,8 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.example import Example
-from stream_app.core.learning.control_record import decode_control
-from stream_app.core.learning.example_decoding import decode_example
-from stream_app.dead_letters.current_pipeline import present
+from stream_app.core.learning.examples_log import decode_control, decode_example
+from stream_app.dead_letters.record_evaluator import present
 from stream_app.loading import load_pipeline
 from stream_app.model_admin.decisions import reason
 from stream_app.model_admin.model_admin import ModelAdmin
@@ -51,12 +50,12 @@ def test_a_trained_version_is_signed_audited_and_numbered_by_its_place_in_the_lo
     controls = {
         message.offset(): decode_control(message.value()) for message in system.read("examples")
     }
-    assert [(offset, c.act, c.why) for offset, c in controls.items() if c] == [
+    assert [(offset, c.command, c.why) for offset, c in controls.items() if c] == [
         (first.version, "trained", "the first season"), (second.version, "trained", "again"),
     ]  # fmt: skip
     assert fits("manifest", orjson.loads(first.encode()))
     assert (first.origin, first.parent, first.learned) == ("trained", None, len(phishing.seen()))
-    assert first.laboratory == first.metrics == trained.metrics
+    assert first.offline_metrics == first.metrics == trained.metrics
     assert (first.features, first.profile) == (trained.features, trained.profile)
     assert first.family == "linear"
     assert first.parameters["LogisticRegression.optimizer"] == "AdaGrad"
@@ -70,7 +69,7 @@ def test_a_trained_version_is_signed_audited_and_numbered_by_its_place_in_the_lo
     for site in phishing.seen()[::25]:
         assert (
             model.score(dict(site.features))
-            == trained.learner.model.predict_proba_one(site.features)[True]
+            == trained.learner.learned.model.predict_proba_one(site.features)[True]
         )
     publisher.promote(second, reason("better"))
     assert desk.registry(settled=True).served == second.version
@@ -122,7 +121,7 @@ def test_a_new_pipeline_begins_with_what_was_trained(system: System, tmp_path: P
     assert {value["model"]["version"] for value in scored.values()} == {found["version"]}
 
     pipeline = load_pipeline(str(system.pipeline))
-    model = train(str(system.pipeline), events, labels).learner.model
+    model = train(str(system.pipeline), events, labels).learner.learned.model
     for site in chosen:
         assert scored[site.event["id"]]["score"] == model.predict_proba_one(site.features)[True]
 
@@ -135,7 +134,7 @@ def test_a_new_pipeline_begins_with_what_was_trained(system: System, tmp_path: P
     )
     desk = ModelAdmin(system.settings, system.name)
     newest = desk.registry(settled=True).current
-    assert (newest.origin, newest.laboratory) == ("learned", found["laboratory"]["metrics"])
+    assert (newest.origin, newest.offline_metrics) == ("learned", found["laboratory"]["metrics"])
     for message in system.read("examples"):
         example = decode_example(message.value(), BinaryTask())
         if isinstance(example, Example):

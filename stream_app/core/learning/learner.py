@@ -1,108 +1,96 @@
-"""The learner: judge what was served, watch the errors, then learn; a pure function of the examples log."""
+"""Learner: evaluates served predictions, monitors their errors, then learns from the labels.
 
-from dataclasses import dataclass, field
-from datetime import timedelta
+The state after a record is a function of the examples log alone.
+"""
 
-from stream_app.core.evaluation.evaluator import ClosedWindow, Evaluator, WindowReport
-from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.evaluation.thresholds import ThresholdFindings, ThresholdState, verdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+
+from stream_app.core.evaluation.evaluator import ClosedWindow, WindowReport
+from stream_app.core.evaluation.thresholds import ThresholdFindings, verdict
 from stream_app.core.example import Example
-from stream_app.core.learning.control_record import SWITCHES, Control
-from stream_app.core.learning.control_state import ControlState
-from stream_app.core.learning.learned_model import LearnedModel
+from stream_app.core.learning.examples_log import VERSION_CHANGES, Control
+from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.measurement import Kind, LimitCheck, Measurement
-from stream_app.core.monitoring.drift import ErrorAlarm
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output
 
-FORMER = "former versions"
-"""What a performance is of whose predictions come from versions that a decision has led away from."""
+# Reference of a performance measurement of predictions by versions that a decision moved away from.
+SUPERSEDED = "superseded versions"
 
-SHAPE = 2
-"""Of the state; one of another shape, as earlier releases left, cannot go on."""
+# Number of examples that are relearned between two yields of `Learner.apply`.
+RELEARN_CHUNK = 100
 
+LoadVersion = Callable[[int], LearnedModel]
+"""Returns the model of a version. Raises `ModelError` if it cannot be loaded."""
 
-@dataclass(slots=True, kw_only=True)
-class LearnerState(ControlState):
-    """All that a learner knows, and all that a checkpoint holds; see also `ControlState` and `LearnedModel`.
-
-    `unlearnable` counts examples, `failures` those by cause since the last window closed.
-    """
-
-    fingerprint: str
-    evaluator: Evaluator
-    alarm: ErrorAlarm
-    unlearnable: int = 0
-    failures: dict[str, int] = field(default_factory=dict)
-    watching: ThresholdState = field(default_factory=ThresholdState)
-
-    def obey(self, offset: int, control: Control, start: LearnedModel | None = None) -> None:
-        """As `ControlState`; predictions of the versions that count from then on are judged apart from those of others."""
-        ControlState.obey(self, offset, control, start)
-        if control.act in SWITCHES:
-            self.evaluator.turn()
-
-
-def new_state(pipeline: Pipeline, fingerprint: str) -> LearnerState:
-    """A learner that has seen nothing."""
-    length = pipeline.window // timedelta(milliseconds=1)
-    thresholds = pipeline.thresholds
-    return LearnerState(
-        fingerprint=fingerprint,
-        model=pipeline.model(),
-        evaluator=Evaluator(length, task_of(pipeline)),
-        alarm=ErrorAlarm(thresholds.adwin_delta, quiet=length),
-    )
-
-
-def _configured(state: LearnerState, pipeline: Pipeline) -> LearnerState:
-    """What is not part of the fingerprint is as the pipeline says now, not as it was at the checkpoint."""
-    state.evaluator.length = pipeline.window // timedelta(milliseconds=1)
-    state.evaluator.task = task_of(pipeline)
-    if state.alarm.delta != pipeline.thresholds.adwin_delta:
-        state.alarm = ErrorAlarm(pipeline.thresholds.adwin_delta, state.evaluator.length)
-    return state
+ReadExamples = Callable[[int, int], Iterable[tuple[int, Example]]]
+"""Returns the examples from one offset up to another (exclusive), each with its offset."""
 
 
 class Learner:
-    """Learns example by example. Not thread-safe."""
+    """Learns example by example. Not thread-safe.
+
+    Args:
+        pipeline: loaded pipeline.
+        fingerprint: fingerprint of its declaration.
+        state: state to continue from; None for a new one.
+    """
 
     def __init__(
         self, pipeline: Pipeline, fingerprint: str, state: LearnerState | None = None
     ) -> None:
-        self.state = (
-            new_state(pipeline, fingerprint) if state is None else _configured(state, pipeline)
-        )
+        if state is None:
+            state = LearnerState.new(pipeline, fingerprint)
+        else:
+            state.configure(pipeline)
+        self.state = state
         self._pipeline = pipeline
         self._fingerprint = fingerprint
-        self._task = self.state.evaluator.task
+        self._task = state.evaluator.task
         self._findings: list[ThresholdFindings] = []
 
     def learn(self, offset: int, example: Example) -> list[Output]:
-        """Judge the served prediction, then learn from the label; return what there is to report.
+        """Evaluate the served prediction, then learn from the label.
 
-        While learning is held, it is judged only; so is an example of another pipeline fingerprint. If the model
-        raises, the example is counted and skipped: a River model raises before it changes, but in a chain the steps
-        before the failing one have then learned the example's features. A replay fails and goes on in the same way.
+        While learning is paused, the example is evaluated only; so is one of another fingerprint. If
+        the model raises, the example is counted and skipped. A River model raises before it changes,
+        but in a chain the steps before the failing one have then learned the features; a replay of the
+        log fails and continues in the same way.
+
+        Args:
+            offset: offset of the example in the log.
+            example: event, served prediction and label.
+
+        Returns:
+            Measurements to publish.
         """
         state = self.state
-        closed = state.evaluator.add(example, offset, former=state.is_former(example.model_version))
+        control = state.control
+        closed = state.evaluator.add(
+            example, offset, former=control.is_superseded(example.model_version)
+        )
         outputs = [output for window in closed for output in self._report(window)] if closed else []
         rise = state.alarm.update(state.evaluator.error(example), example.label_time)
         if rise is not None:
             outputs.append(self._alarm(example, rise.before, rise.after, rise.n))
-        if state.held:
+        if control.paused:
             return outputs
         if example.fingerprint != self._fingerprint:
             return outputs + self.skip(offset, "fingerprint", example.label_time)
         try:
-            state.learn(offset, example)
-        except Exception as error:  # whatever a model raises must not stop the log
+            state.learned.learn(offset, example)
+        except Exception as error:  # a model may raise anything, which must not stop the log
             return outputs + self.skip(offset, type(error).__name__, example.label_time)
         return outputs
 
     def skip(self, offset: int, cause: str, time: int | None = None) -> list[Output]:
-        """Count an example that cannot be learned; report the first of each cause in a window, later ones by number."""
+        """Count an example that cannot be learned.
+
+        Returns:
+            A measurement of the first example of each cause in a window; later ones are reported as a
+            number when the window closes.
+        """
         state = self.state
         state.unlearnable += 1
         state.failures[cause] = state.failures.get(cause, 0) + 1
@@ -114,17 +102,72 @@ class Learner:
         )
         return [found.output(self._pipeline.name)]
 
-    def decided(self, control: Control) -> None:
-        """A decision has come in the log, void or not: after one about versions or a resumption, thresholds rest."""
-        if control.act in SWITCHES or control.act == "resume":
-            self.state.watching.decided(
+    def apply(
+        self, offset: int, control: Control, load: LoadVersion, read: ReadExamples
+    ) -> Iterator[bool]:
+        """Apply a control record, in steps.
+
+        Yields False after each chunk of preparation (loading the selected version, relearning
+        examples), and True once, when only the change of the state is left. Resumed after that, it
+        changes the state and ends. So a caller can prepare a change between transactions and make it
+        inside one; a caller without transactions exhausts the generator.
+
+        A void control record changes nothing, but its thresholds start over as after any other.
+
+        Args:
+            offset: offset of the control record, the first record that the state has not processed.
+            control: the control record.
+            load: returns the version to continue from.
+            read: returns the examples to relearn.
+
+        Raises:
+            Exception: whatever `load` and `read` raise; the state is unchanged then.
+        """
+        state, start = self.state, None
+        void = state.control.is_void(control)
+        if not void and control.command in VERSION_CHANGES and control.version is not None:
+            start = load(control.version)
+        elif not void and control.command == "resume" and control.since is not None:
+            start = state.learned.copied()
+        if start is not None and control.since is not None:
+            first = max(control.since, start.next_offset)
+            if first < offset:
+                yield from self._relearn(start, read(first, offset))
+        yield True
+        self.reset_thresholds(control)
+        if void:
+            return
+        state.control.apply(offset, control)
+        if start is not None:
+            state.learned = start
+        if control.command in VERSION_CHANGES:
+            state.evaluator.turn()
+
+    def reset_thresholds(self, control: Control) -> None:
+        """Start the thresholds over after a control record that selects a version or resumes learning.
+
+        Void records count, and those that cannot be applied.
+        """
+        if control.command in VERSION_CHANGES or control.command == "resume":
+            self.state.thresholds.decided(
                 self._pipeline.thresholds.metrics, self.state.evaluator.watermark
             )
 
     def take_findings(self) -> list[ThresholdFindings]:
-        """What the windows that were closed since this was last called say about the thresholds, oldest first."""
+        """Return and forget the threshold findings of the windows closed since the last call, oldest first."""
         found, self._findings = self._findings, []
         return found
+
+    def _relearn(
+        self, start: LearnedModel, examples: Iterable[tuple[int, Example]]
+    ) -> Iterator[bool]:
+        """Learn examples that have been evaluated before; those that fail were reported then."""
+        for number, (offset, example) in enumerate(examples, 1):
+            if example.fingerprint == self._fingerprint:
+                with suppress(Exception):  # a model may raise anything, which must not stop the log
+                    start.learn(offset, example)
+            if number % RELEARN_CHUNK == 0:
+                yield False
 
     def _alarm(self, example: Example, before: float, after: float, n: int) -> Output:
         time = example.label_time
@@ -142,24 +185,28 @@ class Learner:
         return found.output(self._pipeline.name)
 
     def _report(self, closed: ClosedWindow) -> list[Output]:
-        state, thresholds = self.state, self._pipeline.thresholds.metrics
+        state, limits = self.state, self._pipeline.thresholds.metrics
         self._findings.append(
-            state.watching.close(thresholds, closed.window, state.laboratory, held=state.held)
+            state.thresholds.close(
+                limits, closed.window, state.learned.offline_metrics, held=state.control.paused
+            )
         )
         found = self._performance(closed) + self._baselines(closed) + self._failures(closed)
         return [measurement.output(self._pipeline.name) for measurement in found]
 
     def _performance(self, closed: ClosedWindow) -> list[Measurement]:
         window, total, former = closed
+        limits, offline = self._pipeline.thresholds.metrics, self.state.learned.offline_metrics
         found = []
         for name in self._pipeline.metrics:
-            said = verdict(self._pipeline.thresholds.metrics, name, window, self.state.laboratory)
+            check = verdict(limits, name, window, offline)
             found += [
-                self._measured("performance", name, window)._replace(judgement=said),
+                self._measured("performance", name, window)._replace(judgement=check),
                 self._measured("cumulative", name, total),
             ]
             if former is not None:
-                found.append(self._measured("performance", name, former)._replace(reference=FORMER))
+                measured = self._measured("performance", name, former)
+                found.append(measured._replace(reference=SUPERSEDED))
         return found
 
     def _baselines(self, closed: ClosedWindow) -> list[Measurement]:
@@ -173,15 +220,10 @@ class Learner:
     def _failures(self, closed: ClosedWindow) -> list[Measurement]:
         window, failures = closed.window, self.state.failures
         self.state.failures = {}
+        breached = LimitCheck(0.0, True)
         return [
             Measurement(
-                "unlearnable",
-                cause,
-                window.start,
-                window.end,
-                count,
-                float(count),
-                LimitCheck(0.0, True),
+                "unlearnable", cause, window.start, window.end, count, float(count), breached
             )
             for cause, count in failures.items()
         ]

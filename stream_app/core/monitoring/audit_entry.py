@@ -12,7 +12,7 @@ ActName = Literal[
     "publish",
     "promote",
     "rollback",
-    "hold",
+    "pause",
     "resume",
     "pin",
     "unpin",

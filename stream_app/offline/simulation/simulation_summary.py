@@ -50,7 +50,7 @@ def summarise(trial: Simulation, seconds: float, *, complete: bool) -> dict[str,
         ],
         "model": {
             "version": engine.model.version,
-            "learned": learner.learned,
+            "learned": learner.learned.examples,
             "unlearnable": learner.unlearnable,
         },
         "metrics": {name: values[name] for name in pipeline.metrics if name in values},

@@ -1,40 +1,40 @@
-"""Decisions in the log, as the learner comes to them: what they need is prepared while no transaction waits for it."""
+"""Control records in the examples log: prepared between transactions, then applied inside one."""
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from math import inf
 from time import monotonic
 from typing import Any
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.learning.control_record import LEARNER, SWITCHES, Control
-from stream_app.core.learning.control_state import first_again, learn_again
-from stream_app.core.learning.learned_model import LearnedModel
-from stream_app.core.learning.learner import LearnerState
+from stream_app.core.example import Example
+from stream_app.core.learning.examples_log import LEARNER, VERSION_CHANGES, Control
+from stream_app.core.learning.learner import Learner
+from stream_app.core.learning.learner_state import LearnedModel
 from stream_app.errors import ModelError, StoreError
 from stream_app.kafka.reader import TopicReader
+from stream_app.model_store.annotations import pause_records, version_change_audit
 from stream_app.model_store.artifacts import ArtifactStore
-from stream_app.model_store.decision_records import held, switched
-from stream_app.model_store.lineage import learned_of
 from stream_app.model_store.manifest import Manifest
-from stream_app.model_store.model_loading import read_model
+from stream_app.model_store.model_loading import read_model, to_learned_model
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.model_store.signing import verify
 from stream_app.model_store.trusted_keys import TrustedKeys
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output
 from stream_app.telemetry.logs import get_logger
+from stream_app.topic_kinds import topic_name
 from stream_app.worker.roles.skipped_offsets import SkippedOffsets
 from stream_app.worker.roles.store_retry import WAIT_SECONDS
 from stream_app.worker.roles.version_publisher import VersionPublisher
 
 log = get_logger(__name__)
 
-MOMENT = 0.2  # seconds of work between two looks at what else there is to do
-_CHUNK = 100  # examples, between two looks at the clock
+# Time of preparation in one step, between which the task looks for other work.
+TIME_SLICE_SECONDS = 0.2
 
 
 class ControlPreparation:
-    """What the decision that comes next has the learner go on from: loaded, and made to learn again, bit by bit."""
+    """Prepares the next control record in time slices: loads its version and relearns examples."""
 
     def __init__(
         self,
@@ -55,32 +55,42 @@ class ControlPreparation:
         self._versions = versions
         self._skips = skips
         self._offset = -1
-        self._again_at = 0.0
+        self._steps: Iterator[bool] = iter(())
+        self._prepared = False
+        self._retry_at = 0.0  # monotonic seconds
 
-    def step(self, offset: int, control: Control, state: LearnerState) -> bool:
-        """Work for a moment; whether that was enough. ModelError for a version that cannot be had, StoreError.
+    def step(self, offset: int, control: Control, learner: Learner) -> bool:
+        """Prepare for one time slice.
 
-        The decision is the first record that `state` has not processed.
+        Args:
+            offset: offset of the control record, the first that the learner has not processed.
+            control: the control record.
+            learner: learner that applies it.
+
+        Returns:
+            True if only the change of the state is left, for which `finish` is called.
+
+        Raises:
+            ModelError: the selected version cannot be loaded.
+            StoreError: the artifact store is unavailable; the next attempt waits.
         """
-        if monotonic() < self._again_at:
+        if monotonic() < self._retry_at:
             return False
         try:
-            self._begin(offset, control, state)
+            return self._prepare(offset, control, learner, monotonic() + TIME_SLICE_SECONDS)
         except StoreError:
-            self._again_at = monotonic() + WAIT_SECONDS
+            self._retry_at = monotonic() + WAIT_SECONDS
             raise
-        until = monotonic() + MOMENT
-        return all(monotonic() < until for _ in self._work)
 
-    def finish(self, offset: int, control: Control, state: LearnerState) -> LearnedModel:
-        """Work to the end; raises as `step`."""
-        self._begin(offset, control, state)
-        for _ in self._work:
+    def finish(self, offset: int, control: Control, learner: Learner) -> None:
+        """Prepare what is left, and apply the control record; raises as `step`."""
+        self._prepare(offset, control, learner, inf)
+        self._offset = -1
+        for _ in self._steps:
             pass
-        return self._start
 
     def loads(self, manifest: Manifest) -> bool:
-        """Whether a version can be had; while the store is away, it is thought to."""
+        """Return False if a version cannot be loaded. An unavailable store counts as loadable."""
         try:
             self._model(manifest)
         except ModelError as error:
@@ -90,49 +100,52 @@ class ControlPreparation:
             return True
         return True
 
-    def _begin(self, offset: int, control: Control, state: LearnerState) -> None:
+    def _prepare(self, offset: int, control: Control, learner: Learner, until: float) -> bool:
         if self._offset != offset:
-            self._start = self._load(control) if control.act in SWITCHES else state.copied()
-            self._work = self._learning_again(
-                self._start, first_again(self._start, control, offset), offset
-            )
-            self._offset = offset
+            self._steps = learner.apply(offset, control, self._load, self._read)
+            self._offset, self._prepared = offset, False
+        try:
+            while not self._prepared:
+                self._prepared = next(self._steps)
+                if not self._prepared and monotonic() >= until:
+                    break
+        except Exception:
+            self._offset = -1
+            raise
+        return self._prepared
 
-    def _load(self, control: Control) -> LearnedModel:
-        """The version that a decision chooses."""
-        name = self._pipeline.name
-        manifest = self._versions.find(
-            control.version, ModelRegistry.of(self._reader.read_all(f"{name}.models", 0))
+    def _load(self, version: int) -> LearnedModel:
+        registry = ModelRegistry.of(
+            self._reader.read_all(topic_name(self._pipeline.name, "models"), 0)
         )
-        return learned_of(manifest, self._model(manifest))
+        manifest = self._versions.find(version, registry)
+        return to_learned_model(manifest, self._model(manifest))
 
     def _model(self, manifest: Manifest) -> Any:
         verify(manifest, self._trusted)
         return read_model(self._store, manifest, self._pipeline, self._fingerprint)
 
-    def _learning_again(self, start: LearnedModel, first: int, end: int) -> Iterator[None]:
-        if first < end:
-            records = iter(
-                self._reader.read_range(f"{self._pipeline.name}.examples", 0, first, end)
-            )
-            while chunk := list(islice(records, _CHUNK)):
-                learn_again(start, self._fingerprint, self._skips.examples(chunk, self._task))
-                yield
+    def _read(self, first: int, end: int) -> Iterable[tuple[int, Example]]:
+        topic = topic_name(self._pipeline.name, "examples")
+        return self._skips.examples(self._reader.read_range(topic, 0, first, end), self._task)
 
 
-def obeyed(pipeline: str, control: Control, versions: VersionPublisher, now: int) -> list[Output]:
-    """What is written about a decision that has just been obeyed.
+def applied_records(
+    pipeline: str, control: Control, versions: VersionPublisher, now: int
+) -> list[Output]:
+    """Return the records to write about a control record that was just applied.
 
-    Whoever else decides has written mark and audit already; the learner does so when it reads its own decision.
+    Operators have written annotation and audit entry already; the learner writes those of its own
+    control records when it reads them back.
     """
     before, own = versions.champion, control.who == LEARNER
-    if control.act in SWITCHES and control.version is not None:
-        audit = [switched(pipeline, control, now, before)] if own else []
-        return versions.choose(control.version, control.epoch) + audit
-    if control.act == "hold" and own:
-        return held(pipeline, control, now)
-    if control.act == "pin" and control.version is not None:
+    if control.command in VERSION_CHANGES and control.version is not None:
+        audit = [version_change_audit(pipeline, control, now, before)] if own else []
+        return versions.choose(control.version, control.decision) + audit
+    if control.command == "pause" and own:
+        return pause_records(pipeline, control, now)
+    if control.command == "pin" and control.version is not None:
         return versions.keep(control.version)
-    if control.act == "unpin" and control.version is not None:
+    if control.command == "unpin" and control.version is not None:
         versions.let_go(control.version)
     return []

@@ -6,9 +6,15 @@ import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
-from stream_app.core.learning.control_record import CONTROL_KEY, SWITCHES, Control, control_in
-from stream_app.core.learning.example_decoding import decode_example
-from stream_app.core.learning.learner import Learner, LearnerState
+from stream_app.core.learning.examples_log import (
+    CONTROL_KEY,
+    VERSION_CHANGES,
+    Control,
+    control_in,
+    decode_example,
+)
+from stream_app.core.learning.learner import Learner
+from stream_app.core.learning.learner_state import LearnerState
 from stream_app.core.measurement import LimitCheck, Measurement
 from stream_app.errors import ModelError, StoreError
 from stream_app.kafka.reader import TopicReader
@@ -22,9 +28,10 @@ from stream_app.records import InputPartition, Output, Record
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import EXAMPLES_LEARNED, MODEL_VERSION
-from stream_app.worker.processor import DECISION
-from stream_app.worker.quarantine.example_guard import ExampleGuard
-from stream_app.worker.roles.control_handling import ControlPreparation, obeyed
+from stream_app.topic_kinds import topic_name
+from stream_app.worker.processor import WaitReason
+from stream_app.worker.quarantine.record_guards import ExampleGuard
+from stream_app.worker.roles.control_handling import ControlPreparation, applied_records
 from stream_app.worker.roles.learner_recovery import (
     ALARMS_KEY,
     load_state,
@@ -34,9 +41,9 @@ from stream_app.worker.roles.learner_recovery import (
     refuse_new,
     refuse_other_pipeline,
 )
-from stream_app.worker.roles.measurement_metrics import show_measurements
 from stream_app.worker.roles.output_encoders import Write, measurements_written
 from stream_app.worker.roles.publishing_schedule import PublishingSchedule
+from stream_app.worker.roles.reporting import show_measurements
 from stream_app.worker.roles.skipped_offsets import SkippedOffsets
 from stream_app.worker.roles.store_retry import patiently
 from stream_app.worker.roles.threshold_policy import ThresholdPolicy
@@ -73,9 +80,9 @@ class LearnProcessor:
         self._store = store
         self._reader = reader
         self._write = write
-        self._source = InputPartition(f"{pipeline.name}.examples", 0)
+        self._source = InputPartition(topic_name(pipeline.name, "examples"), 0)
         self._skips = SkippedOffsets(guard)
-        self.holding = ""
+        self.waiting_for: WaitReason | None = None
         self._notices: list[Output] = []
         self._next = 0
         self._now = 0
@@ -93,9 +100,9 @@ class LearnProcessor:
         """
         pipeline, limits = self._pipeline, self._settings.learn
         signer = open_signer(self._settings, pipeline.name)
-        registry = ModelRegistry.of(self._reader.read_all(f"{pipeline.name}.models", 0)).signed_by(
-            signer.trusted
-        )
+        registry = ModelRegistry.of(
+            self._reader.read_all(topic_name(pipeline.name, "models"), 0)
+        ).signed_by(signer.trusted)
         self._versions = versions = VersionPublisher(
             pipeline, self._store, registry, signer, limits.keep_versions
         )
@@ -109,7 +116,7 @@ class LearnProcessor:
             self._skips,
         )
         self._heeding = ThresholdPolicy(pipeline, self._preparation.loads)
-        latest = dict(self._reader.read_all(f"{pipeline.name}.learn.state", 0))
+        latest = dict(self._reader.read_all(topic_name(pipeline.name, "learn.state"), 0))
         self._skips.restore(latest.items())
         self._past = past = read_past(latest)
         self._alarms = past.alarms
@@ -132,7 +139,7 @@ class LearnProcessor:
         for index, record in enumerate(records):
             if record.key == CONTROL_KEY and not self._prepared(record, now, is_next=index == 0):
                 return index
-        self.holding = ""
+        self.waiting_for = None
         return len(records)
 
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
@@ -164,15 +171,15 @@ class LearnProcessor:
         MODEL_VERSION.set(self._versions.champion or 0)
 
     def _show_learned(self) -> None:
-        EXAMPLES_LEARNED.inc(self.state.learned - self._shown)
-        self._shown = self.state.learned
+        EXAMPLES_LEARNED.inc(self.state.learned.examples - self._shown)
+        self._shown = self.state.learned.examples
 
     def _start(self, now: int) -> list[Output]:
         """Once: what restoring has found, and version 0 if there is none at all and it may be served."""
         outputs = self._take_notices() + self._heeding.begin(
             self._alarms, self._past.thresholds, now
         )
-        if self._pipeline.untrained == "refused":
+        if self._pipeline.untrained == "rejected":
             return outputs
         return outputs + self._issuing.publish_first(self._next, self.state, now)
 
@@ -200,7 +207,7 @@ class LearnProcessor:
         for record in self._skips.noting(records):
             control = control_in(record.key, record.value)
             if control is not None:
-                found = self._obey(record, control, now)
+                found = self._apply(record, control, now)
             else:
                 example = self._skips.code(record) or decode_example(record.value, self._task)
                 if isinstance(example, Example):
@@ -225,15 +232,15 @@ class LearnProcessor:
     def _prepared(self, record: Record, now: int, *, is_next: bool) -> bool:
         """Whether the decision of this record, if it is one, can be obeyed at once, or never can."""
         control = control_in(record.key, record.value)
-        if control is None or record.offset in self._skips or not self.state.needs(control):
+        if control is None or record.offset in self._skips or not control.needs_preparation:
             return True
-        self.holding = DECISION
+        self.waiting_for = WaitReason.DECISION
         if not is_next:  # first all that comes before it
             return False
-        if self.state.is_void(control):
+        if self.state.control.is_void(control):
             return True
         try:
-            if not self._preparation.step(record.offset, control, self.state):
+            if not self._preparation.step(record.offset, control, self._learner):
                 return False
             self._issuing.store_answered(now)
         except StoreError as error:
@@ -246,7 +253,10 @@ class LearnProcessor:
     def _give_up(self, offset: int, control: Control, error: ModelError) -> None:
         """A version that cannot be had is never served; every replay must pass over this decision as well."""
         log.error(
-            "a decision cannot be obeyed", act=control.act, version=control.version, why=str(error)
+            "control record cannot be applied",
+            command=control.command,
+            version=control.version,
+            why=str(error),
         )
         self._skips.note(offset, UNOBEYED)
         verdict = LimitCheck(None, True)
@@ -255,30 +265,29 @@ class LearnProcessor:
         )
         self._notices.append(found.output(self._pipeline.name))
 
-    def _obey(self, record: Record, control: Control, now: int | None) -> list[Output]:
+    def _apply(self, record: Record, control: Control, now: int | None) -> list[Output]:
         state, offset = self.state, record.offset
-        self._learner.decided(control)
         if self._skips.code(record) is not None:
+            self._learner.reset_thresholds(control)
             return []
-        if state.is_void(control):
+        void = state.control.is_void(control)
+        self._show_learned()
+        patiently(lambda: self._preparation.finish(offset, control, self._learner))
+        if void:
             log.info(
-                "a decision is void",
-                act=control.act,
+                "control record is void",
+                command=control.command,
                 version=control.version,
                 who=control.who,
                 offset=offset,
             )
             return []
-        needed = state.needs(control)
-        start = (
-            patiently(lambda: self._preparation.finish(offset, control, state)) if needed else None
-        )
-        self._show_learned()
-        state.obey(offset, control, start)
-        if control.act in SWITCHES:
-            self._shown = state.learned
+        if control.command in VERSION_CHANGES:
+            self._shown = state.learned.examples
             self._issuing.begin(state)
-        return [] if now is None else obeyed(self._pipeline.name, control, self._versions, now)
+        if now is None:
+            return []
+        return applied_records(self._pipeline.name, control, self._versions, now)
 
     def _state_of(self, checkpoint: Checkpoint | None, trusted: TrustedKeys) -> LearnerState | None:
         if checkpoint is None:
@@ -290,8 +299,8 @@ class LearnProcessor:
 
     def _learn_again(self, start: int) -> None:
         refuse_gap(self._source, self._reader.ends(self._source), start, self._next)
-        self._shown = self.state.learned
+        self._shown = self.state.learned.examples
         if start < self._next:
             self._learn(self._reader.read_range(*self._source, start, self._next), None)
         self._issuing.begin(self.state)
-        self._shown = self.state.learned
+        self._shown = self.state.learned.examples

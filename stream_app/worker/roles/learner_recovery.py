@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import orjson
 
-from stream_app.core.learning.learner import SHAPE, LearnerState
+from stream_app.core.learning.learner_state import STATE_FORMAT, LearnerState
 from stream_app.core.measurement import LimitCheck, Measurement
 from stream_app.core.monitoring.alarms import Alarms
 from stream_app.errors import ModelError
 from stream_app.model_store.artifacts import ArtifactStore
 from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.manifest import CHECKPOINT_KEY, Checkpoint, Manifest, check_runtime
-from stream_app.model_store.model_loading import pipeline_changed
+from stream_app.model_store.model_loading import pipeline_changed_error
 from stream_app.model_store.pickling import dump, load
 from stream_app.model_store.signing import verify
 from stream_app.model_store.trusted_keys import TrustedKeys
@@ -44,7 +44,7 @@ def read_past(latest: Mapping[bytes | None, bytes | None]) -> RecoveredLearner:
     """From the newest value of each key of the state topic; without a checkpoint that this release cannot read."""
     alarms, value = latest.get(ALARMS_KEY), latest.get(CHECKPOINT_KEY.encode())
     checkpoint = None if value is None else Checkpoint.decode(value)
-    if checkpoint is not None and checkpoint.shape != SHAPE:
+    if checkpoint is not None and checkpoint.shape != STATE_FORMAT:
         log.warning(
             "the checkpoint is of another release: everything is learned again",
             offset=checkpoint.offset,
@@ -75,7 +75,7 @@ def refuse_other_pipeline(
 ) -> None:
     """ModelError if what was learned `before` was learned under another fingerprint."""
     if before is not None and before.fingerprint != fingerprint:
-        raise pipeline_changed(pipeline.name, before.fingerprint, fingerprint)
+        raise pipeline_changed_error(pipeline.name, before.fingerprint, fingerprint)
 
 
 def refuse_new(pipeline: Pipeline, *, used: bool) -> None:
@@ -84,7 +84,7 @@ def refuse_new(pipeline: Pipeline, *, used: bool) -> None:
     `used` says whether there are versions, or examples that were learned.
     """
     load(dump(pipeline.model()), pipeline_names(pipeline.model, pipeline.features))
-    if not used and pipeline.untrained == "refused":
+    if not used and pipeline.untrained == "rejected":
         raise ModelError(
             f"pipeline {pipeline.name} has no model version, and an untrained model may not score",
             'Train one from files (`stream-app train PIPELINE`) and promote it, or declare untrained="allowed"',

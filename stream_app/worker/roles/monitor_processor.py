@@ -7,8 +7,7 @@ import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
-from stream_app.core.learning.control_record import control_in
-from stream_app.core.learning.example_decoding import decode_example
+from stream_app.core.learning.examples_log import control_in, decode_example
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.errors import ModelError
@@ -16,9 +15,10 @@ from stream_app.kafka.reader import TopicReader
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, InputPartition, Output, Record
 from stream_app.schema_registry.schema_cache import SchemaCache
-from stream_app.worker.processor import REGISTRY
-from stream_app.worker.roles.measurement_metrics import show_measurements
+from stream_app.topic_kinds import topic_name
+from stream_app.worker.processor import WaitReason
 from stream_app.worker.roles.output_encoders import Write, measurements_written
+from stream_app.worker.roles.reporting import show_measurements
 
 STATE_KEY = b"state"
 QUIET_MS = 60_000  # wall clock; an input that brought nothing for so long holds no window open
@@ -39,14 +39,14 @@ class MonitorProcessor:
         cache: SchemaCache,
         write: Write = orjson.dumps,
     ) -> None:
-        self.holding = ""
+        self.waiting_for: WaitReason | None = None
         self._pipeline = pipeline
         self._task = task_of(pipeline)
         self._reader = reader
         self._cache = cache
         self._write = write
         self._schemas: Schemas = NO_SCHEMAS
-        self._scored = f"{pipeline.name}.scored"
+        self._scored = topic_name(pipeline.name, "scored")
         self._monitor = WindowMonitor(pipeline)
         self._next: dict[InputPartition, int] = {}
         self._heard: dict[InputPartition, int] = {}
@@ -68,7 +68,7 @@ class MonitorProcessor:
     def ready(self, records: Sequence[Record], now: int) -> int:
         """Those whose schemas are known."""
         count, self._schemas = self._cache.ready(records)
-        self.holding = REGISTRY if count < len(records) else ""
+        self.waiting_for = WaitReason.SCHEMA_REGISTRY if count < len(records) else None
         return count
 
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:

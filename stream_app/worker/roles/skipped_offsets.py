@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from stream_app.core.evaluation.prediction_task import PredictionTask
 from stream_app.core.example import Example
-from stream_app.core.learning.example_decoding import decode_example
+from stream_app.core.learning.examples_log import decode_example
 from stream_app.records import Output, Record
-from stream_app.worker.quarantine.example_guard import ExampleGuard
+from stream_app.worker.quarantine.record_guards import ExampleGuard
 
 SKIP_KEY = b"skip/"  # then the offset
 
@@ -33,7 +33,7 @@ class SkippedOffsets:
 
     def noting(self, records: Iterable[Record]) -> Iterable[Record]:
         """The records, each told to whoever ends a learner that hangs, before it is learned."""
-        return records if self._guard is None else self._guard.noting(records)
+        return records if self._guard is None else self._guard.journaled(records)
 
     def committed(self, end: int) -> None:
         """What comes before this offset is done with."""
@@ -49,7 +49,7 @@ class SkippedOffsets:
         """Why to pass over a record, if so: it is noted, or it ends a learner."""
         code = self._codes.get(record.offset)
         if code is None and self._guard is not None:
-            code = self._guard.verdict(record.offset)
+            code = self._guard.poison_code(record.offset)
             if code is not None:
                 self.note(record.offset, code)
         return code

@@ -12,8 +12,8 @@ from stream_app.core.evaluation.thresholds import (
     is_within,
     name_of,
 )
-from stream_app.core.learning.control_record import LEARNER, learner_orders
-from stream_app.core.learning.learner import LearnerState
+from stream_app.core.learning.examples_log import LEARNER, learner_commands
+from stream_app.core.learning.learner_state import LearnerState
 from stream_app.core.measurement import LimitCheck, Measurement
 from stream_app.core.monitoring.alarms import Alarms
 from stream_app.core.monitoring.audit_entry import act_output
@@ -113,7 +113,7 @@ class ThresholdPolicy:
             breach.model_version,
             examples=breach.examples,
         )
-        orders = learner_orders(state.epoch, iso_time(now), why, to=to)
+        orders = learner_commands(state.control.decision, iso_time(now), why, rollback_to=to)
         return [event.output(self._pipeline.name), *orders]
 
 
@@ -122,7 +122,7 @@ def rescued(thresholds: tuple[Threshold, ...], versions: Versions, state: Learne
     if all(threshold.action != "rollback" for threshold in thresholds):
         return set()
     windows = [window.first for window in state.evaluator.open.values()]
-    before = [*windows, *(run.first for run in state.watching.runs.values())]
+    before = [*windows, *(run.first for run in state.thresholds.runs.values())]
     found = (next(newest_within(thresholds, versions, state, first), None) for first in before)
     return {manifest.version for manifest in found if manifest is not None}
 
@@ -134,7 +134,7 @@ def newest_within(
     for manifest in _lineage(versions, state):
         window, trained = manifest.window, manifest.origin == "trained"
         judged = window is not None and is_within(
-            thresholds, manifest.metrics, window["n"], manifest.laboratory
+            thresholds, manifest.metrics, window["n"], manifest.offline_metrics
         )
         if trained or (judged and manifest.version <= before):
             yield manifest
@@ -147,12 +147,12 @@ def _lineage(versions: Versions, state: LearnerState) -> Iterator[Manifest]:
         for number in sorted(versions, reverse=True)
         if versions[number].origin == "learned"
     ]
-    base = None if state.base is None else versions.get(state.base)
-    yield from (manifest for manifest in learned if manifest.epoch == state.epoch)
+    base = None if state.control.base_version is None else versions.get(state.control.base_version)
+    yield from (manifest for manifest in learned if manifest.decision == state.control.decision)
     if base is not None:
         yield base
         yield from (
             manifest
             for manifest in learned
-            if manifest.epoch == base.epoch and manifest.version < base.version
+            if manifest.decision == base.decision and manifest.version < base.version
         )

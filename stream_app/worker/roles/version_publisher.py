@@ -4,7 +4,7 @@ from contextlib import suppress
 from time import perf_counter
 
 from stream_app.core.evaluation.thresholds import as_map
-from stream_app.core.learning.learner import SHAPE, LearnerState
+from stream_app.core.learning.learner_state import STATE_FORMAT, LearnerState
 from stream_app.errors import StoreError
 from stream_app.fault_points import reached
 from stream_app.formatting import iso_time
@@ -17,10 +17,11 @@ from stream_app.model_store.manifest import (
     Checkpoint,
     Manifest,
     encode_alias,
+    model_parameters,
+    model_seed,
     runtime,
     version_key,
 )
-from stream_app.model_store.model_parameters import parameters, seed
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.model_store.pickling import dump
 from stream_app.model_store.signing import Signer
@@ -59,7 +60,7 @@ class VersionPublisher:
         self._superseded: list[str] = []
         self._checkpoint: str | None = None
         self._promised = set(registry.pins) | (
-            {registry.ordered.version} if registry.ordered is not None else set()
+            {registry.requested.version} if registry.requested is not None else set()
         )
         self.champion = None if registry.champion is None else registry.champion.version
         self.versions = registry.versions
@@ -72,19 +73,23 @@ class VersionPublisher:
     def parent(self, state: LearnerState) -> Manifest | None:
         """What the learner's model was learned from: the last version since the last decision, or what that chose."""
         newest = self.newest
-        number = newest if newest is not None and newest > state.decided_at else state.base
+        number = (
+            newest
+            if newest is not None and newest > state.control.decided_at
+            else state.control.base_version
+        )
         return None if number is None else self.versions.get(number)
 
     def publish(self, version: int, state: LearnerState, now: int) -> tuple[list[Output], float]:
         """Store the model and make it champion; returns the records, and what it took in seconds."""
         started = perf_counter()
-        artifact = self._store.put(dump(state.model))
+        artifact = self._store.put(dump(state.learned.model))
         reached("publish-stored")
         unsigned = self._manifest(version, state, now)._replace(**artifact._asdict())
-        manifest = self.versions[version] = self._signer.signed(unsigned)
+        manifest = self.versions[version] = self._signer.sign(unsigned)
         outputs = [
             Output("models", 0, version_key(version).encode(), manifest.encode()),
-            self._serve(version, state.epoch),
+            self._serve(version, state.control.decision),
             *self._retire(state, now),
         ]
         reached("publish-made")
@@ -124,9 +129,9 @@ class VersionPublisher:
         artifact = self._store.put(dump(state))
         name = self._pipeline.name
         unsigned = Checkpoint(
-            offset, self.newest, *artifact, state.fingerprint, *runtime(), name, shape=SHAPE
+            offset, self.newest, *artifact, state.fingerprint, *runtime(), name, shape=STATE_FORMAT
         )
-        pointer = self._signer.signed(unsigned)
+        pointer = self._signer.sign(unsigned)
         if self._checkpoint is not None and self._checkpoint != artifact.sha256:
             self._superseded.append(self._checkpoint)
         self._checkpoint = artifact.sha256
@@ -158,7 +163,7 @@ class VersionPublisher:
     def _manifest(self, version: int, state: LearnerState, now: int) -> Manifest:
         """What there is to say about the model, but where it is stored."""
         parent, latest = self.parent(state), state.evaluator.latest
-        described = parameters(state.model)
+        described = model_parameters(state.learned.model)
         return Manifest(
             name=self._pipeline.name,
             version=version,
@@ -167,21 +172,21 @@ class VersionPublisher:
             sha256="",
             size=0,
             fingerprint=state.fingerprint,
-            learned=state.learned,
-            learned_through=state.learned_through,
+            learned=state.learned.examples,
+            learned_through=state.learned.max_label_time,
             metrics=state.evaluator.metrics(),
             **runtime()._asdict(),
             family=self._family,
-            features=sorted(state.features),
+            features=sorted(state.learned.features),
             parameters=described,
-            seed=seed(state.model),
+            seed=model_seed(state.learned.model),
             window=None
             if latest is None
             else {"start": latest.start, "end": latest.end, "n": latest.n},
-            laboratory={} if parent is None else parent.laboratory,
+            offline_metrics={} if parent is None else parent.offline_metrics,
             profile={} if parent is None else parent.profile,
             thresholds=as_map(self._pipeline.thresholds),
-            epoch=state.epoch,
+            decision=state.control.decision,
         )
 
     def _learned(self) -> list[int]:
@@ -194,7 +199,7 @@ class VersionPublisher:
         return Output("models", 0, CHAMPION_KEY.encode(), encode_alias(Alias(version, epoch)))
 
     def _retire(self, state: LearnerState, now: int) -> list[Output]:
-        promised = self._promised | state.chosen
+        promised = self._promised | state.control.selected_versions
         stay = promised | rescued(self._pipeline.thresholds.metrics, self.versions, state)
         retired = [
             version for version in sorted(self._learned())[: -self._keep] if version not in stay

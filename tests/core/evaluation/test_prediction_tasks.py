@@ -21,7 +21,7 @@ from stream_app.core.evaluation.prediction_tasks import (
     task_of,
 )
 from stream_app.core.example import Example
-from stream_app.core.learning.example_decoding import decode_example
+from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.learning.learner import Learner
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.scoring.predictor import NO_VERSION, Degraded

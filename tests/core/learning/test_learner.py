@@ -10,7 +10,7 @@ from river import linear_model, optim, preprocessing
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.example import Example
-from stream_app.core.learning.example_decoding import decode_example
+from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.learning.learner import Learner
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import dump, load
@@ -59,7 +59,7 @@ def at_once(rate: float) -> float:
         ),
         FINGERPRINT,
     )
-    model = LoadedModel("p", 0, FINGERPRINT, learner.state.model, BinaryTask())
+    model = LoadedModel("p", 0, FINGERPRINT, learner.state.learned.model, BinaryTask())
     for offset, (x, label) in enumerate(phishing()):
         learner.learn(offset, Example("e", 0, 0, label, model.score(x), 0, x, FINGERPRINT))
     return learner.state.evaluator.metrics()["accuracy"]
@@ -134,10 +134,10 @@ def test_an_example_that_the_model_refuses_is_counted_reported_once_and_skipped(
     refused = [offset for offset, one in enumerate(stream) if one.features["long_url"] == 1.0]
     found = [one for one in measurements(run(learner, stream)) if one["kind"] == "unlearnable"]
     state = learner.state
-    assert (state.unlearnable, state.learned, state.model.learned) == (
+    assert (state.unlearnable, state.learned.examples, state.learned.model.learned) == (
         len(refused),
         700 - len(refused),
-        state.learned,
+        state.learned.examples,
     )
     assert (found[0]["name"], found[0]["reference"]) == ("ArithmeticError", f"offset {refused[0]}")
     totals = sum(one["n"] for one in found if one["reference"] is None) + sum(
@@ -151,7 +151,7 @@ def test_an_example_of_another_declaration_is_judged_but_not_learned() -> None:
     (found,) = measurements(run(learner, examples(3)))
     assert (found["kind"], found["name"]) == ("unlearnable", "fingerprint")
     assert (
-        learner.state.learned,
+        learner.state.learned.examples,
         learner.state.unlearnable,
         learner.state.evaluator.known.seen,
     ) == (0, 3, 3)
@@ -160,7 +160,7 @@ def test_an_example_of_another_declaration_is_judged_but_not_learned() -> None:
 def test_learned_through_is_the_largest_label_time() -> None:
     learner, stream = Learner(pipeline(), FINGERPRINT), examples(50)
     run(learner, stream)
-    assert learner.state.learned_through == max(one.label_time for one in stream)
+    assert learner.state.learned.max_label_time == max(one.label_time for one in stream)
 
 
 def test_the_state_is_a_pure_function_of_the_log_and_goes_on_from_a_snapshot() -> None:
@@ -174,8 +174,10 @@ def test_the_state_is_a_pure_function_of_the_log_and_goes_on_from_a_snapshot() -
     ]
     assert found == expected
     rows = [x for x, _ in phishing()]
-    predict = halves.state.model.predict_proba_one
-    assert [predict(x) for x in rows] == [whole.state.model.predict_proba_one(x) for x in rows]
+    predict = halves.state.learned.model.predict_proba_one
+    assert [predict(x) for x in rows] == [
+        whole.state.learned.model.predict_proba_one(x) for x in rows
+    ]
 
 
 def test_a_restored_learner_follows_the_declaration_of_today() -> None:

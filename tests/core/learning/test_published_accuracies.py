@@ -103,15 +103,15 @@ def through_the_core(make: Make, rows: Any) -> float:
     """Accuracy of what a learner's model served, the whole learner stored and loaded every so often."""
     declared = pipeline(make, thresholds=ABOVE_HALF)
     learner = Learner(declared, FINGERPRINT)
-    model = LoadedModel("p", 0, FINGERPRINT, learner.state.model, BinaryTask())
+    model = LoadedModel("p", 0, FINGERPRINT, learner.state.learned.model, BinaryTask())
     for offset, (x, label) in enumerate(rows):
-        if offset == 0 and learner.state.model.predict_one(x) is None:
-            learner.state.model.learn_one(x, label)
+        if offset == 0 and learner.state.learned.model.predict_one(x) is None:
+            learner.state.learned.model.learn_one(x, label)
             continue
         if offset % STORED_EVERY == 0:
             names = pipeline_names(make, scaled)
             learner = Learner(declared, FINGERPRINT, load(dump(learner.state), names))
-            model = LoadedModel("p", offset, FINGERPRINT, learner.state.model, BinaryTask())
+            model = LoadedModel("p", offset, FINGERPRINT, learner.state.learned.model, BinaryTask())
         learner.learn(offset, Example("e", 0, 0, label, model.score(x), 0, x, FINGERPRINT))
     return learner.state.evaluator.metrics()["accuracy"]
 

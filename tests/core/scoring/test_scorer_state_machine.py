@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.example import Example
-from stream_app.core.learning.example_decoding import decode_example
+from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.retries import Attempt, RetryQueue
 from stream_app.core.scoring.scorer import Scorer
@@ -27,7 +27,7 @@ DAY = 24 * HOUR
 SECOND = 1000
 NUMBERS = st.integers(0, 5)  # of events
 AGES = st.integers(0, 40)  # hours
-RETRY = Retry(attempts=3, waiting=4)
+RETRY = Retry(max_attempts=3, max_waiting=4)
 REPLAY = "payments.raw.replay"
 
 Place = tuple[str, int]

@@ -9,19 +9,19 @@ import pytest
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.example import Example
-from stream_app.core.learning.control_record import (
+from stream_app.core.learning.examples_log import (
     CONTROL_KEY,
     LEARNER,
     Control,
-    ControlAct,
-    learner_orders,
+    ControlCommand,
+    learner_commands,
 )
-from stream_app.model_store.manifest import ORDERED_KEY, Alias, encode_alias
+from stream_app.model_store.manifest import REQUESTED_KEY, Alias, encode_alias
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.model_store.signing import open_signer
 from stream_app.records import Score
-from stream_app.worker.processor import DECISION
+from stream_app.worker.processor import WaitReason
 from tests.learning import FINGERPRINT, examples, fits, pipeline, scores_of
 from tests.worker.roles.test_learn_processor import (
     World,
@@ -51,7 +51,7 @@ def learned(world: World) -> World:
 
 def decide(
     world: World,
-    act: ControlAct,
+    act: ControlCommand,
     version: int | None = None,
     *,
     epoch: int = 1,
@@ -100,7 +100,7 @@ def test_after_a_rollback_it_goes_on_from_that_version(world: World) -> None:
     world.fill(STREAM[200:300])
     world.run()
     newest = registry(world).current
-    assert (newest.epoch, newest.learned, newest.version > offset) == (1, 200, True)
+    assert (newest.decision, newest.learned, newest.version > offset) == (1, 200, True)
     assert target in [one.version for one in registry(world).ancestors(newest.version)]
     assert world.predictions(newest.version) == offline(STREAM[:100] + STREAM[200:300])
     assert acts(world) == []  # whoever decided has written it
@@ -116,11 +116,14 @@ def test_a_rollback_can_have_examples_learned_again(world: World) -> None:
 
 def test_what_is_held_is_judged_and_can_be_learned_later(world: World) -> None:
     before = registry(world).served
-    decide(world, "hold", epoch=0)
+    decide(world, "pause", epoch=0)
     world.fill(STREAM[200:300])
     world.run()
     assert registry(world).served == before
-    assert (world.processor.state.evaluator.known.seen, world.processor.state.learned) == (300, 200)
+    assert (world.processor.state.evaluator.known.seen, world.processor.state.learned.examples) == (
+        300,
+        200,
+    )
     decide(world, "resume", epoch=0, since=0)
     world.fill(STREAM[300:310])
     world.run()
@@ -128,7 +131,7 @@ def test_what_is_held_is_judged_and_can_be_learned_later(world: World) -> None:
 
 
 def test_after_a_hold_without_since_it_learns_what_comes(world: World) -> None:
-    decide(world, "hold", epoch=0)
+    decide(world, "pause", epoch=0)
     world.fill(STREAM[200:300])
     decide(world, "resume", epoch=0)
     world.fill(STREAM[300:310])
@@ -138,7 +141,7 @@ def test_after_a_hold_without_since_it_learns_what_comes(world: World) -> None:
 
 def test_a_held_learner_that_rolled_back_learns_again_from_that_version(world: World) -> None:
     decide(world, "rollback", version_of(world, 100))
-    decide(world, "hold")
+    decide(world, "pause")
     world.fill(STREAM[200:300])
     world.run()
     decide(world, "resume", since=offsets(world)[180])
@@ -151,7 +154,7 @@ def test_of_two_decisions_of_one_epoch_the_first_in_the_log_counts(world: World)
     decide(world, "rollback", first)
     decide(world, "rollback", second)
     world.log.append(
-        "p.models", ORDERED_KEY.encode(), encode_alias(Alias(second, 1))
+        "p.models", REQUESTED_KEY.encode(), encode_alias(Alias(second, 1))
     )  # the other was faster there
     world.run()
     assert registry(world).served == first
@@ -162,7 +165,7 @@ def test_what_it_publishes_before_it_comes_to_a_decision_is_not_served(world: Wo
     target = version_of(world, 100)
     world.fill(STREAM[200:400])
     offset = decide(world, "rollback", target)
-    world.log.append("p.models", ORDERED_KEY.encode(), encode_alias(Alias(target, 1)))
+    world.log.append("p.models", REQUESTED_KEY.encode(), encode_alias(Alias(target, 1)))
     world.start()
     while world.position <= offset:
         assert registry(world).served == target
@@ -175,29 +178,37 @@ def test_what_it_publishes_before_it_comes_to_a_decision_is_not_served(world: Wo
 
 def test_the_learners_own_orders_are_obeyed_when_they_are_read_back_and_once(world: World) -> None:
     before, target = registry(world).served, version_of(world, 100)
-    orders = learner_orders(world.processor.state.epoch, AT, "log_loss 0.9 is above 0.7", to=target)
+    orders = learner_commands(
+        world.processor.state.control.decision, AT, "log_loss 0.9 is above 0.7", rollback_to=target
+    )
     world.log.write("p", orders * 2)
     world.run()
     found = registry(world)
-    assert (found.served, found.epoch, found.held, world.processor.state.held) == (
+    assert (found.served, found.decision, found.paused, world.processor.state.control.paused) == (
         target,
         1,
         True,
         True,
     )
     assert [(act["act"], act["who"], act["before"], act["after"]) for act in acts(world)] == [
-        ("hold", LEARNER, "learning", "held"),
+        ("pause", LEARNER, "learning", "held"),
         ("rollback", LEARNER, f"version {before}", f"version {target}"),
     ]
 
 
 def test_what_the_learner_orders_is_void_once_somebody_has_decided(world: World) -> None:
-    orders = learner_orders(world.processor.state.epoch, AT, "test", to=version_of(world, 100))
+    orders = learner_commands(
+        world.processor.state.control.decision, AT, "test", rollback_to=version_of(world, 100)
+    )
     chosen = version_of(world, 50)
     decide(world, "promote", chosen)
     world.log.write("p", orders)
     world.run()
-    assert (registry(world).served, world.processor.state.held, acts(world)) == (chosen, False, [])
+    assert (registry(world).served, world.processor.state.control.paused, acts(world)) == (
+        chosen,
+        False,
+        [],
+    )
 
 
 def test_a_decision_waits_for_the_store(world: World) -> None:
@@ -206,7 +217,10 @@ def test_a_decision_waits_for_the_store(world: World) -> None:
     take_away(world.folder)
     world.transaction(10)
     world.transaction(10)
-    assert (world.processor.holding, world.processor.state.epoch) == (DECISION, 0)
+    assert (world.processor.waiting_for, world.processor.state.control.decision) == (
+        WaitReason.DECISION,
+        0,
+    )
     assert alarms(world) == [("store-unavailable", True)]
     bring_back(world.folder)
     world.start()
@@ -223,7 +237,10 @@ def test_a_version_that_cannot_be_had_is_an_alarm_and_changes_nothing_in_any_rep
     world.fill(STREAM[200:300])
     world.run()
     assert ("decision-not-obeyed", True) in alarms(world)
-    assert (world.processor.state.epoch, scores_of_state(world)) == (0, offline(STREAM[:300]))
+    assert (world.processor.state.control.decision, scores_of_state(world)) == (
+        0,
+        offline(STREAM[:300]),
+    )
     state = world.log.topics["p.learn.state/0"]
     world.log.topics["p.learn.state/0"] = [
         record for record in state if record.key != b"checkpoint"
@@ -248,7 +265,7 @@ def test_learning_again_is_done_bit_by_bit(world: World) -> None:
 def test_an_event_that_is_called_like_decisions_is_learned(world: World) -> None:
     world.log.append("p.examples", CONTROL_KEY, STREAM[200].encode())
     world.run()
-    assert (world.processor.state.learned, world.processor.state.unlearnable) == (201, 0)
+    assert (world.processor.state.learned.examples, world.processor.state.unlearnable) == (201, 0)
 
 
 def test_versions_that_were_chosen_or_are_pinned_stay(tmp_path: Path) -> None:
@@ -316,15 +333,19 @@ def test_what_the_laboratory_said_is_handed_on(world: World) -> None:
         }
     }
     trained = parent._replace(
-        version=10**6, origin="trained", laboratory={"roc_auc": 0.9}, profile=profile, learned=7
+        version=10**6,
+        origin="trained",
+        offline_metrics={"roc_auc": 0.9},
+        profile=profile,
+        learned=7,
     )
-    signed = open_signer(world.settings, "p").signed(trained)
+    signed = open_signer(world.settings, "p").sign(trained)
     world.log.append("p.models", b"version/1000000", signed.encode())
     decide(world, "promote", trained.version)
     world.fill(STREAM[200:250])
     world.run()
     newest = registry(world).current
-    assert (newest.origin, newest.laboratory, newest.profile) == (
+    assert (newest.origin, newest.offline_metrics, newest.profile) == (
         "learned",
         {"roc_auc": 0.9},
         profile,
@@ -333,7 +354,7 @@ def test_what_the_laboratory_said_is_handed_on(world: World) -> None:
 
 
 def test_a_checkpoint_of_another_release_is_left_and_everything_learned_again(world: World) -> None:
-    earlier = open_signer(world.settings, "p").signed(world.checkpoint()._replace(shape=1))
+    earlier = open_signer(world.settings, "p").sign(world.checkpoint()._replace(shape=1))
     world.log.append("p.learn.state", b"checkpoint", earlier.encode())
     world.start()
     assert scores_of_state(world) == offline(STREAM[:200])
@@ -344,7 +365,7 @@ def decided(folder: Path, *, crashes: bool) -> World:
     world = learned(World(folder, pipeline(), publish_seconds=1.0))
     decide(world, "rollback", version_of(world, 100), since=offsets(world)[150])
     world.fill(STREAM[200:260])
-    decide(world, "hold")
+    decide(world, "pause")
     world.fill(STREAM[260:320])
     decide(world, "resume", since=offsets(world)[280])
     world.fill(STREAM[320:360])
@@ -366,12 +387,8 @@ def test_a_crash_at_every_step_changes_nothing_about_what_is_decided(tmp_path: P
         decided(tmp_path / str(crashes), crashes=crashes) for crashes in (False, True)
     )
     ours, theirs = whole.processor.state, crashed.processor.state
-    assert (ours.epoch, ours.chosen, ours.learned, ours.held) == (
-        theirs.epoch,
-        theirs.chosen,
-        theirs.learned,
-        False,
-    )
+    assert (ours.control, ours.learned.examples) == (theirs.control, theirs.learned.examples)
+    assert not ours.control.paused
     assert (
         scores_of_state(whole)
         == scores_of_state(crashed)
@@ -381,4 +398,4 @@ def test_a_crash_at_every_step_changes_nothing_about_what_is_decided(tmp_path: P
     shared = whole.manifests().keys() & crashed.manifests().keys()
     assert len(shared) > 5
     assert all(whole.predictions(version) == crashed.predictions(version) for version in shared)
-    assert registry(whole).epoch == registry(crashed).epoch == 2
+    assert registry(whole).decision == registry(crashed).decision == 2

@@ -24,7 +24,7 @@ from stream_app.pipeline import Pipeline
 from stream_app.records import InputPartition, Score
 from stream_app.settings import LearnSettings, Settings
 from stream_app.worker.roles.learn_processor import LearnProcessor
-from stream_app.worker.roles.schedule import DutyCycle
+from stream_app.worker.roles.publishing_schedule import DutyCycle
 from tests.learning import (
     FINGERPRINT,
     MemoryLog,
@@ -150,7 +150,7 @@ def test_an_untrained_version_0_comes_out_at_once_and_only_once(world: World) ->
 
 def test_a_pipeline_that_refuses_untrained_models_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model version") as caught:
-        World(tmp_path, pipeline(untrained="refused")).start()
+        World(tmp_path, pipeline(untrained="rejected")).start()
     assert 'untrained="allowed"' in caught.value.remedy
 
 
@@ -245,7 +245,7 @@ def test_crashes_change_neither_versions_nor_predictions_nor_reports(
     whole, crashed = whole_and_crashed(
         tmp_path / str(number) / str(random.random()), model, crashes, sizes
     )
-    assert crashed.processor.state.learned == whole.processor.state.learned == 160
+    assert crashed.processor.state.learned.examples == whole.processor.state.learned.examples == 160
     assert crashed.processor.state.evaluator == whole.processor.state.evaluator
     assert reports(crashed) == reports(whole)
     shared = crashed.manifests().keys() & whole.manifests().keys()
@@ -318,7 +318,7 @@ def test_expired_group_offsets_are_an_alarm_and_nothing_is_learned_twice(world: 
     world.run(20)
     (alarm,) = [one for one in measurements_of(world) if one["name"] == "group-offset-lost"]
     assert (alarm["kind"], alarm["breached"], alarm["threshold"]) == ("alarm", True, float(known))
-    assert world.processor.state.learned == 120
+    assert world.processor.state.learned.examples == 120
 
 
 def stored(world: World) -> set[str]:
@@ -343,7 +343,7 @@ def test_superseded_checkpoints_and_versions_are_deleted_a_minute_after_the_comm
     }
     assert stored(world) == kept
     world.start()
-    assert world.processor.state.learned == 500
+    assert world.processor.state.learned.examples == 500
 
 
 class Constant(base.Classifier):  # type: ignore[misc]  # River's bases are not checked
@@ -393,7 +393,7 @@ def test_records_that_are_no_examples_are_reported_and_skipped(world: World) -> 
     world.start()
     world.run()
     state = world.processor.state
-    assert (state.learned, state.unlearnable) == (3, 5)
+    assert (state.learned.examples, state.unlearnable) == (3, 5)
     found = [(one["name"], one["n"]) for one in measurements_of(world)]
     assert found == [("empty", 1), ("undecodable", 1), ("unknown-kind", 1), ("wrong-type", 1)]
 
@@ -422,7 +422,9 @@ def measurements_of(world: World) -> list[dict[str, Any]]:
 
 
 def scores_of_state(world: World) -> list[Score]:
-    return scores_of(LoadedModel("p", 0, FINGERPRINT, world.processor.state.model, BinaryTask()))
+    return scores_of(
+        LoadedModel("p", 0, FINGERPRINT, world.processor.state.learned.model, BinaryTask())
+    )
 
 
 def alarms(world: World) -> list[tuple[str, bool]]:
@@ -456,7 +458,7 @@ def test_without_the_store_it_learns_on_and_publishes_when_the_store_is_back(
     world.fill(stream[100:200])
     world.run()
     assert len(world.manifests()) == versions
-    assert world.processor.state.learned == 200
+    assert world.processor.state.learned.examples == 200
     assert ("store-unavailable", True) in alarms(world)
     assert ("store-unavailable", False) not in alarms(world)
     bring_back(world.folder)

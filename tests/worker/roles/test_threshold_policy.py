@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from stream_app.core.example import Example
-from stream_app.core.learning.control_record import LEARNER, Control, decode_control
+from stream_app.core.learning.examples_log import LEARNER, Control, decode_control
 from stream_app.model_store.manifest import Manifest
 from stream_app.pipeline import Threshold, Thresholds
 from tests.learning import HOUR, examples, fits, pipeline
@@ -82,10 +82,10 @@ def gone_back_to(world: World) -> Manifest:
 
 
 def test_it_goes_back_to_the_newest_version_of_before_and_holds(world: World) -> None:
-    assert [(one.act, one.epoch) for one in orders(world)] == [("hold", 0), ("rollback", 1)]
+    assert [(one.command, one.decision) for one in orders(world)] == [("pause", 0), ("rollback", 1)]
     (event,) = needed(world)
     target, first = gone_back_to(world), event["examples"]["first"]
-    assert registry(world).held
+    assert registry(world).paused
     assert first - 40 < target.version <= first
     assert target.metrics["log_loss"] < 0.6
     learned = STREAM[: target.learned]
@@ -122,7 +122,7 @@ def test_the_event_says_metric_value_limit_windows_examples_and_what_was_done(wo
 def test_the_audit_has_both_decisions_with_the_reason(world: World) -> None:
     found = acts(world)
     assert [(act["act"], act["who"], act["after"]) for act in found] == [
-        ("hold", "learner", "held"),
+        ("pause", "learner", "held"),
         ("rollback", "learner", f"version {gone_back_to(world).version}"),
     ]
     assert all("is above 0.6 in 2 windows in a row: 1970-01-01T" in act["why"] for act in found)
@@ -150,7 +150,7 @@ def test_after_a_resumption_it_learns_on_from_that_version_and_can_go_back_again
     assert world.predictions(world.champion()) == offline(after)
     world.fill(since(world, STREAM[700:], good=False))
     world.run(20)
-    assert [(one.act, one.epoch) for one in orders(world)[2:]] == [("hold", 1), ("rollback", 2)]
+    assert [(one.command, one.decision) for one in orders(world)[2:]] == [("pause", 1), ("rollback", 2)]
     newest = gone_back_to(world)
     assert newest.parent is not None
     assert world.predictions(newest.version) == offline(after[: newest.learned])
@@ -169,9 +169,9 @@ def test_during_the_rest_after_a_resumption_nothing_is_done(tmp_path: Path) -> N
 
 def test_without_a_version_of_before_it_only_holds_and_says_so(tmp_path: Path) -> None:
     world = world_of(tmp_path, [served(False, one) for one in STREAM[:480]])
-    assert [one.act for one in orders(world)] == ["hold"]
+    assert [one.command for one in orders(world)] == ["pause"]
     assert needed(world)[0]["reference"] == "learning is held, for no version of before is left"
-    assert registry(world).held
+    assert registry(world).paused
 
 
 def test_a_version_that_does_not_load_is_passed_over(tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_a_version_that_does_not_load_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_hold_keeps_the_version(tmp_path: Path) -> None:
-    world = world_of(tmp_path, STREAM[:480], action="hold")
-    assert [one.act for one in orders(world)] == ["hold"]
+    world = world_of(tmp_path, STREAM[:480], action="pause")
+    assert [one.command for one in orders(world)] == ["pause"]
     assert registry(world).current.learned > BAD.start
     assert needed(world)[0]["reference"] == "learning is held"
 
@@ -219,7 +219,7 @@ def test_a_decision_of_somebody_else_meanwhile_makes_its_own_void(tmp_path: Path
     decision = Control("rollback", chosen, 1, "2026-01-01T00:00:00Z", "ann@here", "test")
     behind[index - 1] = behind[index - 1]._replace(key=b"control", value=decision.encode())
     world.run(20)
-    assert (registry(world).held, registry(world).epoch, acts(world)) == (False, 1, [])
+    assert (registry(world).paused, registry(world).decision, acts(world)) == (False, 1, [])
 
 
 @pytest.mark.parametrize("crash", [1, 2, 3])
@@ -235,7 +235,7 @@ def test_a_crash_with_the_order_in_hand_orders_once(tmp_path: Path, crash: int) 
     assert [one._replace(at="") for one in orders(world)] == [
         one._replace(at="") for one in orders(whole)
     ]
-    assert world.processor.state.watching == whole.processor.state.watching
+    assert world.processor.state.thresholds == whole.processor.state.thresholds
 
 
 def test_a_change_of_thresholds_is_in_the_audit_once(world: World) -> None:
