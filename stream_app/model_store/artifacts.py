@@ -1,4 +1,4 @@
-"""The artifact store: files named by the SHA-256 of their content, in a folder or any other fsspec file system."""
+"""Artifact store: files named by the SHA-256 of their content, on any fsspec file system."""
 
 import os
 import re
@@ -17,30 +17,30 @@ from fsspec.implementations.local import LocalFileSystem
 from stream_app.errors import ModelError, SettingsError, StoreError
 from stream_app.settings import Settings
 
-_TEMPORARY = ".writing-"
-_NAME = re.compile("[0-9a-f]{64}")
-_STALE_SECONDS = 3600  # no write takes longer; what is left was a process that was killed
+_TEMPORARY_PREFIX = ".writing-"
+_ARTIFACT_NAME = re.compile("[0-9a-f]{64}")
+# No write takes longer: older temporary files are of processes that were killed.
+_STALE_SECONDS = 3600
 
 
 class Artifact(NamedTuple):
-    """Names some stored bytes: their SHA-256 in hexadecimal, and how many there are."""
-
-    sha256: str
-    size: int
-
-
-class Stored(NamedTuple):
-    """An artifact as it is in the store."""
+    """Stored bytes: their SHA-256 in hexadecimal, and their number."""
 
     sha256: str
     size: int
 
 
 class ArtifactStore:
-    """Bytes by content, at `url` ("file:///…" or a path, "s3://…"); safe for several processes at once.
+    """Content-addressed store; safe for concurrent use by several processes.
 
-    A file has its final name only when it is complete and, on a local disk, on that disk. `SettingsError` for a URL
-    that cannot be right, `StoreError` while the file system fails.
+    A file gets its final name only when it is complete and, on a local disk, synced.
+
+    Args:
+        url: "file:///…", a path, or the URL of another file system, such as "s3://…".
+
+    Raises:
+        SettingsError: the URL cannot be used.
+        StoreError: raised by every method while the file system fails.
     """
 
     def __init__(self, url: str) -> None:
@@ -48,7 +48,8 @@ class ArtifactStore:
             self._fs, self._root = url_to_fs(url)
         except (ImportError, ValueError) as error:
             raise SettingsError(
-                f"STREAM_APP_STORE_URL cannot be used: {error}", "Correct it, or install that"
+                f"STREAM_APP_STORE_URL cannot be used: {error}",
+                "Correct it, or install the missing package",
             ) from None
         self._local = isinstance(self._fs, LocalFileSystem)
         with self._errors(SettingsError if self._local else StoreError):
@@ -57,9 +58,9 @@ class ArtifactStore:
                 _remove_stale(Path(self._root))
 
     def put(self, data: bytes) -> Artifact:
-        """Store bytes; storing the same again only makes it count as new."""
+        """Store bytes. Storing the same bytes again only renews their modification time."""
         artifact = Artifact(sha256(data).hexdigest(), len(data))
-        temporary = f"{self._root}/{_TEMPORARY}{artifact.sha256[:16]}-{secrets.token_hex(8)}"
+        temporary = f"{self._root}/{_TEMPORARY_PREFIX}{artifact.sha256[:16]}-{secrets.token_hex(8)}"
         with self._errors(StoreError):
             if self._local:
                 _put_local(Path(temporary), Path(self.locate(artifact.sha256)), data)
@@ -69,7 +70,11 @@ class ArtifactStore:
         return artifact
 
     def get(self, sha256_hex: str, size: int) -> bytes:
-        """The bytes, verified; ModelError if they are missing or not what was stored."""
+        """Return the verified bytes of an artifact.
+
+        Raises:
+            ModelError: the artifact is missing or damaged.
+        """
         name = self.locate(sha256_hex)
         with self._errors(StoreError):
             try:
@@ -85,24 +90,27 @@ class ArtifactStore:
         return data
 
     def delete(self, sha256_hex: str) -> None:
-        """Remove an artifact that nothing names any more; a missing one is no error."""
+        """Delete an artifact; a missing one is no error."""
         with self._errors(StoreError):
             if self._fs.exists(self.locate(sha256_hex)):
                 self._fs.rm_file(self.locate(sha256_hex))
 
-    def stored(self) -> list[Stored]:
-        """Every artifact, by name."""
+    def stored(self) -> list[Artifact]:
+        """Return every stored artifact, sorted by name."""
         with self._errors(StoreError):
             self._fs.invalidate_cache()
             try:
                 entries = self._fs.ls(self._root, detail=True)
-            except FileNotFoundError:  # an object store has no empty folders
+            # An object store has no empty folders.
+            except FileNotFoundError:
                 return []
         named = [(entry["name"].rsplit("/", 1)[-1], int(entry["size"] or 0)) for entry in entries]
-        return sorted(Stored(name, size) for name, size in named if _NAME.fullmatch(name))
+        return sorted(
+            Artifact(name, size) for name, size in named if _ARTIFACT_NAME.fullmatch(name)
+        )
 
     def modified(self, sha256_hex: str) -> float:
-        """When an artifact was last stored, also the same again: seconds since the epoch; now if it is gone."""
+        """Return the time of the last `put` in Unix seconds, or now if the artifact is missing."""
         with self._errors(StoreError):
             try:
                 when: datetime = self._fs.modified(self.locate(sha256_hex))
@@ -111,36 +119,43 @@ class ArtifactStore:
         return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
     def delete_all(self) -> None:
-        """Remove the store itself, with all that is in it."""
-        with (
-            self._errors(StoreError),
-            suppress(FileNotFoundError),
-        ):  # an object store has no empty folders
+        """Delete the store with all its artifacts."""
+        # An object store has no empty folders.
+        with self._errors(StoreError), suppress(FileNotFoundError):
             self._fs.rm(self._root, recursive=True)
 
     def locate(self, sha256_hex: str) -> str:
-        """Full name of an artifact's file."""
+        """Return the full name of an artifact's file."""
         return f"{self._root}/{sha256_hex}"
 
     @contextmanager
     def _errors(self, kind: type[SettingsError | StoreError]) -> Iterator[None]:
-        """Name the store in what the file system raises."""
+        """Convert errors of the file system to errors that name the store."""
         try:
             yield
         except OSError as error:
             raise kind(
                 f"The artifact store {self._root} cannot be used: {error.strerror or error}",
-                "See that it can be reached, has room, and lets this user write, or correct STREAM_APP_STORE_URL",
+                "Check that it is reachable, has free space, and is writable for this user, "
+                "or correct STREAM_APP_STORE_URL",
             ) from error
 
 
 def pipeline_store(settings: Settings, pipeline: str) -> ArtifactStore:
-    """Where the artifacts of the pipeline so named are kept: apart from those of others, for they come and go."""
+    """Open the store of one pipeline, separate from the stores of others.
+
+    Args:
+        settings: settings with the root of all stores.
+        pipeline: name of the pipeline.
+    """
     return ArtifactStore(f"{settings.store.rstrip('/')}/{pipeline}")
 
 
 def _put_local(temporary: Path, final: Path, data: bytes) -> None:
-    """Content to disk, then the name, then the folder; the folder also if the file was there, perhaps not on disk."""
+    """Sync the content, then rename the file, then sync the folder.
+
+    The folder is also synced if the file exists: the process that wrote it may not have done so.
+    """
     if not _renew(final, len(data)):
         try:
             with temporary.open("xb") as file:
@@ -149,15 +164,14 @@ def _put_local(temporary: Path, final: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             temporary.replace(final)
         except OSError:
-            temporary.unlink(
-                missing_ok=True
-            )  # every other try would fill a full disk a little more
+            # Leftovers of failed attempts would fill a full disk further.
+            temporary.unlink(missing_ok=True)
             raise
     _sync_folder(final.parent)
 
 
 def _renew(final: Path, size: int) -> bool:
-    """Whether it is there as it should be; then it counts as new, so that nobody collects it."""
+    """Return True if the file is complete; renews its time, so that it is not collected."""
     with suppress(FileNotFoundError):
         if final.stat().st_size == size:
             os.utime(final)
@@ -166,8 +180,9 @@ def _renew(final: Path, size: int) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
+    # Windows cannot open folders; its file system journals names.
     if os.name == "nt":
-        return  # Windows cannot open folders; its file system journals names
+        return
     descriptor: Any = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -176,9 +191,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove_stale(folder: Path) -> None:
-    for file in folder.glob(f"{_TEMPORARY}*"):
+    for file in folder.glob(f"{_TEMPORARY_PREFIX}*"):
         try:
             if time.time() - file.stat().st_mtime > _STALE_SECONDS:
                 file.unlink()
+        # Another process deleted it first.
         except FileNotFoundError:
-            continue  # another process was faster
+            continue

@@ -1,4 +1,4 @@
-"""Families of models: of which one a model is, what its artifacts may name, and which models are refused and why."""
+"""Families of models: their names in artifacts, and the models that are rejected."""
 
 import io
 import pickle
@@ -8,79 +8,95 @@ from functools import cache, partial
 from typing import Any
 
 from stream_app.errors import ModelError
-from stream_app.model_store.pickling import Names, dump
-from stream_app.model_store.river_names import FAMILIES, GROUPS, NEEDS, REFUSED, Name
+from stream_app.model_store.pickling import AllowedNames, dump
+from stream_app.model_store.river_names import FAMILIES, GROUPS, REJECTED, REQUIRED_PARTS, Name
 
-OWN = "own"  # a class of the pipeline's module, which may use models of every family
-_EVERYWHERE = (
-    "values",
-    "transformers",
-    "statistics",
-    "detectors",
-)  # learner states have a detector
+# Family of a class in the pipeline's module, which may use models of every family.
+OWN = "own"
+# Groups that every artifact may name; learner states contain a drift detector.
+_COMMON_GROUPS = ("values", "transformers", "statistics", "detectors")
 
 
 class UnsoundModelError(ModelError):
-    """A model that cannot be stored and loaded with safety, or does not come back as it was."""
+    """A model that cannot be stored and loaded safely, or does not come back unchanged."""
 
 
-def pipeline_names(model: Callable[[], Any], *functions: Callable[..., Any]) -> Names:
-    """What artifacts may name of a pipeline that declares this function `model`, and these others.
+def pipeline_names(model: Callable[[], Any], *functions: Callable[..., Any]) -> AllowedNames:
+    """Return the names that artifacts of a pipeline may contain.
 
-    Goes by the declaration, not by what a manifest says. UnsoundModelError if the model is refused, ModelError if it
-    cannot be stored.
+    Follows the declaration, not what a manifest says.
+
+    Args:
+        model: function of the declaration that makes the model.
+        functions: other functions of the declaration.
+
+    Raises:
+        UnsoundModelError: the model is rejected.
+        ModelError: the model cannot be stored.
     """
     modules = pipeline_modules(model, *functions)
     family = family_of(model(), modules)
-    return Names(family, names_of(family), modules)
+    return AllowedNames(family, allowed_names(family), modules)
 
 
 def family_of(model: Any, modules: Collection[str] = ()) -> str:
-    """What a model consists of, such as "linear" or "bagging+hoeffding-tree"; `modules` are the pipeline's own.
+    """Return the family of a model, such as "linear" or "bagging+hoeffding-tree".
 
-    UnsoundModelError if it is refused, ModelError if it cannot be stored.
+    Args:
+        model: River model.
+        modules: the pipeline's own modules.
+
+    Raises:
+        UnsoundModelError: the model is rejected.
+        ModelError: the model cannot be stored.
     """
-    found = named(model)
-    for one in sorted(found):
-        _refuse_unsound(one, found)
+    found = pickled_names(model)
+    for name in sorted(found):
+        _reject_unsound(name, found)
     parts = {part for part, family in FAMILIES.items() if found & _names(family.models)}
     if any(module in modules for module, _ in found):
         parts.add(OWN)
     family = "+".join(sorted(parts)) or OWN
-    for module, name in sorted(found - names_of(family) - {("builtins", "getattr")}):
+    for module, attribute in sorted(found - allowed_names(family) - {("builtins", "getattr")}):
         if module not in modules:
             raise UnsoundModelError(
-                f"the model has {module}.{name}, which is not known to come back from storage as it was",
-                "Use what docs/families.md has, or put a class of your own into the pipeline's module",
+                f"the model has {module}.{attribute}, "
+                "which is not known to come back from storage unchanged",
+                "Use a model of docs/families.md, "
+                "or put a class of your own into the pipeline's module",
             )
     return family
 
 
 @cache
-def names_of(family: str) -> frozenset[Name]:
-    """All that artifacts of a family may name."""
+def allowed_names(family: str) -> frozenset[Name]:
+    """Return all names that artifacts of a family may contain."""
     parts = family.split("+")
-    kinds = [*FAMILIES.values()] if OWN in parts else [FAMILIES[part] for part in parts]
-    groups = {*_EVERYWHERE, *(group for kind in kinds for group in kind.uses)}
-    found = [_names(table) for kind in kinds for table in (kind.models, kind.parts)]
+    families = [*FAMILIES.values()] if OWN in parts else [FAMILIES[part] for part in parts]
+    groups = {*_COMMON_GROUPS, *(group for one in families for group in one.uses)}
+    found = [_names(table) for one in families for table in (one.models, one.parts)]
     return frozenset().union(*found, *(_names(GROUPS[group]) for group in groups))
 
 
-def named(model: Any) -> set[Name]:
-    """What the pickle of a model of one's own names; ModelError if it cannot be stored."""
+def pickled_names(model: Any) -> set[Name]:
+    """Return the names in the pickle of a model that this process made.
+
+    Raises:
+        ModelError: the model cannot be stored.
+    """
     found: set[Name] = set()
 
-    class Reader(pickle.Unpickler):
+    class NameReader(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
             found.add((module, name))
             return super().find_class(module, name)
 
-    Reader(io.BytesIO(dump(model))).load()
+    NameReader(io.BytesIO(dump(model))).load()
     return found
 
 
 def pipeline_modules(*functions: Any) -> frozenset[str]:
-    """Modules in which the functions of a pipeline are defined, other than those of Python itself."""
+    """Return the modules that define a pipeline's functions, without Python's own."""
     plain = [function.func if isinstance(function, partial) else function for function in functions]
     modules = {str(getattr(function, "__module__", "")) for function in plain}
     return frozenset(
@@ -88,13 +104,14 @@ def pipeline_modules(*functions: Any) -> frozenset[str]:
     )
 
 
-def _refuse_unsound(name: Name, found: set[Name]) -> None:
-    needed = NEEDS.get(name)
-    why = REFUSED.get(name) or (
-        needed.otherwise if needed is not None and needed.part not in found else None
+def _reject_unsound(name: Name, found: set[Name]) -> None:
+    required = REQUIRED_PARTS.get(name)
+    rejection = REJECTED.get(name) or (
+        required.otherwise if required is not None and required.part not in found else None
     )
-    if why is not None:
-        raise UnsoundModelError(f"River's {name[1]} is refused: {why[0]}", why[1])
+    if rejection is not None:
+        reason, remedy = rejection
+        raise UnsoundModelError(f"River's {name[1]} is rejected: {reason}", remedy)
 
 
 def _names(table: dict[str, str]) -> frozenset[Name]:

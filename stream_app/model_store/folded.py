@@ -1,7 +1,8 @@
-"""A frozen scaler and linear model as one sum, which takes half of the time that River needs for the two.
+"""Folded models: a frozen scaler and linear model as one sum, in half of River's time.
 
-It has River's own operations in River's own order, so the scores are the same, bit for bit: River goes through the
-features as they come, standardises each and multiplies it by its weight. A feature without variance adds nothing.
+The sum has River's operations in River's order, so the scores are bit for bit the same: River
+visits the features in their order, standardises each one and multiplies it by its weight. A feature
+without variance contributes nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,16 +11,18 @@ from typing import Any
 
 from stream_app.records import Features
 
-_EXTREME = 30.0  # the logit beyond which River's sigmoid is 0 or 1
+# Logit beyond which River's sigmoid is 0 or 1.
+_EXTREME_LOGIT = 30.0
 
 Folded = Callable[[Features], float]
 
 
 def fold(model: Any) -> Folded | None:
-    """What gives the probability of true as long as the model does not learn; None for a model of another kind.
+    """Return a function of the probability of true, or None if the model cannot be folded.
 
-    That is River's `StandardScaler` and `LogisticRegression` with the log loss, perhaps after a `Pick`: no subclasses,
-    and all of their numbers finite.
+    Folds River's `StandardScaler` and `LogisticRegression` with the log loss, with or without a
+    `Pick` before them: exactly these classes, and only finite numbers. The function is valid as
+    long as the model does not learn.
     """
     from river import compose, linear_model, optim, preprocessing
 
@@ -64,14 +67,20 @@ def fold(model: Any) -> Folded | None:
 
 
 def _sum(terms: Mapping[str, tuple[float, float, float]], intercept: float) -> Folded:
-    """Of each feature its mean, standard deviation and weight."""
+    """Return the function for all features.
+
+    Args:
+        terms: mean, standard deviation and weight by feature.
+        intercept: intercept of the regression.
+    """
 
     def probability(features: Features) -> float:
         logit = 0.0
         for name, value in features.items():
             if name in terms:
                 mean, deviation, weight = terms[name]
-                logit += (value - mean) / deviation * weight  # type: ignore[operator]  # of text, it fails as River's
+                # Text raises the same TypeError as in River.
+                logit += (value - mean) / deviation * weight  # type: ignore[operator]
         return _sigmoid(logit + intercept)
 
     return probability
@@ -87,13 +96,14 @@ def _sum_of_picked(
         logit = 0.0
         values = [features[name] for name in picked]
         for value, (mean, deviation, weight) in zip(values, of_picked, strict=True):
-            logit += (value - mean) / deviation * weight  # type: ignore[operator]  # likewise
+            # Text raises the same TypeError as in River.
+            logit += (value - mean) / deviation * weight  # type: ignore[operator]
         return _sigmoid(logit + intercept)
 
     return probability
 
 
 def _sigmoid(logit: float) -> float:
-    if logit < -_EXTREME:
+    if logit < -_EXTREME_LOGIT:
         return 0.0
-    return 1.0 if logit > _EXTREME else 1.0 / (1.0 + exp(-logit))
+    return 1.0 if logit > _EXTREME_LOGIT else 1.0 / (1.0 + exp(-logit))

@@ -1,4 +1,7 @@
-"""Key files: a pipeline's signing key, which only the learner and `train` may read, and the public keys to trust."""
+"""Key files of a pipeline: its private signing key, and the public keys that are trusted.
+
+Only the learner and `train` may read the private key.
+"""
 
 import os
 import secrets
@@ -19,27 +22,40 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from stream_app.errors import ModelError, OutputError
-from stream_app.model_store.trusted_keys import PUBLIC, REVOKED, TrustedKeys, key_id_of, read_public
+from stream_app.model_store.trusted_keys import (
+    PUBLIC_SUFFIX,
+    REVOKED_SUFFIX,
+    TrustedKeys,
+    key_id_of,
+    read_public_key,
+)
 from stream_app.settings import Settings
 
 _PRIVATE_MODE, _PUBLIC_MODE = 0o600, 0o644
 
 
 class DamagedKeyError(ModelError):
-    """The file of the signing key holds anything else."""
+    """The file of the signing key holds something else."""
 
 
-class KeyPlaces(NamedTuple):
-    """Where a pipeline's keys are; `given` is whether the settings name the signing file, which then must be there."""
+class KeyPaths(NamedTuple):
+    """Paths of a pipeline's keys.
+
+    Attributes:
+        pipeline: name of the pipeline.
+        signing: file of the private key.
+        trusted: folder of the public keys.
+        explicit: True if the settings name the signing file, which is then never created silently.
+    """
 
     pipeline: str
     signing: Path
     trusted: Path
-    given: bool
+    explicit: bool
 
 
 class SigningKey(NamedTuple):
-    """A private key and what it is called."""
+    """Private key with its id."""
 
     id: str
     private: Ed25519PrivateKey
@@ -49,7 +65,14 @@ class SigningKey(NamedTuple):
 
 
 class KeyInfo(NamedTuple):
-    """What there is to know of a key; `revoked` says when, who and why, `signs` whether it is the one in use."""
+    """State of a public key.
+
+    Attributes:
+        id: id of the key.
+        since: time of its creation, ISO 8601.
+        signs: True for the key in use.
+        revoked: "when", "who" and "why" of its revocation.
+    """
 
     id: str
     since: str
@@ -57,11 +80,11 @@ class KeyInfo(NamedTuple):
     revoked: dict[str, str] | None
 
 
-def key_places(settings: Settings, pipeline: str) -> KeyPlaces:
-    """Below `keys.folder`, unless the settings say otherwise."""
+def key_paths(settings: Settings, pipeline: str) -> KeyPaths:
+    """Return the paths below `keys.folder`, unless the settings name others."""
     keys = settings.keys
     folder = (keys.folder or settings.data_dir / "keys") / pipeline
-    return KeyPlaces(
+    return KeyPaths(
         pipeline,
         keys.signing_file or folder / "signing.pem",
         keys.trusted_folder or folder / "trusted",
@@ -70,154 +93,181 @@ def key_places(settings: Settings, pipeline: str) -> KeyPlaces:
 
 
 def trusted_keys(settings: Settings, pipeline: str) -> TrustedKeys:
-    """The keys that whoever loads a model of the pipeline so named trusts."""
-    return TrustedKeys(key_places(settings, pipeline).trusted)
+    """Return the keys that verify models of a pipeline, given by name."""
+    return TrustedKeys(key_paths(settings, pipeline).trusted)
 
 
-def load_signing_key(places: KeyPlaces) -> SigningKey | None:
-    """The key in use, None before there is one; ModelError if it cannot be read, DamagedKeyError if it is none."""
+def load_signing_key(paths: KeyPaths) -> SigningKey | None:
+    """Return the key in use, or None before the first one is created.
+
+    Raises:
+        ModelError: the file cannot be read.
+        DamagedKeyError: the file holds something else.
+    """
     try:
-        private = load_pem_private_key(places.signing.read_bytes(), None)
+        private = load_pem_private_key(paths.signing.read_bytes(), None)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ModelError(
-            f"the signing key {places.signing} cannot be read: {error.strerror or error}",
-            "Only the learner and `train` need it: let the user that they run as read it",
+            f"the signing key {paths.signing} cannot be read: {error.strerror or error}",
+            "Only the learner and `train` need it: allow the user that runs them to read it",
         ) from None
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _no_key(places) from None
+        raise _damaged(paths) from None
     if not isinstance(private, Ed25519PrivateKey):
-        raise _no_key(places)
+        raise _damaged(paths)
     return SigningKey(key_id_of(private.public_key()), private)
 
 
-def require_signing_key(places: KeyPlaces) -> SigningKey:
-    """The key in use, trusted; in the default place the first one is made. ModelError if there is none."""
-    key = load_signing_key(places)
-    if key is None and places.given:
+def require_signing_key(paths: KeyPaths) -> SigningKey:
+    """Return the key in use and trust it. Creates the first key at the default path.
+
+    Raises:
+        ModelError: there is no key at a path that the settings name.
+    """
+    key = load_signing_key(paths)
+    if key is None and paths.explicit:
         raise ModelError(
-            f"there is no signing key {places.signing}",
-            f"Correct STREAM_APP_KEYS__SIGNING_FILE, or make a key there: `stream-app keys create {places.pipeline}`",
+            f"there is no signing key {paths.signing}",
+            "Correct STREAM_APP_KEYS__SIGNING_FILE, or create a key there: "
+            f"`stream-app keys create {paths.pipeline}`",
         )
     if key is None:
-        return create_key(places)
-    if not _public_file(places, key.id).exists() and key.id not in {
-        fact.id for fact in list_keys(places)
+        return create_key(paths)
+    if not _public_file(paths, key.id).exists() and key.id not in {
+        info.id for info in list_keys(paths)
     }:
-        _trust(places, key)
+        _trust(paths, key)
     return key
 
 
-def create_key(places: KeyPlaces) -> SigningKey:
-    """Make the first key, unless somebody else was faster: then it is theirs. OutputError if it cannot be written."""
-    key = _new()
-    _trust(places, key)  # first, so that who signs is trusted already
-    if not _write(places.signing, _private_pem(key), _PRIVATE_MODE, replace=False):
-        _public_file(places, key.id).unlink(missing_ok=True)
-        return require_signing_key(places)
-    return key
+def create_key(paths: KeyPaths) -> SigningKey:
+    """Create the first signing key, or return the one that another process created first.
 
-
-def rotate_key(places: KeyPlaces) -> SigningKey:
-    """Make another key the one in use, of the same user; what the one before has signed stays trusted.
-
-    OutputError as above.
+    Raises:
+        OutputError: the files cannot be written.
     """
-    key = _new()
-    _trust(places, key)
-    _write(places.signing, _private_pem(key), _PRIVATE_MODE, replace=True)
+    key = _new_key()
+    # The public key comes first, so that a signature is trusted from the start.
+    _trust(paths, key)
+    if not _write(paths.signing, _private_pem(key), _PRIVATE_MODE, replace=False):
+        _public_file(paths, key.id).unlink(missing_ok=True)
+        return require_signing_key(paths)
     return key
 
 
-def revoke_key(places: KeyPlaces, key_id: str, who: str, why: str) -> None:
-    """From now on nothing that it has signed is loaded; ModelError if there is no such key."""
-    known = [fact.id for fact in list_keys(places)]
+def rotate_key(paths: KeyPaths) -> SigningKey:
+    """Replace the key in use. Signatures of the key before stay trusted.
+
+    Raises:
+        OutputError: the files cannot be written.
+    """
+    key = _new_key()
+    _trust(paths, key)
+    _write(paths.signing, _private_pem(key), _PRIVATE_MODE, replace=True)
+    return key
+
+
+def revoke_key(paths: KeyPaths, key_id: str, who: str, why: str) -> None:
+    """Revoke a key: nothing that it has signed is loaded from now on.
+
+    Raises:
+        ModelError: there is no such key.
+    """
+    known = [info.id for info in list_keys(paths)]
     if key_id not in known:
         raise ModelError(
-            f"there is no key {key_id!r} in {places.trusted}",
-            f"Choose one that there is: {', '.join(known) or 'none'}",
+            f"there is no key {key_id!r} in {paths.trusted}",
+            f"Choose one that exists: {', '.join(known) or 'none'}",
         )
-    said = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "who": who, "why": why}
-    _write(places.trusted / f"{key_id}{REVOKED}", orjson.dumps(said), _PUBLIC_MODE, replace=True)
+    revocation = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "who": who, "why": why}
+    path = paths.trusted / f"{key_id}{REVOKED_SUFFIX}"
+    _write(path, orjson.dumps(revocation), _PUBLIC_MODE, replace=True)
 
 
-def list_keys(places: KeyPlaces) -> list[KeyInfo]:
-    """Every public key in the trusted folder, oldest first; ModelError if a file cannot be read."""
-    signing = load_signing_key(places)
+def list_keys(paths: KeyPaths) -> list[KeyInfo]:
+    """Return every public key in the trusted folder, oldest first.
+
+    Raises:
+        ModelError: a file cannot be read.
+    """
+    signing = load_signing_key(paths)
     try:
-        paths = sorted(
-            places.trusted.glob(f"*{PUBLIC}"), key=lambda path: (path.stat().st_mtime_ns, path.name)
+        files = sorted(
+            paths.trusted.glob(f"*{PUBLIC_SUFFIX}"),
+            key=lambda path: (path.stat().st_mtime_ns, path.name),
         )
-        keys = [(path, key) for path in paths if (key := read_public(path)) is not None]
+        keys = [(path, key) for path in files if (key := read_public_key(path)) is not None]
         return [
             KeyInfo(
                 key_id_of(key),
                 datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds"),
                 signing is not None and signing.id == key_id_of(key),
-                _revocation(places.trusted / f"{key_id_of(key)}{REVOKED}"),
+                _read_revocation(paths.trusted / f"{key_id_of(key)}{REVOKED_SUFFIX}"),
             )
             for path, key in keys
         ]
     except OSError as error:
         raise ModelError(
-            f"the keys in {places.trusted} cannot be read: {error.strerror or error}",
-            "Let this user read them",
+            f"the keys in {paths.trusted} cannot be read: {error.strerror or error}",
+            "Allow this user to read them",
         ) from None
 
 
-def stamp(path: Path) -> tuple[int, int, int] | None:
-    """Changes whenever the file does; None without it."""
+def file_stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return a value that changes whenever the file does, or None without a file."""
     with suppress(OSError):
         stat = path.stat()
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
     return None
 
 
-def _new() -> SigningKey:
+def _new_key() -> SigningKey:
     private = Ed25519PrivateKey.generate()
     return SigningKey(key_id_of(private.public_key()), private)
 
 
-def _trust(places: KeyPlaces, key: SigningKey) -> None:
+def _trust(paths: KeyPaths, key: SigningKey) -> None:
     public = key.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    _write(_public_file(places, key.id), public, _PUBLIC_MODE, replace=True)
+    _write(_public_file(paths, key.id), public, _PUBLIC_MODE, replace=True)
 
 
-def _public_file(places: KeyPlaces, key_id: str) -> Path:
-    return places.trusted / f"{key_id}{PUBLIC}"
+def _public_file(paths: KeyPaths, key_id: str) -> Path:
+    return paths.trusted / f"{key_id}{PUBLIC_SUFFIX}"
 
 
 def _private_pem(key: SigningKey) -> bytes:
     return key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _revocation(path: Path) -> dict[str, str] | None:
-    """What its file says; that it is there is enough to revoke the key, whatever is in it."""
+def _read_revocation(path: Path) -> dict[str, str] | None:
+    """Return the content of a revocation file; its existence alone revokes the key."""
     try:
-        said: Any = orjson.loads(path.read_bytes())
+        content: Any = orjson.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _write(path: Path, data: bytes, mode: int, *, replace: bool) -> bool:
-    """Write a file as a whole or not at all; False if it is there and is not to be replaced."""
+    """Write a file atomically. Returns False if it exists and `replace` is False."""
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 file.write(data)
-                _give_to_owner(file.fileno(), path)
+                _keep_owner(file.fileno(), path)
                 file.flush()
                 os.fsync(file.fileno())
             if replace:
                 temporary.replace(path)
             else:
-                os.link(temporary, path)  # fails if it is there, which a rename does not
+                # A link fails if the file exists; a rename would replace it.
+                os.link(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
     except FileExistsError:
@@ -225,21 +275,22 @@ def _write(path: Path, data: bytes, mode: int, *, replace: bool) -> bool:
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror or error}",
-            "Let this user write there, or name another place in STREAM_APP_KEYS__FOLDER",
+            "Allow this user to write there, or set STREAM_APP_KEYS__FOLDER to another folder",
         ) from None
     return True
 
 
-def _give_to_owner(file: int, path: Path) -> None:
-    """Whose file `path` was must be able to read the one that replaces it: the learner may run as another user."""
+def _keep_owner(file: int, path: Path) -> None:
+    """Give the new file to the owner of the one it replaces: the learner may run as that user."""
     with suppress(FileNotFoundError):
         before = path.stat()
         if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
             os.fchown(file, before.st_uid, before.st_gid)
 
 
-def _no_key(places: KeyPlaces) -> DamagedKeyError:
+def _damaged(paths: KeyPaths) -> DamagedKeyError:
     return DamagedKeyError(
-        f"{places.signing} is no Ed25519 private key in PEM without a password",
-        "Name another file in STREAM_APP_KEYS__SIGNING_FILE, or make a new key: `stream-app keys rotate PIPELINE`",
+        f"{paths.signing} is not an Ed25519 private key in PEM without a password",
+        "Name another file in STREAM_APP_KEYS__SIGNING_FILE, or replace the key: "
+        "`stream-app keys rotate PIPELINE`",
     )

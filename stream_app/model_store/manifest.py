@@ -1,10 +1,13 @@
-"""What `<pipeline>.models` and `<pipeline>.learn.state` carry: pointers to artifacts, with what they are."""
+"""Manifests, checkpoints and aliases: the records that name stored models.
+
+They are JSON on `<pipeline>.models` and `<pipeline>.learn.state`.
+"""
 
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib.metadata import version as installed
+from importlib.metadata import version as installed_version
 from types import UnionType
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -14,15 +17,15 @@ from stream_app.errors import ModelError, UnfitModelError
 from stream_app.model_store.pickling import FORMAT
 
 CHAMPION_KEY = "alias/champion"
-ORDERED_KEY = "alias/ordered"
+REQUESTED_KEY = "alias/requested"
 CHECKPOINT_KEY = "checkpoint"
-_VERSION = "version/"
+_VERSION_PREFIX = "version/"
 _NO_NAMES: Sequence[str] = []
-_NOTHING: Mapping[str, Any] = {}
+_EMPTY: Mapping[str, Any] = {}
 
 
 class ModelRuntime(NamedTuple):
-    """What a pickle depends on."""
+    """Versions that a pickled model depends on; Python as "major.minor"."""
 
     python: str
     river: str
@@ -30,24 +33,45 @@ class ModelRuntime(NamedTuple):
 
 
 def runtime() -> ModelRuntime:
-    """This process's; Python as "major.minor"."""
+    """Return the runtime of this process."""
     return ModelRuntime(
-        f"{sys.version_info.major}.{sys.version_info.minor}", installed("river"), installed("numpy")
+        f"{sys.version_info.major}.{sys.version_info.minor}",
+        installed_version("river"),
+        installed_version("numpy"),
     )
 
 
 class Manifest(NamedTuple):
-    """A model version: `version` is the offset in `<pipeline>.examples` of the first example it has not learned.
+    """Metadata of a model version.
 
-    `parent` is the version that it was learned from. `sha256` and `size` name the artifact. `learned` counts examples,
-    `learned_through` is the largest label time among them (epoch ms). `metrics` are those at publication, of `window`:
-    its "start" and "end" in epoch ms, and "n" examples. `parameters` are River's, each as its `repr`. `laboratory` are
-    the metrics of the trained version that it descends from, `profile` the distribution of each feature and of "score"
-    then: "n", "mean", "deviation", "minimum", "maximum" and nine "deciles". `thresholds` are those declared when it was
-    published. `epoch` counts the decisions (rollbacks, promotions) before it. `signature` is over all of the others,
-    in base64, by the key `key_id`.
+    The fields after `format` have defaults, so that records of earlier releases can be read. A
+    default never changes, since signatures leave out fields that have it.
 
-    What comes after `format` has a default, so that earlier releases' records can be read; no default may ever change.
+    Attributes:
+        name: name of the pipeline.
+        version: offset in `<pipeline>.examples` of the first example that it has not learned.
+        parent: version from which it was learned.
+        created_at: ISO 8601.
+        sha256: SHA-256 of the artifact in hexadecimal.
+        size: size of the artifact in bytes.
+        fingerprint: fingerprint of the pipeline's declaration.
+        learned: number of examples learned.
+        learned_through: largest label time among them, Unix milliseconds.
+        metrics: metrics of `window` at publication.
+        created_by: "learner" or user@host.
+        origin: "learned" from the log, or "trained" from files.
+        family: kind of model, which decides what the artifact may name.
+        features: names of the features that the model has seen.
+        parameters: River's parameters, each as its `repr`.
+        seed: seed of the model's random numbers.
+        window: "start" and "end" in Unix milliseconds, "n" examples.
+        offline_metrics: metrics of the offline-trained version from which it descends.
+        profile: distribution of each feature and of "score" at that training: "n", "mean",
+            "deviation", "minimum", "maximum" and nine "deciles".
+        thresholds: thresholds that the pipeline declared at publication.
+        decision: number of decisions (rollbacks, promotions) before it.
+        key_id: key that signed it.
+        signature: base64, over all other fields.
     """
 
     name: str
@@ -68,30 +92,41 @@ class Manifest(NamedTuple):
     origin: Literal["learned", "trained"] = "learned"
     family: str = ""
     features: Sequence[str] = _NO_NAMES
-    parameters: Mapping[str, str] = _NOTHING
+    parameters: Mapping[str, str] = _EMPTY
     seed: int | None = None
     window: Mapping[str, int] | None = None
-    laboratory: Mapping[str, float] = _NOTHING
-    profile: Mapping[str, Mapping[str, Any]] = _NOTHING
-    thresholds: Mapping[str, Any] = _NOTHING
-    epoch: int = 0
+    offline_metrics: Mapping[str, float] = _EMPTY
+    profile: Mapping[str, Mapping[str, Any]] = _EMPTY
+    thresholds: Mapping[str, Any] = _EMPTY
+    decision: int = 0
     key_id: str = ""
     signature: str = ""
 
     def encode(self) -> bytes:
-        """As JSON."""
+        """Return the manifest as JSON."""
         return orjson.dumps(self._asdict())
 
     @classmethod
     def decode(cls, value: bytes) -> "Manifest":
-        """From JSON; ModelError if it is not a manifest."""
-        return cls(**_fields(cls, value))
+        """Return the manifest in a JSON record.
+
+        Raises:
+            ModelError: the record is not a manifest.
+        """
+        return cls(**_decoded_fields(cls, value))
 
 
 class Checkpoint(NamedTuple):
-    """Where the learner's state up to `offset` (exclusive) is stored; `version` is the last one published before.
+    """Pointer to the stored state of a learner; signed like a manifest.
 
-    `name` is the pipeline's; it is signed as a manifest is. `shape` says which of our releases can read the state.
+    Attributes:
+        offset: end, exclusive, of the examples that the state covers.
+        version: last version published before.
+        sha256: SHA-256 of the artifact in hexadecimal.
+        size: size of the artifact in bytes.
+        fingerprint: fingerprint of the pipeline's declaration.
+        name: name of the pipeline.
+        shape: layout of the state, which decides which releases can read it.
     """
 
     offset: int
@@ -108,100 +143,155 @@ class Checkpoint(NamedTuple):
     shape: int = 1
 
     def encode(self) -> bytes:
-        """As JSON."""
+        """Return the checkpoint as JSON."""
         return orjson.dumps(self._asdict())
 
     @classmethod
     def decode(cls, value: bytes) -> "Checkpoint":
-        """From JSON; ModelError if it is not a checkpoint."""
-        return cls(**_fields(cls, value))
+        """Return the checkpoint in a JSON record.
+
+        Raises:
+            ModelError: the record is not a checkpoint.
+        """
+        return cls(**_decoded_fields(cls, value))
+
+
+class Alias(NamedTuple):
+    """Name of a version.
+
+    Attributes:
+        version: version that the alias names.
+        decision: number of decisions (rollbacks, promotions) that its writer knew.
+    """
+
+    version: int
+    decision: int = 0
 
 
 def version_key(version: int) -> str:
-    """Key of a version's manifest.
+    """Return the key of a version's manifest.
 
     >>> version_key(12), version_of(version_key(12)), version_of("alias/champion")
     ('version/12', 12, None)
     """
-    return f"{_VERSION}{version}"
+    return f"{_VERSION_PREFIX}{version}"
 
 
 def version_of(key: str) -> int | None:
-    """The version that a key names, or None for an alias."""
-    number = key.removeprefix(_VERSION)
+    """Return the version that a key names, or None for an alias."""
+    number = key.removeprefix(_VERSION_PREFIX)
     return int(number) if number != key and number.isdecimal() else None
 
 
-class Alias(NamedTuple):
-    """A name for a version; `epoch` is the number of decisions (rollbacks, promotions) that its writer knew of."""
-
-    version: int
-    epoch: int = 0
-
-
 def encode_alias(alias: Alias) -> bytes:
-    """What an alias points at, as JSON."""
+    """Return an alias as JSON."""
     return orjson.dumps(alias._asdict())
 
 
 def decode_alias(value: bytes) -> Alias:
-    """What an alias points at; ModelError if it is not an alias."""
-    return Alias(**_fields(Alias, value))
+    """Return the alias in a JSON record.
 
-
-def served(champion: Alias | None, ordered: Alias | None) -> int | None:
-    """The version to serve: the learner's champion, unless a decision that it has not processed yet orders another.
-
-    >>> served(Alias(12, 1), Alias(7, 2)), served(Alias(15, 2), Alias(7, 2)), served(None, None)
-    (7, 15, None)
+    Raises:
+        ModelError: the record is not an alias.
     """
-    if ordered is not None and (champion is None or ordered.epoch > champion.epoch):
-        return ordered.version
+    return Alias(**_decoded_fields(Alias, value))
+
+
+def version_to_serve(champion: Alias | None, requested: Alias | None) -> int | None:
+    """Return the learner's champion, unless a decision it has not processed requests another.
+
+    >>> version_to_serve(Alias(12, 1), Alias(7, 2)), version_to_serve(Alias(15, 2), Alias(7, 2))
+    (7, 15)
+    >>> version_to_serve(None, None)
+    """
+    if requested is not None and (champion is None or requested.decision > champion.decision):
+        return requested.version
     return None if champion is None else champion.version
 
 
 def check_runtime(stored: Manifest | Checkpoint) -> None:
-    """UnfitModelError unless it was stored by this River and this Python (major.minor)."""
+    """Check that an artifact was stored by this River and this Python (major.minor).
+
+    Raises:
+        UnfitModelError: it was stored by another.
+    """
     here = runtime()
     if (stored.python, stored.river) != (here.python, here.river):
         raise UnfitModelError(
             f"the model was stored with Python {stored.python} and river {stored.river}; "
             f"this is Python {platform.python_version()} and river {here.river}",
-            f"Run it with Python {stored.python} and river=={stored.river}, or learn it anew under a new pipeline name",
+            f"Run it with Python {stored.python} and river=={stored.river}, "
+            "or retrain it under a new pipeline name",
         )
 
 
-def _fields(kind: type[NamedTuple], value: bytes) -> dict[str, Any]:
+def model_parameters(model: Any) -> dict[str, str]:
+    """Return River's parameters as their `repr`, parameters of parts with a dotted name.
+
+    The value of a part itself is the name of its class.
+
+    >>> from river import linear_model, optim
+    >>> found = model_parameters(linear_model.LogisticRegression(optim.SGD(0.1), l2=0.5))
+    >>> found["l2"], found["optimizer"], found["optimizer.lr.learning_rate"]
+    ('0.5', 'SGD', '0.1')
+    """
+    return dict(_leaves("", model._get_params()))
+
+
+def model_seed(model: Any) -> int | None:
+    """Return the first seed among a model's parameters, or None."""
+    seeds = (
+        value
+        for name, value in model_parameters(model).items()
+        if name.rpartition(".")[2] == "seed"
+    )
+    return next((int(value) for value in seeds if value.lstrip("-").isdecimal()), None)
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    match value:
+        # River represents a part by its class and its parameters.
+        case (type() as part_class, Mapping() as inner):
+            yield name, part_class.__name__
+            yield from _leaves(name, inner)
+        case Mapping() if value:
+            for key, item in value.items():
+                yield from _leaves(f"{name}.{key}" if name else str(key), item)
+        case _:
+            yield name, repr(value)
+
+
+def _decoded_fields(record_type: type[NamedTuple], value: bytes) -> dict[str, Any]:
     try:
-        said: dict[str, Any] = orjson.loads(value)
+        found: dict[str, Any] = orjson.loads(value)
         fields = {
-            name: said[name]
-            for name in kind._fields
-            if name in said or name not in kind._field_defaults
+            name: found[name]
+            for name in record_type._fields
+            if name in found or name not in record_type._field_defaults
         }
         for name, field in fields.items():
-            if not isinstance(field, _classes(kind)[name]):
+            if not isinstance(field, _json_classes(record_type)[name]):
                 raise TypeError(name)
         return fields
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"the {kind.__name__.lower()} record cannot be read: {type(error).__name__}",
-            "Was the topic written to by hand?",
+            f"the {record_type.__name__.lower()} record cannot be read: {type(error).__name__}",
+            "The topic was modified by another program. Restore the record from a backup",
         ) from None
 
 
 @cache
-def _classes(kind: type[NamedTuple]) -> dict[str, tuple[type, ...]]:
-    """Of each field, those that its value in JSON may have."""
+def _json_classes(record_type: type[NamedTuple]) -> dict[str, tuple[type, ...]]:
+    """Return the classes that the JSON value of each field may have."""
     return {
-        name: tuple(_class_of(one) for one in _branches(said))
-        for name, said in kind.__annotations__.items()
+        name: tuple(_class_of(branch) for branch in _branches(annotation))
+        for name, annotation in record_type.__annotations__.items()
     }
 
 
-def _branches(said: Any) -> tuple[Any, ...]:
-    return get_args(said) if isinstance(said, UnionType) else (said,)
+def _branches(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
 
 
-def _class_of(said: Any) -> type:
-    return str if get_origin(said) is Literal else get_origin(said) or said
+def _class_of(annotation: Any) -> type:
+    return str if get_origin(annotation) is Literal else get_origin(annotation) or annotation

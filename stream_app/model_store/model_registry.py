@@ -1,18 +1,23 @@
-"""The registry of a pipeline's model versions, from one reading of `<pipeline>.models`."""
+"""Registry of a pipeline's model versions, read from `<pipeline>.models`."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from stream_app.errors import ModelError
-from stream_app.model_store.annotations import LEARNING_KEY, Annotation, decode_mark, pinned_version
+from stream_app.model_store.annotations import (
+    LEARNING_KEY,
+    Annotation,
+    decode_annotation,
+    pinned_version,
+)
 from stream_app.model_store.manifest import (
     CHAMPION_KEY,
-    ORDERED_KEY,
+    REQUESTED_KEY,
     Alias,
     Manifest,
     decode_alias,
-    served,
     version_of,
+    version_to_serve,
 )
 from stream_app.model_store.signing import verify
 from stream_app.model_store.trusted_keys import TrustedKeys
@@ -23,21 +28,27 @@ log = get_logger(__name__)
 
 @dataclass(slots=True)
 class ModelRegistry:
-    """The versions by number, oldest first, the aliases, the pins, and whether learning is held, as of one moment.
+    """State of the registry at one moment.
 
-    `unreadable` are the keys whose records nobody can make sense of: one damaged record hides no other.
+    Attributes:
+        versions: manifests by version, oldest first.
+        champion: version that the learner serves.
+        requested: version that the last rollback or promotion selected.
+        pins: annotations of pinned versions.
+        learning: annotation of the last pause or resumption of learning.
+        unreadable: keys of damaged records, which are skipped.
     """
 
     versions: dict[int, Manifest] = field(default_factory=dict)
     champion: Alias | None = None
-    ordered: Alias | None = None
+    requested: Alias | None = None
     pins: dict[int, Annotation] = field(default_factory=dict)
     learning: Annotation | None = None
     unreadable: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, records: Iterable[tuple[bytes | None, bytes | None]]) -> "ModelRegistry":
-        """From the whole of the topic, in its order."""
+        """Return the registry after all records of the topic, given in their order."""
         latest = {(key or b"").decode("utf-8", "replace"): value for key, value in records}
         registry = cls()
         for key, value in latest.items():
@@ -51,23 +62,28 @@ class ModelRegistry:
 
     @property
     def served(self) -> int | None:
-        """The version that scorers serve, or will as soon as they can load it."""
-        return served(self.champion, self.ordered)
+        """Version that scorers serve, or will serve as soon as they can load it."""
+        return version_to_serve(self.champion, self.requested)
 
     @property
-    def epoch(self) -> int:
-        """How many rollbacks and promotions there have been."""
+    def decision(self) -> int:
+        """Number of rollbacks and promotions so far."""
         return max(
-            (alias.epoch for alias in (self.champion, self.ordered) if alias is not None), default=0
+            (alias.decision for alias in (self.champion, self.requested) if alias is not None),
+            default=0,
         )
 
     @property
-    def held(self) -> bool:
-        """Whether learning is."""
-        return self.learning is not None and self.learning.held
+    def paused(self) -> bool:
+        """True while learning is paused."""
+        return self.learning is not None and self.learning.active
 
     def manifest(self, version: int) -> Manifest:
-        """That of a version; ModelError if there is none."""
+        """Return the manifest of a version.
+
+        Raises:
+            ModelError: the version does not exist.
+        """
         found = self.versions.get(version)
         if found is None:
             known = (
@@ -83,13 +99,20 @@ class ModelRegistry:
 
     @property
     def current(self) -> Manifest:
-        """That of the served version; ModelError if none is served."""
+        """Manifest of the served version.
+
+        Raises:
+            ModelError: no version is served.
+        """
         if self.served is None:
             raise ModelError("No model version is served yet", "Start the learner, or promote one")
         return self.manifest(self.served)
 
     def ancestors(self, version: int) -> Iterator[Manifest]:
-        """Those that it was learned from, the nearest first, as far as their manifests are still there."""
+        """Yield the versions from which it was learned, nearest first.
+
+        Ends at the first one whose manifest no longer exists.
+        """
         manifest = self.versions.get(version)
         while (
             manifest is not None
@@ -101,9 +124,14 @@ class ModelRegistry:
                 yield manifest
 
     def signed_by(self, trusted: TrustedKeys) -> "ModelRegistry":
-        """Without versions that no trusted key has signed under this number: somebody else may have written them."""
+        """Return the registry without versions that no trusted key signed under their number."""
         return replace(
-            self, versions={n: one for n, one in self.versions.items() if _signed(n, one, trusted)}
+            self,
+            versions={
+                version: manifest
+                for version, manifest in self.versions.items()
+                if _is_signed(version, manifest, trusted)
+            },
         )
 
     def _take(self, key: str, value: bytes) -> None:
@@ -111,19 +139,19 @@ class ModelRegistry:
         if version is not None:
             self.versions[version] = Manifest.decode(value)
         elif pinned is not None:
-            self.pins[pinned] = decode_mark(value)
+            self.pins[pinned] = decode_annotation(value)
         elif key == CHAMPION_KEY:
             self.champion = decode_alias(value)
-        elif key == ORDERED_KEY:
-            self.ordered = decode_alias(value)
+        elif key == REQUESTED_KEY:
+            self.requested = decode_alias(value)
         elif key == LEARNING_KEY:
-            self.learning = decode_mark(value)
+            self.learning = decode_annotation(value)
 
 
-def _signed(version: int, manifest: Manifest, trusted: TrustedKeys) -> bool:
+def _is_signed(version: int, manifest: Manifest, trusted: TrustedKeys) -> bool:
     try:
         verify(manifest, trusted)
     except ModelError as error:
-        log.warning("a version is left out of account", version=version, why=str(error))
+        log.warning("ignoring an unverified version", version=version, why=str(error))
         return False
     return manifest.version == version

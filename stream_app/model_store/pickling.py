@@ -1,9 +1,10 @@
-"""Pickle, which is the only sound way to store River models, with an unpickler that knows what it may build.
+"""Pickles of models, read by an unpickler that knows what it may build.
 
-A pickle can name any importable object and call it. This one may name what the models of one pipeline consist of, each
-by its exact name, and real classes of this package's core and of the pipeline's own modules: no function that could run
-a command, no `getattr` but for a few methods, no path through a module that River happens to import. It is the last
-line of defence: signature, size and SHA-256 come first.
+Pickle is the only sound way to store River models, but a pickle can name and call any importable
+object. This unpickler allows the names that models of one pipeline consist of, each exactly, and
+classes of the learner's state and of the pipeline's own modules. It allows no function that could
+run a command, `getattr` for a few methods only, and no path through a module that River happens to
+import. It is the last line of defence: signature, size and SHA-256 are checked first.
 """
 
 import io
@@ -16,26 +17,32 @@ from stream_app.model_store.river_names import METHODS, Name
 
 FORMAT = "pickle-5"
 
-_CORE = frozenset(
-    f"stream_app.core.{module}"
-    for module in [
-        "classes",
-        "drift",
-        "evaluate",
-        "learn",
-        "offsets",
-        "ranks",
-        "scorecard",
-        "tasks",
-        "thresholds",
-        "values",
-    ]
+# Modules whose classes a learner's state consists of.
+_STATE_MODULES = frozenset(
+    {
+        "stream_app.core.example",
+        "stream_app.core.evaluation.binary_metrics",
+        "stream_app.core.evaluation.evaluator",
+        "stream_app.core.evaluation.multiclass_metrics",
+        "stream_app.core.evaluation.prediction_tasks",
+        "stream_app.core.evaluation.regression_metrics",
+        "stream_app.core.evaluation.roc_auc",
+        "stream_app.core.evaluation.thresholds",
+        "stream_app.core.learning.learner_state",
+        "stream_app.core.monitoring.drift",
+    }
 )
 _GETATTR = ("builtins", "getattr")
 
 
-class Names(NamedTuple):
-    """What artifacts of a pipeline may name: these, and classes of its own modules. `family` says of which models."""
+class AllowedNames(NamedTuple):
+    """Names that artifacts of a pipeline may contain.
+
+    Attributes:
+        family: family of models that has these names.
+        exact: modules and qualified names.
+        modules: the pipeline's own modules, whose classes are allowed as well.
+    """
 
     family: str
     exact: frozenset[Name]
@@ -43,7 +50,11 @@ class Names(NamedTuple):
 
 
 def dump(model: Any) -> bytes:
-    """A model or learner state as bytes; ModelError if it holds something without a name, such as a lambda."""
+    """Return the pickle of a model or learner state.
+
+    Raises:
+        ModelError: it contains something without a name, such as a lambda.
+    """
     try:
         return pickle.dumps(model, protocol=5)
     except (pickle.PicklingError, AttributeError, TypeError, RecursionError) as error:
@@ -53,13 +64,18 @@ def dump(model: Any) -> bytes:
         ) from error
 
 
-def load(data: bytes, names: Names) -> Any:
-    """What `dump` made, ModelError if it names anything else than it may."""
+def load(data: bytes, names: AllowedNames) -> Any:
+    """Return the object of a pickle made by `dump`.
+
+    Raises:
+        ModelError: the pickle is damaged or contains a name that is not allowed.
+    """
     try:
         return _Unpickler(data, names).load()
     except ModelError:
         raise
-    except Exception as error:  # a damaged pickle can make the unpickler raise anything
+    # A damaged pickle can make the unpickler raise any exception.
+    except Exception as error:
         raise ModelError(
             f"the model cannot be read back: {type(error).__name__}: {error}",
             "Roll back to another version",
@@ -67,29 +83,30 @@ def load(data: bytes, names: Names) -> Any:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, names: Names) -> None:
+    def __init__(self, data: bytes, names: AllowedNames) -> None:
         super().__init__(io.BytesIO(data))
         self._names = names
-        self._modules = names.modules | _CORE
+        self._modules = names.modules | _STATE_MODULES
 
     def find_class(self, module: str, name: str) -> Any:
-        """The object of that name if it is allowed; decided before anything is imported."""
+        """Return an allowed object. The decision precedes every import."""
         if (module, name) in self._names.exact:
             return super().find_class(module, name)
         if (module, name) == _GETATTR:
-            return _method
+            return _get_method
         if "." not in name and module in self._modules and module in sys.modules:
             found = super().find_class(module, name)
             if isinstance(found, type) and found.__module__ == module:
                 return found
         raise ModelError(
-            f"the model names {module}.{name}, which models of the family {self._names.family} may not contain",
+            f"the model names {module}.{name}, which models of the family {self._names.family} "
+            "may not contain",
             "Use another River model, or put a class of your own into the pipeline's module",
         )
 
 
-def _method(owner: Any, name: str) -> Any:
-    """Stands for `getattr` in artifacts: gets an instance, or its class, one of its methods that instances hold."""
+def _get_method(owner: Any, name: str) -> Any:
+    """Return a method that instances of River's classes hold; replaces `getattr` in artifacts."""
     kind = owner if isinstance(owner, type) else type(owner)
     if name not in METHODS.get((kind.__module__, kind.__name__), ()):
         raise ModelError(

@@ -1,36 +1,50 @@
-"""What artifacts of River's models name, exactly: found by training each model and reading its pickle back.
+"""Names in artifacts of River's models, exactly, found by training each model.
 
-A pickle can call whatever it names, so nothing gets in here that reaches files, processes, modules or attributes by
-name. A test builds every family and compares.
+A pickle can call whatever it names, so the tables contain nothing that reaches files, processes,
+modules or attributes by name. A test builds every family and compares.
 """
 
 from typing import NamedTuple
 
-Name = tuple[str, str]  # module, qualified name
-_Table = dict[str, str]  # module: names, separated by blanks
-Why = tuple[str, str]  # the reason, and what to do instead
+# Module and qualified name.
+Name = tuple[str, str]
+# Names, separated by blanks, by module.
+_Table = dict[str, str]
+# Reason and remedy.
+Rejection = tuple[str, str]
 
 
-class Need(NamedTuple):
-    """A part that a model must be given, and why not `otherwise`."""
+class RequiredPart(NamedTuple):
+    """Part that a model must be given, and the rejection of a model without it."""
 
     part: Name
-    otherwise: Why
+    otherwise: Rejection
 
 
 class Family(NamedTuple):
-    """Models of one kind: what makes a model one of it, what these consist of, and which groups they use besides."""
+    """Models of one kind.
+
+    Attributes:
+        models: models of the family.
+        parts: classes that these consist of.
+        uses: keys of further `GROUPS` that they use.
+    """
 
     models: _Table
-    parts: _Table = {}  # noqa: RUF012  # of a named tuple, which nobody changes
+    # A default that nobody changes.
+    parts: _Table = {}  # noqa: RUF012
     uses: tuple[str, ...] = ()
 
 
 GROUPS: dict[str, _Table] = {
     "values": {
-        "builtins": "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple",
+        "builtins": (
+            "bool bytearray bytes complex dict float frozenset int list object range set slice "
+            "str tuple"
+        ),
         "collections": "Counter OrderedDict defaultdict deque",
-        "copy": "deepcopy",  # this and `partial` call only what can be named here
+        # `deepcopy` and `partial` call only what can be named here.
+        "copy": "deepcopy",
         "datetime": "date datetime time timedelta timezone",
         "functools": "partial",
         "numbers": "Number",
@@ -58,8 +72,10 @@ GROUPS: dict[str, _Table] = {
         "river.preprocessing.one_hot": "OneHotEncoder",
         "river.preprocessing.ordinal": "OrdinalEncoder",
         "river.preprocessing.random_projection": "GaussianRandomProjector SparseRandomProjector",
-        "river.preprocessing.scale": "AdaptiveStandardScaler Binarizer MaxAbsScaler MinMaxScaler Normalizer "
-        "RobustScaler StandardScaler",
+        "river.preprocessing.scale": (
+            "AdaptiveStandardScaler Binarizer MaxAbsScaler MinMaxScaler Normalizer RobustScaler "
+            "StandardScaler"
+        ),
         "river.utils.rolling": "Rolling TimeRolling",
         "stream_app.transformers": "Pick TargetRate",
     },
@@ -91,8 +107,10 @@ GROUPS: dict[str, _Table] = {
         "river.optim.average": "Averager",
         "river.optim.ftrl": "FTRLProximal",
         "river.optim.initializers": "Constant Normal Zeros",
-        "river.optim.losses": "Absolute BinaryFocalLoss Cauchy CrossEntropy EpsilonInsensitiveHinge Hinge Huber Log "
-        "Poisson Quantile Squared",
+        "river.optim.losses": (
+            "Absolute BinaryFocalLoss Cauchy CrossEntropy EpsilonInsensitiveHinge Hinge Huber Log "
+            "Poisson Quantile Squared"
+        ),
         "river.optim.momentum": "Momentum",
         "river.optim.nadam": "Nadam",
         "river.optim.nesterov": "NesterovMomentum",
@@ -193,14 +211,23 @@ FAMILIES: dict[str, Family] = {
             "river.tree.last_classifier": "LASTClassifier",
         },
         {
-            "river.tree.nodes.efdtc_nodes": "EFDTLeafMajorityClass EFDTLeafNaiveBayes EFDTLeafNaiveBayesAdaptive "
-            "EFDTNominalBinaryBranch EFDTNominalMultiwayBranch EFDTNumericBinaryBranch EFDTNumericMultiwayBranch",
-            "river.tree.nodes.hatc_nodes": "AdaLeafClassifier AdaNomBinaryBranchClass AdaNomMultiwayBranchClass "
-            "AdaNumBinaryBranchClass AdaNumMultiwayBranchClass",
-            "river.tree.nodes.hatr_nodes": "AdaLeafRegAdaptive AdaLeafRegMean AdaLeafRegModel AdaNomBinaryBranchReg "
-            "AdaNomMultiwayBranchReg AdaNumBinaryBranchReg AdaNumMultiwayBranchReg",
-            "river.tree.nodes.last_nodes": "LeafMajorityClassWithDetector LeafNaiveBayesAdaptiveWithDetector "
-            "LeafNaiveBayesWithDetector",
+            "river.tree.nodes.efdtc_nodes": (
+                "EFDTLeafMajorityClass EFDTLeafNaiveBayes EFDTLeafNaiveBayesAdaptive "
+                "EFDTNominalBinaryBranch EFDTNominalMultiwayBranch EFDTNumericBinaryBranch "
+                "EFDTNumericMultiwayBranch"
+            ),
+            "river.tree.nodes.hatc_nodes": (
+                "AdaLeafClassifier AdaNomBinaryBranchClass AdaNomMultiwayBranchClass "
+                "AdaNumBinaryBranchClass AdaNumMultiwayBranchClass"
+            ),
+            "river.tree.nodes.hatr_nodes": (
+                "AdaLeafRegAdaptive AdaLeafRegMean AdaLeafRegModel AdaNomBinaryBranchReg "
+                "AdaNomMultiwayBranchReg AdaNumBinaryBranchReg AdaNumMultiwayBranchReg"
+            ),
+            "river.tree.nodes.last_nodes": (
+                "LeafMajorityClassWithDetector LeafNaiveBayesAdaptiveWithDetector "
+                "LeafNaiveBayesWithDetector"
+            ),
             "statistics": "NormalDist",
         },
         uses=("trees", "detectors"),
@@ -222,9 +249,10 @@ FAMILIES: dict[str, Family] = {
         },
         {
             "river.forest.adaptive_random_forest": "BaseTreeClassifier BaseTreeRegressor",
-            "river.forest.online_extra_trees": "BaggingSampler ConstantSampler ETRegressor "
-            "ExtraTrees._detection_mode_all ExtraTrees._detection_mode_drop ExtraTrees._detection_mode_off "
-            "SubBaggingSampler",
+            "river.forest.online_extra_trees": (
+                "BaggingSampler ConstantSampler ETRegressor ExtraTrees._detection_mode_all "
+                "ExtraTrees._detection_mode_drop ExtraTrees._detection_mode_off SubBaggingSampler"
+            ),
             "river.linear_model.lin_reg": "LinearRegression",
             "river.tree.nodes.arf_htc_nodes": "RandomLeafMajorityClass RandomLeafNaiveBayes "
             "RandomLeafNaiveBayesAdaptive",
@@ -238,7 +266,9 @@ FAMILIES: dict[str, Family] = {
         {"river.rules.amrules": "AMRules"},
         {
             "river.rules.amrules": "AdaptiveRegressor MeanRegressor RegRule",
-            "river.tree.split_criterion.variance_ratio_split_criterion": "VarianceRatioSplitCriterion",
+            "river.tree.split_criterion.variance_ratio_split_criterion": (
+                "VarianceRatioSplitCriterion"
+            ),
         },
         uses=("trees", "detectors"),
     ),
@@ -290,6 +320,7 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
+# Methods that instances hold of themselves: the only attributes that a pickle gets by `getattr`.
 METHODS: dict[Name, frozenset[str]] = {
     ("river.drift.page_hinkley", "PageHinkley"): frozenset(
         {"_test_both", "_test_decrease", "_test_increase"}
@@ -305,10 +336,10 @@ METHODS: dict[Name, frozenset[str]] = {
     ("river.preprocessing.scale_target", "TargetStandardScaler"): frozenset({"_scale", "_unscale"}),
     ("river.tree.splitter.qo_splitter", "Slot"): frozenset({"_update_estimator_univariate"}),
 }
-"""Methods of themselves that instances hold, which a pickle gets by `getattr`: it may get these, and nothing else."""
 
 _TOO_DEEP = (
-    "its trees of split points become so deep on a feature that rises or falls for long that they cannot be stored",
+    "its trees of split points become too deep to be stored "
+    "on a feature that rises or falls for a long time",
     "Give the model splitter=river.tree.splitter.QOSplitter()",
 )
 _MONDRIAN = (
@@ -316,20 +347,22 @@ _MONDRIAN = (
     "Use ARFClassifier or ARFRegressor",
 )
 _BANDIT = (
-    "its artifacts hold methods of any measure, for which they need builtins.getattr",
+    "its artifacts contain methods of any metric, which need builtins.getattr",
     "Use one of its models",
 )
-REFUSED: dict[Name, Why] = {
+# Unsafe or unsound models.
+REJECTED: dict[Name, Rejection] = {
     ("river.compose.renamer", "Renamer"): (
-        "it changes the features of the event themselves, so they would be learned other than they were served",
-        "Rename them in the function features",
+        "it changes the features of the event themselves, so the model would learn others than "
+        "those it scored",
+        "Rename them in the function `features`",
     ),
     ("river.ensemble.bagging", "LeveragingBaggingClassifier"): (
         "its artifacts need builtins.getattr, with which a pickle reaches any object",
-        "Use ADWINBaggingClassifier, which watches for drift in the same way",
+        "Use ADWINBaggingClassifier, which detects drift in the same way",
     ),
     ("river.feature_extraction.kernel_approx", "RandomTreesEmbedding"): (
-        "it finds its trees by their address in memory, and does not work once it was loaded",
+        "it finds its trees by their address in memory, and does not work after loading",
         "Use RBFSampler",
     ),
     ("river.forest.aggregated_mondrian_forest", "AMFClassifier"): _MONDRIAN,
@@ -339,10 +372,9 @@ REFUSED: dict[Name, Why] = {
     ("river.tree.splitter.ebst_splitter", "EBSTSplitter"): _TOO_DEEP,
     ("river.tree.splitter.tebst_splitter", "TEBSTSplitter"): _TOO_DEEP,
 }
-"""What is unsafe or unsound: why, and what to do instead."""
-NEEDS: dict[Name, Need] = {
-    ("river.forest.adaptive_random_forest", "ARFRegressor"): Need(
+# Models that create an unsound part while they learn, unless they are given another one.
+REQUIRED_PARTS: dict[Name, RequiredPart] = {
+    ("river.forest.adaptive_random_forest", "ARFRegressor"): RequiredPart(
         ("river.tree.splitter.qo_splitter", "QOSplitter"), _TOO_DEEP
     ),
 }
-"""Models that make an unsound part themselves while they learn, unless they are given another."""

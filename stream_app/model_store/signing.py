@@ -1,8 +1,8 @@
-"""Signatures of manifests and checkpoints: Ed25519 over all that they say.
+"""Signatures of manifests and checkpoints: Ed25519 over all their fields.
 
-Whoever publishes calls `Signer.signed` as the last thing before it encodes a record, whoever loads calls `verify` as
-the first thing. What is signed names the pipeline, the version, the artifact's SHA-256 and the runtime, so none of
-these can be exchanged for those of another record with a good signature.
+A publisher calls `Signer.sign` last, before it encodes a record. A reader calls `verify` first.
+The signed fields include the pipeline, the version, the artifact's SHA-256 and the runtime, so none
+of these can be exchanged for those of another record with a valid signature.
 """
 
 from base64 import b64decode, b64encode
@@ -13,11 +13,11 @@ from cryptography.exceptions import InvalidSignature
 
 from stream_app.errors import ModelError
 from stream_app.model_store.key_files import (
-    KeyPlaces,
+    KeyPaths,
     SigningKey,
-    key_places,
+    file_stamp,
+    key_paths,
     require_signing_key,
-    stamp,
 )
 from stream_app.model_store.manifest import Checkpoint, Manifest
 from stream_app.model_store.trusted_keys import TrustedKeys
@@ -27,72 +27,90 @@ Signed = TypeVar("Signed", Manifest, Checkpoint)
 
 
 class Signer:
-    """Signs for one pipeline, with the key that is in its file at that moment: a rotation needs no restart.
+    """Signs records of one pipeline with the key that is in use at that moment.
 
-    Making it makes the first key, unless the settings name a file; then a missing one is a ModelError.
+    A rotation takes effect without a restart. Creates the first key at the default path.
+
+    Attributes:
+        trusted: keys that verify the signatures.
+
+    Raises:
+        ModelError: there is no key at a path that the settings name.
     """
 
-    def __init__(self, places: KeyPlaces) -> None:
-        self._places = places
-        self.trusted = TrustedKeys(places.trusted)
-        self._key, self._stamp = require_signing_key(places), stamp(places.signing)
+    def __init__(self, paths: KeyPaths) -> None:
+        self._paths = paths
+        self.trusted = TrustedKeys(paths.trusted)
+        self._key, self._stamp = require_signing_key(paths), file_stamp(paths.signing)
 
-    def signed(self, record: Signed) -> Signed:
-        """The record with key and signature; ModelError if the key is gone, damaged or revoked."""
-        now = stamp(self._places.signing)
-        if now != self._stamp:
-            self._key, self._stamp = require_signing_key(self._places), now
+    def sign(self, record: Signed) -> Signed:
+        """Return the record with key id and signature.
+
+        Raises:
+            ModelError: the key is missing, damaged or revoked.
+        """
+        stamp = file_stamp(self._paths.signing)
+        if stamp != self._stamp:
+            self._key, self._stamp = require_signing_key(self._paths), stamp
         self.trusted.key(self._key.id)
-        return signed(record, self._key)
+        return sign(record, self._key)
 
 
 def open_signer(settings: Settings, pipeline: str) -> Signer:
-    """That of the pipeline so named."""
-    return Signer(key_places(settings, pipeline))
+    """Open the signer of a pipeline, given by name."""
+    return Signer(key_paths(settings, pipeline))
 
 
-def signed(record: Signed, key: SigningKey) -> Signed:
-    """The record with the key's id and its signature over all of the rest."""
-    named = record._replace(key_id=key.id, signature="")
-    return named._replace(signature=b64encode(key.private.sign(canonical(named))).decode())
+def sign(record: Signed, key: SigningKey) -> Signed:
+    """Return the record with the id of a key and its signature over all other fields."""
+    unsigned = record._replace(key_id=key.id, signature="")
+    signature = key.private.sign(canonical_bytes(unsigned))
+    return unsigned._replace(signature=b64encode(signature).decode())
 
 
 def verify(record: Manifest | Checkpoint, trusted: TrustedKeys) -> None:
-    """ModelError unless a trusted key signed exactly this; NoTrustedKeyError if no key is trusted yet."""
+    """Check that a trusted key signed exactly this record.
+
+    Raises:
+        NoTrustedKeyError: no key is trusted yet.
+        ModelError: the signature is missing, invalid, or of a key that is not trusted.
+    """
     if not record.signature:
         raise ModelError(
-            f"{_name(record)} is not signed",
-            "If it is of a release without signatures, start over: `stream-app reset PIPELINE --keep-raw`; if not, "
-            "find out who writes to that topic",
+            f"{_describe(record)} is not signed",
+            "If it is of a release without signatures, start over: "
+            "`stream-app reset PIPELINE --keep-raw`. If not, find out who writes to that topic",
         )
     key = trusted.key(record.key_id)
     try:
-        key.verify(b64decode(record.signature, validate=True), canonical(record))
+        key.verify(b64decode(record.signature, validate=True), canonical_bytes(record))
     except (InvalidSignature, ValueError):
         raise ModelError(
-            f"the signature of {_name(record)} is not that of key {record.key_id}: somebody has changed it",
+            f"the signature of {_describe(record)} is not that of key {record.key_id}: "
+            "somebody has changed it",
             "Find out who writes to that topic; roll back to another version, or publish a new one",
         ) from None
 
 
-def canonical(record: Manifest | Checkpoint) -> bytes:
-    """What is signed: the kind of record, then its fields as JSON, keys sorted, without `signature`.
+def canonical_bytes(record: Manifest | Checkpoint) -> bytes:
+    """Return the bytes to sign: the kind of record, then its fields as sorted JSON.
 
-    A field that has its default is left out, so a field that a later release adds does not invalidate what is there.
+    Leaves out `signature`, and fields that have their default: a field that a later release adds
+    does not invalidate existing signatures.
     """
     fields: dict[str, Any] = orjson.loads(record.encode())
     defaults = record._field_defaults
-    said = {
+    signed = {
         name: value
         for name, value in fields.items()
         if name != "signature" and not (name in defaults and value == defaults[name])
     }
     return f"stream-app {type(record).__name__.lower()}\n".encode() + orjson.dumps(
-        said, option=orjson.OPT_SORT_KEYS
+        signed, option=orjson.OPT_SORT_KEYS
     )
 
 
-def _name(record: Manifest | Checkpoint) -> str:
+def _describe(record: Manifest | Checkpoint) -> str:
     return (
         f"version {record.version}"
         if isinstance(record, Manifest)

@@ -1,4 +1,4 @@
-"""The keys whose signatures count, as whoever loads a model sees them: public keys in a folder, and the revoked."""
+"""Trusted keys: the public keys in a folder, without the revoked ones."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -9,19 +9,21 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from stream_app.errors import ModelError
 
-PUBLIC, REVOKED = ".pem", ".revoked"
+PUBLIC_SUFFIX, REVOKED_SUFFIX = ".pem", ".revoked"
 
+# Name, modification time, size and inode of each file.
 _Snapshot = frozenset[tuple[str, int, int, int]]
 
 
 class NoTrustedKeyError(ModelError):
-    """There is no trusted key at all; a first one may be on its way."""
+    """No key is trusted yet; the learner may be about to create the first one."""
 
 
 class TrustedKeys:
-    """The public keys in `folder`, each a PEM file, without those that are revoked by a file `<key id>.revoked`.
+    """Public keys of a folder, each a PEM file; a file `<key id>.revoked` revokes a key.
 
-    The folder is read again when a file in it has changed, so a new or revoked key counts from the next version on.
+    The folder is read again when a file in it has changed, so a new or revoked key takes effect
+    with the next verification.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,54 +35,61 @@ class TrustedKeys:
 
     @property
     def ids(self) -> frozenset[str]:
-        """Of the keys that are trusted now."""
+        """Ids of the keys that are trusted now."""
         self._refresh()
         return frozenset(self._keys) - self._revoked
 
     def key(self, key_id: str) -> Ed25519PublicKey:
-        """The key; ModelError if it is revoked or not known, NoTrustedKeyError if no key is."""
+        """Return a trusted key.
+
+        Raises:
+            NoTrustedKeyError: the folder has no key.
+            ModelError: the key is revoked or unknown.
+        """
         self._refresh()
         if key_id in self._revoked:
             raise ModelError(
                 f"the key {key_id} is revoked",
-                "Wait for a version that is signed with the present key; if the learner cannot start for it, start "
-                "over: `stream-app reset PIPELINE --keep-raw`",
+                "Wait for a version that is signed with the present key. If the learner cannot "
+                "start because of it, start over: `stream-app reset PIPELINE --keep-raw`",
             )
         if key_id in self._keys:
             return self._keys[key_id]
         damaged = (
-            f"; {', '.join(self._unreadable)} there is no Ed25519 public key"
+            f"; not an Ed25519 public key: {', '.join(self._unreadable)}"
             if self._unreadable
             else ""
         )
         if not self._keys:
             raise NoTrustedKeyError(
                 f"there is no trusted key in {self.folder}{damaged}",
-                "Start the learner, which makes one, or copy its public key there and name the folder in "
-                "STREAM_APP_KEYS__TRUSTED_FOLDER",
+                "Start the learner, which creates one, or copy its public key there and name the "
+                "folder in STREAM_APP_KEYS__TRUSTED_FOLDER",
             )
         raise ModelError(
             f"the key {key_id} is not among the trusted ones in {self.folder}{damaged}",
-            "If it is the learner's, copy its public key there; if not, find out who signs",
+            "If it is the learner's, copy its public key there. If not, find out who signs",
         )
 
     def _refresh(self) -> None:
         try:
-            snapshot = self._look()
+            snapshot = self._take_snapshot()
             if snapshot != self._snapshot:
                 self._read(sorted(name for name, *_ in snapshot))
                 self._snapshot = snapshot
         except OSError as error:
             raise ModelError(
                 f"the trusted keys in {self.folder} cannot be read: {error.strerror or error}",
-                "Let this user read it",
+                "Allow this user to read the folder",
             ) from error
 
-    def _look(self) -> _Snapshot:
+    def _take_snapshot(self) -> _Snapshot:
         if not self.folder.exists():
             return frozenset()
-        found = [path for path in self.folder.iterdir() if path.suffix in (PUBLIC, REVOKED)]
-        stats = [(path.name, path.stat()) for path in found]
+        files = [
+            path for path in self.folder.iterdir() if path.suffix in (PUBLIC_SUFFIX, REVOKED_SUFFIX)
+        ]
+        stats = [(path.name, path.stat()) for path in files]
         return frozenset(
             (name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats
         )
@@ -89,20 +98,20 @@ class TrustedKeys:
         keys: dict[str, Ed25519PublicKey] = {}
         self._unreadable = []
         for name in names:
-            if name.endswith(PUBLIC):
-                key = read_public(self.folder / name)
+            if name.endswith(PUBLIC_SUFFIX):
+                key = read_public_key(self.folder / name)
                 if key is None:
                     self._unreadable.append(name)
                 else:
                     keys[key_id_of(key)] = key
         self._keys = keys
         self._revoked = frozenset(
-            name.removesuffix(REVOKED) for name in names if name.endswith(REVOKED)
+            name.removesuffix(REVOKED_SUFFIX) for name in names if name.endswith(REVOKED_SUFFIX)
         )
 
 
-def read_public(path: Path) -> Ed25519PublicKey | None:
-    """The key in a PEM file, None if it holds anything else."""
+def read_public_key(path: Path) -> Ed25519PublicKey | None:
+    """Return the key in a PEM file, or None if the file holds something else."""
     try:
         key = load_pem_public_key(path.read_bytes())
     except (ValueError, UnsupportedAlgorithm):
@@ -111,5 +120,5 @@ def read_public(path: Path) -> Ed25519PublicKey | None:
 
 
 def key_id_of(key: Ed25519PublicKey) -> str:
-    """What a key is called: 16 hexadecimal digits of the SHA-256 of its 32 bytes."""
+    """Return the id of a key: the first 16 hexadecimal digits of the SHA-256 of its 32 bytes."""
     return sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]

@@ -1,8 +1,8 @@
-"""Keys and signed records for the tests of trust."""
+"""Key paths and records for tests of signatures."""
 
 from pathlib import Path
 
-from stream_app.model_store.key_files import KeyPlaces
+from stream_app.model_store.key_files import KeyPaths
 from stream_app.model_store.manifest import Checkpoint, Manifest, runtime
 
 MANIFEST = Manifest(
@@ -21,6 +21,6 @@ MANIFEST = Manifest(
 CHECKPOINT = Checkpoint(12, 7, "b" * 64, 100, "f1", *runtime(), "p")
 
 
-def places(folder: Path) -> KeyPlaces:
-    """Where a pipeline's keys are by default, below this folder."""
-    return KeyPlaces("p", folder / "signing.pem", folder / "trusted", False)
+def key_paths_in(folder: Path) -> KeyPaths:
+    """Return the default paths of a pipeline's keys below a folder."""
+    return KeyPaths("p", folder / "signing.pem", folder / "trusted", False)

@@ -1,4 +1,4 @@
-"""The artifact store: complete or not there, verified, idempotent, also under kill -9."""
+"""The artifact store is atomic, verified and idempotent, also under kill -9."""
 
 import multiprocessing
 import os
@@ -17,22 +17,22 @@ from stream_app.model_store.artifacts import Artifact, ArtifactStore
 
 @pytest.fixture(params=["folder", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
-    """The same behaviour in a local folder and in any other file system."""
+    """Store in a local folder, and in another file system."""
     return ArtifactStore(tmp_path.as_uri() if request.param == "folder" else f"memory://{tmp_path}")
 
 
-def test_what_was_put_can_be_got_by_its_hash(store: ArtifactStore) -> None:
+def test_stored_bytes_are_returned_by_their_hash(store: ArtifactStore) -> None:
     artifact = store.put(b"model")
     assert artifact == Artifact(sha256(b"model").hexdigest(), 5)
     assert store.get(*artifact) == b"model"
 
 
-def test_putting_twice_changes_nothing(store: ArtifactStore) -> None:
+def test_storing_the_same_bytes_twice_changes_nothing(store: ArtifactStore) -> None:
     assert store.put(b"model") == store.put(b"model")
     assert store.get(*store.put(b"model")) == b"model"
 
 
-def test_a_deleted_artifact_is_missing_and_deleting_again_is_fine(store: ArtifactStore) -> None:
+def test_a_deleted_artifact_is_missing_and_can_be_deleted_again(store: ArtifactStore) -> None:
     artifact = store.put(b"model")
     store.delete(artifact.sha256)
     store.delete(artifact.sha256)
@@ -41,20 +41,18 @@ def test_a_deleted_artifact_is_missing_and_deleting_again_is_fine(store: Artifac
 
 
 class ObjectStore(MemoryFileSystem):  # type: ignore[misc]
-    """Has no empty folders."""
+    """File system without empty folders."""
 
     protocol = "objects"
     store: ClassVar[dict[str, Any]] = {}
     pseudo_dirs: ClassVar[list[str]] = [""]
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """There is nothing to make."""
+        """Creates nothing."""
 
 
 @pytest.mark.parametrize("scheme", ["file", "memory", "objects"])
-def test_a_store_is_deleted_whole_and_apart_from_its_neighbours(
-    scheme: str, tmp_path: Path
-) -> None:
+def test_deleting_a_store_leaves_other_stores_alone(scheme: str, tmp_path: Path) -> None:
     fsspec.register_implementation("objects", ObjectStore, clobber=True)
     store, neighbour = (ArtifactStore(f"{scheme}://{tmp_path}/{name}") for name in ("pay", "pay-2"))
     gone, kept = store.put(b"model"), neighbour.put(b"model")
@@ -62,11 +60,11 @@ def test_a_store_is_deleted_whole_and_apart_from_its_neighbours(
     with pytest.raises(ModelError, match="is missing"):
         store.get(*gone)
     assert neighbour.get(*kept) == b"model"
-    ArtifactStore(f"{scheme}://{tmp_path}/pay").delete_all()  # nothing is there any more
+    ArtifactStore(f"{scheme}://{tmp_path}/pay").delete_all()
 
 
 @pytest.mark.parametrize("damage", [b"", b"mod", b"MODEL", b"model and more"])
-def test_a_damaged_artifact_is_refused_by_name(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_artifact_is_an_error_that_names_it(tmp_path: Path, damage: bytes) -> None:
     store = ArtifactStore(str(tmp_path))
     artifact = store.put(b"model")
     (tmp_path / artifact.sha256).write_bytes(damage)
@@ -83,7 +81,7 @@ def test_a_file_of_the_wrong_size_is_written_again(tmp_path: Path) -> None:
     assert store.get(*artifact) == b"model"
 
 
-def test_what_a_killed_process_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+def test_old_temporary_files_of_killed_processes_are_deleted(tmp_path: Path) -> None:
     old, fresh = tmp_path / ".writing-old", tmp_path / ".writing-fresh"
     for file in (old, fresh):
         file.write_bytes(b"half")
@@ -99,7 +97,7 @@ def _keep_writing(folder: str) -> None:
         store.put(bytes([i % 256]) * 300_000)
 
 
-def test_a_process_killed_while_writing_leaves_no_half_file_under_a_final_name(
+def test_a_process_killed_while_writing_leaves_no_partial_artifact(
     tmp_path: Path,
 ) -> None:
     for after in (0.02, 0.05, 0.09):

@@ -1,4 +1,4 @@
-"""Every family is as documented: what its artifacts name, that they come back, and what is refused and why."""
+"""Models of every family come back from storage unchanged; unsound models are rejected."""
 
 import functools
 import importlib
@@ -26,31 +26,31 @@ from stream_app.errors import ModelError, PipelineError
 from stream_app.loading import load_pipeline
 from stream_app.model_store.families import (
     UnsoundModelError,
+    allowed_names,
     family_of,
-    named,
-    names_of,
+    pickled_names,
     pipeline_names,
 )
-from stream_app.model_store.pickling import Names, dump, load
-from stream_app.model_store.river_names import FAMILIES, GROUPS, METHODS, REFUSED
+from stream_app.model_store.pickling import AllowedNames, dump, load
+from stream_app.model_store.river_names import FAMILIES, GROUPS, METHODS, REJECTED
 
 DECLARED = [(task, name) for task, models in CATALOGUE.items() for name in models]
 GETATTR = ("builtins", "getattr")
 
 
-def names_for(family: str) -> Names:
-    return Names(family, names_of(family))
+def names_for(family: str) -> AllowedNames:
+    return AllowedNames(family, allowed_names(family))
 
 
 @pytest.mark.parametrize(("task", "name"), DECLARED, ids=[name for _, name in DECLARED])
-def test_an_artifact_names_what_its_family_may_and_comes_back_bit_for_bit(
+def test_an_artifact_has_names_of_its_family_only_and_comes_back_bit_for_bit(
     task: str, name: str
 ) -> None:
     model = CATALOGUE[task][name]()
     names = names_for(family_of(model))
     for x, y in rows(task)[:120]:
         model.learn_one(x, y)
-    assert named(model) - {GETATTR} <= names.exact
+    assert pickled_names(model) - {GETATTR} <= names.exact
     copy = load(dump(model), names)
     for x, y in rows(task)[120:150]:
         assert repr(ask(name, copy, x)) == repr(ask(name, model, x))
@@ -63,7 +63,7 @@ def test_an_artifact_names_what_its_family_may_and_comes_back_bit_for_bit(
 
 @pytest.mark.faults
 @pytest.mark.parametrize(("task", "name"), DECLARED, ids=[name for _, name in DECLARED])
-def test_what_an_artifact_names_is_complete_after_many_examples(task: str, name: str) -> None:
+def test_the_names_of_a_family_are_complete_after_many_examples(task: str, name: str) -> None:
     model = CATALOGUE[task][name]()
     names = names_for(family_of(model))
     for number, (x, y) in enumerate(rows(task)):
@@ -72,7 +72,7 @@ def test_what_an_artifact_names_is_complete_after_many_examples(task: str, name:
             model = load(dump(model), names)
 
 
-def test_there_is_an_example_of_every_class() -> None:
+def test_the_catalogue_has_every_class_of_every_family() -> None:
     models = {
         name
         for family in FAMILIES.values()
@@ -82,7 +82,7 @@ def test_there_is_an_example_of_every_class() -> None:
     assert {name for _, name in DECLARED} == models
 
 
-def test_every_name_is_there_and_none_is_a_module() -> None:
+def test_every_name_exists_and_is_callable() -> None:
     tables = [table for family in FAMILIES.values() for table in (family.models, family.parts)]
     for table in [*tables, *GROUPS.values()]:
         for module, names in table.items():
@@ -91,35 +91,36 @@ def test_every_name_is_there_and_none_is_a_module() -> None:
                 assert callable(found), (module, name)
 
 
-def test_what_is_refused_is_in_no_family() -> None:
-    assert not set(REFUSED) & names_of("own")
+def test_rejected_models_are_in_no_family() -> None:
+    assert not set(REJECTED) & allowed_names("own")
     assert all(name.startswith("_") for methods in METHODS.values() for name in methods)
 
 
-REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
+REJECTIONS: dict[str, tuple[Callable[[], Any], str]] = {
     "leveraging bagging": (
         lambda: ensemble.LeveragingBaggingClassifier(tree.HoeffdingTreeClassifier()),
-        r"LeveragingBaggingClassifier is refused: its artifacts need builtins\.getattr.*Use ADWINBagging",
+        r"LeveragingBaggingClassifier is rejected: its artifacts need builtins\.getattr"
+        r".*Use ADWINBagging",
     ),
     "Mondrian forest": (lambda: forest.AMFClassifier(), "does not reproduce its published results"),
-    "deep inside": (
+    "inside another model": (
         lambda: preprocessing.StandardScaler() | ensemble.BaggingClassifier(forest.AMFClassifier()),
-        "AMFClassifier is refused",
+        "AMFClassifier is rejected",
     ),
-    "a regression tree as it comes": (
+    "a regression tree with its default splitter": (
         lambda: tree.HoeffdingTreeRegressor(),
-        r"cannot be stored.*QOSplitter\(\)",
+        r"too deep to be stored.*QOSplitter\(\)",
     ),
-    "a regression forest as it comes": (
+    "a regression forest with its default splitter": (
         lambda: forest.ARFRegressor(),
-        r"ARFRegressor is refused.*QOSplitter\(\)",
+        r"ARFRegressor is rejected.*QOSplitter\(\)",
     ),
-    "rules as they come": (lambda: rules.AMRules(), "TEBSTSplitter is refused"),
+    "rules with their default splitter": (lambda: rules.AMRules(), "TEBSTSplitter is rejected"),
     "renaming in place": (
         lambda: compose.Renamer({"a": "b"}) | linear_model.LogisticRegression(),
         "changes the features of the event themselves",
     ),
-    "trees by address": (
+    "trees found by address": (
         lambda: feature_extraction.RandomTreesEmbedding() | linear_model.LogisticRegression(),
         "by their address in memory",
     ),
@@ -129,7 +130,7 @@ REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
             metrics.Accuracy(),
             bandit.EpsilonGreedy(0.1, seed=1),
         ),
-        "BanditClassifier is refused",
+        "BanditClassifier is rejected",
     ),
     "a function": (
         lambda: compose.FuncTransformer(dict) | linear_model.LogisticRegression(),
@@ -138,14 +139,14 @@ REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSALS)
-def test_what_is_unsafe_or_unsound_is_refused_with_the_reason(name: str) -> None:
-    make, expected = REFUSALS[name]
+@pytest.mark.parametrize("name", REJECTIONS)
+def test_unsound_models_are_rejected_with_the_reason(name: str) -> None:
+    make, expected = REJECTIONS[name]
     with pytest.raises(UnsoundModelError, match=expected):
         family_of(make())
 
 
-def test_the_reasons_hold() -> None:
+def test_the_reasons_of_rejections_are_true() -> None:
     bagged = pickle.dumps(
         ensemble.LeveragingBaggingClassifier(tree.HoeffdingTreeClassifier()), protocol=5
     )
@@ -164,7 +165,7 @@ def test_the_reasons_hold() -> None:
         pickle.loads(pickle.dumps(embedding)).transform_one({"a": 1.0})
 
 
-def test_families_may_not_name_what_others_do() -> None:
+def test_an_artifact_may_not_have_names_of_another_family() -> None:
     artifact = dump(CATALOGUE["binary"]["HoeffdingTreeClassifier"]())
     load(artifact, names_for("hoeffding-tree"))
     with pytest.raises(ModelError, match="which models of the family linear may not contain"):
@@ -172,32 +173,32 @@ def test_families_may_not_name_what_others_do() -> None:
 
 
 class Doubled(linear_model.LogisticRegression):  # type: ignore[misc]  # River's bases are not checked
-    """A user's own model."""
+    """Model of a user."""
 
 
 def doubled() -> Any:
     return preprocessing.StandardScaler() | Doubled()
 
 
-def test_a_class_of_ones_own_may_name_itself_and_every_family() -> None:
+def test_a_class_of_the_pipeline_may_use_every_family() -> None:
     names = pipeline_names(doubled)
     assert (names.family, set(names.modules)) == ("own", {__name__})
     assert isinstance(load(dump(Doubled()), names), Doubled)
-    assert names.exact == names_of("own")
+    assert names.exact == allowed_names("own")
 
 
-def test_a_refused_model_is_a_mistake_of_the_declaration(tmp_path: Any) -> None:
+def test_a_rejected_model_is_an_error_of_the_declaration(tmp_path: Any) -> None:
     file = tmp_path / "declared.py"
     file.write_text(
         "from river import forest\nfrom tests.small_pipeline import small_pipeline\n"
         "pipeline = small_pipeline(model=lambda: forest.AMFClassifier(seed=1))\n"
     )
-    with pytest.raises(PipelineError, match=r"AMFClassifier is refused: .*Use ARFClassifier"):
+    with pytest.raises(PipelineError, match=r"AMFClassifier is rejected: .*Use ARFClassifier"):
         load_pipeline(str(file))
 
 
 class Caller:
-    """Pickles to the call of getattr."""
+    """Pickles to a call of `getattr`."""
 
     def __init__(self, owner: Any, name: str) -> None:
         self.call = (owner, name)
@@ -217,11 +218,11 @@ class Caller:
         ("text", "format"),
     ],
 )
-def test_getattr_gets_a_few_methods_and_nothing_else(owner: Any, name: str) -> None:
+def test_getattr_in_a_pickle_gets_listed_methods_only(owner: Any, name: str) -> None:
     with pytest.raises(ModelError, match="which no model needs"):
         load(dump(Caller(owner, name)), names_for("linear"))
 
 
-def test_getattr_gets_the_method_of_a_passive_aggressive_model() -> None:
+def test_getattr_in_a_pickle_gets_the_method_of_a_passive_aggressive_model() -> None:
     model = load(dump(linear_model.PAClassifier(mode=2)), names_for("linear"))
     assert model.calc_tau.__func__ is linear_model.PAClassifier._calc_tau_2

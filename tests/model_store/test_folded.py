@@ -1,4 +1,4 @@
-"""A folded model gives the scores of the model that it was made from, bit for bit, and the same exceptions."""
+"""A folded model has the scores and exceptions of the original, bit for bit."""
 
 from collections.abc import Callable
 from random import Random
@@ -28,7 +28,7 @@ features = st.dictionaries(
 
 
 def score(model: LoadedModel, x: Features) -> str:
-    """Every digit of the score, or the exception."""
+    """Return every digit of the score, or the exception."""
     try:
         return repr(model.score(x))
     except Exception as error:
@@ -36,7 +36,7 @@ def score(model: LoadedModel, x: Features) -> str:
 
 
 def trained(start: Any, seed: int, size: int, scale: float, shape: int) -> Any:
-    """A model that has seen some of the features, in any order, one of which is always the same."""
+    """Return a model trained on some of the features, in any order, one of them constant."""
     chance = Random(seed)
     model = start | linear_model.LogisticRegression(optim.SGD(10.0 ** chance.randint(-3, 2)))
     for _ in range(size):
@@ -53,7 +53,7 @@ def trained(start: Any, seed: int, size: int, scale: float, shape: int) -> Any:
     st.booleans(),
     st.lists(features, min_size=1, max_size=20),
 )
-def test_a_folded_model_scores_as_river_does(
+def test_a_folded_model_scores_like_river(
     seed: int, size: int, scale: float, picks: bool, rows: list[Features]
 ) -> None:
     names = Random(seed).choices(NAMES[:-1], k=5)
@@ -67,18 +67,18 @@ def test_a_folded_model_scores_as_river_does(
         assert score(frozen, x) == score(live, x)
 
 
-def test_the_usual_models_are_folded() -> None:
+def test_scaled_logistic_regressions_are_folded() -> None:
     scaler = preprocessing.StandardScaler
     assert fold(trained(scaler(), 1, 20, 1.0, shape=1)) is not None
     assert fold(trained(Pick(["a", "b"]) | scaler(), 1, 20, 1.0, shape=1)) is not None
 
 
 class OtherScaler(preprocessing.StandardScaler):  # type: ignore[misc]  # River's classes are not checked
-    """It may do anything."""
+    """Subclass with unknown behaviour."""
 
 
 def broken(weight: float) -> Any:
-    """A model with such a weight."""
+    """Return a model with the given weight."""
     model = trained(preprocessing.StandardScaler(), 1, 20, 1.0, shape=1)
     model["LogisticRegression"]._weights["a"] = weight
     return model
@@ -107,5 +107,5 @@ def broken(weight: float) -> Any:
         ),
     ],
 )
-def test_any_other_model_is_left_to_river(make: Callable[[], Any]) -> None:
+def test_other_models_are_not_folded(make: Callable[[], Any]) -> None:
     assert fold(make()) is None

@@ -1,4 +1,4 @@
-"""Manifests and checkpoints: what they say, and who may load what they name."""
+"""Manifests, checkpoints and aliases survive encoding; only fitting versions are loaded."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.errors import ModelError
 from stream_app.model_store.artifacts import ArtifactStore
-from stream_app.model_store.key_files import KeyPlaces
+from stream_app.model_store.key_files import KeyPaths
 from stream_app.model_store.manifest import (
     Alias,
     Checkpoint,
@@ -27,8 +27,8 @@ from stream_app.model_store.signing import Signer
 from tests.learning import FINGERPRINT, fits, logistic, phishing, pipeline, scores_of
 
 
-class Saying:
-    """A model that always says the same."""
+class ConstantModel:
+    """Model with a constant answer."""
 
     def __init__(self, answer: dict[Any, float]) -> None:
         self.answer = answer
@@ -39,16 +39,24 @@ class Saying:
 
 @pytest.fixture
 def signer(tmp_path: Path) -> Signer:
-    return Signer(KeyPlaces("p", tmp_path / "signing.pem", tmp_path / "trusted", given=False))
+    return Signer(KeyPaths("p", tmp_path / "signing.pem", tmp_path / "trusted", explicit=False))
 
 
 def manifest_of(store: ArtifactStore, model: Any) -> Manifest:
     artifact = store.put(dump(model))
     return Manifest(
-        name="p", version=7, parent=None, created_at="2026-01-01T00:00:00.000+00:00", sha256=artifact.sha256,
-        size=artifact.size, fingerprint=FINGERPRINT, learned=5, learned_through=None, metrics={"accuracy": 0.5},
+        name="p",
+        version=7,
+        parent=None,
+        created_at="2026-01-01T00:00:00.000+00:00",
+        sha256=artifact.sha256,
+        size=artifact.size,
+        fingerprint=FINGERPRINT,
+        learned=5,
+        learned_through=None,
+        metrics={"accuracy": 0.5},
         **runtime()._asdict(),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -75,20 +83,23 @@ def test_a_checkpoint_survives_encoding() -> None:
 
 
 @pytest.mark.parametrize("value", [b"{}", b"[]", b"nonsense", b"7"])
-def test_a_record_that_is_no_manifest_is_a_model_error(value: bytes) -> None:
+def test_a_record_that_is_not_a_manifest_is_a_model_error(value: bytes) -> None:
     with pytest.raises(ModelError, match="manifest record cannot be read"):
         Manifest.decode(value)
 
 
-def test_keys_and_aliases() -> None:
+def test_keys_and_aliases_survive_encoding() -> None:
     assert version_of(version_key(3)) == 3
     assert version_of("alias/champion") is None
     assert version_of("version/x") is None
     assert decode_alias(encode_alias(Alias(3, 2))) == Alias(3, 2)
-    assert decode_alias(b'{"version": 3}') == Alias(3, 0)  # of an earlier release
+    # Earlier releases wrote no decision number.
+    assert decode_alias(b'{"version": 3}') == Alias(3, 0)
 
 
-def test_another_runtime_is_refused_with_what_to_install(store: ArtifactStore) -> None:
+def test_a_version_of_another_runtime_is_an_error_that_says_what_to_install(
+    store: ArtifactStore,
+) -> None:
     manifest = manifest_of(store, logistic())
     for other, needed in (
         (manifest._replace(river="0.1"), "river==0.1"),
@@ -99,25 +110,27 @@ def test_another_runtime_is_refused_with_what_to_install(store: ArtifactStore) -
         assert needed in caught.value.remedy
 
 
-def test_a_loaded_version_scores_as_the_model_did(store: ArtifactStore, signer: Signer) -> None:
+def test_a_loaded_version_scores_like_the_original_model(
+    store: ArtifactStore, signer: Signer
+) -> None:
     model = trained()
     loaded = load_version(
-        store, signer.signed(manifest_of(store, model)), pipeline(), FINGERPRINT, signer.trusted
+        store, signer.sign(manifest_of(store, model)), pipeline(), FINGERPRINT, signer.trusted
     )
     assert (loaded.name, loaded.version, loaded.fingerprint) == ("p", 7, FINGERPRINT)
     assert scores_of(loaded) == scores_of(LoadedModel("p", 7, FINGERPRINT, model, BinaryTask()))
 
 
-def test_a_version_of_another_declaration_is_refused_before_anything_is_read(
+def test_a_version_of_another_declaration_is_rejected_before_its_artifact_is_read(
     store: ArtifactStore, signer: Signer
 ) -> None:
-    manifest = signer.signed(manifest_of(store, logistic())._replace(sha256="missing"))
+    manifest = signer.sign(manifest_of(store, logistic())._replace(sha256="missing"))
     with pytest.raises(ModelError, match="has changed"):
         load_version(store, manifest, pipeline(), "f2", signer.trusted)
 
 
-def test_a_missing_artifact_is_refused(store: ArtifactStore, signer: Signer) -> None:
-    manifest = signer.signed(manifest_of(store, logistic())._replace(sha256="0" * 64))
+def test_a_version_without_its_artifact_is_an_error(store: ArtifactStore, signer: Signer) -> None:
+    manifest = signer.sign(manifest_of(store, logistic())._replace(sha256="0" * 64))
     with pytest.raises(ModelError, match="is missing"):
         load_version(store, manifest, pipeline(), FINGERPRINT, signer.trusted)
 
@@ -126,7 +139,7 @@ def test_a_model_of_the_pipelines_own_module_is_loaded(
     store: ArtifactStore, signer: Signer
 ) -> None:
     declared = pipeline(features=trained)
-    manifest = signer.signed(manifest_of(store, Saying({True: 0.25})))
+    manifest = signer.sign(manifest_of(store, ConstantModel({True: 0.25})))
     loaded = load_version(store, manifest, declared, FINGERPRINT, signer.trusted)
     assert loaded.score({}) == 0.25
 
@@ -145,4 +158,4 @@ def test_a_model_of_the_pipelines_own_module_is_loaded(
     ],
 )
 def test_the_score_is_the_probability_of_true(answer: dict[Any, float], score: float) -> None:
-    assert LoadedModel("p", 0, FINGERPRINT, Saying(answer), BinaryTask()).score({}) == score
+    assert LoadedModel("p", 0, FINGERPRINT, ConstantModel(answer), BinaryTask()).score({}) == score

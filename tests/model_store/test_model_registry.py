@@ -1,4 +1,4 @@
-"""The registry from its records alone, and what differs between two versions."""
+"""The model registry follows from its records; differences between versions are complete."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from rich.console import Console
 from stream_app.core.evaluation.thresholds import as_map
 from stream_app.model_admin.model_rendering import act_lines, registry_object, version_lines
 from stream_app.model_admin.version_diff import Shift, compare
-from stream_app.model_store.annotations import Annotation, learning_mark, pin_mark
+from stream_app.model_store.annotations import Annotation, learning_annotation, pin_annotation
 from stream_app.model_store.manifest import (
     CHAMPION_KEY,
-    ORDERED_KEY,
+    REQUESTED_KEY,
     Alias,
     Manifest,
     encode_alias,
@@ -21,14 +21,14 @@ from stream_app.model_store.manifest import (
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.model_store.signing import Signer
 from stream_app.pipeline import Threshold, Thresholds
-from tests.model_store.keyrings import MANIFEST, places
+from tests.model_store.keyrings import MANIFEST, key_paths_in
 
 Change = tuple[bytes | None, bytes | None]
-MARK = Annotation(True, "2026-01-01T00:00:00.000+00:00", "ann@host", "test")
+ANNOTATION = Annotation(True, "2026-01-01T00:00:00.000+00:00", "ann@host", "test")
 
 
 def manifest(version: int, parent: int | None = None, **changes: object) -> Manifest:
-    """A version whose artifact is like no other's."""
+    """Return a manifest with an artifact of its own."""
     fixed = Manifest(
         "p",
         version,
@@ -49,31 +49,33 @@ def version(number: int, parent: int | None = None) -> Change:
     return version_key(number).encode(), manifest(number, parent).encode()
 
 
-def alias(key: str, number: int, epoch: int = 0) -> Change:
-    return key.encode(), encode_alias(Alias(number, epoch))
+def alias(key: str, number: int, decision: int = 0) -> Change:
+    return key.encode(), encode_alias(Alias(number, decision))
 
 
-def test_the_newest_record_of_a_key_counts_and_a_tombstone_deletes() -> None:
+def test_the_newest_record_of_a_key_counts_and_a_tombstone_deletes_it() -> None:
     retired = (version_key(3).encode(), None)
-    mark = pin_mark(7, MARK)
+    pin = pin_annotation(7, ANNOTATION)
     registry = ModelRegistry.of(
-        [version(3), version(12, 7), version(7, 3), retired, alias(CHAMPION_KEY, 12), mark[2:4]]
+        [version(3), version(12, 7), version(7, 3), retired, alias(CHAMPION_KEY, 12), pin[2:4]]
     )
     assert list(registry.versions) == [7, 12]
-    assert (registry.served, registry.epoch, list(registry.pins)) == (12, 0, [7])
-    assert ModelRegistry.of([mark[2:4], pin_mark(7, None)[2:4]]).pins == {}
+    assert (registry.served, registry.decision, list(registry.pins)) == (12, 0, [7])
+    assert ModelRegistry.of([pin[2:4], pin_annotation(7, None)[2:4]]).pins == {}
     assert ModelRegistry.of([]).served is None
 
 
-def test_a_decision_counts_until_the_learner_has_processed_it() -> None:
+def test_a_requested_version_is_served_until_the_learner_has_processed_the_decision() -> None:
     versions = [version(7), version(12, 7)]
-    decided = ModelRegistry.of([*versions, alias(CHAMPION_KEY, 12, 1), alias(ORDERED_KEY, 7, 2)])
-    assert (decided.served, decided.epoch) == (7, 2)
-    processed = ModelRegistry.of([*versions, alias(ORDERED_KEY, 7, 2), alias(CHAMPION_KEY, 12, 2)])
-    assert (processed.served, processed.epoch) == (12, 2)
+    decided = ModelRegistry.of([*versions, alias(CHAMPION_KEY, 12, 1), alias(REQUESTED_KEY, 7, 2)])
+    assert (decided.served, decided.decision) == (7, 2)
+    processed = ModelRegistry.of(
+        [*versions, alias(REQUESTED_KEY, 7, 2), alias(CHAMPION_KEY, 12, 2)]
+    )
+    assert (processed.served, processed.decision) == (12, 2)
 
 
-def test_ancestors_follow_the_lineage_and_end_where_it_does() -> None:
+def test_ancestors_end_at_the_first_missing_manifest() -> None:
     registry = ModelRegistry.of(
         [version(3), version(7, 3), version(12, 7), version(20, 7), version(30, 25)]
     )
@@ -81,7 +83,7 @@ def test_ancestors_follow_the_lineage_and_end_where_it_does() -> None:
     assert [one.version for one in registry.ancestors(30)] == []
 
 
-def test_a_damaged_record_hides_no_other() -> None:
+def test_a_damaged_record_is_skipped() -> None:
     registry = ModelRegistry.of(
         [version(3), (b"version/7", b"{"), (b"learning", b"[]"), (b"\xff", b"x"), (None, b"x")]
     )
@@ -89,14 +91,17 @@ def test_a_damaged_record_hides_no_other() -> None:
     assert registry.unreadable == ["version/7", "learning"]
 
 
-def test_whether_learning_is_held() -> None:
-    held, resumed = learning_mark(MARK)[2:4], learning_mark(MARK._replace(held=False))[2:4]
-    assert ModelRegistry.of([held]).held
-    assert not ModelRegistry.of([held, resumed]).held
-    assert registry_object(ModelRegistry.of([held]))["learning"]["why"] == "test"
+def test_learning_is_paused_until_it_is_resumed() -> None:
+    paused, resumed = (
+        learning_annotation(ANNOTATION)[2:4],
+        learning_annotation(ANNOTATION._replace(active=False))[2:4],
+    )
+    assert ModelRegistry.of([paused]).paused
+    assert not ModelRegistry.of([paused, resumed]).paused
+    assert registry_object(ModelRegistry.of([paused]))["learning"]["why"] == "test"
 
 
-def test_a_difference_has_what_differs_and_all_metrics() -> None:
+def test_a_diff_has_changed_fields_and_all_metrics() -> None:
     profile = {
         "n": 10,
         "mean": 1.0,
@@ -129,7 +134,7 @@ def test_a_difference_has_what_differs_and_all_metrics() -> None:
     assert orjson.loads(orjson.dumps(found.as_dict()))["profile"]["x"]["distance"] == 1.5
 
 
-def test_acts_about_dead_letters_and_about_models_are_one_line_each() -> None:
+def test_each_audit_entry_is_one_line() -> None:
     letters = {
         "at": "2026",
         "act": "park",
@@ -144,9 +149,9 @@ def test_acts_about_dead_letters_and_about_models_are_one_line_each() -> None:
     assert "version 12 -> version 7" in second
 
 
-def test_what_nobody_trusted_has_signed_is_left_out_of_account(tmp_path: Path) -> None:
-    signer = Signer(places(tmp_path))
-    genuine = signer.signed(MANIFEST)
+def test_unverified_versions_are_ignored(tmp_path: Path) -> None:
+    signer = Signer(key_paths_in(tmp_path))
+    genuine = signer.sign(MANIFEST)
     records = {12: genuine, 99: genuine, 100: MANIFEST._replace(version=100)}
     registry = ModelRegistry.of(
         (version_key(number).encode(), one.encode()) for number, one in records.items()
@@ -155,12 +160,14 @@ def test_what_nobody_trusted_has_signed_is_left_out_of_account(tmp_path: Path) -
     assert registry.signed_by(signer.trusted).versions == {12: genuine}
 
 
-def test_a_version_tells_the_thresholds_of_its_time() -> None:
+def test_a_version_lists_the_thresholds_of_its_publication() -> None:
     limits = as_map(
         Thresholds(metrics=(Threshold(metric="log_loss", limit=0.6, windows=5, action="rollback"),))
     )
     registry = ModelRegistry.of([(b"version/3", manifest(3, thresholds=limits).encode())])
     console = Console(width=120)
-    with console.capture() as said:
+    with console.capture() as captured:
         console.print(version_lines(registry, registry.versions[3], "loads"))
-    assert "threshold-log_loss-rollback  0.6 in 5 windows with 100 labels at least" in said.get()
+    assert (
+        "threshold-log_loss-rollback  0.6 in 5 windows with 100 labels at least" in captured.get()
+    )

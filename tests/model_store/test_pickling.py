@@ -1,4 +1,4 @@
-"""Models come back bit for bit; a pickle that names anything else than models is refused."""
+"""Models come back bit for bit; a pickle with any other name is rejected."""
 
 import builtins
 import functools
@@ -42,7 +42,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 
 
 class Weights(base.Classifier):  # type: ignore[misc]  # River's bases are not checked
-    """A user's own model, with an array."""
+    """Model of a user, with an array."""
 
     def __init__(self) -> None:
         self.weights = np.ones(3)
@@ -56,7 +56,7 @@ class Weights(base.Classifier):  # type: ignore[misc]  # River's bases are not c
 
 
 class Outer:
-    """A user's module may have a class in a class."""
+    """Class of a user's module with a nested class."""
 
     class Inner:
         pass
@@ -88,7 +88,7 @@ def test_a_model_predicts_and_learns_bit_for_bit_the_same_after_loading(name: st
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_predicting_changes_no_model(name: str) -> None:
+def test_predicting_does_not_change_a_model(name: str) -> None:
     data = dump(trained(MODELS[name]))
     busy, fresh = load(data, ALL_NAMES), load(data, ALL_NAMES)
     rows = [x for x, _ in phishing()]
@@ -98,19 +98,19 @@ def test_predicting_changes_no_model(name: str) -> None:
     assert [busy.predict_proba_one(x) for x in rows] == [fresh.predict_proba_one(x) for x in rows]
 
 
-def test_a_class_of_the_pipelines_own_module_is_allowed_there_only() -> None:
+def test_a_class_of_a_pipelines_module_is_allowed_in_that_pipeline_only() -> None:
     data = dump(Weights())
     assert load(data, HERE).predict_proba_one({}) == Weights().predict_proba_one({})
     with pytest.raises(ModelError, match="Weights, which models of the family own may not contain"):
         load(data, ALL_NAMES)
 
 
-def test_modules_of_a_pipeline_are_those_of_its_functions() -> None:
+def test_the_modules_of_a_pipeline_are_those_of_its_functions() -> None:
     assert pipeline_modules(functools.partial(logistic), dict, os.path.join) == {"tests.learning"}
 
 
 class Call:
-    """Pickles to the call of anything with any arguments."""
+    """Pickles to a call of any function with any arguments."""
 
     def __init__(self, function: Any, *args: Any) -> None:
         self.call = (function, args)
@@ -120,7 +120,7 @@ class Call:
 
 
 def named(module: str, name: str, *args: str) -> bytes:
-    """A pickle that calls `module`.`name` with strings."""
+    """Return a pickle that calls `module.name` with strings."""
     words = b"".join(b"\x8c" + bytes([len(word)]) + word.encode() for word in (module, name))
     strings = b"".join(b"\x8c" + bytes([len(word)]) + word.encode() for word in args)
     return b"\x80\x05" + words + b"\x93(" + strings + b"tR."
@@ -156,28 +156,28 @@ HARMFUL = {
 
 
 @pytest.mark.parametrize("name", HARMFUL)
-def test_a_harmful_pickle_is_refused(name: str) -> None:
+def test_a_harmful_pickle_is_rejected(name: str) -> None:
     with pytest.raises(ModelError):
         load(HARMFUL[name], HERE)
 
 
-def test_the_harmful_pickles_do_what_they_say_with_the_plain_unpickler() -> None:
+def test_harmful_pickles_work_with_the_plain_unpickler() -> None:
     assert pickle.loads(HARMFUL["builtins.eval"]) == 1
     assert list(pickletools.genops(named("os", "system", "true")))[-1][0].name == "STOP"
 
 
-def test_a_function_and_a_nested_class_of_the_pipelines_module_are_refused() -> None:
+def test_functions_and_nested_classes_of_a_pipelines_module_are_rejected() -> None:
     for thing in (trained, Outer.Inner()):
         with pytest.raises(ModelError, match="may not contain"):
             load(dump(thing), HERE)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80\x05", b"not a pickle", b"\x80\x05\x8c\xff"])
-def test_damaged_bytes_are_a_model_error(data: bytes) -> None:
+def test_a_damaged_pickle_is_a_model_error(data: bytes) -> None:
     with pytest.raises(ModelError, match="cannot be read back"):
         load(data, ALL_NAMES)
 
 
-def test_a_model_without_names_for_its_parts_cannot_be_stored() -> None:
+def test_a_model_with_a_lambda_cannot_be_stored() -> None:
     with pytest.raises(ModelError, match="cannot be stored"):
         dump(compose.FuncTransformer(lambda x: x))

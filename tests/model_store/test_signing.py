@@ -1,4 +1,4 @@
-"""Signatures: nothing that a manifest or checkpoint says can be changed, and no other key will do."""
+"""A change of any field of a signed record is detected; other keys are not accepted."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,9 @@ import pytest
 
 from stream_app.errors import ModelError
 from stream_app.model_store.key_files import create_key, revoke_key, rotate_key
-from stream_app.model_store.signing import Signer, canonical, signed, verify
+from stream_app.model_store.signing import Signer, canonical_bytes, sign, verify
 from stream_app.model_store.trusted_keys import NoTrustedKeyError, TrustedKeys
-from tests.model_store.keyrings import CHECKPOINT, MANIFEST, places
+from tests.model_store.keyrings import CHECKPOINT, MANIFEST, key_paths_in
 
 OTHERS: dict[type, Any] = {
     str: "learned",
@@ -28,7 +28,7 @@ CHANGES = [
 
 
 def changed(record: Any, name: str) -> Any:
-    """The record with another value in this field, of the same kind."""
+    """Return the record with another value of the same type in one field."""
     value = getattr(record, name)
     other = {"origin": "trained", "python": "3.99"}.get(name, OTHERS[type(value)])
     assert other != value
@@ -37,12 +37,12 @@ def changed(record: Any, name: str) -> Any:
 
 @pytest.fixture
 def signer(tmp_path: Path) -> Signer:
-    return Signer(places(tmp_path))
+    return Signer(key_paths_in(tmp_path))
 
 
 @pytest.mark.parametrize("record", [MANIFEST, CHECKPOINT], ids=["manifest", "checkpoint"])
-def test_what_was_signed_is_verified_after_a_round_trip(signer: Signer, record: Any) -> None:
-    found = type(record).decode(signer.signed(record).encode())
+def test_a_signed_record_is_verified_after_encoding(signer: Signer, record: Any) -> None:
+    found = type(record).decode(signer.sign(record).encode())
     verify(found, signer.trusted)
     assert found._replace(key_id="", signature="") == record
 
@@ -50,70 +50,70 @@ def test_what_was_signed_is_verified_after_a_round_trip(signer: Signer, record: 
 @pytest.mark.parametrize(
     ("record", "name"), CHANGES, ids=[f"{type(r).__name__}.{n}" for r, n in CHANGES]
 )
-def test_no_field_can_be_changed(signer: Signer, record: Any, name: str) -> None:
+def test_a_changed_field_invalidates_the_signature(signer: Signer, record: Any, name: str) -> None:
     with pytest.raises(
         ModelError, match="not among the trusted" if name == "key_id" else "somebody has changed it"
     ):
-        verify(changed(signer.signed(record), name), signer.trusted)
+        verify(changed(signer.sign(record), name), signer.trusted)
 
 
 @pytest.mark.parametrize("signature", ["AAAA", "no base64!", "é", "=" * 88])
-def test_a_damaged_signature_is_refused(signer: Signer, signature: str) -> None:
+def test_a_damaged_signature_is_rejected(signer: Signer, signature: str) -> None:
     with pytest.raises(ModelError, match="somebody has changed it"):
-        verify(signer.signed(MANIFEST)._replace(signature=signature), signer.trusted)
+        verify(signer.sign(MANIFEST)._replace(signature=signature), signer.trusted)
 
 
-def test_a_manifest_cannot_pass_for_a_checkpoint() -> None:
-    assert canonical(MANIFEST).split(b"\n")[0] != canonical(CHECKPOINT).split(b"\n")[0]
+def test_signatures_of_manifests_do_not_fit_checkpoints() -> None:
+    assert canonical_bytes(MANIFEST).split(b"\n")[0] != canonical_bytes(CHECKPOINT).split(b"\n")[0]
 
 
-def test_an_unsigned_record_is_refused_and_the_remedy_named(signer: Signer) -> None:
+def test_an_unsigned_record_is_an_error_with_a_remedy(signer: Signer) -> None:
     with pytest.raises(ModelError, match=r"is not signed.*start over"):
         verify(MANIFEST, signer.trusted)
 
 
-def test_another_pipelines_key_is_refused(signer: Signer, tmp_path: Path) -> None:
-    stranger = create_key(places(tmp_path / "other"))
+def test_a_key_of_another_pipeline_is_rejected(signer: Signer, tmp_path: Path) -> None:
+    stranger = create_key(key_paths_in(tmp_path / "other"))
     with pytest.raises(ModelError, match=f"{stranger.id} is not among the trusted"):
-        verify(signed(MANIFEST, stranger), signer.trusted)
+        verify(sign(MANIFEST, stranger), signer.trusted)
 
 
-def test_a_stranger_who_claims_our_keys_id_is_refused(signer: Signer, tmp_path: Path) -> None:
-    stranger = create_key(places(tmp_path / "other"))
+def test_a_signature_under_a_false_key_id_is_rejected(signer: Signer, tmp_path: Path) -> None:
+    stranger = create_key(key_paths_in(tmp_path / "other"))
     (ours,) = signer.trusted.ids
     with pytest.raises(ModelError, match="somebody has changed it"):
-        verify(signed(MANIFEST, stranger._replace(id=ours)), signer.trusted)
+        verify(sign(MANIFEST, stranger._replace(id=ours)), signer.trusted)
 
 
-def test_without_any_key_the_error_says_that_one_may_be_coming(
+def test_without_any_trusted_key_the_error_says_how_to_create_one(
     signer: Signer, tmp_path: Path
 ) -> None:
     with pytest.raises(NoTrustedKeyError, match="Start the learner"):
-        verify(signer.signed(MANIFEST), TrustedKeys(tmp_path / "nowhere"))
+        verify(signer.sign(MANIFEST), TrustedKeys(tmp_path / "nowhere"))
 
 
-def test_a_rotation_counts_at_once_and_what_was_signed_before_stays_trusted(tmp_path: Path) -> None:
-    signer = Signer(places(tmp_path))
-    before = signer.signed(MANIFEST)
-    new = rotate_key(places(tmp_path))
-    after = signer.signed(MANIFEST)
+def test_a_rotation_takes_effect_at_once_and_earlier_signatures_stay_valid(tmp_path: Path) -> None:
+    signer = Signer(key_paths_in(tmp_path))
+    before = signer.sign(MANIFEST)
+    new = rotate_key(key_paths_in(tmp_path))
+    after = signer.sign(MANIFEST)
     assert (after.key_id, before.key_id == new.id) == (new.id, False)
     verify(before, signer.trusted)
     verify(after, signer.trusted)
 
 
-def test_a_revocation_counts_at_once_for_whoever_loads_and_whoever_signs(tmp_path: Path) -> None:
-    signer = Signer(places(tmp_path))
-    before = signer.signed(MANIFEST)
-    revoke_key(places(tmp_path), before.key_id, "me", "stolen")
+def test_a_revocation_takes_effect_at_once_for_signing_and_verifying(tmp_path: Path) -> None:
+    signer = Signer(key_paths_in(tmp_path))
+    before = signer.sign(MANIFEST)
+    revoke_key(key_paths_in(tmp_path), before.key_id, "me", "stolen")
     with pytest.raises(ModelError, match="is revoked"):
         verify(before, signer.trusted)
     with pytest.raises(ModelError, match="is revoked"):
-        signer.signed(MANIFEST)
-    rotate_key(places(tmp_path))
-    verify(signer.signed(MANIFEST), signer.trusted)
+        signer.sign(MANIFEST)
+    rotate_key(key_paths_in(tmp_path))
+    verify(signer.sign(MANIFEST), signer.trusted)
 
 
-def test_a_field_that_a_later_release_adds_does_not_invalidate_what_is_there() -> None:
-    assert b"epoch" not in canonical(MANIFEST)
-    assert b'"epoch":1' in canonical(MANIFEST._replace(epoch=1))
+def test_fields_with_their_default_are_not_signed() -> None:
+    assert b"decision" not in canonical_bytes(MANIFEST)
+    assert b'"decision":1' in canonical_bytes(MANIFEST._replace(decision=1))
