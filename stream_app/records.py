@@ -55,16 +55,16 @@ class Output(NamedTuple):
     headers: Headers = ()
 
 
-def quick(kind: type[T]) -> Callable[[tuple[Any, ...]], T]:
+def fast_namedtuple(kind: type[T]) -> Callable[[tuple[Any, ...]], T]:
     """What makes a named tuple of all its fields, in a third of the time that calling its class takes.
 
-    >>> quick(Output)(("scored", 0, b"key", b"value", ()))
+    >>> fast_namedtuple(Output)(("scored", 0, b"key", b"value", ()))
     Output(topic='scored', partition=0, key=b'key', value=b'value', headers=())
     """
     return cast(Callable[[tuple[Any, ...]], T], partial(tuple.__new__, kind))
 
 
-def size(output: Output) -> int:
+def output_size(output: Output) -> int:
     """Bytes that a record takes in a batch, at most: key, value and headers with their framing."""
     _, _, key, value, headers = output
     framed = (

@@ -1,73 +1,95 @@
-"""Writing Avro records from fields as JSON has them."""
+"""Compiles Avro schemas into writers of binary records, framed for Kafka."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
 from fastavro import parse_schema, schemaless_writer
 from fastavro.write import LOGICAL_WRITERS
 
-from stream_app.core.reading.avro_frame import framed
+from stream_app.core.reading.avro_schema import SchemaCompiler
+from stream_app.core.reading.decoding import add_frame
 from stream_app.records import Fields
 
-Writer = Callable[[Fields], bytes]
-"""Takes what the validator of the same schema gives, and makes the value of a Kafka record."""
+AvroWriter = Callable[[Fields], bytes]
+"""Encodes fields, as validated with the same schema, as the value of a Kafka record."""
 
+# Own logical types, by which fastavro converts validated values to the underlying type.
 _TEXT, _MILLISECONDS = "stream-app-text", "stream-app-milliseconds"
-_PARTS = ("type", "name", "namespace", "fields", "symbols", "size", "items", "values")
 
 
-def compile_writer(schema: Any, schema_id: int) -> Writer:
-    """Make the writer of a valid record schema that the registry knows by this id."""
-    parsed = parse_schema(_with_our_types(schema))
+def compile_writer(schema: Any, schema_id: int) -> AvroWriter:
+    """Compile a valid record schema into a writer.
+
+    Args:
+        schema: parsed JSON.
+        schema_id: id of the schema in the registry, which the written values contain.
+    """
+    parsed = parse_schema(_WriterSchemaCompiler().compile(schema))
 
     def write(fields: Fields) -> bytes:
         stream = BytesIO()
         schemaless_writer(stream, parsed, fields)
-        return framed(stream.getvalue(), schema_id)
+        return add_frame(stream.getvalue(), schema_id)
 
     return write
 
 
-def _bytes(value: Any, _: Any) -> Any:
-    """The bytes that a text stands for; other values are left to other branches of a union."""
+def _to_bytes(value: Any, _: Any) -> Any:
+    """Return the bytes of a text with code points up to 255; leave others to other branches."""
     try:
         return value.encode("latin-1")
     except (AttributeError, UnicodeEncodeError):
         return value
 
 
-def _microseconds(value: Any, _: Any) -> Any:
+def _to_microseconds(value: Any, _: Any) -> Any:
     return value * 1000 if type(value) is int else value
 
 
-LOGICAL_WRITERS[f"bytes-{_TEXT}"] = LOGICAL_WRITERS[f"fixed-{_TEXT}"] = _bytes
-LOGICAL_WRITERS[f"long-{_MILLISECONDS}"] = _microseconds
+LOGICAL_WRITERS[f"bytes-{_TEXT}"] = LOGICAL_WRITERS[f"fixed-{_TEXT}"] = _to_bytes
+LOGICAL_WRITERS[f"long-{_MILLISECONDS}"] = _to_microseconds
 
 
-def _with_our_types(schema: Any) -> Any:
-    """The schema with nothing but what decides about the bytes, and how our values become its types."""
-    if isinstance(schema, list):
-        return [_with_our_types(branch) for branch in schema]
-    if schema == "bytes":
-        return {"type": "bytes", "logicalType": _TEXT}
-    if not isinstance(schema, Mapping):
-        return schema
-    kept = {part: schema[part] for part in _PARTS if part in schema}
-    kind, logical = schema["type"], schema.get("logicalType")
-    match kind:
-        case "record":
-            kept["fields"] = [
-                {"name": f["name"], "type": _with_our_types(f["type"])} for f in schema["fields"]
-            ]
-        case "array":
-            kept["items"] = _with_our_types(schema["items"])
-        case "map":
-            kept["values"] = _with_our_types(schema["values"])
-        case "bytes" | "fixed":
-            kept["logicalType"] = _TEXT
-        case "long" if logical == "timestamp-micros":
-            kept["logicalType"] = _MILLISECONDS
-        case Mapping() | list():
-            return _with_our_types(kind)
-    return kept
+class _WriterSchemaCompiler(SchemaCompiler[Any]):
+    """Reduces a schema to what determines the bytes, with the logical types above."""
+
+    primitives: Mapping[str, Any] = {
+        **{name: name for name in ("null", "boolean", "int", "long", "float", "double", "string")},
+        "bytes": {"type": "bytes", "logicalType": _TEXT},
+    }
+    incomplete = None
+
+    def reference(self, full_name: str) -> Any:
+        return full_name
+
+    def timestamp(self, logical_type: str) -> Any:
+        if logical_type == "timestamp-micros":
+            return {"type": "long", "logicalType": _MILLISECONDS}
+        return None
+
+    def union(self, schema: Sequence[Any], branches: list[Any]) -> Any:
+        return branches
+
+    def array(self, items: Any) -> Any:
+        return {"type": "array", "items": items}
+
+    def map(self, values: Any) -> Any:
+        return {"type": "map", "values": values}
+
+    def record(self, schema: Mapping[str, Any], types: list[Any]) -> Any:
+        fields = [
+            {"name": field["name"], "type": kind}
+            for field, kind in zip(schema["fields"], types, strict=True)
+        ]
+        return {**_identity(schema), "fields": fields}
+
+    def enum(self, schema: Mapping[str, Any]) -> Any:
+        return {**_identity(schema), "symbols": schema["symbols"]}
+
+    def fixed(self, schema: Mapping[str, Any]) -> Any:
+        return {**_identity(schema), "size": schema["size"], "logicalType": _TEXT}
+
+
+def _identity(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: schema[part] for part in ("type", "name", "namespace") if part in schema}

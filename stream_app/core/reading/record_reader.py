@@ -1,25 +1,29 @@
-"""Records to events and labels: decode, validate, check the key, clean, read the time, extract the features."""
+"""Reads records: decode, validate, check the key, clean, read the time, extract the features."""
 
 from typing import NamedTuple
 
 from orjson import JSONDecodeError, loads
 
-from stream_app.core.reading.clean_step_runner import clean
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
-from stream_app.core.reading.event_time import epoch_milliseconds
-from stream_app.core.reading.feature_extraction import extract
+from stream_app.core.reading.event_time import to_unix_ms
+from stream_app.core.reading.user_functions import clean, extract_features
 from stream_app.core.reading.validator import Validator, compile_validator
 from stream_app.pipeline import Pipeline, parsed
-from stream_app.records import Failure, Features, Fields, Record, Target, quick
+from stream_app.records import Failure, Features, Fields, Record, Target, fast_namedtuple
 
-_DAY = 24 * 60 * 60 * 1000
+# Tolerance for the clocks of producers.
+_MAX_AHEAD_MS = 24 * 60 * 60 * 1000
 
 
 class Event(NamedTuple):
-    """An event, ready to be scored.
+    """Event that is ready to be scored.
 
-    `event_id` is as it was sent, as text. `event_time` is epoch milliseconds. `fields` are the cleaned ones; `imputed`
-    names those whose value was invented.
+    Attributes:
+        event_id: id as it was sent, as text.
+        event_time: Unix milliseconds.
+        fields: cleaned fields.
+        features: input of the model.
+        imputed: names of fields whose value was made up by cleaning.
     """
 
     event_id: str
@@ -29,11 +33,11 @@ class Event(NamedTuple):
     imputed: tuple[str, ...]
 
 
-_event = quick(Event)
+_event = fast_namedtuple(Event)
 
 
 class LabelEvent(NamedTuple):
-    """The truth about an event; `label_time` is when it became known, in epoch milliseconds."""
+    """Label of an event; `label_time` is when it became known, in Unix milliseconds."""
 
     event_id: str
     label: Target
@@ -52,14 +56,19 @@ class EventReader:
         self._features = pipeline.features
 
     def read(self, record: Record, now: int, schemas: Schemas = NO_SCHEMAS) -> Event | Failure:
-        """The event, or the first failure on the way; `now` is epoch milliseconds, `schemas` has the writers' ones.
+        """Return the event of a raw record, or the first failure.
 
-        Identity and key are compared as they were sent, before cleaning, because a label has to have the same. The fast
-        path: what nearly every record is, is opened in place, for calls take time; `_open` takes the others, as
-        those in Avro, and says what is wrong with them.
+        Args:
+            record: record as it was read from Kafka.
+            now: wall-clock time in Unix milliseconds.
+            schemas: writer schemas that Avro records refer to.
         """
+        # Id and key are compared as they were sent, before cleaning: the label has the same ones.
+        # Fast path: nearly all records are valid JSON with the right key, and calls take time.
+        # `_read_fields` handles all others, including Avro, and returns the failure.
         _, _, _, _, key, value, headers = record
-        try:  # Avro begins with 0, unless a header names its schema
+        try:
+            # Avro begins with byte 0, or has a header with its schema id.
             fields = self._validate(loads(value)) if value and value[0] and not headers else None
         except JSONDecodeError:
             fields = None
@@ -71,7 +80,7 @@ class EventReader:
         ):
             event_id = str(fields[self._event_id])
         else:
-            sent = _open(record, schemas, self._validate, self._event_id, self._key)
+            sent = _read_fields(record, schemas, self._validate, self._event_id, self._key)
             if isinstance(sent, Failure):
                 return sent
             event_id, fields = sent
@@ -81,10 +90,10 @@ class EventReader:
             if isinstance(cleaned, Failure):
                 return cleaned
             fields, imputed = cleaned
-        event_time = epoch_milliseconds(fields[self._event_time])
-        if event_time is None or event_time > now + _DAY:
-            return _wrong_time(fields, self._event_time)
-        features = extract(self._features, fields)
+        event_time = to_unix_ms(fields[self._event_time])
+        if event_time is None or event_time > now + _MAX_AHEAD_MS:
+            return _time_failure(fields, self._event_time)
+        features = extract_features(self._features, fields)
         if isinstance(features, Failure):
             return features
         return _event((event_id, event_time, fields, features, imputed))
@@ -93,8 +102,8 @@ class EventReader:
 class LabelReader:
     """Reads label records of a loaded pipeline.
 
-    A label has the key of its event. It can be checked where the label's schema has the key field; elsewhere a key has
-    to be there, and a wrong one shows as a label whose event is unknown.
+    A label has the key of its event. The key is compared with the key field if the label's schema
+    has that field. Otherwise any key is accepted, and a label with a wrong key finds no event.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -107,21 +116,21 @@ class LabelReader:
         self._label_time = pipeline.label.time
 
     def read(self, record: Record, now: int, schemas: Schemas = NO_SCHEMAS) -> LabelEvent | Failure:
-        """The label, or the first failure on the way; the arguments are as an event's."""
-        sent = _open(record, schemas, self._validate, self._event_id, self._key)
+        """Return the label of a record, or the first failure; arguments as for an event."""
+        sent = _read_fields(record, schemas, self._validate, self._event_id, self._key)
         if isinstance(sent, Failure):
             return sent
         event_id, fields = sent
-        label_time = epoch_milliseconds(fields[self._label_time])
-        if label_time is None or label_time > now + _DAY:
-            return _wrong_time(fields, self._label_time)
+        label_time = to_unix_ms(fields[self._label_time])
+        if label_time is None or label_time > now + _MAX_AHEAD_MS:
+            return _time_failure(fields, self._label_time)
         return LabelEvent(event_id, fields[self._label], label_time)
 
 
-def _open(
+def _read_fields(
     record: Record, schemas: Schemas, validate: Validator, event_id: str, key: str | None
 ) -> tuple[str, Fields] | Failure:
-    """The id of the event that a record is about, and what it says, both as they were sent."""
+    """Return the event id as text and the validated fields, both as they were sent."""
     _, _, _, _, sent_key, value, headers = record
     fields = decode(value, headers, schemas)
     if isinstance(fields, Failure):
@@ -143,17 +152,14 @@ def _key_failure(key: bytes | None, fields: Fields, name: str | None) -> Failure
     value = fields[name]
     if value is None:
         return Failure("missing-field", f"field {name} is empty")
-    return (
-        None
-        if key == str(value).encode()
-        else Failure("key-mismatch", f"the key is not that of field {name}")
-    )
+    if key != str(value).encode():
+        return Failure("key-mismatch", f"the key is not that of field {name}")
+    return None
 
 
-def _wrong_time(fields: Fields, name: str) -> Failure:
-    """What is wrong with the time in this field, which is none or more than a day ahead."""
-    if epoch_milliseconds(fields[name]) is None:
-        return Failure(
-            "event-time-invalid", f"field {name} is not a time but {type(fields[name]).__name__}"
-        )
+def _time_failure(fields: Fields, name: str) -> Failure:
+    """Return the failure of a time that cannot be parsed or is more than a day ahead."""
+    if to_unix_ms(fields[name]) is None:
+        kind = type(fields[name]).__name__
+        return Failure("event-time-invalid", f"field {name} is not a time but {kind}")
     return Failure("event-in-future", f"field {name} is more than a day ahead")

@@ -1,33 +1,39 @@
-"""Validation against an Avro schema, compiled once into closures.
+"""Compiles Avro schemas into validators of decoded records.
 
-Numbers: a boolean is no number; `int` and `long` take integers of 32 and 64 bits; `float` and `double` take any finite
-number in range and give a float. `bytes` and `fixed` are text of code points up to 255, as in Avro's JSON encoding, and
-stay text; bytes, which only Avro has, become that. `timestamp-millis` and `timestamp-micros` take an integer of that
-unit, an `Instant`, or ISO 8601 text with offset, and always give epoch milliseconds. Other logical types are their
-underlying type. A union takes its first branch that fits; an enum takes its default, if it has one, for a symbol that
-it does not know. A missing field is looked for under its aliases, then gets its default; fields that are not in the
-schema are dropped.
+A boolean is not a number. `int` and `long` accept integers of 32 and 64 bits. `float` and `double`
+accept any finite number in range and give a float. `bytes` and `fixed` are text of code points up
+to 255, as in Avro's JSON encoding; actual bytes are converted to it. `timestamp-millis` and
+`timestamp-micros` accept an integer of that unit, an `AvroTimestamp`, or ISO 8601 text with an
+offset, and give Unix milliseconds. Other logical types are validated as their underlying type.
+
+A union takes the first branch that fits. An enum takes its default, if it has one, for an unknown
+symbol. A missing field is looked up under its aliases, then gets its default. Fields that are not
+in the schema are dropped.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stream_app.core.reading import validator_checks
-from stream_app.core.reading.validator_checks import Check, Mismatch
-from stream_app.core.reading.validator_codegen import Field, record_of, shortcut
+from stream_app.core.reading.avro_schema import SchemaCompiler
+from stream_app.core.reading.validator_checks import MISSING, NOT_FINITE, Check, Mismatch
+from stream_app.core.reading.validator_codegen import FieldCheck, fast_condition, record_of
 from stream_app.records import Failure, Fields
 
 Validator = Callable[[Fields], Fields | Failure]
 
 
 def compile_validator(schema: Mapping[str, Any], time_field: str = "") -> Validator:
-    """Make the validator of a record schema.
+    """Compile a record schema into a validator.
 
-    It gives a new record or a Failure: `missing-field`, `not-finite`, `wrong-type`, and `event-time-invalid` for a
-    wrong type of `time_field`. Raises ValueError for a schema that it cannot check, or a default that does not fit its
-    field.
+    A validator returns the validated record, or a Failure: `missing-field`, `not-finite`,
+    `wrong-type`, or `event-time-invalid` for a wrong type of `time_field`.
 
-    >>> validate = compile_validator({"type": "record", "name": "R", "fields": [{"name": "x", "type": "double"}]})
+    Raises:
+        ValueError: the schema cannot be validated against, or a default does not fit its field.
+
+    >>> fields = [{"name": "x", "type": "double"}]
+    >>> validate = compile_validator({"type": "record", "name": "R", "fields": fields})
     >>> validate({"x": 1, "y": 2})
     {'x': 1.0}
     >>> validate({"x": "one"}).message
@@ -35,7 +41,7 @@ def compile_validator(schema: Mapping[str, Any], time_field: str = "") -> Valida
     """
     if not isinstance(schema, Mapping) or schema.get("type") != "record":
         raise ValueError("the schema is not a record")
-    check = _ValidatorCompiler().compile(schema, "")
+    check = _ValidatorCompiler().compile(schema)
 
     def validate(fields: Fields) -> Fields | Failure:
         try:
@@ -49,101 +55,79 @@ def compile_validator(schema: Mapping[str, Any], time_field: str = "") -> Valida
 
 def _failure(mismatch: Mismatch, time_field: str) -> Failure:
     path = ".".join(mismatch.path).replace(".[]", "[]")
-    if mismatch.actual == validator_checks.MISSING:
+    if mismatch.actual == MISSING:
         return Failure("missing-field", f"field {path} is missing")
-    if mismatch.actual == validator_checks.NOT_FINITE:
-        return Failure("not-finite", f"field {path} is {validator_checks.NOT_FINITE}")
+    if mismatch.actual == NOT_FINITE:
+        return Failure("not-finite", f"field {path} is {NOT_FINITE}")
     code = "event-time-invalid" if mismatch.path == (time_field,) else "wrong-type"
     return Failure(code, f"field {path}: expected {mismatch.expected}, got {mismatch.actual}")
 
 
-class _ValidatorCompiler:
-    """Turns a schema into a check; knows the named types met so far, so that a record may contain itself."""
+class _ValidatorCompiler(SchemaCompiler[Check]):
+    primitives = validator_checks.PRIMITIVES
+    incomplete = staticmethod(validator_checks.incomplete)
 
-    def __init__(self) -> None:
-        self._named: dict[str, Check] = {}
+    def reference(self, full_name: str) -> Check:
+        named = self.named
+        if named[full_name] is not validator_checks.incomplete:
+            return named[full_name]
+        return lambda value: named[full_name](value)
 
-    def compile(self, schema: Any, namespace: str) -> Check:
-        if isinstance(schema, str):
-            return self._by_name(schema, namespace)
-        if isinstance(schema, list):
-            return self._union(schema, namespace)
-        if not isinstance(schema, Mapping):
-            raise ValueError(f"a type cannot be written as {type(schema).__name__}")
-        if (
-            schema.get("logicalType") in ("timestamp-millis", "timestamp-micros")
-            and schema.get("type") == "long"
-        ):
-            return validator_checks.timestamp(
-                1 if schema["logicalType"] == "timestamp-millis" else 1000
-            )
-        match schema.get("type"):
-            case "record" | "enum" | "fixed":
-                return self._define(schema, namespace)
-            case "array":
-                return validator_checks.array_of(self.compile(schema["items"], namespace))
-            case "map":
-                return validator_checks.map_of(self.compile(schema["values"], namespace))
-            case inner:
-                return self.compile(inner, namespace)
+    def timestamp(self, logical_type: str) -> Check | None:
+        per_millisecond = {"timestamp-millis": 1, "timestamp-micros": 1000}.get(logical_type)
+        return None if per_millisecond is None else validator_checks.timestamp(per_millisecond)
 
-    def _by_name(self, name: str, namespace: str) -> Check:
-        if name in validator_checks.PRIMITIVES:
-            return validator_checks.PRIMITIVES[name]
-        full = name if "." in name or not namespace else f"{namespace}.{name}"
-        if full not in self._named:
-            raise ValueError(f"type {name} is not known")
-        return lambda value: self._named[full](value)  # looked up late: the type may contain itself
-
-    def _define(self, schema: Mapping[str, Any], outer: str) -> Check:
-        name = schema["name"]
-        namespace = name.rpartition(".")[0] if "." in name else schema.get("namespace", outer)
-        full = name if "." in name or not namespace else f"{namespace}.{name}"
-        self._named[full] = validator_checks.never
-        match schema["type"]:
-            case "record":
-                check = record_of([self._field(field, namespace) for field in schema["fields"]])
-            case "enum":
-                check = validator_checks.enum(
-                    name, frozenset(schema["symbols"]), schema.get("default")
-                )
-            case _:
-                check = validator_checks.binary(
-                    f"fixed of {schema['size']} bytes", schema["size"].__eq__
-                )
-        self._named[full] = check
-        return check
-
-    def _field(self, field: Mapping[str, Any], namespace: str) -> Field:
-        name, check = field["name"], self.compile(field["type"], namespace)
-        absent = _absent(name, check, field)
-        aliases = field.get("aliases", [])
-        if not aliases:
-            return Field(name, check, absent, shortcut(field))
-
-        def renamed(record: Fields) -> Any:
-            alias = next((alias for alias in aliases if alias in record), None)
-            return absent(record) if alias is None else check(record[alias])
-
-        return Field(name, check, renamed, shortcut(field))
-
-    def _union(self, schema: list[Any], namespace: str) -> Check:
-        branches = {_name(branch): self.compile(branch, namespace) for branch in schema}
-        others = [check for name, check in branches.items() if name != "null"]
-        if len(others) == 1 and len(branches) == 2:
+    def union(self, schema: Sequence[Any], branches: list[Check]) -> Check:
+        by_name = dict(zip(map(_branch_name, schema), branches, strict=True))
+        others = [check for name, check in by_name.items() if name != "null"]
+        if len(others) == 1 and len(by_name) == 2:
             return validator_checks.nullable(others[0])
-        return validator_checks.any_of(list(branches.values()), " | ".join(branches))
+        return validator_checks.any_of(list(by_name.values()), " | ".join(by_name))
+
+    def array(self, items: Check) -> Check:
+        return validator_checks.array_of(items)
+
+    def map(self, values: Check) -> Check:
+        return validator_checks.map_of(values)
+
+    def record(self, schema: Mapping[str, Any], types: list[Check]) -> Check:
+        if schema["type"] == "error":
+            raise ValueError("type error is not known")
+        return record_of(
+            [_field_check(*field) for field in zip(schema["fields"], types, strict=True)]
+        )
+
+    def enum(self, schema: Mapping[str, Any]) -> Check:
+        symbols = frozenset(schema["symbols"])
+        return validator_checks.enum(schema["name"], symbols, schema.get("default"))
+
+    def fixed(self, schema: Mapping[str, Any]) -> Check:
+        size = schema["size"]
+        return validator_checks.binary(f"fixed of {size} bytes", size.__eq__)
 
 
-def _absent(name: str, check: Check, field: Mapping[str, Any]) -> Check:
-    """Gives the default, anew each time, or the mismatch that there is none."""
+def _field_check(field: Mapping[str, Any], check: Check) -> FieldCheck:
+    absent = _absent(field, check)
+    aliases = field.get("aliases", [])
+    if not aliases:
+        return FieldCheck(field["name"], check, absent, fast_condition(field))
+
+    def find_alias(record: Fields) -> Any:
+        alias = next((alias for alias in aliases if alias in record), None)
+        return absent(record) if alias is None else check(record[alias])
+
+    return FieldCheck(field["name"], check, find_alias, fast_condition(field))
+
+
+def _absent(field: Mapping[str, Any], check: Check) -> Check:
+    """Return a check that gives a new copy of the default, or the mismatch that there is none."""
     if "default" not in field:
-        return lambda _: Mismatch("", validator_checks.MISSING)
+        return lambda _: Mismatch("", MISSING)
     default = field["default"]
     if isinstance(check(default), Mismatch):
-        raise ValueError(f"the default of field {name} does not fit its type")
+        raise ValueError(f"the default of field {field['name']} does not fit its type")
     return lambda _: check(default)
 
 
-def _name(schema: Any) -> str:
+def _branch_name(schema: Any) -> str:
     return schema if isinstance(schema, str) else str(schema.get("name", schema["type"]))

@@ -1,64 +1,70 @@
-"""The checks that a compiled schema is made of: each takes a value and gives the validated value or a `Mismatch`."""
+"""Checks that compiled validators are made of, one for each Avro type."""
 
-import sys
 from collections.abc import Callable
 from math import inf
 from typing import Any, NamedTuple
 
-from stream_app.core.reading.event_time import Instant, epoch_milliseconds
+from stream_app.core.reading.event_time import AvroTimestamp, to_unix_ms
 
 MISSING = "missing"
 NOT_FINITE = "a number that is not finite"
 FLOAT_MAX = 3.4028234663852886e38
-_NAMES = {
-    type(None): "null", bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object",
-    **dict.fromkeys(Instant.__subclasses__(), "integer"),
+DOUBLE_MAX = 1.7976931348623157e308
+_JSON_NAMES = {
+    type(None): "null", bool: "boolean", int: "integer", float: "number",
+    str: "string", list: "array", dict: "object",
+    **dict.fromkeys(AvroTimestamp.__subclasses__(), "integer"),
 }  # fmt: skip
 
 
 class Mismatch(NamedTuple):
-    """Where a value does not fit its type: types only, never the value itself nor the key of a map."""
+    """Value that does not fit its type.
+
+    Contains names of types and fields only, never a value or a key of a map.
+    """
 
     expected: str
     actual: str
     path: tuple[str, ...] = ()
 
     def inside(self, name: str) -> "Mismatch":
-        """The same, seen from the container."""
+        """Return the mismatch with its path extended by the enclosing field."""
         return self._replace(path=(name, *self.path))
 
 
 Check = Callable[[Any], Any]
-"""Takes a value, gives the validated value or a `Mismatch`."""
+"""Returns the validated value, or a `Mismatch`."""
 
 
-def wrong(expected: str, value: Any) -> Mismatch:
+def mismatch(expected: str, value: Any) -> Mismatch:
+    """Return the mismatch of a value with the expected type."""
     if type(value) is float and not _is_finite(value):
         return Mismatch(expected, NOT_FINITE)
-    return Mismatch(expected, _NAMES.get(type(value), type(value).__name__))
+    return Mismatch(expected, _JSON_NAMES.get(type(value), type(value).__name__))
 
 
 def _is_finite(value: float) -> bool:
     return -inf < value < inf
 
 
-def never(value: Any) -> Any:
-    return wrong("a type that is complete", value)
+def incomplete(value: Any) -> Any:
+    """Reject every value: placeholder of a type that is being compiled."""
+    return mismatch("a type that is complete", value)
 
 
 def _null(value: Any) -> Any:
-    return None if value is None else wrong("null", value)
+    return None if value is None else mismatch("null", value)
 
 
 def _boolean(value: Any) -> Any:
-    return value if type(value) is bool else wrong("boolean", value)
+    return value if type(value) is bool else mismatch("boolean", value)
 
 
 def _string(value: Any) -> Any:
     if type(value) is str:
         return value
     if type(value) is not bytes:
-        return wrong("string", value)
+        return mismatch("string", value)
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -68,8 +74,8 @@ def _string(value: Any) -> Any:
 def _integer(name: str, limit: int) -> Check:
     def check(value: Any) -> Any:
         if type(value) is not int:
-            if not isinstance(value, Instant):
-                return wrong(name, value)
+            if not isinstance(value, AvroTimestamp):
+                return mismatch(name, value)
             value = int(value)
         return value if -limit <= value < limit else Mismatch(name, "integer out of range")
 
@@ -78,8 +84,9 @@ def _integer(name: str, limit: int) -> Check:
 
 def _number(name: str, limit: float) -> Check:
     def check(value: Any) -> Any:
-        if type(value) is not float and type(value) is not int and not isinstance(value, Instant):
-            return wrong(name, value)
+        kind = type(value)
+        if kind is not float and kind is not int and not isinstance(value, AvroTimestamp):
+            return mismatch(name, value)
         if -limit <= value <= limit:
             return float(value)
         return Mismatch(name, "number out of range" if _is_finite(value) else NOT_FINITE)
@@ -88,39 +95,42 @@ def _number(name: str, limit: float) -> Check:
 
 
 def timestamp(per_millisecond: int) -> Check:
+    """Return the check of a timestamp, given the units of integers in a millisecond."""
+
     def check(value: Any) -> Any:
         if type(value) is int:
-            time = epoch_milliseconds(value // per_millisecond)
-        elif isinstance(value, Instant):
-            time = epoch_milliseconds(value // value.per_millisecond)
+            time = to_unix_ms(value // per_millisecond)
+        elif isinstance(value, AvroTimestamp):
+            time = to_unix_ms(value // value.per_millisecond)
         else:
-            time = epoch_milliseconds(value)
-        return (
-            wrong("timestamp (ISO 8601 with offset, or integer)", value) if time is None else time
-        )
+            time = to_unix_ms(value)
+        if time is None:
+            return mismatch("timestamp (ISO 8601 with offset, or integer)", value)
+        return time
 
     return check
 
 
-def text(name: str, fits: Callable[[str], bool]) -> Check:
+def _text(name: str, fits: Callable[[str], bool]) -> Check:
     def check(value: Any) -> Any:
         if type(value) is not str:
-            return wrong(name, value)
+            return mismatch(name, value)
         return value if fits(value) else Mismatch(name, "string that does not fit")
 
     return check
 
 
 def enum(name: str, symbols: frozenset[str], default: str | None) -> Check:
-    check = text(f"enum {name}", symbols.__contains__)
+    """Return the check of an enum; the default replaces unknown symbols."""
+    check = _text(f"enum {name}", symbols.__contains__)
     if default is None:
         return check
     return lambda value: default if type(value) is str and value not in symbols else check(value)
 
 
 def binary(name: str, fits: Callable[[int], bool] = lambda _: True) -> Check:
-    """Text of code points up to 255, or bytes; `fits` judges how many there are."""
-    check = text(name, lambda text: fits(len(text)) and _is_latin_1(text))
+    """Return the check of bytes, or of text of code points up to 255, whose length `fits`."""
+    check = _text(name, lambda text: fits(len(text)) and _is_latin_1(text))
     return lambda value: check(value.decode("latin-1") if type(value) is bytes else value)
 
 
@@ -129,24 +139,29 @@ def _is_latin_1(text: str) -> bool:
 
 
 def nullable(inner: Check) -> Check:
+    """Return the check of a union of null and one other type."""
     return lambda value: None if value is None else inner(value)
 
 
 def any_of(checks: list[Check], expected: str) -> Check:
+    """Return the check of a union, with the names of its branches in `expected`."""
+
     def check(value: Any) -> Any:
         for branch in checks:
             result = branch(value)
             if type(result) is not Mismatch:
                 return result
-        return wrong(expected, value)
+        return mismatch(expected, value)
 
     return check
 
 
 def array_of(inner: Check) -> Check:
+    """Return the check of an array."""
+
     def check(value: Any) -> Any:
         if type(value) is not list:
-            return wrong("array", value)
+            return mismatch("array", value)
         items = [inner(item) for item in value]
         return next((item.inside("[]") for item in items if type(item) is Mismatch), items)
 
@@ -154,9 +169,11 @@ def array_of(inner: Check) -> Check:
 
 
 def map_of(inner: Check) -> Check:
+    """Return the check of a map."""
+
     def check(value: Any) -> Any:
         if type(value) is not dict:
-            return wrong("map", value)
+            return mismatch("map", value)
         items = {key: inner(item) for key, item in value.items()}
         return next((item.inside("[]") for item in items.values() if type(item) is Mismatch), items)
 
@@ -171,5 +188,5 @@ PRIMITIVES: dict[str, Check] = {
     "int": _integer("int", 2**31),
     "long": _integer("long", 2**63),
     "float": _number("float", FLOAT_MAX),
-    "double": _number("double", sys.float_info.max),
+    "double": _number("double", DOUBLE_MAX),
 }

@@ -1,4 +1,4 @@
-"""Avro: what is written by others is read right, and no bytes raise, hang or pass for something else."""
+"""Binary Avro: agreement with another library, rejection of invalid bytes, and framing."""
 
 import time
 from typing import Any, Literal
@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.reading.avro_frame import (
-    AvroFrame,
-    find_frame,
-    framed,
-    schema_ids,
-)
 from stream_app.core.reading.avro_reader import compile_reader
 from stream_app.core.reading.avro_writer import compile_writer
-from stream_app.core.reading.decoding import Schemas, decode
+from stream_app.core.reading.decoding import (
+    AvroFrame,
+    Schemas,
+    add_frame,
+    decode,
+    find_frame,
+    schema_ids,
+)
 from stream_app.core.reading.validator import compile_validator
 from stream_app.headers import VALUE_SCHEMA_ID
 from stream_app.records import Failure
@@ -26,7 +27,10 @@ from tests.small_pipeline import record
 
 GUID = UUID("89791762-2336-4186-9674-299b90a802e2")
 EVERYTHING = {
-    "type": "record", "name": "Everything", "namespace": "a.b", "fields": [
+    "type": "record",
+    "name": "Everything",
+    "namespace": "a.b",
+    "fields": [
         {"name": "nothing", "type": "null"},
         {"name": "flag", "type": "boolean"},
         {"name": "small", "type": "int"},
@@ -35,17 +39,23 @@ EVERYTHING = {
         {"name": "number", "type": "double"},
         {"name": "text", "type": "string"},
         {"name": "raw", "type": "bytes"},
-        {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
+        {
+            "name": "price",
+            "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2},
+        },
         {"name": "id", "type": {"type": "string", "logicalType": "uuid"}},
         {"name": "day", "type": {"type": "int", "logicalType": "date"}},
         {"name": "hash", "type": {"type": "fixed", "name": "Hash", "size": 3}},
         {"name": "colour", "type": {"type": "enum", "name": "Colour", "symbols": ["RED", "BLUE"]}},
         {"name": "many", "type": {"type": "array", "items": "Colour"}},
         {"name": "named", "type": {"type": "map", "values": ["null", "long", "a.b.Hash"]}},
-        {"name": "either", "type": ["null", "string", "double", {"type": "array", "items": "long"}]},
+        {
+            "name": "either",
+            "type": ["null", "string", "double", {"type": "array", "items": "long"}],
+        },
         {"name": "next", "type": ["null", "Everything"]},
     ],
-}  # fmt: skip
+}
 LONGS = st.integers(-(2**63), 2**63 - 1)
 COLOURS = st.sampled_from(["RED", "BLUE"])
 FIELDS = st.fixed_dictionaries(
@@ -85,36 +95,40 @@ def without_logical_types(schema: Any) -> Any:
 
 
 def one(kind: Any) -> dict[str, Any]:
-    """A schema with one field."""
+    """Return a record schema with one field."""
     return {"type": "record", "name": "One", "fields": [{"name": "f", "type": kind}]}
 
 
-READ = compile_reader(EVERYTHING)
+READ_EVERYTHING = compile_reader(EVERYTHING)
 PLAIN = without_logical_types(EVERYTHING)
 
 
 @given(RECORDS)
-def test_what_another_library_writes_is_read(fields: dict[str, Any]) -> None:
-    assert READ(encode(PLAIN, fields), 0) == fields
+def test_records_written_by_another_library_are_read(fields: dict[str, Any]) -> None:
+    assert READ_EVERYTHING(encode(PLAIN, fields), 0) == fields
 
 
 @given(RECORDS, st.integers(0, 300))
-def test_a_record_that_is_cut_off_or_goes_on_is_refused(fields: dict[str, Any], size: int) -> None:
+def test_a_truncated_record_and_one_with_extra_bytes_fail(
+    fields: dict[str, Any], size: int
+) -> None:
     whole = encode(PLAIN, fields)
     for value in (whole[: min(size, len(whole) - 1)], whole + b"\0"):
-        failure = READ(value, 0)
+        failure = READ_EVERYTHING(value, 0)
         assert isinstance(failure, Failure)
         assert failure.code == "invalid-avro"
 
 
 @given(RECORDS, st.integers(0, 300), st.binary(min_size=1, max_size=12))
-def test_damaged_bytes_never_raise(fields: dict[str, Any], place: int, damage: bytes) -> None:
+def test_reading_damaged_bytes_never_raises(
+    fields: dict[str, Any], place: int, damage: bytes
+) -> None:
     whole = encode(PLAIN, fields)
     for value in (
         whole[:place] + damage + whole[place:],
         whole[:place] + damage + whole[place + len(damage) :],
     ):
-        assert isinstance(READ(value, 0), dict | Failure)
+        assert isinstance(READ_EVERYTHING(value, 0), dict | Failure)
 
 
 TYPES = st.recursive(
@@ -131,7 +145,9 @@ TYPES = st.recursive(
 
 
 @given(TYPES, st.binary(max_size=64), st.booleans())
-def test_no_bytes_raise_or_hang_whatever_the_schema(kind: Any, value: bytes, varints: bool) -> None:
+def test_reading_any_bytes_with_any_schema_neither_raises_nor_hangs(
+    kind: Any, value: bytes, varints: bool
+) -> None:
     try:
         read = compile_reader(one(kind))
     except ValueError:
@@ -174,7 +190,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.lists(JSON, max_size=3), st.binary(max_size=20))
-def test_no_schema_raises_anything_but_that_it_is_none(
+def test_compiling_any_json_gives_a_reader_or_a_value_error(
     kind: Any, more: list[Any], value: bytes
 ) -> None:
     for schema in (kind, one(kind), {"type": "record", "name": "R", "fields": more}):
@@ -224,7 +240,7 @@ LONG = b"\xfe\xff\xff\xff\x0f"  # 2,147,483,647
         ("One", b"", "the record is nested too deeply"),
     ],
 )
-def test_bytes_that_promise_what_is_not_there_are_refused_at_once(
+def test_lengths_that_exceed_the_bytes_are_rejected_immediately(
     kind: Any, value: bytes, message: str
 ) -> None:
     started = time.process_time()
@@ -232,7 +248,7 @@ def test_bytes_that_promise_what_is_not_there_are_refused_at_once(
     assert time.process_time() - started < 0.2
 
 
-def test_blocks_may_tell_their_length_in_bytes() -> None:
+def test_blocks_with_a_length_in_bytes_are_read() -> None:
     read = compile_reader(one({"type": "array", "items": "long"}))
     assert read(b"\x03\x04\x02\x04\x02\x06\0", 0) == {"f": [1, 2, 3]}
 
@@ -240,38 +256,55 @@ def test_blocks_may_tell_their_length_in_bytes() -> None:
 @pytest.mark.parametrize(
     "schema",
     [
-        "string", [], None, {"type": "string"}, {"type": "record"}, {"type": "record", "name": "R"}, one("Unknown"),
-        one({"type": "array", "items": "null"}), one({"type": "fixed", "name": "F", "size": -1}),
-        one({"type": "record", "name": "One", "fields": []}), {"type": "record", "name": "R", "fields": [{"name": []}]},
+        "string",
+        [],
+        None,
+        {"type": "string"},
+        {"type": "record"},
+        {"type": "record", "name": "R"},
+        one("Unknown"),
+        one({"type": "array", "items": "null"}),
+        one({"type": "fixed", "name": "F", "size": -1}),
+        one({"type": "record", "name": "One", "fields": []}),
+        {"type": "record", "name": "R", "fields": [{"name": []}]},
         {"type": "record", "name": "R", "fields": [{"name": 1, "type": "int"}]},
     ],
-)  # fmt: skip
-def test_a_schema_that_records_cannot_have_is_refused(schema: Any) -> None:
+)
+def test_an_invalid_record_schema_is_rejected(schema: Any) -> None:
     with pytest.raises(
         ValueError, match=r"it is not|is not known|take no bytes|size of a fixed|twice|is not text"
     ):
         compile_reader(schema)
 
 
-def test_a_type_may_be_used_before_it_is_complete_and_again_after() -> None:
+def test_a_named_type_can_refer_to_itself_and_be_used_again() -> None:
     node = {
         "type": "record",
         "name": "Node",
         "fields": [{"name": "next", "type": ["null", "Node"]}],
     }
-    schema = {"type": "record", "name": "R", "namespace": "n", "fields": [
-        {"name": "a", "type": node}, {"name": "b", "type": "n.Node"}, {"name": "c", "type": {"type": "Node"}},
-    ]}  # fmt: skip
+    schema = {
+        "type": "record",
+        "name": "R",
+        "namespace": "n",
+        "fields": [
+            {"name": "a", "type": node},
+            {"name": "b", "type": "n.Node"},
+            {"name": "c", "type": {"type": "Node"}},
+        ],
+    }
     assert compile_reader(schema)(b"\x02\x00\x00\x00", 0) == {
-        "a": {"next": {"next": None}}, "b": {"next": None}, "c": {"next": None},
-    }  # fmt: skip
+        "a": {"next": {"next": None}},
+        "b": {"next": None},
+        "c": {"next": None},
+    }
 
 
-# --- What becomes of the values --------------------------------------------------------------------------------------
+# --- Schema resolution ---
 
 
-def passed(writer: Any, reader: Any, value: Any) -> Any:
-    """A value written with one type and read with another; a failure's code."""
+def resolved(writer: Any, reader: Any, value: Any) -> Any:
+    """Return a value written with one type and read with another, or the failure code."""
     fields = compile_reader(one(writer))(
         encode(without_logical_types(one(writer)), {"f": value}), 0
     )
@@ -287,19 +320,19 @@ def timestamp(unit: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     "writer", [timestamp("millis"), timestamp("micros"), timestamp("nanos"), "long"]
 )
-def test_a_timestamp_keeps_its_moment_whatever_units_writer_and_reader_have(writer: Any) -> None:
+def test_a_timestamp_is_the_same_in_all_units_of_writer_and_reader(writer: Any) -> None:
     per_millisecond = {"timestamp-micros": 1000, "timestamp-nanos": 1_000_000}.get(
         writer["logicalType"] if isinstance(writer, dict) else "", 1
     )
     written = 1_700_000_000_123 * per_millisecond
-    assert passed(writer, timestamp("millis"), written) == 1_700_000_000_123
-    assert passed(["null", writer], ["null", timestamp("millis")], written) == 1_700_000_000_123
+    assert resolved(writer, timestamp("millis"), written) == 1_700_000_000_123
+    assert resolved(["null", writer], ["null", timestamp("millis")], written) == 1_700_000_000_123
     if isinstance(writer, dict):
-        assert passed(writer, timestamp("micros"), written) == 1_700_000_000_123
-    assert passed(writer, "long", written) == written
-    assert type(passed(writer, "long", written)) is int
-    assert passed(writer, "double", written) == float(written)
-    assert passed(writer, "string", written) == "wrong-type"
+        assert resolved(writer, timestamp("micros"), written) == 1_700_000_000_123
+    assert resolved(writer, "long", written) == written
+    assert type(resolved(writer, "long", written)) is int
+    assert resolved(writer, "double", written) == float(written)
+    assert resolved(writer, "string", written) == "wrong-type"
 
 
 @pytest.mark.parametrize(
@@ -339,21 +372,21 @@ def test_a_timestamp_keeps_its_moment_whatever_units_writer_and_reader_have(writ
         ("string", ["null", "string"], "x", "x"),
     ],
 )
-def test_values_are_read_as_the_reader_declares_them(
+def test_values_are_converted_to_the_types_of_the_reader(
     writer: Any, reader: Any, value: Any, result: Any
 ) -> None:
-    assert passed(writer, reader, value) == result
+    assert resolved(writer, reader, value) == result
 
 
 @given(RECORDS)
-def test_what_the_validator_gives_is_written_and_read_again(fields: dict[str, Any]) -> None:
+def test_validated_records_can_be_written_and_read(fields: dict[str, Any]) -> None:
     validate = compile_validator(EVERYTHING)
     valid = validate(fields)
     if isinstance(valid, Failure):
         assert valid.code == "not-finite"
         return
     value = compile_writer(EVERYTHING, 7)(valid)
-    again = READ(value, 5)
+    again = READ_EVERYTHING(value, 5)
     assert isinstance(again, dict)
     assert validate(again) == valid
 
@@ -372,20 +405,20 @@ def test_what_the_validator_gives_is_written_and_read_again(fields: dict[str, An
         ({"type": {"type": "fixed", "name": "F", "size": 2}}, "ÿa"),
     ],
 )
-def test_what_is_written_is_read_as_it_was(kind: Any, value: Any) -> None:
+def test_written_values_are_read_unchanged(kind: Any, value: Any) -> None:
     fields = compile_reader(one(kind))(compile_writer(one(kind), 7)({"f": value}), 5)
     assert isinstance(fields, dict)
     assert compile_validator(one(kind))(fields) == {"f": value}
 
 
-def test_all_that_the_system_writes_can_be_written() -> None:
+def test_the_bundled_schemas_can_be_compiled() -> None:
     names: tuple[Literal["scored", "monitoring"], ...] = ("scored", "monitoring")
     for name in names:
         compile_reader(packaged_schema(name))
         compile_writer(packaged_schema(name), 1)
 
 
-# --- Frames ----------------------------------------------------------------------------------------------------------
+# --- Framing ---
 
 
 @pytest.mark.parametrize(
@@ -404,7 +437,7 @@ def test_all_that_the_system_writes_can_be_written() -> None:
         (b"\1" + GUID.bytes, [], None),
     ],
 )
-def test_the_schema_is_named_by_the_value_or_a_header(
+def test_the_schema_id_is_found_in_the_value_or_a_header(
     value: bytes, headers: Any, frame: AvroFrame | None
 ) -> None:
     assert find_frame(value, headers) == frame
@@ -413,24 +446,29 @@ def test_the_schema_is_named_by_the_value_or_a_header(
 @pytest.mark.parametrize(
     ("value", "headers"),
     [
-        (b"\0", []), (b"\0\0\0\7", []), (b"\0\xff\xff\xff\xff", []), (b"{}", [(VALUE_SCHEMA_ID, b"")]),
-        (b"{}", [(VALUE_SCHEMA_ID, None)]), (b"{}", [(VALUE_SCHEMA_ID, b"7")]),
-        (b"{}", [(VALUE_SCHEMA_ID, b"\1\0\0\0\7")]), (b"{}", [(VALUE_SCHEMA_ID, b"\2" + GUID.bytes)]),
+        (b"\0", []),
+        (b"\0\0\0\7", []),
+        (b"\0\xff\xff\xff\xff", []),
+        (b"{}", [(VALUE_SCHEMA_ID, b"")]),
+        (b"{}", [(VALUE_SCHEMA_ID, None)]),
+        (b"{}", [(VALUE_SCHEMA_ID, b"7")]),
+        (b"{}", [(VALUE_SCHEMA_ID, b"\1\0\0\0\7")]),
+        (b"{}", [(VALUE_SCHEMA_ID, b"\2" + GUID.bytes)]),
     ],
-)  # fmt: skip
-def test_a_name_that_is_none_is_a_failure(value: bytes, headers: Any) -> None:
+)
+def test_an_invalid_schema_id_is_a_failure(value: bytes, headers: Any) -> None:
     failure = find_frame(value, headers)
     assert isinstance(failure, Failure)
     assert failure.code == "invalid-avro"
 
 
-def test_the_ids_of_records_are_found_among_json_and_garbage() -> None:
-    values = [b"{}", b"\0\0\0\0\7x", None, b"", b"\0", framed(b"x", 9), b"\0\0\0\0\7y"]
+def test_schema_ids_are_collected_from_mixed_records() -> None:
+    values = [b"{}", b"\0\0\0\0\7x", None, b"", b"\0", add_frame(b"x", 9), b"\0\0\0\0\7y"]
     in_header = record(b"x", headers=[(VALUE_SCHEMA_ID, b"\1" + GUID.bytes)])
     assert list(schema_ids([*map(record, values), in_header])) == [7, 9, GUID]
 
 
-def test_a_value_is_decoded_by_the_schema_that_it_names() -> None:
+def test_a_value_is_decoded_with_the_schema_of_its_id() -> None:
     schemas: Schemas = {7: compile_reader(one("long")), 8: Failure("unknown-schema", "none")}
     assert decode(b"\0\0\0\0\7\x54", (), schemas) == {"f": 42}
     assert decode(b"\x54", [(VALUE_SCHEMA_ID, b"\0\0\0\0\7")], schemas) == {"f": 42}
@@ -444,6 +482,6 @@ def test_a_value_is_decoded_by_the_schema_that_it_names() -> None:
         st.tuples(st.sampled_from([VALUE_SCHEMA_ID, "h"]), st.none() | st.binary()), max_size=2
     ),
 )
-def test_no_value_and_no_headers_raise(value: bytes, headers: Any) -> None:
-    schemas: Schemas = dict.fromkeys(range(256), READ)
+def test_decoding_any_value_with_any_headers_never_raises(value: bytes, headers: Any) -> None:
+    schemas: Schemas = dict.fromkeys(range(256), READ_EVERYTHING)
     assert isinstance(decode(value, headers, schemas), dict | Failure)

@@ -1,4 +1,4 @@
-"""Decoding: what each kind of bytes gives, and that no bytes at all raise."""
+"""Decoding of values: fields or a failure code, and never an exception."""
 
 import orjson
 import pytest
@@ -28,7 +28,7 @@ JSON = st.recursive(
         (b'{"a": 1, "a": 2}', {"a": 2}),
     ],
 )
-def test_an_object_is_decoded(value: bytes, fields: dict[str, object]) -> None:
+def test_a_json_object_is_decoded(value: bytes, fields: dict[str, object]) -> None:
     assert decode(value) == fields
 
 
@@ -65,13 +65,13 @@ def test_an_object_is_decoded(value: bytes, fields: dict[str, object]) -> None:
         (b'{"a": NaN, "b": "\\ud800"}', "not-finite"),
     ],
 )
-def test_everything_else_is_a_failure_with_its_own_code(value: bytes | None, code: str) -> None:
+def test_any_other_value_fails_with_a_specific_code(value: bytes | None, code: str) -> None:
     failure = decode(value)
     assert isinstance(failure, Failure)
     assert failure.code == code
 
 
-def test_a_message_has_the_place_and_nothing_of_the_value() -> None:
+def test_a_failure_message_contains_the_position_but_no_values() -> None:
     failure = decode(b'{"name": "Ada Lovelace", }')
     assert isinstance(failure, Failure)
     assert "line 1 column" in failure.message
@@ -79,25 +79,27 @@ def test_a_message_has_the_place_and_nothing_of_the_value() -> None:
 
 
 @given(st.binary())
-def test_no_bytes_raise(value: bytes) -> None:
+def test_decoding_arbitrary_bytes_never_raises(value: bytes) -> None:
     result = decode(value)
     assert isinstance(result, dict | Failure)
 
 
 @given(st.dictionaries(st.text(), JSON))
-def test_what_is_encoded_comes_back(fields: dict[str, object]) -> None:
+def test_encoded_fields_are_decoded_unchanged(fields: dict[str, object]) -> None:
     assert decode(orjson.dumps(fields)) == fields
 
 
 @given(JSON.filter(lambda value: not isinstance(value, dict)))
-def test_json_that_is_no_object_is_refused(value: object) -> None:
+def test_json_other_than_an_object_fails(value: object) -> None:
     result = decode(orjson.dumps(value))
     assert isinstance(result, Failure)
     assert result.code == "not-an-object"
 
 
 @given(st.dictionaries(st.text(), JSON), st.integers(0, 200), st.binary(min_size=1, max_size=3))
-def test_damaged_json_never_raises(fields: dict[str, object], place: int, damage: bytes) -> None:
+def test_decoding_damaged_json_never_raises(
+    fields: dict[str, object], place: int, damage: bytes
+) -> None:
     value = orjson.dumps(fields)
     result = decode(value[:place] + damage + value[place:])
     assert isinstance(result, dict | Failure)

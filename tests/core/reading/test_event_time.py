@@ -1,4 +1,4 @@
-"""Event times: what is quick to read is read as everything else is."""
+"""Event times: the fast parser agrees with the standard library."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.reading.event_time import epoch_milliseconds
+from stream_app.core.reading.event_time import to_unix_ms
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def plainly(text: str) -> int | None:
-    """What a text means, by the standard library alone."""
+def expected_ms(text: str) -> int | None:
+    """Return the Unix milliseconds of a text, computed by the standard library."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -34,8 +34,8 @@ def plainly(text: str) -> int | None:
         ("", None),
     ],
 )
-def test_a_text_with_offset_is_a_time(text: str, expected: int | None) -> None:
-    assert epoch_milliseconds(text) == expected == plainly(text)
+def test_only_a_text_with_an_offset_is_a_time(text: str, expected: int | None) -> None:
+    assert to_unix_ms(text) == expected == expected_ms(text)
 
 
 formats = st.sampled_from(
@@ -67,5 +67,5 @@ minutes = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minute
     | st.text("0123456789-:.,TWZ+ ", max_size=26)
     | st.tuples(st.text("0123456789-:.TZ+", min_size=19, max_size=19), offsets).map("".join)
 )
-def test_any_text_is_read_as_the_standard_library_reads_it(text: str) -> None:
-    assert epoch_milliseconds(text) == plainly(text)
+def test_any_text_is_parsed_like_in_the_standard_library(text: str) -> None:
+    assert to_unix_ms(text) == expected_ms(text)

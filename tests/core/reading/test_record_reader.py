@@ -1,4 +1,4 @@
-"""Reading events and labels: one golden table each, the order of the stages, and that nothing ever raises."""
+"""Reading events and labels: results, failure codes, and the order of the stages."""
 
 from datetime import timedelta
 from typing import Any
@@ -22,7 +22,7 @@ MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 
 
 def schema(**fields: Any) -> dict[str, Any]:
-    """A record schema from field names and types."""
+    """Return a record schema with the given fields and types."""
     return {
         "type": "record",
         "name": "R",
@@ -34,14 +34,14 @@ FLIGHT = schema(id=["null", "string"], at=MILLIS, carrier="string", wind=["null"
 LATE = schema(id="string", late="boolean", known_at=MILLIS)
 
 
-def refuse_test_flights(fields: Fields) -> Fields:
+def reject_test_flights(fields: Fields) -> Fields:
     if fields["carrier"] == "TEST":
         raise Rejected("a test flight")
     return {}
 
 
 def pipeline(**changes: Any) -> Pipeline:
-    """A pipeline of flights, with changes to what it declares."""
+    """Return a pipeline of flights, with changes to its declaration."""
     declared: dict[str, Any] = {
         "name": "flights",
         "schema": FLIGHT,
@@ -49,7 +49,7 @@ def pipeline(**changes: Any) -> Pipeline:
         "event_time": "at",
         "clean": (
             Normalise("carrier"),
-            refuse_test_flights,
+            reject_test_flights,
             Between("wind", 0, 150),
             Impute("wind", 10.0),
         ),
@@ -61,7 +61,7 @@ def pipeline(**changes: Any) -> Pipeline:
 
 
 def record(fields: Any, key: bytes | None = b"f1") -> Record:
-    """A record as it was fetched."""
+    """Return a Kafka record with a value."""
     return Record(
         "flights.raw", 0, 7, NOW, key, fields if isinstance(fields, bytes) else orjson.dumps(fields)
     )
@@ -85,7 +85,7 @@ CODE_OF = [
 ]
 
 
-def test_a_record_becomes_an_event() -> None:
+def test_a_raw_record_is_read_as_an_event() -> None:
     assert EventReader(pipeline()).read(record(SENT), NOW) == Event(
         event_id="f1",
         event_time=1357035300000,
@@ -95,7 +95,7 @@ def test_a_record_becomes_an_event() -> None:
     )
 
 
-def test_imputed_fields_are_named() -> None:
+def test_an_event_lists_its_imputed_fields() -> None:
     event = EventReader(pipeline()).read(record({**SENT, "wind": 1048}), NOW)
     assert isinstance(event, Event)
     assert event.features["wind"] == 10.0
@@ -103,25 +103,25 @@ def test_imputed_fields_are_named() -> None:
 
 
 @pytest.mark.parametrize(("sent", "code"), CODE_OF)
-def test_each_mistake_has_its_code(sent: Any, code: str) -> None:
+def test_each_defect_of_a_record_has_a_specific_code(sent: Any, code: str) -> None:
     failure = EventReader(pipeline()).read(record(sent), NOW)
     assert isinstance(failure, Failure)
     assert failure.code == code
 
 
-def test_a_day_ahead_is_not_yet_the_future() -> None:
+def test_an_event_up_to_a_day_ahead_is_accepted() -> None:
     event = EventReader(pipeline()).read(record({**SENT, "at": NOW + DAY}), NOW)
     assert isinstance(event, Event)
     assert event.event_time == NOW + DAY
 
 
-def test_a_record_without_key_is_refused() -> None:
+def test_a_record_without_key_fails() -> None:
     assert EventReader(pipeline()).read(record(SENT, key=None), NOW) == Failure(
         "missing-key", "the record has no key"
     )
 
 
-def test_the_first_mistake_counts() -> None:
+def test_the_first_defect_determines_the_code() -> None:
     failure = EventReader(pipeline()).read(
         record({**SENT, "id": "f2", "carrier": "test", "at": NOW + 9 * DAY}), NOW
     )
@@ -129,7 +129,7 @@ def test_the_first_mistake_counts() -> None:
     assert failure.code == "key-mismatch"
 
 
-def test_identity_and_key_are_as_they_were_sent_and_not_as_cleaned() -> None:
+def test_id_and_key_are_taken_before_cleaning() -> None:
     reader = EventReader(
         pipeline(clean=(Normalise("id"),), features=lambda fields: {"id": fields["id"]})
     )
@@ -139,7 +139,7 @@ def test_identity_and_key_are_as_they_were_sent_and_not_as_cleaned() -> None:
     assert event.features == {"id": "F1"}
 
 
-def test_the_key_may_be_another_field_and_a_number() -> None:
+def test_the_key_can_be_a_numeric_field_other_than_the_id() -> None:
     declared = pipeline(
         schema=schema(id="long", at=MILLIS, user="int"),
         key="user",
@@ -155,7 +155,7 @@ def test_the_key_may_be_another_field_and_a_number() -> None:
     assert mismatch.code == "key-mismatch"
 
 
-def test_a_null_key_field_is_missing() -> None:
+def test_a_null_key_field_counts_as_missing() -> None:
     declared = pipeline(
         schema=schema(id="string", at=MILLIS, user=["null", "string"]), key="user", clean=()
     )
@@ -173,7 +173,7 @@ def test_a_null_key_field_is_missing() -> None:
         ({"type": "long", "logicalType": "timestamp-micros"}, 1357035300000000, 1357035300000),
     ],
 )
-def test_an_event_time_may_be_a_long_a_text_or_a_timestamp(kind: Any, sent: Any, time: int) -> None:
+def test_an_event_time_can_be_a_long_a_text_or_a_timestamp(kind: Any, sent: Any, time: int) -> None:
     declared = pipeline(
         schema=schema(id="string", at=kind), clean=(), features=lambda fields: {"x": 1}
     )
@@ -183,23 +183,23 @@ def test_an_event_time_may_be_a_long_a_text_or_a_timestamp(kind: Any, sent: Any,
 
 
 @pytest.mark.parametrize("made", ["soon", None, 1.5, 2**62, True])
-def test_an_event_time_that_cleaning_spoils_is_invalid(made: Any) -> None:
+def test_an_event_time_invalidated_by_cleaning_fails(made: Any) -> None:
     failure = EventReader(pipeline(clean=(lambda fields: {"at": made},))).read(record(SENT), NOW)
     assert isinstance(failure, Failure)
     assert failure.code == "event-time-invalid"
 
 
-def test_features_come_last() -> None:
+def test_features_are_extracted_last() -> None:
     failure = EventReader(pipeline(features=lambda fields: {"x": None})).read(record(SENT), NOW)
     assert failure == Failure("feature-invalid", "feature x is NoneType")
 
 
-def test_a_pipeline_whose_schema_is_still_a_path_is_refused() -> None:
+def test_a_pipeline_with_an_unread_schema_is_rejected() -> None:
     with pytest.raises(PipelineError, match=r"flight\.avsc was not read"):
         EventReader(pipeline(schema="flight.avsc"))
 
 
-def test_a_record_becomes_a_label() -> None:
+def test_a_label_record_is_read_as_a_label() -> None:
     label = LabelReader(pipeline()).read(
         record({"id": "f1", "late": True, "known_at": 1357035300000}), NOW
     )
@@ -220,13 +220,13 @@ def test_a_record_becomes_a_label() -> None:
         ({"id": "f1", "late": True, "known_at": NOW + DAY + 1}, "event-in-future"),
     ],
 )
-def test_each_mistake_in_a_label_has_its_code(sent: Any, code: str) -> None:
+def test_each_defect_of_a_label_has_a_specific_code(sent: Any, code: str) -> None:
     failure = LabelReader(pipeline()).read(record(sent), NOW)
     assert isinstance(failure, Failure)
     assert failure.code == code
 
 
-def test_a_label_needs_a_key_even_where_it_cannot_be_checked() -> None:
+def test_a_label_without_key_fails_even_if_its_schema_lacks_the_key_field() -> None:
     reader = LabelReader(pipeline(schema=schema(id="string", at=MILLIS, user="string"), key="user"))
     sent = {"id": "f1", "late": False, "known_at": 0}
     assert reader.read(record(sent, key=b"anything"), NOW) == LabelEvent("f1", False, 0)
@@ -247,7 +247,9 @@ FIELDS = st.fixed_dictionaries(
 )
 @example(orjson.dumps(SENT), b"f1")
 @example(b'{"id": "f1", "at": ' + b"9" * 5000 + b"}", b"f1")
-def test_any_record_is_read_or_fails_with_a_known_code(value: bytes, key: bytes | None) -> None:
+def test_any_record_is_read_or_fails_with_a_documented_code(
+    value: bytes, key: bytes | None
+) -> None:
     event, label = (
         EventReader(pipeline()).read(record(value, key), NOW),
         LabelReader(pipeline()).read(record(value, key), NOW),

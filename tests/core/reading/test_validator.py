@@ -1,4 +1,4 @@
-"""Validation: every Avro type, defaults, paths in messages, and that arbitrary JSON never raises."""
+"""Validation against Avro schemas: types, defaults, aliases, and failure messages."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ TREE = {
 
 
 def record(avro_type: Any, **field: Any) -> dict[str, Any]:
-    """A record schema with the one field `f`."""
+    """Return a record schema with the single field `f`."""
     return {"type": "record", "name": "R", "fields": [{"name": "f", "type": avro_type, **field}]}
 
 
@@ -63,7 +63,9 @@ def record(avro_type: Any, **field: Any) -> dict[str, Any]:
         (["null", MILLIS], None, None),
     ],
 )
-def test_a_value_that_fits_is_taken(avro_type: Any, value: Any, expected: Any) -> None:
+def test_a_valid_value_is_converted_to_the_type_of_the_schema(
+    avro_type: Any, value: Any, expected: Any
+) -> None:
     result = compile_validator(record(avro_type))({"f": value})
     assert result == {"f": expected}
     assert isinstance(result, dict)
@@ -123,7 +125,7 @@ def test_a_value_that_fits_is_taken(avro_type: Any, value: Any, expected: Any) -
         ),
     ],
 )
-def test_a_value_that_does_not_fit_is_named_by_path_and_types(
+def test_an_invalid_value_fails_with_its_path_and_types(
     avro_type: Any, value: Any, message: str
 ) -> None:
     assert compile_validator(record(avro_type))({"f": value}) == Failure("wrong-type", message)
@@ -133,12 +135,12 @@ def test_a_value_that_does_not_fit_is_named_by_path_and_types(
 @pytest.mark.parametrize(
     "avro_type", ["double", "float", "long", MILLIS, ["null", "double"], ["null", "int", "string"]]
 )
-def test_a_number_that_is_not_finite_has_its_own_code(avro_type: Any, value: float) -> None:
+def test_a_number_that_is_not_finite_has_a_separate_code(avro_type: Any, value: float) -> None:
     failure = compile_validator(record(avro_type), time_field="f")({"f": value})
     assert failure == Failure("not-finite", "field f is a number that is not finite")
 
 
-def test_a_field_that_is_missing_is_found_by_its_aliases() -> None:
+def test_a_missing_field_is_looked_up_under_its_aliases() -> None:
     field = {"name": "f", "type": "int", "aliases": ["g", "h"]}
     validate = compile_validator({"type": "record", "name": "R", "fields": [field]})
     assert validate({"h": 1}) == {"f": 1}
@@ -152,27 +154,27 @@ def test_a_field_that_is_missing_is_found_by_its_aliases() -> None:
     assert (validate({}), validate({"g": 1})) == ({"f": 4}, {"f": 1})
 
 
-def test_an_unknown_symbol_is_the_default_that_an_enum_declares() -> None:
+def test_an_unknown_symbol_is_replaced_by_the_default_of_the_enum() -> None:
     validate = compile_validator(record({**COLOUR, "default": "BLUE"}))
     assert validate({"f": "GREEN"}) == {"f": "BLUE"}
     assert validate({"f": "RED"}) == {"f": "RED"}
     assert isinstance(validate({"f": 1}), Failure)
 
 
-def test_a_missing_field_is_named() -> None:
+def test_a_missing_field_fails_with_its_path() -> None:
     assert compile_validator(record("int"))({}) == Failure("missing-field", "field f is missing")
     assert compile_validator(record(POINT))({"f": {}}) == Failure(
         "missing-field", "field f.x is missing"
     )
 
 
-def test_a_nullable_field_without_default_is_still_required() -> None:
+def test_a_nullable_field_without_default_is_required() -> None:
     assert compile_validator(record(["null", "int"]))({}) == Failure(
         "missing-field", "field f is missing"
     )
 
 
-def test_a_wrong_event_time_has_its_own_code_at_the_top_level_only() -> None:
+def test_an_invalid_event_time_has_a_separate_code_at_the_top_level_only() -> None:
     validate = compile_validator(record(MILLIS), time_field="f")
     result = validate({"f": "yesterday"})
     assert isinstance(result, Failure)
@@ -194,11 +196,11 @@ def test_a_wrong_event_time_has_its_own_code_at_the_top_level_only() -> None:
         (MILLIS, 0, 0),
     ],
 )
-def test_a_default_stands_for_a_missing_field(avro_type: Any, default: Any, expected: Any) -> None:
+def test_a_missing_field_gets_its_default(avro_type: Any, default: Any, expected: Any) -> None:
     assert compile_validator(record(avro_type, default=default))({}) == {"f": expected}
 
 
-def test_a_default_is_new_for_each_record() -> None:
+def test_a_default_is_copied_for_each_record() -> None:
     validate = compile_validator(record({"type": "array", "items": "int"}, default=[1]))
     first, second = validate({}), validate({})
     assert isinstance(first, dict)
@@ -207,14 +209,14 @@ def test_a_default_is_new_for_each_record() -> None:
     assert second == {"f": [1]}
 
 
-def test_the_input_stays_as_it_is_and_extra_fields_are_dropped() -> None:
+def test_the_input_is_not_modified_and_unknown_fields_are_dropped() -> None:
     fields = {"f": 1, "extra": 2}
     assert compile_validator(record("double"))(fields) == {"f": 1.0}
     assert fields == {"f": 1, "extra": 2}
     assert type(fields["f"]) is int
 
 
-def test_a_named_type_is_used_again_by_name() -> None:
+def test_a_named_type_can_be_referred_to_by_name() -> None:
     schema = record(POINT)
     schema["fields"].append({"name": "g", "type": ["null", "Point"]})
     assert compile_validator(schema)({"f": {"x": 1}, "g": {"x": 2}}) == {
@@ -223,7 +225,7 @@ def test_a_named_type_is_used_again_by_name() -> None:
     }
 
 
-def test_a_namespace_is_inherited_and_can_be_spelled_out() -> None:
+def test_a_full_name_with_namespace_is_resolved() -> None:
     schema = record({**POINT, "namespace": "a.b"})
     schema["fields"].append({"name": "g", "type": "a.b.Point"})
     assert compile_validator(schema)({"f": {"x": 1}, "g": {"x": 2}}) == {
@@ -232,14 +234,14 @@ def test_a_namespace_is_inherited_and_can_be_spelled_out() -> None:
     }
 
 
-def test_a_record_may_contain_itself() -> None:
+def test_a_record_can_contain_itself() -> None:
     validate = compile_validator(TREE)
     assert validate({"children": [{}, {"children": [{}]}]}) == {
         "children": [{"children": []}, {"children": [{"children": []}]}]
     }
 
 
-def test_too_deep_a_record_is_a_failure() -> None:
+def test_a_record_nested_too_deeply_fails() -> None:
     tree: dict[str, Any] = {}
     for _ in range(5000):
         tree = {"children": [tree]}
@@ -258,7 +260,7 @@ def test_too_deep_a_record_is_a_failure() -> None:
         record(["null", "int"], default="one"),
     ],
 )
-def test_a_schema_that_cannot_be_checked_is_refused(schema: Any) -> None:
+def test_an_invalid_schema_is_rejected(schema: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         compile_validator(schema)
 
@@ -280,7 +282,7 @@ EVERYTHING = {
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), JSON | st.datetimes().map(str)))
-def test_arbitrary_json_is_a_record_or_a_failure(fields: dict[str, Any]) -> None:
+def test_arbitrary_json_is_valid_or_a_failure(fields: dict[str, Any]) -> None:
     result = compile_validator(EVERYTHING)(fields)
     assert isinstance(result, dict | Failure)
     if isinstance(result, dict):
@@ -289,7 +291,7 @@ def test_arbitrary_json_is_a_record_or_a_failure(fields: dict[str, Any]) -> None
 
 
 @given(st.text(min_size=12, alphabet="xyz"))
-def test_a_message_never_has_the_value(secret: str) -> None:
+def test_a_failure_message_never_contains_values(secret: str) -> None:
     result = compile_validator(EVERYTHING)(
         {"a": secret, "b": secret, "c": [secret], "d": {secret: 1}, "e": secret}
     )
@@ -316,7 +318,7 @@ DEFAULTS = {"boolean": True, "double": 1.5, "string": "é", "int": 7}
 
 @st.composite
 def field_schemas(draw: st.DrawFn, name: str) -> dict[str, Any]:
-    """Any simple type, nullable or not, with or without default and alias."""
+    """Draw a field of any simple type, with or without null, default and alias."""
     kind = draw(st.sampled_from(SIMPLE))
     avro_type = draw(st.sampled_from([kind, ["null", kind], [kind, "null"]]))
     field: dict[str, Any] = {"name": name, "type": avro_type}
@@ -328,7 +330,7 @@ def field_schemas(draw: st.DrawFn, name: str) -> dict[str, Any]:
 
 
 class Whole(int):
-    """A subclass, which JSON never gives."""
+    """Subclass of int, which JSON never gives."""
 
 
 EDGES = [
@@ -352,10 +354,10 @@ VALUES = (
 )
 
 
-def without_shortcuts(schema: dict[str, Any]) -> Validator:
-    """The same validator, but every value goes through its full check."""
+def without_fast_conditions(schema: dict[str, Any]) -> Validator:
+    """Return the same validator, in which every value goes through its full check."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiler, "shortcut", lambda field: lambda value: "False")
+        patch.setattr(compiler, "fast_condition", lambda field: lambda value: "False")
         return compile_validator(schema, "a")
 
 
@@ -363,7 +365,9 @@ def without_shortcuts(schema: dict[str, Any]) -> Validator:
     st.tuples(*(field_schemas(name) for name in "abc")),
     st.dictionaries(st.sampled_from(["a", "b", "c", "other"]), VALUES),
 )
-def test_shortcuts_change_no_result(fields: tuple[dict[str, Any], ...], record: Fields) -> None:
+def test_fast_conditions_do_not_change_the_result(
+    fields: tuple[dict[str, Any], ...], record: Fields
+) -> None:
     named = {
         "type": "record",
         "name": "Names",
@@ -375,18 +379,20 @@ def test_shortcuts_change_no_result(fields: tuple[dict[str, Any], ...], record: 
         "name": "R",
         "fields": [{"name": "first", "type": named, "default": {}}, *by_name],
     }
-    shortly, fully = compile_validator(schema, "a")(record), without_shortcuts(schema)(record)
-    assert repr(shortly) == repr(fully)  # types and the order of the fields count
+    fast = compile_validator(schema, "a")(record)
+    full = without_fast_conditions(schema)(record)
+    # Types and the order of the fields are compared, too.
+    assert repr(fast) == repr(full)
 
 
 def _by_name(avro_type: Any) -> Any:
-    """Named types are defined once, so what uses them names them."""
+    """Return the type with references to named types, which may be defined only once."""
     if isinstance(avro_type, list):
         return [_by_name(branch) for branch in avro_type]
     return avro_type["name"] if isinstance(avro_type, dict) and "name" in avro_type else avro_type
 
 
-def test_a_field_may_have_any_name() -> None:
+def test_a_field_can_have_any_name() -> None:
     name = 'it\'s "quoted" {x}\n'
     schema = {"type": "record", "name": "R", "fields": [{"name": name, "type": "int"}]}
     assert compile_validator(schema)({name: 1}) == {name: 1}
