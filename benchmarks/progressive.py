@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from river import evaluate, metrics
 
-from stream_app.core.evaluation.binary_metrics import log_loss
+from stream_app.core.evaluation.classification_metrics import log_loss
 from stream_app.core.evaluation.roc_auc import RocAuc
 from stream_app.core.reading.record_reader import EventReader
 from stream_app.examples.nycflights import read_flights

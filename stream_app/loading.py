@@ -38,7 +38,7 @@ def complete(pipeline: Pipeline, folder: Path = Path()) -> Pipeline:
     completed = replace(pipeline, schema=schema, label=label, key=pipeline.key or pipeline.event_id)
     validate_pipeline(completed)
     _refuse_unsound_model(completed)
-    return replace(completed, metrics=pipeline.metrics or task_of(completed).usual)
+    return replace(completed, metrics=pipeline.metrics or task_of(completed).default_metrics)
 
 
 def _refuse_unsound_model(pipeline: Pipeline) -> None:

@@ -49,10 +49,10 @@ def _fields(kind: type) -> str:
 def _metrics() -> str:
     rows = [
         [
-            codes(sorted(task.labels)),
+            codes(sorted(task.label_types)),
             task.name,
             codes(task.metrics),
-            codes(task.usual),
+            codes(task.default_metrics),
             codes(task.baselines),
         ]
         for task in TASKS

@@ -2,9 +2,8 @@
 
 from datetime import timedelta
 
-from stream_app.core.evaluation.prediction_task import PredictionTask
-from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.evaluation.thresholds import name_of
+from stream_app.core.evaluation.prediction_tasks import PredictionTask, task_of
+from stream_app.core.evaluation.thresholds import alarm_name
 from stream_app.declaration.requirements import is_finite, require, require_type
 from stream_app.pipeline import Pipeline, Threshold
 
@@ -19,9 +18,9 @@ def check_thresholds(pipeline: Pipeline) -> None:
     for number, threshold in enumerate(declared):
         where = f"thresholds.metrics[{number}]"
         require_type(Threshold, {where: threshold}, "stream_app.Threshold(...)")
-        _check_meaning(where, threshold, pipeline.metrics or task.usual, task)
+        _check_meaning(where, threshold, pipeline.metrics or task.default_metrics, task)
         _check_numbers(where, threshold)
-    names = [name_of(threshold) for threshold in declared]
+    names = [alarm_name(threshold) for threshold in declared]
     repeated = sorted({name for name in names if names.count(name) > 1})
     require(
         not repeated,

@@ -164,9 +164,9 @@ def _check_task(pipeline: Pipeline) -> None:
     )
     rule = pipeline.fallback.score if pipeline.fallback is not None else None
     require(
-        rule is None or callable(rule) or task.checked(rule) is not None,
-        f"fallback.score is not {task.answer}",
-        f"Give {task.answer}, or a function of the features",
+        rule is None or callable(rule) or task.valid_score(rule) is not None,
+        f"fallback.score is not {task.score_type}",
+        f"Give {task.score_type}, or a function of the features",
     )
 
 
@@ -234,7 +234,7 @@ def _check_model(pipeline: Pipeline) -> None:
     while isinstance(model, compose.Pipeline) and model.steps:
         model, another = list(model.steps.values())[-1], list(another.steps.values())[-1]
     name = type(model).__name__
-    refusal = task_of(pipeline).refusal(model)
+    refusal = task_of(pipeline).model_problem(model)
     if refusal is not None:
         raise PipelineError(f"model() made a {name}, {refusal[0]}", refusal[1])
     require(

@@ -7,15 +7,17 @@ from itertools import accumulate
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 
 from stream_app.core.evaluation.evaluator import Evaluator
-from stream_app.core.evaluation.prediction_task import PredictionTask
+from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.scoring.partition_state import TALLIES_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.headers import ERROR_CODE
+from stream_app.kafka.offsets import PartitionId
+from stream_app.kafka.reader import PartitionReader
 from stream_app.model_store.manifest import CHAMPION_KEY, Manifest, decode_alias, version_of
 from stream_app.records import InputPartition
 
@@ -30,12 +32,12 @@ class Collector:
 
     def __init__(
         self,
-        consumer: Consumer,
+        reader: PartitionReader,
         pipeline: str,
         task: PredictionTask,
         learned: Callable[[str], None],
     ) -> None:
-        self._consumer = consumer
+        self._reader = reader
         self._learned = learned
         self.task = task
         self._prefix = f"{pipeline}."
@@ -62,18 +64,15 @@ class Collector:
         self._announced = 0  # examples already reported as learned
         self._tallies: dict[int, RecordCounts] = {}
 
-    def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Watch these from their beginning."""
-        self._consumer.assign(list(partitions))
+    def assign(self, partitions: Iterable[PartitionId]) -> None:
+        """Follow partitions from their beginning."""
+        self._reader.assign(dict.fromkeys(partitions, 0))
 
     def poll(self, seconds: float) -> int:
         """Take what has come; returns how many records."""
-        messages = self._consumer.consume(5000, seconds)
+        messages = self._reader.poll(seconds, 5000)
         for message in messages:
-            if message.error() is None:
-                self._take(message)
-            elif message.error().fatal():
-                raise KafkaException(message.error())
+            self._take(message)
         return len(messages)
 
     def _take(self, message: Message) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from river import compose, linear_model, optim, preprocessing
 
 from stream_app.cleaning import Between, Impute, Normalise
-from stream_app.core.evaluation.binary_metrics import METRICS
+from stream_app.core.evaluation.classification_metrics import BINARY_METRICS
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.records import Features, Fields
 from stream_app.transformers import Pick, TargetRate
@@ -98,7 +98,7 @@ pipeline = Pipeline(
     label=Label(
         schema="flights_label.avsc", field="late", time="known_at", horizon=timedelta(hours=36)
     ),
-    metrics=tuple(METRICS),
+    metrics=tuple(BINARY_METRICS),
     thresholds=Thresholds(decision=0.3, metrics=LIMITS),
     window=timedelta(days=1),
     untrained="allowed",

@@ -4,12 +4,12 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from stream_app.core.evaluation.prediction_task import SHOWN
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.reading.record_reader import LabelReader
 from stream_app.core.reading.user_functions import CleanedRecord
+from stream_app.core.scored_record import PREDICTION_FIELDS
 from stream_app.core.scoring.predictor import NO_VERSION
 from stream_app.error_codes import ERROR_CODES
 from stream_app.errors import ModelError, SelectionError
@@ -37,7 +37,7 @@ from stream_app.formatting import iso_time
 from stream_app.kafka.log_reader import as_record
 from stream_app.model_admin.version_checks import AWAY, Checker
 from stream_app.model_store.model_registry import ModelRegistry
-from stream_app.offline.simulation.stage_timing import Stages
+from stream_app.offline.stage_timing import Stages
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Features, Fields
 
@@ -195,7 +195,9 @@ class TraceBuilder:
             return Again(None, None, str(error))
         equal = all(
             scored[name] == value
-            for name, value in zip(SHOWN, model.task.shown(score), strict=True)
+            for name, value in zip(
+                PREDICTION_FIELDS, model.task.prediction_fields(score), strict=True
+            )
         )
         return Again(score, equal, None, parts)
 

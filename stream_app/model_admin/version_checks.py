@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from stream_app.core.evaluation.prediction_task import PredictionTask
-from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.evaluation.prediction_tasks import PredictionTask, task_of
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_example
 from stream_app.declaration.pipeline_fingerprint import fingerprint
@@ -98,13 +97,15 @@ def replay(model: LoadedModel, examples: list[Example]) -> ReplayedExamples:
     losses, task = [], model.task
     for example in examples:
         try:
-            score = task.checked(model.score(example.features))
+            score = task.valid_score(model.score(example.features))
         except Exception as error:  # whatever a model raises
             raise _fails(
                 model, f"{type(error).__name__} on the event {example.event_id}"
             ) from error
         if score is None:
-            raise _fails(model, f"its score of the event {example.event_id} is not {task.answer}")
+            raise _fails(
+                model, f"its score of the event {example.event_id} is not {task.score_type}"
+            )
         losses.append(task.loss(example.label, score))
     served = [task.loss(example.label, example.score) for example in examples]
     n = len(examples)

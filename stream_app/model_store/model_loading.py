@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from stream_app.core.evaluation.prediction_task import Ask, PredictionTask
-from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.evaluation.prediction_tasks import PredictionTask, ScoreFunction, task_of
 from stream_app.core.learning.learner_state import LearnedModel
 from stream_app.errors import ModelError, UnfitModelError
 from stream_app.model_store.artifacts import ArtifactStore
@@ -49,7 +48,7 @@ class LoadedModel:
         self.version = version
         self.fingerprint = fingerprint
         self.task = task
-        self.score: Ask = (fold(model) if frozen else None) or task.asking(model)
+        self.score: ScoreFunction = (fold(model) if frozen else None) or task.score_function(model)
 
 
 def load_version(

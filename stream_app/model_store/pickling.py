@@ -21,9 +21,8 @@ FORMAT = "pickle-5"
 _STATE_MODULES = frozenset(
     {
         "stream_app.core.example",
-        "stream_app.core.evaluation.binary_metrics",
+        "stream_app.core.evaluation.classification_metrics",
         "stream_app.core.evaluation.evaluator",
-        "stream_app.core.evaluation.multiclass_metrics",
         "stream_app.core.evaluation.prediction_tasks",
         "stream_app.core.evaluation.regression_metrics",
         "stream_app.core.evaluation.roc_auc",

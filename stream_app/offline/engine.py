@@ -1,6 +1,7 @@
-"""A whole pipeline in memory: one partition's scorer, the learner and the monitor, each of them never behind.
+"""A whole pipeline in memory: the scorer of one partition, the learner and the monitor.
 
-It is made of the parts that the workers are made of; only Kafka, processes and the clock are missing.
+It consists of the parts that the workers consist of, without Kafka, processes and a clock. No part
+lags behind another.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,8 +12,7 @@ from typing import Any
 import orjson
 
 from stream_app.core.evaluation.evaluator import Evaluator
-from stream_app.core.evaluation.prediction_task import PredictionTask
-from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.evaluation.prediction_tasks import PredictionTask, task_of
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.learning.learner import Learner
@@ -33,56 +33,74 @@ from stream_app.settings import TopicSettings, WorkerSettings
 from stream_app.telemetry.metrics import app_version
 
 _MILLISECOND = timedelta(milliseconds=1)
-_ALL_TIME = 2**62  # milliseconds, a window that never closes
+# Length in milliseconds of a window that never closes.
+_ALL_TIME = 2**62
 
 
 class Engine:
-    """Scores, learns and monitors; times are epoch milliseconds.
+    """Scores, learns and monitors in one process.
 
-    A label is learned as soon as it joins, and the next event is scored by the new version: a version's number is how
-    many examples came before it. The model starts untrained whatever the pipeline says. Raises `ModelError` for a
-    model that the learner would refuse.
+    A label is learned as soon as it joins, and the next event is scored by the new version: the
+    number of a version is the number of examples before it. The model starts untrained, whatever
+    the pipeline says about untrained models. Times are in Unix milliseconds.
+
+    Args:
+        pipeline: pipeline as `load_pipeline` returns it.
+
+    Attributes:
+        dead_letters: dead letters of events and labels, oldest first.
+        monitoring: measurements and alarms, in the form of `schemas/monitoring.avsc`.
+        observers: functions that get every example before it is learned.
+        label_delays: time from an event to its label, in milliseconds.
+        learning_times: time to evaluate and learn one example, in nanoseconds.
+        model: model version that scores the next event.
+
+    Raises:
+        ModelError: the learner would reject the model.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.dead_letters: list[DeadLetterOutcome] = []
         self.monitoring: list[dict[str, Any]] = []
-        self.observers: list[
-            Callable[[Example], None]
-        ] = []  # each is told of every example before it is learned
+        self.observers: list[Callable[[Example], None]] = []
         self.label_delays = DelayQuantiles()
-        self.learning_times = DelayQuantiles()  # nanoseconds, of judging and learning one example
+        self.learning_times = DelayQuantiles()
         self.task = task_of(pipeline)
         self._fingerprint = fingerprint(pipeline)
         load(dump(pipeline.model()), pipeline_names(pipeline.model, pipeline.features))
         self._scorer = make_scorer(pipeline, self._fingerprint)
         self._learner = Learner(pipeline, self._fingerprint)
         self._monitor = WindowMonitor(pipeline)
-        self._judge = make_judge(pipeline)
+        self._evaluator = make_evaluator(pipeline)
         self._examples = 0
         self._serve()
 
     @property
-    def books(self) -> RecordCounts:
-        """The scorer's counts of what became of every record."""
+    def record_counts(self) -> RecordCounts:
+        """Counts of the outcomes of all records."""
         return self._scorer.state.tallies
 
     @property
     def learner(self) -> LearnerState:
-        """All that the learner knows."""
+        """State of the learner, with the model."""
         return self._learner.state
 
     def metrics(self) -> dict[str, float]:
-        """Every defined metric and baseline over all predictions whose label came, as they were served."""
-        return self._judge.metrics()
+        """Return every defined metric and baseline over all predictions that have a label."""
+        return self._evaluator.metrics()
 
     def score(self, record: Record, now: int) -> EventOutcome:
-        """Process a raw record; `now` is what the workers' clock shows."""
+        """Process a raw record.
+
+        Args:
+            record: record of `<p>.raw`.
+            now: time of the workers' clock.
+        """
         outputs = self._scorer.score([record], self.model, now)
-        letter = self._deliver(outputs, now).get((record.topic, record.offset))
-        if letter is not None:
-            return EventOutcome("dead-lettered", dead_letter=letter)
+        dead_letter = self._deliver(outputs, now).get((record.topic, record.offset))
+        if dead_letter is not None:
+            return EventOutcome("dead-lettered", dead_letter=dead_letter)
         scored = next((output for output in outputs if output.topic == "scored"), None)
         if scored is None:
             return EventOutcome(
@@ -92,34 +110,36 @@ class Engine:
         return EventOutcome("scored", content, self._features(content["event_id"], outputs))
 
     def join(self, record: Record, now: int) -> LabelOutcome:
-        """Process a label record."""
-        duplicates, expired = self.books.label_duplicates, self.books.label_expired
+        """Process a label record; arguments as for `score`."""
+        counts = self.record_counts
+        duplicates, expired = counts.label_duplicates, counts.label_expired
         outputs = self._scorer.join([record], self.model, now)
-        letter = self._deliver(outputs, now).get((record.topic, record.offset))
-        if letter is not None:
-            return LabelOutcome("dead-lettered", dead_letter=letter)
+        dead_letter = self._deliver(outputs, now).get((record.topic, record.offset))
+        if dead_letter is not None:
+            return LabelOutcome("dead-lettered", dead_letter=dead_letter)
         example = _example(outputs, self.task)
         if example is not None:
             return LabelOutcome("joined", example)
-        if self.books.label_duplicates > duplicates:
+        counts = self.record_counts
+        if counts.label_duplicates > duplicates:
             return LabelOutcome("duplicate")
-        return LabelOutcome("expired" if self.books.label_expired > expired else "waiting")
+        return LabelOutcome("expired" if counts.label_expired > expired else "waiting")
 
-    def try_again(self, now: int) -> None:
-        """Try again what failed for a reason outside and is due."""
+    def retry(self, now: int) -> None:
+        """Retry the records with a transient failure whose time has come."""
         self._deliver([], now)
 
     def pass_time(self, now: int) -> None:
-        """Close what is due at `now`, as if an event of that time had been read and nothing else were left to read."""
+        """Close all that is due at `now`, as after the last event of the input."""
         state = self._scorer.state
         state.event_watermark = max(state.event_watermark, now)
-        known = self._monitor.to_state()
-        known["watermarks"] = {**known["watermarks"], "clock": now}
-        self._monitor = WindowMonitor.from_state(self.pipeline, known)
+        monitor_state = self._monitor.to_state()
+        monitor_state["watermarks"] = {**monitor_state["watermarks"], "clock": now}
+        self._monitor = WindowMonitor.from_state(self.pipeline, monitor_state)
         self._deliver([], now)
 
     def _deliver(self, outputs: list[Output], now: int) -> dict[tuple[str, int], DeadLetterOutcome]:
-        """Do what consumers of the outputs do, then what idle workers do; returns the dead letters by their origin."""
+        """Consume the outputs, then do what idle workers do; return the dead letters by origin."""
         outputs = outputs + self._scorer.retry(self._scorer.state.retries.due(now), self.model, now)
         for output in outputs:
             if output.topic == "scored":
@@ -129,27 +149,27 @@ class Engine:
         while expired := self._scorer.expire(self.model, now, labels_at_end=True):
             outputs += expired
         self._report(self._monitor.close([]))
-        letters = [
+        dead_letters = [
             DeadLetterOutcome.of(output) for output in outputs if output.topic.endswith(".dlq")
         ]
-        self.dead_letters += letters
-        return {letter.origin: letter for letter in letters}
+        self.dead_letters += dead_letters
+        return {dead_letter.origin: dead_letter for dead_letter in dead_letters}
 
     def _learn(self, example: Example) -> None:
-        self._judge.add(example)
+        self._evaluator.add(example)
         for observe in self.observers:
             observe(example)
         self.label_delays.add(example.label_time - example.event_time)
         started = perf_counter_ns()
-        found = self._learner.learn(self._examples, example)
+        outputs = self._learner.learn(self._examples, example)
         self.learning_times.add(perf_counter_ns() - started)
-        self._report(found)
+        self._report(outputs)
         self._monitor.example("examples", example)
         self._examples += 1
         self._serve()
 
     def _serve(self) -> None:
-        """From now on scores are made by what has been learned."""
+        """Score with what has been learned so far."""
         self.model = LoadedModel(
             self.pipeline.name,
             self._examples,
@@ -162,7 +182,7 @@ class Engine:
         self.monitoring += [orjson.loads(output.value or b"") for output in outputs]
 
     def _features(self, event_id: str, outputs: list[Output]) -> Features:
-        """What the model saw: kept with the prediction, or in the example if the label was already there."""
+        """Return the features that the model got, from the prediction or from its example."""
         entry = self._scorer.state.find(event_id)
         if isinstance(entry, PendingPrediction):
             return entry.features or {}
@@ -170,13 +190,13 @@ class Engine:
         return {} if example is None else example.features
 
 
-def make_judge(pipeline: Pipeline) -> Evaluator:
-    """What judges all predictions together, whenever their labels come."""
+def make_evaluator(pipeline: Pipeline) -> Evaluator:
+    """Return an evaluator with one window over all predictions."""
     return Evaluator(_ALL_TIME, task_of(pipeline))
 
 
 def make_scorer(pipeline: Pipeline, pipeline_fingerprint: str) -> Scorer:
-    """As the score worker makes it, with the limits that it has by default."""
+    """Return a scorer as the score worker makes it, with default limits."""
     label = pipeline.label
     return Scorer(
         pipeline,
@@ -193,11 +213,13 @@ def make_scorer(pipeline: Pipeline, pipeline_fingerprint: str) -> Scorer:
 
 
 def _example(outputs: list[Output], task: PredictionTask) -> Example | None:
-    """The first example among the outputs."""
+    """Return the first example among the outputs, if there is one."""
     return next(_examples(outputs, task), None)
 
 
 def _examples(outputs: list[Output], task: PredictionTask) -> Iterator[Example]:
-    """The examples among the outputs, as the learner reads them."""
-    found = (decode_example(output.value, task) for output in outputs if output.topic == "examples")
-    return (example for example in found if isinstance(example, Example))
+    """Yield the examples among the outputs, decoded as the learner decodes them."""
+    decoded = (
+        decode_example(output.value, task) for output in outputs if output.topic == "examples"
+    )
+    return (example for example in decoded if isinstance(example, Example))

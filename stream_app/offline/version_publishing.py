@@ -1,7 +1,10 @@
-"""Publishing what was trained: an artifact, a signed manifest, and a control record whose offset is the number."""
+"""Publishes a trained model: artifact, signed manifest, and control record.
+
+The offset of the control record is the number of the version.
+"""
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.evaluation.thresholds import as_map
+from stream_app.core.evaluation.thresholds import thresholds_as_dict
 from stream_app.core.learning.examples_log import Control
 from stream_app.core.monitoring.audit_entry import act_output
 from stream_app.formatting import iso_time
@@ -20,16 +23,20 @@ from stream_app.model_store.manifest import (
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.model_store.pickling import dump, load
 from stream_app.model_store.signing import open_signer
-from stream_app.offline.training import Trained
+from stream_app.offline.training import TrainedModel
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output
 from stream_app.settings import Settings
 
 
-class Publisher:
+class TrainedModelPublisher:
     """Publishes trained versions of one pipeline.
 
-    Raises what `ModelAdmin` does; SettingsError or StoreError if the store cannot be used, ModelError without a signing key.
+    Raises:
+        SettingsError: the artifact store is not configured.
+        StoreError: the artifact store cannot be used.
+        ModelError: there is no signing key.
+        KafkaUnavailableError, TopicsError, AccessError: as `ModelAdmin`.
     """
 
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
@@ -40,11 +47,18 @@ class Publisher:
         self._store = self._checker.store
         self._signer = open_signer(settings, pipeline.name)
 
-    def publish(self, trained: Trained, why: Reason) -> Manifest:
-        """The manifest of the new version, which nobody serves before it is promoted.
+    def publish(self, trained: TrainedModel, why: Reason) -> Manifest:
+        """Publish a version, which is served only once it is promoted, and return its manifest.
 
-        Raises ModelError for a model that nobody could load, StoreError while the store is away, FencedError if
-        somebody decides at the same time, KafkaUnavailableError if nothing could be written.
+        Args:
+            trained: model and measurements.
+            why: reason for the audit.
+
+        Raises:
+            ModelError: no worker could load the model.
+            StoreError: the artifact store is unavailable.
+            FencedError: a concurrent decision was made.
+            KafkaUnavailableError: the control record could not be written.
         """
         data = dump(trained.learner.learned.model)
         load(data, self._names)
@@ -63,7 +77,7 @@ class Publisher:
         return made[-1]
 
     def promote(self, manifest: Manifest, why: Reason) -> None:
-        """Have it served, after it has scored the newest examples; raises as `replay` and `switch`."""
+        """Promote a version once it has scored the newest examples; raises as `switch`."""
         registry = self._desk.registry(settled=True)
         replay(
             self._checker.load(manifest),
@@ -72,7 +86,7 @@ class Publisher:
         switch(self._desk, registry, "promote", manifest, why)
 
     def _manifest(
-        self, trained: Trained, artifact: Artifact, number: int, epoch: int, why: Reason
+        self, trained: TrainedModel, artifact: Artifact, number: int, epoch: int, why: Reason
     ) -> Manifest:
         learner, model = trained.learner, self._pipeline.model()
         return Manifest(
@@ -96,11 +110,11 @@ class Publisher:
             window=trained.window,
             offline_metrics=trained.metrics,
             profile=trained.profile,
-            thresholds=as_map(self._pipeline.thresholds),
+            thresholds=thresholds_as_dict(self._pipeline.thresholds),
             epoch=epoch,
         )
 
-    def _act(self, trained: Trained, number: int, why: Reason) -> Output:
+    def _act(self, trained: TrainedModel, number: int, why: Reason) -> Output:
         return act_output(
             self._pipeline.name,
             "train",
@@ -114,5 +128,5 @@ class Publisher:
 
 
 def _control(epoch: int, why: Reason) -> Output:
-    """It has no number in it: its offset is the number."""
+    """Return the control record; it has no version in it, since its offset is the version."""
     return Control("trained", None, epoch, iso_time(why.at), why.who, why.why).output()

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.evaluation.binary_metrics import log_loss
+from stream_app.core.evaluation.classification_metrics import log_loss
 from stream_app.core.learning.examples_log import LEARNER, Control, decode_control
 from stream_app.core.reading.record_reader import Event, EventReader
 from stream_app.examples.nycflights import Item, read_flights, timeline

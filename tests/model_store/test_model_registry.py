@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from stream_app.core.evaluation.thresholds import as_map
+from stream_app.core.evaluation.thresholds import thresholds_as_dict
 from stream_app.model_admin.model_rendering import act_lines, registry_object, version_lines
 from stream_app.model_admin.version_diff import Shift, compare
 from stream_app.model_store.annotations import Annotation, learning_annotation, pin_annotation
@@ -161,7 +161,7 @@ def test_unverified_versions_are_ignored(tmp_path: Path) -> None:
 
 
 def test_a_version_lists_the_thresholds_of_its_publication() -> None:
-    limits = as_map(
+    limits = thresholds_as_dict(
         Thresholds(metrics=(Threshold(metric="log_loss", limit=0.6, windows=5, action="rollback"),))
     )
     registry = ModelRegistry.of([(b"version/3", manifest(3, thresholds=limits).encode())])

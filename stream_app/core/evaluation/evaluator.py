@@ -1,32 +1,41 @@
-"""Prequential evaluation with delayed labels: each served prediction is judged when its label comes."""
+"""Prequential evaluation with delayed labels: each served prediction is evaluated when its label comes."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from stream_app.core.evaluation.prediction_task import PredictionTask
+from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.example import Example, ExampleOffsets
 
 
 @dataclass(slots=True)
 class Window:
-    """Labels that became known from `start` to `end` (epoch milliseconds), and who had served the newest of them.
+    """Metrics of the labels that became known in a span of time.
 
-    `card` is of predictions by versions that count now, `former` by those that a decision has led away from. `first` is
-    the offset of the first example that was counted in it.
+    Attributes:
+        start, end: span of label time in Unix milliseconds, `end` exclusive.
+        metrics: sums over predictions of versions that are not superseded.
+        superseded: sums over predictions of versions that a decision moved away from.
+        model_version: version that made the newest prediction.
+        first: offset of the first example counted.
     """
 
     start: int
     end: int
-    card: Any
-    former: Any
+    metrics: Any
+    superseded: Any
     model_version: int = 0
     first: int = 0
 
 
 class WindowReport(NamedTuple):
-    """What `n` predictions of a window come to; `values` has every metric and baseline that is defined.
+    """Metrics of a window.
 
-    `examples` are those of the log from the first one that was counted in it to the one that closed it.
+    Attributes:
+        start, end: span of label time in Unix milliseconds, `end` exclusive.
+        n: number of labelled predictions.
+        model_version: version that made the newest prediction.
+        values: every metric and baseline that is defined, by name.
+        examples: offsets from the first example counted to the one that closed the window.
     """
 
     start: int
@@ -38,30 +47,44 @@ class WindowReport(NamedTuple):
 
 
 class ClosedWindow(NamedTuple):
-    """A finished window, and everything since the start up to and including it.
+    """Reports at the close of a window.
 
-    `window` is of the versions that count; `former` of the others, if they have served any of it.
+    Attributes:
+        window: predictions of the window, without those of superseded versions.
+        total: all predictions since the start, up to and including the window.
+        superseded: predictions of the window by superseded versions, None without any.
     """
 
     window: WindowReport
     total: WindowReport
-    former: WindowReport | None = None
+    superseded: WindowReport | None = None
 
 
 @dataclass(slots=True)
 class Evaluator:
-    """Tumbling windows of label time, `length` milliseconds each, aligned to the epoch.
+    """Evaluates examples in tumbling windows of label time, aligned to the Unix epoch.
 
-    A window closes when the largest label time passes its end by a quarter of `length`, so labels may arrive that much
-    out of order; those still later count in the oldest open window. Every example counts exactly once.
+    A window closes when the largest label time passes its end by a quarter of its length, so labels
+    may be that much out of order; later ones count in the oldest open window. Every example counts
+    exactly once. The baselines see labels in the order of the log.
 
-    The baselines see labels in the order of the log. Gama, Sebastião, Rodrigues (2013), "On evaluating stream learning
-    algorithms", Machine Learning 90.
+    Gama, Sebastião, Rodrigues (2013), "On evaluating stream learning algorithms", Machine Learning 90.
+
+    Attributes:
+        length: length of a window in milliseconds.
+        task: prediction task.
+        baseline: predictions without a model.
+        watermark: largest label time so far in Unix milliseconds, -1 before the first.
+        closes_at: label time at which the next window closes.
+        closed_to: end of the last closed window.
+        open: open windows by start.
+        total: everything in closed windows.
+        latest: report of the last closed window.
     """
 
     length: int
     task: PredictionTask
-    known: Any = field(init=False)
+    baseline: Any = field(init=False)
     watermark: int = -1
     closes_at: int = -1
     closed_to: int = 0
@@ -70,16 +93,28 @@ class Evaluator:
     latest: WindowReport | None = None
 
     def __post_init__(self) -> None:
-        self.known = self.task.known()
+        self.baseline = self.task.new_baseline()
 
-    def add(self, example: Example, offset: int = 0, *, former: bool = False) -> list[ClosedWindow]:
-        """Judge a prediction, perhaps by a `former` version, whose example has this offset in the log; return the
-        windows that this closes, oldest first.
+    def add(
+        self, example: Example, offset: int = 0, *, superseded: bool = False
+    ) -> list[ClosedWindow]:
+        """Evaluate a served prediction.
+
+        Args:
+            example: event, prediction and label.
+            offset: offset of the example in the log.
+            superseded: True if a decision has moved away from the version that made the prediction.
+
+        Returns:
+            The windows that this closes, oldest first.
         """
         time = example.label_time
         window = self.open.get(time - time % self.length) or self._open(time, offset)
-        self.task.judge(
-            self.known, window.former if former else window.card, example.label, example.score
+        self.task.evaluate(
+            self.baseline,
+            window.superseded if superseded else window.metrics,
+            example.label,
+            example.score,
         )
         window.model_version = example.model_version
         if time > self.watermark:
@@ -87,72 +122,71 @@ class Evaluator:
         return self._close(offset) if self.watermark >= self.closes_at else []
 
     def error(self, example: Example) -> float:
-        """How wrong the prediction was, from 0 to 1, of the example that was added last."""
-        return self.task.error(self.known, example.label, example.score)
+        """Return the error, from 0 to 1, of the prediction of the example that was added last."""
+        return self.task.error(self.baseline, example.label, example.score)
 
-    def turn(self) -> None:
-        """Other versions count from now on: all that is open is of former ones."""
+    def supersede(self) -> None:
+        """Count the predictions in open windows as those of superseded versions."""
         for window in self.open.values():
-            window.former.merge(window.card)
-            window.card = self.task.card()
+            window.superseded.merge(window.metrics)
+            window.metrics = self.task.new_metrics()
 
     def metrics(self) -> dict[str, float]:
-        """Every defined metric and baseline of the last closed window, or of all so far before one has closed."""
-        return self._measure(self._everything()) if self.latest is None else self.latest.values
+        """Return the defined metrics and baselines of the last closed window.
+
+        Before a window has closed, those of all examples so far.
+        """
+        return self._values(self._everything()) if self.latest is None else self.latest.values
 
     def _open(self, time: int, offset: int) -> Window:
         start = max(time - time % self.length, self.closed_to)
         window = self.open.get(start)
         if window is None:
             end = start - start % self.length + self.length
-            window = self.open[start] = Window(
-                start, end, self.task.card(), self.task.card(), first=offset
-            )
-            self.closes_at = min(map(self._closing, self.open.values()))
+            metrics, superseded = self.task.new_metrics(), self.task.new_metrics()
+            window = self.open[start] = Window(start, end, metrics, superseded, first=offset)
+            self.closes_at = min(map(self._closing_time, self.open.values()))
         return window
 
-    def _closing(self, window: Window) -> int:
+    def _closing_time(self, window: Window) -> int:
         return window.end + self.length // 4
 
     def _close(self, offset: int) -> list[ClosedWindow]:
-        due = [window for window in self.open.values() if self.watermark >= self._closing(window)]
-        closed = [
-            self._finish(window, offset) for window in sorted(due, key=lambda window: window.start)
-        ]
-        self.closes_at = min(map(self._closing, self.open.values()), default=-1)
+        due = [one for one in self.open.values() if self.watermark >= self._closing_time(one)]
+        closed = [self._finish(one, offset) for one in sorted(due, key=lambda one: one.start)]
+        self.closes_at = min(map(self._closing_time, self.open.values()), default=-1)
         return closed
 
     def _finish(self, window: Window, offset: int) -> ClosedWindow:
         del self.open[window.start]
-        card = self.task.card(cumulative=True)
-        total = self.total or Window(window.start, window.end, card, None, first=window.first)
+        metrics = self.task.new_metrics(cumulative=True)
+        total = self.total or Window(window.start, window.end, metrics, None, first=window.first)
         total.end, total.model_version = window.end, window.model_version
-        total.card.merge(window.card)
-        total.card.merge(window.former)
-        former = replace(window, card=window.former)
-        of_former = self._report(former, offset) if former.card.n else None
-        closed = ClosedWindow(self._report(window, offset), self._report(total, offset), of_former)
+        total.metrics.merge(window.metrics)
+        total.metrics.merge(window.superseded)
+        superseded = None
+        if window.superseded.n:
+            superseded = self._report(replace(window, metrics=window.superseded), offset)
+        closed = ClosedWindow(self._report(window, offset), self._report(total, offset), superseded)
         self.total, self.latest, self.closed_to = total, closed.window, window.end
         return closed
 
     def _everything(self) -> Any:
-        card = self.task.card()
+        metrics = self.task.new_metrics()
         for window in self.open.values():
-            card.merge(window.card)
-            card.merge(window.former)
-        return card
+            metrics.merge(window.metrics)
+            metrics.merge(window.superseded)
+        return metrics
 
     def _report(self, window: Window, last: int) -> WindowReport:
-        values, examples = self._measure(window.card), ExampleOffsets(window.first, last)
+        values, examples = self._values(window.metrics), ExampleOffsets(window.first, last)
         return WindowReport(
-            window.start, window.end, window.card.n, window.model_version, values, examples
+            window.start, window.end, window.metrics.n, window.model_version, values, examples
         )
 
-    def _measure(self, card: Any) -> dict[str, float]:
-        if card.n == 0:
+    def _values(self, metrics: Any) -> dict[str, float]:
+        if metrics.n == 0:
             return {}
-        values = {
-            name: metric(card)
-            for name, metric in {**self.task.metrics, **self.task.baselines}.items()
-        }
+        functions = {**self.task.metrics, **self.task.baselines}
+        values = {name: function(metrics) for name, function in functions.items()}
         return {name: value for name, value in values.items() if value is not None}

@@ -1,180 +1,255 @@
-"""The tasks, and which of them a pipeline has."""
+"""Prediction tasks: binary classification, multiclass classification and regression."""
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, ClassVar
 
 from river import base
 
-from stream_app.core.evaluation.binary_metrics import (
-    BASELINES,
-    METRICS,
+from stream_app.core.evaluation.classification_metrics import (
+    BINARY_METRICS,
+    CLASSIFICATION_BASELINES,
+    MULTICLASS_METRICS,
+    NO_CLASS,
     BinaryBaseline,
     BinaryMetrics,
-    log_loss,
-    loss_of,
-)
-from stream_app.core.evaluation.multiclass_metrics import (
-    CLASS_BASELINES,
-    CLASS_METRICS,
-    NO_CLASS,
     MulticlassBaseline,
     MulticlassMetrics,
+    class_log_loss,
+    log_loss,
 )
-from stream_app.core.evaluation.prediction_task import Ask, Metrics, PredictionTask
 from stream_app.core.evaluation.regression_metrics import (
-    VALUE_BASELINES,
-    VALUE_METRICS,
+    REGRESSION_BASELINES,
+    REGRESSION_METRICS,
     RegressionBaseline,
     RegressionMetrics,
-    apart,
+    difference,
 )
 from stream_app.core.evaluation.roc_auc import RocAuc
+from stream_app.core.scored_record import ScoredRecord
 from stream_app.pipeline import Pipeline, parsed
-from stream_app.records import Features, Fields
+from stream_app.records import Features, Fields, Score
 
-_CUMULATIVE_SCORES = (
-    10_000  # kept exactly for the ROC AUC since the start, which is in every checkpoint
-)
+ScoreFunction = Callable[[Features], Score]
+Metrics = Mapping[str, Callable[[Any], float | None]]
+Probabilities = dict[str, float]
+
+# Scores that are kept exactly for the ROC AUC since the start, which is in every checkpoint.
+_CUMULATIVE_SCORES = 10_000
+
+# Rounding error of a probability that is corrected.
 _ROUNDING = 1e-9
 
-Probabilities = dict[str, float]
+
+class PredictionTask(ABC):
+    """What a pipeline predicts, as decided by the type of the label's field.
+
+    A model returns a *score*; the served *prediction* follows from it.
+
+    Attributes:
+        name: name of the task, for messages.
+        score_type: type of a score, for messages.
+        label_types: Avro types that a label may have.
+        metrics: metrics by name, as functions of sums that are not empty.
+        baselines: likewise, for predictions without a model.
+        default_metrics: metrics of a pipeline that declares none.
+        alarm: name of the alarm when the errors rise.
+    """
+
+    name: ClassVar[str]
+    score_type: ClassVar[str]
+    label_types: ClassVar[frozenset[str]]
+    metrics: ClassVar[Metrics]
+    baselines: ClassVar[Metrics]
+    default_metrics: ClassVar[tuple[str, ...]]
+    alarm: ClassVar[str] = "error_rate"
+
+    @abstractmethod
+    def model_problem(self, model: Any) -> tuple[str, str] | None:
+        """Return why the last step of a model does not fit the task, and the remedy; None if it fits."""
+
+    @abstractmethod
+    def score_function(self, model: Any) -> ScoreFunction:
+        """Return a function from features to the model's score, which raises whatever the model raises."""
+
+    @abstractmethod
+    def valid_score(self, score: object) -> Score | None:
+        """Return a score in its own type, or None if the value is not a score of this task."""
+
+    @abstractmethod
+    def is_label(self, label: object) -> bool:
+        """Return True if the value is a label of this task."""
+
+    @abstractmethod
+    def prediction_fields(self, score: Any) -> tuple[Any, ...]:
+        """Return the values of the fields `PREDICTION_FIELDS` of a scored record."""
+
+    @abstractmethod
+    def monitored(self, scored: ScoredRecord) -> Fields:
+        """Return the variables of a scored record that are monitored for drift."""
+
+    @abstractmethod
+    def loss(self, label: Any, score: Any) -> float:
+        """Return the loss of a score: log loss in nats, or the absolute error of a number."""
+
+    @abstractmethod
+    def new_baseline(self) -> Any:
+        """Return a baseline that has seen no label."""
+
+    @abstractmethod
+    def new_metrics(self, *, cumulative: bool = False) -> Any:
+        """Return empty sums, of one window or, if cumulative, of the whole stream."""
+
+    @abstractmethod
+    def evaluate(self, baseline: Any, metrics: Any, label: Any, score: Any) -> None:
+        """Count a served score and its label in the metrics, then the label in the baseline."""
+
+    @abstractmethod
+    def error(self, baseline: Any, label: Any, score: Any) -> float:
+        """Return the error of a prediction, from 0 to 1, after it was evaluated."""
 
 
 @dataclass(frozen=True)
 class BinaryTask(PredictionTask):
-    """True or false. A score is the probability of true; from `decision` on the prediction is true."""
+    """True or False. A score is the probability of True; scores from `decision` on predict True."""
 
     decision: float = 0.5
 
     name = "binary classification"
-    answer = "a probability"
-    labels = frozenset({"boolean"})
-    metrics: ClassVar[Metrics] = METRICS
-    baselines: ClassVar[Metrics] = BASELINES
-    usual = ("log_loss", "roc_auc", "accuracy")
+    score_type = "a probability"
+    label_types = frozenset({"boolean"})
+    metrics: ClassVar[Metrics] = BINARY_METRICS
+    baselines: ClassVar[Metrics] = CLASSIFICATION_BASELINES
+    default_metrics = ("log_loss", "roc_auc", "accuracy")
 
-    def refusal(self, model: Any) -> tuple[str, str] | None:
-        return _no_classifier(model)
+    def model_problem(self, model: Any) -> tuple[str, str] | None:
+        return _classifier_problem(model)
 
-    def asking(self, model: Any) -> Ask:
+    def score_function(self, model: Any) -> ScoreFunction:
         predict = model.predict_proba_one
 
-        def ask(features: Features) -> float:
+        def score(features: Features) -> float:
             probabilities = predict(features)
             if True in probabilities:
                 return _rounded(probabilities[True])
-            return (
-                _rounded(1.0 - probabilities[False]) if False in probabilities else 0.5
-            )  # without any evidence
+            # A model without any evidence returns no probability.
+            return _rounded(1.0 - probabilities[False]) if False in probabilities else 0.5
 
-        return ask
+        return score
 
-    def checked(self, score: object) -> float | None:
-        number = (
-            isinstance(score, float) or type(score) is int
-        )  # in place, for it is done with every event
+    def valid_score(self, score: object) -> float | None:
+        # In place instead of `_is_number`: called for every event.
+        number = isinstance(score, float) or type(score) is int
         return float(score) if number and 0.0 <= score <= 1.0 else None  # type: ignore[arg-type,operator]  # a number
 
-    def takes(self, label: object) -> bool:
+    def is_label(self, label: object) -> bool:
         return type(label) is bool
 
-    def shown(self, score: float) -> tuple[Any, ...]:
+    def prediction_fields(self, score: float) -> tuple[Any, ...]:
         decision = self.decision
         return score >= decision, score, decision, None
 
-    def watched(self, scored: Mapping[str, Any]) -> Fields:
+    def monitored(self, scored: ScoredRecord) -> Fields:
         return {"score": scored["score"]}
 
     def loss(self, label: bool, score: float) -> float:
         return log_loss(label, score)
 
-    def known(self) -> BinaryBaseline:
+    def new_baseline(self) -> BinaryBaseline:
         return BinaryBaseline()
 
-    def card(self, *, cumulative: bool = False) -> BinaryMetrics:
-        return BinaryMetrics(ranks=RocAuc(_CUMULATIVE_SCORES)) if cumulative else BinaryMetrics()
+    def new_metrics(self, *, cumulative: bool = False) -> BinaryMetrics:
+        return BinaryMetrics(roc_auc=RocAuc(_CUMULATIVE_SCORES)) if cumulative else BinaryMetrics()
 
-    def judge(self, known: BinaryBaseline, card: BinaryMetrics, label: bool, score: float) -> None:
-        card.add(known.judge(label, score, score >= self.decision))
+    def evaluate(
+        self, baseline: BinaryBaseline, metrics: BinaryMetrics, label: bool, score: float
+    ) -> None:
+        metrics.update(label, score, score >= self.decision, baseline)
+        baseline.update(label)
 
-    def error(self, known: BinaryBaseline, label: bool, score: float) -> float:
+    def error(self, baseline: BinaryBaseline, label: bool, score: float) -> float:
         return (score >= self.decision) is not label
 
 
 @dataclass(frozen=True)
 class MulticlassTask(PredictionTask):
-    """One of several classes. A score has the probability of each class that the model knows; the largest decides."""
+    """One of several classes. A score maps each class that the model knows to its probability."""
 
     name = "multi-class classification"
-    answer = "a mapping of class to probability"
-    labels = frozenset({"string", "enum"})
-    metrics: ClassVar[Metrics] = CLASS_METRICS
-    baselines: ClassVar[Metrics] = CLASS_BASELINES
-    usual = ("log_loss", "accuracy", "macro_f1")
+    score_type = "a mapping of class to probability"
+    label_types = frozenset({"string", "enum"})
+    metrics: ClassVar[Metrics] = MULTICLASS_METRICS
+    baselines: ClassVar[Metrics] = CLASSIFICATION_BASELINES
+    default_metrics = ("log_loss", "accuracy", "macro_f1")
 
-    def refusal(self, model: Any) -> tuple[str, str] | None:
-        if found := _no_classifier(model):
+    def model_problem(self, model: Any) -> tuple[str, str] | None:
+        if found := _classifier_problem(model):
             return found
         remedy = "Wrap it in river.multiclass.OneVsRestClassifier, or choose another one"
         return None if model._multiclass else ("which tells only two classes apart", remedy)
 
-    def asking(self, model: Any) -> Ask:
+    def score_function(self, model: Any) -> ScoreFunction:
         predict = model.predict_proba_one
         return lambda features: {
             name: _rounded(probability) for name, probability in predict(features).items()
         }
 
-    def checked(self, score: object) -> Probabilities | None:
+    def valid_score(self, score: object) -> Probabilities | None:
         if not isinstance(score, Mapping):
             return None
-        right = all(
+        valid = all(
             isinstance(name, str) and _is_number(p) and 0.0 <= p <= 1.0 for name, p in score.items()
         )
-        return {name: float(probability) for name, probability in score.items()} if right else None
+        return {name: float(probability) for name, probability in score.items()} if valid else None
 
-    def takes(self, label: object) -> bool:
+    def is_label(self, label: object) -> bool:
         return type(label) is str
 
-    def shown(self, score: Probabilities) -> tuple[Any, ...]:
-        decided = _likeliest(score)
-        return decided, score.get(decided, 0.0), None, score
+    def prediction_fields(self, score: Probabilities) -> tuple[Any, ...]:
+        predicted = _likeliest(score)
+        return predicted, score.get(predicted, 0.0), None, score
 
-    def watched(self, scored: Mapping[str, Any]) -> Fields:
+    def monitored(self, scored: ScoredRecord) -> Fields:
         return {"score": scored["score"], "prediction": scored["prediction"]}
 
     def loss(self, label: str, score: Probabilities) -> float:
-        return loss_of(score.get(label, 0.0))
+        return class_log_loss(score.get(label, 0.0))
 
-    def known(self) -> MulticlassBaseline:
+    def new_baseline(self) -> MulticlassBaseline:
         return MulticlassBaseline()
 
-    def card(self, *, cumulative: bool = False) -> MulticlassMetrics:
+    def new_metrics(self, *, cumulative: bool = False) -> MulticlassMetrics:
         return MulticlassMetrics()
 
-    def judge(
-        self, known: MulticlassBaseline, card: MulticlassMetrics, label: str, score: Probabilities
+    def evaluate(
+        self,
+        baseline: MulticlassBaseline,
+        metrics: MulticlassMetrics,
+        label: str,
+        score: Probabilities,
     ) -> None:
-        card.add(known.judge(label, score, _likeliest(score)))
+        metrics.update(label, score.get(label, 0.0), _likeliest(score), baseline)
+        baseline.update(label)
 
-    def error(self, known: MulticlassBaseline, label: str, score: Probabilities) -> float:
+    def error(self, baseline: MulticlassBaseline, label: str, score: Probabilities) -> float:
         return _likeliest(score) != label
 
 
 @dataclass(frozen=True)
 class RegressionTask(PredictionTask):
-    """A number, which is the score."""
+    """A number, which is both score and prediction."""
 
     name = "regression"
-    answer = "a finite number"
-    labels = frozenset({"int", "long", "float", "double"})
-    metrics: ClassVar[Metrics] = VALUE_METRICS
-    baselines: ClassVar[Metrics] = VALUE_BASELINES
-    usual = ("mae", "rmse", "r2")
+    score_type = "a finite number"
+    label_types = frozenset({"int", "long", "float", "double"})
+    metrics: ClassVar[Metrics] = REGRESSION_METRICS
+    baselines: ClassVar[Metrics] = REGRESSION_BASELINES
+    default_metrics = ("mae", "rmse", "r2")
     alarm = "scaled_error"
 
-    def refusal(self, model: Any) -> tuple[str, str] | None:
+    def model_problem(self, model: Any) -> tuple[str, str] | None:
         if isinstance(model, base.Regressor):
             return None
         return (
@@ -182,61 +257,62 @@ class RegressionTask(PredictionTask):
             "End it with a regressor of River, or declare another type for the label's field",
         )
 
-    def asking(self, model: Any) -> Ask:
+    def score_function(self, model: Any) -> ScoreFunction:
         predict = model.predict_one
         return lambda features: float(predict(features))
 
-    def checked(self, score: object) -> float | None:
-        return float(score) if _is_number(score) and isfinite(score) else None  # type: ignore[arg-type]  # likewise
+    def valid_score(self, score: object) -> float | None:
+        return float(score) if _is_number(score) and isfinite(score) else None  # type: ignore[arg-type]  # a number
 
-    def takes(self, label: object) -> bool:
-        return self.checked(label) is not None
+    def is_label(self, label: object) -> bool:
+        return self.valid_score(label) is not None
 
-    def shown(self, score: float) -> tuple[Any, ...]:
+    def prediction_fields(self, score: float) -> tuple[Any, ...]:
         return score, score, None, None
 
-    def watched(self, scored: Mapping[str, Any]) -> Fields:
+    def monitored(self, scored: ScoredRecord) -> Fields:
         return {"score": scored["score"]}
 
     def loss(self, label: float, score: float) -> float:
-        return abs(apart(label, score))
+        return abs(difference(label, score))
 
-    def known(self) -> RegressionBaseline:
+    def new_baseline(self) -> RegressionBaseline:
         return RegressionBaseline()
 
-    def card(self, *, cumulative: bool = False) -> RegressionMetrics:
+    def new_metrics(self, *, cumulative: bool = False) -> RegressionMetrics:
         return RegressionMetrics()
 
-    def judge(
-        self, known: RegressionBaseline, card: RegressionMetrics, label: float, score: float
+    def evaluate(
+        self, baseline: RegressionBaseline, metrics: RegressionMetrics, label: float, score: float
     ) -> None:
-        card.add(known.judge(label, score))
+        metrics.update(label, score, baseline)
+        baseline.update(label)
 
-    def error(self, known: RegressionBaseline, label: float, score: float) -> float:
-        return known.scaled(label, score)
+    def error(self, baseline: RegressionBaseline, label: float, score: float) -> float:
+        return baseline.scaled_error(label, score)
 
 
 TASKS = (BinaryTask, MulticlassTask, RegressionTask)
-LABEL_TYPES = frozenset[str]().union(*(task.labels for task in TASKS))
-"""Avro types that a label may have."""
+
+# Avro types that a label may have.
+LABEL_TYPES = frozenset[str]().union(*(task.label_types for task in TASKS))
 
 
 def task_of(pipeline: Pipeline) -> PredictionTask:
-    """That of a loaded pipeline."""
+    """Return the task of a loaded pipeline, by the Avro type of its label's field."""
     label = pipeline.label
     kind = next(
         field["type"] for field in parsed(label.schema)["fields"] if field["name"] == label.field
     )
     while not isinstance(kind, str):
         kind = kind["type"] if isinstance(kind, Mapping) else kind[0]
-    if kind in BinaryTask.labels:
+    if kind in BinaryTask.label_types:
         return BinaryTask(pipeline.thresholds.decision)
-    return (
-        RegressionTask() if kind in RegressionTask.labels else MulticlassTask()
-    )  # a string or an enum, perhaps of a name of its own
+    # Any other type is a string or an enum, perhaps with a name of its own.
+    return RegressionTask() if kind in RegressionTask.label_types else MulticlassTask()
 
 
-def _no_classifier(model: Any) -> tuple[str, str] | None:
+def _classifier_problem(model: Any) -> tuple[str, str] | None:
     if not isinstance(model, base.Classifier):
         return "no classifier", "End it with a classifier of River"
     if type(model).predict_proba_one is base.Classifier.predict_proba_one:
@@ -245,7 +321,7 @@ def _no_classifier(model: Any) -> tuple[str, str] | None:
 
 
 def _likeliest(probabilities: Probabilities) -> str:
-    """The class that River would predict: of equals the first."""
+    """Return the class that River would predict: the first of those with the largest probability."""
     return max(probabilities, key=probabilities.__getitem__) if probabilities else NO_CLASS
 
 
@@ -254,7 +330,7 @@ def _is_number(value: object) -> bool:
 
 
 def _rounded(probability: float) -> float:
-    """Takes rounding errors beyond [0, 1] away; what is further out is left for the scorer to refuse."""
+    """Remove rounding errors beyond [0, 1]; larger errors stay, for the scorer to reject."""
     if 0.0 <= probability <= 1.0:
         return float(probability)
     nearest = 0.0 if probability < 0.0 else 1.0

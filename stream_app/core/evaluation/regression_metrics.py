@@ -1,62 +1,66 @@
-"""Sums over labelled predictions of a number, and the metrics that follow from them."""
+"""Metrics of predicted numbers, and the baselines that they are compared with.
+
+As in `classification_metrics`, only sums are kept, which can be merged.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import sqrt
-from typing import NamedTuple
 
-_LARGEST = 1e150  # the largest difference that counts as it is, so that its square is a number
-
-
-def apart(label: float, value: float) -> float:
-    """By how much the label is above the value."""
-    return min(max(label - value, -_LARGEST), _LARGEST)
+# Larger differences are clamped to this, so that their squares are finite.
+_MAX_DIFFERENCE = 1e150
 
 
-class RegressionOutcome(NamedTuple):
-    """A label, and how far it is above what was served, the mean of the labels before, and the last one."""
-
-    label: float
-    served: float
-    mean: float
-    no_change: float
+def difference(label: float, value: float) -> float:
+    """Return label - value, clamped so that its square is finite."""
+    return min(max(label - value, -_MAX_DIFFERENCE), _MAX_DIFFERENCE)
 
 
 @dataclass(slots=True)
 class RegressionBaseline:
-    """What the labels so far say about the next one, without a model: 0 before the first, as in River.
+    """Predictions without a model, from the labels so far; 0 before the first, as in River.
 
-    `typical` is the mean absolute error of predicting the mean of the labels so far.
+    Attributes:
+        seen: number of labels.
+        mean: mean of the labels.
+        last: last label.
+        mean_error: mean absolute error of predicting the mean of the labels so far.
     """
 
     seen: int = 0
     mean: float = 0.0
     last: float = 0.0
-    typical: float = 0.0
+    mean_error: float = 0.0
 
-    def judge(self, label: float, value: float) -> RegressionOutcome:
-        """A served prediction, its label and what the baselines would have said; then they know the label."""
-        off = apart(label, self.mean)
-        outcome = RegressionOutcome(label, apart(label, value), off, apart(label, self.last))
+    def update(self, label: float) -> None:
+        """Count a label."""
+        off = difference(label, self.mean)
         self.seen += 1
         self.mean += off / self.seen
-        self.typical += (abs(off) - self.typical) / self.seen
+        self.mean_error += (abs(off) - self.mean_error) / self.seen
         self.last = label
-        return outcome
 
-    def scaled(self, label: float, value: float) -> float:
-        """The absolute error e as e / (e + typical): 0 is exact, 0.5 is as bad as no model, 1 is infinitely bad.
+    def scaled_error(self, label: float, value: float) -> float:
+        """Return the absolute error e as e / (e + mean_error), which is from 0 to 1.
 
-        So errors of any unit are from 0 to 1, as ADWIN needs them, and a single large one is no drift.
+        0 is exact, 0.5 is as bad as predicting the mean, 1 is infinitely bad. ADWIN needs errors from
+        0 to 1 whatever their unit, and a single large one must not look like drift.
         """
-        error = abs(apart(label, value))
-        return error / (error + self.typical) if error else 0.0
+        error = abs(difference(label, value))
+        return error / (error + self.mean_error) if error else 0.0
 
 
 @dataclass(slots=True)
 class RegressionMetrics:
-    """What one window, or the whole stream, adds up to; `center` and `spread` are the mean of the labels and the sum of
-    their squared distances from it.
+    """Sums over labelled predictions of a number, of one window or the whole stream.
+
+    Attributes:
+        n: number of labelled predictions.
+        absolute, squared: sums of the errors of the model.
+        mean_absolute, mean_squared: sums of the errors of predicting the mean of the labels so far.
+        no_change_absolute: sum of the errors of predicting the last label.
+        label_deviation: sum of the squared distances of the labels from their mean.
+        label_mean: mean of the labels.
     """
 
     n: int = 0
@@ -65,48 +69,60 @@ class RegressionMetrics:
     mean_absolute: float = 0.0
     mean_squared: float = 0.0
     no_change_absolute: float = 0.0
-    center: float = 0.0
-    spread: float = 0.0
+    label_deviation: float = 0.0
+    label_mean: float = 0.0
 
-    def add(self, outcome: RegressionOutcome) -> None:
-        """Count one outcome; Welford (1962), "Note on a method for calculating corrected sums of squares"."""
-        label, served, mean, no_change = outcome
+    def update(self, label: float, value: float, baseline: RegressionBaseline) -> None:
+        """Count a prediction.
+
+        Welford (1962), "Note on a method for calculating corrected sums of squares".
+
+        Args:
+            label: what came true.
+            value: served prediction.
+            baseline: labels before this one.
+        """
+        error, mean_error = difference(label, value), difference(label, baseline.mean)
         self.n += 1
-        self.absolute += abs(served)
-        self.squared += served * served
-        self.mean_absolute += abs(mean)
-        self.mean_squared += mean * mean
-        self.no_change_absolute += abs(no_change)
-        off = apart(label, self.center)
-        self.center += off / self.n
-        self.spread += off * apart(label, self.center)
+        self.absolute += abs(error)
+        self.squared += error * error
+        self.mean_absolute += abs(mean_error)
+        self.mean_squared += mean_error * mean_error
+        self.no_change_absolute += abs(difference(label, baseline.last))
+        off = difference(label, self.label_mean)
+        self.label_mean += off / self.n
+        self.label_deviation += off * difference(label, self.label_mean)
 
     def merge(self, other: "RegressionMetrics") -> None:
-        """Count everything that `other` has counted; Chan, Golub, LeVeque (1979), "Updating formulae"."""
+        """Add everything that `other` has counted.
+
+        Chan, Golub, LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample
+        variances".
+        """
         if other.n == 0:
             return
-        off, before = apart(other.center, self.center), self.n
+        off, before = difference(other.label_mean, self.label_mean), self.n
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.center += off * other.n / self.n
-        self.spread += off * off * before * other.n / self.n
+        self.label_mean += off * other.n / self.n
+        self.label_deviation += off * off * before * other.n / self.n
 
 
-_SUMS = tuple(name for name in RegressionMetrics.__dataclass_fields__ if name != "center")
+_SUMS = tuple(one.name for one in fields(RegressionMetrics) if one.name != "label_mean")
 
-ValueMetric = Callable[[RegressionMetrics], float | None]
+RegressionMetric = Callable[[RegressionMetrics], float | None]
 
-VALUE_METRICS: dict[str, ValueMetric] = {
-    "mae": lambda card: card.absolute / card.n,
-    "rmse": lambda card: sqrt(card.squared / card.n),
-    # The share of the labels' variance that is explained; of no use to tell labels that are all the same.
-    "r2": lambda card: 1.0 - card.squared / card.spread if card.spread else None,
+REGRESSION_METRICS: dict[str, RegressionMetric] = {
+    "mae": lambda sums: sums.absolute / sums.n,
+    "rmse": lambda sums: sqrt(sums.squared / sums.n),
+    # Share of the variance of the labels that is explained; undefined if they are all the same.
+    "r2": lambda sums: 1.0 - sums.squared / sums.label_deviation if sums.label_deviation else None,
 }
-"""Metrics by name, of a card that is not empty; None where undefined."""
+"""Metrics by name, of sums that are not empty; None where undefined."""
 
-VALUE_BASELINES: dict[str, ValueMetric] = {
-    "mean_mae": lambda card: card.mean_absolute / card.n,
-    "mean_rmse": lambda card: sqrt(card.mean_squared / card.n),
-    "no_change_mae": lambda card: card.no_change_absolute / card.n,
+REGRESSION_BASELINES: dict[str, RegressionMetric] = {
+    "mean_mae": lambda sums: sums.mean_absolute / sums.n,
+    "mean_rmse": lambda sums: sqrt(sums.mean_squared / sums.n),
+    "no_change_mae": lambda sums: sums.no_change_absolute / sums.n,
 }
-"""What no model at all achieves: the mean of the labels so far, the last label."""
+"""Metrics of predictions without a model: the mean of the labels so far, the last label."""

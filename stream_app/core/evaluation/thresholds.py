@@ -1,4 +1,4 @@
-"""Declared thresholds: what closed windows say about them, and when something is to be done."""
+"""Declared thresholds: evaluated for each closed window, with the action that a breach triggers."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,17 +11,25 @@ from stream_app.core.measurement import LOSSES, LimitCheck
 from stream_app.formatting import iso_time
 from stream_app.pipeline import Threshold, Thresholds
 
-Metrics = Mapping[str, float]
+MetricValues = Mapping[str, float]
 _MILLISECOND = timedelta(milliseconds=1)
-ALARM = "threshold-"
-"""How the names of their alarms begin."""
+
+# Prefix of the names of threshold alarms.
+ALARM_PREFIX = "threshold-"
 
 
 class Breach(NamedTuple):
-    """The last `windows` windows in a row, from `start` to `end` (epoch ms) with `n` labels, are beyond a limit.
+    """Consecutive windows beyond a limit.
 
-    `value` and `limit` are of the last of them, of which `model_version` served the newest prediction; `examples` are
-    all that were learned meanwhile.
+    Attributes:
+        threshold: the threshold.
+        value: value of the metric in the last window.
+        limit: limit in the last window.
+        windows: number of windows.
+        start, end: span of the windows in Unix milliseconds, `end` exclusive.
+        n: number of labels in the windows.
+        examples: offsets of the examples learned in that time.
+        model_version: version that made the newest prediction of the last window.
     """
 
     threshold: Threshold
@@ -36,87 +44,104 @@ class Breach(NamedTuple):
 
     @property
     def why(self) -> str:
-        """In words."""
+        """Description of the breach: metric, value and limit."""
         beyond = "above" if self.threshold.metric in LOSSES else "below"
         row = "a window" if self.windows == 1 else f"{self.windows} windows in a row"
         return f"{self.threshold.metric} {self.value:.4g} is {beyond} {self.limit:.4g} in {row}"
 
     @property
     def where(self) -> str:
-        """Of which windows and examples."""
-        return f"{iso_time(self.start)} to {iso_time(self.end)}, examples {self.examples.first} to {self.examples.last}"
+        """Description of the windows and examples."""
+        first, last = self.examples
+        return f"{iso_time(self.start)} to {iso_time(self.end)}, examples {first} to {last}"
 
 
 class ThresholdFindings(NamedTuple):
-    """Of one closed window: the thresholds that are passed, the names of those that are kept, and what has to be done
-    about which of them, if anything.
+    """Thresholds after a closed window.
+
+    Attributes:
+        breaches: thresholds that are breached in enough consecutive windows.
+        within: names of the alarms of thresholds that are not breached.
+        triggered: breach whose action is to be taken, or None.
     """
 
     breaches: list[Breach]
-    kept: list[str]
-    demand: Breach | None = None
+    within: list[str]
+    triggered: Breach | None = None
 
 
-def name_of(threshold: Threshold) -> str:
-    """The name of its alarm, which no other threshold of the pipeline has.
+def alarm_name(threshold: Threshold) -> str:
+    """Return the name of the alarm of a threshold, unique in its pipeline.
 
-    >>> name_of(Threshold(metric="log_loss", limit=0.1, against="prior", action="rollback"))
+    >>> alarm_name(Threshold(metric="log_loss", limit=0.1, against="prior", action="rollback"))
     'threshold-log_loss-prior-rollback'
     """
     parts = (threshold.metric, threshold.against, threshold.action)
-    return ALARM + "-".join(part for part in parts if part)
+    return ALARM_PREFIX + "-".join(part for part in parts if part)
 
 
-def judge(threshold: Threshold, values: Metrics, n: int, laboratory: Metrics) -> LimitCheck | None:
-    """Whether the metrics and baselines of a window of `n` labels pass the limit; None if that cannot be said.
+def check_threshold(
+    threshold: Threshold, values: MetricValues, n: int, offline: MetricValues
+) -> LimitCheck | None:
+    """Compare a metric of a window with a threshold.
 
-    >>> judge(Threshold(metric="accuracy", limit=0.7), {"accuracy": 0.6}, 500, {})
+    Args:
+        threshold: the threshold.
+        values: metrics and baselines of the window.
+        n: number of labels in the window.
+        offline: metrics of the trained version that the model descends from.
+
+    Returns:
+        The check, or None if a value is missing or the window has too few labels.
+
+    >>> check_threshold(Threshold(metric="accuracy", limit=0.7), {"accuracy": 0.6}, 500, {})
     LimitCheck(threshold=0.7, breached=True)
-    >>> judge(Threshold(metric="log_loss", limit=0.1, against="offline"), {"log_loss": 0.6}, 500, {"log_loss": 0.5})
+    >>> relative = Threshold(metric="log_loss", limit=0.1, against="offline")
+    >>> check_threshold(relative, {"log_loss": 0.6}, 500, {"log_loss": 0.5})
     LimitCheck(threshold=0.6, breached=False)
     """
-    value, limit = values.get(threshold.metric), _limit(threshold, values, laboratory)
+    value, limit = values.get(threshold.metric), _limit(threshold, values, offline)
     if value is None or limit is None or n < threshold.min_labels:
         return None
     return LimitCheck(limit, value > limit if threshold.metric in LOSSES else value < limit)
 
 
-def _limit(threshold: Threshold, values: Metrics, laboratory: Metrics) -> float | None:
+def _limit(threshold: Threshold, values: MetricValues, offline: MetricValues) -> float | None:
     metric, against = threshold.metric, threshold.against
     if against is None:
         return threshold.limit
-    reference = (
-        laboratory.get(metric) if against == "offline" else values.get(f"{against}_{metric}")
-    )
+    reference = offline.get(metric) if against == "offline" else values.get(f"{against}_{metric}")
     if reference is None:
         return None
     return reference + threshold.limit if metric in LOSSES else reference - threshold.limit
 
 
-def verdict(
-    thresholds: Iterable[Threshold], metric: str, report: WindowReport, laboratory: Metrics
+def check_metric(
+    thresholds: Iterable[Threshold], metric: str, report: WindowReport, offline: MetricValues
 ) -> LimitCheck:
-    """What the thresholds say about a metric of one window: of several, one that is passed, else the first."""
-    judged = [
-        judge(one, report.values, report.n, laboratory)
+    """Return the check of a metric of a window: of several thresholds a breached one, else the first."""
+    checks = [
+        check_threshold(one, report.values, report.n, offline)
         for one in thresholds
         if one.metric == metric
     ]
-    said = sorted((one for one in judged if one is not None), key=lambda one: not one.breached)
-    return said[0] if said else LimitCheck()
+    found = sorted((one for one in checks if one is not None), key=lambda one: not one.breached)
+    return found[0] if found else LimitCheck()
 
 
-def is_within(
-    thresholds: Iterable[Threshold], values: Metrics, n: int, laboratory: Metrics
+def allows_rollback_to(
+    thresholds: Iterable[Threshold], values: MetricValues, n: int, offline: MetricValues
 ) -> bool:
-    """Whether these metrics of `n` labels pass no limit that a rollback depends on."""
-    judged = (judge(one, values, n, laboratory) for one in thresholds if one.action == "rollback")
-    return not any(one.breached for one in judged if one is not None)
+    """Return True if metrics of `n` labels breach no threshold whose action is a rollback."""
+    checks = (
+        check_threshold(one, values, n, offline) for one in thresholds if one.action == "rollback"
+    )
+    return not any(one.breached for one in checks if one is not None)
 
 
-def as_map(thresholds: Thresholds) -> dict[str, Any]:
-    """As a manifest has them: the limits of metrics by the names of their alarms."""
-    limits = {name_of(one): _plain(one) for one in thresholds.metrics}
+def thresholds_as_dict(thresholds: Thresholds) -> dict[str, Any]:
+    """Return the thresholds as in a manifest: limits of metrics by the names of their alarms."""
+    limits = {alarm_name(one): _plain(one) for one in thresholds.metrics}
     return {**asdict(thresholds), "metrics": limits}
 
 
@@ -126,7 +151,14 @@ def _plain(threshold: Threshold) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class BreachRun:
-    """Windows in a row beyond a limit: how many, since when, from which offset on, with how many labels."""
+    """Consecutive windows beyond a limit.
+
+    Attributes:
+        windows: number of windows.
+        start: start of the first window in Unix milliseconds.
+        first: offset of its first example.
+        n: number of labels.
+    """
 
     windows: int
     start: int
@@ -136,45 +168,49 @@ class BreachRun:
 
 @dataclass(slots=True)
 class ThresholdState:
-    """What is known of the thresholds, by name; a function of the log, and part of the learner's state.
+    """State of the thresholds by alarm name; part of the learner's state, a function of the log.
 
-    `quiet_until` (epoch ms) ends a cool-down. `demanded` says that something has to be done and the log does not say
-    yet that it was; until then nothing else is demanded.
+    Attributes:
+        runs: consecutive breached windows.
+        quiet_until: end of the cool-down in Unix milliseconds.
+        action_pending: True from the trigger of an action until the log has its control record; no
+            other action is triggered in between.
     """
 
     runs: dict[str, BreachRun] = field(default_factory=dict)
     quiet_until: dict[str, int] = field(default_factory=dict)
-    demanded: bool = False
+    action_pending: bool = False
 
     def close(
         self,
         thresholds: Iterable[Threshold],
         report: WindowReport,
-        laboratory: Metrics,
+        offline: MetricValues,
         *,
-        held: bool,
+        paused: bool,
     ) -> ThresholdFindings:
-        """Judge a window; while learning is `held` nothing is demanded."""
+        """Check the thresholds of a closed window. No action is triggered while learning is paused."""
         found = ThresholdFindings([], [])
         for threshold in thresholds:
-            said = judge(threshold, report.values, report.n, laboratory)
-            if said is not None and said.breached:
-                breach = self._beyond(threshold, report, said)
-                found.breaches.extend(breach)
-            elif said is not None:
-                found.kept.append(self._within(threshold, report))
-        return found._replace(demand=None if held else self._demand(found.breaches))
+            check = check_threshold(threshold, report.values, report.n, offline)
+            if check is not None and check.breached:
+                found.breaches.extend(self._breached(threshold, report, check))
+            elif check is not None:
+                found.within.append(self._within(threshold, report))
+        return found._replace(triggered=None if paused else self._trigger(found.breaches))
 
-    def decided(self, thresholds: Iterable[Threshold], now: int) -> None:
-        """Another version was chosen, or learning was resumed, at event time `now`: what was before does not count."""
+    def reset(self, thresholds: Iterable[Threshold], now: int) -> None:
+        """Start over after a version was selected or learning was resumed, at event time `now`."""
         self.runs.clear()
-        self.demanded = False
+        self.action_pending = False
         for threshold in thresholds:
-            self.quiet_until[name_of(threshold)] = now + threshold.cool_down // _MILLISECOND
+            self.quiet_until[alarm_name(threshold)] = now + threshold.cool_down // _MILLISECOND
 
-    def _beyond(self, threshold: Threshold, report: WindowReport, said: LimitCheck) -> list[Breach]:
-        """The breach, once there are windows enough."""
-        name, metric = name_of(threshold), threshold.metric
+    def _breached(
+        self, threshold: Threshold, report: WindowReport, check: LimitCheck
+    ) -> list[Breach]:
+        """Count a breached window; return the breach if there are enough consecutive ones."""
+        name, metric = alarm_name(threshold), threshold.metric
         if report.start < self.quiet_until.get(name, 0):
             return []
         run = self.runs.setdefault(name, BreachRun(0, report.start, report.examples.first, 0))
@@ -183,24 +219,24 @@ class ThresholdState:
         if run.windows < threshold.windows:
             return []
         examples = ExampleOffsets(run.first, report.examples.last)
-        value, limit = report.values[metric], float(said.threshold or 0.0)
+        value, limit = report.values[metric], float(check.threshold or 0.0)
         span = (run.windows, run.start, report.end, run.n)
         return [Breach(threshold, value, limit, *span, examples, report.model_version)]
 
     def _within(self, threshold: Threshold, report: WindowReport) -> str:
-        name = name_of(threshold)
+        name = alarm_name(threshold)
         run = self.runs.pop(name, None)
         if run is not None and run.windows >= threshold.windows:
             self.quiet_until[name] = report.end + threshold.cool_down // _MILLISECOND
         return name
 
-    def _demand(self, breaches: list[Breach]) -> Breach | None:
-        """Of several the one that asks for most."""
-        if self.demanded:
+    def _trigger(self, breaches: list[Breach]) -> Breach | None:
+        """Return the breach with the strongest action, or None if there is none or one is pending."""
+        if self.action_pending:
             return None
-        asked: tuple[Literal["rollback", "pause"], ...] = ("rollback", "pause")
+        actions: tuple[Literal["rollback", "pause"], ...] = ("rollback", "pause")
         found = [
-            breach for action in asked for breach in breaches if breach.threshold.action == action
+            breach for action in actions for breach in breaches if breach.threshold.action == action
         ]
-        self.demanded = bool(found)
+        self.action_pending = bool(found)
         return found[0] if found else None

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import orjson
 
-from stream_app.core.evaluation.prediction_task import PredictionTask
+from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.example import Example
 from stream_app.records import Output
 
@@ -130,10 +130,10 @@ def _has_control_types(control: Control) -> bool:
 
 def _has_example_types(example: Example, task: PredictionTask) -> bool:
     return (
-        task.takes(example.label)
+        task.is_label(example.label)
         and type(example.label_time) is int
         and type(example.event_time) is int
         and type(example.model_version) is int
         and type(example.features) is dict
-        and task.checked(example.score) is not None
+        and task.valid_score(example.score) is not None
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from stream_app.core.evaluation.evaluator import ClosedWindow, WindowReport
-from stream_app.core.evaluation.thresholds import ThresholdFindings, verdict
+from stream_app.core.evaluation.thresholds import ThresholdFindings, check_metric
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import VERSION_CHANGES, Control
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
@@ -68,7 +68,7 @@ class Learner:
         state = self.state
         control = state.control
         closed = state.evaluator.add(
-            example, offset, former=control.is_superseded(example.model_version)
+            example, offset, superseded=control.is_superseded(example.model_version)
         )
         outputs = [output for window in closed for output in self._report(window)] if closed else []
         rise = state.alarm.update(state.evaluator.error(example), example.label_time)
@@ -141,7 +141,7 @@ class Learner:
         if start is not None:
             state.learned = start
         if control.command in VERSION_CHANGES:
-            state.evaluator.turn()
+            state.evaluator.supersede()
 
     def reset_thresholds(self, control: Control) -> None:
         """Start the thresholds over after a control record that selects a version or resumes learning.
@@ -149,7 +149,7 @@ class Learner:
         Void records count, and those that cannot be applied.
         """
         if control.command in VERSION_CHANGES or control.command == "resume":
-            self.state.thresholds.decided(
+            self.state.thresholds.reset(
                 self._pipeline.thresholds.metrics, self.state.evaluator.watermark
             )
 
@@ -188,24 +188,24 @@ class Learner:
         state, limits = self.state, self._pipeline.thresholds.metrics
         self._findings.append(
             state.thresholds.close(
-                limits, closed.window, state.learned.offline_metrics, held=state.control.paused
+                limits, closed.window, state.learned.offline_metrics, paused=state.control.paused
             )
         )
         found = self._performance(closed) + self._baselines(closed) + self._failures(closed)
         return [measurement.output(self._pipeline.name) for measurement in found]
 
     def _performance(self, closed: ClosedWindow) -> list[Measurement]:
-        window, total, former = closed
+        window, total, superseded = closed
         limits, offline = self._pipeline.thresholds.metrics, self.state.learned.offline_metrics
         found = []
         for name in self._pipeline.metrics:
-            check = verdict(limits, name, window, offline)
+            check = check_metric(limits, name, window, offline)
             found += [
                 self._measured("performance", name, window)._replace(judgement=check),
                 self._measured("cumulative", name, total),
             ]
-            if former is not None:
-                measured = self._measured("performance", name, former)
+            if superseded is not None:
+                measured = self._measured("performance", name, superseded)
                 found.append(measured._replace(reference=SUPERSEDED))
         return found
 

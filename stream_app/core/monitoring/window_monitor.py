@@ -33,7 +33,7 @@ class WindowMonitor:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._watched = task_of(pipeline).watched
+        self._watched = task_of(pipeline).monitored
         self._length = pipeline.window // timedelta(milliseconds=1)
         self._horizon = pipeline.label.horizon // timedelta(milliseconds=1)
         self._watermarks: dict[str, int] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from stream_app.core.evaluation.prediction_task import Ask, PredictionTask
+from stream_app.core.evaluation.prediction_tasks import PredictionTask, ScoreFunction
 from stream_app.records import Failure, Features, Score
 from stream_app.resilience import TRANSIENT, Fallback
 
@@ -21,7 +21,7 @@ class Model(Protocol):
     version: int
 
     @property
-    def score(self) -> Ask:
+    def score(self) -> ScoreFunction:
         """What gives the score of features."""
 
 
@@ -110,7 +110,7 @@ class Predictor:
         score = self._ask(rule if callable(rule) else lambda _: rule, features)
         return why if isinstance(score, Failure) else Degraded(score, NO_VERSION, "rule", why.code)
 
-    def _ask(self, ask: Ask, features: Features) -> Score | Failure:
+    def _ask(self, ask: ScoreFunction, features: Features) -> Score | Failure:
         """A score, or why there is none."""
         try:
             value = ask(features)
@@ -120,9 +120,10 @@ class Predictor:
             Exception
         ) as error:  # a model may raise anything; whatever it is, it costs this record only
             return Failure("model-failed", f"the model raised {type(error).__name__}", error)
-        score = self._task.checked(value)
+        score = self._task.valid_score(value)
         if score is None:
             return Failure(
-                "score-invalid", f"the score is not {self._task.answer} but {type(value).__name__}"
+                "score-invalid",
+                f"the score is not {self._task.score_type} but {type(value).__name__}",
             )
         return score

@@ -37,16 +37,17 @@ from stream_app.records import (
     Output,
     Record,
     Target,
-    quick,
-    size,
+    fast_namedtuple,
+    output_size,
 )
+from stream_app.topic_kinds import DeadLetterKind
 
 DEGRADED_ALARM = "degraded"
 MARGIN = 1024  # bytes
 MOST_EXPIRED = 1000  # at once: a transaction takes no more than so many and what comes with a batch
 _PASSED_ON = (TRACEPARENT, REPLAY_ID)
 _NOT_LEARNED = (REPLAY_LEARN, b"no")
-_output = quick(Output)
+_output = fast_namedtuple(Output)
 EXAMPLE_OVERHEAD = (
     4096 + MOST_NAME_BYTES
 )  # that an example has on top of the state record and twice the event id
@@ -79,7 +80,7 @@ class Scorer:
         self.failed: list[IndexedFailure] = []
         self.degraded = ""
         task = task_of(pipeline)
-        self._shown = task.shown
+        self._shown = task.prediction_fields
         self._predictor = Predictor(
             task, pipeline.fallback, pipeline.limits.predict_seconds, clock, last_good
         )
@@ -241,7 +242,7 @@ class Scorer:
     def _is_too_large(self, scored: Output, packed: bytes, event_id: str) -> bool:
         """Whether the scored record does not fit into its topic, or its example would not."""
         example = len(packed) + EXAMPLE_OVERHEAD + 2 * len(event_id.encode())
-        return size(scored) > self._max_bytes or example > self._max_bytes + ENVELOPE_BYTES
+        return output_size(scored) > self._max_bytes or example > self._max_bytes + ENVELOPE_BYTES
 
     def _note(self, imputed: Iterable[str], degraded: Degraded | None, now: int) -> None:
         """What was done about an event so that it could be scored."""
@@ -318,7 +319,7 @@ class Scorer:
         return released
 
     def _dead(
-        self, topic: str, record: Record, failure: Failure, model: Model, now: int
+        self, topic: DeadLetterKind, record: Record, failure: Failure, model: Model, now: int
     ) -> list[Output]:
         if isinstance(failure.exception, MemoryError):
             failure = failure._replace(code="record-exhausts-memory")
@@ -333,7 +334,7 @@ class Scorer:
         letter = dead_letter(
             topic, record, failure, context, now, self.state.retries.before(record)
         )
-        return [letter if size(letter) <= self._largest_kept else shortened(letter)]
+        return [letter if output_size(letter) <= self._largest_kept else shortened(letter)]
 
 
 def _trace(headers: Headers) -> Headers:

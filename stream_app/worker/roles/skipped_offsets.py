@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from stream_app.core.evaluation.prediction_task import PredictionTask
+from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_example
 from stream_app.records import Output, Record

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 import orjson
 
 from stream_app.core.evaluation.thresholds import (
-    ALARM,
+    ALARM_PREFIX,
     Breach,
     ThresholdFindings,
-    as_map,
-    is_within,
-    name_of,
+    alarm_name,
+    allows_rollback_to,
+    thresholds_as_dict,
 )
 from stream_app.core.learning.examples_log import LEARNER, learner_commands
 from stream_app.core.learning.learner_state import LearnerState
@@ -49,10 +49,10 @@ class ThresholdPolicy:
     ) -> list[Output]:
         """Raise and end alarms; returns what is ordered, and why, if anything is demanded."""
         for breach in found.breaches:
-            alarms.raise_(name_of(breach.threshold), breach.why, now, breach.value, breach.limit)
-        for name in found.kept:
+            alarms.raise_(alarm_name(breach.threshold), breach.why, now, breach.value, breach.limit)
+        for name in found.within:
             alarms.end(name, now)
-        return [] if found.demand is None else self._order(found.demand, versions, state, now)
+        return [] if found.triggered is None else self._order(found.triggered, versions, state, now)
 
     def begin(self, alarms: Alarms, noted: bytes | None, now: int) -> list[Output]:
         """Once: end the alarms of thresholds that are declared no more, and put a change since `noted` into the audit.
@@ -62,11 +62,11 @@ class ThresholdPolicy:
         if self._begun:
             return []
         self._begun = True
-        declared = {name_of(threshold) for threshold in self._pipeline.thresholds.metrics}
+        declared = {alarm_name(threshold) for threshold in self._pipeline.thresholds.metrics}
         for name in alarms.open:
-            if name.startswith(ALARM) and name not in declared:
+            if name.startswith(ALARM_PREFIX) and name not in declared:
                 alarms.end(name, now)
-        limits = orjson.dumps(as_map(self._pipeline.thresholds))
+        limits = orjson.dumps(thresholds_as_dict(self._pipeline.thresholds))
         if limits == noted:
             return []
         changed = [] if noted is None else [self._changed(noted, limits, now)]
@@ -133,7 +133,7 @@ def newest_within(
     """The versions that have learned nothing from offset `before` on and were within the thresholds, newest first."""
     for manifest in _lineage(versions, state):
         window, trained = manifest.window, manifest.origin == "trained"
-        judged = window is not None and is_within(
+        judged = window is not None and allows_rollback_to(
             thresholds, manifest.metrics, window["n"], manifest.offline_metrics
         )
         if trained or (judged and manifest.version <= before):

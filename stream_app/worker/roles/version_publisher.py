@@ -3,7 +3,7 @@
 from contextlib import suppress
 from time import perf_counter
 
-from stream_app.core.evaluation.thresholds import as_map
+from stream_app.core.evaluation.thresholds import thresholds_as_dict
 from stream_app.core.learning.learner_state import STATE_FORMAT, LearnerState
 from stream_app.errors import StoreError
 from stream_app.fault_points import reached
@@ -185,7 +185,7 @@ class VersionPublisher:
             else {"start": latest.start, "end": latest.end, "n": latest.n},
             offline_metrics={} if parent is None else parent.offline_metrics,
             profile={} if parent is None else parent.profile,
-            thresholds=as_map(self._pipeline.thresholds),
+            thresholds=thresholds_as_dict(self._pipeline.thresholds),
             decision=state.control.decision,
         )
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from river import metrics
 
-from stream_app.core.evaluation.binary_metrics import (
-    BASELINES,
-    METRICS,
+from stream_app.core.evaluation.classification_metrics import (
+    BINARY_METRICS,
+    CLASSIFICATION_BASELINES,
+    BinaryBaseline,
     BinaryMetrics,
-    BinaryOutcome,
 )
 from stream_app.core.evaluation.evaluator import ClosedWindow, Evaluator
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
@@ -32,13 +32,12 @@ RIVER = {
 PREDICTIONS = st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=60)
 
 
-def card_of(predictions: list[tuple[bool, float]]) -> BinaryMetrics:
-    card = BinaryMetrics()
-    last = None
+def sums_of(predictions: list[tuple[bool, float]]) -> BinaryMetrics:
+    sums, baseline = BinaryMetrics(), BinaryBaseline()
     for label, score in predictions:
-        card.add(BinaryOutcome(label, score, score >= 0.5, 0.5, False, last))
-        last = label
-    return card
+        sums.update(label, score, score >= 0.5, baseline)
+        baseline.update(label)
+    return sums
 
 
 def example(label: bool, time: int, score: float = 0.5, version: int = 1) -> Example:
@@ -56,21 +55,21 @@ def test_metrics_equal_those_of_river(name: str, predictions: list[tuple[bool, f
     theirs = RIVER[name]()
     for label, score in predictions:
         theirs.update(label, score if name == "log_loss" else score >= 0.5)
-    assert METRICS[name](card_of(predictions)) == pytest.approx(theirs.get())
+    assert BINARY_METRICS[name](sums_of(predictions)) == pytest.approx(theirs.get())
 
 
 @given(predictions=PREDICTIONS)
 def test_roc_auc_is_the_share_of_pairs_in_order(predictions: list[tuple[bool, float]]) -> None:
-    assert METRICS["roc_auc"](card_of(predictions)) == pytest.approx(brute_auc(predictions))
+    assert BINARY_METRICS["roc_auc"](sums_of(predictions)) == pytest.approx(brute_auc(predictions))
 
 
 def test_roc_auc_needs_both_classes() -> None:
-    assert METRICS["roc_auc"](card_of([(True, 0.3), (True, 0.9)])) is None
+    assert BINARY_METRICS["roc_auc"](sums_of([(True, 0.3), (True, 0.9)])) is None
 
 
 def test_roc_auc_by_hand_with_a_tie() -> None:
     assert (
-        METRICS["roc_auc"](card_of([(False, 0.1), (False, 0.4), (True, 0.4), (True, 0.8)]))
+        BINARY_METRICS["roc_auc"](sums_of([(False, 0.1), (False, 0.4), (True, 0.4), (True, 0.8)]))
         == 3.5 / 4
     )
 
@@ -105,21 +104,21 @@ def test_merged_ranks_equal_ranks_of_all(
 
 
 def test_brier_score_by_hand() -> None:
-    assert METRICS["brier"](card_of([(True, 0.8), (False, 0.5)])) == pytest.approx(
+    assert BINARY_METRICS["brier"](sums_of([(True, 0.8), (False, 0.5)])) == pytest.approx(
         (0.04 + 0.25) / 2
     )
 
 
 def test_kappa_temporal_compares_with_repeating_the_last_label() -> None:
     # Labels 1 1 0 0: repeating is right twice in four (the first has none before it); we are right three times.
-    card = card_of([(True, 0.9), (True, 0.9), (False, 0.1), (False, 0.9)])
-    assert METRICS["kappa_temporal"](card) == pytest.approx((0.75 - 0.5) / (1 - 0.5))
+    sums = sums_of([(True, 0.9), (True, 0.9), (False, 0.1), (False, 0.9)])
+    assert BINARY_METRICS["kappa_temporal"](sums) == pytest.approx((0.75 - 0.5) / (1 - 0.5))
 
 
 def test_kappa_temporal_is_undefined_where_repeating_is_always_right() -> None:
-    card = BinaryMetrics()
-    card.add(BinaryOutcome(True, 0.9, True, 0.5, False, True))
-    assert METRICS["kappa_temporal"](card) is None
+    sums = BinaryMetrics()
+    sums.update(True, 0.9, True, BinaryBaseline(seen=1, positives=1, last=True))
+    assert BINARY_METRICS["kappa_temporal"](sums) is None
 
 
 def test_baselines_know_only_labels_that_came_before() -> None:
@@ -198,4 +197,4 @@ def test_metrics_of_the_last_closed_window_go_with_a_version() -> None:
     assert evaluator.metrics()["accuracy"] == 1.0
     evaluator.add(example(True, 2 * HOUR, score=0.1))
     assert evaluator.metrics()["accuracy"] == 1.0
-    assert set(evaluator.metrics()) <= {*METRICS, *BASELINES}
+    assert set(evaluator.metrics()) <= {*BINARY_METRICS, *CLASSIFICATION_BASELINES}

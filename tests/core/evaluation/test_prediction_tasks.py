@@ -12,11 +12,11 @@ from river import datasets, dummy, metrics, multiclass, naive_bayes, rules, stat
 from river import linear_model as linear
 
 from stream_app.core.evaluation.evaluator import Evaluator
-from stream_app.core.evaluation.prediction_task import PredictionTask
 from stream_app.core.evaluation.prediction_tasks import (
     TASKS,
     BinaryTask,
     MulticlassTask,
+    PredictionTask,
     RegressionTask,
     task_of,
 )
@@ -159,7 +159,7 @@ def test_absurd_numbers_stay_numbers() -> None:
 def test_errors_that_rise_open_an_alarm(task: PredictionTask, right: Score, wrong: Score) -> None:
     kind = "string" if isinstance(task, MulticlassTask) else "double"
     learner = Learner(
-        pipeline(model=_Silent, label=labelled(kind), metrics=task.usual), FINGERPRINT
+        pipeline(model=_Silent, label=labelled(kind), metrics=task.default_metrics), FINGERPRINT
     )
     chance = random.Random(1)
     found = []
@@ -243,7 +243,7 @@ def test_a_regressor_that_cannot_be_stored_once_it_has_learned_is_refused(model:
         learned.learn_one(x, y)
     with pytest.raises(ModelError):
         load(dump(learned), ALL_NAMES)
-    with pytest.raises(PipelineError, match="they cannot be stored"):
+    with pytest.raises(PipelineError, match="too deep to be stored"):
         complete(small_pipeline(label=labelled("double"), model=model))
 
 
@@ -276,7 +276,7 @@ def test_a_score_of_another_kind_is_invalid(task: PredictionTask, answer: Any) -
     assert isinstance(found, Failure)
     assert (found.code, found.message) == (
         "score-invalid",
-        f"the score is not {task.answer} but {type(answer).__name__}",
+        f"the score is not {task.score_type} but {type(answer).__name__}",
     )
 
 
@@ -298,7 +298,7 @@ def test_an_untrained_model_knows_no_class_and_says_so() -> None:
         frozen=True,
     )
     assert model.score({"x": 1.0}) == {}
-    assert MulticlassTask().shown({}) == ("", 0.0, None, {})
+    assert MulticlassTask().prediction_fields({}) == ("", 0.0, None, {})
 
 
 @pytest.mark.parametrize(

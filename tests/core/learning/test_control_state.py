@@ -146,7 +146,7 @@ def test_examples_are_evaluated_during_a_pause_and_learned_once_after_it() -> No
         state.control.paused,
         state.learned.examples,
         state.learned.next_offset,
-        state.evaluator.known.seen,
+        state.evaluator.baseline.seen,
     ) == (True, 30, 30, 50)
     resumed = after([*paused, control("resume", since=0), *STREAM[50:60]])
     assert content(resumed)[0] == content(after([*STREAM[:60]]))[0]
@@ -208,7 +208,7 @@ def test_late_labels_count_for_the_version_that_made_the_prediction() -> None:
     run = Run([*bad[:30], control("rollback", 0, 1), *mixed[30:100]])
     run.process(0, 101)
     (window,) = run.learner.state.evaluator.open.values()
-    assert (window.card.n, window.former.n) == (35, 65)
+    assert (window.metrics.n, window.superseded.n) == (35, 65)
     late = bad[110]._replace(label_time=10**9)
     reports = measurements(run.learner.learn(101, late))
     found = {

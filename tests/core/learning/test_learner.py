@@ -153,7 +153,7 @@ def test_an_example_of_another_declaration_is_judged_but_not_learned() -> None:
     assert (
         learner.state.learned.examples,
         learner.state.unlearnable,
-        learner.state.evaluator.known.seen,
+        learner.state.evaluator.baseline.seen,
     ) == (0, 3, 3)
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from stream_app.core.evaluation.prediction_task import PredictionTask
-from stream_app.core.evaluation.prediction_tasks import BinaryTask
+from stream_app.core.evaluation.prediction_tasks import BinaryTask, PredictionTask
 from stream_app.core.scoring.predictor import NO_VERSION, Degraded, Predictor
 from stream_app.records import Failure, Features
 from stream_app.resilience import Fallback, TransientError

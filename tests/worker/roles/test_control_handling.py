@@ -120,7 +120,10 @@ def test_what_is_held_is_judged_and_can_be_learned_later(world: World) -> None:
     world.fill(STREAM[200:300])
     world.run()
     assert registry(world).served == before
-    assert (world.processor.state.evaluator.known.seen, world.processor.state.learned.examples) == (
+    assert (
+        world.processor.state.evaluator.baseline.seen,
+        world.processor.state.learned.examples,
+    ) == (
         300,
         200,
     )
@@ -236,7 +239,7 @@ def test_a_version_that_cannot_be_had_is_an_alarm_and_changes_nothing_in_any_rep
     decide(world, "rollback", target.version)
     world.fill(STREAM[200:300])
     world.run()
-    assert ("decision-not-obeyed", True) in alarms(world)
+    assert ("decision-not-applied", True) in alarms(world)
     assert (world.processor.state.control.decision, scores_of_state(world)) == (
         0,
         offline(STREAM[:300]),
