@@ -1,11 +1,26 @@
-"""Dead letters: looking at them, trying them, acting on them.
+"""Dead letters: inspection, preview, replay and the audit of all operations.
 
-Looking: `access` opens everything; `indexing` fills the `store` with `facts` of each `letter`; the `index` answers a
-`selection` by a `query`, and by a `where` expression over what `letters` reads; `groups` and `rendering` show it.
+Reading, in the order of the flow:
 
-Trying: `edits` mend a letter, `judging` says what the `present` pipeline would make of it, `trying` counts.
+- `dead_letter_record`: a dead letter, its reference and origin, and the reader of chosen ones.
+- `index_file`, `indexer`, `index`: the local index, its update from the topics, and its queries.
+- `dead_letter_selection`, `query`: a selection of dead letters, and its SQL condition.
+- `access`: opens index, reader and ledger of a pipeline.
+- `groups`: dead letters by cause.
+- `dead_letter_rendering`, `dead_letter_export`: output as text, JSON and files.
 
-Acting: `planning` chooses what a `replay` would send and `refusing` whether it may; the `desk` writes `acts` into the
-`ledger`, which tells what has become of every letter; the `sender` sends `outgoing` records, as the `flow` of scorers
-and their `outcomes` allow. `deciding` parks, drops and restores; `replays` shows what came of it all.
+Evaluating without sending:
+
+- `edits`: edit functions of the user.
+- `record_evaluator`: the failure of a record with the current pipeline and model.
+- `preview`: outcomes of many dead letters.
+
+Changing their state:
+
+- `offset_ranges`, `ledger`: operations and the states of dead letters in `<p>.replays`.
+- `dead_letter_admin`: admin client that writes ledger and audit in transactions.
+- `operations`: park, drop, restore, and the status of all operations.
+- `replay`: a replay from request to result.
+- `replay_plan`, `replay_records`, `replay_producer`, `replay_outcomes`: its plan, the records that
+  it sends, the producer, and what becomes of the records.
 """

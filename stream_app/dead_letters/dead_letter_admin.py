@@ -1,43 +1,72 @@
-"""Where dead letters are acted on: connections to one pipeline's ledger, writing decisions into it, and the audit."""
+"""Admin client for dead letters: connections, and transactional writes of ledger and audit."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import orjson
-from confluent_kafka import Consumer
 
-from stream_app.dead_letters.current_pipeline import read_books
-from stream_app.dead_letters.ledger import Change, Ledger, act_records
-from stream_app.dead_letters.operations import Letters, Operation, place_text
-from stream_app.dead_letters.replay_outcomes import WATCHED
+from stream_app.dead_letters.ledger import (
+    DeadLetterOffsets,
+    Ledger,
+    LedgerRecord,
+    Operation,
+    operation_records,
+    partition_key,
+)
+from stream_app.dead_letters.record_evaluator import read_partition_counts
 from stream_app.errors import FencedError, SelectionError, StreamAppError
 from stream_app.formatting import iso_time
-from stream_app.kafka.clients import ConnectionErrors, client_config, make_consumer
+from stream_app.kafka.client_config import client_config
+from stream_app.kafka.clients import ConnectionErrors
 from stream_app.kafka.log_reader import LogReader
-from stream_app.kafka.offsets import Limits, find_partitions
-from stream_app.kafka.stable_offsets import SHOWN_SECONDS, still_open
-from stream_app.kafka.topics import topic_name
+from stream_app.kafka.offsets import VISIBLE_SECONDS, OffsetBounds, open_transaction
+from stream_app.kafka.reader import PartitionReader
 from stream_app.records import ENVELOPE_BYTES, InputPartition, Output
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger
-from stream_app.transfer.consume import between
+from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.transaction_writer import TransactionWriter
 
 log = get_logger(__name__)
 
-_NEEDED = ("raw.replay", "audit", "replays")
-_TRANSACTION_MS = 30_000  # a sender that died holds readers of its topics back for so long at most
-_GRACE = 15.0  # seconds in which the broker notices that a transaction has timed out
+OUTCOME_TOPICS: tuple[TopicKind, ...] = ("scored", "raw.dlq", "labels.dlq")
+"""Topics to which scorers write the outcomes of replayed records."""
 
-Decision = tuple[Operation, Letters, Mapping[str, int]]
-"""An act, its letters, and the counts for the audit."""
+_REQUIRED_TOPICS: tuple[TopicKind, ...] = ("raw.replay", "audit", "replays")
+
+# The transaction of a crashed command delays readers of its topics for at most this time.
+_TRANSACTION_MS = 30_000
+
+# Time in which the broker notices that a transaction has timed out.
+_GRACE_SECONDS = 15.0
+
+# A larger batch is sent while the next records are prepared.
+_BATCH_BYTES = 100_000
+
+
+class PlannedOperation(NamedTuple):
+    """Operation to write, its dead letters, and the counts of its audit entry."""
+
+    operation: Operation
+    offsets: DeadLetterOffsets
+    counts: Mapping[str, int]
 
 
 class DeadLetterAdmin:
-    """The ledger of the pipeline `name`, and writers of it; `reader` also tells what its scorers have committed.
+    """Reads and writes the ledger of one pipeline.
 
-    Raises `TopicsError` if the topics are not there, `AccessError` and `KafkaUnavailableError` as every client.
+    Attributes:
+        settings: settings of the connections.
+        name: name of the pipeline.
+        config: librdkafka configuration of the connections.
+        partitions: number of partitions of the pipeline's topics.
+        reader: reader of topics, and of the offsets that the scorers have committed.
+
+    Raises:
+        TopicsError: a topic is missing.
+        AccessError: a topic may not be read.
+        KafkaUnavailableError: the cluster does not answer.
     """
 
     def __init__(self, settings: Settings, name: str) -> None:
@@ -47,144 +76,172 @@ class DeadLetterAdmin:
         errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
         self.config: dict[str, Any] = {**config, "error_cb": errors}
         self._errors = errors
-        self._counting = make_consumer(settings, errors, fetch_wait_max_ms=50)
-        places = find_partitions(self._counting, errors, [self.topic(kind) for kind in _NEEDED])
-        self.partitions = sum(topic == self.topic("raw.replay") for topic, _ in places)
+        self._counting = self.open_reader()
+        topics = [self.topic(kind) for kind in _REQUIRED_TOPICS]
+        partitions = self._counting.find_partitions(topics)
+        self.partitions = sum(topic == self.topic("raw.replay") for topic, _ in partitions)
         self.reader = LogReader(self.config, f"{name}-score")
-        self._place = InputPartition(self.topic("replays"), 0)  # of the ledger
+        self._ledger_partition = InputPartition(self.topic("replays"), 0)
 
-    def topic(self, kind: str) -> str:
-        """Full name of one of the pipeline's topics."""
+    def topic(self, kind: TopicKind) -> str:
+        """Return the full name of one of the pipeline's topics."""
         return topic_name(self.name, kind)
 
-    def count(self, limits: Limits) -> int:
-        """How many records there are with start <= offset < end, markers of transactions left out."""
-        return sum(map(len, between(self._counting, self._errors, limits)))
+    def count_records(self, bounds: OffsetBounds) -> int:
+        """Return the number of records within offset ranges, without transaction markers."""
+        return sum(map(len, self._counting.batches(bounds)))
 
-    @contextmanager
-    def consumer(self) -> Iterator[tuple[Consumer, ConnectionErrors]]:
-        """One that nothing else uses, and what it reports."""
-        consumer = make_consumer(self.settings, self._errors, fetch_wait_max_ms=50)
-        try:
-            yield consumer, self._errors
-        finally:
-            consumer.close()
+    def open_reader(self) -> PartitionReader:
+        """Return a reader of its own for the caller, who closes it."""
+        return PartitionReader(self.config, errors=self._errors)
 
-    def ledger(self, *, settled: bool = False) -> Ledger:
-        """As it is now; when `settled`, nothing that was written before is hidden by a transaction still open.
+    def ledger(self, *, stable: bool = False) -> Ledger:
+        """Return the present ledger.
 
-        Raises FencedError if one stays open for long.
+        Args:
+            stable: wait first until no open transaction hides records that were written before.
+
+        Raises:
+            FencedError: a transaction stays open too long.
         """
-        if settled and not self.reader.is_settled(self._place, _TRANSACTION_MS / 1000 + _GRACE):
-            raise still_open(self._place.topic)
+        patience = _TRANSACTION_MS / 1000 + _GRACE_SECONDS
+        if stable and not self.reader.is_settled(self._ledger_partition, patience):
+            raise open_transaction(self._ledger_partition.topic)
         return Ledger.read(self.reader, self.name)
 
-    def watched_ends(self) -> dict[str, int]:
-        """Where the topics end that tell what became of records, by "kind/partition"."""
-        places = [(kind, partition) for kind in WATCHED for partition in range(self.partitions)]
+    def outcome_ends(self) -> dict[str, int]:
+        """Return the end offsets of `OUTCOME_TOPICS` by "kind/partition"."""
         return {
-            place_text(*place): self.reader.ends(InputPartition(self.topic(place[0]), place[1]))[1]
-            for place in places
+            partition_key(kind, number): self.reader.ends(InputPartition(self.topic(kind), number))[
+                1
+            ]
+            for kind in OUTCOME_TOPICS
+            for number in range(self.partitions)
         }
 
-    def retrying(self) -> int:
-        """Events that wait to be tried again, of this pipeline as a whole."""
-        return sum(
-            sheet.tallies.retrying for sheet in read_books(self.settings, self.name).values()
-        )
+    def retrying_events(self) -> int:
+        """Return the number of events of the pipeline that wait for another attempt."""
+        counts = read_partition_counts(self.settings, self.name)
+        return sum(one.counts.retrying for one in counts.values())
 
     def writer(self, transactional_id: str) -> TransactionWriter:
-        """A writer that has fenced whoever wrote under this id before."""
-        topics = self.settings.topics
+        """Return a writer, which fences the previous one with the same id."""
+        max_bytes = self.settings.topics.max_message_bytes
         config = {
             **self.config,
             "transaction.timeout.ms": _TRANSACTION_MS,
-            "message.max.bytes": topics.max_message_bytes + 2 * ENVELOPE_BYTES,
-            "batch.size": min(
-                100_000, topics.max_message_bytes
-            ),  # sent while the next ones are made
+            "message.max.bytes": max_bytes + 2 * ENVELOPE_BYTES,
+            "batch.size": min(_BATCH_BYTES, max_bytes),
         }
         writer = TransactionWriter(config, transactional_id, self.topic)
         writer.take_over()
         return writer
 
-    def decide(self, make: Callable[[Ledger], list[Decision]]) -> Ledger:
-        """Write what `make` decides from the ledger; returns the ledger it saw.
+    def transact(self, plan: Callable[[Ledger], list[PlannedOperation]]) -> Ledger:
+        """Write the operations that `plan` derives from the ledger, in one transaction.
 
-        Nobody else can decide in between: of two who try, the first one is refused with `FencedError`.
+        Fencing serializes operators: the writer is created before the ledger is read, so a
+        concurrent operator's transaction is either visible in the ledger or fenced.
+
+        Returns:
+            The ledger from which the operations were derived.
+
+        Raises:
+            FencedError: another operator wrote at the same time.
         """
         try:
             writer = self.writer(f"{self.name}-replays")
-            ledger = self.ledger(settled=True)
-            decisions = make(ledger)
-            if decisions:
-                audits = self.write_acts(writer, decisions)
+            ledger = self.ledger(stable=True)
+            planned = plan(ledger)
+            if planned:
+                audits = self.write_operations(writer, planned)
                 writer.commit({}, None)
         except FencedError:
             raise FencedError(
-                "Somebody else has decided about dead letters in the same moment",
-                "Look again, and repeat the command",
+                "Another operator changed the state of dead letters at the same time",
+                "Check the present state, and repeat the command if it is still needed",
             ) from None
-        if decisions:
+        if planned:
             for audit in audits:
-                log_act(audit)
-            with suppress(
-                StreamAppError
-            ):  # it is decided, whether or not the cluster still answers
-                self.reader.is_settled(
-                    self._place, SHOWN_SECONDS
-                )  # so that who looks after the command sees it
+                log_audit(audit)
+            # The transaction is committed, whether or not the cluster still answers. Waiting until
+            # it is visible lets the next command see it.
+            with suppress(StreamAppError):
+                self.reader.is_settled(self._ledger_partition, VISIBLE_SECONDS)
         return ledger
 
-    def write_acts(self, writer: TransactionWriter, decisions: list[Decision]) -> list[Output]:
-        """Put acts and their audits into the open transaction; returns the audits."""
+    def write_operations(
+        self, writer: TransactionWriter, planned: list[PlannedOperation]
+    ) -> list[Output]:
+        """Add operations and their audit entries to a transaction; returns the audit entries.
+
+        Raises:
+            SelectionError: the offsets of an operation do not fit into one record.
+        """
         outputs = [
-            ledger_output(change)
-            for act, letters, _ in decisions
-            for change in act_records(act, letters)
+            ledger_output(record)
+            for one in planned
+            for record in operation_records(one.operation, one.offsets)
         ]
         limit = self.settings.topics.max_message_bytes + ENVELOPE_BYTES // 2
         if any(len(output.value or b"") > limit for output in outputs):
             raise SelectionError(
-                "These are too many dead letters for one act", "Select fewer, e.g. with --until"
+                "The operation has too many dead letters for one record",
+                "Select fewer, e.g. with --until",
             )
         audits = [
-            audit_record(self.name, act, act.kind, act.who, act.why, act.at, counts)
-            for act, _, counts in decisions
+            audit_output(self.name, one.operation, AuditEvent.of(one.operation), one.counts)
+            for one in planned
         ]
         writer.write(outputs + audits)
         return audits
 
 
-def ledger_output(change: Change) -> Output:
-    """A record of the ledger as it is written."""
-    key, value = change
+class AuditEvent(NamedTuple):
+    """Event in the life of an operation: its start, or a later stop or finish of a replay.
+
+    Attributes:
+        name: name of the event.
+        who: operator, as user@host.
+        at: time in Unix milliseconds.
+    """
+
+    name: str
+    who: str
+    at: int
+
+    @classmethod
+    def of(cls, operation: Operation) -> "AuditEvent":
+        """Return the start of an operation."""
+        return cls(operation.kind, operation.who, operation.at)
+
+
+def ledger_output(record: LedgerRecord) -> Output:
+    """Return a record of the ledger as an output."""
+    key, value = record
     return Output("replays", 0, key, value)
 
 
-def audit_record(
-    pipeline: str, act: Operation, done: str, who: str, why: str, at: int, counts: Mapping[str, int]
+def audit_output(
+    pipeline: str, operation: Operation, event: AuditEvent, counts: Mapping[str, int]
 ) -> Output:
-    """A record of `schemas/audit.avsc`: what was `done` about an act (it itself, or later stop or finish), by whom."""
+    """Return an audit entry of `schemas/audit.avsc`."""
+    options = {name: str(option) for name, option in operation.options.items() if name != "since"}
     value: dict[str, Any] = {
-        "id": act.id,
-        "act": done,
+        "id": operation.id,
+        "act": event.name,
         "pipeline": pipeline,
-        "at": iso_time(at),
-        "who": who,
-        "what": act.what,
-        "why": why,
+        "at": iso_time(event.at),
+        "who": event.who,
+        "what": operation.what,
+        "why": operation.why,
         "counts": dict(counts),
-        "options": {
-            name: str(option)
-            for name, option in act.options.items()
-            if name not in ("edit_source", "since")
-        },
+        "options": options,
     }
-    return Output("audit", 0, act.id.encode(), orjson.dumps(value))
+    return Output("audit", 0, operation.id.encode(), orjson.dumps(value))
 
 
-def log_act(record: Output) -> None:
-    """Say the same in the log."""
-    fields = orjson.loads(record.value or b"")
+def log_audit(output: Output) -> None:
+    """Log an audit entry."""
+    fields = orjson.loads(output.value or b"")
     log.info("dead letters: " + fields.pop("act"), **fields.pop("counts"), **fields)

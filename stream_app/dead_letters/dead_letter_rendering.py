@@ -1,6 +1,5 @@
-"""Dead letters as JSON for programs and as text for people."""
+"""Renders dead letters and their groups as JSON and as text."""
 
-import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,26 +13,26 @@ from stream_app.formatting import duration, iso_time
 from stream_app.headers import DEAD_LETTER_HEADERS, ERROR_STACKTRACE, ORIGINAL_SIZE
 from stream_app.transfer.record_rendering import harmless, json_text
 
-_SHOWN = 4000  # characters of a value, for people
-_ROW = 16  # bytes of a line of hexadecimal
+# Characters of a value in text output, and a quarter as many bytes in hexadecimal.
+_MAX_CHARACTERS = 4000
+_BYTES_PER_LINE = 16
+
+# Words for the values in `DeadLetterGroup.top`.
+_TOP_LABELS = {"source": "from", "key": "key", "schema_version": "schema"}
 
 
-def place(ref: DeadLetterRef) -> str:
-    """Where the record came from, e.g. "flights.raw[2]@77"."""
+def origin_text(ref: DeadLetterRef) -> str:
+    """Return the origin of a record, e.g. "flights.raw[2]@77"."""
     return f"{ref.origin.topic}[{ref.origin.partition}]@{ref.origin.offset}"
 
 
 def entry_json(entry: IndexEntry, state: str) -> bytes:
-    """A line of `list --json`; `state` is what became of it."""
+    """Return a line of `dead-letters list --json`."""
     return orjson.dumps(
         {
             "error_id": entry.ref.error_id,
             "state": state,
-            "dead_letter": {
-                "topic": entry.ref.kind,
-                "partition": entry.ref.partition,
-                "offset": entry.ref.offset,
-            },
+            "dead_letter": _dlq_position(entry.ref),
             "origin": entry.ref.origin._asdict()
             | {"timestamp": iso_time(entry.original_timestamp)},
             "timestamp": iso_time(entry.timestamp),
@@ -58,15 +57,15 @@ def entry_json(entry: IndexEntry, state: str) -> bytes:
 
 
 def entry_line(entry: IndexEntry, state: str) -> bytes:
-    """A line of `list`."""
-    shown = f"  [{state}]" if state != "open" else ""
-    key = "null" if entry.key is None else entry.key.decode("utf-8", "backslashreplace")
-    parts = (iso_time(entry.timestamp)[:19] + "Z", entry.ref.error_id, place(entry.ref), key)
-    return harmless(f"{'  '.join(parts)}  {entry.code}: {entry.message}{shown}").encode()
+    """Return a line of `dead-letters list`."""
+    suffix = f"  [{state}]" if state != "open" else ""
+    time = iso_time(entry.timestamp)[:19] + "Z"
+    parts = (time, entry.ref.error_id, origin_text(entry.ref), _key_text(entry.key))
+    return harmless(f"{'  '.join(parts)}  {entry.code}: {entry.message}{suffix}").encode()
 
 
 def group_object(group: DeadLetterGroup) -> dict[str, Any]:
-    """One of `groups --json`."""
+    """Return an element of `dead-letters groups --json`."""
     newest = group.newest
     return {
         "group": group.fingerprint,
@@ -83,147 +82,152 @@ def group_object(group: DeadLetterGroup) -> dict[str, Any]:
         "last_hour": group.last_hour,
         "hour_before": group.hour_before,
         "top": {name: top._asdict() for name, top in group.top.items()},
-        "sample": _sample(newest.ref),
+        "sample": {"error_id": newest.ref.error_id, "origin": newest.ref.origin._asdict()},
     }
 
 
 def group_lines(group: DeadLetterGroup, now: int) -> Iterator[str]:
-    """A group for people; `now` is epoch milliseconds."""
+    """Yield the lines of a group in `dead-letters groups`; `now` is in Unix milliseconds."""
     newest = group.newest
-    done = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(group.outcomes.items()))
+    closed = "".join(f", {count:,} {state}" for state, count in sorted(group.outcomes.items()))
     yield (
-        f"{group.fingerprint}  {group.code} ({group.error_class}, {group.stage})  {group.open:,} open"
-        + (f", {done}" if done else "")
+        f"{group.fingerprint}  {group.code} ({group.error_class}, {group.stage})  "
+        f"{group.open:,} open{closed}"
     )
-    yield f"    {harmless(newest.message)}, e.g. {newest.ref.error_id} at {place(newest.ref)}"
+    example = f"{newest.ref.error_id} at {origin_text(newest.ref)}"
+    yield f"    {harmless(newest.message)}, e.g. {example}"
     yield (
-        f"    first {_ago(group.first_seen, now)}, last {_ago(group.last_seen, now)}; "
+        f"    first {_age(group.first_seen, now)}, last {_age(group.last_seen, now)}; "
         f"{group.last_hour:,} in the last hour, {group.hour_before:,} in the one before"
     )
-    tops = ", ".join(
-        f"{_NAMES[name]} {harmless(top.value)} {top.share:.0%}" for name, top in group.top.items()
+    top = ", ".join(
+        f"{_TOP_LABELS[name]} {harmless(one.value)} {one.share:.0%}"
+        for name, one in group.top.items()
     )
-    yield f"    mostly {tops}"
+    yield f"    mostly {top}"
     yield f"    {group.remedy}"
 
 
-def letter_json(letter: DeadLetter) -> bytes:
-    """A line of `show --json`: `value` as text or base64, `record` decoded or null."""
+def dead_letter_json(dead_letter: DeadLetter) -> bytes:
+    """Return a line of `dead-letters show --json`.
+
+    `value` is text or base64; `record` has the decoded fields, or is null.
+    """
     return orjson.dumps(
         {
-            **_named(letter),
-            "key": json_text(letter.key),
-            "value": json_text(letter.value),
-            "record": _record(letter),
-            "headers": letter.facts,
+            **position_object(dead_letter),
+            "key": json_text(dead_letter.key),
+            "value": json_text(dead_letter.value),
+            "record": _record_json(dead_letter),
+            "headers": dead_letter.header_texts,
         }
     )
 
 
-def export_line(letter: DeadLetter) -> bytes:
-    """A line of `export`: key, value and headers byte for byte, in base64."""
-    headers = [[name, _base64(content)] for name, content in letter.headers]
-    content = {"key": _base64(letter.key), "value": _base64(letter.value), "headers": headers}
-    return orjson.dumps(_named(letter) | content)
+def dead_letter_lines(dead_letter: DeadLetter) -> list[bytes]:
+    """Return the lines of `dead-letters show`: failure, headers, decoded value, bytes."""
+    return [line.encode() for line in _lines(dead_letter)]
 
 
-def letter_lines(letter: DeadLetter) -> list[bytes]:
-    """A letter for people: what failed and where, the decoded value, the bytes, all headers."""
-    return [line.encode() for line in _letter(letter)]
-
-
-_NAMES = {"source": "from", "key": "key", "schema_version": "schema"}
-
-
-def _letter(letter: DeadLetter) -> Iterator[str]:
-    known = ERROR_CODES.get(letter.code)
-    ref = letter.ref
-    yield f"{ref.error_id}  {place(ref)}, as a dead letter {ref.kind}[{ref.partition}]@{ref.offset}"
-    yield harmless(f"  {letter.code} ({letter.error_class}, {letter.stage}): {letter.message}")
-    if known is not None:
-        yield f"  {known.remedy}"
-    yield "headers of the failure"
-    ours = {name: text for name, text in letter.facts.items() if name in DEAD_LETTER_HEADERS}
-    yield from _table(
-        {name: text for name, text in ours.items() if name != ERROR_STACKTRACE and text}
-    )
-    if ours.get(ERROR_STACKTRACE):
-        yield "stack trace"
-        yield from (f"  {harmless(line)}" for line in ours[ERROR_STACKTRACE].splitlines())
-    yield "headers that it came with"
-    yield from _table({name: text for name, text in letter.facts.items() if name not in ours}) or [
-        "  none"
-    ]
-    yield harmless(f"key: {_plain(letter.key)}")
-    yield from _value_lines(letter)
-
-
-def _sample(ref: DeadLetterRef) -> dict[str, Any]:
-    return {"error_id": ref.error_id, "origin": ref.origin._asdict()}
-
-
-def _named(letter: DeadLetter) -> dict[str, Any]:
-    ref = letter.ref
+def position_object(dead_letter: DeadLetter) -> dict[str, Any]:
+    """Return error id, position, origin and time of a dead letter as a JSON object."""
+    ref = dead_letter.ref
     return {
         "error_id": ref.error_id,
-        "dead_letter": {"topic": ref.kind, "partition": ref.partition, "offset": ref.offset},
+        "dead_letter": _dlq_position(ref),
         "origin": ref.origin._asdict(),
-        "timestamp": iso_time(letter.timestamp),
+        "timestamp": iso_time(dead_letter.timestamp),
     }
 
 
-def _record(letter: DeadLetter) -> Any:
-    if letter.record is None:
+def _dlq_position(ref: DeadLetterRef) -> dict[str, Any]:
+    return {"topic": ref.kind, "partition": ref.partition, "offset": ref.offset}
+
+
+def _lines(dead_letter: DeadLetter) -> Iterator[str]:
+    ref, headers = dead_letter.ref, dead_letter.header_texts
+    position = f"{ref.kind}[{ref.partition}]@{ref.offset}"
+    yield f"{ref.error_id}  {origin_text(ref)}, dead letter {position}"
+    yield harmless(
+        f"  {dead_letter.code} ({dead_letter.error_class}, {dead_letter.stage}): "
+        f"{dead_letter.message}"
+    )
+    known = ERROR_CODES.get(dead_letter.code)
+    if known is not None:
+        yield f"  {known.remedy}"
+    failure = {name: text for name, text in headers.items() if name in DEAD_LETTER_HEADERS}
+    stack_trace = failure.get(ERROR_STACKTRACE, "")
+    yield "headers of the failure"
+    yield from _table(
+        {name: text for name, text in failure.items() if name != ERROR_STACKTRACE and text}
+    )
+    if stack_trace:
+        yield "stack trace"
+        yield from (f"  {harmless(line)}" for line in stack_trace.splitlines())
+    yield "headers of the producer"
+    others = {name: text for name, text in headers.items() if name not in failure}
+    yield from _table(others) or ["  none"]
+    yield harmless(f"key: {_key_text(dead_letter.key)}")
+    yield from _value_lines(dead_letter)
+
+
+def _record_json(dead_letter: DeadLetter) -> Any:
+    if dead_letter.record is None:
         return None
+    # orjson rejects deeply nested values.
     try:
-        return orjson.Fragment(orjson.dumps(letter.record, default=_latin))
-    except TypeError:  # nested deeper than JSON can be written
-        return None
-
-
-def _value_lines(letter: DeadLetter) -> Iterator[str]:
-    if letter.value is None:
-        size = letter.facts.get(ORIGINAL_SIZE)
-        yield (
-            "value: null"
-            if size is None
-            else f"value: {size} bytes, too large to be kept; they are at the origin"
-        )
-        return
-    if letter.record is not None:
-        yield "value, decoded"
-        yield from _cut(_pretty(letter), "  ")
-    yield f"value, {len(letter.value):,} bytes"
-    text = _utf8(letter.value)
-    yield from _cut(text, "  ") if text is not None else _hexadecimal(letter.value)
-
-
-def _pretty(letter: DeadLetter) -> str:
-    try:
-        return orjson.dumps(letter.record, default=_latin, option=orjson.OPT_INDENT_2).decode()
+        return orjson.Fragment(orjson.dumps(dead_letter.record, default=_latin_1))
     except TypeError:
-        return "(nested too deeply to be shown)"
+        return None
 
 
-def _latin(value: object) -> str:
+def _value_lines(dead_letter: DeadLetter) -> Iterator[str]:
+    value = dead_letter.value
+    if value is None:
+        size = dead_letter.header_texts.get(ORIGINAL_SIZE)
+        if size is None:
+            yield "value: null"
+        else:
+            yield f"value: {size} bytes, too large to be stored; read it at its origin"
+        return
+    if dead_letter.record is not None:
+        yield "value, decoded"
+        yield from _shortened(_pretty_record(dead_letter))
+    yield f"value, {len(value):,} bytes"
+    try:
+        yield from _shortened(value.decode())
+    except UnicodeDecodeError:
+        yield from _hexadecimal(value)
+
+
+def _pretty_record(dead_letter: DeadLetter) -> str:
+    options = orjson.OPT_INDENT_2
+    try:
+        return orjson.dumps(dead_letter.record, default=_latin_1, option=options).decode()
+    except TypeError:
+        return "(nested too deeply)"
+
+
+def _latin_1(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("latin-1")
     raise TypeError
 
 
-def _cut(text: str, indent: str) -> Iterator[str]:
-    yield from (indent + harmless(line) for line in text[:_SHOWN].splitlines() or [""])
-    if len(text) > _SHOWN:
-        yield f"{indent}... {len(text) - _SHOWN:,} more characters, which --json shows"
+def _shortened(text: str) -> Iterator[str]:
+    yield from (f"  {harmless(line)}" for line in text[:_MAX_CHARACTERS].splitlines() or [""])
+    if len(text) > _MAX_CHARACTERS:
+        yield f"  ... {len(text) - _MAX_CHARACTERS:,} more characters with --json"
 
 
 def _hexadecimal(content: bytes) -> Iterator[str]:
-    for start in range(0, min(len(content), _SHOWN // 4), _ROW):
-        row = content[start : start + _ROW]
+    limit = _MAX_CHARACTERS // 4
+    for start in range(0, min(len(content), limit), _BYTES_PER_LINE):
+        row = content[start : start + _BYTES_PER_LINE]
         text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
-        yield f"  {start:06x}  {row.hex(' '):<{3 * _ROW - 1}}  {text}"
-    if len(content) > _SHOWN // 4:
-        yield f"  ... {len(content) - _SHOWN // 4:,} more bytes, which --json shows"
+        yield f"  {start:06x}  {row.hex(' '):<{3 * _BYTES_PER_LINE - 1}}  {text}"
+    if len(content) > limit:
+        yield f"  ... {len(content) - limit:,} more bytes with --json"
 
 
 def _table(rows: Mapping[str, str]) -> list[str]:
@@ -231,20 +235,9 @@ def _table(rows: Mapping[str, str]) -> list[str]:
     return [harmless(f"  {name:<{width}}  {text}") for name, text in rows.items()]
 
 
-def _utf8(content: bytes) -> str | None:
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return None
+def _key_text(key: bytes | None) -> str:
+    return "null" if key is None else key.decode("utf-8", "backslashreplace")
 
 
-def _plain(content: bytes | None) -> str:
-    return "null" if content is None else content.decode("utf-8", "backslashreplace")
-
-
-def _base64(content: bytes | None) -> str | None:
-    return None if content is None else base64.b64encode(content).decode()
-
-
-def _ago(time: int, now: int) -> str:
+def _age(time: int, now: int) -> str:
     return f"{duration(max(0, now - time) / 1000)} ago"

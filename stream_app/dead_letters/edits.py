@@ -1,7 +1,8 @@
-"""`--edit FILE:function`: a function of the user's own that mends dead letters before they are tried or sent again."""
+"""Edit functions (`--edit FILE:function`), which fix dead letters before they are sent."""
 
 import traceback
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,26 +15,52 @@ from stream_app.records import Failure
 
 
 class EditFailure(NamedTuple):
-    """Why the function gave nothing that could be sent, e.g. "KeyError", and where: "mend.py:7"."""
+    """Failure of an edit function: its reason, e.g. "KeyError", and its location: "fix.py:7"."""
 
     reason: str
-    where: str
+    location: str
 
 
-Edit = Callable[[DeadLetter], bytes | EditFailure | None]
-"""Gives the new value of a letter, None to leave the letter out, or why there is neither; raises nothing."""
+class EditedRecord(NamedTuple):
+    """Key and value with which a dead letter is sent."""
+
+    key: bytes | None
+    value: bytes | None
 
 
-def load_edit(spec: str) -> Edit:
-    """The function that `FILE:function` names.
+EditFunction = Callable[[DeadLetter], bytes | EditFailure | None]
+"""Returns the new value of a dead letter, None to skip it, or a failure. Never raises."""
 
-    It is called with a `DeadLetter`, and returns bytes or None. Raises `SelectionError` if there is no such function,
-    `PipelineError` if the file does not load.
+
+class LoadedEdit(NamedTuple):
+    """Edit function, and the SHA-256 of its file with its name; both empty without an edit."""
+
+    function: EditFunction | None
+    digest: str
+
+
+def load_optional_edit(spec: str | None) -> LoadedEdit:
+    """Return the edit that `FILE:function` names, if any; raises as `load_edit`."""
+    if spec is None:
+        return LoadedEdit(None, "")
+    function = load_edit(spec)
+    file, _, name = spec.rpartition(":")
+    return LoadedEdit(function, f"{sha256(Path(file).read_bytes()).hexdigest()}:{name}")
+
+
+def load_edit(spec: str) -> EditFunction:
+    """Return the function that `FILE:function` names.
+
+    The user's function takes a `DeadLetter` and returns the new value as bytes, or None.
+
+    Raises:
+        SelectionError: `spec` names no function, or the file does not define it.
+        PipelineError: the file cannot be loaded.
     """
     target, colon, name = spec.rpartition(":")
     if not colon or not name.isidentifier() or not target.endswith(".py"):
         raise SelectionError(
-            f"--edit {spec} names no function", "Give FILE:function, e.g. mend.py:edit"
+            f"--edit {spec} names no function", "Give FILE:function, e.g. fix.py:edit"
         )
     try:
         module = load_file(Path(target))
@@ -42,50 +69,46 @@ def load_edit(spec: str) -> Edit:
     function = getattr(module, name, None)
     if not callable(function):
         raise SelectionError(
-            f"--edit: {target} has no function {name}", f"Write def {name}(letter) in it"
+            f"--edit: {target} has no function {name}", f"Define {name}(dead_letter) in the file"
         )
-    file = str(Path(target).resolve())
-    return lambda letter: _apply(function, letter, file)
+    file = Path(target).resolve()
+    return lambda dead_letter: _call(function, dead_letter, file)
 
 
-def _apply(
-    function: Callable[[DeadLetter], Any], letter: DeadLetter, file: str
+def _call(
+    function: Callable[[DeadLetter], Any], dead_letter: DeadLetter, file: Path
 ) -> bytes | EditFailure | None:
+    # The function is the user's code and may raise anything, including SystemExit.
     try:
-        value = function(letter)
-    except (Exception, SystemExit) as error:  # the function is the user's, and so is what it raises
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename == file
-        ]
-        return EditFailure(
-            type(error).__name__, f"{Path(file).name}:{lines[-1]}" if lines else Path(file).name
-        )
+        value = function(dead_letter)
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+        location = f"{file.name}:{lines[-1]}" if lines else file.name
+        return EditFailure(type(error).__name__, location)
     if value is None or isinstance(value, bytes):
         return value
-    return EditFailure(f"it returned {type(value).__name__}, not bytes or None", Path(file).name)
+    return EditFailure(f"it returned {type(value).__name__}, not bytes or None", file.name)
 
 
-class Editing:
-    """What an edit makes of a letter: the value that it returns, and the key that belongs to it."""
+class RecordEditor:
+    """Applies an optional edit function to dead letters of a pipeline."""
 
-    def __init__(self, pipeline: Pipeline, edit: Edit | None) -> None:
+    def __init__(self, pipeline: Pipeline, edit: EditFunction | None) -> None:
         self._edit = edit
         self._key = pipeline.key or pipeline.event_id
 
-    def __call__(
-        self, letter: DeadLetter
-    ) -> tuple[bytes | None, bytes | None] | EditFailure | None:
-        """Key and value; None if the letter is to be left out.
+    def __call__(self, dead_letter: DeadLetter) -> EditedRecord | EditFailure | None:
+        """Return the edited record, or None if the edit function skips the dead letter.
 
-        With an edit the key becomes that of the value's key field, where it has one, so that a wrong key can be mended.
+        With an edit function, the key becomes the key field of the new value if it has one. A
+        wrong key can therefore be corrected.
         """
         if self._edit is None:
-            return letter.key, letter.value
-        value = self._edit(letter)
+            return EditedRecord(dead_letter.key, dead_letter.value)
+        value = self._edit(dead_letter)
         if value is None or isinstance(value, EditFailure):
             return value
-        fields = decode(value, letter.original_headers, letter.schemas)
-        text = None if isinstance(fields, Failure) else fields.get(self._key)
-        return (letter.key if text is None else str(text).encode()), value
+        fields = decode(value, dead_letter.original_headers, dead_letter.schemas)
+        key = None if isinstance(fields, Failure) else fields.get(self._key)
+        return EditedRecord(dead_letter.key if key is None else str(key).encode(), value)

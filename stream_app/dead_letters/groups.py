@@ -1,4 +1,4 @@
-"""Dead letters by their cause."""
+"""Groups of dead letters with the same cause."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -11,12 +11,14 @@ from stream_app.dead_letters.ledger import Ledger
 from stream_app.dead_letters.query import ALL, Condition
 from stream_app.error_codes import ERROR_CODES
 
-SAMPLE = 1000  # newest letters of a group that `top` is told from
-_HOUR = 3_600_000
+# Newest dead letters of a group from which `DeadLetterGroup.top` is computed.
+SAMPLE_SIZE = 1000
+
+_HOUR_MS = 3_600_000
 
 
-class Top(NamedTuple):
-    """The commonest value among the newest letters of a group, and its share of them, from 0 to 1."""
+class TopValue(NamedTuple):
+    """Most common value among the newest dead letters of a group, and its share from 0 to 1."""
 
     value: str
     share: float
@@ -24,10 +26,22 @@ class Top(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterGroup:
-    """All chosen dead letters of one cause; times are epoch milliseconds.
+    """Selected dead letters of one cause. Times are Unix milliseconds.
 
-    `outcomes` counts those that were acted on, by what became of them; the group is `closed` when that is true of all.
-    `newest` is the sample. `top` has source (topic and partition), key and schema_version of the newest letters.
+    Attributes:
+        fingerprint: fingerprint of the cause.
+        code: error code.
+        error_class: class of the error.
+        stage: stage of the pipeline that failed.
+        remedy: what to do about the error.
+        count: number of dead letters.
+        first_seen: time of the oldest.
+        last_seen: time of the newest.
+        last_hour: number in the last hour.
+        hour_before: number in the hour before that.
+        newest: entry of the newest dead letter.
+        top: most common `source` (topic and partition), `key` and `schema_version`.
+        outcomes: number of dead letters that are not open, by state.
     """
 
     fingerprint: str
@@ -41,74 +55,85 @@ class DeadLetterGroup:
     last_hour: int
     hour_before: int
     newest: IndexEntry
-    top: Mapping[str, Top]
+    top: Mapping[str, TopValue]
     outcomes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def open(self) -> int:
-        """How many nobody has acted on."""
+        """Number of dead letters to which no operation applies."""
         return self.count - sum(self.outcomes.values())
 
     @property
-    def closed(self) -> bool:
-        """Whether nothing is left to do."""
+    def is_closed(self) -> bool:
+        """True if no dead letter of the group is open."""
         return self.open == 0
 
 
 def find_groups(
     index: Index, selection: DeadLetterSelection, ledger: Ledger, now: int
 ) -> list[DeadLetterGroup]:
-    """The groups of the chosen letters, the one with most open letters first; `now` is epoch milliseconds.
+    """Return the groups of selected dead letters, those with most open dead letters first.
 
-    Raises as `Index.select` does.
+    Args:
+        now: present time in Unix milliseconds.
+
+    Raises:
+        SelectionError: as `Index.select`.
     """
     condition = index.condition(selection)
-    causes, acted = index.causes(), _acted(index, condition, ledger)
-    columns = "cause, count(*), min(timestamp), max(timestamp), sum(timestamp >= {0}), sum(timestamp >= {1})"
-    by = (
-        "cause" if condition == ALL else "+cause"
-    )  # with conditions, sorting is faster than going by the index
-    rows = index.rows(
-        columns.format(now - _HOUR, now - 2 * _HOUR), "letters", condition, f"GROUP BY {by}"
+    causes, closed = index.causes(), _closed_counts(index, condition, ledger)
+    columns = (
+        "cause, count(*), min(timestamp), max(timestamp), "
+        f"sum(timestamp >= {now - _HOUR_MS}), sum(timestamp >= {now - 2 * _HOUR_MS})"
     )
-    found = []
-    for number, count, first, last, hour, two_hours in list(rows):
-        newest = list(index.newest(condition.but("cause = ?", number), SAMPLE))
-        cause = causes[number]
-        known = ERROR_CODES.get(cause.code)
-        remedy = (
-            known.remedy
-            if known
-            else "It is not of this program, or of another version; see the message."
+    # With conditions, sorting (+cause) is faster than following the index by cause.
+    group_by = f"GROUP BY {'cause' if condition == ALL else '+cause'}"
+    groups = []
+    for cause_id, count, first, last, hour, two_hours in list(
+        index.rows(columns, "dead_letters", condition, group_by)
+    ):
+        entries = list(index.newest(condition.and_("cause = ?", cause_id), SAMPLE_SIZE))
+        group = DeadLetterGroup(
+            *causes[cause_id],
+            remedy=_remedy(causes[cause_id].code),
+            count=count,
+            first_seen=first,
+            last_seen=last,
+            last_hour=hour,
+            hour_before=two_hours - hour,
+            newest=entries[0],
+            top=_top_values(entries),
+            outcomes=closed[cause_id],
         )
-        trend = hour, two_hours - hour
-        found.append(
-            DeadLetterGroup(
-                *cause, remedy, count, first, last, *trend, newest[0], _top(newest), acted[number]
-            )
-        )
-    return sorted(found, key=lambda group: (-group.open, -group.last_seen))
+        groups.append(group)
+    return sorted(groups, key=lambda group: (-group.open, -group.last_seen))
 
 
-def _acted(index: Index, condition: Condition, ledger: Ledger) -> dict[int, Counter[str]]:
-    """By cause and outcome, how many letters have it."""
+def _remedy(code: str) -> str:
+    known = ERROR_CODES.get(code)
+    if known is None:
+        return "Read the message: another program, or another version of this one, wrote it."
+    return known.remedy
+
+
+def _closed_counts(index: Index, condition: Condition, ledger: Ledger) -> dict[int, Counter[str]]:
+    """Return the number of dead letters that are not open, by cause id and state."""
     found: dict[int, Counter[str]] = defaultdict(Counter)
-    for cause, state, count in index.closed(ledger, condition):
-        found[cause][state] = count
+    for cause_id, state, count in index.closed_counts(ledger, condition):
+        found[cause_id][state] = count
     return found
 
 
-def _top(entries: list[IndexEntry]) -> dict[str, Top]:
+def _top_values(entries: list[IndexEntry]) -> dict[str, TopValue]:
+    origins = (entry.ref.origin for entry in entries)
     return {
-        "source": _commonest(
-            f"{entry.ref.origin.topic}[{entry.ref.origin.partition}]" for entry in entries
-        ),
-        "key": _commonest((entry.key or b"").decode("utf-8", "replace") for entry in entries),
-        "schema_version": _commonest(entry.schema_version for entry in entries),
+        "source": _top_value(f"{origin.topic}[{origin.partition}]" for origin in origins),
+        "key": _top_value((entry.key or b"").decode("utf-8", "replace") for entry in entries),
+        "schema_version": _top_value(entry.schema_version for entry in entries),
     }
 
 
-def _commonest(values: Iterable[str]) -> Top:
+def _top_value(values: Iterable[str]) -> TopValue:
     counts = Counter(values)
     value, count = counts.most_common(1)[0]
-    return Top(value, count / counts.total())
+    return TopValue(value, count / counts.total())

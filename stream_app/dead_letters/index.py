@@ -1,4 +1,4 @@
-"""The index of a pipeline's dead letters: what can be told of them without reading the topics."""
+"""Index of a pipeline's dead letters: answers queries without reading the topics."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -6,31 +6,32 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from stream_app.dead_letters.dead_letter_reader import DeadLetterReader
-from stream_app.dead_letters.dead_letter_record import KINDS, DeadLetterRef, Origin
-from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
-from stream_app.dead_letters.filter_expression import FilterExpression
-from stream_app.dead_letters.indexing import Indexer, Say
+from stream_app.dead_letters.dead_letter_record import DeadLetterReader, DeadLetterRef, Origin
+from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection, FilterExpression
+from stream_app.dead_letters.indexer import Indexer, Notify
 from stream_app.dead_letters.ledger import Ledger
-from stream_app.dead_letters.query import Condition, FailureKind, condition_of
+from stream_app.dead_letters.query import Condition, FailureCause, condition_of
+from stream_app.topic_kinds import DEAD_LETTER_KINDS
 from stream_app.transfer.send_progress import reporter
 
-_PLACE = "kind, partition, offset"
-_REF_COLUMNS = "kind, partition, offset, error_id, topic, source_partition, source_offset"
-_REF_TABLES = "letters JOIN contexts ON contexts.id = context"
+_POSITION = "kind, partition, offset"
+_REF_COLUMNS = f"{_POSITION}, error_id, topic, source_partition, source_offset"
+_REF_TABLES = "dead_letters JOIN contexts ON contexts.id = context"
+_REF_COLUMN_COUNT = 7
 _ENTRY_COLUMNS = (
-    f"{_REF_COLUMNS}, timestamp, fingerprint, code, class, stage, message, key, event_id, size, attempts, "
-    "first_failed, last_failed, source_timestamp, model_version, schema_version, app_version, replay_count, replay_id"
+    f"{_REF_COLUMNS}, timestamp, fingerprint, code, class, stage, message, key, event_id, size, "
+    "attempts, first_failed, last_failed, source_timestamp, model_version, schema_version, "
+    "app_version, replay_count, replay_id"
 )
 _ENTRY_TABLES = f"{_REF_TABLES} JOIN causes ON causes.id = cause"
-_REF = 7  # columns
 
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """What the index knows of one dead letter. Times are epoch milliseconds; what its headers lack is 0 or empty.
+    """Indexed fields of one dead letter.
 
-    `event_id` is None if it cannot be told; `size` is that of the value in bytes.
+    Times are Unix milliseconds. Numbers are 0 and texts empty where the headers lack them.
+    `event_id` is None if it is unknown; `size` is that of the value in bytes.
     """
 
     ref: DeadLetterRef
@@ -55,113 +56,129 @@ class IndexEntry:
 
 
 class Index:
-    """Up to date as of when it was made; `letters` reads those that an expression has to look into."""
+    """Dead letters of a pipeline as of the creation of this object.
 
-    def __init__(self, indexer: Indexer, letters: DeadLetterReader, say: Say) -> None:
-        """Raises as `Indexer.update` does."""
+    Args:
+        indexer: brings the index file up to date.
+        reader: reads the dead letters for which an expression must be evaluated.
+        notify: takes warnings for the user.
+
+    Raises:
+        StreamAppError: as `Indexer.update`.
+    """
+
+    def __init__(self, indexer: Indexer, reader: DeadLetterReader, notify: Notify) -> None:
         self._indexer = indexer
-        self._letters = letters
-        self._say = say
-        self._numbers = count()
+        self._reader = reader
+        self._notify = notify
+        self._table_numbers = count()
         self._conditions: dict[DeadLetterSelection, Condition] = {}
-        self._store = indexer.update()
+        self._file = indexer.update()
 
     def select(self, selection: DeadLetterSelection) -> Iterator[DeadLetterRef]:
-        """The dead letters that are meant, by input, partition and offset; that there are none is no error.
+        """Return the selected dead letters by input, partition and offset; there may be none.
 
-        Raises `SelectionError` for a group that is unknown or not unique, and for a bad expression. FilterExpression there is an
-        expression, the letters that meet all other conditions have been read when this returns.
+        With an expression, all dead letters that meet the other conditions are read first.
+
+        Raises:
+            SelectionError: a group is unknown or ambiguous, or the expression is invalid.
         """
         return self._refs(self.condition(selection))
 
     def count(self, selection: DeadLetterSelection) -> int:
-        """How many they are."""
-        return int(next(self.rows("count(*)", "letters", self.condition(selection)))[0])
+        """Return the number of selected dead letters."""
+        return self._count(self.condition(selection))
 
     def entries(
         self, selection: DeadLetterSelection, limit: int | None = None
     ) -> Iterator[IndexEntry]:
-        """What is known of them, the newest first."""
+        """Return the entries of selected dead letters, newest first."""
         return self.newest(self.condition(selection), limit)
 
     def newest(self, condition: Condition, limit: int | None = None) -> Iterator[IndexEntry]:
-        """The same by a condition."""
-        last = f"ORDER BY timestamp DESC, {_PLACE} LIMIT {-1 if limit is None else limit}"
-        return map(_entry_of, self.rows(_ENTRY_COLUMNS, _ENTRY_TABLES, condition, last))
+        """Return the entries that meet a condition, newest first."""
+        order = f"ORDER BY timestamp DESC, {_POSITION} LIMIT {-1 if limit is None else limit}"
+        return map(_entry_of, self.rows(_ENTRY_COLUMNS, _ENTRY_TABLES, condition, order))
 
     def condition(self, selection: DeadLetterSelection) -> Condition:
-        """The selection for `rows`; holds as long as this index."""
+        """Return the condition of a selection, valid for queries of this object only."""
         if selection not in self._conditions:
-            where = None if selection.where is None else FilterExpression(selection.where)
+            expression = None if selection.where is None else FilterExpression(selection.where)
             found = condition_of(selection, self.causes())
-            self._conditions[selection] = found if where is None else self._met(where, found)
+            self._conditions[selection] = (
+                found if expression is None else self._filtered(expression, found)
+            )
         return self._conditions[selection]
 
-    def causes(self) -> dict[int, FailureKind]:
-        """All causes that letters have or had, by number."""
-        found = self._store.database.execute(
-            "SELECT id, fingerprint, code, class, stage FROM causes"
-        )
-        return {number: FailureKind(*parts) for number, *parts in found}
+    def causes(self) -> dict[int, FailureCause]:
+        """Return all causes of present and expired dead letters, by id."""
+        query = "SELECT id, fingerprint, code, class, stage FROM causes"
+        rows = self._file.database.execute(query)
+        return {cause_id: FailureCause(*parts) for cause_id, *parts in rows}
 
     def rows(
-        self, columns: str, tables: str, condition: Condition, last: str = ""
+        self, columns: str, tables: str, condition: Condition, clauses: str = ""
     ) -> Iterator[tuple[Any, ...]]:
-        """What the index has, where the condition holds; `last` orders, groups and limits."""
-        query = f"SELECT {columns} FROM {tables} WHERE {condition.sql} {last}"
+        """Yield the rows that meet a condition; `clauses` order, group and limit them."""
+        query = f"SELECT {columns} FROM {tables} WHERE {condition.sql} {clauses}"
         try:
-            for row in self._store.database.execute(query, condition.values):  # noqa: UP028 -- `yield from` would close it
+            for row in self._file.database.execute(query, condition.values):  # noqa: UP028 -- `yield from` would close it
                 yield row
         except sqlite3.DatabaseError as error:
-            raise self._indexer.discarded(error) from None
+            raise self._indexer.query_error(error) from None
 
-    def closed(self, ledger: Ledger, condition: Condition) -> Iterator[tuple[int, str, int]]:
-        """Of the letters that were acted on, by number of their cause and what became of them, how many there are."""
-        database, name = self._store.database, f"closed_{next(self._numbers)}"
+    def closed_counts(self, ledger: Ledger, condition: Condition) -> Iterator[tuple[int, str, int]]:
+        """Yield cause id, state and number of the dead letters that are not open."""
+        database, name = self._file.database, f"closed_{next(self._table_numbers)}"
         database.execute(f"CREATE TEMP TABLE {name} (in_kind, in_partition, start, stop, state)")
-        runs = ((KINDS.index(kind), number, *rest) for (kind, number), *rest in ledger.closed())
-        database.executemany(f"INSERT INTO {name} VALUES (?, ?, ?, ?, ?)", runs)
+        ranges = (
+            (DEAD_LETTER_KINDS.index(kind), partition, *rest)
+            for (kind, partition), *rest in ledger.closed_ranges()
+        )
+        database.executemany(f"INSERT INTO {name} VALUES (?, ?, ?, ?, ?)", ranges)
         tables = (
-            f"{name} CROSS JOIN letters "
+            f"{name} CROSS JOIN dead_letters "
             "ON kind = in_kind AND partition = in_partition AND offset >= start AND offset < stop"
         )
         return self.rows("cause, state, count(*)", tables, condition, "GROUP BY +cause, state")
 
     def close(self) -> None:
-        """Let the file go."""
-        self._store.close()
+        """Close the index file."""
+        self._file.close()
+
+    def _count(self, condition: Condition) -> int:
+        return int(next(self.rows("count(*)", "dead_letters", condition))[0])
 
     def _refs(self, condition: Condition) -> Iterator[DeadLetterRef]:
-        return map(_ref_of, self.rows(_REF_COLUMNS, _REF_TABLES, condition, f"ORDER BY {_PLACE}"))
+        order = f"ORDER BY {_POSITION}"
+        return map(_ref_of, self.rows(_REF_COLUMNS, _REF_TABLES, condition, order))
 
-    def _met(self, where: FilterExpression, condition: Condition) -> Condition:
-        """The condition, and that the expression is true."""
-        total = int(next(self.rows("count(*)", "letters", condition))[0])
-        places: list[tuple[int, int, int]] = []
-        with reporter("looking into dead letters", total) as progress:
-            for number, letter in enumerate(self._letters.read(self._refs(condition)), start=1):
-                if where(letter):
-                    places.append(
-                        (KINDS.index(letter.ref.kind), letter.ref.partition, letter.ref.offset)
-                    )
+    def _filtered(self, expression: FilterExpression, condition: Condition) -> Condition:
+        """Return the condition that selects where another one and an expression are true."""
+        positions: list[tuple[int, int, int]] = []
+        with reporter("filtering dead letters", self._count(condition)) as progress:
+            for number, one in enumerate(self._reader.read(self._refs(condition)), start=1):
+                if expression(one):
+                    ref = one.ref
+                    kind = DEAD_LETTER_KINDS.index(ref.kind)
+                    positions.append((kind, ref.partition, ref.offset))
                 progress.update(number, number)
-        complaint = where.complaint()
-        if complaint is not None:
-            self._say(complaint)
-        name, database = f"met_{next(self._numbers)}", self._store.database
-        database.execute(
-            f"CREATE TEMP TABLE {name} ({_PLACE}, PRIMARY KEY ({_PLACE})) WITHOUT ROWID"
-        )
-        database.executemany(f"INSERT INTO {name} VALUES (?, ?, ?)", places)
-        return Condition(f"({_PLACE}) IN (SELECT {_PLACE} FROM {name})")
+        warning = expression.warning()
+        if warning is not None:
+            self._notify(warning)
+        name, database = f"matching_{next(self._table_numbers)}", self._file.database
+        columns = f"{_POSITION}, PRIMARY KEY ({_POSITION})"
+        database.execute(f"CREATE TEMP TABLE {name} ({columns}) WITHOUT ROWID")
+        database.executemany(f"INSERT INTO {name} VALUES (?, ?, ?)", positions)
+        return Condition(f"({_POSITION}) IN (SELECT {_POSITION} FROM {name})")
 
 
 def _ref_of(row: Sequence[Any]) -> DeadLetterRef:
-    """From `_REF_COLUMNS`."""
+    """Return the reference in a row of `_REF_COLUMNS`."""
     kind, partition, offset, error_id, *origin = row
-    return DeadLetterRef(KINDS[kind], partition, offset, error_id, Origin(*origin))
+    return DeadLetterRef(DEAD_LETTER_KINDS[kind], partition, offset, error_id, Origin(*origin))
 
 
 def _entry_of(row: Sequence[Any]) -> IndexEntry:
-    """From `_ENTRY_COLUMNS`."""
-    return IndexEntry(_ref_of(row[:_REF]), *row[_REF:])
+    """Return the entry in a row of `_ENTRY_COLUMNS`."""
+    return IndexEntry(_ref_of(row[:_REF_COLUMN_COUNT]), *row[_REF_COLUMN_COUNT:])

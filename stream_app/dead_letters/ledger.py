@@ -1,148 +1,259 @@
-"""The ledger: what `<pipeline>.replays` says about every dead letter, from one reading of it."""
+"""Ledger of `<p>.replays`: operations on dead letters, their offsets, and progress of replays."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import orjson
 
-from stream_app.dead_letters.dead_letter_record import KINDS, DeadLetterRef
+from stream_app.dead_letters.dead_letter_record import DeadLetterRef
 from stream_app.dead_letters.offset_ranges import OffsetRanges
-from stream_app.dead_letters.operations import Letters, Operation, ReplayProgress, Spot
-from stream_app.kafka.reader import TopicReader
-from stream_app.kafka.topics import topic_name
+from stream_app.kafka.log_reader import TopicReader
+from stream_app.topic_kinds import DEAD_LETTER_KINDS, DeadLetterKind, topic_name
 
-LetterState = Literal["open", "replayed", "parked", "dropped"]
+OperationKind = Literal["replay", "park", "drop", "restore"]
+ReplayState = Literal["sending", "stopped", "done"]
+DeadLetterState = Literal["open", "replayed", "parked", "dropped"]
 
-_STATES: dict[str, LetterState] = {"replay": "replayed", "park": "parked", "drop": "dropped"}
-_ACT, _LETTERS, _PROGRESS = "act", "letters", "progress"
+DlqPartition = tuple[DeadLetterKind, int]
+"""Kind of a dead-letter topic, and a partition of it."""
 
-Change = tuple[bytes, bytes]
+DeadLetterOffsets = Mapping[DlqPartition, OffsetRanges]
+"""Set of dead letters: their offsets by partition."""
+
+LedgerRecord = tuple[bytes, bytes]
 """Key and value of a record of the ledger."""
+
+# State of the dead letters of an operation while it is in effect.
+_STATES: dict[str, DeadLetterState] = {"replay": "replayed", "park": "parked", "drop": "dropped"}
+
+# First part of a record's key.
+_OPERATION, _OFFSETS, _PROGRESS = "operation", "offsets", "progress"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Operation of a person on dead letters.
+
+    Attributes:
+        id: name that later commands use.
+        kind: what was done.
+        at: time in Unix milliseconds.
+        who: operator, as user@host.
+        what: selection in words.
+        why: reason that the operator gave.
+        dead_letters: number of dead letters.
+        request: digest of selection and options, equal for equal requests; replays only.
+        reverts: id of the operation that a restore takes back.
+        options: options of a replay.
+    """
+
+    id: str
+    kind: OperationKind
+    at: int
+    who: str
+    what: str
+    why: str
+    dead_letters: int
+    request: str = ""
+    reverts: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        return orjson.dumps(asdict(self))
+
+    @classmethod
+    def decode(cls, value: bytes) -> "Operation":
+        return cls(**orjson.loads(value))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayProgress:
+    """Progress of a replay, written in the same transactions as the records that it sends.
+
+    Attributes:
+        state: stage of the replay.
+        who: operator whose process sends, as user@host.
+        process: id of that process on that host.
+        at: time in Unix milliseconds.
+        events: number of events sent.
+        labels: number of labels sent.
+        next: offset of the next dead letter to send, by "kind/partition".
+        result: fields of the `ReplayResult` at the end, empty before.
+    """
+
+    state: ReplayState
+    who: str
+    process: int
+    at: int
+    events: int = 0
+    labels: int = 0
+    next: dict[str, int] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sent(self) -> int:
+        """Number of events and labels sent."""
+        return self.events + self.labels
+
+    def next_offset(self, partition: DlqPartition) -> int:
+        """Return the offset of the next dead letter to send from a partition."""
+        return self.next.get(partition_key(*partition), 0)
+
+    def encode(self) -> bytes:
+        return orjson.dumps(asdict(self))
+
+    @classmethod
+    def decode(cls, value: bytes) -> "ReplayProgress":
+        return cls(**orjson.loads(value))
 
 
 class Ledger:
-    """Every act with its letters, oldest first, and the progress of replays, as of when it was read.
+    """State of all dead letters, derived from the records of the ledger at the time of reading.
 
-    A letter that nobody has dealt with, or whose act was taken back, is open. Of a replay that was stopped, those that
-    it has not sent are open again; one that was only interrupted keeps them, for it can go on.
+    A dead letter is open if no operation applies to it, or if that operation was reverted. When a
+    replay is stopped or reverted, the dead letters that it has not sent are open again. An
+    interrupted replay keeps its dead letters, because it can be resumed.
+
+    Attributes:
+        operations: operations by id, oldest first.
+        progress: progress of replays by id.
+        reverted: ids of operations that a restore took back.
     """
 
     def __init__(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
-        self.acts: dict[str, Operation] = {}
+        self.operations: dict[str, Operation] = {}
         self.progress: dict[str, ReplayProgress] = {}
-        self._letters: dict[str, dict[Spot, OffsetRanges]] = {}
+        self._offsets: dict[str, dict[DlqPartition, OffsetRanges]] = {}
         for key, value in records:
             if key is not None and value is not None:
-                self._take(key.decode(), value)
-        self.undone = {act.undoes for act in self.acts.values() if act.undoes}
-        self._tables = {spot: _Table() for letters in self._letters.values() for spot in letters}
-        for act in self.acts.values():
-            for spot, runs in self.held(act).items():
-                self._tables[spot].add(runs, _STATES[act.kind], act.id)
-        for table in self._tables.values():
-            table.sort()
+                self._add(key.decode(), value)
+        self.reverted = {one.reverts for one in self.operations.values() if one.reverts}
+        self._closed: dict[DlqPartition, _ClosedRanges] = {}
+        for operation in self.operations.values():
+            for partition, ranges in self.closed_by(operation).items():
+                closed = self._closed.setdefault(partition, _ClosedRanges())
+                closed.add(ranges, _STATES[operation.kind], operation.id)
+        for closed in self._closed.values():
+            closed.sort()
 
     @classmethod
     def read(cls, reader: TopicReader, pipeline: str) -> "Ledger":
-        """As it is now."""
+        """Return the present ledger of a pipeline."""
         return cls(reader.read_all(topic_name(pipeline, "replays"), 0))
 
-    def letters(self, act: Operation) -> Letters:
-        """What an act was decided for."""
-        return self._letters.get(act.id, {})
+    def offsets(self, operation: Operation) -> DeadLetterOffsets:
+        """Return the dead letters that an operation was decided for."""
+        return self._offsets.get(operation.id, {})
 
-    def held(self, act: Operation) -> Letters:
-        """Those of an act's letters that are not open because of it."""
-        if act.kind not in _STATES:
+    def closed_by(self, operation: Operation) -> DeadLetterOffsets:
+        """Return the dead letters that are not open because of an operation."""
+        if operation.kind not in _STATES:
             return {}
-        letters, progress = self.letters(act), self.progress.get(act.id)
-        if act.kind == "replay" and (
-            act.id in self.undone or (progress and progress.state == "stopped")
-        ):
-            return {
-                spot: runs.before(progress.next_of(spot) if progress else 0)
-                for spot, runs in letters.items()
-            }
-        return {} if act.id in self.undone else letters
+        offsets, progress = self.offsets(operation), self.progress.get(operation.id)
+        is_reverted = operation.id in self.reverted
+        if operation.kind != "replay":
+            return {} if is_reverted else offsets
+        if not is_reverted and (progress is None or progress.state != "stopped"):
+            return offsets
+        return {
+            partition: ranges.before(progress.next_offset(partition) if progress else 0)
+            for partition, ranges in offsets.items()
+        }
 
-    def state(self, ref: DeadLetterRef) -> LetterState:
-        """What has become of a dead letter."""
-        return self.holder(ref)[0]
+    def state(self, ref: DeadLetterRef) -> DeadLetterState:
+        """Return the state of a dead letter."""
+        return self.state_and_operation(ref)[0]
 
-    def holder(self, ref: DeadLetterRef) -> tuple[LetterState, str]:
-        """The same, and the id of the act that says so, empty for one that is open."""
-        table = self._tables.get((ref.kind, ref.partition))
-        return table.find(ref.offset) if table is not None else ("open", "")
+    def state_and_operation(self, ref: DeadLetterRef) -> tuple[DeadLetterState, str]:
+        """Return the state of a dead letter and the id of its operation, "" if it is open."""
+        closed = self._closed.get((ref.kind, ref.partition))
+        return closed.find(ref.offset) if closed is not None else ("open", "")
 
-    def states(self, refs: Iterable[DeadLetterRef]) -> dict[str, LetterState]:
-        """By error id, those of the letters that are not open."""
-        if not self._tables:
+    def states(self, refs: Iterable[DeadLetterRef]) -> dict[str, DeadLetterState]:
+        """Return the states of the dead letters that are not open, by error id."""
+        if not self._closed:
             return {}
         found = ((ref.error_id, self.state(ref)) for ref in refs)
         return {error_id: state for error_id, state in found if state != "open"}
 
-    def closed(self) -> Iterator[tuple[Spot, int, int, LetterState]]:
-        """The runs of letters that are not open, from their first to behind their last, and what has become of them."""
-        for spot, table in self._tables.items():
-            for start, end, state, _ in table.rows:
-                yield spot, start, end, state
+    def closed_ranges(self) -> Iterator[tuple[DlqPartition, int, int, DeadLetterState]]:
+        """Yield ranges of dead letters that are not open: partition, start, end, state."""
+        for partition, closed in self._closed.items():
+            for start, end, state, _ in closed.rows:
+                yield partition, start, end, state
 
-    def unfinished(self, act: Operation) -> bool:
-        """Whether it is a replay that has more to send."""
-        progress = self.progress.get(act.id)
+    def is_unfinished(self, operation: Operation) -> bool:
+        """Return True if the operation is a replay that has more to send."""
+        progress = self.progress.get(operation.id)
         return (
-            act.kind == "replay"
-            and act.id not in self.undone
+            operation.kind == "replay"
+            and operation.id not in self.reverted
             and (progress is None or progress.state == "sending")
         )
 
-    def _take(self, key: str, value: bytes) -> None:
+    def _add(self, key: str, value: bytes) -> None:
         kind, _, rest = key.partition("/")
-        if kind == _ACT:
-            self.acts[rest] = Operation.decode(value)
+        if kind == _OPERATION:
+            self.operations[rest] = Operation.decode(value)
         elif kind == _PROGRESS:
             self.progress[rest] = ReplayProgress.decode(value)
-        elif kind == _LETTERS:
-            act_id, topic, partition = rest.split("/")
-            spot: Spot = (next(one for one in KINDS if one == topic), int(partition))
-            self._letters.setdefault(act_id, {})[spot] = OffsetRanges.decode(
-                orjson.loads(value)["runs"]
-            )
+        elif kind == _OFFSETS:
+            operation_id, topic, partition = rest.split("/")
+            topic_kind = next(one for one in DEAD_LETTER_KINDS if one == topic)
+            ranges = OffsetRanges.decode(orjson.loads(value)["ranges"])
+            self._offsets.setdefault(operation_id, {})[topic_kind, int(partition)] = ranges
 
 
-class _Table:
-    """The runs of one partition by offset; no two acts hold the same letter."""
+class _ClosedRanges:
+    """Ranges of one partition by offset; no two operations share a dead letter."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[int, int, LetterState, str]] = []
+        self.rows: list[tuple[int, int, DeadLetterState, str]] = []
         self._starts: list[int] = []
 
-    def add(self, runs: OffsetRanges, state: LetterState, act_id: str) -> None:
-        self.rows += (
-            (start, end, state, act_id) for start, end in zip(runs.starts, runs.ends, strict=True)
-        )
+    def add(self, ranges: OffsetRanges, state: DeadLetterState, operation_id: str) -> None:
+        bounds = zip(ranges.starts, ranges.ends, strict=True)
+        self.rows += ((start, end, state, operation_id) for start, end in bounds)
 
     def sort(self) -> None:
         self.rows.sort()
         self._starts = [row[0] for row in self.rows]
 
-    def find(self, offset: int) -> tuple[LetterState, str]:
-        found = bisect_right(self._starts, offset) - 1
-        if found < 0 or offset >= self.rows[found][1]:
+    def find(self, offset: int) -> tuple[DeadLetterState, str]:
+        index = bisect_right(self._starts, offset) - 1
+        if index < 0 or offset >= self.rows[index][1]:
             return "open", ""
-        return self.rows[found][2:]
+        return self.rows[index][2:]
 
 
-def act_records(act: Operation, letters: Letters) -> list[Change]:
-    """What makes an act known; it belongs into one transaction."""
-    runs = [
-        (f"{_LETTERS}/{act.id}/{topic}/{partition}".encode(), orjson.dumps({"runs": runs.encode()}))
-        for (topic, partition), runs in letters.items()
+def operation_records(operation: Operation, offsets: DeadLetterOffsets) -> list[LedgerRecord]:
+    """Return the records of an operation, which must be written in one transaction."""
+    records = [
+        (
+            f"{_OFFSETS}/{operation.id}/{topic}/{partition}".encode(),
+            orjson.dumps({"ranges": ranges.encode()}),
+        )
+        for (topic, partition), ranges in offsets.items()
     ]
-    return [*runs, (f"{_ACT}/{act.id}".encode(), act.encode())]
+    return [*records, (f"{_OPERATION}/{operation.id}".encode(), operation.encode())]
 
 
-def progress_record(act_id: str, progress: ReplayProgress) -> Change:
-    """How far a replay is."""
-    return f"{_PROGRESS}/{act_id}".encode(), progress.encode()
+def progress_record(replay_id: str, progress: ReplayProgress) -> LedgerRecord:
+    """Return the record of a replay's progress."""
+    return f"{_PROGRESS}/{replay_id}".encode(), progress.encode()
+
+
+def partition_key(topic: str, partition: int) -> str:
+    """Return the key of a partition in JSON objects.
+
+    >>> partition_key("raw.dlq", 3)
+    'raw.dlq/3'
+    """
+    return f"{topic}/{partition}"
+
+
+def count_offsets(offsets: DeadLetterOffsets) -> int:
+    """Return the number of dead letters in a set."""
+    return sum(map(len, offsets.values()))

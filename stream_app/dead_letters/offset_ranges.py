@@ -1,4 +1,4 @@
-"""A set of offsets of one partition, kept and written as runs: a hundred thousand of them fit into one record."""
+"""Sets of offsets as ranges: a hundred thousand offsets fit into one Kafka record."""
 
 import json
 import zlib
@@ -9,7 +9,12 @@ from itertools import accumulate, pairwise
 
 
 class OffsetRanges:
-    """Ascending offsets as `starts` (included) and `ends` (excluded) of what is consecutive."""
+    """Set of offsets of one partition, stored as ascending ranges without gaps.
+
+    Attributes:
+        starts: first offset of each range, included.
+        ends: end of each range, excluded.
+    """
 
     __slots__ = ("ends", "starts")
 
@@ -19,30 +24,30 @@ class OffsetRanges:
 
     @classmethod
     def of(cls, offsets: Iterable[int]) -> "OffsetRanges":
-        """From offsets in any order.
+        """Return the ranges of offsets given in any order.
 
-        >>> runs = OffsetRanges.of([7, 3, 4, 5])
-        >>> runs.starts, runs.ends, len(runs), 5 in runs, 6 in runs
+        >>> ranges = OffsetRanges.of([7, 3, 4, 5])
+        >>> ranges.starts, ranges.ends, len(ranges), 5 in ranges, 6 in ranges
         ([3, 7], [6, 8], 4, True, False)
         """
         ordered = sorted(set(offsets))
-        breaks = [(before, after) for before, after in pairwise(ordered) if after != before + 1]
         if not ordered:
             return cls([], [])
+        gaps = [(before, after) for before, after in pairwise(ordered) if after != before + 1]
         return cls(
-            [ordered[0], *(after for _, after in breaks)],
-            [*(end + 1 for end, _ in breaks), ordered[-1] + 1],
+            [ordered[0], *(after for _, after in gaps)],
+            [*(before + 1 for before, _ in gaps), ordered[-1] + 1],
         )
 
     def __len__(self) -> int:
         return sum(self.ends) - sum(self.starts)
 
     def __contains__(self, offset: int) -> bool:
-        found = bisect_right(self.starts, offset) - 1
-        return found >= 0 and offset < self.ends[found]
+        index = bisect_right(self.starts, offset) - 1
+        return index >= 0 and offset < self.ends[index]
 
     def before(self, offset: int) -> "OffsetRanges":
-        """Those below an offset.
+        """Return the offsets below `offset`.
 
         >>> OffsetRanges([3, 7], [6, 8]).before(5).ends
         [5]
@@ -50,32 +55,30 @@ class OffsetRanges:
         count = bisect_right(self.starts, offset - 1)
         return OffsetRanges(self.starts[:count], [min(end, offset) for end in self.ends[:count]])
 
-    def after(self, offset: int) -> "OffsetRanges":
-        """Those from an offset on.
+    def from_offset(self, offset: int) -> "OffsetRanges":
+        """Return the offsets from `offset` on, included.
 
-        >>> OffsetRanges([3, 7], [6, 8]).after(5).starts
+        >>> OffsetRanges([3, 7], [6, 8]).from_offset(5).starts
         [5, 7]
         """
         first = bisect_right(self.ends, offset)
-        return OffsetRanges(
-            [max(start, offset) for start in self.starts[first:]], self.ends[first:]
-        )
+        starts = [max(start, offset) for start in self.starts[first:]]
+        return OffsetRanges(starts, self.ends[first:])
 
     def encode(self) -> str:
-        """As text: the distances between the bounds, compressed.
+        """Return the set as text: differences between the bounds, compressed, in base64.
 
-        >>> runs = OffsetRanges([3, 7], [6, 8])
-        >>> OffsetRanges.decode(runs.encode()).ends
+        >>> ranges = OffsetRanges([3, 7], [6, 8])
+        >>> OffsetRanges.decode(ranges.encode()).ends
         [6, 8]
         """
-        bounds = [bound for run in zip(self.starts, self.ends, strict=True) for bound in run]
-        distances = [after - before for before, after in pairwise([0, *bounds])]
-        return b64encode(
-            zlib.compress(json.dumps(distances, separators=(",", ":")).encode(), 9)
-        ).decode()
+        bounds = [bound for pair in zip(self.starts, self.ends, strict=True) for bound in pair]
+        differences = [after - before for before, after in pairwise([0, *bounds])]
+        content = json.dumps(differences, separators=(",", ":")).encode()
+        return b64encode(zlib.compress(content, 9)).decode()
 
     @classmethod
     def decode(cls, text: str) -> "OffsetRanges":
-        """From `encode`."""
+        """Return the set that `encode` wrote."""
         bounds = list(accumulate(json.loads(zlib.decompress(b64decode(text)))))
         return cls(bounds[::2], bounds[1::2])

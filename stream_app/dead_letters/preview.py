@@ -1,24 +1,30 @@
-"""Trying dead letters on the pipeline as it is now; nothing is sent."""
+"""Previews of dead letters: outcomes with the current pipeline, without sending anything."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
-from stream_app.dead_letters.edits import EditFailure, Editing
-from stream_app.dead_letters.evaluation import RecordEvaluator, RepeatedFailure
+from stream_app.dead_letters.edits import EditFailure, RecordEditor
+from stream_app.dead_letters.record_evaluator import RecordEvaluator, RepeatedFailure
 from stream_app.error_codes import ErrorClass
 
 
 @dataclass(slots=True)
-class Failing:
-    """Letters that would fail again, or could not be edited, for one reason; `sample` is the first of them.
+class FailureSummary:
+    """Dead letters that would fail again, or could not be edited, for one reason.
 
-    `where` is a line of the user's code, as "orders.py:31", if an exception was raised.
+    Attributes:
+        code: error code, or "edit-failed".
+        message: description of the failure.
+        location: line of the user's code that raised an exception, e.g. "orders.py:31".
+        remedy: what to do about it.
+        sample: the first of the dead letters.
+        count: number of dead letters.
     """
 
     code: str
     message: str
-    where: str | None
+    location: str | None
     remedy: str
     sample: DeadLetterRef
     count: int = 0
@@ -26,76 +32,86 @@ class Failing:
 
 @dataclass(slots=True)
 class PreviewResult:
-    """What would become of letters; `tried` is the sum of all other numbers and of the counts of `failing`.
+    """Number of dead letters by outcome.
 
-    `passed` are events that would be scored, `degraded` likewise but by the fallback, `labels` labels that can be read:
-    whether their event is known, only a worker can tell. `left_out` are those that the edit leaves out, `not_kept`
-    those whose bytes were too large for the topic, `harmful` those that ended or hung a worker, which are not run here.
+    `evaluated` is the sum of all other numbers and of the counts in `failing`.
+
+    Attributes:
+        evaluated: dead letters in total.
+        passed: events that would be scored by the model.
+        degraded: events that would be scored by the fallback.
+        labels: labels that can be read. Whether their events are known, only a worker can tell.
+        skipped: dead letters for which the edit function returns None.
+        value_not_stored: dead letters whose value was too large to be stored.
+        poison: dead letters that crashed or hung a worker. They are not run in a preview.
+        failing: failures by cause, in the order of their first dead letter.
     """
 
-    tried: int = 0
+    evaluated: int = 0
     passed: int = 0
     degraded: int = 0
     labels: int = 0
-    left_out: int = 0
-    not_kept: int = 0
-    harmful: int = 0
-    failing: list[Failing] = field(default_factory=list)
+    skipped: int = 0
+    value_not_stored: int = 0
+    poison: int = 0
+    failing: list[FailureSummary] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """For programs."""
-        samples = [
-            {"error_id": one.sample.error_id, "origin": one.sample.origin._asdict()}
-            for one in self.failing
-        ]
-        failing = [
-            asdict(one) | {"sample": sample}
-            for one, sample in zip(self.failing, samples, strict=True)
-        ]
+        """Return the JSON object of `dead-letters try --json`."""
+        failing = [asdict(one) | {"sample": _sample(one.sample)} for one in self.failing]
         return asdict(self) | {"failing": failing}
 
 
 class Preview:
-    """Tries letters one by one, each as if it were alone."""
+    """Evaluates dead letters one by one, each as if it were the only one.
 
-    def __init__(self, judge: RecordEvaluator, editing: Editing) -> None:
-        self.verdict = PreviewResult()
-        self._judge = judge
-        self._editing = editing
-        self._failing: dict[str, Failing] = {}
+    Attributes:
+        result: outcomes of the dead letters added so far.
+    """
 
-    def add(self, letter: DeadLetter) -> None:
-        """Try one."""
-        verdict = self.verdict
-        verdict.tried += 1
-        if letter.error_class == ErrorClass.POISON:
-            verdict.harmful += 1
-        elif letter.is_shortened:
-            verdict.not_kept += 1
-        elif (edited := self._editing(letter)) is None:
-            verdict.left_out += 1
+    def __init__(self, evaluator: RecordEvaluator, editor: RecordEditor) -> None:
+        self.result = PreviewResult()
+        self._evaluator = evaluator
+        self._editor = editor
+        self._failing: dict[str, FailureSummary] = {}
+
+    def add(self, dead_letter: DeadLetter) -> None:
+        """Evaluate one dead letter and count its outcome."""
+        result, ref = self.result, dead_letter.ref
+        result.evaluated += 1
+        if dead_letter.error_class == ErrorClass.POISON:
+            result.poison += 1
+        elif dead_letter.is_shortened:
+            result.value_not_stored += 1
+        elif (edited := self._editor(dead_letter)) is None:
+            result.skipped += 1
         elif isinstance(edited, EditFailure):
-            failing = Failing(
-                "edit-failed", edited.reason, edited.where, "Correct the function.", letter.ref
+            remedy = "Correct the function."
+            summary = FailureSummary("edit-failed", edited.reason, edited.location, remedy, ref)
+            self._add_failure(f"edit {edited}", summary)
+        else:
+            record = dead_letter.original_record()._replace(key=edited.key, value=edited.value)
+            self._count(ref, self._evaluator.failure(ref.kind, record, dead_letter.schemas))
+
+    def _count(self, ref: DeadLetterRef, failure: RepeatedFailure | None) -> None:
+        if failure is not None:
+            summary = FailureSummary(
+                failure.code, failure.message, failure.location, failure.remedy, ref
             )
-            self._fail(f"edit {edited}", failing)
-        else:
-            record = letter.as_record()._replace(key=edited[0], value=edited[1])
-            self._count(letter.ref, self._judge.relapse(letter.ref.kind, record, letter.schemas))
-
-    def _count(self, ref: DeadLetterRef, relapse: RepeatedFailure | None) -> None:
-        if relapse is not None:
-            failing = Failing(relapse.code, relapse.message, relapse.where, relapse.remedy, ref)
-            self._fail(f"{ref.kind} {relapse.cause}", failing)
+            self._add_failure(f"{ref.kind} {failure.fingerprint}", summary)
         elif ref.kind == "labels.dlq":
-            self.verdict.labels += 1
-        elif self._judge.degraded:
-            self.verdict.degraded += 1
+            self.result.labels += 1
+        elif self._evaluator.is_degraded:
+            self.result.degraded += 1
         else:
-            self.verdict.passed += 1
+            self.result.passed += 1
 
-    def _fail(self, cause: str, failing: Failing) -> None:
+    def _add_failure(self, cause: str, summary: FailureSummary) -> None:
         if cause not in self._failing:
-            self._failing[cause] = failing
-            self.verdict.failing.append(failing)
+            self._failing[cause] = summary
+            self.result.failing.append(summary)
         self._failing[cause].count += 1
+
+
+def _sample(ref: DeadLetterRef) -> dict[str, Any]:
+    return {"error_id": ref.error_id, "origin": ref.origin._asdict()}

@@ -1,17 +1,18 @@
-"""A selection as a condition on the index's letters."""
+"""SQL conditions on the index of dead letters, made from selections."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from stream_app.dead_letters.dead_letter_record import KINDS
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
 from stream_app.errors import SelectionError
+from stream_app.topic_kinds import DEAD_LETTER_KINDS
 
-_SHOWN = 3  # groups that a beginning might mean
+# Groups that an error message lists for an ambiguous prefix.
+_MAX_LISTED = 3
 
 
-class FailureKind(NamedTuple):
-    """A row of the index's table of causes, without its number."""
+class FailureCause(NamedTuple):
+    """Cause that several dead letters share: a row of the table `causes` without its id."""
 
     fingerprint: str
     code: str
@@ -20,43 +21,46 @@ class FailureKind(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What stands behind WHERE, and the values of its question marks."""
+    """SQL expression after WHERE, and the values of its placeholders."""
 
     sql: str
     values: tuple[Any, ...] = ()
 
-    def but(self, sql: str, *values: Any) -> "Condition":
-        """This and that."""
+    def and_(self, sql: str, *values: Any) -> "Condition":
+        """Return the conjunction of this condition and another.
+
+        >>> ALL.and_("partition = ?", 3)
+        Condition(sql='1 AND partition = ?', values=(3,))
+        """
         return Condition(f"{self.sql} AND {sql}", (*self.values, *values))
 
 
 ALL = Condition("1")
 
 
-def condition_of(selection: DeadLetterSelection, causes: dict[int, FailureKind]) -> Condition:
-    """The selection without its expression; `causes` are all that there are, by number.
+def condition_of(selection: DeadLetterSelection, causes: Mapping[int, FailureCause]) -> Condition:
+    """Return the condition of a selection, without its expression.
 
-    Raises `SelectionError` for a group that is unknown or not unique.
+    Args:
+        causes: all causes in the index, by id.
+
+    Raises:
+        SelectionError: a group is unknown or its prefix is ambiguous.
     """
     found = ALL
     if selection.groups or selection.codes or selection.classes or selection.stages:
-        wanted = _causes(selection, causes)
-        found = found.but(
-            f"+cause IN ({_marks(wanted)})", *wanted
-        )  # in the order of the table, not of the causes
+        ids = _cause_ids(selection, causes)
+        # The + keeps SQLite in the order of the table instead of the index by cause.
+        found = found.and_(f"+cause IN ({_placeholders(ids)})", *ids)
     if selection.ids:
-        found = found.but(
-            "(" + " OR ".join(["substr(error_id, 1, ?) = ?"] * len(selection.ids)) + ")"
-        )
-        found = Condition(
-            found.sql, (*found.values, *(part for one in selection.ids for part in (len(one), one)))
-        )
+        prefixes = " OR ".join(["substr(error_id, 1, ?) = ?"] * len(selection.ids))
+        values = [part for prefix in selection.ids for part in (len(prefix), prefix)]
+        found = found.and_(f"({prefixes})", *values)
     if selection.keys:
-        found = found.but(f"key IN ({_marks(selection.keys)})", *selection.keys)
+        found = found.and_(f"key IN ({_placeholders(selection.keys)})", *selection.keys)
     if selection.source is not None:
-        found = found.but(
-            "kind = ?", KINDS.index("labels.dlq" if selection.source == "labels" else "raw.dlq")
-        )
+        kind = "labels.dlq" if selection.source == "labels" else "raw.dlq"
+        found = found.and_("kind = ?", DEAD_LETTER_KINDS.index(kind))
     first, last = selection.offsets
     for column, operator, value in (
         ("timestamp", ">=", selection.since),
@@ -66,16 +70,16 @@ def condition_of(selection: DeadLetterSelection, causes: dict[int, FailureKind])
         ("source_offset", "<=", last),
     ):
         if value is not None:
-            found = found.but(f"{column} {operator} ?", value)
+            found = found.and_(f"{column} {operator} ?", value)
     return found
 
 
-def _causes(selection: DeadLetterSelection, causes: dict[int, FailureKind]) -> list[int]:
-    """The causes that every condition on groups, codes, classes and stages leaves."""
-    groups = {_fingerprint(beginning, causes.values()) for beginning in selection.groups}
+def _cause_ids(selection: DeadLetterSelection, causes: Mapping[int, FailureCause]) -> list[int]:
+    """Return the ids of the causes that meet the conditions on group, code, class and stage."""
+    groups = {_fingerprint(prefix, causes.values()) for prefix in selection.groups}
     return [
-        number
-        for number, cause in causes.items()
+        cause_id
+        for cause_id, cause in causes.items()
         if (not groups or cause.fingerprint in groups)
         and (not selection.codes or cause.code in selection.codes)
         and (not selection.classes or cause.error_class in selection.classes)
@@ -83,24 +87,24 @@ def _causes(selection: DeadLetterSelection, causes: dict[int, FailureKind]) -> l
     ]
 
 
-def _fingerprint(beginning: str, causes: Iterable[FailureKind]) -> str:
-    """The one fingerprint that begins so."""
-    found = sorted(cause.fingerprint for cause in causes if cause.fingerprint.startswith(beginning))
-    if beginning in found:
-        return beginning
-    if not found or not beginning:
+def _fingerprint(prefix: str, causes: Iterable[FailureCause]) -> str:
+    """Return the only fingerprint with a prefix."""
+    found = sorted(cause.fingerprint for cause in causes if cause.fingerprint.startswith(prefix))
+    if prefix in found:
+        return prefix
+    if not found or not prefix:
         raise SelectionError(
-            f"No group of dead letters is {beginning or 'empty'}",
-            "See `stream-app dead-letters groups PIPELINE --all`",
+            f"No group of dead letters is {prefix or 'empty'}",
+            "List the groups with `stream-app dead-letters groups PIPELINE --all`",
         )
     if len(found) > 1:
-        more = ", ..." if len(found) > _SHOWN else ""
+        more = ", ..." if len(found) > _MAX_LISTED else ""
         raise SelectionError(
-            f"{beginning} is the beginning of {len(found)} groups: {', '.join(found[:_SHOWN])}{more}",
-            "Give more of it",
+            f"{prefix} is a prefix of {len(found)} groups: {', '.join(found[:_MAX_LISTED])}{more}",
+            "Give more characters of the fingerprint",
         )
     return found[0]
 
 
-def _marks(values: Iterable[Any]) -> str:
+def _placeholders(values: Iterable[Any]) -> str:
     return ", ".join("?" for _ in values)

@@ -3,9 +3,8 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from stream_app.core.reading.avro_frame import SchemaId
-from stream_app.core.reading.avro_reader import Reader, compile_reader
-from stream_app.core.reading.decoding import Schemas
+from stream_app.core.reading.avro_reader import AvroReader, compile_reader
+from stream_app.core.reading.decoding import SchemaId, Schemas
 from stream_app.records import Failure
 from stream_app.schema_registry import SchemaRegistry, UnknownSchemaError, open_registry
 from stream_app.schema_registry.schema_cache import NO_REGISTRY
@@ -17,14 +16,14 @@ def registry_schemas(settings: Settings) -> Schemas:
     return RegistrySchemas(open_registry(settings.registry) if settings.registry.url else None)
 
 
-class RegistrySchemas(Mapping[SchemaId, Reader | Failure]):
+class RegistrySchemas(Mapping[SchemaId, AvroReader | Failure]):
     """Asks once for each; `RegistryError` if there is no answer. Iterating gives those asked for so far."""
 
     def __init__(self, registry: SchemaRegistry | None) -> None:
         self._registry = registry
-        self._known: dict[SchemaId, Reader | Failure] = {}
+        self._known: dict[SchemaId, AvroReader | Failure] = {}
 
-    def __getitem__(self, schema_id: SchemaId) -> Reader | Failure:
+    def __getitem__(self, schema_id: SchemaId) -> AvroReader | Failure:
         if schema_id not in self._known:
             self._known[schema_id] = self._find(schema_id)
         return self._known[schema_id]
@@ -35,7 +34,7 @@ class RegistrySchemas(Mapping[SchemaId, Reader | Failure]):
     def __len__(self) -> int:
         return len(self._known)
 
-    def _find(self, schema_id: SchemaId) -> Reader | Failure:
+    def _find(self, schema_id: SchemaId) -> AvroReader | Failure:
         if self._registry is None:
             return NO_REGISTRY
         try:

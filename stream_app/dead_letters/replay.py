@@ -1,31 +1,28 @@
-"""Replaying dead letters: prepare, which only reads; decide, which pins them; send, which anybody may repeat."""
+"""Replay of dead letters in three steps: prepare (reads only), decide (writes the plan), send."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from stream_app.clock import now_ms
 from stream_app.dead_letters.access import open_dead_letters
-from stream_app.dead_letters.current_pipeline import present
-from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin, Decision
+from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin, PlannedOperation
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
-from stream_app.dead_letters.edits import Edit, EditFailure, Editing, load_edit
-from stream_app.dead_letters.evaluation import RecordEvaluator
-from stream_app.dead_letters.ledger import Ledger
-from stream_app.dead_letters.operations import Letters, Operation, count
-from stream_app.dead_letters.preconditions import nothing_open
-from stream_app.dead_letters.replay_outcomes import SentRecord
+from stream_app.dead_letters.edits import EditedRecord, EditFailure, EditFunction, RecordEditor
+from stream_app.dead_letters.ledger import DeadLetterOffsets, Ledger, Operation, count_offsets
+from stream_app.dead_letters.operations import nothing_open
+from stream_app.dead_letters.record_evaluator import RecordEvaluator, open_evaluator
+from stream_app.dead_letters.replay_outcomes import ReplayResult
 from stream_app.dead_letters.replay_plan import (
     ReplayPlan,
     ReplayPlanner,
     ReplayRequest,
-    act_id,
-    check_open,
+    are_still_open,
+    new_operation_id,
+    ranges_by_partition,
 )
-from stream_app.dead_letters.replay_producer import ReplayProducer, Report, SendRate
+from stream_app.dead_letters.replay_producer import ReplayProducer, ReportProgress, SendLimits
 from stream_app.dead_letters.replay_records import ReplayRoute
 from stream_app.errors import FencedError, ReplayError, SelectionError
 from stream_app.pipeline import Pipeline
@@ -36,205 +33,216 @@ from stream_app.transfer.send_progress import reporter
 
 @dataclass(frozen=True)
 class PreparedReplay:
-    """Either an unfinished replay to be gone on with, or a plan of a new one, with the ledger that it was made from."""
+    """Either an unfinished replay to resume, or the plan of a new one.
+
+    Attributes:
+        ledger: ledger from which the plan was made.
+        operation: unfinished replay, None for a new one.
+        plan: plan of a new replay, None for an unfinished one.
+    """
 
     ledger: Ledger
-    act: Operation | None = None
+    operation: Operation | None = None
     plan: ReplayPlan | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the JSON object of the plan, or of the replay to resume."""
         if self.plan is None:
-            return {"continues": self.act.id if self.act else None}
+            return {"resumes": self.operation.id if self.operation else None}
         return self.plan.as_dict()
 
 
-class RecordFix(NamedTuple):
-    """An edit, and the SHA-256 of its file."""
-
-    edit: Edit | None
-    digest: str
-
-
-def load_mending(spec: str | None) -> RecordFix:
-    """The edit that `FILE:function` names, if one is named; raises as `load_edit` does."""
-    if spec is None:
-        return RecordFix(None, "")
-    edit = load_edit(spec)
-    file, _, name = spec.rpartition(":")
-    return RecordFix(edit, f"{sha256(Path(file).read_bytes()).hexdigest()}:{name}")
-
-
 class Replay:
-    """One replay of the dead letters of a loaded pipeline, as it is wished for; `edit` mends what is sent."""
+    """One replay of dead letters of a loaded pipeline.
+
+    Args:
+        settings: settings of the connections.
+        pipeline: loaded pipeline.
+        request: what the operator asks for.
+        edit: edit function, if any.
+    """
 
     def __init__(
-        self, settings: Settings, pipeline: Pipeline, wish: ReplayRequest, edit: Edit | None
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        request: ReplayRequest,
+        edit: EditFunction | None,
     ) -> None:
-        self.desk = DeadLetterAdmin(settings, pipeline.name)
+        self.admin = DeadLetterAdmin(settings, pipeline.name)
         self._settings = settings
         self._pipeline = pipeline
-        self._wish = wish
-        self._editing = Editing(pipeline, edit)
+        self._request = request
+        self._editor = RecordEditor(pipeline, edit)
 
     def prepare(self, selection: DeadLetterSelection, replay_id: str | None) -> PreparedReplay:
-        """Find the unfinished replay that was wished for in the same words, or plan one. Writes nothing.
+        """Find the unfinished replay of the same request, or plan a new one. Writes nothing.
 
-        Raises SelectionError if nothing that is open fits, ModelError if the model version cannot be loaded.
+        Raises:
+            SelectionError: no selected dead letter is open.
+            ModelError: the requested model version cannot be loaded.
         """
-        ledger = self.desk.ledger()
-        act = self._unfinished(ledger, replay_id)
-        if act is not None:
-            return PreparedReplay(ledger, act=act)
-        judge = present(self._settings, self._pipeline, self._wish.model).judge
-        with open_dead_letters(self._settings, self._pipeline) as dead:
-            planner = self._planner(judge)
-            chosen = list(planner.open_of(dead.index.select(selection), ledger))
-            if not chosen:
-                return PreparedReplay(
-                    ledger, act=self._holder(ledger, dead.index.select(selection), planner.plan)
-                )
-            with reporter("checking dead letters", len(chosen)) as progress:
-                for number, letter in enumerate(dead.letters.read(chosen), start=1):
-                    planner.add(letter)
+        ledger = self.admin.ledger()
+        operation = self._find_unfinished(ledger, replay_id)
+        if operation is not None:
+            return PreparedReplay(ledger, operation=operation)
+        evaluator = open_evaluator(self._settings, self._pipeline, self._request.model).evaluator
+        with open_dead_letters(self._settings, self._pipeline) as dead_letters:
+            index = dead_letters.index
+            planner = self._planner(evaluator)
+            refs = list(planner.open_refs(index.select(selection), ledger))
+            if not refs:
+                found = self._find_holder(ledger, index.select(selection), planner.plan)
+                return PreparedReplay(ledger, operation=found)
+            with reporter("checking dead letters", len(refs)) as progress:
+                for number, dead_letter in enumerate(dead_letters.reader.read(refs), start=1):
+                    planner.add(dead_letter)
                     progress.update(number, number)
         return PreparedReplay(ledger, plan=planner.plan)
 
     def decide(self, prepared: PreparedReplay, why: str, replay_id: str | None) -> Operation | None:
-        """Pin the plan in the ledger, and park what was sent too often; None if nothing is left to be sent.
+        """Write the planned replay, and park the dead letters that were replayed too often.
 
-        Raises FencedError if somebody has acted on these letters meanwhile.
+        Returns:
+            The replay, or None if there is nothing to send.
+
+        Raises:
+            FencedError: another operator has closed some of the dead letters since `prepare`.
         """
-        plan = prepared.plan or ReplayPlan()
-        wish, letters, parked, now = (
-            self._wish,
-            plan.letters(),
-            plan.parking(),
-            now_ms(),
-        )
-        made: list[Operation] = []
+        plan, now = prepared.plan or ReplayPlan(), now_ms()
+        send, park = ranges_by_partition(plan.send), ranges_by_partition(plan.park)
+        decided: list[Operation] = []
 
-        def make(ledger: Ledger) -> list[Decision]:
-            known = self._known(ledger, letters, replay_id)
-            if known is not None:
-                made.append(known)
+        def plan_operations(ledger: Ledger) -> list[PlannedOperation]:
+            existing = self._find_existing(ledger, send, replay_id)
+            if existing is not None:
+                decided.append(existing)
                 return []
-            if not all(check_open(ledger, prepared.ledger, one) for one in (letters, parked)):
+            if not all(are_still_open(ledger, prepared.ledger, one) for one in (send, park)):
                 raise FencedError(
-                    "Somebody has acted on these dead letters meanwhile",
-                    "Look again, and repeat it",
+                    "Another operator has changed the state of these dead letters",
+                    "Check the present state, and repeat the command if it is still needed",
                 )
-            decisions: list[Decision] = []
-            if letters:
-                made.append(
-                    self._act(
-                        replay_id or act_id(ledger, "replay", letters, wish.request),
-                        letters,
-                        why,
-                        now,
-                    )
-                )
-                decisions.append(
-                    (
-                        made[0],
-                        letters,
-                        {"letters": made[0].letters, "would_fail": plan.failing.total()},
-                    )
-                )
-            if parked:
-                reason = f"sent {wish.most} times already: {why}"
-                act = Operation(
-                    act_id(ledger, "park", parked),
-                    "park",
-                    now,
-                    operator(),
-                    wish.what,
-                    reason,
-                    count(parked),
-                )
-                decisions.append((act, parked, {"letters": act.letters}))
-            return decisions
+            planned: list[PlannedOperation] = []
+            if send:
+                name = replay_id or self._replay_id(ledger, send)
+                replay = self._replay_operation(name, send, why, now)
+                decided.append(replay)
+                counts = {"dead_letters": replay.dead_letters, "would_fail": plan.failing.total()}
+                planned.append(PlannedOperation(replay, send, counts))
+            if park:
+                parking = self._park_operation(ledger, park, why, now)
+                counts = {"dead_letters": parking.dead_letters}
+                planned.append(PlannedOperation(parking, park, counts))
+            return planned
 
-        self.desk.decide(make)
-        return made[0] if made else None
+        self.admin.transact(plan_operations)
+        return decided[0] if decided else None
 
-    def send(self, act: Operation, pace: SendRate, report: Report) -> SentRecord:
-        """Send what is left of it; see `ReplayProducer.send`."""
-        return ReplayProducer(self.desk, act, self._edited, pace, report).send()
+    def send(
+        self, operation: Operation, limits: SendLimits, report: ReportProgress
+    ) -> ReplayResult:
+        """Send the remaining records; see `ReplayProducer.send`."""
+        return ReplayProducer(self.admin, operation, self._edit, limits, report).send()
 
-    def _act(self, replay_id: str, letters: Letters, why: str, now: int) -> Operation:
-        wish = self._wish
-        options = wish.options | {"since": self.desk.watched_ends()}
-        total = count(letters)
+    def _replay_operation(
+        self, replay_id: str, offsets: DeadLetterOffsets, why: str, now: int
+    ) -> Operation:
         return Operation(
             replay_id,
             "replay",
             now,
             operator(),
-            wish.what,
+            self._request.what,
             why,
-            total,
-            wish.request,
-            options=options,
+            count_offsets(offsets),
+            request=self._request.digest,
+            options=self._request.options | {"since": self.admin.outcome_ends()},
         )
 
-    def _edited(self, letter: DeadLetter) -> tuple[bytes | None, bytes | None]:
-        edited = self._editing(letter)
+    def _park_operation(
+        self, ledger: Ledger, offsets: DeadLetterOffsets, why: str, now: int
+    ) -> Operation:
+        return Operation(
+            new_operation_id(ledger, "park", offsets),
+            "park",
+            now,
+            operator(),
+            self._request.what,
+            f"replayed {self._request.max_replays} times already: {why}",
+            count_offsets(offsets),
+        )
+
+    def _edit(self, dead_letter: DeadLetter) -> EditedRecord:
+        edited = self._editor(dead_letter)
         if edited is None or isinstance(edited, EditFailure):
             raise ReplayError(
-                f"The edit gives nothing for dead letter {letter.ref.error_id}, although it did when it was planned",
-                "Let it depend on the letter alone; `stream-app dead-letters restore` gives back what is not sent",
+                f"The edit function returns no value for dead letter {dead_letter.ref.error_id}, "
+                "although it did when the replay was planned",
+                "Make the function depend on the dead letter alone; "
+                "`stream-app dead-letters restore` opens what is not sent",
             )
         return edited
 
-    def _unfinished(self, ledger: Ledger, replay_id: str | None) -> Operation | None:
-        named = ledger.acts.get(replay_id) if replay_id else None
+    def _find_unfinished(self, ledger: Ledger, replay_id: str | None) -> Operation | None:
+        named = ledger.operations.get(replay_id) if replay_id else None
         if named is not None:
-            if not ledger.unfinished(named):
+            if not ledger.is_unfinished(named):
                 raise SelectionError(
-                    f"{replay_id} is finished", "Give another --replay-id, or none"
+                    f"Replay {replay_id} is finished", "Give another --replay-id, or none"
                 )
-            if named.options["edit"] != self._wish.edit:
+            if named.options["edit"] != self._request.edit:
                 raise SelectionError(
-                    f"Replay {replay_id} has another edit", "Give the same file by --edit"
+                    f"Replay {replay_id} has another edit function",
+                    "Give the same file and function with --edit",
                 )
             return named
         if replay_id:
             return None
-        acts = (
-            act
-            for act in ledger.acts.values()
-            if act.request == self._wish.request and ledger.unfinished(act)
-        )
-        return next(acts, None)
+        unfinished = filter(ledger.is_unfinished, ledger.operations.values())
+        return next((one for one in unfinished if one.request == self._request.digest), None)
 
-    def _holder(self, ledger: Ledger, refs: Iterable[DeadLetterRef], plan: ReplayPlan) -> Operation:
-        """The unfinished replay that has these letters, where it is what is wished for, whatever words chose them.
+    def _find_holder(
+        self, ledger: Ledger, refs: Iterable[DeadLetterRef], plan: ReplayPlan
+    ) -> Operation:
+        """Return the unfinished replay of these dead letters if it has the requested options.
 
-        Else SelectionError, for none of them is open.
+        The selection of that replay may differ in words. Raises `SelectionError` otherwise.
         """
-        held = {ledger.holder(ref)[1] for ref in refs}
-        acts = [act for act in ledger.acts.values() if act.id in held and ledger.unfinished(act)]
-        if len(acts) == 1 and self._wish.options.items() <= acts[0].options.items():
-            return acts[0]
-        raise nothing_open(self._wish.what, plan.states, (act.id for act in acts))
+        ids = {ledger.state_and_operation(ref)[1] for ref in refs}
+        unfinished = [
+            one for one in ledger.operations.values() if one.id in ids and ledger.is_unfinished(one)
+        ]
+        if len(unfinished) == 1:
+            (operation,) = unfinished
+            if self._request.options.items() <= operation.options.items():
+                return operation
+        raise nothing_open(self._request.what, plan.not_open, [one.id for one in unfinished])
 
-    def _known(self, ledger: Ledger, letters: Letters, replay_id: str | None) -> Operation | None:
-        """The same replay, if another operator has just decided on it."""
-        if not letters:
+    def _find_existing(
+        self, ledger: Ledger, offsets: DeadLetterOffsets, replay_id: str | None
+    ) -> Operation | None:
+        """Return the same replay if another operator has just decided on it."""
+        if not offsets:
             return None
-        act = ledger.acts.get(replay_id or act_id(ledger, "replay", letters, self._wish.request))
-        if act is not None and act.request != self._wish.request:
+        found = ledger.operations.get(replay_id or self._replay_id(ledger, offsets))
+        if found is not None and found.request != self._request.digest:
             raise SelectionError(
-                f"{act.id} is already the name of another act", "Give another --replay-id"
+                f"{found.id} is the id of another operation", "Give another --replay-id"
             )
-        return act
+        return found
 
-    def _planner(self, judge: RecordEvaluator) -> ReplayPlanner:
-        wish = self._wish
+    def _replay_id(self, ledger: Ledger, offsets: DeadLetterOffsets) -> str:
+        return new_operation_id(ledger, "replay", offsets, self._request.digest)
+
+    def _planner(self, evaluator: RecordEvaluator) -> ReplayPlanner:
+        request = self._request
         route = ReplayRoute(
-            "planned", wish.to == "source", wish.learn, wish.model, self.desk.partitions
+            "planned",
+            request.to == "source",
+            request.learn,
+            request.model,
+            self.admin.partitions,
         )
-        return ReplayPlanner(
-            wish, route, self._editing, judge, self._settings.topics.max_message_bytes
-        )
+        max_bytes = self._settings.topics.max_message_bytes
+        return ReplayPlanner(request, route, self._editor, evaluator, max_bytes)

@@ -1,25 +1,39 @@
-"""What becomes of the records that a replay has sent, read from what the scorers write."""
+"""Outcomes of replayed records, and the backlog of the scorers, read while a replay is sent."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from time import monotonic, sleep
+from typing import Any, NamedTuple, cast
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Message
 
-from stream_app.dead_letters.operations import Operation, ReplayProgress, place_text
+from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin
+from stream_app.dead_letters.ledger import Operation, ReplayProgress
+from stream_app.errors import ReplayError
 from stream_app.headers import ERROR_CODE, REPLAY_ID
-from stream_app.kafka.access_errors import failure
+from stream_app.kafka.offsets import PartitionId
+from stream_app.kafka.reader import PartitionReader
+from stream_app.records import InputPartition
+from stream_app.topic_kinds import TopicKind, topic_name
 
-WATCHED = ("scored", "raw.dlq", "labels.dlq")
-_BATCH = 10_000
+STALL_SECONDS = 30.0
+
+_BATCH_RECORDS = 10_000
+_POLL_SECONDS = 0.05
+
+# Backlog per partition up to which records are counted one by one: offsets may be only markers.
+_MAX_MARKERS = 100
 
 
 @dataclass(slots=True)
 class ReplayOutcomes:
-    """How many of a replay's events were scored, and how many of its events and labels failed again, by code.
+    """Known outcomes of one replay. A label that is accepted leaves no trace of its replay.
 
-    A label that is accepted leaves no trace that says which replay sent it.
+    Attributes:
+        passed: number of events that were scored.
+        failed: number of events that failed again, by error code.
+        labels_failed: number of labels that failed again, by error code.
     """
 
     passed: int = 0
@@ -27,17 +41,25 @@ class ReplayOutcomes:
     labels_failed: Counter[str] = field(default_factory=Counter)
 
     @property
-    def again(self) -> Counter[str]:
-        """What failed again, by code."""
+    def all_failed(self) -> Counter[str]:
+        """Number of events and labels that failed again, by error code."""
         return self.failed + self.labels_failed
 
 
-class SentRecord(NamedTuple):
-    """What a replay came to; `duplicates` were scored meanwhile, `retrying` failed for a reason outside and are tried
-    again, `pending` still have no outcome that is known.
+class ReplayResult(NamedTuple):
+    """Number of replayed records by outcome.
+
+    Attributes:
+        replay_id: id of the replay.
+        sent: records sent.
+        passed: events scored and labels accepted.
+        failed: records that failed again, by error code.
+        duplicates: events that had been scored in the meantime.
+        retrying: events that failed for an external reason and wait for another attempt.
+        pending: records without a known outcome.
     """
 
-    replay: str
+    replay_id: str
     sent: int
     passed: int
     failed: dict[str, int]
@@ -46,101 +68,153 @@ class SentRecord(NamedTuple):
     pending: int
 
 
-class OutcomeWatch:
-    """Follows the outcomes of replays, by their ids, from where the topics ended when the first one was planned.
+class OutcomeReader:
+    """Follows the outcomes of replays in the topics that the scorers write.
 
-    `since` has those ends by "kind/partition"; `config` is a librdkafka configuration.
+    Args:
+        config: librdkafka configuration.
+        pipeline: name of the pipeline.
+        since: offsets to begin at, by "kind/partition": the ends when the replay was planned.
     """
 
     def __init__(self, config: Mapping[str, Any], pipeline: str, since: Mapping[str, int]) -> None:
-        self._found: defaultdict[bytes, ReplayOutcomes] = defaultdict(ReplayOutcomes)
-        self._prefix = len(pipeline) + 1
-        self._next: dict[str, int] = {}
-        self._consumer = Consumer(
-            {
-                **config,
-                "group.id": "stream-app-reader",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 50,
-            }
-        )
-        places = [(place.rsplit("/", 1), offset) for place, offset in since.items()]
-        self._consumer.assign(
-            [
-                TopicPartition(f"{pipeline}.{kind}", int(number), offset)
-                for (kind, number), offset in places
-            ]
-        )
+        self._outcomes: defaultdict[bytes, ReplayOutcomes] = defaultdict(ReplayOutcomes)
+        self._prefix_length = len(pipeline) + 1
+        self._pipeline = pipeline
+        self._reader = PartitionReader(config)
+        self._reader.assign({self._partition(name): offset for name, offset in since.items()})
 
-    def of(self, replay_id: str) -> ReplayOutcomes:
-        """What is known of a replay."""
-        return self._found[replay_id.encode()]
+    def outcomes(self, replay_id: str) -> ReplayOutcomes:
+        """Return the outcomes of a replay that are known so far."""
+        return self._outcomes[replay_id.encode()]
 
-    def look(self, timeout: float = 0.0) -> None:
-        """Take in what has come; waits at most so many seconds for it."""
-        while messages := self._consumer.consume(_BATCH, timeout):
+    def poll(self, timeout: float = 0.0) -> None:
+        """Read new outcomes; waits for them at most `timeout` seconds."""
+        while messages := self._reader.poll(timeout, _BATCH_RECORDS):
             for message in messages:
-                self._take(message)
-            if len(messages) < _BATCH:
+                self._add(message)
+            if len(messages) < _BATCH_RECORDS:
                 break
 
     def read_to(self, ends: Mapping[str, int]) -> None:
-        """Take in everything below these ends, by "kind/partition"."""
-        while any(self._next.get(place, -1) < end for place, end in ends.items()):
-            self.look(0.05)
+        """Read all outcomes before the given offsets by "kind/partition"."""
+        partitions = {self._partition(name): end for name, end in ends.items()}
+        while any(self._reader.positions.get(one, -1) < end for one, end in partitions.items()):
+            self.poll(_POLL_SECONDS)
 
     def close(self) -> None:
-        """Let the cluster go."""
-        self._consumer.close()
+        """Close the connections."""
+        self._reader.close()
 
-    def _take(self, message: Message) -> None:
-        place = place_text((message.topic() or "")[self._prefix :], message.partition() or 0)
-        error, offset = message.error(), message.offset() or 0
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:
-                self._next[place] = offset
-            elif (
-                error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
-            ):  # a right on the group is not needed
-                raise failure(error, f"read {message.topic()}")
-            return
-        self._next[place] = offset + 1
-        facts = dict(message.headers() or ())
-        replay_id = facts.get(REPLAY_ID)
+    def _add(self, message: Message) -> None:
+        kind = (message.topic() or "")[self._prefix_length :]
+        headers = dict(message.headers() or ())
+        replay_id = headers.get(REPLAY_ID)
         if not replay_id:
             return
-        outcomes = self._found[replay_id]
-        if place.startswith("scored/"):
+        outcomes = self._outcomes[replay_id]
+        if kind == "scored":
             outcomes.passed += 1
         else:
-            failed = outcomes.failed if place.startswith("raw.dlq/") else outcomes.labels_failed
-            failed[(facts.get(ERROR_CODE) or b"unknown").decode("utf-8", "replace")] += 1
+            failed = outcomes.failed if kind == "raw.dlq" else outcomes.labels_failed
+            failed[(headers.get(ERROR_CODE) or b"unknown").decode("utf-8", "replace")] += 1
+
+    def _partition(self, name: str) -> PartitionId:
+        kind, _, number = name.rpartition("/")
+        return topic_name(self._pipeline, cast(TopicKind, kind)), int(number)
 
 
-def result(
-    act: Operation, progress: ReplayProgress, outcomes: ReplayOutcomes, backlog: int, retrying: int
-) -> SentRecord:
-    """What is known of a replay while so many records wait for a scorer and so many to be tried again, whosever they
-    are; duplicates, which leave no trace, are what remains when none does.
+class ReplayBacklog:
+    """Measures how far the scorers are behind the records that a replay has sent.
+
+    Args:
+        admin: connections of the pipeline.
+        reader: reader of the outcomes, which is polled while waiting.
+        topics: kinds of the topics to which the replay sends.
     """
-    failed = outcomes.again.total()
+
+    def __init__(
+        self, admin: DeadLetterAdmin, reader: OutcomeReader, topics: set[TopicKind]
+    ) -> None:
+        self._admin = admin
+        self._reader = reader
+        self._inputs = [
+            InputPartition(admin.topic(topic), partition)
+            for topic in sorted(topics)
+            for partition in range(admin.partitions)
+        ]
+
+    def records(self, *, exact: bool = False) -> int:
+        """Return the number of records that wait for a scorer.
+
+        Args:
+            exact: do not count transaction markers. Otherwise a few of them may be included.
+        """
+        return self._remaining(self._ends(), exact)
+
+    def wait_until_below(self, limit: int, *, exact: bool = False) -> None:
+        """Wait until at most `limit` of the records that are there now wait for a scorer.
+
+        Raises:
+            ReplayError: no scorer has read any of them for `STALL_SECONDS`.
+        """
+        ends, previous, changed_at = self._ends(), -1, monotonic()
+        while (remaining := self._remaining(ends, exact)) > limit:
+            if remaining != previous:
+                previous, changed_at = remaining, monotonic()
+            elif monotonic() - changed_at > STALL_SECONDS:
+                raise ReplayError(
+                    f"{remaining:,} records wait for a scorer, and none was read "
+                    f"for {STALL_SECONDS:.0f} s",
+                    "Start scorers (`stream-app worker PIPELINE --role score`), "
+                    "and repeat the command to resume",
+                )
+            self._reader.poll()
+            sleep(_POLL_SECONDS)
+        self._reader.poll()
+
+    def _ends(self) -> dict[InputPartition, tuple[int, int]]:
+        return {partition: self._admin.reader.ends(partition) for partition in self._inputs}
+
+    def _remaining(self, ends: Mapping[InputPartition, tuple[int, int]], exact: bool) -> int:
+        committed = self._admin.reader.committed(self._inputs)
+        unread = {
+            (partition.topic, partition.partition): (start, end)
+            for partition, (low, end) in ends.items()
+            if (start := max(low, committed[partition])) < end
+        }
+        offsets = sum(end - start for start, end in unread.values())
+        if exact and 0 < offsets <= _MAX_MARKERS * len(unread):
+            return self._admin.count_records(unread)
+        return offsets
+
+
+def replay_result(
+    operation: Operation,
+    progress: ReplayProgress,
+    outcomes: ReplayOutcomes,
+    *,
+    backlog: int,
+    retrying: int,
+) -> ReplayResult:
+    """Return the result of a replay as far as it is known.
+
+    While scorers have a backlog, records without an outcome are pending. After that, a sent event
+    without an outcome is either retried or a duplicate, which leaves no trace.
+
+    Args:
+        backlog: records of the pipeline that wait for a scorer, of any origin.
+        retrying: events of the pipeline that wait for another attempt, of any origin.
+    """
+    failed = outcomes.all_failed.total()
+    known = ReplayResult(
+        operation.id, progress.sent, outcomes.passed, dict(outcomes.all_failed), 0, 0, 0
+    )
     if backlog:
-        pending = progress.sent - outcomes.passed - failed
-        return SentRecord(
-            act.id, progress.sent, outcomes.passed, dict(outcomes.again), 0, 0, max(0, pending)
-        )
-    labels = progress.labels - outcomes.labels_failed.total()
+        return known._replace(pending=max(0, progress.sent - outcomes.passed - failed))
+    accepted_labels = progress.labels - outcomes.labels_failed.total()
     silent = max(0, progress.events - outcomes.passed - outcomes.failed.total())
-    tried = min(silent, retrying)
-    return SentRecord(
-        act.id,
-        progress.sent,
-        outcomes.passed + labels,
-        dict(outcomes.again),
-        silent - tried,
-        tried,
-        0,
+    retried = min(silent, retrying)
+    return known._replace(
+        passed=outcomes.passed + accepted_labels, duplicates=silent - retried, retrying=retried
     )

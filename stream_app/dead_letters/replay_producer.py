@@ -1,267 +1,318 @@
-"""Sending the letters of a replay: in order, each once, at most so fast, and not on if they fail again."""
+"""Sends the records of a replay exactly once, rate-limited, and stops if too many fail again."""
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import psutil
 
 from stream_app.clock import now_ms
 from stream_app.dead_letters.dead_letter_admin import (
+    AuditEvent,
     DeadLetterAdmin,
-    audit_record,
+    audit_output,
     ledger_output,
-    log_act,
+    log_audit,
 )
-from stream_app.dead_letters.dead_letter_record import DeadLetter
-from stream_app.dead_letters.ledger import Ledger, progress_record
-from stream_app.dead_letters.operations import Operation, ReplayProgress, place_text
+from stream_app.dead_letters.dead_letter_record import DeadLetter, read_ref
+from stream_app.dead_letters.edits import EditedRecord
+from stream_app.dead_letters.ledger import (
+    Ledger,
+    Operation,
+    ReplayProgress,
+    partition_key,
+    progress_record,
+)
 from stream_app.dead_letters.registry_schemas import registry_schemas
-from stream_app.dead_letters.replay_outcomes import OutcomeWatch, SentRecord, result
-from stream_app.dead_letters.replay_rate import ReplayRate
-from stream_app.dead_letters.replay_records import ReplayRoute, letter_of
+from stream_app.dead_letters.replay_outcomes import (
+    OutcomeReader,
+    ReplayBacklog,
+    ReplayResult,
+    replay_result,
+)
+from stream_app.dead_letters.replay_records import ReplayRoute
 from stream_app.errors import FencedError, ReplayError
 from stream_app.records import Output
 from stream_app.telemetry.operator_identity import operator
-from stream_app.transfer.consume import between
 from stream_app.worker.transaction_writer import TransactionWriter
 
-CHUNK = 10_000  # records of a transaction
-PILOT = 200  # records that go ahead of the others
-LEAST = 100  # outcomes of which the relapses are judged
-AHEAD = 20_000  # records that may wait for a scorer, whatever is known of those before them
-_BYTES = 8 << 20  # of a transaction
-_SILENT_MS = 20_000  # after which the sender on another machine is taken for dead
+# Records of the first transactions, whose outcomes are awaited before more is sent.
+PILOT_RECORDS = 200
+
+# Limits of a transaction.
+TRANSACTION_RECORDS = 10_000
+_TRANSACTION_BYTES = 8 << 20
+
+# Number of known outcomes from which the failure rate is computed.
+MIN_OUTCOMES = 100
+
+# Records that may wait for a scorer at any time. Of larger replays, nine tenths may wait: the
+# outcomes of one tenth are enough to compute the failure rate.
+MAX_BACKLOG = 20_000
+
+# A process on another machine that has written no progress for this time is considered dead.
+_SILENCE_MS = 20_000
+
+_POLL_SECONDS = 0.1
+
+Editor = Callable[[DeadLetter], EditedRecord]
+"""Returns the key and value with which a dead letter is sent."""
+
+ReportProgress = Callable[[int, int], None]
+"""Takes the number of records sent, and how many of them are known to have failed again."""
 
 
 @dataclass(frozen=True, slots=True)
-class SendRate:
-    """At most `rate` records a second (None: as fast as they are scored), until more than `relapse` fail again."""
+class SendLimits:
+    """Limits of a replay.
+
+    Attributes:
+        rate: records per second, None for as fast as they are scored.
+        max_failure_rate: share of failing records beyond which the replay stops, from 0 to 1.
+    """
 
     rate: float | None = None
-    relapse: float = 0.2
+    max_failure_rate: float = 0.2
 
-
-Edit = Callable[[DeadLetter], tuple[bytes | None, bytes | None]]
-"""Gives the key and the value with which a dead letter is sent."""
-
-Report = Callable[[int, int], None]
-"""Takes how many records are sent, and how many of them are known to have failed again."""
+    def transaction_records(self, sent: int) -> int:
+        """Return the size of the next transaction in records."""
+        size = PILOT_RECORDS if sent < PILOT_RECORDS else TRANSACTION_RECORDS
+        return size if self.rate is None else max(1, min(size, int(self.rate)))
 
 
 class ReplayProducer:
-    """Sends what is left of one replay. Another sender of it is fenced: each letter is sent in one transaction with the
-    note that it was, so it is sent once, whoever dies when.
+    """Sends the remaining records of one replay.
+
+    Each transaction holds records and the progress up to them, so that every dead letter is sent
+    exactly once even if the process dies. A second producer of the same replay fences the first.
+
+    Args:
+        admin: connections of the pipeline.
+        operation: the replay.
+        editor: applies the edit function.
+        limits: rate and largest failure rate.
+        report: takes the progress.
     """
 
     def __init__(
-        self, desk: DeadLetterAdmin, act: Operation, edit: Edit, pace: SendRate, report: Report
+        self,
+        admin: DeadLetterAdmin,
+        operation: Operation,
+        editor: Editor,
+        limits: SendLimits,
+        report: ReportProgress,
     ) -> None:
-        self._desk = desk
-        self._act = act
-        self._edit = edit
-        self._pace = pace
+        self._admin = admin
+        self._operation = operation
+        self._editor = editor
+        self._limits = limits
         self._report = report
-        options = act.options
+        options = operation.options
         self._route = ReplayRoute(
-            act.id, options["to"] == "source", options["learn"], options["model"], desk.partitions
+            operation.id,
+            options["to"] == "source",
+            options["learn"],
+            options["model"],
+            admin.partitions,
         )
-        self._watch = OutcomeWatch(desk.config, desk.name, options["since"])
+        self._reader = OutcomeReader(admin.config, admin.name, options["since"])
 
-    def send(self) -> SentRecord:
-        """Send, wait for the outcomes, and close the replay.
+    def send(self) -> ReplayResult:
+        """Send the records, wait for their outcomes, and close the replay.
 
-        Raises FencedError if somebody else sends it, ReplayError if too many fail again or nobody scores them.
+        Raises:
+            FencedError: another operator sends this replay.
+            ReplayError: too many records fail again, or no scorer reads them.
         """
-        refuse_if_alive(self._act, self._desk.ledger().progress.get(self._act.id))
+        check_not_running(self._operation, self._admin.ledger().progress.get(self._operation.id))
         try:
             return self._send()
         except FencedError:
             raise FencedError(
-                f"Replay {self._act.id} was taken over by another operator",
-                "See `stream-app dead-letters status`",
+                f"Replay {self._operation.id} was taken over by another operator",
+                "Follow it with `stream-app dead-letters status PIPELINE`",
             ) from None
         finally:
-            self._watch.close()
+            self._reader.close()
 
-    def _send(self) -> SentRecord:
-        writer = self._desk.writer(replay_writer(self._desk.name, self._act.id))
-        ledger = self._desk.ledger(settled=True)
-        if not ledger.unfinished(self._act):
+    def _send(self) -> ReplayResult:
+        # The order matters: the writer fences every other sender before the progress is read.
+        writer = self._admin.writer(replay_transactional_id(self._admin.name, self._operation.id))
+        ledger = self._admin.ledger(stable=True)
+        if not ledger.is_unfinished(self._operation):
             raise ReplayError(
-                f"Replay {self._act.id} has been finished or stopped",
-                "Select what is open, and replay",
+                f"Replay {self._operation.id} has been finished or stopped",
+                "Start a new replay of the dead letters that are open",
             )
-        before = ledger.progress.get(self._act.id) or ReplayProgress("sending", "", 0, 0)
-        progress = replace(before, who=operator(), process=os.getpid())
-        flow = ReplayRate(
-            self._desk,
-            self._watch,
-            {self._route.topic(kind) for kind, _ in ledger.letters(self._act)},
-        )
+        previous = ledger.progress.get(self._operation.id) or ReplayProgress("sending", "", 0, 0)
+        progress = replace(previous, who=operator(), process=os.getpid())
+        topics = {self._route.topic(kind) for kind, _ in ledger.offsets(self._operation)}
+        backlog = ReplayBacklog(self._admin, self._reader, topics)
         started = time.monotonic()
-        for outputs, reached in self._chunks(ledger, progress):
+        for outputs, reached in self._transactions(ledger, progress):
             progress = reached
-            writer.write([*outputs, ledger_output(progress_record(self._act.id, progress))])
+            record = ledger_output(progress_record(self._operation.id, progress))
+            writer.write([*outputs, record])
             writer.commit({}, None)
-            self._judge(flow, writer, progress)
-            if progress.sent <= PILOT:
-                self._await_outcomes(flow)
+            self._check_failure_rate(backlog, writer, progress)
+            if progress.sent <= PILOT_RECORDS:
+                self._wait_for_outcomes(backlog)
             else:
-                flow.await_backlog(
-                    max(AHEAD, progress.sent * 9 // 10)
-                )  # a tenth is evidence enough
-            self._judge(flow, writer, progress)
-            self._keep_pace(flow, started, progress.sent - before.sent)
-        self._await_outcomes(flow)
-        retrying = self._desk.retrying()
-        self._watch.read_to(
-            self._desk.watched_ends()
-        )  # again, or what has ended meanwhile would be a duplicate
-        self._judge(flow, writer, progress)
+                backlog.wait_until_below(max(MAX_BACKLOG, progress.sent * 9 // 10))
+            self._check_failure_rate(backlog, writer, progress)
+            self._limit_rate(started, progress.sent - previous.sent)
+        self._wait_for_outcomes(backlog)
+        retrying = self._admin.retrying_events()
+        # Read again: an event whose retry ended before the count would look like a duplicate.
+        self._reader.read_to(self._admin.outcome_ends())
+        self._check_failure_rate(backlog, writer, progress)
         return self._finish(writer, progress, retrying)
 
-    def _await_outcomes(self, flow: ReplayRate) -> None:
-        """Until everything that is sent has been processed, and what became of it is known."""
-        flow.await_backlog(0, exact=True)
-        self._watch.read_to(self._desk.watched_ends())
+    def _wait_for_outcomes(self, backlog: ReplayBacklog) -> None:
+        """Wait until all records sent are processed, and read their outcomes."""
+        backlog.wait_until_below(0, exact=True)
+        self._reader.read_to(self._admin.outcome_ends())
 
-    def _chunks(
+    def _transactions(
         self, ledger: Ledger, progress: ReplayProgress
     ) -> Iterator[tuple[list[Output], ReplayProgress]]:
-        """What is sent in one transaction, and how far the replay is with it."""
+        """Yield the records of each transaction, and the progress with them."""
         outputs: list[Output] = []
-        reached, size, labels = dict(progress.next), 0, 0
-        for letter in self._letters(ledger, progress):
-            ref = letter.ref
-            key, value = self._edit(letter)
-            sent = self._route.outgoing(letter, key, value)
-            outputs.append(Output(sent.topic, sent.partition, sent.key, sent.value, sent.headers))
-            reached[place_text(ref.kind, ref.partition)] = ref.offset + 1
-            size += len(value or b"")
+        next_offsets, size, labels = dict(progress.next), 0, 0
+        for dead_letter in self._unsent(ledger, progress):
+            ref = dead_letter.ref
+            output = self._route.output(dead_letter, self._editor(dead_letter))
+            outputs.append(output)
+            next_offsets[partition_key(ref.kind, ref.partition)] = ref.offset + 1
+            size += len(output.value or b"")
             labels += ref.kind == "labels.dlq"
-            if len(outputs) >= self._most(progress.sent) or size > _BYTES:
-                progress = _advanced(progress, len(outputs), labels, reached)
+            if (
+                len(outputs) >= self._limits.transaction_records(progress.sent)
+                or size > _TRANSACTION_BYTES
+            ):
+                progress = _advanced(progress, len(outputs), labels, next_offsets)
                 yield outputs, progress
                 outputs, size, labels = [], 0, 0
         if outputs:
-            yield outputs, _advanced(progress, len(outputs), labels, reached)
+            yield outputs, _advanced(progress, len(outputs), labels, next_offsets)
 
-    def _most(self, sent: int) -> int:
-        most = PILOT if sent < PILOT else CHUNK
-        return most if self._pace.rate is None else max(1, min(most, int(self._pace.rate)))
+    def _unsent(self, ledger: Ledger, progress: ReplayProgress) -> Iterator[DeadLetter]:
+        """Yield the dead letters that are not sent yet, in the order of each partition."""
+        schemas = registry_schemas(self._admin.settings)
+        with self._admin.open_reader() as reader:
+            for (kind, partition), ranges in sorted(ledger.offsets(self._operation).items()):
+                start = max(progress.next_offset((kind, partition)), ranges.starts[0])
+                end = ranges.ends[-1]
+                bounds = {(self._admin.topic(kind), partition): (start, end)}
+                for message in reader.records(bounds):
+                    if message.offset() in ranges:
+                        yield DeadLetter.of(read_ref(kind, message), message, schemas)
 
-    def _letters(self, ledger: Ledger, progress: ReplayProgress) -> Iterator[DeadLetter]:
-        """The letters that are not sent yet, those of a partition in their order."""
-        schemas = registry_schemas(self._desk.settings)
-        with self._desk.consumer() as (consumer, errors):
-            for (kind, partition), runs in sorted(ledger.letters(self._act).items()):
-                start, end = max(progress.next_of((kind, partition)), runs.starts[0]), runs.ends[-1]
-                place = self._desk.topic(kind), partition
-                for batch in between(
-                    consumer, errors, {place: (start, end)} if start < end else {}
-                ):
-                    yield from (
-                        letter_of(kind, message, schemas)
-                        for message in batch
-                        if message.offset() in runs
-                    )
-
-    def _keep_pace(self, flow: ReplayRate, started: float, sent: int) -> None:
-        if self._pace.rate is None:
+    def _limit_rate(self, started: float, sent: int) -> None:
+        if self._limits.rate is None:
             return
-        due = started + sent / self._pace.rate
-        while (left := due - time.monotonic()) > 0:
-            flow.look()
-            time.sleep(min(left, 0.1))
+        due = started + sent / self._limits.rate
+        while (remaining := due - time.monotonic()) > 0:
+            self._reader.poll()
+            time.sleep(min(remaining, _POLL_SECONDS))
 
-    def _judge(self, flow: ReplayRate, writer: TransactionWriter, progress: ReplayProgress) -> None:
-        """Stop if too many of those whose outcome is known have failed again."""
-        flow.look()
-        outcomes = self._watch.of(self._act.id)
-        failed = outcomes.again.total()
+    def _check_failure_rate(
+        self, backlog: ReplayBacklog, writer: TransactionWriter, progress: ReplayProgress
+    ) -> None:
+        """Stop the replay if too many of the known outcomes are failures."""
+        self._reader.poll()
+        outcomes = self._reader.outcomes(self._operation.id)
+        failed, limit = outcomes.all_failed.total(), self._limits.max_failure_rate
         self._report(progress.sent, failed)
-        if failed < LEAST * self._pace.relapse:
+        # Too few to exceed the limit. This check avoids asking the cluster for the backlog.
+        if failed < MIN_OUTCOMES * limit:
             return
-        known = max(failed + outcomes.passed, progress.sent - flow.backlog())
-        if known < LEAST or failed <= known * self._pace.relapse:
+        known = max(failed + outcomes.passed, progress.sent - backlog.records())
+        if known < MIN_OUTCOMES or failed <= known * limit:
             return
-        self._end(writer, replace(progress, state="stopped", at=_now()), "stop", {"failed": failed})
-        codes = ", ".join(f"{code} {count:,}" for code, count in outcomes.again.most_common(3))
-        unsent = self._act.letters - progress.sent
+        stopped = replace(progress, state="stopped", at=now_ms())
+        self._write_end(writer, stopped, "stop", {"failed": failed})
+        codes = ", ".join(f"{code} {count:,}" for code, count in outcomes.all_failed.most_common(3))
+        unsent = self._operation.dead_letters - progress.sent
         raise ReplayError(
-            f"Replay {self._act.id} is stopped: {failed:,} of {known:,} failed again ({codes}), more than "
-            f"{self._pace.relapse:.0%}; the {unsent:,} that are not sent are open again",
-            "Mend it, see that `stream-app dead-letters try` passes, and replay what is open",
+            f"Replay {self._operation.id} is stopped: {failed:,} of {known:,} failed again "
+            f"({codes}), more than {limit:.0%}; the {unsent:,} that are not sent are open again",
+            "Correct the cause, check it with `stream-app dead-letters try PIPELINE`, "
+            "and replay the open dead letters",
         )
 
     def _finish(
         self, writer: TransactionWriter, progress: ReplayProgress, retrying: int
-    ) -> SentRecord:
-        sent = result(self._act, progress, self._watch.of(self._act.id), 0, retrying)
-        counts = {"passed": sent.passed, "failed": sum(sent.failed.values())}
-        counts |= {
-            "duplicates": sent.duplicates,
-            "retrying": sent.retrying,
-            "pending": sent.pending,
+    ) -> ReplayResult:
+        outcomes = self._reader.outcomes(self._operation.id)
+        result = replay_result(self._operation, progress, outcomes, backlog=0, retrying=retrying)
+        counts = {
+            "passed": result.passed,
+            "failed": sum(result.failed.values()),
+            "duplicates": result.duplicates,
+            "retrying": result.retrying,
+            "pending": result.pending,
         }
-        self._end(
-            writer,
-            replace(progress, state="done", at=_now(), result=sent._asdict()),
-            "finish",
-            counts,
-        )
-        return sent
+        done = replace(progress, state="done", at=now_ms(), result=result._asdict())
+        self._write_end(writer, done, "finish", counts)
+        return result
 
-    def _end(
-        self, writer: TransactionWriter, progress: ReplayProgress, done: str, counts: dict[str, int]
+    def _write_end(
+        self,
+        writer: TransactionWriter,
+        progress: ReplayProgress,
+        event: str,
+        counts: Mapping[str, int],
     ) -> None:
-        counts = {"letters": self._act.letters, "sent": progress.sent, **counts}
-        audit = audit_record(
-            self._desk.name, self._act, done, progress.who, self._act.why, progress.at, counts
+        audit = audit_output(
+            self._admin.name,
+            self._operation,
+            AuditEvent(event, progress.who, progress.at),
+            {"dead_letters": self._operation.dead_letters, "sent": progress.sent, **counts},
         )
-        writer.write([ledger_output(progress_record(self._act.id, progress)), audit])
+        writer.write([ledger_output(progress_record(self._operation.id, progress)), audit])
         writer.commit({}, None)
-        log_act(audit)
+        log_audit(audit)
 
 
-def replay_writer(pipeline: str, replay_id: str) -> str:
-    """The transactional id of a replay: one sender at a time."""
+def replay_transactional_id(pipeline: str, replay_id: str) -> str:
+    """Return the transactional id that all producers of a replay share."""
     return f"{pipeline}-replay-{replay_id}"
 
 
-def _advanced(
-    progress: ReplayProgress, sent: int, labels: int, reached: dict[str, int]
-) -> ReplayProgress:
-    return replace(
-        progress,
-        at=_now(),
-        events=progress.events + sent - labels,
-        labels=progress.labels + labels,
-        next=dict(reached),
-    )
+def check_not_running(operation: Operation, progress: ReplayProgress | None) -> None:
+    """Check that no other process sends the replay, because this one would fence it.
 
-
-def refuse_if_alive(act: Operation, progress: ReplayProgress | None) -> None:
-    """Not to fence a sender that works: the other one's mistake is more likely than ours."""
+    Raises:
+        FencedError: another process sends the replay.
+    """
     if progress is None or progress.state != "sending" or progress.process == os.getpid():
         return
-    here = progress.who.rpartition("@")[2] == operator().rpartition("@")[2]
-    if _runs(progress) if here else _now() - progress.at < _SILENT_MS:
+    is_local = progress.who.rpartition("@")[2] == operator().rpartition("@")[2]
+    if _is_running(progress) if is_local else now_ms() - progress.at < _SILENCE_MS:
         raise FencedError(
-            f"{progress.who} is sending replay {act.id} (process {progress.process}), {progress.sent:,} so far",
-            "Wait for it, or stop it; whoever repeats the command then goes on where it stopped",
+            f"{progress.who} is sending replay {operation.id} (process {progress.process}), "
+            f"{progress.sent:,} records so far",
+            "Wait for it, or stop it; the same command then resumes the replay",
         )
 
 
-def _runs(progress: ReplayProgress) -> bool:
-    """Whether that process is still there, and is not a later one with its number."""
+def _is_running(progress: ReplayProgress) -> bool:
+    """Return True if the process still exists, and is not a later one with the same id."""
     try:
         return psutil.Process(progress.process).create_time() * 1000 < progress.at
     except psutil.Error:
         return False
 
 
-def _now() -> int:
-    return now_ms()
+def _advanced(
+    progress: ReplayProgress, sent: int, labels: int, next_offsets: Mapping[str, int]
+) -> ReplayProgress:
+    return replace(
+        progress,
+        at=now_ms(),
+        events=progress.events + sent - labels,
+        labels=progress.labels + labels,
+        next=dict(next_offsets),
+    )

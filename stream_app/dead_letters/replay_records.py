@@ -1,45 +1,41 @@
-"""A dead letter on its way back: the record that is sent, with headers that say where it comes from."""
+"""Records that a replay sends: their topics, partitions and headers."""
 
 from typing import NamedTuple
 
-from confluent_kafka import Message
-
-from stream_app.core.reading.decoding import Schemas
-from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef, Kind, Origin
-from stream_app.headers import (
-    ERROR_ATTEMPTS,
-    ERROR_FIRST_FAILED_AT,
-    ERROR_ID,
-    ORIGINAL_OFFSET,
-    ORIGINAL_PARTITION,
-    ORIGINAL_TIMESTAMP,
-    ORIGINAL_TOPIC,
-    REPLAY_COUNT,
-    REPLAY_ID,
-    REPLAY_LEARN,
-    REPLAY_MODEL,
-    REPLAY_PREFIX,
-)
+from stream_app import headers as names
+from stream_app.dead_letters.dead_letter_record import DeadLetter
+from stream_app.dead_letters.edits import EditedRecord
 from stream_app.kafka.partitioner import java_partition
-from stream_app.records import Record
+from stream_app.records import Output
+from stream_app.topic_kinds import DeadLetterKind, TopicKind
 
-REPLAY_TOPICS: dict[Kind, str] = {"raw.dlq": "raw.replay", "labels.dlq": "labels"}
-"""Where dead letters are sent unless they go to their source."""
+REPLAY_TOPICS: dict[DeadLetterKind, TopicKind] = {"raw.dlq": "raw.replay", "labels.dlq": "labels"}
+"""Topics to which dead letters are sent by default."""
 
-SOURCES: dict[Kind, str] = {"raw.dlq": "raw", "labels.dlq": "labels"}
+SOURCE_TOPICS: dict[DeadLetterKind, TopicKind] = {"raw.dlq": "raw", "labels.dlq": "labels"}
+"""Topics to which dead letters are sent with `--to source`."""
 
-_KEPT = (
-    ERROR_ATTEMPTS,
-    ERROR_FIRST_FAILED_AT,
-    ORIGINAL_TOPIC,
-    ORIGINAL_PARTITION,
-    ORIGINAL_OFFSET,
-    ORIGINAL_TIMESTAMP,
+# Headers of the failure that stay on the record, so that a further dead letter has them.
+_KEPT_HEADERS = (
+    names.ERROR_ATTEMPTS,
+    names.ERROR_FIRST_FAILED_AT,
+    names.ORIGINAL_TOPIC,
+    names.ORIGINAL_PARTITION,
+    names.ORIGINAL_OFFSET,
+    names.ORIGINAL_TIMESTAMP,
 )
 
 
 class ReplayRoute(NamedTuple):
-    """How the letters of one replay are sent; `model` is a version, or None for the one that is served."""
+    """Destination and options of the records of one replay.
+
+    Attributes:
+        replay_id: id of the replay.
+        to_source: True to send to the source topics instead of those for replays.
+        learn: False if the events must not become examples.
+        model: version to score with, None for the served one.
+        partitions: number of partitions of the topics.
+    """
 
     replay_id: str
     to_source: bool
@@ -47,58 +43,41 @@ class ReplayRoute(NamedTuple):
     model: int | None
     partitions: int
 
-    def topic(self, kind: Kind) -> str:
-        """The kind of topic that such letters go to."""
-        return (SOURCES if self.to_source else REPLAY_TOPICS)[kind]
+    def topic(self, kind: DeadLetterKind) -> TopicKind:
+        """Return the kind of the topic to which dead letters of a kind are sent."""
+        return (SOURCE_TOPICS if self.to_source else REPLAY_TOPICS)[kind]
 
-    def outgoing(self, letter: DeadLetter, key: bytes | None, value: bytes | None) -> Record:
-        """The record to be sent: `key` and `value` as they are, or as an edit has made them; offset and time do not
-        count.
+    def output(self, dead_letter: DeadLetter, edited: EditedRecord) -> Output:
+        """Return the record to send.
 
-        With the letter's key it goes to the letter's partition, where its event is known if it was scored meanwhile,
-        whatever partitioner its producer used; with another key to that key's partition.
+        An unchanged key keeps the partition, whatever partitioner the producer used: if the event
+        was scored in the meantime, that partition's scorer knows it. A changed key determines the
+        partition.
         """
-        ref = letter.ref
-        partition = (
-            ref.partition
-            if key == letter.key or key is None
-            else java_partition(key, self.partitions)
-        )
-        facts = letter.facts
+        ref, key = dead_letter.ref, edited.key
+        if key is None or key == dead_letter.key:
+            partition = ref.partition
+        else:
+            partition = java_partition(key, self.partitions)
+        texts = dead_letter.header_texts
         headers = [
-            *(one for one in letter.original_headers if not one[0].startswith(REPLAY_PREFIX)),
-            *((name, facts[name].encode()) for name in _KEPT if name in facts),
-            (REPLAY_ID, self.replay_id.encode()),
-            (REPLAY_COUNT, str(replay_count(letter) + 1).encode()),
+            *(
+                (name, content)
+                for name, content in dead_letter.original_headers
+                if not name.startswith(names.REPLAY_PREFIX)
+            ),
+            *((name, texts[name].encode()) for name in _KEPT_HEADERS if name in texts),
+            (names.REPLAY_ID, self.replay_id.encode()),
+            (names.REPLAY_COUNT, str(replay_count(dead_letter) + 1).encode()),
         ]
         if not self.learn:
-            headers.append((REPLAY_LEARN, b"no"))
+            headers.append((names.REPLAY_LEARN, b"no"))
         if self.model is not None:
-            headers.append((REPLAY_MODEL, str(self.model).encode()))
-        return Record(self.topic(ref.kind), partition, -1, 0, key, value, tuple(headers))
+            headers.append((names.REPLAY_MODEL, str(self.model).encode()))
+        return Output(self.topic(ref.kind), partition, key, edited.value, tuple(headers))
 
 
-def replay_count(letter: DeadLetter) -> int:
-    """How often it has been sent again before."""
-    text = letter.facts.get(REPLAY_COUNT, "")
+def replay_count(dead_letter: DeadLetter) -> int:
+    """Return the number of times that the record has been replayed."""
+    text = dead_letter.header_texts.get(names.REPLAY_COUNT, "")
     return int(text) if text.isdecimal() and len(text) < 10 else 0
-
-
-def letter_of(kind: Kind, message: Message, schemas: Schemas) -> DeadLetter:
-    """The dead letter that a record of such a topic is."""
-    headers = message.headers() or []
-    facts = dict(headers)
-    place = _number(facts.get(ORIGINAL_PARTITION)), _number(facts.get(ORIGINAL_OFFSET))
-    origin = Origin(_text(facts.get(ORIGINAL_TOPIC)), *place)
-    ref = DeadLetterRef(
-        kind, message.partition() or 0, message.offset() or 0, _text(facts.get(ERROR_ID)), origin
-    )
-    return DeadLetter(ref, message.timestamp()[1], message.key(), message.value(), headers, schemas)
-
-
-def _text(content: bytes | None) -> str:
-    return (content or b"").decode("utf-8", "replace")
-
-
-def _number(content: bytes | None) -> int:
-    return int(content) if content and content.isdigit() else -1

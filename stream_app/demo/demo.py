@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer
 from rich.console import Console
 
 from stream_app.broker import EmbeddedBroker
@@ -23,11 +23,15 @@ from stream_app.demo.send_schedule import ScheduledSend, sendings
 from stream_app.errors import StreamAppError, VerificationError
 from stream_app.examples.flights import pipeline
 from stream_app.examples.nycflights import read_flights, timeline
-from stream_app.kafka.clients import client_config, make_admin, make_consumer, make_producer
+from stream_app.kafka.client_config import client_config
+from stream_app.kafka.clients import make_admin, make_producer
 from stream_app.kafka.log_reader import LogReader
-from stream_app.kafka.topics import create_topics, topic_name
+from stream_app.kafka.offsets import PartitionId
+from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.topics import create_topics
 from stream_app.lifecycle.up import embedded_broker
 from stream_app.settings import KafkaSettings, Settings
+from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.supervisor import Supervisor
 
 SPEC = "stream_app.examples.flights:pipeline"
@@ -131,7 +135,7 @@ class FlightReplay:
         self.sent: Counter[str] = Counter()
         self._pacer = RateLimiter(int(pace * 3_600_000))
         self.observer = Collector(
-            make_consumer(settings, fetch_wait_max_ms=10),
+            PartitionReader(client_config(settings), fetch_wait_max_ms=10),
             pipeline.name,
             BinaryTask(pipeline.thresholds.decision),
             self._pacer.learned,
@@ -202,15 +206,10 @@ class FlightReplay:
         return all(committed[source] > offset for source, offset in last.items())
 
 
-def _watched(settings: Settings) -> list[TopicPartition]:
-    kinds = ("scored", "raw.dlq", "labels.dlq", "score.state")
+def _watched(settings: Settings) -> list[PartitionId]:
+    kinds: tuple[TopicKind, ...] = ("scored", "raw.dlq", "labels.dlq", "score.state")
     count = range(settings.topics.partitions)
-    many = [
-        TopicPartition(topic_name(pipeline.name, kind), partition, 0)
-        for kind in kinds
-        for partition in count
-    ]
+    many = [(topic_name(pipeline.name, kind), partition) for kind in kinds for partition in count]
     return many + [
-        TopicPartition(topic_name(pipeline.name, kind), 0, 0)
-        for kind in ("examples", "models", "monitoring")
+        (topic_name(pipeline.name, kind), 0) for kind in ("examples", "models", "monitoring")
     ]

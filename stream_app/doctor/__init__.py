@@ -1,4 +1,15 @@
-"""Checks of everything that a pipeline needs, each with what is wrong and how to mend it.
+"""Checks of everything that a pipeline needs; each result of a problem says how to fix it.
 
-A check is a function in the file of its area that takes an `Examined` and yields findings; `checks.CHECKS` lists them.
+A check is a function that takes a `DoctorContext` and yields `CheckResult`s; `runner.CHECKS` lists
+all of them in order.
+
+- `context`: settings, pipeline, cluster and record counts, loaded on first use.
+- `results`: checks and their results.
+- `machine_checks`: settings, Python and packages, disks, the embedded broker.
+- `cluster_checks`: connections of both Kafka clients, brokers' settings, clocks.
+- `topic_checks`: partitions, settings and replication of topics; keys that producers write.
+- `worker_checks`: members and offsets of consumer groups; record counts of the scorers.
+- `model_checks`: pipeline file, artifact store, signing keys, schema registry, served version.
+- `runner`: the list of checks, and how they run.
+- `report_rendering`: the report as text.
 """

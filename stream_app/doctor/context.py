@@ -1,4 +1,4 @@
-"""What the checks look at, made when the first of them asks for it."""
+"""Context of the checks: settings, pipeline, cluster and record counts, loaded on first use."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, overload
@@ -6,8 +6,9 @@ from typing import Any, Generic, TypeVar, overload
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from stream_app.errors import ModelError, StreamAppError
-from stream_app.kafka.clients import bootstrap_servers, cluster_topics, make_admin
-from stream_app.kafka.offsets import Limits
+from stream_app.kafka.client_config import bootstrap_servers
+from stream_app.kafka.clients import cluster_topics, make_admin
+from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.topics import TopicSpec, topic_specs
 from stream_app.loading import load_pipeline
 from stream_app.model_store.manifest import Manifest
@@ -21,124 +22,150 @@ T = TypeVar("T")
 
 
 class UnavailableError(Exception):
-    """Something that a check needs is not there; `error` says why, None if nobody asked for it.
+    """A value that a check needs is not available.
 
-    The first check that meets it reports the error, the others are skipped.
+    The first check that meets it reports the error, later ones are skipped.
+
+    Attributes:
+        name: the missing value, for the report.
+        error: the reason, None if the command line did not name the value.
+        reported: True once a check has reported the error.
     """
 
-    def __init__(self, what: str, error: StreamAppError | None) -> None:
-        super().__init__(what)
-        self.what = what
+    def __init__(self, name: str, error: StreamAppError | None) -> None:
+        super().__init__(name)
+        self.name = name
         self.error = error
         self.reported = False
 
 
-class shared(Generic[T]):  # noqa: N801 - used like `property`
-    """A property that is computed once, and fails once: with an `UnavailableError` that says `what` is not there."""
+class NoModelError(ModelError):
+    """No model version is published, which is normal for a new pipeline."""
 
-    def __init__(self, make: Callable[["DoctorContext"], T]) -> None:
+
+class SharedValue(Generic[T]):
+    """Property of a `DoctorContext` that is computed once.
+
+    Raises `UnavailableError` with the same error at each access if the computation failed.
+    """
+
+    def __init__(self, name: str, make: Callable[["DoctorContext"], T]) -> None:
+        self._name = name
         self._make = make
-        what = (make.__doc__ or "").split(";")[0].rstrip(".")
-        self._what = what[:1].lower() + what[1:]
+        self.__doc__ = make.__doc__
 
     @overload
-    def __get__(self, examined: None, owner: type) -> "shared[T]": ...
+    def __get__(self, context: None, owner: type) -> "SharedValue[T]": ...
     @overload
-    def __get__(self, examined: "DoctorContext", owner: type) -> T: ...
-    def __get__(self, examined: "DoctorContext | None", owner: type) -> "T | shared[T]":
-        if examined is None:
+    def __get__(self, context: "DoctorContext", owner: type) -> T: ...
+    def __get__(self, context: "DoctorContext | None", owner: type) -> "T | SharedValue[T]":
+        if context is None:
             return self
-        known = examined.known
-        if self._make.__name__ not in known:
+        values, key = context.values, self._make.__name__
+        if key not in values:
             try:
-                known[self._make.__name__] = self._make(examined)
+                values[key] = self._make(context)
             except StreamAppError as error:
-                known[self._make.__name__] = UnavailableError(self._what, error)
-        value = known[self._make.__name__]
+                values[key] = UnavailableError(self._name, error)
+        value = values[key]
         if isinstance(value, UnavailableError):
             raise value
         return value  # type: ignore[no-any-return]
 
 
+def shared(name: str) -> Callable[[Callable[["DoctorContext"], T]], SharedValue[T]]:
+    """Turn a method into a `SharedValue`; a skipped check says that it needs `name`."""
+
+    def decorate(make: Callable[["DoctorContext"], T]) -> SharedValue[T]:
+        return SharedValue(name, make)
+
+    return decorate
+
+
 class DoctorContext:
-    """Settings, cluster and perhaps a pipeline; `spec` is the pipeline as on the command line, None without one."""
+    """Settings, cluster and pipeline that the checks examine.
+
+    Args:
+        spec: the pipeline as on the command line, None to check only what all pipelines need.
+
+    Attributes:
+        values: values computed so far, by name; an `UnavailableError` stands for a failed one.
+    """
 
     def __init__(self, spec: str | None) -> None:
-        self.known: dict[str, Any] = {}
+        self.values: dict[str, Any] = {}
         if spec is None:
-            self.known["pipeline"] = UnavailableError("a PIPELINE", None)
+            self.values["pipeline"] = UnavailableError("a PIPELINE", None)
         self._spec = spec or ""
 
-    def forget(self) -> None:
-        """Make everything anew, for a check that hangs may still be using it; what is not there stays so."""
-        self.known = {
-            name: value for name, value in self.known.items() if isinstance(value, UnavailableError)
+    def reset(self) -> None:
+        """Forget all values except failures, because a check that hangs may still use them."""
+        self.values = {
+            name: value
+            for name, value in self.values.items()
+            if isinstance(value, UnavailableError)
         }
 
-    @shared
+    @shared("the settings")
     def settings(self) -> Settings:
-        """The settings."""
+        """Settings of this machine."""
         return load_settings()
 
-    @shared
+    @shared("the pipeline")
     def pipeline(self) -> Pipeline:
-        """The pipeline."""
+        """The loaded pipeline."""
         return load_pipeline(self._spec)
 
-    @shared
+    @shared("the cluster")
     def servers(self) -> str:
-        """The cluster; its address."""
+        """Bootstrap servers of the cluster."""
         return bootstrap_servers(self.settings)
 
-    @shared
+    @shared("the cluster")
     def admin(self) -> AdminClient:
-        """The cluster; an admin client that has had an answer."""
+        """Admin client that has reached the cluster."""
         return make_admin(self.settings)
 
-    @shared
+    @shared("the list of topics")
     def metadata(self) -> ClusterMetadata:
-        """The list of topics; of the whole cluster."""
+        """Brokers and topics of the cluster."""
         return cluster_topics(self.admin)
 
-    @shared
+    @shared("the pipeline's topics")
     def specs(self) -> tuple[TopicSpec, ...]:
-        """The pipeline's topics; as they have to be."""
+        """Topics that the pipeline needs."""
         return topic_specs(self.pipeline.name, self.settings)
 
-    @shared
+    @shared("the cluster")
     def view(self) -> PipelineView:
-        """The cluster; seen with the eyes of `status`."""
+        """View of the pipeline's topics and consumer groups."""
         return PipelineView(self.settings, self.pipeline.name, self.admin)
 
-    @shared
-    def limits(self) -> Limits:
-        """Where the topics end; of those of the pipeline that exist."""
-        return self.view.limits()
+    @shared("the offsets of the topics")
+    def offset_bounds(self) -> OffsetBounds:
+        """Beginning and end offsets of the pipeline's topics that exist."""
+        return self.view.offset_bounds()
 
-    @shared
-    def sheets(self) -> Mapping[int, PartitionCounts]:
-        """The scorers' books; none before they have run."""
-        return self.view.sheets(self.limits)
+    @shared("the record counts")
+    def record_counts(self) -> Mapping[int, PartitionCounts]:
+        """Record counts of the scorers by partition, empty before their first transaction."""
+        return self.view.record_counts(self.offset_bounds)
 
-    @shared
+    @shared("the consumer groups")
     def groups(self) -> Mapping[str, ConsumerGroup]:
-        """The consumer groups; by role."""
+        """Consumer groups by role."""
         return self.view.groups()
 
-    @shared
+    @shared("a model version")
     def manifest(self) -> Manifest:
-        """A model version; the one that is served."""
-        found = self.view.served(self.limits)
+        """Manifest of the served version."""
+        found = self.view.served_manifest(self.offset_bounds)
         if found is None:
             raise NoModelError("no model version has been published yet", "Start the learner")
         return found
 
     def close(self) -> None:
-        """Let the cluster go."""
-        view = self.known.get("view")
+        """Close the connections."""
+        view = self.values.get("view")
         if isinstance(view, PipelineView):
             view.close()
-
-
-class NoModelError(ModelError):
-    """A new pipeline has none, which is no fault."""

@@ -1,28 +1,126 @@
-"""The pipeline's file, and the model version that is served under it."""
+"""Checks of pipeline file, artifact store, signing keys, schema registry and served version."""
 
+import secrets
+import stat
 from collections.abc import Iterator
 
 from stream_app.declaration.pipeline_fingerprint import fingerprint
-from stream_app.doctor.context import DoctorContext
-from stream_app.doctor.results import CheckResult, ok
-from stream_app.model_store.artifacts import pipeline_store
-from stream_app.model_store.key_files import trusted_keys
+from stream_app.doctor.context import DoctorContext, UnavailableError
+from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
+from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
+from stream_app.model_store.key_files import (
+    KeyPlaces,
+    key_places,
+    list_keys,
+    load_signing_key,
+    trusted_keys,
+)
 from stream_app.model_store.model_loading import load_version
+from stream_app.schema_registry import open_registry
+from stream_app.schema_registry.subjects import CheckedSubject, check_schemas, versions_in_registry
+
+_OTHER_USERS = stat.S_IRWXG | stat.S_IRWXO
+_REGISTER = "Run `stream-app schemas register PIPELINE`"
 
 
-def check_pipeline(it: DoctorContext) -> Iterator[CheckResult]:
-    """The file loads and declares what can work."""
-    yield ok(f"pipeline {it.pipeline.name} loads, fingerprint {fingerprint(it.pipeline)}")
+def check_pipeline(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check that the pipeline file loads and is valid."""
+    pipeline = context.pipeline
+    yield ok(f"pipeline {pipeline.name} loads, fingerprint {fingerprint(pipeline)}")
 
 
-def check_version(it: DoctorContext) -> Iterator[CheckResult]:
-    """The served version is signed by a trusted key, is of this declaration, Python and River, and loads."""
-    manifest = it.manifest
-    name, trusted = it.pipeline.name, trusted_keys(it.settings, it.pipeline.name)
-    load_version(
-        pipeline_store(it.settings, name), manifest, it.pipeline, fingerprint(it.pipeline), trusted
-    )
+def check_store(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check that an artifact can be written, read and deleted."""
+    store, content = _store(context), secrets.token_bytes(64)
+    artifact = store.put(content)
+    try:
+        store.get(artifact.sha256, artifact.size)
+    finally:
+        store.delete(artifact.sha256)
+    yield ok(f"artifact store: a test artifact was written, read and deleted in {store.locate('')}")
+
+
+def _store(context: DoctorContext) -> ArtifactStore:
+    """Return the store of the pipeline, or that of all pipelines if none is named."""
+    try:
+        return pipeline_store(context.settings, context.pipeline.name)
+    except UnavailableError:
+        return ArtifactStore(context.settings.store)
+
+
+def check_keys(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check the signing key and the trusted keys on this machine."""
+    yield from evaluate_key_files(key_places(context.settings, context.pipeline.name))
+
+
+def evaluate_key_files(places: KeyPlaces) -> Iterator[CheckResult]:
+    """Yield results for key files.
+
+    Raises:
+        ModelError: a file is damaged or cannot be read.
+    """
+    keys = list_keys(places)
+    trusted = [key.id for key in keys if key.revoked is None]
+    signing = load_signing_key(places)
+    if signing is None and not trusted:
+        yield skipped(
+            f"there is no key in {places.trusted} yet",
+            "The learner creates the first one; on other machines copy its public keys there",
+        )
+    elif signing is None:
+        yield ok(f"keys: {len(trusted)} trusted, no signing key on this machine")
+    elif any(key.id == signing.id and key.revoked is not None for key in keys):
+        yield problem(
+            f"the signing key {signing.id} is revoked",
+            "Create another one: `stream-app keys rotate PIPELINE`",
+        )
+    else:
+        yield ok(f"keys: {len(trusted)} trusted; key {signing.id} signs")
+    if signing is not None and places.signing.stat().st_mode & _OTHER_USERS:
+        yield warning(
+            f"the signing key {places.signing} can be read by other users of this machine",
+            f"chmod 600 {places.signing}, and rotate it if somebody may have read it",
+        )
+
+
+def check_registry(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check that the schema registry has the schemas of everything that is written in Avro."""
+    avro = context.pipeline.format == "avro"
+    if not avro and not context.settings.registry.url:
+        yield skipped("no schema registry: none is configured, and the pipeline writes JSON")
+        return
+    registry = open_registry(context.settings.registry)
+    for checked in check_schemas(context.pipeline, versions_in_registry(registry)):
+        yield evaluate_schema(checked, required=avro)
+
+
+def evaluate_schema(checked: CheckedSubject, *, required: bool) -> CheckResult:
+    """Return the result for one schema; `required` if records are written with it."""
+    match checked.result:
+        case "incompatible":
+            first = checked.problems[0]
+            return problem(
+                f"the schema of {checked.subject} cannot read records of version "
+                f"{first.version}: {first.reason}",
+                first.remedy,
+            )
+        case "new" if required:
+            return problem(
+                f"the registry has no schema of {checked.subject}, which is written in Avro",
+                _REGISTER,
+            )
+        case "compatible" if required:
+            return warning(f"the registry has an older schema of {checked.subject}", _REGISTER)
+    return ok(f"the registry answers; versions of {checked.subject}: {checked.versions}")
+
+
+def check_version(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check that the served version loads: trusted key, same pipeline file, Python and River."""
+    pipeline, manifest = context.pipeline, context.manifest
+    store = pipeline_store(context.settings, pipeline.name)
+    trusted = trusted_keys(context.settings, pipeline.name)
+    load_version(store, manifest, pipeline, fingerprint(pipeline), trusted)
     yield ok(
-        f"version {manifest.version} is signed by key {manifest.key_id}, is of this pipeline file and loads; "
-        f"examples learned: {manifest.learned:,}"
+        f"version {manifest.version} is signed by key {manifest.key_id}, is of this pipeline file "
+        f"and loads; examples learned: {manifest.learned:,}"
     )

@@ -1,4 +1,4 @@
-"""The report for people: what is well first, what is not last, where it is seen."""
+"""The report as text: problems come last, where a terminal shows them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,8 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stream_app.doctor.results import Level
-from stream_app.doctor.runner import Reported
+from stream_app.doctor.results import Level, ReportedResult
+from stream_app.formatting import counted
 
 _SYMBOLS: Mapping[Level, tuple[str, str]] = {
     "ok": ("✓", "green"),
@@ -17,51 +17,47 @@ _SYMBOLS: Mapping[Level, tuple[str, str]] = {
 }
 
 
-def render(findings: Sequence[Reported]) -> Group:
-    """One line each, with the remedy below it, and the sum of it."""
+def render(results: Sequence[ReportedResult]) -> Group:
+    """Return one line per result, its remedy below it, and a summary line."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     order = list(_SYMBOLS)
-    for finding in sorted(_together(findings), key=lambda finding: order.index(finding.level)):
-        table.add_row(*_row(finding))
-    return Group(table, Text(), _summary(findings))
+    for result in sorted(_grouped(results), key=lambda result: order.index(result.level)):
+        table.add_row(*_row(result))
+    return Group(table, Text(), _summary(results))
 
 
-def _together(findings: Sequence[Reported]) -> Iterator[Reported]:
-    """What is skipped for one reason, on one line."""
+def _grouped(results: Sequence[ReportedResult]) -> Iterator[ReportedResult]:
+    """Yield the results, with those skipped for the same reason combined into one."""
     areas: dict[str, list[str]] = {}
-    for finding in findings:
-        if finding.level == "skipped":
-            areas.setdefault(finding.message, []).append(finding.area)
+    for result in results:
+        if result.level == "skipped":
+            areas.setdefault(result.message, []).append(result.area)
         else:
-            yield finding
+            yield result
     for message, skipped in areas.items():
         names = list(dict.fromkeys(skipped))
         listed = f": {', '.join(names)}" if len(names) > 1 else ""
-        yield Reported(names[0] if len(names) == 1 else "", "skipped", message + listed, "")
+        area = names[0] if len(names) == 1 else ""
+        yield ReportedResult(area, "skipped", message + listed, "")
 
 
-def _row(finding: Reported) -> tuple[Text, RenderableType]:
-    """What it is about, and what was found."""
-    symbol, style = _SYMBOLS[finding.level]
-    said = "not checked: " if finding.level == "skipped" else ""
-    message = Text(said + finding.message, style="dim" if finding.level == "skipped" else "")
-    found = Group(message, Text(f"→ {finding.remedy}")) if finding.remedy else message
-    return Text(f"{symbol} {finding.area}", style=style), found
+def _row(result: ReportedResult) -> tuple[Text, RenderableType]:
+    symbol, style = _SYMBOLS[result.level]
+    skipped = result.level == "skipped"
+    message = Text(f"{'not checked: ' * skipped}{result.message}", style="dim" if skipped else "")
+    cell = Group(message, Text(f"→ {result.remedy}")) if result.remedy else message
+    return Text(f"{symbol} {result.area}", style=style), cell
 
 
-def _summary(findings: Sequence[Reported]) -> Text:
-    counts = {level: sum(finding.level == level for finding in findings) for level in _SYMBOLS}
-    if counts["problem"]:
-        return Text(
-            f"{_many(counts['problem'], 'problem')}, {_many(counts['warning'], 'warning')}",
-            style="bold red",
-        )
-    if counts["warning"]:
-        return Text(f"no problem, {_many(counts['warning'], 'warning')}", style="yellow")
-    return Text("all is well", style="bold green")
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+def _summary(results: Sequence[ReportedResult]) -> Text:
+    problems, warnings = (
+        sum(result.level == level for result in results) for level in ("problem", "warning")
+    )
+    if problems:
+        text = f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}"
+        return Text(text, style="bold red")
+    if warnings:
+        return Text(f"no problem, {counted(warnings, 'warning')}", style="yellow")
+    return Text("no problems found", style="bold green")

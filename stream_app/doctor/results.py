@@ -1,41 +1,68 @@
-"""What a check finds."""
+"""A check, its results, and constructors for each level of result."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from stream_app.doctor.context import DoctorContext
 from stream_app.errors import StreamAppError
 
 Level = Literal["ok", "skipped", "warning", "problem"]
-"""`skipped` was not checked, and the message says why; a `warning` is for somebody to think about, or a hint."""
+"""A `skipped` result gives the reason in its message; a `warning` needs somebody's judgement."""
+
+LIMIT_SECONDS = 20.0
 
 
 class CheckResult(NamedTuple):
-    """One line of the report."""
+    """One result of a check."""
 
     level: Level
     message: str
     remedy: str = ""
 
 
+CheckFunction = Callable[[DoctorContext], Iterable[CheckResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check with the area under which its results are listed, and its time limit in seconds."""
+
+    area: str
+    run: CheckFunction
+    limit: float = LIMIT_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedResult:
+    """A result with its area, as printed and as JSON."""
+
+    area: str
+    level: Level
+    message: str
+    remedy: str
+
+
 def ok(message: str) -> CheckResult:
-    """All is as it must be."""
+    """Return a result for something that is as it must be."""
     return CheckResult("ok", message)
 
 
 def skipped(message: str, remedy: str = "") -> CheckResult:
-    """Not checked, and why."""
+    """Return a result for something that was not checked; the message gives the reason."""
     return CheckResult("skipped", message, remedy)
 
 
 def warning(message: str, remedy: str) -> CheckResult:
-    """It works, and may not work for long or not as somebody believes."""
+    """Return a result for something that works, but may fail later or behave unexpectedly."""
     return CheckResult("warning", message, remedy)
 
 
 def problem(message: str, remedy: str) -> CheckResult:
-    """It does not work, or loses something."""
+    """Return a result for something that does not work or loses data."""
     return CheckResult("problem", message, remedy)
 
 
-def failure(error: StreamAppError) -> CheckResult:
-    """What a command would have said."""
+def from_error(error: StreamAppError) -> CheckResult:
+    """Return the problem that an error describes."""
     return problem(error.message, error.remedy)

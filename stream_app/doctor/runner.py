@@ -1,82 +1,92 @@
-"""Running checks one after the other; whatever a check does, the others are run."""
+"""List of all checks, and a runner that isolates them from each other."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from threading import Thread
 
-from stream_app.doctor import results
+from stream_app.doctor import (
+    cluster_checks,
+    machine_checks,
+    model_checks,
+    results,
+    topic_checks,
+    worker_checks,
+)
 from stream_app.doctor.context import DoctorContext, NoModelError, UnavailableError
-from stream_app.doctor.results import CheckResult, Level
+from stream_app.doctor.results import Check, CheckFunction, CheckResult, ReportedResult
 from stream_app.errors import StreamAppError
 
-LIMIT_SECONDS = 20.0
+# In the order in which they run: a check comes after those that test what it builds on.
+CHECKS = (
+    Check("settings", machine_checks.check_settings),
+    Check("machine", machine_checks.check_versions),
+    Check("machine", machine_checks.check_disks),
+    Check("machine", machine_checks.check_embedded_broker),
+    Check("pipeline", model_checks.check_pipeline),
+    Check("store", model_checks.check_store),
+    Check("keys", model_checks.check_keys),
+    Check("cluster", cluster_checks.check_connection),
+    Check("cluster", cluster_checks.check_second_client),
+    Check("cluster", cluster_checks.check_broker_limits),
+    Check("topics", topic_checks.check_shape),
+    Check("topics", topic_checks.check_topic_settings),
+    Check("topics", cluster_checks.check_clock),
+    Check("producers", topic_checks.check_partitioner),
+    Check("registry", model_checks.check_registry),
+    Check("workers", worker_checks.check_members),
+    Check("workers", worker_checks.check_offsets),
+    Check("workers", worker_checks.check_record_counts),
+    Check("model", model_checks.check_version),
+)
 
-CheckFunction = Callable[[DoctorContext], Iterable[CheckResult]]
 
+def run_checks(checks: Iterable[Check], context: DoctorContext) -> Iterator[ReportedResult]:
+    """Run the checks in order and yield their results as they come.
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check: the area that its findings are listed under, and what it does."""
-
-    area: str
-    run: CheckFunction
-    limit: float = LIMIT_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """A finding as it is shown; in JSON too."""
-
-    area: str
-    level: Level
-    message: str
-    remedy: str
-
-
-def run_checks(checks: Iterable[Check], examined: DoctorContext) -> Iterator[Reported]:
-    """The findings of all checks, as they come."""
+    A check that raises or hangs yields a problem; the others run all the same.
+    """
     for check in checks:
-        for level, message, remedy in _within_limit(check, examined):
-            yield Reported(check.area, level, message, remedy)
+        for level, message, remedy in _run_with_limit(check, context):
+            yield ReportedResult(check.area, level, message, remedy)
 
 
-def _within_limit(check: Check, examined: DoctorContext) -> list[CheckResult]:
-    """What the check finds; a check that hangs is left alone, in a thread that ends with the process."""
+def _run_with_limit(check: Check, context: DoctorContext) -> list[CheckResult]:
+    """Run a check in a daemon thread, which is abandoned when the time limit passes."""
     found: list[CheckResult] = []
-    thread = Thread(target=lambda: found.extend(_guarded(check.run, examined)), daemon=True)
+    thread = Thread(target=lambda: found.extend(_run(check.run, context)), daemon=True)
     thread.start()
     thread.join(check.limit)
     if thread.is_alive():
-        examined.forget()
+        context.reset()
         return [
             results.problem(
                 f"no result within {check.limit:.0f} s",
-                "Is the network or the disk slow? Try again",
+                "Check that the network and the disk are not slow, and try again",
             )
         ]
     return found
 
 
-def _guarded(run: CheckFunction, examined: DoctorContext) -> list[CheckResult]:
-    """The findings, with what went wrong as the last of them."""
+def _run(run: CheckFunction, context: DoctorContext) -> list[CheckResult]:
+    """Return the results of a check, followed by the error that ended it, if any."""
     found: list[CheckResult] = []
     try:
-        found.extend(run(examined))
+        found.extend(run(context))
     except UnavailableError as missing:
         found.append(_missing(missing))
     except StreamAppError as error:
-        found.append(results.failure(error))
-    except Exception as error:  # a bug in one check must not hide what the others find
+        found.append(results.from_error(error))
+    # A bug in one check must not hide the results of the others.
+    except Exception as error:
         message = f"the check itself failed: {type(error).__name__}: {error}"
         found.append(results.problem(message, "This is a bug in the check; please report it"))
     return found
 
 
 def _missing(missing: UnavailableError) -> CheckResult:
-    """The error for the first check that meets it; then only that it is missing."""
+    """Return the error for the first check that meets it, and a skipped result for later ones."""
     if missing.error is None or missing.reported:
-        return results.skipped(f"needs {missing.what}")
+        return results.skipped(f"needs {missing.name}")
     missing.reported = True
     if isinstance(missing.error, NoModelError):
         return results.skipped(missing.error.message)
-    return results.failure(missing.error)
+    return results.from_error(missing.error)

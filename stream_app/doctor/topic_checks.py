@@ -1,36 +1,69 @@
-"""The pipeline's topics: whether they are there, alike, and set up as `stream-app topics create` would."""
+"""Checks of the pipeline's topics: partitions, settings, replication, and keys of producers."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from confluent_kafka.admin import ConfigResource, ResourceType
 
 from stream_app.doctor.context import DoctorContext
 from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
 from stream_app.errors import AccessError
+from stream_app.kafka.partitioner import java_partition, librdkafka_partition
 from stream_app.kafka.topics import TopicSpec, check_topics
-from stream_app.status.cluster_view import ask
+from stream_app.status.cluster_view import request
+from stream_app.topic_kinds import TopicKind
+
+# Newest records of a topic whose keys are checked.
+SAMPLE_SIZE = 500
 
 
-def check_shape(it: DoctorContext) -> Iterator[CheckResult]:
-    """Every topic exists, and partitions that belong together have the same number."""
-    partitions = check_topics(it.admin, it.pipeline.name, it.settings)
-    yield ok(f"all {len(it.specs)} topics exist; partitions: {partitions}")
-    wanted = it.settings.topics.partitions
+class KeyedRecord(NamedTuple):
+    """Key of a record and the partition that it is in."""
+
+    key: bytes | None
+    partition: int
+
+
+class Replication(NamedTuple):
+    """Replication of a topic; the counts of replicas are those of its weakest partition.
+
+    Attributes:
+        brokers: brokers of the cluster.
+        copies: replicas.
+        in_sync: in-sync replicas.
+        needed: the topic's `min.insync.replicas`.
+        leaderless: partitions without a leader.
+    """
+
+    brokers: int
+    copies: int
+    in_sync: int
+    needed: int
+    leaderless: int
+
+
+def check_shape(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check that every topic exists, and that co-partitioned topics have as many partitions."""
+    partitions = check_topics(context.admin, context.pipeline.name, context.settings)
+    yield ok(f"all {len(context.specs)} topics exist; partitions: {partitions}")
+    wanted = context.settings.topics.partitions
     if partitions != wanted:
         yield warning(
             f"the topics have {partitions} partitions, and this machine's settings say {wanted}",
-            f"Set STREAM_APP_TOPICS__PARTITIONS={partitions} here; `up` and `topics create` refuse to go on otherwise",
+            f"Set STREAM_APP_TOPICS__PARTITIONS={partitions} here; "
+            "`up` and `topics create` fail until then",
         )
 
 
-def check_settings(it: DoctorContext) -> Iterator[CheckResult]:
-    """Each topic's own settings against those that it needs."""
-    existing = [spec for spec in it.specs if spec.name in it.metadata.topics]
+def check_topic_settings(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check the settings and the replication of each topic."""
+    existing = [spec for spec in context.specs if spec.name in context.metadata.topics]
     resources = [ConfigResource(ResourceType.TOPIC, spec.name) for spec in existing]
     try:
-        answers: Any = ask(
-            it.admin, "read the topics' settings", lambda: it.admin.describe_configs(resources)
+        answers: Any = request(
+            context.admin,
+            "read the topics' settings",
+            lambda: context.admin.describe_configs(resources),
         )
     except AccessError as error:
         yield skipped(f"the topics' settings: {error.message}")
@@ -39,74 +72,76 @@ def check_settings(it: DoctorContext) -> Iterator[CheckResult]:
         resource.name: {name: entry.value for name, entry in answer.items()}
         for resource, answer in answers.items()
     }
-    wrong = [finding for spec in existing for finding in judge_topic(spec, configs[spec.name])]
-    wrong += [
-        finding for spec in existing for finding in _replication(it, spec.name, configs[spec.name])
-    ]
+    wrong = [result for spec in existing for result in evaluate_topic(spec, configs[spec.name])]
+    for spec in existing:
+        replication = _replication(context, spec.name, configs[spec.name])
+        wrong += evaluate_replication(spec.name, replication)
     yield from wrong or [
-        ok("retention, cleaning, sizes, times and replication of the topics are as they must be")
+        ok("retention, cleanup, sizes, timestamps and replication of the topics are as required")
     ]
 
 
-def judge_topic(spec: TopicSpec, config: Mapping[str, str]) -> Iterator[CheckResult]:
-    """What of a topic's settings differs from what it needs."""
+def evaluate_topic(spec: TopicSpec, config: Mapping[str, str]) -> Iterator[CheckResult]:
+    """Yield a result for each setting of a topic that differs from what it must be."""
     wanted = spec.config
     if config["cleanup.policy"] != wanted["cleanup.policy"]:
         yield problem(
-            f"{spec.name} has cleanup.policy={config['cleanup.policy']}: {_loss(wanted['cleanup.policy'])}",
-            _mend(spec, "cleanup.policy"),
+            f"{spec.name} has cleanup.policy={config['cleanup.policy']}: "
+            + _policy_loss(wanted["cleanup.policy"]),
+            _fix(spec, "cleanup.policy"),
         )
     if int(config["max.message.bytes"]) < int(wanted["max.message.bytes"]):
         yield problem(
-            f"{spec.name} has max.message.bytes={config['max.message.bytes']}, less than workers may write",
-            _mend(spec, "max.message.bytes"),
+            f"{spec.name} has max.message.bytes={config['max.message.bytes']}, "
+            "less than workers may write",
+            _fix(spec, "max.message.bytes"),
         )
     if config["message.timestamp.type"] != wanted["message.timestamp.type"]:
         yield warning(
-            f"{spec.name} has message.timestamp.type={config['message.timestamp.type']}, so ages are not those of "
-            "the records",
-            _mend(spec, "message.timestamp.type"),
+            f"{spec.name} has message.timestamp.type={config['message.timestamp.type']}: "
+            "ages are counted from the append, not from the record's own timestamp",
+            _fix(spec, "message.timestamp.type"),
         )
     if "retention.ms" in wanted:
-        yield from _retention(spec, config)
+        yield from _evaluate_retention(spec, config)
 
 
-def _retention(spec: TopicSpec, config: Mapping[str, str]) -> Iterator[CheckResult]:
+def _evaluate_retention(spec: TopicSpec, config: Mapping[str, str]) -> Iterator[CheckResult]:
     actual, wanted = int(config["retention.ms"]), int(spec.config["retention.ms"])
     shorter = actual >= 0 and (wanted < 0 or actual < wanted)
     if shorter and spec.kind == "examples":
         yield problem(
-            f"{spec.name} has retention.ms={actual}: models cannot be made again from examples that are gone",
-            _mend(spec, "retention.ms"),
+            f"{spec.name} has retention.ms={actual}: "
+            "model versions cannot be reproduced from deleted examples",
+            _fix(spec, "retention.ms"),
         )
     elif actual != wanted:
         yield warning(
             f"{spec.name} has retention.ms={actual}, and this machine's settings say {wanted}",
-            _mend(spec, "retention.ms")
-            + ", or set STREAM_APP_TOPICS__RETENTION_HOURS to what is meant",
+            f"{_fix(spec, 'retention.ms')}, or correct STREAM_APP_TOPICS__RETENTION_HOURS",
         )
     if int(config.get("retention.bytes") or -1) >= 0:
         yield warning(
-            f"{spec.name} has retention.bytes={config['retention.bytes']}: a burst may delete what nobody has read",
+            f"{spec.name} has retention.bytes={config['retention.bytes']}: "
+            "a burst may delete records before they are read",
             f"Set retention.bytes=-1 on {spec.name}",
         )
 
 
-def _loss(policy: str) -> str:
-    if policy == "compact":
-        return "what workers need to go on is deleted when it is old"
+def _policy_loss(required_policy: str) -> str:
+    if required_policy == "compact":
+        return "state that workers need is deleted when it is old"
     return "records with the same key are deleted, read or not"
 
 
-def _mend(spec: TopicSpec, name: str) -> str:
+def _fix(spec: TopicSpec, name: str) -> str:
     return f"kafka-configs.sh --alter --topic {spec.name} --add-config {name}={spec.config[name]}"
 
 
-def _replication(it: DoctorContext, name: str, config: Mapping[str, str]) -> Iterator[CheckResult]:
-    partitions = it.metadata.topics[name].partitions.values()
-    return judge_replication(
-        name,
-        brokers=len(it.metadata.brokers),
+def _replication(context: DoctorContext, name: str, config: Mapping[str, str]) -> Replication:
+    partitions = context.metadata.topics[name].partitions.values()
+    return Replication(
+        brokers=len(context.metadata.brokers),
         copies=min(len(partition.replicas) for partition in partitions),
         in_sync=min(len(partition.isrs) for partition in partitions),
         needed=int(config.get("min.insync.replicas") or 1),
@@ -114,29 +149,29 @@ def _replication(it: DoctorContext, name: str, config: Mapping[str, str]) -> Ite
     )
 
 
-def judge_replication(
-    name: str, *, brokers: int, copies: int, in_sync: int, needed: int, leaderless: int
-) -> Iterator[CheckResult]:
-    """Whether a topic survives the loss of a broker, and goes on meanwhile."""
+def evaluate_replication(name: str, replication: Replication) -> Iterator[CheckResult]:
+    """Yield a result for each way in which a topic does not survive the loss of a broker."""
+    brokers, copies, in_sync, needed, leaderless = replication
     if leaderless:
         yield problem(
             f"{name} has {leaderless} partitions without a leader",
-            "Bring the brokers that hold them back",
+            "Restart the brokers that hold their replicas",
         )
     if needed > copies:
         yield problem(
-            f"{name} has min.insync.replicas={needed} and {copies} copies: nothing can be written to it",
+            f"{name} has min.insync.replicas={needed} and {copies} copies: "
+            "nothing can be written to it",
             f"Set min.insync.replicas={max(1, copies - 1)} on it, or add copies",
         )
     elif in_sync < needed:
         yield problem(
             f"{name} has {in_sync} copies in sync and needs {needed}",
-            "Bring the missing brokers back",
+            "Restart the missing brokers",
         )
     elif in_sync < copies:
         yield warning(
             f"{name} has {in_sync} of {copies} copies in sync",
-            "See what is wrong with the other brokers",
+            "Check the other brokers",
         )
     if brokers < 2:
         return
@@ -146,11 +181,69 @@ def judge_replication(
         )
     elif copies == needed:
         yield warning(
-            f"{name} stops when one broker does: all {copies} copies are needed",
+            f"{name} cannot be written while a broker is down: all {copies} copies are needed",
             "Lower min.insync.replicas",
         )
     elif needed == 1:
         yield warning(
-            f"{name} has min.insync.replicas=1: what was acknowledged may be lost with a broker",
+            f"{name} has min.insync.replicas=1: acknowledged records may be lost with a broker",
             "Set min.insync.replicas=2 on it",
         )
+
+
+def check_partitioner(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check that the newest events and labels are where Java's partitioner puts their keys.
+
+    A label can only meet its event if both are in the partition of the same number.
+    """
+    kinds: tuple[TopicKind, ...] = ("raw", "labels")
+    for kind in kinds:
+        bounds = context.view.select(context.offset_bounds, kind)
+        if not bounds:
+            continue
+        each = max(1, SAMPLE_SIZE // len(bounds))
+        newest = {
+            partition_id: (max(low, end - each), end) for partition_id, (low, end) in bounds.items()
+        }
+        sample = [
+            KeyedRecord(message.key(), message.partition() or 0)
+            for message in context.view.reader.records(newest)
+        ]
+        yield from evaluate_keys(context.view.topic(kind), sample, len(bounds))
+
+
+def evaluate_keys(
+    topic: str, sample: Sequence[KeyedRecord], partitions: int
+) -> Iterator[CheckResult]:
+    """Yield results for records without a key and for keys in the wrong partition."""
+    keyed = [(record.key, record.partition) for record in sample if record.key is not None]
+    if not sample:
+        yield skipped(f"{topic} has no record to check the partitioner of its producers with")
+        return
+    if len(keyed) < len(sample):
+        yield problem(
+            f"{len(sample) - len(keyed)} of the {len(sample)} newest records of {topic} "
+            "have no key",
+            "Let producers send the text of the key field as key; "
+            "these records are dead letters `missing-key`",
+        )
+    wrong = [
+        (key, partition) for key, partition in keyed if java_partition(key, partitions) != partition
+    ]
+    if wrong:
+        crc = all(librdkafka_partition(key, partitions) == partition for key, partition in wrong)
+        explanation = (
+            "they are where librdkafka's default partitioner puts them"
+            if crc
+            else "librdkafka's default partitioner does not explain it either"
+        )
+        yield problem(
+            f"{len(wrong)} of the {len(sample)} newest records of {topic} are not in the "
+            f"partition that Java's partitioner chooses: {explanation}",
+            "Set partitioner=murmur2_random in producers that use librdkafka, "
+            "and check that the number of partitions was not changed",
+        )
+    elif keyed and partitions > 1:
+        yield ok(f"{topic}: the {len(keyed)} newest keys are where Java's partitioner puts them")
+    elif keyed:
+        yield ok(f"{topic}: has one partition, so every partitioner puts keys there")

@@ -22,20 +22,17 @@ from stream_app.headers import (
     ORIGINAL_PARTITION,
     ORIGINAL_TOPIC,
 )
-from stream_app.kafka.clients import ConnectionErrors, bootstrap_servers, make_consumer
-from stream_app.kafka.offsets import Limits, Place, bounds, find_partitions, offsets_since
+from stream_app.kafka.offsets import OffsetBounds, PartitionId
 from stream_app.kafka.partitioner import java_partition
+from stream_app.kafka.reader import PartitionReader
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Fields
 from stream_app.settings import Settings
-from stream_app.status.newest_records import NewestRecords
 from stream_app.topic_kinds import PARTITIONED, topic_name
-from stream_app.transfer.consume import between
 from stream_app.transfer.record_rendering import json_text
 from stream_app.transfer.send_progress import SendProgress, reporter
 
 _AHEAD_KB = 16_384  # of a partition, fetched ahead
-_FETCH_MS = 50
 _CLOCKS_MS = 60_000  # by which two workers' clocks may differ
 
 
@@ -64,13 +61,7 @@ class EventFinder:
         self, settings: Settings, pipeline: Pipeline, event_id: str, since: int | None
     ) -> None:
         self.schemas: Schemas = registry_schemas(settings)
-        self._errors = ConnectionErrors(bootstrap_servers(settings), settings.kafka)
-        self._consumer = make_consumer(
-            settings,
-            self._errors,
-            fetch_wait_max_ms=_FETCH_MS,
-            queued_max_messages_kbytes=_AHEAD_KB,
-        )
+        self._reader = PartitionReader.open(settings, queued_max_messages_kbytes=_AHEAD_KB)
         self._pipeline = pipeline
         self._since = since
         self._event_id = event_id
@@ -80,7 +71,7 @@ class EventFinder:
     def find(self) -> EventRecords:
         """Where its key puts it; only if nothing is there, or the key is another field, everywhere."""
         topics = [topic_name(self._pipeline.name, kind) for kind in PARTITIONED]
-        places = find_partitions(self._consumer, self._errors, topics)
+        places = self._reader.find_partitions(topics)
         count = 1 + max(partition for _, partition in places)
         home = java_partition(self._bytes, count) if self._is_key else None
         traces = self._search(place for place in places if place[1] == home)
@@ -91,10 +82,8 @@ class EventFinder:
     def example(self, after: int) -> Message | None:
         """The first example of the event that was written at `after` (epoch ms) or later."""
         place = (topic_name(self._pipeline.name, "examples"), 0)
-        limits = bounds(self._consumer, self._errors, [place])
-        starts = offsets_since(
-            self._consumer, self._errors, {place: limits[place][1]}, after - _CLOCKS_MS
-        )
+        limits = self._reader.bounds([place])
+        starts = self._reader.offsets_since({place: limits[place][1]}, after - _CLOCKS_MS)
         with reporter("looking for the example", limits[place][1] - starts[place]) as progress:
             for message in self._read({place: (starts[place], limits[place][1])}, progress):
                 if message.key() == self._bytes:
@@ -104,7 +93,7 @@ class EventFinder:
     def decisions(self, start: int, end: int | None) -> Iterator[tuple[int, Control]]:
         """Those in the log of examples with start <= offset < end, or to its present end, each with its offset."""
         place = (topic_name(self._pipeline.name, "examples"), 0)
-        end = end or bounds(self._consumer, self._errors, [place])[place][1]
+        end = end or self._reader.bounds([place])[place][1]
         with reporter("looking for decisions", end - start) as progress:
             for message in self._read({place: (start, end)}, progress):
                 control = control_in(message.key(), message.value())
@@ -114,31 +103,28 @@ class EventFinder:
     def last_hold(self, end: int) -> Control | None:
         """The last hold or resumption of learning before this offset of the log."""
         place = (topic_name(self._pipeline.name, "examples"), 0)
-        low, _ = bounds(self._consumer, self._errors, [place])[place]
-        tail = NewestRecords(self._consumer, self._errors)
-        found = tail.newest({place: (low, end)}, _is_hold) if low < end else {}
+        low, _ = self._reader.bounds([place])[place]
+        found = self._reader.newest({place: (low, end)}, _is_hold) if low < end else {}
         return control_in(found[place].key(), found[place].value()) if place in found else None
 
     def record_at(self, topic: str, partition: int, offset: int) -> Message | None:
         """One record; None if it is no longer there."""
-        low, high = bounds(self._consumer, self._errors, [(topic, partition)])[topic, partition]
+        low, high = self._reader.bounds([(topic, partition)])[topic, partition]
         if not low <= offset < high:
             return None
         limits = {(topic, partition): (offset, offset + 1)}
-        return next(
-            (one for batch in between(self._consumer, self._errors, limits) for one in batch), None
-        )
+        return next(self._reader.records(limits), None)
 
     def fields(self, message: Message) -> Fields | None:
         """What a record says, JSON or Avro; None if it cannot be decoded."""
         fields = decode(message.value(), message.headers() or (), self.schemas)
         return None if isinstance(fields, Failure) else fields
 
-    def _search(self, places: Iterable[Place]) -> EventRecords:
-        limits = dict(bounds(self._consumer, self._errors, places))
+    def _search(self, places: Iterable[PartitionId]) -> EventRecords:
+        limits = dict(self._reader.bounds(places))
         if self._since is not None:
             ends = {place: end for place, (_, end) in limits.items()}
-            starts = offsets_since(self._consumer, self._errors, ends, self._since)
+            starts = self._reader.offsets_since(ends, self._since)
             limits = {place: (max(low, starts[place]), end) for place, (low, end) in limits.items()}
         traces = EventRecords()
         books: dict[int, bytes] = {}
@@ -157,9 +143,9 @@ class EventFinder:
             traces.positions = orjson.loads(books[partition])["positions"]
         return traces
 
-    def _read(self, limits: Limits, progress: SendProgress) -> Iterable[Message]:
+    def _read(self, limits: OffsetBounds, progress: SendProgress) -> Iterable[Message]:
         count = 0
-        for batch in between(self._consumer, self._errors, limits):
+        for batch in self._reader.batches(limits):
             count += len(batch)
             progress.update(count, count)
             yield from batch

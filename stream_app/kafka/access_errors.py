@@ -1,16 +1,25 @@
-"""What a cluster that refuses us says, and which setting or right would change its mind."""
+"""Errors of a cluster that rejects a client, each with the setting or ACL that resolves it."""
 
 import re
+import socket
+import ssl
+import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError
 
 from stream_app.errors import AccessError, KafkaUnavailableError, StreamAppError
-from stream_app.kafka.connectivity_checks import Address, certificate_problem, is_encrypted, is_open
 from stream_app.kafka.security import VARIABLE, tls_context
 from stream_app.kafka.tokens import token_source
 from stream_app.settings import KafkaSettings
+
+Address = tuple[str, int]
+"""Host and port."""
+
+_CONNECT_SECONDS = 2.0
+# ApiVersions, the one request that a broker answers without authentication.
+_API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 
 _RESOURCES = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",
@@ -18,114 +27,154 @@ _RESOURCES = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "cluster",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional id",
 }
-_USER = f"Check {VARIABLE}USERNAME and {VARIABLE}PASSWORD_FILE, and that the user exists for this mechanism"
-_CLIENT = (
+_CHECK_USER = f"Check {VARIABLE}USERNAME and {VARIABLE}PASSWORD_FILE, and that the user exists for this mechanism"
+_CHECK_OAUTH_CLIENT = (
     f"Check the audience, the scope ({VARIABLE}OAUTH_SCOPE) and the issuer that the brokers ask for"
 )
-_OWN = (
-    f"Check {VARIABLE}CERTIFICATE_FILE: expired, or of an authority that the brokers do not trust?"
+_CHECK_CERTIFICATE = (
+    f"Check {VARIABLE}CERTIFICATE_FILE: it has expired, or the brokers do not trust its authority"
 )
-_PROTOCOL = f"Set {VARIABLE}SECURITY_PROTOCOL to what the listener at this address speaks"
+_CHECK_PROTOCOL = f"Set {VARIABLE}SECURITY_PROTOCOL to the protocol of the listener at this address"
 
 
-class _Refusal(NamedTuple):
-    """How librdkafka words a refusal.
+def is_encrypted(address: Address) -> bool:
+    """Return True if the listener speaks TLS."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection(address, _CONNECT_SECONDS) as plain:
+            context.wrap_socket(plain).close()
+    except OSError:
+        return False
+    return True
 
-    One that is not `certain` is also heard of a broker that stops, or of a balancer before it; `probe` tells the one
-    from the other.
+
+def is_plaintext(address: Address) -> bool:
+    """Return True if the listener speaks Kafka's protocol without encryption."""
+    try:
+        with socket.create_connection(address, _CONNECT_SECONDS) as plain:
+            plain.sendall(_API_VERSIONS)
+            return plain.recv(8, socket.MSG_WAITALL)[4:] == _API_VERSIONS[8:12]
+    except OSError:
+        return False
+
+
+class _Rejection(NamedTuple):
+    """Rejection as librdkafka words it.
+
+    Attributes:
+        wording: regular expression for librdkafka's text.
+        certain: False if a stopping broker or a load balancer causes the same text.
+        meaning: predicate of the error message, after the address of the cluster.
+        remedy: what to do, empty if the certificate has to be examined first.
+        confirm: check of the listener that an uncertain rejection must pass.
     """
 
-    wording: str  # a regular expression
+    wording: str
     certain: bool
     meaning: str
     remedy: str
-    probe: Callable[[Address], bool] | None = None
+    confirm: Callable[[Address], bool] | None = None
 
 
-_REFUSALS = (
-    _Refusal(
+_REJECTIONS = (
+    _Rejection(
         "mechanism handshake failed",
         True,
-        "does not offer this way to authenticate",
+        "does not offer this SASL mechanism",
         f"Set {VARIABLE}SASL_MECHANISM and {VARIABLE}SECURITY_PROTOCOL to what the listener at this address offers",
     ),
-    _Refusal("SASL authentication error", True, "refuses us: authentication failed", _USER),
-    _Refusal("certificate verify failed", True, "is not trusted", ""),
-    _Refusal(
-        "alert (bad )?certificate|alert unknown ca", True, "does not accept our certificate", _OWN
+    _Rejection(
+        "SASL authentication error",
+        True,
+        "rejects this client: authentication failed",
+        _CHECK_USER,
     ),
-    _Refusal(
+    _Rejection("certificate verify failed", True, "is not trusted", ""),
+    _Rejection(
+        "alert (bad )?certificate|alert unknown ca",
+        True,
+        "rejects the client certificate",
+        _CHECK_CERTIFICATE,
+    ),
+    _Rejection(
         "connecting to a SSL listener",
         False,
-        "hangs up: its listener is encrypted",
-        _PROTOCOL,
+        "closes the connection: the listener requires TLS",
+        _CHECK_PROTOCOL,
         is_encrypted,
     ),
-    _Refusal(
+    _Rejection(
         "connecting to a PLAINTEXT",
         False,
-        "hangs up: its listener is not encrypted",
-        _PROTOCOL,
-        is_open,
+        "closes the connection: the listener does not use TLS",
+        _CHECK_PROTOCOL,
+        is_plaintext,
     ),
-    _Refusal(
+    _Rejection(
         "might require SASL",
         False,
-        "hangs up: its listener seems to ask for authentication",
-        _PROTOCOL,
+        "closes the connection: the listener seems to require authentication",
+        _CHECK_PROTOCOL,
     ),
 )
 
 
-def missing_right(error: KafkaError, what: str) -> AccessError | None:
-    """The error of a user who may not do `what`, e.g. ``read payments.raw``; None if Kafka says something else."""
+def kafka_error(error: KafkaError, action: str) -> StreamAppError:
+    """Return the error of a failed action: a missing ACL, or an outage that may pass.
+
+    Args:
+        action: verb and object, such as ``read payments.raw``.
+    """
+    return missing_right(error, action) or KafkaUnavailableError(
+        f"Could not {action}: {error.str()}", "Check that the brokers are up and reachable"
+    )
+
+
+def missing_right(error: KafkaError, action: str) -> AccessError | None:
+    """Return the error of a user without the ACL for an action, None if Kafka reports another problem."""
     resource = _RESOURCES.get(error.code())
-    return None if resource is None else right_missing(resource, what)
+    return None if resource is None else unauthorized(resource, action)
 
 
-def right_missing(resource: str, what: str) -> AccessError:
-    """The error of a user who may not do `what` for want of a right on a resource."""
+def unauthorized(resource: str, action: str) -> AccessError:
+    """Return the error of a user who lacks an ACL on a kind of resource."""
     return AccessError(
-        f"Kafka does not let us {what}: a right on the {resource} is missing",
-        "Grant it to this user: `stream-app acl show PIPELINE` lists the rights of each role",
+        f"Kafka does not allow this user to {action}: an ACL on the {resource} is missing",
+        "Grant it to this user: `stream-app acl show PIPELINE` lists the ACLs of each role",
     )
 
 
-def failure(error: KafkaError, what: str) -> StreamAppError:
-    """Why `what` could not be done: a missing right, or something that may pass."""
-    return missing_right(error, what) or KafkaUnavailableError(
-        f"Could not {what}: {error.str()}", "Check that the brokers are up and reachable"
-    )
-
-
-def is_refusal(error: KafkaError) -> bool:
-    """Whether the cluster, or the identity provider, certainly refuses us: waiting does not help."""
+def is_rejection(error: KafkaError) -> bool:
+    """Return True if the cluster or the identity provider certainly rejects this client."""
     found = _find(error)
     return found.certain if found is not None else _is_about_token(error)
 
 
-def refusal(error: KafkaError, servers: str, kafka: KafkaSettings) -> StreamAppError | None:
-    """The error to raise if the cluster refuses us, with a remedy; None if it does not."""
+def access_error(error: KafkaError, servers: str, kafka: KafkaSettings) -> StreamAppError | None:
+    """Return the error of a client that the cluster rejects, None if it does not."""
     if _is_about_token(error):
         return token_source(kafka).problem
     found, address = _find(error), _address(error)
-    if found is None or (found.probe is not None and not (address and found.probe(address))):
+    if found is None:
+        return None
+    if found.confirm is not None and not (address and found.confirm(address)):
         return None
     meaning, remedy = found.meaning, found.remedy
     if not remedy:
         meaning, remedy = _examine_certificate(address, kafka)
-    elif remedy is _USER and kafka.sasl_mechanism == "OAUTHBEARER":
-        remedy = _CLIENT
+    elif remedy is _CHECK_USER and kafka.sasl_mechanism == "OAUTHBEARER":
+        remedy = _CHECK_OAUTH_CLIENT
     return AccessError(f"Kafka at {servers} {meaning}", remedy)
 
 
-def _find(error: KafkaError) -> _Refusal | None:
+def _find(error: KafkaError) -> _Rejection | None:
     text = str(error.str())
-    return next((refusal for refusal in _REFUSALS if re.search(refusal.wording, text)), None)
+    return next((one for one in _REJECTIONS if re.search(one.wording, text)), None)
 
 
 def _address(error: KafkaError) -> Address | None:
-    """Which listener an error is about, as in ``sasl_ssl://kafka:9093/bootstrap: SASL authentication error``."""
+    """Return the listener in a text such as ``sasl_ssl://kafka:9093/bootstrap: SASL authentication error``."""
     found = re.search(r"(?:://|^)\[?([^/]+?)\]?:(\d+)/", str(error.str()))
     return (found[1], int(found[2])) if found is not None else None
 
@@ -135,8 +184,11 @@ def _is_about_token(error: KafkaError) -> bool:
 
 
 def _examine_certificate(address: Address | None, kafka: KafkaSettings) -> tuple[str, str]:
-    """What is wrong with the broker's certificate, and the remedy: Python tells more about it than librdkafka."""
-    reason = certificate_problem(address, tls_context(kafka)) if address is not None else ""
+    """Return the problem of the broker's certificate and its remedy.
+
+    Python's TLS library gives a more precise reason than librdkafka.
+    """
+    reason = _certificate_problem(address, tls_context(kafka)) if address is not None else ""
     if "expired" in reason or "not yet valid" in reason:
         remedy = "Have the brokers' certificate renewed, or set this machine's clock"
     elif "mismatch" in reason:
@@ -144,3 +196,15 @@ def _examine_certificate(address: Address | None, kafka: KafkaSettings) -> tuple
     else:
         remedy = f"Name the authority of the brokers' certificates in {VARIABLE}CA_FILE"
     return f"is not trusted: {reason or 'its certificate cannot be verified'}", remedy
+
+
+def _certificate_problem(address: Address, context: ssl.SSLContext) -> str:
+    """Return the reason why a listener's certificate is not trusted, empty if unknown."""
+    try:
+        with socket.create_connection(address, _CONNECT_SECONDS) as plain:
+            context.wrap_socket(plain, server_hostname=address[0]).close()
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    except OSError:
+        pass
+    return ""

@@ -14,7 +14,7 @@ from confluent_kafka.admin import (
 )
 
 from stream_app.errors import AccessError, StreamAppError
-from stream_app.kafka.access_errors import failure
+from stream_app.kafka.access_errors import kafka_error
 from stream_app.kafka.acl_roles import AclRole
 from stream_app.kafka.topic_uses import USES
 from stream_app.topic_kinds import KINDS, TopicKind, topic_name
@@ -79,7 +79,7 @@ def _refused(error: KafkaError) -> StreamAppError:
         return AccessError(
             "This cluster has no access rights to grant", "Set authorizer.class.name on its brokers"
         )
-    return failure(error, "grant rights")
+    return kafka_error(error, "grant rights")
 
 
 def _rights(pipeline: str, role: AclRole) -> Iterator[AclRule]:

@@ -1,73 +1,65 @@
-"""The one place where Kafka clients are configured, and where an unreachable cluster becomes one clear error."""
+"""Creation and closing of Kafka clients, and the errors of an unreachable cluster."""
 
-import logging
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from threading import Thread
+from typing import Any, Generic, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from stream_app.errors import KafkaUnavailableError, StreamAppError
-from stream_app.kafka.access_errors import failure, is_refusal, missing_right, refusal
-from stream_app.kafka.security import librdkafka_options
-from stream_app.records import ENVELOPE_BYTES
+from stream_app.kafka.access_errors import access_error, is_rejection, kafka_error, missing_right
+from stream_app.kafka.client_config import (
+    bootstrap_servers,
+    client_config,
+    consumer_config,
+    producer_config,
+)
 from stream_app.settings import KafkaSettings, Settings
 
-ClientConfig = dict[str, Any]
-"""Settings of librdkafka by their own names; secrets in it do not show in its `repr`."""
+C = TypeVar("C", Consumer, Producer, AdminClient)
 
-_LOG = logging.getLogger(f"{__name__}.librdkafka")
-_ASK = 0.5  # seconds; in between it comes to light that the cluster refuses us
-_SILENT = 0
-_DEBUG = 7
+# Seconds of one request; between requests the client reports that the cluster rejects it.
+_REQUEST_SECONDS = 0.5
 
 
-def bootstrap_servers(settings: Settings) -> str:
-    """The configured cluster's address, or the embedded broker's.
+class ClientOwner(Generic[C]):
+    """Owner of one librdkafka client, the only place that closes one.
 
-    Raises `KafkaUnavailableError` if neither is configured nor the embedded broker runs.
+    Only the thread that calls a client may close it: librdkafka does not return, or crashes, if a
+    client is destroyed during a call. Closing takes up to a second, so it can run in the background.
     """
-    if settings.kafka.bootstrap_servers:
-        return settings.kafka.bootstrap_servers
-    from stream_app.broker.embedded import EmbeddedBroker
 
-    broker = EmbeddedBroker(
-        settings.data_dir / "kafka", port=settings.broker.port, cache_dir=settings.cache_dir
-    )
-    if not broker.status().running:
-        raise KafkaUnavailableError(
-            "No Kafka: the embedded broker is not running and no cluster is configured",
-            "Run `stream-app broker start` or `stream-app up`, or set STREAM_APP_KAFKA__BOOTSTRAP_SERVERS",
-        )
-    return broker.bootstrap_servers
+    def __init__(self, client: C) -> None:
+        self._client: C | None = client
 
+    @property
+    def client(self) -> C:
+        """The client, which the caller must not keep beyond `close`."""
+        if self._client is None:
+            raise RuntimeError("the Kafka client is closed")
+        return self._client
 
-def client_config(settings: Settings) -> ClientConfig:
-    """What every librdkafka client needs to reach the cluster, e.g. ``Producer(client_config(settings) | {...})``.
+    def close(self) -> None:
+        """Close the client and wait until librdkafka has released it. Idempotent."""
+        client, self._client = self._client, None
+        if isinstance(client, Consumer):
+            client.close()
 
-    Clients have to be polled before and between calls that block: only then they fetch tokens and report errors.
-    Raises `SettingsError` for inconsistent settings of security.
-    """
-    debug = settings.log.level == "debug"
-    _LOG.disabled = (
-        not debug
-    )  # even silent, librdkafka logs what is fatal, and that is reported anyway
-    return {
-        **librdkafka_options(settings.kafka),
-        "bootstrap.servers": bootstrap_servers(settings),
-        "client.id": "stream-app",
-        "log_level": _DEBUG if debug else _SILENT,
-        "logger": _LOG,
-        "topic.metadata.refresh.interval.ms": 30_000,
-        "allow.auto.create.topics": False,  # or asking for a missing topic would make it, with any number of partitions
-    }
+    def close_in_background(self) -> None:
+        """Close the client in a thread of its own and return at once. Idempotent."""
+        if self._client is not None:
+            # The copy holds the last reference, so the new thread destroys the client.
+            copy, self._client = ClientOwner(self._client), None
+            Thread(target=copy.close, name="closing").start()
 
 
 class ConnectionErrors:
-    """An `error_cb` that remembers what went wrong instead of printing it.
+    """An `error_cb` that keeps the most telling error instead of logging all.
 
-    ``errors = ConnectionErrors("kafka:9092", settings.kafka); Producer(config | {"error_cb": errors})``
+    Attributes:
+        last: error to report, None if there was none.
     """
 
     def __init__(self, servers: str, kafka: KafkaSettings) -> None:
@@ -75,50 +67,52 @@ class ConnectionErrors:
         self.last: KafkaError | None = None
         self._kafka = kafka
 
+    @classmethod
+    def of(cls, settings: Settings) -> "ConnectionErrors":
+        """Return an empty collector for the configured cluster."""
+        return cls(bootstrap_servers(settings), settings.kafka)
+
     def __call__(self, error: KafkaError) -> None:
-        if self.last is None or not _says_little(error):
+        if self.last is None or not _is_consequence(error):
             self.last = error
 
     @property
-    def hopeless(self) -> bool:
-        """Waiting does not help: the cluster answers and refuses us."""
-        return self.last is not None and is_refusal(self.last)
+    def rejected(self) -> bool:
+        """True if the cluster answers and rejects this client, so that waiting does not help."""
+        return self.last is not None and is_rejection(self.last)
 
     def unavailable(self) -> StreamAppError:
-        """What is known, as the error to raise: `AccessError` if the cluster refuses us."""
-        refused = refusal(self.last, self.servers, self._kafka) if self.last is not None else None
-        if refused is not None:
-            return refused
-        reason = _reason(self.last) if self.last is not None else "no answer"
+        """Return the error to raise: `AccessError` if the cluster rejects this client."""
+        if self.last is None:
+            reason = "no answer"
+        elif denied := access_error(self.last, self.servers, self._kafka):
+            return denied
+        else:
+            reason = _reason(self.last)
         return KafkaUnavailableError(
             f"Kafka at {self.servers} cannot be reached: {reason}",
             "Check that the broker runs and STREAM_APP_KAFKA__BOOTSTRAP_SERVERS is its address",
         )
 
 
-def _says_little(error: KafkaError) -> bool:
-    """Whether it only follows from another error, as the failure to send on a connection that the broker has ended."""
-    text = str(error.str())
-    return (
-        error.code() == KafkaError._ALL_BROKERS_DOWN
-        or "Send failed" in text
-        or "Disconnected (after" in text
-    )
-
-
 def make_admin(settings: Settings, timeout: float = 6.0) -> AdminClient:
-    """An admin client whose cluster has answered.
+    """Return an admin client that has reached the cluster.
 
-    Raises `AccessError` if the cluster refuses us, `KafkaUnavailableError` after `timeout` seconds without answer.
+    Args:
+        timeout: seconds to wait for an answer.
+
+    Raises:
+        AccessError: the cluster rejects this client.
+        KafkaUnavailableError: no answer in time.
     """
     config = client_config(settings)
     errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
     admin = AdminClient({**config, "reconnect.backoff.max.ms": 500}, error_cb=errors)
     deadline = time.monotonic() + timeout
-    while (remaining := deadline - time.monotonic()) > 0 and not errors.hopeless:
+    while (remaining := deadline - time.monotonic()) > 0 and not errors.rejected:
         admin.poll(0)
         try:
-            admin.list_topics(timeout=min(_ASK, remaining))
+            admin.list_topics(timeout=min(_REQUEST_SECONDS, remaining))
             return admin
         except KafkaException:
             admin.poll(0)
@@ -126,67 +120,61 @@ def make_admin(settings: Settings, timeout: float = 6.0) -> AdminClient:
 
 
 def make_producer(
-    settings: Settings, errors: ConnectionErrors | None = None, **config: str | int | float
+    settings: Settings, errors: ConnectionErrors | None = None, **options: str | int
 ) -> Producer:
-    """An idempotent producer with Java's partitioner; `config` overrides, with underscores for dots."""
-    base = client_config(settings)
-    return Producer(
-        {
-            **base,
-            "partitioner": "murmur2_random",
-            "enable.idempotence": True,
-            "compression.type": "lz4",
-            "linger.ms": 5,
-            "message.max.bytes": settings.topics.max_message_bytes + 2 * ENVELOPE_BYTES,
-            "error_cb": errors or ConnectionErrors(base["bootstrap.servers"], settings.kafka),
-            **_dotted(config),
-        }
-    )
+    """Return an idempotent producer that partitions keys like Java's.
+
+    Args:
+        errors: collector of connection errors.
+        options: further options of librdkafka, with underscores for dots.
+    """
+    config = producer_config(settings, **options)
+    errors = errors or ConnectionErrors(config["bootstrap.servers"], settings.kafka)
+    return Producer({**config, "error_cb": errors})
+
+
+def make_transactional_producer(config: Mapping[str, Any]) -> Producer:
+    """Return a producer from a complete configuration."""
+    return Producer(dict(config))
 
 
 def make_consumer(
-    settings: Settings, errors: ConnectionErrors | None = None, **config: str | int | float
+    config: Mapping[str, Any], group: str = "stream-app-reader", **options: str | int
 ) -> Consumer:
-    """A consumer of committed records that never commits; assign partitions to it. `config` as in `make_producer`."""
-    base = client_config(settings)
-    return Consumer(
-        {
-            **base,
-            "group.id": "stream-app-reader",  # librdkafka insists on one; nothing joins or commits it
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-            "error_cb": errors or ConnectionErrors(base["bootstrap.servers"], settings.kafka),
-            **_dotted(config),
-        }
-    )
+    """Return a consumer of committed records; parameters as of `consumer_config`."""
+    return Consumer(consumer_config(config, group, **options))
 
 
 def cluster_topics(admin: AdminClient, timeout: float = 10.0) -> ClusterMetadata:
-    """All topics of the cluster that we may see, with their partitions."""
+    """Return all topics of the cluster that this user may see, with their partitions."""
     admin.poll(0)
     try:
         return admin.list_topics(timeout=timeout)
     except KafkaException as error:
-        raise failure(error.args[0], "list the topics") from None
+        raise kafka_error(error.args[0], "list the topics") from None
 
 
 def check_visible(
     client: AdminClient | Consumer | Producer, topics: Iterable[str], timeout: float = 5.0
 ) -> None:
-    """Raise `AccessError` if one of these topics is not missing but hidden from this user."""
+    """Raise `AccessError` if one of the topics is not missing but hidden from this user."""
     for topic in topics:
         try:
             error = client.list_topics(topic, timeout=timeout).topics[topic].error
         except KafkaException as raised:
-            raise failure(raised.args[0], f"describe {topic}") from None
+            raise kafka_error(raised.args[0], f"describe {topic}") from None
         if error is not None and (denied := missing_right(error, f"see {topic}")):
             raise denied
 
 
-def _dotted(config: dict[str, Any]) -> dict[str, Any]:
-    return {name.replace("_", "."): value for name, value in config.items()}
+def _is_consequence(error: KafkaError) -> bool:
+    """Return True for an error that follows from another, such as a send on a closed connection."""
+    text = str(error.str())
+    return (
+        error.code() == KafkaError._ALL_BROKERS_DOWN
+        or "Send failed" in text
+        or "Disconnected (after" in text
+    )
 
 
 def _reason(error: KafkaError) -> str:

@@ -1,26 +1,28 @@
-"""Reading topics plainly: whole, by range, and their ends; always read_committed, never in a group."""
+"""Reader of whole topics and offsets for workers, which waits out an outage of the cluster."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from stream_app.errors import KafkaUnavailableError
-from stream_app.kafka.access_errors import failure
-from stream_app.kafka.client_closing import close_aside
-from stream_app.kafka.stable_offsets import is_settled
+from stream_app.kafka.access_errors import kafka_error
+from stream_app.kafka.clients import ClientOwner, make_consumer
+from stream_app.kafka.offsets import is_stable
+from stream_app.kafka.reader import PartitionReader, any_permanent
 from stream_app.records import InputPartition, Record
 from stream_app.retrying import retry_until
 
 CALL_TIMEOUT = 10.0  # seconds
-DEADLINE = 30.0  # seconds that a passing error may last
-RETRY_SECONDS = 0.1
-SETTLED_SECONDS = 45.0  # longer than brokers let a transaction of a dead worker stay open
-FETCH = 5000  # records a call
+# A transient error may last so long.
+DEADLINE_SECONDS = 30.0
+# Brokers end the transaction of a dead worker earlier than that.
+STABLE_SECONDS = 45.0
+_RETRY_SECONDS = 0.1
 
-_PASSING = frozenset(
+_TRANSIENT = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
@@ -36,125 +38,141 @@ _PASSING = frozenset(
 T = TypeVar("T")
 
 
-class LogReader:
-    """Reads partitions; `config` is a librdkafka configuration, `group` the one whose offsets `committed` tells."""
+class TopicReader(Protocol):
+    """Reader of committed records of one partition; `topic` is the full Kafka name."""
 
-    def __init__(self, config: Mapping[str, Any], group: str) -> None:
-        self._config = {
-            **config,
-            "group.id": group,
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 50,
-        }
-        self._offsets = Consumer(self._config)
-        self._asked = [self._offsets]
+    def read_all(self, topic: str, partition: int) -> Iterable[tuple[bytes | None, bytes | None]]:
+        """Return key and value of every record below the last stable offset; a value of None deletes its key."""
 
-    def serve(self) -> None:
-        """Let librdkafka fetch a token and report errors of the connection (any thread)."""
-        for consumer in self._asked:
-            consumer.poll(0)
+    def read_settled(
+        self, topic: str, partition: int
+    ) -> Iterable[tuple[bytes | None, bytes | None]]:
+        """Return the records of `read_all` once every transaction has ended that was open before."""
 
-    def committed(self, inputs: list[InputPartition]) -> dict[InputPartition, int]:
-        """The group's offsets, -1 where it has none."""
-        asked = [TopicPartition(topic, partition) for topic, partition in inputs]
-        answers = self._ask(
-            lambda: self._offsets.committed(asked, timeout=CALL_TIMEOUT), "read the group's offsets"
-        )
-        return {
-            InputPartition(answer.topic, answer.partition): max(answer.offset, -1)
-            for answer in answers
-        }
+    def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterable[Record]:
+        """Return the records with start <= offset < end."""
 
     def ends(self, source: InputPartition) -> tuple[int, int]:
-        """First offset still there, and the one after the last that is stable."""
-        partition = TopicPartition(*source)
-        call = self._offsets.get_watermark_offsets
-        what = f"read the ends of {source.topic}"
-        low, high = self._ask(lambda: call(partition, timeout=CALL_TIMEOUT, cached=False), what)
-        return low, high
+        """Return the beginning offset and the last stable offset."""
+
+
+class LogReader:
+    """Reads partitions for workers; every read has a consumer of its own. Thread-safe.
+
+    Args:
+        config: options of librdkafka, see `client_config`.
+        group: consumer group whose offsets `committed` returns.
+    """
+
+    def __init__(self, config: Mapping[str, Any], group: str) -> None:
+        self._config = config
+        self._group = group
+        self._offsets = ClientOwner[Consumer](make_consumer(config, group))
+        self._clients = [self._offsets]
+
+    def serve(self) -> None:
+        """Let librdkafka fetch a token and report errors of the connection. Thread-safe."""
+        for one in self._clients:
+            one.client.poll(0)
+
+    def committed(self, inputs: list[InputPartition]) -> dict[InputPartition, int]:
+        """Return the group's offsets, -1 where it has none."""
+        wanted = [TopicPartition(topic, partition) for topic, partition in inputs]
+        call = self._offsets.client.committed
+        found = self._request(
+            lambda: call(wanted, timeout=CALL_TIMEOUT), "read the group's offsets"
+        )
+        return {InputPartition(one.topic, one.partition): max(one.offset, -1) for one in found}
+
+    def ends(self, source: InputPartition) -> tuple[int, int]:
+        """Return the beginning offset and the last stable offset of a partition."""
+        return self._bounds(self._offsets, source)
 
     def read_all(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
-        """Key and value of every record up to the present stable end."""
-        for record in self.read_range(
-            topic, partition, *self.ends(InputPartition(topic, partition))
-        ):
+        """Yield key and value of every record below the last stable offset."""
+        bounds = self.ends(InputPartition(topic, partition))
+        for record in self.read_range(topic, partition, *bounds):
             yield record.key, record.value
 
     def read_settled(
         self, topic: str, partition: int
     ) -> Iterator[tuple[bytes | None, bytes | None]]:
-        """As `read_all`, once no transaction is open that began before: what it hides may have been committed."""
-        if not self.is_settled(InputPartition(topic, partition), SETTLED_SECONDS):
-            reason = (
-                f"a transaction on {topic}[{partition}] has been open for {SETTLED_SECONDS:.0f} s"
-            )
+        """Return the records of `read_all` once every transaction has ended that was open before.
+
+        An open transaction hides records that may have been committed already.
+
+        Raises:
+            KafkaUnavailableError: a transaction stays open.
+        """
+        if not self.is_settled(InputPartition(topic, partition), STABLE_SECONDS):
             raise KafkaUnavailableError(
-                reason, "Check that the brokers are up; they end it after its time-out"
+                f"a transaction on {topic}[{partition}] has been open for {STABLE_SECONDS:.0f} s",
+                "Check that the brokers are up; they end it after its time-out",
             )
         return self.read_all(topic, partition)
 
-    def is_settled(self, source: InputPartition, patience: float) -> bool:
-        """Whether nothing that is written to a partition now is in an open transaction, within `patience` seconds."""
-        call, what = self._uncommitted.get_watermark_offsets, f"read the ends of {source.topic}"
-        _, written = self._ask(
-            lambda: call(TopicPartition(*source), timeout=CALL_TIMEOUT, cached=False), what
-        )
-        return is_settled(lambda: self.ends(source)[1], written, patience)
+    def is_settled(self, source: InputPartition, timeout: float) -> bool:
+        """Return True once no record written before this call is in an open transaction.
+
+        Args:
+            timeout: seconds to wait for the end of open transactions.
+        """
+        _, written = self._bounds(self._uncommitted, source)
+        return is_stable(lambda: self.ends(source)[1], written, timeout)
 
     def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
-        """The committed records with start <= offset < end."""
-        consumer = Consumer(self._config)
+        """Yield the committed records with start <= offset < end; waits while the cluster is away."""
+        reader = PartitionReader(self._config, self._group, policy=any_permanent)
         try:
-            consumer.assign([TopicPartition(topic, partition, start)])
-            while True:
-                for message in consumer.consume(
-                    FETCH, timeout=0.02
-                ):  # which waits so long unless it gets as many
-                    error = message.error()
-                    if error is None and (message.offset() or 0) < end:
-                        yield as_record(message)
-                    elif error is None or (
-                        error.code() == KafkaError._PARTITION_EOF and message.offset() >= end
-                    ):
-                        return
-                    elif error.code() != KafkaError._PARTITION_EOF and not error.retriable():
-                        raise failure(error, f"read {topic}")
-                if consumer.position([TopicPartition(topic, partition)])[0].offset >= end:
-                    return
+            for message in reader.records({(topic, partition): (start, end)}):
+                yield as_record(message)
         finally:
-            close_aside(consumer.close)
+            reader.close_in_background()
 
     @cached_property
-    def _uncommitted(self) -> Consumer:
-        consumer = Consumer({**self._config, "isolation.level": "read_uncommitted"})
-        self._asked.append(consumer)
-        return consumer
+    def _uncommitted(self) -> ClientOwner[Consumer]:
+        client = make_consumer(self._config, self._group, isolation_level="read_uncommitted")
+        owner = ClientOwner[Consumer](client)
+        self._clients.append(owner)
+        return owner
 
-    def _ask(self, call: Callable[[], T], what: str) -> T:
-        """The answer, asked for again while the error is a passing one, as just after a topic was created."""
+    def _bounds(self, owner: ClientOwner[Consumer], source: InputPartition) -> tuple[int, int]:
+        partition, call = TopicPartition(*source), owner.client.get_watermark_offsets
+        low, high = self._request(
+            lambda: call(partition, timeout=CALL_TIMEOUT, cached=False),
+            f"read the ends of {source.topic}",
+        )
+        return low, high
 
-        def asked() -> T:
+    def _request(self, call: Callable[[], T], action: str) -> T:
+        """Return the answer; repeats the request while its error is transient."""
+
+        def served() -> T:
             self.serve()
             return call()
 
-        def is_retriable(error: KafkaException) -> bool:
-            reason = error.args[0]
-            return reason.retriable() or reason.code() in _PASSING
-
-        deadline = monotonic() + DEADLINE
         try:
-            return retry_until(deadline, asked, KafkaException, is_retriable, RETRY_SECONDS)
+            return retry_until(
+                monotonic() + DEADLINE_SECONDS,
+                served,
+                KafkaException,
+                _is_transient,
+                _RETRY_SECONDS,
+            )
         except KafkaException as error:
-            raise failure(error.args[0], what) from None
+            raise kafka_error(error.args[0], action) from None
 
 
-def as_record(message: Any) -> Record:
-    """A message of librdkafka as the core takes it."""
+def _is_transient(error: KafkaException) -> bool:
+    """Return True for errors that occur while a leader moves or just after a topic was created."""
+    reason: KafkaError = error.args[0]
+    return reason.retriable() or reason.code() in _TRANSIENT
+
+
+def as_record(message: Message) -> Record:
+    """Return a message of librdkafka as a record of the core."""
     _, timestamp = message.timestamp()
     return Record(
-        message.topic(), message.partition(), message.offset(), timestamp, message.key(), message.value(),
-        tuple(message.headers() or ()),
+        message.topic() or "", message.partition() or 0, message.offset() or 0, timestamp,
+        message.key(), message.value(), tuple(message.headers() or ()),
     )  # fmt: skip

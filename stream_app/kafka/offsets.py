@@ -1,6 +1,6 @@
-"""Where topics begin and end: partitions and offsets, asked for by the client that will use them.
+"""Partitions and offsets of topics, asked for with the client that will read or write them.
 
-An admin client could tell as well, but ending one takes librdkafka up to a second.
+An admin client could answer as well, but closing one takes librdkafka up to a second.
 """
 
 import time
@@ -11,28 +11,39 @@ from typing import TypeVar
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import ClusterMetadata
 
-from stream_app.errors import TopicsError
+from stream_app.errors import FencedError, TopicsError
 from stream_app.kafka.clients import ConnectionErrors, check_visible
+from stream_app.retrying import wait_until
 
-Place = tuple[str, int]
-"""A topic and a partition."""
+PartitionId = tuple[str, int]
+"""Full name of a topic and number of one of its partitions."""
 
-Limits = Mapping[Place, tuple[int, int]]
-"""Of each partition the oldest offset still there, and the one after the last that is stable."""
+OffsetBounds = Mapping[PartitionId, tuple[int, int]]
+"""Beginning and end offset of each partition; the end is the last stable offset."""
 
-_PATIENCE = 8.0  # seconds for an answer of the cluster
-_ASK = 1.0  # seconds; Ctrl-C is noticed in between
+# Seconds to wait after a commit until every consumer can read what was committed.
+VISIBLE_SECONDS = 5.0
+
+_DEADLINE_SECONDS = 8.0
+# Ctrl-C is noticed between two requests.
+_REQUEST_SECONDS = 1.0
+_STABLE_POLL_SECONDS = 0.02
 T = TypeVar("T")
 
 
 def find_partitions(
     client: Consumer | Producer, errors: ConnectionErrors, topics: Iterable[str]
-) -> list[Place]:
-    """All partitions of the topics.
+) -> list[PartitionId]:
+    """Return all partitions of the topics.
 
-    Raises `TopicsError` if one is missing, `AccessError` if the cluster refuses us, `KafkaUnavailableError` after 8 s.
+    Raises:
+        TopicsError: a topic is missing.
+        AccessError: the cluster rejects this client.
+        KafkaUnavailableError: no answer within 8 s.
     """
-    cluster: ClusterMetadata = _ask(errors, client, lambda: client.list_topics(timeout=_ASK))
+    cluster: ClusterMetadata = _request(
+        errors, client, lambda: client.list_topics(timeout=_REQUEST_SECONDS)
+    )
     counts = {
         name: len(cluster.topics[name].partitions) if name in cluster.topics else 0
         for name in topics
@@ -48,39 +59,70 @@ def find_partitions(
 
 
 def cluster_id(client: Consumer | Producer, errors: ConnectionErrors) -> str:
-    """The name that the cluster gave itself when it was made."""
-    cluster: ClusterMetadata = _ask(errors, client, lambda: client.list_topics(timeout=_ASK))
+    """Return the id that the cluster was given when its storage was formatted."""
+    cluster: ClusterMetadata = _request(
+        errors, client, lambda: client.list_topics(timeout=_REQUEST_SECONDS)
+    )
     return str(cluster.cluster_id)
 
 
-def bounds(consumer: Consumer, errors: ConnectionErrors, places: Iterable[Place]) -> Limits:
-    """Where the partitions begin and end; markers of transactions count."""
-    call = partial(consumer.get_watermark_offsets, timeout=_ASK, cached=False)
+def offset_bounds(
+    consumer: Consumer, errors: ConnectionErrors, partitions: Iterable[PartitionId]
+) -> OffsetBounds:
+    """Return the beginning and end offsets of partitions; transaction markers count as offsets."""
+    call = partial(consumer.get_watermark_offsets, timeout=_REQUEST_SECONDS, cached=False)
     return {
-        place: _ask(errors, consumer, partial(call, TopicPartition(*place))) for place in places
+        one: _request(errors, consumer, partial(call, TopicPartition(*one))) for one in partitions
     }
 
 
 def offsets_since(
-    consumer: Consumer, errors: ConnectionErrors, ends: Mapping[Place, int], since: int
-) -> Mapping[Place, int]:
-    """The first offset with a timestamp of at least `since` epoch milliseconds; the end where there is none."""
-    asked = [TopicPartition(*place, max(since, 0)) for place in ends]
-    found = _ask(errors, consumer, lambda: consumer.offsets_for_times(asked, timeout=_ASK))
-    places = {(answer.topic, answer.partition): answer.offset for answer in found}
-    return {
-        place: ends[place] if offset == OFFSET_END else offset for place, offset in places.items()
-    }
+    consumer: Consumer, errors: ConnectionErrors, ends: Mapping[PartitionId, int], since: int
+) -> Mapping[PartitionId, int]:
+    """Return the first offset with a timestamp of at least `since`, the end where there is none.
+
+    Args:
+        ends: end offsets of the partitions to search.
+        since: Unix milliseconds.
+    """
+    wanted = [TopicPartition(*one, max(since, 0)) for one in ends]
+    found = _request(
+        errors, consumer, lambda: consumer.offsets_for_times(wanted, timeout=_REQUEST_SECONDS)
+    )
+    offsets = {(answer.topic, answer.partition): answer.offset for answer in found}
+    return {one: ends[one] if offset == OFFSET_END else offset for one, offset in offsets.items()}
 
 
-def _ask(errors: ConnectionErrors, client: Consumer | Producer, question: Callable[[], T]) -> T:
-    """The answer, asked for again while the cluster starts, topics are new or leaders move."""
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline and not errors.hopeless:
-        client.poll(0)  # lets it fetch a token
+def is_stable(stable_end: Callable[[], int], written: int, timeout: float) -> bool:
+    """Wait until every transaction below an offset is committed or aborted.
+
+    Args:
+        stable_end: returns the present last stable offset.
+        written: offset after the last record, committed or not.
+        timeout: seconds.
+
+    Returns:
+        False if a transaction is still open at the end of the time.
+    """
+    deadline = time.monotonic() + timeout
+    return wait_until(deadline, lambda: stable_end() >= written, _STABLE_POLL_SECONDS)
+
+
+def open_transaction(topic: str) -> FencedError:
+    """Return the error of a command that cannot decide before a transaction has ended."""
+    return FencedError(f"A transaction on {topic} stays open", "Repeat the command later")
+
+
+def _request(errors: ConnectionErrors, client: Consumer | Producer, call: Callable[[], T]) -> T:
+    """Return the answer; repeats the request while the cluster starts or leaders move."""
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while time.monotonic() < deadline and not errors.rejected:
+        # Lets the client fetch a token.
+        client.poll(0)
         try:
-            return question()
+            return call()
         except KafkaException as error:
             errors.last = errors.last or error.args[0]
-            client.poll(0.05)  # lets it report errors of the connection
+            # Lets the client report errors of the connection.
+            client.poll(0.05)
     raise errors.unavailable()

@@ -1,24 +1,296 @@
-"""Reading topics plainly, outside any group: the seam between the roles' state and Kafka."""
+"""Reader of committed records between offsets, or from offsets on."""
 
-from collections.abc import Iterable
-from typing import Protocol
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
-from stream_app.records import InputPartition, Record
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from stream_app.errors import StreamAppError, TopicsError
+from stream_app.kafka.access_errors import kafka_error
+from stream_app.kafka.client_config import client_config
+from stream_app.kafka.clients import ClientOwner, ConnectionErrors, check_visible, make_consumer
+from stream_app.kafka.offsets import (
+    OffsetBounds,
+    PartitionId,
+    cluster_id,
+    find_partitions,
+    offset_bounds,
+    offsets_since,
+)
+from stream_app.settings import Settings
+
+MAX_BATCH = 500
+# Ctrl-C is noticed between two polls.
+POLL_SECONDS = 0.1
+# Silence after which a reported connection error is verified, or the cluster counts as lost.
+SILENCE_SECONDS = 10.0
+_REQUEST_SECONDS = 1.5
+_COMMITTED_SECONDS = 10.0
+# `newest` reads backwards in windows of so many offsets, each larger by the factor.
+_FIRST_WINDOW = 64
+_WINDOW_FACTOR = 16
+
+ErrorPolicy = Callable[[str, KafkaError], StreamAppError | None]
+"""Returns the error to raise for a partition of a topic, or None if librdkafka recovers by itself."""
 
 
-class TopicReader(Protocol):
-    """Reads committed records of one partition; `topic` is the full Kafka name."""
+def unreadable(topic: str, error: KafkaError) -> StreamAppError | None:
+    """Return the error of a topic that is deleted or may not be read."""
+    if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+        return TopicsError(f"Topic {topic} was deleted", "Run `stream-app topics create PIPELINE`")
+    return kafka_error(error, f"read {topic}") if error.fatal() else unauthorized_read(topic, error)
 
-    def read_all(self, topic: str, partition: int) -> Iterable[tuple[bytes | None, bytes | None]]:
-        """Key and value of every record up to the present stable end, in log order; a value of None deletes its key."""
 
-    def read_settled(
-        self, topic: str, partition: int
-    ) -> Iterable[tuple[bytes | None, bytes | None]]:
-        """As `read_all`, once every transaction has ended that was open on it."""
+def unauthorized_read(topic: str, error: KafkaError) -> StreamAppError | None:
+    """Return the error of a topic that may not be read; a deleted one may be created again."""
+    denied = error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    return kafka_error(error, f"read {topic}") if denied else None
 
-    def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterable[Record]:
-        """The records with start <= offset < end."""
 
-    def ends(self, source: InputPartition) -> tuple[int, int]:
-        """First offset still there, and the one after the last that is stable."""
+def any_permanent(topic: str, error: KafkaError) -> StreamAppError | None:
+    """Return the error unless librdkafka declares it retriable."""
+    return None if error.retriable() else kafka_error(error, f"read {topic}")
+
+
+class PartitionReader:
+    """Reads committed records of chosen partitions, without joining a consumer group.
+
+    A partition is read to its end when the reader's position reaches it, not with the last record:
+    transaction markers have offsets and are no records. For one thread.
+
+    Args:
+        config: result of `client_config`.
+        group: group whose committed offsets can be asked for.
+        errors: collector of connection errors. With it, a lost or rejecting cluster is an error;
+            without it, reading waits until the cluster is back.
+        silence: seconds without any answer after which the cluster counts as lost, even if no
+            error was reported. None: only reported errors count.
+        policy: errors of partitions to raise.
+        options: further options of the consumer, with underscores for dots.
+
+    Attributes:
+        positions: next offset of each partition that was read since `assign`.
+        at_end: True if the last poll ended with the end of a partition.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        group: str = "stream-app-reader",
+        *,
+        errors: ConnectionErrors | None = None,
+        silence: float | None = None,
+        policy: ErrorPolicy = unreadable,
+        **options: str | int,
+    ) -> None:
+        if errors is not None:
+            config = {**config, "error_cb": errors}
+        self._owner = ClientOwner[Consumer](make_consumer(config, group, **options))
+        self._consumer = self._owner.client
+        self._group = group
+        self._reported = errors
+        self._silence = silence
+        self._policy = policy
+        self._ends: Mapping[PartitionId, int] = {}
+        self._unread: set[PartitionId] = set()
+        self._is_endless = False
+        self._last_answer = time.monotonic()
+        self.positions: dict[PartitionId, int] = {}
+        self.at_end = False
+
+    @classmethod
+    def open(
+        cls, settings: Settings, group: str = "stream-app-reader", **options: Any
+    ) -> "PartitionReader":
+        """Return a reader of the configured cluster that reports its connection errors."""
+        config = client_config(settings)
+        errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
+        return cls(config, group, errors=errors, **options)
+
+    def __enter__(self) -> "PartitionReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the consumer."""
+        del self._consumer
+        self._owner.close()
+
+    def close_in_background(self) -> None:
+        """Close the consumer without waiting for librdkafka."""
+        del self._consumer
+        self._owner.close_in_background()
+
+    def find_partitions(self, topics: Iterable[str]) -> list[PartitionId]:
+        """Return all partitions of the topics; raises as `offsets.find_partitions`."""
+        return find_partitions(self._consumer, self._errors, topics)
+
+    def check_visible(self, topic: str) -> None:
+        """Raise `AccessError` if a topic is hidden from this user; makes the topic known to the consumer."""
+        check_visible(self._consumer, (topic,))
+
+    def cluster_id(self) -> str:
+        """Return the id of the cluster."""
+        return cluster_id(self._consumer, self._errors)
+
+    def bounds(self, partitions: Iterable[PartitionId]) -> OffsetBounds:
+        """Return the beginning and end offsets of partitions."""
+        return offset_bounds(self._consumer, self._errors, partitions)
+
+    def topic_bounds(self, topics: Iterable[str]) -> OffsetBounds:
+        """Return the beginning and end offsets of all partitions of the topics."""
+        return self.bounds(self.find_partitions(topics))
+
+    def offsets_since(
+        self, ends: Mapping[PartitionId, int], since: int
+    ) -> Mapping[PartitionId, int]:
+        """Return the first offset of at least `since` (Unix milliseconds), the end where there is none."""
+        return offsets_since(self._consumer, self._errors, ends, since)
+
+    def committed(self, partition: PartitionId) -> int | None:
+        """Return the offset that the group has committed, None if it has not."""
+        wanted = [TopicPartition(*partition)]
+        try:
+            (found,) = self._consumer.committed(wanted, timeout=_COMMITTED_SECONDS)
+        except KafkaException as error:
+            action = f"read the offsets of the group {self._group}"
+            raise kafka_error(error.args[0], action) from None
+        return found.offset if found.offset >= 0 else None
+
+    def assign(
+        self, starts: Mapping[PartitionId, int], ends: Mapping[PartitionId, int] | None = None
+    ) -> None:
+        """Begin to read from offsets, in place of what was read before.
+
+        Args:
+            starts: offset of the first record of each partition.
+            ends: offset after the last record to read; without it, `poll` follows the partitions.
+        """
+        self._ends, self._is_endless = ends or {}, ends is None
+        self._unread = {one for one, end in self._ends.items() if starts[one] < end}
+        self._last_answer = time.monotonic()
+        self.positions, self.at_end = {}, False
+        chosen = starts if self._is_endless else self._unread
+        self._consumer.assign([TopicPartition(*one, starts[one]) for one in chosen])
+
+    @property
+    def is_finished(self) -> bool:
+        """True once all partitions have been read to the ends given to `assign`."""
+        return not self._is_endless and not self._unread
+
+    def poll(self, timeout: float = POLL_SECONDS, limit: int = MAX_BATCH) -> list[Message]:
+        """Return the records that have arrived, in order within each partition.
+
+        Args:
+            timeout: seconds to wait for the first record.
+            limit: largest number of records.
+
+        Raises:
+            TopicsError: a topic was deleted.
+            AccessError: a topic may not be read, or the cluster rejects this client.
+            KafkaUnavailableError: the cluster does not answer.
+        """
+        # One call would wait out the time-out unless it gets as many records as the limit.
+        messages = self._consumer.consume(1, timeout)
+        if messages and limit > 1:
+            messages += self._consumer.consume(limit - 1, 0)
+        self._check_connection(bool(messages))
+        self.at_end = False
+        return [message for message in messages if self._is_wanted(message)]
+
+    def batches(self, bounds: OffsetBounds) -> Iterator[list[Message]]:
+        """Return batches of the records with beginning <= offset < end, in order within each partition.
+
+        An empty batch comes at least every 0.1 s. Raises as `poll`.
+        """
+        ends = {one: end for one, (_, end) in bounds.items()}
+        self.assign({one: start for one, (start, _) in bounds.items()}, ends)
+        return self.rest()
+
+    def rest(self) -> Iterator[list[Message]]:
+        """Yield batches until `is_finished`, an empty one at least every 0.1 s."""
+        while not self.is_finished:
+            yield self.poll()
+
+    def records(self, bounds: OffsetBounds) -> Iterator[Message]:
+        """Return the records of `batches` one by one."""
+        return (message for batch in self.batches(bounds) for message in batch)
+
+    def newest(
+        self, bounds: OffsetBounds, wanted: Callable[[Message], bool]
+    ) -> dict[PartitionId, Message]:
+        """Return the newest wanted record of each partition that has one; reads backwards."""
+        found: dict[PartitionId, Message] = {}
+        missing, window = dict(bounds), _FIRST_WINDOW
+        while missing:
+            starts = {one: max(low, end - window) for one, (low, end) in missing.items()}
+            windows = {one: (starts[one], end) for one, (_, end) in missing.items()}
+            for message in self.records(windows):
+                if wanted(message):
+                    found[partition_of(message)] = message
+            missing = {
+                one: (low, starts[one])
+                for one, (low, _) in missing.items()
+                if one not in found and low < starts[one]
+            }
+            window *= _WINDOW_FACTOR
+        return found
+
+    def first(self, bounds: OffsetBounds) -> dict[PartitionId, Message]:
+        """Return the first record of each partition that has one within the bounds."""
+        found: dict[PartitionId, Message] = {}
+        for message in self.records(bounds):
+            found.setdefault(partition_of(message), message)
+            if len(found) == len(bounds):
+                break
+        return found
+
+    @property
+    def _errors(self) -> ConnectionErrors:
+        if self._reported is None:
+            raise RuntimeError("this reader has no collector of connection errors")
+        return self._reported
+
+    def _is_wanted(self, message: Message) -> bool:
+        """Return True for a record below its partition's end; updates the position."""
+        partition, offset, error = partition_of(message), message.offset() or 0, message.error()
+        self.at_end = error is not None and error.code() == KafkaError._PARTITION_EOF
+        if error is not None and not self.at_end:
+            if problem := self._policy(partition[0], error):
+                raise problem
+            return False
+        position = offset if self.at_end else offset + 1
+        self.positions[partition] = position
+        end = self._ends.get(partition)
+        if end is not None and position >= end:
+            self._unread.discard(partition)
+        return not self.at_end and (end is None or offset < end)
+
+    def _check_connection(self, answered: bool) -> None:
+        """Raise if the cluster is lost. A topic without new records is as silent as a lost cluster."""
+        if self._reported is None:
+            return
+        is_suspect = self._silence is not None or self._reported.last is not None
+        if answered or not is_suspect:
+            self._last_answer = time.monotonic()
+        silent = time.monotonic() - self._last_answer
+        if self._silence is not None:
+            if silent > self._silence:
+                raise self._reported.unavailable()
+            return
+        if silent > SILENCE_SECONDS:
+            try:
+                self._consumer.list_topics(timeout=_REQUEST_SECONDS)
+            except KafkaException:
+                raise self._reported.unavailable() from None
+            self._reported.last = None
+        if self._reported.rejected:
+            raise self._reported.unavailable()
+
+
+def partition_of(message: Message) -> PartitionId:
+    """Return the topic and partition of a record."""
+    return message.topic() or "", message.partition() or 0

@@ -14,7 +14,7 @@ from confluent_kafka.admin import (
 )
 
 from stream_app.errors import TopicsError
-from stream_app.kafka.access_errors import failure, missing_right
+from stream_app.kafka.access_errors import kafka_error, missing_right
 from stream_app.kafka.clients import check_visible, cluster_topics
 from stream_app.records import ENVELOPE_BYTES
 from stream_app.settings import Settings
@@ -158,7 +158,7 @@ def _raise_unless_exists(name: str, error: KafkaError) -> None:
     if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
         return
     if error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT) or missing_right(error, ""):
-        raise failure(error, f"create {name}")
+        raise kafka_error(error, f"create {name}")
     raise TopicsError(
         f"Topic {name} cannot be created: {error.str()}", "Check the broker and the topic settings"
     )
@@ -232,7 +232,7 @@ def _configs(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, st
     try:
         configs = {resource.name: future.result() for resource, future in answers.items()}
     except KafkaException as error:
-        raise failure(error.args[0], "read the topics' settings") from None
+        raise kafka_error(error.args[0], "read the topics' settings") from None
     return {
         name: {key: str(config[key].value) for key in shown} for name, config in configs.items()
     }

@@ -5,32 +5,29 @@ from contextlib import suppress
 from typing import Any
 
 import orjson
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 
 from stream_app.errors import FencedError, ModelError, StreamAppError
 from stream_app.fault_points import reached
-from stream_app.kafka.access_errors import failure
-from stream_app.kafka.clients import ConnectionErrors, client_config, make_consumer
-from stream_app.kafka.offsets import bounds, find_partitions
-from stream_app.kafka.stable_offsets import SHOWN_SECONDS, is_settled, still_open
-from stream_app.kafka.topics import topic_name
+from stream_app.kafka.client_config import client_config
+from stream_app.kafka.clients import ConnectionErrors
+from stream_app.kafka.offsets import VISIBLE_SECONDS, is_stable, open_transaction
+from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
 from stream_app.model_store.manifest import CHECKPOINT_KEY, Checkpoint
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.records import ENVELOPE_BYTES, Output
 from stream_app.settings import Settings
-from stream_app.status.newest_records import NewestRecords
-from stream_app.status.served_version import RegistryReader
+from stream_app.status.pipeline_view import RegistryReader
 from stream_app.telemetry.logs import get_logger
+from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.transaction_writer import TransactionWriter
 
 log = get_logger(__name__)
 
-_USED = ("models", "examples", "audit")
+_USED: tuple[TopicKind, ...] = ("models", "examples", "audit")
 _TRANSACTION_MS = (
     10_000  # a command that died holds readers of these topics back for so long at most
 )
-_CALL_SECONDS = 10.0
-_FETCH_MS = 50
 _GRACE = 15.0  # seconds in which the broker notices that a transaction has timed out
 
 Make = Callable[[ModelRegistry], list[Output]]
@@ -50,29 +47,30 @@ class ModelAdmin:
         config = client_config(settings)
         self._errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
         self._config: dict[str, Any] = {**config, "error_cb": self._errors}
-        self._written = make_consumer(settings, self._errors, isolation_level="read_uncommitted")
-        self._consumer = make_consumer(
-            settings, self._errors, group_id=f"{name}-learn", fetch_wait_max_ms=_FETCH_MS
+        self._written = PartitionReader(
+            config, errors=self._errors, isolation_level="read_uncommitted"
         )
-        self._tail = NewestRecords(self._consumer, self._errors)
-        self._registry = RegistryReader(self._tail)
+        self._reader = PartitionReader(
+            config, f"{name}-learn", errors=self._errors, silence=SILENCE_SECONDS
+        )
+        self._registry = RegistryReader(self._reader)
         self._writers: list[TransactionWriter] = []
-        find_partitions(self._consumer, self._errors, [self.topic(kind) for kind in _USED])
+        self._reader.find_partitions([self.topic(kind) for kind in _USED])
 
-    def topic(self, kind: str) -> str:
+    def topic(self, kind: TopicKind) -> str:
         """Full name of one of the pipeline's topics."""
         return topic_name(self.name, kind)
 
-    def ends(self, kind: str) -> tuple[int, int]:
+    def ends(self, kind: TopicKind) -> tuple[int, int]:
         """Of a topic the first offset still there, and the one after the last that is stable."""
         place = (self.topic(kind), 0)
-        return bounds(self._consumer, self._errors, [place])[place]
+        return self._reader.bounds([place])[place]
 
-    def read(self, kind: str, start: int, end: int) -> Iterator[Message]:
+    def read(self, kind: TopicKind, start: int, end: int) -> Iterator[Message]:
         """The records of a topic with start <= offset < end."""
-        return self._tail.between({(self.topic(kind), 0): (start, end)})
+        return self._reader.records({(self.topic(kind), 0): (start, end)})
 
-    def read_all(self, kind: str) -> Iterator[tuple[bytes | None, bytes | None]]:
+    def read_all(self, kind: TopicKind) -> Iterator[tuple[bytes | None, bytes | None]]:
         """Key and value of all of its records, up to its present end."""
         return ((message.key(), message.value()) for message in self.read(kind, *self.ends(kind)))
 
@@ -82,23 +80,16 @@ class ModelAdmin:
         Raises FencedError if one stays open for long.
         """
         if settled and not self._is_settled("models", _TRANSACTION_MS / 1000 + _GRACE):
-            raise still_open(self.topic("models"))
+            raise open_transaction(self.topic("models"))
         return self._registry.read((self.topic("models"), 0), *self.ends("models"))
 
     def learned_to(self) -> int | None:
         """The offset of the first example that the learner has not processed; None before it has processed any."""
-        asked = [TopicPartition(self.topic("examples"), 0)]
-        try:
-            (found,) = self._consumer.committed(asked, timeout=_CALL_SECONDS)
-        except KafkaException as error:
-            raise failure(
-                error.args[0], f"read the offsets of the group {self.name}-learn"
-            ) from None
-        return found.offset if found.offset >= 0 else None
+        return self._reader.committed((self.topic("examples"), 0))
 
     def checkpoint(self) -> Checkpoint | None:
         """The learner's newest."""
-        find_partitions(self._consumer, self._errors, [self.topic("learn.state")])
+        self._reader.find_partitions([self.topic("learn.state")])
         found = dict(self.read_all("learn.state")).get(CHECKPOINT_KEY.encode())
         return None if found is None else Checkpoint.decode(found)
 
@@ -140,7 +131,7 @@ class ModelAdmin:
         try:
             writer = self._writer()
             registry = self.registry(settled=True)
-            while (offset := writer.place(first(registry))) in registry.versions:
+            while (offset := writer.write_first(first(registry))) in registry.versions:
                 writer.abort()
             reached("decision-begun")
             outputs = make(registry, offset)
@@ -152,11 +143,11 @@ class ModelAdmin:
         self._committed(outputs)
         return offset
 
-    def _is_settled(self, kind: str, patience: float) -> bool:
+    def _is_settled(self, kind: TopicKind, patience: float) -> bool:
         """Whether nothing that is written to a topic now is in an open transaction, within `patience` seconds."""
         place = (self.topic(kind), 0)
-        _, written = bounds(self._written, self._errors, [place])[place]
-        return is_settled(lambda: self.ends(kind)[1], written, patience)
+        _, written = self._written.bounds([place])[place]
+        return is_stable(lambda: self.ends(kind)[1], written, patience)
 
     def _committed(self, outputs: list[Output]) -> None:
         """Log what was decided; who looks after the command sees it."""
@@ -164,7 +155,7 @@ class ModelAdmin:
         _log_acts(outputs)
         with suppress(StreamAppError):  # it is decided, whether or not the cluster still answers
             for kind in _USED:
-                self._is_settled(kind, SHOWN_SECONDS)
+                self._is_settled(kind, VISIBLE_SECONDS)
 
     def _writer(self) -> TransactionWriter:
         """A writer that has fenced whoever decided before."""

@@ -1,4 +1,4 @@
-"""Examples of the log as a file."""
+"""Export of examples from the log to a table file."""
 
 import os
 import secrets
@@ -12,22 +12,29 @@ from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import control_in, decode_example
 from stream_app.errors import OutputError, SelectionError
-from stream_app.kafka.clients import ConnectionErrors, bootstrap_servers, make_consumer
-from stream_app.kafka.offsets import Place, bounds, find_partitions, offsets_since
-from stream_app.offline.export_columns import Columns, Row, flat
-from stream_app.offline.table_files import sheet_for
+from stream_app.kafka.offsets import PartitionId
+from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
+from stream_app.offline.table_files import Columns, Row, example_row, table_file_for
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
-from stream_app.status.newest_records import NewestRecords
 from stream_app.topic_kinds import topic_name
 from stream_app.transfer.record_selection import parse_since
 from stream_app.transfer.send_progress import SendProgress
 
-ROWS = 16_384  # in memory at once, and in a row group
+# Rows in memory at once, and in one row group.
+GROUP_ROWS = 16_384
 
 
 class Exported(NamedTuple):
-    """What was read of the offsets `start` to `end` (exclusive): `examples` are in the file, the others are not."""
+    """Records read from offset `start` up to and without `end`.
+
+    Attributes:
+        start: first offset.
+        end: offset after the last one.
+        examples: examples in the file.
+        controls: control records, which are not in the file.
+        unreadable: unreadable records, which are not in the file.
+    """
 
     start: int
     end: int
@@ -36,26 +43,32 @@ class Exported(NamedTuple):
     unreadable: int
 
 
-class Log:
-    """The examples of one pipeline, from one place in the log to another.
+class ExampleRange:
+    """Range of the examples log of one pipeline.
 
-    Places are offsets, or times at which an example was written. Raises SelectionError for one that is neither,
-    TopicsError, AccessError and KafkaUnavailableError as every client.
+    Args:
+        settings: how to reach the cluster.
+        pipeline: pipeline whose log is read.
+        since: offset of the first example, or a time when it was written.
+        until: offset or time after the last example; None for the present end of the log.
+
+    Raises:
+        SelectionError: `since` or `until` is neither an offset nor a time.
+        TopicsError, AccessError, KafkaUnavailableError: the log cannot be read.
     """
 
     def __init__(
         self, settings: Settings, pipeline: Pipeline, since: str, until: str | None
     ) -> None:
-        errors = ConnectionErrors(bootstrap_servers(settings), settings.kafka)
-        consumer = make_consumer(settings, errors)
-        self._tail = NewestRecords(consumer, errors)
-        (self._place,) = find_partitions(consumer, errors, [topic_name(pipeline.name, "examples")])
-        low, high = bounds(consumer, errors, [self._place])[self._place]
+        reader = PartitionReader.open(settings, silence=SILENCE_SECONDS)
+        self._reader = reader
+        (self._partition,) = reader.find_partitions([topic_name(pipeline.name, "examples")])
+        low, high = reader.bounds([self._partition])[self._partition]
 
         def offset(text: str) -> int:
             if text.isdecimal():
                 return int(text)
-            return offsets_since(consumer, errors, {self._place: high}, _time(text))[self._place]
+            return reader.offsets_since({self._partition: high}, _time(text))[self._partition]
 
         self.start = max(offset(since), low)
         self.end = high if until is None else min(offset(until), high)
@@ -63,13 +76,13 @@ class Log:
         self.controls = self.unreadable = 0
 
     def rows(self, progress: SendProgress) -> Iterator[Row]:
-        """The examples; counts whatever else is there."""
+        """Yield the examples as rows, and count the other records."""
         self.controls = self.unreadable = 0
-        limits: dict[Place, tuple[int, int]] = {self._place: (self.start, self.end)}
-        for count, message in enumerate(self._tail.between(limits), start=1):
+        limits: dict[PartitionId, tuple[int, int]] = {self._partition: (self.start, self.end)}
+        for count, message in enumerate(self._reader.records(limits), start=1):
             offset, example = message.offset() or 0, decode_example(message.value(), self._task)
             if isinstance(example, Example):
-                yield flat(offset, example)
+                yield example_row(offset, example)
             elif control_in(message.key(), message.value()) is None:
                 self.unreadable += 1
             else:
@@ -77,61 +90,72 @@ class Log:
             progress.update(offset + 1 - self.start, count)
 
 
-class Export:
-    """Writes the examples to a new file, which is there when it is whole, or not at all.
+class ExampleExport:
+    """Writes examples to a new file, which appears only when it is complete.
 
-    The log is read twice: `look` finds out the columns, `write` writes them. OutputError if the file is there already,
-    cannot be written, or has a name that says no format.
+    The log is read twice: `find_columns` collects the columns, `write` writes the rows.
+
+    Args:
+        examples: examples to write.
+        to: path of the new file; its extension selects the format.
+
+    Raises:
+        OutputError: the file exists, cannot be written, or has an unknown extension.
     """
 
-    def __init__(self, log: Log, to: Path) -> None:
-        self._log = log
+    def __init__(self, examples: ExampleRange, to: Path) -> None:
+        self._examples = examples
         self._to = to
         self._columns = Columns()
-        self._sheet = sheet_for(to)
+        self._open_table = table_file_for(to)
         if to.exists():
-            raise _there(to)
+            raise _exists(to)
 
     @property
     def size(self) -> int:
-        """How many offsets there are to read."""
-        return max(self._log.end - self._log.start, 0)
+        """Number of offsets to read."""
+        return max(self._examples.end - self._examples.start, 0)
 
-    def look(self, progress: SendProgress) -> None:
-        """Find out which columns there are; SelectionError if there is no example."""
-        for row in self._log.rows(progress):
+    def find_columns(self, progress: SendProgress) -> None:
+        """Collect the columns.
+
+        Raises:
+            SelectionError: the range has no example.
+        """
+        for row in self._examples.rows(progress):
             self._columns.add(row)
         if not self._columns.kinds():
             raise SelectionError(
-                f"There is no example from offset {self._log.start} to {self._log.end}",
-                "Give other places in the log; `stream-app learning status PIPELINE` says how long it is",
+                f"There is no example from offset {self._examples.start} to {self._examples.end}",
+                "Select another range; `stream-app learning status PIPELINE` shows its end",
             )
 
     def write(self, progress: SendProgress) -> Exported:
-        """Write them."""
-        count, log = 0, self._log
+        """Write the rows and return their counts."""
+        count, examples = 0, self._examples
         with _new_file(self._to) as file:
-            sheet = self._sheet(file, self._columns.kinds())
-            rows = log.rows(progress)
-            while group := list(islice(rows, ROWS)):
-                sheet.write(group)
+            table = self._open_table(file, self._columns.kinds())
+            rows = examples.rows(progress)
+            while group := list(islice(rows, GROUP_ROWS)):
+                table.write(group)
                 count += len(group)
-            sheet.close()
-        return Exported(log.start, log.end, count, log.controls, log.unreadable)
+            table.close()
+        return Exported(examples.start, examples.end, count, examples.controls, examples.unreadable)
 
 
 @contextmanager
 def _new_file(to: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name at the end, unless there is one by then."""
+    """Open a file that gets its name at the end, unless that name is taken by then."""
     temporary = to.with_name(f".{to.name}-{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, to)  # fails if it is there, which a rename does not
+        # Unlike a rename, a link fails if the name is taken.
+        os.link(temporary, to)
     except FileExistsError:
-        raise _there(to) from None
+        raise _exists(to) from None
     except OSError as error:
         raise OutputError(
             f"{to} cannot be written: {error.strerror or error}",
@@ -142,14 +166,15 @@ def _new_file(to: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
-def _there(to: Path) -> OutputError:
-    return OutputError(f"{to} is there already", "Give the name of a new file")
+def _exists(to: Path) -> OutputError:
+    return OutputError(f"{to} already exists", "Give the name of a new file")
 
 
 def _time(text: str) -> int:
     time = parse_since(text)
     if time is None:
         raise SelectionError(
-            f"{text!r} is no place in the log", "Give an offset, 10m, 2h or 1d ago, or an ISO time"
+            f"{text!r} is neither an offset nor a time",
+            "Give an offset, 10m, 2h or 1d ago, or an ISO time",
         )
     return time

@@ -1,1 +1,13 @@
-"""What a pipeline is doing now, told by the cluster from anywhere and by the workers of this machine."""
+"""Status of a pipeline, from the cluster and from the workers of this machine.
+
+- `status_model`: the status as data, which is also the JSON of `stream-app status`.
+- `cluster_view`: consumer groups and offsets of topics.
+- `pipeline_view`: everything that the cluster tells about one pipeline.
+- `record_counts_reading`: record counts of the scorers.
+- `measurements`: alarms, corrective actions and label coverage.
+- `worker_status`: workers of each role.
+- `consumer_progress`: lag and rates.
+- `problems`: sentences about what is wrong.
+- `status_watcher`: puts a status together, repeatedly.
+- `status_rendering`: the status as text.
+"""

@@ -1,4 +1,4 @@
-"""What the cluster itself knows of a pipeline: where its topics begin and end, and where its groups stand."""
+"""Consumer groups and offsets of topics as the cluster reports them."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,76 +16,15 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from stream_app.errors import KafkaUnavailableError
-from stream_app.kafka.access_errors import failure
-from stream_app.kafka.offsets import Limits, Place
+from stream_app.kafka.access_errors import kafka_error
+from stream_app.kafka.offsets import OffsetBounds, PartitionId
+from stream_app.retrying import retry_until
 
-_TIMEOUT = 10.0  # seconds for one request
-_PATIENCE = 8.0  # seconds that a passing error, as while a coordinator loads, may last
-_PAUSE = 0.1
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class GroupMember(NamedTuple):
-    """A member of a group; `instance` is its static id, None if it is a dynamic one."""
-
-    instance: str | None
-    client: str
-    host: str
-    partitions: frozenset[Place]
-
-
-class ConsumerGroup(NamedTuple):
-    """A consumer group; one that does not exist has no members and no offsets."""
-
-    name: str
-    members: tuple[GroupMember, ...]
-    offsets: Mapping[Place, int]
-
-    def owner(self, place: Place) -> GroupMember | None:
-        """The member that a partition is assigned to."""
-        return next((member for member in self.members if place in member.partitions), None)
-
-
-def topic_limits(admin: AdminClient, places: Iterable[Place]) -> Limits:
-    """Of each partition the oldest offset still there, and the one after the last that is stable."""
-    wanted = list(places)
-    ends = _offsets(admin, wanted, OffsetSpec.latest())
-    lows = _offsets(admin, wanted, OffsetSpec.earliest())
-    return {place: (lows[place], max(ends[place], lows[place])) for place in wanted}
-
-
-def groups(admin: AdminClient, names: Iterable[str]) -> dict[str, ConsumerGroup]:
-    """The groups as they are now."""
-    wanted = list(names)
-    found = {name: _members(admin, name) for name in wanted}
-    return {name: ConsumerGroup(name, found[name], _committed(admin, name)) for name in wanted}
-
-
-def ask(
-    admin: AdminClient, what: str, question: Callable[[], Mapping[K, "Future[V]"]]
-) -> dict[K, V]:
-    """All answers, asked for again while the cluster starts or leaders move.
-
-    Raises `AccessError` if we may not do `what`, `KafkaUnavailableError` if there is no answer.
-    """
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        admin.poll(0)
-        try:
-            return {key: future.result(timeout=_TIMEOUT) for key, future in question().items()}
-        except KafkaException as error:
-            reason: KafkaError = error.args[0]
-            if time.monotonic() > deadline or not (reason.retriable() or reason.code() in _PASSING):
-                raise failure(reason, what) from None
-        except TimeoutError:
-            raise KafkaUnavailableError(
-                f"Could not {what}: no answer", "Check that the brokers are up"
-            ) from None
-        time.sleep(_PAUSE)
-
-
-_PASSING = frozenset(
+_REQUEST_SECONDS = 10.0
+# A temporary error, as while a coordinator loads, is retried for this time.
+_RETRY_SECONDS = 8.0
+_RETRY_INTERVAL = 0.1  # seconds
+_TEMPORARY = frozenset(
     {
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -98,12 +37,89 @@ _PASSING = frozenset(
         KafkaError._TIMED_OUT,
     }
 )
+K = TypeVar("K")
+V = TypeVar("V")
 
 
-def _offsets(admin: AdminClient, places: list[Place], which: OffsetSpec) -> dict[Place, int]:
-    asked = {TopicPartition(*place): which for place in places}
+class GroupMember(NamedTuple):
+    """Member of a consumer group; `instance` is its static id, None for a dynamic member."""
+
+    instance: str | None
+    client: str
+    host: str
+    partitions: frozenset[PartitionId]
+
+
+class ConsumerGroup(NamedTuple):
+    """Consumer group; one that does not exist has no members and no committed offsets."""
+
+    name: str
+    members: tuple[GroupMember, ...]
+    offsets: Mapping[PartitionId, int]
+
+    def owner(self, partition_id: PartitionId) -> GroupMember | None:
+        """Return the member to which a partition is assigned."""
+        return next((member for member in self.members if partition_id in member.partitions), None)
+
+
+def offset_bounds(admin: AdminClient, partition_ids: Iterable[PartitionId]) -> OffsetBounds:
+    """Return the beginning offset and the last stable offset of each partition."""
+    wanted = list(partition_ids)
+    ends = _offsets(admin, wanted, OffsetSpec.latest())
+    lows = _offsets(admin, wanted, OffsetSpec.earliest())
+    return {
+        partition_id: (lows[partition_id], max(ends[partition_id], lows[partition_id]))
+        for partition_id in wanted
+    }
+
+
+def consumer_groups(admin: AdminClient, names: Iterable[str]) -> dict[str, ConsumerGroup]:
+    """Return the consumer groups of these names."""
+    wanted = list(names)
+    found = {name: _members(admin, name) for name in wanted}
+    return {name: ConsumerGroup(name, found[name], _committed(admin, name)) for name in wanted}
+
+
+def request(
+    admin: AdminClient, action: str, send: Callable[[], Mapping[K, "Future[V]"]]
+) -> dict[K, V]:
+    """Return all results of an admin request, which is repeated after temporary errors.
+
+    Args:
+        action: completes "Could not …" in an error message.
+        send: sends the request.
+
+    Raises:
+        AccessError: this user may not do it.
+        KafkaUnavailableError: the cluster does not answer.
+    """
+
+    def call() -> dict[K, V]:
+        admin.poll(0)
+        return {key: future.result(timeout=_REQUEST_SECONDS) for key, future in send().items()}
+
+    try:
+        deadline = time.monotonic() + _RETRY_SECONDS
+        return retry_until(deadline, call, KafkaException, _is_temporary, _RETRY_INTERVAL)
+    except KafkaException as error:
+        raise kafka_error(error.args[0], action) from None
+    except TimeoutError:
+        raise KafkaUnavailableError(
+            f"Could not {action}: no answer", "Check that the brokers are up"
+        ) from None
+
+
+def _is_temporary(error: KafkaException) -> bool:
+    reason: KafkaError = error.args[0]
+    return bool(reason.retriable()) or reason.code() in _TEMPORARY
+
+
+def _offsets(
+    admin: AdminClient, partition_ids: list[PartitionId], spec: OffsetSpec
+) -> dict[PartitionId, int]:
+    asked = {TopicPartition(*partition_id): spec for partition_id in partition_ids}
     call = partial(admin.list_offsets, asked, isolation_level=IsolationLevel.READ_COMMITTED)
-    answers: dict[Any, Any] = ask(admin, "read where the topics end", call)
+    answers: dict[Any, Any] = request(admin, "read where the topics end", call)
     return {
         (partition.topic, partition.partition): answer.offset
         for partition, answer in answers.items()
@@ -111,9 +127,8 @@ def _offsets(admin: AdminClient, places: list[Place], which: OffsetSpec) -> dict
 
 
 def _members(admin: AdminClient, name: str) -> tuple[GroupMember, ...]:
-    answer: Any = ask(admin, f"see group {name}", partial(admin.describe_consumer_groups, [name]))[
-        name
-    ]
+    call = partial(admin.describe_consumer_groups, [name])
+    answer: Any = request(admin, f"see group {name}", call)[name]
     return tuple(
         GroupMember(
             member.group_instance_id or None,
@@ -125,7 +140,7 @@ def _members(admin: AdminClient, name: str) -> tuple[GroupMember, ...]:
     )
 
 
-def _committed(admin: AdminClient, name: str) -> dict[Place, int]:
+def _committed(admin: AdminClient, name: str) -> dict[PartitionId, int]:
     call = partial(admin.list_consumer_group_offsets, [ConsumerGroupTopicPartitions(name)])
-    answer: Any = ask(admin, f"read the offsets of group {name}", call)[name]
+    answer: Any = request(admin, f"read the offsets of group {name}", call)[name]
     return {(tp.topic, tp.partition): tp.offset for tp in answer.topic_partitions if tp.offset >= 0}

@@ -1,4 +1,4 @@
-"""What `<pipeline>.monitoring` has said lately: alarms, corrective actions, and how the labels come."""
+"""Alarms, corrective actions and label coverage, read from `<p>.monitoring`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,59 +8,66 @@ from confluent_kafka import Message
 
 from stream_app.core.measurement import lasts
 from stream_app.formatting import iso_time
-from stream_app.kafka.offsets import Limits
-from stream_app.status.newest_records import NewestRecords
+from stream_app.kafka.offsets import OffsetBounds
+from stream_app.kafka.reader import PartitionReader
 from stream_app.status.status_model import Alarm, CorrectiveAction, LabelStatus
 from stream_app.transfer.value_encoding import Decoder
 
-NEWEST = 20_000  # measurements that are looked at
-RECENT_MS = 24 * 3_600_000  # alarms older than that, by the time they were written, are history
+# Newest measurements of a partition that are read.
+MAX_MEASUREMENTS = 20_000
+# Older alarms and corrective actions are not shown.
+RECENT_MS = 24 * 3_600_000
 
 Subject = tuple[str, str, str | None, str | None]
 
 
 class WrittenMeasurement(NamedTuple):
-    """A measurement and when it was written, epoch milliseconds."""
+    """A measurement and the time at which it was written, in Unix milliseconds."""
 
     at: int
     fields: Mapping[str, Any]
 
     @property
     def subject(self) -> Subject:
-        """Kind, name, the reference unless it tells where or why something happened, and the source."""
+        """Kind, name, reference and source; the reference of an event, its cause, is left out."""
         kind = self.fields["kind"]
         reference = None if kind in ("alarm", "unlearnable") else self.fields["reference"]
         return kind, self.fields["name"], reference, self.fields.get("source")
 
     @property
     def lasts(self) -> bool:
-        """Whether it is an alarm that lasts until it is said to have ended."""
+        """True for an alarm that lasts until its end is reported."""
         return lasts(self.fields)
 
     @property
     def momentary(self) -> bool:
-        """Whether it was written because something happened, and not for each window."""
+        """True if it was written because of an event, False if for a window."""
         kind = self.fields["kind"]
         return kind == "unlearnable" or (kind == "alarm" and not self.lasts)
 
 
 class Measurements(NamedTuple):
-    """The newest measurements, oldest first, and how many records are none or cannot be read as such."""
+    """The newest measurements, the oldest first, and the number of unreadable records."""
 
     known: list[WrittenMeasurement]
     unreadable: int
 
 
-def read_measurements(tail: NewestRecords, limits: Limits, decoder: Decoder) -> Measurements:
-    """What the newest records of the monitoring topic say."""
-    newest = {place: (max(low, end - NEWEST), end) for place, (low, end) in limits.items()}
-    found = [_decode(message, decoder) for message in tail.between(newest)]
+def read_measurements(
+    reader: PartitionReader, bounds: OffsetBounds, decoder: Decoder
+) -> Measurements:
+    """Return the newest measurements; `bounds` are those of the monitoring topic."""
+    newest = {
+        partition_id: (max(low, end - MAX_MEASUREMENTS), end)
+        for partition_id, (low, end) in bounds.items()
+    }
+    found = [_decode(message, decoder) for message in reader.records(newest)]
     known = [measurement for measurement in found if measurement is not None]
     return Measurements(known, len(found) - len(known))
 
 
 def _decode(message: Message, decoder: Decoder) -> WrittenMeasurement | None:
-    """None for what is no measurement, for anyone may write to a topic, or is Avro whose schema is not known."""
+    """Return None for a record that is no measurement, or Avro of an unknown schema."""
     try:
         fields = orjson.loads(decoder.readable(message) or b"")
         measurement = WrittenMeasurement(message.timestamp()[1], fields)
@@ -74,23 +81,28 @@ def _decode(message: Message, decoder: Decoder) -> WrittenMeasurement | None:
 
 
 def alarms(measurements: Sequence[WrittenMeasurement], now: int) -> tuple[Alarm, ...]:
-    """One alarm for each subject that was breached lately, the ongoing first, then the newest.
+    """Return one alarm per subject with a recent breach, ongoing ones first, then the newest.
 
-    What thresholds make of the windows' performance, alarms that last say.
+    Breaches of `performance` windows are left out, because lasting alarms report them.
+
+    Args:
+        measurements: the oldest first.
+        now: Unix milliseconds.
     """
     newest = {measurement.subject: measurement for measurement in measurements}
-    breached: dict[Subject, list[WrittenMeasurement]] = {}
+    breaches: dict[Subject, list[WrittenMeasurement]] = {}
     for measurement in measurements:
-        lately = measurement.at > now - RECENT_MS and measurement.fields["kind"] != "performance"
-        if measurement.fields["breached"] and lately:
-            breached.setdefault(measurement.subject, []).append(measurement)
-    found = [_alarm(cases, newest[subject]) for subject, cases in breached.items()]
+        recent = measurement.at > now - RECENT_MS and measurement.fields["kind"] != "performance"
+        if measurement.fields["breached"] and recent:
+            breaches.setdefault(measurement.subject, []).append(measurement)
+    found = [_alarm(of_subject, newest[subject]) for subject, of_subject in breaches.items()]
     by_time = sorted(found, key=lambda alarm: alarm.at, reverse=True)
     return tuple(sorted(by_time, key=lambda alarm: not alarm.ongoing))
 
 
-def _alarm(cases: list[WrittenMeasurement], newest: WrittenMeasurement) -> Alarm:
-    at, last = cases[-1]
+def _alarm(breaches: list[WrittenMeasurement], newest: WrittenMeasurement) -> Alarm:
+    at, last = breaches[-1]
+    window_end = newest.fields["window"]["end"] if newest.lasts else last["window"]["end"]
     return Alarm(
         kind=last["kind"],
         name=last["name"],
@@ -99,11 +111,9 @@ def _alarm(cases: list[WrittenMeasurement], newest: WrittenMeasurement) -> Alarm
         threshold=last["threshold"],
         at=iso_time(at),
         window_start=iso_time(last["window"]["start"]),
-        window_end=iso_time(
-            newest.fields["window"]["end"] if newest.lasts else last["window"]["end"]
-        ),
-        count=last["n"] if cases[-1].lasts else len(cases),
-        ongoing=None if cases[-1].momentary else newest.fields["breached"],
+        window_end=iso_time(window_end),
+        count=last["n"] if breaches[-1].lasts else len(breaches),
+        ongoing=None if breaches[-1].momentary else newest.fields["breached"],
         source=last.get("source"),
     )
 
@@ -111,7 +121,12 @@ def _alarm(cases: list[WrittenMeasurement], newest: WrittenMeasurement) -> Alarm
 def corrective_actions(
     measurements: Sequence[WrittenMeasurement], now: int
 ) -> tuple[CorrectiveAction, ...]:
-    """What was done lately, by action and cause, the newest first."""
+    """Return the recent corrective actions by action and cause, the newest first.
+
+    Args:
+        measurements: in any order.
+        now: Unix milliseconds.
+    """
     reports: dict[tuple[str, str | None], list[Mapping[str, Any]]] = {}
     for at, fields in measurements:
         if fields["kind"] == "corrective_action" and at > now - RECENT_MS:
@@ -132,7 +147,7 @@ def corrective_actions(
 
 
 def label_status(measurements: Sequence[WrittenMeasurement]) -> LabelStatus:
-    """Coverage and delays of the newest window whose labels have been counted."""
+    """Return coverage and delays of the newest window whose labels have been counted."""
     covered = [
         measurement.fields
         for measurement in measurements
@@ -140,7 +155,7 @@ def label_status(measurements: Sequence[WrittenMeasurement]) -> LabelStatus:
     ]
     if not covered:
         return LabelStatus()
-    window = max((fields["window"]["end"] for fields in covered), default=0)
+    window = max(fields["window"]["end"] for fields in covered)
     coverage = next(fields["value"] for fields in covered if fields["window"]["end"] == window)
     delays = {
         measurement.fields["name"]: measurement.fields["value"]

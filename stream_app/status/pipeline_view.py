@@ -1,4 +1,4 @@
-"""A pipeline as seen from outside: connections to its cluster, and every fact that can be read there."""
+"""View of a pipeline from outside its workers: topics, consumer groups, record counts, registry."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,35 +6,40 @@ from collections.abc import Iterable
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
-from stream_app.formatting import iso_time, seconds_since
 from stream_app.headers import ERROR_CODE
-from stream_app.kafka.clients import (
-    ConnectionErrors,
-    bootstrap_servers,
-    check_visible,
-    cluster_topics,
-    make_admin,
-    make_consumer,
-)
-from stream_app.kafka.offsets import Limits, Place, offsets_since
+from stream_app.kafka.client_config import bootstrap_servers
+from stream_app.kafka.clients import cluster_topics, make_admin
+from stream_app.kafka.offsets import OffsetBounds, PartitionId
+from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader, partition_of
 from stream_app.kafka.topic_uses import ROLE_INPUTS, group_name
-from stream_app.kafka.topics import KINDS, topic_name
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.schema_registry import open_registry
 from stream_app.settings import Settings
-from stream_app.status.cluster_view import ConsumerGroup, groups, topic_limits
+from stream_app.status.cluster_view import ConsumerGroup, consumer_groups, offset_bounds
 from stream_app.status.measurements import Measurements, read_measurements
-from stream_app.status.newest_records import NewestRecords, place_of
-from stream_app.status.record_counts_reading import PartitionCounts, read_sheets
-from stream_app.status.status_model import ModelStatus, RecentDeadLetters
+from stream_app.status.record_counts_reading import PartitionCounts, read_record_counts
+from stream_app.status.status_model import RecentDeadLetters
+from stream_app.topic_kinds import KINDS, TopicKind, topic_name
 from stream_app.transfer.value_encoding import Decoder
+
+RECENT_MINUTES = 10
+# Newest offsets of a partition that are searched for recent dead letters.
+MAX_DEAD_LETTERS = 1000
 
 
 class PipelineView:
-    """Reads what topics and groups tell of the pipeline `name`; one thread at a time.
+    """Reads topics and consumer groups of a pipeline; for one thread at a time.
 
-    Every method asks anew, and raises `KafkaUnavailableError` if the cluster does not answer.
+    Every method reads afresh.
+
+    Args:
+        settings: address and security of the cluster.
+        name: name of the pipeline.
+        admin: client to use, None to create one.
+
+    Raises:
+        KafkaUnavailableError: the cluster does not answer, also raised by every method.
     """
 
     def __init__(self, settings: Settings, name: str, admin: AdminClient | None = None) -> None:
@@ -42,125 +47,121 @@ class PipelineView:
         self.settings = settings
         self.servers = bootstrap_servers(settings)
         self.admin = admin or make_admin(settings)
-        self.errors = ConnectionErrors(self.servers, settings.kafka)
-        self.consumer = make_consumer(
+        self.reader = PartitionReader.open(
             settings,
-            self.errors,
-            fetch_wait_max_ms=50,
+            silence=SILENCE_SECONDS,
             max_partition_fetch_bytes=256 * 1024,
             queued_max_messages_kbytes=1024,
         )
         self._known: set[str] = set()
         self._decoder = Decoder(open_registry(settings.registry) if settings.registry.url else None)
-        self.tail = NewestRecords(self.consumer, self.errors)
-        self._registry = RegistryReader(self.tail)
+        self._registry = RegistryReader(self.reader)
 
-    def topic(self, kind: str) -> str:
-        """Full name of one of the pipeline's topics."""
+    def topic(self, kind: TopicKind) -> str:
+        """Return the full name of one of the pipeline's topics."""
         return topic_name(self.name, kind)
 
-    def limits(self) -> Limits:
-        """Where every partition of the pipeline's topics begins and ends."""
+    def offset_bounds(self) -> OffsetBounds:
+        """Return beginning and end offset of every partition of the pipeline's topics."""
         topics = cluster_topics(self.admin).topics
         names = [self.topic(kind) for kind in KINDS if self.topic(kind) in topics]
-        self._introduce(names)
-        return topic_limits(
+        self._load_metadata(names)
+        return offset_bounds(
             self.admin, [(name, number) for name in names for number in topics[name].partitions]
         )
 
-    def _introduce(self, names: Iterable[str]) -> None:
-        """Tell the reading client of topics: left to itself, it takes a second for each that it has not met."""
+    def _load_metadata(self, names: Iterable[str]) -> None:
+        """Load metadata of new topics, for which the consumer itself would take a second each."""
         for name in names:
             if name not in self._known:
-                check_visible(self.consumer, (name,))
+                self.reader.check_visible(name)
                 self._known.add(name)
 
-    def of(self, limits: Limits, *kinds: str) -> dict[Place, tuple[int, int]]:
-        """The limits of some kinds of topics."""
+    def select(self, bounds: OffsetBounds, *kinds: TopicKind) -> dict[PartitionId, tuple[int, int]]:
+        """Return the bounds of some kinds of topics."""
         names = {self.topic(kind) for kind in kinds}
-        return {place: limit for place, limit in limits.items() if place[0] in names}
+        return {
+            partition_id: bound
+            for partition_id, bound in bounds.items()
+            if partition_id[0] in names
+        }
 
     def groups(self) -> dict[str, ConsumerGroup]:
-        """The consumer group of each role."""
-        found = groups(self.admin, [group_name(self.name, role) for role in ROLE_INPUTS])
+        """Return the consumer group of each role."""
+        found = consumer_groups(self.admin, [group_name(self.name, role) for role in ROLE_INPUTS])
         return {role: found[group_name(self.name, role)] for role in ROLE_INPUTS}
 
-    def sheets(self, limits: Limits) -> dict[int, PartitionCounts]:
-        """The books of each partition that has some."""
-        return read_sheets(self.tail, self.of(limits, "score.state"))
+    def record_counts(self, bounds: OffsetBounds) -> dict[int, PartitionCounts]:
+        """Return the record counts of each partition that has some."""
+        return read_record_counts(self.reader, self.select(bounds, "score.state"))
 
-    def served(self, limits: Limits) -> Manifest | None:
-        """The version that is served, None before there is one; ModelError if its manifest cannot be read."""
-        found = self.of(limits, "models")
+    def served_manifest(self, bounds: OffsetBounds) -> Manifest | None:
+        """Return the manifest of the served version, None before there is one.
+
+        Raises:
+            ModelError: the manifest cannot be read.
+        """
+        found = self.select(bounds, "models")
         if not found:
             return None
-        registry = self._registry.read(*next((place, *limit) for place, limit in found.items()))
+        registry = self._registry.read(
+            *next((partition_id, *bound) for partition_id, bound in found.items())
+        )
         return None if registry.served is None else registry.current
 
-    def measurements(self, limits: Limits) -> Measurements:
-        """The newest measurements; `RegistryError` if they are Avro and the registry does not answer."""
-        return read_measurements(self.tail, self.of(limits, "monitoring"), self._decoder)
+    def measurements(self, bounds: OffsetBounds) -> Measurements:
+        """Return the newest measurements.
+
+        Raises:
+            RegistryError: they are Avro, and the schema registry does not answer.
+        """
+        return read_measurements(self.reader, self.select(bounds, "monitoring"), self._decoder)
+
+    def recent_dead_letters(self, bounds: OffsetBounds, now: int) -> RecentDeadLetters:
+        """Return the dead letters written in the ten minutes before `now` (Unix milliseconds)."""
+        dead_letters = self.select(bounds, "raw.dlq", "labels.dlq")
+        ends = {partition_id: end for partition_id, (low, end) in dead_letters.items() if low < end}
+        start = now - RECENT_MINUTES * 60_000
+        since = self.reader.offsets_since(ends, start) if ends else {}
+        ranges = {
+            partition_id: (max(since[partition_id], end - MAX_DEAD_LETTERS), end)
+            for partition_id, end in ends.items()
+        }
+        events: Counter[str] = Counter()
+        labels: Counter[str] = Counter()
+        for message in self.reader.records(ranges):
+            codes = events if partition_of(message)[0] == self.topic("raw.dlq") else labels
+            codes[_error_code(message)] += 1
+        complete = all(ranges[partition_id][0] == since[partition_id] for partition_id in ranges)
+        return RecentDeadLetters(RECENT_MINUTES, complete, dict(events), dict(labels))
 
     def close(self) -> None:
-        """Let the cluster go."""
-        self.consumer.close()
+        """Close the connections."""
+        self.reader.close()
 
 
 class RegistryReader:
-    """Reads the registry; from the second time on only what is new."""
+    """Reads a model registry from its topic; later reads continue where the last one ended."""
 
-    def __init__(self, tail: NewestRecords) -> None:
-        self._tail = tail
-        self._latest: dict[bytes | None, bytes | None] = {}  # of each key, up to this offset
+    def __init__(self, reader: PartitionReader) -> None:
+        self._reader = reader
+        self._latest: dict[bytes | None, bytes | None] = {}
         self._read_to = 0
 
-    def read(self, place: Place, low: int, high: int) -> ModelRegistry:
-        """As of the offset `high`; `low` is the first offset still there. Raises as `NewestRecords.between`."""
-        if high < self._read_to:  # the topic was made anew
+    def read(self, partition_id: PartitionId, low: int, high: int) -> ModelRegistry:
+        """Return the registry as of the offset `high`; `low` is the beginning offset.
+
+        Raises as `PartitionReader.poll`.
+        """
+        # The topic was recreated.
+        if high < self._read_to:
             self._latest, self._read_to = {}, 0
-        for message in self._tail.between({place: (max(low, self._read_to), high)}):
+        for message in self._reader.records({partition_id: (max(low, self._read_to), high)}):
             self._latest[message.key()] = message.value()
         self._read_to = high
         return ModelRegistry.of(self._latest.items())
 
 
-def model_status(manifest: Manifest, behind: int, now: float) -> ModelStatus:
-    """As it is shown; `now` is epoch seconds."""
-    return ModelStatus(
-        version=manifest.version,
-        created_at=manifest.created_at,
-        age_seconds=round(seconds_since(manifest.created_at, now), 1),
-        learned=manifest.learned,
-        learned_through=None
-        if manifest.learned_through is None
-        else iso_time(manifest.learned_through),
-        behind=behind,
-        fingerprint=manifest.fingerprint,
-        metrics=manifest.metrics,
-    )
-
-
-MINUTES = 10
-MOST = 1000  # newest offsets of a partition that are looked at
-
-
-def recent_dead_letters(view: PipelineView, limits: Limits, now: int) -> RecentDeadLetters:
-    """Those written since ten minutes before `now` (epoch milliseconds); `limits` are those of the dead letters."""
-    ends = {place: end for place, (low, end) in limits.items() if low < end}
-    since = offsets_since(view.consumer, view.errors, ends, now - MINUTES * 60_000) if ends else {}
-    ranges = {place: (max(since[place], end - MOST), end) for place, end in ends.items()}
-    counts: dict[str, Counter[str]] = {
-        view.topic("raw.dlq"): Counter(),
-        view.topic("labels.dlq"): Counter(),
-    }
-    for message in view.tail.between(ranges):
-        counts[place_of(message)[0]][_code(message)] += 1
-    events, labels = (dict(codes) for codes in counts.values())
-    return RecentDeadLetters(
-        MINUTES, all(ranges[place][0] == since[place] for place in ranges), events, labels
-    )
-
-
-def _code(message: Message) -> str:
+def _error_code(message: Message) -> str:
     headers = dict(message.headers() or ())
     return (headers.get(ERROR_CODE) or b"unknown").decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What is wrong with the machinery, in plain words, the gravest first."""
+"""Present problems of workers, topics and model, one sentence each, the most severe first."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,80 +6,104 @@ from stream_app.formatting import duration
 from stream_app.status.status_model import (
     InputStatus,
     ModelStatus,
-    PartitionState,
+    PartitionStatus,
     RecordCountTotals,
     RoleStatus,
 )
 
+# A role with an older unread record is behind.
 BEHIND_SECONDS = 60.0
-"""A role that is further behind than this is in trouble."""
+# Share of the state's limit from which a problem is reported; beyond the limit the oldest
+# predictions expire early.
 FULL_SHARE = 0.9
-"""Of the state's limit; beyond the limit the oldest predictions expire early."""
 
 
 def find_problems(
     roles: Sequence[RoleStatus],
     inputs: Sequence[InputStatus],
     model: ModelStatus | None,
-    books: RecordCountTotals,
-    state: Sequence[PartitionState],
+    counts: RecordCountTotals,
+    partitions: Sequence[PartitionStatus],
 ) -> tuple[str, ...]:
-    """All that is wrong, one line each."""
+    """Return all problems."""
     return (
-        *_roles(roles),
-        *_partitions(roles, inputs),
-        *_behind(inputs),
-        *_model(roles, model),
-        *_books(books),
-        *_state(state),
+        *_role_problems(roles),
+        *_partition_problems(roles, inputs),
+        *_lag_problems(inputs),
+        *_model_problems(roles, model),
+        *_count_problems(counts),
+        *_state_problems(partitions),
     )
 
 
-def _roles(roles: Sequence[RoleStatus]) -> Iterator[str]:
-    """The monitor may be left out, and is missed only once it has run."""
+def _role_problems(roles: Sequence[RoleStatus]) -> Iterator[str]:
+    """Yield problems of workers; a monitor is optional, and missed only once one has run."""
     for role in roles:
         if not role.running and (role.started or role.role != "monitor"):
-            yield f"no {role.role} worker is running"
+            yield f"no {role.role} worker is running: start one with `stream-app up`"
         for worker in role.workers:
             if worker.state == "not ready":
-                yield f"{worker.name} is not ready: {', '.join(worker.reasons) or 'it does not say why'}"
-            elif worker.state == "silent":
-                yield f"{worker.name} (process {worker.pid}) does not answer on its health port"
+                reasons = ", ".join(worker.reasons) or "it gives no reason; see its log"
+                yield f"{worker.name} is not ready: {reasons}"
+            elif worker.state == "unresponsive":
+                yield (
+                    f"{worker.name} (process {worker.pid}) does not answer on its health port: "
+                    "see its log, and restart it if it hangs"
+                )
             elif worker.state == "ended" and worker.member:
-                yield f"{worker.name} has died; its partitions go to others when its session times out"
+                yield (
+                    f"{worker.name} has died: its partitions are reassigned when its session "
+                    "times out; see its log"
+                )
 
 
-def _partitions(roles: Sequence[RoleStatus], inputs: Sequence[InputStatus]) -> Iterator[str]:
+def _partition_problems(
+    roles: Sequence[RoleStatus], inputs: Sequence[InputStatus]
+) -> Iterator[str]:
     running = {role.role for role in roles if role.running}
     for one in inputs:
+        name = f"{one.topic}[{one.partition}]"
         if one.role in running and one.worker is None:
-            yield f"{one.topic}[{one.partition}] is assigned to no {one.role} worker"
+            yield (
+                f"{name} is assigned to no {one.role} worker: wait for the rebalance, or see "
+                "`stream-app doctor`"
+            )
         if one.lost:
-            yield f"{one.lost:,} records of {one.topic}[{one.partition}] were deleted before {one.role} had read them"
+            yield (
+                f"{one.lost:,} records of {name} were deleted before {one.role} read them: "
+                "raise the topic's retention"
+            )
 
 
-def _behind(inputs: Sequence[InputStatus]) -> Iterator[str]:
+def _lag_problems(inputs: Sequence[InputStatus]) -> Iterator[str]:
     for role in dict.fromkeys(one.role for one in inputs):
         worst = max((one for one in inputs if one.role == role), key=lambda one: one.lag_seconds)
         if worst.lag_seconds > BEHIND_SECONDS:
-            behind = f"{worst.lag_records:,} records, the oldest {duration(worst.lag_seconds)} old"
-            yield f"{role} is behind in {worst.topic}[{worst.partition}]: {behind}"
+            yield (
+                f"{role} is behind in {worst.topic}[{worst.partition}]: "
+                f"{worst.lag_records:,} records, the oldest {duration(worst.lag_seconds)} old; "
+                f"see the log of its worker, or add {role} workers"
+            )
 
 
-def _model(roles: Sequence[RoleStatus], model: ModelStatus | None) -> Iterator[str]:
+def _model_problems(roles: Sequence[RoleStatus], model: ModelStatus | None) -> Iterator[str]:
     if model is None and any(role.started for role in roles):
-        yield "no model version has been published"
+        yield "no model version has been published: start a learner, or see its log"
 
 
-def _books(books: RecordCountTotals) -> Iterator[str]:
-    if not books.balanced:
-        yield "the books do not balance: please report this, and keep the topics"
+def _count_problems(counts: RecordCountTotals) -> Iterator[str]:
+    if not counts.balanced:
+        yield (
+            "the record counts do not add up, so an event was lost or duplicated: "
+            "report this, and keep the topics"
+        )
 
 
-def _state(state: Sequence[PartitionState]) -> Iterator[str]:
-    for one in state:
+def _state_problems(partitions: Sequence[PartitionStatus]) -> Iterator[str]:
+    for one in partitions:
         if one.entries is not None and one.entries >= FULL_SHARE * one.limit:
             yield (
-                f"the state of partition {one.partition} is {one.entries / one.limit:.0%} full: beyond "
-                f"{one.limit:,} entries the oldest predictions expire early"
+                f"the state of partition {one.partition} is {one.entries / one.limit:.0%} full, "
+                f"and beyond {one.limit:,} entries the oldest predictions expire early: "
+                "raise STREAM_APP_WORKER__MAX_STATE_ENTRIES"
             )

@@ -1,4 +1,4 @@
-"""The scorers' books: one record of each partition's state topic, added up."""
+"""Record counts of the scorers, read from one record of each partition's state topic."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -9,19 +9,22 @@ from confluent_kafka import Message
 from stream_app.core.scoring.partition_state import NEVER, TALLIES_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.formatting import iso_time
-from stream_app.kafka.offsets import Limits
-from stream_app.status.newest_records import NewestRecords
-from stream_app.status.status_model import PartitionState, RecordCountTotals
+from stream_app.kafka.offsets import OffsetBounds
+from stream_app.kafka.reader import PartitionReader
+from stream_app.status.status_model import PartitionStatus, RecordCountTotals
 
 
 class PartitionCounts(NamedTuple):
-    """One partition's books as of its last transaction; watermarks and clock are epoch milliseconds.
+    """Record counts of a partition as of its last transaction.
 
-    `entries` is None if the worker that wrote it did not tell.
+    Attributes:
+        event_watermark: Unix milliseconds, as `label_watermark` and `clock`.
+        positions: next offset of each input topic.
+        entries: entries of the state, None if the worker did not write it.
     """
 
     partition: int
-    tallies: RecordCounts
+    counts: RecordCounts
     event_watermark: int
     label_watermark: int
     clock: int
@@ -30,26 +33,30 @@ class PartitionCounts(NamedTuple):
 
     @property
     def balanced(self) -> bool:
-        """Every prediction is joined, expired or pending, and there are not more outcomes than records."""
-        tallies = self.tallies
-        predictions = tallies.joined + tallies.expired + tallies.pending
-        return tallies.scored == predictions and self.without_outcome >= 0
+        """True if no event was lost or duplicated.
+
+        Then every prediction is joined, expired or pending, and there are no more outcomes than
+        offsets.
+        """
+        counts = self.counts
+        predictions = counts.joined + counts.expired + counts.pending
+        return counts.scored == predictions and self.without_outcome >= 0
 
     @property
     def without_outcome(self) -> int:
-        """Offsets passed over: markers of transactions, and records that were deleted before they were read."""
-        return sum(self.positions.values()) - self.tallies.events - self.tallies.labels
+        """Number of processed offsets of transaction markers, and of records deleted unread."""
+        return sum(self.positions.values()) - self.counts.events - self.counts.labels
 
 
-def read_sheets(tail: NewestRecords, limits: Limits) -> dict[int, PartitionCounts]:
-    """The newest books of each partition; `limits` are those of the state topic."""
-    found = tail.newest(
-        limits, lambda message: message.key() == TALLIES_KEY and message.value() is not None
+def read_record_counts(reader: PartitionReader, bounds: OffsetBounds) -> dict[int, PartitionCounts]:
+    """Return the newest record counts by partition; `bounds` are those of the state topic."""
+    found = reader.newest(
+        bounds, lambda message: message.key() == TALLIES_KEY and message.value() is not None
     )
-    return {partition: _sheet(partition, message) for (_, partition), message in found.items()}
+    return {partition: _decode(partition, message) for (_, partition), message in found.items()}
 
 
-def _sheet(partition: int, message: Message) -> PartitionCounts:
+def _decode(partition: int, message: Message) -> PartitionCounts:
     value: dict[str, Any] = orjson.loads(message.value() or b"")
     return PartitionCounts(
         partition,
@@ -62,43 +69,43 @@ def _sheet(partition: int, message: Message) -> PartitionCounts:
     )
 
 
-def total(sheets: Iterable[PartitionCounts]) -> RecordCounts:
-    """All partitions together."""
+def total(partitions: Iterable[PartitionCounts]) -> RecordCounts:
+    """Return the sum of the record counts of all partitions."""
     added = RecordCounts()
-    for sheet in sheets:
-        added = added.add(sheet.tallies)
+    for one in partitions:
+        added = added.add(one.counts)
     return added
 
 
-def books(sheets: Iterable[PartitionCounts]) -> RecordCountTotals:
-    """As they are shown."""
-    found = list(sheets)
+def record_count_totals(partitions: Iterable[PartitionCounts]) -> RecordCountTotals:
+    """Return the record counts of all partitions for the status."""
+    found = list(partitions)
     sums = total(found)
     return RecordCountTotals(
         events=sums.events,
         labels=sums.labels,
-        balanced=all(sheet.balanced for sheet in found),
-        without_outcome=sum(sheet.without_outcome for sheet in found),
+        balanced=all(one.balanced for one in found),
+        without_outcome=sum(one.without_outcome for one in found),
         **sums.as_dict(),
     )
 
 
-def partition_states(
-    sheets: Mapping[int, PartitionCounts], limit: int
-) -> tuple[PartitionState, ...]:
-    """How full and how far each partition's state is."""
+def partition_statuses(
+    counts: Mapping[int, PartitionCounts], limit: int
+) -> tuple[PartitionStatus, ...]:
+    """Return the state of each partition; `limit` is the largest number of entries."""
     return tuple(
-        PartitionState(
+        PartitionStatus(
             partition,
-            sheet.entries,
+            one.entries,
             limit,
-            _known(sheet.clock),
-            _known(sheet.event_watermark),
-            _known(sheet.label_watermark),
+            _time(one.clock),
+            _time(one.event_watermark),
+            _time(one.label_watermark),
         )
-        for partition, sheet in sorted(sheets.items())
+        for partition, one in sorted(counts.items())
     )
 
 
-def _known(time: int) -> str | None:
-    return None if time == NEVER else iso_time(time)
+def _time(milliseconds: int) -> str | None:
+    return None if milliseconds == NEVER else iso_time(milliseconds)

@@ -1,20 +1,32 @@
-"""The answer of `status`, which is also its JSON: times are ISO 8601 in UTC, durations seconds, rates per second."""
+"""The answer of `status`, also as JSON: ISO 8601 times in UTC, seconds, records per second."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-WorkerState = Literal["ready", "not ready", "running", "silent", "ended"]
-"""`running` is in its group on another machine, so only that is known; `silent` runs here and does not answer; `ended`
-has run here and does no more."""
+WorkerState = Literal["ready", "not ready", "running", "unresponsive", "ended"]
+"""State of a worker.
+
+- running: member of its group on another machine, where its readiness is not known.
+- unresponsive: runs on this machine, and does not answer on its health port.
+- ended: ran on this machine.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """A worker that is in its group, or that has run on this machine.
+    """A worker that is a member of its group, or that has run on this machine.
 
-    `reasons` say why it is not ready, or why it ended. `partitions` are those of its first input that it owns. `pid`,
-    `model_version` and `memory_bytes` are known of this machine's only.
+    Attributes:
+        name: role and instance, for example `score-0`.
+        state: see `WorkerState`.
+        reasons: reasons why it is not ready, or the error with which it ended.
+        member: True if it is a member of its consumer group.
+        host: address from which it is connected to the cluster.
+        partitions: partitions of the role's first input that are assigned to it.
+        pid: process id, None on another machine.
+        model_version: version that it serves, None on another machine.
+        memory_bytes: resident memory, None on another machine.
     """
 
     name: str
@@ -30,7 +42,12 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class RoleStatus:
-    """One role: its consumer group, whether anyone is in it, whether it ever committed anything, and its workers."""
+    """A role with its consumer group and its workers.
+
+    Attributes:
+        running: True if the group has members.
+        started: True if the group has ever committed an offset.
+    """
 
     role: str
     group: str
@@ -41,11 +58,15 @@ class RoleStatus:
 
 @dataclass(frozen=True, slots=True)
 class InputStatus:
-    """How far a role has come in one partition that it reads.
+    """Progress of a role in one partition that it reads.
 
-    `lag_records`: offsets from `position` to `end`; behind a transactional writer some of them are markers, but 0 is
-    exact. `lag_seconds`: age of the oldest record that is not yet committed. `lost`: records deleted before they were
-    read.
+    Attributes:
+        position: offset of the next record.
+        end: offset after the last record.
+        lag_records: offsets from `position` to `end`; they include transaction markers, but 0 is
+            exact.
+        lag_seconds: age of the oldest record that is not yet committed.
+        lost: records that were deleted before they were read.
     """
 
     role: str
@@ -61,7 +82,7 @@ class InputStatus:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Records per second between two looks that were `seconds` apart."""
+    """Records per second between two samples that are `seconds` apart."""
 
     seconds: float
     events_in: float
@@ -74,7 +95,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """The version that is served; `behind` are the examples it has not learned, at most."""
+    """The served version; `behind` is an upper bound of the examples that it has not learned."""
 
     version: int
     created_at: str
@@ -88,12 +109,20 @@ class ModelStatus:
 
 @dataclass(frozen=True, slots=True)
 class RecordCountTotals:
-    """The scorers' own counts since the pipeline's beginning, all partitions together.
+    """Record counts of the scorers since the pipeline was created, summed over all partitions.
 
-    `balanced`: every prediction is joined, expired or pending, and no offset has two outcomes. `without_outcome`:
-    offsets passed over that were no records, or were deleted before anyone read them. `retrying`: events that wait to
-    be tried again. `degraded`: those of the scored that a fallback scored. `unlearned`: those of the joined that
-    nothing is to learn from.
+    Attributes:
+        degraded: events among `scored` that a fallback scored.
+        retrying: events that wait for another attempt.
+        dead: dead letters of events by code.
+        waiting: labels that wait for their event.
+        label_dead: dead letters of labels by code.
+        pending: predictions that wait for their label.
+        expired: predictions whose label did not arrive in time.
+        unlearned: predictions among `joined` that are no examples.
+        balanced: True if no event was lost or duplicated: every prediction is joined, expired or
+            pending, and no offset has two outcomes.
+        without_outcome: offsets of transaction markers, and of records deleted unread.
     """
 
     events: int
@@ -117,7 +146,7 @@ class RecordCountTotals:
 
 @dataclass(frozen=True, slots=True)
 class RecentDeadLetters:
-    """Dead letters by code that were written in the last `minutes`; at least so many if not `complete`."""
+    """Dead letters by code of the last `minutes`; lower bounds if not `complete`."""
 
     minutes: int
     complete: bool
@@ -127,9 +156,12 @@ class RecentDeadLetters:
 
 @dataclass(frozen=True, slots=True)
 class LabelStatus:
-    """Labels as last measured by the monitor, of the events of one window; None where nothing was measured yet.
+    """Label coverage and delays as last measured by the monitor; None before that.
 
-    `coverage`: share of the scored events whose label came within the horizon. Delays are seconds of event time.
+    Attributes:
+        window_end: end of the window of event time that was measured.
+        coverage: share of its scored events whose label arrived within the horizon.
+        delay_p50: median delay in seconds of event time; the other delays likewise.
     """
 
     window_end: str | None = None
@@ -141,11 +173,16 @@ class LabelStatus:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A limit that was passed in the last 24 hours: what, by how much, when it was written and of which window.
+    """A limit that was exceeded in the last 24 hours.
 
-    `count`: how many windows, or how often an alarm that lasts was raised. `ongoing`: whether the newest window passes
-    it too, or the alarm has not ended; None for what happens at one moment. `reference` is the cause of an alarm that
-    lasts, `source` the worker or task that raised it, and its window begins when it did.
+    Attributes:
+        reference: cause of a lasting alarm, else what the value is compared with.
+        at: time at which it was written last.
+        window_start: start of its window, or of a lasting alarm.
+        count: number of windows, or of reports of a lasting alarm.
+        ongoing: True if the newest window exceeds the limit too, or a lasting alarm has not ended;
+            None for an event without duration.
+        source: worker or task that raised it.
     """
 
     kind: str
@@ -163,7 +200,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class CorrectiveAction:
-    """What was done about a fault in the last 24 hours, without anyone's help, all workers together."""
+    """A corrective action that the workers took in the last 24 hours, all workers together."""
 
     action: str
     cause: str | None
@@ -173,8 +210,8 @@ class CorrectiveAction:
 
 
 @dataclass(frozen=True, slots=True)
-class PartitionState:
-    """State of one partition: entries against the limit that is set here, and how far event time has come there."""
+class PartitionStatus:
+    """State of a scorer's partition: entries, their limit as set here, and event time."""
 
     partition: int
     entries: int | None
@@ -186,7 +223,15 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Everything. `problems` say what is wrong with the machinery now; alarms and corrective actions are apart."""
+    """Status of a pipeline.
+
+    Attributes:
+        started: True once a worker has run.
+        healthy: True if there are no problems.
+        problems: present problems of workers, topics and model, one sentence each, the most severe
+            first; alarms about data and model are separate.
+        rates: None at the first look without a sample.
+    """
 
     pipeline: str
     cluster: str
@@ -198,9 +243,9 @@ class Status:
     inputs: tuple[InputStatus, ...]
     rates: Rates | None
     model: ModelStatus | None
-    books: RecordCountTotals
+    record_counts: RecordCountTotals
     recent_dead_letters: RecentDeadLetters
     labels: LabelStatus
     alarms: tuple[Alarm, ...]
     corrective_actions: tuple[CorrectiveAction, ...]
-    state: tuple[PartitionState, ...]
+    partitions: tuple[PartitionStatus, ...]

@@ -1,4 +1,4 @@
-"""The answer on one screen, in plain words; fits 80 columns."""
+"""The status as text on one screen of at least 80 columns."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -7,12 +7,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stream_app.formatting import duration, seconds_since
-from stream_app.status.sentences import facts
+from stream_app.formatting import counted, duration, seconds_since
 from stream_app.status.status_model import (
     Alarm,
     CorrectiveAction,
     InputStatus,
+    ModelStatus,
+    PartitionStatus,
+    RecentDeadLetters,
+    RecordCountTotals,
     RoleStatus,
     Status,
     WorkerState,
@@ -23,34 +26,36 @@ _STYLES: Mapping[WorkerState, str] = {
     "ready": "green",
     "running": "green",
     "not ready": "yellow",
-    "silent": "red",
+    "unresponsive": "red",
     "ended": "dim",
 }
-_ROWS = 8  # of partitions and of alarms; what is left out is counted
+# Rows of each table; further ones are counted.
+_ROWS = 8
+# Metrics in order of preference; the first two that exist are shown.
+_METRICS = ("roc_auc", "log_loss", "accuracy", "mae", "r2")
 
 
 def render(status: Status) -> Group:
-    """Everything; what is wrong comes first, where a low terminal shows it too."""
+    """Return the whole status; problems come first, where a low terminal shows them."""
     parts: list[RenderableType] = [_headline(status)]
     if not status.started:
-        return Group(
-            *parts, Text(), Text("No worker has run yet: start them with `stream-app up PIPELINE`.")
-        )
+        hint = "No worker has run yet: start them with `stream-app up PIPELINE`."
+        return Group(*parts, Text(), Text(hint))
     parts += [Text(f"✗ {problem}", style="bold red") for problem in status.problems]
-    parts += [Text(), _workers(status.roles), Text(), _partitions(status), Text(), _facts(status)]
+    parts += [Text(), _workers(status.roles), Text(), _inputs(status), Text(), _summary(status)]
     if status.alarms:
         parts += [Text(), _alarms(status.alarms, status.at)]
     if status.corrective_actions:
-        parts += [Text(), _actions(status.corrective_actions, status.at)]
+        parts += [Text(), _corrective_actions(status.corrective_actions, status.at)]
     return Group(*parts)
 
 
 def _headline(status: Status) -> Text:
-    verdict = ("healthy", "bold green") if status.healthy else ("not healthy", "bold red")
+    state = ("healthy", "bold green") if status.healthy else ("not healthy", "bold red")
     if not status.started:
-        verdict = ("never started", "bold yellow")
+        state = ("never started", "bold yellow")
     return Text.assemble(
-        (status.pipeline, "bold"), "  ", verdict, (f"  {status.cluster}  {status.at[:19]}Z", "dim")
+        (status.pipeline, "bold"), "  ", state, (f"  {status.cluster}  {status.at[:19]}Z", "dim")
     )
 
 
@@ -62,7 +67,8 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def _workers(roles: Iterable[RoleStatus]) -> Table:
-    table = _table("worker", "is", "partitions", "serves", "memory", "where", right=("memory",))
+    columns = ("worker", "state", "partitions", "model", "memory", "host")
+    table = _table(*columns, right=("memory",))
     for role in roles:
         for worker in role.workers:
             table.add_row(*_worker(worker))
@@ -74,7 +80,7 @@ def _workers(roles: Iterable[RoleStatus]) -> Table:
 def _worker(worker: WorkerStatus) -> list[Text]:
     state = worker.state if not worker.reasons else f"{worker.state}: {', '.join(worker.reasons)}"
     memory = "" if worker.memory_bytes is None else f"{worker.memory_bytes / 2**20:,.0f} MiB"
-    where = worker.host if worker.pid is None else f"process {worker.pid} here"
+    host = worker.host if worker.pid is None else f"this machine, process {worker.pid}"
     cells = (
         ranges(worker.partitions),
         "" if worker.model_version is None else str(worker.model_version),
@@ -84,27 +90,24 @@ def _worker(worker: WorkerStatus) -> list[Text]:
         Text(worker.name),
         Text(state, style=_STYLES[worker.state]),
         *map(Text, cells),
-        Text(where, style="dim"),
+        Text(host, style="dim"),
     ]
 
 
-def _partitions(status: Status) -> Table:
-    """The scorers' partitions, the furthest behind first, then the one input of the others."""
-    columns = ("reads", "worker", "behind", "oldest", "entries", "event time")
-    table = _table(*columns, right=("behind", "oldest", "entries"))
-    state = {one.partition: one for one in status.state}
-    ordered = sorted(status.inputs, key=lambda one: -one.lag_seconds)
-    shown = set(ordered[:_ROWS]) if len(ordered) > 2 * _ROWS else set(ordered)
+def _inputs(status: Status) -> Table:
+    """Return the partitions that roles read; of many, only those with the largest lag."""
+    columns = ("input", "worker", "lag", "oldest", "entries", "event time")
+    table = _table(*columns, right=("lag", "oldest", "entries"))
+    state = {one.partition: one for one in status.partitions}
+    by_lag = sorted(status.inputs, key=lambda one: -one.lag_seconds)
+    shown = set(by_lag[:_ROWS]) if len(by_lag) > 2 * _ROWS else set(by_lag)
     for one in status.inputs:
         if one in shown:
-            kept = state.get(one.partition) if one.topic.endswith(".raw") else None
-            entries = "" if kept is None or kept.entries is None else f"{kept.entries:,}"
-            clock = "" if kept is None or kept.clock is None else kept.clock[:16]
-            place = f"{one.topic.removeprefix(f'{status.pipeline}.')}[{one.partition}]"
-            cells = (f"{one.role} ← {place}", one.worker or "nobody", *_lag(one), entries, clock)
+            name = f"{one.topic.removeprefix(f'{status.pipeline}.')}[{one.partition}]"
+            partition = state.get(one.partition) if one.topic.endswith(".raw") else None
+            cells = (f"{one.role} ← {name}", one.worker or "none", *_lag(one), *_state(partition))
             table.add_row(*map(Text, cells))
-    if len(shown) < len(ordered):
-        table.add_row(Text(f"and {len(ordered) - len(shown)} more", style="dim"))
+    _add_remaining(table, len(by_lag) - len(shown))
     return table
 
 
@@ -112,63 +115,145 @@ def _lag(one: InputStatus) -> tuple[str, str]:
     return (f"{one.lag_records:,}", duration(one.lag_seconds)) if one.lag_records else ("0", "")
 
 
-def _facts(status: Status) -> Table:
+def _state(one: PartitionStatus | None) -> tuple[str, str]:
+    entries = "" if one is None or one.entries is None else f"{one.entries:,}"
+    return entries, "" if one is None or one.clock is None else one.clock[:16]
+
+
+def _summary(status: Status) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
-    for name, value in facts(status).items():
+    for name, value in summary_lines(status).items():
         table.add_row(name, Text(value))
     return table
 
 
 def _alarms(alarms: Sequence[Alarm], at: str) -> Table:
-    """The newest of each; `at` is when they were looked at."""
-    looked = datetime.fromisoformat(at).timestamp()
-    table = _table(
-        "alarm",
-        "value",
-        "limit",
-        "window to",
-        "written",
-        "times",
-        "now",
-        right=("value", "limit", "times"),
-    )
+    """Return the alarms; `at` is the time of the status."""
+    now = datetime.fromisoformat(at).timestamp()
+    columns = ("alarm", "value", "limit", "window to", "written", "times", "state")
+    table = _table(*columns, right=("value", "limit", "times"))
     for alarm in alarms[:_ROWS]:
-        place = "".join(f" ({part})" for part in (alarm.reference, alarm.source) if part)
-        what = f"{alarm.kind} {alarm.name}{place}"
+        details = "".join(f" ({part})" for part in (alarm.reference, alarm.source) if part)
         numbers = [
             "" if number is None else f"{number:.4g}" for number in (alarm.value, alarm.threshold)
         ]
-        now = {
-            True: Text("goes on", style="bold red"),
+        state = {
+            True: Text("ongoing", style="bold red"),
             False: Text("ended", style="green"),
             None: Text(""),
         }[alarm.ongoing]
-        written = f"{duration(seconds_since(alarm.at, looked))} ago"
-        table.add_row(
-            *map(Text, (what, *numbers, alarm.window_end[:16], written, str(alarm.count))), now
-        )
-    if len(alarms) > _ROWS:
-        table.add_row(Text(f"and {len(alarms) - _ROWS} more", style="dim"))
+        written = f"{duration(seconds_since(alarm.at, now))} ago"
+        cells = (f"{alarm.kind} {alarm.name}{details}", *numbers, alarm.window_end[:16], written)
+        table.add_row(*map(Text, (*cells, str(alarm.count))), state)
+    _add_remaining(table, len(alarms) - _ROWS)
     return table
 
 
-def _actions(actions: Sequence[CorrectiveAction], at: str) -> Table:
-    """What was done without anyone's help in the last 24 hours."""
-    looked = datetime.fromisoformat(at).timestamp()
+def _corrective_actions(actions: Sequence[CorrectiveAction], at: str) -> Table:
+    """Return the corrective actions; `at` is the time of the status."""
+    now = datetime.fromisoformat(at).timestamp()
     table = _table("corrective action", "cause", "times", "since", "last", right=("times",))
     for one in actions[:_ROWS]:
-        last = f"{duration(seconds_since(one.until, looked))} ago"
-        table.add_row(
-            *map(Text, (one.action, one.cause or "", f"{one.count:,}", one.since[:16], last))
-        )
-    if len(actions) > _ROWS:
-        table.add_row(Text(f"and {len(actions) - _ROWS} more", style="dim"))
+        last = f"{duration(seconds_since(one.until, now))} ago"
+        cells = (one.action, one.cause or "", f"{one.count:,}", one.since[:16], last)
+        table.add_row(*map(Text, cells))
+    _add_remaining(table, len(actions) - _ROWS)
     return table
+
+
+def _add_remaining(table: Table, count: int) -> None:
+    if count > 0:
+        table.add_row(Text(f"and {count} more", style="dim"))
+
+
+def summary_lines(status: Status) -> dict[str, str]:
+    """Return rates, model, record counts, coverage and dead letters, one line each by name."""
+    lines = {}
+    if status.rates is not None:
+        rates = status.rates
+        lines["rates"] = (
+            f"{rates.events_in:,.0f} events/s in, {rates.scored:,.0f}/s scored, "
+            f"{rates.labels_in:,.0f} labels/s in, {rates.joined:,.0f}/s joined"
+        )
+    lines["model"] = _model_line(status.model)
+    lines |= _count_lines(status.record_counts)
+    lines["label coverage"] = _coverage_line(status)
+    lines["dead letters"] = _dead_letter_line(status.recent_dead_letters)
+    return lines
+
+
+def _model_line(model: ModelStatus | None) -> str:
+    if model is None:
+        return "none published"
+    shown = [name for name in _METRICS if name in model.metrics][:2]
+    metrics = ", ".join(f"{name} {model.metrics[name]:.3f}" for name in shown)
+    return (
+        f"version {model.version}, {duration(model.age_seconds)} old, {model.learned:,} learned, "
+        f"{model.behind:,} behind" + (f"; {metrics}" if metrics else "")
+    )
+
+
+def _count_lines(counts: RecordCountTotals) -> dict[str, str]:
+    return {
+        "events": (
+            f"{counts.events:,}: {counts.scored:,} scored"
+            + (f" ({counts.degraded:,} by a fallback)" if counts.degraded else "")
+            + f", {counted(counts.duplicates, 'duplicate')}"
+            + (f", {counts.retrying:,} waiting for a retry" if counts.retrying else "")
+            + _dead(counts.dead)
+        ),
+        "labels": (
+            f"{counts.labels:,}: {counts.joined:,} joined, "
+            f"{counts.waiting:,} waiting for their event, "
+            f"{counted(counts.label_duplicates, 'duplicate')}, {counts.label_expired:,} too late"
+            + _dead(counts.label_dead)
+        ),
+        "predictions": (
+            f"{counts.scored:,}: {counts.joined:,} joined, {counts.pending:,} waiting for their "
+            f"label, {counts.expired:,} expired"
+            + (
+                "; no event lost or duplicated"
+                if counts.balanced
+                else "; AN EVENT WAS LOST OR DUPLICATED"
+            )
+        ),
+    }
+
+
+def _dead(codes: Mapping[str, int]) -> str:
+    if not codes:
+        return ", 0 dead letters"
+    return f", {counted(sum(codes.values()), 'dead letter')} ({_codes(codes)})"
+
+
+def _codes(codes: Mapping[str, int]) -> str:
+    return ", ".join(
+        f"{code} {count:,}" for code, count in sorted(codes.items(), key=lambda item: -item[1])
+    )
+
+
+def _coverage_line(status: Status) -> str:
+    labels = status.labels
+    if labels.coverage is None:
+        return "not measured yet"
+    delay = ""
+    if labels.delay_p50 is not None and labels.delay_p95 is not None:
+        p50, p95 = duration(labels.delay_p50), duration(labels.delay_p95)
+        delay = f"; delay {p50} median, {p95} at 95 %"
+    return f"{labels.coverage:.1%} of the window to {(labels.window_end or '')[:16]}{delay}"
+
+
+def _dead_letter_line(recent: RecentDeadLetters) -> str:
+    counts = {**recent.events}
+    for code, count in recent.labels.items():
+        counts[code] = counts.get(code, 0) + count
+    least = "" if recent.complete else "at least "
+    return f"in the last {recent.minutes} min: {least + _codes(counts) if counts else 'none'}"
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers in short.
+    """Return ascending numbers with consecutive ones combined.
 
     >>> ranges((0, 1, 2, 5, 7, 8))
     '0-2 5 7-8'

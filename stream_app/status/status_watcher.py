@@ -1,12 +1,14 @@
-"""Putting the answer together; looking again tells rates."""
+"""Repeated status of a pipeline, with the rates between two looks."""
 
 import time
 
 from stream_app.clock import now_ms
 from stream_app.errors import RegistryError
-from stream_app.formatting import iso_time
-from stream_app.kafka.offsets import Limits
+from stream_app.formatting import iso_time, seconds_since
+from stream_app.kafka.offsets import OffsetBounds
+from stream_app.kafka.topic_uses import ROLE_INPUTS
 from stream_app.kafka.topics import check_topics
+from stream_app.model_store.manifest import Manifest
 from stream_app.settings import Settings
 from stream_app.status.cluster_view import ConsumerGroup
 from stream_app.status.consumer_progress import (
@@ -16,9 +18,8 @@ from stream_app.status.consumer_progress import (
     next_offsets,
     oldest_times,
     rates,
-    sample,
+    take_sample,
 )
-from stream_app.status.local_workers import local_workers
 from stream_app.status.measurements import (
     WrittenMeasurement,
     alarms,
@@ -27,18 +28,29 @@ from stream_app.status.measurements import (
 )
 from stream_app.status.pipeline_view import PipelineView
 from stream_app.status.problems import find_problems
-from stream_app.status.recent_dead_letters import recent_dead_letters
-from stream_app.status.record_counts_reading import PartitionCounts, books, partition_states, total
-from stream_app.status.role_status import role_status
-from stream_app.status.served_version import model_status
+from stream_app.status.record_counts_reading import (
+    PartitionCounts,
+    partition_statuses,
+    record_count_totals,
+    total,
+)
 from stream_app.status.status_model import InputStatus, ModelStatus, Rates, Status
-from stream_app.worker.roles.role_table import ROLES
+from stream_app.status.worker_status import local_workers, role_status
+
+Counts = dict[int, PartitionCounts]
+"""Record counts by partition."""
 
 
 class StatusWatcher:
-    """Looks at the pipeline `name`, as often as it likes; keeps its connections, and the last sample for rates.
+    """Looks at a pipeline repeatedly; keeps its connections and the last sample for rates.
 
-    Raises `KafkaUnavailableError`, and `TopicsError` if the pipeline's topics are not there.
+    Args:
+        settings: address of the cluster, and the data folder of this machine's workers.
+        name: name of the pipeline.
+
+    Raises:
+        KafkaUnavailableError: the cluster does not answer.
+        TopicsError: topics of the pipeline are missing.
     """
 
     def __init__(self, settings: Settings, name: str) -> None:
@@ -47,119 +59,132 @@ class StatusWatcher:
         self._before: ProgressSample | None = None
 
     def sample(self) -> None:
-        """Note where everything is now, so that the next look can tell rates."""
-        limits = self._view.limits()
-        self._before = self._sample(limits, self._view.sheets(limits))
+        """Take a sample, so that the next look has rates."""
+        bounds = self._view.offset_bounds()
+        self._before = self._sample(bounds, self._view.record_counts(bounds))
 
     def look(self) -> Status:
-        """Everything as it is now; rates are those since the last sample or look."""
+        """Return the present status, with the rates since the last sample or look."""
         view, now = self._view, now_ms()
-        groups = (
-            view.groups()
-        )  # before the ends, so that nobody seems to have read more than there is
-        limits = view.limits()
-        sheets = view.sheets(limits)
-        speed = self._rates(self._sample(limits, sheets))
+        # Groups before ends, so that no position is beyond the end.
+        groups = view.groups()
+        bounds = view.offset_bounds()
+        counts = view.record_counts(bounds)
+        rates_since = self._rates(self._sample(bounds, counts))
         local = local_workers(view.settings.data_dir / "run" / view.name)
         roles = tuple(role_status(view.name, role, group, local) for role, group in groups.items())
-        inputs = self._inputs(limits, groups, sheets, now)
-        model = self._model(limits, inputs, sheets, now)
-        booked, state = (
-            books(sheets.values()),
-            partition_states(sheets, view.settings.worker.max_state_entries),
-        )
-        measurements, unreadable = self._measurements(limits)
-        problems = (*find_problems(roles, inputs, model, booked, state), *unreadable)
+        inputs = self._inputs(bounds, groups, counts, now)
+        model = self._model(bounds, inputs, counts, now)
+        totals = record_count_totals(counts.values())
+        partitions = partition_statuses(counts, view.settings.worker.max_state_entries)
+        measurements, unreadable = self._measurements(bounds)
+        problems = (*find_problems(roles, inputs, model, totals, partitions), *unreadable)
         return Status(
             pipeline=view.name,
             cluster=view.servers,
             at=iso_time(now),
-            started=bool(sheets) or any(role.started or role.running for role in roles),
+            started=bool(counts) or any(role.started or role.running for role in roles),
             healthy=not problems,
             problems=problems,
             roles=roles,
             inputs=inputs,
-            rates=speed,
+            rates=rates_since,
             model=model,
-            books=booked,
-            recent_dead_letters=recent_dead_letters(
-                view, view.of(limits, "raw.dlq", "labels.dlq"), now
-            ),
+            record_counts=totals,
+            recent_dead_letters=view.recent_dead_letters(bounds, now),
             labels=label_status(measurements),
             alarms=alarms(measurements, now),
             corrective_actions=corrective_actions(measurements, now),
-            state=state,
+            partitions=partitions,
         )
 
     def close(self) -> None:
-        """Let the cluster go."""
+        """Close the connections."""
         self._view.close()
 
-    def _sample(self, limits: Limits, sheets: dict[int, PartitionCounts]) -> ProgressSample:
-        topic = self._view.topic
-        return sample(
-            time.monotonic(), limits, topic("raw"), topic("labels"), total(sheets.values())
-        )
+    def _sample(self, bounds: OffsetBounds, counts: Counts) -> ProgressSample:
+        raw, labels = self._view.topic("raw"), self._view.topic("labels")
+        return take_sample(time.monotonic(), bounds, raw, labels, total(counts.values()))
 
     def _rates(self, after: ProgressSample) -> Rates | None:
-        """Since the last sample, which this one replaces."""
+        """Return the rates since the last sample, which `after` replaces."""
         before, self._before = self._before, after
         return None if before is None else rates(before, after)
 
-    def _measurements(self, limits: Limits) -> tuple[list[WrittenMeasurement], tuple[str, ...]]:
-        """The newest measurements, and why some cannot be shown."""
+    def _measurements(
+        self, bounds: OffsetBounds
+    ) -> tuple[list[WrittenMeasurement], tuple[str, ...]]:
+        """Return the newest measurements, and a problem if none can be read."""
         try:
-            known, unreadable = self._view.measurements(limits)
+            known, unreadable = self._view.measurements(bounds)
         except RegistryError as error:
             return [], (f"measurements cannot be read: {error.message}",)
-        none = unreadable > 0 and not known
-        return known, (
-            "measurements cannot be read: is STREAM_APP_REGISTRY__URL set?",
-        ) if none else ()
+        if unreadable and not known:
+            return known, (
+                "measurements cannot be read: set STREAM_APP_REGISTRY__URL if they are Avro",
+            )
+        return known, ()
 
     def _inputs(
-        self,
-        limits: Limits,
-        groups: dict[str, ConsumerGroup],
-        sheets: dict[int, PartitionCounts],
-        now: int,
+        self, bounds: OffsetBounds, groups: dict[str, ConsumerGroup], counts: Counts, now: int
     ) -> tuple[InputStatus, ...]:
-        """How far each role has come; the scorers' positions are in their books too, if the group's have expired."""
+        """Return the progress of each role.
+
+        The scorers' positions are also in their record counts, in case the group's offsets have
+        expired.
+        """
         positions = {
             (topic, partition): offset
-            for partition, sheet in sheets.items()
-            for topic, offset in sheet.positions.items()
+            for partition, one in counts.items()
+            for topic, offset in one.positions.items()
         }
-        standings = []
+        progress = []
         for role, group in groups.items():
             known = next_offsets(group, positions if role == "score" else {})
-            mine = self._view.of(limits, *ROLES[role].inputs)
-            standings += [
-                GroupProgress(role, place, known.get(place), low, end)
-                for place, (low, end) in mine.items()
+            progress += [
+                GroupProgress(role, partition_id, known.get(partition_id), low, end)
+                for partition_id, (low, end) in self._view.select(
+                    bounds, *ROLE_INPUTS[role]
+                ).items()
             ]
-        oldest = oldest_times(self._view.tail, standings)
+        oldest = oldest_times(self._view.reader, progress)
         return tuple(
-            input_status(one, groups[one.role], oldest.get((one.role, one.place)), now)
-            for one in standings
+            input_status(one, groups[one.role], oldest.get((one.role, one.partition_id)), now)
+            for one in progress
         )
 
     def _model(
-        self,
-        limits: Limits,
-        inputs: tuple[InputStatus, ...],
-        sheets: dict[int, PartitionCounts],
-        now: int,
+        self, bounds: OffsetBounds, inputs: tuple[InputStatus, ...], counts: Counts, now: int
     ) -> ModelStatus | None:
-        """The served version; it has missed what joined since it was made, or what lies beyond it in the log."""
-        manifest = self._view.served(limits)
+        """Return the served version, with the number of examples that it has not learned.
+
+        The number of records after the version in the log is an upper bound. So is the number of
+        joined predictions minus the learned ones.
+        """
+        manifest = self._view.served_manifest(bounds)
         if manifest is None:
             return None
         learner = next(one for one in inputs if one.role == "learn")
         if learner.lag_records == 0 and manifest.version >= learner.position:
-            return model_status(manifest, 0, now / 1000)
-        books = total(sheets.values())
-        missed = learner.end - manifest.version
-        if not manifest.laboratory:  # else it has learned what never joined here as well
-            missed = min(missed, books.joined - books.unlearned - manifest.learned)
-        return model_status(manifest, max(0, missed), now / 1000)
+            return _model_status(manifest, 0, now / 1000)
+        sums = total(counts.values())
+        behind = learner.end - manifest.version
+        # An offline version has also learned examples that never joined here.
+        if not manifest.offline_metrics:
+            behind = min(behind, sums.joined - sums.unlearned - manifest.learned)
+        return _model_status(manifest, max(0, behind), now / 1000)
+
+
+def _model_status(manifest: Manifest, behind: int, now: float) -> ModelStatus:
+    """Return the status of a version; `now` is in Unix seconds."""
+    through = manifest.learned_through
+    return ModelStatus(
+        version=manifest.version,
+        created_at=manifest.created_at,
+        age_seconds=round(seconds_since(manifest.created_at, now), 1),
+        learned=manifest.learned,
+        learned_through=None if through is None else iso_time(through),
+        behind=behind,
+        fingerprint=manifest.fingerprint,
+        metrics=manifest.metrics,
+    )

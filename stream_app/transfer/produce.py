@@ -9,12 +9,13 @@ from typing import Any, Literal
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from stream_app.errors import AccessError, StreamAppError
-from stream_app.kafka.access_errors import failure, missing_right
-from stream_app.kafka.clients import ConnectionErrors, bootstrap_servers, make_producer
+from stream_app.kafka.access_errors import kafka_error, missing_right
+from stream_app.kafka.client_config import bootstrap_servers
+from stream_app.kafka.clients import ConnectionErrors, make_producer
 from stream_app.kafka.offsets import find_partitions
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.schema_registry import open_registry
-from stream_app.schema_registry.schema_lookup import value_id
+from stream_app.schema_registry.registry import value_schema_id
 from stream_app.settings import Settings
 from stream_app.topic_kinds import topic_name
 from stream_app.transfer.input_files import Format, format_of, rows_of
@@ -76,7 +77,7 @@ def _as_avro(
     rows: Iterator[Row | BadLine], settings: Settings, topic: str, schema: Mapping[str, Any]
 ) -> Iterator[Row | BadLine]:
     registry = open_registry(settings.registry)
-    return encoded(rows, schema, value_id(registry, topic, schema))
+    return encoded(rows, schema, value_schema_id(registry, topic, schema))
 
 
 class _Sender:
@@ -131,7 +132,7 @@ class _Sender:
         if not isinstance(
             self._failure, AccessError
         ):  # which tells the cause of what is merely fatal
-            self._failure = failure(error, f"write to {self.summary.topic}")
+            self._failure = kafka_error(error, f"write to {self.summary.topic}")
 
     def _check_failure(self) -> None:
         if self._failure is not None:

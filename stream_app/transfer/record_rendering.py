@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
-from stream_app.core.reading.avro_frame import schema_id_of
+from stream_app.core.reading.decoding import parse_schema_id
 from stream_app.formatting import iso_time
 from stream_app.headers import ERROR_CODE, ERROR_MESSAGE, VALUE_SCHEMA_ID
 from stream_app.transfer.measurement_text import measurement_text
@@ -70,7 +70,7 @@ def _headers(message: Message) -> dict[str, str]:
 
 
 def _header(name: str, content: bytes | None) -> str:
-    schema_id = schema_id_of(content) if name == VALUE_SCHEMA_ID else None
+    schema_id = parse_schema_id(content) if name == VALUE_SCHEMA_ID else None
     return (content or b"").decode("utf-8", "replace") if schema_id is None else str(schema_id)
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import orjson
 from confluent_kafka import Message
 
-from stream_app.core.reading.avro_frame import AvroFrame, SchemaId, find_frame
-from stream_app.core.reading.avro_reader import Reader, compile_reader
-from stream_app.core.reading.decoding import decode
+from stream_app.core.reading.avro_reader import AvroReader, compile_reader
+from stream_app.core.reading.decoding import AvroFrame, SchemaId, decode, find_frame
 from stream_app.core.reading.validator import compile_validator
 from stream_app.records import Failure
 from stream_app.schema_registry import SchemaRegistry, UnknownSchemaError
@@ -63,7 +62,7 @@ class Decoder:
         except TypeError:  # nested deeper than JSON can be written
             return value
 
-    def _find_reader(self, schema_id: SchemaId) -> Reader | None:
+    def _find_reader(self, schema_id: SchemaId) -> AvroReader | None:
         if self._registry is None:
             return None
         try:

@@ -1,31 +1,40 @@
-"""Transactions as values: outputs, state and offsets are computed once and kept until they are committed."""
+"""Transactional writer: outputs, state and offsets are computed once and kept until committed."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
+from struct import pack
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError, TopicsError
 from stream_app.kafka.access_errors import missing_right
-from stream_app.kafka.client_closing import close_aside
+from stream_app.kafka.clients import ClientOwner, make_transactional_producer
 from stream_app.records import InputPartition, Output
-from stream_app.worker.membership import Membership
+from stream_app.retrying import NEVER, retry_until, wait_until
+from stream_app.topic_kinds import TopicKind
 from stream_app.worker.outages import Blocker
 
-CALL_TIMEOUT = 5.0  # seconds that one call of librdkafka may block
-DEADLINE = (
-    45.0  # seconds after which the writer gives up a transaction: a new producer may do better
-)
-STOP_SECONDS = 2.0  # that it still has once it is to stop
-TOPIC_SECONDS = 1.0  # between two looks at whether a missing topic is there
-RECORD_OVERHEAD = 100  # bytes, about what key, headers and framing add to a value
-LINGER_MS = (
-    500  # longer than transactions usually are: few large batches, which a commit sends at once
-)
+# Limit of one call of librdkafka.
+CALL_TIMEOUT = 5.0
+# The writer gives up a transaction after this time: a new producer may succeed.
+DEADLINE_SECONDS = 45.0
+# Time for the last commit of a writer that is stopped.
+STOP_SECONDS = 2.0
+RETRY_SECONDS = 0.02
+ABORT_RETRY_SECONDS = 0.1
+MISSING_TOPIC_SECONDS = 1.0
+# Approximate size of key, headers and framing of a record.
+RECORD_OVERHEAD_BYTES = 100
+# Longer than most transactions: few large batches, which a commit sends at once.
+LINGER_MS = 500
+# With less, librdkafka gives up its search for a coordinator and hangs.
+RETRY_BACKOFF_MS = 50
 
+# PRODUCER_FENCED, which confluent-kafka does not name.
+_PRODUCER_FENCED = 90
 _OWNERSHIP_LOST = frozenset(
     {
         KafkaError._FENCED,
@@ -35,85 +44,126 @@ _OWNERSHIP_LOST = frozenset(
         KafkaError.UNKNOWN_MEMBER_ID,
         KafkaError.FENCED_INSTANCE_ID,
         KafkaError.REBALANCE_IN_PROGRESS,
-        90,  # PRODUCER_FENCED, which confluent-kafka does not name
+        _PRODUCER_FENCED,
     }
 )
-
-_TRANSACTION_IS_OVER = frozenset({KafkaError._STATE, KafkaError._FATAL})
-_MISSING = frozenset(
+_TRANSACTION_OVER = frozenset({KafkaError._STATE, KafkaError._FATAL})
+_MISSING_TOPIC = frozenset(
     {KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART}
 )
-_CHECK = "Check that the brokers are up and reachable"
+_CHECK_BROKERS = "Check that the brokers are up and reachable"
+
+
+class Membership(NamedTuple):
+    """Membership in a consumer group, by which the broker fences commits of a previous owner.
+
+    Attributes:
+        instance: static instance id, None for a dynamic member.
+    """
+
+    group: str
+    generation: int
+    member: str
+    instance: str | None
+
+    def metadata(self) -> bytes:
+        """Return librdkafka's consumer group metadata (format version 2)."""
+        instance = b"\1" if self.instance is None else b"\0" + self.instance.encode() + b"\0"
+        return (
+            b"CGMDv2:"
+            + pack("=i", self.generation)
+            + self.group.encode()
+            + b"\0"
+            + self.member.encode()
+            + b"\0"
+            + instance
+        )
 
 
 class TransactionWriter:
-    """One transactional producer; the same transactional id elsewhere fences it.
+    """Writer with one transactional producer; another with the same transactional id fences it.
 
-    `config` is a librdkafka configuration, `name_of` turns an output's topic kind into the Kafka topic; `kinds` are
-    those that will be written, as far as known.
-    Raises FencedError when another owner has taken over or the broker has given the transaction up, TopicsError when a
-    topic is missing, KafkaUnavailableError when a deadline has passed; then only another writer can go on.
+    Args:
+        config: configuration of librdkafka.
+        name_of: returns the Kafka topic of a topic kind.
+        kinds: topic kinds that will be written, as far as known.
+
+    Attributes:
+        blocker: reason why a call does not succeed, or None. Thread-safe.
+        bytes: approximate size of the records written since the last commit.
+
+    Raises:
+        FencedError: another owner took over, or the broker aborted the transaction.
+        TopicsError: a topic is missing.
+        KafkaUnavailableError: the deadline has passed; only another writer can continue.
     """
 
     def __init__(
         self,
         config: Mapping[str, Any],
         transactional_id: str,
-        name_of: Callable[[str], str],
-        kinds: Iterable[str] = (),
+        name_of: Callable[[TopicKind], str],
+        kinds: Iterable[TopicKind] = (),
     ) -> None:
-        self._producer = Producer(
+        producer = make_transactional_producer(
             {
                 **config,
                 "transactional.id": transactional_id,
                 "linger.ms": LINGER_MS,
                 "compression.type": "lz4",
-                "retry.backoff.ms": 50,  # with less, librdkafka gives up the search for a coordinator and hangs
+                "retry.backoff.ms": RETRY_BACKOFF_MS,
                 "queue.buffering.max.messages": 200_000,
             }
         )
+        self._owner = ClientOwner[Producer](producer)
+        self._producer = producer
+        self._owner = ClientOwner[Producer](producer)
         self._id = transactional_id
         self._name_of = cache(name_of)
         self._kinds = kinds
         self._outputs: list[Output] = []
         self._open = False
-        self._calling: float | None = None  # since when a call is under way
-        self._stop_by = float("inf")
-        self.trouble: Blocker | None = None
+        # Start of the current call, and limit of all calls, in monotonic seconds.
+        self._call_started: float | None = None
+        self._stop_by = NEVER
+        self.blocker: Blocker | None = None
         self.bytes = 0
 
+    @property
+    def _producer(self) -> Producer:
+        return self._owner.client
+
     def take_over(self) -> None:
-        """Fence the previous owner and settle its last transaction."""
-        self._until_done(
+        """Fence the previous owner, end its last transaction, and wait for missing topics."""
+        self._repeat(
             lambda: self._producer.init_transactions(CALL_TIMEOUT),
             "start a transactional producer",
             lambda: f"use the transactional id {self._id}",
         )
-        for (
-            kind
-        ) in self._kinds:  # which librdkafka would look up only a second after the first record
+        # Looked up now: librdkafka would do so only a second after the first record.
+        for kind in self._kinds:
             self._await_topic(self._name_of(kind))
-        self.trouble = None
+        self.blocker = None
 
     def stop(self) -> None:
-        """Give up what cannot be done soon (any thread)."""
+        """Give up calls that do not succeed soon. Thread-safe."""
         self._stop_by = monotonic() + STOP_SECONDS
 
     def close(self) -> None:
         """Free the producer; what is not committed is lost."""
-        held = [self._producer]
         del self._producer
-        close_aside(held.clear)
+        self._owner.close_in_background()
 
     def serve(self) -> None:
-        """Let librdkafka fetch a token and report errors of the connection, when there is nothing to write."""
-        with suppress(KafkaException):  # what is fatal, the next call tells
+        """Let librdkafka fetch a token and report connection errors while nothing is written."""
+        # The next call raises a fatal error again.
+        with suppress(KafkaException):
             self._producer.poll(0)
 
-    def calling_for(self) -> float:
-        """Seconds for which the present call has been under way; 0 when there is none (any thread)."""
-        since = self._calling
-        return 0.0 if since is None else monotonic() - since
+    def call_seconds(self) -> float:
+        """Return the duration of the current call, 0 if there is none. Thread-safe."""
+        started = self._call_started
+        return 0.0 if started is None else monotonic() - started
 
     @property
     def pending(self) -> int:
@@ -124,17 +174,16 @@ class TransactionWriter:
         """Add outputs to the open transaction; begins one if there is none."""
         self._begin()
         self._outputs += outputs
-        self.bytes += sum(
-            [len(value or b"") for _, _, _, value, _ in outputs]
-        ) + RECORD_OVERHEAD * len(outputs)
+        values = sum([len(value or b"") for _, _, _, value, _ in outputs])
+        self.bytes += values + RECORD_OVERHEAD_BYTES * len(outputs)
         self._produce(outputs)
 
-    def place(self, output: Output) -> int:
-        """Write one output ahead of all others, at once; returns its offset.
+    def write_first(self, output: Output) -> int:
+        """Write one output before all others, immediately; returns its offset.
 
-        Such a transaction is to be committed by `commit_once`, for produced again it would have another offset.
+        Commit such a transaction with `commit_once`: produced again, it would get another offset.
         """
-        placed: list[tuple[KafkaError | None, Message]] = []
+        delivered: list[tuple[KafkaError | None, Message]] = []
         self._begin()
         topic = self._name_of(output.topic)
         self._producer.produce(
@@ -142,12 +191,12 @@ class TransactionWriter:
             output.value,
             output.key,
             output.partition,
-            on_delivery=lambda *told: placed.append(told),
+            on_delivery=lambda *report: delivered.append(report),
         )
         self._producer.flush(CALL_TIMEOUT)
-        if not placed:
+        if not delivered:
             raise _unavailable(f"write to {topic}", "no answer")
-        error, message = placed[0]
+        error, message = delivered[0]
         if error is not None:
             if denied := missing_right(error, f"write to {topic}"):
                 raise denied
@@ -156,24 +205,32 @@ class TransactionWriter:
         return message.offset() or 0
 
     def commit_once(self) -> None:
-        """Commit the outputs; if the transaction is aborted, nothing is written and KafkaUnavailableError says why."""
+        """Commit the outputs without retrying an abort.
+
+        Raises:
+            KafkaUnavailableError: the transaction was aborted, and nothing was written.
+        """
         aborted = self._try_commit([], None)
-        self._outputs, self._open, self.bytes = [], False, 0
+        self._clear()
         if aborted is not None:
             raise aborted
 
     def abort(self) -> None:
-        """Take back what was written since the last commit."""
-        self._until_done(
-            lambda: self._producer.abort_transaction(CALL_TIMEOUT), "abort a transaction"
-        )
-        self._outputs, self._open, self.bytes = [], False, 0
+        """Abort the open transaction."""
+        self._abort()
+        self._clear()
 
     def commit(self, positions: Mapping[InputPartition, int], membership: Membership | None) -> int:
-        """Commit the outputs together with the offsets of the inputs; returns how often it was aborted before.
+        """Commit the outputs together with the offsets of the inputs.
 
-        Without a `membership` there are no offsets, for the outputs say themselves how far it is.
-        On an abort everything is produced again.
+        After an abort, everything is produced again.
+
+        Args:
+            positions: next offset of each input.
+            membership: None to commit no offsets.
+
+        Returns:
+            Number of aborts before the commit.
         """
         started = monotonic()
         aborts = 0
@@ -181,137 +238,157 @@ class TransactionWriter:
             TopicPartition(topic, partition, offset)
             for (topic, partition), offset in positions.items()
         ]
-        while aborted := self._try_commit(offsets, membership.metadata() if membership else None):
-            self._bear(aborted, started)
+        metadata = membership.metadata() if membership else None
+        while aborted := self._try_commit(offsets, metadata):
+            self._record_blocker(aborted, started)
             aborts += 1
-            sleep(0.1)
+            sleep(ABORT_RETRY_SECONDS)
             self._begin()
             self._produce(self._outputs)
-        self._outputs, self._open, self.bytes = [], False, 0
-        self.trouble = None
+        self._clear()
+        self.blocker = None
         return aborts
+
+    def _clear(self) -> None:
+        self._outputs, self._open, self.bytes = [], False, 0
 
     def _try_commit(
         self, offsets: list[TopicPartition], metadata: bytes | None
     ) -> StreamAppError | None:
-        """None when committed; why it was aborted when it is worth another try with the same values."""
+        """Return None once committed, or the reason of an abort after which a retry may succeed."""
         send, commit = self._producer.send_offsets_to_transaction, self._producer.commit_transaction
 
         def write() -> str:
-            return f"write to {_listed(map(self._name_of, {output.topic for output in self._outputs}))}"
+            topics = map(self._name_of, {output.topic for output in self._outputs})
+            return f"write to {_listed(topics)}"
 
-        def either() -> str:  # what was refused while records were queued shows here, too
+        # A right that was missing for queued records is reported here as well.
+        def read_or_write() -> str:
             return f"read {_listed(offset.topic for offset in offsets)} or {write()}"
 
         try:
             if metadata is not None:
-                self._until_done(
+                self._repeat(
                     lambda: send(offsets, metadata, CALL_TIMEOUT),
                     "send offsets to a transaction",
-                    either,
+                    read_or_write,
                 )
-            self._until_done(lambda: commit(CALL_TIMEOUT), "commit a transaction", write)
+            self._repeat(lambda: commit(CALL_TIMEOUT), "commit a transaction", write)
         except _AbortNeededError as why:
-            self._until_done(
-                lambda: self._producer.abort_transaction(CALL_TIMEOUT), "abort a transaction"
-            )
+            self._abort()
             self._open = False
             return why
         return None
 
+    def _abort(self) -> None:
+        self._repeat(lambda: self._producer.abort_transaction(CALL_TIMEOUT), "abort a transaction")
+
     def _begin(self) -> None:
         if not self._open:
-            self._until_done(self._producer.begin_transaction, "begin a transaction")
+            self._repeat(self._producer.begin_transaction, "begin a transaction")
             self._open = True
 
     def _produce(self, outputs: list[Output]) -> None:
-        """Queue records, without polling, which would hand the interpreter to another thread for every one of them."""
+        """Queue records without polling, which would release the interpreter lock for each."""
         produce, name_of = self._producer.produce, self._name_of
         for kind, partition, key, value, headers in outputs:
             while True:
                 try:
+                    # Passing an empty list of headers takes a fifth of the time.
                     if headers:
                         produce(name_of(kind), value, key, partition, headers=list(headers))
-                    else:  # to say that there are none takes a fifth of the time
+                    else:
                         produce(name_of(kind), value, key, partition)
                 except BufferError:
                     self._producer.poll(0.05)
                     if monotonic() > self._stop_by:
                         raise _unavailable("write", "the queue is full") from None
                 except KafkaException as raised:
-                    if raised.args[0].code() in _MISSING:
-                        raise _missing(name_of(kind)) from None
-                    if raised.args[0].code() not in _TRANSACTION_IS_OVER:
+                    if raised.args[0].code() in _MISSING_TOPIC:
+                        raise _missing_topic(name_of(kind)) from None
+                    if raised.args[0].code() not in _TRANSACTION_OVER:
                         raise
-                    return  # the commit will tell why, and produce everything again or give up
+                    # The commit raises the reason, and produces everything again or gives up.
+                    return
                 else:
                     break
 
-    def _until_done(
-        self, call: Callable[[], object], what: str, right: Callable[[], str] = str
+    def _repeat(
+        self, call: Callable[[], object], action: str, right: Callable[[], str] = str
     ) -> None:
-        """Repeat a call of the transactional API while its error is retriable; `right` says what has to be allowed."""
-        started = monotonic()
-        while True:
-            try:
-                self._producer.poll(
-                    0
-                )  # lets it fetch a token, which may take long, and report errors
-                self._calling = monotonic()
-                call()
-            except KafkaException as raised:
-                error = raised.args[0]
-                if denied := missing_right(error, right() or what):
-                    raise denied from None
-                _raise_unless_retriable(error, what)
-                self._bear(_unavailable(what, error.str()), started)
-                sleep(0.02)
-            else:
-                return
-            finally:
-                self._calling = None
+        """Repeat a call of the transactional API while its error is retriable.
 
-    def _bear(self, error: StreamAppError, since: float) -> None:
-        """Note what is in the way; raise it when there is no time left."""
-        self.trouble = Blocker.of(error, since)
-        if monotonic() > min(since + DEADLINE, self._stop_by):
+        Args:
+            right: returns the action that the missing right allows, empty for `action`.
+        """
+        started = monotonic()
+
+        def timed_call() -> None:
+            try:
+                # Fetches a token, which may take long, and reports connection errors.
+                self._producer.poll(0)
+                self._call_started = monotonic()
+                call()
+            finally:
+                self._call_started = None
+
+        def is_retriable(raised: KafkaException) -> bool:
+            error = raised.args[0]
+            if denied := missing_right(error, right() or action):
+                raise denied from None
+            _raise_unless_retriable(error, action)
+            self._record_blocker(_unavailable(action, error.str()), started)
+            return True
+
+        retry_until(NEVER, timed_call, KafkaException, is_retriable, RETRY_SECONDS)
+
+    def _record_blocker(self, error: StreamAppError, since: float) -> None:
+        """Record the blocking error; raises it once the deadline has passed."""
+        self.blocker = Blocker.of(error, since)
+        if monotonic() > min(since + DEADLINE_SECONDS, self._stop_by):
             raise error
 
     def _await_topic(self, topic: str) -> None:
-        """Wait while it is certain that there is no such topic; what else is wrong, the first transaction tells."""
+        """Wait while a topic is certainly missing; the first transaction raises other errors."""
         since = monotonic()
-        while self._is_missing(topic):
-            self.trouble = Blocker.of(_missing(topic), since)
+
+        def exists() -> bool:
+            if not self._is_missing(topic):
+                return True
+            self.blocker = Blocker.of(_missing_topic(topic), since)
             if monotonic() > self._stop_by:
-                raise _missing(topic)
-            sleep(TOPIC_SECONDS)
+                raise _missing_topic(topic)
+            return False
+
+        wait_until(NEVER, exists, MISSING_TOPIC_SECONDS)
 
     def _is_missing(self, topic: str) -> bool:
         with suppress(KafkaException):
             error = self._producer.list_topics(topic, CALL_TIMEOUT).topics[topic].error
-            return error is not None and error.code() in _MISSING
+            return error is not None and error.code() in _MISSING_TOPIC
         return False
 
 
 class _AbortNeededError(KafkaUnavailableError):
-    """librdkafka asks for the transaction to be aborted."""
+    """librdkafka requires the transaction to be aborted."""
 
 
-def _raise_unless_retriable(error: KafkaError, what: str) -> None:
+def _raise_unless_retriable(error: KafkaError, action: str) -> None:
     if error.code() in _OWNERSHIP_LOST:
         raise FencedError(
-            f"could not {what}: {error.str()}",
-            "Another worker owns this partition now; this one starts over (check that no two share an --instance)",
+            f"could not {action}: {error.str()}",
+            "Another worker owns this partition now; this one restarts "
+            "(check that no two workers share an --instance)",
         )
     if error.txn_requires_abort():
-        raise _AbortNeededError(f"could not {what}: {error.str()}", _CHECK)
+        raise _AbortNeededError(f"could not {action}: {error.str()}", _CHECK_BROKERS)
     if not error.retriable():
-        raise _unavailable(what, f"{error.name()}: {error.str()}")
+        raise _unavailable(action, f"{error.name()}: {error.str()}")
 
 
-def _missing(topic: str) -> TopicsError:
+def _missing_topic(topic: str) -> TopicsError:
     return TopicsError(
-        f"Topic {topic} is missing", "Make it anew: `stream-app topics create PIPELINE`"
+        f"Topic {topic} is missing", "Create it again: `stream-app topics create PIPELINE`"
     )
 
 
@@ -319,5 +396,5 @@ def _listed(topics: Iterable[str]) -> str:
     return ", ".join(sorted(set(topics)))
 
 
-def _unavailable(what: str, why: str) -> KafkaUnavailableError:
-    return KafkaUnavailableError(f"could not {what}: {why}", _CHECK)
+def _unavailable(action: str, why: str) -> KafkaUnavailableError:
+    return KafkaUnavailableError(f"could not {action}: {why}", _CHECK_BROKERS)

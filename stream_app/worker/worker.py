@@ -16,7 +16,6 @@ from aiokafka.errors import KafkaConnectionError
 from filelock import FileLock, Timeout
 from yarl import URL
 
-from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.errors import (
     FencedError,
     KafkaUnavailableError,
@@ -24,34 +23,37 @@ from stream_app.errors import (
     StoreError,
     StreamAppError,
 )
-from stream_app.kafka.clients import ConnectionErrors, client_config, make_admin
+from stream_app.kafka.client_config import client_config
+from stream_app.kafka.clients import ConnectionErrors, make_admin
 from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.security import aiokafka_options
 from stream_app.kafka.topic_uses import USES
-from stream_app.kafka.topics import topic_name
 from stream_app.loading import load_pipeline
 from stream_app.pipeline import Pipeline
 from stream_app.records import ENVELOPE_BYTES, InputPartition
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger, setup_logging
 from stream_app.telemetry.metrics import WORKER
+from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.assignments import AssignmentManager, exit_code
 from stream_app.worker.health import HealthServer
-from stream_app.worker.membership import instance_name
 from stream_app.worker.outages import OutageTracker
 from stream_app.worker.processor import Processor
 from stream_app.worker.quarantine.quarantine import Quarantine
-from stream_app.worker.restart_history import RestartHistory
-from stream_app.worker.roles.fault_publisher import FaultPublisher
-from stream_app.worker.roles.reporter import TaskReporter
+from stream_app.worker.roles.reporting import FaultPublisher, TaskReporter
 from stream_app.worker.roles.role_table import ROLES, Role, WorkerContext
-from stream_app.worker.run_folder import endings_noted, make_run_folder, no_room, note_ending
-from stream_app.worker.startup import await_cluster
+from stream_app.worker.run_folder import (
+    RestartHistory,
+    endings_noted,
+    make_run_folder,
+    no_room,
+    note_ending,
+)
+from stream_app.worker.startup import await_cluster, bound_arenas, spare_the_interpreter
 from stream_app.worker.stream_task import StreamTask
 from stream_app.worker.subtask import Subtask
-from stream_app.worker.transaction_writer import TransactionWriter
+from stream_app.worker.transaction_writer import TransactionWriter, instance_name
 from stream_app.worker.transport import BatchTransport, NoTables
-from stream_app.worker.tuning import bound_arenas, spare_the_interpreter
 
 log = get_logger(__name__)
 
@@ -92,7 +94,7 @@ def run_worker(pipeline_spec: str, role: str, instance: str, settings: Settings)
             pipeline_spec,
             folder / f"{role}-{instance}",
             pipeline.limits,
-            settings.worker.suspicion_seconds,
+            settings.worker.quarantine_seconds,
         )
         pauses = OutageTracker()
         worker: Worker | None = None
@@ -152,7 +154,6 @@ class Worker:
         self._reader = LogReader(self._config, self._group)
         self._setting = WorkerContext(
             pipeline,
-            fingerprint(pipeline),
             settings,
             self._reader,
             self._config,
@@ -167,7 +168,7 @@ class Worker:
 
     def unready(self) -> list[str]:
         """Why this worker does not process records now."""
-        waiting = self._setting.unready()
+        waiting = self._setting.blockers()
         return (
             waiting
             or self._owner.unready()
@@ -247,7 +248,7 @@ class Worker:
     def _check_access(self) -> None:
         """Raise `AccessError` if a client was refused and a new one is as well: a token may just have expired."""
         self._reader.serve()
-        if self._errors.hopeless:
+        if self._errors.rejected:
             self._errors.last = None
             with suppress(KafkaUnavailableError):  # which the task waits for
                 make_admin(self._settings)
@@ -357,22 +358,22 @@ class Worker:
             careful,
         )
 
-    def _make_writer(self, partition: int, kinds: Iterable[str] = ()) -> TransactionWriter:
+    def _make_writer(self, partition: int, kinds: Iterable[TopicKind] = ()) -> TransactionWriter:
         return TransactionWriter(
             self._writer_config(), f"{self._group}-{partition}", self._name_of, kinds
         )
 
     def _make_processor(self, partition: int) -> Processor:
-        reporter = TaskReporter(self._pipeline.name, self._name, self._setting.writers.monitoring)
+        reporter = TaskReporter(self._pipeline.name, self._name, self._setting.encoders.monitoring)
         return FaultPublisher(
             self._role.make(self._setting, partition), self._lives, self._pauses, reporter
         )
 
-    def _kinds(self) -> list[str]:
+    def _kinds(self) -> list[TopicKind]:
         """The topics that this role may write."""
         return [kind for kind, use in USES.items() if self._role.name in use.writers]
 
-    def _name_of(self, kind: str) -> str:
+    def _name_of(self, kind: TopicKind) -> str:
         """Full name of a topic; one that `USES` does not let this role write is a bug, for rights are made from it."""
         if self._role.name not in USES[kind].writers:
             raise AssertionError(f"{self._role.name} is not declared to write {kind}")

@@ -1,36 +1,42 @@
-"""What is decided from figures: disks, versions, brokers, topics, keys, books."""
+"""Tests the limits of checks: disks, versions, brokers, topics, keys, record counts."""
 
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.partitioner import murmur2
 
 from stream_app.core.scoring.record_counts import RecordCounts
-from stream_app.doctor.cluster_checks import judge_broker
+from stream_app.doctor.cluster_checks import evaluate_broker
 from stream_app.doctor.machine_checks import (
     PROBLEM_BYTES,
     WARNING_BYTES,
     compare_versions,
-    judge_disk,
-)
-from stream_app.doctor.producer_checks import Keyed, judge_keys
-from stream_app.doctor.record_count_checks import (
-    judge_books,
-    judge_clocks,
-    judge_outcomes,
-    judge_state,
+    evaluate_disk,
 )
 from stream_app.doctor.results import CheckResult
-from stream_app.doctor.topic_checks import judge_replication, judge_topic
-from stream_app.kafka.partitioner import java_partition, murmur2
+from stream_app.doctor.topic_checks import (
+    KeyedRecord,
+    Replication,
+    evaluate_keys,
+    evaluate_replication,
+    evaluate_topic,
+)
+from stream_app.doctor.worker_checks import (
+    evaluate_balance,
+    evaluate_clocks,
+    evaluate_outcomes,
+    evaluate_state,
+)
+from stream_app.kafka.partitioner import java_partition
 from stream_app.kafka.topics import TopicSpec, topic_specs
 from stream_app.settings import Settings
 from stream_app.status.record_counts_reading import PartitionCounts
 
 
-def levels(findings: Any) -> list[str]:
-    return [finding.level for finding in findings]
+def levels(results: Any) -> list[str]:
+    return [result.level for result in results]
 
 
 @pytest.mark.parametrize(
@@ -42,31 +48,32 @@ def levels(findings: Any) -> list[str]:
         (0, "problem"),
     ],
 )
-def test_a_disk_is_judged_by_what_is_left(free: int, level: str) -> None:
-    assert judge_disk("disk", free, 10**12).level == level
+def test_a_nearly_full_disk_is_a_warning_or_a_problem(free: int, level: str) -> None:
+    assert evaluate_disk("disk", free, 10**12).level == level
 
 
-def test_a_package_that_differs_from_its_pin_is_named() -> None:
+def test_a_package_that_differs_from_its_pin_is_a_problem() -> None:
     installed = {"confluent-kafka": "2.10.0", "river": "0.26.1"}
     newer, missing = compare_versions(
         [("confluent-kafka", "2.9.0"), ("river", "0.26.1"), ("aiokafka", "0.14.0")], installed.get
     )
     assert newer == CheckResult(
         "problem",
-        "confluent-kafka 2.10.0 instead of 2.9.0: its librdkafka may block for ever when a broker leaves",
+        "confluent-kafka 2.10.0 instead of 2.9.0: "
+        "its librdkafka may block for ever when a broker leaves",
         "pip install confluent-kafka==2.9.0",
     )
     assert missing.message == "aiokafka is missing, instead of 0.14.0"
     assert levels(compare_versions([("river", "0.26.1")], installed.get)) == ["ok"]
 
 
-def test_brokers_whose_limits_do_not_suit() -> None:
-    assert levels(judge_broker({}, 1, 10.0)) == []
-    (short,) = judge_broker({"transaction.max.timeout.ms": "5000"}, 1, 10.0)
+def test_a_low_transaction_timeout_or_replication_is_reported() -> None:
+    assert levels(evaluate_broker({}, 1, 10.0)) == []
+    (short,) = evaluate_broker({"transaction.max.timeout.ms": "5000"}, 1, 10.0)
     assert "STREAM_APP_WORKER__TRANSACTION_TIMEOUT_SECONDS to 5 or less" in short.remedy
     one = {"offsets.topic.replication.factor": "1", "transaction.state.log.replication.factor": "3"}
-    assert levels(judge_broker(one, 3, 10.0)) == ["warning"]
-    assert levels(judge_broker(one, 1, 10.0)) == ["problem"]
+    assert levels(evaluate_broker(one, 3, 10.0)) == ["warning"]
+    assert levels(evaluate_broker(one, 1, 10.0)) == ["problem"]
 
 
 @pytest.mark.parametrize(
@@ -83,18 +90,11 @@ def test_brokers_whose_limits_do_not_suit() -> None:
         (3, 3, 2, 2, 1, ["problem", "warning"]),
     ],
 )
-def test_replication(
+def test_replication_that_does_not_survive_a_broker_is_reported(
     brokers: int, copies: int, in_sync: int, needed: int, leaderless: int, expected: list[str]
 ) -> None:
-    found = judge_replication(
-        "p.raw",
-        brokers=brokers,
-        copies=copies,
-        in_sync=in_sync,
-        needed=needed,
-        leaderless=leaderless,
-    )
-    assert levels(found) == expected
+    replication = Replication(brokers, copies, in_sync, needed, leaderless)
+    assert levels(evaluate_replication("p.raw", replication)) == expected
 
 
 def spec(kind: str) -> TopicSpec:
@@ -116,17 +116,17 @@ def spec(kind: str) -> TopicSpec:
         ("models", {}, None),
     ],
 )
-def test_a_topic_that_was_changed_by_hand(
+def test_a_changed_topic_setting_is_reported(
     kind: str, changed: dict[str, str], level: str | None
 ) -> None:
     wanted = spec(kind)
-    found = list(judge_topic(wanted, {**wanted.config, "retention.bytes": "-1"} | changed))
+    found = list(evaluate_topic(wanted, {**wanted.config, "retention.bytes": "-1"} | changed))
     assert levels(found) == ([level] if level else [])
-    assert all(f"p.{kind}" in finding.message and finding.remedy for finding in found)
+    assert all(f"p.{kind}" in result.message and result.remedy for result in found)
 
 
-def test_murmur2_is_that_of_java() -> None:
-    """The values of Kafka's own tests, as signed numbers."""
+def test_murmur2_equals_the_java_implementation() -> None:
+    """The expected values are those of Kafka's own tests, signed."""
     expected = {
         b"21": -973932308,
         b"foobar": -790332482,
@@ -140,63 +140,63 @@ def test_murmur2_is_that_of_java() -> None:
     }
 
 
-def test_one_partition_takes_every_key() -> None:
-    (found,) = judge_keys("p.raw", [Keyed(b"a", 0), Keyed(b"b", 0)], 1)
+def test_every_key_is_correct_in_a_single_partition() -> None:
+    (found,) = evaluate_keys("p.raw", [KeyedRecord(b"a", 0), KeyedRecord(b"b", 0)], 1)
     assert (found.level, found.message) == (
         "ok",
-        "p.raw: has one partition, so keys cannot go astray",
+        "p.raw: has one partition, so every partitioner puts keys there",
     )
 
 
-def test_keys_that_no_known_partitioner_explains() -> None:
+def test_keys_in_partitions_of_an_unknown_partitioner_are_a_problem() -> None:
     wrong = [
-        Keyed(key, (java_partition(key, 4) + 1) % 4)
+        KeyedRecord(key, (java_partition(key, 4) + 1) % 4)
         for key in (b"%d" % number for number in range(40))
     ]
-    (found,) = judge_keys("p.raw", wrong, 4)
+    (found,) = evaluate_keys("p.raw", wrong, 4)
     assert found.level == "problem"
-    assert "and not where librdkafka's does" in found.message
+    assert "librdkafka's default partitioner does not explain it either" in found.message
 
 
-def sheet(
-    partition: int = 0, clock: int = 0, entries: int | None = None, **tallies: Any
+def counts(
+    partition: int = 0, clock: int = 0, entries: int | None = None, **values: Any
 ) -> PartitionCounts:
     return PartitionCounts(
-        partition, RecordCounts(**tallies), clock, clock, clock, {"p.raw": 10**6}, entries
+        partition, RecordCounts(**values), clock, clock, clock, {"p.raw": 10**6}, entries
     )
 
 
-def test_books_that_cannot_be() -> None:
-    assert levels(judge_books({0: sheet(scored=2, pending=2)})) == []
-    assert levels(judge_books({0: sheet(scored=2, pending=1)})) == ["problem"]
-    assert levels(judge_books({0: sheet(scored=10**6 + 1, pending=10**6 + 1)})) == ["problem"]
+def test_contradicting_record_counts_are_a_problem() -> None:
+    assert levels(evaluate_balance({0: counts(scored=2, pending=2)})) == []
+    assert levels(evaluate_balance({0: counts(scored=2, pending=1)})) == ["problem"]
+    assert levels(evaluate_balance({0: counts(scored=10**6 + 1, pending=10**6 + 1)})) == ["problem"]
 
 
-def test_a_state_that_fills_up() -> None:
-    assert levels(judge_state({0: sheet(entries=799), 1: sheet(entries=None)}, 1000)) == []
-    assert levels(judge_state({0: sheet(entries=800)}, 1000)) == ["warning"]
+def test_a_nearly_full_state_is_a_warning() -> None:
+    assert levels(evaluate_state({0: counts(entries=799), 1: counts(entries=None)}, 1000)) == []
+    assert levels(evaluate_state({0: counts(entries=800)}, 1000)) == ["warning"]
 
 
-def test_labels_that_never_meet_their_event() -> None:
+def test_many_labels_without_event_or_late_events_are_a_warning() -> None:
     assert (
-        levels(judge_outcomes({0: sheet(joined=90, label_dead=Counter({"unknown-event": 4}))}))
+        levels(evaluate_outcomes({0: counts(joined=90, label_dead=Counter({"unknown-event": 4}))}))
         == []
     )
     assert levels(
-        judge_outcomes({0: sheet(joined=90, label_dead=Counter({"unknown-event": 10}))})
+        evaluate_outcomes({0: counts(joined=90, label_dead=Counter({"unknown-event": 10}))})
     ) == ["warning"]
     assert (
-        levels(judge_outcomes({0: sheet(joined=9, label_dead=Counter({"unknown-event": 10}))}))
+        levels(evaluate_outcomes({0: counts(joined=9, label_dead=Counter({"unknown-event": 10}))}))
         == []
     )
-    assert levels(judge_outcomes({0: sheet(scored=90, dead=Counter({"event-too-late": 10}))})) == [
-        "warning"
-    ]
+    assert levels(
+        evaluate_outcomes({0: counts(scored=90, dead=Counter({"event-too-late": 10}))})
+    ) == ["warning"]
 
 
-def test_event_time_that_stands_still_in_one_partition() -> None:
+def test_a_partition_whose_event_time_lags_is_a_warning() -> None:
     day = 86_400_000
-    assert levels(judge_clocks({0: sheet(0, day), 1: sheet(1, 2 * day)}, day)) == []
-    (found,) = judge_clocks({0: sheet(0, day, pending=7), 1: sheet(1, 2 * day + 1)}, day)
+    assert levels(evaluate_clocks({0: counts(0, day), 1: counts(1, 2 * day)}, day)) == []
+    (found,) = evaluate_clocks({0: counts(0, day, pending=7), 1: counts(1, 2 * day + 1)}, day)
     assert "partition 0 stands at 1970-01-02T00:00" in found.message
     assert "7 wait" in found.message

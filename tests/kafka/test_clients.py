@@ -1,20 +1,15 @@
-"""Reaching the cluster, and what is said when it cannot be reached."""
+"""Clients reach the cluster, or raise one error that names the reason."""
 
 import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import TopicPartition
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import KafkaUnavailableError
-from stream_app.kafka.clients import (
-    bootstrap_servers,
-    client_config,
-    make_admin,
-    make_consumer,
-    make_producer,
-)
+from stream_app.kafka.client_config import bootstrap_servers, client_config
+from stream_app.kafka.clients import make_admin, make_producer
+from stream_app.kafka.reader import PartitionReader
 from stream_app.kafka.topics import create_topics
 from stream_app.settings import KafkaSettings, LogSettings, Settings
 from stream_app.topic_kinds import topic_name
@@ -25,7 +20,7 @@ from tests.transfer.clusters import settings_for, unique_name
     ("servers", "reason"),
     [("127.0.0.1:1", "Connection refused"), ("nowhere.invalid:9092", "Failed to resolve")],
 )
-def test_a_wrong_address_is_one_error_that_says_why(
+def test_a_wrong_address_is_one_error_with_its_reason(
     servers: str, reason: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     began = time.monotonic()
@@ -37,7 +32,7 @@ def test_a_wrong_address_is_one_error_that_says_why(
     assert capfd.readouterr().err == ""
 
 
-def test_without_configuration_the_embedded_broker_has_to_run(tmp_path: Path) -> None:
+def test_without_configuration_the_embedded_broker_must_run(tmp_path: Path) -> None:
     with pytest.raises(KafkaUnavailableError, match="stream-app broker start"):
         bootstrap_servers(Settings(data_dir=tmp_path))
 
@@ -49,27 +44,22 @@ def test_librdkafka_is_silent_unless_debugging() -> None:
 
 
 @pytest.mark.broker
-def test_producer_and_consumer_agree_with_java_on_partitions(broker: EmbeddedBroker) -> None:
+def test_the_producer_chooses_the_same_partitions_as_java(broker: EmbeddedBroker) -> None:
     settings, name = settings_for(broker), unique_name()
     create_topics(make_admin(settings), name, settings)
     topic = topic_name(name, "raw")
     # From Kafka's own UtilsTest.testMurmur2: the hash of the key, made positive, modulo 4 partitions.
     hashes = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
-    producer, consumer = make_producer(settings), make_consumer(settings)
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(4)])
+    producer = make_producer(settings)
     for key in hashes:
         producer.produce(topic, value=b"{}", key=key)
     assert producer.flush(10) == 0
-    seen: dict[bytes, int] = {}
-    deadline = time.monotonic() + 20
-    while len(seen) < len(hashes) and time.monotonic() < deadline:
-        message = consumer.poll(1)
-        if message is not None and message.error() is None:
-            seen[message.key()] = message.partition()
-    consumer.close()
+    with PartitionReader.open(settings) as reader:
+        records = list(reader.records(reader.topic_bounds([topic])))
+    seen = {record.key(): record.partition() for record in records}
     assert seen == {key: (value & 0x7FFFFFFF) % 4 for key, value in hashes.items()}
 
 
 @pytest.mark.broker
-def test_an_admin_of_a_running_cluster_answers_at_once(broker: EmbeddedBroker) -> None:
+def test_an_admin_client_of_a_running_cluster_has_its_brokers(broker: EmbeddedBroker) -> None:
     assert make_admin(settings_for(broker)).list_topics(timeout=5).brokers

@@ -1,4 +1,4 @@
-"""`status` of real workers on a real broker."""
+"""Tests `status` with real workers on a real broker."""
 
 import json
 import os
@@ -33,7 +33,7 @@ UNLABELLED = 50
 
 @pytest.fixture(scope="module")
 def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One pipeline with a scorer, a learner and a monitor, that has done some work of every kind."""
+    """Start a scorer, a learner and a monitor; process records of every kind."""
     folder = tmp_path_factory.mktemp("status")
     with System(broker.bootstrap_servers, folder, unique_name(), partitions=2) as started:
         started.start_all()
@@ -65,7 +65,7 @@ def look(system: System) -> Status:
 
 
 def command(system: System, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`stream-app status PIPELINE` with these arguments."""
+    """Run `stream-app status PIPELINE` with these arguments."""
     return subprocess.run(
         [sys.executable, "-m", "stream_app", "status", str(system.pipeline), *arguments],
         cwd=ROOT,
@@ -89,8 +89,8 @@ def workers(status: Status) -> dict[str, WorkerStatus]:
     return {worker.name: worker for role in status.roles for worker in role.workers}
 
 
-def settled(system: System) -> Status:
-    """The first look at which every role has committed all that it has read."""
+def wait_for_no_lag(system: System) -> Status:
+    """Return the first status in which every role has committed everything that it has read."""
     found: list[Status] = []
 
     def caught_up() -> bool:
@@ -101,27 +101,29 @@ def settled(system: System) -> Status:
     return found[-1]
 
 
-def test_everything_shown_is_what_the_topics_hold(system: System) -> None:
-    status = settled(system)
-    books = asdict(status.books)
-    tallies = system.books()
-    assert {name: books[name] for name in tallies.as_dict()} == tallies.as_dict()
-    assert (books["events"], books["labels"]) == (system.sent["raw"], system.sent["labels"])
-    assert (books["balanced"], books["without_outcome"]) == (True, 0)
+def test_counts_and_offsets_match_the_topics(system: System) -> None:
+    status = wait_for_no_lag(system)
+    totals = asdict(status.record_counts)
+    counts = system.books()
+    assert {name: totals[name] for name in counts.as_dict()} == counts.as_dict()
+    assert (totals["events"], totals["labels"]) == (system.sent["raw"], system.sent["labels"])
+    assert (totals["balanced"], totals["without_outcome"]) == (True, 0)
     assert status.recent_dead_letters.events == {"invalid-json": 3}
     assert status.recent_dead_letters.labels == {"not-an-object": 1}
     assert status.recent_dead_letters.complete
     ends = {(one.topic, one.partition): one.end for one in status.inputs if one.role == "score"}
     for kind in ("raw", "labels"):
         assert {p: ends[f"{system.name}.{kind}", p] for p in (0, 1)} == system.ends(kind)
-    assert sum(one.entries or 0 for one in status.state) == EVENTS + 1
-    assert all(one.clock is not None and one.event_watermark is not None for one in status.state)
+    assert sum(one.entries or 0 for one in status.partitions) == EVENTS + 1
+    assert all(
+        one.clock is not None and one.event_watermark is not None for one in status.partitions
+    )
     assert status.model is not None
     assert (status.model.learned, status.model.behind) == (EVENTS - UNLABELLED, 0)
 
 
-def test_who_works_is_told_by_the_groups_and_by_the_workers(system: System) -> None:
-    status = settled(system)
+def test_workers_of_this_machine_are_shown_with_process_model_and_memory(system: System) -> None:
+    status = wait_for_no_lag(system)
     assert (status.started, status.healthy, status.problems) == (True, True, ())
     known = workers(status)
     assert {name: worker.state for name, worker in known.items()} == {
@@ -137,7 +139,7 @@ def test_who_works_is_told_by_the_groups_and_by_the_workers(system: System) -> N
     }  # fmt: skip
 
 
-def test_from_another_machine_only_the_groups_are_known(system: System, tmp_path: Path) -> None:
+def test_workers_of_another_machine_are_shown_as_running(system: System, tmp_path: Path) -> None:
     watcher = StatusWatcher(system.settings.model_copy(update={"data_dir": tmp_path}), system.name)
     status = watcher.look()
     watcher.close()
@@ -146,8 +148,8 @@ def test_from_another_machine_only_the_groups_are_known(system: System, tmp_path
     assert status.healthy
 
 
-def test_rates_are_those_between_two_looks(system: System) -> None:
-    settled(system)
+def test_rates_are_computed_between_two_looks(system: System) -> None:
+    wait_for_no_lag(system)
     watcher = StatusWatcher(system.settings, system.name)
     watcher.sample()
     now = int(time.time() * 1000)
@@ -161,8 +163,8 @@ def test_rates_are_those_between_two_looks(system: System) -> None:
     assert (rates.labels_in, rates.dead_letters) == (0, 0)
 
 
-def test_one_screen_of_plain_words(system: System) -> None:
-    settled(system)
+def test_the_text_output_fits_one_screen(system: System) -> None:
+    wait_for_no_lag(system)
     done = command(system, "--check")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -171,27 +173,27 @@ def test_one_screen_of_plain_words(system: System) -> None:
     assert lines[0].startswith(f"{system.name}  healthy  {system.servers}")
     text = " ".join(done.stdout.split())
     assert f"{EVENTS - UNLABELLED:,} learned, 0 behind" in text
-    assert "3 dead (invalid-json 3)" in text
-    assert "the books balance" in text
+    assert "3 dead letters (invalid-json 3)" in text
+    assert "no event lost or duplicated" in text
 
 
 def test_json_has_the_documented_fields(system: System) -> None:
     done = command(system, "--json")
     assert (done.returncode, done.stderr) == (0, "")
-    shape_of(json.loads(done.stdout), asdict(look(system)))
+    assert_same_keys(json.loads(done.stdout), asdict(look(system)))
 
 
-def shape_of(found: Any, expected: Any) -> None:
-    """The same names all the way down."""
+def assert_same_keys(found: Any, expected: Any) -> None:
+    """Assert that both have the same keys at all levels."""
     if isinstance(expected, dict):
         assert found.keys() == expected.keys()
         for name in expected:
-            shape_of(found[name], expected[name])
+            assert_same_keys(found[name], expected[name])
     elif isinstance(expected, tuple) and expected:
-        shape_of(found[0], expected[0])
+        assert_same_keys(found[0], expected[0])
 
 
-def test_watching_writes_a_line_per_look_until_ctrl_c(system: System) -> None:
+def test_watch_with_json_writes_a_line_per_look_until_ctrl_c(system: System) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "stream_app", "status", str(system.pipeline), "--watch", "--json"],
         cwd=ROOT,
@@ -210,14 +212,14 @@ def test_watching_writes_a_line_per_look_until_ctrl_c(system: System) -> None:
     assert all(one["pipeline"] == system.name and one["rates"] is not None for one in looks)
 
 
-def test_a_dead_scorer_and_what_waits_for_it(system: System) -> None:
-    """The last test of this system: it kills the scorer."""
-    settled(system)
+def test_a_dead_scorer_and_its_lag_are_problems(system: System) -> None:
+    """Must be the last test with this fixture, because it kills the scorer."""
+    wait_for_no_lag(system)
     system.kill("score-0")
     status = look(system)
     assert workers(status)["score-0"].state == "ended"
     assert (
-        "score-0 has died; its partitions go to others when its session times out"
+        "score-0 has died: its partitions are reassigned when its session times out; see its log"
         in status.problems
     )
     written = int(time.time() * 1000) - 300_000
@@ -231,7 +233,7 @@ def test_a_dead_scorer_and_what_waits_for_it(system: System) -> None:
     raw = [one for one in status.inputs if one.topic.endswith(".raw")]
     assert sum(one.lag_records for one in raw) == 30
     assert all(300 <= one.lag_seconds < 400 for one in raw)
-    assert status.problems[0] == "no score worker is running"
+    assert status.problems[0] == "no score worker is running: start one with `stream-app up`"
     assert any(problem.startswith("score is behind in") for problem in status.problems)
     done = command(system, "--check")
     assert done.returncode == UnhealthyError.exit_code
@@ -241,28 +243,33 @@ def test_a_dead_scorer_and_what_waits_for_it(system: System) -> None:
     assert "✗ no score worker is running" in done.stdout
 
 
-def test_a_new_pipeline_has_not_started(broker: EmbeddedBroker) -> None:
+def test_a_new_pipeline_is_shown_as_not_started(broker: EmbeddedBroker) -> None:
     settings = settings_for(broker, partitions=2)
     watcher = StatusWatcher(settings, new_topics(settings))
     status = watcher.look()
     watcher.close()
     assert not status.started
-    assert (status.model, status.alarms, status.state) == (None, (), ())
+    assert (status.model, status.alarms, status.partitions) == (None, (), ())
     assert {one.lag_records for one in status.inputs} == {0}
-    assert status.problems == ("no score worker is running", "no learn worker is running")
+    assert status.problems == (
+        "no score worker is running: start one with `stream-app up`",
+        "no learn worker is running: start one with `stream-app up`",
+    )
 
 
-def test_measurements_that_cannot_be_read(broker: EmbeddedBroker) -> None:
+def test_unreadable_measurements_are_a_problem(broker: EmbeddedBroker) -> None:
     settings = settings_for(broker, partitions=1)
     name = new_topics(settings)
     send(settings, f"{name}.monitoring", [b"\0\0\0\0\7avro"])
     watcher = StatusWatcher(settings, name)
     status = watcher.look()
     watcher.close()
-    assert status.problems[-1] == "measurements cannot be read: is STREAM_APP_REGISTRY__URL set?"
+    assert status.problems[-1] == (
+        "measurements cannot be read: set STREAM_APP_REGISTRY__URL if they are Avro"
+    )
 
 
-def test_missing_topics_and_a_missing_broker_are_one_error(broker: EmbeddedBroker) -> None:
+def test_missing_topics_and_an_unreachable_broker_raise_one_error(broker: EmbeddedBroker) -> None:
     settings = settings_for(broker)
     with pytest.raises(TopicsError, match="Missing topics of pipeline"):
         StatusWatcher(settings, unique_name())
@@ -271,8 +278,10 @@ def test_missing_topics_and_a_missing_broker_are_one_error(broker: EmbeddedBroke
         StatusWatcher(settings.model_copy(update={"kafka": away}), "anything")
 
 
-def test_a_large_state_is_not_read_whole(broker: EmbeddedBroker) -> None:
-    """The books are the last record of every transaction; here 5,000 newer ones lie after those of partition 1."""
+def test_record_counts_are_found_without_reading_the_whole_state_topic(
+    broker: EmbeddedBroker,
+) -> None:
+    """Record counts end every transaction; partition 1 has 5,000 records after them."""
     settings = settings_for(broker, partitions=2)
     system_view = PipelineView(settings, new_topics(settings))
     topic = system_view.topic("score.state")
@@ -284,8 +293,8 @@ def test_a_large_state_is_not_read_whole(broker: EmbeddedBroker) -> None:
         seen.append(message.partition() or 0)
         return bool(message.key() == TALLIES_KEY)
 
-    limits = system_view.of(system_view.limits(), "score.state")
-    found = system_view.tail.newest(limits, wanted)
+    bounds = system_view.select(system_view.offset_bounds(), "score.state")
+    found = system_view.reader.newest(bounds, wanted)
     system_view.close()
     assert {place: message.offset() for place, message in found.items()} == {
         (topic, 0): 50_000,
@@ -296,7 +305,7 @@ def test_a_large_state_is_not_read_whole(broker: EmbeddedBroker) -> None:
 
 
 def fill(servers: str, topic: str, partition: int, before: int, after: int) -> None:
-    """A changelog with one record of the books between others."""
+    """Write a changelog with one record of record counts between others."""
     from confluent_kafka import Producer
 
     producer = Producer({"bootstrap.servers": servers, "queue.buffering.max.messages": 200_000})

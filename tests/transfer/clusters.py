@@ -11,7 +11,7 @@ from stream_app.broker import EmbeddedBroker
 from stream_app.kafka.topics import create_topics
 from stream_app.settings import KafkaSettings, Settings, TopicSettings
 from stream_app.transfer.consume import consume
-from stream_app.transfer.record_selection import Kind, RecordSelection
+from stream_app.transfer.record_selection import RecordSelection, SelectedKind
 
 PARTITIONS = 4
 
@@ -61,7 +61,7 @@ def send(settings: Settings, topic: str, values: Iterable[bytes | None], **optio
     assert sender.flush(20) == 0
 
 
-def read(settings: Settings, name: str, kind: Kind) -> list[Message]:
+def read(settings: Settings, name: str, kind: SelectedKind) -> list[Message]:
     """Everything that the topics of a kind hold now."""
     selection = RecordSelection(kind=kind, start="beginning", until_end=True)
     return [message for batch in consume(settings, name, selection) for message in batch]

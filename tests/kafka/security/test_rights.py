@@ -22,7 +22,7 @@ from stream_app.kafka.topic_uses import USES
 from stream_app.kafka.topics import check_topics, create_topics, describe_topics
 from stream_app.loading import load_pipeline
 from stream_app.model_admin.decisions import reason
-from stream_app.offline.version_publishing import Publisher
+from stream_app.offline.version_publishing import TrainedModelPublisher
 from stream_app.settings import KafkaSettings, Settings
 from stream_app.topic_kinds import KINDS
 from stream_app.transfer.consume import consume
@@ -142,7 +142,9 @@ def work_in_the_laboratory(
     told.write_text(labels)
     pipeline, modeller = load_pipeline(str(system.pipeline)), users[AclRole.MODELLER]
     trained = train(str(system.pipeline), str(known), str(told))
-    Publisher(Settings(data_dir=folder, kafka=modeller), pipeline).publish(trained, reason("test"))
+    TrainedModelPublisher(Settings(data_dir=folder, kafka=modeller), pipeline).publish(
+        trained, reason("test")
+    )
     return export(
         system, folder / "examples.jsonl", settings=Settings(kafka=users[AclRole.CONSUMER])
     ).examples

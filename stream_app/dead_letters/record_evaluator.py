@@ -1,0 +1,198 @@
+"""Evaluates records with the current pipeline and model, without writing anything."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+from stream_app.clock import now_ms
+from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.reading.decoding import Schemas
+from stream_app.core.scoring.partition_state import NEVER, PartitionState
+from stream_app.core.scoring.predictor import Model
+from stream_app.core.scoring.scorer import Scorer
+from stream_app.declaration.pipeline_fingerprint import fingerprint
+from stream_app.error_codes import ERROR_CODES
+from stream_app.errors import ModelError, StoreError
+from stream_app.headers import ERROR_CODE, ERROR_FINGERPRINT, ERROR_MESSAGE, ERROR_STACKTRACE
+from stream_app.kafka.offsets import OffsetBounds
+from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
+from stream_app.model_store.artifacts import pipeline_store
+from stream_app.model_store.key_files import trusted_keys
+from stream_app.model_store.manifest import Manifest
+from stream_app.model_store.model_loading import LoadedModel, load_version
+from stream_app.model_store.model_registry import ModelRegistry
+from stream_app.pipeline import Pipeline
+from stream_app.records import Output, Record
+from stream_app.resilience import Retry
+from stream_app.settings import Settings
+from stream_app.status.record_counts_reading import PartitionCounts, read_record_counts
+from stream_app.telemetry.metrics import app_version
+from stream_app.topic_kinds import DeadLetterKind, TopicKind, topic_name
+
+_MILLISECOND = timedelta(milliseconds=1)
+_NO_RETRY = Retry(max_attempts=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedFailure:
+    """Failure that a record would meet again.
+
+    Attributes:
+        code: error code.
+        message: description without values.
+        fingerprint: fingerprint of the cause.
+        location: line of the pipeline's own code that raised an exception, e.g. "orders.py:31".
+    """
+
+    code: str
+    message: str
+    fingerprint: str
+    location: str | None
+
+    @property
+    def remedy(self) -> str:
+        """What to do about the error."""
+        return ERROR_CODES[self.code].remedy
+
+
+class RecordEvaluator:
+    """Scores each record as if it were the only one.
+
+    Earlier records affect neither duplicates nor the breaker. Labels are only checked: whether
+    their events are known, the scorers alone can tell.
+
+    Args:
+        settings: settings of the workers.
+        pipeline: loaded pipeline.
+        model: model to score with.
+        clocks: event-time clock of each partition's scorer in Unix milliseconds. Events too old
+            for the scorer to recognise duplicates fail with `event-too-late`.
+    """
+
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, model: Model, clocks: Mapping[int, int]
+    ) -> None:
+        self._horizon = pipeline.label.horizon // _MILLISECOND
+        self._lateness = pipeline.label.allowed_lateness // _MILLISECOND
+        self._model = model
+        self._clocks = clocks
+        self._now = now_ms()
+        self._scorer = Scorer(
+            pipeline,
+            fingerprint(pipeline),
+            self._state(0),
+            clock=time.perf_counter,
+            group=f"{pipeline.name}-score",
+            app_version=app_version(),
+            # The limit of the workers' scorers.
+            max_bytes=settings.topics.max_message_bytes - 1024,
+            max_entries=settings.worker.max_state_entries,
+        )
+
+    def failure(
+        self, kind: DeadLetterKind, record: Record, schemas: Schemas
+    ) -> RepeatedFailure | None:
+        """Return the failure of a record, or None if it would be scored or kept as a label."""
+        scorer = self._scorer
+        scorer.start_over(self._state(record.partition))
+        process = scorer.join if kind == "labels.dlq" else scorer.score
+        outputs = process([record], self._model, self._now, schemas)
+        return next((_failure_of(output) for output in outputs if output.topic == kind), None)
+
+    @property
+    def is_degraded(self) -> bool:
+        """True if the fallback scored the last event."""
+        return bool(self._scorer.degraded)
+
+    def _state(self, partition: int) -> PartitionState:
+        state = PartitionState(partition, self._horizon, self._lateness, _NO_RETRY)
+        state.clock = self._clocks.get(partition, NEVER)
+        return state
+
+
+class CurrentEvaluator(NamedTuple):
+    """Evaluator with the current model, and a description of that model."""
+
+    evaluator: RecordEvaluator
+    model: str
+
+
+def open_evaluator(
+    settings: Settings, pipeline: Pipeline, version: int | None = None
+) -> CurrentEvaluator:
+    """Return an evaluator of a loaded pipeline.
+
+    Args:
+        version: model version to score with. Without it, the served version is used, or an
+            untrained model if there is none or it cannot be loaded.
+
+    Raises:
+        ModelError: the given version cannot be loaded.
+        TopicsError: a topic is missing.
+        AccessError: a topic may not be read.
+        KafkaUnavailableError: the cluster does not answer.
+    """
+    with _open_topic(settings, pipeline.name, "models") as (reader, bounds):
+        registry = ModelRegistry.of(
+            (message.key(), message.value()) for message in reader.records(bounds)
+        )
+    if version is None:
+        model, description = _served_model(settings, pipeline, registry)
+    else:
+        model = _load(settings, pipeline, registry.manifest(version), fingerprint(pipeline))
+        description = f"version {version}"
+    counts = read_partition_counts(settings, pipeline.name)
+    clocks = {partition: one.clock for partition, one in counts.items()}
+    return CurrentEvaluator(RecordEvaluator(settings, pipeline, model, clocks), description)
+
+
+def read_partition_counts(settings: Settings, pipeline: str) -> dict[int, PartitionCounts]:
+    """Return each partition's counts as of its last transaction; raises as `open_evaluator`."""
+    with _open_topic(settings, pipeline, "score.state") as (reader, bounds):
+        return read_record_counts(reader, bounds)
+
+
+def _failure_of(output: Output) -> RepeatedFailure:
+    headers = {name: (content or b"").decode() for name, content in output.headers}
+    lines = re.findall(
+        r'File "(?:[^"]*[/\\])?([^"]+)", line (\d+)', headers.get(ERROR_STACKTRACE, "")
+    )
+    return RepeatedFailure(
+        headers[ERROR_CODE],
+        headers[ERROR_MESSAGE],
+        headers[ERROR_FINGERPRINT],
+        ":".join(lines[-1]) if lines else None,
+    )
+
+
+@contextmanager
+def _open_topic(
+    settings: Settings, pipeline: str, kind: TopicKind
+) -> Iterator[tuple[PartitionReader, OffsetBounds]]:
+    with PartitionReader.open(settings, silence=SILENCE_SECONDS) as reader:
+        yield reader, reader.topic_bounds([topic_name(pipeline, kind)])
+
+
+def _served_model(
+    settings: Settings, pipeline: Pipeline, registry: ModelRegistry
+) -> tuple[Model, str]:
+    current, version = fingerprint(pipeline), registry.served
+    untrained = LoadedModel(pipeline.name, 0, current, pipeline.model(), task_of(pipeline))
+    if version is None:
+        return untrained, "an untrained model, because no version is served"
+    try:
+        model = _load(settings, pipeline, registry.current, current)
+    except (ModelError, StoreError) as error:
+        return untrained, f"an untrained model, because version {version} cannot be loaded: {error}"
+    return model, f"version {version}"
+
+
+def _load(
+    settings: Settings, pipeline: Pipeline, manifest: Manifest, current_fingerprint: str
+) -> LoadedModel:
+    store, keys = pipeline_store(settings, pipeline.name), trusted_keys(settings, pipeline.name)
+    return load_version(store, manifest, pipeline, current_fingerprint, keys)
