@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 from stream_app.broker import EmbeddedBroker
@@ -13,6 +14,9 @@ from tests.faults.worker_keeper import MEMORY, Keeper
 from tests.running_system import Load, System
 
 RATE = 400  # events a second, each with its label
+# A producer that hangs is aborted after its time-out of 10 s, which the broker checks every 10 s.
+ABORTED_SECONDS = 20.0
+RESTART_DELAY = 0.5  # seconds from a worker's death to its restart
 BACK_SECONDS = 60.0  # after the end of any fault
 
 
@@ -55,10 +59,27 @@ def kept(
     assert max(keeper.peak.values()) < MEMORY, keeper.report()
 
 
+class Recovery(NamedTuple):
+    """Seconds until the partitions of a killed scorer, and a killed learner, have caught up."""
+
+    scorer: float
+    learner: float
+
+
+def measure_recovery(broker: EmbeddedBroker, folder: Path) -> Recovery:
+    """Return the recovery of one scorer and one learner that are killed while nothing else fails."""
+    with running(broker, folder) as (system, _):
+        system.kill("score-0")
+        scorer = restart(system, "score-0")
+        system.kill("learn-0")
+        restart(system, "learn-0")
+        return Recovery(scorer, RESTART_DELAY + learner_beyond(system))
+
+
 def restart(system: System, worker: str) -> float:
     """Restart a dead worker after half a second, as the supervisor does; returns seconds until all partitions go on."""
     died = time.monotonic()
-    time.sleep(0.5)
+    time.sleep(RESTART_DELAY)
     system.start(*worker.split("-"))
     back(system, 30, f"{worker} is not back")
     return time.monotonic() - died

@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.topic_kinds import TopicKind, topic_name
-from tests.faults.run import RATE, back, kept, recovered
+from tests.faults.run import ABORTED_SECONDS, RATE, Recovery, back, kept, recovered
 from tests.running_system import Load, System, headers
 from tests.small_pipeline import event, label
 
@@ -82,7 +82,7 @@ def send_huge(system: System, kind: TopicKind, value: bytes) -> None:
 
 
 def test_a_hung_producer_holds_its_partition_back_only_for_its_transaction_time_out(
-    broker: EmbeddedBroker, tmp_path: Path
+    broker: EmbeddedBroker, tmp_path: Path, recovery: Recovery
 ) -> None:
     with kept(broker, tmp_path) as (system, _, keeper):
         config = {"bootstrap.servers": broker.bootstrap_servers, "transaction.timeout.ms": 10_000}
@@ -101,5 +101,5 @@ def test_a_hung_producer_holds_its_partition_back_only_for_its_transaction_time_
         print(
             f"\na partition was held back for {seconds:.1f} s; {recovered(system)}; {keeper.report()}"
         )
-        assert seconds < 25
+        assert seconds < ABORTED_SECONDS + 2 * recovery.scorer
         assert not keeper.endings

@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import FencedError
-from tests.faults.run import back, restart, running
+from tests.faults.run import ABORTED_SECONDS, Recovery, back, restart, running
 from tests.running_system import System
 
 
@@ -107,7 +107,7 @@ def test_a_worker_that_sleeps_past_its_session_does_no_harm_when_it_wakes(
 
 @pytest.mark.faults
 def test_a_hung_producer_holds_the_learner_back_only_for_its_transaction_time_out(
-    broker: EmbeddedBroker, tmp_path: Path
+    broker: EmbeddedBroker, tmp_path: Path, recovery: Recovery
 ) -> None:
     with running(broker, tmp_path, scorers=1) as (system, _):
         config = {"bootstrap.servers": broker.bootstrap_servers, "transaction.timeout.ms": 10_000}
@@ -122,7 +122,7 @@ def test_a_hung_producer_holds_the_learner_back_only_for_its_transaction_time_ou
         system.until(lambda: system.learned() > sent, 60, "the learner is still held back")
         seconds = time.monotonic() - held
         print(f"\nlearner held back for {seconds:.1f} s")
-        assert seconds < 25
+        assert seconds < ABORTED_SECONDS + 2 * recovery.learner
 
 
 def test_sigterm_drains_and_ends_within_five_seconds(

@@ -77,7 +77,7 @@ def test_one_among_a_thousand_and_then_another(
 def test_ten_in_a_row_while_only_suspects_are_tried(broker: EmbeddedBroker, tmp_path: Path) -> None:
     """Every one of them costs a worker, and the worker comes back every time."""
     with running(broker, tmp_path, partitions=1) as (system, restarting, batches):
-        system.environment["STREAM_APP_WORKER__SUSPICION_SECONDS"] = "0"
+        system.environment["STREAM_APP_WORKER__QUARANTINE_SECONDS"] = "0"
         seconds = batches.send([SEGFAULT] * 10, good=100)
         system.settle()
         print(

@@ -101,7 +101,7 @@ def test_a_version_that_the_log_does_not_give_ends_with_12(system: Versioned) ->
     """Its manifest, signed by the learner's own key, claims another number of examples."""
     right = system.registry.current
     wrong = right._replace(learned=right.learned + 1, key_id="", signature="")
-    signed = open_signer(system.settings, system.name).signed(wrong)
+    signed = open_signer(system.settings, system.name).sign(wrong)
     system.send("models", signed.encode(), version_key(wrong.version).encode())
     system.producer.flush()
     complaint = typed(system, "models", "verify", "PIPELINE", str(wrong.version), code=12)

@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from tests.faults.run import learner_beyond, restart, running
+from stream_app.topic_kinds import INPUT_KINDS
+from tests.faults.run import Recovery, learner_beyond, restart, running
 from tests.running_system import System
 
 pytestmark = pytest.mark.faults
 
 SESSION_SECONDS = 6.0
-STARTING_SECONDS = 10.0  # of a worker, at most
 WORKERS = ("score-0", "score-1", "score-2", "learn-0", "monitor-0")
 
 
-def test_every_worker_restarted_in_turn_twice(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_every_worker_restarted_in_turn_twice(
+    broker: EmbeddedBroker, tmp_path: Path, recovery: Recovery
+) -> None:
     """Once as one restarts workers, and once more as one rolls out new software, which is the same."""
     with running(broker, tmp_path, scorers=3) as (system, _):
         system.start("monitor")
@@ -34,11 +36,13 @@ def test_every_worker_restarted_in_turn_twice(broker: EmbeddedBroker, tmp_path: 
             print(
                 f"\n{turn}: longest silence of each partition {pauses} s, learner {learner:.1f} s behind"
             )
-            assert max(pauses.values()) < SESSION_SECONDS + STARTING_SECONDS
+            assert max(pauses.values()) < 2 * recovery.scorer
         assert len(system.read("monitor.state")) > 0
 
 
-def test_scorers_added_and_taken_away(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_scorers_added_and_taken_away(
+    broker: EmbeddedBroker, tmp_path: Path, recovery: Recovery
+) -> None:
     with running(broker, tmp_path, scorers=1) as (system, _):
         began = now()
         for instance in ("1", "2"):
@@ -57,7 +61,7 @@ def test_scorers_added_and_taken_away(broker: EmbeddedBroker, tmp_path: Path) ->
         print(
             f"3 to 1 scorers: all partitions go on after {seconds:.1f} s, silences {silences(system, began)} s"
         )
-        assert seconds < 2 * SESSION_SECONDS + STARTING_SECONDS
+        assert seconds < 2 * (SESSION_SECONDS + recovery.scorer)
 
 
 def wait_until_all_score(system: System, scorers: int) -> None:

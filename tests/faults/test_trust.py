@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.model_store.key_files import create_key, key_places, load_signing_key, revoke_key
+from stream_app.model_store.key_files import create_key, key_paths, load_signing_key, revoke_key
 from stream_app.model_store.manifest import CHAMPION_KEY, Alias, Manifest, encode_alias, version_key
 from stream_app.model_store.pickling import dump
-from stream_app.model_store.signing import signed
+from stream_app.model_store.signing import sign
 from tests.model_admin.decision_setup import Versioned
 
 pytestmark = pytest.mark.faults
 
-ALARM = "model-refused"
+ALARM = "model-rejected"
 
 
 class Intruder:
@@ -25,7 +25,7 @@ class Intruder:
     def __init__(self, system: Versioned, folder: Path) -> None:
         self.system = system
         self.folder = folder
-        self.places = key_places(system.settings, system.name)
+        self.places = key_paths(system.settings, system.name)
         self.marker = folder / "marker"
 
     @property
@@ -37,11 +37,11 @@ class Intruder:
         """With the learner's own key."""
         key = load_signing_key(self.places)
         assert key is not None
-        return signed(manifest, key)
+        return sign(manifest, key)
 
     def by_stranger(self) -> Manifest:
         """Signed by a key that nobody trusts."""
-        return signed(
+        return sign(
             self.genuine,
             create_key(self.places._replace(signing=self.folder / "s", trusted=self.folder / "t")),
         )
@@ -50,7 +50,7 @@ class Intruder:
         """Signed by a key that was trusted once."""
         key = create_key(self.places._replace(signing=self.folder / "r"))
         revoke_key(self.places, key.id, "test", "test")
-        return signed(self.genuine, key)
+        return sign(self.genuine, key)
 
     def pickled(self, thing: Any) -> Manifest:
         """An artifact of one's own, well signed."""
@@ -90,7 +90,7 @@ CASES: dict[str, tuple[Callable[[Intruder], bytes], str]] = {
         lambda it: it.genuine._replace(signature="", key_id="").encode(),
         "is not signed",
     ),
-    "another version's manifest": (lambda it: it.system.registry.current.encode(), "is that of"),
+    "another version's manifest": (lambda it: it.system.registry.current.encode(), " names "),
     "a changed manifest": (lambda it: it.genuine.encode(), "somebody has changed it"),
     "a strange key": (lambda it: it.by_stranger().encode(), "not among the trusted"),
     "a revoked key": (lambda it: it.by_revoked().encode(), "is revoked"),
@@ -155,7 +155,7 @@ def test_a_scorer_that_starts_while_the_served_version_is_refused_serves_the_one
     system.kill("score-0")
     system.start("score")
     system.serves(good.version)
-    assert "an older version stands in" in system.log("score-0")
+    assert "an older version is served" in system.log("score-0")
     assert open_alarm(system) is True
     system.start("learn")
     system.learn()
