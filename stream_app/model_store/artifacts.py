@@ -4,23 +4,33 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from stream_app.errors import ModelError, SettingsError, StoreError
+from stream_app.files import atomic_file, sync_folder
+from stream_app.retrying import NEVER, retry_until
 from stream_app.settings import Settings
+from stream_app.telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
+# Interval of attempts while the store fails.
+STORE_RETRY_SECONDS = 2.0
 
 _TEMPORARY_PREFIX = ".writing-"
 _ARTIFACT_NAME = re.compile("[0-9a-f]{64}")
 # No write takes longer: older temporary files are of processes that were killed.
 _STALE_SECONDS = 3600
+
+_T = TypeVar("_T")
 
 
 class Artifact(NamedTuple):
@@ -151,23 +161,29 @@ def pipeline_store(settings: Settings, pipeline: str) -> ArtifactStore:
     return ArtifactStore(f"{settings.store.rstrip('/')}/{pipeline}")
 
 
+def wait_for_store(call: Callable[[], _T]) -> _T:
+    """Return the result of a call, repeated until the store answers; logs why it waits."""
+    problem = ""
+
+    def is_retriable(error: StoreError) -> bool:
+        nonlocal problem
+        if str(error) != problem:
+            log.error("waiting for the artifact store", why=str(error))
+        problem = str(error)
+        return True
+
+    return retry_until(NEVER, call, StoreError, is_retriable, STORE_RETRY_SECONDS)
+
+
 def _put_local(temporary: Path, final: Path, data: bytes) -> None:
     """Sync the content, then rename the file, then sync the folder.
 
     The folder is also synced if the file exists: the process that wrote it may not have done so.
     """
     if not _renew(final, len(data)):
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(final)
-        except OSError:
-            # Leftovers of failed attempts would fill a full disk further.
-            temporary.unlink(missing_ok=True)
-            raise
-    _sync_folder(final.parent)
+        with atomic_file(final, durable=True, temporary=temporary) as file:
+            file.write(data)
+    sync_folder(final.parent)
 
 
 def _renew(final: Path, size: int) -> bool:
@@ -177,17 +193,6 @@ def _renew(final: Path, size: int) -> bool:
             os.utime(final)
             return True
     return False
-
-
-def _sync_folder(folder: Path) -> None:
-    # Windows cannot open folders; its file system journals names.
-    if os.name == "nt":
-        return
-    descriptor: Any = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_stale(folder: Path) -> None:

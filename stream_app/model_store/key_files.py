@@ -4,7 +4,6 @@ Only the learner and `train` may read the private key.
 """
 
 import os
-import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from stream_app.errors import ModelError, OutputError
+from stream_app.files import atomic_file
 from stream_app.model_store.trusted_keys import (
     PUBLIC_SUFFIX,
     REVOKED_SUFFIX,
@@ -254,22 +254,11 @@ def _read_revocation(path: Path) -> dict[str, str] | None:
 
 def _write(path: Path, data: bytes, mode: int, *, replace: bool) -> bool:
     """Write a file atomically. Returns False if it exists and `replace` is False."""
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-                file.write(data)
-                _keep_owner(file.fileno(), path)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                temporary.replace(path)
-            else:
-                # A link fails if the file exists; a rename would replace it.
-                os.link(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_file(path, mode=mode, overwrite=replace, durable=True) as file:
+            file.write(data)
+            _keep_owner(file.fileno(), path)
     except FileExistsError:
         return False
     except OSError as error:

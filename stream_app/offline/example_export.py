@@ -1,9 +1,7 @@
 """Export of examples from the log to a table file."""
 
-import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -12,6 +10,7 @@ from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import control_in, decode_example
 from stream_app.errors import OutputError, SelectionError
+from stream_app.files import atomic_file
 from stream_app.kafka.offsets import PartitionId
 from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
 from stream_app.offline.table_files import Columns, Row, example_row, table_file_for
@@ -146,14 +145,9 @@ class ExampleExport:
 @contextmanager
 def _new_file(to: Path) -> Iterator[BinaryIO]:
     """Open a file that gets its name at the end, unless that name is taken by then."""
-    temporary = to.with_name(f".{to.name}-{secrets.token_hex(8)}")
     try:
-        with temporary.open("xb") as file:
+        with atomic_file(to, overwrite=False, durable=True) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        # Unlike a rename, a link fails if the name is taken.
-        os.link(temporary, to)
     except FileExistsError:
         raise _exists(to) from None
     except OSError as error:
@@ -161,9 +155,6 @@ def _new_file(to: Path) -> Iterator[BinaryIO]:
             f"{to} cannot be written: {error.strerror or error}",
             "Name a file in a folder with room",
         ) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _exists(to: Path) -> OutputError:

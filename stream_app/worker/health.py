@@ -1,11 +1,10 @@
-"""Health and metrics over HTTP, from a thread of its own: a blocked event loop must not silence them."""
+"""Health and metrics over HTTP, served by a thread that a blocked event loop does not affect."""
 
 import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -15,11 +14,12 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
 from stream_app.errors import SettingsError
+from stream_app.files import write_atomically
 from stream_app.telemetry.metrics import READY
-from stream_app.worker.run_folder import no_room
+from stream_app.worker.run_folder import write_failed
 
 Reasons = Callable[[], Sequence[str]]
-"""Why the process is not ready; empty when it is."""
+"""Returns the reasons why the process is not ready, empty if it is."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -28,13 +28,26 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _SilentHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests of a scraper are not worth a line."""
+        """Log nothing: a scraper sends many requests."""
 
 
 class HealthServer:
-    """Serves `/metrics`, `/healthz` and `/readyz`; `port` 0 takes a free one, see `.port`.
+    """Server of `/metrics`, `/healthz` and `/readyz`.
 
-    ``with HealthServer("127.0.0.1", 0, reasons=lambda: ["restoring state"], info={"role": "score"}) as health: ...``
+    ``with HealthServer("127.0.0.1", 0, reasons=lambda: ["restoring state"]) as health: ...``
+
+    Args:
+        port: port to listen on; 0 selects a free one.
+        reasons: reasons why the process is not ready.
+        info: fields of every answer, such as pipeline and role.
+        details: returns further fields of `/readyz`.
+        registry: metrics to serve.
+
+    Attributes:
+        port: port that the server listens on.
+
+    Raises:
+        SettingsError: the port cannot be opened.
     """
 
     def __init__(
@@ -69,7 +82,7 @@ class HealthServer:
         READY.set_function(lambda: not self._reasons())
 
     def start(self) -> "HealthServer":
-        """Begin to answer."""
+        """Start to answer requests."""
         self._thread.start()
         return self
 
@@ -85,19 +98,17 @@ class HealthServer:
         self.stop()
 
     def announce(self, path: Path) -> None:
-        """Write pid and port to `path`, whole or not at all, for the supervisor and for `status`.
+        """Write pid and port to a file, atomically, for the supervisor and for `status`.
 
-        Raises `StoreError` if there is no room for it.
+        Raises:
+            StoreError: the file cannot be written, as on a full disk.
         """
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        info = {**self._info, "host": self.host, "port": self.port}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({**self._info, "host": self.host, "port": self.port}))
-            temporary.replace(path)
+            write_atomically(path, json.dumps(info))
         except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
-            raise no_room(path.parent, error) from error
+            raise write_failed(path.parent, error) from error
 
     def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")

@@ -1,4 +1,4 @@
-"""Which records are suspected to have ended a worker, in a file, for it may take several workers to be sure."""
+"""Quarantine candidates in a file: it may take several crashes of a worker to be sure of one."""
 
 import json
 from collections.abc import Callable
@@ -7,99 +7,114 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from time import time
 
-from stream_app.worker.quarantine.journal import CRASHED, Working, beside
+from stream_app.files import write_atomically
+from stream_app.worker.quarantine.journal import CRASHED, Working
 
-KEPT_SECONDS = 3600.0  # that a suspect is remembered whose partition went elsewhere
+# A candidate is forgotten after this time, because its partition may have moved to another worker.
+RETENTION_SECONDS = 3600.0
 
 
 @dataclass(slots=True)
 class Candidate:
-    """A record that was being worked on when a worker ended: how often, why, and when the last time (epoch seconds)."""
+    """Record that was being processed when a worker ended.
+
+    Attributes:
+        input: number of the input topic among those of the role.
+        crashes: number of workers that ended while they processed it.
+        reason: CRASHED, HUNG or GREW.
+        last: time of the last crash in Unix seconds.
+    """
 
     input: int
     partition: int
     offset: int
-    deaths: int = 0
+    crashes: int = 0
     reason: int = CRASHED
     last: float = 0.0
 
     @property
-    def place(self) -> tuple[int, int, int]:
+    def key(self) -> tuple[int, int, int]:
+        """Input, partition and offset."""
         return self.input, self.partition, self.offset
 
 
 class CandidateFile:
-    """The suspects of one instance of a role, and whether every record is one: for `seconds` after a conviction."""
+    """Candidates of one instance of a role; true if there is anything to run a trial for.
+
+    Args:
+        path: file that survives the worker.
+        seconds: time after a poison record during which every record is a candidate.
+    """
 
     def __init__(self, path: Path, seconds: float) -> None:
         self._path = path
         self._seconds = seconds
-        self._suspects: dict[tuple[int, int, int], Candidate] = {}
+        self._candidates: dict[tuple[int, int, int], Candidate] = {}
         self._until = 0.0
-        with suppress(
-            OSError, ValueError, KeyError, TypeError
-        ):  # nothing is lost with it but another restart
+        # Without the file, a poison record costs one more restart.
+        with suppress(OSError, ValueError, KeyError, TypeError):
             self._load()
 
-    def take(self, last_words: list[Working]) -> list[Candidate]:
-        """Candidate what the process before this one worked on at its end; returns these suspects."""
+    def add(self, unfinished: list[Working]) -> list[Candidate]:
+        """Add the records that the previous process had not finished; returns their candidates."""
         found = []
-        for working in last_words:
-            known = Candidate(working.input, working.partition, working.offset)
-            suspect = self._suspects.setdefault(known.place, known)
-            suspect.deaths, suspect.reason, suspect.last = (
-                suspect.deaths + 1,
-                working.reason,
-                time(),
-            )
-            found.append(suspect)
+        for working in unfinished:
+            new = Candidate(working.input, working.partition, working.offset)
+            candidate = self._candidates.setdefault(new.key, new)
+            candidate.crashes += 1
+            candidate.reason, candidate.last = working.reason, time()
+            found.append(candidate)
         self._save()
         return found
 
-    def of(self, number: int, partition: int, offset: int) -> Candidate | None:
-        """What is held against a record of the input so numbered."""
-        return self._suspects.get((number, partition, offset))
+    def get(self, number: int, partition: int, offset: int) -> Candidate | None:
+        """Return the candidate at an offset of the input with this number, or None."""
+        return self._candidates.get((number, partition, offset))
 
-    def settle(
+    def remove_before(
         self, number: int, partition: int, end: int, waits: Callable[[int], bool] = lambda _: False
     ) -> None:
-        """Every record of the partition before the offset `end` has its outcome, but those of which `waits` is true."""
-        settled = [
-            place
-            for place in list(self._suspects)  # which threads that restore may change, too
-            if place[:2] == (number, partition) and place[2] < end and not waits(place[2])
+        """Remove the candidates of a partition whose outcome is committed.
+
+        Args:
+            end: offset after the last record with an outcome.
+            waits: returns True for offsets before `end` that still wait for a retry.
+        """
+        # Copied, because threads that restore other partitions change the dictionary too.
+        removed = [
+            key
+            for key in list(self._candidates)
+            if key[:2] == (number, partition) and key[2] < end and not waits(key[2])
         ]
-        for place in settled:
-            self._suspects.pop(place, None)
-        if settled:
+        for key in removed:
+            self._candidates.pop(key, None)
+        if removed:
             self._save()
 
-    def rise(self) -> None:
-        """A record was convicted: more of its kind may come, of any partition."""
+    def include_all(self) -> None:
+        """Make every record a candidate for a while: more poison records may follow."""
         self._until = time() + self._seconds
         self._save()
 
     @property
-    def general(self) -> bool:
-        """Whether every record is suspected."""
+    def includes_all(self) -> bool:
+        """True while every record is a candidate."""
         return time() < self._until
 
     def __bool__(self) -> bool:
-        return bool(self._suspects) or self.general
+        return bool(self._candidates) or self.includes_all
 
     def _load(self) -> None:
-        noted = json.loads(self._path.read_text())
-        suspects = [Candidate(*values) for values in noted["suspects"]]
-        fresh = time() - KEPT_SECONDS
-        self._suspects = {suspect.place: suspect for suspect in suspects if suspect.last > fresh}
-        self._until = min(float(noted["until"]), time() + self._seconds)
+        stored = json.loads(self._path.read_text())
+        candidates = [Candidate(*values) for values in stored["candidates"]]
+        oldest = time() - RETENTION_SECONDS
+        self._candidates = {found.key: found for found in candidates if found.last > oldest}
+        self._until = min(float(stored["until"]), time() + self._seconds)
 
     def _save(self) -> None:
-        noted = {
+        stored = {
             "until": self._until,
-            "suspects": [astuple(suspect) for suspect in list(self._suspects.values())],
+            "candidates": [astuple(candidate) for candidate in list(self._candidates.values())],
         }
-        temporary = beside(self._path, "tmp")
         with suppress(OSError):
-            temporary.write_text(json.dumps(noted))
-            temporary.replace(self._path)
+            write_atomically(self._path, json.dumps(stored))
