@@ -1,21 +1,24 @@
-"""Ctrl-C in commands that go through files: the record in work is finished first."""
+"""Ctrl-C in commands that read files: the present record is finished first."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from stream_app.offline.simulation.simulation import Simulation
+from stream_app.offline.simulation import Simulation
 
 
 @contextmanager
-def noting_ctrl_c(trial: Simulation) -> Iterator[list[int]]:
-    """A list that Ctrl-C makes true, so that a record in work is finished first; a second one does not wait for it."""
+def noting_ctrl_c(simulation: Simulation) -> Iterator[list[int]]:
+    """Yield a list that the first Ctrl-C fills, so that the present record can be finished.
+
+    A second Ctrl-C interrupts at once, and so does the first while the simulation waits for input.
+    """
     noted: list[int] = []
 
     def note(number: int, _: object) -> None:
         noted.append(number)
         signal.signal(signal.SIGINT, before)
-        if trial.reading:
+        if simulation.reading:
             raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, note)
@@ -27,7 +30,7 @@ def noting_ctrl_c(trial: Simulation) -> Iterator[list[int]]:
 
 @contextmanager
 def ended_by_ctrl_c(noted: list[int]) -> Iterator[None]:
-    """Go on behind the block when Ctrl-C has ended it."""
+    """Continue after the block when Ctrl-C has ended it."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,85 +1,81 @@
-"""`try`: run a pipeline over files, without a broker."""
+"""`try`: simulate a pipeline over files, without a broker."""
 
 import shutil
 import sys
 import time
 from collections import deque
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from stream_app.cli.exit_codes import INTERRUPTED
 from stream_app.cli.interruption import ended_by_ctrl_c, noting_ctrl_c
-from stream_app.cli.options import JsonOption, PipelineArgument
+from stream_app.cli.options import EventsArgument, FormatOption, JsonOption, PipelineArgument
 from stream_app.loading import load_pipeline
-from stream_app.offline.simulation.outcome_lines import as_object, failed, json_line, text_line
-from stream_app.offline.simulation.simulation import SimulatedRecord, open_trial
-from stream_app.offline.simulation.simulation_summary import summarise
-from stream_app.offline.simulation.summary_text import summary_lines
+from stream_app.offline.simulation import SimulatedRecord, open_simulation
+from stream_app.offline.simulation_rendering import (
+    is_failed,
+    json_line,
+    simulated_object,
+    summary_lines,
+    text_line,
+)
+from stream_app.offline.simulation_summary import summarise
 from stream_app.transfer.send_progress import reporter
 
+# First and last events that are shown as text.
+_SHOWN = 5
+# Columns of an output that is not a terminal.
+_FILE_COLUMNS = 2000
+
 app = typer.Typer()
-
-
-_SHOWN = 5  # first and last events, for people
-_WIDE = 2000  # characters of a line that goes to no terminal
 
 
 @app.command("try", epilog="Example: stream-app try orders.py events.jsonl --labels labels.jsonl")
 def try_files(
     pipeline: PipelineArgument,
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE", help="Events: JSON lines, CSV or Avro container; - is standard input."
-        ),
-    ],
+    file: EventsArgument,
     labels: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Labels, each learned when its time comes.")
+        str | None, typer.Option(metavar="FILE", help="Labels; each is learned at its time.")
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Try only so many events, with their labels."),
+        typer.Option(metavar="N", min=1, help="Read only the first N events, with their labels."),
     ] = None,
-    file_format: Annotated[
-        Literal["json", "csv", "avro"] | None,
-        typer.Option(
-            "--format", help="Of the files [default: by their extensions; JSON lines for -]."
-        ),
-    ] = None,
+    file_format: FormatOption = None,
     failures: Annotated[
         bool, typer.Option("--failures", help="Show every record that fails, and no others.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run PIPELINE over FILE in memory, without Kafka: what becomes of each record, and what the model is worth."""
+    """Run PIPELINE over FILE in memory, without Kafka; show the outcomes and the model's metrics."""
     if file == labels == "-":
         raise typer.BadParameter(
             "only one of the two files can be standard input", param_hint="--labels"
         )
     loaded = load_pipeline(pipeline)
     started = time.monotonic()
-    output = _Json() if as_json else _Text(failures)
+    output = _JsonOutput() if as_json else _TextOutput(failures)
     with (
-        open_trial(loaded, file, labels, limit, file_format) as (trial, lines),
-        noting_ctrl_c(trial) as stopped,
+        open_simulation(loaded, file, labels, limit, file_format) as (simulation, lines),
+        noting_ctrl_c(simulation) as stopped,
     ):
         with reporter(f"trying {loaded.name}", lines.size) as progress, ended_by_ctrl_c(stopped):
-            for count, tried in enumerate(trial, start=1):
-                if failed(tried) or not failures:
-                    output.show(tried)
+            for count, simulated in enumerate(simulation, start=1):
+                if is_failed(simulated) or not failures:
+                    output.show(simulated)
                 progress.update(lines.position, count)
                 if stopped:
                     break
-        output.end(summarise(trial, time.monotonic() - started, complete=not stopped))
+        output.end(summarise(simulation, time.monotonic() - started, complete=not stopped))
     raise typer.Exit(INTERRUPTED if stopped else 0)
 
 
-class _Json:
-    """One object per record as it comes, and the summary at the end."""
+class _JsonOutput:
+    """Writes an object per record at once, and the summary at the end."""
 
-    def show(self, tried: SimulatedRecord) -> None:
-        self._write(as_object(tried))
+    def show(self, simulated: SimulatedRecord) -> None:
+        self._write(simulated_object(simulated))
 
     def end(self, summary: dict[str, Any]) -> None:
         self._write(summary)
@@ -89,8 +85,11 @@ class _Json:
         sys.stdout.buffer.flush()
 
 
-class _Text:
-    """Once the progress bar is gone: some events or all `failures`, each cut to the terminal, and the summary."""
+class _TextOutput:
+    """Writes all at the end, below the progress bar: some events or all failures, and the summary.
+
+    Lines are cut to the width of the terminal.
+    """
 
     def __init__(self, failures: bool) -> None:
         self._failures = failures
@@ -98,15 +97,16 @@ class _Text:
         self._last: deque[str] = deque(maxlen=_SHOWN)
         self._events = 0
 
-    def show(self, tried: SimulatedRecord) -> None:
+    def show(self, simulated: SimulatedRecord) -> None:
         if self._failures:
-            self._first.append(text_line(tried))
-        elif tried.line.kind == "event":
+            self._first.append(text_line(simulated))
+        elif simulated.line.kind == "event":
             self._events += 1
-            (self._first if self._events <= _SHOWN else self._last).append(text_line(tried))
+            shown = self._first if self._events <= _SHOWN else self._last
+            shown.append(text_line(simulated))
 
     def end(self, summary: dict[str, Any]) -> None:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _FILE_COLUMNS
         between = self._events - 2 * _SHOWN
         more = [f"... {between:,} more, which --json shows"] if between > 0 else []
         shown = [line[:width] for line in (*self._first, *more, *self._last)]

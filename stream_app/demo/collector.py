@@ -1,9 +1,12 @@
-"""Watching a pipeline from outside: everything it writes, as any consumer would read it."""
+"""Reads everything that a pipeline writes, and polls the model versions of its scorers."""
 
+import json
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import accumulate
+from threading import Thread
+from time import sleep
 from typing import Any
 
 import orjson
@@ -20,14 +23,27 @@ from stream_app.kafka.offsets import PartitionId
 from stream_app.kafka.reader import PartitionReader
 from stream_app.model_store.manifest import CHAMPION_KEY, Manifest, decode_alias, version_of
 from stream_app.records import InputPartition
+from stream_app.worker.supervisor import Supervisor, WorkerProcess
 
-ALL = 10**15  # milliseconds; one window over everything
+# Length in milliseconds of one window over all labels.
+ALL = 10**15
 
 
 class Collector:
-    """Counts what comes out, and remembers what the summary needs.
+    """Counts the output records of a pipeline and collects what the summary needs.
 
-    `learned` is called with the event id of each example that all scorers' models have learned.
+    Args: reader: reader of the output topics. pipeline: name of the pipeline. task: prediction task
+        of the pipeline. learned: called with the event id of each example that the models of all
+        scorers have learned.
+
+    Attributes:
+        scored: event time and model version of each scored record.
+        scored_ids: ids of scored events.
+        dead: number of dead letters by input and error code.
+        examples: offset, label time and event id of each example.
+        last: newest offset of each partition that the monitor reads.
+        alarms: measurements that breached their limit.
+        champion: manifest of the served version.
     """
 
     def __init__(
@@ -41,7 +57,7 @@ class Collector:
         self._learned = learned
         self.task = task
         self._prefix = f"{pipeline}."
-        self._takers: dict[str, Callable[[Message], None]] = {
+        self._handlers: dict[str, Callable[[Message], None]] = {
             "scored": self._take_scored,
             "examples": self._take_example,
             "models": self._take_model,
@@ -50,26 +66,24 @@ class Collector:
             "raw.dlq": self._take_dead,
             "labels.dlq": self._take_dead,
         }
-        self.scored: list[tuple[int, int]] = []  # event time and model version
+        self.scored: list[tuple[int, int]] = []
         self.scored_ids: set[str] = set()
         self.dead: dict[str, Counter[str]] = {"raw": Counter(), "labels": Counter()}
-        self.examples: list[tuple[int, int, str]] = []  # offset, label time, event id
-        self.last: dict[
-            InputPartition, int
-        ] = {}  # newest offset of each partition that the monitor reads
+        self.examples: list[tuple[int, int, str]] = []
+        self.last: dict[InputPartition, int] = {}
         self._evaluator = Evaluator(ALL, task)
         self.alarms: list[dict[str, Any]] = []
         self.champion: Manifest | None = None
         self._manifests: dict[int, Manifest] = {}
-        self._announced = 0  # examples already reported as learned
-        self._tallies: dict[int, RecordCounts] = {}
+        self._announced = 0
+        self._counts: dict[int, RecordCounts] = {}
 
     def assign(self, partitions: Iterable[PartitionId]) -> None:
         """Follow partitions from their beginning."""
         self._reader.assign(dict.fromkeys(partitions, 0))
 
     def poll(self, seconds: float) -> int:
-        """Take what has come; returns how many records."""
+        """Process new records and return their number."""
         messages = self._reader.poll(seconds, 5000)
         for message in messages:
             self._take(message)
@@ -77,26 +91,29 @@ class Collector:
 
     def _take(self, message: Message) -> None:
         kind = str(message.topic()).removeprefix(self._prefix)
-        self._takers[kind](message)
+        self._handlers[kind](message)
         if kind in ("scored", "examples"):
             self.last[InputPartition(str(message.topic()), message.partition() or 0)] = (
                 message.offset() or 0
             )
 
     @property
-    def tallies(self) -> RecordCounts:
-        """The scorers' own books, all partitions together."""
+    def record_counts(self) -> RecordCounts:
+        """Record counts of the scorers, summed over partitions."""
         total = RecordCounts()
-        for one in self._tallies.values():
+        for one in self._counts.values():
             total = total.add(one)
         return total
 
     def metrics(self) -> dict[str, float]:
-        """Every metric and baseline of the served predictions whose labels have come, exactly."""
+        """Return every metric and baseline over all predictions that have a label."""
         return self._evaluator.metrics()
 
     def staleness_hours(self) -> list[float]:
-        """Per prediction: for how long its model had missed a label that was already known, in hours of event time."""
+        """Return per prediction the age of the oldest known label that its model lacked.
+
+        Ages are in hours of event time.
+        """
         offsets = [offset for offset, _, _ in self.examples]
         times = [label_time for _, label_time, _ in self.examples]
         oldest_missing = list(accumulate(reversed(times), min))[::-1]
@@ -114,7 +131,8 @@ class Collector:
 
     def _take_example(self, message: Message) -> None:
         example = decode_example(message.value(), self.task)
-        if not isinstance(example, Example):  # a decision about the model
+        if not isinstance(example, Example):
+            # A control record.
             return
         self.examples.append((message.offset() or 0, example.label_time, example.event_id))
         self._evaluator.add(example)
@@ -128,7 +146,7 @@ class Collector:
             self.champion = self._manifests[decode_alias(value).version]
 
     def serving(self, version: int) -> None:
-        """All scorers serve at least this version: report the examples that it has learned."""
+        """Report the examples that a version has learned, once all scorers serve it."""
         while self._announced < len(self.examples) and self.examples[self._announced][0] < version:
             self._learned(self.examples[self._announced][2])
             self._announced += 1
@@ -141,9 +159,36 @@ class Collector:
     def _take_state(self, message: Message) -> None:
         if message.key() == TALLIES_KEY:
             value = orjson.loads(message.value() or b"")
-            self._tallies[message.partition() or 0] = RecordCounts.from_dict(value["tallies"])
+            self._counts[message.partition() or 0] = RecordCounts.from_dict(value["tallies"])
 
     def _take_dead(self, message: Message) -> None:
         kind = str(message.topic()).removeprefix(self._prefix).removesuffix(".dlq")
         headers = dict(message.headers() or ())
         self.dead[kind][(headers[ERROR_CODE] or b"").decode()] += 1
+
+
+POLL_SECONDS = 0.02
+
+
+class ModelTimeline:
+    """Polls the model version of every scorer in a thread.
+
+    Attributes:
+        version: oldest version that any scorer serves.
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.version = 0
+        self._supervisor = supervisor
+        Thread(target=self._poll_versions, name="served", daemon=True).start()
+
+    def _poll_versions(self) -> None:
+        while True:
+            scorers = [child for child in self._supervisor.workers if child.role == "score"]
+            self.version = min(self._ask(child) for child in scorers)
+            sleep(POLL_SECONDS)
+
+    def _ask(self, scorer: WorkerProcess) -> int:
+        """Return the version of one scorer; 0 while it does not answer."""
+        answer = self._supervisor.request(scorer, "/readyz")
+        return int(json.loads(answer).get("model_version", 0)) if answer else 0

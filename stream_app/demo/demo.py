@@ -1,4 +1,4 @@
-"""The demo: a broker of its own, the workers, two months of flights in event time, and the books at the end."""
+"""The demo: its own broker and workers, and two months of flights replayed in event time."""
 
 import os
 import shutil
@@ -14,12 +14,10 @@ from rich.console import Console
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.demo.collector import Collector
+from stream_app.demo.collector import Collector, ModelTimeline
 from stream_app.demo.demo_summary import summarise, verify
-from stream_app.demo.live_view import LiveView, finish
-from stream_app.demo.model_timeline import ModelTimeline
-from stream_app.demo.rate_limiter import RateLimiter
-from stream_app.demo.send_schedule import ScheduledSend, sendings
+from stream_app.demo.live_view import LiveView, summary_table
+from stream_app.demo.send_schedule import RateLimiter, ScheduledSend, scheduled_sends
 from stream_app.errors import StreamAppError, VerificationError
 from stream_app.examples.flights import pipeline
 from stream_app.examples.nycflights import read_flights, timeline
@@ -35,8 +33,10 @@ from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.supervisor import Supervisor
 
 SPEC = "stream_app.examples.flights:pipeline"
-STALE_HOURS = 6.0  # for how long at most a prediction's model may miss a known label, in event time
-CHUNK = 200  # records sent between two looks at what came out
+# Age in hours of event time of the oldest known label that the model of a prediction may lack.
+MAX_STALE_HOURS = 6.0
+# Records sent between two polls of the output.
+CHUNK = 200
 STUCK_SECONDS = 60.0
 WORKERS = {
     "STREAM_APP_WORKER__COMMIT_INTERVAL_MS": "20",
@@ -48,25 +48,33 @@ WORKERS = {
 def run_demo(
     settings: Settings, start: datetime, end: datetime, mistakes: float, scorers: int, pace: float
 ) -> dict[str, Any]:
-    """FlightReplay flights with scheduled departure in [start, end); returns the summary.
+    """Replay flights and return the summary.
 
-    `pace`: for how many hours of event time a prediction's model may miss a label that is already known.
+    Args:
+        settings: settings; the demo uses its own broker and data folder.
+        start: first scheduled departure.
+        end: scheduled departures end before this time.
+        mistakes: share of records with a producer's mistake.
+        scorers: number of scorer processes.
+        pace: hours of event time that a model may lag behind the labels.
 
-    Raises VerificationError if any record is unaccounted for, or a prediction used too old a model.
+    Raises:
+        VerificationError: an event was lost or duplicated, or a prediction used a stale model.
     """
     began = time.monotonic()
     items = timeline(read_flights(start, end))
     with LiveView(len(items)) as view, _fresh_system(settings, scorers, view) as (own, supervisor):
         replay = FlightReplay(own, supervisor, view, pace)
-        replay.run(sendings(items, mistakes, seed=2013))
+        replay.run(scheduled_sends(items, mistakes, seed=2013))
         seconds = time.monotonic() - began
         summary = summarise(replay.observer, replay.sent, seconds)
     summary["restarts"] = supervisor.restarts
-    Console(stderr=True).print(finish(summary))
+    Console(stderr=True).print(summary_table(summary))
     verify(summary, replay.observer)
-    if summary["staleness"]["max"] > STALE_HOURS:
+    if summary["staleness"]["max"] > MAX_STALE_HOURS:
         raise VerificationError(
-            f"a prediction used a model that was {summary['staleness']['max']} h stale, over {STALE_HOURS:.0f} h",
+            f"a prediction used a model that was {summary['staleness']['max']} h stale,"
+            f" over {MAX_STALE_HOURS:.0f} h",
             "The machine is too busy for this pace; run it again when it is quieter",
         )
     return summary
@@ -76,10 +84,11 @@ def run_demo(
 def _fresh_system(
     settings: Settings, scorers: int, view: LiveView
 ) -> Iterator[tuple[Settings, Supervisor]]:
-    """A broker, topics and workers with a data folder of their own, made anew for every run."""
+    """Start a broker, topics and workers in a new data folder, and stop them at the end."""
     folder = settings.data_dir / "demo"
     broker = embedded_broker(settings.model_copy(update={"data_dir": folder}))
-    broker.kill()  # what an earlier demo may have left behind
+    # An earlier demo may have left it running.
+    broker.kill()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     view.say("Starting Kafka ...")
@@ -104,9 +113,8 @@ def _fresh_system(
 def _workers(own: Settings, scorers: int, view: LiveView) -> Iterator[Supervisor]:
     view.say(f"Starting {scorers} scorers, a learner and a monitor ...")
     environment = {
-        **{
-            name: None for name in os.environ if name.upper().startswith("STREAM_APP_KAFKA__")
-        },  # of another cluster
+        # Settings of another cluster are removed.
+        **{name: None for name in os.environ if name.upper().startswith("STREAM_APP_KAFKA__")},
         "STREAM_APP_DATA_DIR": str(own.data_dir),
         "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": str(own.kafka.bootstrap_servers),
         **WORKERS,
@@ -119,7 +127,7 @@ def _workers(own: Settings, scorers: int, view: LiveView) -> Iterator[Supervisor
     try:
         if not supervisor.wait_ready(60):
             raise supervisor.failed or StreamAppError(
-                "The workers do not get ready", f"See {log_file}"
+                "The workers did not become ready", f"See {log_file}"
             )
         yield supervisor
     finally:
@@ -127,41 +135,41 @@ def _workers(own: Settings, scorers: int, view: LiveView) -> Iterator[Supervisor
 
 
 class FlightReplay:
-    """Sends the records as fast as the learner keeps up, and watches what comes out."""
+    """Sends records as fast as the learner learns, and polls the output."""
 
     def __init__(
         self, settings: Settings, supervisor: Supervisor, view: LiveView, pace: float
     ) -> None:
         self.sent: Counter[str] = Counter()
-        self._pacer = RateLimiter(int(pace * 3_600_000))
+        self._rate_limiter = RateLimiter(int(pace * 3_600_000))
         self.observer = Collector(
             PartitionReader(client_config(settings), fetch_wait_max_ms=10),
             pipeline.name,
             BinaryTask(pipeline.thresholds.decision),
-            self._pacer.learned,
+            self._rate_limiter.learned,
         )
-        self.observer.assign(_watched(settings))
+        self.observer.assign(_output_partitions(settings))
         self._producer: Producer = make_producer(settings)
         self._reader = LogReader(client_config(settings), f"{pipeline.name}-monitor")
-        self._served = ModelTimeline(supervisor)
+        self._model_timeline = ModelTimeline(supervisor)
         self._supervisor = supervisor
         self._view = view
         self._time = 0
         self._progress = (0, time.monotonic())
 
     def run(self, records: Iterator[ScheduledSend]) -> None:
-        """Until everything sent has its outcome, everything joined is learned, and the monitor has seen it all."""
+        """Send all records, and wait until all are scored, learned and monitored."""
         record = next(records, None)
         while record is not None:
             for _ in range(CHUNK):
-                if record is None or not self._pacer.allows(record.time):
+                if record is None or not self._rate_limiter.allows(record.time):
                     break
                 self._send(record)
                 record = next(records, None)
-            self._look()
+            self._poll()
         self._producer.flush(30)
-        while not (self._settled() and self._monitored()):
-            self._look()
+        while not (self._is_learned() and self._is_monitored()):
+            self._poll()
         self._view.update(self.sent, self._time, self.observer, force=True)
 
     def _send(self, record: ScheduledSend) -> None:
@@ -169,14 +177,14 @@ class FlightReplay:
         self.sent[record.kind] += 1
         self._time = record.time
         if record.teaches is not None:
-            self._pacer.sent(record.time, record.teaches)
+            self._rate_limiter.sent(record.time, record.teaches)
 
-    def _look(self) -> None:
-        """Take what came out, keep the workers alive, and refuse to wait for ever."""
+    def _poll(self) -> None:
+        """Process new output, supervise the workers, and fail if nothing progresses."""
         self._producer.poll(0)
         taken = self.observer.poll(0.01)
-        self.observer.serving(self._served.version)
-        self._supervisor.tend()
+        self.observer.serving(self._model_timeline.version)
+        self._supervisor.supervise()
         if self._supervisor.failed is not None:
             raise self._supervisor.failed
         self._view.update(self.sent, self._time, self.observer)
@@ -186,27 +194,29 @@ class FlightReplay:
             self._progress = (done, now)
         if now - self._progress[1] > STUCK_SECONDS:
             raise VerificationError(
-                f"nothing moved for {STUCK_SECONDS:.0f} s", f"See {self._supervisor.log_file}"
+                f"The replay made no progress for {STUCK_SECONDS:.0f} s",
+                f"See {self._supervisor.log_file}",
             )
 
-    def _settled(self) -> bool:
-        """Every record has an outcome and every example is in the published model."""
-        books, champion, seen = self.observer.tallies, self.observer.champion, self.observer
+    def _is_learned(self) -> bool:
+        """Return True if every record has an outcome and the model has every example."""
+        observer = self.observer
+        counts, champion = observer.record_counts, observer.champion
         return (
-            (books.events, books.labels) == (self.sent["raw"], self.sent["labels"])
-            and len(seen.scored) == books.scored
-            and len(seen.examples) == books.joined
-            and (champion.learned if champion else 0) == books.joined
+            (counts.events, counts.labels) == (self.sent["raw"], self.sent["labels"])
+            and len(observer.scored) == counts.scored
+            and len(observer.examples) == counts.joined
+            and (champion.learned if champion else 0) == counts.joined
         )
 
-    def _monitored(self) -> bool:
-        """The monitor has committed past everything that it reads."""
+    def _is_monitored(self) -> bool:
+        """Return True if the monitor has committed the offsets of all its input."""
         last = self.observer.last
         committed = self._reader.committed(list(last))
         return all(committed[source] > offset for source, offset in last.items())
 
 
-def _watched(settings: Settings) -> list[PartitionId]:
+def _output_partitions(settings: Settings) -> list[PartitionId]:
     kinds: tuple[TopicKind, ...] = ("scored", "raw.dlq", "labels.dlq", "score.state")
     count = range(settings.topics.partitions)
     many = [(topic_name(pipeline.name, kind), partition) for kind in kinds for partition in count]

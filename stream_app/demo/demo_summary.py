@@ -1,4 +1,4 @@
-"""What a demo run comes to, and whether its books balance."""
+"""Summary of a demo run, and verification that no event was lost or duplicated."""
 
 from collections.abc import Mapping
 from statistics import quantiles
@@ -9,8 +9,16 @@ from stream_app.errors import VerificationError
 
 
 def summarise(observer: Collector, produced: Mapping[str, int], seconds: float) -> dict[str, Any]:
-    """The run in numbers; counts are what a consumer of the topics sees, duplicates are the scorers' own books."""
-    books, champion, baselines = observer.tallies, observer.champion, observer.task.baselines
+    """Return the results of a run.
+
+    Counts are those of the collector; duplicates are those that the scorers count.
+
+    Args:
+        observer: collector of the run.
+        produced: number of records sent, by topic.
+        seconds: duration of the run.
+    """
+    counts, champion, baselines = observer.record_counts, observer.champion, observer.task.baselines
     metrics = observer.metrics()
     stale = observer.staleness_hours() or [0.0]
     return {
@@ -20,11 +28,11 @@ def summarise(observer: Collector, produced: Mapping[str, int], seconds: float) 
         "dead_lettered": {
             kind: dict(sorted(codes.items())) for kind, codes in observer.dead.items()
         },
-        "duplicates": {"raw": books.duplicates, "labels": books.label_duplicates},
-        "awaiting_label": books.pending,
-        "expired": books.expired,
-        "labels_waiting": books.waiting,
-        "labels_expired": books.label_expired,
+        "duplicates": {"raw": counts.duplicates, "labels": counts.label_duplicates},
+        "awaiting_label": counts.pending,
+        "expired": counts.expired,
+        "labels_waiting": counts.waiting,
+        "labels_expired": counts.label_expired,
         "learned": champion.learned if champion else 0,
         "model": {"name": champion.name, "version": champion.version} if champion else None,
         "staleness": {
@@ -38,14 +46,14 @@ def summarise(observer: Collector, produced: Mapping[str, int], seconds: float) 
         "baselines": {
             name: round(value, 4) for name, value in metrics.items() if name in baselines
         },
-        "alarms": alarms(observer),
+        "alarms": alarm_counts(observer),
         "events_per_second": round(produced["raw"] / seconds, 1),
         "seconds": round(seconds, 1),
     }
 
 
-def alarms(observer: Collector) -> dict[str, int]:
-    """How often each alarm was raised, by kind and name."""
+def alarm_counts(observer: Collector) -> dict[str, int]:
+    """Return the number of alarms by kind and name."""
     counts: dict[str, int] = {}
     for alarm in observer.alarms:
         name = f"{alarm['kind']}/{alarm['name']}"
@@ -54,9 +62,16 @@ def alarms(observer: Collector) -> dict[str, int]:
 
 
 def verify(summary: Mapping[str, Any], observer: Collector) -> None:
-    """Raise VerificationError unless every record is accounted for exactly once, by two independent counts."""
-    books, dead = observer.tallies, {kind: codes.total() for kind, codes in observer.dead.items()}
-    found = {
+    """Verify by two independent counts that every record has exactly one outcome.
+
+    Raises:
+        VerificationError: the counts differ.
+    """
+    counts, dead = (
+        observer.record_counts,
+        {kind: codes.total() for kind, codes in observer.dead.items()},
+    )
+    equations = {
         "produced = scored + dead raw + duplicates raw": (
             summary["produced"],
             summary["scored"] + dead["raw"] + summary["duplicates"]["raw"],
@@ -74,15 +89,17 @@ def verify(summary: Mapping[str, Any], observer: Collector) -> None:
             + dead["labels"],
         ),
         "every event scored once": (summary["scored"], len(observer.scored_ids)),
-        "scored topic = scorers' books": (summary["scored"], books.scored),
-        "dead letters = scorers' books": (
+        "scored topic = scorers' counts": (summary["scored"], counts.scored),
+        "dead letters = scorers' counts": (
             sum(dead.values()),
-            books.dead.total() + books.label_dead.total(),
+            counts.dead.total() + counts.label_dead.total(),
         ),
-        "examples topic = scorers' books": (len(observer.examples), books.joined),
+        "examples topic = scorers' counts": (len(observer.examples), counts.joined),
     }
-    wrong = [f"{what}: {left} != {right}" for what, (left, right) in found.items() if left != right]
+    wrong = [
+        f"{name}: {left} != {right}" for name, (left, right) in equations.items() if left != right
+    ]
     if wrong:
         raise VerificationError(
-            "; ".join(wrong), "Keep the data folder and report it: records were lost or doubled"
+            "; ".join(wrong), "Keep the data folder and report it: records were lost or duplicated"
         )

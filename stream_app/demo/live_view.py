@@ -1,4 +1,4 @@
-"""The live view: a table on a terminal, a line every few seconds elsewhere."""
+"""Progress of the demo: a table on a terminal, a line every few seconds elsewhere."""
 
 import sys
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_app.demo.collector import Collector
-from stream_app.demo.demo_summary import alarms
+from stream_app.demo.demo_summary import alarm_counts
 from stream_app.formatting import iso_time
 
 LINE_SECONDS = 5.0
@@ -20,7 +20,7 @@ REFRESH_SECONDS = 0.5
 
 
 class LiveView:
-    """Shows a run on standard error; use as a context manager."""
+    """Shows a run on standard error; a context manager."""
 
     def __init__(self, total: int) -> None:
         self._console = Console(stderr=True)
@@ -41,13 +41,13 @@ class LiveView:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """One line, now."""
+        """Print one line at once."""
         self._console.print(text, highlight=False, soft_wrap=True)
 
     def update(
         self, sent: Mapping[str, int], event_time: int, observer: Collector, *, force: bool = False
     ) -> None:
-        """Show where the run stands, not more often than a reader can follow."""
+        """Show the state of the run, at most twice a second; `force` shows it at once."""
         now = monotonic()
         if now < self._next and not force:
             return
@@ -67,10 +67,13 @@ class LiveView:
     ) -> dict[str, Any]:
         metrics = observer.metrics()
         dead = {code: n for codes in observer.dead.values() for code, n in codes.items()}
-        outcomes = len(observer.scored) + observer.dead["raw"].total() + observer.tallies.duplicates
+        outcomes = (
+            len(observer.scored) + observer.dead["raw"].total() + observer.record_counts.duplicates
+        )
+        rate = sent["raw"] / seconds
         rows = {
             "event time": iso_time(event_time)[:16] if event_time else "-",
-            "events": f"{sent['raw']:,} sent, {len(observer.scored):,} scored, {sent['raw'] / seconds:,.0f}/s",
+            "events": f"{sent['raw']:,} sent, {len(observer.scored):,} scored, {rate:,.0f}/s",
             "lag": f"{max(0, sent['raw'] - outcomes):,} records",
             "model": f"version {observer.champion.version}, {observer.champion.learned:,} learned"
             if observer.champion
@@ -84,13 +87,15 @@ class LiveView:
         rows["dead letters"] = (
             ", ".join(f"{code} {n}" for code, n in sorted(dead.items())) or "none"
         )
-        rows["alarms"] = ", ".join(f"{name} {n}" for name, n in alarms(observer).items()) or "none"
+        rows["alarms"] = (
+            ", ".join(f"{name} {n}" for name, n in alarm_counts(observer).items()) or "none"
+        )
         return rows
 
 
-def finish(summary: Mapping[str, Any]) -> Table:
-    """The summary as a table."""
-    table = Table("what", "value", title="Flights, scored and learned")
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """Return the summary as a table."""
+    table = Table("result", "value", title="Flights, scored and learned")
     for name, value in summary.items():
         text = (
             ", ".join(f"{key} {part}" for key, part in value.items())

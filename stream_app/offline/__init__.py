@@ -1,5 +1,15 @@
-"""From the laboratory and back: models trained from files, and examples of the log as files.
+"""Pipelines without Kafka: simulation over files, training from files, export of examples.
 
-Training: a `training` runs a pipeline over files and measures, with a `profile` of what the model saw; `publishing`
-makes a version of it. Exporting: `exporting` reads the log, `columns` finds out what is in it, `sheets` writes it.
+In memory:
+    engine: scorer, learner and monitor in one process.
+    record_outcomes: outcomes of events and labels.
+    timeline: events and labels of files in the order in which they become known.
+Simulation (`stream-app try`):
+    simulation, stage_timing, simulation_summary, simulation_rendering.
+Training (`stream-app train`):
+    training: model, metrics and distributions from a simulation.
+    version_publishing: publishes the model as a version.
+Export (`stream-app export`):
+    example_export: reads the log.
+    table_files: Parquet, CSV and JSON lines.
 """

@@ -1,4 +1,4 @@
-"""What becomes of a record, for tests to look at."""
+"""Outcomes of records: scored or joined, dead-lettered, duplicate, waiting."""
 
 import re
 import textwrap
@@ -20,14 +20,20 @@ from stream_app.headers import (
 )
 from stream_app.records import Features, Headers, Output, Target
 
-_OURS = re.compile(
-    r'  File "[^"]*[/\\]stream_app[/\\]core[/\\]'
-)  # a frame of the code that calls the user's
+# Stack frame of the code that calls the user's functions.
+_CORE_FRAME = re.compile(r'  File "[^"]*[/\\]stream_app[/\\]core[/\\]')
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterOutcome:
-    """A record that failed: `topic` is "raw.dlq" or "labels.dlq"; key, value and headers as they would be there."""
+    """Dead letter as it would be written.
+
+    Attributes:
+        topic: "raw.dlq" or "labels.dlq".
+        key: key of the dead letter.
+        value: value of the failed record.
+        headers: headers of the dead letter, see docs/errors.md.
+    """
 
     topic: str
     key: bytes | None
@@ -36,32 +42,32 @@ class DeadLetterOutcome:
 
     @classmethod
     def of(cls, output: Output) -> "DeadLetterOutcome":
-        """From what the scorer wants to write."""
+        """Return the outcome for an output of the scorer."""
         return cls(output.topic, output.key, output.value, output.headers)
 
     @property
     def code(self) -> str:
-        """One of `stream_app.error_codes.ERROR_CODES`."""
+        """Error code, one of `stream_app.error_codes.ERROR_CODES`."""
         return self._header(ERROR_CODE)
 
     @property
     def stage(self) -> str:
-        """Where it failed, as "validate"."""
+        """Stage that failed, for example "validate"."""
         return self._header(ERROR_STAGE)
 
     @property
     def message(self) -> str:
-        """What was wrong; names fields and types, never values."""
+        """Error message; it names fields and types, never values."""
         return self._header(ERROR_MESSAGE)
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """Remedy for the error code."""
         return ERROR_CODES[self.code].remedy
 
     @property
     def where(self) -> str | None:
-        """The place of an exception in the user's code or below it, as "orders.py:31"; None if there was none."""
+        """Place where an exception was raised, for example "orders.py:31"; None without one."""
         places = re.findall(r'File "([^"]+)", line (\d+)', self._header(ERROR_STACKTRACE))
         return (
             "{}:{}".format(re.split(r"[/\\]", places[-1][0])[-1], places[-1][1]) if places else None
@@ -69,19 +75,19 @@ class DeadLetterOutcome:
 
     @property
     def stack(self) -> str:
-        """The stack trace of an exception from your code on, without the exception's text; empty if there was none."""
+        """Stack trace of an exception from the user's code on, without its text; may be empty."""
         frames = re.split(r'^(?=  File ")', self._header(ERROR_STACKTRACE), flags=re.MULTILINE)
-        yours = dropwhile(lambda frame: not frame or _OURS.match(frame), frames)
-        return textwrap.dedent("".join(yours))
+        own = dropwhile(lambda frame: not frame or _CORE_FRAME.match(frame), frames)
+        return textwrap.dedent("".join(own))
 
     @property
     def fingerprint(self) -> str:
-        """One for all failures of one cause."""
+        """Fingerprint, equal for all failures with the same cause."""
         return self._header(ERROR_FINGERPRINT)
 
     @property
     def origin(self) -> tuple[str, int]:
-        """Topic and offset of the record."""
+        """Topic and offset of the failed record."""
         return self._header(ORIGINAL_TOPIC), int(self._header(ORIGINAL_OFFSET))
 
     def _header(self, name: str) -> str:
@@ -92,10 +98,13 @@ class DeadLetterOutcome:
 
 @dataclass(frozen=True, slots=True)
 class EventOutcome:
-    """What became of an event; the parts that do not apply are None.
+    """Outcome of an event; attributes that do not apply are None.
 
-    `record` is the scored record's content as in `schemas/scored.avsc`, `features` is what the model saw. One that is
-    "retrying" failed for a reason outside, and is tried again as time passes.
+    Attributes:
+        kind: "retrying" is an event with a transient failure, which is retried as time passes.
+        record: scored record, in the form of `schemas/scored.avsc`.
+        features: features that the model got.
+        dead_letter: the dead letter of an event that failed.
     """
 
     kind: Literal["scored", "dead-lettered", "duplicate", "retrying"]
@@ -105,45 +114,48 @@ class EventOutcome:
 
     @property
     def score(self) -> float | None:
-        """Probability that the label will be true, or of the predicted class, or the predicted number."""
+        """Probability of a true label or of the predicted class, or the predicted value."""
         return None if self.record is None else float(self.record["score"])
 
     @property
     def prediction(self) -> Target | None:
-        """Whether the score reaches the decision threshold, or the likeliest class, or the predicted number."""
+        """Decision at the threshold, the most probable class, or the predicted value."""
         return None if self.record is None else self.record["prediction"]
 
     @property
     def probabilities(self) -> Mapping[str, float] | None:
-        """Of each class that the model knows, where the label is a class."""
+        """Probability of each class that the model knows, for multiclass pipelines."""
         return None if self.record is None else self.record["probabilities"]
 
     @property
     def model_version(self) -> int | None:
-        """Which version made the score."""
+        """Model version that made the score."""
         return None if self.record is None else int(self.record["model"]["version"])
 
     @property
     def imputed(self) -> tuple[str, ...]:
-        """Fields whose value was invented."""
+        """Fields whose value was imputed."""
         return () if self.record is None else tuple(self.record["imputed"])
 
     @property
     def error_code(self) -> str | None:
-        """Code of the failure."""
+        """Error code of the dead letter."""
         return None if self.dead_letter is None else self.dead_letter.code
 
     @property
     def error_message(self) -> str | None:
-        """What was wrong."""
+        """Error message of the dead letter."""
         return None if self.dead_letter is None else self.dead_letter.message
 
 
 @dataclass(frozen=True, slots=True)
 class LabelOutcome:
-    """What became of a label when it came; one that is "waiting" is joined when its event comes, or ends later.
+    """Outcome of a label when it arrives.
 
-    `example` is what the model learned from it.
+    Attributes:
+        kind: "waiting" is a label without an event so far; it joins, or is dead-lettered, later.
+        example: example that the model learned.
+        dead_letter: the dead letter of a label that failed.
     """
 
     kind: Literal["joined", "waiting", "duplicate", "expired", "dead-lettered"]
@@ -152,10 +164,10 @@ class LabelOutcome:
 
     @property
     def error_code(self) -> str | None:
-        """Code of the failure."""
+        """Error code of the dead letter."""
         return None if self.dead_letter is None else self.dead_letter.code
 
     @property
     def error_message(self) -> str | None:
-        """What was wrong."""
+        """Error message of the dead letter."""
         return None if self.dead_letter is None else self.dead_letter.message

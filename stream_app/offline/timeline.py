@@ -1,22 +1,27 @@
-"""Events and labels in the order in which the world learns of them."""
+"""Events and labels of files in the order in which they become known."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
-from stream_app.core.reading.record_reader import EventReader
+from stream_app.core.reading.record_reader import Event, EventReader, LabelEvent, LabelReader
 from stream_app.pipeline import Pipeline
-from stream_app.records import Features, Fields
+from stream_app.records import Failure, Features, Fields, Record
+from stream_app.topic_kinds import topic_name
+from stream_app.transfer.input_files import Format, rows_of
+from stream_app.transfer.json_lines import BadLine, InputLines
 
 T = TypeVar("T")
 
+LineKind = Literal["event", "label"]
+
+# Unix milliseconds; with this clock no record is in the future.
 END_OF_TIME = 2**62
-"""Epoch milliseconds; seen from there no record is in the future."""
 
 
 def time_reader(pipeline: Pipeline) -> EventReader:
-    """Reads what an event of a loaded pipeline says and when it was; the features are left to the scorer."""
+    """Return a reader of event ids and event times that computes no features."""
     return EventReader(replace(pipeline, features=_no_features))
 
 
@@ -25,17 +30,24 @@ def _no_features(_: Fields) -> Features:
 
 
 class Timed(NamedTuple, Generic[T]):
-    """Something with the time of the event, or at which the label became known (epoch ms); None if it has none."""
+    """Item with its time in Unix milliseconds, None if it has none.
+
+    The time of an event is its event time, that of a label the time at which it became known.
+    """
 
     time: int | None
     item: T
 
 
 def in_time_order(events: Iterable[Timed[T]], labels: Iterable[Timed[T]]) -> Iterator[Timed[T]]:
-    """Events in their own order; before each one the labels that became known before it, at the end all others.
+    """Yield events in their own order, and each label before the first event of a later time.
 
-    Time never runs backwards: it is the largest event time so far. A label without a time comes with the one before it.
-    Labels are read at once and held in memory, events are not.
+    The remaining labels come at the end. Time is the largest event time so far. A label without a
+    time comes with the one before it.
+
+    Args:
+        events: read one by one.
+        labels: read at once, and kept in memory.
     """
     return _merged(events, deque(_sorted(labels)))
 
@@ -57,3 +69,46 @@ def _sorted(labels: Iterable[Timed[T]]) -> list[tuple[int, Timed[T]]]:
         last = last if label.time is None else label.time
         timed.append((last, label))
     return sorted(timed, key=lambda pair: pair[0])
+
+
+class InputLine(NamedTuple):
+    """Line of an input file.
+
+    Attributes:
+        kind: "event" or "label".
+        number: line number in the file, from 1.
+        record: record of the line, None if `stream-app produce` would not send it.
+        meaning: the decoded record, an event without its features; None if it cannot be read.
+        problem: reason why `stream-app produce` would not send the line.
+    """
+
+    kind: LineKind
+    number: int
+    record: Record | None = None
+    meaning: Event | LabelEvent | None = None
+    problem: str | None = None
+
+
+def read_lines(
+    pipeline: Pipeline, lines: InputLines, file_format: Format, kind: LineKind
+) -> Iterator[Timed[InputLine]]:
+    """Yield every event, or every label, of a file in its order; record offsets count from 0."""
+    labels = kind == "label"
+    topic = topic_name(pipeline.name, "labels" if labels else "raw")
+    reader = LabelReader(pipeline) if labels else time_reader(pipeline)
+    offset = 0
+    for row in rows_of(lines, file_format, pipeline, labels=labels):
+        if isinstance(row, BadLine):
+            yield Timed(None, InputLine(kind, row.number, problem=row.problem))
+            continue
+        record = Record(topic, 0, offset, 0, row.key, row.value)
+        offset += 1
+        meaning = reader.read(record, END_OF_TIME)
+        if isinstance(meaning, Failure):
+            yield Timed(None, InputLine(kind, row.number, record))
+        else:
+            yield Timed(_time(meaning), InputLine(kind, row.number, record, meaning))
+
+
+def _time(meaning: Event | LabelEvent) -> int:
+    return meaning.event_time if isinstance(meaning, Event) else meaning.label_time

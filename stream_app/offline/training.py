@@ -1,23 +1,31 @@
-"""Training: a pipeline over files, measured as it goes, prediction before label."""
+"""Trains a model from files, and measures each prediction before its label is learned."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from math import inf
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
+from river import stats
 
 from stream_app.core.example import Example
 from stream_app.core.learning.learner_state import LearnerState
+from stream_app.core.monitoring.histogram import ReferenceSample
 from stream_app.errors import DecisionError
-from stream_app.offline.engine import make_judge
+from stream_app.offline.engine import make_evaluator
 from stream_app.offline.record_outcomes import EventOutcome
-from stream_app.offline.reference_profile import ReferenceProfile
-from stream_app.offline.simulation.simulation import SimulatedRecord, Simulation
+from stream_app.offline.simulation import SimulatedRecord, Simulation
 from stream_app.records import Features
 
 
-class Trained(NamedTuple):
-    """A model that was learned from files.
+class TrainedModel(NamedTuple):
+    """Model learned from files.
 
-    `metrics` are of the predictions that were made on the way, each by what was known then; `window` says from when to
-    when their labels became known and how many they are, `profile` how features and score were distributed.
+    Attributes:
+        learner: state of the learner, with the model.
+        metrics: metrics of the predictions made on the way, each by what was known then.
+        window: `start` and `end` of their label times in Unix milliseconds, and their number `n`.
+        profile: distribution of each numeric feature and of the score.
+        features: names of all features.
     """
 
     learner: LearnerState
@@ -27,47 +35,56 @@ class Trained(NamedTuple):
     features: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """For programs, without the model."""
+        """Return plain data without the model."""
         return {name: value for name, value in self._asdict().items() if name != "learner"}
 
 
 class Training:
-    """Measures a trial; what is about events before `since` (epoch ms) is learned but not measured."""
+    """Measures a simulation.
 
-    def __init__(self, trial: Simulation, since: int = 0) -> None:
-        self._trial = trial
+    Args:
+        simulation: simulation to iterate.
+        since: events before this time, in Unix milliseconds, are learned but not measured.
+    """
+
+    def __init__(self, simulation: Simulation, since: int = 0) -> None:
+        self._simulation = simulation
         self._since = since
-        self._judge = make_judge(trial.engine.pipeline)
+        self._evaluator = make_evaluator(simulation.engine.pipeline)
         self._profile = ReferenceProfile()
         self._measured = 0
         self._times: tuple[int, int] | None = None
-        trial.engine.observers.append(self._example)
+        simulation.engine.observers.append(self._example)
 
     def __iter__(self) -> Iterator[SimulatedRecord]:
-        """What becomes of each record, as the trial says."""
-        for tried in self._trial:
-            outcome = tried.outcome
+        """Yield the records of the simulation with their outcomes."""
+        for simulated in self._simulation:
+            outcome = simulated.outcome
             if isinstance(outcome, EventOutcome) and outcome.record is not None:
                 self._scored(outcome.record, outcome.features or {})
-            yield tried
+            yield simulated
 
-    def result(self) -> Trained:
-        """All that came of it; DecisionError if nothing was learned, or nothing could be measured."""
-        learner = self._trial.engine.learner
+    def result(self) -> TrainedModel:
+        """Return the model and its measurements.
+
+        Raises:
+            DecisionError: nothing was learned, or nothing was measured.
+        """
+        learner = self._simulation.engine.learner
         if not learner.learned.examples:
-            raise _worthless(
+            raise _nothing_to_publish(
                 "No example was learned", "`stream-app try` with the same files shows why"
             )
         if self._times is None:
-            raise _worthless(
-                "No example is of the time that is to be measured",
+            raise _nothing_to_publish(
+                "No example is within the measured time",
                 "Give an earlier --measure-since",
             )
         start, end = self._times
         window = {"start": start, "end": end + 1, "n": self._measured}
-        return Trained(
+        return TrainedModel(
             learner,
-            self._judge.metrics(),
+            self._evaluator.metrics(),
             window,
             self._profile.summary(),
             sorted(self._profile.features),
@@ -79,11 +96,96 @@ class Training:
 
     def _example(self, example: Example) -> None:
         if example.event_time >= self._since:
-            self._judge.add(example)
+            self._evaluator.add(example)
             self._measured += 1
             first, last = self._times or (example.label_time, example.label_time)
             self._times = min(first, example.label_time), max(last, example.label_time)
 
 
-def _worthless(what: str, remedy: str) -> DecisionError:
-    return DecisionError(f"{what}, so there is nothing to publish", remedy)
+def _nothing_to_publish(cause: str, remedy: str) -> DecisionError:
+    return DecisionError(f"{cause}, so there is nothing to publish", remedy)
+
+
+SCORE = "score"
+_SAMPLED = 20_000  # values; up to this number deciles are exact
+_TENTHS = [tenth / 10 for tenth in range(1, 10)]
+
+
+class Distribution:
+    """Distribution of one variable in bounded memory.
+
+    Deciles are those of up to 20,000 values, evenly spread in time.
+
+    >>> numbers = Distribution()
+    >>> for number in range(101):
+    ...     numbers.add(number)
+    >>> numbers.summary()["mean"], numbers.summary()["deciles"][:3]
+    (50.0, [10.0, 20.0, 30.0])
+    """
+
+    __slots__ = ("_sample", "_spread", "maximum", "minimum")
+
+    def __init__(self) -> None:
+        self.minimum, self.maximum = inf, -inf
+        self._spread = stats.Var(ddof=0)
+        self._sample = ReferenceSample(_SAMPLED)
+
+    @property
+    def seen(self) -> int:
+        """Number of values."""
+        return self._sample.seen
+
+    def add(self, value: float) -> None:
+        """Add a value."""
+        self._spread.update(value)
+        self._sample.add(value)
+        self.minimum = min(self.minimum, value)
+        self.maximum = max(self.maximum, value)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the form of `schemas/manifest.avsc`; requires at least one value."""
+        deciles = np.quantile(
+            np.asarray(self._sample.values, dtype=float), _TENTHS, method="inverted_cdf"
+        )
+        return {
+            "n": self.seen,
+            "mean": float(self._spread.mean.get()),
+            "deviation": float(self._spread.get()) ** 0.5,
+            "minimum": float(self.minimum),
+            "maximum": float(self.maximum),
+            "deciles": deciles.tolist(),
+        }
+
+
+class ReferenceProfile:
+    """Distributions of all numeric features and of the score.
+
+    Attributes:
+        features: names of all features.
+    """
+
+    def __init__(self) -> None:
+        self.features: set[str] = set()
+        self._numbers: dict[str, Distribution] = {}
+        self._score = Distribution()
+
+    def add(self, features: Features, score: object) -> None:
+        """Add the features and the score of one prediction; only numbers have a distribution."""
+        self.features.update(features)
+        for name, value in features.items():
+            if _is_number(value):
+                found = self._numbers.get(name)
+                if found is None:
+                    found = self._numbers[name] = Distribution()
+                found.add(value)
+        if _is_number(score):
+            self._score.add(score)
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """Return summaries by feature name; `score` is the model's score."""
+        named = {**self._numbers, SCORE: self._score}
+        return {name: found.summary() for name, found in sorted(named.items()) if found.seen}
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

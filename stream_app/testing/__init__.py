@@ -1,4 +1,8 @@
-"""A kit for testing pipelines: `PipelineHarness` runs one in memory, the fixtures of `plugin` give a real broker."""
+"""Tests of pipelines.
+
+harness: `PipelineHarness`, which runs a pipeline in memory.
+plugin: pytest fixtures with a real broker.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +13,7 @@ __all__ = ["PipelineHarness"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the harness when it is asked for: it brings River, which the fixtures can do without."""
+    """Import the harness when it is used: it imports River, which the fixtures do not need."""
     if name == "PipelineHarness":
         from stream_app.testing.harness import PipelineHarness
 

@@ -1,4 +1,4 @@
-"""`PipelineHarness`: a pipeline in memory, for unit tests."""
+"""`PipelineHarness`: runs a pipeline in memory, for unit tests."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -21,23 +21,34 @@ from stream_app.transfer.avro_files import as_json
 from stream_app.transfer.input_files import format_of, rows_of
 from stream_app.transfer.json_lines import Row, open_lines
 
+# Record to send: a mapping, which is encoded as JSON, or the bytes of its value.
 Fields = Mapping[str, Any] | bytes | None
-"""A record to send: a mapping, which is written as JSON, or the bytes of its value."""
 
+# Several records, or a file as `stream-app produce` takes it.
 Records = Iterable[Mapping[str, Any]] | str | Path
-"""Several of them, or a file as `stream-app produce` takes it."""
 
 _DERIVED = b"\0derived"
 
 
 class PipelineHarness:
-    """Runs a pipeline as its workers do, without a broker: every call returns when everything has followed from it.
+    """Runs a pipeline as its workers do, without a broker.
 
-    `pipeline` is what commands take (`file.py`, `module:name`), a path, or a `Pipeline`. All records go to one
-    partition; a label that joins is learned at once and the next event is scored by the new version.
+    Every call returns after all its consequences: a label that joins is learned at once, and the
+    next event is scored by the new version. All records go to one partition.
 
-    `now` is what the workers' clock shows, as a datetime with its zone or epoch milliseconds; `advance` alone moves it.
-    Without it the clock follows the times in the records, so that none of them is ever in the future.
+    Args:
+        pipeline: PIPELINE argument of commands (`file.py`, `module:name`), a path, or a `Pipeline`.
+        now: time of the workers' clock, as a datetime with a time zone or Unix milliseconds; only
+            `advance` moves it. Without it the clock follows the times in the records, so that no
+            record is in the future.
+
+    Attributes:
+        pipeline: the pipeline, complete and checked.
+        now: time of the workers' clock in Unix milliseconds.
+
+    Raises:
+        PipelineError: the pipeline cannot be loaded.
+        ModelError: the learner would reject the model.
 
     >>> harness = PipelineHarness("flights")
     >>> harness.event(b"{not json").error_code
@@ -61,19 +72,28 @@ class PipelineHarness:
     def event(
         self, fields: Fields, *, key: bytes | str | None = _DERIVED, headers: Headers = ()
     ) -> EventOutcome:
-        """Send an event; its key is the text of the pipeline's key field unless you give one, where None is no key."""
+        """Send an event.
+
+        Args: fields: content of the event, or the bytes of its value. key: key of the record, None
+            for no key; by default the text of the pipeline's key field. headers: headers of the
+            record.
+        """
         return self._score(*self._timed_event(self._record("raw", fields, key, headers)))
 
     def label(
         self, fields: Fields, *, key: bytes | str | None = _DERIVED, headers: Headers = ()
     ) -> LabelOutcome:
-        """Send a label, likewise."""
+        """Send a label; arguments as for `event`."""
         return self._join(*self._timed_label(self._record("labels", fields, key, headers)))
 
     def replay(self, events: Records, labels: Records = ()) -> list[EventOutcome]:
-        """Send events in their order, and each label before the first event of a later time; the rest at the end.
+        """Send events in their order, and each label before the first event of a later time.
 
-        Returns what became of the events. Lines of a file that `stream-app produce` would not send are left out.
+        The remaining labels come at the end. Lines of a file that `stream-app produce` would not
+        send are left out.
+
+        Returns:
+            Outcomes of the events.
         """
         arrivals = in_time_order(
             (self._timed_event(record) for record in self._records("raw", events)),
@@ -83,52 +103,58 @@ class PipelineHarness:
         return [outcome for outcome in outcomes if isinstance(outcome, EventOutcome)]
 
     def advance(self, by: timedelta) -> None:
-        """Let time pass, as if an event of the new `now` had been read and nothing were left to read.
+        """Move the clock, as after reading an event of the new time.
 
-        Predictions expire, labels end whose event never came, and windows of event time are reported. The windows of
-        the learner's metrics are of label time: only a later label closes them.
+        Predictions expire, labels without an event are dead-lettered, and windows of event time are
+        reported. Windows of the learner's metrics are of label time: only a later label closes
+        them.
         """
         self.now += by // timedelta(milliseconds=1)
         self._engine.pass_time(self.now)
 
     @property
     def model(self) -> Any:
-        """The River model as it is now."""
+        """The River model in its present state."""
         return self._engine.learner.learned.model
 
     @property
     def version(self) -> int:
-        """The model version that scores the next event: how many examples came before it."""
+        """Model version that scores the next event: the number of examples so far."""
         return self._engine.model.version
 
     @property
     def learned(self) -> int:
-        """How many examples the model has learned; fewer than `version` if it raised for some."""
+        """Number of learned examples; fewer than `version` if the model raised for some."""
         return self._engine.learner.learned.examples
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Every metric and baseline that is defined, over all predictions whose label came, as they were served."""
+        """Every defined metric and baseline over all predictions that have a label."""
         return self._engine.metrics()
 
     @property
-    def books(self) -> RecordCounts:
-        """Exact counts of what became of every record."""
-        return self._engine.books
+    def record_counts(self) -> RecordCounts:
+        """Exact counts of the outcomes of all records."""
+        return self._engine.record_counts
 
     @property
     def dead_letters(self) -> list[DeadLetterOutcome]:
-        """All of them, oldest first, also of labels that had been waiting."""
+        """Dead letters of events and labels, oldest first."""
         return self._engine.dead_letters
 
     def measurements(
         self, kind: str | None = None, name: str | None = None
     ) -> list[dict[str, Any]]:
-        """What was reported on `<pipeline>.monitoring` (`schemas/monitoring.avsc`), perhaps of one kind and name."""
+        """Return the reports on `<pipeline>.monitoring`, in the form of `schemas/monitoring.avsc`.
+
+        Args:
+            kind: only reports of this kind.
+            name: only reports of this name.
+        """
         return [
-            found
-            for found in self._engine.monitoring
-            if kind in (None, found["kind"]) and name in (None, found["name"])
+            report
+            for report in self._engine.monitoring
+            if kind in (None, report["kind"]) and name in (None, report["name"])
         ]
 
     def _take(self, time: int | None, record: Record) -> EventOutcome | LabelOutcome:
@@ -166,7 +192,11 @@ class PipelineHarness:
                     yield self._record(topic, row.value, row.key)
 
     def _record(
-        self, topic: InputKind, fields: Fields, key: bytes | str | None = _DERIVED, headers: Headers = ()
+        self,
+        topic: InputKind,
+        fields: Fields,
+        key: bytes | str | None = _DERIVED,
+        headers: Headers = (),
     ) -> Record:
         if key is _DERIVED:
             key = self._key(fields)
@@ -179,7 +209,7 @@ class PipelineHarness:
         )
 
     def _key(self, fields: Fields) -> bytes | None:
-        """The key that `stream-app produce` gives a record, None where it would not send it."""
+        """Return the key that `stream-app produce` gives a record, None if it would not send it."""
         try:
             content = orjson.loads(fields or b"") if not isinstance(fields, Mapping) else fields
             value = content.get(self.pipeline.key)
@@ -189,8 +219,12 @@ class PipelineHarness:
 
 
 def _milliseconds(time: datetime | int) -> int:
-    """Epoch milliseconds; ValueError for a datetime without a zone."""
-    found = to_unix_ms(time.isoformat() if isinstance(time, datetime) else time)
-    if found is None:
-        raise ValueError("now is not a datetime with a zone, nor epoch milliseconds")
-    return found
+    """Return Unix milliseconds.
+
+    Raises:
+        ValueError: the datetime has no time zone.
+    """
+    unix_ms = to_unix_ms(time.isoformat() if isinstance(time, datetime) else time)
+    if unix_ms is None:
+        raise ValueError("now is not a datetime with a time zone, nor Unix milliseconds")
+    return unix_ms

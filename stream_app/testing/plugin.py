@@ -1,6 +1,7 @@
-"""Fixtures for pytest that give a real broker: put `pytest_plugins = ["stream_app.testing.plugin"]` into a conftest.py.
+"""Pytest fixtures with a real broker.
 
-They are imported only then, and bring the broker in only when a test asks for it.
+Put `pytest_plugins = ["stream_app.testing.plugin"]` into a conftest.py. The broker is imported only
+when a test uses it.
 """
 
 from collections.abc import Iterator
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def stream_app_broker(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[EmbeddedBroker]":
-    """One real Kafka per test process, on a free port of this machine; it cannot outlive the process.
+    """Real Kafka on a free port, one per test process, stopped with the process.
 
-    All tests share it: give each one a pipeline name of its own.
+    All tests share it: give each one its own pipeline name.
     """
     from stream_app.broker import EmbeddedBroker
 
@@ -30,7 +31,7 @@ def stream_app_broker(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Emb
 
 @pytest.fixture
 def stream_app_environment(stream_app_broker: "EmbeddedBroker", tmp_path: Path) -> dict[str, str]:
-    """Variables that make `stream-app` use that broker, and a data folder of the test's own."""
+    """Environment variables of `stream-app` for that broker and a data folder of the test."""
     return {
         "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": stream_app_broker.bootstrap_servers,
         "STREAM_APP_DATA_DIR": str(tmp_path / "stream-app"),
@@ -39,7 +40,7 @@ def stream_app_environment(stream_app_broker: "EmbeddedBroker", tmp_path: Path) 
 
 @pytest.fixture
 def stream_app_settings(stream_app_broker: "EmbeddedBroker", tmp_path: Path) -> "Settings":
-    """The same as settings, for calls in this process."""
+    """Settings with the same values, for calls in this process."""
     from stream_app.settings import KafkaSettings, Settings
 
     kafka = KafkaSettings(bootstrap_servers=stream_app_broker.bootstrap_servers)

@@ -106,8 +106,8 @@ def test_no_sample_expires_in_whatever_order_events_and_labels_are_sent(tmp_path
             send = harness.event if kind == "events" else harness.label
             for record in records(kind):
                 send(record)
-        assert harness.books.expired == 0
-        joined.add(harness.books.joined)
+        assert harness.record_counts.expired == 0
+        joined.add(harness.record_counts.joined)
     assert len(joined) == 1
     assert min(joined) > 500
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stream_app.cli import app
-from stream_app.model_store.key_files import create_key, key_places, revoke_key, rotate_key
+from stream_app.model_store.key_files import create_key, key_paths, revoke_key, rotate_key
 from stream_app.settings import load_settings
 
 
@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_keys_are_listed_with_who_revoked_them_and_why(folder: Path) -> None:
-    places = key_places(load_settings(), "flights")
+    places = key_paths(load_settings(), "flights")
     first, second = create_key(places), rotate_key(places)
     revoke_key(places, first.id, "ann@host", "its disk was stolen")
     shown, as_json = (

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stream_app.loading import load_pipeline
-from stream_app.offline.example_export import Export, Exported, Log
+from stream_app.offline.example_export import ExampleExport, ExampleRange, Exported
 from stream_app.settings import Settings
 from stream_app.transfer.send_progress import reporter
 from tests.running_system import System
@@ -17,9 +17,12 @@ def export(
     settings: Settings | None = None,
 ) -> Exported:
     """What was exported of its pipeline's log."""
-    work = Export(
-        Log(settings or system.settings, load_pipeline(str(system.pipeline)), since, until), to
+    work = ExampleExport(
+        ExampleRange(
+            settings or system.settings, load_pipeline(str(system.pipeline)), since, until
+        ),
+        to,
     )
     with reporter("test", work.size) as progress:
-        work.look(progress)
+        work.find_columns(progress)
         return work.write(progress)

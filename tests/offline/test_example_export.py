@@ -70,8 +70,8 @@ def test_a_part_of_the_log_is_exported_once_and_whole(system: System, tmp_path: 
 
     before = (tmp_path / "part.jsonl").read_bytes()
     for name, start, expected in (
-        ("part.jsonl", "0", "is there already"),
-        ("new.csv", "soon", "is no place in the log"),
+        ("part.jsonl", "0", "already exists"),
+        ("new.csv", "soon", "is neither an offset nor a time"),
         ("new.csv", "200", "There is no example from offset 200 to 202"),
         ("missing/new.csv", "0", "cannot be written"),
     ):

@@ -14,8 +14,7 @@ from pyarrow import parquet
 
 from stream_app.core.example import Example
 from stream_app.errors import OutputError
-from stream_app.offline.export_columns import Columns, Row, flat
-from stream_app.offline.table_files import sheet_for
+from stream_app.offline.table_files import Columns, Row, example_row, table_file_for
 from stream_app.records import Features
 from tests.learning import examples
 from tests.running_system import ROOT
@@ -29,7 +28,7 @@ FEATURES: tuple[Features, ...] = (
 
 def rows() -> list[Row]:
     return [
-        flat(
+        example_row(
             offset,
             Example(f"e{offset}", offset, 1_700_000_000_000, offset > 0, 0.25, -1, features, "f1"),
         )
@@ -43,7 +42,7 @@ def written(to: Path, *groups: list[Row]) -> Path:
         for row in group:
             columns.add(row)
     with to.open("xb") as file:
-        sheet = sheet_for(to)(file, columns.kinds())
+        sheet = table_file_for(to)(file, columns.kinds())
         for group in groups:
             sheet.write(group)
         sheet.close()
@@ -85,7 +84,7 @@ def test_json_lines_are_the_rows(tmp_path: Path) -> None:
 def test_what_a_label_or_a_score_holds_by_class_has_a_column_each() -> None:
     example = Example("e", 0, 0, "b", {"a": 0.25, "b": 0.75}, 3, {"x": 1.0}, "f1")
     columns = Columns()
-    columns.add(flat(0, example))
+    columns.add(example_row(0, example))
     kinds = columns.kinds()
     assert (kinds["label"], kinds["score.a"], kinds["score.b"]) == ("text", "number", "number")
     assert list(kinds)[-1] == "feature.x"
@@ -93,22 +92,22 @@ def test_what_a_label_or_a_score_holds_by_class_has_a_column_each() -> None:
 
 def test_a_name_that_says_no_format_and_a_missing_package_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"End it in \.jsonl, \.csv, \.parquet"):
-        sheet_for(tmp_path / "rows.xlsx")
+        table_file_for(tmp_path / "rows.xlsx")
     program = "import sys; sys.modules['pyarrow'] = None\nfrom pathlib import Path\n"
-    program += "from stream_app.offline.table_files import sheet_for\nsheet_for(Path('x.parquet'))"
+    program += "from stream_app.offline.table_files import table_file_for\ntable_file_for(Path('x.parquet'))"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
     )
-    assert "Parquet needs the package pyarrow. pip install 'stream-app[laboratory]'" in done.stderr
+    assert "Parquet needs the package pyarrow. pip install 'stream-app[offline]'" in done.stderr
 
 
 def test_the_notebook_of_the_documentation_works(tmp_path: Path) -> None:
     (block,) = re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs" / "laboratory.md").read_text(), re.DOTALL
+        r"```python\n(.*?)```", (ROOT / "docs" / "train-offline.md").read_text(), re.DOTALL
     )
     written(
         tmp_path / "week.parquet",
-        [flat(offset, example) for offset, example in enumerate(examples(300))],
+        [example_row(offset, example) for offset, example in enumerate(examples(300))],
     )
     done = subprocess.run(
         [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=60

@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 from stream_app.cli import app
 from stream_app.errors import DecisionError
 from stream_app.loading import load_pipeline
-from stream_app.offline.reference_profile import ReferenceProfile
-from stream_app.offline.simulation.simulation import open_trial
+from stream_app.offline.simulation import open_simulation
+from stream_app.offline.training import ReferenceProfile
 from stream_app.transformers import Pick
 from tests.learning import logistic
 from tests.offline import phishing
@@ -47,7 +47,7 @@ def test_predictions_and_model_are_those_of_rivers_progressive_validation(
         phishing.for_river(), model, told, moment="moment", delay="delay"
     )
     scores = []
-    with open_trial(load_pipeline(declared), *phishing.write(tmp_path)) as (trial, _):
+    with open_simulation(load_pipeline(declared), *phishing.write(tmp_path)) as (trial, _):
         trial.engine.observers.append(lambda example: scores.append(example.score))
         found = trained(trial)
     assert scores == told.scores
@@ -113,8 +113,8 @@ def test_without_yes_it_only_says_what_the_model_is_worth(declared: str, tmp_pat
         run(declared, "-", "--labels", labels, "--json", input=Path(events).read_bytes()).stdout
     )
     assert (found["done"], found["summary"]["events"]["not_sent"]) == (False, 1)
-    assert found["laboratory"]["metrics"]["roc_auc"] > 0.9
-    assert f"roc_auc {found['laboratory']['metrics']['roc_auc']:.4f}" in text
+    assert found["offline"]["metrics"]["roc_auc"] > 0.9
+    assert f"roc_auc {found['offline']['metrics']['roc_auc']:.4f}" in text
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_wrong_command_line_ends_with_2(
 
 def test_nothing_learned_or_nothing_measured_is_an_error(declared: str, tmp_path: Path) -> None:
     events, labels = phishing.write(tmp_path)
-    with pytest.raises(DecisionError, match="No example is of the time that is to be measured"):
+    with pytest.raises(DecisionError, match="No example is within the measured time"):
         train(declared, events, labels, since=phishing.seen()[-1].at + 1)
     (tmp_path / "none.jsonl").write_text("")
     with pytest.raises(DecisionError, match="No example was learned"):

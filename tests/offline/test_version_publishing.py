@@ -16,7 +16,7 @@ from stream_app.model_admin.decisions import reason
 from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.model_admin.version_checks import Checker
 from stream_app.model_store.manifest import Manifest, version_key
-from stream_app.offline.version_publishing import Publisher
+from stream_app.offline.version_publishing import TrainedModelPublisher
 from stream_app.status.pipeline_view import PipelineView
 from tests.learning import fits
 from tests.offline import phishing
@@ -40,7 +40,10 @@ def test_a_trained_version_is_signed_audited_and_numbered_by_its_place_in_the_lo
 ) -> None:
     trained = train(str(system.pipeline), *phishing.write(tmp_path))
     pipeline = load_pipeline(str(system.pipeline))
-    publisher, desk = Publisher(system.settings, pipeline), ModelAdmin(system.settings, system.name)
+    publisher, desk = (
+        TrainedModelPublisher(system.settings, pipeline),
+        ModelAdmin(system.settings, system.name),
+    )
     first = publisher.publish(trained, reason("the first season"))
     second = publisher.publish(trained, reason("again"))
 
@@ -74,14 +77,16 @@ def test_a_trained_version_is_signed_audited_and_numbered_by_its_place_in_the_lo
     publisher.promote(second, reason("better"))
     assert desk.registry(settled=True).served == second.version
     view = PipelineView(system.settings, system.name)
-    assert view.served(view.limits()) == second  # no learner has come to the decision yet
+    assert (
+        view.served_manifest(view.offset_bounds()) == second
+    )  # no learner has come to the decision yet
     assert present(system.settings, pipeline).model == f"version {second.version}"
 
 
 def test_a_number_that_is_taken_is_left_out(system: System, tmp_path: Path) -> None:
     """As that of the version 0 which a learner publishes before it has seen an example."""
     trained = train(str(system.pipeline), *phishing.write(tmp_path))
-    publisher = Publisher(system.settings, load_pipeline(str(system.pipeline)))
+    publisher = TrainedModelPublisher(system.settings, load_pipeline(str(system.pipeline)))
     taken = Manifest(system.name, 0, None, "", "", 0, "", 0, None, {}, "", "", "")
     system.send("models", taken.encode(), version_key(0).encode())
     system.producer.flush()
@@ -128,13 +133,13 @@ def test_a_new_pipeline_begins_with_what_was_trained(system: System, tmp_path: P
     for site in chosen:
         system.send("labels", orjson.dumps(site.verdict), site.verdict["id"].encode())
     system.settle()
-    goal = found["laboratory"]["window"]["n"] + len(chosen)
+    goal = found["offline"]["window"]["n"] + len(chosen)
     system.until(
         lambda: system.learned() == goal, 30, "the learner does not go on from the trained version"
     )
     desk = ModelAdmin(system.settings, system.name)
     newest = desk.registry(settled=True).current
-    assert (newest.origin, newest.offline_metrics) == ("learned", found["laboratory"]["metrics"])
+    assert (newest.origin, newest.offline_metrics) == ("learned", found["offline"]["metrics"])
     for message in system.read("examples"):
         example = decode_example(message.value(), BinaryTask())
         if isinstance(example, Example):

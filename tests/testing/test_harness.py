@@ -65,7 +65,7 @@ def test_a_record_that_fails_says_why(sent: Any, options: dict[str, Any], code: 
     assert outcome.dead_letter is not None
     assert outcome.dead_letter.remedy
     assert outcome.error_message == outcome.dead_letter.message != ""
-    assert harness.books.dead == {code: 1}
+    assert harness.record_counts.dead == {code: 1}
 
 
 def test_an_exception_in_the_users_code_is_told_by_its_place() -> None:
@@ -112,7 +112,7 @@ def test_every_outcome_of_a_label() -> None:
     assert kinds == ["waiting", "duplicate", "expired", "joined", "duplicate", "dead-lettered"]
     outcome = harness.event(event(2))
     assert (outcome.kind, outcome.features) == ("scored", {"amount": 2.0, "domestic": True})
-    assert (harness.books.labels, harness.books.joined, harness.books.waiting) == (6, 2, 0)
+    assert (harness.record_counts.labels, harness.record_counts.joined, harness.record_counts.waiting) == (6, 2, 0)
 
 
 def test_a_second_event_is_a_duplicate() -> None:
@@ -131,7 +131,7 @@ def test_time_follows_the_records_unless_it_is_given() -> None:
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
-    with pytest.raises(ValueError, match="with a zone"):
+    with pytest.raises(ValueError, match="with a time zone"):
         PipelineHarness(small_pipeline(), now=datetime(2025, 3, 3))
 
 
@@ -140,10 +140,10 @@ def test_advancing_closes_what_is_due() -> None:
     harness.event(event(1))
     harness.label(label(2, known_at=NOW))
     harness.advance(timedelta(hours=29))
-    assert (harness.books.pending, harness.books.expired) == (1, 0)
+    assert (harness.record_counts.pending, harness.record_counts.expired) == (1, 0)
     assert [letter.code for letter in harness.dead_letters] == ["unknown-event"]
     harness.advance(timedelta(hours=2))
-    assert (harness.books.pending, harness.books.expired) == (0, 1)
+    assert (harness.record_counts.pending, harness.record_counts.expired) == (0, 1)
     assert harness.event(event(3)).error_code == "event-too-late"
 
 
@@ -164,7 +164,7 @@ def test_a_replay_learns_each_label_when_its_time_comes() -> None:
         scores[:13] == [0.5] * 13
     )  # no label was known yet, nor at the very moment at which the first became known
     assert scores[13] != 0.5
-    assert harness.version == harness.learned == harness.books.joined == 1500
+    assert harness.version == harness.learned == harness.record_counts.joined == 1500
     assert harness.metrics["roc_auc"] > 0.95
     assert harness.metrics["accuracy"] > harness.metrics["majority_accuracy"]
 

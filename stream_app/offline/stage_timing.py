@@ -1,4 +1,4 @@
-"""The stages of a single event, one by one, and how long each takes."""
+"""Stages of scoring one event, run one by one and timed."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -7,26 +7,26 @@ from time import perf_counter_ns
 from typing import Any
 
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
-from stream_app.core.reading.clean_step_runner import clean
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
-from stream_app.core.reading.feature_extraction import extract
+from stream_app.core.reading.user_functions import clean, extract_features
 from stream_app.core.reading.validator import compile_validator
 from stream_app.core.scoring.predictor import Model
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import Failure, Features, Record
 
-SAMPLE = 8  # every so many-th event is sent through the stages once more, one by one
+# Every eighth event passes through the stages a second time, one by one.
+SAMPLE_INTERVAL = 8
 
 
 class Stages:
-    """The stages of a loaded pipeline before prediction."""
+    """Stages of a loaded pipeline before prediction."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._validate = compile_validator(parsed(pipeline.schema), pipeline.event_time)
 
     def of(self, record: Record, schemas: Schemas = NO_SCHEMAS) -> Iterator[tuple[str, Any]]:
-        """Each stage's name and what it made of the record, as far as it gets: the last may be a `Failure`."""
+        """Yield the name and the result of each stage; a `Failure` is the last."""
         fields = decode(record.value, record.headers, schemas)
         yield "decode", fields
         if isinstance(fields, Failure):
@@ -38,31 +38,33 @@ class Stages:
         cleaned = clean(fields, self._pipeline.clean)
         yield "clean", cleaned
         if not isinstance(cleaned, Failure):
-            yield "features", extract(self._pipeline.features, cleaned.fields)
+            yield "features", extract_features(self._pipeline.features, cleaned.fields)
 
 
 class StageTimer:
-    """Times the stages of single records; what it tells are medians, which other programs' load hardly moves."""
+    """Times the stages of single records; reports medians, which other load hardly moves."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._stages = Stages(pipeline)
-        self._times: dict[str, DelayQuantiles] = defaultdict(DelayQuantiles)  # of nanoseconds
+        # Nanoseconds by stage.
+        self._times: dict[str, DelayQuantiles] = defaultdict(DelayQuantiles)
         self._last = 0
 
     def measure(self, record: Record, model: Model) -> None:
-        """Send a record through the stages before learning, as far as it gets."""
+        """Time the stages of a record up to prediction, or up to its failure."""
         self._last = perf_counter_ns()
-        for stage, made in self._stages.of(record):
+        for stage, result in self._stages.of(record):
             self._lap(stage)
-            if stage == "features" and not isinstance(made, Failure):
-                self._predict(model, made)
+            if stage == "features" and not isinstance(result, Failure):
+                self._predict(model, result)
 
     def microseconds(self) -> dict[str, float]:
-        """The median of each stage that was reached."""
+        """Return the median of each stage that was reached."""
         return {stage: microseconds(times) for stage, times in self._times.items()}
 
     def _predict(self, model: Model, features: Features) -> None:
-        with suppress(Exception):  # the record's outcome tells what a model raises
+        # The outcome of the record reports the exception.
+        with suppress(Exception):
             model.score(features)
             self._lap("predict")
 
@@ -73,5 +75,5 @@ class StageTimer:
 
 
 def microseconds(nanoseconds: DelayQuantiles) -> float:
-    """The median."""
+    """Return the median in microseconds."""
     return round(nanoseconds.quantile(0.5) / 1000, 1)

@@ -1,52 +1,62 @@
-"""What a trial comes to, as plain data."""
+"""Summary of a simulation as plain data."""
 
 from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
 from stream_app.formatting import iso_time
-from stream_app.offline.simulation.simulation import Simulation
-from stream_app.offline.simulation.stage_timing import microseconds
+from stream_app.offline.simulation import Simulation
+from stream_app.offline.stage_timing import microseconds
 
 
-def summarise(trial: Simulation, seconds: float, *, complete: bool) -> dict[str, Any]:
-    """The trial as it stands; `complete` is False if it was broken off.
+def summarise(simulation: Simulation, seconds: float, *, complete: bool) -> dict[str, Any]:
+    """Return the summary of a simulation as it stands.
 
-    Of events and labels alike, `read` is the sum of all outcomes.
+    For events and for labels, `read` is the sum of all outcomes.
+
+    Args:
+        simulation: simulation, finished or interrupted between two lines.
+        seconds: its duration.
+        complete: False if it was interrupted.
     """
-    engine = trial.engine
-    pipeline, books, learner = engine.pipeline, engine.books, engine.learner
+    engine = simulation.engine
+    pipeline, counts, learner = engine.pipeline, engine.record_counts, engine.learner
     values = {name: round(value, 4) for name, value in engine.metrics().items()}
     return {
         "kind": "summary",
         "pipeline": pipeline.name,
         "complete": complete,
         "events": {
-            "read": trial.read["event"],
-            "scored": books.scored,
-            "duplicates": books.duplicates,
-            "retrying": books.retrying,
-            "dead_lettered": dict(books.dead.most_common()),
-            "not_sent": trial.unsent["event"],
+            "read": simulation.read["event"],
+            "scored": counts.scored,
+            "duplicates": counts.duplicates,
+            "retrying": counts.retrying,
+            "dead_lettered": dict(counts.dead.most_common()),
+            "not_sent": simulation.unsent["event"],
         },
         "labels": {
-            "read": trial.read["label"],
-            "joined": books.joined,
-            "waiting": books.waiting,
-            "duplicates": books.label_duplicates,
-            "expired": books.label_expired,
-            "dead_lettered": dict(books.label_dead.most_common()),
-            "not_sent": trial.unsent["label"],
+            "read": simulation.read["label"],
+            "joined": counts.joined,
+            "waiting": counts.waiting,
+            "duplicates": counts.label_duplicates,
+            "expired": counts.label_expired,
+            "dead_lettered": dict(counts.label_dead.most_common()),
+            "not_sent": simulation.unsent["label"],
         },
-        "degraded": books.degraded,
-        "predictions": {"joined": books.joined, "pending": books.pending, "expired": books.expired},
-        "label_coverage": round(books.joined / books.scored, 4) if books.scored else None,
+        "degraded": counts.degraded,
+        "predictions": {
+            "joined": counts.joined,
+            "pending": counts.pending,
+            "expired": counts.expired,
+        },
+        "label_coverage": round(counts.joined / counts.scored, 4) if counts.scored else None,
         "label_delay_hours": {
             name: round(delay / 3_600_000, 2)
             for name, delay in engine.label_delays.summary().items()
         },
         "causes": [
-            asdict(cause) for cause in sorted(trial.causes.values(), key=lambda cause: -cause.count)
+            asdict(cause)
+            for cause in sorted(simulation.causes.values(), key=lambda cause: -cause.count)
         ],
         "model": {
             "version": engine.model.version,
@@ -62,7 +72,7 @@ def summarise(trial: Simulation, seconds: float, *, complete: bool) -> dict[str,
             Counter(f"{m['kind']}/{m['name']}" for m in engine.monitoring if m["breached"])
         ),
         "microseconds": {
-            **trial.timer.microseconds(),
+            **simulation.timer.microseconds(),
             "learn": microseconds(engine.learning_times),
         },
         "seconds": round(seconds, 2),
@@ -70,7 +80,7 @@ def summarise(trial: Simulation, seconds: float, *, complete: bool) -> dict[str,
 
 
 def _windows(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The learner's reports, one row per window of label time."""
+    """Return the performance measurements, one row per window of label time."""
     rows: dict[int, dict[str, Any]] = {}
     for measured in measurements:
         if measured["kind"] == "performance":

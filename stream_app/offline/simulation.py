@@ -1,0 +1,242 @@
+"""Simulation of a pipeline over a file of events, and perhaps one of labels, in memory."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import islice
+from typing import NamedTuple
+
+from stream_app.clock import now_ms
+from stream_app.offline.engine import Engine
+from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome
+from stream_app.offline.stage_timing import SAMPLE_INTERVAL, StageTimer
+from stream_app.offline.timeline import InputLine, LineKind, Timed, in_time_order, read_lines
+from stream_app.pipeline import Pipeline
+from stream_app.records import Record
+from stream_app.transfer.input_files import Format, format_of
+from stream_app.transfer.json_lines import InputLines, open_lines
+
+# Code of lines that `stream-app produce` would not send.
+NOT_SENT = "not-sent"
+# Lines that are listed for each cause.
+_LISTED = 10
+
+
+class SimulatedRecord(NamedTuple):
+    """Line of an input file with its outcome, None if `stream-app produce` would not send it."""
+
+    line: InputLine
+    outcome: EventOutcome | LabelOutcome | None
+
+
+@dataclass(slots=True)
+class FailureCause:
+    """Cause that several records failed with.
+
+    Attributes:
+        kind: "event" or "label".
+        code: one of `stream_app.error_codes.ERROR_CODES`, or "not-sent" for lines that
+            `stream-app produce` leaves out.
+        message: error message of the first record.
+        remedy: what to do about it.
+        stage: stage that failed.
+        where: place where an exception was raised.
+        stack: stack trace of the first record, from the pipeline's code on.
+        count: number of records.
+        lines: line numbers of the first records.
+    """
+
+    kind: LineKind
+    code: str
+    message: str
+    remedy: str
+    stage: str = ""
+    where: str | None = None
+    stack: str = ""
+    count: int = 0
+    lines: list[int] = field(default_factory=list)
+
+    def add(self, line: InputLine) -> None:
+        """Count one more record."""
+        self.count += 1
+        if len(self.lines) < _LISTED:
+            self.lines.append(line.number)
+
+
+class Simulation:
+    """Simulates the workers over files; iterate it once for the lines with their outcomes.
+
+    Events come in the order of the file, and each label before the first event of a later time, so
+    that a score is made by what was known then. A label without an event comes twice: "waiting",
+    later "dead-lettered". So does an event with a transient failure: "retrying" for each attempt,
+    at the end "dead-lettered". All counts are exact between two lines, so a simulation may be
+    interrupted there.
+
+    Args:
+        pipeline: pipeline to simulate.
+        events: events in the order of their file.
+        labels: labels; all of them are read at once.
+        now: time of the workers' clock, in Unix milliseconds.
+
+    Attributes:
+        engine: scorer, learner and monitor with all results so far.
+        timer: duration of the stages.
+        read: lines read, by kind.
+        unsent: lines that `stream-app produce` would not send, by kind.
+        causes: causes of failures.
+        reading: True while it waits for the next line, when it can be interrupted at once.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        events: Iterable[Timed[InputLine]],
+        labels: Iterable[Timed[InputLine]],
+        now: int,
+    ):
+        self.engine = Engine(pipeline)
+        self.timer = StageTimer(pipeline)
+        self.read = Counter[LineKind]()
+        self.unsent = Counter[LineKind]()
+        self.causes: dict[str, FailureCause] = {}
+        self.reading = False
+        self._lines = in_time_order(events, labels)
+        self._now = now
+        # Lines of records that may still become dead letters, by topic and offset.
+        self._open: dict[tuple[str, int], InputLine] = {}
+
+    def __iter__(self) -> Iterator[SimulatedRecord]:
+        while (timed := self._next()) is not None:
+            line = timed.item
+            self.read[line.kind] += 1
+            if line.record is None:
+                self.unsent[line.kind] += 1
+                self._add_unsent(line)
+                yield SimulatedRecord(line, None)
+            else:
+                yield from self._process(line, line.record)
+        yield from self._retry()
+
+    def _next(self) -> Timed[InputLine] | None:
+        self.reading = True
+        try:
+            return next(self._lines, None)
+        finally:
+            self.reading = False
+
+    def _process(self, line: InputLine, record: Record) -> list[SimulatedRecord]:
+        """Return the line, and the waiting labels that expired at its event time."""
+        origin = record.topic, record.offset
+        self._open[origin] = line
+        outcome = (
+            self._score(record) if line.kind == "event" else self.engine.join(record, self._now)
+        )
+        late = [
+            SimulatedRecord(other, LabelOutcome("dead-lettered", dead_letter=dead_letter))
+            for other, dead_letter in self._take_dead_letters()
+        ]
+        if outcome.kind not in ("waiting", "retrying"):
+            self._open.pop(origin, None)
+        return [
+            SimulatedRecord(line, outcome),
+            *(simulated for simulated in late if simulated.line is not line),
+        ]
+
+    def _retry(self) -> Iterator[SimulatedRecord]:
+        """Retry events with a transient failure as often as workers do, without the delays."""
+        retry = self.engine.pipeline.retry
+        for _ in range(retry.max_attempts):
+            if self.engine.record_counts.retrying:
+                self._now += retry.max_delay // timedelta(milliseconds=1)
+                self.engine.retry(self._now)
+                for line, dead_letter in self._take_dead_letters():
+                    outcome = EventOutcome("dead-lettered", dead_letter=dead_letter)
+                    yield SimulatedRecord(line, outcome)
+
+    def _score(self, record: Record) -> EventOutcome:
+        if record.offset % SAMPLE_INTERVAL == 0:
+            self.timer.measure(record, self.engine.model)
+        return self.engine.score(record, self._now)
+
+    def _add_unsent(self, line: InputLine) -> None:
+        problem = line.problem or ""
+        cause = FailureCause(
+            line.kind, NOT_SENT, problem, "Correct the line; produce names it and sends the others."
+        )
+        self.causes.setdefault(re.sub(r"\d+", "#", f"{line.kind} {problem}"), cause).add(line)
+
+    def _take_dead_letters(self) -> list[tuple[InputLine, DeadLetterOutcome]]:
+        """Return the new dead letters with their lines, and count them by cause."""
+        found = [
+            (self._open.pop(dead_letter.origin), dead_letter)
+            for dead_letter in self.engine.dead_letters
+        ]
+        self.engine.dead_letters.clear()
+        for line, dead_letter in found:
+            cause = FailureCause(
+                line.kind,
+                dead_letter.code,
+                dead_letter.message,
+                dead_letter.remedy,
+                dead_letter.stage,
+                dead_letter.where,
+                dead_letter.stack,
+            )
+            self.causes.setdefault(f"{line.kind} {dead_letter.fingerprint}", cause).add(line)
+        return found
+
+
+@contextmanager
+def open_simulation(
+    pipeline: Pipeline,
+    events: str,
+    labels: str | None = None,
+    limit: int | None = None,
+    file_format: Format | None = None,
+) -> Iterator[tuple[Simulation, InputLines]]:
+    """Open a simulation of files as they would be produced now.
+
+    Args:
+        pipeline: pipeline to simulate.
+        events: path of the events; "-" is standard input.
+        labels: path of the labels.
+        limit: number of events, with their labels; None for all.
+        file_format: format of the files; None for the format of each file's name.
+
+    Returns:
+        The simulation, and the lines of events, which show its progress.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    now = now_ms()
+    with (
+        open_lines(events) as event_lines,
+        open_lines(labels) if labels else nullcontext() as label_lines,
+    ):
+        event_records = read_lines(pipeline, event_lines, file_format or format_of(events), "event")
+        label_records: Iterator[Timed[InputLine]] = iter(())
+        if label_lines is not None and labels is not None:
+            label_records = read_lines(
+                pipeline, label_lines, file_format or format_of(labels), "label"
+            )
+        if limit is not None:
+            chosen = list(islice(event_records, limit))
+            yield Simulation(pipeline, chosen, _labels_of(chosen, label_records), now), event_lines
+        else:
+            yield Simulation(pipeline, event_records, label_records, now), event_lines
+
+
+def _labels_of(
+    events: Iterable[Timed[InputLine]], labels: Iterable[Timed[InputLine]]
+) -> Iterator[Timed[InputLine]]:
+    """Yield the labels of these events."""
+    event_ids = {line.meaning.event_id for _, line in events if line.meaning is not None}
+    return (
+        timed
+        for timed in labels
+        if timed.item.meaning is not None and timed.item.meaning.event_id in event_ids
+    )

@@ -1,1 +1,0 @@
-"""Trying a pipeline on files: no broker, no settings, nothing written."""
