@@ -1,4 +1,19 @@
-"""The command line: thin commands, each in a file of its group; heavy modules are imported inside the commands."""
+"""Command line: one module per command, or per group of related commands.
+
+    main: table of the commands, lazy imports, exit codes of errors.
+    options, context: shared options; settings, pipeline and output of a command.
+    exit_codes, interruption: documented exit codes; handling of Ctrl-C.
+
+Commands:
+    init, try_files, train, export: develop a pipeline.
+    up, worker: run it.
+    transfer: produce and consume records.
+    status, doctor, explain: observe it.
+    dead_letters, dead_letter_operations, dead_letter_options: inspect and replay failed records.
+    models, model_operations, learning, keys: control its model.
+    cluster, schemas: topics, rights, reset; Avro schemas.
+    about: error codes and version.
+"""
 
 from stream_app.cli.main import app, main
 

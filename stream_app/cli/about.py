@@ -18,7 +18,7 @@ app = typer.Typer()
 ClassOption = Annotated[
     ErrorClass | None,
     typer.Option(
-        "--class", metavar="CLASS", help=f"Only those of a class: {', '.join(ErrorClass)}."
+        "--class", metavar="CLASS", help=f"Only codes of a class: {', '.join(ErrorClass)}."
     ),
 ]
 
@@ -34,7 +34,7 @@ def errors(
     code: Annotated[
         str | None,
         typer.Argument(
-            metavar="CODE", help="The code of a dead letter, or the exit code of a command."
+            metavar="CODE", help="Error code of a dead letter, or exit code of a command."
         ),
     ] = None,
     error_class: ClassOption = None,
@@ -43,7 +43,7 @@ def errors(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the codes that records fail with, or explain CODE: meaning, who acts, where it happens, what to do."""
+    """List the error codes of records, or explain CODE: meaning, stage, who acts, what to do."""
     if exits and error_class is not None:
         raise typer.BadParameter("it cannot be combined with --exit-codes", param_hint="--class")
     if code is not None and (exits or error_class is not None):

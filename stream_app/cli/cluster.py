@@ -9,12 +9,11 @@ import typer
 
 from stream_app.cli.context import CommandContext
 from stream_app.cli.options import JsonOption, PipelineArgument
-from stream_app.kafka.acl import AclRule, grant, rights
-from stream_app.kafka.acl_roles import MEANINGS, AclRole
+from stream_app.kafka.acl import ROLE_DESCRIPTIONS, AclRole, AclRule, grant_acls, required_acls
 from stream_app.kafka.clients import make_admin
 from stream_app.kafka.topics import create_topics, describe_topics
-from stream_app.lifecycle.reset import Reset, await_no_workers, carry_out, plan_reset
-from stream_app.lifecycle.up import alone, running_cluster
+from stream_app.lifecycle.reset import Reset, await_no_workers, execute_reset, plan_reset
+from stream_app.lifecycle.up import exclusive_use, running_cluster
 from stream_app.status.pipeline_view import PipelineView
 
 app = typer.Typer()
@@ -56,10 +55,10 @@ def show_rights(
 ) -> None:
     """Show the least rights that each role of PIPELINE needs; asks no cluster."""
     context = CommandContext(pipeline, as_json)
-    found = {one: rights(context.name, one) for one in role or AclRole}
+    found = {one: required_acls(context.name, one) for one in role or AclRole}
     lines = []
     for one, rules in found.items():
-        lines += [f"{one}: {MEANINGS[one]}", *(f"  {_in_words(rule)}" for rule in rules)]
+        lines += [f"{one}: {ROLE_DESCRIPTIONS[one]}", *(f"  {_in_words(rule)}" for rule in rules)]
     context.write({one: [rule._asdict() for rule in rules] for one, rules in found.items()}, *lines)
 
 
@@ -78,8 +77,8 @@ def apply_rights(
     if not principal.startswith("User:") or principal == "User:":
         raise typer.BadParameter("write it as User:NAME", param_hint="--principal")
     context = CommandContext(pipeline, as_json)
-    rules = rights(context.name, *role)
-    grant(make_admin(context.settings), principal, rules)
+    rules = required_acls(context.name, *role)
+    grant_acls(make_admin(context.settings), principal, rules)
     context.write(
         {"principal": principal, "granted": [rule._asdict() for rule in rules]},
         *(f"{principal} may {_in_words(rule)}" for rule in rules),
@@ -120,9 +119,9 @@ def reset(
         if not as_json:
             typer.echo("\n".join(_plan_lines(planned)))
         if yes:
-            with alone(settings, name):
+            with exclusive_use(settings, name):
                 await_no_workers(view)
-                carry_out(view, planned)
+                execute_reset(view, planned)
     context.write(
         {**asdict(planned), "done": yes},
         "Deleted." if yes else "Nothing is deleted yet: add --yes to delete it for good.",

@@ -74,6 +74,10 @@ class LazyGroup(TyperGroup):
         super().__init__(**options)
         self.commands = ImportedCommands(COMMANDS)
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order of the help."""
+        return list(self.commands)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the names of the commands, each with its line."""
         with formatter.section("Commands"):

@@ -48,7 +48,7 @@ def try_files(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run PIPELINE over FILE in memory, without Kafka; show the outcomes and the model's metrics."""
+    """Run PIPELINE over FILE in memory, without Kafka; show outcomes and the model's metrics."""
     if file == labels == "-":
         raise typer.BadParameter(
             "only one of the two files can be standard input", param_hint="--labels"

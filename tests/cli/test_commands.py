@@ -1,4 +1,4 @@
-"""`topics`, `produce` and `consume` as typed: what they print, how they end."""
+"""`topics`, `produce` and `consume`: output, errors and exit codes."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from stream_app.cli import app
 from stream_app.kafka.topics import create_topics
 from stream_app.loading import load_pipeline
 from stream_app.topic_kinds import KINDS
+from tests.in_process import run_in_process
 from tests.running_system import ROOT
 from tests.transfer.clusters import admin, send, settings_for, unique_name
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.broker
 
 
 class Commands:
-    """The program with a pipeline file and a broker of its own."""
+    """The program with its own pipeline file and broker."""
 
     def __init__(self, folder: Path, broker: EmbeddedBroker) -> None:
         self.name = unique_name()
@@ -39,10 +40,9 @@ class Commands:
         }
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start a command; PIPELINE stands for the pipeline's file."""
-        words = [str(self.pipeline) if word == "PIPELINE" else word for word in arguments]
+        """Start a command in a process; PIPELINE stands for the pipeline's file."""
         return subprocess.Popen(
-            [sys.executable, "-m", "stream_app", *words],
+            [sys.executable, "-m", "stream_app", *self._words(arguments)],
             cwd=ROOT,
             env=os.environ | self.environment | environment,
             stdin=subprocess.PIPE,
@@ -52,17 +52,35 @@ class Commands:
         )
 
     def run(
-        self, *arguments: str, typed: str = "", code: int = 0, **environment: str
+        self,
+        *arguments: str,
+        typed: str = "",
+        code: int = 0,
+        own_process: bool = False,
+        **environment: str,
     ) -> tuple[str, str]:
-        """Standard output and error of a command that ends with `code`."""
-        with self.start(*arguments, **environment) as process:
-            output, errors = process.communicate(typed, timeout=60)
-        assert process.returncode == code, (output, errors)
+        """Return standard output and error of a command that ends with `code`.
+
+        Args:
+            own_process: True to start a process, False to run in that of the test.
+        """
+        if own_process:
+            with self.start(*arguments, **environment) as process:
+                output, errors = process.communicate(typed, timeout=60)
+            ended = process.returncode
+        else:
+            variables = self.environment | environment
+            done = run_in_process(*self._words(arguments), typed=typed, environment=variables)
+            ended, output, errors = done.returncode, done.stdout, done.stderr
+        assert ended == code, (output, errors)
         assert "Traceback" not in errors
         return output, errors
 
+    def _words(self, arguments: tuple[str, ...]) -> list[str]:
+        return [str(self.pipeline) if word == "PIPELINE" else word for word in arguments]
+
     def json(self, *arguments: str, **options: Any) -> Any:
-        """What a command prints with --json."""
+        """Return what a command writes with --json."""
         return json.loads(self.run(*arguments, "--json", **options)[0])
 
 
@@ -72,15 +90,15 @@ def commands(tmp_path: Path, broker: EmbeddedBroker) -> Commands:
 
 
 def test_what_is_produced_is_consumed(commands: Commands, tmp_path: Path) -> None:
-    created = commands.json("topics", "create", "PIPELINE")
+    created = commands.json("topics", "create", "PIPELINE", own_process=True)
     assert [topic["result"] for topic in created] == ["created"] * len(KINDS)
-    shown = commands.run("topics", "show", "PIPELINE")[0].splitlines()
+    shown = commands.run("topics", "show", "PIPELINE", own_process=True)[0].splitlines()
     assert shown[0].startswith(
         f"{commands.name}.raw: partitions: 4, cleanup.policy: delete, retention.ms: 604800000"
     )
 
     typed = '{"id": "a"}\n{broken\n{"id": "b"}\n'
-    output, errors = commands.run("produce", "PIPELINE", "-", typed=typed, code=1)
+    output, errors = commands.run("produce", "PIPELINE", "-", typed=typed, code=1, own_process=True)
     assert output == f"{commands.name}.raw: 2 produced, 1 bad, 0 failed\n"
     assert errors.startswith("line 2: not JSON")
 
@@ -92,7 +110,7 @@ def test_what_is_produced_is_consumed(commands: Commands, tmp_path: Path) -> Non
         "topic": f"{commands.name}.labels", "produced": 1, "bad": 0, "failed": 0, "bad_lines": [], "failed_lines": [],
     }  # fmt: skip
 
-    label = commands.json("consume", "PIPELINE", "labels", "--until-end")
+    label = commands.json("consume", "PIPELINE", "labels", "--until-end", own_process=True)
     assert label["value"] == {"id": "a", "fraud": True, "known_at": 1_700_000_000_000}
     assert (label["key"], label["headers"], label["topic"]) == ("a", {}, f"{commands.name}.labels")
     lines = commands.run("consume", "PIPELINE", "raw", "--since", "1h", "--limit", "2")[
@@ -145,7 +163,7 @@ def test_consume_ends_quietly_when_nobody_reads_it(commands: Commands) -> None:
 
 
 def following(commands: Commands) -> subprocess.Popen[str]:
-    """A consumer that has shown the only record and waits for more."""
+    """Start a consumer that has shown the only record and waits for more."""
     create_topics(admin(commands.settings), commands.name, commands.settings)
     send(commands.settings, f"{commands.name}.raw", [b'{"id": "a"}'])
     process = commands.start("consume", "PIPELINE", "raw", "--from-beginning", "--json", "--follow")
@@ -203,9 +221,8 @@ def test_an_error_is_one_line_with_a_remedy(
 ) -> None:
     started = time.monotonic()
     output, errors = commands.run(*arguments.split(), code=code, **environment)
-    assert (
-        time.monotonic() - started < 60
-    )  # it ends; how soon depends on what else the machine does
+    # How soon it ends depends on the load of the machine.
+    assert time.monotonic() - started < 60
     assert output == ""
     assert len(errors.splitlines()) == 1
     assert errors.startswith("error: ")

@@ -172,19 +172,19 @@ def test_a_mistake_in_the_pipeline(
         (
             "STREAM_APP_KAFKA_BOOTSTRAP_SERVERS",
             "kafka:9092",
-            "the nearest is STREAM_APP_KAFKA__BOOTSTRAP_SERVERS",
+            "the nearest name is STREAM_APP_KAFKA__BOOTSTRAP_SERVERS",
         ),
-        ("STREAM_APP_TOPICS__PARTITION", "8", "the nearest is STREAM_APP_TOPICS__PARTITIONS"),
+        ("STREAM_APP_TOPICS__PARTITION", "8", "the nearest name is STREAM_APP_TOPICS__PARTITIONS"),
         (
             "stream_app_datadir",
             "/tmp",
-            "stream_app_datadir is not a setting. Unset it, or correct it: the nearest is S",
+            "stream_app_datadir is not a setting. Unset or correct it; the nearest name is S",
         ),
         ("STREAM_APP_KAFKA", "kafka:9092", "STREAM_APP_KAFKA is not a setting"),
         (
             "STREAM_APP_BROKER__PORT",
             "99999",
-            "STREAM_APP_BROKER__PORT is wrong: Input should be less than or equal to",
+            "STREAM_APP_BROKER__PORT is invalid: Input should be less than or equal to",
         ),
         ("STREAM_APP_DATA_DIR", "/dev/null/x", "Cannot write to /dev/null/x/run/p-"),
         (

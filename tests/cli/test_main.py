@@ -1,4 +1,4 @@
-"""What holds for every command: help, exit codes, one line per error."""
+"""Every command has help, documented exit codes, and one line per error."""
 
 import os
 import subprocess
@@ -15,6 +15,7 @@ from stream_app.cli import app
 from stream_app.cli.exit_codes import exit_codes
 from stream_app.errors import KafkaUnavailableError, SettingsError, StreamAppError
 from stream_app.telemetry.metrics import app_version
+from tests.in_process import run_in_process
 from tests.running_system import ROOT
 
 
@@ -30,7 +31,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def commands() -> Iterator[tuple[str, ...]]:
-    """Every command of the program, as its words."""
+    """Yield the words of every command of the program."""
     root = typer.main.get_group(app)
     context = typer.Context(root)
     for name in root.list_commands(context):
@@ -83,20 +84,22 @@ def test_an_unreachable_cluster_is_one_line_within_seconds() -> None:
     assert done.stderr.startswith("error: Kafka at 127.0.0.1:1 cannot be reached")
 
 
-def test_no_broker_at_all_says_how_to_get_one(tmp_path: Path) -> None:
-    done = run("topics", "show", "flights", STREAM_APP_DATA_DIR=str(tmp_path))
+def test_without_a_broker_the_error_names_the_command_that_starts_one(tmp_path: Path) -> None:
+    environment = {"STREAM_APP_DATA_DIR": str(tmp_path)}
+    done = run_in_process("topics", "show", "flights", environment=environment)
     assert done.returncode == KafkaUnavailableError.exit_code
     assert "stream-app up" in done.stderr
 
 
 def test_a_wrong_setting_is_named() -> None:
-    done = run("topics", "show", "flights", STREAM_APP_TOPICS__PARTITIONS="many")
+    environment = {"STREAM_APP_TOPICS__PARTITIONS": "many"}
+    done = run_in_process("topics", "show", "flights", environment=environment)
     assert done.returncode == SettingsError.exit_code
     assert done.stderr.startswith("error: STREAM_APP_TOPICS__PARTITIONS is wrong")
 
 
 def test_a_wrong_command_line_ends_with_2() -> None:
-    assert run("worker", "flights", "--role", "cook").returncode == 2
+    assert run_in_process("worker", "flights", "--role", "cook").returncode == 2
 
 
 def test_a_bug_is_one_line_that_says_where_the_traceback_is(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`stream-app up` and `worker` as a user runs them: real processes, a real broker."""
+"""`stream-app up` and `worker` in real processes, with a real broker."""
 
 import json
 import os
@@ -16,12 +16,13 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import FencedError, PipelineError, TopicsError
+from tests.in_process import run_in_process
 from tests.running_system import ROOT
 from tests.transfer.clusters import unique_name
 
 
 class Command:
-    """Runs `stream-app` with a data folder and a pipeline of its own."""
+    """Runs `stream-app` with its own data folder and pipeline."""
 
     def __init__(self, folder: Path, broker: EmbeddedBroker) -> None:
         self.name = unique_name()
@@ -50,14 +51,17 @@ class Command:
         return process
 
     def fails(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and the last line on standard error of a command that must end by itself, without a traceback."""
-        process = self.start(*arguments)
-        _, errors = process.communicate(timeout=60)
-        assert "Traceback" not in errors
-        return process.returncode, errors.splitlines()[-1]
+        """Return the exit code and the last error line of a command that ends in this process."""
+        done = run_in_process(*arguments, environment=self.environment)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stderr.splitlines()[-1]
+
+    def create_topics(self) -> None:
+        done = run_in_process("topics", "create", str(self.pipeline), environment=self.environment)
+        assert done.returncode == 0
 
     def ready(self, *workers: str, timeout: float = 60.0) -> None:
-        """Wait until these workers answer that they are ready."""
+        """Wait until these workers are ready."""
         deadline = time.monotonic() + timeout
         for worker in workers:
             while not self._is_ready(worker):
@@ -109,7 +113,7 @@ def test_up_runs_everything_until_ctrl_c(command: Command) -> None:
 
 @pytest.mark.broker
 def test_up_refuses_another_partition_count(command: Command) -> None:
-    assert command.start("topics", "create", str(command.pipeline)).wait(60) == 0
+    command.create_topics()
     command.environment["STREAM_APP_TOPICS__PARTITIONS"] = "3"
     code, line = command.fails("up", str(command.pipeline))
     assert code == TopicsError.exit_code
@@ -118,18 +122,24 @@ def test_up_refuses_another_partition_count(command: Command) -> None:
 
 @pytest.mark.broker
 def test_a_worker_without_topics_says_which_command_makes_them(command: Command) -> None:
-    code, line = command.fails("worker", str(command.pipeline), "--role", "score")
-    assert code == TopicsError.exit_code
+    process = command.start("worker", str(command.pipeline), "--role", "score")
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    line = errors.splitlines()[-1]
+    assert process.returncode == TopicsError.exit_code
     assert "stream-app topics create" in line
 
 
 @pytest.mark.broker
 def test_a_second_worker_of_one_instance_is_refused(command: Command) -> None:
-    assert command.start("topics", "create", str(command.pipeline)).wait(60) == 0
+    command.create_topics()
     command.start("worker", str(command.pipeline), "--role", "learn")
     command.ready("learn-0")
-    code, line = command.fails("worker", str(command.pipeline), "--role", "learn")
-    assert code == FencedError.exit_code
+    process = command.start("worker", str(command.pipeline), "--role", "learn")
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    line = errors.splitlines()[-1]
+    assert process.returncode == FencedError.exit_code
     assert "already running" in line
 
 
