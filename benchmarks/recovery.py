@@ -87,7 +87,7 @@ class System:
         self._sender.hurry()
         self._all_take_part()
         self._served_since(time.monotonic() + QUIET_SECONDS)
-        child = self._up.children[0]
+        child = self._up.workers[0]
         if child.process is None:
             raise BenchmarkError(f"{child.name} is not running")
         child.delay = FIRST_DELAY  # each round is the first death
@@ -106,7 +106,7 @@ class System:
         """Wait until both workers have partitions: the end of one that has none costs nothing."""
         deadline = time.monotonic() + LONGEST_SECONDS
         while not all_have_partitions(self._admin, self._race, "ours"):
-            self._up.tend()
+            self._up.supervise()
             if self._up.failed is not None or time.monotonic() > deadline:
                 raise BenchmarkError(f"{self._up.failed or 'a worker got no partitions'}")
             time.sleep(LOOK_SECONDS)
@@ -116,7 +116,7 @@ class System:
         waiting = set(self._partitions)
         deadline = moment + LONGEST_SECONDS
         while waiting:
-            self._up.tend()
+            self._up.supervise()
             message = self._reader.poll(0.05)
             if (
                 message is not None

@@ -6,7 +6,7 @@ import typer
 
 from stream_app.cli.options import PipelineArgument
 from stream_app.settings import load_settings
-from stream_app.worker.worker import run_worker
+from stream_app.worker.startup import run_worker
 
 app = typer.Typer()
 

@@ -1,4 +1,4 @@
-"""A whole pipeline on one machine: its cluster, its topics, its workers."""
+"""Starts and supervises a whole pipeline on one machine: broker, topics and workers."""
 
 import signal
 import time
@@ -23,15 +23,23 @@ log = get_logger(__name__)
 
 
 def run_up(pipeline: str, settings: Settings, *, scorers: int, monitor: bool) -> None:
-    """Broker if none is configured, topics, workers; until SIGINT or SIGTERM, or until a worker cannot go on."""
-    _on_stop(signal.default_int_handler)  # until there are workers, it just interrupts
+    """Run a pipeline until SIGINT, SIGTERM, or the permanent failure of a worker.
+
+    Starts the embedded broker unless a cluster is configured, and creates missing topics.
+
+    Args:
+        pipeline: pipeline as on the command line.
+        scorers: number of scorers.
+        monitor: True to start the monitor.
+    """
+    # Until there are workers, a signal just interrupts.
+    _on_stop(signal.default_int_handler)
     loaded = load_pipeline(pipeline)
     name = loaded.name
-    with alone(settings, name), running_cluster(settings) as broker:
+    with exclusive_use(settings, name), running_cluster(settings) as broker:
         if loaded.format == "avro":
-            from stream_app.schema_registry.subjects import (
-                register_schemas,  # half a second of imports
-            )
+            # Imported here because it takes half a second.
+            from stream_app.schema_registry.subjects import register_schemas
 
             register_schemas(loaded, settings)
         create_topics(make_admin(settings), name, settings)
@@ -40,7 +48,10 @@ def run_up(pipeline: str, settings: Settings, *, scorers: int, monitor: bool) ->
 
 @contextmanager
 def running_cluster(settings: Settings) -> Iterator[EmbeddedBroker | None]:
-    """The configured cluster (None), or the embedded broker, which the last one to use it stops."""
+    """Yield the embedded broker, or None if a cluster is configured.
+
+    The last process that uses the broker stops it.
+    """
     if settings.kafka.bootstrap_servers:
         yield None
         return
@@ -50,7 +61,7 @@ def running_cluster(settings: Settings) -> Iterator[EmbeddedBroker | None]:
 
 
 def embedded_broker(settings: Settings) -> EmbeddedBroker:
-    """The broker that the settings describe."""
+    """Return the broker that the settings describe."""
     return EmbeddedBroker(
         settings.data_dir / "kafka",
         port=settings.broker.port,
@@ -61,8 +72,12 @@ def embedded_broker(settings: Settings) -> EmbeddedBroker:
 
 
 @contextmanager
-def alone(settings: Settings, name: str) -> Iterator[None]:
-    """Hold the lock that only one `up` or `reset` of the pipeline so named can have on this machine."""
+def exclusive_use(settings: Settings, name: str) -> Iterator[None]:
+    """Hold the lock of `up` and `reset` on the pipeline with this name.
+
+    Raises:
+        FencedError: another process on this machine holds it.
+    """
     try:
         lock = FileLock(make_run_folder(settings, name) / "up.lock").acquire(timeout=0)
     except Timeout:
@@ -75,23 +90,27 @@ def alone(settings: Settings, name: str) -> Iterator[None]:
 
 
 def _supervise(supervisor: Supervisor, broker: EmbeddedBroker | None) -> None:
-    """Keep the workers going, and the embedded broker; raises the error of a worker that cannot go on."""
-    asked: list[int] = []
+    """Supervise the workers and the embedded broker until a signal.
+
+    Raises:
+        StreamAppError: the permanent error of a worker.
+    """
+    signals: list[int] = []
 
     def stop(number: int, _: object) -> None:
-        asked.append(number)
+        signals.append(number)
 
     _on_stop(stop)
     ready = False
     try:
         supervisor.start()
-        while not asked and supervisor.failed is None:
-            supervisor.tend()
+        while not signals and supervisor.failed is None:
+            supervisor.supervise()
             if not ready and supervisor.is_ready():
                 ready = True
                 log.info("all workers are ready", see=f"stream-app status {supervisor.pipeline}")
             if broker is not None and not broker.status().running:
-                log.warning("broker died, starting it again")
+                log.warning("the broker died, restarting it")
                 _on_stop(signal.default_int_handler)
                 broker.start()
                 _on_stop(stop)

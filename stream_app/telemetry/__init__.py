@@ -1,0 +1,6 @@
+"""Telemetry of a process.
+
+- `metrics`: every Prometheus metric, with its labels.
+- `logs`: structured logs on standard error.
+- `operator_identity`: user and host that records of operations name.
+"""

@@ -1,4 +1,4 @@
-"""Structured logs on standard error: JSON for machines, colours for a terminal."""
+"""Structured logs on standard error: JSON for machines, coloured text on a terminal."""
 
 import logging
 import sys
@@ -17,9 +17,13 @@ _SHARED: tuple[Processor, ...] = (
 
 
 def setup_logging(settings: LogSettings, **context: str | int) -> None:
-    """Route structlog and the standard library to standard error; `context` is put into every line, of any thread.
+    """Send the logs of structlog and of the standard library to standard error.
 
-    The root logger stays at WARNING, so libraries build no records for nothing; our own follow `settings.level`.
+    The root logger stays at WARNING, so that libraries create no records in vain; the level of
+    `settings` applies to this package.
+
+    Args:
+        context: fields added to every line, in all threads.
     """
 
     def add_context(_: object, __: str, event: EventDict) -> EventDict:
@@ -49,7 +53,10 @@ def setup_logging(settings: LogSettings, **context: str | int) -> None:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger; `name` is the module's ``__name__``: ``get_logger(__name__).info("started", role="score")``."""
+    """Return a logger of a module.
+
+    ``get_logger(__name__).info("started", role="score")``
+    """
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 

@@ -1,4 +1,4 @@
-"""Who runs this process, for the records of what was decided."""
+"""User and host that run this process, as records of operations name them."""
 
 import getpass
 import os
@@ -6,9 +6,9 @@ import socket
 
 
 def operator() -> str:
-    """Who runs this command: user@host."""
+    """Return `user@host`; a user without a name, as in a container, is given by number."""
     try:
         user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
+    except (OSError, KeyError):
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"

@@ -1,7 +1,8 @@
-"""Our consumer's side of its group: who it is to the broker, and whether the broker still knows it.
+"""Group coordinator of a worker's consumer: its membership, and whether the broker confirms it.
 
-A session that has expired, as in a long outage, only needs a new one; an instance id that somebody else has taken over
-must not be taken back. aiokafka's coordinator gives up its member id in both cases, and so cannot tell them apart.
+After an expired session, as in a long outage, a worker only needs a new one; an instance id that
+another worker took over must not be taken back. aiokafka's coordinator drops its member id in both
+cases, and so cannot tell them apart.
 """
 
 import logging
@@ -14,30 +15,40 @@ import aiokafka.errors as errors
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 
 from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError
-from stream_app.kafka.access_errors import right_missing
+from stream_app.kafka.access_errors import unauthorized
 from stream_app.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 
 THROTTLE_SECONDS = 30.0
+THROTTLED_LIBRARIES = (
+    "aiokafka",
+    "aiokafka.cluster",
+    "aiokafka.consumer.fetcher",
+    "aiokafka.consumer.group_coordinator",
+)
 _NO_GENERATION = -1
 
 
 class FencedInstanceIdError(errors.BrokerResponseError):  # type: ignore[misc]
-    """Another member has our static instance id."""
+    """Another member has the static instance id of this worker."""
 
     errno = 82
     message = "FENCED_INSTANCE_ID"
 
 
 class Coordinator(GroupCoordinator):  # type: ignore[misc]
-    """aiokafka's coordinator, which joins again as who it was, and tells when the broker has last confirmed it."""
+    """aiokafka's coordinator, which rejoins with its old member id.
 
-    confirmed = float("-inf")
-    """When the last request was sent (monotonic) by whose answer the broker still took us for a member."""
+    Attributes:
+        confirmed_at: monotonic seconds at which the last request was sent whose response confirmed
+            that this worker is a member.
+    """
+
+    confirmed_at = float("-inf")
 
     def reset_generation(self) -> None:
-        """Join again with the old member id, which tells us whether it was taken over; without, when it has expired."""
+        """Rejoin with the old member id, which reveals a takeover; without it once it expired."""
         if self.generation == _NO_GENERATION:
             super().reset_generation()
         else:
@@ -45,20 +56,21 @@ class Coordinator(GroupCoordinator):  # type: ignore[misc]
             self.request_rejoin()
 
     @property
-    def troubled(self) -> bool:
-        """Whether the group has refused something (any thread)."""
+    def has_error(self) -> bool:
+        """True if the group rejected a request. Thread-safe."""
         return self._pending_exception is not None
 
-    def problem(self) -> StreamAppError | None:
-        """Why it can be a member no more (any thread)."""
-        error = self._pending_exception  # kept there until somebody asks
+    def permanent_error(self) -> StreamAppError | None:
+        """Return the reason why this worker cannot be a member any more, or None. Thread-safe."""
+        # aiokafka keeps the error until it is asked for.
+        error = self._pending_exception
         if isinstance(error, errors.GroupAuthorizationFailedError):
-            return right_missing("consumer group", f"join the group {self.group_id}")
+            return unauthorized("consumer group", f"join the group {self.group_id}")
         if isinstance(error, errors.TopicAuthorizationFailedError):
-            return right_missing("topic", f"read {error.args[0]}")
+            return unauthorized("topic", f"read {error.args[0]}")
         if self._coordination_task.done() and not self._closing.done():
             return KafkaUnavailableError(
-                f"the group {self.group_id} is lost", "See the lines above"
+                f"the coordination with the group {self.group_id} ended", "See the lines above"
             )
         if error is not None and FencedInstanceIdError.__name__ in str(error):
             return FencedError(
@@ -67,13 +79,11 @@ class Coordinator(GroupCoordinator):  # type: ignore[misc]
             )
         return None
 
-    def heal(self) -> None:
-        """Join again after an error that may pass; aiokafka does nothing more until somebody has asked for it."""
-        if not self.troubled or self.problem() is not None:
+    def recover(self) -> None:
+        """Rejoin after a temporary error; aiokafka waits until the error is asked for."""
+        if not self.has_error or self.permanent_error() is not None:
             return
-        log.warning(
-            "the group has refused a request, joining again", why=str(self._pending_exception)
-        )
+        log.warning("the group rejected a request, rejoining", why=str(self._pending_exception))
         with suppress(errors.KafkaError):
             self.check_errors()
         self.request_rejoin()
@@ -84,40 +94,34 @@ class Coordinator(GroupCoordinator):  # type: ignore[misc]
         sent = monotonic()
         answered: bool = await super()._do_heartbeat()
         if answered and not self._rejoin_needed_fut.done():
-            self.confirmed = sent
+            self.confirmed_at = sent
         return answered
 
     async def _on_join_complete(self, *joined: Any) -> None:
-        self.confirmed = monotonic()
+        self.confirmed_at = monotonic()
         await super()._on_join_complete(*joined)
 
 
-errors.kafka_errors[FencedInstanceIdError.errno] = FencedInstanceIdError
-consumer.GroupCoordinator = Coordinator  # which has no setting for it
-
-
 class Throttle(logging.Filter):
-    """Lets a line of a library through once in `seconds`: in an outage aiokafka says the same 500 times a second."""
+    """Filter that passes a line once per interval: aiokafka repeats one 500 times per second."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self._seconds = seconds
-        self._said: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log it."""
+        """Return True to log the line."""
         line, now = record.getMessage(), monotonic()
-        self._said = {said: at for said, at in self._said.items() if now - at < self._seconds}
-        if line in self._said:
+        self._logged = {text: at for text, at in self._logged.items() if now - at < self._seconds}
+        if line in self._logged:
             return False
-        self._said[line] = now
+        self._logged[line] = now
         return True
 
 
-for library in (
-    "aiokafka",
-    "aiokafka.cluster",
-    "aiokafka.consumer.fetcher",
-    "aiokafka.consumer.group_coordinator",
-):
+# aiokafka has no setting for these.
+errors.kafka_errors[FencedInstanceIdError.errno] = FencedInstanceIdError
+consumer.GroupCoordinator = Coordinator
+for library in THROTTLED_LIBRARIES:
     logging.getLogger(library).addFilter(Throttle(THROTTLE_SECONDS))

@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from stream_app.errors import ModelError, StoreError, UnfitModelError
+from stream_app.errors import ModelError, StoreError, IncompatibleModelError
 from stream_app.kafka.reader import PartitionReader, unauthorized_read
 from stream_app.model_store.manifest import (
     CHAMPION_KEY,
@@ -152,7 +152,7 @@ class ModelFollower(Thread):
             if (
                 self.current is None
                 and version is not None
-                and not isinstance(problem, StoreError | UnfitModelError)
+                and not isinstance(problem, StoreError | IncompatibleModelError)
             ):
                 self._serve_ancestor(version)
         if self.current is not None or not isinstance(self.problem, NoTrustedKeyError | None):

@@ -1,6 +1,6 @@
-"""When and why a worker could not go on: said while it lasts, and told to `<pipeline>.monitoring` once it is over.
+"""Outages of a worker: logged while they last, published to `<p>.monitoring` once they end.
 
-While Kafka takes nothing, nothing can be written about it either; then there are the log, `/readyz` and a metric.
+During a Kafka outage nothing can be published, so the log, `/readyz` and a metric report it.
 """
 
 from threading import Lock
@@ -9,22 +9,22 @@ from typing import NamedTuple
 
 from stream_app.errors import FencedError, StreamAppError, TopicsError
 from stream_app.telemetry.logs import get_logger
-from stream_app.telemetry.metrics import PAUSED
+from stream_app.telemetry.metrics import OUTAGE
 
 log = get_logger(__name__)
 
-PATIENCE = 2.0  # seconds that a trouble may last before it is worth a word, and that it has to be gone to be over
-REPEAT = 30.0  # seconds between two lines about a pause that lasts
-LEASE = (
-    10.0  # seconds after which whoever wanted to tell of a pause, and has not, is taken for dead
-)
+# A blocker is reported after this time, and an outage ends once it has been gone this long.
+GRACE_SECONDS = 2.0
+LOG_INTERVAL_SECONDS = 30.0
+# A subtask that claimed an outage for publishing and did not within this time is considered dead.
+CLAIM_SECONDS = 10.0
 
 UNAVAILABLE = "kafka-unavailable"
 CAUSES = {TopicsError: "topic-missing", FencedError: "fenced"}
 
 
 class Blocker(NamedTuple):
-    """Why something cannot go on, and since when (monotonic)."""
+    """Reason why a worker waits, with its start in monotonic seconds."""
 
     cause: str
     why: str
@@ -32,12 +32,12 @@ class Blocker(NamedTuple):
 
     @classmethod
     def of(cls, error: StreamAppError, since: float) -> "Blocker":
-        """The trouble that an error tells of."""
+        """Return the blocker that an error reports."""
         return cls(CAUSES.get(type(error), UNAVAILABLE), str(error), since)
 
 
 class Outage(NamedTuple):
-    """A pause that is over; epoch milliseconds."""
+    """Finished outage; times in Unix milliseconds."""
 
     cause: str
     since: int
@@ -45,76 +45,90 @@ class Outage(NamedTuple):
 
 
 class OutageTracker:
-    """The pauses of one worker; `observe` is to be called every second or so, by one thread."""
+    """Outages of one worker; one thread calls `update` about every second."""
 
     def __init__(self) -> None:
-        self._trouble: Blocker | None = None
-        self._calm: float | None = None  # since when the trouble has been gone
-        self._said = 0.0
-        self._over: list[Outage] = []
-        self._claimed = -LEASE
+        self._blocker: Blocker | None = None
+        # Start of the time without blocker, in monotonic seconds.
+        self._clear_since: float | None = None
+        self._logged_at = 0.0
+        self._finished: list[Outage] = []
+        self._claimed_at = -CLAIM_SECONDS
         self._lock = Lock()
         for cause in (UNAVAILABLE, *CAUSES.values()):
-            PAUSED.labels(cause).set(0)
+            OUTAGE.labels(cause).set(0)
 
-    def unready(self) -> list[str]:
-        """Why the worker does not go on, if it is so (any thread)."""
-        trouble = self._trouble
-        return [] if trouble is None else [f"paused: {trouble.why}"]
+    def blockers(self) -> list[str]:
+        """Return the reasons why the worker is not ready, empty if it is. Thread-safe."""
+        blocker = self._blocker
+        return [] if blocker is None else [f"outage: {blocker.why}"]
 
-    def observe(self, trouble: Blocker | None, settled: bool = True) -> None:
-        """What troubles the worker now; a pause is over only once it has also `settled`."""
+    def update(self, blocker: Blocker | None, stable: bool = True) -> None:
+        """Record the present blocker, or None.
+
+        Args:
+            stable: an outage ends only once the worker is also stable.
+        """
         now = monotonic()
-        if trouble is not None:
-            self._calm = None
-            self._last(trouble, now)
-        elif self._trouble is not None and settled:
-            self._calm = self._calm or now
-            if now - self._calm >= PATIENCE:
-                self._end(self._trouble, self._calm)
+        if blocker is not None:
+            self._clear_since = None
+            self._continue(blocker, now)
+        elif self._blocker is not None and stable:
+            self._clear_since = self._clear_since or now
+            if now - self._clear_since >= GRACE_SECONDS:
+                self._end(self._blocker, self._clear_since)
 
     def end(self) -> None:
-        """What there was is over for certain."""
-        if self._trouble is not None:
-            self._end(self._trouble, monotonic())
+        """End the present outage, if any, without the grace period."""
+        if self._blocker is not None:
+            self._end(self._blocker, monotonic())
 
     def claim(self) -> list[Outage]:
-        """The pauses that are to be told; for a while only the first who asks gets them (any thread)."""
+        """Return the finished outages to the first subtask that asks. Thread-safe.
+
+        Others get none until the outages are reported or the claim expires.
+        """
         with self._lock:
-            if not self._over or monotonic() < self._claimed + LEASE:
+            if not self._finished or monotonic() < self._claimed_at + CLAIM_SECONDS:
                 return []
-            self._claimed = monotonic()
-            return list(self._over)
+            self._claimed_at = monotonic()
+            return list(self._finished)
 
-    def told(self, pauses: list[Outage]) -> None:
-        """These have been told (any thread)."""
+    def mark_reported(self, outages: list[Outage]) -> None:
+        """Forget outages whose publishing is committed. Thread-safe."""
         with self._lock:
-            self._over = [pause for pause in self._over if pause not in pauses]
-            self._claimed = -LEASE
+            self._finished = [outage for outage in self._finished if outage not in outages]
+            self._claimed_at = -CLAIM_SECONDS
 
-    def _last(self, trouble: Blocker, now: float) -> None:
-        """A trouble lasts; what is found out later tells more about its cause."""
-        before = self._trouble
-        if before is None and now - trouble.since < PATIENCE:
+    def _continue(self, blocker: Blocker, now: float) -> None:
+        """Start or continue an outage; the newest blocker gives its cause."""
+        before = self._blocker
+        if before is None and now - blocker.since < GRACE_SECONDS:
             return
-        since = trouble.since if before is None else before.since
-        self._trouble = trouble._replace(since=since)
-        if before is None or before.cause != trouble.cause or now - self._said >= REPEAT:
-            self._said = now
+        since = blocker.since if before is None else before.since
+        self._blocker = blocker._replace(since=since)
+        if (
+            before is None
+            or before.cause != blocker.cause
+            or now - self._logged_at >= LOG_INTERVAL_SECONDS
+        ):
+            self._logged_at = now
             log.warning(
-                "paused", cause=trouble.cause, why=trouble.why, seconds=round(now - since, 1)
+                "outage", cause=blocker.cause, why=blocker.why, seconds=round(now - since, 1)
             )
             if before is not None:
-                PAUSED.labels(before.cause).set(0)
-            PAUSED.labels(trouble.cause).set(1)
+                OUTAGE.labels(before.cause).set(0)
+            OUTAGE.labels(blocker.cause).set(1)
 
-    def _end(self, trouble: Blocker, end: float) -> None:
-        PAUSED.labels(trouble.cause).set(0)
-        log.info("goes on", cause=trouble.cause, paused_seconds=round(end - trouble.since, 1))
-        self._trouble = None
+    def _end(self, blocker: Blocker, end: float) -> None:
+        OUTAGE.labels(blocker.cause).set(0)
+        seconds = round(end - blocker.since, 1)
+        log.info("outage ended", cause=blocker.cause, outage_seconds=seconds)
+        self._blocker = None
+        outage = Outage(blocker.cause, _unix_milliseconds(blocker.since), _unix_milliseconds(end))
         with self._lock:
-            self._over.append(Outage(trouble.cause, _epoch(trouble.since), _epoch(end)))
+            self._finished.append(outage)
 
 
-def _epoch(moment: float) -> int:
+def _unix_milliseconds(moment: float) -> int:
     return int((time() - (monotonic() - moment)) * 1000)

@@ -1,51 +1,82 @@
-"""What a role does inside a partition task: the seam between the transactions and the core."""
+"""Interface between a stream task, which owns transactions, and the role that processes records."""
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 from stream_app.records import InputPartition, Output, Record
 
-REGISTRY = "the schema registry"
-TRIAL = "the trial of records that may harm the worker"
-BREAKER = "events that do not fail"
-DECISION = "the version that a decision has chosen, or the examples that it has learned again"
-"""What records may wait for."""
+
+class WaitReason(StrEnum):
+    """Reason why records that were fetched cannot be processed yet; the value is a metric label."""
+
+    SCHEMA_REGISTRY = "schema-registry"
+    TRIAL_RUN = "trial-run"
+    CIRCUIT_BREAKER = "circuit-breaker"
+    DECISION = "decision"
+
+    @property
+    def description(self) -> str:
+        """Text that completes "partitions wait for ..."."""
+        return _DESCRIPTIONS[self]
+
+
+_DESCRIPTIONS = {
+    WaitReason.SCHEMA_REGISTRY: "the schema registry",
+    WaitReason.TRIAL_RUN: "the trial run of records that may crash the worker",
+    WaitReason.CIRCUIT_BREAKER: "the circuit breaker to close",
+    WaitReason.DECISION: "the model version that a decision selects, or the examples to relearn",
+}
 
 
 class Processor(Protocol):
-    """The work of one part of a task: made on assignment, dropped on revocation, used by one thread at a time.
+    """Processing of one subtask: created on assignment, dropped on revocation, never concurrent.
 
-    Everything that `process`, `idle` and `before_commit` return goes into one transaction with the input offsets.
-    What was returned is never asked for again: a transaction that has to be retried is retried with the same values.
+    The outputs of `process`, `idle` and `before_commit` go into one transaction with the input
+    offsets. Outputs are computed once: a transaction that is retried writes the same values.
     """
 
     def restore(self, committed: Mapping[InputPartition, int]) -> Mapping[InputPartition, int]:
-        """Load the state; return the next offset of every input (`committed` has -1 where the group has none).
+        """Load the state and return the next offset of every input.
 
-        Runs after the previous owner's transactions have been settled. May block for as long as it takes.
+        Runs after the transactions of the previous owner have ended. May block without limit.
+
+        Args:
+            committed: committed offset of every input, -1 where the group has none.
         """
 
     @property
-    def holding(self) -> str:
-        """What the records wait for that `ready` held back last; empty if it held none back (any thread)."""
+    def waiting_for(self) -> WaitReason | None:
+        """Reason why `ready` held records back, None if it held none back. Thread-safe."""
 
     def ready(self, records: Sequence[Record], now: int) -> int:
-        """How many of these records, from the first, can be processed now; asked before each `process`, never waits.
+        """Return the number of records, counted from the first, that can be processed now.
 
-        The task keeps the others and asks again. `now` is epoch milliseconds.
+        Called before each `process`; never blocks. The task keeps the other records and asks again.
+
+        Args:
+            records: consecutive records of one input.
+            now: wall-clock time in Unix milliseconds.
         """
 
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
-        """Work on consecutive records of one input; `now` is epoch milliseconds."""
+        """Process consecutive records of one input; `now` is in Unix milliseconds."""
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
-        """Called again and again while nothing of this part comes in; what it returns is committed at once.
+        """Return outputs that are due while no records arrive; they are committed immediately.
 
-        `at_end` says whether every input has been read to its end, and no record is held back.
+        Args:
+            now: wall-clock time in Unix milliseconds.
+            at_end: True if every input was read to its end and no record is held back.
         """
 
     def before_commit(self, positions: Mapping[InputPartition, int], now: int) -> list[Output]:
-        """State that completes the transaction; `positions` are the next offsets that it commits."""
+        """Return the state that completes the transaction.
+
+        Args:
+            positions: next offsets, which the transaction commits.
+            now: wall-clock time in Unix milliseconds.
+        """
 
     def after_commit(self) -> None:
-        """The transaction is on the broker's disk."""
+        """Called once the transaction is committed."""

@@ -1,54 +1,169 @@
-"""A worker that starts while Kafka is away waits for it, instead of ending again and again."""
+"""Entry point of a worker process: tunes the interpreter, waits for Kafka, and runs the worker."""
 
 import ctypes
 import gc
 import os
+import re
 import signal
+import socket
 import sys
 from contextlib import suppress
-from time import monotonic, sleep
+from pathlib import Path
+from threading import Timer
+from time import monotonic
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
+from filelock import FileLock, Timeout
 
-from stream_app.errors import KafkaUnavailableError
+from stream_app.errors import FencedError, KafkaUnavailableError, SettingsError, StoreError
 from stream_app.kafka.clients import ClientOwner, make_admin
 from stream_app.kafka.topic_uses import USES
 from stream_app.kafka.topics import MissingTopicsError, check_topics
+from stream_app.loading import load_pipeline
+from stream_app.retrying import NEVER, wait_until
 from stream_app.settings import Settings
+from stream_app.telemetry.logs import get_logger, setup_logging
+from stream_app.telemetry.metrics import WORKER
+from stream_app.worker.health import HealthServer
 from stream_app.worker.outages import Blocker, OutageTracker
+from stream_app.worker.quarantine.journal import worker_file
+from stream_app.worker.quarantine.quarantine import Quarantine
+from stream_app.worker.roles.role_table import ROLES
+from stream_app.worker.run_folder import make_run_folder, write_failed, writes_error
+from stream_app.worker.worker import Worker
 
-FIRST_SECONDS = 2.0  # for Kafka to answer, before a word about it is said
-ASK_SECONDS = 6.0  # from then on
-LOOK_SECONDS = 1.0
+log = get_logger(__name__)
+
+AUTO_INSTANCE = "auto"
+ANNOUNCE_SECONDS = 10.0
+# Time for Kafka to respond to the first request, which is not logged, and to the next ones.
+FIRST_REQUEST_SECONDS = 2.0
+REQUEST_SECONDS = 6.0
+POLL_SECONDS = 1.0
 GROUP_SECONDS = 10.0
+# Longest time that a thread back from a call of librdkafka waits for one that computes.
+SWITCH_SECONDS = 0.001
+# glibc's M_ARENA_MAX.
+_ARENA_MAX = -8
+_ARENAS = 2
 
 
-def await_cluster(pipeline: str, role: str, settings: Settings, pauses: OutageTracker) -> None:
-    """Block until Kafka answers and has what a worker of this role needs; SIGTERM ends the process meanwhile.
+def run_worker(spec: str, role: str, instance: str, settings: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT; ends the process if the worker cannot continue.
 
-    Raises `AccessError` if the cluster refuses us, `TopicsError` if the topics were never as they have to be.
+    Args:
+        spec: pipeline as on the command line.
+        instance: name of the worker within its role, or `auto`.
+
+    Raises:
+        StreamAppError: pipeline, topics or cluster are not usable, or the instance runs already.
+    """
+    limit_arenas()
+    instance = instance_name(instance)
+    setup_logging(settings.log, role=role, instance=instance)
+    if role in ("learn", "monitor") and instance != "0":
+        raise SettingsError(f"A pipeline has one {role} worker", "Leave --instance at 0")
+    pipeline = load_pipeline(spec)
+    folder = make_run_folder(settings, pipeline.name)
+    base = folder / f"{role}-{instance}"
+    lock = FileLock(worker_file(base, "lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FencedError(
+            f"instance {instance} of {pipeline.name} {role} is already running here",
+            "Give it another --instance",
+        ) from None
+    except OSError as error:
+        raise write_failed(folder, error) from None
+    WORKER.info({"pipeline": pipeline.name, "role": role, "member": instance})
+    with lock, writes_error(worker_file(base, "error")):
+        seconds = settings.worker.quarantine_seconds
+        quarantine = Quarantine(spec, base, pipeline.limits, seconds)
+        outages = OutageTracker()
+        worker: Worker | None = None
+        with HealthServer(
+            settings.worker.health_host,
+            settings.worker.health_port,
+            reasons=lambda: (
+                worker.blockers()
+                if worker
+                else outages.blockers() or ["not yet connected to Kafka"]
+            ),
+            details=lambda: worker.details() if worker else {},
+            info={"pipeline": pipeline.name, "role": role, "instance": instance},
+        ) as health:
+            _announce(health, base)
+            await_cluster(pipeline.name, role, settings, outages)
+            worker = Worker(pipeline, ROLES[role], instance, settings, base, quarantine, outages)
+            tune_interpreter()
+            worker.run()
+
+
+def instance_name(given: str) -> str:
+    """Return the name of a worker within its role; `auto` is the host name, in a container its id.
+
+    Raises:
+        SettingsError: Kafka does not accept the name in a `group.instance.id`.
+    """
+    instance = socket.gethostname() if given == AUTO_INSTANCE else given
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", instance):
+        raise SettingsError(
+            f"{instance!r} cannot be an instance id",
+            "Give --instance up to 100 letters, digits, dots, hyphens and underscores",
+        )
+    return instance
+
+
+def _announce(health: HealthServer, base: Path, again: bool = False) -> None:
+    """Write the address of the health server; on a full disk, retry while the worker runs."""
+    try:
+        health.announce(worker_file(base, "json"))
+    except StoreError as error:
+        if not again:
+            log.error("`status` and `up` cannot find this worker", why=str(error))
+        timer = Timer(ANNOUNCE_SECONDS, _announce, (health, base, True))
+        timer.daemon = True
+        timer.start()
+
+
+# --- Waiting for Kafka ----------------------------------------------------------------------------
+
+
+def await_cluster(pipeline: str, role: str, settings: Settings, outages: OutageTracker) -> None:
+    """Wait until Kafka responds and has the topics that a role needs; SIGTERM ends the process.
+
+    Raises:
+        AccessError: the cluster rejects this client.
+        TopicsError: topics are missing that never existed, or are not configured as required.
     """
     before = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     since = monotonic()
+    timeout = FIRST_REQUEST_SECONDS
+
+    def is_usable() -> bool:
+        nonlocal timeout
+        blocker = _find_blocker(pipeline, role, settings, timeout, since)
+        timeout = REQUEST_SECONDS
+        if blocker is not None:
+            outages.update(blocker)
+        return blocker is None
+
     try:
-        timeout = FIRST_SECONDS
-        while trouble := _trouble(pipeline, role, settings, timeout, since):
-            pauses.observe(trouble)
-            timeout = ASK_SECONDS
-            sleep(LOOK_SECONDS)
-        pauses.end()
+        wait_until(NEVER, is_usable, POLL_SECONDS)
+        outages.end()
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _trouble(
+def _find_blocker(
     pipeline: str, role: str, settings: Settings, timeout: float, since: float
 ) -> Blocker | None:
     owner: ClientOwner[AdminClient] | None = None
     try:
         owner = ClientOwner(make_admin(settings, timeout))
-        missing = _missing(owner.client, pipeline, role, settings)
+        missing = _missing_topics(owner.client, pipeline, role, settings)
     except KafkaUnavailableError as error:
         return Blocker.of(error, since)
     finally:
@@ -57,10 +172,10 @@ def _trouble(
     return None if missing is None else Blocker.of(missing, since)
 
 
-def _missing(
+def _missing_topics(
     admin: AdminClient, pipeline: str, role: str, settings: Settings
 ) -> MissingTopicsError | None:
-    """What this role needs and is not there, but once was."""
+    """Return the error of topics that this role writes, and that existed before."""
     try:
         check_topics(admin, pipeline, settings)
     except MissingTopicsError as missing:
@@ -73,35 +188,36 @@ def _missing(
 
 
 def _has_run(admin: AdminClient, group: str) -> bool:
-    """Whether a group has committed anything."""
+    """Return True if a group has committed an offset."""
     try:
         (answer,) = admin.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group)]
         ).values()
         return any(
-            place.offset >= 0 for place in answer.result(GROUP_SECONDS).topic_partitions or ()
+            found.offset >= 0 for found in answer.result(GROUP_SECONDS).topic_partitions or ()
         )
     except KafkaException:
         return False
 
 
-SWITCH_SECONDS = 0.001  # that a thread coming back from librdkafka, as a commit does often, waits for one that computes
-_ARENA_MAX = -8  # glibc's M_ARENA_MAX
-_ARENAS = 2
+# --- Tuning of the interpreter --------------------------------------------------------------------
 
 
-def bound_arenas() -> None:
-    """Let all threads share two heaps, where the C library is glibc; to be called before there are threads.
+def limit_arenas() -> None:
+    """Let all threads share two heaps, if the C library is glibc; called before threads start.
 
-    By default each of the threads, three for each partition's producer alone, gets one of its own, and keeps it.
+    By default each thread keeps a heap of its own, three for each producer alone.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_ARENA_MAX, _ARENAS)
 
 
-def spare_the_interpreter() -> None:
-    """What is loaded stays, and batches are freed without looking for cycles; threads take turns more often."""
+def tune_interpreter() -> None:
+    """Exclude loaded modules from garbage collection, and switch threads more often.
+
+    Batches are freed without a search for cycles, which saves a tenth of the CPU time.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(200_000, 20, 50)  # saves a tenth of CPU
+    gc.set_threshold(200_000, 20, 50)
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -1,14 +1,33 @@
-"""What a task is made of: parts, where their inputs stand, and batches on their way to them."""
+"""Subtasks of a stream task: their inputs, the batches on their way, and their positions."""
 
 from typing import NamedTuple
 
 from stream_app.records import InputPartition, Record
-from stream_app.worker.processor import Processor
-from stream_app.worker.transport import Batch
+from stream_app.worker.processor import Processor, WaitReason
+
+# Maximum number of records between two checks whether a commit is due.
+MAX_CHUNK = 100
+# Time that a chunk may take: an open transaction waits for it.
+CHUNK_SECONDS = 1.0
+# A chunk grows by this factor if it took less than 1/GROWTH of its time.
+GROWTH = 4
+
+
+class Batch(NamedTuple):
+    """Consecutive records of one partition.
+
+    Attributes:
+        assignment_id: number of the `start_at` call that the batch follows.
+        sequence: number of the batch since that call, from 0.
+    """
+
+    assignment_id: int
+    sequence: int
+    records: list[Record]
 
 
 class Delivery(NamedTuple):
-    """A batch on its way to the task."""
+    """Batch in the queue of a task, with its approximate size in bytes."""
 
     source: InputPartition
     batch: Batch
@@ -16,15 +35,26 @@ class Delivery(NamedTuple):
 
 
 class WaitingRecords(NamedTuple):
-    """The rest of a batch that is not processed yet, since when, and what it waits for; its turn, if that is empty."""
+    """Rest of a batch that is not processed yet.
+
+    Attributes:
+        since: start in monotonic seconds.
+        reason: None if it only waits for its next time slice.
+    """
 
     records: list[Record]
     since: float
-    what: str
+    reason: WaitReason | None
 
 
 class InputProgress(NamedTuple):
-    """The next offset; how old, in seconds, the last record was when it was processed; (epoch, batches) taken."""
+    """Progress of one input.
+
+    Attributes:
+        next: next offset.
+        age: age of the last record when it was processed, in seconds.
+        batches: assignment id and number of batches processed.
+    """
 
     next: int
     age: float
@@ -32,30 +62,65 @@ class InputProgress(NamedTuple):
 
 
 class InputPosition:
-    """Where one input stands."""
+    """Position of one input.
 
-    __slots__ = ("age", "delivered", "epoch", "missing_since", "next", "sequence", "slice", "taken")
+    Attributes:
+        next: next offset.
+        age: age of the record before it when it was processed, in seconds.
+        chunk: number of records to process at once; adapts to the time that they take.
+        missing_since: time in monotonic seconds since which fetched batches are missing.
+        delivered: bytes put into the queue; written by the delivering thread only.
+        taken: bytes taken from the queue; written by the task's thread only.
+    """
+
+    __slots__ = (
+        "age",
+        "assignment_id",
+        "chunk",
+        "delivered",
+        "missing_since",
+        "next",
+        "sequence",
+        "taken",
+    )
 
     def __init__(self, offset: int) -> None:
         self.next = offset
-        self.age = 0.0  # seconds: how old the record before `next` was when it was processed
-        self.epoch = -1
+        self.age = 0.0
+        self.assignment_id = -1
         self.sequence = 0
-        self.slice = 1  # records to take at once; little at first
-        self.missing_since: float | None = None  # since when batches are known to be missing
-        self.delivered = 0  # bytes put into the queue; written by the delivering thread only
-        self.taken = 0  # bytes taken out of it; written by the task's thread only
+        self.chunk = 1
+        self.missing_since: float | None = None
+        self.delivered = 0
+        self.taken = 0
 
     @property
     def queued(self) -> int:
+        """Bytes in the queue."""
         return self.delivered - self.taken
+
+    @property
+    def batches(self) -> tuple[int, int]:
+        """Assignment id and number of batches processed."""
+        return self.assignment_id, self.sequence
+
+    def adapt_chunk(self, count: int, seconds: float) -> None:
+        """Shrink or grow the chunk, given the time that a number of records took."""
+        if seconds > CHUNK_SECONDS:
+            self.chunk = max(1, min(self.chunk, int(count * CHUNK_SECONDS / seconds)))
+        elif seconds < CHUNK_SECONDS / GROWTH:
+            self.chunk = min(MAX_CHUNK, GROWTH * self.chunk)
 
 
 class Subtask:
-    """Inputs that belong together, and what works on them: those of one partition number, or all that there are."""
+    """Inputs that share a state: those of one partition number, or all of them.
+
+    Attributes:
+        open: True if the open transaction contains outputs of this subtask.
+    """
 
     def __init__(self, number: int, inputs: list[InputPartition], processor: Processor) -> None:
         self.number = number
         self.inputs = inputs
         self.processor = processor
-        self.open = False  # whether the open transaction has anything of it
+        self.open = False

@@ -1,4 +1,4 @@
-"""The workers of a pipeline on one machine: restarted when they die, and stopped together."""
+"""Supervisor of a pipeline's workers on one machine: restarts them, and stops them together."""
 
 import json
 import os
@@ -15,29 +15,38 @@ from stream_app.broker import parent_death
 from stream_app.errors import FencedError, KafkaUnavailableError, StoreError, StreamAppError
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger
-from stream_app.worker.quarantine.journal import last_words
-from stream_app.worker.run_folder import read_ending
+from stream_app.worker.quarantine.journal import unfinished_records, worker_file
+from stream_app.worker.run_folder import read_error
 
 log = get_logger(__name__)
 
-FIRST_DELAY = 0.5  # seconds before a dead worker is started again; doubled each time it dies young
-LONGEST_DELAY = 30.0
-HEALTHY_SECONDS = 60.0  # after which a worker counts as well again
+# Delay before a restart; doubled each time the worker ends within HEALTHY_SECONDS.
+FIRST_DELAY = 0.5
+MAX_DELAY = 30.0
+HEALTHY_SECONDS = 60.0
 STOP_SECONDS = 8.0
 POLL_SECONDS = 0.1
 
-# Another start may cure these.
-_PASSING = {kind.exit_code for kind in (FencedError, KafkaUnavailableError, StoreError)}
-_PERMANENT = {
+RETRIABLE_CODES = {kind.exit_code for kind in (FencedError, KafkaUnavailableError, StoreError)}
+"""Exit codes of errors that a restart may resolve."""
+
+PERMANENT_ERRORS = {
     kind.exit_code: kind
     for kind in StreamAppError.__subclasses__()
-    if kind.exit_code not in _PASSING
+    if kind.exit_code not in RETRIABLE_CODES
 }
+"""Errors that only the operator can resolve, by exit code."""
 
 
 @dataclass(slots=True)
-class Child:
-    """One worker, and how often it had to be started again."""
+class WorkerProcess:
+    """Child process of one worker, and its restarts.
+
+    Attributes:
+        started: monotonic seconds of the last start.
+        delay: seconds before the next restart.
+        due: monotonic seconds of the next restart.
+    """
 
     role: str
     instance: str
@@ -49,16 +58,22 @@ class Child:
 
     @property
     def name(self) -> str:
+        """Role and instance."""
         return f"{self.role}-{self.instance}"
 
 
 @dataclass(slots=True)
 class Supervisor:
-    """The workers of a pipeline as child processes, which the kernel kills when this one ends, however (Linux).
+    """Supervisor of a pipeline's workers, which the kernel kills when this process ends (Linux).
 
-    `pipeline` is as on the command line, `name` what it is called; `environment` is added to the workers' own, None
-    takes a variable away. `failed` is the error of a worker that only a person can help. Use it in the main thread:
-    children are tied to the thread that started them.
+    Use it in the main thread: child processes are bound to the thread that started them.
+
+    Attributes:
+        pipeline: pipeline as on the command line.
+        name: name of the pipeline.
+        environment: variables added to the workers' environment; None removes one.
+        log_file: file for the workers' output instead of standard error.
+        failed: error of a worker that only the operator can resolve, or None.
     """
 
     pipeline: str
@@ -68,52 +83,58 @@ class Supervisor:
     monitor: bool = True
     environment: Mapping[str, str | None] = field(default_factory=dict)
     log_file: Path | None = None
-    children: list[Child] = field(default_factory=list)
+    workers: list[WorkerProcess] = field(default_factory=list)
     failed: StreamAppError | None = None
 
     def start(self) -> None:
-        """Start every worker."""
-        self.children = [Child("score", str(number)) for number in range(self.scorers)] + [
-            Child("learn", "0")
-        ]
+        """Start all workers."""
+        self.workers = [WorkerProcess("score", str(number)) for number in range(self.scorers)]
+        self.workers.append(WorkerProcess("learn", "0"))
         if self.monitor:
-            self.children.append(Child("monitor", "0"))
-        self.tend()
+            self.workers.append(WorkerProcess("monitor", "0"))
+        self.supervise()
 
-    def tend(self) -> None:
-        """Start what is due, note what has died; to be called often."""
-        for child in self.children:
-            code = child.process.poll() if child.process else None
+    def supervise(self) -> None:
+        """Record workers that ended, and start those that are due; call it often."""
+        for worker in self.workers:
+            code = worker.process.poll() if worker.process else None
             if code is not None:
-                self._note_death(child, code)
-            if child.process is None and self.failed is None and time.monotonic() >= child.due:
-                self._start(child)
+                self._record_exit(worker, code)
+            if worker.process is None and self.failed is None and time.monotonic() >= worker.due:
+                self._start(worker)
 
     def wait_ready(self, timeout: float) -> bool:
-        """Tend until every worker answers that it is ready; False after `timeout` seconds or when one has failed."""
+        """Supervise until all workers are ready.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            False after the timeout, or if a worker has failed permanently.
+        """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and self.failed is None:
-            self.tend()
+            self.supervise()
             if self.is_ready():
                 return True
             time.sleep(POLL_SECONDS)
         return False
 
     def is_ready(self) -> bool:
-        """Whether every worker answers that it is ready."""
-        return all(self.ask(child, "/readyz") for child in self.children)
+        """Return True if all workers answer that they are ready."""
+        return all(self.request(worker, "/readyz") for worker in self.workers)
 
     @property
     def restarts(self) -> int:
-        """How often a worker had to be started again."""
-        return sum(max(0, child.starts - 1) for child in self.children)
+        """Number of restarts of all workers."""
+        return sum(max(0, worker.starts - 1) for worker in self.workers)
 
     def stop(self) -> None:
-        """SIGTERM to all, SIGKILL to what has not ended after 8 s."""
+        """Send SIGTERM to all workers, and SIGKILL to those that run after 8 s."""
         running = [
-            child.process
-            for child in self.children
-            if child.process and child.process.poll() is None
+            worker.process
+            for worker in self.workers
+            if worker.process and worker.process.poll() is None
         ]
         for process in running:
             process.terminate()
@@ -125,14 +146,22 @@ class Supervisor:
             process.wait()
         log.info("stopped", workers=len(running))
 
-    def _start(self, child: Child) -> None:
-        binding = [sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid())]
-        worker = [sys.executable, "-m", "stream_app", "worker", self.pipeline]
-        for suffix in ("json", "ended"):
-            self._run_file(child, suffix).unlink(missing_ok=True)
+    def request(self, worker: WorkerProcess, path: str) -> str | None:
+        """Return the answer of a worker's health server, or None unless its status is 200."""
+        with suppress(OSError, ValueError, KeyError):
+            run = json.loads(self._file(worker, "json").read_text())
+            with urlopen(f"http://{run['host']}:{run['port']}{path}", timeout=1) as answer:
+                return str(answer.read().decode())
+        return None
+
+    def _start(self, worker: WorkerProcess) -> None:
+        bound = [sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid())]
+        command = [sys.executable, "-m", "stream_app", "worker", self.pipeline]
+        for suffix in ("json", "error"):
+            self._file(worker, suffix).unlink(missing_ok=True)
         target = self.log_file.open("ab") if self.log_file else None
-        child.process = subprocess.Popen(
-            [*binding, *worker, "--role", child.role, "--instance", child.instance],
+        worker.process = subprocess.Popen(
+            [*bound, *command, "--role", worker.role, "--instance", worker.instance],
             env={
                 name: value
                 for name, value in {**os.environ, **self.environment}.items()
@@ -141,48 +170,42 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
             stdout=target or sys.stderr,
             stderr=target or sys.stderr,
-            start_new_session=True,  # Ctrl-C at the terminal is ours to pass on
+            # Ctrl-C at the terminal is for this process, which stops the workers.
+            start_new_session=True,
         )
         if target is not None:
             target.close()
-        child.started = time.monotonic()
-        child.starts += 1
-        log.info("worker started", worker=child.name, pid=child.process.pid, starts=child.starts)
+        worker.started = time.monotonic()
+        worker.starts += 1
+        log.info("worker started", worker=worker.name, pid=worker.process.pid, starts=worker.starts)
 
-    def _note_death(self, child: Child, code: int) -> None:
-        """Decide when to try again, or that there is no point; a record that ends its worker shall not keep it away."""
-        pid = child.process.pid if child.process else 0
-        child.process = None
-        if last_words(self._run_file(child, "journal"), pid):
-            child.due = time.monotonic() + FIRST_DELAY
+    def _record_exit(self, worker: WorkerProcess, code: int) -> None:
+        """Schedule the restart of a worker, or record its permanent error."""
+        pid = worker.process.pid if worker.process else 0
+        worker.process = None
+        # A crash by a record is resolved by the quarantine, whatever the exit code is.
+        if unfinished_records(self._file(worker, "journal"), pid):
+            worker.due = time.monotonic() + FIRST_DELAY
             log.warning(
-                "worker died of a record",
-                worker=child.name,
+                "worker crashed on a record",
+                worker=worker.name,
                 code=code,
-                again_in_seconds=FIRST_DELAY,
+                restart_in_seconds=FIRST_DELAY,
             )
             return
-        if time.monotonic() - child.started > HEALTHY_SECONDS:
-            child.delay = FIRST_DELAY
-        child.due = time.monotonic() + child.delay
-        log.warning("worker died", worker=child.name, code=code, again_in_seconds=child.delay)
-        child.delay = min(child.delay * 2, LONGEST_DELAY)
-        kind = _PERMANENT.get(code)
+        if time.monotonic() - worker.started > HEALTHY_SECONDS:
+            worker.delay = FIRST_DELAY
+        worker.due = time.monotonic() + worker.delay
+        log.warning("worker exited", worker=worker.name, code=code, restart_in_seconds=worker.delay)
+        worker.delay = min(worker.delay * 2, MAX_DELAY)
+        kind = PERMANENT_ERRORS.get(code)
         if kind is not None and self.failed is None:
             where = self.log_file or "the lines above"
             unknown = (
-                f"Worker {child.name} of {self.name} cannot go on",
-                f"Its last line says why: see {where}",
+                f"Worker {worker.name} of {self.name} failed",
+                f"Its last log line gives the reason: see {where}",
             )
-            self.failed = kind(*(read_ending(self._run_file(child, "ended")) or unknown))
+            self.failed = kind(*(read_error(self._file(worker, "error")) or unknown))
 
-    def ask(self, child: Child, path: str) -> str | None:
-        """What a worker answers over HTTP; None when it does not, or not with 200."""
-        with suppress(OSError, ValueError, KeyError):
-            run = json.loads(self._run_file(child).read_text())
-            with urlopen(f"http://{run['host']}:{run['port']}{path}", timeout=1) as answer:
-                return str(answer.read().decode())
-        return None
-
-    def _run_file(self, child: Child, suffix: str = "json") -> Path:
-        return self.settings.data_dir / "run" / self.name / f"{child.name}.{suffix}"
+    def _file(self, worker: WorkerProcess, suffix: str) -> Path:
+        return worker_file(self.settings.data_dir / "run" / self.name / worker.name, suffix)

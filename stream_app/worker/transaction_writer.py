@@ -116,8 +116,6 @@ class TransactionWriter:
             }
         )
         self._owner = ClientOwner[Producer](producer)
-        self._producer = producer
-        self._owner = ClientOwner[Producer](producer)
         self._id = transactional_id
         self._name_of = cache(name_of)
         self._kinds = kinds
@@ -151,7 +149,6 @@ class TransactionWriter:
 
     def close(self) -> None:
         """Free the producer; what is not committed is lost."""
-        del self._producer
         self._owner.close_in_background()
 
     def serve(self) -> None:

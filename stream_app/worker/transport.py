@@ -1,14 +1,14 @@
-"""Faust's Kafka transport, delivering one event per fetched batch, from positions that only the task decides.
+"""Faust's Kafka transport, which delivers one event per fetched batch.
 
-Faust's own delivery costs four asyncio tasks a record, reads uncommitted, assigns round-robin, and seeks to committed
-offsets behind one's back. Here a partition is fetched only after `start_at` has put it at an offset; each batch carries
-the epoch of that call and a sequence number, so that a batch that was dropped on the way (Faust drops what it fetched
-while a rebalance begins) shows as a gap.
+Faust's own delivery costs four asyncio tasks per record, reads uncommitted records, assigns
+round-robin, and seeks to committed offsets. Here only the task decides on positions: a partition is
+fetched after `start_at` has set its offset. Each batch carries the assignment id of that call and a
+sequence number, because Faust drops fetched batches when a rebalance starts: the task sees the gap.
 """
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiokafka
 import aiokafka.consumer.fetcher as fetcher
@@ -18,28 +18,22 @@ from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from stream_app.kafka.access_errors import right_missing
-from stream_app.records import Record, quick
+from stream_app.kafka.access_errors import unauthorized
+from stream_app.records import Record, fast_namedtuple
 from stream_app.worker.coordinator import Coordinator
-from stream_app.worker.membership import Membership
+from stream_app.worker.subtask import Batch
+from stream_app.worker.transaction_writer import Membership
 
-FETCH_WAIT = 0.2  # seconds; also how long a partition that is released again may wait
-FETCH_MAX_WAIT_MS = 50  # a partition that becomes free waits for the request that is under way
+# Also the longest time that a partition waits after `resume_fetching`.
+FETCH_SECONDS = 0.2
+# A resumed partition waits for the request in flight.
+FETCH_MAX_WAIT_MS = 50
 
-
-_record = quick(Record)
-
-
-class Batch(NamedTuple):
-    """Consecutive records of one partition; the `sequence`-th batch since the `epoch`-th call of `start_at`."""
-
-    epoch: int
-    sequence: int
-    records: list[Record]
+_record = fast_namedtuple(Record)
 
 
 class PlainRecords(fetcher.PartitionRecords):  # type: ignore[misc]
-    """What was fetched of one partition, as tuples: aiokafka's own records cost twice the time and memory."""
+    """Fetched records as tuples: aiokafka's own records cost twice the time and memory."""
 
     def _consumer_record(self, tp: Any, record: Any) -> Record:
         return _record(
@@ -56,19 +50,22 @@ class PlainRecords(fetcher.PartitionRecords):  # type: ignore[misc]
 
 
 class Cursor:
-    """How far one partition has been fetched since its last `start_at`; touched by the consumer's thread only."""
+    """Fetch progress of one partition; used by the consumer's thread only.
 
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
+    Attributes:
+        at_end: assignment id and number of batches once the log's stable end is reached.
+        end: last stable offset when it was last fetched.
+    """
+
+    def __init__(self, assignment_id: int) -> None:
+        self.assignment_id = assignment_id
         self.sequence = 0
-        self.at_end: tuple[int, int] | None = (
-            None  # (epoch, batches delivered) when the log's stable end was reached
-        )
-        self.end: int | None = None  # the log's stable end when it was last fetched
+        self.at_end: tuple[int, int] | None = None
+        self.end: int | None = None
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Faust's consumer thread with the settings that it hard-wires, and fetching by batch."""
+    """Faust's consumer thread with other settings, which fetches by batch."""
 
     _denied: TopicAuthorizationFailedError | None = None
 
@@ -96,32 +93,37 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         )
 
     def check(self) -> None:
-        """Raise what makes it impossible to go on: a missing right, or another owner of our instance id."""
+        """Check that this worker may read and is a member of the group.
+
+        Raises:
+            AccessError: a right is missing.
+            FencedError: another worker has the instance id.
+        """
         if self._denied is not None:
-            raise right_missing("topic", f"read {self._denied.args[0]}")
+            raise unauthorized("topic", f"read {self._denied.args[0]}")
         coordinator = self._coordinator()
         if coordinator is not None:
-            if problem := coordinator.problem():
-                raise problem
-            self._consumer._loop.call_soon_threadsafe(coordinator.heal)
+            if error := coordinator.permanent_error():
+                raise error
+            self._consumer._loop.call_soon_threadsafe(coordinator.recover)
 
-    def confirmed(self) -> float:
-        """When the broker has last confirmed that we are a member of the group (monotonic)."""
+    def confirmed_at(self) -> float:
+        """Return the monotonic time of the broker's last confirmation of membership."""
         coordinator = self._coordinator()
-        return coordinator.confirmed if coordinator is not None else float("-inf")
+        return coordinator.confirmed_at if coordinator is not None else float("-inf")
 
     def _coordinator(self) -> Coordinator | None:
         coordinator = self._consumer._coordinator if self._consumer is not None else None
         return coordinator if isinstance(coordinator, Coordinator) else None
 
     def membership(self) -> Membership:
-        """Who we are in the group, as of now."""
+        """Return the present membership in the group."""
         coordinator = self._ensure_consumer()._coordinator
         instance = self.app.conf.consumer_group_instance_id
         return Membership(self.app.conf.id, coordinator.generation, coordinator.member_id, instance)
 
     async def start_at(self, partition: TP, offset: int, cursor: Cursor) -> None:
-        """Seek, and count batches anew."""
+        """Seek a partition and replace its cursor."""
         await self.call_thread(self._start_at, partition, offset, cursor)
 
     async def _start_at(self, partition: TP, offset: int, cursor: Cursor) -> None:
@@ -129,7 +131,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self.consumer.cursors[partition] = cursor
 
     async def fetch(self, partitions: set[TP]) -> Mapping[TP, Batch]:
-        """The next batches of these partitions, at most one each."""
+        """Return the next batches of these partitions, at most one each."""
         batches: Mapping[TP, Batch] = await self.call_thread(self._fetch, partitions)
         return batches
 
@@ -143,27 +145,30 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         try:
             with consumer._fetcher._subscriptions.fetch_context():
                 fetched = await consumer._fetcher.fetched_records(
-                    wanted, FETCH_WAIT, max_records=consumer._max_poll_records
+                    wanted, FETCH_SECONDS, max_records=consumer._max_poll_records
                 )
         except TopicAuthorizationFailedError as error:
             self._denied = error
             return {}
         except KafkaError:
             coordinator = self._coordinator()
-            if coordinator is None or not coordinator.troubled:
+            if coordinator is None or not coordinator.has_error:
                 raise
-            return {}  # which `check` sees to
+            # `check` handles the error.
+            return {}
         batches = {}
         for tp, records in fetched.items():
             cursor = self.consumer.cursors.get(TP(tp.topic, tp.partition))
             if cursor is not None:
-                batches[TP(tp.topic, tp.partition)] = Batch(cursor.epoch, cursor.sequence, records)
+                batches[TP(tp.topic, tp.partition)] = Batch(
+                    cursor.assignment_id, cursor.sequence, records
+                )
                 cursor.sequence += 1
-        self._observe(consumer, wanted)
+        self._record_ends(consumer, wanted)
         return batches
 
-    def _observe(self, consumer: aiokafka.AIOKafkaConsumer, partitions: Iterable[Any]) -> None:
-        """Note which partitions are read to their stable end."""
+    def _record_ends(self, consumer: aiokafka.AIOKafkaConsumer, partitions: Iterable[Any]) -> None:
+        """Record which partitions are fetched to their stable end."""
         subscription = consumer._subscription.subscription
         for tp in partitions:
             cursor = self.consumer.cursors.get(TP(tp.topic, tp.partition))
@@ -175,84 +180,99 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if cursor is None or state is None or not state.has_valid_position or state.lso is None:
                 continue
             cursor.end = state.lso
-            cursor.at_end = (cursor.epoch, cursor.sequence) if state.position >= state.lso else None
+            cursor.at_end = (
+                (cursor.assignment_id, cursor.sequence) if state.position >= state.lso else None
+            )
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
-    """Faust's consumer, fetching only what `start_at` has opened and `hold` does not hold back."""
+    """Faust's consumer, which fetches partitions that are started and not paused."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.cursors: dict[TP, Cursor] = {}
-        self._epochs = 0
-        self._held: set[TP] = set()
+        self._last_assignment_id = 0
+        self._paused: set[TP] = set()
 
     def check(self) -> None:
-        """Raise `AccessError` if we may not read or join, `FencedError` if somebody is in our place."""
+        """Check that this worker may read and is a member; see `BatchThread.check`."""
         self._thread.check()
 
-    def confirmed(self) -> float:
-        """When the broker has last confirmed that we are a member of the group (monotonic)."""
-        confirmed: float = self._thread.confirmed()
-        return confirmed
+    def confirmed_at(self) -> float:
+        """Return the monotonic time of the broker's last confirmation of membership."""
+        confirmed_at: float = self._thread.confirmed_at()
+        return confirmed_at
 
     def _new_consumer_thread(self) -> BatchThread:
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
 
     def membership(self) -> Membership:
-        """Who we are in the group, as of now."""
+        """Return the present membership in the group."""
         membership: Membership = self._thread.membership()
         return membership
 
     async def start_at(self, partition: TP, offset: int) -> int:
-        """Fetch this partition from here; returns the epoch that its batches will carry."""
-        self._epochs += 1
-        epoch = self._epochs
-        await self._thread.start_at(partition, offset, Cursor(epoch))
-        self._held.discard(partition)
-        return epoch
+        """Fetch a partition from an offset; returns the assignment id of its batches."""
+        self._last_assignment_id += 1
+        assignment_id = self._last_assignment_id
+        await self._thread.start_at(partition, offset, Cursor(assignment_id))
+        self._paused.discard(partition)
+        return assignment_id
 
-    def hold(self, partition: TP) -> None:
-        """Fetch nothing of this partition until it is released."""
-        self._held.add(partition)
+    def pause_fetching(self, partition: TP) -> None:
+        """Fetch nothing of a partition until it is resumed."""
+        self._paused.add(partition)
 
-    def release(self, partition: TP) -> None:
-        """Fetch this partition again."""
-        self._held.discard(partition)
+    def resume_fetching(self, partition: TP) -> None:
+        """Continue to fetch a partition."""
+        self._paused.discard(partition)
 
     def close_partitions(self) -> None:
-        """Fetch nothing any more; what is still under way is of an old epoch."""
+        """Stop fetching; batches in flight have an old assignment id."""
         self.cursors.clear()
-        self._held.clear()
+        self._paused.clear()
 
     async def perform_seek(self) -> None:
-        """Do nothing: positions are the task's decision."""
+        """Do nothing: the task decides on positions."""
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Yield one message per fetched batch."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
-        wanted = self.cursors.keys() & self._get_active_partitions() - self._held
+        wanted = self.cursors.keys() & self._get_active_partitions() - self._paused
         if not wanted:
             await self.sleep(0.05)
             return
         batches = await self._thread.fetch(wanted)
         for tp, batch in batches.items():
             if not self.flow_active or self.should_stop:
-                return  # the missing sequence number tells
-            self._read_offset[tp] = None  # or Faust drops silently what it takes for a repetition
+                # The task detects the missing sequence number.
+                return
+            # Otherwise Faust drops the message as a repetition.
+            self._read_offset[tp] = None
             yield tp, self._message(tp, batch)
 
     def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
         last = batch.records[-1]
         return ConsumerMessage(
-            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 0, (), b"", batch, None, 0, 0, tp,
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=last.offset,
+            timestamp=last.timestamp / 1000,
+            timestamp_type=0,
+            headers=(),
+            key=b"",
+            value=batch,
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            tp=tp,
             generation_id=self.app.consumer_generation_id,
-        )  # fmt: skip
+        )
 
 
 class NoProducer(driver.Producer):  # type: ignore[misc]
-    """Faust's producer, which it starts in any case, without a connection: records are sent by the tasks."""
+    """Faust's producer, which it always starts, without a connection: tasks write the records."""
 
     async def on_start(self) -> None:
         """Do nothing."""
@@ -262,16 +282,20 @@ class NoProducer(driver.Producer):  # type: ignore[misc]
 
 
 class NoTables(TableManager):  # type: ignore[misc]
-    """Faust's manager of tables, which waits a second at its start for tables that there are none of here."""
+    """Faust's table manager without its initial wait of a second: there are no tables here."""
 
     async def on_start(self) -> None:
-        """Start without that wait."""
+        """Start without waiting."""
         await self._update_channels()
         await self.recovery.start()
 
 
 class BatchTransport(driver.Transport):  # type: ignore[misc]
-    """Drop-in for Faust's Kafka transport; `security` are keyword arguments of aiokafka's consumer."""
+    """Replacement of Faust's Kafka transport.
+
+    Args:
+        security: keyword arguments of aiokafka's consumer.
+    """
 
     Consumer = BatchConsumer
     Producer = NoProducer
@@ -284,6 +308,8 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
 logging.getLogger("aiokafka.consumer.fetcher").addFilter(
     lambda record: "Not authorized" not in record.getMessage()
 )
-fetcher.PartitionRecords = PlainRecords  # which has no setting for it
+# aiokafka has no setting for it.
+fetcher.PartitionRecords = PlainRecords
+# mode names loggers after the module; Faust's name is more useful here.
 for service in (BatchThread, BatchConsumer, NoProducer, NoTables):
-    service.logger = driver.logger  # mode names loggers after the module, and ours say more
+    service.logger = driver.logger

@@ -9,7 +9,7 @@ import yaml
 from stream_app.cli.exit_codes import exit_codes
 from stream_app.core.measurement import Kind
 from stream_app.error_codes import ERROR_CODES
-from stream_app.worker.supervisor import _PASSING, _PERMANENT
+from stream_app.worker.supervisor import RETRIABLE_CODES, PERMANENT_ERRORS
 from tests.docs.documents import OPERATIONS
 from tests.running_system import ROOT
 
@@ -41,9 +41,9 @@ def test_supervisors_are_told_what_ours_does() -> None:
     )
     assert {
         int(code) for code, text in advice.items() if text.startswith("Again") and code != "70"
-    } == _PASSING
+    } == RETRIABLE_CODES
     stops = [code for code, text in advice.items() if text.startswith("Stop:")]
-    assert {int(code) for code in stops} <= {2, *_PERMANENT}
+    assert {int(code) for code in stops} <= {2, *PERMANENT_ERRORS}
     assert f"RestartPreventExitStatus={' '.join(stops)}\n" in OPERATIONS.text
 
 

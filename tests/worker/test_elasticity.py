@@ -10,8 +10,9 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import FencedError, ModelError
-from stream_app.kafka.topics import KINDS, create_topics
+from stream_app.kafka.topics import create_topics
 from stream_app.lifecycle.reset import KEPT
+from stream_app.topic_kinds import KINDS
 from tests.running_system import Load, System
 from tests.transfer.clusters import admin
 

@@ -8,7 +8,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import FencedError, SettingsError
-from stream_app.worker.membership import instance_name
+from stream_app.worker.startup import instance_name
 from tests.running_system import System
 
 

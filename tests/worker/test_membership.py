@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.worker.membership import Membership
+from stream_app.worker.transaction_writer import Membership
 
 
 def commit(producer: Producer, topic: str, membership: Membership, offset: int) -> str:

@@ -10,8 +10,8 @@ from confluent_kafka import Producer
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.errors import UnfitModelError
-from stream_app.kafka.clients import client_config
+from stream_app.errors import IncompatibleModelError
+from stream_app.kafka.client_config import client_config
 from stream_app.model_store.key_files import create_key
 from stream_app.model_store.manifest import (
     CHAMPION_KEY,
@@ -23,11 +23,11 @@ from stream_app.model_store.manifest import (
     version_key,
 )
 from stream_app.model_store.model_loading import LoadedModel
-from stream_app.model_store.signing import Signer, signed, verify
+from stream_app.model_store.signing import Signer, sign, verify
 from stream_app.model_store.trusted_keys import NoTrustedKeyError, TrustedKeys
 from stream_app.worker.model_follower import ModelFollower
 from tests.learning import logistic
-from tests.model_store.keyrings import MANIFEST, places
+from tests.model_store.keyrings import MANIFEST, key_paths_in
 from tests.transfer.clusters import new_topics, producer, settings_for
 
 pytestmark = pytest.mark.broker
@@ -40,7 +40,7 @@ class Followed:
         settings = settings_for(broker)
         self.topic = f"{new_topics(settings)}.models"
         self.producer: Producer = producer(settings)
-        self.places = places(folder)
+        self.places = key_paths_in(folder)
         self.trusted = TrustedKeys(self.places.trusted)
         self.failed: list[BaseException] = []
         self._config = client_config(settings)
@@ -91,32 +91,32 @@ def test_a_scorer_waits_for_the_first_key_and_outlives_what_nobody_can_read(
     followed: Followed, tmp_path: Path
 ) -> None:
     follower = followed.follower
-    stranger = create_key(places(tmp_path / "stranger"))
-    followed.publish(7, signed(MANIFEST._replace(version=7), stranger).encode())
+    stranger = create_key(key_paths_in(tmp_path / "stranger"))
+    followed.publish(7, sign(MANIFEST._replace(version=7), stranger).encode())
     followed.until(lambda: isinstance(follower.problem, NoTrustedKeyError))
-    assert not follower.settled.is_set()
+    assert not follower.initialized.is_set()
 
     signer = Signer(followed.places)
-    good = signer.signed(MANIFEST)
+    good = signer.sign(MANIFEST)
     followed.publish(12, good.encode())
     followed.until(lambda: followed.serves(12))
-    assert (follower.refused, follower.settled.is_set()) == (None, True)
+    assert (follower.rejection, follower.initialized.is_set()) == (None, True)
     refused = {
         13: (b"nonsense", "cannot be read"),
         14: (good._replace(metrics=[]).encode(), "cannot be read"),  # type: ignore[arg-type]
-        15: (good.encode(), "is that of 12"),
+        15: (good.encode(), "names 12"),
         16: (MANIFEST._replace(version=16).encode(), "is not signed"),
     }
     for version, (value, expected) in refused.items():
         followed.publish(version, value)
         followed.until_refused(expected)
-        assert (followed.serves(12), follower.refused) == (True, "ModelError")
+        assert (followed.serves(12), follower.rejection) == (True, "ModelError")
     followed.write(CHAMPION_KEY, b'{"version": "12"}')
     followed.until_refused("alias record cannot be read")
 
-    followed.publish(17, signer.signed(MANIFEST._replace(version=17)).encode())
+    followed.publish(17, signer.sign(MANIFEST._replace(version=17)).encode())
     followed.until(lambda: followed.serves(17))
-    assert follower.refused is None
+    assert follower.rejection is None
 
 
 def test_of_what_is_refused_at_the_start_the_nearest_ancestor_that_loads_stands_in(
@@ -126,28 +126,26 @@ def test_of_what_is_refused_at_the_start_the_nearest_ancestor_that_loads_stands_
     ours = MANIFEST._replace(python=here.python, river=here.river)
     for version, parent in ((12, None), (13, 12)):
         followed.publish(
-            version, signer.signed(ours._replace(version=version, parent=parent)).encode()
+            version, signer.sign(ours._replace(version=version, parent=parent)).encode()
         )
     for version, parent in ((14, 13), (15, 14)):
         followed.publish(
-            version, signer.signed(ours)._replace(version=version, parent=parent).encode()
+            version, signer.sign(ours)._replace(version=version, parent=parent).encode()
         )
     followed.start()
-    assert followed.follower.settled.wait(20)
-    assert (followed.serves(13), followed.follower.refused) == (True, "ModelError")
-    followed.publish(16, signer.signed(ours._replace(version=16, parent=15)).encode())
+    assert followed.follower.initialized.wait(20)
+    assert (followed.serves(13), followed.follower.rejection) == (True, "ModelError")
+    followed.publish(16, signer.sign(ours._replace(version=16, parent=15)).encode())
     followed.until(lambda: followed.serves(16))
-    assert followed.follower.refused is None
+    assert followed.follower.rejection is None
 
 
 def test_nothing_stands_in_for_a_version_of_another_runtime(followed: Followed) -> None:
     here, signer = runtime(), Signer(followed.places)
     ours = MANIFEST._replace(python=here.python, river=here.river, parent=None)
-    followed.publish(12, signer.signed(ours._replace(version=12)).encode())
-    followed.publish(
-        13, signer.signed(ours._replace(version=13, parent=12, river="0.1.0")).encode()
-    )
+    followed.publish(12, signer.sign(ours._replace(version=12)).encode())
+    followed.publish(13, signer.sign(ours._replace(version=13, parent=12, river="0.1.0")).encode())
     followed.start()
-    assert followed.follower.settled.wait(20)
-    with pytest.raises(UnfitModelError, match=r"river 0\.1\.0"):
+    assert followed.follower.initialized.wait(20)
+    with pytest.raises(IncompatibleModelError, match=r"river 0\.1\.0"):
         followed.follower.model()

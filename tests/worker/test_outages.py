@@ -1,4 +1,4 @@
-"""A pause is said when it lasts, is over when it stays away, and is told once."""
+"""Outages are logged while they last, end once the blocker stays away, and are reported once."""
 
 from time import monotonic
 
@@ -6,12 +6,12 @@ import pytest
 from prometheus_client import REGISTRY
 
 from stream_app.errors import FencedError, KafkaUnavailableError, TopicsError
-from stream_app.worker import outages as pauses_module
+from stream_app.worker import outages as outages_module
 from stream_app.worker.outages import Blocker, OutageTracker
 
 
 class Clock:
-    """Monotonic seconds, as the test wants them."""
+    """Monotonic seconds that a test sets."""
 
     def __init__(self) -> None:
         self.now = monotonic()
@@ -23,19 +23,19 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(pauses_module, "monotonic", clock)
+    monkeypatch.setattr(outages_module, "monotonic", clock)
     return clock
 
 
-def away(clock: Clock) -> Blocker:
+def kafka_unavailable(clock: Clock) -> Blocker:
     return Blocker.of(KafkaUnavailableError("Kafka is away", "Wait"), clock.now)
 
 
-def paused() -> float | None:
-    return REGISTRY.get_sample_value("stream_app_paused", {"cause": "kafka-unavailable"})
+def outage_metric() -> float | None:
+    return REGISTRY.get_sample_value("stream_app_outage", {"cause": "kafka-unavailable"})
 
 
-def test_errors_have_causes(clock: Clock) -> None:
+def test_each_error_has_a_cause(clock: Clock) -> None:
     causes = [
         Blocker.of(kind("", ""), 0.0).cause
         for kind in (KafkaUnavailableError, TopicsError, FencedError)
@@ -43,69 +43,69 @@ def test_errors_have_causes(clock: Clock) -> None:
     assert causes == ["kafka-unavailable", "topic-missing", "fenced"]
 
 
-def test_what_is_soon_over_is_no_pause(clock: Clock) -> None:
-    pauses, trouble = OutageTracker(), away(clock)
+def test_a_short_blocker_is_not_an_outage(clock: Clock) -> None:
+    outages, blocker = OutageTracker(), kafka_unavailable(clock)
     clock.now += 1.9
-    pauses.observe(trouble)
-    assert (pauses.unready(), paused()) == ([], 0)
+    outages.update(blocker)
+    assert (outages.blockers(), outage_metric()) == ([], 0)
     clock.now += 10
-    pauses.observe(None)
-    assert pauses.claim() == []
+    outages.update(None)
+    assert outages.claim() == []
 
 
-def test_a_pause_lasts_until_its_trouble_stays_away_and_everything_is_settled(clock: Clock) -> None:
-    pauses, trouble = OutageTracker(), away(clock)
+def test_an_outage_lasts_until_its_blocker_stays_away_and_the_worker_is_stable(
+    clock: Clock,
+) -> None:
+    outages, blocker = OutageTracker(), kafka_unavailable(clock)
     clock.now += 5
-    pauses.observe(trouble)
-    assert (pauses.unready(), paused()) == (["paused: Kafka is away. Wait"], 1)
-    pauses.observe(None)
+    outages.update(blocker)
+    assert (outages.blockers(), outage_metric()) == (["outage: Kafka is away. Wait"], 1)
+    outages.update(None)
     clock.now += 1.5
-    pauses.observe(None)
-    pauses.observe(trouble)
+    outages.update(None)
+    outages.update(blocker)
     clock.now += 1
-    pauses.observe(None, settled=False)
+    outages.update(None, stable=False)
     clock.now += 5
-    pauses.observe(None, settled=False)
-    assert pauses.unready() != []
-    pauses.observe(None)
+    outages.update(None, stable=False)
+    assert outages.blockers() != []
+    outages.update(None)
     clock.now += 2
-    pauses.observe(None)
-    assert (pauses.unready(), paused()) == ([], 0)
-    (pause,) = pauses.claim()
-    assert (pause.cause, pause.until - pause.since) == ("kafka-unavailable", 12_500)
+    outages.update(None)
+    assert (outages.blockers(), outage_metric()) == ([], 0)
+    (outage,) = outages.claim()
+    assert (outage.cause, outage.until - outage.since) == ("kafka-unavailable", 12_500)
 
 
-def test_a_pause_is_told_with_the_last_cause_that_was_found(clock: Clock) -> None:
-    pauses, missing = (
-        OutageTracker(),
-        Blocker.of(TopicsError("no such topic", "Make it"), clock.now),
-    )
-    trouble = away(clock)
+def test_an_outage_is_reported_with_the_last_cause_that_was_found(clock: Clock) -> None:
+    outages = OutageTracker()
+    missing = Blocker.of(TopicsError("no such topic", "Make it"), clock.now)
+    blocker = kafka_unavailable(clock)
     clock.now += 3
-    pauses.observe(trouble)
-    pauses.observe(missing)
-    assert (paused(), pauses.unready()) == (0, ["paused: no such topic. Make it"])
+    outages.update(blocker)
+    outages.update(missing)
+    assert (outage_metric(), outages.blockers()) == (0, ["outage: no such topic. Make it"])
     clock.now += 1
-    pauses.observe(None)
+    outages.update(None)
     clock.now += 2
-    pauses.observe(None)
-    assert [(pause.cause, pause.until - pause.since) for pause in pauses.claim()] == [
+    outages.update(None)
+    assert [(outage.cause, outage.until - outage.since) for outage in outages.claim()] == [
         ("topic-missing", 4000)
     ]
 
 
-def test_a_pause_that_was_claimed_is_told_by_another_when_that_one_dies(clock: Clock) -> None:
-    pauses, trouble = OutageTracker(), away(clock)
+def test_a_claimed_outage_can_be_claimed_again_if_the_first_subtask_dies(clock: Clock) -> None:
+    outages, blocker = OutageTracker(), kafka_unavailable(clock)
     clock.now += 3
-    pauses.observe(trouble)
-    pauses.observe(None)
+    outages.update(blocker)
+    outages.update(None)
     clock.now += 3
-    pauses.observe(None)
-    claimed = pauses.claim()
+    outages.update(None)
+    claimed = outages.claim()
     assert len(claimed) == 1
-    assert pauses.claim() == []
+    assert outages.claim() == []
     clock.now += 11
-    assert pauses.claim() == claimed
-    pauses.told(claimed)
+    assert outages.claim() == claimed
+    outages.mark_reported(claimed)
     clock.now += 11
-    assert pauses.claim() == []
+    assert outages.claim() == []

@@ -94,7 +94,10 @@ def test_a_partition_waits_and_everything_else_goes_on(
         system.until(lambda: answer(system, "/readyz")[0] == 503, 20, "it says that it is ready")
         assert "1 partitions wait for the schema registry" in answer(system, "/readyz")[1]
         system.until(
-            lambda: "stream_app_registry_waiting 1.0" in answer(system, "/metrics")[1],
+            lambda: (
+                'stream_app_waiting_partitions{reason="schema-registry"} 1.0'
+                in answer(system, "/metrics")[1]
+            ),
             20,
             "no metric",
         )

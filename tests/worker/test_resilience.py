@@ -52,8 +52,8 @@ pipeline = small_pipeline(
     "NAME",
     features=features,
     model=Moody,
-    retry=Retry(attempts=ATTEMPTS, first_delay=timedelta(seconds=0.2), longest_delay=timedelta(seconds=0.5)),
-    breaker=Breaker(consecutive=50, probe=10, pause=timedelta(seconds=1), longest_pause=timedelta(seconds=2)),
+    retry=Retry(max_attempts=ATTEMPTS, initial_delay=timedelta(seconds=0.2), max_delay=timedelta(seconds=0.5)),
+    breaker=Breaker(consecutive=50, probe=10, pause=timedelta(seconds=1), max_pause=timedelta(seconds=2)),
     fallback=Fallback(score=0.25),
 )
 """

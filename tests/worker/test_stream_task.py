@@ -1,4 +1,4 @@
-"""A partition task accepts only what continues its log, and writes all of it or nothing."""
+"""A stream task accepts only batches that continue the log, and commits all of them or none."""
 
 import threading
 import time
@@ -14,25 +14,31 @@ from stream_app.broker import EmbeddedBroker
 from stream_app.errors import DataLossError, FencedError, KafkaUnavailableError
 from stream_app.kafka.log_reader import LogReader
 from stream_app.records import InputPartition, Output, Record
+from stream_app.retrying import wait_until
 from stream_app.settings import WorkerSettings
-from stream_app.worker.membership import Membership
 from stream_app.worker.outages import Blocker
-from stream_app.worker.stream_task import StreamTask
-from stream_app.worker.subtask import Subtask
-from stream_app.worker.transaction_writer import TransactionWriter
-from stream_app.worker.transport import Batch
+from stream_app.worker.processor import WaitReason
+from stream_app.worker.stream_task import Assignment, StreamTask
+from stream_app.worker.subtask import Batch, Subtask
+from stream_app.worker.transaction_writer import Membership, TransactionWriter
 from tests.running_system import read_topic
 
-NONE = Blocker("", "", 0.0)
+NO_BLOCKER = Blocker("", "", 0.0)
 
 
 class Copier:
-    """Copies each record to the output topic; those at `missing` offsets have to wait."""
+    """Processor that copies each record to the output topic.
+
+    Attributes:
+        missing: offsets of records that wait.
+        seconds: time to process one record.
+        chunks: numbers of records that were processed together.
+    """
 
     def __init__(self) -> None:
         self.missing: set[int] = set()
-        self.seconds = 0.0  # that each record takes
-        self.parts: list[int] = []  # how many records were processed together
+        self.seconds = 0.0
+        self.chunks: list[int] = []
         self.idled = 0
         self.committed = 0
 
@@ -40,8 +46,8 @@ class Copier:
         return committed
 
     @property
-    def waiting_for(self) -> str:
-        return "its number" if self.missing else ""
+    def waiting_for(self) -> WaitReason | None:
+        return WaitReason.SCHEMA_REGISTRY if self.missing else None
 
     def ready(self, records: Sequence[Record], now: int) -> int:
         return next(
@@ -50,7 +56,7 @@ class Copier:
 
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
         time.sleep(self.seconds * len(records))
-        self.parts.append(len(records))
+        self.chunks.append(len(records))
         return [Output("scored", 0, record.key, record.value) for record in records]
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
@@ -64,37 +70,37 @@ class Copier:
         self.committed += 1
 
 
-class Feed:
-    """Stands for the fetching side: remembers where the task wants to go on."""
+class FakeFetchControl:
+    """Fetch control that records the calls of a task."""
 
     def __init__(self) -> None:
-        self.epoch = 0
+        self.assignment_id = 0
         self.sequence = 0
-        self.epochs: dict[InputPartition, int] = {}
+        self.assignment_ids: dict[InputPartition, int] = {}
         self.started: list[int] = []
-        self.held: set[InputPartition] = set()
+        self.paused: set[InputPartition] = set()
         self.end: tuple[int, int] | None = None
 
     def start_at(self, source: InputPartition, offset: int) -> int:
-        self.epoch += 1
+        self.assignment_id += 1
         self.sequence = 0
-        self.epochs[source] = self.epoch
+        self.assignment_ids[source] = self.assignment_id
         self.started.append(offset)
-        self.held.discard(source)
-        return self.epoch
+        self.paused.discard(source)
+        return self.assignment_id
 
-    def hold(self, source: InputPartition) -> None:
-        self.held.add(source)
+    def pause_fetching(self, source: InputPartition) -> None:
+        self.paused.add(source)
 
-    def release(self, source: InputPartition) -> None:
-        self.held.discard(source)
+    def resume_fetching(self, source: InputPartition) -> None:
+        self.paused.discard(source)
 
     def at_end(self, source: InputPartition) -> tuple[int, int] | None:
         return self.end
 
 
-class Scene:
-    """An input and an output topic, and tasks on them."""
+class TaskRunner:
+    """Runs tasks between an input topic and an output topic on a real broker."""
 
     def __init__(self, servers: str, records: int, partitions: int = 1) -> None:
         self.name = f"task-{uuid4().hex[:8]}"
@@ -116,16 +122,16 @@ class Scene:
         self.copiers = [Copier() for _ in self.sources]
         self.copier = self.copiers[0]
 
-    def task(self, **settings: Any) -> tuple[StreamTask, Feed]:
-        """A started task that is ready, or has failed."""
-        task, feed = self.start(**settings)
+    def task(self, **settings: Any) -> tuple[StreamTask, FakeFetchControl]:
+        """Start a task and wait until it is ready or has failed."""
+        task, fetch = self.start(**settings)
         while not (task.ready.wait(0.05) or self.failed.is_set()):
             pass
-        return task, feed
+        return task, fetch
 
-    def start(self, **settings: Any) -> tuple[StreamTask, Feed]:
-        """A started task."""
-        feed = Feed()
+    def start(self, **settings: Any) -> tuple[StreamTask, FakeFetchControl]:
+        """Start a task."""
+        fetch = FakeFetchControl()
         self.failed.clear()
         sources = zip(self.sources, self.copiers, strict=True)
         task = StreamTask(
@@ -134,34 +140,31 @@ class Scene:
             self.writer(0),
             [self.writer(source.partition) for source in self.sources[1:]],
             LogReader(self.config, self.name),
-            feed,
-            Membership(
-                self.name, -1, "", None
-            ),  # a group without members takes offsets from anybody
+            # A group without members accepts offsets from anybody.
+            Assignment(self.sources, Membership(self.name, -1, "", None), fetch, self._fail),
             WorkerSettings(**settings),
-            self._fail,
         )
         task.start()
-        return task, feed
+        return task, fetch
 
     @property
     def config(self) -> dict[str, Any]:
         return {"bootstrap.servers": self.servers, "log_level": 0}
 
     def writer(self, partition: int) -> TransactionWriter:
-        """As the owner of that partition makes it."""
+        """Return a writer as the owner of a partition creates it."""
         return TransactionWriter(
             self.config, f"{self.name}-{partition}", lambda kind: f"{self.name}.{kind}", ["scored"]
         )
 
-    def deliver(self, task: StreamTask, feed: Feed, start: int, end: int) -> None:
-        """Hand over a batch as the next one fetched."""
+    def deliver(self, task: StreamTask, fetch: FakeFetchControl, start: int, end: int) -> None:
+        """Deliver the next batch."""
         records = [
             Record(*self.source, offset, 0, None, str(offset).encode())
             for offset in range(start, end)
         ]
-        task.deliver(self.source, Batch(feed.epoch, feed.sequence, list(records)))
-        feed.sequence += 1
+        task.deliver(self.source, Batch(fetch.assignment_id, fetch.sequence, list(records)))
+        fetch.sequence += 1
 
     def outputs(self) -> list[int]:
         return [
@@ -180,210 +183,213 @@ class Scene:
         self.failed.set()
 
 
-def test_a_fenced_task_takes_nothing_more_so_that_no_gap_is_committed(
+def test_a_fenced_task_commits_nothing_and_the_next_task_leaves_no_gap(
     broker: EmbeddedBroker,
 ) -> None:
-    scene = Scene(broker.bootstrap_servers, 300)
-    first, first_feed = scene.task()
-    scene.deliver(first, first_feed, 0, 100)
-    scene.until_outputs(100)
-    second, second_feed = scene.task()
-    assert second_feed.started == [100]
-    scene.deliver(second, second_feed, 100, 120)
-    scene.until_outputs(120)
-    scene.deliver(first, first_feed, 100, 200)
-    scene.deliver(first, first_feed, 200, 300)
-    assert scene.failed.wait(20)
-    assert isinstance(scene.error, FencedError)
-    third, third_feed = scene.task()
-    assert third_feed.started == [120]
-    scene.deliver(third, third_feed, 120, 300)
-    scene.until_outputs(300)
-    assert scene.outputs() == list(range(300))
+    runner = TaskRunner(broker.bootstrap_servers, 300)
+    first, first_fetch = runner.task()
+    runner.deliver(first, first_fetch, 0, 100)
+    runner.until_outputs(100)
+    second, second_fetch = runner.task()
+    assert second_fetch.started == [100]
+    runner.deliver(second, second_fetch, 100, 120)
+    runner.until_outputs(120)
+    runner.deliver(first, first_fetch, 100, 200)
+    runner.deliver(first, first_fetch, 200, 300)
+    assert runner.failed.wait(20)
+    assert isinstance(runner.error, FencedError)
+    third, third_fetch = runner.task()
+    assert third_fetch.started == [120]
+    runner.deliver(third, third_fetch, 120, 300)
+    runner.until_outputs(300)
+    assert runner.outputs() == list(range(300))
     second.stop()
     third.stop()
 
 
-def test_after_a_dropped_batch_the_task_goes_back(broker: EmbeddedBroker) -> None:
-    scene = Scene(broker.bootstrap_servers, 30)
-    task, feed = scene.task()
-    scene.deliver(task, feed, 0, 10)
-    feed.sequence += 1  # the transport dropped offsets 10 to 19
-    scene.deliver(task, feed, 20, 30)
-    scene.until_outputs(10)
+def test_a_task_seeks_back_after_a_dropped_batch(broker: EmbeddedBroker) -> None:
+    runner = TaskRunner(broker.bootstrap_servers, 30)
+    task, fetch = runner.task()
+    runner.deliver(task, fetch, 0, 10)
+    # The transport drops offsets 10 to 19.
+    fetch.sequence += 1
+    runner.deliver(task, fetch, 20, 30)
+    runner.until_outputs(10)
     deadline = time.monotonic() + 10
-    while feed.started != [0, 10] and time.monotonic() < deadline:
+    while fetch.started != [0, 10] and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert feed.started == [0, 10]
-    scene.deliver(task, feed, 10, 30)
-    scene.until_outputs(30)
-    assert scene.outputs() == list(range(30))
+    assert fetch.started == [0, 10]
+    runner.deliver(task, fetch, 10, 30)
+    runner.until_outputs(30)
+    assert runner.outputs() == list(range(30))
     task.stop()
 
 
 def test_a_dropped_batch_with_nothing_after_it_is_fetched_again(broker: EmbeddedBroker) -> None:
-    scene = Scene(broker.bootstrap_servers, 10)
-    task, feed = scene.task()
-    feed.end = (1, 1)  # one batch was fetched, and dropped on the way
+    runner = TaskRunner(broker.bootstrap_servers, 10)
+    task, fetch = runner.task()
+    # One batch was fetched and dropped.
+    fetch.end = (1, 1)
     deadline = time.monotonic() + 10
-    while feed.started != [0, 0] and time.monotonic() < deadline:
+    while fetch.started != [0, 0] and time.monotonic() < deadline:
         time.sleep(0.02)
-    feed.end = None
-    scene.deliver(task, feed, 0, 10)
-    scene.until_outputs(10)
-    assert scene.outputs() == list(range(10))
+    fetch.end = None
+    runner.deliver(task, fetch, 0, 10)
+    runner.until_outputs(10)
+    assert runner.outputs() == list(range(10))
     task.stop()
 
 
 def test_batches_of_an_earlier_seek_are_ignored(broker: EmbeddedBroker) -> None:
-    scene = Scene(broker.bootstrap_servers, 20)
-    task, feed = scene.task()
-    feed.epoch -= 1
-    scene.deliver(task, feed, 5, 20)
-    feed.epoch, feed.sequence = 1, 0
-    scene.deliver(task, feed, 0, 20)
-    scene.until_outputs(20)
-    assert scene.outputs() == list(range(20))
+    runner = TaskRunner(broker.bootstrap_servers, 20)
+    task, fetch = runner.task()
+    fetch.assignment_id -= 1
+    runner.deliver(task, fetch, 5, 20)
+    fetch.assignment_id, fetch.sequence = 1, 0
+    runner.deliver(task, fetch, 0, 20)
+    runner.until_outputs(20)
+    assert runner.outputs() == list(range(20))
     task.stop()
 
 
-def test_an_input_stands_still_while_a_record_waits_and_then_goes_on(
+def test_an_input_is_paused_while_a_record_waits_and_then_resumed(
     broker: EmbeddedBroker,
 ) -> None:
-    scene = Scene(broker.bootstrap_servers, 500)
-    scene.copier.missing = {150, 260}
-    task, feed = scene.task(commit_interval_ms=50)
-    feed.end = (1, 2)
-    scene.deliver(task, feed, 0, 300)
-    scene.deliver(task, feed, 300, 500)
-    scene.until_outputs(150)
-    assert LogReader({"bootstrap.servers": scene.servers}, scene.name).committed(
-        [scene.source]
-    ) == {scene.source: 150}
-    _until(lambda: task.waiting() == ["its number"])
-    assert (scene.outputs(), feed.started, feed.held) == (list(range(150)), [0], {scene.source})
-    scene.copier.missing = {260}
-    scene.until_outputs(260)
-    scene.copier.missing = set()
-    scene.until_outputs(300)
-    _until(lambda: feed.started == [0, 300])
-    assert (task.waiting(), feed.held, scene.copier.idled) == ([], set(), 0)
-    scene.deliver(task, feed, 300, 500)
-    scene.until_outputs(500)
-    assert scene.outputs() == list(range(500))
+    runner = TaskRunner(broker.bootstrap_servers, 500)
+    runner.copier.missing = {150, 260}
+    task, fetch = runner.task(commit_interval_ms=50)
+    fetch.end = (1, 2)
+    runner.deliver(task, fetch, 0, 300)
+    runner.deliver(task, fetch, 300, 500)
+    runner.until_outputs(150)
+    assert LogReader({"bootstrap.servers": runner.servers}, runner.name).committed(
+        [runner.source]
+    ) == {runner.source: 150}
+    _until(lambda: task.waiting() == [WaitReason.SCHEMA_REGISTRY])
+    assert (runner.outputs(), fetch.started, fetch.paused) == (
+        list(range(150)),
+        [0],
+        {runner.source},
+    )
+    runner.copier.missing = {260}
+    runner.until_outputs(260)
+    runner.copier.missing = set()
+    runner.until_outputs(300)
+    _until(lambda: fetch.started == [0, 300])
+    assert (task.waiting(), fetch.paused, runner.copier.idled) == ([], set(), 0)
+    runner.deliver(task, fetch, 300, 500)
+    runner.until_outputs(500)
+    assert runner.outputs() == list(range(500))
     task.stop()
 
 
-def test_what_takes_long_is_done_in_small_parts_so_that_no_transaction_outlasts_its_time(
+def test_slow_records_are_processed_in_small_chunks(
     broker: EmbeddedBroker,
 ) -> None:
-    scene = Scene(broker.bootstrap_servers, 60)
-    scene.copier.seconds = 0.05
-    task, feed = scene.task()
-    scene.deliver(task, feed, 0, 60)
-    scene.until_outputs(60)
+    runner = TaskRunner(broker.bootstrap_servers, 60)
+    runner.copier.seconds = 0.05
+    task, fetch = runner.task()
+    runner.deliver(task, fetch, 0, 60)
+    runner.until_outputs(60)
     task.stop()
     task.join()
-    assert scene.copier.parts[0] == 1
-    assert max(scene.copier.parts) < 45
+    assert runner.copier.chunks[0] == 1
+    assert max(runner.copier.chunks) < 45
 
 
-def test_a_task_that_waits_stops_at_once_and_its_next_owner_goes_on_there(
+def test_a_waiting_task_stops_immediately_and_the_next_one_continues_there(
     broker: EmbeddedBroker,
 ) -> None:
-    scene = Scene(broker.bootstrap_servers, 20)
-    scene.copier.missing = {7}
-    task, feed = scene.task()
-    scene.deliver(task, feed, 0, 20)
-    scene.until_outputs(7)
+    runner = TaskRunner(broker.bootstrap_servers, 20)
+    runner.copier.missing = {7}
+    task, fetch = runner.task()
+    runner.deliver(task, fetch, 0, 20)
+    runner.until_outputs(7)
     started = time.monotonic()
     task.stop()
     task.join(5)
     assert not task.is_alive()
     assert time.monotonic() - started < 1
-    scene.copier.missing = set()
-    following, feed = scene.task()
-    assert feed.started == [7]
-    scene.deliver(following, feed, 7, 20)
-    scene.until_outputs(20)
-    assert scene.outputs() == list(range(20))
+    runner.copier.missing = set()
+    following, fetch = runner.task()
+    assert fetch.started == [7]
+    runner.deliver(following, fetch, 7, 20)
+    runner.until_outputs(20)
+    assert runner.outputs() == list(range(20))
     following.stop()
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    assert wait_until(time.monotonic() + 30, condition, 0.02)
 
 
 def test_records_deleted_before_they_were_read_stop_the_task(broker: EmbeddedBroker) -> None:
-    scene = Scene(broker.bootstrap_servers, 50)
-    task, feed = scene.task()
-    scene.deliver(task, feed, 0, 10)
-    scene.until_outputs(10)
+    runner = TaskRunner(broker.bootstrap_servers, 50)
+    task, fetch = runner.task()
+    runner.deliver(task, fetch, 0, 10)
+    runner.until_outputs(10)
     task.stop()
     task.join(10)
-    _delete_records(scene, 30)
-    scene.task()
-    assert isinstance(scene.error, DataLossError)
-    assert "20 records were deleted" in str(scene.error)
-    accepting, feed = scene.task(accept_data_loss=True)
-    assert feed.started == [30]
+    _delete_records(runner, 30)
+    runner.task()
+    assert isinstance(runner.error, DataLossError)
+    assert "20 records were deleted" in str(runner.error)
+    accepting, fetch = runner.task(accept_data_loss=True)
+    assert fetch.started == [30]
     accepting.stop()
 
 
-def test_a_topic_made_anew_is_read_from_its_beginning_once_the_loss_is_accepted(
+def test_a_recreated_topic_is_read_from_its_start_once_the_loss_is_accepted(
     broker: EmbeddedBroker,
 ) -> None:
-    scene = Scene(broker.bootstrap_servers, 30)
-    commit({"bootstrap.servers": scene.servers}, scene.name, TopicPartition(*scene.source, 40))
-    scene.task()
-    assert isinstance(scene.error, DataLossError)
-    assert "it ends at 30, was it recreated?" in str(scene.error)
-    accepting, feed = scene.task(accept_data_loss=True)
-    assert feed.started == [0]
+    runner = TaskRunner(broker.bootstrap_servers, 30)
+    commit({"bootstrap.servers": runner.servers}, runner.name, TopicPartition(*runner.source, 40))
+    runner.task()
+    assert isinstance(runner.error, DataLossError)
+    assert "the topic ends at 30 and was probably recreated" in str(runner.error)
+    accepting, fetch = runner.task(accept_data_loss=True)
+    assert fetch.started == [0]
     accepting.stop()
 
 
-def commit(config: dict[str, str], group: str, place: TopicPartition) -> None:
+def commit(config: dict[str, str], group: str, position: TopicPartition) -> None:
     """Commit an offset for a group."""
     consumer = Consumer({**config, "group.id": group})
-    consumer.commit(offsets=[place], asynchronous=False)
+    consumer.commit(offsets=[position], asynchronous=False)
     consumer.close()
 
 
-def test_a_task_waits_for_a_topic_that_it_writes(broker: EmbeddedBroker) -> None:
-    scene = Scene(broker.bootstrap_servers, 10)
-    admin, topic = AdminClient({"bootstrap.servers": scene.servers}), f"{scene.name}.scored"
+def test_a_task_waits_for_a_missing_output_topic(broker: EmbeddedBroker) -> None:
+    runner = TaskRunner(broker.bootstrap_servers, 10)
+    admin, topic = AdminClient({"bootstrap.servers": runner.servers}), f"{runner.name}.scored"
     admin.delete_topics([topic])[topic].result(10)
     _until(lambda: topic not in admin.list_topics(timeout=10).topics)
-    task, feed = scene.start()
-    _until(lambda: (task.trouble() or NONE).cause == "topic-missing")
+    task, fetch = runner.start()
+    _until(lambda: (task.blocker() or NO_BLOCKER).cause == "topic-missing")
     assert not task.ready.is_set()
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
     _until(task.ready.is_set)
-    assert task.trouble() is None
-    scene.deliver(task, feed, 0, 10)
-    scene.until_outputs(10)
-    assert scene.outputs() == list(range(10))
+    assert task.blocker() is None
+    runner.deliver(task, fetch, 0, 10)
+    runner.until_outputs(10)
+    assert runner.outputs() == list(range(10))
     task.stop()
 
 
 def test_a_task_that_waits_for_kafka_stops_when_asked(broker: EmbeddedBroker) -> None:
-    scene = Scene(broker.bootstrap_servers, 10)
-    scene.servers = "127.0.0.1:1"
-    task, _ = scene.start()
-    _until(lambda: (task.trouble() or NONE).cause == "kafka-unavailable")
-    assert not scene.failed.is_set()
+    runner = TaskRunner(broker.bootstrap_servers, 10)
+    runner.servers = "127.0.0.1:1"
+    task, _ = runner.start()
+    _until(lambda: (task.blocker() or NO_BLOCKER).cause == "kafka-unavailable")
+    assert not runner.failed.is_set()
     task.stop()
-    assert scene.failed.wait(10)
-    assert isinstance(scene.error, KafkaUnavailableError)
+    assert runner.failed.wait(10)
+    assert isinstance(runner.error, KafkaUnavailableError)
 
 
-def _delete_records(scene: Scene, before: int) -> None:
-    admin = AdminClient({"bootstrap.servers": scene.servers})
-    for future in admin.delete_records([TopicPartition(*scene.source, before)]).values():
+def _delete_records(runner: TaskRunner, before: int) -> None:
+    admin = AdminClient({"bootstrap.servers": runner.servers})
+    for future in admin.delete_records([TopicPartition(*runner.source, before)]).values():
         future.result(10)
 
 
@@ -391,105 +397,107 @@ def _delete_records(scene: Scene, before: int) -> None:
 def test_stopping_commits_what_was_processed_and_leaves_the_rest(
     broker: EmbeddedBroker, size: int
 ) -> None:
-    scene = Scene(broker.bootstrap_servers, size)
-    task, feed = scene.task(commit_interval_ms=5000)
-    scene.deliver(task, feed, 0, size)
-    _until(lambda: bool(scene.copiers[0].parts))
+    runner = TaskRunner(broker.bootstrap_servers, size)
+    task, fetch = runner.task(commit_interval_ms=5000)
+    runner.deliver(task, fetch, 0, size)
+    _until(lambda: bool(runner.copiers[0].chunks))
     task.stop()
     task.join(10)
-    done = scene.outputs()
+    done = runner.outputs()
     assert done == list(range(len(done)))
-    assert LogReader(scene.config, scene.name).committed([scene.source]) == {
-        scene.source: len(done)
+    assert LogReader(runner.config, runner.name).committed([runner.source]) == {
+        runner.source: len(done)
     }
-    assert len(done) == sum(scene.copiers[0].parts)
+    assert len(done) == sum(runner.copiers[0].chunks)
 
 
-def test_parts_share_a_transaction_and_one_of_which_nothing_came_stays_out_of_it(
+def test_subtasks_share_a_transaction_without_those_that_received_nothing(
     broker: EmbeddedBroker,
 ) -> None:
-    scene = Scene(broker.bootstrap_servers, 0, partitions=3)
-    task, feed = scene.task(commit_interval_ms=500)
-    for source in scene.sources[:2]:
+    runner = TaskRunner(broker.bootstrap_servers, 0, partitions=3)
+    task, fetch = runner.task(commit_interval_ms=500)
+    for source in runner.sources[:2]:
         records = [Record(*source, 0, 0, None, str(source.partition).encode())]
-        task.deliver(source, Batch(feed.epochs[source], 0, list(records)))
-    scene.until_outputs(2)
-    first, second, third = scene.sources
-    committed = LogReader(scene.config, scene.name).committed(scene.sources)
+        task.deliver(source, Batch(fetch.assignment_ids[source], 0, list(records)))
+    runner.until_outputs(2)
+    first, second, third = runner.sources
+    committed = LogReader(runner.config, runner.name).committed(runner.sources)
     assert committed == {first: 1, second: 1, third: -1}
-    _until(lambda: [copier.committed for copier in scene.copiers] == [1, 1, 0])
+    _until(lambda: [copier.committed for copier in runner.copiers] == [1, 1, 0])
     task.stop()
 
 
-def test_a_part_does_what_waits_for_quiet_while_another_is_busy(broker: EmbeddedBroker) -> None:
-    scene = Scene(broker.bootstrap_servers, 0, partitions=2)
-    scene.copier.seconds = 0.002
-    task, feed = scene.task()
-    feed.end = (feed.epochs[scene.sources[1]], 0)
-    busy = scene.source
+def test_a_subtask_does_its_idle_work_while_another_is_busy(broker: EmbeddedBroker) -> None:
+    runner = TaskRunner(broker.bootstrap_servers, 0, partitions=2)
+    runner.copier.seconds = 0.002
+    task, fetch = runner.task()
+    fetch.end = (fetch.assignment_ids[runner.sources[1]], 0)
+    busy = runner.source
     for number in range(20):
         records = [
             Record(*busy, offset, 0, None, b"1") for offset in range(number * 20, number * 20 + 20)
         ]
-        task.deliver(busy, Batch(feed.epochs[busy], number, list(records)))
-    before = scene.copiers[1].idled
-    scene.until_outputs(300)
-    assert scene.copiers[1].idled >= before + 3
-    assert scene.copier.idled == 0
+        task.deliver(busy, Batch(fetch.assignment_ids[busy], number, list(records)))
+    before = runner.copiers[1].idled
+    runner.until_outputs(300)
+    assert runner.copiers[1].idled >= before + 3
+    assert runner.copier.idled == 0
     task.stop()
 
 
-def test_a_task_settles_what_the_previous_owner_of_any_of_its_partitions_left_open(
+def test_a_task_ends_the_open_transactions_of_the_previous_owners_of_its_partitions(
     broker: EmbeddedBroker,
 ) -> None:
-    scene = Scene(broker.bootstrap_servers, 10, partitions=2)
-    gone = scene.writer(1)
-    gone.take_over()
-    gone.write([Output("scored", 0, None, b"99")])
-    gone._producer.flush(10)
-    task, _ = scene.task()
-    assert list(LogReader(scene.config, scene.name).read_settled(f"{scene.name}.scored", 0)) == []
+    runner = TaskRunner(broker.bootstrap_servers, 10, partitions=2)
+    previous = runner.writer(1)
+    previous.take_over()
+    previous.write([Output("scored", 0, None, b"99")])
+    previous._producer.flush(10)
+    task, _ = runner.task()
+    assert (
+        list(LogReader(runner.config, runner.name).read_settled(f"{runner.name}.scored", 0)) == []
+    )
     with pytest.raises(FencedError):
-        gone.commit({}, None)
+        previous.commit({}, None)
     task.stop()
 
 
-def test_a_log_is_settled_once_the_transaction_that_was_open_has_ended(
+def test_a_log_is_stable_once_its_open_transaction_has_ended(
     broker: EmbeddedBroker,
 ) -> None:
-    scene = Scene(broker.bootstrap_servers, 0)
-    slow = scene.writer(0)
+    runner = TaskRunner(broker.bootstrap_servers, 0)
+    slow = runner.writer(0)
     slow.take_over()
     slow.write([Output("scored", 0, b"key", b"value")])
     slow._producer.flush(10)
-    reader = LogReader(scene.config, scene.name)
-    assert list(reader.read_all(f"{scene.name}.scored", 0)) == []
+    reader = LogReader(runner.config, runner.name)
+    assert list(reader.read_all(f"{runner.name}.scored", 0)) == []
     committing = threading.Timer(0.5, slow.commit, ({}, None))
     committing.start()
-    assert list(reader.read_settled(f"{scene.name}.scored", 0)) == [(b"key", b"value")]
+    assert list(reader.read_settled(f"{runner.name}.scored", 0)) == [(b"key", b"value")]
     committing.join()
 
 
-def test_offsets_in_a_transaction_that_is_not_settled_are_waited_for(
+def test_offsets_in_an_open_transaction_are_awaited(
     broker: EmbeddedBroker,
 ) -> None:
-    scene = Scene(broker.bootstrap_servers, 10)
-    slow = Producer({**scene.config, "transactional.id": f"{scene.name}-slow"})
+    runner = TaskRunner(broker.bootstrap_servers, 10)
+    slow = Producer({**runner.config, "transactional.id": f"{runner.name}-slow"})
     slow.init_transactions(10)
     slow.begin_transaction()
-    membership = Membership(scene.name, -1, "", None)
-    slow.send_offsets_to_transaction([TopicPartition(*scene.source, 7)], membership.metadata(), 10)
+    membership = Membership(runner.name, -1, "", None)
+    slow.send_offsets_to_transaction([TopicPartition(*runner.source, 7)], membership.metadata(), 10)
     committing = threading.Timer(0.5, slow.commit_transaction)
     committing.start()
-    assert LogReader(scene.config, scene.name).committed([scene.source]) == {scene.source: 7}
+    assert LogReader(runner.config, runner.name).committed([runner.source]) == {runner.source: 7}
     committing.join()
 
 
-def test_sixteen_tasks_commit_side_by_side(broker: EmbeddedBroker) -> None:
-    scenes = [Scene(broker.bootstrap_servers, 20) for _ in range(16)]
-    tasks = [scene.task() for scene in scenes]
-    for scene, (task, feed) in zip(scenes, tasks, strict=True):
-        scene.deliver(task, feed, 0, 20)
-    for scene, (task, _) in zip(scenes, tasks, strict=True):
-        scene.until_outputs(20)
+def test_sixteen_tasks_commit_at_the_same_time(broker: EmbeddedBroker) -> None:
+    runners = [TaskRunner(broker.bootstrap_servers, 20) for _ in range(16)]
+    tasks = [runner.task() for runner in runners]
+    for runner, (task, fetch) in zip(runners, tasks, strict=True):
+        runner.deliver(task, fetch, 0, 20)
+    for runner, (task, _) in zip(runners, tasks, strict=True):
+        runner.until_outputs(20)
         task.stop()

@@ -66,12 +66,12 @@ def tend(supervisor: Supervisor, until: Callable[[], bool], timeout: float = 20.
     deadline = time.monotonic() + timeout
     while not until():
         assert time.monotonic() < deadline, "this took too long"
-        supervisor.tend()
+        supervisor.supervise()
         time.sleep(0.02)
 
 
 def pids(supervisor: Supervisor) -> list[int]:
-    return [child.process.pid for child in supervisor.children if child.process]
+    return [child.process.pid for child in supervisor.workers if child.process]
 
 
 def test_starts_every_worker_and_stops_them_all(make: Make, tmp_path: Path) -> None:
@@ -123,10 +123,10 @@ def test_an_error_that_only_a_person_can_mend_ends_it(make: Make) -> None:
     assert not supervisor.wait_ready(20)
     assert isinstance(supervisor.failed, TopicsError)
     assert "workers.log" in supervisor.failed.remedy
-    seen = [child.starts for child in supervisor.children]
+    seen = [child.starts for child in supervisor.workers]
     time.sleep(1)
-    supervisor.tend()
-    assert [child.starts for child in supervisor.children] == seen
+    supervisor.supervise()
+    assert [child.starts for child in supervisor.workers] == seen
 
 
 def test_a_fenced_worker_is_started_again(make: Make, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_workers_die_with_a_supervisor_that_is_killed(make: Make, tmp_path: Path
         "environment = {'PYTHONPATH': str(folder), 'TINY': 'stubborn', 'TINY_FOLDER': str(folder)}\n"
         "s = Supervisor('tiny.py', 'tiny', settings, environment=environment, monitor=False)\n"
         "s.start(); assert s.wait_ready(20)\n"
-        "print(json.dumps([child.process.pid for child in s.children]), flush=True); time.sleep(60)\n"
+        "print(json.dumps([child.process.pid for child in s.workers]), flush=True); time.sleep(60)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:

@@ -1,4 +1,4 @@
-"""Parts that share a task and its transactions do not harm each other when one of them is slow."""
+"""Subtasks that share a task and its transactions are not delayed by a slow one."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,41 +10,43 @@ from stream_app.errors import FencedError
 from stream_app.kafka.log_reader import LogReader
 from stream_app.records import InputPartition, Output, Record
 from stream_app.settings import WorkerSettings
-from stream_app.worker.membership import Membership
-from stream_app.worker.stream_task import RESTORING, StreamTask
-from stream_app.worker.subtask import Subtask
-from stream_app.worker.transaction_writer import TransactionWriter
-from stream_app.worker.transport import Batch
-from tests.worker.test_stream_task import Copier, Feed
+from stream_app.worker.stream_task import RESTORE_THREADS, Assignment, StreamTask
+from stream_app.worker.subtask import Batch, Subtask
+from stream_app.worker.transaction_writer import Membership, TransactionWriter
+from tests.worker.test_stream_task import Copier, FakeFetchControl
 
 
-class Ledger:
-    """What is committed, and how often a transaction has outlasted its time-out and was lost."""
+class FakeBroker:
+    """Committed offsets and outputs, and the number of transactions lost by their timeout.
+
+    Args:
+        timeout: seconds that a transaction may be open.
+    """
 
     def __init__(self, timeout: float) -> None:
-        self.timeout = timeout  # seconds that a transaction may be open
+        self.timeout = timeout
         self.committed: dict[InputPartition, int] = {}
         self.outputs: list[bytes | None] = []
         self.commits = 0
         self.lost = 0
-        self.taken = 0
+        self.taken_over = 0
 
 
-class LedgerWriter(TransactionWriter):
-    """Writes into a ledger, and like a broker refuses what comes too late."""
+class FakeWriter(TransactionWriter):
+    """Writer to a fake broker, which rejects a commit that comes too late."""
 
-    def __init__(self, ledger: Ledger, seconds: float = 0.0) -> None:
-        self._ledger = ledger
+    def __init__(self, broker: FakeBroker, seconds: float = 0.0) -> None:
+        self._broker = broker
         self._seconds = seconds
         self._outputs = []
-        self._calling = None
+        self._call_started = None
         self._opened = 0.0
-        self.trouble = None
+        self.blocker = None
         self.bytes = 0
 
     def take_over(self) -> None:
         time.sleep(self._seconds)
-        self._ledger.taken += 1
+        self._broker.taken_over += 1
 
     def close(self) -> None: ...
 
@@ -55,31 +57,31 @@ class LedgerWriter(TransactionWriter):
         self._outputs += outputs
 
     def commit(self, positions: Mapping[InputPartition, int], membership: Membership | None) -> int:
-        if time.monotonic() - self._opened > self._ledger.timeout:
-            self._ledger.lost += 1
+        if time.monotonic() - self._opened > self._broker.timeout:
+            self._broker.lost += 1
             raise FencedError("the transaction was open for too long", "Begin again")
-        self._ledger.committed |= positions
-        self._ledger.outputs += [output.value for output in self._outputs]
-        self._ledger.commits += 1
+        self._broker.committed |= positions
+        self._broker.outputs += [output.value for output in self._outputs]
+        self._broker.commits += 1
         self._outputs, self._opened = [], 0.0
         return 0
 
 
-class LedgerReader(LogReader):
-    """Reads a ledger."""
+class FakeReader(LogReader):
+    """Reader of a fake broker."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, broker: FakeBroker) -> None:
+        self._broker = broker
 
     def committed(self, inputs: list[InputPartition]) -> dict[InputPartition, int]:
-        return {source: self._ledger.committed.get(source, 0) for source in inputs}
+        return {source: self._broker.committed.get(source, 0) for source in inputs}
 
     def ends(self, source: InputPartition) -> tuple[int, int]:
         return 0, 10_000
 
 
-class Slow(Copier):
-    """Records from `first` on take long, and so may restoring and what is done in quiet, which is done once."""
+class SlowCopier(Copier):
+    """Copier that is slow with records from `first` on, when it restores, or when it is idle."""
 
     def __init__(
         self, first: int = 0, seconds: float = 0.0, restoring: float = 0.0, idling: float = 0.0
@@ -109,18 +111,18 @@ class Slow(Copier):
         return [Output("scored", 0, None, b"idle")]
 
 
-class Stage:
-    """A ledger and the parts that work on it; a task that fails is made anew, as its owner does."""
+class FakeWorker:
+    """Starts tasks on a fake broker; a test replaces a failed task, as the manager does."""
 
-    def __init__(self, *slow: Slow, taking: float = 0.0, timeout: float = 0.3) -> None:
-        self.ledger = Ledger(timeout)
+    def __init__(self, *slow: SlowCopier, taking: float = 0.0, timeout: float = 0.3) -> None:
+        self.broker = FakeBroker(timeout)
         self.slow = slow
         self.sources = [InputPartition("in", number) for number in range(len(slow))]
         self.taking = taking
         self.failed = Event()
 
-    def start(self, *, ready: bool = True) -> tuple[StreamTask, Feed]:
-        feed, ledger = Feed(), self.ledger
+    def start(self, *, ready: bool = True) -> tuple[StreamTask, FakeFetchControl]:
+        fetch, broker = FakeFetchControl(), self.broker
         self.failed.clear()
         task = StreamTask(
             "copy",
@@ -128,25 +130,28 @@ class Stage:
                 Subtask(source.partition, [source], slow)
                 for source, slow in zip(self.sources, self.slow, strict=True)
             ],
-            LedgerWriter(ledger, self.taking),
-            [LedgerWriter(ledger, self.taking) for _ in self.sources[1:]],
-            LedgerReader(ledger),
-            feed,
-            Membership("copy", 1, "member", "0"),
+            FakeWriter(broker, self.taking),
+            [FakeWriter(broker, self.taking) for _ in self.sources[1:]],
+            FakeReader(broker),
+            Assignment(
+                self.sources,
+                Membership("copy", 1, "member", "0"),
+                fetch,
+                lambda task, error: self.failed.set(),
+                careful=broker.lost > 0,
+            ),
             WorkerSettings(),
-            lambda task, error: self.failed.set(),
-            careful=ledger.lost > 0,
         )
         task.start()
         assert not ready or task.ready.wait(10)
-        return task, feed
+        return task, fetch
 
-    def deliver(self, task: StreamTask, feed: Feed, number: int, end: int) -> None:
-        """What there is of an input from where it stands."""
+    def deliver(self, task: StreamTask, fetch: FakeFetchControl, number: int, end: int) -> None:
+        """Deliver the records of an input from its committed offset on."""
         source, now = self.sources[number], int(time.time() * 1000)
-        offsets = range(self.ledger.committed.get(source, 0), end)
+        offsets = range(self.broker.committed.get(source, 0), end)
         records = [Record(*source, offset, now, None, None) for offset in offsets]
-        task.deliver(source, Batch(feed.epochs[source], 0, list(records)))
+        task.deliver(source, Batch(fetch.assignment_ids[source], 0, list(records)))
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -157,79 +162,82 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("fast", [90, 130, 200])
-def test_records_that_become_slow_are_passed_although_transactions_are_lost_by_them(
+def test_records_that_become_slow_are_committed_after_few_lost_transactions(
     fast: int,
 ) -> None:
-    stage = Stage(Slow(fast, 0.006))
-    while stage.ledger.committed.get(stage.sources[0], 0) < 300:
-        task, feed = stage.start()
-        stage.deliver(task, feed, 0, 300)
-        until(lambda: stage.failed.is_set() or stage.ledger.committed.get(stage.sources[0]) == 300)
+    worker = FakeWorker(SlowCopier(fast, 0.006))
+    while worker.broker.committed.get(worker.sources[0], 0) < 300:
+        task, fetch = worker.start()
+        worker.deliver(task, fetch, 0, 300)
+        until(
+            lambda: worker.failed.is_set() or worker.broker.committed.get(worker.sources[0]) == 300
+        )
         task.stop()
         task.join(5)
-        assert stage.ledger.lost < 5
-    assert stage.ledger.outputs == [b"%d" % offset for offset in range(300)]
+        assert worker.broker.lost < 5
+    assert worker.broker.outputs == [b"%d" % offset for offset in range(300)]
 
 
-def test_a_slow_input_is_not_taken_by_as_many_records_as_a_fast_one() -> None:
-    stage = Stage(Slow(), Slow(0, 0.05), timeout=2.0)
-    task, feed = stage.start()
-    stage.deliver(task, feed, 0, 1000)
-    stage.deliver(task, feed, 1, 30)
-    until(lambda: stage.ledger.committed == {stage.sources[0]: 1000, stage.sources[1]: 30})
-    assert stage.ledger.lost == 0
+def test_a_slow_input_gets_smaller_chunks_than_a_fast_one() -> None:
+    worker = FakeWorker(SlowCopier(), SlowCopier(0, 0.05), timeout=2.0)
+    task, fetch = worker.start()
+    worker.deliver(task, fetch, 0, 1000)
+    worker.deliver(task, fetch, 1, 30)
+    until(lambda: worker.broker.committed == {worker.sources[0]: 1000, worker.sources[1]: 30})
+    assert worker.broker.lost == 0
     task.stop()
 
 
-def test_a_slow_batch_does_not_keep_the_other_inputs_waiting() -> None:
-    stage = Stage(Slow(0, 0.1), Slow(), timeout=2.0)
-    task, feed = stage.start()
-    stage.deliver(task, feed, 0, 100)
-    stage.deliver(task, feed, 1, 50)
-    until(lambda: stage.ledger.committed.get(stage.sources[1]) == 50)
-    assert 0 < stage.ledger.committed[stage.sources[0]] < 60
-    assert task.waiting() == []  # it has a turn again and again, and waits for nothing
+def test_other_inputs_do_not_wait_for_a_slow_batch() -> None:
+    worker = FakeWorker(SlowCopier(0, 0.1), SlowCopier(), timeout=2.0)
+    task, fetch = worker.start()
+    worker.deliver(task, fetch, 0, 100)
+    worker.deliver(task, fetch, 1, 50)
+    until(lambda: worker.broker.committed.get(worker.sources[1]) == 50)
+    assert 0 < worker.broker.committed[worker.sources[0]] < 60
+    # The slow input only waits for its time slices.
+    assert task.waiting() == []
     task.stop()
 
 
-def test_stopping_ends_a_slow_batch_and_commits_what_was_done_of_it() -> None:
-    stage = Stage(Slow(0, 0.1))
-    task, feed = stage.start()
-    stage.deliver(task, feed, 0, 100)
-    until(lambda: stage.ledger.commits > 0)
+def test_stopping_ends_a_slow_batch_and_commits_its_processed_records() -> None:
+    worker = FakeWorker(SlowCopier(0, 0.1))
+    task, fetch = worker.start()
+    worker.deliver(task, fetch, 0, 100)
+    until(lambda: worker.broker.commits > 0)
     task.stop()
     task.join(1)
     assert not task.is_alive()
-    assert not stage.failed.is_set()
-    assert 0 < stage.ledger.committed[stage.sources[0]] == len(stage.ledger.outputs) < 15
+    assert not worker.failed.is_set()
+    assert 0 < worker.broker.committed[worker.sources[0]] == len(worker.broker.outputs) < 15
 
 
-def test_no_transaction_stays_open_while_one_part_after_the_other_takes_long_in_quiet() -> None:
-    stage = Stage(*[Slow(idling=0.1) for _ in range(5)])
-    task, _ = stage.start()
-    until(lambda: len(stage.ledger.outputs) == 5 or stage.failed.is_set())
-    assert (stage.ledger.lost, stage.ledger.commits) == (0, 5)
+def test_no_transaction_stays_open_during_slow_idle_work_of_several_subtasks() -> None:
+    worker = FakeWorker(*[SlowCopier(idling=0.1) for _ in range(5)])
+    task, _ = worker.start()
+    until(lambda: len(worker.broker.outputs) == 5 or worker.failed.is_set())
+    assert (worker.broker.lost, worker.broker.commits) == (0, 5)
     task.stop()
 
 
-def test_what_little_parts_do_in_quiet_is_one_transaction() -> None:
-    stage = Stage(*[Slow(idling=0.0005) for _ in range(5)])
-    task, _ = stage.start()
-    until(lambda: len(stage.ledger.outputs) == 5)
-    assert stage.ledger.commits < 5
+def test_fast_idle_work_of_several_subtasks_shares_a_transaction() -> None:
+    worker = FakeWorker(*[SlowCopier(idling=0.0005) for _ in range(5)])
+    task, _ = worker.start()
+    until(lambda: len(worker.broker.outputs) == 5)
+    assert worker.broker.commits < 5
     task.stop()
 
 
-def test_a_task_that_is_stopped_while_it_begins_takes_and_restores_no_more() -> None:
-    count = RESTORING + 4
-    restoring = Stage(*[Slow(restoring=0.3) for _ in range(count)])
-    taking = Stage(*[Slow() for _ in range(count)], taking=0.3)
-    tasks = [stage.start(ready=False)[0] for stage in (restoring, taking)]
+def test_a_task_stopped_at_its_start_fences_and_restores_no_more() -> None:
+    count = RESTORE_THREADS + 4
+    restoring = FakeWorker(*[SlowCopier(restoring=0.3) for _ in range(count)])
+    taking = FakeWorker(*[SlowCopier() for _ in range(count)], taking=0.3)
+    tasks = [worker.start(ready=False)[0] for worker in (restoring, taking)]
     time.sleep(0.1)
     for task in tasks:
         task.stop()
     for task in tasks:
         task.join(5)
-    assert sum(slow.restored for slow in restoring.slow) == RESTORING
-    assert taking.ledger.taken == RESTORING
+    assert sum(slow.restored for slow in restoring.slow) == RESTORE_THREADS
+    assert taking.broker.taken_over == RESTORE_THREADS
     assert not any(slow.restored for slow in taking.slow)

@@ -1,31 +1,46 @@
-"""Which record each task works on, in a file that is mapped into memory and so outlives the process."""
+"""Journal of the records being processed, in a memory-mapped file that survives a crash."""
 
 import mmap
 import os
+import re
+import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import get_native_id
 from time import monotonic_ns
+from traceback import extract_tb
 from typing import Any, NamedTuple
 
 from stream_app.records import Record
 from stream_app.resilience import Limits
 
-SLOTS = 1024  # partitions beyond share them
-_WORD = 8  # bytes
-_LINE = 8  # words of the header, and of a slot
-_SIZE = (1 + SLOTS) * _LINE * _WORD
-_PID, _NANOSECONDS, _BYTES = range(3)  # words of the header
-_OFFSET, _STARTED, _INPUT, _PARTITION, _THREAD, _REASON = range(
-    6
-)  # words of a slot; the offset is one more, 0 is none
+# Partitions beyond this number share slots.
+SLOTS = 1024
+_WORD_BYTES = 8
+# Words of the header, and of a slot.
+_SLOT_WORDS = 8
+_FILE_BYTES = (1 + SLOTS) * _SLOT_WORDS * _WORD_BYTES
+# Words of the header.
+_PID, _NANOSECONDS, _BYTES = range(3)
+# Words of a slot. The offset is stored plus one, because 0 means none.
+_OFFSET, _STARTED, _INPUT, _PARTITION, _THREAD, _REASON = range(6)
 
 CRASHED, HUNG, GREW = range(3)
-"""Why a process ended while it worked on a record: by itself, or its watch ended it."""
+"""Reasons why a process ended while it processed a record; HUNG and GREW are the watchdog's."""
+
+CODES = {CRASHED: "record-crashes", HUNG: "record-hangs", GREW: "record-exhausts-memory"}
+"""Error codes of dead letters by reason."""
 
 
 class Working(NamedTuple):
-    """A record that a task works on, or worked on when its process ended; `started` is nanoseconds, monotonic."""
+    """Record that a thread processes, or processed when its process ended.
+
+    Attributes:
+        input: number of the input topic among those of the role.
+        started: monotonic nanoseconds.
+        thread: native id of the thread.
+        reason: CRASHED, HUNG or GREW.
+    """
 
     input: int
     partition: int
@@ -36,19 +51,19 @@ class Working(NamedTuple):
 
 
 class Slot:
-    """The place of one partition in a journal; used by one thread."""
+    """Slot of one partition in a journal; used by one thread."""
 
     __slots__ = ("_first", "_words")
 
     def __init__(self, words: Any, partition: int) -> None:
         self._words = words
-        self._first = _first(partition)
+        self._first = _first_word(partition)
         words[self._first + _PARTITION] = partition
 
-    def noting(self, number: int, records: Iterable[Record]) -> Iterator[Record]:
-        """The records of the input so numbered, each noted before it is worked on; nothing is noted after the last.
+    def journaled(self, number: int, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield records of an input, each written to the slot before it is processed.
 
-        When working on one raises, it stays noted.
+        The slot is cleared after the last record. It keeps a record whose processing raises.
         """
         words, first = self._words, self._first
         offset, started = first + _OFFSET, first + _STARTED
@@ -62,21 +77,20 @@ class Slot:
 
 
 class Journal:
-    """The journal of this process; what was in the file before is gone.
+    """Journal of this process; replaces an earlier file.
 
-    Where the file cannot be written, as on a full disk, there is none: `path` is None, and the work goes on.
+    Attributes:
+        path: the file, or None if it cannot be written, as on a full disk. Processing continues.
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self.path: Path | None = path
         try:
-            path.unlink(
-                missing_ok=True
-            )  # never shrink a file that another process may still have mapped
+            # Replaced instead of truncated: another process may still have it mapped.
+            path.unlink(missing_ok=True)
             with path.open("xb+") as file:
-                os.posix_fallocate(
-                    file.fileno(), 0, _SIZE
-                )  # a full disk shows here, and not as a signal later
+                # Reports a full disk here instead of as SIGBUS later.
+                os.posix_fallocate(file.fileno(), 0, _FILE_BYTES)
                 self._words = _mapped(file.fileno())
         except OSError:
             self.path, self._words = None, _mapped(-1)
@@ -85,17 +99,21 @@ class Journal:
         self._words[_PID] = os.getpid()
 
     def slot(self, partition: int) -> Slot:
-        """The partition's place."""
+        """Return the slot of a partition."""
         return Slot(self._words, partition)
 
     def clear(self) -> None:
-        """Nothing is being worked on: this process ends for another reason than a record."""
+        """Clear all slots, before the process ends for a reason other than a record."""
         for partition in range(SLOTS):
-            self._words[_first(partition) + _OFFSET] = 0
+            self._words[_first_word(partition) + _OFFSET] = 0
 
 
-class Watched:
-    """The journal of another process."""
+class JournalReader:
+    """Journal of another process.
+
+    Raises:
+        OSError, ValueError: the file is missing or too short.
+    """
 
     def __init__(self, path: Path) -> None:
         with path.open("rb+") as file:
@@ -103,6 +121,7 @@ class Watched:
 
     @property
     def pid(self) -> int:
+        """Process that writes the journal."""
         return int(self._words[_PID])
 
     @property
@@ -111,37 +130,96 @@ class Watched:
         return self._words[_NANOSECONDS], self._words[_BYTES]
 
     def working(self) -> list[Working]:
-        """What every task works on."""
+        """Return the record that each thread processes."""
         words, found = self._words, []
-        for first in range(_LINE, (1 + SLOTS) * _LINE, _LINE):
+        for first in range(_SLOT_WORDS, (1 + SLOTS) * _SLOT_WORDS, _SLOT_WORDS):
             if words[first]:
                 offset, started, number, partition, thread, reason = words[first : first + 6]
                 found.append(Working(number, partition, offset - 1, started, thread, reason))
         return found
 
-    def blame(self, partition: int, reason: int) -> None:
-        """Note why the process is going to be ended."""
-        self._words[_first(partition) + _REASON] = reason
+    def set_reason(self, partition: int, reason: int) -> None:
+        """Store the reason for which the process is about to be killed."""
+        self._words[_first_word(partition) + _REASON] = reason
 
 
-def beside(base: Path, suffix: str) -> Path:
-    """A file of the worker whose files are called `base`; an instance id may have dots in it."""
+def worker_file(base: Path, suffix: str) -> Path:
+    """Return a file of the worker whose files share the name `base`.
+
+    `Path.with_suffix` does not do: an instance id may contain dots.
+    """
     return base.with_name(f"{base.name}.{suffix}")
 
 
-def last_words(path: Path, pid: int | None = None) -> list[Working]:
-    """What a process that has ended, that with `pid` if given, worked on at its end; nothing if it left no journal."""
+def unfinished_records(path: Path, pid: int | None = None) -> list[Working]:
+    """Return the records that a process was processing when it ended.
+
+    Args:
+        path: journal of the process; none are returned if it is missing.
+        pid: process that must have written it, or None for any.
+    """
     try:
-        journal = Watched(path)
+        journal = JournalReader(path)
     except (OSError, ValueError):
         return []
     return journal.working() if pid in (None, journal.pid) else []
 
 
 def _mapped(descriptor: int) -> Any:
-    return memoryview(mmap.mmap(descriptor, _SIZE)).cast("q")
+    return memoryview(mmap.mmap(descriptor, _FILE_BYTES)).cast("q")
 
 
-def _first(partition: int) -> int:
-    """The first word of the partition's slot."""
-    return (1 + partition % SLOTS) * _LINE
+def _first_word(partition: int) -> int:
+    return (1 + partition % SLOTS) * _SLOT_WORDS
+
+
+# --- Code location of a crash ---------------------------------------------------------------------
+
+Frame = tuple[str, int, str]
+"""File, line and function."""
+
+_FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$')
+_LIBRARIES = tuple(
+    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+_STREAM_APP = str(Path(__file__).parents[2])
+
+
+def crash_location(trace: Path) -> str:
+    """Return the crash location in a trace of `faulthandler`, empty if there is none.
+
+    The text is `at <file>:<line> in <function>` and contains no value of a record.
+    """
+    try:
+        lines = trace.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    current = next(
+        (number for number, line in enumerate(lines) if line.startswith("Current thread")),
+        len(lines),
+    )
+    frames: list[Frame] = []
+    for line in lines[current + 1 :]:
+        found = _FRAME.match(line)
+        if found is None:
+            break
+        frames.append((found[1], int(found[2]), found[3]))
+    return _location(frames)
+
+
+def error_location(error: BaseException) -> str:
+    """Return the location where an exception was raised, as `crash_location` does."""
+    return _location(
+        [
+            (frame.filename, frame.lineno or 0, frame.name)
+            for frame in reversed(extract_tb(error.__traceback__))
+        ]
+    )
+
+
+def _location(frames: Iterable[Frame]) -> str:
+    """Return the innermost frame of the user's code, else the innermost frame."""
+    frames = list(frames)
+    users = (frame for frame in frames if not frame[0].startswith((*_LIBRARIES, _STREAM_APP, "<")))
+    file, line, function = next(users, frames[0] if frames else ("", 0, ""))
+    return f"at {Path(file).name}:{line} in {function}" if file else ""

@@ -1,4 +1,4 @@
-"""The isolation of one worker: its journal, its watch, what it suspects, and its child."""
+"""Quarantine of one worker: its journal, watchdog, candidates and trial process."""
 
 import faulthandler
 import os
@@ -13,109 +13,130 @@ from stream_app.model_store.manifest import Manifest
 from stream_app.records import Failure, Record
 from stream_app.resilience import Limits
 from stream_app.telemetry.logs import get_logger
-from stream_app.telemetry.metrics import SUSPECTS
+from stream_app.telemetry.metrics import QUARANTINE_CANDIDATES
 from stream_app.worker.quarantine.candidates import CandidateFile
-from stream_app.worker.quarantine.crash_location import died_at
-from stream_app.worker.quarantine.journal import CRASHED, GREW, HUNG, Journal, beside, last_words
-from stream_app.worker.quarantine.trial_runs import TrialCase, TrialRuns, start_bound
+from stream_app.worker.quarantine.journal import (
+    CODES,
+    Journal,
+    crash_location,
+    unfinished_records,
+    worker_file,
+)
+from stream_app.worker.quarantine.trial_runs import TrialCase, TrialRuns, start_bound_process
 
 log = get_logger(__name__)
 
-FATAL_DEATHS = (
-    3  # of workers on one record, after which it is convicted although the child survives it
-)
-
-CODES = {CRASHED: "record-crashes", HUNG: "record-hangs", GREW: "record-exhausts-memory"}
-"""Of dead letters, by why the process ended."""
+# A record is poison after this number of crashes, even if the trial process survives it.
+MAX_CRASHES = 3
 
 
 class Quarantine:
-    """Made once, before the worker joins its group; `base` is what its files are called, without a suffix.
+    """Quarantine of a worker, created before the worker joins its group.
 
-    `spec` is the pipeline as on the command line; suspicion lasts `seconds`. Where nothing is tried, as by the learner,
-    there is only journal, watch and suspicion.
+    A learner uses only journal, watchdog and candidates, without trial runs.
+
+    Args:
+        spec: pipeline as on the command line.
+        base: path of the worker's files without suffix.
+        limits: time and memory that one record may take.
+        seconds: time after a poison record during which every record is a candidate.
+
+    Attributes:
+        current_manifest: returns the manifest of the served version, which trial runs use.
     """
 
     def __init__(self, spec: str, base: Path, limits: Limits, seconds: float) -> None:
-        self.serving: Callable[[], Manifest | None] = lambda: None
-        self.suspicion = CandidateFile(beside(base, "suspects"), seconds)
+        self.current_manifest: Callable[[], Manifest | None] = lambda: None
+        self.candidates = CandidateFile(worker_file(base, "candidates"), seconds)
         self._pid = os.getpid()
-        self._watch: Popen[bytes] | None = None
+        self._watchdog: Popen[bytes] | None = None
         self._trace: TextIO | None = None
-        self._look_back(base)
-        self.journal = Journal(beside(base, "journal"), limits)
+        self._add_unfinished(base)
+        self.journal = Journal(worker_file(base, "journal"), limits)
         if self.journal.path is None:
             log.warning(
-                "cannot write a journal, so a record that ends this worker will not be known",
+                "cannot write the journal; a record that crashes this worker will not be found",
                 folder=base.parent,
             )
         with suppress(OSError):
-            self._trace = beside(base, "trace").open("w")
+            self._trace = worker_file(base, "trace").open("w")
             faulthandler.enable(self._trace)
         trial = base.with_name(f"{base.name}-trial")
-        self._trials = TrialRuns(spec, trial, limits.seconds, lambda: self.serving(), self._tend)
+        self._trials = TrialRuns(
+            spec, trial, limits.seconds, lambda: self.current_manifest(), self._supervise
+        )
 
-    def start(self, failed: Callable[[BaseException], None], *, tries: bool) -> None:
-        """Watch this process; with `tries` the child is started if there is anything to try.
+    def start(self, fatal: Callable[[BaseException], None], *, with_trials: bool) -> None:
+        """Start the watchdog, and the trial process if there are candidates.
 
-        `failed` is called when that cannot go on.
+        Args:
+            fatal: called with the error when the quarantine cannot continue.
+            with_trials: False to start no trial process.
         """
-        self._trials.failed = failed
-        if tries and self.suspicion:
-            self._trials.warm()
+        self._trials.fatal = fatal
+        if with_trials and self.candidates:
+            self._trials.warm_up()
         self._trials.start()
 
     def close(self) -> None:
-        """End what was started; a worker need not, for all of it ends with the process."""
+        """Stop the processes; a worker need not call it, because they end with it."""
         faulthandler.disable()
         if self._trace is not None:
             self._trace.close()
         self._trials.close()
-        if self._watch is not None:
-            self._watch.kill()
-            self._watch.wait()
+        if self._watchdog is not None:
+            self._watchdog.kill()
+            self._watchdog.wait()
 
-    def try_records(self, case: TrialCase) -> None:
-        """Have records tried."""
+    def submit(self, case: TrialCase) -> None:
+        """Queue records for a trial run."""
         self._trials.submit(case)
 
-    def decide(self, number: int, record: Record, found: Failure | None) -> Failure | None:
-        """What becomes of a record that was tried: a conviction makes every record suspect for a while."""
-        suspect = self.suspicion.of(number, record.partition, record.offset)
-        if found is None and suspect is not None and suspect.deaths >= FATAL_DEATHS:
-            found = Failure(
-                CODES[suspect.reason],
-                f"{suspect.deaths} workers ended while they worked on the record",
+    def conclude(self, number: int, record: Record, failure: Failure | None) -> Failure | None:
+        """Return the failure of a poison record, or None if it is cleared.
+
+        A poison record makes every record a candidate for a while.
+
+        Args:
+            number: number of the input topic.
+            failure: result of the trial run.
+        """
+        candidate = self.candidates.get(number, record.partition, record.offset)
+        if failure is None and candidate is not None and candidate.crashes >= MAX_CRASHES:
+            failure = Failure(
+                CODES[candidate.reason],
+                f"{candidate.crashes} workers ended while they processed the record",
             )
-        if found is not None:
-            self.suspicion.rise()
+        if failure is not None:
+            self.candidates.include_all()
             log.warning(
-                "a record is isolated",
+                "record quarantined",
                 topic=record.topic,
                 partition=record.partition,
                 offset=record.offset,
-                code=found.code,
-                why=found.message,
+                code=failure.code,
+                why=failure.message,
             )
-            SUSPECTS.labels(found.code).inc()
-        elif suspect is not None:
-            SUSPECTS.labels("acquitted").inc()
-        return found
+            QUARANTINE_CANDIDATES.labels(failure.code).inc()
+        elif candidate is not None:
+            QUARANTINE_CANDIDATES.labels("cleared").inc()
+        return failure
 
-    def _look_back(self, base: Path) -> None:
-        """Suspect what the worker before this one left unfinished."""
-        suspects = self.suspicion.take(last_words(beside(base, "journal")))
-        if suspects:
+    def _add_unfinished(self, base: Path) -> None:
+        """Add the records that the previous worker had not finished."""
+        added = self.candidates.add(unfinished_records(worker_file(base, "journal")))
+        if added:
             log.warning(
-                "the worker before this one ended while it worked on records; they are tried first",
-                records=[f"partition {one.partition} offset {one.offset}" for one in suspects],
-                where=died_at(beside(base, "trace")),
+                "the previous worker ended while it processed records; they get a trial run first",
+                records=[f"partition {one.partition} offset {one.offset}" for one in added],
+                location=crash_location(worker_file(base, "trace")),
             )
 
-    def _tend(self) -> bool:
-        """Keep the watch awake; whether the child may be needed."""
-        unwatched = self._watch is None or self._watch.poll() is not None
-        if unwatched and self.journal.path is not None:
+    def _supervise(self) -> bool:
+        """Restart the watchdog if it ended; returns True if the trial process may be needed."""
+        missing = self._watchdog is None or self._watchdog.poll() is not None
+        if missing and self.journal.path is not None:
             command = [sys.executable, "-m", "stream_app.worker.quarantine.watchdog"]
-            self._watch = start_bound([*command, str(self._pid), str(self.journal.path)])
-        return bool(self.suspicion)
+            arguments = [str(self._pid), str(self.journal.path)]
+            self._watchdog = start_bound_process([*command, *arguments])
+        return bool(self.candidates)

@@ -1,10 +1,13 @@
-"""Tries records, so that one that kills or hangs its process does it here: `... child <pipeline> <socket> <base>`.
+"""Trial process: scores candidates and discards the result, so that a crash happens here.
 
-This process only loads the pipeline. It forks, for which it has a single thread, and the fork does the work; when that
-dies the next one is ready within milliseconds. The protocol on the socket is below; each message is a tuple.
+Usage: `python -m stream_app.worker.quarantine.trial_process <pipeline> <socket> <base>`
 
-To us: (manifest, is a label, now, records).
-From us: ("ready",), ("verdict", index of a record, code, why), ("done",) and ("died", exit status, where).
+This process has a single thread and only loads the pipeline. It forks, and the fork scores; when
+the fork crashes, the next one is ready within milliseconds. Messages on the socket are tuples:
+
+- received: (manifest, is a label, now, records)
+- sent: ("ready",), ("result", index of a record, code, message), ("done",) and
+  ("crashed", exit status, location)
 """
 
 import faulthandler
@@ -26,18 +29,21 @@ from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import LoadedModel, load_verified
 from stream_app.records import Failure, Record
-from stream_app.schema_registry import open_registry
-from stream_app.schema_registry.schema_cache import SchemaCache
+from stream_app.schema_registry.schema_cache import SchemaCache, open_schema_cache
 from stream_app.settings import load_settings
-from stream_app.worker.quarantine.crash_location import died_at, raised_at
-from stream_app.worker.quarantine.journal import Journal, beside
+from stream_app.worker.quarantine.journal import (
+    Journal,
+    crash_location,
+    error_location,
+    worker_file,
+)
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_PAUSE = 0.02  # seconds between two looks at whether a schema has come
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_SCHEMA_POLL_SECONDS = 0.02
 
 
 class TrialRunner:
-    """Does with a record what a scorer does, and throws the result away."""
+    """Processes a record as a scorer does, and discards the result."""
 
     def __init__(self, spec: str) -> None:
         self._settings = load_settings()
@@ -48,73 +54,76 @@ class TrialRunner:
         self._model: LoadedModel | None = None
         self.limits = self._pipeline.limits
 
-    def serve(self, connection: Connection, journal: Journal, registry_url: str | None) -> None:
-        """Try what comes in, until nothing will."""
-        schemas = SchemaCache(open_registry(self._settings.registry) if registry_url else None)
+    def serve(self, connection: Connection, journal: Journal) -> None:
+        """Answer the messages on a connection until the other side closes it."""
+        schemas = open_schema_cache(self._settings.registry)
         slot = journal.slot(0)
         connection.send(("ready",))
         while True:
             manifest, is_label, now, records = connection.recv()
-            self._follow(Manifest.decode(manifest))
+            self._load_version(Manifest.decode(manifest))
             known = _wait_for_schemas(schemas, records)
             _limit_memory(self.limits.memory_mb)
-            for index, _ in enumerate(slot.noting(0, records)):
-                found = self._try(records[index], is_label, now, known)
+            for index, _ in enumerate(slot.journaled(0, records)):
+                found = self._process(records[index], is_label, now, known)
                 if found is not None:
-                    connection.send(("verdict", index, *found))
+                    connection.send(("result", index, *found))
             _limit_memory(None)
             connection.send(("done",))
 
-    def _follow(self, manifest: Manifest) -> None:
+    def _load_version(self, manifest: Manifest) -> None:
         if self._model is None or self._model.version != manifest.version:
             self._model = load_verified(self._store, manifest, self._pipeline, self._fingerprint)
 
-    def _try(
+    def _process(
         self, record: Record, is_label: bool, now: int, schemas: Schemas
     ) -> tuple[str, str] | None:
-        """Code and message if the record would end a worker, or took too much memory."""
+        """Return code and message if the record would end a worker or needs too much memory."""
         try:
             read = (self._labels if is_label else self._events).read(record, now, schemas)
         except MemoryError as error:
-            return _exhausted(error)
+            return _memory_exhausted(error)
         except BaseException as error:
-            return "record-crashes", f"{type(error).__name__} {raised_at(error)}".rstrip()
+            return _crashed(error)
         if isinstance(read, Failure):
-            return _exhausted(read.exception) if isinstance(read.exception, MemoryError) else None
+            cause = read.exception
+            return _memory_exhausted(cause) if isinstance(cause, MemoryError) else None
         return self._predict(read) if isinstance(read, Event) else None
 
     def _predict(self, event: Event) -> tuple[str, str] | None:
         try:
-            self._model.score(event.features)  # type: ignore[union-attr]  # a version is loaded before
+            self._model.score(event.features)  # type: ignore[union-attr]  # loaded before
         except MemoryError as error:
-            return _exhausted(error)
+            return _memory_exhausted(error)
         except Exception:  # an ordinary failure of the record
             return None
         except BaseException as error:
-            return "record-crashes", f"{type(error).__name__} {raised_at(error)}".rstrip()
+            return _crashed(error)
         return None
 
 
-def _exhausted(error: MemoryError) -> tuple[str, str]:
-    return (
-        "record-exhausts-memory",
-        f"the record needs more memory than its limit {raised_at(error)}".rstrip(),
-    )
+def _crashed(error: BaseException) -> tuple[str, str]:
+    return "record-crashes", f"{type(error).__name__} {error_location(error)}".rstrip()
+
+
+def _memory_exhausted(error: MemoryError) -> tuple[str, str]:
+    message = f"the record needs more memory than its limit {error_location(error)}"
+    return "record-exhausts-memory", message.rstrip()
 
 
 def _wait_for_schemas(cache: SchemaCache, records: list[Record]) -> Schemas:
-    """The worker had them; our registry's answer may take a moment."""
+    """Return the schemas of the records, once the registry has answered; the worker had them."""
     while True:
         count, schemas = cache.ready(records)
         if count == len(records):
             return schemas
-        sleep(_PAUSE)
+        sleep(_SCHEMA_POLL_SECONDS)
 
 
 def _limit_memory(megabytes: int | None) -> None:
-    """Let this process have so much more than it has now; None lifts the limit."""
+    """Limit the memory that this process may add to its present use; None removes the limit."""
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    used = int(Path("/proc/self/statm").read_bytes().split()[5]) * _PAGE
+    used = int(Path("/proc/self/statm").read_bytes().split()[5]) * _PAGE_BYTES
     wanted = hard if megabytes is None else used + (megabytes << 20)
     resource.setrlimit(
         resource.RLIMIT_DATA,
@@ -123,32 +132,30 @@ def _limit_memory(megabytes: int | None) -> None:
 
 
 def main(spec: str, descriptor: int, base: Path) -> None:
-    """Keep one fork at work, until the worker is gone."""
+    """Keep one fork running until the worker has ended."""
+    # Signals of the terminal are for the worker; this process ends with it.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # they are for the worker; we end with it
+        signal.signal(number, signal.SIG_IGN)
     connection = Connection(descriptor)
-    tester = TrialRunner(spec)
-    starter = os.getpid()
+    runner = TrialRunner(spec)
+    parent = os.getpid()
+    trace = worker_file(base, "trace")
     while True:
         fork = os.fork()
         if fork == 0:
-            die_with(starter)
-            _work(tester, connection, base)
+            die_with(parent)
+            _run_fork(runner, connection, base)
         _, status = os.waitpid(fork, 0)
-        connection.send(("died", os.waitstatus_to_exitcode(status), died_at(beside(base, "trace"))))
+        connection.send(("crashed", os.waitstatus_to_exitcode(status), crash_location(trace)))
 
 
-def _work(tester: TrialRunner, connection: Connection, base: Path) -> Any:
+def _run_fork(runner: TrialRunner, connection: Connection, base: Path) -> Any:
     try:
-        trace = beside(base, "trace").open("w")
+        trace = worker_file(base, "trace").open("w")
         faulthandler.enable(trace)
-        tester.serve(
-            connection,
-            Journal(beside(base, "journal"), tester.limits),
-            load_settings().registry.url,
-        )
+        runner.serve(connection, Journal(worker_file(base, "journal"), runner.limits))
     except BaseException as error:
-        sys.stderr.write(f"records cannot be tried: {type(error).__name__}: {error}\n")
+        sys.stderr.write(f"trial run failed: {type(error).__name__}: {error}\n")
         sys.stderr.flush()
     os._exit(1)
 

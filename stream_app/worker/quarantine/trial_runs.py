@@ -1,4 +1,4 @@
-"""Has suspects tried in a child process, one after the other, by a thread that may wait for it."""
+"""Trial runs of quarantine candidates: a thread that sends them to the trial process."""
 
 import os
 import signal
@@ -19,35 +19,51 @@ from stream_app.clock import now_ms
 from stream_app.model_store.manifest import Manifest
 from stream_app.records import Failure, Record
 from stream_app.telemetry.logs import get_logger
-from stream_app.worker.quarantine.journal import Watched, beside
-from stream_app.worker.quarantine.watchdog import GRACE, TICK
+from stream_app.worker.quarantine.journal import JournalReader, worker_file
+from stream_app.worker.quarantine.watchdog import KILL_SECONDS, TICK_SECONDS
 
 log = get_logger(__name__)
 
-START_SECONDS = 60.0  # that the child may take to load the pipeline
-TRIES = 2  # of a child that ends without having begun with a record
+# The trial process may take this long to load the pipeline.
+START_SECONDS = 60.0
+SUPERVISE_SECONDS = 1.0
+# Attempts with a trial process that ends before it starts a record.
+MAX_ATTEMPTS = 2
 
-Verdicts = list[Failure | None]
-"""For each record why it must not be processed, or None."""
+TrialResults = list[Failure | None]
+"""For each record the failure of a poison record, or None."""
 
 
 class TrialCase(NamedTuple):
-    """Records of one input that are to be tried."""
+    """Records of one input that get a trial run.
+
+    Attributes:
+        done: called with the results by another thread.
+    """
 
     records: list[Record]
     is_label: bool
-    done: Callable[[Verdicts], None]
+    done: Callable[[TrialResults], None]
 
 
-class _UnableError(Exception):
-    """The child ended, and no record is to blame."""
+class _NoTrialError(Exception):
+    """The trial process ended, and no record is the reason."""
 
 
 class TrialRuns(Thread):
-    """The worker's child, started when it is first needed; `base` is what its files are called, without a suffix.
+    """Thread that runs one trial after another; starts the trial process when it is needed.
 
-    `serving` gives the version to try with. `tend` is called every second or so. If records cannot be tried at all they
-    are acquitted: whoever processes them dies if he must.
+    Records that cannot get a trial run are cleared: they may crash the worker.
+
+    Args:
+        spec: pipeline as on the command line.
+        base: path of the trial process's files without suffix.
+        seconds: time that one record may take.
+        current_manifest: returns the version to score with.
+        supervise: called about every second; returns True to keep the trial process.
+
+    Attributes:
+        fatal: called with the error when the thread cannot continue.
     """
 
     def __init__(
@@ -55,156 +71,160 @@ class TrialRuns(Thread):
         spec: str,
         base: Path,
         seconds: float,
-        serving: Callable[[], Manifest | None],
-        tend: Callable[[], bool],
+        current_manifest: Callable[[], Manifest | None],
+        supervise: Callable[[], bool],
     ) -> None:
         super().__init__(name="trials", daemon=True)
-        self.failed: Callable[[BaseException], None] = _say
+        self.fatal: Callable[[BaseException], None] = _log_error
         self._spec = spec
         self._base = base
-        self._nanoseconds = int(seconds * 1e9)
-        self._serving = serving
-        self._tend = tend
+        self._limit_nanoseconds = int(seconds * 1e9)
+        self._current_manifest = current_manifest
+        self._supervise = supervise
         self._cases: SimpleQueue[TrialCase | None] = SimpleQueue()
         self._process: Popen[bytes] | None = None
         self._connection: Connection | None = None
-        self._journal: Watched | None = None
+        self._journal: JournalReader | None = None
 
     def submit(self, case: TrialCase) -> None:
-        """Try these; `done` is called by another thread."""
+        """Queue records for a trial run."""
         self._cases.put(case)
 
-    def warm(self) -> None:
-        """Start the child already."""
+    def warm_up(self) -> None:
+        """Start the trial process before there are records."""
         self._cases.put(None)
 
     def run(self) -> None:
         try:
             self._run()
         except BaseException as error:  # the one place where a failure of this thread is caught
-            self.failed(error)
+            self.fatal(error)
 
     def _run(self) -> None:
         while True:
-            needed = self._tend()
+            needed = self._supervise()
             try:
-                case = self._cases.get(timeout=1.0)
+                case = self._cases.get(timeout=SUPERVISE_SECONDS)
             except Empty:
                 if not needed:
                     self.close()
                 continue
             if case is None:
-                with suppress(_UnableError):
-                    self._ready()
+                with suppress(_NoTrialError):
+                    self._connect()
             else:
-                case.done(self._judge(case))
+                case.done(self._run_case(case))
 
     def close(self) -> None:
-        """End the child."""
+        """Kill the trial process; its fork ends with it."""
         if self._process is not None:
-            self._process.kill()  # its fork ends with it
+            self._process.kill()
             self._process.wait()
         if self._connection is not None:
             self._connection.close()
         self._process = self._connection = self._journal = None
 
-    def _judge(self, case: TrialCase) -> Verdicts:
-        verdicts: Verdicts = [None] * len(case.records)
+    def _run_case(self, case: TrialCase) -> TrialResults:
+        results: TrialResults = [None] * len(case.records)
         start = failures = 0
-        while start < len(case.records) and failures < TRIES:
+        while start < len(case.records) and failures < MAX_ATTEMPTS:
             try:
-                reached = self._try(case, start, verdicts)
-            except _UnableError:
+                reached = self._run_from(case, start, results)
+            except _NoTrialError:
                 reached, failures = start, failures + 1
             if reached > start:
                 start, failures = reached, 0
         if start < len(case.records):
             log.error(
-                "records could not be tried, they are processed untried",
+                "trial run failed, records are processed without it",
                 records=len(case.records) - start,
             )
-        return verdicts
+        return results
 
-    def _try(self, case: TrialCase, start: int, verdicts: Verdicts) -> int:
-        """Try the records from `start` on; returns how far it came, which is beyond the first that was fatal."""
-        connection = self._ready()
-        manifest = self._serving()
+    def _run_from(self, case: TrialCase, start: int, results: TrialResults) -> int:
+        """Run the records from `start` on; returns the index after the first fatal one."""
+        connection = self._connect()
+        manifest = self._current_manifest()
         if manifest is None:
-            raise _UnableError
+            raise _NoTrialError
         records = case.records[start:]
         try:
             connection.send((manifest.encode(), case.is_label, now_ms(), records))
-            return start + self._listen(connection, records, start, verdicts)
+            return start + self._receive(connection, records, start, results)
         except (OSError, EOFError):
             self.close()
-            raise _UnableError from None
+            raise _NoTrialError from None
 
-    def _listen(
-        self, connection: Connection, records: list[Record], start: int, verdicts: Verdicts
+    def _receive(
+        self, connection: Connection, records: list[Record], start: int, results: TrialResults
     ) -> int:
-        hung: float | None = None
-        counted = (0, 0)  # of which record, for how long the child has been working on it
+        aborted: float | None = None
+        age = (0, 0)
         while True:
-            if connection.poll(TICK):
+            if connection.poll(TICK_SECONDS):
                 kind, *rest = connection.recv()
-                if kind == "verdict":
-                    verdicts[start + rest[0]] = Failure(rest[1], rest[2])
+                if kind == "result":
+                    results[start + rest[0]] = Failure(rest[1], rest[2])
                 elif kind == "done":
                     return len(records)
-                elif kind == "died":
-                    at = self._died_at(records)
-                    verdicts[start + at] = self._failure(rest[0], rest[1], hung is not None)
-                    return at + 1
+                elif kind == "crashed":
+                    index = self._crashed_index(records)
+                    results[start + index] = self._failure(rest[0], rest[1], aborted is not None)
+                    return index + 1
                 continue
-            if hung is not None:
-                self._kill(signal.SIGKILL if monotonic() - hung > GRACE else None)
+            if aborted is not None:
+                self._signal(signal.SIGKILL if monotonic() - aborted > KILL_SECONDS else None)
                 continue
-            counted = self._age(counted)
-            if counted[1] > self._nanoseconds:
-                hung = monotonic()
-                self._kill(signal.SIGABRT)
+            age = self._next_age(age)
+            if age[1] > self._limit_nanoseconds:
+                aborted = monotonic()
+                self._signal(signal.SIGABRT)
 
-    def _age(self, counted: tuple[int, int]) -> tuple[int, int]:
-        """Ticks are counted, not hours: a machine that stands still is not the record's doing."""
+    def _next_age(self, age: tuple[int, int]) -> tuple[int, int]:
+        """Return start and age of the current record in nanoseconds, one tick later.
+
+        Ticks count instead of wall-clock time: a suspended machine is not the record's fault.
+        """
         journal = self._journal
         for working in journal.working() if journal else ():
-            if working.started != counted[0]:
+            if working.started != age[0]:
                 return working.started, 0
-            ticked = counted[1] + int(TICK * 1e9)
+            ticked = age[1] + int(TICK_SECONDS * 1e9)
             return working.started, min(ticked, monotonic_ns() - working.started)
         return 0, 0
 
-    def _died_at(self, records: list[Record]) -> int:
-        """The index of the record that the child worked on."""
+    def _crashed_index(self, records: list[Record]) -> int:
+        """Return the index of the record that the crashed fork was processing."""
         working = self._journal.working() if self._journal else []
-        self._journal = None  # which the next one makes anew
-        for at, record in enumerate(records):
+        # The next fork creates another journal.
+        self._journal = None
+        for index, record in enumerate(records):
             if working and record.offset == working[0].offset:
-                return at
-        raise _UnableError
+                return index
+        raise _NoTrialError
 
-    def _failure(self, status: int, where: str, hung: bool) -> Failure:
+    def _failure(self, status: int, location: str, hung: bool) -> Failure:
         if hung:
-            limit = self._nanoseconds / 1e9
+            limit = self._limit_nanoseconds / 1e9
             return Failure(
-                "record-hangs", f"the record took longer than {limit:g} s {where}".rstrip()
+                "record-hangs", f"the record took longer than {limit:g} s {location}".rstrip()
             )
         how = signal.Signals(-status).name if status < 0 else f"exit code {status}"
-        return Failure("record-crashes", f"the process ended with {how} {where}".rstrip())
+        return Failure("record-crashes", f"the process ended with {how} {location}".rstrip())
 
-    def _kill(self, number: int | None) -> None:
+    def _signal(self, number: int | None) -> None:
         if number is not None and self._journal is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._journal.pid, number)
 
-    def _ready(self) -> Connection:
-        """The connection to a child that waits for work."""
+    def _connect(self) -> Connection:
+        """Return the connection to a trial process that is ready for records."""
         if self._connection is None or self._process is None or self._process.poll() is not None:
             self.close()
             try:
                 self._start()
             except OSError as error:  # no memory, or too many processes
-                raise _UnableError from error
+                raise _NoTrialError from error
         connection = self._connection
         assert connection is not None
         deadline = monotonic() + START_SECONDS
@@ -212,37 +232,40 @@ class TrialRuns(Thread):
             while self._journal is None or connection.poll(0):
                 if not connection.poll(max(0.0, deadline - monotonic())):
                     raise EOFError
-                kind = connection.recv()[0]
-                self._journal = Watched(beside(self._base, "journal")) if kind == "ready" else None
+                is_ready = connection.recv()[0] == "ready"
+                file = worker_file(self._base, "journal")
+                self._journal = JournalReader(file) if is_ready else None
         except (OSError, EOFError):
             self.close()
-            raise _UnableError from None
+            raise _NoTrialError from None
         return connection
 
     def _start(self) -> None:
-        """The child dies with this thread, which lives as long as the process."""
+        """Start a process that ends with this thread, which lives as long as the worker."""
         self._connection, theirs = Pipe()
         command = [sys.executable, "-m", "stream_app.worker.quarantine.trial_process", self._spec]
-        self._process = start_bound(
+        self._process = start_bound_process(
             [*command, str(theirs.fileno()), str(self._base)], theirs.fileno()
         )
         theirs.close()
 
 
-def _say(error: BaseException) -> None:
-    log.error("records cannot be tried any more", why=str(error))
+def _log_error(error: BaseException) -> None:
+    log.error("no more trial runs", why=str(error))
 
 
-def start_bound(command: list[str], *descriptors: int) -> "Popen[bytes]":
-    """Start a process that the kernel kills when the calling thread ends; it keeps the descriptors."""
+def start_bound_process(command: list[str], *descriptors: int) -> "Popen[bytes]":
+    """Start a process that the kernel kills when the calling thread ends.
+
+    Args:
+        descriptors: file descriptors that the process inherits.
+    """
     return Popen(
         [sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid()), *command],
-        env={
-            **os.environ,
-            "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-        },  # so that the child may fork
+        # With one thread only, the process may fork.
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         pass_fds=descriptors,
         stdin=DEVNULL,
-        start_new_session=True,  # Ctrl-C at the terminal is for the worker
+        # Ctrl-C at the terminal is for the worker.
+        start_new_session=True,
     )

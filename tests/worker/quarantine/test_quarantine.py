@@ -29,7 +29,7 @@ from stream_app.worker.quarantine.journal import (
     last_words,
 )
 from stream_app.worker.quarantine.quarantine import Quarantine
-from stream_app.worker.quarantine.record_guard import RecordGuard
+from stream_app.worker.quarantine.record_guards import RecordGuard
 from stream_app.worker.quarantine.trial_runs import TrialCase, TrialRuns, Verdicts
 from tests.small_pipeline import event, record
 from tests.worker.poison import CODES, DECLARED, HOARD, LEAVE, SEGFAULT, SPIN, STOP

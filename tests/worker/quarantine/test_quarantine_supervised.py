@@ -38,7 +38,7 @@ def test_the_supervisor_starts_a_worker_again_that_a_record_ended(
             **kafka_environment(system.settings.kafka),
             "STREAM_APP_DATA_DIR": str(system.settings.data_dir),
             "STREAM_APP_TOPICS__PARTITIONS": "1",
-            "STREAM_APP_WORKER__SUSPICION_SECONDS": "0",
+            "STREAM_APP_WORKER__QUARANTINE_SECONDS": "0",
             "PYTHONPATH": str(Path(__file__).parents[3]),
         }
         log_file = tmp_path / "workers.log"
@@ -60,10 +60,10 @@ def test_the_supervisor_starts_a_worker_again_that_a_record_ended(
                 deadline = time.monotonic() + 150
                 while not system.has_settled():
                     assert time.monotonic() < deadline, log_file.read_text()[-4000:]
-                    supervisor.tend()
+                    supervisor.supervise()
                     time.sleep(0.05)
             assert supervisor.failed is None
-            assert [child.delay for child in supervisor.children] == [FIRST_DELAY] * 2
+            assert [child.delay for child in supervisor.workers] == [FIRST_DELAY] * 2
             assert supervisor.restarts == 2
         finally:
             supervisor.stop()
