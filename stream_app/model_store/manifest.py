@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import orjson
 
-from stream_app.errors import ModelError, UnfitModelError
+from stream_app.errors import IncompatibleModelError, ModelError
 from stream_app.model_store.pickling import FORMAT
 
 CHAMPION_KEY = "alias/champion"
@@ -126,7 +126,7 @@ class Checkpoint(NamedTuple):
         size: size of the artifact in bytes.
         fingerprint: fingerprint of the pipeline's declaration.
         name: name of the pipeline.
-        shape: layout of the state, which decides which releases can read it.
+        state_format: format of the state, which decides which releases can read it.
     """
 
     offset: int
@@ -140,7 +140,7 @@ class Checkpoint(NamedTuple):
     name: str = ""
     key_id: str = ""
     signature: str = ""
-    shape: int = 1
+    state_format: int = 1
 
     def encode(self) -> bytes:
         """Return the checkpoint as JSON."""
@@ -213,11 +213,11 @@ def check_runtime(stored: Manifest | Checkpoint) -> None:
     """Check that an artifact was stored by this River and this Python (major.minor).
 
     Raises:
-        UnfitModelError: it was stored by another.
+        IncompatibleModelError: it was stored by another.
     """
     here = runtime()
     if (stored.python, stored.river) != (here.python, here.river):
-        raise UnfitModelError(
+        raise IncompatibleModelError(
             f"the model was stored with Python {stored.python} and river {stored.river}; "
             f"this is Python {platform.python_version()} and river {here.river}",
             f"Run it with Python {stored.python} and river=={stored.river}, "

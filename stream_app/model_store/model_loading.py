@@ -4,7 +4,7 @@ from typing import Any
 
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, ScoreFunction, task_of
 from stream_app.core.learning.learner_state import LearnedModel
-from stream_app.errors import ModelError, UnfitModelError
+from stream_app.errors import IncompatibleModelError, ModelError
 from stream_app.model_store.artifacts import ArtifactStore
 from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.folded import fold
@@ -126,7 +126,7 @@ def to_learned_model(manifest: Manifest, model: Any) -> LearnedModel:
     )
 
 
-def pipeline_changed_error(name: str, learned: str, current: str) -> UnfitModelError:
+def pipeline_changed_error(name: str, learned: str, current: str) -> IncompatibleModelError:
     """Return the error for a model whose pipeline declaration has changed.
 
     Args:
@@ -134,7 +134,7 @@ def pipeline_changed_error(name: str, learned: str, current: str) -> UnfitModelE
         learned: fingerprint with which the model was learned.
         current: fingerprint of the declaration.
     """
-    return UnfitModelError(
+    return IncompatibleModelError(
         f"Pipeline {name} has changed since its model was learned, in schema, key, cleaning, "
         "features, model, label, decision threshold or River's version "
         f"(fingerprint {learned}, now {current})",

@@ -6,7 +6,7 @@ import orjson
 from rich.console import Console
 
 from stream_app.core.evaluation.thresholds import thresholds_as_dict
-from stream_app.model_admin.model_rendering import act_lines, registry_object, version_lines
+from stream_app.model_admin.model_rendering import audit_lines, registry_object, version_lines
 from stream_app.model_admin.version_diff import Shift, compare
 from stream_app.model_store.annotations import Annotation, learning_annotation, pin_annotation
 from stream_app.model_store.manifest import (
@@ -143,7 +143,7 @@ def test_each_audit_entry_is_one_line() -> None:
         "why": "ask\nthe shop",
     }
     models = {**letters, "act": "rollback", "before": "version 12", "after": "version 7"}
-    (first, second) = act_lines([letters, models])
+    (first, second) = audit_lines([letters, models])
     assert "group 5f0c" in first
     assert "\n" not in first
     assert "version 12 -> version 7" in second

@@ -1,1 +1,17 @@
-"""What each kind of worker does with its records."""
+"""Roles of workers: the processing of records between transactions and the core.
+
+- `role_table`: the roles, and the context that the processors of a worker share.
+- `score_processor`: scoring of one partition.
+- `served_models`: the served version, overrides by replays, and the last good version.
+- `event_breaker`: the circuit breaker of a partition's events.
+- `learn_processor`: learning from the examples log.
+- `learner_recovery`: state of earlier learners.
+- `control_handling`: control records, prepared and applied.
+- `skipped_offsets`: records of the log that are skipped.
+- `threshold_policy`: alarms, pauses and rollbacks by declared thresholds.
+- `publishing_schedule`: times of versions and checkpoints.
+- `version_publisher`: model versions and checkpoints.
+- `monitor_processor`: window metrics over all partitions.
+- `output_encoders`: outputs as JSON or Avro.
+- `reporting`: measurements, log lines and metrics of a task.
+"""

@@ -11,9 +11,9 @@ from stream_app.core.learning.examples_log import LEARNER, VERSION_CHANGES, Cont
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnedModel
 from stream_app.errors import ModelError, StoreError
-from stream_app.kafka.reader import TopicReader
+from stream_app.kafka.log_reader import TopicReader
 from stream_app.model_store.annotations import pause_records, version_change_audit
-from stream_app.model_store.artifacts import ArtifactStore
+from stream_app.model_store.artifacts import STORE_RETRY_SECONDS, ArtifactStore
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import read_model, to_learned_model
 from stream_app.model_store.model_registry import ModelRegistry
@@ -24,17 +24,26 @@ from stream_app.records import Output
 from stream_app.telemetry.logs import get_logger
 from stream_app.topic_kinds import topic_name
 from stream_app.worker.roles.skipped_offsets import SkippedOffsets
-from stream_app.worker.roles.store_retry import WAIT_SECONDS
 from stream_app.worker.roles.version_publisher import VersionPublisher
 
 log = get_logger(__name__)
 
-# Time of preparation in one step, between which the task looks for other work.
+# Time of preparation in one step; between steps the task looks for other work.
 TIME_SLICE_SECONDS = 0.2
 
 
 class ControlPreparation:
-    """Prepares the next control record in time slices: loads its version and relearns examples."""
+    """Prepares the next control record in time slices: loads its version and relearns examples.
+
+    Args:
+        pipeline: loaded pipeline.
+        fingerprint: fingerprint of its declaration.
+        store: store of the artifacts.
+        trusted: keys that verify manifests.
+        reader: reader of the models topic and the examples log.
+        versions: publisher, which knows retired versions.
+        skips: offsets that are not relearned.
+    """
 
     def __init__(
         self,
@@ -57,7 +66,8 @@ class ControlPreparation:
         self._offset = -1
         self._steps: Iterator[bool] = iter(())
         self._prepared = False
-        self._retry_at = 0.0  # monotonic seconds
+        # Time of the next attempt after the store failed, in monotonic seconds.
+        self._retry_at = 0.0
 
     def step(self, offset: int, control: Control, learner: Learner) -> bool:
         """Prepare for one time slice.
@@ -79,7 +89,7 @@ class ControlPreparation:
         try:
             return self._prepare(offset, control, learner, monotonic() + TIME_SLICE_SECONDS)
         except StoreError:
-            self._retry_at = monotonic() + WAIT_SECONDS
+            self._retry_at = monotonic() + STORE_RETRY_SECONDS
             raise
 
     def finish(self, offset: int, control: Control, learner: Learner) -> None:
@@ -89,10 +99,10 @@ class ControlPreparation:
         for _ in self._steps:
             pass
 
-    def loads(self, manifest: Manifest) -> bool:
+    def is_loadable(self, manifest: Manifest) -> bool:
         """Return False if a version cannot be loaded. An unavailable store counts as loadable."""
         try:
-            self._model(manifest)
+            self._read_model(manifest)
         except ModelError as error:
             log.error("version does not load", version=manifest.version, why=str(error))
             return False
@@ -119,9 +129,9 @@ class ControlPreparation:
             self._reader.read_all(topic_name(self._pipeline.name, "models"), 0)
         )
         manifest = self._versions.find(version, registry)
-        return to_learned_model(manifest, self._model(manifest))
+        return to_learned_model(manifest, self._read_model(manifest))
 
-    def _model(self, manifest: Manifest) -> Any:
+    def _read_model(self, manifest: Manifest) -> Any:
         verify(manifest, self._trusted)
         return read_model(self._store, manifest, self._pipeline, self._fingerprint)
 
@@ -137,15 +147,21 @@ def applied_records(
 
     Operators have written annotation and audit entry already; the learner writes those of its own
     control records when it reads them back.
+
+    Args:
+        pipeline: name of the pipeline.
+        control: the control record.
+        versions: publisher of the learner.
+        now: wall-clock time in Unix milliseconds.
     """
     before, own = versions.champion, control.who == LEARNER
     if control.command in VERSION_CHANGES and control.version is not None:
         audit = [version_change_audit(pipeline, control, now, before)] if own else []
-        return versions.choose(control.version, control.decision) + audit
+        return versions.select(control.version, control.decision) + audit
     if control.command == "pause" and own:
         return pause_records(pipeline, control, now)
     if control.command == "pin" and control.version is not None:
-        return versions.keep(control.version)
+        return versions.retain(control.version)
     if control.command == "unpin" and control.version is not None:
-        versions.let_go(control.version)
+        versions.release(control.version)
     return []

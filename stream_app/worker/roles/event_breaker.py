@@ -1,4 +1,4 @@
-"""The circuit breaker of a partition's events, at work: it holds them back, says so, and lets them go again."""
+"""Circuit breaker of a partition's events, with its alarm, corrective actions and metric."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,15 @@ from stream_app.telemetry.metrics import BREAKER_OPEN
 
 log = get_logger(__name__)
 
-ALARM = "breaker-open"
+BREAKER_ALARM = "breaker-open"
 
 
 class EventBreaker:
-    """Stands before the scorer of one partition; without `limits` it never holds anything back.
+    """Holds back the events of one partition while most of them fail.
 
-    Opening and closing are corrective actions and an alarm in `state`.
+    Args:
+        limits: declared limits; None lets every event pass.
+        state: state of the partition, which receives alarms and corrective actions.
     """
 
     def __init__(self, limits: Breaker | None, state: PartitionState) -> None:
@@ -26,44 +28,48 @@ class EventBreaker:
         self._metric.set(0)
 
     def ready(self, count: int, now: int) -> int:
-        """How many of so many events may be processed now."""
+        """Return the number of events out of `count` that may be processed now."""
         if self._circuit is None:
             return count
         allowed = self._circuit.allowed(now)
         return count if allowed is None else min(count, allowed)
 
-    def note(self, count: int, failed: Sequence[IndexedFailure], now: int) -> None:
-        """Of `count` events, processed in order, these failed."""
+    def update(self, count: int, failed: Sequence[IndexedFailure], now: int) -> None:
+        """Record the results of events.
+
+        Args:
+            count: number of events, processed in order.
+            failed: failures among them.
+            now: wall-clock time in Unix milliseconds.
+        """
         circuit = self._circuit
         if circuit is None:
             return
         before = circuit.state
-        circuit.note(count, failed, now)
+        circuit.update(count, failed, now)
         if circuit.state == "open":
             self._opened(circuit, before == "closed", now)
         elif circuit.state == "closed" and (before != "closed" or len(failed) < count):
             self._closed(circuit, before != "closed", now)
 
-    def rest(self, now: int) -> None:
-        """There is no event left; an alarm of a worker before ends, for a new one begins closed."""
+    def end_idle_alarm(self, now: int) -> None:
+        """End the alarm of an earlier worker when no event is left: a new breaker starts closed."""
         if self._circuit is None or self._circuit.state == "closed":
-            self._state.alarms.end(ALARM, now)
+            self._state.alarms.end(BREAKER_ALARM, now)
 
     def _opened(self, circuit: CircuitBreaker, newly: bool, now: int) -> None:
-        self._state.actions.note("breaker-open" if newly else "breaker-probe", circuit.cause, now)
-        self._state.alarms.raise_(ALARM, circuit.cause, now)
+        self._state.actions.add("breaker-open" if newly else "breaker-probe", circuit.cause, now)
+        self._state.alarms.raise_(BREAKER_ALARM, circuit.cause, now)
         self._metric.set(1)
         if newly:
             log.warning(
-                "events pause, most of them fail",
-                partition=self._state.partition,
-                cause=circuit.cause,
+                "circuit breaker opened", partition=self._state.partition, cause=circuit.cause
             )
 
     def _closed(self, circuit: CircuitBreaker, newly: bool, now: int) -> None:
-        """It goes on; also ends the alarm of a worker before."""
-        self._state.alarms.end(ALARM, now)
+        """End the alarm, also that of an earlier worker."""
+        self._state.alarms.end(BREAKER_ALARM, now)
         if newly:
-            self._state.actions.note("breaker-close", circuit.cause, now)
+            self._state.actions.add("breaker-close", circuit.cause, now)
             self._metric.set(0)
-            log.info("events go on", partition=self._state.partition, after=circuit.cause)
+            log.info("circuit breaker closed", partition=self._state.partition, cause=circuit.cause)

@@ -1,4 +1,4 @@
-"""The learn role: the examples log, in order, into model versions; checkpoints bound what a restart learns again."""
+"""Learn role: learns the examples log in order, and publishes model versions and checkpoints."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,8 +17,8 @@ from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnerState
 from stream_app.core.measurement import LimitCheck, Measurement
 from stream_app.errors import ModelError, StoreError
-from stream_app.kafka.reader import TopicReader
-from stream_app.model_store.artifacts import ArtifactStore
+from stream_app.kafka.log_reader import TopicReader
+from stream_app.model_store.artifacts import ArtifactStore, wait_for_store
 from stream_app.model_store.manifest import Checkpoint
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.model_store.signing import open_signer
@@ -34,33 +34,45 @@ from stream_app.worker.quarantine.record_guards import ExampleGuard
 from stream_app.worker.roles.control_handling import ControlPreparation, applied_records
 from stream_app.worker.roles.learner_recovery import (
     ALARMS_KEY,
+    check_fingerprint,
+    check_log_covers,
+    check_new_model,
+    decode_recovered,
     load_state,
-    offsets_lost,
-    read_past,
-    refuse_gap,
-    refuse_new,
-    refuse_other_pipeline,
+    offset_lost_alarm,
 )
-from stream_app.worker.roles.output_encoders import Write, measurements_written
+from stream_app.worker.roles.output_encoders import Encode, encode_measurements
 from stream_app.worker.roles.publishing_schedule import PublishingSchedule
-from stream_app.worker.roles.reporting import show_measurements
+from stream_app.worker.roles.reporting import export_measurements
 from stream_app.worker.roles.skipped_offsets import SkippedOffsets
-from stream_app.worker.roles.store_retry import patiently
 from stream_app.worker.roles.threshold_policy import ThresholdPolicy
 from stream_app.worker.roles.version_publisher import VersionPublisher
 
 log = get_logger(__name__)
 
-UNOBEYED = "decision-not-obeyed"
+NOT_APPLIED = "decision-not-applied"
 
 
 class LearnProcessor:
-    """Drives a `Learner` inside the one task of `<pipeline>.examples`.
+    """Drives the `Learner` of a pipeline.
 
-    A version's number is the offset of the first example it has not learned. The state after an example is a function
-    of the log, decisions included, so after a crash the same versions come out; only when they come out follows the
-    clock. While the store is away it goes on learning: versions and checkpoints come out when it is back, and an alarm
-    lasts meanwhile; only a decision about versions waits for it.
+    The number of a version is the offset of the first example that it has not learned. The state
+    after an example is a function of the log, control records included, so a restart produces the
+    same versions; only their times follow the clock. While the store is away, learning continues:
+    versions and checkpoints are published once it is back, and an alarm is open until then. Only
+    decisions about versions wait for it.
+
+    Args:
+        pipeline: loaded pipeline.
+        fingerprint: fingerprint of its declaration.
+        settings: settings of the installation.
+        store: store of the artifacts.
+        reader: reader of Kafka topics.
+        encode: encoder of measurements.
+        guard: detects examples that crash the learner.
+
+    Attributes:
+        waiting_for: reason why `ready` held records back, or None.
     """
 
     def __init__(
@@ -70,7 +82,7 @@ class LearnProcessor:
         settings: Settings,
         store: ArtifactStore,
         reader: TopicReader,
-        write: Write = orjson.dumps,
+        encode: Encode = orjson.dumps,
         guard: ExampleGuard | None = None,
     ) -> None:
         self._pipeline = pipeline
@@ -79,24 +91,28 @@ class LearnProcessor:
         self._settings = settings
         self._store = store
         self._reader = reader
-        self._write = write
+        self._encode = encode
         self._source = InputPartition(topic_name(pipeline.name, "examples"), 0)
         self._skips = SkippedOffsets(guard)
         self.waiting_for: WaitReason | None = None
         self._notices: list[Output] = []
         self._next = 0
         self._now = 0
-        self._shown = 0
+        self._exported_examples = 0
 
     @property
     def state(self) -> LearnerState:
-        """What the learner knows now."""
+        """Present state of the learner."""
         return self._learner.state
 
     def restore(self, committed: Mapping[InputPartition, int]) -> Mapping[InputPartition, int]:
-        """The newest checkpoint, then every example from there to the committed offset, silently.
+        """Load the newest checkpoint and relearn the examples up to the committed offset.
 
-        Raises ModelError if the pipeline has changed, the log no longer reaches back, or an artifact is damaged.
+        Relearning writes nothing.
+
+        Raises:
+            ModelError: the declaration has changed, examples to relearn are missing, or an
+                artifact is damaged.
         """
         pipeline, limits = self._pipeline, self._settings.learn
         signer = open_signer(self._settings, pipeline.name)
@@ -115,27 +131,32 @@ class LearnProcessor:
             versions,
             self._skips,
         )
-        self._heeding = ThresholdPolicy(pipeline, self._preparation.loads)
+        self._policy = ThresholdPolicy(pipeline, self._preparation.is_loadable)
         latest = dict(self._reader.read_all(topic_name(pipeline.name, "learn.state"), 0))
         self._skips.restore(latest.items())
-        self._past = past = read_past(latest)
-        self._alarms = past.alarms
+        self._recovered = recovered = decode_recovered(latest)
+        self._alarms = recovered.alarms
         newest = versions.newest
-        before = past.checkpoint or (None if newest is None else versions.versions[newest])
-        refuse_other_pipeline(pipeline, self._fingerprint, before)
-        start, known = committed[self._source], max(newest or 0, past.learned_to)
+        before = recovered.checkpoint or (None if newest is None else versions.versions[newest])
+        check_fingerprint(pipeline, self._fingerprint, before)
+        start, known = committed[self._source], max(newest or 0, recovered.next_offset)
         if start < known and known > 0:
-            self._notices.append(offsets_lost(pipeline, start, known))
+            self._notices.append(offset_lost_alarm(pipeline, start, known))
         self._next = max(start, known, 0)
         self._learner = Learner(
-            pipeline, self._fingerprint, self._state_of(past.checkpoint, signer.trusted)
+            pipeline, self._fingerprint, self._state_of(recovered.checkpoint, signer.trusted)
         )
-        self._issuing = PublishingSchedule(limits, versions, past.alarms, past.learned_to)
-        self._learn_again(past.learned_to)
+        self._schedule = PublishingSchedule(
+            limits, versions, recovered.alarms, recovered.next_offset
+        )
+        self._relearn(recovered.next_offset)
         return {self._source: self._next if start >= 0 or known else -1}
 
     def ready(self, records: Sequence[Record], now: int) -> int:
-        """All up to a decision for which something has to be prepared first, some of which is done then."""
+        """Return the number of records before the first decision that must be prepared.
+
+        Prepares that decision for one time slice if it comes next.
+        """
         for index, record in enumerate(records):
             if record.key == CONTROL_KEY and not self._prepared(record, now, is_next=index == 0):
                 return index
@@ -143,68 +164,73 @@ class LearnProcessor:
         return len(records)
 
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
-        """Learn; report what there is to report, and publish a version when one is due."""
+        """Learn examples and apply control records; publish a version if one is due."""
         outputs = self._start(now)
         found = self._learn(records, now)
-        show_measurements(found)
+        export_measurements(found)
         outputs += found + self._take_notices()
         self._next = records[-1].offset + 1
-        return measurements_written(
-            outputs + self._publish_if_due(now) + self._alarmed(now), self._write
+        return encode_measurements(
+            outputs + self._publish_if_due(now) + self._alarm_records(now), self._encode
         )
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
-        """Publish what has been learned since the last version."""
+        """Publish a version if one is due."""
         outputs = self._start(now) + self._publish_if_due(now)
-        return measurements_written(outputs + self._alarmed(now), self._write)
+        return encode_measurements(outputs + self._alarm_records(now), self._encode)
 
     def before_commit(self, positions: Mapping[InputPartition, int], now: int) -> list[Output]:
-        """A checkpoint, when one is due."""
+        """Return a checkpoint if one is due."""
         self._next, self._now = positions[self._source], now
-        return self._issuing.checkpoint_if_due(self._next, self.state, now)
+        return self._schedule.checkpoint_if_due(self._next, self.state, now)
 
     def after_commit(self) -> None:
-        """Delete what is superseded; show the committed counts as metrics."""
+        """Delete superseded artifacts and export the committed counts as metrics."""
         self._skips.committed(self._next)
-        self._versions.settle(self._now)
-        self._show_learned()
+        self._versions.delete_superseded(self._now)
+        self._export_learned()
         MODEL_VERSION.set(self._versions.champion or 0)
 
-    def _show_learned(self) -> None:
-        EXAMPLES_LEARNED.inc(self.state.learned.examples - self._shown)
-        self._shown = self.state.learned.examples
+    def _export_learned(self) -> None:
+        EXAMPLES_LEARNED.inc(self.state.learned.examples - self._exported_examples)
+        self._exported_examples = self.state.learned.examples
 
     def _start(self, now: int) -> list[Output]:
-        """Once: what restoring has found, and version 0 if there is none at all and it may be served."""
-        outputs = self._take_notices() + self._heeding.begin(
-            self._alarms, self._past.thresholds, now
+        """Return the findings of `restore`, once, and the first version if it may be untrained."""
+        outputs = self._take_notices() + self._policy.start(
+            self._alarms, self._recovered.thresholds, now
         )
         if self._pipeline.untrained == "rejected":
             return outputs
-        return outputs + self._issuing.publish_first(self._next, self.state, now)
+        return outputs + self._schedule.publish_first(self._next, self.state, now)
 
     def _take_notices(self) -> list[Output]:
-        outputs = self._notices + self._skips.notices
-        self._notices, self._skips.notices = [], []
-        show_measurements(outputs)
+        outputs = self._notices + self._skips.unwritten
+        self._notices, self._skips.unwritten = [], []
+        export_measurements(outputs)
         return outputs
 
     def _publish_if_due(self, now: int) -> list[Output]:
-        return self._issuing.publish_if_due(self._next, self.state, now)
+        return self._schedule.publish_if_due(self._next, self.state, now)
 
-    def _alarmed(self, now: int) -> list[Output]:
-        """What there is to tell of the alarms, and which of them last, for whoever goes on."""
+    def _alarm_records(self, now: int) -> list[Output]:
+        """Return due reports of alarms, and the state of the alarms for the next learner."""
         found = [measurement.output(self._pipeline.name) for measurement in self._alarms.due(now)]
-        show_measurements(found)
+        export_measurements(found)
         return found and [
             *found,
             Output("learn.state", 0, ALARMS_KEY, orjson.dumps(self._alarms.as_dict())),
         ]
 
     def _learn(self, records: Iterable[Record], now: int | None) -> list[Output]:
-        """Learn, and obey; without `now` silently."""
+        """Learn examples and apply control records.
+
+        Args:
+            records: consecutive records of the log.
+            now: wall-clock time in Unix milliseconds; None to relearn without outputs.
+        """
         outputs: list[Output] = []
-        for record in self._skips.noting(records):
+        for record in self._skips.journaled(records):
             control = control_in(record.key, record.value)
             if control is not None:
                 found = self._apply(record, control, now)
@@ -212,58 +238,67 @@ class LearnProcessor:
                 example = self._skips.code(record) or decode_example(record.value, self._task)
                 if isinstance(example, Example):
                     found = self._learner.learn(record.offset, example)
-                    found += self._heed(now) if found else []
+                    found += self._apply_thresholds(now) if found else []
                 else:
                     found = self._learner.skip(record.offset, example)
             if found:
                 outputs += found
         return outputs
 
-    def _heed(self, now: int | None) -> list[Output]:
-        """What thresholds ask for; without `now` it was done before."""
-        found, versions = self._learner.take_findings(), self._versions.versions
+    def _apply_thresholds(self, now: int | None) -> list[Output]:
+        """Apply thresholds after closed windows; not while relearning, because that was done."""
+        findings, versions = self._learner.take_findings(), self._versions.versions
         if now is None:
             return []
-        heed = self._heeding.heed
         return [
-            output for one in found for output in heed(one, self._alarms, versions, self.state, now)
+            output
+            for found in findings
+            for output in self._policy.apply(found, self._alarms, versions, self.state, now)
         ]
 
     def _prepared(self, record: Record, now: int, *, is_next: bool) -> bool:
-        """Whether the decision of this record, if it is one, can be obeyed at once, or never can."""
+        """Return True if a record can be processed, or is a decision that can never be applied."""
         control = control_in(record.key, record.value)
         if control is None or record.offset in self._skips or not control.needs_preparation:
             return True
         self.waiting_for = WaitReason.DECISION
-        if not is_next:  # first all that comes before it
+        # The records before it must be processed first.
+        if not is_next:
             return False
         if self.state.control.is_void(control):
             return True
         try:
             if not self._preparation.step(record.offset, control, self._learner):
                 return False
-            self._issuing.store_answered(now)
+            self._schedule.store_answered(now)
         except StoreError as error:
-            self._issuing.store_failed(error, now)
+            self._schedule.store_failed(error, now)
             return False
         except ModelError as error:
-            self._give_up(record.offset, control, error)
+            self._skip_decision(record.offset, control, error)
         return True
 
-    def _give_up(self, offset: int, control: Control, error: ModelError) -> None:
-        """A version that cannot be had is never served; every replay must pass over this decision as well."""
+    def _skip_decision(self, offset: int, control: Control, error: ModelError) -> None:
+        """Skip a decision whose version cannot be loaded, here and in every replay."""
         log.error(
             "control record cannot be applied",
             command=control.command,
             version=control.version,
             why=str(error),
         )
-        self._skips.note(offset, UNOBEYED)
-        verdict = LimitCheck(None, True)
-        found = Measurement(
-            "alarm", UNOBEYED, 0, 0, 1, None, verdict, f"offset {offset}", control.version
+        self._skips.skip(offset, NOT_APPLIED)
+        alarm = Measurement(
+            "alarm",
+            NOT_APPLIED,
+            0,
+            0,
+            1,
+            None,
+            LimitCheck(None, True),
+            f"offset {offset}",
+            control.version,
         )
-        self._notices.append(found.output(self._pipeline.name))
+        self._notices.append(alarm.output(self._pipeline.name))
 
     def _apply(self, record: Record, control: Control, now: int | None) -> list[Output]:
         state, offset = self.state, record.offset
@@ -271,8 +306,8 @@ class LearnProcessor:
             self._learner.reset_thresholds(control)
             return []
         void = state.control.is_void(control)
-        self._show_learned()
-        patiently(lambda: self._preparation.finish(offset, control, self._learner))
+        self._export_learned()
+        wait_for_store(lambda: self._preparation.finish(offset, control, self._learner))
         if void:
             log.info(
                 "control record is void",
@@ -283,24 +318,25 @@ class LearnProcessor:
             )
             return []
         if control.command in VERSION_CHANGES:
-            self._shown = state.learned.examples
-            self._issuing.begin(state)
+            self._exported_examples = state.learned.examples
+            self._schedule.start(state)
         if now is None:
             return []
         return applied_records(self._pipeline.name, control, self._versions, now)
 
     def _state_of(self, checkpoint: Checkpoint | None, trusted: TrustedKeys) -> LearnerState | None:
         if checkpoint is None:
-            refuse_new(self._pipeline, used=self._next > 0 or bool(self._versions.versions))
+            is_used = self._next > 0 or bool(self._versions.versions)
+            check_new_model(self._pipeline, is_used=is_used)
             return None
         state = load_state(checkpoint, self._store, trusted, self._pipeline)
-        self._versions.resume(checkpoint)
+        self._versions.restore(checkpoint)
         return state
 
-    def _learn_again(self, start: int) -> None:
-        refuse_gap(self._source, self._reader.ends(self._source), start, self._next)
-        self._shown = self.state.learned.examples
+    def _relearn(self, start: int) -> None:
+        check_log_covers(self._source, self._reader.ends(self._source), start, self._next)
+        self._exported_examples = self.state.learned.examples
         if start < self._next:
             self._learn(self._reader.read_range(*self._source, start, self._next), None)
-        self._issuing.begin(self.state)
-        self._shown = self.state.learned.examples
+        self._schedule.start(self.state)
+        self._exported_examples = self.state.learned.examples

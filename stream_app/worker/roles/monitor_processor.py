@@ -1,4 +1,4 @@
-"""The monitor role: one task over every partition of scored records, and the examples."""
+"""Monitor role: reports window metrics over all scored records and the examples log."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -11,53 +11,72 @@ from stream_app.core.learning.examples_log import control_in, decode_example
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.errors import ModelError
-from stream_app.kafka.reader import TopicReader
+from stream_app.kafka.log_reader import TopicReader
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, InputPartition, Output, Record
 from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.topic_kinds import topic_name
 from stream_app.worker.processor import WaitReason
-from stream_app.worker.roles.output_encoders import Write, measurements_written
-from stream_app.worker.roles.reporting import show_measurements
+from stream_app.worker.roles.output_encoders import Encode, encode_measurements
+from stream_app.worker.roles.reporting import export_measurements
 
 STATE_KEY = b"state"
-QUIET_MS = 60_000  # wall clock; an input that brought nothing for so long holds no window open
-STATE_MS = 5_000
+# An input without records for this wall-clock time no longer holds windows open.
+QUIET_MS = 60_000
+# Interval between two writes of the state when nothing is reported.
+STATE_INTERVAL_MS = 5_000
 
 
 class MonitorProcessor:
-    """Drives a `WindowMonitor` inside a task.
+    """Drives the `WindowMonitor` of a pipeline.
 
-    The state is written with every transaction that reports something, else every 5 s; a restart goes on at the offsets
-    in the state, which may be before the committed ones. So each window is reported exactly once.
+    The state is written with every transaction that reports something, else every 5 s. A restart
+    continues at the offsets in the state, which may be before the committed ones, so each window
+    is reported exactly once.
+
+    Args:
+        pipeline: loaded pipeline.
+        reader: reader of Kafka topics.
+        schemas: cache of the schemas that Avro records name.
+        encode: encoder of measurements.
+
+    Attributes:
+        waiting_for: reason why `ready` held records back, or None.
+        undecodable: number of records that could not be read.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
         reader: TopicReader,
-        cache: SchemaCache,
-        write: Write = orjson.dumps,
+        schemas: SchemaCache,
+        encode: Encode = orjson.dumps,
     ) -> None:
         self.waiting_for: WaitReason | None = None
         self._pipeline = pipeline
         self._task = task_of(pipeline)
         self._reader = reader
-        self._cache = cache
-        self._write = write
+        self._cache = schemas
+        self._encode = encode
         self._schemas: Schemas = NO_SCHEMAS
         self._scored = topic_name(pipeline.name, "scored")
+        self._state_topic = topic_name(pipeline.name, "monitor.state")
         self._monitor = WindowMonitor(pipeline)
         self._next: dict[InputPartition, int] = {}
-        self._heard: dict[InputPartition, int] = {}
+        # Wall-clock time of the last record of each input, in Unix milliseconds.
+        self._last_seen: dict[InputPartition, int] = {}
         self._written_at = -1
         self._changed = False
         self._reported = False
         self.undecodable = 0
 
     def restore(self, committed: Mapping[InputPartition, int]) -> Mapping[InputPartition, int]:
-        """The newest state, and the offsets it stands for."""
-        latest = dict(self._reader.read_all(f"{self._pipeline.name}.monitor.state", 0))
+        """Load the newest state and return the offsets in it.
+
+        Raises:
+            ModelError: the state is damaged.
+        """
+        latest = dict(self._reader.read_all(self._state_topic, 0))
         value = latest.get(STATE_KEY)
         if value is None:
             self._next = dict.fromkeys(committed, -1)
@@ -66,49 +85,58 @@ class MonitorProcessor:
         return dict(self._next)
 
     def ready(self, records: Sequence[Record], now: int) -> int:
-        """Those whose schemas are known."""
+        """Return the number of records, counted from the first, whose schemas are known."""
         count, self._schemas = self._cache.ready(records)
         self.waiting_for = WaitReason.SCHEMA_REGISTRY if count < len(records) else None
         return count
 
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
-        """Note the records; report the windows that are complete."""
+        """Add records to their windows and report the windows that are complete."""
         self._start(now)
-        self._heard[source] = now
-        note = self._note_scored if source.topic == self._scored else self._note_example
+        self._last_seen[source] = now
+        add = self._add_scored if source.topic == self._scored else self._add_example
         for record in records:
-            note(_name(source), record)
+            add(_name(source), record)
         self._changed = True
         self._next[source] = records[-1].offset + 1
-        quiet = now - QUIET_MS
+        quiet_since = now - QUIET_MS
         return self._close(
-            [_name(source) for source, heard in self._heard.items() if heard > quiet]
+            [_name(source) for source, seen in self._last_seen.items() if seen > quiet_since]
         )
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
-        """With every input read to its end nothing holds a window open, and there is time to write the state."""
+        """Report all windows that are past once every input is read to its end.
+
+        Nothing holds a window open then. Otherwise the state is written if it is due.
+        """
         if not at_end:
             return []
         self._start(now)
         outputs = self._close([])
-        if not outputs and self._changed and now - self._written_at >= STATE_MS:
+        if not outputs and self._is_state_due(now):
             return [self._state(now)]
         return outputs
 
     def before_commit(self, positions: Mapping[InputPartition, int], now: int) -> list[Output]:
-        """The state, if something was reported or it has not been written for a while."""
+        """Return the state if something was reported, or if it is due."""
         self._next |= positions
         if now < self._written_at:
             self._written_at = now
-        if not (self._reported or (self._changed and now - self._written_at >= STATE_MS)):
+        if not (self._reported or self._is_state_due(now)):
             return []
         return [self._state(now)]
 
     def after_commit(self) -> None:
-        """Nothing is left to do."""
+        """Does nothing."""
+
+    def _is_state_due(self, now: int) -> bool:
+        return self._changed and now - self._written_at >= STATE_INTERVAL_MS
 
     def _state(self, now: int) -> Output:
-        """The record that a restart goes on from; compressed, for with many variables it is large at first."""
+        """Return the record from which a restart continues.
+
+        It is compressed, because with many variables the state is large.
+        """
         self._written_at = now
         self._changed = self._reported = False
         offsets = {_name(source): offset for source, offset in self._next.items()}
@@ -127,27 +155,25 @@ class MonitorProcessor:
             offsets = {source: state["offsets"].get(_name(source), -1) for source in committed}
         except (ValueError, KeyError, TypeError, zlib.error) as error:
             raise ModelError(
-                f"the state of {self._pipeline.name}.monitor.state cannot be read: {type(error).__name__}",
-                "Delete and create the topic again; the monitor then starts over from the scored records",
+                f"the state in {self._state_topic} cannot be read: {type(error).__name__}",
+                "Delete and create the topic; the monitor then starts over from the scored records",
             ) from None
-        for (
-            source,
-            offset,
-        ) in offsets.items():  # what retention has deleted meanwhile can only be left out
+        # Records that retention has deleted are skipped.
+        for source, offset in offsets.items():
             self._next[source] = offset if offset < 0 else max(offset, self._reader.ends(source)[0])
 
     def _start(self, now: int) -> None:
-        """Inputs that have brought nothing yet hold windows open too, for a while."""
-        if not self._heard:
-            self._heard = dict.fromkeys(self._next, now)
+        """Let inputs without any record hold windows open too, for `QUIET_MS`."""
+        if not self._last_seen:
+            self._last_seen = dict.fromkeys(self._next, now)
 
     def _close(self, active: list[str]) -> list[Output]:
         outputs = self._monitor.close(active)
-        show_measurements(outputs)
+        export_measurements(outputs)
         self._reported = self._reported or bool(outputs)
-        return measurements_written(outputs, self._write)
+        return encode_measurements(outputs, self._encode)
 
-    def _note_scored(self, source: str, record: Record) -> None:
+    def _add_scored(self, source: str, record: Record) -> None:
         fields = decode(record.value, record.headers, self._schemas)
         if isinstance(fields, Failure):
             self.undecodable += 1
@@ -157,7 +183,7 @@ class MonitorProcessor:
         except (ValueError, KeyError, TypeError):
             self.undecodable += 1
 
-    def _note_example(self, source: str, record: Record) -> None:
+    def _add_example(self, source: str, record: Record) -> None:
         example = decode_example(record.value, self._task)
         if isinstance(example, Example):
             self._monitor.example(source, example)

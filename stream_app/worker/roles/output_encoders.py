@@ -1,87 +1,96 @@
-"""How a worker writes what others read: as JSON, or as Avro with the ids that the registry has."""
+"""Encoders of a worker's public outputs: JSON, or Avro with the ids of the schema registry."""
 
 import json
 from collections.abc import Callable
-from time import sleep
 from typing import Literal
 
 import orjson
 
 from stream_app.errors import RegistryError
-from stream_app.kafka.topics import topic_name
 from stream_app.records import Fields, Output
+from stream_app.retrying import NEVER, retry_until
 from stream_app.schema_registry import SchemaRegistry
-from stream_app.schema_registry.bundled_schemas import packaged_schema
+from stream_app.schema_registry.registry import NotRegisteredError, bundled_schema, value_schema_id
 from stream_app.schema_registry.schema_cache import SchemaCache
-from stream_app.schema_registry.schema_lookup import NotRegisteredError, value_id
 from stream_app.telemetry.logs import get_logger
+from stream_app.topic_kinds import topic_name
 
 log = get_logger(__name__)
 
 RETRY_SECONDS = 1.0
 
-Write = Callable[[Fields], bytes]
+Encode = Callable[[Fields], bytes]
 
 
 class OutputEncoders:
-    """Encoders of `<pipeline>.scored` and `<pipeline>.monitoring`: JSON, or after `use_avro` Avro.
+    """Encoders of `<p>.scored` and `<p>.monitoring`: JSON, or Avro after `use_avro`.
 
-    `problem` says why they are not ready yet.
+    Attributes:
+        scored: encoder of scored records.
+        monitoring: encoder of measurements.
+        problem: reason why they are not ready yet, or None.
     """
 
     def __init__(self) -> None:
-        self.scored: Write = orjson.dumps
-        self.monitoring: Write = orjson.dumps
+        self.scored: Encode = orjson.dumps
+        self.monitoring: Encode = orjson.dumps
         self.problem: str | None = None
 
     def use_avro(self, pipeline: str, registry: SchemaRegistry, schemas: SchemaCache) -> None:
-        """Look up the ids, which may take until the registry answers; `schemas` can read what is written then.
+        """Look up the schema ids. Blocks until the registry answers.
 
-        Raises NotRegisteredError.
+        Args:
+            pipeline: name of the pipeline.
+            registry: schema registry that has the schemas.
+            schemas: receives the schemas, so that the worker can read its own records.
+
+        Raises:
+            NotRegisteredError: a schema is not registered.
         """
-        while True:
-            try:
-                self.scored = _avro(pipeline, "scored", registry, schemas)
-                self.monitoring = _avro(pipeline, "monitoring", registry, schemas)
-            except NotRegisteredError:
-                raise
-            except RegistryError as error:
-                self._note(error)
-                sleep(RETRY_SECONDS)
-            else:
-                self.problem = None
-                return
 
-    def _note(self, error: RegistryError) -> None:
+        def look_up() -> tuple[Encode, Encode]:
+            return (
+                _avro_encoder(pipeline, "scored", registry, schemas),
+                _avro_encoder(pipeline, "monitoring", registry, schemas),
+            )
+
+        self.scored, self.monitoring = retry_until(
+            NEVER, look_up, RegistryError, self._is_retriable, RETRY_SECONDS
+        )
+        self.problem = None
+
+    def _is_retriable(self, error: RegistryError) -> bool:
+        if isinstance(error, NotRegisteredError):
+            return False
         problem = f"waiting for the schema registry: {error.message}"
         if problem != self.problem:
             log.warning("waiting for the schema registry", why=str(error))
         self.problem = problem
+        return True
 
 
-def _avro(
-    pipeline: str,
-    kind: Literal["scored", "monitoring"],
-    registry: SchemaRegistry,
-    schemas: SchemaCache,
-) -> Write:
-    from stream_app.core.reading.avro_writer import (
-        compile_writer,  # loads fastavro, which JSON does not need
-    )
-
-    schema = packaged_schema(kind)
-    schema_id = value_id(registry, topic_name(pipeline, kind), schema)
-    schemas.add(schema_id, json.dumps(schema))
-    return compile_writer(schema, schema_id)
-
-
-def measurements_written(outputs: list[Output], write: Write) -> list[Output]:
-    """The outputs, with the measurements among them, which the core makes as JSON, written anew."""
-    if write is orjson.dumps:
+def encode_measurements(outputs: list[Output], encode: Encode) -> list[Output]:
+    """Return the outputs with their measurements encoded; the core makes them as JSON."""
+    if encode is orjson.dumps:
         return outputs
     return [
-        output._replace(value=write(orjson.loads(output.value or b"")))
+        output._replace(value=encode(orjson.loads(output.value or b"")))
         if output.topic == "monitoring"
         else output
         for output in outputs
     ]
+
+
+def _avro_encoder(
+    pipeline: str,
+    kind: Literal["scored", "monitoring"],
+    registry: SchemaRegistry,
+    schemas: SchemaCache,
+) -> Encode:
+    # Imports fastavro, which JSON does not need.
+    from stream_app.core.reading.avro_writer import compile_writer
+
+    schema = bundled_schema(kind)
+    schema_id = value_schema_id(registry, topic_name(pipeline, kind), schema)
+    schemas.add(schema_id, json.dumps(schema))
+    return compile_writer(schema, schema_id)

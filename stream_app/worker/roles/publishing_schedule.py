@@ -1,4 +1,4 @@
-"""When versions and checkpoints come out: as often as is due, and once the store is back what it has missed."""
+"""Schedule of versions and checkpoints, which are retried while the artifact store is away."""
 
 from stream_app.core.learning.learner_state import LearnerState
 from stream_app.core.monitoring.alarms import Alarms
@@ -11,13 +11,61 @@ from stream_app.worker.roles.version_publisher import VersionPublisher
 
 log = get_logger(__name__)
 
-_ALARM = "store-unavailable"
+STORE_ALARM = "store-unavailable"
+# Time until a failed attempt is repeated.
+RETRY_MS = 5000
+
+
+class DutyCycle:
+    """Schedule of a costly task, which takes a bounded share of the time.
+
+    Times are Unix milliseconds; a clock that is set back starts the interval again.
+
+    Args:
+        seconds: the task is due after this time, if anything has changed.
+        count: the task is due after this number of changes.
+        share: maximum share of the time that the task may take, in (0, 1].
+    """
+
+    def __init__(self, seconds: float, count: float, share: float) -> None:
+        self._interval_ms = seconds * 1000
+        self._count = count
+        self._share = share
+        self._last = -1
+        self._rest_ms = 0.0
+        self._failed = False
+
+    def due(self, changes: int, now: int) -> bool:
+        """Return True if the task is due after a number of changes since the last time."""
+        if self._last < 0 or now < self._last:
+            self._last = now
+        elapsed = now - self._last
+        wanted = self._failed or changes >= self._count or elapsed >= self._interval_ms
+        return changes > 0 and elapsed >= self._rest_ms and wanted
+
+    def rests(self, now: int) -> bool:
+        """Return True if the task must not run yet, however much has changed."""
+        return self._last <= now < self._last + self._rest_ms
+
+    def done(self, cost: float, now: int) -> None:
+        """Record a run of the task that took `cost` seconds."""
+        self._last = now
+        self._rest_ms = cost * 1000 / self._share
+        self._failed = False
+
+    def failed(self, now: int) -> None:
+        """Record a failed run, which is repeated after `RETRY_MS`."""
+        self._last, self._rest_ms, self._failed = now, RETRY_MS, True
 
 
 class PublishingSchedule:
-    """Issues the versions and checkpoints of one learner; an alarm lasts while the store is away.
+    """Publishes the versions and checkpoints of one learner when they are due.
 
-    `checkpointed_at` is the offset of the last checkpoint.
+    Args:
+        limits: intervals of versions and checkpoints.
+        versions: publisher.
+        alarms: alarms of the learner; one is open while the store is away.
+        checkpointed_at: offset of the last checkpoint.
     """
 
     def __init__(
@@ -35,28 +83,35 @@ class PublishingSchedule:
         )
         self._versions = versions
         self._alarms = alarms
-        self._published_at = 0  # examples learned when the last version came out
+        # Number of examples that the last version had learned.
+        self._published_examples = 0
         self._checkpointed_at = checkpointed_at
 
-    def begin(self, state: LearnerState) -> None:
-        """Count from the version that the model was learned from."""
+    def start(self, state: LearnerState) -> None:
+        """Count examples from the version from which the model was learned."""
         parent = self._versions.parent(state)
-        self._published_at = 0 if parent is None else parent.learned
+        self._published_examples = 0 if parent is None else parent.learned
 
     def publish_first(self, offset: int, state: LearnerState, now: int) -> list[Output]:
-        """Publish, unless there is a version or the store was away a moment ago."""
-        late = self._versions.newest is not None or self._publishing.rests(now)
-        return [] if late else self._publish(offset, state, now)
+        """Publish the first version, unless there is one or the store was away a moment ago."""
+        if self._versions.newest is not None or self._publishing.rests(now):
+            return []
+        return self._publish(offset, state, now)
 
     def publish_if_due(self, offset: int, state: LearnerState, now: int) -> list[Output]:
-        """The records of the version whose number is `offset`, if one is due; none while learning is held."""
-        due = not state.control.paused and self._publishing.due(
-            state.learned.examples - self._published_at, now
-        )
+        """Publish a version if one is due; none while learning is paused.
+
+        Args:
+            offset: number of the version.
+            state: state of the learner.
+            now: wall-clock time in Unix milliseconds.
+        """
+        changes = state.learned.examples - self._published_examples
+        due = not state.control.paused and self._publishing.due(changes, now)
         return self._publish(offset, state, now) if due else []
 
     def checkpoint_if_due(self, offset: int, state: LearnerState, now: int) -> list[Output]:
-        """The record of a checkpoint, when one is due."""
+        """Write a checkpoint if one is due."""
         if not self._checkpointing.due(offset - self._checkpointed_at, now):
             return []
         try:
@@ -71,14 +126,14 @@ class PublishingSchedule:
         return [output]
 
     def store_failed(self, error: StoreError, now: int) -> None:
-        """Raise the alarm."""
-        if _ALARM not in self._alarms.open:
-            log.error("store unavailable, learning goes on", why=str(error))
-        self._alarms.raise_(_ALARM, type(error.__cause__).__name__, now)
+        """Raise the alarm of an unavailable store."""
+        if STORE_ALARM not in self._alarms.open:
+            log.error("store unavailable, learning continues", why=str(error))
+        self._alarms.raise_(STORE_ALARM, type(error.__cause__).__name__, now)
 
     def store_answered(self, now: int) -> None:
-        """End the alarm."""
-        self._alarms.end(_ALARM, now)
+        """End the alarm of an unavailable store."""
+        self._alarms.end(STORE_ALARM, now)
 
     def _publish(self, offset: int, state: LearnerState, now: int) -> list[Output]:
         try:
@@ -87,48 +142,8 @@ class PublishingSchedule:
             self._publishing.failed(now)
             self.store_failed(error, now)
             return []
-        self._published_at = state.learned.examples
+        self._published_examples = state.learned.examples
         self._publishing.done(cost, now)
         self.store_answered(now)
         PUBLISH_SECONDS.observe(cost)
         return outputs
-
-
-RETRY_MILLISECONDS = 5000  # after what failed
-
-
-class DutyCycle:
-    """When something costly is due: after `seconds` or `count` changes, but never more than `share` of the time.
-
-    Times are epoch milliseconds; a clock that is set back starts the interval again.
-    """
-
-    def __init__(self, seconds: float, count: float, share: float) -> None:
-        self._interval = seconds * 1000
-        self._count = count
-        self._share = share
-        self._last = -1
-        self._rest = 0.0
-        self._failed = False
-
-    def due(self, changes: int, now: int) -> bool:
-        """Is it, after so many changes since the last time?"""
-        if self._last < 0 or now < self._last:
-            self._last = now
-        elapsed = now - self._last
-        wanted = self._failed or changes >= self._count or elapsed >= self._interval
-        return changes > 0 and elapsed >= self._rest and wanted
-
-    def rests(self, now: int) -> bool:
-        """Must it not be done yet, however much has changed?"""
-        return self._last <= now < self._last + self._rest
-
-    def done(self, cost: float, now: int) -> None:
-        """It took `cost` seconds."""
-        self._last = now
-        self._rest = cost * 1000 / self._share
-        self._failed = False
-
-    def failed(self, now: int) -> None:
-        """It could not be done; it is due again in five seconds."""
-        self._last, self._rest, self._failed = now, RETRY_MILLISECONDS, True

@@ -1,13 +1,14 @@
-"""The roles: which topics each one reads, how partitions share a task, and what a task does."""
+"""Table of the roles: their input topics, the tasks of their partitions, and their processors."""
 
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 from stream_app.core.scoring.partition_state import PartitionState
-from stream_app.core.scoring.scorer import Scorer
+from stream_app.core.scoring.scorer import Scorer, ScorerConfig
+from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.kafka.log_reader import LogReader
-from stream_app.kafka.topics import topic_name
+from stream_app.kafka.topic_uses import ROLE_INPUTS
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.key_files import trusted_keys
 from stream_app.model_store.manifest import Manifest
@@ -17,17 +18,18 @@ from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.settings import Settings
 from stream_app.telemetry.metrics import STATE_LIMIT, app_version
+from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.model_follower import ModelFollower
 from stream_app.worker.processor import Processor
-from stream_app.worker.quarantine.example_guard import ExampleGuard
 from stream_app.worker.quarantine.quarantine import Quarantine
-from stream_app.worker.quarantine.record_guard import RecordGuard
-from stream_app.worker.roles.event_breaker import EventBreaker
-from stream_app.worker.roles.last_good import LastGood
-from stream_app.worker.roles.model_override import ModelOverrides
+from stream_app.worker.quarantine.record_guards import ExampleGuard, RecordGuard
 from stream_app.worker.roles.output_encoders import OutputEncoders
-from stream_app.worker.roles.reporter import TaskReporter
+from stream_app.worker.roles.reporting import TaskReporter
 from stream_app.worker.roles.score_processor import ScoreProcessor
+from stream_app.worker.roles.served_models import LastGood, ModelOverrides, ServedModels
+
+# Part of a Kafka message's size limit that is left for its headers.
+_HEADER_BYTES = 1024
 
 
 class Partition(Protocol):
@@ -38,149 +40,167 @@ class Partition(Protocol):
 
 
 class WorkerContext:
-    """What the processors of one worker share."""
+    """Objects that the processors of one worker share.
+
+    Args:
+        pipeline: loaded pipeline.
+        settings: settings of the installation.
+        reader: reader of Kafka topics.
+        config: configuration of Kafka clients.
+        group: consumer group of the worker.
+        fatal: called with an error that must end the worker.
+        quarantine: quarantine of the worker.
+
+    Attributes:
+        registry: schema registry, None if the pipeline needs none.
+        encoders: encoders of scored records and measurements.
+        follower: thread that loads the served model version.
+    """
 
     def __init__(
         self,
         pipeline: Pipeline,
-        fingerprint: str,
         settings: Settings,
         reader: LogReader,
         config: Mapping[str, Any],
         group: str,
-        failed: Callable[[BaseException], None],
-        isolation: Quarantine,
+        fatal: Callable[[BaseException], None],
+        quarantine: Quarantine,
     ) -> None:
         self.pipeline = pipeline
-        self.fingerprint = fingerprint
+        self.fingerprint = fingerprint(pipeline)
         self.settings = settings
         self.reader = reader
         self.group = group
+        self.fatal = fatal
+        self.quarantine = quarantine
         avro = pipeline.format == "avro"
         self.registry = open_registry(settings.registry) if avro or settings.registry.url else None
         self.schemas = SchemaCache(self.registry)
-        self.writers = OutputEncoders()
+        self.encoders = OutputEncoders()
         self.store = pipeline_store(settings, pipeline.name)
         self.trusted = trusted_keys(settings, pipeline.name)
-        self.isolation = isolation
-        self.failed = failed
-        falls_back = pipeline.fallback is not None and pipeline.fallback.last_good
         models = topic_name(pipeline.name, "models")
-        self.follower = ModelFollower(config, models, self._load, failed, keep_before=falls_back)
+        self.follower = ModelFollower(
+            config, models, self._load, fatal, keep_previous=self.replaces_failing_models
+        )
 
-    def _load(self, manifest: Manifest) -> Any:
-        return load_version(self.store, manifest, self.pipeline, self.fingerprint, self.trusted)
+    @property
+    def replaces_failing_models(self) -> bool:
+        """True if the pipeline's fallback is the last good version."""
+        fallback = self.pipeline.fallback
+        return fallback is not None and fallback.last_good
 
-    def unready(self) -> list[str]:
-        """Why no record can be processed yet."""
-        if self.writers.problem is not None:
-            return [self.writers.problem]
+    def blockers(self) -> list[str]:
+        """Return the reasons why no record can be processed yet, empty if there is none."""
+        if self.encoders.problem is not None:
+            return [self.encoders.problem]
         if not self.follower.is_alive() or self.follower.current is not None:
             return []
         return [str(self.follower.problem or "waiting for a model version")]
 
+    def _load(self, manifest: Manifest) -> Any:
+        return load_version(self.store, manifest, self.pipeline, self.fingerprint, self.trusted)
+
 
 class Role(NamedTuple):
-    """One kind of worker; `inputs` are topic kinds, `prepare` blocks until the worker may join its group."""
+    """Kind of worker.
+
+    Attributes:
+        name: name in commands, settings and consumer groups.
+        inputs: kinds of the input topics.
+        group_of: returns the number of the subtask that processes an input partition.
+        prepare: blocks until the worker may join its consumer group.
+        make: returns the processor of a subtask.
+    """
 
     name: str
-    inputs: tuple[str, ...]
+    inputs: tuple[TopicKind, ...]
     group_of: Callable[[Partition], int]
     prepare: Callable[[WorkerContext], None]
     make: Callable[[WorkerContext, int], Processor]
 
 
-def _await_writers(setting: WorkerContext) -> None:
-    """What is written in Avro needs the registry's ids."""
-    if setting.pipeline.format == "avro" and setting.registry is not None:
-        setting.writers.use_avro(setting.pipeline.name, setting.registry, setting.schemas)
+def _prepare_encoders(context: WorkerContext) -> None:
+    """Wait for the schema ids that Avro outputs need."""
+    if context.pipeline.format == "avro" and context.registry is not None:
+        context.encoders.use_avro(context.pipeline.name, context.registry, context.schemas)
 
 
-def _await_writers_watched(setting: WorkerContext) -> None:
-    """A learner that an example ends is started again; before, somebody has to end it if it hangs."""
-    setting.isolation.start(setting.failed, tries=False)
-    _await_writers(setting)
+def _prepare_learner(context: WorkerContext) -> None:
+    """Start the watchdog, which ends a learner that hangs, and wait for the schema ids."""
+    context.quarantine.start(context.fatal, with_trials=False)
+    _prepare_encoders(context)
 
 
-def _await_model(setting: WorkerContext) -> None:
-    """A scorer joins when it has a model, never silently untrained."""
-    setting.isolation.serving = lambda: setting.follower.manifest
-    setting.isolation.start(setting.failed, tries=True)
-    _await_writers(setting)
-    setting.follower.start()
-    setting.follower.settled.wait()
-    setting.follower.model()
+def _prepare_scorer(context: WorkerContext) -> None:
+    """Wait for a model version: a scorer never joins without one."""
+    context.quarantine.current_manifest = lambda: context.follower.manifest
+    context.quarantine.start(context.fatal, with_trials=True)
+    _prepare_encoders(context)
+    context.follower.start()
+    context.follower.initialized.wait()
+    context.follower.model()
 
 
-def _make_scorer(setting: WorkerContext, partition: int) -> Processor:
-    pipeline, settings = setting.pipeline, setting.settings
-    milliseconds = 1000
+def _make_scorer(context: WorkerContext, partition: int) -> Processor:
+    pipeline, settings, follower = context.pipeline, context.settings, context.follower
     STATE_LIMIT.set(settings.worker.max_state_entries)
     state = PartitionState(
         partition,
-        horizon=int(pipeline.label.horizon.total_seconds() * milliseconds),
-        lateness=int(pipeline.label.allowed_lateness.total_seconds() * milliseconds),
+        horizon=int(pipeline.label.horizon.total_seconds() * 1000),
+        lateness=int(pipeline.label.allowed_lateness.total_seconds() * 1000),
         retry=pipeline.retry,
     )
-    follower = setting.follower
-    last_good = LastGood(state, lambda: follower.before, follower.version)
-    scorer = Scorer(
-        pipeline,
-        setting.fingerprint,
-        state,
-        clock=perf_counter,
-        last_good=last_good.instead_of,
-        group=setting.group,
+    last_good = LastGood(state, lambda: follower.previous, follower.version)
+    config = ScorerConfig(
+        fingerprint=context.fingerprint,
+        group=context.group,
         app_version=app_version(),
-        max_bytes=settings.topics.max_message_bytes - 1024,
+        max_bytes=settings.topics.max_message_bytes - _HEADER_BYTES,
         max_entries=settings.worker.max_state_entries,
-        write=setting.writers.scored,
     )
-    raw, labels, replay, state_topic = (
-        topic_name(pipeline.name, kind) for kind in ("raw", "labels", "raw.replay", "score.state")
+    scorer = Scorer(
+        pipeline, config, state, perf_counter, last_good.replacement, context.encoders.scored
     )
-    reporter = TaskReporter(pipeline.name, f"score[{partition}]", setting.writers.monitoring)
-    guard = RecordGuard(setting.isolation, partition, (raw, labels, replay))
-    chosen = ModelOverrides(pipeline.name, follower.model, follower.version)
-    breaker = EventBreaker(pipeline.breaker, state)
-    return ScoreProcessor(
-        scorer,
-        raw,
-        labels,
-        state_topic,
-        setting.reader,
+    models = ServedModels(
         follower.model,
-        setting.schemas,
-        reporter,
-        guard,
-        chosen,
-        breaker,
-        last_good if pipeline.fallback is not None and pipeline.fallback.last_good else None,
-        lambda: follower.refused,
+        lambda: follower.rejection,
+        ModelOverrides(pipeline.name, follower.model, follower.version),
+        last_good if context.replaces_failing_models else None,
+    )
+    inputs = [topic_name(pipeline.name, kind) for kind in ROLE_INPUTS["score"]]
+    return ScoreProcessor(
+        pipeline,
+        scorer,
+        context.reader,
+        context.schemas,
+        models,
+        RecordGuard(context.quarantine, partition, inputs),
+        TaskReporter(pipeline.name, f"score[{partition}]", context.encoders.monitoring),
     )
 
 
-def _make_learner(setting: WorkerContext, _: int) -> Processor:
-    from stream_app.worker.roles.learn_processor import (
-        LearnProcessor,  # a second of statistics that scorers need not load
-    )
+def _make_learner(context: WorkerContext, _: int) -> Processor:
+    # Imports statistics for about a second, which scorers need not wait for.
+    from stream_app.worker.roles.learn_processor import LearnProcessor
 
     return LearnProcessor(
-        setting.pipeline,
-        setting.fingerprint,
-        setting.settings,
-        setting.store,
-        setting.reader,
-        write=setting.writers.monitoring,
-        guard=ExampleGuard(setting.isolation),
+        context.pipeline,
+        context.fingerprint,
+        context.settings,
+        context.store,
+        context.reader,
+        encode=context.encoders.monitoring,
+        guard=ExampleGuard(context.quarantine),
     )
 
 
-def _make_monitor(setting: WorkerContext, _: int) -> Processor:
+def _make_monitor(context: WorkerContext, _: int) -> Processor:
     from stream_app.worker.roles.monitor_processor import MonitorProcessor
 
     return MonitorProcessor(
-        setting.pipeline, setting.reader, setting.schemas, setting.writers.monitoring
+        context.pipeline, context.reader, context.schemas, context.encoders.monitoring
     )
 
 
@@ -188,12 +208,12 @@ def _partition(source: Partition) -> int:
     return source.partition
 
 
-def _one(_: Partition) -> int:
+def _single(_: Partition) -> int:
     return 0
 
 
 ROLES = {
-    "score": Role("score", ("raw", "labels", "raw.replay"), _partition, _await_model, _make_scorer),
-    "learn": Role("learn", ("examples",), _one, _await_writers_watched, _make_learner),
-    "monitor": Role("monitor", ("scored", "examples"), _one, _await_writers, _make_monitor),
+    "score": Role("score", ROLE_INPUTS["score"], _partition, _prepare_scorer, _make_scorer),
+    "learn": Role("learn", ROLE_INPUTS["learn"], _single, _prepare_learner, _make_learner),
+    "monitor": Role("monitor", ROLE_INPUTS["monitor"], _single, _prepare_encoders, _make_monitor),
 }

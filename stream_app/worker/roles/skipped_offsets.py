@@ -1,4 +1,4 @@
-"""Records of the log that the learner passes over: noted in its state, so that every replay passes over them too."""
+"""Records of the examples log that the learner skips; kept in its state for every replay."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,57 +8,67 @@ from stream_app.core.learning.examples_log import decode_example
 from stream_app.records import Output, Record
 from stream_app.worker.quarantine.record_guards import ExampleGuard
 
-SKIP_KEY = b"skip/"  # then the offset
+# Prefix of a key of the state topic, before the offset.
+SKIP_PREFIX = b"skip/"
 
 
 class SkippedOffsets:
-    """Offsets with the code of why; `notices` are the records of state that say so, not written yet."""
+    """Skipped offsets with the error code of each.
+
+    Args:
+        guard: detects examples that crash the learner; None for a learner without quarantine.
+
+    Attributes:
+        unwritten: records of the state topic that are not written yet.
+    """
 
     def __init__(self, guard: ExampleGuard | None) -> None:
         self._guard = guard
         self._codes: dict[int, str] = {}
-        self.notices: list[Output] = []
+        self.unwritten: list[Output] = []
 
     def restore(self, latest: Iterable[tuple[bytes | None, bytes | None]]) -> None:
-        """From the newest value of each key of the state topic."""
-        skips = {
-            key.removeprefix(SKIP_KEY): code
+        """Load from the newest value of each key of the state topic."""
+        self._codes = {
+            int(key.removeprefix(SKIP_PREFIX)): code.decode()
             for key, code in latest
-            if key and key.startswith(SKIP_KEY)
+            if key and key.startswith(SKIP_PREFIX) and code
         }
-        self._codes = {int(offset): code.decode() for offset, code in skips.items() if code}
 
     def __contains__(self, offset: int) -> bool:
         return offset in self._codes
 
-    def noting(self, records: Iterable[Record]) -> Iterable[Record]:
-        """The records, each told to whoever ends a learner that hangs, before it is learned."""
+    def journaled(self, records: Iterable[Record]) -> Iterable[Record]:
+        """Return the records, each written to the journal before it is learned."""
         return records if self._guard is None else self._guard.journaled(records)
 
     def committed(self, end: int) -> None:
-        """What comes before this offset is done with."""
+        """Forget quarantine candidates before an offset: they were learned or skipped."""
         if self._guard is not None:
             self._guard.committed(end)
 
-    def note(self, offset: int, code: str) -> None:
-        """Pass over this one from now on."""
+    def skip(self, offset: int, code: str) -> None:
+        """Skip an offset from now on."""
         self._codes[offset] = code
-        self.notices.append(Output("learn.state", 0, SKIP_KEY + b"%d" % offset, code.encode()))
+        self.unwritten.append(Output("learn.state", 0, SKIP_PREFIX + b"%d" % offset, code.encode()))
 
     def code(self, record: Record) -> str | None:
-        """Why to pass over a record, if so: it is noted, or it ends a learner."""
+        """Return the error code of a record to skip, else None.
+
+        Skips it from now on if it has crashed learners.
+        """
         code = self._codes.get(record.offset)
         if code is None and self._guard is not None:
             code = self._guard.poison_code(record.offset)
             if code is not None:
-                self.note(record.offset, code)
+                self.skip(record.offset, code)
         return code
 
     def examples(
         self, records: Iterable[Record], task: PredictionTask
     ) -> Iterator[tuple[int, Example]]:
-        """The examples among them that are not passed over, each with its offset."""
-        for record in self.noting(records):
+        """Yield the examples that are not skipped, each with its offset."""
+        for record in self.journaled(records):
             example = self.code(record) or decode_example(record.value, task)
             if isinstance(example, Example):
                 yield record.offset, example

@@ -1,4 +1,4 @@
-"""What the learner does about thresholds that are passed: alarms, and of its own accord a hold or a rollback."""
+"""Policy of declared thresholds: alarms, and pauses or rollbacks that the learner requests."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -28,18 +28,49 @@ log = get_logger(__name__)
 THRESHOLDS_KEY = b"thresholds"
 
 Versions = Mapping[int, Manifest]
-Loads = Callable[[Manifest], bool]
+IsLoadable = Callable[[Manifest], bool]
 
 
 class ThresholdPolicy:
-    """Heeds the thresholds of one pipeline; `loads` says whether a version can be had."""
+    """Applies the thresholds of one pipeline.
 
-    def __init__(self, pipeline: Pipeline, loads: Loads) -> None:
+    Args:
+        pipeline: loaded pipeline.
+        is_loadable: returns False for a version that cannot be loaded.
+    """
+
+    def __init__(self, pipeline: Pipeline, is_loadable: IsLoadable) -> None:
         self._pipeline = pipeline
-        self._loads = loads
-        self._begun = False
+        self._is_loadable = is_loadable
+        self._started = False
 
-    def heed(
+    def start(self, alarms: Alarms, recorded: bytes | None, now: int) -> list[Output]:
+        """End alarms of thresholds that are no longer declared, and audit a changed declaration.
+
+        Only the first call has an effect.
+
+        Args:
+            alarms: open alarms of the learner.
+            recorded: thresholds that the last learner recorded, None if there was none.
+            now: wall-clock time in Unix milliseconds.
+
+        Returns:
+            The audit entry of a change, and the record of the present thresholds.
+        """
+        if self._started:
+            return []
+        self._started = True
+        declared = {alarm_name(threshold) for threshold in self._pipeline.thresholds.metrics}
+        for name in alarms.open:
+            if name.startswith(ALARM_PREFIX) and name not in declared:
+                alarms.end(name, now)
+        limits = orjson.dumps(thresholds_as_dict(self._pipeline.thresholds))
+        if limits == recorded:
+            return []
+        changed = [] if recorded is None else [self._change_audit(recorded, limits, now)]
+        return [*changed, Output("learn.state", 0, THRESHOLDS_KEY, limits)]
+
+    def apply(
         self,
         found: ThresholdFindings,
         alarms: Alarms,
@@ -47,32 +78,20 @@ class ThresholdPolicy:
         state: LearnerState,
         now: int,
     ) -> list[Output]:
-        """Raise and end alarms; returns what is ordered, and why, if anything is demanded."""
+        """Raise and end alarms after a closed window.
+
+        Returns:
+            The event and the control records of a triggered action.
+        """
         for breach in found.breaches:
             alarms.raise_(alarm_name(breach.threshold), breach.why, now, breach.value, breach.limit)
         for name in found.within:
             alarms.end(name, now)
-        return [] if found.triggered is None else self._order(found.triggered, versions, state, now)
-
-    def begin(self, alarms: Alarms, noted: bytes | None, now: int) -> list[Output]:
-        """Once: end the alarms of thresholds that are declared no more, and put a change since `noted` into the audit.
-
-        Returns that, and what is to be noted of the thresholds of today.
-        """
-        if self._begun:
+        if found.triggered is None:
             return []
-        self._begun = True
-        declared = {alarm_name(threshold) for threshold in self._pipeline.thresholds.metrics}
-        for name in alarms.open:
-            if name.startswith(ALARM_PREFIX) and name not in declared:
-                alarms.end(name, now)
-        limits = orjson.dumps(thresholds_as_dict(self._pipeline.thresholds))
-        if limits == noted:
-            return []
-        changed = [] if noted is None else [self._changed(noted, limits, now)]
-        return [*changed, Output("learn.state", 0, THRESHOLDS_KEY, limits)]
+        return self._request(found.triggered, versions, state, now)
 
-    def _changed(self, before: bytes, after: bytes, now: int) -> Output:
+    def _change_audit(self, before: bytes, after: bytes, now: int) -> Output:
         return act_output(
             self._pipeline.name,
             "thresholds",
@@ -84,20 +103,22 @@ class ThresholdPolicy:
             after=after.decode(),
         )
 
-    def _order(
+    def _request(
         self, breach: Breach, versions: Versions, state: LearnerState, now: int
     ) -> list[Output]:
-        """Written in this transaction, and obeyed when it is read back."""
-        to, done = None, "learning is held"
+        """Request a pause or rollback, which is applied when the learner reads it back."""
+        target, done = None, "learning is paused"
         if breach.threshold.action == "rollback":
-            good = newest_within(
+            candidates = versions_within(
                 self._pipeline.thresholds.metrics, versions, state, breach.examples.first
             )
-            to = next((manifest.version for manifest in good if self._loads(manifest)), None)
+            target = next(
+                (manifest.version for manifest in candidates if self._is_loadable(manifest)), None
+            )
             done = (
-                f"{done}, for no version of before is left"
-                if to is None
-                else f"rolled back to version {to}, {done}"
+                f"{done}, because no earlier version is left"
+                if target is None
+                else f"rolled back to version {target}, {done}"
             )
         why = f"{breach.why}: {breach.where}"
         log.error("experimentation needed", why=why, done=done)
@@ -113,42 +134,51 @@ class ThresholdPolicy:
             breach.model_version,
             examples=breach.examples,
         )
-        orders = learner_commands(state.control.decision, iso_time(now), why, rollback_to=to)
-        return [event.output(self._pipeline.name), *orders]
+        commands = learner_commands(state.control.decision, iso_time(now), why, rollback_to=target)
+        return [event.output(self._pipeline.name), *commands]
 
 
-def rescued(thresholds: tuple[Threshold, ...], versions: Versions, state: LearnerState) -> set[int]:
-    """The versions that a rollback may yet go back to: one from before each window that may turn out to be beyond."""
+def rollback_candidates(
+    thresholds: tuple[Threshold, ...], versions: Versions, state: LearnerState
+) -> set[int]:
+    """Return the versions that a rollback may select later.
+
+    These are the newest version from before each window that may still prove to be beyond a limit.
+    """
     if all(threshold.action != "rollback" for threshold in thresholds):
         return set()
     windows = [window.first for window in state.evaluator.open.values()]
     before = [*windows, *(run.first for run in state.thresholds.runs.values())]
-    found = (next(newest_within(thresholds, versions, state, first), None) for first in before)
+    found = (next(versions_within(thresholds, versions, state, first), None) for first in before)
     return {manifest.version for manifest in found if manifest is not None}
 
 
-def newest_within(
+def versions_within(
     thresholds: tuple[Threshold, ...], versions: Versions, state: LearnerState, before: int
 ) -> Iterator[Manifest]:
-    """The versions that have learned nothing from offset `before` on and were within the thresholds, newest first."""
+    """Yield the versions within the thresholds that learned before an offset, newest first.
+
+    Trained versions count as within the thresholds.
+    """
     for manifest in _lineage(versions, state):
         window, trained = manifest.window, manifest.origin == "trained"
-        judged = window is not None and allows_rollback_to(
+        within = window is not None and allows_rollback_to(
             thresholds, manifest.metrics, window["n"], manifest.offline_metrics
         )
-        if trained or (judged and manifest.version <= before):
+        if trained or (within and manifest.version <= before):
             yield manifest
 
 
 def _lineage(versions: Versions, state: LearnerState) -> Iterator[Manifest]:
-    """The versions that the learner's model has come from since the decision before the last, newest first."""
+    """Yield the model's ancestors since the decision before the last one, newest first."""
+    control = state.control
     learned = [
         versions[number]
         for number in sorted(versions, reverse=True)
         if versions[number].origin == "learned"
     ]
-    base = None if state.control.base_version is None else versions.get(state.control.base_version)
-    yield from (manifest for manifest in learned if manifest.decision == state.control.decision)
+    base = None if control.base_version is None else versions.get(control.base_version)
+    yield from (manifest for manifest in learned if manifest.decision == control.decision)
     if base is not None:
         yield base
         yield from (

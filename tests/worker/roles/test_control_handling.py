@@ -1,4 +1,4 @@
-"""Decisions in the log, and the learner over an in-memory log: what it goes on from, publishes, keeps and tells."""
+"""The learner applies control records of the log exactly once, over an in-memory log."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +24,11 @@ from stream_app.records import Score
 from stream_app.worker.processor import WaitReason
 from tests.learning import FINGERPRINT, examples, fits, pipeline, scores_of
 from tests.worker.roles.test_learn_processor import (
-    World,
+    LearnerDriver,
     alarms,
-    bring_back,
+    remove_store,
+    restore_store,
     scores_of_state,
-    take_away,
 )
 
 AT = "2026-01-01T00:00:00Z"
@@ -36,295 +36,314 @@ STREAM = examples(600)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    """With version 0 and four of fifty examples each; from there on every transaction publishes."""
-    return learned(World(tmp_path / "store", pipeline(), publish_seconds=1.0))
+def driver(tmp_path: Path) -> LearnerDriver:
+    """Driver with version 0 and four versions of fifty examples each; publishes per transaction."""
+    return learned(LearnerDriver(tmp_path / "store", pipeline(), publish_seconds=1.0))
 
 
-def learned(world: World) -> World:
-    world.fill(STREAM[:200])
-    world.start()
-    world.transaction(0)
-    world.run()
-    return world
+def learned(driver: LearnerDriver) -> LearnerDriver:
+    driver.fill(STREAM[:200])
+    driver.start()
+    driver.transaction(0)
+    driver.run()
+    return driver
 
 
 def decide(
-    world: World,
-    act: ControlCommand,
+    driver: LearnerDriver,
+    command: ControlCommand,
     version: int | None = None,
     *,
-    epoch: int = 1,
+    decision: int = 1,
     since: int | None = None,
 ) -> int:
-    """Write a decision into the log; returns its offset."""
-    control = Control(act, version, epoch, AT, "ann@here", "test", since)
-    return world.log.append("p.examples", CONTROL_KEY, control.encode(), gap=1)
+    """Write a control record into the log; returns its offset."""
+    control = Control(command, version, decision, AT, "ann@here", "test", since)
+    return driver.log.append("p.examples", CONTROL_KEY, control.encode(), gap=1)
 
 
-def registry(world: World) -> ModelRegistry:
-    return ModelRegistry.of(world.log.read_all("p.models", 0))
+def registry(driver: LearnerDriver) -> ModelRegistry:
+    return ModelRegistry.of(driver.log.read_all("p.models", 0))
 
 
 def offline(stream: Sequence[Example]) -> list[Score]:
-    """The scores of a model that has learned just these."""
+    """Return the scores of a model that has learned only these examples."""
     model = pipeline().model()
     for one in stream:
         model.learn_one(one.features, one.label)
     return scores_of(LoadedModel("p", 0, FINGERPRINT, model, BinaryTask()))
 
 
-def version_of(world: World, examples_learned: int) -> int:
-    """The version that has learned so many."""
+def version_of(driver: LearnerDriver, examples_learned: int) -> int:
+    """Return the version that has learned this number of examples."""
     return next(
-        one.version for one in world.manifests().values() if one.learned == examples_learned
+        one.version for one in driver.manifests().values() if one.learned == examples_learned
     )
 
 
-def offsets(world: World) -> list[int]:
-    """Of all examples in the log."""
+def offsets(driver: LearnerDriver) -> list[int]:
+    """Return the offsets of all examples in the log."""
     return [
-        record.offset for record in world.log.topics["p.examples/0"] if record.key != CONTROL_KEY
+        record.offset for record in driver.log.topics["p.examples/0"] if record.key != CONTROL_KEY
     ]
 
 
-def acts(world: World) -> list[dict[str, Any]]:
-    found = [orjson.loads(value or b"") for _, value in world.log.read_all("p.audit", 0)]
-    assert all(fits("audit", act) for act in found)
+def audit_entries(driver: LearnerDriver) -> list[dict[str, Any]]:
+    found = [orjson.loads(value or b"") for _, value in driver.log.read_all("p.audit", 0)]
+    assert all(fits("audit", entry) for entry in found)
     return found
 
 
-def test_after_a_rollback_it_goes_on_from_that_version(world: World) -> None:
-    target = version_of(world, 100)
-    offset = decide(world, "rollback", target)
-    world.fill(STREAM[200:300])
-    world.run()
-    newest = registry(world).current
+def test_after_a_rollback_learning_continues_from_the_selected_version(
+    driver: LearnerDriver,
+) -> None:
+    target = version_of(driver, 100)
+    offset = decide(driver, "rollback", target)
+    driver.fill(STREAM[200:300])
+    driver.run()
+    newest = registry(driver).current
     assert (newest.decision, newest.learned, newest.version > offset) == (1, 200, True)
-    assert target in [one.version for one in registry(world).ancestors(newest.version)]
-    assert world.predictions(newest.version) == offline(STREAM[:100] + STREAM[200:300])
-    assert acts(world) == []  # whoever decided has written it
+    assert target in [one.version for one in registry(driver).ancestors(newest.version)]
+    assert driver.predictions(newest.version) == offline(STREAM[:100] + STREAM[200:300])
+    # The operator has written the audit entry.
+    assert audit_entries(driver) == []
 
 
-def test_a_rollback_can_have_examples_learned_again(world: World) -> None:
-    target = version_of(world, 100)
-    decide(world, "rollback", target, since=offsets(world)[150])
-    world.run()
-    assert registry(world).current.learned == 150
-    assert scores_of_state(world) == offline(STREAM[:100] + STREAM[150:200])
+def test_a_rollback_can_relearn_examples(driver: LearnerDriver) -> None:
+    target = version_of(driver, 100)
+    decide(driver, "rollback", target, since=offsets(driver)[150])
+    driver.run()
+    assert registry(driver).current.learned == 150
+    assert scores_of_state(driver) == offline(STREAM[:100] + STREAM[150:200])
 
 
-def test_what_is_held_is_judged_and_can_be_learned_later(world: World) -> None:
-    before = registry(world).served
-    decide(world, "pause", epoch=0)
-    world.fill(STREAM[200:300])
-    world.run()
-    assert registry(world).served == before
+def test_paused_examples_are_evaluated_and_can_be_learned_later(driver: LearnerDriver) -> None:
+    before = registry(driver).served
+    decide(driver, "pause", decision=0)
+    driver.fill(STREAM[200:300])
+    driver.run()
+    assert registry(driver).served == before
     assert (
-        world.processor.state.evaluator.baseline.seen,
-        world.processor.state.learned.examples,
+        driver.processor.state.evaluator.baseline.seen,
+        driver.processor.state.learned.examples,
     ) == (
         300,
         200,
     )
-    decide(world, "resume", epoch=0, since=0)
-    world.fill(STREAM[300:310])
-    world.run()
-    assert world.predictions(world.champion()) == offline(STREAM[:310])
+    decide(driver, "resume", decision=0, since=0)
+    driver.fill(STREAM[300:310])
+    driver.run()
+    assert driver.predictions(driver.champion()) == offline(STREAM[:310])
 
 
-def test_after_a_hold_without_since_it_learns_what_comes(world: World) -> None:
-    decide(world, "pause", epoch=0)
-    world.fill(STREAM[200:300])
-    decide(world, "resume", epoch=0)
-    world.fill(STREAM[300:310])
-    world.run()
-    assert world.predictions(world.champion()) == offline(STREAM[:200] + STREAM[300:310])
+def test_a_resumption_without_since_skips_the_paused_examples(driver: LearnerDriver) -> None:
+    decide(driver, "pause", decision=0)
+    driver.fill(STREAM[200:300])
+    decide(driver, "resume", decision=0)
+    driver.fill(STREAM[300:310])
+    driver.run()
+    assert driver.predictions(driver.champion()) == offline(STREAM[:200] + STREAM[300:310])
 
 
-def test_a_held_learner_that_rolled_back_learns_again_from_that_version(world: World) -> None:
-    decide(world, "rollback", version_of(world, 100))
-    decide(world, "pause")
-    world.fill(STREAM[200:300])
-    world.run()
-    decide(world, "resume", since=offsets(world)[180])
-    world.run()
-    assert world.predictions(world.champion()) == offline(STREAM[:100] + STREAM[180:300])
+def test_a_resumption_after_a_rollback_relearns_from_the_selected_version(
+    driver: LearnerDriver,
+) -> None:
+    decide(driver, "rollback", version_of(driver, 100))
+    decide(driver, "pause")
+    driver.fill(STREAM[200:300])
+    driver.run()
+    decide(driver, "resume", since=offsets(driver)[180])
+    driver.run()
+    assert driver.predictions(driver.champion()) == offline(STREAM[:100] + STREAM[180:300])
 
 
-def test_of_two_decisions_of_one_epoch_the_first_in_the_log_counts(world: World) -> None:
-    first, second = version_of(world, 100), version_of(world, 50)
-    decide(world, "rollback", first)
-    decide(world, "rollback", second)
-    world.log.append(
+def test_of_two_concurrent_decisions_the_first_in_the_log_counts(driver: LearnerDriver) -> None:
+    first, second = version_of(driver, 100), version_of(driver, 50)
+    decide(driver, "rollback", first)
+    decide(driver, "rollback", second)
+    driver.log.append(
         "p.models", REQUESTED_KEY.encode(), encode_alias(Alias(second, 1))
     )  # the other was faster there
-    world.run()
-    assert registry(world).served == first
-    assert scores_of_state(world) == offline(STREAM[:100])
+    driver.run()
+    assert registry(driver).served == first
+    assert scores_of_state(driver) == offline(STREAM[:100])
 
 
-def test_what_it_publishes_before_it_comes_to_a_decision_is_not_served(world: World) -> None:
-    target = version_of(world, 100)
-    world.fill(STREAM[200:400])
-    offset = decide(world, "rollback", target)
-    world.log.append("p.models", REQUESTED_KEY.encode(), encode_alias(Alias(target, 1)))
-    world.start()
-    while world.position <= offset:
-        assert registry(world).served == target
-        world.transaction(30)
-    assert world.champion() == target
-    world.fill(STREAM[400:450])
-    world.run()
-    assert world.predictions(registry(world).served or 0) == offline(STREAM[:100] + STREAM[400:450])
-
-
-def test_the_learners_own_orders_are_obeyed_when_they_are_read_back_and_once(world: World) -> None:
-    before, target = registry(world).served, version_of(world, 100)
-    orders = learner_commands(
-        world.processor.state.control.decision, AT, "log_loss 0.9 is above 0.7", rollback_to=target
+def test_versions_published_before_a_pending_decision_are_not_served(driver: LearnerDriver) -> None:
+    target = version_of(driver, 100)
+    driver.fill(STREAM[200:400])
+    offset = decide(driver, "rollback", target)
+    driver.log.append("p.models", REQUESTED_KEY.encode(), encode_alias(Alias(target, 1)))
+    driver.start()
+    while driver.position <= offset:
+        assert registry(driver).served == target
+        driver.transaction(30)
+    assert driver.champion() == target
+    driver.fill(STREAM[400:450])
+    driver.run()
+    assert driver.predictions(registry(driver).served or 0) == offline(
+        STREAM[:100] + STREAM[400:450]
     )
-    world.log.write("p", orders * 2)
-    world.run()
-    found = registry(world)
-    assert (found.served, found.decision, found.paused, world.processor.state.control.paused) == (
+
+
+def test_control_records_of_the_learner_are_applied_once_when_read_back(
+    driver: LearnerDriver,
+) -> None:
+    before, target = registry(driver).served, version_of(driver, 100)
+    commands = learner_commands(
+        driver.processor.state.control.decision, AT, "log_loss 0.9 is above 0.7", rollback_to=target
+    )
+    driver.log.write("p", commands * 2)
+    driver.run()
+    found = registry(driver)
+    assert (found.served, found.decision, found.paused, driver.processor.state.control.paused) == (
         target,
         1,
         True,
         True,
     )
-    assert [(act["act"], act["who"], act["before"], act["after"]) for act in acts(world)] == [
-        ("pause", LEARNER, "learning", "held"),
+    assert [
+        (entry["act"], entry["who"], entry["before"], entry["after"])
+        for entry in audit_entries(driver)
+    ] == [
+        ("pause", LEARNER, "learning", "paused"),
         ("rollback", LEARNER, f"version {before}", f"version {target}"),
     ]
 
 
-def test_what_the_learner_orders_is_void_once_somebody_has_decided(world: World) -> None:
-    orders = learner_commands(
-        world.processor.state.control.decision, AT, "test", rollback_to=version_of(world, 100)
+def test_control_records_of_the_learner_are_void_after_another_decision(
+    driver: LearnerDriver,
+) -> None:
+    commands = learner_commands(
+        driver.processor.state.control.decision, AT, "test", rollback_to=version_of(driver, 100)
     )
-    chosen = version_of(world, 50)
-    decide(world, "promote", chosen)
-    world.log.write("p", orders)
-    world.run()
-    assert (registry(world).served, world.processor.state.control.paused, acts(world)) == (
+    chosen = version_of(driver, 50)
+    decide(driver, "promote", chosen)
+    driver.log.write("p", commands)
+    driver.run()
+    assert (
+        registry(driver).served,
+        driver.processor.state.control.paused,
+        audit_entries(driver),
+    ) == (
         chosen,
         False,
         [],
     )
 
 
-def test_a_decision_waits_for_the_store(world: World) -> None:
-    target = version_of(world, 100)
-    decide(world, "rollback", target)
-    take_away(world.folder)
-    world.transaction(10)
-    world.transaction(10)
-    assert (world.processor.waiting_for, world.processor.state.control.decision) == (
+def test_a_decision_waits_while_the_store_is_away(driver: LearnerDriver) -> None:
+    target = version_of(driver, 100)
+    decide(driver, "rollback", target)
+    remove_store(driver.folder)
+    driver.transaction(10)
+    driver.transaction(10)
+    assert (driver.processor.waiting_for, driver.processor.state.control.decision) == (
         WaitReason.DECISION,
         0,
     )
-    assert alarms(world) == [("store-unavailable", True)]
-    bring_back(world.folder)
-    world.start()
-    world.run()
-    assert (world.champion(), scores_of_state(world)) == (target, offline(STREAM[:100]))
+    assert alarms(driver) == [("store-unavailable", True)]
+    restore_store(driver.folder)
+    driver.start()
+    driver.run()
+    assert (driver.champion(), scores_of_state(driver)) == (target, offline(STREAM[:100]))
 
 
-def test_a_version_that_cannot_be_had_is_an_alarm_and_changes_nothing_in_any_replay(
-    world: World,
+def test_a_decision_whose_version_does_not_load_is_skipped_in_every_replay(
+    driver: LearnerDriver,
 ) -> None:
-    target = registry(world).manifest(version_of(world, 100))
-    world.store.delete(target.sha256)
-    decide(world, "rollback", target.version)
-    world.fill(STREAM[200:300])
-    world.run()
-    assert ("decision-not-applied", True) in alarms(world)
-    assert (world.processor.state.control.decision, scores_of_state(world)) == (
+    target = registry(driver).manifest(version_of(driver, 100))
+    driver.store.delete(target.sha256)
+    decide(driver, "rollback", target.version)
+    driver.fill(STREAM[200:300])
+    driver.run()
+    assert ("decision-not-applied", True) in alarms(driver)
+    assert (driver.processor.state.control.decision, scores_of_state(driver)) == (
         0,
         offline(STREAM[:300]),
     )
-    state = world.log.topics["p.learn.state/0"]
-    world.log.topics["p.learn.state/0"] = [
+    state = driver.log.topics["p.learn.state/0"]
+    driver.log.topics["p.learn.state/0"] = [
         record for record in state if record.key != b"checkpoint"
     ]
-    world.start()
-    assert scores_of_state(world) == offline(STREAM[:300])
+    driver.start()
+    assert scores_of_state(driver) == offline(STREAM[:300])
 
 
-def test_learning_again_is_done_bit_by_bit(world: World) -> None:
-    target = version_of(world, 0)
-    offset = decide(world, "rollback", target, since=0)
-    records = [record for record in world.log.topics["p.examples/0"] if record.offset == offset]
-    looks = 0
-    while not world.processor.ready(records, world.now):
-        assert world.processor.idle(world.now, at_end=False) == []
-        looks += 1
-    assert looks < 50
-    world.transaction(10)
-    assert scores_of_state(world) == offline(STREAM[:200])
+def test_relearning_is_done_in_time_slices(driver: LearnerDriver) -> None:
+    target = version_of(driver, 0)
+    offset = decide(driver, "rollback", target, since=0)
+    records = [record for record in driver.log.topics["p.examples/0"] if record.offset == offset]
+    calls = 0
+    while not driver.processor.ready(records, driver.now):
+        assert driver.processor.idle(driver.now, at_end=False) == []
+        calls += 1
+    assert calls < 50
+    driver.transaction(10)
+    assert scores_of_state(driver) == offline(STREAM[:200])
 
 
-def test_an_event_that_is_called_like_decisions_is_learned(world: World) -> None:
-    world.log.append("p.examples", CONTROL_KEY, STREAM[200].encode())
-    world.run()
-    assert (world.processor.state.learned.examples, world.processor.state.unlearnable) == (201, 0)
+def test_an_example_with_the_key_of_control_records_is_learned(driver: LearnerDriver) -> None:
+    driver.log.append("p.examples", CONTROL_KEY, STREAM[200].encode())
+    driver.run()
+    assert (driver.processor.state.learned.examples, driver.processor.state.unlearnable) == (201, 0)
 
 
-def test_versions_that_were_chosen_or_are_pinned_stay(tmp_path: Path) -> None:
-    world = learned(World(tmp_path / "store", pipeline(), publish_seconds=1.0, keep=2))
-    assert len(world.manifests()) == 2
-    first, second = world.manifests()
-    decide(world, "rollback", first)
-    decide(world, "pin", second)
-    world.fill(STREAM[200:400])
-    world.run()
-    assert {first, second} < world.manifests().keys()
-    world.start()
-    decide(world, "unpin", second)
-    world.fill(STREAM[400:500])
-    world.run()
-    assert (first in world.manifests(), second in world.manifests(), len(world.manifests())) == (
+def test_selected_and_pinned_versions_are_retained(tmp_path: Path) -> None:
+    driver = learned(LearnerDriver(tmp_path / "store", pipeline(), publish_seconds=1.0, keep=2))
+    assert len(driver.manifests()) == 2
+    first, second = driver.manifests()
+    decide(driver, "rollback", first)
+    decide(driver, "pin", second)
+    driver.fill(STREAM[200:400])
+    driver.run()
+    assert {first, second} < driver.manifests().keys()
+    driver.start()
+    decide(driver, "unpin", second)
+    driver.fill(STREAM[400:500])
+    driver.run()
+    assert (first in driver.manifests(), second in driver.manifests(), len(driver.manifests())) == (
         True,
         False,
         3,
     )
 
 
-def test_a_version_that_is_retired_while_it_is_chosen_comes_back(tmp_path: Path) -> None:
-    world = learned(World(tmp_path / "store", pipeline(), publish_seconds=1.0, keep=2))
+def test_a_version_that_was_just_retired_can_be_selected(tmp_path: Path) -> None:
+    driver = learned(LearnerDriver(tmp_path / "store", pipeline(), publish_seconds=1.0, keep=2))
     retired = next(
         int((key or b"").split(b"/")[1])
-        for key, value in reversed(list(models(world)))
+        for key, value in reversed(list(models(driver)))
         if value is None
     )
-    decide(world, "rollback", retired)
-    world.run()
-    assert registry(world).served == retired
-    world.predictions(retired)
+    decide(driver, "rollback", retired)
+    driver.run()
+    assert registry(driver).served == retired
+    driver.predictions(retired)
 
 
-def models(world: World) -> list[tuple[bytes | None, bytes | None]]:
-    return list(world.log.read_all("p.models", 0))
+def models(driver: LearnerDriver) -> list[tuple[bytes | None, bytes | None]]:
+    return list(driver.log.read_all("p.models", 0))
 
 
-def test_manifests_say_what_the_model_is(world: World) -> None:
-    manifest = registry(world).current
+def test_manifests_describe_the_model(driver: LearnerDriver) -> None:
+    manifest = registry(driver).current
     assert manifest.features == sorted(STREAM[0].features)
     assert manifest.parameters["LogisticRegression.optimizer"] == "AdaGrad"
     assert (manifest.created_by, manifest.origin, manifest.seed) == ("learner", "learned", None)
     assert manifest.thresholds["decision"] == 0.5
-    assert manifest.window is None  # the first has not closed yet
+    # The first window has not closed yet.
+    assert manifest.window is None
     assert fits("manifest", orjson.loads(manifest.encode()))
-    world.fill(STREAM[200:600])
-    world.run()
-    manifest = registry(world).current
+    driver.fill(STREAM[200:600])
+    driver.run()
+    manifest = registry(driver).current
     assert manifest.window is not None
     assert fits("manifest", orjson.loads(manifest.encode()))
 
 
-def test_what_the_laboratory_said_is_handed_on(world: World) -> None:
-    parent = registry(world).current
+def test_offline_metrics_and_profile_are_inherited(driver: LearnerDriver) -> None:
+    parent = registry(driver).current
     profile = {
         "score": {
             "n": 1,
@@ -342,52 +361,57 @@ def test_what_the_laboratory_said_is_handed_on(world: World) -> None:
         profile=profile,
         learned=7,
     )
-    signed = open_signer(world.settings, "p").sign(trained)
-    world.log.append("p.models", b"version/1000000", signed.encode())
-    decide(world, "promote", trained.version)
-    world.fill(STREAM[200:250])
-    world.run()
-    newest = registry(world).current
+    signed = open_signer(driver.settings, "p").sign(trained)
+    driver.log.append("p.models", b"version/1000000", signed.encode())
+    decide(driver, "promote", trained.version)
+    driver.fill(STREAM[200:250])
+    driver.run()
+    newest = registry(driver).current
     assert (newest.origin, newest.offline_metrics, newest.profile) == (
         "learned",
         {"roc_auc": 0.9},
         profile,
     )
-    assert (newest.learned, trained.version in world.manifests()) == (57, True)
+    assert (newest.learned, trained.version in driver.manifests()) == (57, True)
 
 
-def test_a_checkpoint_of_another_release_is_left_and_everything_learned_again(world: World) -> None:
-    earlier = open_signer(world.settings, "p").sign(world.checkpoint()._replace(shape=1))
-    world.log.append("p.learn.state", b"checkpoint", earlier.encode())
-    world.start()
-    assert scores_of_state(world) == offline(STREAM[:200])
+def test_a_checkpoint_of_another_release_is_ignored_and_all_examples_are_relearned(
+    driver: LearnerDriver,
+) -> None:
+    earlier = open_signer(driver.settings, "p").sign(driver.checkpoint()._replace(state_format=1))
+    driver.log.append("p.learn.state", b"checkpoint", earlier.encode())
+    driver.start()
+    assert scores_of_state(driver) == offline(STREAM[:200])
 
 
-def decided(folder: Path, *, crashes: bool) -> World:
-    """A rollback, a hold, a resumption, each with examples learned again, a promotion; perhaps a crash at each step."""
-    world = learned(World(folder, pipeline(), publish_seconds=1.0))
-    decide(world, "rollback", version_of(world, 100), since=offsets(world)[150])
-    world.fill(STREAM[200:260])
-    decide(world, "pause")
-    world.fill(STREAM[260:320])
-    decide(world, "resume", since=offsets(world)[280])
-    world.fill(STREAM[320:360])
-    decide(world, "promote", version_of(world, 150), epoch=2)
-    world.fill(STREAM[360:400])
+def run_decisions(folder: Path, *, crashes: bool) -> LearnerDriver:
+    """Return a driver after a rollback, a pause, a resumption and a promotion.
+
+    With `crashes`, it crashes at every step.
+    """
+    driver = learned(LearnerDriver(folder, pipeline(), publish_seconds=1.0))
+    decide(driver, "rollback", version_of(driver, 100), since=offsets(driver)[150])
+    driver.fill(STREAM[200:260])
+    decide(driver, "pause")
+    driver.fill(STREAM[260:320])
+    decide(driver, "resume", since=offsets(driver)[280])
+    driver.fill(STREAM[320:360])
+    decide(driver, "promote", version_of(driver, 150), decision=2)
+    driver.fill(STREAM[360:400])
     more = True
     while more:
         if crashes:
-            world.transaction(25, crash=True)
-            world.start()
-        more = world.transaction(25)
+            driver.transaction(25, crash=True)
+            driver.start()
+        more = driver.transaction(25)
         if crashes:
-            world.start()
-    return world
+            driver.start()
+    return driver
 
 
-def test_a_crash_at_every_step_changes_nothing_about_what_is_decided(tmp_path: Path) -> None:
+def test_a_crash_at_every_step_does_not_change_the_applied_decisions(tmp_path: Path) -> None:
     whole, crashed = (
-        decided(tmp_path / str(crashes), crashes=crashes) for crashes in (False, True)
+        run_decisions(tmp_path / str(crashes), crashes=crashes) for crashes in (False, True)
     )
     ours, theirs = whole.processor.state, crashed.processor.state
     assert (ours.control, ours.learned.examples) == (theirs.control, theirs.learned.examples)

@@ -1,4 +1,4 @@
-"""The learn role over an in-memory log: versions, checkpoints, and the same results after any crash."""
+"""The learn role publishes the same versions and reports despite crashes."""
 
 import random
 from collections.abc import Callable
@@ -45,8 +45,8 @@ MODELS = [
 ]
 
 
-class World:
-    """A log, a store, and one learner at a time, driven as a partition task drives it."""
+class LearnerDriver:
+    """Drives one learner at a time like a stream task, with a log and a store."""
 
     def __init__(
         self, folder: Path, declared: Pipeline, *, keep: int = 500, **limits: float
@@ -83,7 +83,10 @@ class World:
         self.position = max(self.processor.restore({SOURCE: self.committed})[SOURCE], 0)
 
     def transaction(self, size: int, *, crash: bool = False) -> bool:
-        """Process up to `size` records and commit, unless it crashes first; False at the end of the log."""
+        """Process up to `size` records and commit unless it crashes first.
+
+        Returns False at the end of the log.
+        """
         self.now += 1000
         records = [
             record for record in self.log.topics["p.examples/0"] if record.offset >= self.position
@@ -132,43 +135,43 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path, pipeline())
+def driver(tmp_path: Path) -> LearnerDriver:
+    return LearnerDriver(tmp_path, pipeline())
 
 
-def test_an_untrained_version_0_comes_out_at_once_and_only_once(world: World) -> None:
-    world.fill([])
-    world.start()
-    world.transaction(0)
-    world.transaction(0)
-    assert (list(world.manifests()), world.champion()) == ([0], 0)
-    assert set(world.predictions(0)) == {0.5}
-    world.start()
-    world.transaction(0)
-    assert len(world.log.topics["p.models/0"]) == 2
+def test_an_untrained_version_0_is_published_once(driver: LearnerDriver) -> None:
+    driver.fill([])
+    driver.start()
+    driver.transaction(0)
+    driver.transaction(0)
+    assert (list(driver.manifests()), driver.champion()) == ([0], 0)
+    assert set(driver.predictions(0)) == {0.5}
+    driver.start()
+    driver.transaction(0)
+    assert len(driver.log.topics["p.models/0"]) == 2
 
 
-def test_a_pipeline_that_refuses_untrained_models_does_not_start(tmp_path: Path) -> None:
+def test_a_pipeline_that_rejects_untrained_models_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model version") as caught:
-        World(tmp_path, pipeline(untrained="rejected")).start()
+        LearnerDriver(tmp_path, pipeline(untrained="rejected")).start()
     assert 'untrained="allowed"' in caught.value.remedy
 
 
-def test_a_model_that_could_not_be_read_back_does_not_start(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_stored_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be stored"):
-        World(tmp_path, pipeline(lambda: lambda x: x)).start()
+        LearnerDriver(tmp_path, pipeline(lambda: lambda x: x)).start()
 
 
-def test_versions_are_numbered_by_offset_and_say_what_they_learned(world: World) -> None:
+def test_versions_are_numbered_by_offset_and_count_their_examples(driver: LearnerDriver) -> None:
     stream = examples(200)
-    world.fill(stream)
-    world.start()
-    world.transaction(0)
-    world.run()
-    manifests = world.manifests()
-    offsets = [record.offset for record in world.log.topics["p.examples/0"]]
+    driver.fill(stream)
+    driver.start()
+    driver.transaction(0)
+    driver.run()
+    manifests = driver.manifests()
+    offsets = [record.offset for record in driver.log.topics["p.examples/0"]]
     assert list(manifests) == [0, *(offsets[n - 1] + 1 for n in (50, 100, 150, 200))]
-    newest = manifests[world.champion()]
+    newest = manifests[driver.champion()]
     assert (newest.version, newest.learned, newest.parent) == (
         max(manifests),
         200,
@@ -179,54 +182,58 @@ def test_versions_are_numbered_by_offset_and_say_what_they_learned(world: World)
     assert all(fits("manifest", orjson.loads(manifest.encode())) for manifest in manifests.values())
 
 
-def test_nothing_learned_means_no_new_version(world: World) -> None:
-    world.fill(examples(60))
-    world.start()
-    world.transaction(0)
-    world.run()
-    before = len(world.log.topics["p.models/0"])
+def test_without_new_examples_no_version_is_published(driver: LearnerDriver) -> None:
+    driver.fill(examples(60))
+    driver.start()
+    driver.transaction(0)
+    driver.run()
+    before = len(driver.log.topics["p.models/0"])
     for _ in range(5):
-        world.now += 10_000_000
-        world.transaction(10)
-    assert len(world.log.topics["p.models/0"]) == before + 2  # the ten after the last fifty, once
+        driver.now += 10_000_000
+        driver.transaction(10)
+    # The ten examples after the last fifty are published once.
+    assert len(driver.log.topics["p.models/0"]) == before + 2
 
 
-def test_a_restored_learner_goes_on_from_the_checkpoint_and_learns_the_rest_silently(
-    world: World,
+def test_a_restored_learner_relearns_the_examples_after_the_checkpoint_without_output(
+    driver: LearnerDriver,
 ) -> None:
-    world.fill(examples(300))
-    world.start()
+    driver.fill(examples(300))
+    driver.start()
     for _ in range(6):
-        world.transaction(30)
-    before = world.processor.state
-    written = len(world.log.topics["p.models/0"])
-    world.start()
-    after = world.processor.state
-    assert (after.learned, after.evaluator) == (before.learned, before.evaluator)
-    assert world.position == world.committed > world.checkpoint().offset > 0
-    assert len(world.log.topics["p.models/0"]) == written
+        driver.transaction(30)
+    before = driver.processor.state
+    written = len(driver.log.topics["p.models/0"])
+    driver.start()
+    after = driver.processor.state
+    assert (after.learned.examples, after.evaluator) == (
+        before.learned.examples,
+        before.evaluator,
+    )
+    assert driver.position == driver.committed > driver.checkpoint().offset > 0
+    assert len(driver.log.topics["p.models/0"]) == written
 
 
 def whole_and_crashed(
     folder: Path, model: Callable[[], Any], crashes: list[int], sizes: list[int]
-) -> tuple[World, World]:
-    """The same log, learned without and with crashes before the commit, or restarts after it."""
+) -> tuple[LearnerDriver, LearnerDriver]:
+    """Return drivers of the same log, without and with crashes and restarts."""
     stream = examples(160, seed=len(sizes))
     worlds = []
     for name, points in (("whole", []), ("crashed", crashes)):
-        world = World(folder / name, pipeline(model))
-        world.fill(stream)
-        world.start()
+        driver = LearnerDriver(folder / name, pipeline(model))
+        driver.fill(stream)
+        driver.start()
         step, more = 0, True
         while more:
             if step in points:
-                world.transaction(sizes[step % len(sizes)], crash=True)
-                world.start()
-            more = world.transaction(sizes[step % len(sizes)])
+                driver.transaction(sizes[step % len(sizes)], crash=True)
+                driver.start()
+            more = driver.transaction(sizes[step % len(sizes)])
             if step + 1000 in points:
-                world.start()
+                driver.start()
             step += 1
-        worlds.append(world)
+        worlds.append(driver)
     return worlds[0], worlds[1]
 
 
@@ -239,7 +246,7 @@ def whole_and_crashed(
     sizes=st.lists(st.integers(8, 60), min_size=1, max_size=5),
     number=st.integers(0, 10**9),
 )
-def test_crashes_change_neither_versions_nor_predictions_nor_reports(
+def test_crashes_do_not_change_versions_predictions_or_reports(
     tmp_path: Path, model: Callable[[], Any], crashes: list[int], sizes: list[int], number: int
 ) -> None:
     whole, crashed = whole_and_crashed(
@@ -261,93 +268,95 @@ def test_crashes_change_neither_versions_nor_predictions_nor_reports(
         assert crashed.predictions(version) == whole.predictions(version)
 
 
-def reports(world: World) -> list[bytes | None]:
-    return [value for _, value in world.log.read_all("p.monitoring", 0)]
+def reports(driver: LearnerDriver) -> list[bytes | None]:
+    return [value for _, value in driver.log.read_all("p.monitoring", 0)]
 
 
-def test_a_changed_pipeline_is_refused_with_the_way_out(world: World) -> None:
-    world.fill(examples(100))
-    world.start()
-    world.run()
-    world.fingerprint = "f2"
+def test_a_changed_pipeline_is_an_error_with_a_remedy(driver: LearnerDriver) -> None:
+    driver.fill(examples(100))
+    driver.start()
+    driver.run()
+    driver.fingerprint = "f2"
     with pytest.raises(ModelError, match="has changed") as caught:
-        world.start()
+        driver.start()
     assert "new name" in caught.value.remedy
 
 
-def test_without_a_checkpoint_everything_is_learned_again_if_the_log_still_has_it(
-    world: World,
+def test_without_a_checkpoint_all_examples_are_relearned_if_the_log_has_them(
+    driver: LearnerDriver,
 ) -> None:
-    world.fill(examples(120))
-    world.start()
-    world.run()
-    expected = scores_of_state(world)
-    del world.log.topics["p.learn.state/0"]
-    world.start()
-    assert scores_of_state(world) == expected
-    world.log.low["p.examples"] = 5
+    driver.fill(examples(120))
+    driver.start()
+    driver.run()
+    expected = scores_of_state(driver)
+    del driver.log.topics["p.learn.state/0"]
+    driver.start()
+    assert scores_of_state(driver) == expected
+    driver.log.low["p.examples"] = 5
     with pytest.raises(ModelError, match="has offsets 5 to") as caught:
-        world.start()
+        driver.start()
     assert "backup" in caught.value.remedy
 
 
-def test_a_log_that_ends_before_the_committed_offset_is_refused(world: World) -> None:
-    world.fill(examples(20))
-    world.committed = 10_000
+def test_a_log_that_ends_before_the_committed_offset_is_an_error(driver: LearnerDriver) -> None:
+    driver.fill(examples(20))
+    driver.committed = 10_000
     with pytest.raises(ModelError, match="has offsets 0 to"):
-        world.start()
+        driver.start()
 
 
-def test_a_missing_checkpoint_artifact_is_refused(world: World) -> None:
-    world.fill(examples(120))
-    world.start()
-    world.run(20)
-    world.store.delete(world.checkpoint().sha256)
+def test_a_missing_checkpoint_artifact_is_an_error(driver: LearnerDriver) -> None:
+    driver.fill(examples(120))
+    driver.start()
+    driver.run(20)
+    driver.store.delete(driver.checkpoint().sha256)
     with pytest.raises(ModelError, match="is missing"):
-        world.start()
+        driver.start()
 
 
-def test_expired_group_offsets_are_an_alarm_and_nothing_is_learned_twice(world: World) -> None:
-    world.fill(examples(120))
-    world.start()
-    world.run(20)
-    world.committed = -1
-    world.start()
-    known = max(world.checkpoint().offset, max(world.manifests()))
-    assert world.position == known
-    world.run(20)
-    (alarm,) = [one for one in measurements_of(world) if one["name"] == "group-offset-lost"]
+def test_expired_group_offsets_raise_an_alarm_and_nothing_is_learned_twice(
+    driver: LearnerDriver,
+) -> None:
+    driver.fill(examples(120))
+    driver.start()
+    driver.run(20)
+    driver.committed = -1
+    driver.start()
+    known = max(driver.checkpoint().offset, max(driver.manifests()))
+    assert driver.position == known
+    driver.run(20)
+    (alarm,) = [one for one in measurements_of(driver) if one["name"] == "group-offset-lost"]
     assert (alarm["kind"], alarm["breached"], alarm["threshold"]) == ("alarm", True, float(known))
-    assert world.processor.state.learned.examples == 120
+    assert driver.processor.state.learned.examples == 120
 
 
-def stored(world: World) -> set[str]:
-    return {artifact.sha256 for artifact in world.store.stored()}
+def stored(driver: LearnerDriver) -> set[str]:
+    return {artifact.sha256 for artifact in driver.store.stored()}
 
 
-def test_superseded_checkpoints_and_versions_are_deleted_a_minute_after_the_commit(
+def test_superseded_artifacts_are_deleted_a_minute_after_the_commit(
     tmp_path: Path,
 ) -> None:
-    world = World(tmp_path, pipeline(), keep=3, checkpoint_seconds=0.5)
-    world.fill(examples(500))
-    world.start()
-    world.transaction(0)
-    world.run()
-    assert len(world.manifests()) == 3
-    assert len([value for value in world.models().values() if value is None]) == 8
-    assert len(stored(world)) > 8
-    world.now += 60_000
-    world.transaction(0)
-    kept = {manifest.sha256 for manifest in world.manifests().values()} | {
-        world.checkpoint().sha256
+    driver = LearnerDriver(tmp_path, pipeline(), keep=3, checkpoint_seconds=0.5)
+    driver.fill(examples(500))
+    driver.start()
+    driver.transaction(0)
+    driver.run()
+    assert len(driver.manifests()) == 3
+    assert len([value for value in driver.models().values() if value is None]) == 8
+    assert len(stored(driver)) > 8
+    driver.now += 60_000
+    driver.transaction(0)
+    kept = {manifest.sha256 for manifest in driver.manifests().values()} | {
+        driver.checkpoint().sha256
     }
-    assert stored(world) == kept
-    world.start()
-    assert world.processor.state.learned.examples == 500
+    assert stored(driver) == kept
+    driver.start()
+    assert driver.processor.state.learned.examples == 500
 
 
 class Constant(base.Classifier):  # type: ignore[misc]  # River's bases are not checked
-    """Learns nothing, so all its versions are one artifact."""
+    """Model that learns nothing, so that all its versions share one artifact."""
 
     def learn_one(self, x: dict[str, Any], y: bool) -> None:
         pass
@@ -356,31 +365,34 @@ class Constant(base.Classifier):  # type: ignore[misc]  # River's bases are not 
         return {True: 0.25}
 
 
-def test_an_artifact_that_a_kept_version_shares_is_not_deleted(tmp_path: Path) -> None:
-    world = World(tmp_path, pipeline(Constant), keep=2)
-    world.fill(examples(300))
-    world.start()
-    world.run()
-    assert len(world.manifests()) == 2
-    assert set(world.predictions(world.champion())) == {0.25}
+def test_an_artifact_that_a_retained_version_shares_is_not_deleted(tmp_path: Path) -> None:
+    driver = LearnerDriver(tmp_path, pipeline(Constant), keep=2)
+    driver.fill(examples(300))
+    driver.start()
+    driver.run()
+    assert len(driver.manifests()) == 2
+    assert set(driver.predictions(driver.champion())) == {0.25}
 
 
-def test_what_was_learned_before_a_restart_is_published_after_it(world: World) -> None:
-    world.fill(examples(30))
-    world.start()
-    world.transaction(0)
-    world.transaction(30)
-    assert world.champion() == 0
-    world.start()
+def test_examples_learned_before_a_restart_are_published_after_it(driver: LearnerDriver) -> None:
+    driver.fill(examples(30))
+    driver.start()
+    driver.transaction(0)
+    driver.transaction(30)
+    assert driver.champion() == 0
+    driver.start()
     for _ in range(2):
-        world.now += 3_600_000
-        world.transaction(0)
-    assert (world.champion(), world.manifests()[world.champion()].learned) == (world.committed, 30)
+        driver.now += 3_600_000
+        driver.transaction(0)
+    assert (driver.champion(), driver.manifests()[driver.champion()].learned) == (
+        driver.committed,
+        30,
+    )
 
 
-def test_records_that_are_no_examples_are_reported_and_skipped(world: World) -> None:
+def test_records_that_are_not_examples_are_reported_and_skipped(driver: LearnerDriver) -> None:
     good = examples(3)
-    world.fill(good[:2])
+    driver.fill(good[:2])
     for value in (
         None,
         b"nonsense",
@@ -388,17 +400,17 @@ def test_records_that_are_no_examples_are_reported_and_skipped(world: World) -> 
         b'{"kind": "hold"}',
         good[0]._replace(score=2.0).encode(),
     ):
-        world.log.append("p.examples", b"e", value)
-    world.fill(good[2:])
-    world.start()
-    world.run()
-    state = world.processor.state
+        driver.log.append("p.examples", b"e", value)
+    driver.fill(good[2:])
+    driver.start()
+    driver.run()
+    state = driver.processor.state
     assert (state.learned.examples, state.unlearnable) == (3, 5)
-    found = [(one["name"], one["n"]) for one in measurements_of(world)]
+    found = [(one["name"], one["n"]) for one in measurements_of(driver)]
     assert found == [("empty", 1), ("undecodable", 1), ("unknown-kind", 1), ("wrong-type", 1)]
 
 
-def test_a_schedule_is_due_by_count_or_time_and_rests_in_proportion_to_the_cost() -> None:
+def test_a_duty_cycle_is_due_by_count_or_time_and_rests_in_proportion_to_the_cost() -> None:
     schedule = DutyCycle(seconds=10, count=100, share=0.05)
     assert not schedule.due(1, now=0)
     assert schedule.due(100, now=0)
@@ -417,71 +429,71 @@ def test_a_clock_that_is_set_back_starts_the_interval_again() -> None:
     assert schedule.due(1, now=15_000)
 
 
-def measurements_of(world: World) -> list[dict[str, Any]]:
-    return [orjson.loads(value or b"") for value in reports(world)]
+def measurements_of(driver: LearnerDriver) -> list[dict[str, Any]]:
+    return [orjson.loads(value or b"") for value in reports(driver)]
 
 
-def scores_of_state(world: World) -> list[Score]:
+def scores_of_state(driver: LearnerDriver) -> list[Score]:
     return scores_of(
-        LoadedModel("p", 0, FINGERPRINT, world.processor.state.learned.model, BinaryTask())
+        LoadedModel("p", 0, FINGERPRINT, driver.processor.state.learned.model, BinaryTask())
     )
 
 
-def alarms(world: World) -> list[tuple[str, bool]]:
-    """Every alarm that was told, and whether it said that it lasts."""
-    told = [orjson.loads(value or b"") for _, value in world.log.read_all("p.monitoring", 0)]
-    return [(one["name"], one["breached"]) for one in told if one["kind"] == "alarm"]
+def alarms(driver: LearnerDriver) -> list[tuple[str, bool]]:
+    """Return name and state of every reported alarm: True while it is open."""
+    reported = [orjson.loads(value or b"") for _, value in driver.log.read_all("p.monitoring", 0)]
+    return [(one["name"], one["breached"]) for one in reported if one["kind"] == "alarm"]
 
 
-def take_away(folder: Path) -> None:
-    """The store's folder becomes a file, which is what a lost mount is to root as well."""
+def remove_store(folder: Path) -> None:
+    """Replace the store's folder by a file, which looks like a lost mount to root too."""
     folder.rename(folder.with_suffix(".away"))
     folder.write_text("")
 
 
-def bring_back(folder: Path) -> None:
+def restore_store(folder: Path) -> None:
     folder.unlink()
     folder.with_suffix(".away").rename(folder)
 
 
-def test_without_the_store_it_learns_on_and_publishes_when_the_store_is_back(
+def test_learning_continues_without_the_store_and_publishes_once_it_is_back(
     tmp_path: Path,
 ) -> None:
-    world = World(tmp_path / "store", pipeline())
+    driver = LearnerDriver(tmp_path / "store", pipeline())
     stream = examples(300)
-    world.fill(stream[:100])
-    world.start()
-    world.transaction(0)
-    world.run()
-    versions = len(world.manifests())
-    take_away(world.folder)
-    world.fill(stream[100:200])
-    world.run()
-    assert len(world.manifests()) == versions
-    assert world.processor.state.learned.examples == 200
-    assert ("store-unavailable", True) in alarms(world)
-    assert ("store-unavailable", False) not in alarms(world)
-    bring_back(world.folder)
-    world.now += 5000
-    world.transaction(0)
-    assert world.manifests()[world.champion()].learned == 200
-    assert alarms(world)[-1] == ("store-unavailable", False)
-    reference = World(tmp_path / "whole", pipeline())
+    driver.fill(stream[:100])
+    driver.start()
+    driver.transaction(0)
+    driver.run()
+    versions = len(driver.manifests())
+    remove_store(driver.folder)
+    driver.fill(stream[100:200])
+    driver.run()
+    assert len(driver.manifests()) == versions
+    assert driver.processor.state.learned.examples == 200
+    assert ("store-unavailable", True) in alarms(driver)
+    assert ("store-unavailable", False) not in alarms(driver)
+    restore_store(driver.folder)
+    driver.now += 5000
+    driver.transaction(0)
+    assert driver.manifests()[driver.champion()].learned == 200
+    assert alarms(driver)[-1] == ("store-unavailable", False)
+    reference = LearnerDriver(tmp_path / "whole", pipeline())
     reference.fill(stream[:200])
     reference.start()
     reference.transaction(0)
     reference.run()
-    assert world.predictions(world.champion()) == reference.predictions(reference.champion())
+    assert driver.predictions(driver.champion()) == reference.predictions(reference.champion())
 
 
-def test_who_goes_on_ends_the_alarm_of_the_one_before(tmp_path: Path) -> None:
-    world = World(tmp_path / "store", pipeline())
-    world.fill(examples(100))
-    world.start()
-    take_away(world.folder)
-    world.transaction(100)
-    assert alarms(world) == [("store-unavailable", True)]
-    bring_back(world.folder)
-    world.start()
-    world.transaction(0)
-    assert alarms(world) == [("store-unavailable", True), ("store-unavailable", False)]
+def test_the_next_learner_ends_the_alarm_of_the_one_before(tmp_path: Path) -> None:
+    driver = LearnerDriver(tmp_path / "store", pipeline())
+    driver.fill(examples(100))
+    driver.start()
+    remove_store(driver.folder)
+    driver.transaction(100)
+    assert alarms(driver) == [("store-unavailable", True)]
+    restore_store(driver.folder)
+    driver.start()
+    driver.transaction(0)
+    assert alarms(driver) == [("store-unavailable", True), ("store-unavailable", False)]

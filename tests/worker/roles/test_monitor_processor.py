@@ -1,4 +1,4 @@
-"""The monitor role over an in-memory log: each window reported exactly once, whatever crashes."""
+"""The monitor role reports each window exactly once, whatever crashes, over an in-memory log."""
 
 import random
 from datetime import timedelta
@@ -24,7 +24,7 @@ DECLARED = pipeline(window=timedelta(hours=1))
 
 
 def filled(hours: int) -> MemoryLog:
-    """A scored record a minute, every third with a label half an hour later."""
+    """Return a log with a scored record a minute, every third with a label after half an hour."""
     log, chance = MemoryLog(), random.Random(hours)
     for minute in range(hours * 60):
         time = minute * 60_000
@@ -43,8 +43,8 @@ def filled(hours: int) -> MemoryLog:
     return log
 
 
-class World:
-    """One monitor at a time, driven as a partition task drives it."""
+class MonitorDriver:
+    """Drives one monitor at a time like a partition task."""
 
     def __init__(self, log: MemoryLog) -> None:
         self.log = log
@@ -56,18 +56,19 @@ class World:
         offsets = self.processor.restore(self.committed)
         self.position = {source: max(offset, 0) for source, offset in offsets.items()}
 
-    def left(self, source: InputPartition) -> list[Any]:
+    def unread(self, source: InputPartition) -> list[Any]:
         records = self.log.topics.get(f"{source.topic}/{source.partition}", [])
         return [record for record in records if record.offset >= self.position[source]]
 
     def transaction(
         self, source: InputPartition | None, size: int = 50, *, crash: bool = False
     ) -> list[Output]:
-        """A batch of one input, or a moment of quiet; then the commit, unless it crashes first."""
+        """Process records of one input, or an idle call, then commit unless it crashes first."""
         self.now += 1000
-        records = self.left(source)[:size] if source else []
+        records = self.unread(source)[:size] if source else []
+        # The task calls `idle` only when every input has been read to its end.
         if source and not records:
-            return []  # the task calls `idle` only when every input has been read to its end
+            return []
         if source:
             outputs = self.processor.process(source, records, self.now)
             self.position[source] = records[-1].offset + 1
@@ -87,46 +88,46 @@ class World:
         )
 
 
-def coverage(world: World) -> dict[int, float]:
+def coverage(driver: MonitorDriver) -> dict[int, float]:
     return {
         one["window"]["start"] // HOUR: round(one["value"], 9)
-        for one in world.reports()
+        for one in driver.reports()
         if one["kind"] == "coverage"
     }
 
 
-def test_catching_up_partition_after_partition_reports_what_live_reading_would() -> None:
-    world = World(filled(20))
-    world.start()
+def test_reading_partition_after_partition_reports_the_same_as_live_reading() -> None:
+    driver = MonitorDriver(filled(20))
+    driver.start()
     for source in INPUTS:
-        while world.left(source):
-            world.transaction(source)
-    assert coverage(world) == {hour: round(1 / 3, 9) for hour in range(7)}
+        while driver.unread(source):
+            driver.transaction(source)
+    assert coverage(driver) == {hour: round(1 / 3, 9) for hour in range(7)}
 
 
-def test_at_the_end_of_all_inputs_nothing_holds_a_window_open() -> None:
-    world = World(filled(20))
-    del world.log.topics["p.examples/0"]
-    world.start()
+def test_at_the_end_of_all_inputs_every_window_is_closed() -> None:
+    driver = MonitorDriver(filled(20))
+    del driver.log.topics["p.examples/0"]
+    driver.start()
     for source in SCORED:
-        while world.left(source):
-            world.transaction(source)
-    assert coverage(world) == {}
-    world.transaction(None)
-    assert coverage(world) == dict.fromkeys(range(7), 0.0)
+        while driver.unread(source):
+            driver.transaction(source)
+    assert coverage(driver) == {}
+    driver.transaction(None)
+    assert coverage(driver) == dict.fromkeys(range(7), 0.0)
 
 
-def test_an_input_that_is_quiet_for_a_minute_holds_nothing_open() -> None:
-    world = World(filled(20))
-    del world.log.topics["p.examples/0"]
-    world.start()
+def test_an_input_without_records_for_a_minute_holds_no_window_open() -> None:
+    driver = MonitorDriver(filled(20))
+    del driver.log.topics["p.examples/0"]
+    driver.start()
     for source in SCORED:
-        world.transaction(source, size=580)
-    assert coverage(world) == {}
-    world.now += QUIET_MS
-    world.transaction(SCORED[0])
-    world.transaction(SCORED[1])
-    assert coverage(world) == dict.fromkeys(range(7), 0.0)
+        driver.transaction(source, size=580)
+    assert coverage(driver) == {}
+    driver.now += QUIET_MS
+    driver.transaction(SCORED[0])
+    driver.transaction(SCORED[1])
+    assert coverage(driver) == dict.fromkeys(range(7), 0.0)
 
 
 @hypothesis_settings(max_examples=20, deadline=None)
@@ -136,56 +137,56 @@ def test_an_input_that_is_quiet_for_a_minute_holds_nothing_open() -> None:
         max_size=20,
     )
 )
-def test_every_window_is_reported_exactly_once_whatever_crashes(
+def test_every_window_is_reported_exactly_once_despite_crashes(
     steps: list[tuple[InputPartition, int, bool, bool]],
 ) -> None:
-    world = World(filled(15))
-    world.start()
+    driver = MonitorDriver(filled(15))
+    driver.start()
     for source, size, crash, restart in steps:
-        world.transaction(source, size, crash=crash)
+        driver.transaction(source, size, crash=crash)
         if crash or restart:
-            world.start()
-    while any(world.left(source) for source in INPUTS):
+            driver.start()
+    while any(driver.unread(source) for source in INPUTS):
         for source in INPUTS:
-            world.transaction(source)
-            world.start()
-    world.transaction(None)
-    world.start()
-    world.transaction(None)
+            driver.transaction(source)
+            driver.start()
+    driver.transaction(None)
+    driver.start()
+    driver.transaction(None)
     found = [
         (one["kind"], one["name"], one["reference"], one["window"]["start"])
-        for one in world.reports()
+        for one in driver.reports()
     ]
     assert len(found) == len(set(found))
-    assert coverage(world) == {hour: round(1 / 3, 9) for hour in range(3)}
-    volumes = [one["value"] for one in world.reports() if one["kind"] == "volume"]
+    assert coverage(driver) == {hour: round(1 / 3, 9) for hour in range(3)}
+    volumes = [one["value"] for one in driver.reports() if one["kind"] == "volume"]
     assert volumes == [60.0] * 3
 
 
-def test_the_state_is_written_when_something_is_reported_or_every_five_seconds() -> None:
-    world = World(filled(20))
-    world.start()
+def test_the_state_is_written_with_reports_or_every_five_seconds() -> None:
+    driver = MonitorDriver(filled(20))
+    driver.start()
     written = []
     for _ in range(12):
-        outputs = world.transaction(SCORED[0], size=1)
+        outputs = driver.transaction(SCORED[0], size=1)
         written.append(any(output.topic == "monitor.state" for output in outputs))
     assert written == [True, *[False] * 4, True, *[False] * 4, True, False]
 
 
-def test_records_that_cannot_be_read_are_counted() -> None:
+def test_undecodable_records_are_counted() -> None:
     log = MemoryLog()
     for value in (None, b"nonsense", b"{}", b'{"event_time": "x"}', b"[]"):
         log.append("p.scored", b"k", value)
         log.append("p.examples", b"k", value)
-    world = World(log)
-    world.start()
-    world.transaction(SCORED[0])
-    world.transaction(EXAMPLES)
-    assert world.processor.undecodable == 10
+    driver = MonitorDriver(log)
+    driver.start()
+    driver.transaction(SCORED[0])
+    driver.transaction(EXAMPLES)
+    assert driver.processor.undecodable == 10
 
 
-def test_a_state_that_cannot_be_read_is_refused() -> None:
-    world = World(MemoryLog())
-    world.log.append("p.monitor.state", b"state", b"{}")
+def test_a_damaged_state_is_an_error() -> None:
+    driver = MonitorDriver(MemoryLog())
+    driver.log.append("p.monitor.state", b"state", b"{}")
     with pytest.raises(ModelError, match="cannot be read"):
-        world.start()
+        driver.start()

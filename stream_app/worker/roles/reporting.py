@@ -1,0 +1,272 @@
+"""Reports of a task: measurements to `<p>.monitoring`, log lines and Prometheus metrics."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+import orjson
+
+from stream_app.core.measurement import Kind, Measurement, lasts
+from stream_app.core.monitoring.alarms import Alarms
+from stream_app.core.monitoring.corrective_actions import CorrectiveActions
+from stream_app.core.scoring.partition_state import NEVER, PartitionState
+from stream_app.core.scoring.record_counts import RecordCounts
+from stream_app.records import InputPartition, Output, Record
+from stream_app.telemetry.logs import get_logger
+from stream_app.telemetry.metrics import (
+    ALARMS,
+    ALARMS_OPEN,
+    CORRECTIVE_ACTIONS,
+    DEAD_LETTERS,
+    DEGRADED,
+    MEASUREMENT,
+    RECORDS,
+    RETRYING,
+    STATE_ENTRIES,
+    WATERMARK,
+)
+from stream_app.worker.outages import Outage, OutageTracker
+from stream_app.worker.processor import Processor, WaitReason
+from stream_app.worker.roles.output_encoders import Encode, encode_measurements
+from stream_app.worker.run_folder import RestartHistory
+
+log = get_logger(__name__)
+
+OUTAGE_ALARM = "outage"
+COUNTED_OUTCOMES = (
+    "scored",
+    "duplicates",
+    "joined",
+    "label_duplicates",
+    "label_expired",
+    "expired",
+)
+# Kinds that count no alarms: lasting alarms report breached thresholds of performance.
+_UNCOUNTED_KINDS = frozenset({"corrective_action", "performance"})
+
+# Series start at 0, so that the first alarm is an increase.
+for _kind in get_args(Kind):
+    if _kind not in _UNCOUNTED_KINDS:
+        ALARMS.labels(_kind)
+
+
+class TaskReporter:
+    """Reports corrective actions and lasting alarms of one source.
+
+    Args:
+        pipeline: name of the pipeline.
+        source: a worker, such as score-0, or the task of a partition, such as score[3].
+        encode: encoder of measurements.
+    """
+
+    def __init__(self, pipeline: str, source: str, encode: Encode) -> None:
+        self._pipeline = pipeline
+        self._source = source
+        self._encode = encode
+
+    def due(self, actions: CorrectiveActions, alarms: Alarms, now: int) -> list[Output]:
+        """Return the measurements that are due, for the transaction of what they report.
+
+        Args:
+            actions: corrective actions of the source.
+            alarms: alarms of the source.
+            now: wall-clock time in Unix milliseconds.
+        """
+        taken, raised = actions.due(now), alarms.due(now)
+        if taken:
+            log.info(
+                "corrective actions", source=self._source, taken=[_line(report) for report in taken]
+            )
+        reports = [
+            report._replace(source=self._source).output(self._pipeline)
+            for report in (*taken, *raised)
+        ]
+        export_measurements(reports)
+        return encode_measurements(reports, self._encode)
+
+    def export(self, actions: CorrectiveActions, alarms: Alarms) -> None:
+        """Export metrics, after a commit or once the state is restored."""
+        for (action, cause), count in actions.take_new().items():
+            CORRECTIVE_ACTIONS.labels(action, cause).inc(count)
+        for name in alarms.open:
+            ALARMS_OPEN.labels(name, self._source).set(1)
+
+
+class FaultPublisher:
+    """Processor that also reports failures of earlier runs and outages of its worker.
+
+    The first subtask that commits reports them. A failure before that commit is reported by the
+    next run; after a failure right behind the commit, it is reported twice.
+
+    Args:
+        processor: processor of the role, which does the work.
+        restarts: exit history of the worker.
+        outages: outages of the worker.
+        reporter: reporter for the worker.
+    """
+
+    def __init__(
+        self,
+        processor: Processor,
+        restarts: RestartHistory,
+        outages: OutageTracker,
+        reporter: TaskReporter,
+    ) -> None:
+        self._processor = processor
+        self._restarts = restarts
+        self._outages = outages
+        self._reporter = reporter
+        self._actions = CorrectiveActions()
+        self._reports_restarts = False
+        self._reported_outages: list[Outage] = []
+
+    def restore(self, committed: Mapping[InputPartition, int]) -> Mapping[InputPartition, int]:
+        """Restore the processor."""
+        return self._processor.restore(committed)
+
+    @property
+    def waiting_for(self) -> WaitReason | None:
+        """Reason why the processor held records back."""
+        return self._processor.waiting_for
+
+    def ready(self, records: Sequence[Record], now: int) -> int:
+        """Return the number of records that the processor can process now."""
+        return self._processor.ready(records, now)
+
+    def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
+        """Process records."""
+        return self._processor.process(source, records, now)
+
+    def idle(self, now: int, at_end: bool) -> list[Output]:
+        """Return what is due, with the faults of the worker."""
+        return self._processor.idle(now, at_end) + self._report(now)
+
+    def before_commit(self, positions: Mapping[InputPartition, int], now: int) -> list[Output]:
+        """Return the state of the processor, with the faults of the worker."""
+        return self._report(now) + self._processor.before_commit(positions, now)
+
+    def after_commit(self) -> None:
+        """Mark the faults as reported."""
+        if self._reports_restarts:
+            self._restarts.mark_reported()
+            self._reports_restarts = False
+        if self._reported_outages:
+            self._outages.mark_reported(self._reported_outages)
+            self._reported_outages = []
+        self._reporter.export(self._actions, Alarms())
+        self._processor.after_commit()
+
+    def _report(self, now: int) -> list[Output]:
+        outputs: list[Output] = []
+        failures = self._restarts.claim()
+        if failures:
+            self._reports_restarts = True
+            for cause, count in failures.items():
+                self._actions.add("restart", cause, now, count)
+        for outage in self._outages.claim():
+            self._reported_outages.append(outage)
+            self._actions.add("resume", outage.cause, outage.until)
+            outputs += self._reporter.due(CorrectiveActions(), _ended_alarm(outage), now)
+        return outputs + self._reporter.due(self._actions, Alarms(), now)
+
+
+class ExportedMetrics:
+    """Committed record counts and state of one scorer's partition, as metrics.
+
+    Args:
+        raw: full name of the partition's topic of raw records.
+    """
+
+    def __init__(self, raw: str) -> None:
+        self._raw = raw
+        self._exported = RecordCounts()
+        # Series start at 0, or an outcome that never happened would look like missing data.
+        for outcome in COUNTED_OUTCOMES:
+            RECORDS.labels("score", raw, outcome)
+
+    def start(self, state: PartitionState) -> None:
+        """Export a restored state; another worker has exported its counts."""
+        self._exported = _copy(state.counts)
+        self._export_state(state)
+
+    def update(self, state: PartitionState) -> None:
+        """Export a committed state, and what it counted since the one before."""
+        counts, exported = state.counts, self._exported
+        for outcome in COUNTED_OUTCOMES:
+            change = getattr(counts, outcome) - getattr(exported, outcome)
+            if change:
+                RECORDS.labels("score", self._raw, outcome).inc(change)
+        DEGRADED.inc(counts.degraded - exported.degraded)
+        for codes, before, topic in (
+            (counts.dead, exported.dead, "raw"),
+            (counts.label_dead, exported.label_dead, "labels"),
+        ):
+            for code, count in (codes - before).items():
+                DEAD_LETTERS.labels(topic, code).inc(count)
+        self._exported = _copy(counts)
+        self._export_state(state)
+
+    def _export_state(self, state: PartitionState) -> None:
+        partition = str(state.partition)
+        for status in ("pending", "waiting"):
+            STATE_ENTRIES.labels(partition, status).set(getattr(state.counts, status))
+        RETRYING.labels(partition).set(state.counts.retrying)
+        STATE_ENTRIES.labels(partition, "known").set(len(state.entries))
+        if state.clock != NEVER:
+            WATERMARK.labels(partition).set(state.clock / 1000)
+
+
+def export_measurements(outputs: Iterable[Output]) -> None:
+    """Export the measurements among the outputs: values, breached limits by kind, open alarms.
+
+    Lasting alarms also go to the log.
+    """
+    for output in outputs:
+        if output.topic == "monitoring" and output.value is not None:
+            measurement = orjson.loads(output.value)
+            if lasts(measurement):
+                ALARMS_OPEN.labels(measurement["name"], measurement["source"] or "").set(
+                    measurement["breached"]
+                )
+                _log_alarm(measurement)
+            else:
+                _export_value(measurement)
+
+
+def _export_value(measurement: Mapping[str, Any]) -> None:
+    kind, value = measurement["kind"], measurement["value"]
+    if value is not None:
+        MEASUREMENT.labels(kind, measurement["name"], measurement["reference"] or "").set(value)
+    if measurement["breached"] and kind not in _UNCOUNTED_KINDS:
+        ALARMS.labels(kind).inc()
+
+
+def _log_alarm(alarm: Mapping[str, Any]) -> None:
+    window, breached = alarm["window"], alarm["breached"]
+    write = log.warning if breached else log.info
+    write(
+        "alarm" if breached else "alarm ended",
+        source=alarm["source"],
+        name=alarm["name"],
+        cause=alarm["reference"],
+        times=alarm["n"],
+        value=alarm["value"],
+        limit=alarm["threshold"],
+        lasts_seconds=round((window["end"] - window["start"]) / 1000, 1),
+    )
+
+
+def _line(report: Measurement) -> str:
+    return f"{report.name} {report.reference}: {report.n}"
+
+
+def _ended_alarm(outage: Outage) -> Alarms:
+    """Return the alarm of a finished outage; its value is the duration in seconds."""
+    alarms = Alarms()
+    duration = (outage.until - outage.since) / 1000
+    alarms.raise_(OUTAGE_ALARM, outage.cause, outage.since, value=duration)
+    alarms.end(OUTAGE_ALARM, outage.until)
+    return alarms
+
+
+def _copy(counts: RecordCounts) -> RecordCounts:
+    return RecordCounts.from_dict(counts.as_dict())
