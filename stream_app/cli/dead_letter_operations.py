@@ -1,153 +1,127 @@
-"""`dead-letters replay`, `park`, `drop`, `restore`, `status`: what is done about dead letters."""
+"""`dead-letters replay`, `park`, `drop`, `restore` and `status`: operations and their status."""
 
+import re
 from collections import Counter
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated
 
 import typer
 
-from stream_app.cli.dead_letter_options import selects
-from stream_app.cli.options import JsonOption, PipelineArgument, print_json
+from stream_app.cli.context import CommandContext
+from stream_app.cli.dead_letter_options import (
+    ReplayOptions,
+    SelectionOptions,
+    WhyOption,
+    YesOption,
+    check_why,
+    expand_options,
+)
+from stream_app.cli.options import JsonOption, PipelineArgument
 from stream_app.dead_letters import operations
 from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin
-from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
-from stream_app.dead_letters.operations import OperationStatus, act_statuses, close_letters
-from stream_app.dead_letters.preconditions import check_name, in_words, refuse
-from stream_app.dead_letters.replay import Replay, load_mending
-from stream_app.dead_letters.replay_outcomes import SentRecord
+from stream_app.dead_letters.edits import load_optional_edit
+from stream_app.dead_letters.operations import (
+    ClosingRequest,
+    OperationStatus,
+    close_dead_letters,
+    operation_statuses,
+)
+from stream_app.dead_letters.replay import PreparedReplay, Replay
+from stream_app.dead_letters.replay_outcomes import ReplayResult
 from stream_app.dead_letters.replay_plan import ReplayPlan, ReplayRequest
-from stream_app.dead_letters.replay_producer import SendRate
+from stream_app.dead_letters.replay_producer import SendLimits
+from stream_app.errors import SelectionError
 from stream_app.formatting import iso_time
-from stream_app.loading import load_pipeline
-from stream_app.settings import Settings, load_settings
-from stream_app.telemetry.logs import setup_logging
 from stream_app.transfer.record_rendering import harmless
 from stream_app.transfer.send_progress import reporter
+
+# Characters of an edited record in the text of a plan.
+_MAX_CHARACTERS = 300
 
 app = typer.Typer()
 
 
-WhyOption = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="The reason, for the audit; needed with --yes.")
-]
-YesOption = Annotated[
-    bool, typer.Option("--yes", help="Do it; without, only say what would be done.")
-]
-_SHOWN = 300  # characters of an edited record
-
-
 @app.command(
-    epilog="Example: stream-app dead-letters replay flights --group 5f0c --yes --why 'schema mended'"
+    epilog="Example: stream-app dead-letters replay flights --group 5f0c --yes --why 'schema fixed'"
 )
-@selects
+@expand_options
 def replay(
     pipeline: PipelineArgument,
-    selection: DeadLetterSelection,
-    edit: Annotated[
-        str | None,
-        typer.Option(metavar="FILE:FUNCTION", help="Your function that mends each letter first."),
-    ] = None,
-    to: Annotated[
-        Literal["replay", "source"],
-        typer.Option(help="The topic for replays, or the one that they came from."),
-    ] = "replay",
-    learn: Annotated[bool, typer.Option(help="Whether the model learns from these events.")] = True,
-    model: Annotated[
-        int | None,
-        typer.Option(
-            metavar="VERSION", help="Score them with this version [default: the served one]."
-        ),
-    ] = None,
-    rate: Annotated[
-        float | None,
-        typer.Option(metavar="N", min=0.1, help="Records a second, at most [default: as scored]."),
-    ] = None,
-    relapse: Annotated[
-        float,
-        typer.Option(
-            min=0.0, max=1.0, help="Share that may fail again; beyond it the replay stops."
-        ),
-    ] = 0.2,
-    most: Annotated[
-        int, typer.Option(min=1, help="A letter that was sent so often is parked instead.")
-    ] = 3,
-    force: Annotated[
-        bool, typer.Option("--force", help="Send them although they would fail again.")
-    ] = False,
-    replay_id: Annotated[
-        str | None,
-        typer.Option(
-            "--replay-id", metavar="NAME", help="Name the replay, or go on with the one so named."
-        ),
-    ] = None,
+    chosen: SelectionOptions,
+    options: ReplayOptions,
     why: WhyOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send dead letters of PIPELINE again, each once; repeat the command to go on after an interruption."""
-    _check_why(yes, why)
-    check_name(replay_id)
-    loaded, mending = load_pipeline(pipeline), load_mending(edit)
-    wish = ReplayRequest(in_words(selection), mending.digest, to, learn, model, most)
-    work = Replay(_logged_settings(), loaded, wish, mending.edit)
-    prepared = work.prepare(selection, replay_id)
-    if prepared.plan is not None and not as_json:
-        _show_plan(prepared.plan, to)
-    elif prepared.act is not None and not as_json:
-        typer.echo(
-            f"Replay {prepared.act.id} of {prepared.act.letters:,} dead letters is to be gone on with."
-        )
+    """Send dead letters of PIPELINE again, each once; the same command resumes a replay."""
+    check_why(yes, why)
+    _check_replay_id(options.replay_id)
+    context, selection = CommandContext(pipeline, as_json), chosen.selection()
+    loaded, edit = context.pipeline, load_optional_edit(options.edit)
+    request = ReplayRequest(
+        selection.describe(),
+        edit.digest,
+        options.to,
+        options.learn,
+        options.model,
+        options.max_replays,
+    )
+    context.log_operations()
+    work = Replay(context.settings, loaded, request, edit.function)
+    prepared = work.prepare(selection, options.replay_id)
+    if not as_json:
+        typer.echo("\n".join(_prepared_lines(prepared, options.to)))
     if prepared.plan is not None:
-        refuse(prepared.plan, relapse, force=force)
+        prepared.plan.check(options.max_failure_rate, force=options.force)
+    document = {"done": yes, "plan": prepared.as_dict()}
     if not yes:
-        if as_json:
-            print_json({"done": False, "plan": prepared.as_dict()})
-        else:
-            typer.echo("Nothing is sent yet: add --yes and --why to send them.")
+        context.write(document, "Nothing is sent yet: add --yes and --why to send them.")
         return
-    act = prepared.act or work.decide(prepared, why or "", replay_id)
-    if act is None:
-        print_json({"done": True, "plan": prepared.as_dict()}) if as_json else typer.echo(
-            "Nothing was to be sent."
-        )
+    operation = prepared.operation or work.decide(prepared, why or "", options.replay_id)
+    if operation is None:
+        context.write(document, "No dead letter is left to send.")
         return
-    with reporter(f"replay {act.id}", act.letters) as progress:
-        sent = work.send(
-            act, SendRate(rate, relapse), lambda done, failed: progress.update(done, done - failed)
+    limits = SendLimits(options.rate, options.max_failure_rate)
+    with reporter(f"replay {operation.id}", operation.dead_letters) as progress:
+        result = work.send(
+            operation, limits, lambda sent, failed: progress.update(sent, sent - failed)
         )
-    if as_json:
-        print_json({"done": True, "plan": prepared.as_dict(), "outcome": sent._asdict()})
-    else:
-        typer.echo(f"Replay {act.id}: {_outcome(sent)}.")
+    document["outcome"] = result._asdict()
+    context.write(document, f"Replay {operation.id}: {_result_text(result)}.")
 
 
 @app.command(
     epilog="Example: stream-app dead-letters park flights --group 5f0c --yes --why 'ask the shop'"
 )
-@selects
+@expand_options
 def park(
     pipeline: PipelineArgument,
-    selection: DeadLetterSelection,
+    chosen: SelectionOptions,
     why: WhyOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put open dead letters of PIPELINE aside: they count as dealt with until they are restored."""
-    _close(pipeline, selection, "park", why, yes, as_json)
+    """Set open dead letters of PIPELINE aside: they are not open until they are restored."""
+    check_why(yes, why)
+    request = ClosingRequest("park", chosen.selection(), why or "")
+    _close(CommandContext(pipeline, as_json), pipeline, request, write=yes)
 
 
 @app.command(
     epilog="Example: stream-app dead-letters drop flights --code empty-value --yes --why noise"
 )
-@selects
+@expand_options
 def drop(
     pipeline: PipelineArgument,
-    selection: DeadLetterSelection,
+    chosen: SelectionOptions,
     why: WhyOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Give open dead letters of PIPELINE up; until retention deletes them they can be restored."""
-    _close(pipeline, selection, "drop", why, yes, as_json)
+    """Discard open dead letters of PIPELINE; they can be restored until retention deletes them."""
+    check_why(yes, why)
+    request = ClosingRequest("drop", chosen.selection(), why or "")
+    _close(CommandContext(pipeline, as_json), pipeline, request, write=yes)
 
 
 @app.command(
@@ -155,136 +129,132 @@ def drop(
 )
 def restore(
     pipeline: PipelineArgument,
-    act: Annotated[
-        str, typer.Argument(metavar="ACT", help="The id of a park, a drop or an unfinished replay.")
+    operation: Annotated[
+        str,
+        typer.Argument(metavar="OPERATION", help="Id of a park, a drop or an unfinished replay."),
     ],
     why: WhyOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Open again what an act on dead letters of PIPELINE has closed; what was sent stays sent."""
-    _check_why(yes, why)
-    desk = DeadLetterAdmin(_logged_settings(), load_pipeline(pipeline).name)
-    undone, letters = operations.restore(desk, act, why or "", act=yes)
-    if as_json:
-        print_json({"id": undone.id, "act": undone.kind, "letters": letters, "done": yes})
-    else:
-        typer.echo(
-            f"{letters:,} dead letters of the {undone.kind} {undone.id} {'are' if yes else 'would be'} open again."
-        )
+    """Revert an operation on dead letters of PIPELINE: those not sent are open again."""
+    check_why(yes, why)
+    context = CommandContext(pipeline, as_json).log_operations()
+    admin = DeadLetterAdmin(context.settings, context.name)
+    reverted, count = operations.restore(admin, operation, why or "", write=yes)
+    verb = "are" if yes else "would be"
+    context.write(
+        {"id": reverted.id, "operation": reverted.kind, "dead_letters": count, "done": yes},
+        f"{count:,} dead letters of the {reverted.kind} {reverted.id} {verb} open again.",
+    )
 
 
 @app.command(epilog="Example: stream-app dead-letters status flights --json")
 def status(
     pipeline: PipelineArgument,
-    act: Annotated[
-        str | None, typer.Argument(metavar="ACT", help="Only this one [default: all].")
+    operation: Annotated[
+        str | None,
+        typer.Argument(metavar="OPERATION", help="Id of the operation [default: all]."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what has been done about dead letters of PIPELINE, and what became of those that were sent again."""
-    found = act_statuses(DeadLetterAdmin(load_settings(), load_pipeline(pipeline).name), act)
-    if as_json:
-        print_json([one.as_dict() for one in found])
-    elif not found:
-        typer.echo("Nothing has been done about dead letters yet.")
-    for one in found if not as_json else ():
-        _show_act(one)
+    """Show the operations on dead letters of PIPELINE, and the outcomes of replayed ones."""
+    context = CommandContext(pipeline, as_json)
+    found = operation_statuses(DeadLetterAdmin(context.settings, context.name), operation)
+    lines = [line for one in found for line in _status_lines(one)]
+    context.write(
+        [one.as_dict() for one in found],
+        *(lines or ["There are no operations on dead letters yet."]),
+    )
 
 
-def _logged_settings() -> Settings:
-    """The settings; every act is a line of the log, on standard error."""
-    settings = load_settings()
-    setup_logging(settings.log, role="operator")
-    return settings
-
-
-def _check_why(yes: bool, why: str | None) -> None:
-    if yes and not (why and why.strip()):
-        raise typer.BadParameter(
-            "say why, for the audit, e.g. --why 'schema mended'", param_hint="--why"
+def _check_replay_id(replay_id: str | None) -> None:
+    if replay_id is not None and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", replay_id):
+        raise SelectionError(
+            f"{replay_id} cannot be the name of a replay",
+            "Use at most 40 lowercase letters, digits and hyphens",
         )
 
 
-def _close(
-    pipeline: str,
-    selection: DeadLetterSelection,
-    kind: Literal["park", "drop"],
-    why: str | None,
-    yes: bool,
-    as_json: bool,
-) -> None:
-    _check_why(yes, why)
-    act, others = close_letters(
-        _logged_settings(), load_pipeline(pipeline), kind, selection, why or "", act=yes
+def _close(context: CommandContext, pipeline: str, request: ClosingRequest, *, write: bool) -> None:
+    context.log_operations()
+    operation, not_open = close_dead_letters(
+        context.settings, context.pipeline, request, write=write
     )
-    if as_json:
-        print_json(
-            {"id": act.id, "act": kind, "letters": act.letters, "others": dict(others), "done": yes}
-        )
-        return
-    done = {"park": "parked", "drop": "dropped"}[kind]
-    typer.echo(
-        f"{act.letters:,} dead letters {'are' if yes else 'would be'} {done}{_others(others)}."
-    )
-    if yes:
-        typer.echo(
-            f"Take it back: stream-app dead-letters restore {pipeline} {act.id} --yes --why REASON"
-        )
-    else:
-        typer.echo("Nothing is done yet: add --yes and --why.")
-
-
-def _others(states: Counter[str]) -> str:
-    return (
-        "; " + ", ".join(f"{number:,} {state}" for state, number in states.items())
-        if states
-        else ""
+    verb, closed = "are" if write else "would be", {"park": "parked", "drop": "dropped"}
+    undo = f"stream-app dead-letters restore {pipeline} {operation.id} --yes --why REASON"
+    context.write(
+        {
+            "id": operation.id,
+            "operation": operation.kind,
+            "dead_letters": operation.dead_letters,
+            "not_open": dict(not_open),
+            "done": write,
+        },
+        f"{operation.dead_letters:,} dead letters {verb} {closed[request.kind]}"
+        f"{_not_open_text(not_open)}.",
+        f"To revert it: {undo}" if write else "Nothing is written yet: add --yes and --why.",
     )
 
 
-def _show_plan(plan: ReplayPlan, to: str) -> None:
-    topic = "the topic for replays" if to == "replay" else "the topics that they came from"
-    typer.echo(
-        f"{plan.sending:,} open dead letters would be sent to {topic}{_others(plan.states)}."
-    )
-    for number, what in (
-        (sum(map(len, plan.park.values())), "have been sent too often and would be parked"),
-        (plan.left_out, "are left out by the edit"),
-        (plan.not_kept, "were too large to be kept: send them again from their source"),
+def _not_open_text(not_open: Counter[str]) -> str:
+    if not not_open:
+        return ""
+    return "; " + ", ".join(f"{count:,} are {state}" for state, count in not_open.items())
+
+
+def _prepared_lines(prepared: PreparedReplay, to: str) -> Iterator[str]:
+    if prepared.plan is not None:
+        yield from _plan_lines(prepared.plan, to)
+    elif prepared.operation is not None:
+        operation = prepared.operation
+        yield f"Resuming replay {operation.id} ({operation.dead_letters:,} dead letters)."
+
+
+def _plan_lines(plan: ReplayPlan, to: str) -> Iterator[str]:
+    topic = "the topic for replays" if to == "replay" else "their topics of origin"
+    not_open = _not_open_text(plan.not_open)
+    yield f"{plan.send_count:,} open dead letters would be sent to {topic}{not_open}."
+    for count, outcome in (
+        (plan.park_count, "have been replayed too often and would be parked"),
+        (plan.skipped, "are skipped by the edit function"),
+        (plan.value_not_stored, "were too large to be stored: send them again from their source"),
         (plan.too_large, "are too large for their topic"),
-        (plan.edit_failures.total(), "make the edit fail"),
-        (plan.unchecked, "have harmed a worker and are not run here"),
+        (plan.edit_failures.total(), "make the edit function fail"),
+        (plan.poison, "crashed or hung a worker and are not run here"),
     ):
-        if number:
-            typer.echo(f"  {number:,} {what}")
-    typer.echo(
-        f"{plan.sending - plan.failing.total() - plan.unchecked:,} of them pass the pipeline as it is now."
-    )
-    for code, number in plan.failing.most_common():
-        sample = plan.sample[code]
-        typer.echo(
-            f"  {number:,} would fail again with {code}: {harmless(sample.message)} (e.g. {sample.ref.error_id})"
+        if count:
+            yield f"  {count:,} {outcome}"
+    passing = plan.send_count - plan.failing.total() - plan.poison
+    yield f"{passing:,} of them pass the current pipeline."
+    for code, count in plan.failing.most_common():
+        sample = plan.samples[code]
+        yield (
+            f"  {count:,} would fail again with {code}: {harmless(sample.message)} "
+            f"(e.g. {sample.ref.error_id})"
         )
-    if plan.edited is not None:
-        for word, value in zip(("before", "after"), plan.edited, strict=True):
-            typer.echo(f"  {word}: {harmless((value or b'').decode('utf-8', 'replace')[:_SHOWN])}")
+    if plan.first_edit is not None:
+        for word, value in zip(("before", "after"), plan.first_edit, strict=True):
+            text = (value or b"").decode("utf-8", "replace")[:_MAX_CHARACTERS]
+            yield f"  {word}: {harmless(text)}"
 
 
-def _outcome(sent: SentRecord) -> str:
-    failed = ", ".join(f"{code} {number:,}" for code, number in sorted(sent.failed.items()))
+def _result_text(result: ReplayResult) -> str:
+    codes = ", ".join(f"{code} {count:,}" for code, count in sorted(result.failed.items()))
     return (
-        f"{sent.sent:,} sent, {sent.passed:,} passed, {sum(sent.failed.values()):,} failed again"
-        f"{f' ({failed})' if failed else ''}, {sent.duplicates:,} duplicates"
-        f"{f', {sent.retrying:,} are tried again' if sent.retrying else ''}"
-        f"{f', {sent.pending:,} without an outcome yet' if sent.pending else ''}"
+        f"{result.sent:,} sent, {result.passed:,} passed, "
+        f"{sum(result.failed.values()):,} failed again{f' ({codes})' if codes else ''}, "
+        f"{result.duplicates:,} duplicates"
+        f"{f', {result.retrying:,} wait for another attempt' if result.retrying else ''}"
+        f"{f', {result.pending:,} without an outcome yet' if result.pending else ''}"
     )
 
 
-def _show_act(one: OperationStatus) -> None:
-    act = one.act
-    typer.echo(
-        f"{act.id}  {act.kind} {one.state}  {iso_time(act.at)[:19]}Z  {act.who}: {act.what}; {act.why}"
+def _status_lines(one: OperationStatus) -> Iterator[str]:
+    operation = one.operation
+    yield (
+        f"{operation.id}  {operation.kind} {one.state}  {iso_time(operation.at)[:19]}Z  "
+        f"{operation.who}: {operation.what}; {operation.why}"
     )
-    outcome = f": {_outcome(one.sent)}" if one.sent is not None else ""
-    typer.echo(f"  {act.letters:,} dead letters{outcome}")
+    result = f": {_result_text(one.result)}" if one.result is not None else ""
+    yield f"  {operation.dead_letters:,} dead letters{result}"

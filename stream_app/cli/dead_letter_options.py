@@ -1,9 +1,10 @@
-"""The options that choose dead letters: the same for every command that looks at them or acts on them."""
+"""Options of the commands about dead letters: those that select them, and those of a replay."""
 
 import inspect
 from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -14,121 +15,182 @@ from stream_app.dead_letters.dead_letter_selection import (
     parse_time,
 )
 
-_Many = list[str] | None
-_IdOption = Annotated[
-    _Many, typer.Option("--id", metavar="ID", help="Error id, or how it begins; may be repeated.")
-]
-_GroupOption = Annotated[
-    _Many,
-    typer.Option(
-        "--group", metavar="FINGERPRINT", help="Group, or how it begins; may be repeated."
-    ),
-]
-_CodeOption = Annotated[
-    _Many, typer.Option("--code", help="Error code, e.g. wrong-type; may be repeated.")
-]
-_ClassOption = Annotated[
-    _Many, typer.Option("--class", help="Who has to act, e.g. contract; may be repeated.")
-]
-_StageOption = Annotated[
-    _Many, typer.Option("--stage", help="Where it failed, e.g. validate; may be repeated.")
-]
-_KeyOption = Annotated[_Many, typer.Option("--key", help="Key of the record; may be repeated.")]
-_SinceOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Failed then or later: 2h, 3d or an ISO time.")
-]
-_UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="Failed before that.")]
-_SourceOption = Annotated[
-    Source | None, typer.Option(help="Which input they come from [default: both].")
-]
-_PartitionOption = Annotated[
-    int | None, typer.Option(metavar="N", min=0, help="Partition of the input.")
-]
-_OffsetsOption = Annotated[
+_Texts = list[str] | None
+
+EditOption = Annotated[
     str | None,
     typer.Option(
-        metavar="FIRST-LAST", help="Offsets in the input, both included; either may be left out."
+        metavar="FILE:FUNCTION", help="Your function that fixes each dead letter beforehand."
     ),
 ]
-_WhereOption = Annotated[
+WhyOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="EXPRESSION",
-        help="Python over the letter, run as your own code, e.g. \"record['carrier'] == 'AA'\"; "
-        "record is None if it cannot be decoded.",
-    ),
+    typer.Option(metavar="TEXT", help="Reason for the audit; required with --yes."),
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Carry it out; without this option it is a dry run.")
 ]
 
-_OPTIONS: dict[str, Any] = {
-    "group": _GroupOption,
-    "code": _CodeOption,
-    "error_class": _ClassOption,
-    "stage": _StageOption,
-    "since": _SinceOption,
-    "until": _UntilOption,
-    "key": _KeyOption,
-    "error_id": _IdOption,
-    "source": _SourceOption,
-    "partition": _PartitionOption,
-    "offsets": _OffsetsOption,
-    "where": _WhereOption,
-}
+
+@dataclass(frozen=True)
+class SelectionOptions:
+    """Options that select dead letters, the same for every command."""
+
+    group: Annotated[
+        _Texts,
+        typer.Option("--group", metavar="FINGERPRINT", help="Group or its prefix; repeatable."),
+    ] = None
+    code: Annotated[
+        _Texts, typer.Option("--code", help="Error code, e.g. wrong-type; repeatable.")
+    ] = None
+    error_class: Annotated[
+        _Texts, typer.Option("--class", help="Error class, e.g. contract; repeatable.")
+    ] = None
+    stage: Annotated[
+        _Texts, typer.Option("--stage", help="Stage that failed, e.g. validate; repeatable.")
+    ] = None
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Failed at this time or later: 2h, 3d or an ISO time."),
+    ] = None
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Failed before this time.")] = (
+        None
+    )
+    key: Annotated[_Texts, typer.Option("--key", help="Key of the record; repeatable.")] = None
+    error_id: Annotated[
+        _Texts, typer.Option("--id", metavar="ID", help="Error id or its prefix; repeatable.")
+    ] = None
+    source: Annotated[
+        Source | None, typer.Option(help="Input that the record came from [default: both].")
+    ] = None
+    partition: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Partition of the input.")
+    ] = None
+    offsets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIRST-LAST", help="Offsets in the input, both included; either may be omitted."
+        ),
+    ] = None
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPRESSION",
+            help="Python expression over the dead letter, run as your own code, "
+            "e.g. \"record['carrier'] == 'AA'\"; record is None if it cannot be decoded.",
+        ),
+    ] = None
+
+    def selection(self) -> DeadLetterSelection:
+        """Return the selection; raises `SelectionError` for a time or range in a wrong format."""
+        return DeadLetterSelection(
+            ids=tuple(self.error_id or ()),
+            groups=tuple(self.group or ()),
+            codes=tuple(self.code or ()),
+            classes=tuple(self.error_class or ()),
+            stages=tuple(self.stage or ()),
+            keys=tuple(one.encode() for one in self.key or ()),
+            since=None if self.since is None else parse_time(self.since),
+            until=None if self.until is None else parse_time(self.until),
+            source=self.source,
+            partition=self.partition,
+            offsets=(None, None) if self.offsets is None else parse_offsets(self.offsets),
+            where=self.where,
+        )
 
 
-def selects(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command, in place of its parameter `selection`, the options that a `DeadLetterSelection` is made of.
+@dataclass(frozen=True)
+class ReplayOptions:
+    """Options of a replay."""
 
-    ``@app.command() @selects def drop(pipeline: PipelineArgument, selection: DeadLetterSelection) -> None: ...``
+    edit: EditOption = None
+    to: Annotated[
+        Literal["replay", "source"],
+        typer.Option(help="Destination: the topic for replays, or the topic of origin."),
+    ] = "replay"
+    learn: Annotated[bool, typer.Option(help="Learn from the replayed events.")] = True
+    model: Annotated[
+        int | None,
+        typer.Option(
+            metavar="VERSION", help="Model version to score with [default: the served one]."
+        ),
+    ] = None
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N", min=0.1, help="Records per second [default: as fast as they are scored]."
+        ),
+    ] = None
+    max_failure_rate: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Share that may fail again; the replay stops beyond it."
+        ),
+    ] = 0.2
+    max_replays: Annotated[
+        int, typer.Option(min=1, help="Replays of a dead letter after which it is parked instead.")
+    ] = 3
+    force: Annotated[
+        bool, typer.Option("--force", help="Send them even if they would fail again.")
+    ] = False
+    replay_id: Annotated[
+        str | None,
+        typer.Option(
+            "--replay-id", metavar="NAME", help="Name of the replay to start or to resume."
+        ),
+    ] = None
+
+
+def expand_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of each parameter that is annotated with an options class.
+
+    An options class is a dataclass whose fields are annotated as options of Typer:
+    ``@expand_options def drop(pipeline: PipelineArgument, chosen: SelectionOptions) -> None``.
     """
-    own = inspect.signature(command, eval_str=True)
+    signature = inspect.signature(command, eval_str=True)
+    groups: dict[str, Any] = {
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if is_dataclass(parameter.annotation)
+    }
     parameters: list[inspect.Parameter] = []
-    for parameter in own.parameters.values():
-        parameters += _expanded() if parameter.name == "selection" else [parameter]
+    for name, parameter in signature.parameters.items():
+        parameters += _option_parameters(groups[name]) if name in groups else [parameter]
 
     @wraps(command)
-    def called(**arguments: Any) -> None:
-        chosen = {name: arguments.pop(name) for name in _OPTIONS}
-        command(**arguments, selection=_selection(**chosen))
+    def expanded(**arguments: Any) -> None:
+        built = {
+            name: group(**{one.name: arguments.pop(one.name) for one in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**arguments, **built)
 
-    del called.__wrapped__  # or its signature would be looked at
-    called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return called
+    # Typer would read the signature of the wrapped function.
+    del expanded.__wrapped__
+    expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return expanded
 
 
-def _expanded() -> list[inspect.Parameter]:
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+def _option_parameters(group: type[Any]) -> list[inspect.Parameter]:
+    kind, hints = (
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        get_type_hints(group, include_extras=True),
+    )
     return [
-        inspect.Parameter(name, kind, default=None, annotation=option)
-        for name, option in _OPTIONS.items()
+        inspect.Parameter(
+            one.name,
+            kind,
+            default=inspect.Parameter.empty if one.default is MISSING else one.default,
+            annotation=hints[one.name],
+        )
+        for one in fields(group)
     ]
 
 
-def _selection(
-    group: _Many,
-    code: _Many,
-    error_class: _Many,
-    stage: _Many,
-    since: str | None,
-    until: str | None,
-    key: _Many,
-    error_id: _Many,
-    source: Source | None,
-    partition: int | None,
-    offsets: str | None,
-    where: str | None,
-) -> DeadLetterSelection:
-    return DeadLetterSelection(
-        ids=tuple(error_id or ()),
-        groups=tuple(group or ()),
-        codes=tuple(code or ()),
-        classes=tuple(error_class or ()),
-        stages=tuple(stage or ()),
-        keys=tuple(one.encode() for one in key or ()),
-        since=None if since is None else parse_time(since),
-        until=None if until is None else parse_time(until),
-        source=source,
-        partition=partition,
-        offsets=(None, None) if offsets is None else parse_offsets(offsets),
-        where=where,
-    )
+def check_why(yes: bool, why: str | None) -> None:
+    """Check that an operation to carry out has a reason; raises `typer.BadParameter`."""
+    if yes and not (why and why.strip()):
+        raise typer.BadParameter(
+            "give the reason for the audit, e.g. --why 'schema fixed'", param_hint="--why"
+        )

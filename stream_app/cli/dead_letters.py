@@ -1,228 +1,226 @@
-"""`dead-letters`: look into what failed, and try it; the commands that act on it are in `dead_letters_acts`."""
+"""`dead-letters groups`, `list`, `show`, `export` and `try`: commands that change nothing."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from stream_app.cli import dead_letter_operations
+from stream_app.cli.context import CommandContext
+from stream_app.cli.dead_letter_options import EditOption, SelectionOptions, expand_options
+from stream_app.cli.options import JsonOption, PipelineArgument
 from stream_app.cli.transfer import write_lines
-from stream_app.cli.dead_letter_options import selects
-from stream_app.cli.options import JsonOption, PipelineArgument, print_json
 from stream_app.clock import now_ms
 from stream_app.dead_letters.access import DeadLetters, open_dead_letters
-from stream_app.dead_letters.dead_letter_export import export_letters
+from stream_app.dead_letters.dead_letter_export import export_dead_letters
 from stream_app.dead_letters.dead_letter_rendering import (
+    dead_letter_json,
+    dead_letter_lines,
     entry_json,
     entry_line,
     group_lines,
     group_object,
-    letter_json,
-    letter_lines,
-    place,
+    origin_text,
 )
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
-from stream_app.dead_letters.edits import Editing, load_edit
+from stream_app.dead_letters.edits import RecordEditor, load_optional_edit
 from stream_app.dead_letters.groups import find_groups
 from stream_app.dead_letters.preview import Preview, PreviewResult
-from stream_app.dead_letters.record_evaluator import present
+from stream_app.dead_letters.record_evaluator import open_evaluator
 from stream_app.errors import SelectionError
-from stream_app.loading import load_pipeline
-from stream_app.pipeline import Pipeline
-from stream_app.settings import Settings, load_settings
 from stream_app.transfer.record_rendering import harmless
 from stream_app.transfer.send_progress import reporter
 
-_LISTED = 100  # for people
-_BATCH = 500  # lines
+# Entries that `list` shows by default as text.
+_DEFAULT_LIMIT = 100
+
+# Lines per write.
+_BATCH_LINES = 500
 
 AllOption = Annotated[
-    bool, typer.Option("--all", help="Also those that were replayed, parked or dropped.")
+    bool, typer.Option("--all", help="Include those that were replayed, parked or dropped.")
 ]
 
 app = typer.Typer(help="Dead letters: inspect, try, replay.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: stream-app dead-letters groups flights --since 2h")
-@selects
+@expand_options
 def groups(
     pipeline: PipelineArgument,
-    selection: DeadLetterSelection,
-    every: AllOption = False,
+    chosen: SelectionOptions,
+    include_closed: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the dead letters of PIPELINE by their cause, with the number that nobody has dealt with."""
-    now = now_ms()
-    with _opened(pipeline) as (_, _, dead):
+    """Show the dead letters of PIPELINE by cause, with the number of open ones."""
+    context, selection, now = CommandContext(pipeline, as_json), chosen.selection(), now_ms()
+    with _open(context) as dead_letters:
         if selection != DeadLetterSelection():
-            _require_some(dead, selection)
-        found = find_groups(dead.index, selection, dead.ledger, now)
-    shown = [group for group in found if every or not group.closed]
-    if as_json:
-        print_json([group_object(group) for group in shown])
-        return
-    for group in shown:
-        typer.echo("\n".join([*group_lines(group, now), ""]))
+            _require_some(dead_letters, selection)
+        found = find_groups(dead_letters.index, selection, dead_letters.ledger, now)
+    shown = [group for group in found if include_closed or not group.is_closed]
+    lines = ["\n".join([*group_lines(group, now), ""]) for group in shown]
     closed = len(found) - len(shown)
-    more = f"; {closed:,} groups are dealt with, and --all shows them" if closed else ""
-    typer.echo(f"{sum(group.open for group in found):,} open dead letters{more}")
+    more = f"; --all shows {closed:,} more groups without open ones" if closed else ""
+    lines.append(f"{sum(group.open for group in found):,} open dead letters{more}")
+    context.write([group_object(group) for group in shown], *lines)
 
 
 @app.command("list", epilog="Example: stream-app dead-letters list flights --group 5f0c --json")
-@selects
-def list_letters(
+@expand_options
+def list_dead_letters(
     pipeline: PipelineArgument,
-    selection: DeadLetterSelection,
+    chosen: SelectionOptions,
     limit: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="At most so many [default: 100; with --json all]."),
+        typer.Option(metavar="N", min=1, help="Show at most N [default: 100; all with --json]."),
     ] = None,
-    every: AllOption = False,
+    include_closed: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List dead letters of PIPELINE, one per line, the newest first."""
+    """List dead letters of PIPELINE, one per line, newest first."""
+    context, selection = CommandContext(pipeline, as_json), chosen.selection()
     line = entry_json if as_json else entry_line
-    most = limit or (None if as_json else _LISTED)
-    with _opened(pipeline) as (_, _, dead):
-        _require_some(dead, selection)
-        states = ((entry, dead.ledger.state(entry.ref)) for entry in dead.index.entries(selection))
-        wanted = ((entry, state) for entry, state in states if every or state == "open")
+    most = limit or (None if as_json else _DEFAULT_LIMIT)
+    with _open(context) as dead_letters:
+        _require_some(dead_letters, selection)
+        states = (
+            (entry, dead_letters.ledger.state(entry.ref))
+            for entry in dead_letters.index.entries(selection)
+        )
+        wanted = ((entry, state) for entry, state in states if include_closed or state == "open")
         write_lines(_batches(line(entry, state) for entry, state in islice(wanted, most)))
         if most is not None and next(wanted, None) is not None:
             typer.echo(
-                f"There are more than these {most:,}; --limit and --json show them.", err=True
+                f"Only the newest {most:,} are listed; --limit and --json list more.", err=True
             )
 
 
 @app.command(epilog="Example: stream-app dead-letters show flights --id 27a17dc9")
-@selects
+@expand_options
 def show(
     pipeline: PipelineArgument,
-    selection: DeadLetterSelection,
+    chosen: SelectionOptions,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Show the newest N.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Show dead letters of PIPELINE whole: what failed and where, the value decoded and as it is, all headers."""
-    with _opened(pipeline) as (_, _, dead):
-        chosen = _require_some(dead, selection)
-        letters = dead.letters.read(entry.ref for entry in dead.index.entries(selection, limit))
-        write_lines([letter_json(one)] if as_json else [*letter_lines(one), b""] for one in letters)
-        if chosen > limit and not as_json:
-            typer.echo(f"The newest {limit:,} of {chosen:,}; --limit shows more.", err=True)
+    """Show dead letters of PIPELINE in full: failure, headers, decoded value and bytes."""
+    context, selection = CommandContext(pipeline, as_json), chosen.selection()
+    with _open(context) as dead_letters:
+        count = _require_some(dead_letters, selection)
+        refs = (entry.ref for entry in dead_letters.index.entries(selection, limit))
+        write_lines(
+            [dead_letter_json(one)] if as_json else [*dead_letter_lines(one), b""]
+            for one in dead_letters.reader.read(refs)
+        )
+        if count > limit and not as_json:
+            typer.echo(
+                f"The newest {limit:,} of {count:,} are shown; --limit shows more.", err=True
+            )
 
 
 @app.command(
     epilog="Example: stream-app dead-letters export flights --code invalid-json --to failed.jsonl"
 )
-@selects
+@expand_options
 def export(
     pipeline: PipelineArgument,
     to: Annotated[Path, typer.Option(metavar="FILE", help="A new file.")],
-    selection: DeadLetterSelection,
+    chosen: SelectionOptions,
     raw: Annotated[
         bool,
         typer.Option(
-            "--raw", help="Only the values, with a line break between them, for `stream-app try`."
+            "--raw", help="Only the values, separated by line breaks, for `stream-app try`."
         ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write dead letters of PIPELINE to FILE: JSON lines with key, value and headers in base64."""
-    with _opened(pipeline) as (_, _, dead):
-        chosen = _require_some(dead, selection)
-        with reporter("exporting dead letters", chosen) as progress:
-            count = export_letters(
-                dead.letters.read(dead.index.select(selection)), to, progress, raw=raw
-            )
-    if as_json:
-        print_json({"file": str(to), "dead_letters": count})
-    else:
-        typer.echo(f"{to}: {count:,} dead letters")
+    context, selection = CommandContext(pipeline, as_json), chosen.selection()
+    with _open(context) as dead_letters:
+        total = _require_some(dead_letters, selection)
+        found = dead_letters.reader.read(dead_letters.index.select(selection))
+        with reporter("exporting dead letters", total) as progress:
+            count = export_dead_letters(found, to, progress, raw=raw)
+    context.write({"file": str(to), "dead_letters": count}, f"{to}: {count:,} dead letters")
 
 
 @app.command(
-    "try", epilog="Example: stream-app dead-letters try flights --group 5f0c --edit mend.py:edit"
+    "try", epilog="Example: stream-app dead-letters try flights --group 5f0c --edit fix.py:edit"
 )
-@selects
-def try_letters(
+@expand_options
+def try_dead_letters(
     pipeline: PipelineArgument,
-    selection: DeadLetterSelection,
-    edit: Annotated[
-        str | None,
-        typer.Option(metavar="FILE:FUNCTION", help="Your function that mends each letter first."),
-    ] = None,
+    chosen: SelectionOptions,
+    edit: EditOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run PIPELINE as it is now over its dead letters, and tell how many would pass; sends nothing."""
-    function = load_edit(edit) if edit is not None else None
-    with _opened(pipeline) as (settings, loaded, dead):
-        chosen = _require_some(dead, selection)
-        judge, model = present(settings, loaded)
-        trial = Preview(judge, Editing(loaded, function))
-        refs = (ref for ref in dead.index.select(selection) if dead.ledger.state(ref) == "open")
-        with reporter("trying dead letters", chosen) as progress:
-            for number, letter in enumerate(dead.letters.read(refs), start=1):
-                trial.add(letter)
+    """Run PIPELINE over its open dead letters and count those that would pass; sends nothing."""
+    context, selection = CommandContext(pipeline, as_json), chosen.selection()
+    function = load_optional_edit(edit).function
+    with _open(context) as dead_letters:
+        total = _require_some(dead_letters, selection)
+        evaluator, model = open_evaluator(context.settings, context.pipeline)
+        preview = Preview(evaluator, RecordEditor(context.pipeline, function))
+        ledger = dead_letters.ledger
+        refs = (ref for ref in dead_letters.index.select(selection) if ledger.state(ref) == "open")
+        with reporter("trying dead letters", total) as progress:
+            for number, dead_letter in enumerate(dead_letters.reader.read(refs), start=1):
+                preview.add(dead_letter)
                 progress.update(number, number)
-    if as_json:
-        print_json({"model": model, **trial.verdict.as_dict()})
-    else:
-        typer.echo("\n".join(_verdict_lines(trial.verdict, model)))
+    result = preview.result
+    context.write({"model": model, **result.as_dict()}, *_preview_lines(result, model))
 
 
-def _verdict_lines(verdict: PreviewResult, model: str) -> Iterator[str]:
-    """What a trial came to, for people; `model` is what it was made with."""
-    yield f"{verdict.tried:,} dead letters tried with {model}; nothing was sent"
-    for number, what in (
-        (verdict.passed, "would pass"),
-        (verdict.degraded, "would be scored by the fallback, for the model fails"),
-        (verdict.labels, "labels can be read; a worker tells whether their events are known"),
-        (verdict.left_out, "are left out by the edit"),
-        (verdict.not_kept, "were too large to be kept here: send them again from their source"),
+def _preview_lines(result: PreviewResult, model: str) -> Iterator[str]:
+    yield f"{result.evaluated:,} dead letters tried with {model}; nothing was sent"
+    for count, outcome in (
+        (result.passed, "would pass"),
+        (result.degraded, "would be scored by the fallback, because the model fails"),
+        (result.labels, "labels can be read; only a worker knows whether their events exist"),
+        (result.skipped, "are skipped by the edit function"),
+        (result.value_not_stored, "were too large to be stored: send them again from their source"),
         (
-            verdict.harmful,
-            "have ended or hung a worker, and are not run here: export one and try it by itself",
+            result.poison,
+            "crashed or hung a worker and are not run here: export one and try it by itself",
         ),
     ):
-        if number:
-            yield f"{number:>9,} {what}"
-    for failing in sorted(verdict.failing, key=lambda failing: -failing.count):
-        where = f" ({failing.where})" if failing.where else ""
-        yield f"{failing.count:>9,} would fail: {failing.code}: {harmless(failing.message)}{where}"
-        yield f"{'':>9} e.g. {failing.sample.error_id} at {place(failing.sample)}. {failing.remedy}"
-
-
-class _OpenedDeadLetters(NamedTuple):
-    settings: Settings
-    pipeline: Pipeline
-    dead: DeadLetters
+        if count:
+            yield f"{count:>9,} {outcome}"
+    for failing in sorted(result.failing, key=lambda one: -one.count):
+        location = f" ({failing.location})" if failing.location else ""
+        message = harmless(failing.message)
+        yield f"{failing.count:>9,} would fail: {failing.code}: {message}{location}"
+        sample = failing.sample
+        yield f"{'':>9} e.g. {sample.error_id} at {origin_text(sample)}. {failing.remedy}"
 
 
 @contextmanager
-def _opened(pipeline: str) -> Iterator[_OpenedDeadLetters]:
-    """A pipeline's dead letters."""
-    settings, loaded = load_settings(), load_pipeline(pipeline)
-    with open_dead_letters(settings, loaded, lambda line: typer.echo(line, err=True)) as dead:
-        yield _OpenedDeadLetters(settings, loaded, dead)
+def _open(context: CommandContext) -> Iterator[DeadLetters]:
+    def notify(line: str) -> None:
+        typer.echo(line, err=True)
+
+    with open_dead_letters(context.settings, context.pipeline, notify) as dead_letters:
+        yield dead_letters
 
 
-def _require_some(dead: DeadLetters, selection: DeadLetterSelection) -> int:
-    """How many are meant; it is an error if none is."""
-    count = dead.index.count(selection)
+def _require_some(dead_letters: DeadLetters, selection: DeadLetterSelection) -> int:
+    """Return the number of selected dead letters; raises `SelectionError` if there is none."""
+    count = dead_letters.index.count(selection)
     if count == 0:
         raise SelectionError(
             "No dead letter is selected",
-            "See which there are: `stream-app dead-letters groups PIPELINE --all`",
+            "List the groups with `stream-app dead-letters groups PIPELINE --all`",
         )
     return count
 
 
 def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
     remaining = iter(lines)
-    while batch := list(islice(remaining, _BATCH)):
+    while batch := list(islice(remaining, _BATCH_LINES)):
         yield batch
 
 

@@ -11,10 +11,10 @@ from stream_app.dead_letters.dead_letter_record import DeadLetterReader
 from stream_app.dead_letters.index import Index
 from stream_app.dead_letters.indexer import Indexer, Notify
 from stream_app.dead_letters.ledger import Ledger
-from stream_app.dead_letters.registry_schemas import registry_schemas
 from stream_app.errors import TopicsError
 from stream_app.kafka.reader import PartitionReader
 from stream_app.pipeline import Pipeline
+from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.settings import Settings
 from stream_app.topic_kinds import topic_name
 
@@ -38,7 +38,7 @@ class DeadLetters:
         self._settings = settings
         self._name = pipeline.name
         self._resources = resources
-        self._schemas = registry_schemas(settings)
+        self._schemas = open_schema_cache(settings.registry)
         self._topics = resources.enter_context(_open_reader(settings))
         self.ledger = self._read_ledger()
         file = _index_path(settings, self._topics.cluster_id(), pipeline.name)

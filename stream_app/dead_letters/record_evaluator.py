@@ -13,7 +13,7 @@ from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.reading.decoding import Schemas
 from stream_app.core.scoring.partition_state import NEVER, PartitionState
 from stream_app.core.scoring.predictor import Model
-from stream_app.core.scoring.scorer import Scorer
+from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.error_codes import ERROR_CODES
 from stream_app.errors import ModelError, StoreError
@@ -81,24 +81,22 @@ class RecordEvaluator:
         self._model = model
         self._clocks = clocks
         self._now = now_ms()
-        self._scorer = Scorer(
-            pipeline,
-            fingerprint(pipeline),
-            self._state(0),
-            clock=time.perf_counter,
+        config = ScorerConfig(
+            fingerprint=fingerprint(pipeline),
             group=f"{pipeline.name}-score",
             app_version=app_version(),
             # The limit of the workers' scorers.
             max_bytes=settings.topics.max_message_bytes - 1024,
             max_entries=settings.worker.max_state_entries,
         )
+        self._scorer = Scorer(pipeline, config, self._state(0), time.perf_counter)
 
     def failure(
         self, kind: DeadLetterKind, record: Record, schemas: Schemas
     ) -> RepeatedFailure | None:
         """Return the failure of a record, or None if it would be scored or kept as a label."""
         scorer = self._scorer
-        scorer.start_over(self._state(record.partition))
+        scorer.reset(self._state(record.partition))
         process = scorer.join if kind == "labels.dlq" else scorer.score
         outputs = process([record], self._model, self._now, schemas)
         return next((_failure_of(output) for output in outputs if output.topic == kind), None)
@@ -106,7 +104,7 @@ class RecordEvaluator:
     @property
     def is_degraded(self) -> bool:
         """True if the fallback scored the last event."""
-        return bool(self._scorer.degraded)
+        return bool(self._scorer.degraded_cause)
 
     def _state(self, partition: int) -> PartitionState:
         state = PartitionState(partition, self._horizon, self._lateness, _NO_RETRY)

@@ -24,7 +24,6 @@ from stream_app.dead_letters.ledger import (
     partition_key,
     progress_record,
 )
-from stream_app.dead_letters.registry_schemas import registry_schemas
 from stream_app.dead_letters.replay_outcomes import (
     OutcomeReader,
     ReplayBacklog,
@@ -34,6 +33,7 @@ from stream_app.dead_letters.replay_outcomes import (
 from stream_app.dead_letters.replay_records import ReplayRoute
 from stream_app.errors import FencedError, ReplayError
 from stream_app.records import Output
+from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.telemetry.operator_identity import operator
 from stream_app.worker.transaction_writer import TransactionWriter
 
@@ -199,7 +199,7 @@ class ReplayProducer:
 
     def _unsent(self, ledger: Ledger, progress: ReplayProgress) -> Iterator[DeadLetter]:
         """Yield the dead letters that are not sent yet, in the order of each partition."""
-        schemas = registry_schemas(self._admin.settings)
+        schemas = open_schema_cache(self._admin.settings.registry)
         with self._admin.open_reader() as reader:
             for (kind, partition), ranges in sorted(ledger.offsets(self._operation).items()):
                 start = max(progress.next_offset((kind, partition)), ranges.starts[0])

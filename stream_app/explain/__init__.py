@@ -1,5 +1,7 @@
-"""What became of one event, and why.
+"""Trace of one event: its records, preparation, score, label and the version that learned it.
 
-`finding` reads its `records`; `story` puts them together as `facts`, with the model's `contributions` and what came of
-`learning`; `rendering` tells them.
+- `event_finder`: finds the records about an event in the pipeline's topics.
+- `trace_builder`: builds the trace from them, and scores the event again.
+- `first_learner`: the first version that learned an example, given the decisions in the log.
+- `event_trace`: the trace as a value, as JSON and as text.
 """

@@ -1,55 +1,80 @@
-"""What there is to tell about one event."""
+"""Trace of one event, and its form as JSON and as text."""
 
-from typing import Any, NamedTuple
-from stream_app.records import Features, Fields
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
+
 from stream_app.formatting import iso_time
+from stream_app.records import Features, Fields
 from stream_app.transfer.record_rendering import harmless
 
-class FailedAttempt(NamedTuple):
-    """Why a record, or a stage of it, failed."""
+# Characters of a value in the text.
+_MAX_CHARACTERS = 2000
+
+# Columns of the title before each line.
+_TITLE_WIDTH = 15
+
+
+class FailureDetail(NamedTuple):
+    """Failure of a record: error code, description without values, and what to do about it."""
 
     code: str
     message: str
     remedy: str
 
 
-class ReplaySent(NamedTuple):
-    """A record of an event or its label as it was sent; `time` is Kafka's, `became` what the workers made of it.
+class TracedRecord(NamedTuple):
+    """Record of the event or its label on an input topic.
 
-    `value` is text, or its bytes as ``{"base64": ...}``.
+    Attributes:
+        topic: full name of the topic.
+        partition: partition of the topic.
+        offset: offset in the partition.
+        time: Kafka's timestamp in ISO 8601.
+        outcome: what the scorers made of the record, in words.
+        failure: failure of a dead letter, None otherwise.
+        value: value as text, or its bytes as ``{"base64": ...}``.
     """
 
     topic: str
     partition: int
     offset: int
     time: str
-    became: str
-    failed: FailedAttempt | None
+    outcome: str
+    failure: FailureDetail | None
     value: Any
 
 
-class Change(NamedTuple):
-    """A field's value, None where there is none."""
+class FieldChange(NamedTuple):
+    """Value of a field before and after cleaning, None where the field is missing."""
 
     before: Any
     after: Any
 
 
 class PreparedInput(NamedTuple):
-    """What the pipeline as it is now makes of the raw record: the fields that cleaning changed, and the features."""
+    """Result of the current pipeline's cleaning and feature steps for the raw record.
 
-    changed: dict[str, Change]
+    Attributes:
+        changed: fields that cleaning changed.
+        imputed: names of the fields that cleaning filled in.
+        features: features, None if a step fails.
+        failure: failure of a step, None if all pass.
+    """
+
+    changed: dict[str, FieldChange]
     imputed: tuple[str, ...]
     features: Features | None
-    failed: FailedAttempt | None
+    failure: FailureDetail | None
 
 
-class Again(NamedTuple):
-    """The score as the artifact of its version gives it now; `problem` is why it does not.
+class Rescoring(NamedTuple):
+    """Score that the artifact of the served version gives now.
 
-    `contributions` are what each feature adds to its logit, of linear models only.
+    Attributes:
+        score: the score, None if it cannot be computed.
+        equal: True if it equals the served score exactly, None if it cannot be computed.
+        problem: reason why it cannot be computed.
+        contributions: what each feature adds to the logit, for linear models only.
     """
 
     score: Any
@@ -59,128 +84,143 @@ class Again(NamedTuple):
 
 
 class LearnedVersion(NamedTuple):
-    """The example at `offset` of the log, and which version was the first to learn it; see `FirstLearner`."""
+    """Example of the event, and the first version that learned it; see `FirstLearner`.
+
+    Attributes:
+        offset: offset of the example in `<p>.examples`.
+        label: label as joined.
+        label_time: time of the label in ISO 8601.
+        version: first stored version that learned the example.
+        is_first: False if an earlier version may have been deleted.
+        reason: reason why there is no version.
+    """
 
     offset: int
     label: Any
     label_time: str
     version: int | None
-    first: bool
-    why: str
+    is_first: bool
+    reason: str
 
 
 class EventTrace(NamedTuple):
-    """All about an event, the parts that do not apply empty; `outcome` and `label` are its state in words."""
+    """Trace of one event; parts that do not apply are empty.
+
+    Attributes:
+        event_id: id of the event, as text.
+        outcome: state of the event in words.
+        events: records of the event.
+        raw_deleted: True if retention has deleted the record that was scored.
+        prepared: preparation of the raw record with the current pipeline.
+        scored: fields of the scored record.
+        rescored: the score computed again.
+        label: state of the label in words.
+        labels: records of the label.
+        learned: the example and the version that learned it.
+    """
 
     event_id: str
     outcome: str
-    events: list[ReplaySent]
+    events: list[TracedRecord]
     raw_deleted: bool
     prepared: PreparedInput | None
     scored: Fields | None
-    again: Again | None
+    rescored: Rescoring | None
     label: str
-    labels: list[ReplaySent]
+    labels: list[TracedRecord]
     learned: LearnedVersion | None
 
 
-_SHOWN = 2000  # characters of a value
-_WIDTH = 11
-
-
-def story_object(story: EventTrace) -> dict[str, Any]:
-    """All of it for programs."""
-    return {name: _plain(value) for name, value in story._asdict().items()}
+def trace_object(trace: EventTrace) -> dict[str, Any]:
+    """Return the JSON object of `explain --json`."""
+    return {name: _plain(value) for name, value in trace._asdict().items()}
 
 
 def _plain(value: Any) -> Any:
+    """Return a value with dicts and lists in place of named tuples and tuples."""
     if hasattr(value, "_asdict"):
-        return {name: _plain(one) for name, one in value._asdict().items()}
+        value = value._asdict()
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def story_lines(story: EventTrace) -> Iterator[str]:
-    """All of it for people."""
-    yield _line("event", f"{story.event_id}: {story.outcome}")
-    if story.raw_deleted:
+def trace_lines(trace: EventTrace) -> Iterator[str]:
+    """Yield the lines of `explain`."""
+    yield _line("event", f"{trace.event_id}: {trace.outcome}")
+    if trace.raw_deleted:
         yield _line("raw", "deleted by the topic's retention")
-    for sent in story.events:
-        yield from _sent("raw", sent)
-    if story.prepared is not None:
-        yield from _prepared(story.prepared)
-    if story.scored is not None:
-        yield from _scored(story.scored)
-    if story.again is not None:
-        yield _line("again", _again(story.again))
-        if story.again.contributions is not None:
-            parts = (f"{name} {value:+.3f}" for name, value in story.again.contributions.items())
-            yield _line("adds up", "  ".join(parts))
-    for sent in story.labels:
-        yield from _sent("label", sent)
-    if story.scored is not None or story.labels:
-        yield _line("label", _label(story))
-    if story.learned is not None:
-        yield _line("learned", _learned(story.learned))
+    for record in trace.events:
+        yield from _record_lines("raw", record)
+    if trace.prepared is not None:
+        yield from _prepared_lines(trace.prepared)
+    if trace.scored is not None:
+        yield _line("scored", _scored_text(trace.scored))
+    if trace.rescored is not None:
+        yield _line("rescored", _rescored_text(trace.rescored))
+        if trace.rescored.contributions is not None:
+            parts = trace.rescored.contributions.items()
+            yield _line("contributions", "  ".join(f"{name} {part:+.3f}" for name, part in parts))
+    for record in trace.labels:
+        yield from _record_lines("label", record)
+    if trace.scored is not None or trace.labels:
+        yield _line("label", _label_text(trace))
+    if trace.learned is not None:
+        yield _line("learned", _learned_text(trace.learned))
 
 
 def _line(title: str, text: str) -> str:
-    return harmless(f"{title:<{_WIDTH}}{text}")
+    return harmless(f"{title:<{_TITLE_WIDTH}}{text}")
 
 
-def _sent(title: str, sent: ReplaySent) -> Iterator[str]:
-    yield _line(title, f"{sent.topic}[{sent.partition}]@{sent.offset}  {sent.time}  {sent.became}")
-    if sent.failed is not None:
-        yield _line("", f"{sent.failed.code}: {sent.failed.message}. {sent.failed.remedy}")
-    yield _line("", str(sent.value)[:_SHOWN])
+def _record_lines(title: str, record: TracedRecord) -> Iterator[str]:
+    position = f"{record.topic}[{record.partition}]@{record.offset}"
+    yield _line(title, f"{position}  {record.time}  {record.outcome}")
+    if record.failure is not None:
+        yield _line("", _failure_text(record.failure))
+    yield _line("", str(record.value)[:_MAX_CHARACTERS])
 
 
-def _prepared(prepared: PreparedInput) -> Iterator[str]:
+def _failure_text(failure: FailureDetail) -> str:
+    return f"{failure.code}: {failure.message}. {failure.remedy}"
+
+
+def _prepared_lines(prepared: PreparedInput) -> Iterator[str]:
     for name, (before, after) in prepared.changed.items():
         imputed = "  (imputed)" if name in prepared.imputed else ""
         yield _line("cleaned", f"{name}: {before!r} -> {after!r}{imputed}")
     if prepared.features is not None:
-        yield _line(
-            "features", "  ".join(f"{name}={value}" for name, value in prepared.features.items())
-        )
-    if prepared.failed is not None:
-        yield _line(
-            "fails now",
-            f"{prepared.failed.code}: {prepared.failed.message}. {prepared.failed.remedy}",
-        )
+        features = (f"{name}={value}" for name, value in prepared.features.items())
+        yield _line("features", "  ".join(features))
+    if prepared.failure is not None:
+        yield _line("fails now", _failure_text(prepared.failure))
 
 
-def _scored(scored: dict[str, Any]) -> Iterator[str]:
-    by = f"version {scored['model']['version']}" + (
-        f", degraded: {scored['degraded']}" if scored["degraded"] else ""
+def _scored_text(scored: Fields) -> str:
+    degraded = f", degraded: {scored['degraded']}" if scored["degraded"] else ""
+    version = f"version {scored['model']['version']}{degraded}"
+    return f"{scored['score']} by {version}: prediction {scored['prediction']}"
+
+
+def _rescored_text(rescored: Rescoring) -> str:
+    if rescored.problem is not None:
+        return f"the score cannot be computed again: {rescored.problem}"
+    comparison = "the same" if rescored.equal else "NOT the score that was served"
+    return f"{rescored.score}, {comparison}"
+
+
+def _label_text(trace: EventTrace) -> str:
+    if trace.label == "awaited" and trace.scored is not None:
+        return f"awaited until {iso_time(trace.scored['label_due_by'])}"
+    return trace.label
+
+
+def _learned_text(learned: LearnedVersion) -> str:
+    example = (
+        f"{learned.label}, known since {learned.label_time}, "
+        f"at offset {learned.offset} of the examples"
     )
-    yield _line("scored", f"{scored['score']} by {by}: prediction {scored['prediction']}")
-
-
-def _again(again: Again) -> str:
-    if again.problem is not None:
-        return f"the score cannot be computed again: {again.problem}"
-    return (
-        f"{again.score}, the same"
-        if again.equal
-        else f"{again.score}, which is NOT what was served"
-    )
-
-
-def _label(story: EventTrace) -> str:
-    if story.label == "awaited" and story.scored is not None:
-        return f"awaited until {iso_time(story.scored['label_due_by'])}"
-    return story.label
-
-
-def _learned(learned: LearnedVersion) -> str:
-    said = f"{learned.label}, known since {learned.label_time}, at offset {learned.offset} of the examples"
     if learned.version is None:
-        return f"{said}; {learned.why or 'no version after it yet'}"
-    name = (
-        "the first version with it"
-        if learned.first
-        else "the first version with it that is still kept"
-    )
-    return f"{said}; {name} is {learned.version}"
+        return f"{example}; {learned.reason or 'no version has learned it yet'}"
+    which = "the first version" if learned.is_first else "the first stored version"
+    return f"{example}; {which} that learned it is {learned.version}"

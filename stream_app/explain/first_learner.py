@@ -1,4 +1,4 @@
-"""Which version was the first to learn an example, given the decisions around it in the log."""
+"""Finds the first version that learned an example, given the decisions around it in the log."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -7,54 +7,62 @@ from stream_app.core.learning.examples_log import VERSION_CHANGES, Control
 from stream_app.model_store.model_registry import ModelRegistry
 
 Decisions = Callable[[int, int | None], Iterable[tuple[int, Control]]]
-"""Those in the log from one offset up to another, or to its end, each with its own."""
+"""Returns the control records with start <= offset < end, each with its offset.
+
+An end of None is the present end of the log.
+"""
 
 
 class FirstLearner(NamedTuple):
-    """`version` is the first one still kept that has learned it, `first` whether none before it was retired.
+    """First version that learned an example.
 
-    None if there is none, with `why` as far as a decision is the reason.
+    Attributes:
+        version: first stored version that learned it, None if there is none.
+        is_first: False if an earlier version may have been deleted.
+        reason: decision because of which there is none, "" if the next version will learn it.
     """
 
     version: int | None
-    first: bool
-    why: str = ""
+    is_first: bool
+    reason: str = ""
 
 
 def first_learner(
     registry: ModelRegistry, offset: int, before: Control | None, decisions: Decisions
 ) -> FirstLearner:
-    """Of the example at `offset`; `before` is the last hold or resumption before it."""
+    """Return the first version that learned an example.
+
+    Args:
+        registry: versions of the pipeline.
+        offset: offset of the example.
+        before: last pause or resumption of learning before the example.
+        decisions: control records after the example.
+    """
     start = offset
     if before is not None and before.command == "pause":
-        resumed = next(
-            ((place, one) for place, one in decisions(offset, None) if one.command == "resume"),
-            None,
-        )
+        resumptions = (one for one in decisions(offset, None) if one[1].command == "resume")
+        resumed = next(resumptions, None)
         if resumed is None:
-            return FirstLearner(None, True, "learning was held, and still is")
+            return FirstLearner(None, True, "learning is paused")
         start, control = resumed
         if control.since is None or control.since > offset:
-            return FirstLearner(None, True, "learning was held, and went on without it")
+            return FirstLearner(None, True, "learning was paused and resumed after it")
     learned = [
-        number for number, manifest in registry.versions.items() if manifest.origin == "learned"
+        version for version, manifest in registry.versions.items() if manifest.origin == "learned"
     ]
-    version = next((number for number in learned if number > start), None)
-    forgotten = _forgotten(offset, decisions(start, version))
-    if forgotten:
-        return FirstLearner(None, True, forgotten)
-    return FirstLearner(version, any(number <= offset for number in learned))
+    version = next((one for one in learned if one > start), None)
+    reason = _discarded(offset, decisions(start, version))
+    if reason:
+        return FirstLearner(None, True, reason)
+    return FirstLearner(version, any(one <= offset for one in learned))
 
 
-def _forgotten(offset: int, decisions: Iterable[tuple[int, Control]]) -> str:
-    """Why the next version is without it, if a decision before that has chosen an older one; else empty."""
-    found = ""
-    for place, control in decisions:
+def _discarded(offset: int, decisions: Iterable[tuple[int, Control]]) -> str:
+    """Return the decision that discarded the example before the next version, "" without one."""
+    reason = ""
+    for position, control in decisions:
         if control.command in VERSION_CHANGES:
-            again = control.since is not None and control.since <= offset
-            found = (
-                ""
-                if again
-                else f"a {control.command} to version {control.version} at offset {place} went on without it"
-            )
-    return found
+            is_relearned = control.since is not None and control.since <= offset
+            change = f"a {control.command} to version {control.version} at offset {position}"
+            reason = "" if is_relearned else f"{change} discarded it"
+    return reason

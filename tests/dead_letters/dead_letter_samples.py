@@ -1,4 +1,4 @@
-"""Dead letters as the core makes them, written to the topics of a pipeline."""
+"""Dead letters as scorers write them, and a producer that writes them to a pipeline's topics."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -6,16 +6,17 @@ from typing import Any
 
 import orjson
 
-from stream_app.core.scoring.dead_letter import dead_letter
+from stream_app.core.scoring.dead_letter import FailureContext, dead_letter
 from stream_app.records import Failure, Output, Record
 from stream_app.settings import Settings
+from stream_app.topic_kinds import DeadLetterKind, InputKind
 from tests.small_pipeline import event
 from tests.transfer.clusters import PARTITIONS, producer
 
+# Time of the first dead letter in Unix milliseconds. The broker would soon delete older ones.
 SINCE = int(time.time() * 1000) - 1_800_000
-"""When the first letter was written, epoch milliseconds; the broker would soon delete older ones."""
 
-CONTEXT = {"group": "score", "model-version": "7", "schema-version": "abc", "app-version": "1.0"}
+CONTEXT = FailureContext("score", "7", "abc", "1.0")
 FAILURES = (
     Failure("wrong-type", "field amount is string, not double"),
     Failure("missing-field", "field at is missing"),
@@ -23,18 +24,18 @@ FAILURES = (
 )
 
 
-def letter(
+def sample(
     name: str,
     number: int,
     failure: Failure,
     *,
-    kind: str = "raw",
+    kind: InputKind = "raw",
     value: Mapping[str, Any] | bytes | None = None,
     key: bytes | None = None,
     at: int = SINCE,
-    context: Mapping[str, str] = CONTEXT,
+    context: FailureContext = CONTEXT,
 ) -> tuple[Output, int]:
-    """The dead letter of record `number`, and when it was written; records go round the partitions."""
+    """Return the dead letter of record `number` and its time; partitions take turns."""
     fields = event(number) if value is None else value
     content = orjson.dumps(fields) if isinstance(fields, Mapping) else fields
     record = Record(
@@ -45,20 +46,21 @@ def letter(
         key or f"e{number}".encode(),
         content,
     )
-    return dead_letter(f"{kind}.dlq", record, failure, dict(context), at), at
+    topic: DeadLetterKind = "labels.dlq" if kind == "labels" else "raw.dlq"
+    return dead_letter(topic, record, failure, context, at), at
 
 
-def write(settings: Settings, name: str, letters: Iterable[tuple[Output, int]]) -> None:
-    """Send them to the topics where they belong."""
+def write(settings: Settings, name: str, dead_letters: Iterable[tuple[Output, int]]) -> None:
+    """Write dead letters to their topics."""
     sender = producer(settings, compression_type="lz4")
     sender.list_topics(timeout=10)
-    lost: list[object] = []
+    errors: list[object] = []
 
-    def note(error: object, _: object) -> None:
+    def on_delivery(error: object, _: object) -> None:
         if error is not None:
-            lost.append(error)
+            errors.append(error)
 
-    for output, at in letters:
+    for output, at in dead_letters:
         topic, headers = f"{name}.{output.topic}", list(output.headers)
         while True:
             try:
@@ -67,7 +69,7 @@ def write(settings: Settings, name: str, letters: Iterable[tuple[Output, int]]) 
                     output.value,
                     output.key,
                     output.partition,
-                    note,
+                    on_delivery,
                     timestamp=at,
                     headers=headers,
                 )
@@ -75,4 +77,4 @@ def write(settings: Settings, name: str, letters: Iterable[tuple[Output, int]]) 
             except BufferError:
                 sender.poll(0.1)
     assert sender.flush(60) == 0
-    assert lost == []
+    assert errors == []

@@ -1,4 +1,4 @@
-"""A pipeline with dead letters, and the commands that act on them, run as people run them."""
+"""A running pipeline with dead letters, and the commands that change their state."""
 
 import json
 import os
@@ -19,77 +19,80 @@ from tests.small_pipeline import event
 EDIT = """
 import json
 
-def mend(letter):
-    fields = letter.record
+def fix(dead_letter):
+    fields = dead_letter.record
     fields["amount"] = fields.pop("total")
     return json.dumps(fields).encode()
 """
 
 
-DECLARED = """
+# With a breaker, the scorers would pause before they make more dead letters.
+PIPELINE = """
 from tests.small_pipeline import small_pipeline
-pipeline = small_pipeline("NAME", breaker=None)  # which would wait before it makes more dead letters
+pipeline = small_pipeline("NAME", breaker=None)
 """
 
 
 def renamed(number: int, at: int) -> bytes:
-    """An event whose producer calls a field by another name."""
+    """Return an event whose producer has renamed the field amount to total."""
     fields = event(number, at)
     fields["total"] = fields.pop("amount")
     return orjson.dumps(fields)
 
 
-class Desk(System):
-    """A system whose dead letters are acted on, by one test after the other.
+class DeadLetterSystem(System):
+    """A system shared by several tests; each selects only its own dead letters.
 
-    What a test sees and selects is its own: since `begin`, its events are numbered from `first`, at `now` (epoch
-    milliseconds).
+    Attributes:
+        first: number of the test's first event.
+        now: event time of the test's events in Unix milliseconds.
+        since: time of `begin` in ISO 8601.
     """
 
     def __init__(self, broker: EmbeddedBroker, folder: Path, **topics: Any) -> None:
-        super().__init__(
-            broker.bootstrap_servers, folder, f"replay-{uuid4().hex[:8]}", DECLARED, **topics
-        )
+        name = f"replay-{uuid4().hex[:8]}"
+        super().__init__(broker.bootstrap_servers, folder, name, PIPELINE, **topics)
         self.now = int(time.time() * 1000) - 3_600_000
         self.first = 0
         self.begin()
 
-    def __enter__(self) -> "Desk":
+    def __enter__(self) -> "DeadLetterSystem":
         return self
 
     def begin(self) -> None:
-        """Forget what was there before."""
-        time.sleep(0.002)  # so that times tell
+        """Begin a test: everything from before is ignored."""
+        # The times of two tests must differ.
+        time.sleep(0.002)
         self.first += 10_000
         self.since = datetime.now(UTC).isoformat()
-        self._audits = len(self.read("audit"))
+        self._audit_entries = len(self.read("audit"))
         self.before = self.books()
-        (self.folder / "mend.py").write_text(EDIT)
+        (self.folder / "fix.py").write_text(EDIT)
 
     @property
-    def mend(self) -> tuple[str, str]:
-        """The edit that mends letters."""
-        return "--edit", f"{self.folder / 'mend.py'}:mend"
+    def fix(self) -> tuple[str, str]:
+        """The option of an edit that fixes renamed events."""
+        return "--edit", f"{self.folder / 'fix.py'}:fix"
 
-    def act(self, *words: str, code: int = 0) -> Any:
-        """A command of `dead-letters` with --json; what it printed, or its last line where an error is expected."""
+    def run(self, *words: str, code: int = 0) -> Any:
+        """Run a command of `dead-letters`; returns its JSON, or the last line of an error."""
         done = self.command("dead-letters", words[0], "PIPELINE", *words[1:], "--json", timeout=240)
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout) if code == 0 else done.stderr.splitlines()[-1]
 
     def select(self, command: str, *words: str, code: int = 0) -> Any:
-        """The same for the test's own letters."""
-        return self.act(command, "--since", self.since, *words, code=code)
+        """Run a command for the dead letters of the test."""
+        return self.run(command, "--since", self.since, *words, code=code)
 
     def replay(self, *words: str, code: int = 0) -> Any:
-        """`replay` with --yes; counts the records that it sent among those that need an outcome."""
+        """Run `replay --yes`, and expect an outcome for each record that it sent."""
         found = self.select("replay", *words, "--yes", "--why", "test", code=code)
         if code == 0 and "outcome" in found:
             self.sent["raw"] += found["outcome"]["sent"]
         return found.get("outcome") if code == 0 else found
 
     def spawn(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start a command; its log is in the folder."""
+        """Start a command in the background; its log is operator.log in the folder."""
         arguments = [str(self.pipeline) if word == "PIPELINE" else word for word in words]
         with (self.folder / "operator.log").open("ab") as log:
             return subprocess.Popen(
@@ -101,23 +104,23 @@ class Desk(System):
             )
 
     def unfinished(self) -> str:
-        """The id of the replay that is being sent."""
-        (found,) = [act["id"] for act in self.act("status") if act["state"] == "sending"]
+        """Return the id of the only replay that is being sent."""
+        (found,) = [one["id"] for one in self.run("status") if one["state"] == "sending"]
         return str(found)
 
     def send_renamed(self, count: int, timeout: float = 60.0) -> None:
-        """Events that become dead letters, and that `mend.py:mend` mends."""
+        """Send events that become dead letters, and that the edit fixes."""
         for number in range(self.first, self.first + count):
             self.send("raw", renamed(number, self.now + number), f"e{number}".encode())
         self.settle(timeout)
 
-    def audits(self) -> list[tuple[str, int, str]]:
-        """What was done, to how many letters, why: oldest first."""
+    def audit_entries(self) -> list[tuple[str, int, str]]:
+        """Return operation, number of dead letters and reason of the test's audit entries."""
         return [
-            (one["act"], one["counts"]["letters"], one["why"])
-            for one in self.values("audit")[self._audits :]
+            (one["act"], one["counts"]["dead_letters"], one["why"])
+            for one in self.values("audit")[self._audit_entries :]
         ]
 
     def changed(self, name: str) -> int:
-        """By how much a tally has grown."""
+        """Return by how much a record count has grown since `begin`."""
         return int(getattr(self.books(), name) - getattr(self.before, name))

@@ -1,4 +1,4 @@
-"""Dead letters whose values are Avro: chosen by their fields, shown, and mended."""
+"""Dead letters with Avro values are selected by their fields, shown, and fixed."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from stream_app.records import Failure
 from stream_app.schema_registry import open_registry
 from tests.avro_samples import changed, framed
 from tests.cli.test_commands import Commands
-from tests.dead_letters.dead_letter_samples import letter, write
+from tests.dead_letters.dead_letter_samples import sample, write
 from tests.small_pipeline import EVENT_SCHEMA, event
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
@@ -20,14 +20,16 @@ RENAMED = changed(EVENT_SCHEMA, amount=None, total="double")
 EDIT = """
 import orjson
 
-def mend(letter):
-    fields = letter.record
+def fix(dead_letter):
+    fields = dead_letter.record
     fields["amount"] = fields.pop("total")
     return orjson.dumps(fields)
 """
 
 
-def test_avro_is_decoded_with_the_registry(tmp_path: Path, broker: EmbeddedBroker) -> None:
+def test_commands_decode_avro_dead_letters_with_the_registry(
+    tmp_path: Path, broker: EmbeddedBroker
+) -> None:
     commands = Commands(tmp_path, broker)
     registry = commands.settings.registry.model_copy(
         update={"url": (tmp_path / "schemas").as_uri()}
@@ -44,13 +46,14 @@ def test_avro_is_decoded_with_the_registry(tmp_path: Path, broker: EmbeddedBroke
         fields = event(number)
         fields["total"] = fields.pop("amount")
         values.append(framed(RENAMED, fields, schema_id))
-    values.append(framed(RENAMED, fields, schema_id + 77))  # a schema that nobody knows
+    unknown_schema_id = schema_id + 77
+    values.append(framed(RENAMED, fields, unknown_schema_id))
     missing = Failure("missing-field", "field amount is missing")
     write(
         commands.settings,
         commands.name,
         (
-            letter(commands.name, number, missing, value=value)
+            sample(commands.name, number, missing, value=value)
             for number, value in enumerate(values)
         ),
     )
@@ -61,8 +64,9 @@ def test_avro_is_decoded_with_the_registry(tmp_path: Path, broker: EmbeddedBroke
     assert sorted(orjson.loads(line)["key"] for line in chosen.splitlines()) == ["e7", "e8", "e9"]
     shown = commands.run("dead-letters", "show", "PIPELINE", "--key", "e7")[0]
     assert '"total": 7.0' in shown
-    assert "00 00 00 00" in shown  # and the bytes, which are no text
+    # The bytes are shown in hexadecimal.
+    assert "00 00 00 00" in shown
 
-    (tmp_path / "mend.py").write_text(EDIT)
-    verdict = commands.json("dead-letters", "try", "PIPELINE", "--edit", f"{tmp_path}/mend.py:mend")
-    assert (verdict["passed"], verdict["failing"][0]["message"]) == (10, "AttributeError")
+    (tmp_path / "fix.py").write_text(EDIT)
+    preview = commands.json("dead-letters", "try", "PIPELINE", "--edit", f"{tmp_path}/fix.py:fix")
+    assert (preview["passed"], preview["failing"][0]["message"]) == (10, "AttributeError")

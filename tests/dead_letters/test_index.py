@@ -1,4 +1,4 @@
-"""The index of dead letters: what it holds, how it follows its topics, what it does when it cannot."""
+"""The index of dead letters follows its topics, and is rebuilt when it cannot."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ from stream_app.broker import EmbeddedBroker
 from stream_app.dead_letters.access import DeadLetters, open_dead_letters
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
 from stream_app.dead_letters.groups import find_groups
-from stream_app.dead_letters.ledger import Ledger, act_records
+from stream_app.dead_letters.ledger import DlqPartition, Ledger, Operation, operation_records
 from stream_app.dead_letters.offset_ranges import OffsetRanges
-from stream_app.dead_letters.operations import Operation, Spot
 from stream_app.errors import TopicsError
 from stream_app.kafka.topics import create_topics
-from tests.dead_letters.dead_letter_samples import FAILURES, SINCE, letter, write
+from stream_app.topic_kinds import InputKind
+from tests.dead_letters.dead_letter_samples import FAILURES, SINCE, sample, write
 from tests.small_pipeline import small_pipeline
 from tests.transfer.clusters import (
     PARTITIONS,
@@ -35,28 +35,30 @@ BAD_TYPE, MISSING, BAD_JSON = FAILURES
 
 
 class Case:
-    """A pipeline with its own index; `said` are the lines for the user."""
+    """A pipeline with its own index; `notices` are the lines for the user."""
 
     def __init__(self, broker: EmbeddedBroker, folder: Path) -> None:
         self.settings = settings_for(broker).model_copy(update={"data_dir": folder})
         self.name = new_topics(self.settings)
-        self.said: list[str] = []
+        self.notices: list[str] = []
 
     @contextmanager
     def opened(self) -> Iterator[DeadLetters]:
-        with open_dead_letters(self.settings, small_pipeline(self.name), self.said.append) as dead:
-            yield dead
+        with open_dead_letters(
+            self.settings, small_pipeline(self.name), self.notices.append
+        ) as dead_letters:
+            yield dead_letters
 
-    def write(self, *numbers: int, kind: str = "raw") -> None:
+    def write(self, *numbers: int, kind: InputKind = "raw") -> None:
         write(
             self.settings,
             self.name,
-            (letter(self.name, n, FAILURES[n % 3], kind=kind, at=SINCE + n) for n in numbers),
+            (sample(self.name, n, FAILURES[n % 3], kind=kind, at=SINCE + n) for n in numbers),
         )
 
     def keys(self) -> list[bytes]:
-        with self.opened() as dead:
-            return sorted(entry.key or b"" for entry in dead.index.entries(ALL))
+        with self.opened() as dead_letters:
+            return sorted(entry.key or b"" for entry in dead_letters.index.entries(ALL))
 
     @property
     def file(self) -> Path:
@@ -69,14 +71,14 @@ def case(broker: EmbeddedBroker, tmp_path: Path) -> Case:
     return Case(broker, tmp_path)
 
 
-def test_an_entry_says_what_the_headers_say(case: Case) -> None:
+def test_an_entry_has_the_fields_of_the_headers(case: Case) -> None:
     case.write(5)
     case.write(3, kind="labels")
-    with case.opened() as dead:
+    with case.opened() as dead_letters:
         event, label = sorted(
-            dead.index.entries(ALL), key=lambda entry: entry.ref.kind, reverse=True
+            dead_letters.index.entries(ALL), key=lambda entry: entry.ref.kind, reverse=True
         )
-        (other,) = dead.index.select(DeadLetterSelection(source="labels"))
+        (other,) = dead_letters.index.select(DeadLetterSelection(source="labels"))
     assert event.ref[:3] == ("raw.dlq", 5 % PARTITIONS, 0)
     assert event.ref.origin == (f"{case.name}.raw", 5 % PARTITIONS, 5 // PARTITIONS)
     assert (event.code, event.error_class, event.stage) == ("invalid-json", "contract", "decode")
@@ -94,17 +96,17 @@ def test_an_entry_says_what_the_headers_say(case: Case) -> None:
     assert other.kind == "labels.dlq"
 
 
-def test_only_what_is_new_is_read(case: Case) -> None:
+def test_only_new_dead_letters_are_indexed(case: Case) -> None:
     case.write(*range(10))
     assert len(case.keys()) == 10
     before = case.file.stat().st_ino
     case.write(10, 11)
     assert len(case.keys()) == 12
     assert case.keys() == sorted(f"e{n}".encode() for n in range(12))
-    assert (case.file.stat().st_ino, case.said) == (before, [])
+    assert (case.file.stat().st_ino, case.notices) == (before, [])
 
 
-def test_a_topic_that_was_made_anew_is_read_anew(case: Case) -> None:
+def test_the_index_is_rebuilt_after_a_topic_is_recreated(case: Case) -> None:
     case.write(*range(20))
     assert len(case.keys()) == 20
     for future in admin(case.settings).delete_topics([f"{case.name}.raw.dlq"]).values():
@@ -112,11 +114,11 @@ def test_a_topic_that_was_made_anew_is_read_anew(case: Case) -> None:
     create_topics(admin(case.settings), case.name, case.settings)
     case.write(*range(100, 140))
     assert case.keys() == sorted(f"e{n}".encode() for n in range(100, 140))
-    assert "made anew" in case.said[0]
-    assert len(case.said) == 1
+    assert "recreated" in case.notices[0]
+    assert len(case.notices) == 1
 
 
-def test_letters_that_expired_are_forgotten(case: Case) -> None:
+def test_expired_dead_letters_are_deleted_from_the_index(case: Case) -> None:
     case.write(*range(0, 40, PARTITIONS))
     assert len(case.keys()) == 10
     deleted = admin(case.settings).delete_records([TopicPartition(f"{case.name}.raw.dlq", 0, 4)])
@@ -130,26 +132,26 @@ def test_letters_that_expired_are_forgotten(case: Case) -> None:
     ):
         future.result(10)
     assert case.keys() == []
-    assert case.said == []
+    assert case.notices == []
 
 
 @pytest.mark.parametrize(
     "damage", [b"no database at all" * 100, b"SQLite format 3\0" + b"\7" * 5000]
 )
-def test_a_damaged_file_is_built_anew(case: Case, damage: bytes) -> None:
+def test_a_damaged_file_is_rebuilt(case: Case, damage: bytes) -> None:
     case.write(*range(10))
     assert len(case.keys()) == 10
     case.file.write_bytes(damage)
     for suffix in ("-wal", "-shm"):
         case.file.with_name(case.file.name + suffix).unlink(missing_ok=True)
     assert len(case.keys()) == 10
-    assert len(case.said) == 1
-    assert "built anew" in case.said[0]
+    assert len(case.notices) == 1
+    assert "Rebuilding" in case.notices[0]
     assert len(case.keys()) == 10
-    assert len(case.said) == 1
+    assert len(case.notices) == 1
 
 
-def test_two_commands_at_once_index_once(case: Case) -> None:
+def test_concurrent_commands_index_each_dead_letter_once(case: Case) -> None:
     case.write(*range(2000))
     found: list[int] = []
     threads = [Thread(target=lambda: found.append(len(case.keys()))) for _ in range(3)]
@@ -160,7 +162,7 @@ def test_two_commands_at_once_index_once(case: Case) -> None:
     assert found == [2000] * 3
 
 
-def test_records_of_others_do_no_harm(case: Case) -> None:
+def test_records_of_other_programs_are_indexed_with_an_unknown_code(case: Case) -> None:
     sender = producer(case.settings)
     topic = f"{case.name}.raw.dlq"
     sender.produce(topic, None, None)
@@ -172,14 +174,16 @@ def test_records_of_others_do_no_harm(case: Case) -> None:
     ]
     sender.produce(topic, b"\xff", b"\xfe", headers=headers)
     assert sender.flush(10) == 0
-    with case.opened() as dead:
-        assert {entry.code for entry in dead.index.entries(ALL)} == {"unknown"}
-        assert {letter.code for letter in dead.letters.read(dead.index.select(ALL))} == {"unknown"}
-        (group,) = find_groups(dead.index, ALL, dead.ledger, SINCE)
+    with case.opened() as dead_letters:
+        assert {entry.code for entry in dead_letters.index.entries(ALL)} == {"unknown"}
+        assert {one.code for one in dead_letters.reader.read(dead_letters.index.select(ALL))} == {
+            "unknown"
+        }
+        (group,) = find_groups(dead_letters.index, ALL, dead_letters.ledger, SINCE)
     assert group.count == 2
 
 
-def test_a_missing_topic_is_one_clear_error(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_a_missing_topic_is_an_error_that_names_it(broker: EmbeddedBroker, tmp_path: Path) -> None:
     settings = settings_for(broker).model_copy(update={"data_dir": tmp_path})
     name = unique_name()
     with (
@@ -189,30 +193,34 @@ def test_a_missing_topic_is_one_clear_error(broker: EmbeddedBroker, tmp_path: Pa
         pass
 
 
-def test_a_hundred_thousand(case: Case) -> None:
+def test_a_hundred_thousand_dead_letters_are_indexed_and_grouped(case: Case) -> None:
     count = 100_000
     write(
         case.settings,
         case.name,
-        (letter(case.name, n, FAILURES[n % 3], at=SINCE + n) for n in range(count)),
+        (sample(case.name, n, FAILURES[n % 3], at=SINCE + n) for n in range(count)),
     )
-    with case.opened() as dead:
-        acted: dict[Spot, list[int]] = {}
-        for ref in dead.index.select(DeadLetterSelection(codes=("missing-field",))):
-            acted.setdefault((ref.kind, ref.partition), []).append(ref.offset)
-        act = Operation("a", "replay", 0, "ann@host", "all", "test", count)
+    with case.opened() as dead_letters:
+        closed: dict[DlqPartition, list[int]] = {}
+        for ref in dead_letters.index.select(DeadLetterSelection(codes=("missing-field",))):
+            closed.setdefault((ref.kind, ref.partition), []).append(ref.offset)
+        operation = Operation("a", "replay", 0, "ann@host", "all", "test", count)
         ledger = Ledger(
-            act_records(act, {spot: OffsetRanges.of(offsets) for spot, offsets in acted.items()})
+            operation_records(
+                operation,
+                {partition: OffsetRanges.of(offsets) for partition, offsets in closed.items()},
+            )
         )
         groups = {
-            group.code: group for group in find_groups(dead.index, ALL, ledger, SINCE + count)
+            group.code: group
+            for group in find_groups(dead_letters.index, ALL, ledger, SINCE + count)
         }
-        places = [ref.origin for ref in dead.index.select(ALL)]
-    assert len(set(places)) == len(places) == count
+        origins = [ref.origin for ref in dead_letters.index.select(ALL)]
+    assert len(set(origins)) == len(origins) == count
     assert {code: group.count for code, group in groups.items()} == {
         "wrong-type": 33334, "missing-field": 33333, "invalid-json": 33333,
     }  # fmt: skip
-    assert [code for code, group in groups.items() if group.closed] == ["missing-field"]
+    assert [code for code, group in groups.items() if group.is_closed] == ["missing-field"]
     assert groups["missing-field"].outcomes == {"replayed": 33333}
     wrong = groups["wrong-type"]
     assert (wrong.first_seen, wrong.last_seen, wrong.last_hour, wrong.hour_before) == (

@@ -1,4 +1,4 @@
-"""Dead letters are sent again, each once: the story of a renamed field, and everything that is refused."""
+"""Commands replay dead letters exactly once, and park, drop and restore them."""
 
 import re
 import time
@@ -8,188 +8,210 @@ from collections.abc import Iterator
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from tests.dead_letters.replay_setup import Desk
+from tests.dead_letters.replay_setup import DeadLetterSystem
 from tests.running_system import headers
 
 pytestmark = pytest.mark.broker
 
 
 @pytest.fixture(scope="module")
-def running(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    with Desk(broker, tmp_path_factory.mktemp("desk"), partitions=2) as desk:
-        desk.start_all()
-        yield desk
+def running(
+    broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DeadLetterSystem]:
+    with DeadLetterSystem(broker, tmp_path_factory.mktemp("replay"), partitions=2) as started:
+        started.start_all()
+        yield started
 
 
 @pytest.fixture
-def desk(running: Desk) -> Iterator[Desk]:
+def system(running: DeadLetterSystem) -> Iterator[DeadLetterSystem]:
     running.begin()
     yield running
     running.check_outcomes()
 
 
-def test_the_story_of_a_renamed_field(desk: Desk) -> None:
-    bad = range(desk.first, desk.first + 1000)
-    for number in (good := range(desk.first + 1000, desk.first + 1200)):
-        desk.send_event(number, desk.now + number)
-    desk.send_renamed(1000)
+def test_events_with_a_renamed_field_are_fixed_replayed_and_learned(
+    system: DeadLetterSystem,
+) -> None:
+    bad = range(system.first, system.first + 1000)
+    for number in (good := range(system.first + 1000, system.first + 1200)):
+        system.send_event(number, system.now + number)
+    system.send_renamed(1000)
     for number in bad[::2]:
-        desk.send_label(number, desk.now + number + 500, fraud=number % 97 > 60)
-    desk.settle()
-    (group,) = desk.select("groups")
-    assert "1,000 of 1,000 would fail again: missing-field" in desk.select("replay", code=19)
-    planned = desk.select("replay", *desk.mend)
-    assert (planned["done"], planned["plan"]["sending"], planned["plan"]["would_fail"]) == (
+        system.send_label(number, system.now + number + 500, fraud=number % 97 > 60)
+    system.settle()
+    (group,) = system.select("groups")
+    assert "1,000 of 1,000 would fail again: missing-field" in system.select("replay", code=19)
+    planned = system.select("replay", *system.fix)
+    assert (planned["done"], planned["plan"]["to_send"], planned["plan"]["would_fail"]) == (
         False,
         1000,
         {},
     )
-    tried = desk.select("try", *desk.mend)
+    tried = system.select("try", *system.fix)
     assert (tried["passed"], tried["failing"], tried["model"].split()[0]) == (1000, [], "version")
-    done = desk.replay("--group", group["group"], *desk.mend)
-    assert {**done, "replay": ""} == {
-        "replay": "", "sent": 1000, "passed": 1000, "failed": {}, "duplicates": 0, "retrying": 0, "pending": 0,
+    done = system.replay("--group", group["group"], *system.fix)
+    assert {**done, "replay_id": ""} == {
+        "replay_id": "", "sent": 1000, "passed": 1000, "failed": {}, "duplicates": 0, "retrying": 0, "pending": 0,
     }  # fmt: skip
     for number in (*bad[1::2], *good):
-        desk.send_label(number, desk.now + number + 500, fraud=number % 97 > 60)
-    desk.settle()
-    assert (desk.changed("scored"), desk.changed("joined"), desk.changed("duplicates")) == (
+        system.send_label(number, system.now + number + 500, fraud=number % 97 > 60)
+    system.settle()
+    assert (system.changed("scored"), system.changed("joined"), system.changed("duplicates")) == (
         1200,
         1200,
         0,
     )
-    desk.until(lambda: desk.learned() >= 1200, 60, "not every event is learned")
+    system.until(lambda: system.learned() >= 1200, 60, "not every event is learned")
     sent, scored = (
-        Counter(headers(message).get("replay-id") for message in desk.read(kind))
+        Counter(headers(message).get("replay-id") for message in system.read(kind))
         for kind in ("raw.replay", "scored")
     )
-    assert sent[done["replay"]] == scored[done["replay"]] == 1000
-    assert desk.select("groups") == []
-    assert "is open: 1,000 replayed" in desk.select("replay", *desk.mend, code=18)
-    assert desk.audits() == [("replay", 1000, "test"), ("finish", 1000, "test")]
-    (status,) = desk.act("status", done["replay"])
+    assert sent[done["replay_id"]] == scored[done["replay_id"]] == 1000
+    assert system.select("groups") == []
+    assert "is open: 1,000 replayed" in system.select("replay", *system.fix, code=18)
+    assert system.audit_entries() == [("replay", 1000, "test"), ("finish", 1000, "test")]
+    (status,) = system.run("status", done["replay_id"])
     assert (status["state"], status["outcome"]["passed"], status["why"]) == ("done", 1000, "test")
 
 
-def test_what_was_scored_meanwhile_is_a_counted_duplicate(desk: Desk) -> None:
-    desk.send_renamed(20)
-    for number in range(desk.first, desk.first + 8):
-        desk.send_event(number, desk.now + number)
-    desk.settle()
-    done = desk.replay(*desk.mend)
+def test_a_replayed_event_that_was_scored_before_is_a_duplicate(system: DeadLetterSystem) -> None:
+    system.send_renamed(20)
+    for number in range(system.first, system.first + 8):
+        system.send_event(number, system.now + number)
+    system.settle()
+    done = system.replay(*system.fix)
     assert (done["sent"], done["passed"], done["duplicates"]) == (20, 12, 8)
 
 
 @pytest.mark.faults
-def test_a_version_scores_without_learning(desk: Desk) -> None:
-    """The labels are joined all the same, and counted; at a rate."""
-    desk.send_renamed(40)
-    assert "There is no model version 777777" in desk.select(
-        "replay", *desk.mend, "--model", "777777", code=7
+def test_a_replay_can_name_a_version_and_skip_learning(system: DeadLetterSystem) -> None:
+    """Labels are still joined and counted. The replay is rate-limited."""
+    system.send_renamed(40)
+    assert "There is no model version 777777" in system.select(
+        "replay", *system.fix, "--model", "777777", code=7
     )
     started = time.monotonic()
-    done = desk.replay(*desk.mend, "--model", "0", "--no-learn", "--rate", "20")
+    done = system.replay(*system.fix, "--model", "0", "--no-learn", "--rate", "20")
     assert time.monotonic() - started > 2
-    for number in range(desk.first, desk.first + 40):
-        desk.send_label(number, desk.now + number + 500)
-    desk.settle()
-    assert (desk.changed("scored"), desk.changed("joined"), desk.changed("unlearned")) == (
+    for number in range(system.first, system.first + 40):
+        system.send_label(number, system.now + number + 500)
+    system.settle()
+    assert (system.changed("scored"), system.changed("joined"), system.changed("unlearned")) == (
         40,
         40,
         40,
     )
-    replayed = [m for m in desk.read("scored") if headers(m).get("replay-id") == done["replay"]]
-    assert {desk.decode(message.value() or b"")["model"]["version"] for message in replayed} == {0}
+    replayed = [
+        m for m in system.read("scored") if headers(m).get("replay-id") == done["replay_id"]
+    ]
+    assert {system.decode(message.value() or b"")["model"]["version"] for message in replayed} == {
+        0
+    }
 
 
 @pytest.mark.faults
-def test_letters_go_to_their_source_and_labels_to_the_labels(desk: Desk) -> None:
-    desk.send_renamed(20)
-    before = len(desk.read("raw.replay"))
-    assert desk.replay(*desk.mend, "--to", "source")["passed"] == 20
-    assert len(desk.read("raw.replay")) == before
-    number = desk.first
-    desk.send(
+def test_events_can_be_sent_to_their_source_and_labels_go_to_the_labels_topic(
+    system: DeadLetterSystem,
+) -> None:
+    system.send_renamed(20)
+    before = len(system.read("raw.replay"))
+    assert system.replay(*system.fix, "--to", "source")["passed"] == 20
+    assert len(system.read("raw.replay")) == before
+    number = system.first
+    system.send(
         "labels",
-        b'{"id": "e%d", "fraud": "yes", "known_at": %d}' % (number, desk.now + number + 5),
+        b'{"id": "e%d", "fraud": "yes", "known_at": %d}' % (number, system.now + number + 5),
         b"e%d" % number,
     )
-    desk.settle()
-    (desk.folder / "mend.py").write_text(
-        "def mend(letter):\n    return letter.value.replace(b'\"yes\"', b'true')\n"
+    system.settle()
+    (system.folder / "fix.py").write_text(
+        "def fix(dead_letter):\n    return dead_letter.value.replace(b'\"yes\"', b'true')\n"
     )
-    done = desk.select("replay", "--source", "labels", *desk.mend, "--yes", "--why", "test")[
+    done = system.select("replay", "--source", "labels", *system.fix, "--yes", "--why", "test")[
         "outcome"
     ]
-    desk.sent["labels"] += 1
+    system.sent["labels"] += 1
     assert (done["sent"], done["passed"]) == (1, 1)
-    assert desk.changed("joined") == 1
+    assert system.changed("joined") == 1
 
 
 @pytest.mark.faults
-def test_what_fails_again_is_open_again_until_it_is_parked(desk: Desk) -> None:
-    """It says where it was first."""
-    desk.send_renamed(20)
-    first = {headers(letter)["original-offset"] for letter in desk.read("raw.dlq")[-20:]}
-    for turn in (1, 2):
-        done = desk.replay("--force", "--relapse", "1", "--most", "2")
+def test_replayed_records_that_fail_again_are_open_until_they_are_parked(
+    system: DeadLetterSystem,
+) -> None:
+    """A further dead letter keeps the origin of the first."""
+    system.send_renamed(20)
+    first = {headers(letter)["original-offset"] for letter in system.read("raw.dlq")[-20:]}
+    for attempt in (1, 2):
+        done = system.replay("--force", "--max-failure-rate", "1", "--max-replays", "2")
         assert (done["sent"], done["failed"]) == (20, {"missing-field": 20})
-        newest = [headers(letter) for letter in desk.read("raw.dlq")[-20:]]
-        assert {one["replay-count"] for one in newest} == {str(turn)}
+        newest = [headers(letter) for letter in system.read("raw.dlq")[-20:]]
+        assert {one["replay-count"] for one in newest} == {str(attempt)}
         assert {one["original-offset"] for one in newest} == first
-        assert {one["original-topic"] for one in newest} == {f"{desk.name}.raw"}
-    assert desk.replay("--force", "--relapse", "1", "--most", "2") is None
-    assert desk.audits()[-1] == ("park", 20, "sent 2 times already: test")
+        assert {one["original-topic"] for one in newest} == {f"{system.name}.raw"}
+    assert system.replay("--force", "--max-failure-rate", "1", "--max-replays", "2") is None
+    assert system.audit_entries()[-1] == ("park", 20, "replayed 2 times already: test")
 
 
 @pytest.mark.faults
-def test_a_replay_stops_when_too_many_fail_again(desk: Desk) -> None:
-    """What is not sent then is open again."""
-    desk.send_renamed(1000)
-    stopped = desk.replay("--force", code=19)
+def test_a_replay_stops_when_too_many_fail_again(system: DeadLetterSystem) -> None:
+    """The dead letters that are not sent are open again."""
+    system.send_renamed(1000)
+    stopped = system.replay("--force", code=19)
     assert re.search(
         r"failed again \(missing-field \d+\), more than 20%; the 800 that are not sent are open",
         stopped,
     )
-    desk.sent["raw"] += 200
-    assert desk.replay(*desk.mend)["passed"] == 1000
-    assert [what for what, *_ in desk.audits()] == ["replay", "stop", "replay", "finish"]
+    system.sent["raw"] += 200
+    assert system.replay(*system.fix)["passed"] == 1000
+    assert [operation for operation, *_ in system.audit_entries()] == [
+        "replay",
+        "stop",
+        "replay",
+        "finish",
+    ]
 
 
 @pytest.mark.faults
-def test_a_killed_replay_goes_on_by_whatever_words(desk: Desk) -> None:
-    """Nobody else can send its letters meanwhile, nor with another edit, and each is sent once."""
-    desk.send_renamed(60)
-    before = len(desk.read("raw.replay"))
-    words = ("dead-letters", "replay", "PIPELINE", *desk.mend, "--yes", "--why", "test")
-    operator = desk.spawn(*words, "--since", desk.since, "--rate", "1")
-    desk.until(lambda: len(desk.read("raw.replay")) > before + 2, 60, "nothing is sent")
-    assert f"is sending replay {desk.unfinished()}" in desk.replay(*desk.mend, code=8)
+def test_a_killed_replay_is_resumed_whatever_the_selection(system: DeadLetterSystem) -> None:
+    """No other command can send its dead letters, nor with another edit; each is sent once."""
+    system.send_renamed(60)
+    before = len(system.read("raw.replay"))
+    words = ("dead-letters", "replay", "PIPELINE", *system.fix, "--yes", "--why", "test")
+    operator = system.spawn(*words, "--since", system.since, "--rate", "1")
+    system.until(lambda: len(system.read("raw.replay")) > before + 2, 60, "nothing is sent")
+    assert f"is sending replay {system.unfinished()}" in system.replay(*system.fix, code=8)
     operator.kill()
     operator.wait()
-    left = desk.unfinished()
-    assert f"Go on with the unfinished replay {left}" in desk.replay(code=18)
-    done = desk.replay(*desk.mend, "--until", "2100-01-01")
-    assert (done["replay"], done["sent"], done["passed"]) == (left, 60, 60)
-    assert len(desk.read("raw.replay")) == before + 60
-    assert desk.audits() == [("replay", 60, "test"), ("finish", 60, "test")]
+    left = system.unfinished()
+    assert f"Resume the unfinished replay {left}" in system.replay(code=18)
+    done = system.replay(*system.fix, "--until", "2100-01-01")
+    assert (done["replay_id"], done["sent"], done["passed"]) == (left, 60, 60)
+    assert len(system.read("raw.replay")) == before + 60
+    assert system.audit_entries() == [("replay", 60, "test"), ("finish", 60, "test")]
 
 
 @pytest.mark.faults
-def test_parked_and_dropped_letters_are_not_sent_until_they_are_restored(desk: Desk) -> None:
-    desk.send("raw", b"{broken", b"x")
-    desk.send_renamed(10)
-    assert desk.select("park", "--code", "missing-field")["letters"] == 10
-    assert desk.audits() == []
-    parked = desk.select("park", "--code", "missing-field", "--yes", "--why", "later")
-    assert desk.select("drop", "--code", "invalid-json", "--yes", "--why", "noise")["letters"] == 1
-    assert "is open: 1 dropped, 10 parked" in desk.select("replay", *desk.mend, code=18)
-    assert desk.act("restore", parked["id"], "--yes", "--why", "now")["letters"] == 10
-    assert "it has been taken back" in desk.act(
+def test_parked_and_dropped_dead_letters_are_not_sent_until_they_are_restored(
+    system: DeadLetterSystem,
+) -> None:
+    system.send("raw", b"{broken", b"x")
+    system.send_renamed(10)
+    assert system.select("park", "--code", "missing-field")["dead_letters"] == 10
+    assert system.audit_entries() == []
+    parked = system.select("park", "--code", "missing-field", "--yes", "--why", "later")
+    assert (
+        system.select("drop", "--code", "invalid-json", "--yes", "--why", "noise")["dead_letters"]
+        == 1
+    )
+    assert "is open: 1 dropped, 10 parked" in system.select("replay", *system.fix, code=18)
+    assert system.run("restore", parked["id"], "--yes", "--why", "now")["dead_letters"] == 10
+    assert "it has been reverted" in system.run(
         "restore", parked["id"], "--yes", "--why", "x", code=18
     )
-    assert desk.replay(*desk.mend)["passed"] == 10
-    assert desk.audits() == [
+    assert system.replay(*system.fix)["passed"] == 10
+    assert system.audit_entries() == [
         ("park", 10, "later"),
         ("drop", 1, "noise"),
         ("restore", 10, "now"),
@@ -199,23 +221,25 @@ def test_parked_and_dropped_letters_are_not_sent_until_they_are_restored(desk: D
 
 
 @pytest.mark.faults
-def test_refusals_are_one_line_with_what_to_do(desk: Desk) -> None:
-    assert "No dead letter fits since" in desk.select("replay", code=18)
-    desk.send_event(desk.first, desk.now - 40 * 3_600_000)
-    desk.send_label(desk.first + 99, desk.now + 10**6)  # which waits
-    desk.send_event(desk.first + 98, desk.now + 10**6)
-    desk.send_renamed(10)
-    desk.send_event(desk.first + 1, desk.now - 40 * 3_600_000)
-    desk.settle()
-    assert "No group of dead letters is abc" in desk.select("replay", "--group", "abc", code=18)
-    assert "--why" in desk.select("replay", "--yes", code=2)
-    assert "Too old ones cannot be scored" in desk.select(
+def test_rejected_commands_print_one_line_with_a_remedy(system: DeadLetterSystem) -> None:
+    assert "No dead letter matches since" in system.select("replay", code=18)
+    system.send_event(system.first, system.now - 40 * 3_600_000)
+    system.send_label(system.first + 99, system.now + 10**6)
+    system.send_event(system.first + 98, system.now + 10**6)
+    system.send_renamed(10)
+    system.send_event(system.first + 1, system.now - 40 * 3_600_000)
+    system.settle()
+    assert "No group of dead letters is abc" in system.select("replay", "--group", "abc", code=18)
+    assert "--why" in system.select("replay", "--yes", code=2)
+    assert "events that are too old cannot be scored" in system.select(
         "replay", "--code", "event-too-late", code=19
     )
-    missing = ("replay", "--code", "missing-field", *desk.mend)
-    (desk.folder / "mend.py").write_text("def mend(letter):\n    return b'{\"id\": 1}'\n")
-    assert "Edited, 10 of 10 do not fit the schema: " in desk.select(*missing, "--force", code=19)
-    (desk.folder / "mend.py").write_text("def mend(letter):\n    return letter.record['nothing']\n")
-    assert "KeyError at mend.py:2" in desk.select(*missing, code=19)
-    assert "There is no act x" in desk.act("status", "x", code=18)
-    assert desk.audits() == []
+    missing = ("replay", "--code", "missing-field", *system.fix)
+    (system.folder / "fix.py").write_text("def fix(dead_letter):\n    return b'{\"id\": 1}'\n")
+    assert "Edited, 10 of 10 do not fit the schema: " in system.select(*missing, "--force", code=19)
+    (system.folder / "fix.py").write_text(
+        "def fix(dead_letter):\n    return dead_letter.record['nothing']\n"
+    )
+    assert "KeyError at fix.py:2" in system.select(*missing, code=19)
+    assert "There is no operation x" in system.run("status", "x", code=18)
+    assert system.audit_entries() == []

@@ -1,4 +1,4 @@
-"""Selecting dead letters: what every condition means, alone and together."""
+"""A selection returns the dead letters that meet all of its conditions."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,13 +11,13 @@ from stream_app.dead_letters.access import DeadLetters, open_dead_letters
 from stream_app.dead_letters.dead_letter_record import DeadLetter
 from stream_app.dead_letters.dead_letter_selection import (
     DeadLetterSelection,
-    Offsets,
+    OffsetBounds,
     parse_offsets,
     parse_time,
 )
 from stream_app.dead_letters.index import IndexEntry
 from stream_app.errors import SelectionError
-from tests.dead_letters.dead_letter_samples import FAILURES, SINCE, letter, write
+from tests.dead_letters.dead_letter_samples import FAILURES, SINCE, sample, write
 from tests.small_pipeline import small_pipeline
 from tests.transfer.clusters import new_topics, settings_for
 
@@ -28,15 +28,17 @@ ALL = DeadLetterSelection()
 
 
 @pytest.fixture(scope="module")
-def dead(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeadLetters]:
-    """Letters of both inputs, three causes, ten keys, some seconds apart."""
+def dead_letters(
+    broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DeadLetters]:
+    """Dead letters of both inputs, three causes and ten keys, one second apart."""
     settings = settings_for(broker).model_copy(update={"data_dir": tmp_path_factory.mktemp("data")})
     name = new_topics(settings)
     write(
         settings,
         name,
         (
-            letter(
+            sample(
                 name,
                 number,
                 FAILURES[number // 2 % 3],
@@ -73,7 +75,7 @@ SELECTIONS = st.builds(
 
 
 def meets(entry: IndexEntry, selection: DeadLetterSelection) -> bool:
-    """The meaning of a selection, written down once more."""
+    """Return True if an entry meets a selection: an independent implementation."""
     first, last = selection.offsets
     conditions = (
         not selection.codes or entry.code in selection.codes,
@@ -91,130 +93,133 @@ def meets(entry: IndexEntry, selection: DeadLetterSelection) -> bool:
 
 
 @given(SELECTIONS)
-def test_a_selection_means_all_its_conditions(
-    dead: DeadLetters, selection: DeadLetterSelection
+def test_a_selection_returns_what_meets_all_its_conditions(
+    dead_letters: DeadLetters, selection: DeadLetterSelection
 ) -> None:
-    expected = [entry for entry in dead.index.entries(ALL) if meets(entry, selection)]
-    assert list(dead.index.entries(selection)) == expected
-    assert set(dead.index.select(selection)) == {entry.ref for entry in expected}
-    assert dead.index.count(selection) == len(expected)
+    expected = [entry for entry in dead_letters.index.entries(ALL) if meets(entry, selection)]
+    assert list(dead_letters.index.entries(selection)) == expected
+    assert set(dead_letters.index.select(selection)) == {entry.ref for entry in expected}
+    assert dead_letters.index.count(selection) == len(expected)
 
 
-def test_refs_come_by_place_and_entries_by_time(dead: DeadLetters) -> None:
-    refs = list(dead.index.select(ALL))
+def test_refs_are_ordered_by_position_and_entries_by_time(dead_letters: DeadLetters) -> None:
+    refs = list(dead_letters.index.select(ALL))
     assert len(refs) == COUNT
     assert [ref[:3] for ref in refs] == sorted(
         (ref[:3] for ref in refs), key=lambda p: (p[0] != "raw.dlq", *p[1:])
     )
-    times = [entry.timestamp for entry in dead.index.entries(ALL, 20)]
+    times = [entry.timestamp for entry in dead_letters.index.entries(ALL, 20)]
     assert times == [SINCE + 1000 * number for number in range(COUNT - 1, COUNT - 21, -1)]
 
 
 @given(st.data())
-@settings(max_examples=15)  # every run of letters is read anew
-def test_letters_are_read_as_they_were_chosen(dead: DeadLetters, data: st.DataObject) -> None:
-    refs = data.draw(st.lists(st.sampled_from(list(dead.index.select(ALL))), max_size=4))
-    letters = list(dead.letters.read(refs))
-    assert [letter.ref for letter in letters] == refs
-    for one in letters:
+# Each range of dead letters is fetched separately, which takes time.
+@settings(max_examples=15)
+def test_dead_letters_are_read_in_the_chosen_order(
+    dead_letters: DeadLetters, data: st.DataObject
+) -> None:
+    refs = data.draw(st.lists(st.sampled_from(list(dead_letters.index.select(ALL))), max_size=4))
+    found = list(dead_letters.reader.read(refs))
+    assert [one.ref for one in found] == refs
+    for one in found:
         number = one.ref.origin.offset * 4 + one.ref.origin.partition
         assert (one.timestamp, one.key) == (SINCE + 1000 * number, f"k{number % 10}".encode())
         assert (one.record is None) == (number % 7 == 0)
 
 
-def test_a_group_is_named_by_its_beginning(dead: DeadLetters) -> None:
-    groups = {entry.group for entry in dead.index.entries(ALL)}
+def test_a_prefix_of_the_fingerprint_selects_a_group(dead_letters: DeadLetters) -> None:
+    groups = {entry.group for entry in dead_letters.index.entries(ALL)}
     for group in groups:
-        chosen = list(dead.index.entries(DeadLetterSelection(groups=(group[:6],))))
+        chosen = list(dead_letters.index.entries(DeadLetterSelection(groups=(group[:6],))))
         assert {entry.group for entry in chosen} == {group}
-    assert dead.index.count(DeadLetterSelection(groups=tuple(groups))) == COUNT
+    assert dead_letters.index.count(DeadLetterSelection(groups=tuple(groups))) == COUNT
 
 
 @pytest.mark.parametrize("group", ["zz", ""])
-def test_an_unknown_group_is_refused(dead: DeadLetters, group: str) -> None:
+def test_an_unknown_group_is_an_error(dead_letters: DeadLetters, group: str) -> None:
     with pytest.raises(SelectionError, match="No group"):
-        dead.index.select(DeadLetterSelection(groups=(group,)))
+        dead_letters.index.select(DeadLetterSelection(groups=(group,)))
 
 
-def test_a_letter_is_named_by_the_beginning_of_its_id(dead: DeadLetters) -> None:
-    wanted = next(iter(dead.index.select(ALL)))
-    assert list(dead.index.select(DeadLetterSelection(ids=(wanted.error_id,)))) == [wanted]
-    assert wanted in set(dead.index.select(DeadLetterSelection(ids=(wanted.error_id[:8], "zz"))))
+def test_a_prefix_of_the_error_id_selects_a_dead_letter(dead_letters: DeadLetters) -> None:
+    wanted = next(iter(dead_letters.index.select(ALL)))
+    assert list(dead_letters.index.select(DeadLetterSelection(ids=(wanted.error_id,)))) == [wanted]
+    assert wanted in set(
+        dead_letters.index.select(DeadLetterSelection(ids=(wanted.error_id[:8], "zz")))
+    )
 
 
 EXPRESSIONS: dict[str, Callable[[DeadLetter], bool]] = {
-    "record is None": lambda letter: letter.record is None,
-    "record and record['amount'] > 50": lambda letter: bool(
-        letter.record and letter.record["amount"] > 50
+    "record is None": lambda one: one.record is None,
+    "record and record['amount'] > 50": lambda one: bool(one.record and one.record["amount"] > 50),
+    "key in {'k1', 'k2'} and code == 'wrong-type'": lambda one: (
+        one.key in (b"k1", b"k2") and one.code == "wrong-type"
     ),
-    "key in {'k1', 'k2'} and code == 'wrong-type'": lambda letter: (
-        letter.key in (b"k1", b"k2") and letter.code == "wrong-type"
+    "any(name in message for name in ('at', 'line'))": lambda one: (
+        "at" in one.message or "line" in one.message
     ),
-    "any(name in message for name in ('at', 'line'))": lambda letter: (
-        "at" in letter.message or "line" in letter.message
-    ),
-    "headers['model-version'] == '7' and offset % 2": lambda letter: (
-        letter.ref.origin.offset % 2 == 1
-    ),
-    "topic.endswith('.labels') and partition == 1": lambda letter: (
-        letter.ref.kind == "labels.dlq" and letter.ref.partition == 1
+    "headers['model-version'] == '7' and offset % 2": lambda one: one.ref.origin.offset % 2 == 1,
+    "topic.endswith('.labels') and partition == 1": lambda one: (
+        one.ref.kind == "labels.dlq" and one.ref.partition == 1
     ),
 }
 
 
 @pytest.mark.parametrize("where", EXPRESSIONS)
-def test_an_expression_is_a_condition_more(dead: DeadLetters, where: str) -> None:
+def test_an_expression_is_a_further_condition(dead_letters: DeadLetters, where: str) -> None:
     expected = {
-        one.ref for one in dead.letters.read(dead.index.select(ALL)) if EXPRESSIONS[where](one)
+        one.ref
+        for one in dead_letters.reader.read(dead_letters.index.select(ALL))
+        if EXPRESSIONS[where](one)
     }
     assert expected
     chosen = DeadLetterSelection(where=where)
-    assert set(dead.index.select(chosen)) == expected
-    assert dead.index.count(chosen) == len(expected)
+    assert set(dead_letters.index.select(chosen)) == expected
+    assert dead_letters.index.count(chosen) == len(expected)
     late = DeadLetterSelection(where=where, since=SINCE + 60_000)
-    assert {e.ref for e in dead.index.entries(late)} == {
+    assert {e.ref for e in dead_letters.index.entries(late)} == {
         e.ref
-        for e in dead.index.entries(DeadLetterSelection(since=SINCE + 60_000))
+        for e in dead_letters.index.entries(DeadLetterSelection(since=SINCE + 60_000))
         if e.ref in expected
     }
 
 
-def test_reading_goes_on_while_an_expression_is_evaluated(dead: DeadLetters) -> None:
-    reading = dead.letters.read(dead.index.select(ALL))
+def test_a_reader_can_be_used_while_an_expression_is_evaluated(dead_letters: DeadLetters) -> None:
+    reading = dead_letters.reader.read(dead_letters.index.select(ALL))
     first = next(reading)
-    assert dead.index.count(DeadLetterSelection(where="stage == 'decode' or True")) == COUNT
-    assert [first, *reading] == list(dead.letters.read(dead.index.select(ALL)))
+    assert dead_letters.index.count(DeadLetterSelection(where="stage == 'decode' or True")) == COUNT
+    assert [first, *reading] == list(dead_letters.reader.read(dead_letters.index.select(ALL)))
 
 
 @pytest.mark.parametrize(
-    ("where", "what"),
+    ("where", "message"),
     [
         ("record[", "no Python expression"),
         ("recrod is None", "recrod"),
         ("[f(x) for x in key]", "the name f"),
     ],
 )
-def test_a_bad_expression_is_refused_before_anything_is_read(
-    dead: DeadLetters, where: str, what: str
+def test_an_invalid_expression_is_an_error_before_anything_is_read(
+    dead_letters: DeadLetters, where: str, message: str
 ) -> None:
-    with pytest.raises(SelectionError, match=what):
-        dead.index.select(DeadLetterSelection(where=where))
+    with pytest.raises(SelectionError, match=message):
+        dead_letters.index.select(DeadLetterSelection(where=where))
 
 
 @pytest.mark.parametrize(
     ("text", "offsets"),
     [("1-2", (1, 2)), ("7", (7, 7)), ("7-", (7, None)), ("-7", (None, 7)), ("0-0", (0, 0))],
 )
-def test_ranges_of_offsets(text: str, offsets: Offsets) -> None:
+def test_a_range_of_offsets_is_parsed(text: str, offsets: OffsetBounds) -> None:
     assert parse_offsets(text) == offsets
 
 
 @pytest.mark.parametrize("text", ["", "-", "a", "1-2-3", "1.5", "1 - 2", "9" * 30])
-def test_what_is_no_range_is_refused(text: str) -> None:
+def test_a_malformed_range_of_offsets_is_an_error(text: str) -> None:
     with pytest.raises(SelectionError, match="offsets"):
         parse_offsets(text)
 
 
-def test_what_is_no_time_is_refused() -> None:
+def test_a_malformed_time_is_an_error() -> None:
     with pytest.raises(SelectionError, match="yesterday"):
         parse_time("yesterday")

@@ -1,4 +1,4 @@
-"""Who learned an example first, and how a story is told; `tests/faults/test_reproducing.py` has real ones."""
+"""The first version that learned an example, and the trace of an event as text and JSON."""
 
 import json
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ import pytest
 
 from stream_app.core.learning.examples_log import Control, ControlCommand
 from stream_app.explain.event_trace import (
-    Again,
-    Change,
     EventTrace,
-    FailedAttempt,
+    FailureDetail,
+    FieldChange,
     LearnedVersion,
     PreparedInput,
-    ReplaySent,
-    story_lines,
-    story_object,
+    Rescoring,
+    TracedRecord,
+    trace_lines,
+    trace_object,
 )
 from stream_app.explain.first_learner import FirstLearner, first_learner
 from stream_app.model_store.model_registry import ModelRegistry
@@ -38,21 +38,21 @@ def decision(act: ControlCommand, to: int | None = None, since: int | None = Non
             70,
             None,
             [(80, decision("rollback", 50))],
-            "a rollback to version 50 at offset 80 went on without it",
+            "a rollback to version 50 at offset 80 discarded it",
         ),
         (70, None, [(80, decision("rollback", 50, since=60))], FirstLearner(100, True)),
         (70, decision("resume"), [], FirstLearner(100, True)),
-        (70, decision("pause"), [], "learning was held, and still is"),
+        (70, decision("pause"), [], "learning is paused"),
         (
             70,
             decision("pause"),
             [(120, decision("resume"))],
-            "learning was held, and went on without it",
+            "learning was paused and resumed after it",
         ),
         (70, decision("pause"), [(120, decision("resume", since=60))], FirstLearner(150, True)),
     ],
 )
-def test_decisions_say_who_learned_it_first(
+def test_decisions_determine_the_first_version_that_learned_an_example(
     offset: int,
     before: Control | None,
     after: list[tuple[int, Control]],
@@ -68,13 +68,13 @@ def test_decisions_say_who_learned_it_first(
     )
 
 
-def test_a_version_is_not_called_the_first_when_earlier_ones_were_retired() -> None:
+def test_a_version_is_not_the_first_if_earlier_ones_may_be_deleted() -> None:
     assert first_learner(ModelRegistry.of([version(100)]), 70, None, lambda *_: []) == FirstLearner(
         100, False
     )
 
 
-def story() -> EventTrace:
+def sample_trace() -> EventTrace:
     scored = {
         "score": 0.7,
         "prediction": True,
@@ -86,58 +86,58 @@ def story() -> EventTrace:
         "p1",
         "scored",
         [
-            ReplaySent("p.raw", 3, 17, "2026", "scored", None, '{"id": "p1"}'),
-            ReplaySent(
+            TracedRecord("p.raw", 3, 17, "2026", "scored", None, '{"id": "p1"}'),
+            TracedRecord(
                 "p.raw",
                 3,
                 19,
                 "2026",
                 "dead-lettered",
-                FailedAttempt("wrong-type", "field x", "Mend it"),
+                FailureDetail("wrong-type", "field x", "Fix it"),
                 "\x1b[2J",
             ),
         ],
         False,
-        PreparedInput({"country": Change(None, "NL")}, ("country",), {"amount": 1.0}, None),
+        PreparedInput({"country": FieldChange(None, "NL")}, ("country",), {"amount": 1.0}, None),
         scored,
-        Again(0.7, True, None, {"amount": 0.9, "(intercept)": -0.05}),
+        Rescoring(0.7, True, None, {"amount": 0.9, "(intercept)": -0.05}),
         "joined",
-        [ReplaySent("p.labels", 3, 5, "2026", "joined", None, "{}")],
+        [TracedRecord("p.labels", 3, 5, "2026", "joined", None, "{}")],
         LearnedVersion(70, True, "2026", 100, True, ""),
     )
 
 
-def test_a_story_is_told_line_by_line() -> None:
-    text = "\n".join(story_lines(story()))
+def test_a_trace_as_text_has_every_part() -> None:
+    text = "\n".join(trace_lines(sample_trace()))
     for expected in (
         "p1: scored",
         "p.raw[3]@17",
-        "wrong-type: field x. Mend it",
+        "wrong-type: field x. Fix it",
         "country: None -> 'NL'  (imputed)",
         "0.7, the same",
         "amount +0.900  (intercept) -0.050",
-        "the first version with it is 100",
+        "the first version that learned it is 100",
     ):
         assert expected in text
     assert "\x1b" not in text
 
 
-def test_what_cannot_be_told_is_said_so() -> None:
-    told = story()._replace(
+def test_a_trace_names_what_is_deleted_or_cannot_be_computed() -> None:
+    trace = sample_trace()._replace(
         raw_deleted=True,
-        again=Again(None, None, "version 50 is not kept any more"),
+        rescored=Rescoring(None, None, "version 50 is deleted"),
         label="awaited",
         learned=None,
     )
-    text = "\n".join(story_lines(told))
+    text = "\n".join(trace_lines(trace))
     assert "deleted by the topic's retention" in text
-    assert "the score cannot be computed again: version 50 is not kept any more" in text
+    assert "the score cannot be computed again: version 50 is deleted" in text
     assert "awaited until 1970-01-01" in text
-    other = "\n".join(story_lines(story()._replace(again=Again(0.6, False, None))))
-    assert "0.6, which is NOT what was served" in other
+    other = "\n".join(trace_lines(sample_trace()._replace(rescored=Rescoring(0.6, False, None))))
+    assert "0.6, NOT the score that was served" in other
 
 
-def test_for_programs_a_story_is_plain_json() -> None:
-    found = json.loads(json.dumps(story_object(story())))
+def test_a_trace_as_json_has_plain_values() -> None:
+    found = json.loads(json.dumps(trace_object(sample_trace())))
     assert found["prepared"]["changed"] == {"country": {"before": None, "after": "NL"}}
-    assert found["events"][1]["failed"]["code"] == "wrong-type"
+    assert found["events"][1]["failure"]["code"] == "wrong-type"

@@ -14,15 +14,17 @@ from stream_app.kafka.clients import make_admin
 from stream_app.model_store.manifest import version_key
 from stream_app.model_store.signing import open_signer
 from tests.faults.replay import check_replay
-from tests.model_admin.decision_setup import BATCH, Versioned
+from tests.model_admin.decision_setup import BATCH, VersionedSystem
 
 pytestmark = pytest.mark.faults
 
 
 @pytest.fixture(scope="module")
-def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Versioned]:
+def system(
+    broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VersionedSystem]:
     """Four versions, a rollback to the second with learning held, resumed from an offset on, and more versions."""
-    with Versioned(broker, tmp_path_factory.mktemp("reproducing")) as versioned:
+    with VersionedSystem(broker, tmp_path_factory.mktemp("reproducing")) as versioned:
         versioned.environment["STREAM_APP_LEARN__PUBLISH_SHARE"] = (
             "1"  # however slow the machine is
         )
@@ -38,7 +40,7 @@ def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> 
             str(second),
             "--why",
             "test",
-            "--hold",
+            "--pause",
         )
         print(f"\nrolled back, and served {versioned.serves(second):.1f} s after the command")
         versioned.send_batch()
@@ -54,22 +56,22 @@ def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> 
         yield versioned
 
 
-def typed(system: Versioned, *words: str, code: int = 0) -> str:
+def typed(system: VersionedSystem, *words: str, code: int = 0) -> str:
     """What a command prints, or the last line of its complaint."""
     done = system.command(*words)
     assert done.returncode == code, done.stderr
     return done.stdout if code == 0 else done.stderr.splitlines()[-1]
 
 
-def explained(system: Versioned, event_id: str) -> Any:
+def explained(system: VersionedSystem, event_id: str) -> Any:
     return json.loads(typed(system, "explain", "PIPELINE", event_id, "--json"))
 
 
-def test_every_version_and_every_prediction_comes_out_again(system: Versioned) -> None:
+def test_every_version_and_every_prediction_comes_out_again(system: VersionedSystem) -> None:
     assert check_replay(system) > 4 * BATCH
 
 
-def test_the_command_learns_a_version_again_across_the_decisions(system: Versioned) -> None:
+def test_the_command_learns_a_version_again_across_the_decisions(system: VersionedSystem) -> None:
     versions = system.registry.versions
     newest, early = list(versions)[-1], list(versions)[2]
     verdict = json.loads(typed(system, "models", "verify", "PIPELINE", "--json"))
@@ -83,13 +85,13 @@ def test_the_command_learns_a_version_again_across_the_decisions(system: Version
     ):
         line = typed(system, "models", "verify", "PIPELINE", str(newest))
     assert f"from version {early} over" in line
-    assert "is the same bit for bit" in line
+    assert "is equal bit for bit" in line
 
 
 @contextmanager
-def hidden(system: Versioned, artifacts: set[str]) -> Iterator[None]:
+def hidden(system: VersionedSystem, artifacts: set[str]) -> Iterator[None]:
     """Meanwhile these artifacts are not in the store."""
-    files = [Path(system.checker.store.locate(sha256)) for sha256 in artifacts]
+    files = [Path(system.loader.store.locate(sha256)) for sha256 in artifacts]
     for file in files:
         file.rename(file.with_suffix(".away"))
     yield
@@ -97,7 +99,7 @@ def hidden(system: Versioned, artifacts: set[str]) -> Iterator[None]:
         file.with_suffix(".away").rename(file)
 
 
-def test_a_version_that_the_log_does_not_give_ends_with_12(system: Versioned) -> None:
+def test_a_version_that_the_log_does_not_give_ends_with_12(system: VersionedSystem) -> None:
     """Its manifest, signed by the learner's own key, claims another number of examples."""
     right = system.registry.current
     wrong = right._replace(learned=right.learned + 1, key_id="", signature="")
@@ -105,22 +107,26 @@ def test_a_version_that_the_log_does_not_give_ends_with_12(system: Versioned) ->
     system.send("models", signed.encode(), version_key(wrong.version).encode())
     system.producer.flush()
     complaint = typed(system, "models", "verify", "PIPELINE", str(wrong.version), code=12)
-    assert "is NOT the same: the models differ in learned" in complaint
+    assert "is NOT equal: the models differ in learned" in complaint
 
 
-def test_an_event_that_was_scored_and_learned(system: Versioned) -> None:
-    story = explained(system, "e5")
-    assert (story["outcome"], story["label"], story["again"]["equal"]) == ("scored", "joined", True)
-    assert [event["became"] for event in story["events"]] == ["scored"]
-    assert [label["became"] for label in story["labels"]] == ["joined"]
-    assert story["prepared"]["features"] == {"amount": 5.0, "domestic": True}
-    assert story["learned"]["version"] > story["learned"]["offset"]
+def test_an_event_that_was_scored_and_learned(system: VersionedSystem) -> None:
+    trace = explained(system, "e5")
+    assert (trace["outcome"], trace["label"], trace["rescored"]["equal"]) == (
+        "scored",
+        "joined",
+        True,
+    )
+    assert [event["outcome"] for event in trace["events"]] == ["scored"]
+    assert [label["outcome"] for label in trace["labels"]] == ["joined"]
+    assert trace["prepared"]["features"] == {"amount": 5.0, "domestic": True}
+    assert trace["learned"]["version"] > trace["learned"]["offset"]
     text = typed(system, "explain", "PIPELINE", "e5")
     assert "the same" in text
-    assert "the first version with it is" in text
+    assert "the first version that learned it is" in text
 
 
-def test_events_of_every_other_fate(system: Versioned) -> None:
+def test_events_of_every_other_fate(system: VersionedSystem) -> None:
     system.send_event(700_001, system.now)
     system.send_event(700_001, system.now)
     system.send_label(700_002, system.now)
@@ -129,15 +135,15 @@ def test_events_of_every_other_fate(system: Versioned) -> None:
     system.settle()
     waiting, label, dead, broken = (explained(system, f"e70000{number}") for number in (1, 2, 3, 4))
     assert (waiting["outcome"], waiting["label"]) == ("scored", "awaited")
-    assert [event["became"] for event in waiting["events"]] == ["scored", "duplicate"]
-    assert (label["outcome"], label["label"]) == ("not there yet", "waiting for its event")
-    for story, code in ((dead, "wrong-type"), (broken, "invalid-json")):
-        assert (story["outcome"], story["events"][0]["failed"]["code"]) == ("dead-lettered", code)
-        assert story["prepared"]["failed"]["code"] == code
+    assert [event["outcome"] for event in waiting["events"]] == ["scored", "duplicate"]
+    assert (label["outcome"], label["label"]) == ("no event yet", "waiting for its event")
+    for trace, code in ((dead, "wrong-type"), (broken, "invalid-json")):
+        assert (trace["outcome"], trace["events"][0]["failure"]["code"]) == ("dead-lettered", code)
+        assert trace["prepared"]["failure"]["code"] == code
     assert "No record of" in typed(system, "explain", "PIPELINE", "e-1", code=18)
 
 
-def test_what_is_gone_is_said_so(system: Versioned) -> None:
+def test_what_is_gone_is_said_so(system: VersionedSystem) -> None:
     served = explained(system, "e5")["scored"]["model"]["version"]
     system.send("models", None, f"version/{served}".encode())
     source = explained(system, "e5")["events"][0]
@@ -145,7 +151,7 @@ def test_what_is_gone_is_said_so(system: Versioned) -> None:
     admin = make_admin(system.settings)
     for done in admin.delete_records([place]).values():
         done.result(30)
-    story = explained(system, "e5")
-    assert (story["raw_deleted"], story["outcome"], story["label"]) == (True, "scored", "joined")
-    assert story["again"]["problem"] == f"version {served} is not kept any more"
+    trace = explained(system, "e5")
+    assert (trace["raw_deleted"], trace["outcome"], trace["label"]) == (True, "scored", "joined")
+    assert trace["rescored"]["problem"] == f"version {served} is deleted"
     assert "deleted by the topic's retention" in typed(system, "explain", "PIPELINE", "e5")

@@ -1,4 +1,4 @@
-"""Publishing what was trained, on a real broker: number, manifest, audit; and a pipeline that begins with it."""
+"""Trained models on a real broker: number, manifest, audit, and a pipeline that starts with one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +10,11 @@ from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_control, decode_example
-from stream_app.dead_letters.record_evaluator import present
+from stream_app.dead_letters.record_evaluator import open_evaluator
 from stream_app.loading import load_pipeline
 from stream_app.model_admin.decisions import reason
 from stream_app.model_admin.model_admin import ModelAdmin
-from stream_app.model_admin.version_checks import Checker
+from stream_app.model_admin.version_checks import VersionLoader
 from stream_app.model_store.manifest import Manifest, version_key
 from stream_app.offline.version_publishing import TrainedModelPublisher
 from stream_app.status.pipeline_view import PipelineView
@@ -35,7 +35,7 @@ def system(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[System]:
         yield made
 
 
-def test_a_trained_version_is_signed_audited_and_numbered_by_its_place_in_the_log(
+def test_a_trained_version_is_signed_audited_and_numbered_by_its_offset(
     system: System, tmp_path: Path
 ) -> None:
     trained = train(str(system.pipeline), *phishing.write(tmp_path))
@@ -47,44 +47,46 @@ def test_a_trained_version_is_signed_audited_and_numbered_by_its_place_in_the_lo
     first = publisher.publish(trained, reason("the first season"))
     second = publisher.publish(trained, reason("again"))
 
-    registry = desk.registry(settled=True)
+    registry = desk.registry(stable=True)
     assert registry.versions == {first.version: first, second.version: second}
     assert registry.served is None
     controls = {
         message.offset(): decode_control(message.value()) for message in system.read("examples")
     }
     assert [(offset, c.command, c.why) for offset, c in controls.items() if c] == [
-        (first.version, "trained", "the first season"), (second.version, "trained", "again"),
-    ]  # fmt: skip
+        (first.version, "trained", "the first season"),
+        (second.version, "trained", "again"),
+    ]
     assert fits("manifest", orjson.loads(first.encode()))
     assert (first.origin, first.parent, first.learned) == ("trained", None, len(phishing.seen()))
     assert first.offline_metrics == first.metrics == trained.metrics
     assert (first.features, first.profile) == (trained.features, trained.profile)
     assert first.family == "linear"
     assert first.parameters["LogisticRegression.optimizer"] == "AdaGrad"
-    acts = desk.acts()
+    acts = desk.audit_entries()
     assert all(fits("audit", act) for act in acts)
     assert [(act["act"], act["what"], act["why"]) for act in acts] == [
-        ("train", f"version {first.version}", "the first season"), ("train", f"version {second.version}", "again"),
-    ]  # fmt: skip
+        ("train", f"version {first.version}", "the first season"),
+        ("train", f"version {second.version}", "again"),
+    ]
 
-    model = Checker(system.settings, pipeline).load(first)
+    model = VersionLoader(system.settings, pipeline).load(first)
     for site in phishing.seen()[::25]:
         assert (
             model.score(dict(site.features))
             == trained.learner.learned.model.predict_proba_one(site.features)[True]
         )
     publisher.promote(second, reason("better"))
-    assert desk.registry(settled=True).served == second.version
+    assert desk.registry(stable=True).served == second.version
     view = PipelineView(system.settings, system.name)
     assert (
         view.served_manifest(view.offset_bounds()) == second
     )  # no learner has come to the decision yet
-    assert present(system.settings, pipeline).model == f"version {second.version}"
+    assert open_evaluator(system.settings, pipeline).model == f"version {second.version}"
 
 
-def test_a_number_that_is_taken_is_left_out(system: System, tmp_path: Path) -> None:
-    """As that of the version 0 which a learner publishes before it has seen an example."""
+def test_a_used_version_number_is_skipped(system: System, tmp_path: Path) -> None:
+    """A learner publishes version 0 before the first example."""
     trained = train(str(system.pipeline), *phishing.write(tmp_path))
     publisher = TrainedModelPublisher(system.settings, load_pipeline(str(system.pipeline)))
     taken = Manifest(system.name, 0, None, "", "", 0, "", 0, None, {}, "", "", "")
@@ -92,7 +94,7 @@ def test_a_number_that_is_taken_is_left_out(system: System, tmp_path: Path) -> N
     system.producer.flush()
     manifest = publisher.publish(trained, reason("test"))
     assert manifest.version > 0
-    assert ModelAdmin(system.settings, system.name).registry(settled=True).versions == {
+    assert ModelAdmin(system.settings, system.name).registry(stable=True).versions == {
         0: taken,
         manifest.version: manifest,
     }
@@ -101,7 +103,7 @@ def test_a_number_that_is_taken_is_left_out(system: System, tmp_path: Path) -> N
 
 
 @pytest.mark.faults
-def test_a_new_pipeline_begins_with_what_was_trained(system: System, tmp_path: Path) -> None:
+def test_a_new_pipeline_starts_with_a_trained_version(system: System, tmp_path: Path) -> None:
     events, labels = phishing.write(tmp_path)
     done = system.command(
         "train",
@@ -138,12 +140,12 @@ def test_a_new_pipeline_begins_with_what_was_trained(system: System, tmp_path: P
         lambda: system.learned() == goal, 30, "the learner does not go on from the trained version"
     )
     desk = ModelAdmin(system.settings, system.name)
-    newest = desk.registry(settled=True).current
+    newest = desk.registry(stable=True).current
     assert (newest.origin, newest.offline_metrics) == ("learned", found["offline"]["metrics"])
     for message in system.read("examples"):
         example = decode_example(message.value(), BinaryTask())
         if isinstance(example, Example):
             model.learn_one(example.features, example.label)
-    loaded = Checker(system.settings, pipeline).load(newest)
+    loaded = VersionLoader(system.settings, pipeline).load(newest)
     for site in chosen:
         assert loaded.score(dict(site.features)) == model.predict_proba_one(site.features)[True]
