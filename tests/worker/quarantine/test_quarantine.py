@@ -1,4 +1,4 @@
-"""Journal, suspicion, watch and child, each with real processes."""
+"""Journal, watchdog, candidates and trial runs, each with real processes."""
 
 import signal
 import subprocess
@@ -25,12 +25,12 @@ from stream_app.worker.quarantine.journal import (
     HUNG,
     Journal,
     Working,
-    beside,
-    last_words,
+    unfinished_records,
+    worker_file,
 )
 from stream_app.worker.quarantine.quarantine import Quarantine
 from stream_app.worker.quarantine.record_guards import RecordGuard
-from stream_app.worker.quarantine.trial_runs import TrialCase, TrialRuns, Verdicts
+from stream_app.worker.quarantine.trial_runs import TrialCase, TrialResults, TrialRuns
 from tests.small_pipeline import event, record
 from tests.worker.poison import CODES, DECLARED, HOARD, LEAVE, SEGFAULT, SPIN, STOP
 
@@ -45,7 +45,7 @@ from tests.small_pipeline import record, event
 slot = Journal(Path(sys.argv[1]), Limits(seconds=1, memory_mb=64)).slot(3)
 print("ready", flush=True)
 sys.stdin.readline()
-for one in slot.noting(1, [record(event(n), offset=n) for n in (70, 71, 72)]):
+for one in slot.journaled(1, [record(event(n), offset=n) for n in (70, 71, 72)]):
     if one.offset == 71:
         BODY
 print("done", flush=True)
@@ -59,8 +59,12 @@ def records(*amounts: float) -> list[Record]:
     ]
 
 
-def watched(folder: Path, body: str) -> tuple[int, list[Working], str]:
-    """Run a worker that does `body` with its second record, under a watch; its exit code, last words and output."""
+def run_watched(folder: Path, body: str) -> tuple[int, list[Working], str]:
+    """Run a worker with a watchdog; the worker executes `body` for its second record.
+
+    Returns:
+        Exit code, unfinished records and output.
+    """
     journal = folder / "worker.journal"
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER.replace("BODY", body), str(journal)],
@@ -74,25 +78,26 @@ def watched(folder: Path, body: str) -> tuple[int, list[Working], str]:
     with worker:
         assert worker.stdout.readline() == "ready\n"
         program = (
-            "import sys, psutil; from pathlib import Path; from stream_app.worker.quarantine import journal, watch\n"
+            "import sys, psutil; from pathlib import Path\n"
+            "from stream_app.worker.quarantine import journal, watchdog\n"
             "pid = int(sys.argv[1]); process = psutil.Process(pid)\n"
             "alive = lambda: process.is_running() and process.status() != 'zombie'\n"
             "print(flush=True)\n"
-            "watch.watch(journal.Watched(Path(sys.argv[2])), pid, alive)\n"
+            "watchdog.watch(journal.JournalReader(Path(sys.argv[2])), pid, alive)\n"
         )
         command = [sys.executable, "-c", program, str(worker.pid), str(journal)]
         watch = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         assert watch.stdout is not None
-        assert watch.stdout.readline() == b"\n"  # it looks from now on
+        assert watch.stdout.readline() == b"\n"
         worker.stdin.write("go\n")
         worker.stdin.flush()
-        said = worker.stdout.readline()
-        if said:
+        output = worker.stdout.readline()
+        if output:
             worker.stdin.write("end\n")
             worker.stdin.flush()
         code = worker.wait(60)
         watch.communicate(timeout=60)
-    return code, last_words(journal, worker.pid), said
+    return code, unfinished_records(journal, worker.pid), output
 
 
 @pytest.mark.parametrize(
@@ -105,42 +110,47 @@ def watched(folder: Path, body: str) -> tuple[int, list[Working], str]:
         ("time.sleep(0.3); kept = [b'x' * (1 << 27)]; time.sleep(60)", -signal.SIGABRT, GREW),
     ],
 )
-def test_a_process_that_ends_leaves_word_of_its_record(
+def test_the_journal_of_a_process_names_the_record_that_ended_it(
     tmp_path: Path, body: str, code: int, reason: int
 ) -> None:
-    ended, words, _ = watched(tmp_path, body)
-    assert (ended, [(w.input, w.partition, w.offset, w.reason) for w in words]) == (
+    ended, unfinished, _ = run_watched(tmp_path, body)
+    assert (ended, [(w.input, w.partition, w.offset, w.reason) for w in unfinished]) == (
         code,
         [(1, 3, 71, reason)],
     )
 
 
-def test_a_record_that_waits_for_the_interpreter_is_not_to_blame(tmp_path: Path) -> None:
-    body = "other = threading.Thread(target=ctypes.PyDLL(None).sleep, args=(3,)); other.start(); other.join()"
-    assert watched(tmp_path, body) == (0, [], "done\n")
+def test_a_record_that_waits_for_the_interpreter_lock_is_not_blamed(tmp_path: Path) -> None:
+    body = (
+        "other = threading.Thread(target=ctypes.PyDLL(None).sleep, args=(3,)); "
+        "other.start(); other.join()"
+    )
+    assert run_watched(tmp_path, body) == (0, [], "done\n")
 
 
-def test_a_suspect_is_remembered_with_its_deaths_until_it_has_its_outcome(tmp_path: Path) -> None:
-    file = tmp_path / "suspects"
-    for deaths in (1, 2):
-        suspicion = CandidateFile(file, 60)
-        suspicion.take([Working(0, 2, 17, 0, 0, HUNG)])
-        found = suspicion.of(0, 2, 17)
+def test_a_candidate_is_kept_with_its_crashes_until_its_outcome_is_committed(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "candidates"
+    for crashes in (1, 2):
+        candidates = CandidateFile(file, 60)
+        candidates.add([Working(0, 2, 17, 0, 0, HUNG)])
+        found = candidates.get(0, 2, 17)
         assert found is not None
-        assert (found.deaths, found.reason, suspicion.general) == (deaths, HUNG, False)
-    assert suspicion.of(1, 2, 17) is None
-    suspicion.rise()
-    suspicion.settle(0, 2, 17)
-    assert suspicion.of(0, 2, 17) is not None
-    suspicion.settle(0, 2, 18)
+        assert (found.crashes, found.reason, candidates.includes_all) == (crashes, HUNG, False)
+    assert candidates.get(1, 2, 17) is None
+    candidates.include_all()
+    candidates.remove_before(0, 2, 17)
+    assert candidates.get(0, 2, 17) is not None
+    candidates.remove_before(0, 2, 18)
     again = CandidateFile(file, 60)
-    assert (again.of(0, 2, 17), again.general, bool(again)) == (None, True, True)
+    assert (again.get(0, 2, 17), again.includes_all, bool(again)) == (None, True, True)
     assert not CandidateFile(file, 0)
 
 
-def test_a_file_of_suspects_that_is_damaged_is_as_none(tmp_path: Path) -> None:
-    (tmp_path / "suspects").write_text('{"until": 1, "suspects": [[1, 2')
-    assert not CandidateFile(tmp_path / "suspects", 60)
+def test_a_damaged_file_of_candidates_counts_as_empty(tmp_path: Path) -> None:
+    (tmp_path / "candidates").write_text('{"until": 1, "candidates": [[1, 2')
+    assert not CandidateFile(tmp_path / "candidates", 60)
 
 
 @pytest.fixture
@@ -152,7 +162,7 @@ def declared(tmp_path: Path) -> str:
 
 @pytest.fixture
 def serving(declared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
-    """An untrained version in a store that the child finds."""
+    """Manifest of an untrained version in a store that the trial process finds."""
     monkeypatch.setenv("STREAM_APP_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pipeline = load_pipeline(declared)
@@ -165,69 +175,71 @@ def serving(declared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> M
 
 
 @pytest.fixture
-def tried(
+def run_trial(
     declared: str, serving: Manifest, tmp_path: Path
-) -> Iterator[Callable[[list[Record]], Verdicts]]:
+) -> Iterator[Callable[[list[Record]], TrialResults]]:
     trials = TrialRuns(declared, tmp_path / "score.a.b-trial", 1.5, lambda: serving, lambda: True)
     trials.start()
 
-    def judged(tried: list[Record]) -> Verdicts:
-        found: SimpleQueue[Verdicts] = SimpleQueue()
-        trials.submit(TrialCase(tried, False, found.put))
+    def run(run_trial: list[Record]) -> TrialResults:
+        found: SimpleQueue[TrialResults] = SimpleQueue()
+        trials.submit(TrialCase(run_trial, False, found.put))
         return found.get(timeout=60)
 
-    yield judged
+    yield run
     trials.close()
 
 
-def test_the_child_finds_exactly_the_guilty(tried: Callable[[list[Record]], Verdicts]) -> None:
+def test_trial_runs_find_exactly_the_poison_records(
+    run_trial: Callable[[list[Record]], TrialResults],
+) -> None:
     kinds = [0, SEGFAULT, LEAVE, 0, HOARD, SPIN, STOP, SEGFAULT, 0]
-    verdicts = tried(records(*(-kind or 1.0 for kind in kinds)))
-    assert [verdict and verdict.code for verdict in verdicts] == [CODES.get(kind) for kind in kinds]
-    messages = [verdict.message for verdict in verdicts if verdict]
+    results = run_trial(records(*(-kind or 1.0 for kind in kinds)))
+    assert [result and result.code for result in results] == [CODES.get(kind) for kind in kinds]
+    messages = [result.message for result in results if result]
     assert messages[0] == "the process ended with SIGSEGV at declared.py:12 in segfault"
     assert messages[1] == "the process ended with exit code 4"
     assert messages[3].startswith("the record took longer than 1.5 s at declared.py:")
 
 
-def test_ordinary_failures_are_no_matter_of_the_child(
-    tried: Callable[[list[Record]], Verdicts],
+def test_ordinary_failures_are_cleared(
+    run_trial: Callable[[list[Record]], TrialResults],
 ) -> None:
     broken = Record("payments.raw", 0, 0, 0, b"k", b"{")
-    assert tried([broken, broken._replace(offset=1, value=None)]) == [None, None]
+    assert run_trial([broken, broken._replace(offset=1, value=None)]) == [None, None]
 
 
-def test_records_that_cannot_be_tried_are_processed(
-    serving: Manifest, tried: Callable[[list[Record]], Verdicts], tmp_path: Path
+def test_records_are_cleared_if_trial_runs_are_impossible(
+    serving: Manifest, run_trial: Callable[[list[Record]], TrialResults], tmp_path: Path
 ) -> None:
     (tmp_path / "declared.py").write_text("1/0")
-    assert tried(records(1.0, -SEGFAULT)) == [None, None]
+    assert run_trial(records(1.0, -SEGFAULT)) == [None, None]
 
 
 @pytest.fixture
 def guarded(
     declared: str, serving: Manifest, tmp_path: Path
 ) -> Iterator[Callable[[], tuple[Quarantine, RecordGuard]]]:
-    """Makes the isolation of one worker after another."""
+    """Creates the quarantine and the guard of one worker after another."""
     made: list[Quarantine] = []
 
-    def isolation() -> tuple[Quarantine, RecordGuard]:
+    def quarantine() -> tuple[Quarantine, RecordGuard]:
         one = Quarantine(declared, tmp_path / "score-0", Limits(seconds=1.5), 60)
-        one.serving = lambda: serving
+        one.current_manifest = lambda: serving
         made.append(one)
         return one, RecordGuard(one, 0, ("payments.raw", "payments.labels"))
 
-    yield isolation
+    yield quarantine
     for one in made:
         one.close()
 
 
-def refuse(error: BaseException) -> None:
+def fail(error: BaseException) -> None:
     raise error
 
 
 def until_ready(guard: RecordGuard, batch: list[Record]) -> int:
-    """How many are ready once what is asked for has been answered."""
+    """Wait until all records are ready; returns their number."""
     deadline = time.monotonic() + 60
     while (number := guard.ready(batch)) < len(batch):
         assert time.monotonic() < deadline
@@ -235,49 +247,49 @@ def until_ready(guard: RecordGuard, batch: list[Record]) -> int:
     return number
 
 
-def test_only_the_suspect_is_tried_and_after_a_conviction_everything(
+def test_only_the_candidate_gets_a_trial_run_and_after_poison_every_record(
     guarded: Callable[[], tuple[Quarantine, RecordGuard]], tmp_path: Path
 ) -> None:
-    journal = Journal(beside(tmp_path / "score-0", "journal"), Limits())
+    journal = Journal(worker_file(tmp_path / "score-0", "journal"), Limits())
     batch = records(1.0, 1.0, -SEGFAULT, 1.0)
-    unfinished = journal.slot(0).noting(0, batch)
+    unfinished = journal.slot(0).journaled(0, batch)
     for _ in range(3):
         next(unfinished)
-    isolation, guard = guarded()
-    isolation.start(refuse, tries=True)
+    quarantine, guard = guarded()
+    quarantine.start(fail, with_trials=True)
     assert guard.ready(batch) == 2
     assert until_ready(guard, batch) == 4
-    codes = [verdict and verdict.code for verdict in map(guard.verdict, batch)]
+    codes = [result and result.code for result in map(guard.take_result, batch)]
     assert codes == [None, None, "record-crashes", None]
-    assert not guard.vigilant
+    assert not guard.has_results
 
 
-def test_a_record_that_three_workers_died_of_is_convicted_whatever_the_child_says(
+def test_a_record_that_ended_three_workers_is_poison_despite_a_clear_trial_run(
     guarded: Callable[[], tuple[Quarantine, RecordGuard]],
 ) -> None:
     batch = records(1.0)
     for _ in range(3):
-        isolation, guard = guarded()
-        for _ in guard.noting("payments.raw", batch):
+        quarantine, guard = guarded()
+        for _ in guard.journaled("payments.raw", batch):
             break
-    isolation, guard = guarded()
-    isolation.start(refuse, tries=True)
+    quarantine, guard = guarded()
+    quarantine.start(fail, with_trials=True)
     assert until_ready(guard, batch) == 1
-    verdict = guard.verdict(batch[0])
-    assert verdict is not None
-    assert verdict.code == "record-crashes"
+    result = guard.take_result(batch[0])
+    assert result is not None
+    assert result.code == "record-crashes"
 
 
-def test_without_suspicion_nothing_is_tried(
+def test_without_candidates_there_are_no_trial_runs(
     guarded: Callable[[], tuple[Quarantine, RecordGuard]],
 ) -> None:
     _, guard = guarded()
     assert guard.ready(records(-SEGFAULT)) == 1
-    assert not guard.vigilant
-    assert list(guard.noting("payments.raw", [])) == []
+    assert not guard.has_results
+    assert list(guard.journaled("payments.raw", [])) == []
 
 
-def test_a_journal_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+def test_processing_continues_if_the_journal_cannot_be_written(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "missing" / "worker.journal", Limits())
     assert journal.path is None
-    assert [one.offset for one in journal.slot(5).noting(0, records(1.0, 1.0))] == [0, 1]
+    assert [one.offset for one in journal.slot(5).journaled(0, records(1.0, 1.0))] == [0, 1]

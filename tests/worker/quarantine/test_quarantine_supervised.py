@@ -1,4 +1,4 @@
-"""Records that end their worker under the supervisor, and examples that end the learner."""
+"""Supervised workers survive poison records, and a learner survives a poison example."""
 
 import time
 from pathlib import Path
@@ -27,10 +27,10 @@ pipeline = small_pipeline("NAME", model=Fragile)
 """
 
 
-def test_the_supervisor_starts_a_worker_again_that_a_record_ended(
+def test_the_supervisor_restarts_a_worker_that_a_record_ended(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
-    """Whatever it ended with, be it the exit code of an error that nobody but a person can mend."""
+    """Even with the exit code of a permanent error."""
     with System(
         broker.bootstrap_servers, tmp_path, f"poison-{uuid4().hex[:8]}", DECLARED, partitions=1
     ) as system:
@@ -63,7 +63,7 @@ def test_the_supervisor_starts_a_worker_again_that_a_record_ended(
                     supervisor.supervise()
                     time.sleep(0.05)
             assert supervisor.failed is None
-            assert [child.delay for child in supervisor.workers] == [FIRST_DELAY] * 2
+            assert [worker.delay for worker in supervisor.workers] == [FIRST_DELAY] * 2
             assert supervisor.restarts == 2
         finally:
             supervisor.stop()
@@ -72,7 +72,7 @@ def test_the_supervisor_starts_a_worker_again_that_a_record_ended(
 
 
 @pytest.mark.faults
-def test_an_example_that_ends_the_learner_twice_is_learned_by_nobody(
+def test_an_example_that_crashes_the_learner_twice_is_skipped(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     name = f"poison-{uuid4().hex[:8]}"
@@ -93,7 +93,7 @@ def test_an_example_that_ends_the_learner_twice_is_learned_by_nobody(
         ]
         assert [message.value() for message in skipped] == [b"record-crashes"]
         system.kill("learn-0")
-        (system.settings.data_dir / "run" / name / "learn-0.suspects").unlink()
+        (system.settings.data_dir / "run" / name / "learn-0.candidates").unlink()
         system.start("learn")
         system.send_event(30, at + 30)
         system.send_label(30, at + 530)
