@@ -20,8 +20,8 @@ import pytest
 from river import datasets, metrics
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.kafka.acl import rights
-from stream_app.kafka.acl_roles import AclRole
+from stream_app.kafka.acl import required_acls
+from stream_app.kafka.acl import AclRole
 from tests.kafka.security.cluster import SecuredCluster
 from tests.running_system import kafka_environment
 
@@ -83,7 +83,7 @@ def plain(broker: EmbeddedBroker) -> Cluster:
 @pytest.fixture
 def secured_with_registry(name: str, secured: SecuredCluster, apicurio: str) -> Cluster:
     """Avro records on a cluster with SCRAM over TLS, as a user who may do what this pipeline needs and no more."""
-    environment = kafka_environment(secured.user(rights(name, *AclRole)))
+    environment = kafka_environment(secured.user(required_acls(name, *AclRole)))
     edits = {'untrained="allowed"': 'untrained="allowed", format="avro"'}
     return Cluster(environment | {"STREAM_APP_REGISTRY__URL": apicurio}, edits)
 
@@ -259,7 +259,7 @@ def _run_on_kafka(hour: FirstHour, points: Points, up: subprocess.Popen[str]) ->
     assert [(letter["key"], letter["headers"]["error-code"]) for letter in dead] == [
         ("bad", "rejected")
     ]
-    books = status["books"]
+    books = status["record_counts"]
     assert books["balanced"]
     assert (books["events"], books["scored"], books["duplicates"], books["dead"]) == (
         count + 2, count, 1, {"rejected": 1},

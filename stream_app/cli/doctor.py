@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong, and how to mend it."""
+"""`doctor`: problems of a pipeline, with a remedy for each."""
 
 from contextlib import closing
 from dataclasses import asdict
@@ -8,49 +8,45 @@ import typer
 from rich.console import Console
 
 from stream_app.cli.options import JsonOption, print_json, report_console
-from stream_app.doctor.check_list import CHECKS
 from stream_app.doctor.context import DoctorContext
 from stream_app.doctor.report_rendering import render
-from stream_app.doctor.runner import run_checks
+from stream_app.doctor.runner import CHECKS, run_checks
 from stream_app.errors import UnhealthyError
+from stream_app.formatting import counted
 
 app = typer.Typer()
 
-
-Checked = Annotated[
+OptionalPipeline = Annotated[
     str | None,
     typer.Argument(
-        metavar="PIPELINE", help="As for other commands; without it, what all of them need."
+        metavar="PIPELINE",
+        help="As for other commands; without it, check only what all pipelines need.",
     ),
 ]
 
 
 @app.command(epilog="Example: stream-app doctor flights")
-def doctor(pipeline: Checked = None, as_json: JsonOption = False) -> None:
-    """Check settings, machine, cluster, topics, producers, workers and model; say what is wrong and how to mend it.
+def doctor(pipeline: OptionalPipeline = None, as_json: JsonOption = False) -> None:
+    """Check settings, machine, cluster, topics, workers and model; print problems and remedies.
 
-    Nothing is changed: only the artifact store gets a probe, which is deleted again. Ends with exit code 15 if there is
-    a problem, with 0 if there are at most warnings.
+    Nothing is changed, except that a test artifact is written to the artifact store and deleted.
+    Ends with exit code 15 if there is a problem, with 0 if there are only warnings.
     """
-    findings = []
+    results = []
     with (
-        closing(DoctorContext(pipeline)) as examined,
+        closing(DoctorContext(pipeline)) as context,
         Console(stderr=True).status("checking") as progress,
     ):
-        for finding in run_checks(CHECKS, examined):
-            findings.append(finding)
-            progress.update(f"checking: {finding.area}")
-    problems = [finding for finding in findings if finding.level == "problem"]
+        for result in run_checks(CHECKS, context):
+            results.append(result)
+            progress.update(f"checking: {result.area}")
+    problems = [result for result in results if result.level == "problem"]
     if as_json:
-        print_json(
-            {
-                "pipeline": pipeline,
-                "healthy": not problems,
-                "findings": [asdict(one) for one in findings],
-            }
-        )
+        listed = [asdict(result) for result in results]
+        print_json({"pipeline": pipeline, "healthy": not problems, "results": listed})
     else:
-        report_console().print(render(findings))
+        report_console().print(render(results))
     if problems:
-        count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise UnhealthyError(f"The doctor found {count}", "Each is listed with what to do about it")
+        raise UnhealthyError(
+            f"Found {counted(len(problems), 'problem')}", "Follow the remedy listed with each"
+        )

@@ -1,14 +1,13 @@
-"""`export`: examples of the log as a file, for the laboratory."""
+"""`export`: examples of the log as a file, for offline work."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stream_app.cli.options import JsonOption, PipelineArgument, print_json
-from stream_app.loading import load_pipeline
-from stream_app.offline.example_export import Export, Log
-from stream_app.settings import load_settings
+from stream_app.cli.context import CommandContext
+from stream_app.cli.options import JsonOption, PipelineArgument
+from stream_app.offline.example_export import ExampleExport, ExampleRange
 from stream_app.transfer.send_progress import reporter
 
 app = typer.Typer()
@@ -24,25 +23,24 @@ def export(
         str,
         typer.Option(
             metavar="TIME|OFFSET",
-            help="First of them, by when it was written (2h, 1d ago, ISO) or where.",
+            help="First example, by time of writing (2h, 1d ago, ISO) or offset.",
         ),
     ] = "0",
     until: Annotated[
         str | None,
-        typer.Option(metavar="TIME|OFFSET", help="The one after the last [default: up to now]."),
+        typer.Option(metavar="TIME|OFFSET", help="End, exclusive [default: the present end]."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write examples of PIPELINE to FILE: features as they were served, prediction, label, times, version, offset."""
-    work = Export(Log(load_settings(), load_pipeline(pipeline), since, until), out)
-    with reporter("looking at the columns", work.size) as progress:
-        work.look(progress)
+    """Write examples of PIPELINE to a file: features as served, prediction, label and times."""
+    context = CommandContext(pipeline, as_json)
+    work = ExampleExport(ExampleRange(context.settings, context.pipeline, since, until), out)
+    with reporter("finding the columns", work.size) as progress:
+        work.find_columns(progress)
     with reporter(f"writing {out}", work.size) as progress:
         found = work.write(progress)
-    if as_json:
-        print_json({"file": str(out), **found._asdict()})
-    else:
-        skipped = f", {found.unreadable:,} unreadable records left out" if found.unreadable else ""
-        typer.echo(
-            f"{out}: {found.examples:,} examples of the offsets {found.start} to {found.end}{skipped}"
-        )
+    skipped = f", {found.unreadable:,} unreadable records skipped" if found.unreadable else ""
+    context.write(
+        {"file": str(out), **found._asdict()},
+        f"{out}: {found.examples:,} examples of the offsets {found.start} to {found.end}{skipped}",
+    )

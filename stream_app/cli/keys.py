@@ -1,18 +1,16 @@
-"""`keys`: what model versions are signed with, and whose signatures count."""
+"""`keys`: signing keys of model versions."""
 
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from stream_app.cli.model_operations import WhyOption, check_why
-from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
-from stream_app.loading import load_pipeline
-from stream_app.model_admin import decisions, key_admin
-from stream_app.model_admin.model_admin import ModelAdmin
-from stream_app.model_store.key_files import KeyInfo, KeyPaths, key_paths, list_keys
-from stream_app.settings import load_settings
-from stream_app.telemetry.logs import setup_logging
+from stream_app.cli.context import CommandContext
+from stream_app.cli.model_operations import WhyOption, open_for_operation, require_reason
+from stream_app.cli.options import JsonOption, PipelineArgument, report_console
+from stream_app.model_admin import key_admin
+from stream_app.model_admin.decisions import reason
+from stream_app.model_store.key_files import KeyInfo, key_paths, list_keys
 
 app = typer.Typer(
     help="Signing keys of model versions: list, create, rotate, revoke.", no_args_is_help=True
@@ -21,36 +19,39 @@ app = typer.Typer(
 
 @app.command("list", epilog="Example: stream-app keys list flights --json")
 def list_(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
-    """Show the keys whose signatures count for PIPELINE, the one in use, and the revoked."""
-    places = _places(pipeline)
-    found = list_keys(places)
-    if as_json:
-        print_json([fact._asdict() for fact in found])
-    elif found:
-        _show(found)
+    """List the trusted keys of PIPELINE, the signing key, and the revoked ones."""
+    context = CommandContext(pipeline, as_json)
+    paths = key_paths(context.settings, context.name)
+    found = list_keys(paths)
+    if found and not as_json:
+        _print_table(found)
     else:
-        typer.echo(f"There is no key in {places.trusted}: the learner makes the first one.")
+        context.write(
+            [key._asdict() for key in found],
+            f"There is no key in {paths.trusted}: the learner creates the first one.",
+        )
 
 
-@app.command(epilog="Example: stream-app keys create flights --why 'first key, in the vault'")
+@app.command(epilog="Example: stream-app keys create flights --why 'first key'")
 def create(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = False) -> None:
-    """Make the first signing key of PIPELINE; without, the learner does where no file is named."""
-    check_why(why)
-    places, desk = _open(pipeline)
-    key = key_admin.create(desk, places, decisions.reason(why))
-    _say({"key": key}, f"The signing key is {key}, in {places.signing}.", as_json)
+    """Create the first signing key of PIPELINE, as the learner does unless a file is configured."""
+    require_reason(why)
+    context = open_for_operation(pipeline, as_json)
+    paths = key_paths(context.settings, context.name)
+    key = key_admin.create(context.admin, paths, reason(why))
+    context.write({"key": key}, f"The signing key is {key}, in {paths.signing}.")
 
 
 @app.command(epilog="Example: stream-app keys rotate flights --why 'yearly'")
 def rotate(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = False) -> None:
-    """Sign model versions of PIPELINE with a new key; what the one before has signed stays trusted."""
-    check_why(why)
-    places, desk = _open(pipeline)
-    key = key_admin.rotate(desk, places, decisions.reason(why))
-    _say(
+    """Sign model versions of PIPELINE with a new key; the previous one stays trusted."""
+    require_reason(why)
+    context = open_for_operation(pipeline, as_json)
+    paths = key_paths(context.settings, context.name)
+    key = key_admin.rotate(context.admin, paths, reason(why))
+    context.write(
         {"key": key},
-        f"The signing key is {key} now. The one before is trusted until you revoke it.",
-        as_json,
+        f"The signing key is now {key}. The previous one is trusted until you revoke it.",
     )
 
 
@@ -62,43 +63,27 @@ def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="A key's id, as `keys list` shows it.")],
     why: WhyOption,
     force: Annotated[
-        bool, typer.Option("--force", help="Also while what is served is signed with it.")
+        bool, typer.Option("--force", help="Also if the served version is signed with it.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Load nothing of PIPELINE any more that this key has signed."""
-    check_why(why)
-    places, desk = _open(pipeline)
-    key_admin.revoke(desk, places, key, decisions.reason(why), force=force)
-    _say(
+    """Revoke a key of PIPELINE: model versions that it has signed are no longer loaded."""
+    require_reason(why)
+    context = open_for_operation(pipeline, as_json)
+    paths = key_paths(context.settings, context.name)
+    key_admin.revoke(context.admin, paths, key, reason(why), force=force)
+    context.write(
         {"key": key, "revoked": True},
-        f"The key {key} is revoked: what it has signed is not loaded.",
-        as_json,
+        f"The key {key} is revoked: versions that it has signed are no longer loaded.",
     )
 
 
-def _show(found: list[KeyInfo]) -> None:
+def _print_table(keys: list[KeyInfo]) -> None:
     table = Table("key", "since", "state", "why", box=None, pad_edge=False)
-    for fact in found:
-        revoked = fact.revoked
-        state = "in use" if fact.signs else "trusted"
+    for key in keys:
+        revoked = key.revoked
+        state = "in use" if key.signs else "trusted"
         if revoked is not None:
-            state = f"revoked {revoked.get('when', '')} by {revoked.get('who', 'somebody')}"
-        table.add_row(fact.id, fact.since, state, "" if revoked is None else revoked.get("why", ""))
+            state = f"revoked {revoked.get('when', '')} by {revoked.get('who', 'unknown')}"
+        table.add_row(key.id, key.since, state, "" if revoked is None else revoked.get("why", ""))
     report_console().print(table)
-
-
-def _places(pipeline: str) -> KeyPaths:
-    return key_paths(load_settings(), load_pipeline(pipeline).name)
-
-
-def _open(pipeline: str) -> tuple[KeyPaths, ModelAdmin]:
-    """The cluster must be there: every act on keys is audited."""
-    settings = load_settings()
-    setup_logging(settings.log, role="operator")
-    places = _places(pipeline)
-    return places, ModelAdmin(settings, places.pipeline)
-
-
-def _say(found: dict[str, object], line: str, as_json: bool) -> None:
-    print_json(found) if as_json else typer.echo(line)

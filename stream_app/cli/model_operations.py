@@ -1,47 +1,89 @@
-"""`models rollback`, `promote`, `pin`, `unpin`, `gc`: what is decided about model versions."""
+"""`models rollback`, `promote`, `pin`, `unpin` and `gc`: operations on model versions."""
 
 import time
-from typing import Annotated, NamedTuple
+from functools import cached_property
+from typing import Annotated
 
 import typer
 
-from stream_app.cli.options import JsonOption, PipelineArgument, print_json
-from stream_app.loading import load_pipeline
+from stream_app.cli.context import CommandContext
+from stream_app.cli.options import JsonOption, PipelineArgument
 from stream_app.model_admin import decisions
-from stream_app.model_admin.decisions import Switch, reason, refuse_served, switch
+from stream_app.model_admin.decisions import (
+    VersionChange,
+    change_version,
+    check_not_served,
+    reason,
+)
 from stream_app.model_admin.garbage_collection import collect, find_garbage
 from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.model_admin.version_checks import (
-    AWAY,
-    Checker,
-    ReplayedExamples,
+    STORE_ERRORS,
+    VersionEvaluation,
+    VersionLoader,
+    evaluate_version,
     newest_examples,
-    replay,
 )
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
-from stream_app.pipeline import Pipeline
-from stream_app.settings import Settings, load_settings
-from stream_app.telemetry.logs import setup_logging
 from stream_app.transfer.send_progress import reporter
 
-app = typer.Typer()
-
-
-WhyOption = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for the audit.")]
+WhyOption = Annotated[str, typer.Option(metavar="TEXT", help="Reason, for the audit.")]
 SinceOption = Annotated[
     int | None,
-    typer.Option(
-        metavar="OFFSET", min=0, help="Learn the examples again from this offset of the log on."
-    ),
+    typer.Option(metavar="OFFSET", min=0, help="Relearn the examples of the log from this offset."),
 ]
 _VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", help="A version's number.")]
 
 
-@app.command(
-    epilog="Example: stream-app models rollback flights --why 'labels were wrong since noon' --hold"
-)
+class ModelContext(CommandContext):
+    """Context of a command about models: its registry is read once."""
+
+    @cached_property
+    def admin(self) -> ModelAdmin:
+        """Admin client for the models of the pipeline."""
+        return ModelAdmin(self.settings, self.name)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        """Registry as it was at the first use."""
+        return self.admin.registry()
+
+    @cached_property
+    def loader(self) -> VersionLoader:
+        """Loads versions of the pipeline."""
+        return VersionLoader(self.settings, self.pipeline)
+
+
+def open_for_operation(pipeline: str, as_json: bool) -> ModelContext:
+    """Return the context of a command whose operation is logged to standard error."""
+    context = ModelContext(pipeline, as_json)
+    context.log_operations()
+    return context
+
+
+def require_reason(why: str | None) -> None:
+    """Raise a usage error if the reason is missing or blank."""
+    if not (why and why.strip()):
+        raise typer.BadParameter(
+            "say why, for the audit, e.g. --why 'labels were wrong'", param_hint="--why"
+        )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command(
+        epilog="Example: stream-app models rollback flights --why 'labels were wrong' --pause"
+    )(rollback)
+    app.command(
+        epilog="Example: stream-app models promote flights 1201 --why 'lower offline loss' --yes"
+    )(promote)
+    app.command(epilog="Example: stream-app models pin flights 1200 --why 'reference of 2026'")(pin)
+    app.command(epilog="Example: stream-app models unpin flights 1200 --why 'outdated'")(unpin)
+    app.command(epilog="Example: stream-app models gc flights --yes")(gc)
+
+
 def rollback(
     pipeline: PipelineArgument,
     why: WhyOption,
@@ -49,71 +91,69 @@ def rollback(
         int | None,
         typer.Option(
             metavar="VERSION",
-            help="Serve this one [default: the one before the served one, if it loads].",
+            help="Version to serve [default: the one before the served one that loads].",
         ),
     ] = None,
     since: SinceOption = None,
-    hold: Annotated[
-        bool, typer.Option("--hold", help="Learn nothing until `learning resume`.")
+    pause: Annotated[
+        bool, typer.Option("--pause", help="Learn nothing until `learning resume`.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also if the artifact store is away for a check.")
+        bool,
+        typer.Option("--force", help="Skip the check that it loads if the store is unavailable."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve an earlier model version of PIPELINE at once, and go on learning from that one."""
-    check_why(why)
-    work = _open(pipeline)
+    """Serve an earlier model version of PIPELINE at once, and continue learning from it."""
+    require_reason(why)
+    context = open_for_operation(pipeline, as_json)
+    registry = context.registry
     try:
-        manifest = (
-            work.checker().before(work.registry) if to is None else work.registry.manifest(to)
-        )
-        refuse_served(work.registry, manifest.version)
+        manifest = context.loader.previous(registry) if to is None else registry.manifest(to)
+        check_not_served(registry, manifest.version)
         if to is not None:
-            work.checker().load(manifest)
-    except AWAY:
+            context.loader.load(manifest)
+    except STORE_ERRORS:
         if not force:
             raise
-        manifest = _unchecked(work, to)
-    _switch(work, "rollback", manifest, why, since=since, hold=hold, as_json=as_json)
+        manifest = (
+            context.loader.previous(registry, load=False) if to is None else registry.manifest(to)
+        )
+    _change_version(context, "rollback", manifest, why, since=since, pause=pause)
 
 
-@app.command(
-    epilog="Example: stream-app models promote flights 1201 --why 'better in the laboratory' --yes"
-)
 def promote(
     pipeline: PipelineArgument,
     version: _VersionArgument,
     why: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="The reason, for the audit; needed with --yes."),
+        typer.Option(metavar="TEXT", help="Reason, for the audit; required with --yes."),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do it; without, only say how it fares.")
+        bool, typer.Option("--yes", help="Promote it; without, only evaluate it.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve a model version of PIPELINE, after it has scored the newest examples again without failing."""
+    """Serve a model version of PIPELINE, after evaluating it on the newest examples."""
     if yes:
-        check_why(why)
-    work = _open(pipeline)
-    manifest = work.registry.manifest(version)
-    refuse_served(work.registry, version)
-    checker = work.checker()
-    found = replay(
-        checker.load(manifest), newest_examples(work.desk, checker.fingerprint, checker.task)
-    )
+        require_reason(why)
+    context = open_for_operation(pipeline, as_json)
+    manifest = context.registry.manifest(version)
+    check_not_served(context.registry, version)
+    loader = context.loader
+    model = loader.load(manifest)
+    found = evaluate_version(model, newest_examples(context.admin, loader.fingerprint, loader.task))
     if not as_json:
-        typer.echo(_replayed(found))
+        typer.echo(_evaluation_text(found))
     if yes:
-        _switch(work, "promote", manifest, why or "", replayed=found, as_json=as_json)
-    elif as_json:
-        print_json({"done": False, "version": version, "replay": found._asdict()})
+        _change_version(context, "promote", manifest, why or "", evaluation=found)
     else:
-        typer.echo("Nothing is done yet: add --yes and --why.")
+        context.write(
+            {"done": False, "version": version, "evaluation": found._asdict()},
+            "Nothing is done yet: add --yes and --why.",
+        )
 
 
-@app.command(epilog="Example: stream-app models pin flights 1200 --why 'reference of the season'")
 def pin(
     pipeline: PipelineArgument,
     version: _VersionArgument,
@@ -121,51 +161,48 @@ def pin(
     as_json: JsonOption = False,
 ) -> None:
     """Keep a model version of PIPELINE whatever its age."""
-    check_why(why)
-    decisions.pin(_open(pipeline).desk, version, decisions.reason(why))
-    _say({"version": version, "pinned": True}, f"Version {version} is pinned.", as_json)
+    require_reason(why)
+    context = open_for_operation(pipeline, as_json)
+    decisions.pin(context.admin, version, reason(why))
+    context.write({"version": version, "pinned": True}, f"Version {version} is pinned.")
 
 
-@app.command(epilog="Example: stream-app models unpin flights 1200 --why 'the season is over'")
 def unpin(
     pipeline: PipelineArgument,
     version: _VersionArgument,
     why: WhyOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a model version of PIPELINE go when its time comes."""
-    check_why(why)
-    decisions.unpin(_open(pipeline).desk, version, decisions.reason(why))
-    _say(
-        {"version": version, "pinned": False}, f"Version {version} is not pinned any more.", as_json
-    )
+    """Delete a model version of PIPELINE when it is old, as if it had not been pinned."""
+    require_reason(why)
+    context = open_for_operation(pipeline, as_json)
+    decisions.unpin(context.admin, version, reason(why))
+    context.write({"version": version, "pinned": False}, f"Version {version} is no longer pinned.")
 
 
-@app.command(epilog="Example: stream-app models gc flights --yes")
 def gc(
     pipeline: PipelineArgument,
     grace: Annotated[
         float,
-        typer.Option(
-            metavar="SECONDS", min=0, help="Leave alone what was stored within this time."
-        ),
+        typer.Option(metavar="SECONDS", min=0, help="Keep artifacts stored within this time."),
     ] = 3600.0,
     why: Annotated[
-        str, typer.Option(metavar="TEXT", help="The reason, for the audit.")
+        str, typer.Option(metavar="TEXT", help="Reason, for the audit.")
     ] = "nothing names them",
     yes: Annotated[
-        bool, typer.Option("--yes", help="Delete them; without, only say what that would be.")
+        bool, typer.Option("--yes", help="Delete them; without, only count them.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete artifacts of PIPELINE that no version and no checkpoint names, as crashes leave them behind."""
-    check_why(why)
-    work = _open(pipeline)
-    store = pipeline_store(work.settings, work.desk.name)
-    found = find_garbage(work.desk, store, grace, time.time())
+    """Delete artifacts of PIPELINE that no version or checkpoint names, as left by crashes."""
+    require_reason(why)
+    context = open_for_operation(pipeline, as_json)
+    admin = context.admin
+    store = pipeline_store(context.settings, context.name)
+    found = find_garbage(admin, store, grace, time.time())
     if yes and found.artifacts:
         with reporter("collecting artifacts", len(found.artifacts)) as progress:
-            found = collect(work.desk, store, grace, reason(why), progress.update)
+            found = collect(admin, store, grace, reason(why), progress.update)
     counts = {
         "artifacts": len(found.artifacts),
         "bytes": found.size,
@@ -176,85 +213,45 @@ def gc(
     line += "are deleted." if yes else "would be deleted. Nothing is done yet: add --yes."
     if found.young:
         line += f" {found.young:,} more that nothing names are younger than {grace:,.0f} s."
-    _say({"done": yes, **counts}, line, as_json)
+    context.write({"done": yes, **counts}, line)
 
 
-def check_why(why: str | None) -> None:
-    """A reason is more than blanks."""
-    if not (why and why.strip()):
-        raise typer.BadParameter(
-            "say why, for the audit, e.g. --why 'labels were wrong'", param_hint="--why"
-        )
-
-
-class Work(NamedTuple):
-    """A pipeline about which somebody decides."""
-
-    settings: Settings
-    pipeline: Pipeline
-    desk: ModelAdmin
-    registry: ModelRegistry
-
-    def checker(self) -> Checker:
-        """What loads its versions."""
-        return Checker(self.settings, self.pipeline)
-
-
-def _open(pipeline: str) -> Work:
-    """The registry as it is now; every decision is a line of the log, on standard error."""
-    settings = load_settings()
-    setup_logging(settings.log, role="operator")
-    loaded = load_pipeline(pipeline)
-    desk = ModelAdmin(settings, loaded.name)
-    return Work(settings, loaded, desk, desk.registry())
-
-
-def _unchecked(work: Work, to: int | None) -> Manifest:
-    if to is not None:
-        return work.registry.manifest(to)
-    return work.checker().before(work.registry, load=False)
-
-
-def _switch(
-    work: Work,
-    act: Switch,
+def _change_version(
+    context: ModelContext,
+    command: VersionChange,
     manifest: Manifest,
     why: str,
     *,
     since: int | None = None,
-    hold: bool = False,
-    replayed: ReplayedExamples | None = None,
-    as_json: bool,
+    pause: bool = False,
+    evaluation: VersionEvaluation | None = None,
 ) -> None:
-    epoch = switch(work.desk, work.registry, act, manifest, reason(why), since=since, hold=hold)
-    before = work.registry.served
+    registry = context.registry
+    decision = change_version(
+        context.admin, registry, command, manifest, reason(why), since=since, pause=pause
+    )
     found: dict[str, object] = {
         "done": True,
-        "act": act,
-        "before": before,
+        "operation": command,
+        "before": registry.served,
         "after": manifest.version,
-        "epoch": epoch,
-        "held": hold,
+        "decision": decision,
+        "paused": pause,
     }
-    if replayed is not None:
-        found["replay"] = replayed._asdict()
-    line = f"Version {manifest.version} is served now, instead of {'none' if before is None else before}."
-    if hold:
-        line += f" Learning is held: go on with `stream-app learning resume {work.desk.name}`."
-    _say(found, line, as_json)
+    if evaluation is not None:
+        found["evaluation"] = evaluation._asdict()
+    before = "none" if registry.served is None else registry.served
+    line = f"Version {manifest.version} is served now, instead of {before}."
+    if pause:
+        line += f" Learning is paused: resume it with `stream-app learning resume {context.name}`."
+    context.write(found, line)
 
 
-def _replayed(found: ReplayedExamples) -> str:
+def _evaluation_text(found: VersionEvaluation) -> str:
     if found.loss is None or found.served_loss is None:
-        return f"Version {found.version} loads; there are no examples of this pipeline yet to score again."
+        return f"Version {found.version} loads; there are no examples of this pipeline to score."
     return (
-        f"Version {found.version} scores the newest {found.n:,} examples with a mean loss of {found.loss:.4f}; the "
-        f"scores that were served have {found.served_loss:.4f}. It may have learned some of them."
+        f"Version {found.version} scores the newest {found.n:,} examples with a mean loss of "
+        f"{found.loss:.4f}; the served scores have {found.served_loss:.4f}. "
+        "The version may have learned some of these examples."
     )
-
-
-def _say(found: dict[str, object], line: str, as_json: bool) -> None:
-    if as_json:
-        print_json(found)
-    else:
-        typer.echo(line)

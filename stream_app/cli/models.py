@@ -1,29 +1,31 @@
-"""`models`: look at the versions of a pipeline's model; the commands that decide about them are in `models_acts`."""
+"""`models`: commands that read model versions; those that write are in `model_operations`."""
 
 from itertools import islice
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
-from stream_app.cli import model_operations, model_verify
+from stream_app.cli import model_operations
+from stream_app.cli.model_operations import ModelContext
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
-from stream_app.loading import load_pipeline
-from stream_app.model_admin.model_admin import ModelAdmin
+from stream_app.errors import VerificationError
+from stream_app.kafka.client_config import client_config
+from stream_app.kafka.log_reader import LogReader
 from stream_app.model_admin.model_rendering import (
-    act_lines,
-    difference_lines,
-    entry,
+    audit_lines,
+    diff_text,
     registry_object,
     version_lines,
+    version_object,
     version_table,
 )
-from stream_app.model_admin.version_checks import Checker
+from stream_app.model_admin.verification import Verifier
 from stream_app.model_admin.version_diff import compare
 from stream_app.model_store.model_registry import ModelRegistry
-from stream_app.pipeline import Pipeline
-from stream_app.settings import Settings, load_settings
+from stream_app.transfer.send_progress import reporter
 
-_METRICS = 3  # that a list has room for
+# Metrics that are columns of the list.
+_LISTED_METRICS = 3
 
 app = typer.Typer(
     help="Model versions: look, compare, verify, roll back, promote, pin, collect.",
@@ -39,22 +41,21 @@ def list_versions(
     ] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """List the model versions of PIPELINE, the newest first, and say which one is served."""
-    opened = _open(pipeline)
-    registry = opened.registry
+    """List the model versions of PIPELINE, newest first, with the served one."""
+    context = ModelContext(pipeline, as_json)
+    registry = context.registry
     if as_json:
         print_json(registry_object(registry))
         return
-    shown = list(islice(reversed(registry.versions), limit))
-    kept = [
+    newest = list(islice(reversed(registry.versions), limit))
+    older = [
         version
-        for version in registry.versions
-        if version not in shown and _special(registry, version)
+        for version in reversed(registry.versions)
+        if version not in newest and (version in registry.pins or version == registry.served)
     ]
-    report_console().print(
-        version_table(registry, shown + kept[::-1], opened.pipeline.metrics[:_METRICS])
-    )
-    typer.echo(_summary(registry, len(registry.versions) - len(shown) - len(kept)))
+    metrics = context.pipeline.metrics[:_LISTED_METRICS]
+    report_console().print(version_table(registry, newest + older, metrics))
+    typer.echo(_summary(registry, len(registry.versions) - len(newest) - len(older)))
 
 
 @app.command(epilog="Example: stream-app models show flights 1200")
@@ -65,15 +66,16 @@ def show(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all that is known of a model version of PIPELINE, and whether it loads."""
-    opened = _open(pipeline)
-    manifest = opened.registry.current if version is None else opened.registry.manifest(version)
-    problem = Checker(opened.settings, opened.pipeline).problem(manifest)
+    """Show the manifest of a model version of PIPELINE, and check that it loads."""
+    context = ModelContext(pipeline, as_json)
+    registry = context.registry
+    manifest = registry.current if version is None else registry.manifest(version)
+    problem = context.loader.problem(manifest)
     if as_json:
-        print_json({**entry(opened.registry, manifest.version), "problem": problem})
+        print_json({**version_object(registry, manifest.version), "problem": problem})
         return
     state = "it loads" if problem is None else f"it does not load: {problem}"
-    report_console().print(version_lines(opened.registry, manifest, state))
+    report_console().print(version_lines(registry, manifest, state))
 
 
 @app.command(epilog="Example: stream-app models diff flights 1200 1430")
@@ -85,15 +87,13 @@ def diff(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two model versions of PIPELINE: manifests, metrics, features, parameters and profiles."""
-    registry = _open(pipeline).registry
-    difference = compare(
-        registry.manifest(a), registry.current if b is None else registry.manifest(b)
-    )
+    """Compare two model versions of PIPELINE: metrics, features, parameters and profiles."""
+    registry = ModelContext(pipeline).registry
+    found = compare(registry.manifest(a), registry.current if b is None else registry.manifest(b))
     if as_json:
-        print_json(difference.as_dict())
+        print_json(found.as_dict())
     else:
-        report_console().print(difference_lines(difference))
+        report_console().print(diff_text(found))
 
 
 @app.command(epilog="Example: stream-app models audit flights --json")
@@ -104,49 +104,58 @@ def audit(
     ] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what was decided about PIPELINE, by whom and why, the newest last."""
-    acts = _open(pipeline).desk.acts()
-    if as_json:
-        print_json(acts)
-        return
-    for line in act_lines(acts[-limit:]):
-        typer.echo(line)
-    if not acts:
-        typer.echo("Nothing has been decided yet.")
-
-
-class _OpenedModels(NamedTuple):
-    settings: Settings
-    pipeline: Pipeline
-    desk: ModelAdmin
-    registry: ModelRegistry
-
-
-def _open(pipeline: str) -> _OpenedModels:
-    settings, loaded = load_settings(), load_pipeline(pipeline)
-    desk = ModelAdmin(settings, loaded.name)
-    return _OpenedModels(settings, loaded, desk, desk.registry())
-
-
-def _special(registry: ModelRegistry, version: int) -> bool:
-    return version in registry.pins or version == registry.served
-
-
-def _summary(registry: ModelRegistry, more: int) -> str:
-    parts = [f"{len(registry.versions):,} versions"]
-    if more:
-        parts.append(f"{more:,} of them not shown (--limit)")
-    parts.append(
-        "none is served" if registry.served is None else f"version {registry.served} is served"
+    """Show the audit of PIPELINE, newest entry last: operations with their author and reason."""
+    context = ModelContext(pipeline, as_json)
+    entries = context.admin.audit_entries()
+    context.write(
+        entries, *(audit_lines(entries[-limit:]) if entries else ("The audit is empty.",))
     )
-    if registry.served is not None and registry.served not in registry.versions:
-        parts[-1] += ", but there is no manifest of it"
+
+
+@app.command(epilog="Example: stream-app models verify flights 1200")
+def verify(
+    pipeline: PipelineArgument,
+    version: Annotated[
+        int | None, typer.Argument(metavar="VERSION", help="[default: the served one]")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Relearn a model version of PIPELINE from the log, and compare it bit for bit.
+
+    Ends with exit code 12 if it differs.
+    """
+    context = ModelContext(pipeline, as_json)
+    registry = context.registry
+    chosen = registry.current.version if version is None else version
+    reader = LogReader(client_config(context.settings), f"{context.name}-learn")
+    verifier = Verifier(context.pipeline, reader, registry, context.loader)
+    with reporter("relearning", chosen) as progress:
+        result = verifier.verify(chosen, progress.update)
+    if as_json:
+        print_json({"reproduced": result.reproduced, **result._asdict()})
+    if not result.reproduced:
+        raise VerificationError(
+            result.summary(),
+            "Check that the model is deterministic (seeds; `stream_app.transformers.Pick`), "
+            "and which programs may write to the log",
+        )
+    if not as_json:
+        typer.echo(result.summary())
+
+
+def _summary(registry: ModelRegistry, hidden: int) -> str:
+    parts = [f"{len(registry.versions):,} versions"]
+    if hidden:
+        parts.append(f"{hidden:,} of them not shown (--limit)")
+    served = registry.served
+    parts.append("none is served" if served is None else f"version {served} is served")
+    if served is not None and served not in registry.versions:
+        parts[-1] += ", but its manifest is missing"
     if registry.paused and registry.learning is not None:
-        parts.append(f"learning is held since {registry.learning.at[:19]}")
+        parts.append(f"learning is paused since {registry.learning.at[:19]}")
     if registry.unreadable:
         parts.append(f"records that cannot be read: {', '.join(registry.unreadable)}")
     return "; ".join(parts) + "."
 
 
-app.add_typer(model_verify.app)
-app.add_typer(model_operations.app)
+model_operations.register(app)

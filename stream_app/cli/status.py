@@ -1,4 +1,4 @@
-"""`status`: what a pipeline is doing."""
+"""`status`: the present state of a pipeline."""
 
 import time
 from contextlib import closing
@@ -9,17 +9,16 @@ import typer
 from rich.console import RenderableType
 from rich.live import Live
 
+from stream_app.cli.context import CommandContext
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
 from stream_app.errors import KafkaUnavailableError, UnhealthyError
-from stream_app.loading import load_pipeline
-from stream_app.settings import load_settings
 from stream_app.status.status_rendering import render
 from stream_app.status.status_watcher import StatusWatcher
 
 app = typer.Typer()
 
-
-RATE_SECONDS = 1.0  # between the two looks that rates are told from
+# Time between the two looks from which rates are computed.
+RATE_SECONDS = 1.0
 WATCH_SECONDS = 2.0
 
 
@@ -34,14 +33,15 @@ def status(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show on one screen what PIPELINE is doing, from any machine.
+    """Show the state of PIPELINE on one screen, from any machine.
 
-    It is healthy when every role runs, is ready and keeps up, and the books balance. Alarms are about data and model;
-    they are shown, and do not count for --check.
+    It is healthy when every role runs, is ready and keeps up, and no event was lost or duplicated.
+    Alarms are about data and model; they are shown, and do not count for --check.
     """
     if watch and check:
         raise typer.BadParameter("it cannot be combined with --watch", param_hint="--check")
-    with closing(StatusWatcher(load_settings(), load_pipeline(pipeline).name)) as watcher:
+    context = CommandContext(pipeline, as_json)
+    with closing(StatusWatcher(context.settings, context.name)) as watcher:
         watcher.sample()
         time.sleep(RATE_SECONDS)
         if watch:
@@ -79,7 +79,7 @@ def _watch(watcher: StatusWatcher, as_json: bool) -> None:
 
 
 def _screen(watcher: StatusWatcher) -> RenderableType:
-    """One look; who watches wants to see an outage, and its end."""
+    """Return one look; an outage is shown too, and does not end the command."""
     try:
         return render(watcher.look())
     except KafkaUnavailableError as error:

@@ -9,8 +9,8 @@ from stream_app.doctor.context import DoctorContext, UnavailableError
 from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
 from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
 from stream_app.model_store.key_files import (
-    KeyPlaces,
-    key_places,
+    KeyPaths,
+    key_paths,
     list_keys,
     load_signing_key,
     trusted_keys,
@@ -50,21 +50,21 @@ def _store(context: DoctorContext) -> ArtifactStore:
 
 def check_keys(context: DoctorContext) -> Iterator[CheckResult]:
     """Check the signing key and the trusted keys on this machine."""
-    yield from evaluate_key_files(key_places(context.settings, context.pipeline.name))
+    yield from evaluate_key_files(key_paths(context.settings, context.pipeline.name))
 
 
-def evaluate_key_files(places: KeyPlaces) -> Iterator[CheckResult]:
+def evaluate_key_files(paths: KeyPaths) -> Iterator[CheckResult]:
     """Yield results for key files.
 
     Raises:
         ModelError: a file is damaged or cannot be read.
     """
-    keys = list_keys(places)
+    keys = list_keys(paths)
     trusted = [key.id for key in keys if key.revoked is None]
-    signing = load_signing_key(places)
+    signing = load_signing_key(paths)
     if signing is None and not trusted:
         yield skipped(
-            f"there is no key in {places.trusted} yet",
+            f"there is no key in {paths.trusted} yet",
             "The learner creates the first one; on other machines copy its public keys there",
         )
     elif signing is None:
@@ -76,10 +76,10 @@ def evaluate_key_files(places: KeyPlaces) -> Iterator[CheckResult]:
         )
     else:
         yield ok(f"keys: {len(trusted)} trusted; key {signing.id} signs")
-    if signing is not None and places.signing.stat().st_mode & _OTHER_USERS:
+    if signing is not None and paths.signing.stat().st_mode & _OTHER_USERS:
         yield warning(
-            f"the signing key {places.signing} can be read by other users of this machine",
-            f"chmod 600 {places.signing}, and rotate it if somebody may have read it",
+            f"the signing key {paths.signing} can be read by other users of this machine",
+            f"chmod 600 {paths.signing}, and rotate it if somebody may have read it",
         )
 
 

@@ -1,4 +1,4 @@
-"""What each kind of topic carries, who writes it and who reads it; names and settings are in `stream_app.kafka.topics`."""
+"""Uses of each kind of topic: contents, writers, readers, keys; and the inputs of each worker role."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,18 @@ from stream_app.topic_kinds import TopicKind
 
 
 class TopicUse(NamedTuple):
-    """What one kind of topic is for.
+    """Use of one kind of topic.
 
-    `writers` and `readers` are roles of workers, "replayer" for the commands that deal with dead letters, "modeller"
-    for those that decide about model versions and learning, or "producers" and "consumers" for programs of your own; a
-    role that both reads and writes a `.state` topic keeps its own state there. `schema` is the stem of a file in the
-    schema folder, the pipeline's field that declares the schema, or empty where only the program itself reads the
-    records.
+    Attributes:
+        content: one sentence about the records.
+        writers: worker roles and other users that write to it. "replayer" are the commands for dead
+            letters, "model-admin" those for model versions and learning; "producers" and
+            "consumers" are the user's own programs.
+        readers: likewise, those that read from it. A worker role that both reads and writes a
+            `.state` topic keeps its own state there.
+        key: description of the records' keys.
+        schema: stem of a file in the schema folder, or field of the pipeline with the schema, or
+            empty if the records are internal.
     """
 
     content: str
@@ -24,64 +29,64 @@ class TopicUse(NamedTuple):
 
 USES: dict[TopicKind, TopicUse] = {
     "raw": TopicUse(
-        "Events to be scored.",
+        "Events to score.",
         ("producers", "replayer"),
         ("score", "replayer"),
         "text of the key field",
         "Pipeline.schema",
     ),
     "labels": TopicUse(
-        "What came true about events.",
+        "Labels of events.",
         ("producers", "replayer"),
         ("score", "replayer"),
-        "that of the event",
+        "key of the event",
         "Label.schema",
     ),
     "raw.replay": TopicUse(
-        "Events that were dead letters and are to be scored again.",
+        "Events that were dead letters and are scored again.",
         ("replayer",),
         ("score", "replayer"),
-        "that of the event",
+        "key of the event",
         "Pipeline.schema",
     ),
     "scored": TopicUse(
         "Predictions.",
         ("score",),
         ("monitor", "replayer", "consumers"),
-        "that of the event",
+        "key of the event",
         "scored",
     ),
     "raw.dlq": TopicUse(
-        "Events that cannot be scored: bytes untouched, reasons in the headers.",
+        "Events that cannot be scored: unchanged bytes, with the reason in the headers.",
         ("score",),
         ("replayer", "consumers"),
-        "that of the event",
+        "key of the event",
         "Pipeline.schema",
     ),
     "labels.dlq": TopicUse(
-        "Labels that cannot be joined, likewise.",
+        "Labels that cannot be joined: unchanged bytes, with the reason in the headers.",
         ("score",),
         ("replayer", "consumers"),
-        "that of the label",
+        "key of the label",
         "Label.schema",
     ),
     "score.state": TopicUse(
-        "Changelog of a partition: predictions that wait for labels, events to be recognised, labels that wait, books.",
+        "Changelog of a partition: pending predictions, waiting labels, known event ids, record counts.",
         ("score",),
         ("score", "replayer"),
-        "event id, or `t` for the books",
+        "event id, or `t` for the record counts",
     ),
     "examples": TopicUse(
-        "Predictions with their labels, in the order in which they are learned, and the decisions about learning.",
-        ("score", "learn", "modeller"),
-        ("learn", "monitor", "modeller", "consumers"),
+        "Predictions with their labels, in the order in which they are learned, and control records.",
+        ("score", "learn", "model-admin"),
+        ("learn", "monitor", "model-admin", "consumers"),
         "event id, or `control`",
         "example",
     ),
     "models": TopicUse(
-        "Model versions, the aliases that say which one is served, and what is pinned or held.",
-        ("learn", "modeller"),
-        ("learn", "score", "replayer", "modeller", "consumers"),
+        "Model versions, the aliases of the served version, pins, and whether learning is paused.",
+        ("learn", "model-admin"),
+        ("learn", "score", "replayer", "model-admin", "consumers"),
         "`version/<n>`, `alias/champion`, `alias/requested`, `pin/<n>` or `learning`",
         "manifest",
     ),
@@ -93,26 +98,26 @@ USES: dict[TopicKind, TopicUse] = {
         "monitoring",
     ),
     "audit": TopicUse(
-        "What was done about dead letters, model versions and learning: who, what, why, how many.",
-        ("learn", "replayer", "modeller"),
-        ("modeller", "consumers"),
-        "act",
+        "Operations on dead letters, model versions and learning: author, operation, reason, counts.",
+        ("learn", "replayer", "model-admin"),
+        ("model-admin", "consumers"),
+        "id of the operation",
         "audit",
     ),
     "replays": TopicUse(
-        "What has been decided about dead letters, and how far each replay is.",
+        "Operations on dead letters, and the progress of each replay.",
         ("replayer",),
         ("replayer",),
-        "`act/<id>`, `letters/<id>/<topic>/<partition>` or `progress/<id>`",
+        "`operation/<id>`, `offsets/<id>/<topic>/<partition>` or `progress/<id>`",
     ),
     "learn.state": TopicUse(
-        "Where the learner's checkpoint is.", ("learn",), ("learn", "modeller"), "`checkpoint`"
+        "Location of the learner's checkpoint.",
+        ("learn",),
+        ("learn", "model-admin"),
+        "`checkpoint`",
     ),
-    "monitor.state": TopicUse(
-        "What the monitor has counted.", ("monitor",), ("monitor",), "`state`"
-    ),
+    "monitor.state": TopicUse("Counts of the monitor.", ("monitor",), ("monitor",), "`state`"),
 }
-"""By kind."""
 
 ROLE_INPUTS: dict[str, tuple[TopicKind, ...]] = {
     "score": ("raw", "labels", "raw.replay"),

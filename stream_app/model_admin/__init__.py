@@ -1,9 +1,11 @@
-"""Model management: looking at versions, and decisions about them.
+"""Administration of model versions: decisions about them, and checks, comparisons and verification.
 
-Looking: `comparing` tells two versions apart; `learning` says how far the learner is; `verifying` makes a version again
-by `replaying` the log, and asks `sameness`; `rendering` shows it all. What topics say is in `stream_app.model_store`: the
-`registry`, and the `acts` that decisions leave.
-
-Deciding: `checking` loads a version and replays examples with it; `decisions` are written at the `desk`, each as one
-transaction; `keyring` acts on keys; `collecting` deletes artifacts that nothing names.
+- `model_admin`: client that reads registry, log and audit, and writes decisions in transactions.
+- `decisions`: rollback, promote, pin, unpin, pause and resume; status of learning.
+- `key_admin`: create, rotate and revoke signing keys.
+- `garbage_collection`: deletion of artifacts that nothing names.
+- `version_checks`: loads versions and evaluates them on the newest examples.
+- `version_diff`: differences between manifests and between models.
+- `verification`: relearns a version from the log and compares.
+- `model_rendering`: all of it as text and JSON.
 """

@@ -1,4 +1,8 @@
-"""Decisions about versions and learning: each is one transaction, in the log, in the registry and in the audit."""
+"""Decisions about versions and learning: rollback, promote, pin, unpin, pause and resume.
+
+Each is one transaction that writes a control record to the log of examples, an alias or annotation
+to the registry, and an audit entry.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
@@ -7,7 +11,7 @@ from stream_app.clock import now_ms
 from stream_app.core.learning.examples_log import Control, ControlCommand
 from stream_app.errors import DecisionError
 from stream_app.formatting import counted, iso_time
-from stream_app.model_admin.model_admin import ModelAdmin, changed_meanwhile
+from stream_app.model_admin.model_admin import ModelAdmin, concurrent_decision
 from stream_app.model_store.annotations import (
     Annotation,
     decision_audit,
@@ -22,74 +26,89 @@ from stream_app.records import Output
 from stream_app.telemetry.operator_identity import operator
 from stream_app.transfer.record_rendering import harmless
 
-Switch = Literal["rollback", "promote"]
+VersionChange = Literal["rollback", "promote"]
 _LIST = "See `stream-app models list PIPELINE`"
 
 
 class Reason(NamedTuple):
-    """Who decides, when (epoch ms) and why."""
+    """Author, time (Unix milliseconds) and reason of a decision."""
 
     who: str
     at: int
     why: str
 
-    def mark(self, *, held: bool = True) -> Annotation:
-        """What it leaves in the registry."""
-        return Annotation(held, iso_time(self.at), self.who, self.why)
+    def annotation(self, *, active: bool = True) -> Annotation:
+        """Return the annotation of the decision in the registry."""
+        return Annotation(active, iso_time(self.at), self.who, self.why)
 
 
 def reason(why: str) -> Reason:
-    """For a decision that this user takes now."""
+    """Return the reason of a decision that this user makes now."""
     return Reason(operator(), now_ms(), why)
 
 
-def switch(
-    desk: ModelAdmin,
+def change_version(
+    admin: ModelAdmin,
     seen: ModelRegistry,
-    act: Switch,
+    command: VersionChange,
     to: Manifest,
     why: Reason,
     *,
     since: int | None = None,
-    hold: bool = False,
+    pause: bool = False,
 ) -> int:
-    """Have another version served; returns how many such decisions there have been with this one.
+    """Roll back or promote to another version.
 
-    `seen` is the registry that it was decided on: FencedError if somebody else has rolled back or promoted since, or
-    the version is gone. With `since` the examples from there on are learned again from that version, with `hold`
-    nothing is learned until it is resumed.
+    Args:
+        seen: the registry on which the decision is based.
+        command: "rollback" or "promote".
+        to: manifest of the version to serve.
+        since: relearn the examples from this offset, starting from that version.
+        pause: also pause learning.
+
+    Returns:
+        The number of the decision: how many rollbacks and promotions there have been.
+
+    Raises:
+        DecisionError: the version is served already, or would learn examples twice.
+        FencedError: somebody else has rolled back or promoted since, or the version is gone.
     """
-    _check_since(desk, to, since)
+    _check_relearning(admin, to, since)
 
     def make(now: ModelRegistry) -> list[Output]:
         if (now.decision, now.requested) != (seen.decision, seen.requested) or now.versions.get(
             to.version
         ) != to:
-            raise changed_meanwhile()
-        if now.served == to.version:
-            raise _already_served(to.version)
-        epoch = now.decision + 1
-        control = _control(act, to.version, epoch, why, since)
+            raise concurrent_decision()
+        check_not_served(now, to.version)
+        decision = now.decision + 1
+        control = _control(command, to.version, decision, why, since)
+        alias = encode_alias(Alias(to.version, decision))
         outputs = [
             control.output(),
-            Output("models", 0, REQUESTED_KEY.encode(), encode_alias(Alias(to.version, epoch))),
-            version_change_audit(desk.name, control, why.at, now.served),
+            Output("models", 0, REQUESTED_KEY.encode(), alias),
+            version_change_audit(admin.name, control, why.at, now.served),
         ]
-        return outputs + (_hold(desk, now, epoch, why) if hold and not now.paused else [])
+        return outputs + (_pause(admin, decision, why) if pause and not now.paused else [])
 
-    refuse_served(seen, to.version)
-    desk.decide(make)
+    check_not_served(seen, to.version)
+    admin.decide(make)
     return seen.decision + 1
 
 
-def refuse_served(registry: ModelRegistry, version: int) -> None:
-    """DecisionError if this version is served already."""
+def check_not_served(registry: ModelRegistry, version: int) -> None:
+    """Raise `DecisionError` if this version is served already."""
     if registry.served == version:
-        raise _already_served(version)
+        raise DecisionError(f"Version {version} is served already", _LIST)
 
 
-def pin(desk: ModelAdmin, version: int, why: Reason) -> None:
-    """Keep a version whatever its age. DecisionError if it is pinned already, ModelError if there is none."""
+def pin(admin: ModelAdmin, version: int, why: Reason) -> None:
+    """Pin a version, which keeps it whatever its age.
+
+    Raises:
+        DecisionError: it is pinned already.
+        ModelError: it does not exist.
+    """
 
     def make(now: ModelRegistry) -> list[Output]:
         now.manifest(version)
@@ -97,138 +116,146 @@ def pin(desk: ModelAdmin, version: int, why: Reason) -> None:
             raise DecisionError(
                 f"Version {version} is pinned already, by {now.pins[version].who}", _LIST
             )
-        return _marked(
-            desk,
-            "pin",
-            version,
-            now,
-            why,
-            pin_annotation(version, why.mark()),
-            "not pinned",
-            "pinned",
-        )
+        return _pin_records(admin, "pin", version, now, why)
 
-    _decide_checked(desk, make)
+    _decide(admin, make)
 
 
-def unpin(desk: ModelAdmin, version: int, why: Reason) -> None:
-    """Let a version go when its time comes. DecisionError if it is not pinned."""
+def unpin(admin: ModelAdmin, version: int, why: Reason) -> None:
+    """Remove the pin of a version.
+
+    Raises:
+        DecisionError: it is not pinned.
+    """
 
     def make(now: ModelRegistry) -> list[Output]:
         if version not in now.pins:
             raise DecisionError(f"Version {version} is not pinned", _LIST)
-        return _marked(
-            desk, "unpin", version, now, why, pin_annotation(version, None), "pinned", "not pinned"
-        )
+        return _pin_records(admin, "unpin", version, now, why)
 
-    _decide_checked(desk, make)
+    _decide(admin, make)
 
 
-def hold(desk: ModelAdmin, why: Reason) -> None:
-    """Learn nothing from here on in the log. DecisionError if learning is held already."""
+def pause(admin: ModelAdmin, why: Reason) -> None:
+    """Pause learning from the present end of the log.
+
+    Raises:
+        DecisionError: learning is paused already.
+    """
 
     def make(now: ModelRegistry) -> list[Output]:
         if now.paused and now.learning is not None:
             raise DecisionError(
-                f"Learning is held already, by {now.learning.who} since {now.learning.at}: {now.learning.why}",
-                "Resume it first to hold it for another reason",
+                f"Learning is paused already, by {now.learning.who} since {now.learning.at}: "
+                f"{now.learning.why}",
+                "Resume it first to pause it for another reason",
             )
-        return _hold(desk, now, now.decision, why)
+        return _pause(admin, now.decision, why)
 
-    _decide_checked(desk, make)
+    _decide(admin, make)
 
 
-def resume(desk: ModelAdmin, why: Reason, since: int | None = None) -> None:
-    """Learn again, with `since` also what was skipped from that offset on. DecisionError if learning is not held."""
-    _check_in_log(desk, since)
+def resume(admin: ModelAdmin, why: Reason, since: int | None = None) -> None:
+    """Resume learning, with `since` also of the skipped examples from that offset.
+
+    Raises:
+        DecisionError: learning is not paused, or `since` is outside the log.
+    """
+    _check_in_log(admin, since)
 
     def make(now: ModelRegistry) -> list[Output]:
         if not now.paused:
-            raise DecisionError("Learning is not held", "See `stream-app learning status PIPELINE`")
+            raise DecisionError(
+                "Learning is not paused", "See `stream-app learning status PIPELINE`"
+            )
         control = _control("resume", None, now.decision, why, since)
-        act = decision_audit(
-            desk.name, control, why.at, "learning", before="paused", after="learning"
+        audit = decision_audit(
+            admin.name, control, why.at, "learning", before="paused", after="learning"
         )
-        return [control.output(), learning_annotation(why.mark(held=False)), act]
+        return [control.output(), learning_annotation(why.annotation(active=False)), audit]
 
-    _decide_checked(desk, make)
-
-
-def _decide_checked(desk: ModelAdmin, make: Callable[[ModelRegistry], list[Output]]) -> None:
-    """First look whether it is refused anyway, which takes no right to write."""
-    make(desk.registry())
-    desk.decide(make)
+    _decide(admin, make)
 
 
-def _hold(desk: ModelAdmin, now: ModelRegistry, epoch: int, why: Reason) -> list[Output]:
-    control = _control("pause", None, epoch, why)
-    return [control.output(), *pause_records(desk.name, control, why.at)]
+def _decide(admin: ModelAdmin, make: Callable[[ModelRegistry], list[Output]]) -> None:
+    """Write a decision; one that is rejected needs no right to write."""
+    make(admin.registry())
+    admin.decide(make)
 
 
-def _marked(
-    desk: ModelAdmin,
-    act: Literal["pin", "unpin"],
+def _pause(admin: ModelAdmin, decision: int, why: Reason) -> list[Output]:
+    control = _control("pause", None, decision, why)
+    return [control.output(), *pause_records(admin.name, control, why.at)]
+
+
+def _pin_records(
+    admin: ModelAdmin,
+    command: Literal["pin", "unpin"],
     version: int,
     now: ModelRegistry,
     why: Reason,
-    mark: Output,
-    before: str,
-    after: str,
 ) -> list[Output]:
-    control = _control(act, version, now.decision, why)
-    identity = f"{act}-{version}-{why.at}"
-    return [
-        control.output(),
-        mark,
-        decision_audit(
-            desk.name,
-            control,
-            why.at,
-            f"version {version}",
-            before=before,
-            after=after,
-            identity=identity,
-        ),
-    ]
+    control = _control(command, version, now.decision, why)
+    annotation = why.annotation() if command == "pin" else None
+    states = ("not pinned", "pinned")
+    before, after = states if command == "pin" else states[::-1]
+    audit = decision_audit(
+        admin.name,
+        control,
+        why.at,
+        f"version {version}",
+        before=before,
+        after=after,
+        identity=f"{command}-{version}-{why.at}",
+    )
+    return [control.output(), pin_annotation(version, annotation), audit]
 
 
 def _control(
-    act: ControlCommand, version: int | None, epoch: int, why: Reason, since: int | None = None
+    command: ControlCommand,
+    version: int | None,
+    decision: int,
+    why: Reason,
+    since: int | None = None,
 ) -> Control:
-    return Control(act, version, epoch, iso_time(why.at), why.who, why.why, since)
+    return Control(command, version, decision, iso_time(why.at), why.who, why.why, since)
 
 
-def _already_served(version: int) -> DecisionError:
-    return DecisionError(f"Version {version} is served already", _LIST)
-
-
-def _check_since(desk: ModelAdmin, to: Manifest, since: int | None) -> None:
-    _check_in_log(desk, since)
+def _check_relearning(admin: ModelAdmin, to: Manifest, since: int | None) -> None:
+    _check_in_log(admin, since)
     if since is not None and to.origin == "learned" and since < to.version:
         raise DecisionError(
-            f"Version {to.version} has learned the examples before offset {to.version}, and would learn those from "
-            f"{since} on twice",
-            f"Say --since {to.version}, or a later offset",
+            f"Version {to.version} has learned the examples before offset {to.version}, "
+            f"and would learn those from {since} on twice",
+            f"Use --since {to.version}, or a later offset",
         )
 
 
-def _check_in_log(desk: ModelAdmin, since: int | None) -> None:
+def _check_in_log(admin: ModelAdmin, since: int | None) -> None:
     if since is None:
         return
-    low, high = desk.ends("examples")
+    low, high = admin.ends("examples")
     if not low <= since <= high:
         raise DecisionError(
-            f"{desk.topic('examples')} has the offsets {low} to {high}, and {since} is none of them",
+            f"Offset {since} is outside {admin.topic('examples')}, "
+            f"which has the offsets {low} to {high}",
             "Correct --since",
         )
 
 
 class LearningStatus(NamedTuple):
-    """`since`, `who` and `why` are of the last hold or resumption. `learned_to` and `log_end` are offsets of the log of
-    examples, `learned_to` None before the learner has run; `newest` is the last version, `served` the one in use.
+    """State of learning, and progress of the learner.
+
+    Attributes:
+        paused: True while learning is paused.
+        since: time of the last pause or resumption, with its author `who` and reason `why`.
+        learned_to: offset of the next example of the learner, None before it has run.
+        log_end: end offset of the log of examples.
+        newest: newest version.
+        served: version in use.
     """
 
-    held: bool
+    paused: bool
     since: str | None
     who: str | None
     why: str | None
@@ -238,24 +265,28 @@ class LearningStatus(NamedTuple):
     served: int | None
 
     def lines(self) -> Iterator[str]:
-        """For people."""
+        """Yield the status as text."""
         if self.since is None:
-            yield "Learning goes on; it was never held."
+            yield "Learning is active; it was never paused."
         else:
-            how = "is held" if self.held else "goes on"
-            yield harmless(f"Learning {how} since {self.since[:19]}Z, by {self.who}: {self.why}")
+            state = "paused" if self.paused else "active"
+            since = f"{self.since[:19]}Z"
+            yield harmless(f"Learning is {state} since {since}, by {self.who}: {self.why}")
         behind = self.log_end - (self.learned_to or 0)
-        where = "nothing yet" if self.learned_to is None else f"up to offset {self.learned_to:,}"
-        yield f"The learner has processed {where} of {self.log_end:,}: at most {counted(behind, 'record')} behind."
+        done = "nothing yet" if self.learned_to is None else f"up to offset {self.learned_to:,}"
+        yield (
+            f"The learner has processed {done} of {self.log_end:,}: "
+            f"at most {counted(behind, 'record')} behind."
+        )
         yield f"Newest version: {_name(self.newest)}; served: {_name(self.served)}."
 
 
-def learning_status(desk: ModelAdmin) -> LearningStatus:
-    """As it is now; raises as `ModelAdmin`."""
-    registry = desk.registry()
-    mark = registry.learning
-    since, who, why = (None, None, None) if mark is None else mark[1:]
-    position, end = desk.learned_to(), desk.ends("examples")[1]
+def learning_status(admin: ModelAdmin) -> LearningStatus:
+    """Return the present state of learning."""
+    registry = admin.registry()
+    last = registry.learning
+    since, who, why = (None, None, None) if last is None else (last.at, last.who, last.why)
+    position, end = admin.learned_to(), admin.ends("examples")[1]
     newest = max(registry.versions, default=None)
     return LearningStatus(registry.paused, since, who, why, position, end, newest, registry.served)
 

@@ -1,59 +1,69 @@
-"""Collecting artifacts that nothing names any more: what a crash, or a store that was away, has left behind."""
+"""Garbage collection of artifacts that no version or checkpoint names, as left by crashes."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from stream_app.core.monitoring.audit_entry import act_output
 from stream_app.errors import ModelError
-from stream_app.fault_points import reached
+from stream_app.fault_points import kill_at
 from stream_app.model_admin.decisions import Reason
 from stream_app.model_admin.model_admin import ModelAdmin
-from stream_app.model_store.artifacts import ArtifactStore, Stored
+from stream_app.model_store.artifacts import Artifact, ArtifactStore
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.records import Output
 
-Progress = Callable[[int, int], None]
+DeletionProgress = Callable[[int, int], None]
+"""Called with the number of deleted artifacts and their total bytes."""
 
 
 class Garbage(NamedTuple):
-    """What can be collected of the `total` artifacts of a store, and how many are too young for that."""
+    """Unnamed artifacts of a store.
 
-    artifacts: list[Stored]
+    Attributes:
+        artifacts: artifacts that can be deleted.
+        young: number of unnamed artifacts that are within the grace period.
+        total: number of all artifacts of the store.
+    """
+
+    artifacts: list[Artifact]
     young: int
     total: int
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes of the artifacts that can be deleted."""
         return sum(artifact.size for artifact in self.artifacts)
 
 
-def find_garbage(desk: ModelAdmin, store: ArtifactStore, grace: float, now: float) -> Garbage:
-    """The artifacts that no version and no checkpoint names, and that were not written for `grace` seconds.
+def find_garbage(admin: ModelAdmin, store: ArtifactStore, grace: float, now: float) -> Garbage:
+    """Return the artifacts that nothing names.
 
-    `now` is seconds since the epoch. Whoever stores one names it long before that, or never.
+    Args:
+        grace: seconds; later artifacts are kept, because their writer may not have named them yet.
+        now: Unix seconds.
     """
-    stored = store.stored()  # first: what is named later was stored later, or is young
-    return _garbage(stored, _named(desk, desk.registry()), store, now - grace)
+    # The store before the registry: an artifact named later was stored later, or is young.
+    stored = store.stored()
+    return _garbage(stored, _named(admin, admin.registry()), store, now - grace)
 
 
 def collect(
-    desk: ModelAdmin, store: ArtifactStore, grace: float, why: Reason, progress: Progress
+    admin: ModelAdmin, store: ArtifactStore, grace: float, why: Reason, progress: DeletionProgress
 ) -> Garbage:
-    """Delete them, after the audit says so; `progress` gets how many are deleted and their bytes.
+    """Write an audit entry, then delete the artifacts that nothing names, and return them.
 
-    Returns what was collected. FencedError if somebody else decides at the same time.
+    Raises:
+        FencedError: somebody else decided at the same time.
     """
     found: list[Garbage] = []
+    deadline = why.at / 1000 - grace
 
     def make(now: ModelRegistry) -> list[Output]:
-        before = why.at / 1000 - grace
-        garbage = _garbage(store.stored(), _named(desk, now), store, before)
+        garbage = _garbage(store.stored(), _named(admin, now), store, deadline)
         found.append(garbage)
-        counts = {"artifacts": len(garbage.artifacts), "bytes": garbage.size}
         left = garbage.total - len(garbage.artifacts)
-        act = act_output(
-            desk.name,
+        entry = act_output(
+            admin.name,
             "collect",
             at=why.at,
             who=why.who,
@@ -61,41 +71,46 @@ def collect(
             why=why.why,
             before=f"{garbage.total} artifacts",
             after=f"{left} artifacts",
-            counts=counts,
+            counts={"artifacts": len(garbage.artifacts), "bytes": garbage.size},
             options={"grace_seconds": f"{grace:.0f}"},
         )
-        return [act] if garbage.artifacts else []
+        return [entry] if garbage.artifacts else []
 
-    desk.decide(make)
+    admin.decide(make)
     garbage, done = found[-1], 0
     for number, artifact in enumerate(garbage.artifacts, start=1):
-        if (
-            store.modified(artifact.sha256) <= why.at / 1000 - grace
-        ):  # else stored again in this moment
+        # An artifact that was just stored again is younger now.
+        if store.modified(artifact.sha256) <= deadline:
             store.delete(artifact.sha256)
         done += artifact.size
         progress(number, done)
-        reached("collection-deleting")
+        kill_at("collection-deleting")
     return garbage
 
 
 def _garbage(
-    stored: Iterable[Stored], named: set[str], store: ArtifactStore, before: float
+    stored: Iterable[Artifact], named: set[str], store: ArtifactStore, deadline: float
 ) -> Garbage:
     artifacts = list(stored)
     unnamed = [one for one in artifacts if one.sha256 not in named]
-    old = [one for one in unnamed if store.modified(one.sha256) <= before]
+    old = [one for one in unnamed if store.modified(one.sha256) <= deadline]
     return Garbage(old, len(unnamed) - len(old), len(artifacts))
 
 
-def _named(desk: ModelAdmin, registry: ModelRegistry) -> set[str]:
-    """By manifests and the newest checkpoint. A record that cannot be read might name any: ModelError."""
+def _named(admin: ModelAdmin, registry: ModelRegistry) -> set[str]:
+    """Return the hashes in manifests and in the newest checkpoint.
+
+    Raises:
+        ModelError: a manifest is damaged, which might name any artifact.
+    """
     damaged = [key for key in registry.unreadable if key.startswith("version/")]
     if damaged:
         raise ModelError(
-            f"{', '.join(damaged)} on {desk.topic('models')} cannot be read, so it may name any artifact",
-            "Find out who writes to that topic, and write a version of that number, or a tombstone",
+            f"{', '.join(damaged)} on {admin.topic('models')} cannot be read, "
+            "so it may name any artifact",
+            "The topic was modified by another program. "
+            "Write a version of that number, or a tombstone",
         )
-    checkpoint = desk.checkpoint()
+    checkpoint = admin.checkpoint()
     named = {manifest.sha256 for manifest in registry.versions.values()}
     return named | ({checkpoint.sha256} if checkpoint is not None else set())

@@ -1,6 +1,11 @@
-"""Acts on a pipeline's keys: the files change first, then the audit says so, with nobody else deciding in between."""
+"""Operations on signing keys: create, rotate and revoke.
+
+The files change within a decision's transaction, so that nobody else decides in between; the audit
+entry is committed after them.
+"""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from stream_app.core.monitoring.audit_entry import ActName, act_output
 from stream_app.errors import DecisionError
@@ -8,7 +13,7 @@ from stream_app.model_admin.decisions import Reason
 from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.model_store.key_files import (
     DamagedKeyError,
-    KeyPlaces,
+    KeyPaths,
     create_key,
     list_keys,
     load_signing_key,
@@ -17,114 +22,133 @@ from stream_app.model_store.key_files import (
 )
 from stream_app.records import Output
 
-_Change = Callable[
-    [], tuple[str, str, str]
-]  # changes the files; what it is about, how that was and is now
+
+class _KeyChange(NamedTuple):
+    """Subject of a change, with its state before and after."""
+
+    subject: str
+    before: str
+    after: str
 
 
-def create(desk: ModelAdmin, places: KeyPlaces, why: Reason) -> str:
-    """Make the first signing key; returns its id. DecisionError if there is one."""
-    there = load_signing_key(places)
-    if there is not None:
+def create(admin: ModelAdmin, paths: KeyPaths, why: Reason) -> str:
+    """Create the first signing key and return its id.
+
+    Raises:
+        DecisionError: there is a signing key already.
+    """
+    existing = load_signing_key(paths)
+    if existing is not None:
         raise DecisionError(
-            f"There is a signing key already, {there.id} in {places.signing}",
-            "Make another one the key in use with `stream-app keys rotate PIPELINE`",
+            f"There is a signing key already, {existing.id} in {paths.signing}",
+            "Replace it with `stream-app keys rotate PIPELINE`",
         )
 
-    def change() -> tuple[str, str, str]:
-        return "the signing key", "none", create_key(places).id
+    def change() -> _KeyChange:
+        return _KeyChange("the signing key", "none", create_key(paths).id)
 
-    return _decide(desk, "key-create", why, change)
+    return _decide(admin, "key-create", why, change)
 
 
-def rotate(desk: ModelAdmin, places: KeyPlaces, why: Reason) -> str:
-    """Sign with a new key from now on; returns its id. DecisionError if there is none to replace."""
-    before = _in_use(places)
+def rotate(admin: ModelAdmin, paths: KeyPaths, why: Reason) -> str:
+    """Replace the signing key and return the id of the new one.
+
+    Raises:
+        DecisionError: there is no signing key.
+    """
+    before = _signing_key_name(paths)
     if before is None:
         raise DecisionError(
-            f"There is no signing key {places.signing} to replace",
-            "Make one: `stream-app keys create PIPELINE`",
+            f"There is no signing key {paths.signing} to replace",
+            "Create one: `stream-app keys create PIPELINE`",
         )
 
-    def change() -> tuple[str, str, str]:
-        return "the signing key", before, rotate_key(places).id
+    def change() -> _KeyChange:
+        return _KeyChange("the signing key", before, rotate_key(paths).id)
 
-    return _decide(desk, "key-rotate", why, change)
+    return _decide(admin, "key-rotate", why, change)
 
 
 def revoke(
-    desk: ModelAdmin, places: KeyPlaces, key_id: str, why: Reason, *, force: bool = False
+    admin: ModelAdmin, paths: KeyPaths, key_id: str, why: Reason, *, force: bool = False
 ) -> None:
-    """Trust nothing that this key has signed; with `force` also if who starts now could load nothing then.
+    """Revoke a key: versions that it has signed are no longer loaded.
 
-    DecisionError if it is the key in use, is revoked already, or is still needed; ModelError if there is no such key.
+    Args:
+        force: revoke it even if the served version or the checkpoint is signed with it, which
+            workers that start later cannot load then.
+
+    Raises:
+        DecisionError: it is the signing key, is revoked already, or is still needed.
+        ModelError: there is no such key.
     """
-    known = {fact.id: fact for fact in list_keys(places)}
-    if key_id in known and known[key_id].revoked is not None:
+    keys = {key.id: key for key in list_keys(paths)}
+    if key_id in keys and keys[key_id].revoked is not None:
         raise DecisionError(
             f"The key {key_id} is revoked already", "See `stream-app keys list PIPELINE`"
         )
-    if key_id in known and known[key_id].signs:
+    if key_id in keys and keys[key_id].signs:
         raise DecisionError(
-            f"The learner signs with the key {key_id}, and could publish nothing without it",
-            "Make another one the key in use first, with `stream-app keys rotate PIPELINE`, and then revoke this one",
+            f"The learner signs with the key {key_id}, and could not publish without it",
+            "Replace it with `stream-app keys rotate PIPELINE` first, then revoke this one",
         )
-    needed = [] if force else _signed_with(desk, key_id)
+    needed = [] if force else _signed_with(admin, key_id)
     if needed:
         raise DecisionError(
-            f"The key {key_id} has signed {' and '.join(needed)}, which nobody who starts could load then",
-            "Wait until the learner has learned more and signed the next with the key in use, or say --force: scorers "
-            "that run keep serving, and a learner that runs goes on",
+            f"The key {key_id} has signed {' and '.join(needed)}, "
+            "which workers that start later could not load then",
+            "Wait until the learner has published with the new key, or use --force: "
+            "running scorers keep serving, and a running learner keeps learning",
         )
 
-    def change() -> tuple[str, str, str]:
-        revoke_key(places, key_id, why.who, why.why)
-        return f"key {key_id}", "trusted", "revoked"
+    def change() -> _KeyChange:
+        revoke_key(paths, key_id, why.who, why.why)
+        return _KeyChange(f"key {key_id}", "trusted", "revoked")
 
-    _decide(desk, "key-revoke", why, change)
+    _decide(admin, "key-revoke", why, change)
 
 
-def _signed_with(desk: ModelAdmin, key_id: str) -> list[str]:
-    """What is in use, and was signed with this key."""
-    registry, checkpoint = desk.registry(), desk.checkpoint()
+def _signed_with(admin: ModelAdmin, key_id: str) -> list[str]:
+    """Return descriptions of the records in use that this key has signed."""
+    registry, checkpoint = admin.registry(), admin.checkpoint()
     served = None if registry.served is None else registry.versions.get(registry.served)
-    found = (
-        []
-        if served is None or served.key_id != key_id
-        else [f"the served version {served.version}"]
-    )
-    return found + (
-        [] if checkpoint is None or checkpoint.key_id != key_id else ["the learner's checkpoint"]
-    )
+    found = []
+    if served is not None and served.key_id == key_id:
+        found.append(f"the served version {served.version}")
+    if checkpoint is not None and checkpoint.key_id == key_id:
+        found.append("the learner's checkpoint")
+    return found
 
 
-def _in_use(places: KeyPlaces) -> str | None:
+def _signing_key_name(paths: KeyPaths) -> str | None:
     try:
-        key = load_signing_key(places)
+        key = load_signing_key(paths)
     except DamagedKeyError:
         return "a damaged file"
     return None if key is None else key.id
 
 
-def _decide(desk: ModelAdmin, act: ActName, why: Reason, change: _Change) -> str:
-    """Returns how it is now."""
-    found: list[str] = []
+def _decide(
+    admin: ModelAdmin, operation: ActName, why: Reason, change: Callable[[], _KeyChange]
+) -> str:
+    """Change the files, write the audit entry, and return the state after."""
+    done: list[_KeyChange] = []
 
     def make(_: object) -> list[Output]:
-        what, before, after = change()
-        found.append(after)
+        done.append(change())
+        subject, before, after = done[-1]
         return [
             act_output(
-                desk.name,
-                act,
+                admin.name,
+                operation,
                 at=why.at,
                 who=why.who,
-                what=what,
+                what=subject,
                 why=why.why,
                 before=before,
                 after=after,
             )
         ]
 
-    desk.decide(make)
-    return found[-1]
+    admin.decide(make)
+    return done[-1].after

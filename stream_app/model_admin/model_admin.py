@@ -1,4 +1,4 @@
-"""Where decisions about models are taken: connections to one pipeline, and the transaction that a decision is."""
+"""Admin client for models: reads registry, log and audit of a pipeline, and writes decisions."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -8,7 +8,7 @@ import orjson
 from confluent_kafka import Message
 
 from stream_app.errors import FencedError, ModelError, StreamAppError
-from stream_app.fault_points import reached
+from stream_app.fault_points import kill_at
 from stream_app.kafka.client_config import client_config
 from stream_app.kafka.clients import ConnectionErrors
 from stream_app.kafka.offsets import VISIBLE_SECONDS, is_stable, open_transaction
@@ -25,20 +25,24 @@ from stream_app.worker.transaction_writer import TransactionWriter
 log = get_logger(__name__)
 
 _USED: tuple[TopicKind, ...] = ("models", "examples", "audit")
-_TRANSACTION_MS = (
-    10_000  # a command that died holds readers of these topics back for so long at most
-)
-_GRACE = 15.0  # seconds in which the broker notices that a transaction has timed out
+# An open transaction of a command that died blocks the readers of these topics until this timeout.
+_TRANSACTION_MS = 10_000
+# Time in which the broker aborts a transaction after its timeout.
+_ABORT_SECONDS = 15.0
 
-Make = Callable[[ModelRegistry], list[Output]]
-"""What is to be written, given the registry as it is in the transaction."""
+Decide = Callable[[ModelRegistry], list[Output]]
+"""Returns the records of a decision, given the registry as it is within the transaction."""
 
 
 class ModelAdmin:
-    """One pipeline's registry and log of examples, and decisions about them; every topic read has one partition.
+    """Admin client for the models of one pipeline; each topic that it reads has one partition.
 
-    Raises `TopicsError` if the topics are not there, `AccessError` and `KafkaUnavailableError` as every client. To be
-    kept until the end of the process: to let go of a connection takes librdkafka up to a second.
+    It is not closed, because librdkafka takes up to a second to close a connection.
+
+    Raises:
+        TopicsError: a topic does not exist.
+        AccessError: this user may not read the topics, also raised by every method.
+        KafkaUnavailableError: the cluster does not answer, also raised by every method.
     """
 
     def __init__(self, settings: Settings, name: str) -> None:
@@ -47,7 +51,7 @@ class ModelAdmin:
         config = client_config(settings)
         self._errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
         self._config: dict[str, Any] = {**config, "error_cb": self._errors}
-        self._written = PartitionReader(
+        self._uncommitted_reader = PartitionReader(
             config, errors=self._errors, isolation_level="read_uncommitted"
         )
         self._reader = PartitionReader(
@@ -58,107 +62,131 @@ class ModelAdmin:
         self._reader.find_partitions([self.topic(kind) for kind in _USED])
 
     def topic(self, kind: TopicKind) -> str:
-        """Full name of one of the pipeline's topics."""
+        """Return the full name of one of the pipeline's topics."""
         return topic_name(self.name, kind)
 
     def ends(self, kind: TopicKind) -> tuple[int, int]:
-        """Of a topic the first offset still there, and the one after the last that is stable."""
-        place = (self.topic(kind), 0)
-        return self._reader.bounds([place])[place]
+        """Return the beginning offset and the last stable offset of a topic."""
+        partition_id = (self.topic(kind), 0)
+        return self._reader.bounds([partition_id])[partition_id]
 
     def read(self, kind: TopicKind, start: int, end: int) -> Iterator[Message]:
-        """The records of a topic with start <= offset < end."""
+        """Yield the records of a topic with start <= offset < end."""
         return self._reader.records({(self.topic(kind), 0): (start, end)})
 
     def read_all(self, kind: TopicKind) -> Iterator[tuple[bytes | None, bytes | None]]:
-        """Key and value of all of its records, up to its present end."""
+        """Yield key and value of all records of a topic up to its present end."""
         return ((message.key(), message.value()) for message in self.read(kind, *self.ends(kind)))
 
-    def registry(self, *, settled: bool = False) -> ModelRegistry:
-        """As it is now; when `settled`, nothing that was written before is hidden by a transaction still open.
+    def registry(self, *, stable: bool = False) -> ModelRegistry:
+        """Return the present registry.
 
-        Raises FencedError if one stays open for long.
+        Args:
+            stable: wait until no open transaction hides a record that was written before.
+
+        Raises:
+            FencedError: a transaction stays open.
         """
-        if settled and not self._is_settled("models", _TRANSACTION_MS / 1000 + _GRACE):
+        if stable and not self._wait_until_stable(
+            "models", _TRANSACTION_MS / 1000 + _ABORT_SECONDS
+        ):
             raise open_transaction(self.topic("models"))
         return self._registry.read((self.topic("models"), 0), *self.ends("models"))
 
     def learned_to(self) -> int | None:
-        """The offset of the first example that the learner has not processed; None before it has processed any."""
+        """Return the offset of the next example of the learner, None before it has run."""
         return self._reader.committed((self.topic("examples"), 0))
 
     def checkpoint(self) -> Checkpoint | None:
-        """The learner's newest."""
+        """Return the newest checkpoint of the learner."""
         self._reader.find_partitions([self.topic("learn.state")])
         found = dict(self.read_all("learn.state")).get(CHECKPOINT_KEY.encode())
         return None if found is None else Checkpoint.decode(found)
 
-    def acts(self) -> list[dict[str, Any]]:
-        """What the audit has, oldest first; ModelError if a record of it cannot be read."""
+    def audit_entries(self) -> list[dict[str, Any]]:
+        """Return the audit, oldest entry first.
+
+        Raises:
+            ModelError: an entry cannot be read.
+        """
         try:
             return [orjson.loads(value) for _, value in self.read_all("audit") if value is not None]
         except ValueError:
             raise ModelError(
-                f"A record of {self.topic('audit')} cannot be read", "Was it written to by hand?"
+                f"A record of {self.topic('audit')} cannot be read",
+                "The topic was modified by another program. Restore it from a backup",
             ) from None
 
-    def decide(self, make: Make) -> None:
-        """Write what `make` decides, in one transaction; nobody else can decide in between.
+    def decide(self, make: Decide) -> None:
+        """Write a decision in one transaction, which fences concurrent ones.
 
-        Of two who try at once, one is refused with `FencedError`. `make` may refuse by raising.
+        Args:
+            make: returns the records to write; may reject the decision by raising.
+
+        Raises:
+            FencedError: somebody else decided at the same time.
         """
         try:
             writer = self._writer()
-            reached("decision-begun")
-            outputs = make(self.registry(settled=True))
+            kill_at("decision-begun")
+            outputs = make(self.registry(stable=True))
             writer.write(outputs)
-            reached("decision-written")
+            kill_at("decision-written")
             writer.commit({}, None)
         except FencedError as error:
-            raise changed_meanwhile() from error
+            raise concurrent_decision() from error
         self._committed(outputs)
 
-    def number(
+    def decide_with_offset(
         self,
         first: Callable[[ModelRegistry], Output],
         make: Callable[[ModelRegistry, int], list[Output]],
     ) -> int:
-        """Write `first`, then what `make` makes of its offset, in one transaction; returns that offset.
+        """Write a record, then records that depend on its offset, in one transaction.
 
-        It is none that a version has as its number already. After FencedError and KafkaUnavailableError nothing is
-        written.
+        Args:
+            first: returns the record whose offset becomes a version number.
+            make: returns the other records, given that offset.
+
+        Returns:
+            The offset, which is no number of an existing version.
+
+        Raises:
+            FencedError: somebody else decided at the same time; nothing is written.
+            KafkaUnavailableError: the cluster does not answer; nothing is written.
         """
         try:
             writer = self._writer()
-            registry = self.registry(settled=True)
+            registry = self.registry(stable=True)
             while (offset := writer.write_first(first(registry))) in registry.versions:
                 writer.abort()
-            reached("decision-begun")
+            kill_at("decision-begun")
             outputs = make(registry, offset)
             writer.write(outputs)
-            reached("decision-written")
+            kill_at("decision-written")
             writer.commit_once()
         except FencedError as error:
-            raise changed_meanwhile() from error
+            raise concurrent_decision() from error
         self._committed(outputs)
         return offset
 
-    def _is_settled(self, kind: TopicKind, patience: float) -> bool:
-        """Whether nothing that is written to a topic now is in an open transaction, within `patience` seconds."""
-        place = (self.topic(kind), 0)
-        _, written = self._written.bounds([place])[place]
-        return is_stable(lambda: self.ends(kind)[1], written, patience)
+    def _wait_until_stable(self, kind: TopicKind, seconds: float) -> bool:
+        """Return True once all records written so far are stable, False if they are not in time."""
+        partition_id = (self.topic(kind), 0)
+        _, written = self._uncommitted_reader.bounds([partition_id])[partition_id]
+        return is_stable(lambda: self.ends(kind)[1], written, seconds)
 
     def _committed(self, outputs: list[Output]) -> None:
-        """Log what was decided; who looks after the command sees it."""
-        reached("decision-committed")
-        _log_acts(outputs)
-        with suppress(StreamAppError):  # it is decided, whether or not the cluster still answers
+        """Log the decision, and wait until later readers can see it."""
+        kill_at("decision-committed")
+        _log_operations(outputs)
+        # The decision stands even if the cluster does not answer any more.
+        with suppress(StreamAppError):
             for kind in _USED:
-                self._is_settled(kind, VISIBLE_SECONDS)
+                self._wait_until_stable(kind, VISIBLE_SECONDS)
 
     def _writer(self) -> TransactionWriter:
-        """A writer that has fenced whoever decided before."""
+        """Return a writer that has fenced earlier ones."""
         config = {
             **self._config,
             "transaction.timeout.ms": _TRANSACTION_MS,
@@ -170,16 +198,16 @@ class ModelAdmin:
         return writer
 
 
-def _log_acts(outputs: list[Output]) -> None:
+def concurrent_decision() -> FencedError:
+    """Return the error of a decision that another one has overtaken."""
+    return FencedError(
+        "The registry has changed: somebody else decided at the same time",
+        "Look at it again (`stream-app models list PIPELINE`), then repeat the command if needed",
+    )
+
+
+def _log_operations(outputs: list[Output]) -> None:
     for output in outputs:
         if output.topic == "audit":
             fields = orjson.loads(output.value or b"")
             log.info("models: " + fields.pop("act"), **fields.pop("counts"), **fields)
-
-
-def changed_meanwhile() -> FencedError:
-    """The error of a decision that somebody else's has overtaken."""
-    return FencedError(
-        "The registry has changed meanwhile: somebody else has decided in the same moment",
-        "Look again (`stream-app models list PIPELINE`), and repeat the command if it is still meant",
-    )

@@ -1,64 +1,65 @@
-"""The registry, a version, a difference and the audit as people read them, and as JSON."""
+"""Registry, versions, differences and audit as text and as JSON."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from stream_app.formatting import counted, iso_time
-from stream_app.model_admin.verification import VerificationResult
 from stream_app.model_admin.version_diff import VersionDiff
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.transfer.record_rendering import harmless
 
-_MILLISECONDS = 23  # characters of an ISO 8601 time up to them
-_LONG = 60  # characters of a parameter that are shown
+# Length of an ISO 8601 time up to the milliseconds.
+_TIME_LENGTH = 23
+# Longest text of a value that is not shortened.
+_MAX_LENGTH = 60
 
 
-def marks_of(registry: ModelRegistry, version: int) -> list[str]:
-    """What is special about a version: served, pinned, trained."""
+def tags_of(registry: ModelRegistry, version: int) -> list[str]:
+    """Return those of "served", "pinned" and "trained" that apply to a version."""
     manifest = registry.versions[version]
-    found = {
+    tags = {
         "served": registry.served == version,
         "pinned": version in registry.pins,
         "trained": manifest.origin == "trained",
     }
-    return [name for name, true in found.items() if true]
+    return [name for name, applies in tags.items() if applies]
 
 
-def entry(registry: ModelRegistry, version: int) -> dict[str, Any]:
-    """A version for programs: its manifest, and what is special about it."""
-    marks = marks_of(registry, version)
+def version_object(registry: ModelRegistry, version: int) -> dict[str, Any]:
+    """Return the manifest of a version, with its pin and whether it is served, as JSON values."""
+    tags = tags_of(registry, version)
     pin = registry.pins.get(version)
-    about = {"served": "served" in marks, "pinned": None if pin is None else pin._asdict()}
-    return registry.versions[version]._asdict() | about
+    state = {"served": "served" in tags, "pinned": None if pin is None else pin._asdict()}
+    return registry.versions[version]._asdict() | state
 
 
 def registry_object(registry: ModelRegistry) -> dict[str, Any]:
-    """All of it for programs."""
-    aliases = {"champion": registry.champion, "ordered": registry.ordered}
+    """Return the registry as JSON values."""
+    aliases = {"champion": registry.champion, "requested": registry.requested}
     return {
         "served": registry.served,
         "aliases": {
             name: None if alias is None else alias._asdict() for name, alias in aliases.items()
         },
-        "learning": {"held": registry.held, **_said(registry)},
+        "learning": {"paused": registry.paused, **_last_change(registry)},
         "unreadable": registry.unreadable,
-        "versions": [entry(registry, version) for version in registry.versions],
+        "versions": [version_object(registry, version) for version in registry.versions],
     }
 
 
-def _said(registry: ModelRegistry) -> dict[str, str]:
-    mark = registry.learning
-    return {} if mark is None else {"since": mark.at, "who": mark.who, "why": mark.why}
+def _last_change(registry: ModelRegistry) -> dict[str, str]:
+    last = registry.learning
+    return {} if last is None else {"since": last.at, "who": last.who, "why": last.why}
 
 
 def version_table(
     registry: ModelRegistry, versions: Iterable[int], metrics: Sequence[str]
 ) -> Table:
-    """One line per version, with these of its metrics."""
+    """Return a table of versions with these metrics."""
     table = plain_table(
         "version",
         "created",
@@ -72,23 +73,23 @@ def version_table(
         manifest = registry.versions[version]
         table.add_row(
             str(version),
-            manifest.created_at[:_MILLISECONDS],
+            manifest.created_at[:_TIME_LENGTH],
             "" if manifest.parent is None else str(manifest.parent),
             f"{manifest.learned:,}",
             *(_number(manifest.metrics.get(name)) for name in metrics),
-            ", ".join(marks_of(registry, version)),
+            ", ".join(tags_of(registry, version)),
         )
     return table
 
 
 def version_lines(registry: ModelRegistry, manifest: Manifest, state: str) -> RenderableType:
-    """All that a manifest says; `state` is whether it loads."""
-    facts: list[tuple[str, str]] = [
-        ("version", f"{manifest.version}  {', '.join(marks_of(registry, manifest.version))}"),
+    """Return a manifest as text; `state` says if it loads."""
+    rows: list[tuple[str, str]] = [
+        ("version", f"{manifest.version}  {', '.join(tags_of(registry, manifest.version))}"),
         ("artifact", f"{manifest.sha256}, {manifest.size:,} bytes, {manifest.format}: {state}"),
         (
             "created",
-            f"{manifest.created_at[:_MILLISECONDS]} by {manifest.created_by} ({manifest.origin})",
+            f"{manifest.created_at[:_TIME_LENGTH]} by {manifest.created_by} ({manifest.origin})",
         ),
         ("parent", "none" if manifest.parent is None else str(manifest.parent)),
         ("learned", f"{manifest.learned:,} examples" + _through(manifest.learned_through)),
@@ -97,31 +98,24 @@ def version_lines(registry: ModelRegistry, manifest: Manifest, state: str) -> Re
         ("family", manifest.family),
         ("seed", "" if manifest.seed is None else str(manifest.seed)),
         ("signed by", manifest.key_id),
-        ("decisions before", str(manifest.epoch)),
+        ("decisions before", str(manifest.decision)),
     ]
     pin = registry.pins.get(manifest.version)
     if pin is not None:
-        facts.append(("pinned", f"{pin.at[:_MILLISECONDS]} by {pin.who}: {harmless(pin.why)}"))
+        rows.append(("pinned", f"{pin.at[:_TIME_LENGTH]} by {pin.who}: {harmless(pin.why)}"))
     if manifest.window is not None:
-        facts.append(("metrics of", f"{manifest.window.get('n', 0):,} labels"))
-    parts: list[RenderableType] = [_facts((name, value) for name, value in facts if value)]
-    for title, values in (("metric", manifest.metrics), ("laboratory", manifest.laboratory)):
+        rows.append(("metrics of", f"{manifest.window.get('n', 0):,} labels"))
+    parts: list[RenderableType] = [_name_value_table([row for row in rows if row[1]])]
+    sections: tuple[tuple[str, Mapping[str, Any], Callable[[Any], str]], ...] = (
+        ("metric", manifest.metrics, _number),
+        ("offline metric", manifest.offline_metrics, _number),
+        ("parameter", manifest.parameters, _short),
+        ("threshold", manifest.thresholds.get("metrics") or {}, _limit),
+    )
+    for title, values, text in sections:
         if values:
-            parts += [
-                "",
-                _facts(((name, _number(value)) for name, value in values.items()), title, ""),
-            ]
-    if manifest.parameters:
-        parts += [
-            "",
-            _facts(((name, _short(v)) for name, v in manifest.parameters.items()), "parameter", ""),
-        ]
-    limits = manifest.thresholds.get("metrics")
-    if limits:
-        parts += [
-            "",
-            _facts(((name, _limit(limit)) for name, limit in limits.items()), "threshold", ""),
-        ]
+            listed = [(name, text(value)) for name, value in values.items()]
+            parts += ["", _name_value_table(listed, title, "")]
     if manifest.profile:
         parts += ["", _profile(manifest.profile)]
     elif manifest.features:
@@ -129,16 +123,16 @@ def version_lines(registry: ModelRegistry, manifest: Manifest, state: str) -> Re
     return Group(*parts)
 
 
-def difference_lines(difference: VersionDiff) -> RenderableType:
-    """Only what differs, but for metrics, which are all shown."""
-    a, b = f"version {difference.a}", f"version {difference.b}"
+def diff_text(diff: VersionDiff) -> RenderableType:
+    """Return the differences as text; metrics are all shown."""
+    a, b = f"version {diff.a}", f"version {diff.b}"
     parts: list[RenderableType] = []
     for title, pairs in (
-        ("", difference.fields),
-        ("metric", difference.metrics),
-        ("laboratory", difference.laboratory),
-        ("parameter", difference.parameters),
-        ("threshold", difference.thresholds),
+        ("", diff.fields),
+        ("metric", diff.metrics),
+        ("offline metric", diff.offline_metrics),
+        ("parameter", diff.parameters),
+        ("threshold", diff.thresholds),
     ):
         if pairs:
             table = plain_table(title, a, b)
@@ -147,51 +141,42 @@ def difference_lines(difference: VersionDiff) -> RenderableType:
                 table.add_row(name, show(pair.a), show(pair.b))
             parts += [table, ""]
     for what, names in (
-        ("added", difference.features_added),
-        ("removed", difference.features_removed),
+        ("added", diff.features_added),
+        ("removed", diff.features_removed),
     ):
         if names:
             parts += [f"features {what}: {', '.join(names)}", ""]
-    if difference.profile:
+    if diff.profile:
         table = plain_table("mean of", a, b, "shift in deviations", right=(1, 2, 3))
         for name, shift in sorted(
-            difference.profile.items(), key=lambda one: -abs(one[1].distance or 0.0)
+            diff.profile.items(), key=lambda one: -abs(one[1].distance or 0.0)
         ):
             table.add_row(name, _number(shift.a), _number(shift.b), _number(shift.distance))
         parts += [table, ""]
     return Group(*parts[:-1]) if parts else "No difference."
 
 
-def act_lines(acts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """One line per act."""
-    for act in acts:
-        before, after = act.get("before"), act.get("after")
-        change = f"{before} -> {after}" if before is not None or after is not None else act["what"]
+def audit_lines(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each audit entry."""
+    for entry in entries:
+        before, after = entry.get("before"), entry.get("after")
+        known = before is not None or after is not None
+        change = f"{before} -> {after}" if known else entry["what"]
         yield harmless(
-            f"{act['at'][:_MILLISECONDS]}  {act['act']:<9} {change}  by {act['who']}: {act['why']}"
+            f"{entry['at'][:_TIME_LENGTH]}  {entry['act']:<9} {change}  "
+            f"by {entry['who']}: {entry['why']}"
         )
 
 
-def verdict_line(verdict: VerificationResult) -> str:
-    """What came of learning a version again."""
-    base = "from nothing" if verdict.base is None else f"from version {verdict.base}"
-    done = f"Version {verdict.version}, learned again {base} over {verdict.records:,} records, "
-    scores = f"scores of {verdict.compared:,} examples ({verdict.served:,} as it served them)"
-    if verdict.reproduced:
-        return f"{done}is the same bit for bit: every number of the model, and its {scores}"
-    where = "" if verdict.difference is None else f"the models differ in {verdict.difference}; "
-    return f"{done}is NOT the same: {where}{verdict.unequal:,} of its {scores} differ"
-
-
 def plain_table(*columns: str, right: Sequence[int] = ()) -> Table:
-    """A table without lines; the columns with the numbers `right` are aligned so."""
+    """Return a table without lines; the columns with the numbers `right` are right-aligned."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number in right else "left", overflow="fold")
     return table
 
 
-def _facts(rows: Iterable[tuple[str, str]], *header: str) -> Table:
+def _name_value_table(rows: Iterable[tuple[str, str]], *header: str) -> Table:
     table = plain_table(*(header or ("", "")))
     table.show_header = bool(header)
     for row in rows:
@@ -208,8 +193,8 @@ def _profile(profile: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _limit(limit: Mapping[str, Any]) -> str:
-    row = counted(limit["windows"], "window")
-    return f"{_number(limit['limit'])} in {row} with {counted(limit['labels'], 'label')} at least"
+    windows, labels = counted(limit["windows"], "window"), counted(limit["min_labels"], "label")
+    return f"{_number(limit['limit'])} in {windows} with at least {labels}"
 
 
 def _number(value: Any) -> str:
@@ -220,7 +205,7 @@ def _short(value: Any) -> str:
     if value is None or isinstance(value, int | float):
         return _number(value)
     text = str(value)
-    return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."
+    return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 3]}..."
 
 
 def _through(time: int | None) -> str:

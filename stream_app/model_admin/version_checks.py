@@ -1,4 +1,4 @@
-"""Checks before a version is served: that it loads, and what it makes of the newest examples of the log."""
+"""Checks before a version is served: that it loads, and its loss on the newest examples."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -20,13 +20,14 @@ from stream_app.model_store.signing import verify
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
 
-REPLAYED = 1000  # examples
-AWAY = (StoreError, SettingsError)
-"""What is raised while the store cannot be used; a lost mount looks like a wrong setting."""
+# Examples on which a version is evaluated.
+EVALUATED_EXAMPLES = 1000
+# Errors of a store that cannot be used; a lost mount looks like a wrong setting.
+STORE_ERRORS = (StoreError, SettingsError)
 
 
-class Checker:
-    """Loads versions of a pipeline just as scorers do."""
+class VersionLoader:
+    """Loads versions of a pipeline as scorers do."""
 
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -37,30 +38,40 @@ class Checker:
 
     @cached_property
     def store(self) -> ArtifactStore:
-        """That of the pipeline; one of `AWAY` if it cannot be opened."""
+        """Artifact store of the pipeline; raises one of `STORE_ERRORS` if it cannot be used."""
         return pipeline_store(self._settings, self._pipeline.name)
 
     def load(self, manifest: Manifest) -> LoadedModel:
-        """The version; ModelError if it may not be served, one of `AWAY` if the store is away."""
+        """Return a version, ready to score.
+
+        Raises:
+            ModelError: it must not be served.
+            StoreError: the store cannot be read; so does SettingsError.
+        """
         return load_version(self.store, manifest, self._pipeline, self.fingerprint, self._trusted)
 
     def river_model(self, manifest: Manifest) -> Any:
-        """River's own model of a version, which can go on learning; raises as `load`."""
+        """Return River's model of a version, which can learn; raises as `load`."""
         verify(manifest, self._trusted)
         return read_model(self.store, manifest, self._pipeline, self.fingerprint)
 
     def problem(self, manifest: Manifest) -> str | None:
-        """Why a version cannot be loaded now; None if it can."""
+        """Return the reason why a version cannot be loaded, or None if it can."""
         try:
             self.load(manifest)
-        except (ModelError, *AWAY) as error:
+        except (ModelError, *STORE_ERRORS) as error:
             return str(error)
         return None
 
-    def before(self, registry: ModelRegistry, *, load: bool = True) -> Manifest:
-        """The nearest ancestor of the served version that has another artifact and, with `load`, loads.
+    def previous(self, registry: ModelRegistry, *, load: bool = True) -> Manifest:
+        """Return the nearest ancestor of the served version with another artifact.
 
-        ModelError if there is none, one of `AWAY` if the store is away.
+        Args:
+            load: skip ancestors that do not load.
+
+        Raises:
+            ModelError: there is none.
+            StoreError: the store cannot be read; so does SettingsError.
         """
         current, problem = registry.current, ""
         for manifest in registry.ancestors(current.version):
@@ -81,9 +92,13 @@ class Checker:
         )
 
 
-class ReplayedExamples(NamedTuple):
-    """A version on the `n` newest examples; `loss` and `served_loss` are the task's mean losses, of its scores and of
-    those that were served. Both are None without examples; it may have learned some of them.
+class VersionEvaluation(NamedTuple):
+    """Loss of a version on the newest examples, some of which it may have learned.
+
+    Attributes:
+        n: number of examples.
+        loss: mean loss of its scores, None without examples.
+        served_loss: mean loss of the scores that were served, None without examples.
     """
 
     version: int
@@ -92,54 +107,56 @@ class ReplayedExamples(NamedTuple):
     served_loss: float | None
 
 
-def replay(model: LoadedModel, examples: list[Example]) -> ReplayedExamples:
-    """Score the examples; DecisionError if one of them fails."""
+def evaluate_version(model: LoadedModel, examples: list[Example]) -> VersionEvaluation:
+    """Score examples with a version.
+
+    Raises:
+        DecisionError: the version fails on one of them.
+    """
     losses, task = [], model.task
     for example in examples:
         try:
             score = task.valid_score(model.score(example.features))
-        except Exception as error:  # whatever a model raises
-            raise _fails(
-                model, f"{type(error).__name__} on the event {example.event_id}"
-            ) from error
+        # A model may raise anything.
+        except Exception as error:
+            reason = f"{type(error).__name__} on the event {example.event_id}"
+            raise _evaluation_failed(model, reason) from error
         if score is None:
-            raise _fails(
-                model, f"its score of the event {example.event_id} is not {task.score_type}"
-            )
+            reason = f"its score of the event {example.event_id} is not {task.score_type}"
+            raise _evaluation_failed(model, reason)
         losses.append(task.loss(example.label, score))
     served = [task.loss(example.label, example.score) for example in examples]
     n = len(examples)
-    return (
-        ReplayedExamples(model.version, n, sum(losses) / n, sum(served) / n)
-        if n
-        else ReplayedExamples(model.version, 0, None, None)
-    )
+    if not n:
+        return VersionEvaluation(model.version, 0, None, None)
+    return VersionEvaluation(model.version, n, sum(losses) / n, sum(served) / n)
 
 
 def newest_examples(
-    desk: ModelAdmin, fingerprint_: str, task: PredictionTask, count: int = REPLAYED
+    admin: ModelAdmin, fingerprint_: str, task: PredictionTask, count: int = EVALUATED_EXAMPLES
 ) -> list[Example]:
-    """Those at the end of the log that this declaration of the pipeline has made, oldest first."""
-    low, high = desk.ends("examples")
-    reach = 2 * count  # with the markers of transactions between them
+    """Return the newest examples of this pipeline declaration, oldest first."""
+    low, high = admin.ends("examples")
+    # Offsets include transaction markers.
+    span = 2 * count
     while True:
-        start = max(low, high - reach)
-        found = deque(_examples(desk, fingerprint_, task, start, high), count)
-        if len(found) == count or start == low or reach > 100 * count:
+        start = max(low, high - span)
+        found = deque(_examples(admin, fingerprint_, task, start, high), count)
+        if len(found) == count or start == low or span > 100 * count:
             return list(found)
-        reach *= 4
+        span *= 4
 
 
 def _examples(
-    desk: ModelAdmin, fingerprint_: str, task: PredictionTask, start: int, end: int
+    admin: ModelAdmin, fingerprint_: str, task: PredictionTask, start: int, end: int
 ) -> Iterator[Example]:
-    for record in desk.read("examples", start, end):
+    for record in admin.read("examples", start, end):
         example = decode_example(record.value(), task)
         if isinstance(example, Example) and example.fingerprint == fingerprint_:
             yield example
 
 
-def _fails(model: LoadedModel, how: str) -> DecisionError:
+def _evaluation_failed(model: LoadedModel, reason: str) -> DecisionError:
     return DecisionError(
-        f"Version {model.version} fails in the replay of examples: {how}", "Choose another version"
+        f"Version {model.version} fails on the newest examples: {reason}", "Choose another version"
     )

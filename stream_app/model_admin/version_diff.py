@@ -1,25 +1,31 @@
-"""What differs between two model versions."""
+"""Differences between two versions: in their manifests, or in every number of their models."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from random import Random
+from types import FunctionType
 from typing import Any, NamedTuple
+
+import numpy
 
 from stream_app.model_store.manifest import Manifest
 
-_PLAIN = (
-    "parent", "created_at", "created_by", "origin", "sha256", "size", "fingerprint", "learned", "learned_through",
-    "python", "river", "numpy", "format", "family", "seed", "epoch", "key_id",
+_COMPARED_FIELDS = (
+    "parent", "created_at", "created_by", "origin", "sha256", "size", "fingerprint", "learned",
+    "learned_through", "python", "river", "numpy", "format", "family", "seed", "decision", "key_id",
 )  # fmt: skip
+_RANDOM_GENERATORS = (Random, numpy.random.Generator, numpy.random.RandomState)
+_SIMPLE_TYPES = (int, str, bytes, type(None), set, frozenset)
 
 
 class Pair(NamedTuple):
-    """The same of both versions; None where one has none."""
+    """One value of both versions; None where a version has none."""
 
     a: Any
     b: Any
 
 
 class Shift(NamedTuple):
-    """How far a distribution has moved: its means, and their distance in standard deviations of the first.
+    """Means of a distribution, and their distance in standard deviations of the first.
 
     The distance is None where that deviation is 0.
     """
@@ -30,13 +36,16 @@ class Shift(NamedTuple):
 
 
 class VersionDiff(NamedTuple):
-    """From version `a` to version `b`; of `metrics`, `laboratory` and `profile` all that either has."""
+    """Differences from version `a` to version `b`.
+
+    `metrics`, `offline_metrics` and `profile` contain equal values too.
+    """
 
     a: int
     b: int
     fields: dict[str, Pair]
     metrics: dict[str, Pair]
-    laboratory: dict[str, Pair]
+    offline_metrics: dict[str, Pair]
     features_added: list[str]
     features_removed: list[str]
     parameters: dict[str, Pair]
@@ -44,23 +53,24 @@ class VersionDiff(NamedTuple):
     profile: dict[str, Shift]
 
     def as_dict(self) -> dict[str, Any]:
-        """For programs."""
-        found: dict[str, Any] = {}
-        for name, value in self._asdict().items():
-            plain = not isinstance(value, dict)
-            found[name] = value if plain else {key: pair._asdict() for key, pair in value.items()}
-        return found
+        """Return the differences as JSON values."""
+        return {
+            name: {key: pair._asdict() for key, pair in value.items()}
+            if isinstance(value, dict)
+            else value
+            for name, value in self._asdict().items()
+        }
 
 
 def compare(a: Manifest, b: Manifest) -> VersionDiff:
-    """What the manifests of two versions say differently, with their metrics side by side."""
-    fields = {name: Pair(getattr(a, name), getattr(b, name)) for name in _PLAIN}
+    """Return the differences between the manifests of two versions."""
+    fields = {name: Pair(getattr(a, name), getattr(b, name)) for name in _COMPARED_FIELDS}
     return VersionDiff(
         a.version,
         b.version,
         {name: pair for name, pair in fields.items() if pair.a != pair.b},
         _pairs(a.metrics, b.metrics),
-        _pairs(a.laboratory, b.laboratory),
+        _pairs(a.offline_metrics, b.offline_metrics),
         sorted(set(b.features) - set(a.features)),
         sorted(set(a.features) - set(b.features)),
         _changed(a.parameters, b.parameters),
@@ -80,3 +90,57 @@ def _changed(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
 def _shift(a: Mapping[str, Any], b: Mapping[str, Any]) -> Shift:
     before, after, deviation = float(a["mean"]), float(b["mean"]), float(a["deviation"])
     return Shift(before, after, (after - before) / deviation if deviation else None)
+
+
+# Pairs compared so far, by their ids; the objects are kept so that no id is reused.
+_Compared = dict[tuple[int, int], tuple[Any, Any]]
+
+
+def first_difference(a: Any, b: Any, path: str = "model") -> str | None:
+    """Return the path of the first difference of two objects, None if they are equal.
+
+    Numbers are compared bit for bit, which neither pickles nor `==` of models allow. Random number
+    generators are not compared: without a seed they differ, and different draws show elsewhere.
+
+    >>> first_difference({"weights": [0.1, 0.2]}, {"weights": [0.1, 0.3]})
+    "model['weights'][1]"
+    >>> first_difference([0.1 + 0.2, float("nan")], [0.30000000000000004, float("nan")])
+    """
+    return _difference(a, b, path, {})
+
+
+def _difference(a: Any, b: Any, path: str, compared: _Compared) -> str | None:
+    if type(a) is not type(b):
+        return path
+    if isinstance(a, float):
+        return None if a.hex() == b.hex() else path
+    if isinstance(a, _SIMPLE_TYPES):
+        return None if a == b else path
+    if isinstance(a, type | FunctionType):
+        return None if a is b else path
+    if isinstance(a, _RANDOM_GENERATORS) or (id(a), id(b)) in compared:
+        return None
+    compared[id(a), id(b)] = a, b
+    if isinstance(a, list | tuple):
+        a, b = dict(enumerate(a)), dict(enumerate(b))
+    elif type(a) is not dict:
+        a, b = _pickled_parts(a), _pickled_parts(b)
+    return _mapping_difference(a, b, path, compared)
+
+
+def _mapping_difference(
+    a: Mapping[Any, Any], b: Mapping[Any, Any], path: str, compared: _Compared
+) -> str | None:
+    if a.keys() != b.keys():
+        return path
+    found: Iterable[str | None] = (
+        _difference(value, b[key], f"{path}[{key!r}]", compared) for key, value in a.items()
+    )
+    return next((one for one in found if one is not None), None)
+
+
+def _pickled_parts(instance: Any) -> dict[str, Any]:
+    """Return what pickle stores of an object."""
+    _, arguments, state, items, entries = (*instance.__reduce_ex__(4)[:5], None, None, None)[:5]
+    parts = {"arguments": arguments, "items": list(items or ()), "entries": list(entries or ())}
+    return parts | state if isinstance(state, dict) else parts | {"state": state}

@@ -8,9 +8,9 @@ from stream_app.core.evaluation.thresholds import thresholds_as_dict
 from stream_app.core.learning.examples_log import Control
 from stream_app.core.monitoring.audit_entry import act_output
 from stream_app.formatting import iso_time
-from stream_app.model_admin.decisions import Reason, switch
+from stream_app.model_admin.decisions import Reason, change_version
 from stream_app.model_admin.model_admin import ModelAdmin
-from stream_app.model_admin.version_checks import Checker, newest_examples, replay
+from stream_app.model_admin.version_checks import VersionLoader, evaluate_version, newest_examples
 from stream_app.model_store.artifacts import Artifact
 from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.manifest import (
@@ -41,10 +41,10 @@ class TrainedModelPublisher:
 
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._desk = ModelAdmin(settings, pipeline.name)
+        self._admin = ModelAdmin(settings, pipeline.name)
         self._names = pipeline_names(pipeline.model, pipeline.features)
-        self._checker = Checker(settings, pipeline)
-        self._store = self._checker.store
+        self._loader = VersionLoader(settings, pipeline)
+        self._store = self._loader.store
         self._signer = open_signer(settings, pipeline.name)
 
     def publish(self, trained: TrainedModel, why: Reason) -> Manifest:
@@ -66,27 +66,27 @@ class TrainedModelPublisher:
         made: list[Manifest] = []
 
         def make(now: ModelRegistry, number: int) -> list[Output]:
-            manifest = self._signer.sign(self._manifest(trained, artifact, number, now.epoch, why))
+            manifest = self._signer.sign(self._manifest(trained, artifact, number, now.decision, why))
             made.append(manifest)
             return [
                 Output("models", 0, version_key(number).encode(), manifest.encode()),
                 self._act(trained, number, why),
             ]
 
-        self._desk.number(lambda now: _control(now.epoch, why), make)
+        self._admin.decide_with_offset(lambda now: _control(now.decision, why), make)
         return made[-1]
 
     def promote(self, manifest: Manifest, why: Reason) -> None:
-        """Promote a version once it has scored the newest examples; raises as `switch`."""
-        registry = self._desk.registry(settled=True)
-        replay(
-            self._checker.load(manifest),
-            newest_examples(self._desk, self._checker.fingerprint, task_of(self._pipeline)),
+        """Promote a version once it has scored the newest examples; raises as `change_version`."""
+        registry = self._admin.registry(stable=True)
+        evaluate_version(
+            self._loader.load(manifest),
+            newest_examples(self._admin, self._loader.fingerprint, task_of(self._pipeline)),
         )
-        switch(self._desk, registry, "promote", manifest, why)
+        change_version(self._admin, registry, "promote", manifest, why)
 
     def _manifest(
-        self, trained: TrainedModel, artifact: Artifact, number: int, epoch: int, why: Reason
+        self, trained: TrainedModel, artifact: Artifact, number: int, decision: int, why: Reason
     ) -> Manifest:
         learner, model = trained.learner, self._pipeline.model()
         return Manifest(
@@ -111,7 +111,7 @@ class TrainedModelPublisher:
             offline_metrics=trained.metrics,
             profile=trained.profile,
             thresholds=thresholds_as_dict(self._pipeline.thresholds),
-            epoch=epoch,
+            decision=decision,
         )
 
     def _act(self, trained: TrainedModel, number: int, why: Reason) -> Output:
@@ -127,6 +127,6 @@ class TrainedModelPublisher:
         )
 
 
-def _control(epoch: int, why: Reason) -> Output:
+def _control(decision: int, why: Reason) -> Output:
     """Return the control record; it has no version in it, since its offset is the version."""
-    return Control("trained", None, epoch, iso_time(why.at), why.who, why.why).output()
+    return Control("trained", None, decision, iso_time(why.at), why.who, why.why).output()

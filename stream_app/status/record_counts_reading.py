@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import orjson
 from confluent_kafka import Message
 
-from stream_app.core.scoring.partition_state import NEVER, TALLIES_KEY
+from stream_app.core.scoring.partition_state import COUNTS_KEY, NEVER
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds
@@ -51,7 +51,7 @@ class PartitionCounts(NamedTuple):
 def read_record_counts(reader: PartitionReader, bounds: OffsetBounds) -> dict[int, PartitionCounts]:
     """Return the newest record counts by partition; `bounds` are those of the state topic."""
     found = reader.newest(
-        bounds, lambda message: message.key() == TALLIES_KEY and message.value() is not None
+        bounds, lambda message: message.key() == COUNTS_KEY and message.value() is not None
     )
     return {partition: _decode(partition, message) for (_, partition), message in found.items()}
 
@@ -60,7 +60,7 @@ def _decode(partition: int, message: Message) -> PartitionCounts:
     value: dict[str, Any] = orjson.loads(message.value() or b"")
     return PartitionCounts(
         partition,
-        RecordCounts.from_dict(value["tallies"]),
+        RecordCounts.from_dict(value["record_counts"]),
         value["event_watermark"],
         value["label_watermark"],
         value["clock"],

@@ -44,7 +44,7 @@ class LocalWorker(NamedTuple):
 def local_workers(folder: Path) -> list[LocalWorker]:
     """Return the workers with a file in a run folder, without those that ended over a day ago."""
     names = sorted(
-        {file.stem for suffix in ("json", "ended") for file in folder.glob(f"*.{suffix}")}
+        {file.stem for suffix in ("json", "error") for file in folder.glob(f"*.{suffix}")}
     )
     with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
         found = pool.map(lambda name: _local_worker(folder, name), names)
@@ -56,7 +56,7 @@ def _is_recent(folder: Path, name: str) -> bool:
     return any(
         file.stat().st_mtime > since
         for file in folder.glob(f"{name}.*")
-        if file.suffix in (".json", ".ended")
+        if file.suffix in (".json", ".error")
     )
 
 
@@ -76,7 +76,7 @@ def _local_worker(folder: Path, name: str) -> LocalWorker:
 
 
 def _noted_error(folder: Path, name: str) -> str | None:
-    noted = read_error(folder / f"{name}.ended")
+    noted = read_error(folder / f"{name}.error")
     return None if noted is None else noted[0]
 
 

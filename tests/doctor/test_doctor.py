@@ -1,4 +1,4 @@
-"""`doctor` as typed, beside workers that run."""
+"""Tests the command `doctor`, beside running workers and without a cluster."""
 
 import json
 import os
@@ -13,7 +13,8 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from stream_app.doctor import model_checks
 from stream_app.doctor.context import DoctorContext
-from stream_app.doctor.runner import Check, run_checks
+from stream_app.doctor.results import Check
+from stream_app.doctor.runner import run_checks
 from stream_app.errors import UnhealthyError
 from tests.running_system import ROOT, System
 from tests.transfer.clusters import unique_name
@@ -40,11 +41,11 @@ def doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 
 
 def by_level(report: dict[str, Any], *wanted: str) -> list[str]:
-    return [finding["message"] for finding in report["findings"] if finding["level"] in wanted]
+    return [result["message"] for result in report["results"] if result["level"] in wanted]
 
 
 @pytest.mark.broker
-def test_a_pipeline_that_is_well_until_its_file_changes(
+def test_a_running_pipeline_has_no_problem_until_its_file_changes(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     with System(broker.bootstrap_servers, tmp_path, unique_name(), partitions=2) as system:
@@ -73,10 +74,10 @@ def test_a_pipeline_that_is_well_until_its_file_changes(
 
         changed = tmp_path / "changed.py"
         changed.write_text(CHANGED.replace("NAME", system.name))
-        examined = DoctorContext(str(changed))
-        examined.known["settings"] = system.settings
-        (found,) = run_checks([Check("model", model_checks.check_version)], examined)
-        examined.close()
+        context = DoctorContext(str(changed))
+        context.values["settings"] = system.settings
+        (found,) = run_checks([Check("model", model_checks.check_version)], context)
+        context.close()
         assert found.level == "problem"
         assert "has changed since its model was learned" in found.message
 
@@ -89,10 +90,7 @@ def test_an_unreachable_cluster_is_one_problem_and_the_rest_is_skipped(tmp_path:
     done = doctor("flights", "--json", **settings)
     report = json.loads(done.stdout)
     assert done.returncode == UnhealthyError.exit_code
-    assert (
-        done.stderr
-        == "error: The doctor found a problem. Each is listed with what to do about it\n"
-    )
+    assert done.stderr == "error: Found 1 problem. Follow the remedy listed with each\n"
     (problem,) = by_level(report, "problem")
     assert problem.startswith("Kafka at 127.0.0.1:1 cannot be reached")
     assert by_level(report, "skipped").count("needs the cluster") >= 8

@@ -1,37 +1,37 @@
-"""What is said about the keys on a machine."""
+"""Tests the results of the check of signing keys."""
 
 from pathlib import Path
 
 import pytest
 
-from stream_app.doctor.key_checks import judge_keys
+from stream_app.doctor.model_checks import evaluate_key_files
 from stream_app.errors import ModelError
 from stream_app.model_store.key_files import create_key, revoke_key, rotate_key
-from tests.model_store.keyrings import places
+from tests.model_store.keyrings import key_paths_in
 
 
 def found(folder: Path) -> list[tuple[str, str]]:
-    return [(finding.level, finding.message) for finding in judge_keys(places(folder))]
+    return [(result.level, result.message) for result in evaluate_key_files(key_paths_in(folder))]
 
 
-def test_keys_are_judged_by_who_signs_and_who_is_trusted(tmp_path: Path) -> None:
+def test_results_for_missing_present_and_revoked_keys(tmp_path: Path) -> None:
     assert found(tmp_path)[0][0] == "skipped"
-    first = create_key(places(tmp_path))
+    first = create_key(key_paths_in(tmp_path))
     assert found(tmp_path) == [("ok", f"keys: 1 trusted; key {first.id} signs")]
-    second = rotate_key(places(tmp_path))
-    revoke_key(places(tmp_path), second.id, "me", "lost")
+    second = rotate_key(key_paths_in(tmp_path))
+    revoke_key(key_paths_in(tmp_path), second.id, "me", "lost")
     assert found(tmp_path) == [("problem", f"the signing key {second.id} is revoked")]
     (tmp_path / "signing.pem").unlink()
-    assert found(tmp_path) == [("ok", "keys: 1 trusted, none to sign with on this machine")]
+    assert found(tmp_path) == [("ok", "keys: 1 trusted, no signing key on this machine")]
 
 
 def test_a_signing_key_that_others_can_read_is_a_warning(tmp_path: Path) -> None:
-    create_key(places(tmp_path))
+    create_key(key_paths_in(tmp_path))
     (tmp_path / "signing.pem").chmod(0o640)
     assert [level for level, _ in found(tmp_path)] == ["ok", "warning"]
 
 
-def test_a_damaged_signing_key_is_the_errors_line(tmp_path: Path) -> None:
+def test_a_damaged_signing_key_raises_a_model_error(tmp_path: Path) -> None:
     (tmp_path / "signing.pem").write_text("nonsense")
-    with pytest.raises(ModelError, match="is no Ed25519 private key"):
+    with pytest.raises(ModelError, match="is not an Ed25519 private key"):
         found(tmp_path)

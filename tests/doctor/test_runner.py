@@ -1,4 +1,4 @@
-"""Whatever a check does, the others are run and the report is made."""
+"""Tests that a check that fails, hangs or lacks something does not affect the others."""
 
 import time
 from collections.abc import Iterator
@@ -8,8 +8,16 @@ from rich.console import Console
 
 from stream_app.doctor.context import DoctorContext
 from stream_app.doctor.report_rendering import render
-from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
-from stream_app.doctor.runner import Check, Reported, run_checks
+from stream_app.doctor.results import (
+    Check,
+    CheckResult,
+    ReportedResult,
+    ok,
+    problem,
+    skipped,
+    warning,
+)
+from stream_app.doctor.runner import run_checks
 from stream_app.settings import KafkaSettings, Settings
 
 
@@ -45,23 +53,23 @@ def test_a_check_that_crashes_or_hangs_stops_no_other() -> None:
     assert found[2].message == "no result within 0 s"
 
 
-def test_what_is_missing_is_a_problem_once() -> None:
-    examined = DoctorContext("nowhere.py")
-    examined.known["settings"] = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+def test_a_missing_value_is_a_problem_once_and_then_skips_checks() -> None:
+    context = DoctorContext("nowhere.py")
+    context.values["settings"] = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
 
-    def asks_cluster(it: DoctorContext) -> Iterator[CheckResult]:
-        assert it.admin
+    def needs_cluster(context: DoctorContext) -> Iterator[CheckResult]:
+        assert context.admin
         yield ok("never")
 
-    def asks_pipeline(it: DoctorContext) -> Iterator[CheckResult]:
-        assert it.pipeline
+    def needs_pipeline(context: DoctorContext) -> Iterator[CheckResult]:
+        assert context.pipeline
         yield ok("never")
 
     began = time.monotonic()
     checks = [
-        Check("x", asks) for asks in (asks_cluster, asks_pipeline, asks_cluster, asks_pipeline)
+        Check("x", asks) for asks in (needs_cluster, needs_pipeline, needs_cluster, needs_pipeline)
     ]
-    found = list(run_checks(checks, examined))
+    found = list(run_checks(checks, context))
     assert time.monotonic() - began < 9
     assert [one.level for one in found] == ["problem", "problem", "skipped", "skipped"]
     assert found[0].message.startswith("Kafka at 127.0.0.1:1 cannot be reached")
@@ -69,24 +77,24 @@ def test_what_is_missing_is_a_problem_once() -> None:
     assert [one.message for one in found[2:]] == ["needs the cluster", "needs the pipeline"]
 
 
-def test_without_a_pipeline_its_checks_are_skipped() -> None:
-    def asks(it: DoctorContext) -> Iterator[CheckResult]:
-        yield ok(it.pipeline.name)
+def test_checks_of_a_pipeline_are_skipped_without_one() -> None:
+    def asks(context: DoctorContext) -> Iterator[CheckResult]:
+        yield ok(context.pipeline.name)
 
     assert [
         (one.level, one.message) for one in run_checks([Check("x", asks)], DoctorContext(None))
     ] == [("skipped", "needs a PIPELINE")]
 
 
-def test_problems_come_last_with_their_remedies() -> None:
+def test_the_report_lists_problems_last_with_their_remedies() -> None:
     found = [
-        problem("broken", "mend it"),
+        problem("broken", "fix it"),
         ok("fine"),
         warning("odd", "look at it"),
         skipped("not looked at"),
     ]
     text = StringIO()
-    Console(file=text, width=60).print(render([Reported("area", *one) for one in found]))
+    Console(file=text, width=60).print(render([ReportedResult("area", *one) for one in found]))
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     assert lines == [
         "✓ area  fine",
@@ -94,7 +102,7 @@ def test_problems_come_last_with_their_remedies() -> None:
         "! area  odd",
         "        → look at it",
         "✗ area  broken",
-        "        → mend it",
+        "        → fix it",
         "",
         "1 problem, 1 warning",
     ]

@@ -9,7 +9,7 @@ from stream_app.kafka.client_config import client_config
 from stream_app.kafka.log_reader import LogReader
 from stream_app.loading import load_pipeline
 from stream_app.model_admin.verification import Verifier
-from stream_app.model_admin.version_checks import Checker
+from stream_app.model_admin.version_checks import VersionLoader
 from stream_app.model_store.manifest import Manifest, version_of
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.model_registry import ModelRegistry
@@ -26,20 +26,20 @@ def check_replay(system: System) -> int:
         example = decode_example(message.value(), task)
         if isinstance(example, Example):
             served[example.model_version].append((example.features, example.score))
-    checker, compared = Checker(system.settings, pipeline), 0
+    loader, compared = VersionLoader(system.settings, pipeline), 0
     published, kept = manifests(system)
     reader = LogReader(client_config(system.settings), f"{system.name}-learn")
-    replay = Verifier(pipeline, reader, ModelRegistry(published), checker).replay()
+    relearner = Verifier(pipeline, reader, ModelRegistry(published), loader).relearner()
     for version, manifest in published.items():
-        deque(replay.advance(version), maxlen=0)
-        assert manifest.learned == replay.state.learned.examples
+        deque(relearner.advance(version), maxlen=0)
+        assert manifest.learned == relearner.state.learned.examples
         models = [
             LoadedModel(
-                pipeline.name, version, manifest.fingerprint, replay.state.learned.model, task
+                pipeline.name, version, manifest.fingerprint, relearner.state.learned.model, task
             )
         ]
         if version in kept:
-            models.append(checker.load(manifest))
+            models.append(loader.load(manifest))
         for features, score in served.pop(version, []):
             assert [model.score(features) for model in models] == [score] * len(models)
             compared += 1

@@ -12,7 +12,7 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.learning.examples_log import decode_control
 from stream_app.model_store.model_registry import ModelRegistry
-from tests.model_admin.decision_setup import Versioned
+from tests.model_admin.decision_setup import VersionedSystem
 from tests.running_system import ROOT
 
 pytestmark = pytest.mark.faults
@@ -31,14 +31,14 @@ BEFORE_COMMIT = {"decision-begun", "decision-written"}
 
 
 @pytest.fixture(scope="module")
-def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Versioned]:
-    with Versioned(broker, tmp_path_factory.mktemp("models")) as versioned:
+def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VersionedSystem]:
+    with VersionedSystem(broker, tmp_path_factory.mktemp("models")) as versioned:
         versioned.start_all()
         versioned.learn(4)
         yield versioned
 
 
-def killed_at(system: Versioned, point: str, *words: str) -> None:
+def killed_at(system: VersionedSystem, point: str, *words: str) -> None:
     """A command that ends at this point."""
     system.environment["STREAM_APP_FAULT_POINT"] = point
     try:
@@ -48,14 +48,14 @@ def killed_at(system: Versioned, point: str, *words: str) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
-def rollback(system: Versioned, version: int) -> int:
+def rollback(system: VersionedSystem, version: int) -> int:
     """The exit code of the command."""
     return system.command(
         "models", "rollback", "PIPELINE", "--to", str(version), "--why", "test"
     ).returncode
 
 
-def what_is_decided(system: Versioned, registry: ModelRegistry) -> tuple[object, ...]:
+def what_is_decided(system: VersionedSystem, registry: ModelRegistry) -> tuple[object, ...]:
     """Of all three places that a decision is written to."""
     controls = [decode_control(message.value()) for message in system.read("examples")]
     decided = [control for control in controls if control is not None]
@@ -68,7 +68,7 @@ def test_every_fault_point_of_the_code_is_tested() -> None:
 
 
 @pytest.mark.parametrize("point", PUBLISHING)
-def test_the_learner_is_killed_while_it_publishes(system: Versioned, point: str) -> None:
+def test_the_learner_is_killed_while_it_publishes(system: VersionedSystem, point: str) -> None:
     system.learn()
     system.terminate("learn-0")
     learner = system.start("learn", STREAM_APP_FAULT_POINT=point)
@@ -85,8 +85,8 @@ def test_the_learner_is_killed_while_it_publishes(system: Versioned, point: str)
 
 
 @pytest.mark.parametrize("point", DECIDING)
-@pytest.mark.parametrize("act", ["rollback", "promote", "hold"])
-def test_a_decision_is_killed(system: Versioned, act: str, point: str) -> None:
+@pytest.mark.parametrize("act", ["rollback", "promote", "pause"])
+def test_a_decision_is_killed(system: VersionedSystem, act: str, point: str) -> None:
     """It is done as a whole or not at all; said again it is done, or it says that it is done already."""
     before = system.check_registry()
     target = next(one for one in reversed(before.versions) if one not in (before.served, 0))
@@ -99,10 +99,10 @@ def test_a_decision_is_killed(system: Versioned, act: str, point: str) -> None:
             str(target),
             "--why",
             "test",
-            "--hold",
+            "--pause",
         ),
         "promote": ("models", "promote", "PIPELINE", str(target), "--why", "test", "--yes"),
-        "hold": ("learning", "hold", "PIPELINE", "--why", "test"),
+        "pause": ("learning", "pause", "PIPELINE", "--why", "test"),
     }[act]
     decided = what_is_decided(system, before)
     killed_at(system, point, *words)
@@ -112,7 +112,7 @@ def test_a_decision_is_killed(system: Versioned, act: str, point: str) -> None:
     assert again.returncode == (20 if done else 0), again.stderr
     end = system.check_registry()
     assert end.paused is (act != "promote")
-    if act != "hold":
+    if act != "pause":
         assert end.served == target
         system.serves(target)
     if end.paused:
@@ -120,8 +120,8 @@ def test_a_decision_is_killed(system: Versioned, act: str, point: str) -> None:
 
 
 @pytest.mark.parametrize("point", [*DECIDING, *COLLECTING])
-def test_a_collection_is_killed(system: Versioned, point: str) -> None:
-    system.garbage(3)
+def test_a_collection_is_killed(system: VersionedSystem, point: str) -> None:
+    system.store_garbage(3)
     killed_at(system, point, "models", "gc", "PIPELINE", "--yes")
     system.check_registry()
     again = system.command("models", "gc", "PIPELINE", "--yes", "--json")
@@ -130,7 +130,7 @@ def test_a_collection_is_killed(system: Versioned, point: str) -> None:
     system.check_registry()
 
 
-def test_of_two_commands_at_once_one_wins_or_both_in_turn(system: Versioned) -> None:
+def test_of_two_commands_at_once_one_wins_or_both_in_turn(system: VersionedSystem) -> None:
     """Each ends with 0, or with the error of one that was overtaken; what is served is what the last winner said."""
     for _ in range(3):
         before = system.check_registry()
@@ -144,7 +144,7 @@ def test_of_two_commands_at_once_one_wins_or_both_in_turn(system: Versioned) -> 
         assert after.served in [to for to, code in zip(targets, ended, strict=True) if code == 0]
 
 
-def test_a_rollback_while_the_learner_is_down_and_far_behind(system: Versioned) -> None:
+def test_a_rollback_while_the_learner_is_down_and_far_behind(system: VersionedSystem) -> None:
     system.learn()
     system.kill("learn-0")
     before = system.check_registry()
@@ -160,7 +160,7 @@ def test_a_rollback_while_the_learner_is_down_and_far_behind(system: Versioned) 
     system.start("learn")
     served_by: set[int] = set()
     deadline = time.monotonic() + 60
-    while (system.desk.learned_to() or 0) + 1 < system.desk.ends("examples")[1]:
+    while (system.admin.learned_to() or 0) + 1 < system.admin.ends("examples")[1]:
         assert time.monotonic() < deadline, system.log("learn-0")
         marked = len(system.read("scored"))
         system.send_event(2 * 10**6 + system.sent["raw"], system.now)

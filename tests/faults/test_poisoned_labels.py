@@ -47,7 +47,7 @@ class Flights(System):
 
     def __init__(self, broker: EmbeddedBroker, folder: Path) -> None:
         super().__init__(broker.bootstrap_servers, folder, f"poisoned-{uuid4().hex[:8]}", DECLARED)
-        self.desk = ModelAdmin(self.settings, self.name)
+        self.admin = ModelAdmin(self.settings, self.name)
         self.environment = {
             "STREAM_APP_LEARN__PUBLISH_SECONDS": "0.02",
             "STREAM_APP_LEARN__PUBLISH_SHARE": "0.5",
@@ -68,8 +68,8 @@ class Flights(System):
     def _taken(self) -> bool:
         """Whether the learner has read every example, and published what it has learned unless it is held."""
         last = max((message.offset() or 0 for message in self.read("examples")[-1:]), default=-1)
-        registry = self.desk.registry()
-        return (self.desk.learned_to() or 0) > last and (
+        registry = self.admin.registry()
+        return (self.admin.learned_to() or 0) > last and (
             registry.paused or max(registry.versions) > last
         )
 
@@ -162,7 +162,7 @@ def test_poisoned_labels_are_found_gone_back_from_and_recovered_from(
 
 
 def check_found(system: Flights) -> None:
-    """The event names the windows, the newest version of before is served, and learning is held."""
+    """The event names the windows, the newest version of before is served, and learning is paused."""
     (event,) = system.measured("experimentation_needed")
     start, end = event["window"].values()
     print(
@@ -174,14 +174,14 @@ def check_found(system: Flights) -> None:
         ("pause", LEARNER),
         ("rollback", LEARNER),
     ]
-    registry = system.desk.registry()
+    registry = system.admin.registry()
     back_to = registry.current
     assert registry.paused
     assert back_to.version <= event["examples"]["first"]
     assert (back_to.learned_through or 0) < POISONED
     assert back_to.metrics["log_loss"] < 0.6
-    assert event["reference"] == f"rolled back to version {back_to.version}, learning is held"
-    assert [(act["act"], act["who"]) for act in system.desk.acts()] == [
+    assert event["reference"] == f"rolled back to version {back_to.version}, learning is paused"
+    assert [(act["act"], act["who"]) for act in system.admin.audit_entries()] == [
         ("pause", LEARNER),
         ("rollback", LEARNER),
     ]

@@ -17,7 +17,7 @@ from stream_app.model_admin.model_admin import ModelAdmin
 from tests.faults import slow_store
 from tests.faults.run import RATE, back, learner_beyond, recovered, running
 from tests.faults.test_topics import delete, restore
-from tests.model_admin.decision_setup import Versioned
+from tests.model_admin.decision_setup import VersionedSystem
 from tests.running_system import Load, System
 
 AWAY_SECONDS = 15
@@ -47,7 +47,7 @@ def test_the_store_is_away(broker: EmbeddedBroker, tmp_path: Path) -> None:
 
 
 def test_the_store_is_away_for_a_scorer_alone(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    with Versioned(broker, tmp_path) as system:
+    with VersionedSystem(broker, tmp_path) as system:
         link = tmp_path / "mounted"
         system.start("learn")
         system.until(store_of(system).exists, 30, "the learner has no store")
@@ -72,7 +72,7 @@ def test_the_store_is_away_for_a_scorer_alone(broker: EmbeddedBroker, tmp_path: 
 
 def test_the_newest_artifact_is_damaged(broker: EmbeddedBroker, tmp_path: Path) -> None:
     """It is refused; the last good version serves on, until the file is restored."""
-    with Versioned(broker, tmp_path) as system:
+    with VersionedSystem(broker, tmp_path) as system:
         system.start_all()
         system.learn()
         good = served(system)
@@ -86,7 +86,7 @@ def test_the_newest_artifact_is_damaged(broker: EmbeddedBroker, tmp_path: Path) 
             lambda: system.learned() == system.sent["labels"], 5, "not everything is learned"
         )
         newest = max(system.registry.versions)
-        file = Path(system.checker.store.locate(system.registry.manifest(newest).sha256))
+        file = Path(system.loader.store.locate(system.registry.manifest(newest).sha256))
         content = file.read_bytes()
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         scorer.send_signal(signal.SIGCONT)
@@ -127,7 +127,7 @@ def test_a_slow_store(broker: EmbeddedBroker, tmp_path: Path) -> None:
 
 def test_the_models_topic_is_deleted_and_restored(broker: EmbeddedBroker, tmp_path: Path) -> None:
     """Scorers score on with what they have; with the records back from a backup, all goes on by itself."""
-    with Versioned(broker, tmp_path) as system:
+    with VersionedSystem(broker, tmp_path) as system:
         system.start_all()
         system.learn(2)
         backup = list(system.read("models"))
@@ -145,7 +145,7 @@ def test_the_models_topic_is_deleted_and_restored(broker: EmbeddedBroker, tmp_pa
         assert served(system) == version
         create_topics(make_admin(system.settings), system.name, system.settings)
         restore(system, "models", backup)
-        system.desk = ModelAdmin(
+        system.admin = ModelAdmin(
             system.settings, system.name
         )  # as a command would have, for they begin after it
         system.learn()  # which names a newer one than the backup does, whatever was published before that was there
@@ -177,8 +177,8 @@ def served(system: System) -> int:
     return max((int(value["model"]["version"]) for value in system.values("scored")), default=-1)
 
 
-def newest_version(system: Versioned) -> int:
-    return max(system.desk.registry().versions, default=-1)
+def newest_version(system: VersionedSystem) -> int:
+    return max(system.admin.registry().versions, default=-1)
 
 
 def alarms(system: System) -> dict[str, bool]:

@@ -12,7 +12,7 @@ from stream_app.model_store.key_files import create_key, key_paths, load_signing
 from stream_app.model_store.manifest import CHAMPION_KEY, Alias, Manifest, encode_alias, version_key
 from stream_app.model_store.pickling import dump
 from stream_app.model_store.signing import sign
-from tests.model_admin.decision_setup import Versioned
+from tests.model_admin.decision_setup import VersionedSystem
 
 pytestmark = pytest.mark.faults
 
@@ -22,7 +22,7 @@ ALARM = "model-rejected"
 class Intruder:
     """May write to `<pipeline>.models` and to the store, and in some cases has the signing key."""
 
-    def __init__(self, system: Versioned, folder: Path) -> None:
+    def __init__(self, system: VersionedSystem, folder: Path) -> None:
         self.system = system
         self.folder = folder
         self.places = key_paths(system.settings, system.name)
@@ -54,13 +54,13 @@ class Intruder:
 
     def pickled(self, thing: Any) -> Manifest:
         """An artifact of one's own, well signed."""
-        artifact = self.system.checker.store.put(dump(thing))
+        artifact = self.system.loader.store.put(dump(thing))
         return self.sign(self.genuine._replace(sha256=artifact.sha256, size=artifact.size))
 
     def tampered(self) -> Manifest:
         """A well signed artifact that was changed afterwards."""
         manifest = self.pickled([1, 2, 3])
-        Path(self.system.checker.store.locate(manifest.sha256)).write_bytes(b"x" * manifest.size)
+        Path(self.system.loader.store.locate(manifest.sha256)).write_bytes(b"x" * manifest.size)
         return manifest
 
     def serve(self, value: bytes) -> None:
@@ -112,7 +112,7 @@ CASES: dict[str, tuple[Callable[[Intruder], bytes], str]] = {
 
 @pytest.fixture
 def intruder(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Intruder]:
-    with Versioned(broker, tmp_path) as system:
+    with VersionedSystem(broker, tmp_path) as system:
         system.start_all()
         system.learn()
         yield Intruder(system, tmp_path)
@@ -176,7 +176,7 @@ def test_keys_are_rotated_and_revoked_while_everything_runs(intruder: Intruder) 
     second = system.registry.current.key_id
     assert second != first
     system.until(
-        lambda: system.desk.checkpoint().key_id == second,  # type: ignore[union-attr]
+        lambda: system.admin.checkpoint().key_id == second,  # type: ignore[union-attr]
         20,
         "no checkpoint with the new key",
     )
@@ -187,27 +187,27 @@ def test_keys_are_rotated_and_revoked_while_everything_runs(intruder: Intruder) 
     old = next(
         manifest for manifest in system.registry.versions.values() if manifest.key_id == first
     )
-    assert "is revoked" in (system.checker.problem(old) or "")
+    assert "is revoked" in (system.loader.problem(old) or "")
     system.learn()
     system.serves(system.registry.current.version)
     for worker in ("learn-0", "score-0"):
         system.terminate(worker)
     system.start_all()
     system.learn()
-    acts = [(act["act"], act["why"], act["before"], act["after"]) for act in system.desk.acts()]
+    acts = [(act["act"], act["why"], act["before"], act["after"]) for act in system.admin.audit_entries()]
     assert [act for act in acts if act[0].startswith("key")] == [
         ("key-rotate", "yearly", first, second),
         ("key-revoke", "stolen", "trusted", "revoked"),
     ]
 
 
-def keys(system: Versioned, act: str, *words: str, code: int = 0) -> str:
+def keys(system: VersionedSystem, act: str, *words: str, code: int = 0) -> str:
     done = system.command("keys", act, "PIPELINE", *words)
     assert done.returncode == code, done.stderr
     return done.stdout if code == 0 else done.stderr.splitlines()[-1]
 
 
-def open_alarm(system: Versioned) -> bool | None:
+def open_alarm(system: VersionedSystem) -> bool | None:
     """Whether a scorer's newest word is that a version is refused; None before it has said anything about it."""
     told = [
         value

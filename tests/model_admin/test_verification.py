@@ -1,4 +1,4 @@
-"""Versions learned again from an in-memory log, with decisions in it; and logs that do not give what was published."""
+"""Tests that versions are reproduced from an in-memory log, and that changed logs are detected."""
 
 from pathlib import Path
 
@@ -10,20 +10,21 @@ from stream_app.core.learning.examples_log import decode_example
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.errors import ModelError
 from stream_app.model_admin.verification import VerificationResult, Verifier
-from stream_app.model_admin.version_checks import Checker
+from stream_app.model_admin.version_checks import VersionLoader
 from stream_app.model_admin.version_diff import first_difference
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.model_registry import ModelRegistry
 from tests.learning import Model, examples, logistic
 from tests.small_pipeline import small_pipeline
 from tests.worker.roles.test_control_handling import decide, offsets, version_of
-from tests.worker.roles.test_learn_processor import MODELS, World
+from tests.worker.roles.test_learn_processor import MODELS, LearnerDriver
 
-NONE = 10**9  # a version that there is not: these examples' scores are arbitrary
+# A version that does not exist: the scores of these examples are arbitrary.
+NONE = 10**9
 
 
-class Real(World):
-    """A world whose pipeline could be loaded from a file, with five versions of fifty examples each."""
+class PublishedVersions(LearnerDriver):
+    """Learner of a pipeline as loaded from a file, with five versions of fifty examples each."""
 
     def __init__(self, folder: Path, model: Model = logistic) -> None:
         super().__init__(
@@ -37,7 +38,7 @@ class Real(World):
         self.learn(0, 200)
 
     def learn(self, start: int, end: int) -> None:
-        """What comes next in the log."""
+        """Append a part of the stream to the log, and learn it."""
         self.fill(self.stream[start:end])
         if start == 0:
             self.start()
@@ -45,84 +46,84 @@ class Real(World):
         self.run()
 
     def verify(self, version: int) -> VerificationResult:
-        """With readings of its own."""
+        """Verify a version with a fresh registry and loader."""
         registry = ModelRegistry.of(self.log.read_all("p.models", 0))
         return Verifier(
-            self.declared, self.log, registry, Checker(self.settings, self.declared)
+            self.declared, self.log, registry, VersionLoader(self.settings, self.declared)
         ).verify(version, lambda *_: None)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_version_is_what_the_log_says_whatever_was_decided(
+def test_every_version_is_reproduced_across_rollback_pause_and_resumption(
     tmp_path: Path, model: Model
 ) -> None:
-    world = Real(tmp_path, model)
-    decide(world, "rollback", version_of(world, 100), since=offsets(world)[120])
-    world.learn(200, 260)
-    decide(world, "pause", epoch=1)
-    world.learn(260, 300)
-    decide(world, "resume", epoch=1, since=offsets(world)[280])
-    world.learn(300, 400)
-    verdicts = [world.verify(version) for version in world.manifests()]
-    assert [verdict for verdict in verdicts if not verdict.reproduced] == []
-    assert verdicts[0].base is None
-    assert [one.base for one in verdicts[1:]] == [one.version for one in verdicts[:-1]]
-    assert all(verdict.compared for verdict in verdicts)
+    driver = PublishedVersions(tmp_path, model)
+    decide(driver, "rollback", version_of(driver, 100), since=offsets(driver)[120])
+    driver.learn(200, 260)
+    decide(driver, "pause", decision=1)
+    driver.learn(260, 300)
+    decide(driver, "resume", decision=1, since=offsets(driver)[280])
+    driver.learn(300, 400)
+    results = [driver.verify(version) for version in driver.manifests()]
+    assert [result for result in results if not result.reproduced] == []
+    assert results[0].base is None
+    assert [one.base for one in results[1:]] == [one.version for one in results[:-1]]
+    assert all(result.compared for result in results)
 
 
-def test_it_goes_back_to_an_earlier_version_if_the_nearest_does_not_load(tmp_path: Path) -> None:
-    world = Real(tmp_path)
-    first, second, last = (version_of(world, count) for count in (100, 150, 200))
-    Path(world.store.locate(world.manifests()[second].sha256)).unlink()
-    verdict = world.verify(last)
-    assert (verdict.base, verdict.reproduced) == (first, True)
+def test_an_earlier_base_is_used_if_the_nearest_does_not_load(tmp_path: Path) -> None:
+    driver = PublishedVersions(tmp_path)
+    first, second, last = (version_of(driver, count) for count in (100, 150, 200))
+    Path(driver.store.locate(driver.manifests()[second].sha256)).unlink()
+    result = driver.verify(last)
+    assert (result.base, result.reproduced) == (first, True)
 
 
-def test_what_was_learned_again_from_before_the_nearest_version_needs_an_earlier_one(
+def test_an_earlier_base_is_used_if_examples_before_the_nearest_were_relearned(
     tmp_path: Path,
 ) -> None:
-    world = Real(tmp_path)
-    decide(world, "pause", epoch=0)
-    world.learn(200, 250)
-    decide(world, "resume", epoch=0)
-    world.learn(250, 260)
-    decide(world, "pause", epoch=0)
-    decide(world, "resume", epoch=0, since=offsets(world)[10])
-    world.learn(260, 300)
-    verdicts = [world.verify(version) for version in world.manifests()]
-    assert [verdict for verdict in verdicts if not verdict.reproduced] == []
+    driver = PublishedVersions(tmp_path)
+    decide(driver, "pause", decision=0)
+    driver.learn(200, 250)
+    decide(driver, "resume", decision=0)
+    driver.learn(250, 260)
+    decide(driver, "pause", decision=0)
+    decide(driver, "resume", decision=0, since=offsets(driver)[10])
+    driver.learn(260, 300)
+    results = [driver.verify(version) for version in driver.manifests()]
+    assert [result for result in results if not result.reproduced] == []
 
 
-def test_a_label_that_was_changed_in_the_log_shows(tmp_path: Path) -> None:
-    world = Real(tmp_path)
-    records = world.log.topics["p.examples/0"]
+def test_a_changed_label_in_the_log_is_detected(tmp_path: Path) -> None:
+    driver = PublishedVersions(tmp_path)
+    records = driver.log.topics["p.examples/0"]
     changed = decode_example(records[170].value, BinaryTask())
     assert isinstance(changed, Example)
     records[170] = records[170]._replace(value=changed._replace(label=not changed.label).encode())
-    verdict = world.verify(version_of(world, 200))
-    assert not verdict.reproduced
-    assert verdict.unequal == verdict.compared
-    assert (verdict.difference or "").startswith("model['steps']")
-    assert world.verify(version_of(world, 150)).reproduced
+    result = driver.verify(version_of(driver, 200))
+    assert not result.reproduced
+    assert result.unequal == result.compared
+    assert (result.difference or "").startswith("model['steps']")
+    assert driver.verify(version_of(driver, 150)).reproduced
 
 
-def test_a_score_that_the_version_did_not_make_shows(tmp_path: Path) -> None:
-    world = Real(tmp_path)
-    version = version_of(world, 200)
-    served = world.stream[200]._replace(model_version=version, score=0.123)
-    world.fill([served])
-    verdict = world.verify(version)
-    assert (verdict.served, verdict.unequal, verdict.difference) == (1, 1, None)
+def test_a_served_score_that_the_version_does_not_give_is_detected(tmp_path: Path) -> None:
+    driver = PublishedVersions(tmp_path)
+    version = version_of(driver, 200)
+    served = driver.stream[200]._replace(model_version=version, score=0.123)
+    driver.fill([served])
+    result = driver.verify(version)
+    assert (result.served, result.unequal, result.difference) == (1, 1, None)
 
 
-def test_a_log_that_no_longer_reaches_back_is_said_so(tmp_path: Path) -> None:
-    world = Real(tmp_path)
-    world.log.low["p.examples"] = 220
+def test_a_truncated_log_without_a_base_raises_a_model_error(tmp_path: Path) -> None:
+    driver = PublishedVersions(tmp_path)
+    driver.log.low["p.examples"] = 220
     with pytest.raises(ModelError, match="begins at 220, and no earlier version loads"):
-        world.verify(version_of(world, 200))
+        driver.verify(version_of(driver, 200))
 
 
-def test_models_differ_where_one_number_does() -> None:
+def test_a_difference_in_the_last_bit_of_a_number_is_found() -> None:
     stream = examples(50)
     one, other = logistic(), logistic()
     for example in stream:

@@ -169,5 +169,5 @@ def test_a_version_lists_the_thresholds_of_its_publication() -> None:
     with console.capture() as captured:
         console.print(version_lines(registry, registry.versions[3], "loads"))
     assert (
-        "threshold-log_loss-rollback  0.6 in 5 windows with 100 labels at least" in captured.get()
+        "threshold-log_loss-rollback  0.6 in 5 windows with at least 100 labels" in captured.get()
     )

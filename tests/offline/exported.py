@@ -1,4 +1,4 @@
-"""Exporting to the end, as the command does."""
+"""Complete export of examples, as the command does it."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def export(
     until: str | None = None,
     settings: Settings | None = None,
 ) -> Exported:
-    """What was exported of its pipeline's log."""
+    """Export the log of a system's pipeline and return the counts."""
     work = ExampleExport(
         ExampleRange(
             settings or system.settings, load_pipeline(str(system.pipeline)), since, until

@@ -1,4 +1,4 @@
-"""River's Phishing data as events and labels of a pipeline, each label some time after its event."""
+"""River's Phishing data as events and labels of a pipeline; each label comes after its event."""
 
 import random
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _TIME = {"type": "long", "logicalType": "timestamp-millis"}
 
 
 class Site(NamedTuple):
-    """A web site that was seen `at`, and known to be phishing or not at `known_at` (epoch ms)."""
+    """Web site seen `at`, whose label became known at `known_at`, both in Unix milliseconds."""
 
     number: int
     at: int
@@ -39,7 +39,7 @@ class Site(NamedTuple):
 
 @cache
 def seen() -> tuple[Site, ...]:
-    """All of them, one a minute; labels come up to 80 minutes later, never in the moment of an event."""
+    """Yield one web site per minute; labels come up to 80 minutes later, at no event's time."""
     chance = random.Random(7)
     return tuple(
         Site(
@@ -62,7 +62,7 @@ def features(fields: Fields) -> Features:
 
 
 def sites(name: str, **changes: Any) -> Pipeline:
-    """The pipeline, with `changes` to its fields."""
+    """Return the pipeline with `changes` to its fields."""
     numbers = [{"name": name, "type": "double"} for name in phishing()[0][0]]
     declared: dict[str, Any] = {
         "name": name,
@@ -91,7 +91,7 @@ def _record(name: str, *fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(folder: Path) -> tuple[str, str]:
-    """Two files, of events and of labels."""
+    """Write a file of events and one of labels and return their paths."""
     events, labels = folder / "events.jsonl", folder / "labels.jsonl"
     events.write_bytes(b"".join(orjson.dumps(site.event) + b"\n" for site in seen()))
     labels.write_bytes(b"".join(orjson.dumps(site.verdict) + b"\n" for site in seen()))
@@ -99,7 +99,7 @@ def write(folder: Path) -> tuple[str, str]:
 
 
 def for_river() -> Iterator[tuple[dict[str, Any], bool]]:
-    """As River's `progressive_val_score` takes them, with the moment and the delay among the features."""
+    """Yield the form of River's `progressive_val_score`, with time and delay as features."""
     for site in seen():
         moment = datetime.fromtimestamp(site.at / 1000, UTC)
         yield (

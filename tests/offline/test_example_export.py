@@ -1,4 +1,4 @@
-"""Exports from a real broker; River's metrics and model on one give what was served and published."""
+"""Exports from a real broker: River computes the served metrics and models from them."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from stream_app.core.learning.examples_log import CONTROL_KEY, Control
 from stream_app.errors import StreamAppError
 from stream_app.loading import load_pipeline
 from stream_app.model_admin.model_admin import ModelAdmin
-from stream_app.model_admin.version_checks import Checker
+from stream_app.model_admin.version_checks import VersionLoader
 from stream_app.offline.example_export import Exported
 from tests.learning import examples, logistic
 from tests.offline import phishing
@@ -41,7 +41,9 @@ def rows(file: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_part_of_the_log_is_exported_once_and_whole(system: System, tmp_path: Path) -> None:
+def test_a_range_of_the_log_is_exported_completely_and_never_overwritten(
+    system: System, tmp_path: Path
+) -> None:
     stream = examples(200)
     for number, example in enumerate(stream):
         system.send("examples", example.encode(), b"e", timestamp=phishing.START + number)
@@ -84,7 +86,7 @@ def test_a_part_of_the_log_is_exported_once_and_whole(system: System, tmp_path: 
 
 
 @pytest.mark.faults
-def test_river_finds_the_served_metrics_and_the_published_models_in_an_export(
+def test_river_reproduces_served_metrics_and_published_models_from_an_export(
     system: System, tmp_path: Path
 ) -> None:
     system.start_all()
@@ -116,8 +118,8 @@ def test_river_finds_the_served_metrics_and_the_published_models_in_an_export(
             assert value["value"] == pytest.approx(measured(value["name"], found), abs=1e-12)
 
     model, learned = logistic(), 0
-    versions = ModelAdmin(system.settings, system.name).registry(settled=True).versions
-    checker = Checker(system.settings, load_pipeline(str(system.pipeline)))
+    versions = ModelAdmin(system.settings, system.name).registry(stable=True).versions
+    checker = VersionLoader(system.settings, load_pipeline(str(system.pipeline)))
     names = [name for name in exported[0] if name.startswith("feature.")]
     for version, manifest in versions.items():
         while learned < len(exported) and exported[learned]["offset"] < version:
@@ -134,7 +136,7 @@ def test_river_finds_the_served_metrics_and_the_published_models_in_an_export(
 
 
 def measured(name: str, found: list[dict[str, Any]]) -> float:
-    """By River, of the exported columns."""
+    """Return the metrics that River computes from exported columns."""
     metric = metrics.LogLoss() if name == "log_loss" else metrics.Accuracy()
     for row in found:
         metric.update(row["label"], row["score"] if name == "log_loss" else row["score"] >= 0.5)

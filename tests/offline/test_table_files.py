@@ -1,4 +1,4 @@
-"""Rows as Parquet, CSV and JSON lines: kinds of columns, what is missing, mixed kinds."""
+"""Tables in Parquet, CSV and JSON lines: kinds of columns, missing values, mixed kinds."""
 
 import csv
 import re
@@ -21,9 +21,16 @@ from tests.running_system import ROOT
 
 FEATURES: tuple[Features, ...] = (
     {"amount": 2.5, "count": 3, "abroad": True, "country": "NL", "mixed": 1, "both": 1},
-    {"amount": 4.0, "count": 2**62, "abroad": False, "country": "x,\n\"y\"", "mixed": "one", "both": 0.5},
+    {
+        "amount": 4.0,
+        "count": 2**62,
+        "abroad": False,
+        "country": 'x,\n"y"',
+        "mixed": "one",
+        "both": 0.5,
+    },
     {"amount": 1e-300, "mixed": True},
-)  # fmt: skip
+)
 
 
 def rows() -> list[Row]:
@@ -49,16 +56,26 @@ def written(to: Path, *groups: list[Row]) -> Path:
     return to
 
 
-def test_parquet_is_typed_and_has_null_for_what_is_missing(tmp_path: Path) -> None:
+def test_parquet_is_typed_and_has_null_for_missing_values(tmp_path: Path) -> None:
     first, *others = rows()
     file = parquet.ParquetFile(written(tmp_path / "rows.parquet", [first], others))
     assert file.num_row_groups == 2
     assert {field.name: str(field.type) for field in file.schema_arrow} == {
-        "offset": "int64", "event_id": "string", "event_time": "timestamp[ms, tz=UTC]",
-        "label_time": "timestamp[ms, tz=UTC]", "label": "bool", "score": "double", "model_version": "int64",
-        "fingerprint": "string", "feature.amount": "double", "feature.count": "int64", "feature.abroad": "bool",
-        "feature.country": "string", "feature.mixed": "string", "feature.both": "double",
-    }  # fmt: skip
+        "offset": "int64",
+        "event_id": "string",
+        "event_time": "timestamp[ms, tz=UTC]",
+        "label_time": "timestamp[ms, tz=UTC]",
+        "label": "bool",
+        "score": "double",
+        "model_version": "int64",
+        "fingerprint": "string",
+        "feature.amount": "double",
+        "feature.count": "int64",
+        "feature.abroad": "bool",
+        "feature.country": "string",
+        "feature.mixed": "string",
+        "feature.both": "double",
+    }
     found: dict[str, list[Any]] = file.read().to_pydict()
     for name in ("amount", "count", "abroad", "country"):
         assert found[f"feature.{name}"] == [features.get(name) for features in FEATURES]
@@ -67,7 +84,7 @@ def test_parquet_is_typed_and_has_null_for_what_is_missing(tmp_path: Path) -> No
     assert found["label_time"][0] == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 
 
-def test_csv_has_iso_times_and_nothing_for_what_is_missing(tmp_path: Path) -> None:
+def test_csv_has_iso_times_and_empty_cells_for_missing_values(tmp_path: Path) -> None:
     with written(tmp_path / "rows.csv", rows()).open(newline="") as file:
         found = list(csv.DictReader(file))
     assert found[1]["feature.country"] == 'x,\n"y"'
@@ -81,7 +98,7 @@ def test_json_lines_are_the_rows(tmp_path: Path) -> None:
     assert [orjson.loads(line) for line in lines] == rows()
 
 
-def test_what_a_label_or_a_score_holds_by_class_has_a_column_each() -> None:
+def test_each_class_probability_has_a_column() -> None:
     example = Example("e", 0, 0, "b", {"a": 0.25, "b": 0.75}, 3, {"x": 1.0}, "f1")
     columns = Columns()
     columns.add(example_row(0, example))
@@ -90,11 +107,12 @@ def test_what_a_label_or_a_score_holds_by_class_has_a_column_each() -> None:
     assert list(kinds)[-1] == "feature.x"
 
 
-def test_a_name_that_says_no_format_and_a_missing_package_are_one_line(tmp_path: Path) -> None:
+def test_an_unknown_extension_and_a_missing_package_are_errors(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"End it in \.jsonl, \.csv, \.parquet"):
         table_file_for(tmp_path / "rows.xlsx")
     program = "import sys; sys.modules['pyarrow'] = None\nfrom pathlib import Path\n"
-    program += "from stream_app.offline.table_files import table_file_for\ntable_file_for(Path('x.parquet'))"
+    program += "from stream_app.offline.table_files import table_file_for\n"
+    program += "table_file_for(Path('x.parquet'))"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
     )

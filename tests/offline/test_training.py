@@ -1,4 +1,4 @@
-"""Training from files gives what River's own delayed progressive validation gives."""
+"""Training from files gives the results of River's delayed progressive validation."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def declared(tmp_path: Path) -> str:
 
 
 class Told(metrics.LogLoss):  # type: ignore[misc]
-    """River's log loss, which keeps what it was told."""
+    """River's log loss, which also stores its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,9 +64,10 @@ def test_distributions_are_those_of_the_data(declared: str, tmp_path: Path) -> N
     found = train(declared, *phishing.write(tmp_path), since=since)
     measured = [site for site in phishing.seen() if site.at >= since]
     assert found.window == {
-        "start": min(site.known_at for site in measured), "end": max(site.known_at for site in measured) + 1,
+        "start": min(site.known_at for site in measured),
+        "end": max(site.known_at for site in measured) + 1,
         "n": len(measured),
-    }  # fmt: skip
+    }
     assert found.learner.learned.examples == len(phishing.seen())
     assert found.features == sorted(measured[0].features)
     assert found.profile.keys() == {*found.features, "score"}
@@ -87,7 +88,7 @@ def test_distributions_are_those_of_the_data(declared: str, tmp_path: Path) -> N
         )
 
 
-def test_text_and_booleans_have_no_distribution_and_a_feature_called_score_hides_no_score() -> None:
+def test_text_and_booleans_have_no_distribution_and_a_feature_named_score_is_ignored() -> None:
     profile = ReferenceProfile()
     profile.add({"country": "NL", "abroad": True, "score": 7, "amount": 2.5}, 0.25)
     assert profile.features == {"country", "abroad", "score", "amount"}
@@ -101,7 +102,7 @@ def run(*arguments: str, **options: Any) -> Result:
     return CliRunner().invoke(app, ["train", *arguments], **options)
 
 
-def test_without_yes_it_only_says_what_the_model_is_worth(declared: str, tmp_path: Path) -> None:
+def test_without_yes_only_the_metrics_are_shown(declared: str, tmp_path: Path) -> None:
     events, labels = phishing.write(tmp_path)
     with Path(events).open("a") as file:
         file.write("{broken\n")

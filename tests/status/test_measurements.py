@@ -1,4 +1,4 @@
-"""Alarms and labels, as the monitoring topic tells of them."""
+"""Tests how `status` derives alarms, corrective actions and coverage from measurements."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ DAY = 86_400_000
 def written(
     kind: str, name: str, window: int, breached: bool = False, **changes: Any
 ) -> WrittenMeasurement:
-    """A measurement of the window that ends `window` days after the epoch, written so many seconds before now."""
+    """Return a measurement of the window that ends on a day of 1970, written before `NOW`."""
     fields = {
         "kind": kind,
         "name": name,
@@ -33,7 +33,7 @@ def written(
     return WrittenMeasurement(NOW - 1000 * (100 - window), fields | changes)
 
 
-def test_an_alarm_goes_on_until_a_window_is_well_again() -> None:
+def test_an_alarm_is_ongoing_until_a_window_without_a_breach() -> None:
     found = alarms(
         [
             written("volume", "scored", 1, True, value=0.8),
@@ -51,18 +51,20 @@ def test_an_alarm_goes_on_until_a_window_is_well_again() -> None:
     assert found[0].window_end == "1970-01-03T00:00:00.000+00:00"
 
 
-def test_a_window_beyond_a_threshold_is_told_by_the_alarm_that_lasts() -> None:
+def test_performance_windows_raise_no_alarm_themselves() -> None:
     assert alarms([written("performance", "log_loss", 1, True)], NOW) == ()
 
 
-def test_what_happens_at_a_moment_neither_goes_on_nor_is_over() -> None:
-    cases = [written("unlearnable", "empty", 1, True, reference=f"offset {n}") for n in range(3)]
-    (found,) = alarms(cases, NOW)
+def test_an_alarm_without_duration_is_neither_ongoing_nor_ended() -> None:
+    alarms_in_order = [
+        written("unlearnable", "empty", 1, True, reference=f"offset {n}") for n in range(3)
+    ]
+    (found,) = alarms(alarms_in_order, NOW)
     assert (found.count, found.ongoing, found.reference) == (3, None, "offset 2")
 
 
 def lasting(minute: int, breached: bool, source: str, **changes: Any) -> WrittenMeasurement:
-    """A report of an alarm that was raised at `NOW`, and is reported `minute` minutes later."""
+    """Return a report, so many minutes after `NOW`, of an alarm that was raised at `NOW`."""
     window = {"start": NOW, "end": NOW + 60_000 * minute + 1}
     fields = written(
         "alarm", "breaker-open", 1, breached, source=source, reference="TimeoutError"
@@ -72,7 +74,7 @@ def lasting(minute: int, breached: bool, source: str, **changes: Any) -> Written
     )
 
 
-def test_an_alarm_that_lasts_is_over_when_the_one_who_raised_it_says_so() -> None:
+def test_a_lasting_alarm_ends_when_its_source_reports_the_end() -> None:
     reports = [
         lasting(0, True, "score[0]"),
         lasting(0, True, "score[1]"),
@@ -88,7 +90,7 @@ def test_an_alarm_that_lasts_is_over_when_the_one_who_raised_it_says_so() -> Non
     assert found[1].window_end == iso_time(NOW + 120_001)
 
 
-def test_corrective_actions_of_all_workers_add_up() -> None:
+def test_corrective_actions_of_all_workers_are_summed() -> None:
     def action(at: int, name: str, cause: str, n: int, source: str) -> WrittenMeasurement:
         fields = written("corrective_action", name, 1, reference=cause, source=source).fields
         return WrittenMeasurement(at, {**fields, "window": {"start": at - 50, "end": at}, "n": n})
@@ -109,13 +111,13 @@ def test_corrective_actions_of_all_workers_add_up() -> None:
     assert alarms(reports, NOW) == ()
 
 
-def test_old_alarms_are_history() -> None:
+def test_an_alarm_older_than_a_day_is_left_out() -> None:
     old = written("drift", "score", 1, True)
     assert alarms([old], old.at + RECENT_MS) == ()
     assert len(alarms([old], old.at + RECENT_MS - 1)) == 1
 
 
-def test_labels_are_those_of_the_newest_window() -> None:
+def test_label_coverage_and_delays_are_those_of_the_newest_window() -> None:
     found = label_status(
         [
             written("coverage", "label_coverage", 1, value=0.1),

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Message
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.scoring.partition_state import TALLIES_KEY
+from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.errors import KafkaUnavailableError, TopicsError, UnhealthyError
 from stream_app.status.pipeline_view import PipelineView
 from stream_app.status.status_model import Status, WorkerStatus
@@ -291,7 +291,7 @@ def test_record_counts_are_found_without_reading_the_whole_state_topic(
 
     def wanted(message: Message) -> bool:
         seen.append(message.partition() or 0)
-        return bool(message.key() == TALLIES_KEY)
+        return bool(message.key() == COUNTS_KEY)
 
     bounds = system_view.select(system_view.offset_bounds(), "score.state")
     found = system_view.reader.newest(bounds, wanted)
@@ -310,6 +310,6 @@ def fill(servers: str, topic: str, partition: int, before: int, after: int) -> N
 
     producer = Producer({"bootstrap.servers": servers, "queue.buffering.max.messages": 200_000})
     for number in range(before + 1 + after):
-        key = TALLIES_KEY if number == before else b"e%d" % number
+        key = COUNTS_KEY if number == before else b"e%d" % number
         producer.produce(topic, b"{}", key, partition=partition)
     assert producer.flush(30) == 0

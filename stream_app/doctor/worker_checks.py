@@ -1,0 +1,197 @@
+"""Checks of the workers: members and offsets of consumer groups, record counts of the scorers."""
+
+from collections.abc import Iterator, Mapping
+
+from stream_app.core.scoring.partition_state import NEVER
+from stream_app.doctor.context import DoctorContext
+from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
+from stream_app.formatting import duration, iso_time
+from stream_app.kafka.offsets import OffsetBounds
+from stream_app.kafka.topic_uses import ROLE_INPUTS
+from stream_app.status.cluster_view import ConsumerGroup
+from stream_app.status.record_counts_reading import PartitionCounts, total
+
+# Share of the state's limit from which a warning is given.
+NEARLY_FULL = 0.8
+# Share of records with one dead letter code from which a warning is given.
+DEAD_LETTER_SHARE = 0.05
+# Fewest records from which a share is computed.
+MIN_RECORDS = 100
+
+_ACCEPT_LOSS = "Restore the topic, or accept the loss with STREAM_APP_WORKER__ACCEPT_DATA_LOSS=true"
+
+
+def check_members(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check that the groups have no other members than workers, and that scorers run if needed."""
+    foreign = [
+        (group, member)
+        for group in context.groups.values()
+        for member in group.members
+        if not (member.instance or "").startswith(f"{group.name}-")
+    ]
+    for group, member in foreign:
+        yield problem(
+            f"{member.client} on {member.host} is in group {group.name} and is not a worker of "
+            f"this pipeline: its {len(member.partitions)} partitions are not processed",
+            f"Stop it, or give it another group than {group.name}",
+        )
+    idle = list(_unread_without_scorer(context))
+    yield from idle
+    if not foreign and not idle:
+        members = ", ".join(
+            f"{role} {len(group.members)}" for role, group in context.groups.items()
+        )
+        yield ok(f"members of the groups: {members}")
+
+
+def _unread_without_scorer(context: DoctorContext) -> Iterator[CheckResult]:
+    group, bounds = context.groups["score"], context.view.offset_bounds()
+    if group.members:
+        return
+    inputs = context.view.select(bounds, *ROLE_INPUTS["score"])
+    waiting = sum(
+        end - max(low, group.offsets.get(partition_id, low))
+        for partition_id, (low, end) in inputs.items()
+    )
+    if waiting > 0:
+        yield warning(
+            f"no scorer runs, and {waiting:,} records wait",
+            "Start it with `stream-app up PIPELINE`",
+        )
+
+
+def check_offsets(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check that the records after each group's committed offsets still exist."""
+    # Groups first: they may have advanced since, but cannot be beyond an end that is read later.
+    groups, bounds = context.groups, context.view.offset_bounds()
+    wrong = [
+        result
+        for role, group in groups.items()
+        for result in _evaluate_offsets(context, role, group, bounds)
+    ]
+    started = any(group.offsets for group in groups.values())
+    yield from wrong or [
+        ok("no record was deleted unread")
+        if started
+        else skipped("no group has committed anything")
+    ]
+
+
+def _evaluate_offsets(
+    context: DoctorContext, role: str, group: ConsumerGroup, bounds: OffsetBounds
+) -> Iterator[CheckResult]:
+    inputs = context.view.select(bounds, *ROLE_INPUTS[role])
+    for (topic, partition), (low, end) in inputs.items():
+        offset = group.offsets.get((topic, partition))
+        name = f"{topic}[{partition}]"
+        if offset is None:
+            counts = context.record_counts.get(partition) if role == "score" else None
+            if counts is not None and topic in counts.positions:
+                yield warning(
+                    f"the offset of group {group.name} for {name} has expired, "
+                    "as after a week without workers",
+                    "Nothing is lost: scorers continue at the offsets in their state; "
+                    "do not delete the state topic",
+                )
+        elif offset < low:
+            yield problem(
+                f"{low - offset:,} records of {name} were deleted before {role} read them",
+                _ACCEPT_LOSS,
+            )
+        elif offset > end:
+            yield problem(
+                f"{role} has read {name} to offset {offset:,}, but it ends at {end:,}: "
+                "the topic was probably recreated",
+                _ACCEPT_LOSS,
+            )
+
+
+def check_record_counts(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check that the record counts add up, and that no limit is near or share too high."""
+    counts = context.record_counts
+    if not counts:
+        yield skipped("no scorer has committed anything yet")
+        return
+    label = context.pipeline.label
+    longest_wait = label.horizon + label.allowed_lateness
+    found = [
+        *evaluate_balance(counts),
+        *evaluate_state(counts, context.settings.worker.max_state_entries),
+        *evaluate_outcomes(counts),
+        *evaluate_clocks(counts, int(longest_wait.total_seconds() * 1000)),
+    ]
+    yield ok(f"transactions work: {total(counts.values()).events:,} events have an outcome")
+    yield skipped(
+        "permission for a new transactional id: "
+        "testing it would leave an entry on the brokers for a week"
+    )
+    yield from found or [
+        ok(
+            "no event was lost or duplicated, the state has room, labels meet their events, "
+            "event time advances"
+        )
+    ]
+
+
+def evaluate_balance(counts: Mapping[int, PartitionCounts]) -> Iterator[CheckResult]:
+    """Yield a problem for each partition whose record counts contradict each other (a bug)."""
+    for partition, one in counts.items():
+        if not one.balanced:
+            yield problem(
+                f"the record counts of partition {partition} do not add up: "
+                "an event was lost or duplicated",
+                "Keep the topics, and report this",
+            )
+
+
+def evaluate_state(counts: Mapping[int, PartitionCounts], limit: int) -> Iterator[CheckResult]:
+    """Yield a warning for each partition whose state is nearly full; `limit` is in entries."""
+    for partition, one in counts.items():
+        if one.entries is not None and one.entries >= NEARLY_FULL * limit:
+            yield warning(
+                f"the state of partition {partition} has {one.entries:,} of at most {limit:,} "
+                "entries: beyond that the oldest predictions expire early",
+                "Give scorers more memory and raise STREAM_APP_WORKER__MAX_STATE_ENTRIES",
+            )
+
+
+def evaluate_outcomes(counts: Mapping[int, PartitionCounts]) -> Iterator[CheckResult]:
+    """Yield a warning for each frequent dead letter code that producers cause."""
+    sums = total(counts.values())
+    unknown, late = sums.label_dead["unknown-event"], sums.dead["event-too-late"]
+    if sums.labels >= MIN_RECORDS and unknown > DEAD_LETTER_SHARE * sums.labels:
+        yield warning(
+            f"{unknown / sums.labels:.0%} of the labels have no event "
+            "(dead letters `unknown-event`)",
+            "Check that events and labels have the same id and key, and that producers use "
+            "Java's partitioner (see the check of producers)",
+        )
+    if sums.events >= MIN_RECORDS and late > DEAD_LETTER_SHARE * sums.events:
+        yield warning(
+            f"{late / sums.events:.0%} of the events are too late (dead letters `event-too-late`)",
+            "Check that no producer sends event times that are ahead, which advance the clock "
+            "for all events, or allow more lateness",
+        )
+
+
+def evaluate_clocks(
+    counts: Mapping[int, PartitionCounts], longest_wait: int
+) -> Iterator[CheckResult]:
+    """Yield a warning for each partition whose event time lags behind the others.
+
+    Args:
+        counts: record counts by partition.
+        longest_wait: allowed lag in milliseconds.
+    """
+    clocks = {partition: one.clock for partition, one in counts.items() if one.clock != NEVER}
+    newest = max(clocks.values(), default=0)
+    for partition, clock in clocks.items():
+        if newest - clock > longest_wait:
+            behind = duration((newest - clock) / 1000)
+            yield warning(
+                f"event time in partition {partition} stands at {iso_time(clock)[:16]}, {behind} "
+                "behind the others, so its predictions do not expire: "
+                f"{counts[partition].counts.pending:,} wait",
+                "Check that events and labels with keys of this partition still arrive; "
+                "if none are expected, ignore this",
+            )
