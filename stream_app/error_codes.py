@@ -1,11 +1,11 @@
-"""What can go wrong with a record, by its stable code: whose matter it is, at which stage, and what to do."""
+"""Failure codes of records: a stable code with its class, stage, meaning and remedy."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class ErrorClass(StrEnum):
-    """Who has to act on a failed record."""
+    """Cause of a failure, which determines who has to act; see `WHO_ACTS`."""
 
     TRANSIENT = "transient"
     POISON = "poison"
@@ -16,18 +16,18 @@ class ErrorClass(StrEnum):
 
 
 WHO_ACTS = {
-    ErrorClass.TRANSIENT: "Whoever runs what did not answer; the record was tried again before, in vain.",
-    ErrorClass.POISON: "Whoever runs the pipeline: the record harms the worker itself.",
-    ErrorClass.CONTRACT: "The producer: the record is not what was agreed.",
-    ErrorClass.REFERENCE: "The producer: what the record refers to never came.",
-    ErrorClass.MODEL: "Whoever owns the model.",
-    ErrorClass.BUG: "Whoever wrote the pipeline's file.",
+    ErrorClass.TRANSIENT: "The operator of the external system. All retries have failed.",
+    ErrorClass.POISON: "The operator of the pipeline: the record makes the worker process fail.",
+    ErrorClass.CONTRACT: "The producer: the record violates the schema or the protocol.",
+    ErrorClass.REFERENCE: "The producer: the record refers to another one that never arrived.",
+    ErrorClass.MODEL: "The owner of the model.",
+    ErrorClass.BUG: "The author of the pipeline file.",
 }
-"""By class of a failure."""
+"""Person who has to act, by class of a failure."""
 
 
 class Stage(StrEnum):
-    """Where in the pipeline a record failed; `process` is anywhere in the code of its pipeline."""
+    """Stage at which a record failed; `process` is any of them."""
 
     DECODE = "decode"
     VALIDATE = "validate"
@@ -35,13 +35,13 @@ class Stage(StrEnum):
     FEATURES = "features"
     PREDICT = "predict"
     JOIN = "join"
-    ROUTE = "route"
+    OUTPUT = "output"
     PROCESS = "process"
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """A stable code of a record's failure, with what it says and what to do about it."""
+    """Failure code of a record; codes are stable across versions."""
 
     code: str
     error_class: ErrorClass
@@ -69,35 +69,35 @@ _CODES = (
         "not-an-object",
         ErrorClass.CONTRACT,
         Stage.DECODE,
-        "The value is JSON, but no object.",
+        "The value is JSON, but not an object.",
         "Send a JSON object, not an array or a scalar.",
     ),
     ErrorCode(
         "invalid-avro",
         ErrorClass.CONTRACT,
         Stage.DECODE,
-        "The value begins as Avro does, but cannot be read with the schema that it names.",
-        "Send the schema's id and one whole Avro record.",
+        "The value is framed as Avro, but cannot be read with the schema of its id.",
+        "Send the id of the writer schema, followed by one complete Avro record.",
     ),
     ErrorCode(
         "unknown-schema",
         ErrorClass.CONTRACT,
         Stage.DECODE,
-        "The registry knows no schema by the id that the value begins with.",
-        "Register the schema that the id stands for.",
+        "The schema registry has no schema with the id in the value.",
+        "Register the writer schema, and send its id.",
     ),
     ErrorCode(
         "not-finite",
         ErrorClass.CONTRACT,
         Stage.DECODE,
-        "A number is NaN or infinite, or too large to be finite.",
+        "A number is NaN, infinite, or overflows a double.",
         "Send null for a missing number, not NaN or Infinity.",
     ),
     ErrorCode(
         "missing-field",
         ErrorClass.CONTRACT,
         Stage.VALIDATE,
-        "A field that the schema requires is missing, or the id or key is empty.",
+        "A required field is missing, or the id or key is empty.",
         "Send the field, or give it a default in the schema.",
     ),
     ErrorCode(
@@ -118,15 +118,15 @@ _CODES = (
         "key-mismatch",
         ErrorClass.CONTRACT,
         Stage.VALIDATE,
-        "The Kafka key is not the text of the key field.",
+        "The Kafka key differs from the text of the key field.",
         "Send the key field's text, in UTF-8, as the record's key.",
     ),
     ErrorCode(
         "event-time-invalid",
         ErrorClass.CONTRACT,
         Stage.VALIDATE,
-        "The field with the time is no time.",
-        "Send ISO 8601 with offset, or epoch milliseconds.",
+        "The time field cannot be parsed as a time.",
+        "Send ISO 8601 with an offset, or Unix milliseconds.",
     ),
     ErrorCode(
         "event-in-future",
@@ -139,113 +139,114 @@ _CODES = (
         "event-too-late",
         ErrorClass.CONTRACT,
         Stage.VALIDATE,
-        "The event is older than horizon + allowed lateness; whether it is a duplicate cannot be told.",
-        "Send events sooner, or allow more lateness under a new pipeline name.",
+        "The event is older than horizon + allowed lateness, so duplicates cannot be detected.",
+        "Send events earlier, or increase allowed_lateness under a new pipeline name.",
     ),
     ErrorCode(
         "rejected",
         ErrorClass.CONTRACT,
         Stage.CLEAN,
-        "A cleaning step refused the record.",
-        "See the message; correct the producer, or the step.",
+        "A cleaning step rejected the record.",
+        "Read the message; correct the producer or the cleaning step.",
     ),
     ErrorCode(
         "cleaning-failed",
         ErrorClass.BUG,
         Stage.CLEAN,
         "A cleaning step raised an exception.",
-        "See the stack trace; mend the step, and send the record again.",
+        "See the stack trace; fix the step, then replay the record.",
     ),
     ErrorCode(
         "cleaning-unavailable",
         ErrorClass.TRANSIENT,
         Stage.CLEAN,
-        "What a cleaning step asks did not answer, however often the step was tried again.",
-        "Bring back what the message names, and send the record again.",
+        "An external system used by a cleaning step did not answer, and retries are exhausted.",
+        "Restore the system named in the message, then replay the record.",
     ),
     ErrorCode(
         "features-failed",
         ErrorClass.BUG,
         Stage.FEATURES,
         "The feature function raised an exception.",
-        "See the stack trace; mend the function, and send the record again.",
+        "See the stack trace; fix the function, then replay the record.",
     ),
     ErrorCode(
         "feature-invalid",
         ErrorClass.BUG,
         Stage.FEATURES,
-        "The feature function returned something that a model cannot take.",
+        "The feature function returned a value that is not a valid feature.",
         "Return finite numbers, booleans and strings.",
     ),
     ErrorCode(
         "features-unavailable",
         ErrorClass.TRANSIENT,
         Stage.FEATURES,
-        "What the feature function asks did not answer, however often it was tried again.",
-        "Bring back what the message names, and send the record again.",
+        "An external system used by the features did not answer, and retries are exhausted.",
+        "Restore the system named in the message, then replay the record.",
     ),
     ErrorCode(
         "model-failed",
         ErrorClass.MODEL,
         Stage.PREDICT,
         "The model raised an exception.",
-        "See the stack trace; mend the model, and send the record again.",
+        "See the stack trace; fix the model, then replay the record.",
     ),
     ErrorCode(
         "score-invalid",
         ErrorClass.MODEL,
         Stage.PREDICT,
-        "The model's score is no probability, or, where the label is a number, no finite one.",
-        "Choose a model that gives probabilities, or a regressor that does not diverge: scale its features.",
+        "The score is not a probability or, in regression, not a finite number.",
+        "Use a model with probabilities, or a regressor that does not diverge: scale its features.",
     ),
     ErrorCode(
         "model-unavailable",
         ErrorClass.TRANSIENT,
         Stage.PREDICT,
-        "What the model asks did not answer, however often it was tried again.",
-        "Bring back what the message names, and send the record again.",
+        "An external system used by the model did not answer, and retries are exhausted.",
+        "Restore the system named in the message, then replay the record.",
     ),
     ErrorCode(
         "model-too-slow",
         ErrorClass.MODEL,
         Stage.PREDICT,
-        "The model took longer than its budget, and there is no fallback.",
-        "Choose a cheaper model, a larger budget or a fallback.",
+        "The prediction exceeded limits.predict_seconds, and there is no fallback.",
+        "Use a faster model, raise limits.predict_seconds, or declare a fallback.",
     ),
     ErrorCode(
         "unknown-event",
         ErrorClass.REFERENCE,
         Stage.JOIN,
-        "A label waited for its event until its time was up.",
-        "Send the event; check that both have the same id and key, and Java's partitioner.",
+        "No event arrived for a label within the horizon.",
+        "Send the event; check that both have the same id and key, and use Java's partitioner.",
     ),
     ErrorCode(
         "output-too-large",
         ErrorClass.CONTRACT,
-        Stage.ROUTE,
-        "What would have to be written exceeds the limit of its topic.",
-        "Send a smaller record, or raise STREAM_APP_TOPICS__MAX_MESSAGE_BYTES and the topics' own limit.",
+        Stage.OUTPUT,
+        "An output record would exceed the size limit of its topic.",
+        "Send a smaller record, or raise "
+        "STREAM_APP_TOPICS__MAX_MESSAGE_BYTES and the topic's limit.",
     ),
     ErrorCode(
         "record-crashes",
         ErrorClass.POISON,
         Stage.PROCESS,
-        "Processing the record ended the worker's process.",
-        "Try the record by itself, mend the code that crashes, and send it again.",
+        "Processing the record terminated the worker process.",
+        "Preview the record alone, fix the code that crashes, then replay the record.",
     ),
     ErrorCode(
         "record-hangs",
         ErrorClass.POISON,
         Stage.PROCESS,
-        "Processing the record exceeded its time budget.",
-        "Try the record by itself, mend the code that hangs, and send it again.",
+        "Processing the record exceeded limits.seconds.",
+        "Preview the record alone, fix the code that hangs, then replay the record.",
     ),
     ErrorCode(
         "record-exhausts-memory",
         ErrorClass.POISON,
         Stage.PROCESS,
-        "Processing the record took more memory than the worker has.",
-        "Bound what the code makes of one record, or give the worker more memory, and send it again.",
+        "Processing the record exceeded limits.memory_mb.",
+        "Reduce the memory that the code needs for one record, or raise the limit, then replay it.",
     ),
 )
 

@@ -1,10 +1,18 @@
-"""What can go wrong with a command, by name; what can go wrong with a record is in `error_codes`."""
+"""Expected failures of commands, each with its exit code.
+
+Failures of records are in `error_codes`.
+"""
 
 from typing import ClassVar
 
 
 class StreamAppError(Exception):
-    """An expected failure of a command: one line that says what happened, one that says what to do."""
+    """Expected failure of a command.
+
+    Args:
+        message: cause, without a full stop at the end.
+        remedy: instruction for the user, without a full stop at the end.
+    """
 
     exit_code: ClassVar[int] = 1
 
@@ -18,47 +26,47 @@ class StreamAppError(Exception):
 
 
 class SettingsError(StreamAppError):
-    """A setting has a wrong value."""
+    """A setting has an invalid value."""
 
     exit_code = 3
 
 
 class PipelineError(StreamAppError):
-    """The pipeline file is missing, does not load, or declares something that cannot work."""
+    """The pipeline file is missing, cannot be loaded, or contains an invalid declaration."""
 
     exit_code = 4
 
 
 class KafkaUnavailableError(StreamAppError):
-    """The cluster cannot be reached."""
+    """The Kafka cluster cannot be reached."""
 
     exit_code = 5
 
 
 class TopicsError(StreamAppError):
-    """A topic is missing or not as the pipeline needs it."""
+    """A topic is missing, or its configuration does not fit the pipeline."""
 
     exit_code = 6
 
 
 class ModelError(StreamAppError):
-    """A model version is missing, damaged, or not of this pipeline."""
+    """A model version is missing, damaged, or belongs to another pipeline."""
 
     exit_code = 7
 
 
-class UnfitModelError(ModelError):
-    """A model version is as it should be, but of another declaration, Python or River than this process has."""
+class IncompatibleModelError(ModelError):
+    """A valid model version needs another pipeline declaration, Python or River version."""
 
 
 class FencedError(StreamAppError):
-    """Another process owns what this one was working on."""
+    """Another process has taken over the work of this one."""
 
     exit_code = 8
 
 
 class DataLossError(StreamAppError):
-    """Records that were not yet processed are gone from a topic; only a person can decide how to go on."""
+    """Unprocessed records were deleted from a topic, and an operator has to decide what to do."""
 
     exit_code = 9
 
@@ -76,19 +84,19 @@ class InputError(StreamAppError):
 
 
 class VerificationError(StreamAppError):
-    """A run finished, but its books do not balance."""
+    """A run finished, but events were lost or duplicated."""
 
     exit_code = 12
 
 
 class AccessError(StreamAppError):
-    """The cluster refuses us: a wrong password, a bad certificate, or a right that is missing."""
+    """The cluster denies access: wrong password, invalid certificate, or missing permission."""
 
     exit_code = 13
 
 
 class RegistryError(StreamAppError):
-    """The schema registry cannot be reached, or a schema is missing there or not compatible."""
+    """The schema registry cannot be reached, or a schema is missing or incompatible."""
 
     exit_code = 14
 
@@ -106,24 +114,24 @@ class StoreError(StreamAppError):
 
 
 class OutputError(StreamAppError):
-    """A file cannot be written, or is there already."""
+    """A file cannot be written, or already exists."""
 
     exit_code = 17
 
 
 class SelectionError(StreamAppError):
-    """A selection of records cannot be understood, or nothing fits it."""
+    """A selection of records is invalid, or matches no record."""
 
     exit_code = 18
 
 
 class ReplayError(StreamAppError):
-    """Dead letters are not sent, or no more of them: they would fail again, or nobody would score them."""
+    """A replay is rejected or stopped: records would fail again, or no worker would score them."""
 
     exit_code = 19
 
 
 class DecisionError(StreamAppError):
-    """A decision about a model is not taken: it would change nothing, or the version fails its check."""
+    """A decision about a model is rejected: it has no effect, or the version fails its check."""
 
     exit_code = 20

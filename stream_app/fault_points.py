@@ -1,4 +1,4 @@
-"""Named points of the code at which a test may kill the process, to see what a crash there leaves behind."""
+"""Named points in the code at which a test can kill the process, to check the recovery."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import signal
 from stream_app.settings import load_settings
 
 
-def reached(point: str) -> None:
-    """End this process with SIGKILL if STREAM_APP_FAULT_POINT names this point; otherwise nothing."""
+def kill_at(point: str) -> None:
+    """Send SIGKILL to this process if STREAM_APP_FAULT_POINT names this point."""
     if load_settings().fault_point == point:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 
 def iso_time(milliseconds: float) -> str:
-    """Return Unix milliseconds as ISO 8601 in UTC, or the number itself if it is outside years 1 to 9999.
+    """Return Unix milliseconds as ISO 8601 in UTC, or as a number outside the years 1 to 9999.
 
     >>> iso_time(1_700_000_000_000)
     '2023-11-14T22:13:20.000+00:00'
@@ -17,13 +17,13 @@ def iso_time(milliseconds: float) -> str:
 
 
 def seconds_since(text: str, now: float) -> float:
-    """How long ago an ISO 8601 time was, in seconds; `now` is epoch seconds, and the future is now."""
+    """Return the age of an ISO 8601 time in seconds, zero for the future; `now` is Unix seconds."""
     moment = datetime.fromisoformat(text)
     return max(0.0, now - (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 def duration(seconds: float) -> str:
-    """As people say it.
+    """Return a duration in the largest suitable unit.
 
     >>> [duration(seconds) for seconds in (0.04, 3.21, 75, 7300, 200_000)]
     ['0.0 s', '3.2 s', '75 s', '2 h', '56 h']
@@ -37,7 +37,7 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things.
+    """Return a number with a noun, in the plural unless it is 1.
 
     >>> counted(1, "duplicate"), counted(1200, "duplicate")
     ('1 duplicate', '1,200 duplicates')

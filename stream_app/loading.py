@@ -1,4 +1,4 @@
-"""From a file or module name to a pipeline that is complete and checked."""
+"""Loads a pipeline from a file or module, completes its declaration and validates it."""
 
 import importlib.util
 import json
@@ -20,10 +20,17 @@ from stream_app.pipeline import Pipeline, Schema
 
 
 def load_pipeline(spec: str) -> Pipeline:
-    """Load `file.py`, `file.py:attribute`, `package.module`, `package.module:attribute`, or an example by its name.
+    """Load and validate a pipeline.
 
-    Without an attribute it is `pipeline`, or the only Pipeline there. The result has its schemas read, its key
-    and its metrics filled in. Every mistake in it is a `PipelineError`.
+    Args:
+        spec: `file.py`, `file.py:attribute`, `package.module`, `package.module:attribute`, or the
+            name of an example. The default attribute is `pipeline`, or the only Pipeline.
+
+    Returns:
+        The pipeline with its schemas read, and defaults for its key and metrics filled in.
+
+    Raises:
+        PipelineError: the pipeline is missing or invalid.
     """
     target, attribute = _split(spec)
     module = load_file(Path(target)) if target.endswith(".py") else _load_module(target)
@@ -31,18 +38,25 @@ def load_pipeline(spec: str) -> Pipeline:
 
 
 def complete(pipeline: Pipeline, folder: Path = Path()) -> Pipeline:
-    """Read the schemas that are paths, relative to `folder`, fill in the key and metrics, and check everything."""
+    """Return a validated pipeline with schemas read and defaults filled in.
+
+    Args:
+        folder: folder to which paths of schemas are relative.
+
+    Raises:
+        PipelineError: a schema cannot be read, or the declaration is invalid.
+    """
     require_parts(pipeline)
     label = replace(pipeline.label, schema=_read("label.schema", pipeline.label.schema, folder))
     schema = _read("schema", pipeline.schema, folder)
     completed = replace(pipeline, schema=schema, label=label, key=pipeline.key or pipeline.event_id)
     validate_pipeline(completed)
-    _refuse_unsound_model(completed)
+    _reject_unsound_model(completed)
     return replace(completed, metrics=pipeline.metrics or task_of(completed).default_metrics)
 
 
-def _refuse_unsound_model(pipeline: Pipeline) -> None:
-    """One that cannot be stored at all is left to the learner to refuse."""
+def _reject_unsound_model(pipeline: Pipeline) -> None:
+    # A model that cannot be stored at all is rejected by the learner.
     try:
         pipeline_names(pipeline.model, pipeline.features)
     except UnsoundModelError as error:
@@ -57,9 +71,13 @@ def _split(spec: str) -> tuple[str, str]:
 
 
 def load_file(path: Path) -> ModuleType:
-    """Run a file as a module whose name depends on the file's name alone, so that other processes find its classes.
+    """Import a file as a module, and return the same module until the file changes.
 
-    Loading the same file again gives the same module, unless its text has changed.
+    The module's name depends on the file's name only, so that objects of its classes can be
+    unpickled in other processes.
+
+    Raises:
+        PipelineError: the file cannot be read or imported.
     """
     path = path.resolve()
     try:
@@ -88,7 +106,7 @@ def _run(name: str, module: ModuleType, path: Path, source: str) -> None:
     previous = sys.modules.get(name)
     sys.modules[name] = module
     try:
-        with _explained(str(path)):
+        with _errors_explained(str(path)):
             exec(compile(source, str(path), "exec"), vars(module))
     except PipelineError:
         del sys.modules[name]
@@ -106,19 +124,19 @@ def _load_module(name: str) -> ModuleType:
     if "." not in name and importlib.util.find_spec(f"stream_app.examples.{name}"):
         name = f"stream_app.examples.{name}"
     _make_importable(Path.cwd())
-    with _explained(name):
+    with _errors_explained(name):
         return importlib.import_module(name)
 
 
 def _make_importable(folder: Path) -> None:
-    """Let modules beside the pipeline be imported; last on the path, so that they hide no installed one."""
+    """Append a folder to the import path; installed modules take precedence."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
 
 @contextmanager
-def _explained(name: str) -> Generator[None]:
-    """Turn what goes wrong while the user's code is imported into a `PipelineError` that says where."""
+def _errors_explained(name: str) -> Generator[None]:
+    """Turn errors of the imported code into a `PipelineError` with file and line."""
     try:
         yield
     except PipelineError:
@@ -128,15 +146,17 @@ def _explained(name: str) -> Generator[None]:
         raise PipelineError(f"{where}: {error.msg}", "Correct the syntax") from error
     except ModuleNotFoundError as error:
         raise PipelineError(
-            f"{_where(name, error)}: {error}", "Install the package, or correct the name"
+            f"{_location(name, error)}: {error}", "Install the package, or correct the name"
         ) from error
     except (Exception, SystemExit) as error:
-        message = f"{_where(name, error)}: {type(error).__name__}: {error}"
-        raise PipelineError(message, "Correct what the file does when it is imported") from error
+        message = f"{_location(name, error)}: {type(error).__name__}: {error}"
+        raise PipelineError(
+            message, "Correct the code that runs when the file is imported"
+        ) from error
 
 
-def _where(name: str, error: BaseException) -> str:
-    """The last line of the named file that the error passed through, else the name."""
+def _location(name: str, error: BaseException) -> str:
+    """Return the file with the last line that the error passed through, or the file alone."""
     lines = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)
@@ -166,7 +186,7 @@ def _find(module: ModuleType, attribute: str, spec: str) -> Pipeline:
 
 
 def _read(where: str, schema: Schema, folder: Path) -> Any:
-    """The schema as the mapping that it is or that its file has."""
+    """Return a schema, read from its file if it is a path."""
     if isinstance(schema, str):
         schema = _read_file(where, folder / schema)
     if not isinstance(schema, dict):

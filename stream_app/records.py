@@ -1,4 +1,4 @@
-"""What goes in and what comes out of the core."""
+"""Records that enter and leave the core, and the types of their contents."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,22 +12,27 @@ Fields = dict[str, Any]
 """A decoded record: field name to value."""
 
 Features = dict[str, float | int | bool | str]
-"""What a model sees: finite numbers, booleans and strings."""
+"""Input of a model: finite numbers, booleans and strings by name."""
 
 Target = bool | str | float
-"""What a label says: true or false, a class, or a number."""
+"""Value of a label: true or false, a class, or a number."""
 
 Score = float | Mapping[str, float]
-"""What a model gives: the probability of true, that of each class, or the number that it predicts."""
+"""Output of a model: the probability of true, that of each class, or the predicted number."""
 
 Headers = Sequence[tuple[str, bytes]]
 
+# Dead-letter, state and example topics accept records that are this much larger than raw ones.
 ENVELOPE_BYTES = 64 * 1024
-"""By how much the limits of dead-letter, state and example topics exceed the raw topic's."""
 
 
 class Record(NamedTuple):
-    """One Kafka record as it was read; `timestamp` is epoch milliseconds, as the broker or producer set it."""
+    """Kafka record as it was read.
+
+    Attributes:
+        topic: full name.
+        timestamp: time set by the producer or the broker, in Unix milliseconds.
+    """
 
     topic: str
     partition: int
@@ -39,14 +44,18 @@ class Record(NamedTuple):
 
 
 class InputPartition(NamedTuple):
-    """One partition of an input topic; `topic` is the full Kafka name."""
+    """Partition of an input topic; `topic` is the full name."""
 
     topic: str
     partition: int
 
 
 class Output(NamedTuple):
-    """Record to write; `topic` is the kind of topic, to which the worker adds the pipeline's name."""
+    """Record to be written.
+
+    Attributes:
+        topic: kind of the topic, such as "scored" or "raw.dlq", without the pipeline's name.
+    """
 
     topic: TopicKind
     partition: int
@@ -56,7 +65,7 @@ class Output(NamedTuple):
 
 
 def fast_namedtuple(kind: type[T]) -> Callable[[tuple[Any, ...]], T]:
-    """What makes a named tuple of all its fields, in a third of the time that calling its class takes.
+    """Return a constructor from a tuple of all fields, three times as fast as calling the class.
 
     >>> fast_namedtuple(Output)(("scored", 0, b"key", b"value", ()))
     Output(topic='scored', partition=0, key=b'key', value=b'value', headers=())
@@ -65,7 +74,7 @@ def fast_namedtuple(kind: type[T]) -> Callable[[tuple[Any, ...]], T]:
 
 
 def output_size(output: Output) -> int:
-    """Bytes that a record takes in a batch, at most: key, value and headers with their framing."""
+    """Return the largest size of a record in a batch: key, value, headers and framing."""
     _, _, key, value, headers = output
     framed = (
         sum(len(name) * 4 + len(content or b"") + 10 for name, content in headers) if headers else 0
@@ -74,9 +83,12 @@ def output_size(output: Output) -> int:
 
 
 class Failure(NamedTuple):
-    """An expected failure of one record, returned and never raised.
+    """Expected failure of one record, returned and never raised.
 
-    `code` is a key of `stream_app.error_codes.ERROR_CODES`. `message` names fields and types, never values.
+    Attributes:
+        code: key of `stream_app.error_codes.ERROR_CODES`.
+        message: cause, with names of fields and types but no values.
+        exception: exception that caused it, if any.
     """
 
     code: str

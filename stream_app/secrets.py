@@ -1,4 +1,4 @@
-"""Secrets come from a setting or from the file that a setting names; nothing here ever shows one."""
+"""Secrets from a setting, or from the file that a setting names. Messages never contain one."""
 
 from pathlib import Path
 
@@ -8,10 +8,15 @@ from stream_app.errors import SettingsError
 
 
 def read_secret(value: SecretStr | None, file: Path | None, variable: str) -> str | None:
-    """The secret, or None if neither is given; `variable` is the setting's name without `_FILE`, for messages.
+    """Return a secret, or None if neither a value nor a file is given.
 
-    A line break at the end of the file does not belong to the secret. Raises `SettingsError` if both are given, or the
-    file cannot be read or is empty.
+    Args:
+        value: secret in the setting.
+        file: file with the secret; a trailing line break is ignored.
+        variable: name of the setting without `_FILE`, for messages.
+
+    Raises:
+        SettingsError: both are given, or the file cannot be read or is empty.
     """
     if file is None:
         return value.get_secret_value() if value is not None else None
@@ -25,5 +30,5 @@ def read_secret(value: SecretStr | None, file: Path | None, variable: str) -> st
             f"{variable}_FILE cannot be read: {reason}", "Name a file that you may read"
         ) from None
     if not secret:
-        raise SettingsError(f"{variable}_FILE is empty", "Put the secret into it")
+        raise SettingsError(f"{variable}_FILE is empty", "Write the secret into it")
     return secret

@@ -29,7 +29,7 @@ class Pick(base.Transformer):  # type: ignore[misc]  # River's bases are not che
         return {name: x[name] for name in self.names}
 
 
-# River's Pipeline only treats a supervised step as a transformer if it is also a `base.Transformer`.
+# River's Pipeline treats a supervised step as a transformer only if it is a `base.Transformer`.
 class TargetRate(base.SupervisedTransformer, base.Transformer):  # type: ignore[misc]  # River's bases are not checked
     """Encodes categorical features as the recent mean of the label (target encoding).
 
@@ -98,7 +98,7 @@ class TargetRate(base.SupervisedTransformer, base.Transformer):  # type: ignore[
         self._all = (total * self._keep_all + y, weight * self._keep_all + 1.0)
 
     def transform_one(self, x: dict[Any, Any]) -> dict[Any, Any]:
-        """Return the mean as one feature, `rate_by_<by>`; unknown categories get the overall mean."""
+        """Return the mean as feature `rate_by_<by>`; unknown categories get the overall mean."""
         total, weight = self._all
         prior = total / weight
         total, weight = self._rates.get(self._key(x), (0.0, 0.0))

@@ -1,4 +1,4 @@
-"""The text of a function or class, with everything of the user's that it refers to."""
+"""Source text of a function or class, with all of the user's code that it refers to."""
 
 import ast
 import inspect
@@ -19,22 +19,22 @@ Code = type[Any] | FunctionType
 
 
 class Sources:
-    """Reads the code in a folder and below; what lies elsewhere is a library, known by its name.
+    """Source texts of the code in a folder and below; other code is a library, known by its name.
 
-    The text of a function goes on with the statements of its module that bind the names it uses, and those that they
-    use, and with the whole text of modules in the folder that these import.
+    The text of a function is followed by the statements of its module that bind the names it uses,
+    directly or indirectly, and by the whole text of the modules in the folder that these import.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def has(self, code: Code) -> bool:
-        """Whether the code is the user's."""
+        """Return True if the code belongs to the user."""
         module = sys.modules.get(code.__module__)
         return module is not None and self._is_users(module)
 
     def text(self, code: Code) -> str:
-        """The text, in a stable order."""
+        """Return the text of the code, in a stable order."""
         own = source_of(code)
         return (
             "\n".join([own, *self._used(sys.modules[code.__module__], _names(code))])
@@ -43,7 +43,7 @@ class Sources:
         )
 
     def _used(self, module: ModuleType, names: set[str]) -> list[str]:
-        """The texts of the statements of a module that bind the names, directly or through each other."""
+        """Return the statements of a module that bind the names, directly or indirectly."""
         source = _module_text(module)
         binding: dict[str, list[ast.stmt]] = defaultdict(list)
         for statement in ast.parse(source).body:
@@ -63,7 +63,7 @@ class Sources:
         return [ast.get_source_segment(source, used[line]) or "" for line in sorted(used)] + modules
 
     def _imported(self, module: ModuleType, tree: ast.AST, seen: set[str]) -> Iterator[str]:
-        """The whole texts of the user's modules that the imports in a tree lead to, each once."""
+        """Yield the text of each user module that a tree imports, directly or indirectly."""
         for name in _imports(tree, module.__package__ or ""):
             other = sys.modules.get(name)
             if other is None or other is module or name in seen or not self._is_users(other):
@@ -81,7 +81,11 @@ class Sources:
 
 
 def source_of(code: Code) -> str:
-    """The text of a function or class itself; `PipelineError` where there is no file to read it from."""
+    """Return the text of a function or class itself.
+
+    Raises:
+        PipelineError: there is no file to read it from.
+    """
     try:
         return textwrap.dedent(inspect.getsource(code)).strip()
     except (OSError, TypeError):
@@ -95,7 +99,7 @@ def _module_text(module: ModuleType) -> str:
 
 
 def _names(code: Code) -> set[str]:
-    """The global names that the code may use, with the one that it was declared under or in."""
+    """Return the global names that the code may use, and the one that it is declared under."""
     root = code.__qualname__.partition(".")[0]
     used = (
         _loaded(ast.parse(source_of(code)))

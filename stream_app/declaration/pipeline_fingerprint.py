@@ -1,4 +1,4 @@
-"""What a pipeline computes, as one short hash: the same on every machine, another one when anything of it changes."""
+"""Fingerprint of a pipeline: a hash of everything it computes, equal on every machine."""
 
 import functools
 import hashlib
@@ -18,11 +18,13 @@ from stream_app.pipeline import Pipeline, parsed
 
 
 def fingerprint(pipeline: Pipeline) -> str:
-    """16 hexadecimal digits that stand for all that a score and an example depend on, of a loaded pipeline.
+    """Return the fingerprint of a loaded pipeline, 16 hexadecimal digits.
 
-    These are the schemas (with defaults and logical types, without documentation), the fields' roles, the cleaning
-    steps and features (their text, and the text in the pipeline's folder that it refers to), the model with its
-    parameters and River's version, the label and the decision threshold; not the name, metrics, alarms and windows.
+    It covers all that scores and examples depend on: the schemas (with defaults and logical types,
+    without documentation), the roles of fields, the cleaning steps and features (their text, and
+    the text in the pipeline's folder that they refer to), the model with its parameters and
+    River's version, the label and the decision threshold. It does not cover the name, metrics,
+    alarms and windows.
     """
     describe = _Description(_folder(pipeline)).of
     label = pipeline.label
@@ -41,17 +43,18 @@ def fingerprint(pipeline: Pipeline) -> str:
 
 
 def _folder(pipeline: Pipeline) -> Path:
-    """Where the user's code lies: beside the feature function."""
+    """Return the folder of the user's code: that of the feature function."""
     code: Any = pipeline.features
     while isinstance(code, functools.partial):
         code = code.func
     code = inspect.unwrap(code)
-    module = sys.modules[code.__module__]  # of an object, that of its class
+    # The module of an object is that of its class.
+    module = sys.modules[code.__module__]
     return Path(module.__file__ or "").resolve().parent
 
 
 def _canonical(schema: Any) -> Any:
-    """The schema without what does not change a record."""
+    """Return a schema without the attributes that do not affect records."""
     if isinstance(schema, list):
         return [_canonical(branch) for branch in schema]
     if not isinstance(schema, Mapping):
@@ -64,7 +67,7 @@ def _canonical(schema: Any) -> Any:
 
 
 class _Description:
-    """Turns values into JSON that has neither addresses nor the order of sets in it."""
+    """Describes values as JSON without addresses, and independently of the order of sets."""
 
     def __init__(self, folder: Path) -> None:
         self._sources = Sources(folder)
@@ -94,7 +97,8 @@ class _Description:
         return self._instance(value)
 
     def _function(self, value: FunctionType) -> Any:
-        if id(value) in self._described:  # a function may close over itself
+        # A function may close over itself.
+        if id(value) in self._described:
             return value.__qualname__
         self._described.add(id(value))
         return [
@@ -112,10 +116,8 @@ class _Description:
                 self._class(type(value)),
                 {field.name: self.of(getattr(value, field.name)) for field in fields(value)},
             ]
-        for parts in (
-            "steps",
-            "transformers",
-        ):  # of River's pipelines and unions, whose parameters lack the classes
+        # River's pipelines and unions: their parameters do not contain the classes of the parts.
+        for parts in ("steps", "transformers"):
             if hasattr(value, "_get_params") and hasattr(value, parts):
                 return [self._class(type(value)), self.of(getattr(value, parts))]
         if hasattr(value, "_get_params"):

@@ -1,31 +1,34 @@
-"""What a pipeline must be: every rule of its declaration, each with its remedy."""
+"""Rules of a pipeline's declaration: types, names, schemas, label, cleaning steps and model."""
 
-import json
 import re
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
-import avro.schema
-from avro.errors import AvroException
 from river import compose
 
 from stream_app.cleaning import Between, Clip, Impute, Normalise, NullIf, Rename
 from stream_app.core.evaluation.prediction_tasks import LABEL_TYPES, BinaryTask, task_of
-from stream_app.core.reading.validator import compile_validator
-from stream_app.declaration.requirements import is_finite, require, require_type
-from stream_app.declaration.resilience_rules import check_resilience
-from stream_app.declaration.threshold_rules import check_thresholds
+from stream_app.declaration.policy_rules import check_resilience, check_thresholds
+from stream_app.declaration.requirements import (
+    field_types,
+    is_finite,
+    require,
+    require_field,
+    require_type,
+)
 from stream_app.errors import PipelineError
-from stream_app.pipeline import Label, Pipeline, Schema, Thresholds, parsed
+from stream_app.pipeline import Label, Pipeline, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 
-_IDENTITY = frozenset({"string", "int", "long", "enum"})
-_TIME = frozenset({"long", "string"})
+_ID_TYPES = frozenset({"string", "int", "long", "enum"})
+_TIME_TYPES = frozenset({"long", "string"})
 
 
 def validate_pipeline(pipeline: Pipeline) -> None:
-    """Raise the `PipelineError` of the first rule that a pipeline with parsed schemas breaks."""
+    """Check a pipeline whose schemas have been read.
+
+    Raises:
+        PipelineError: a rule is violated; the first one is reported.
+    """
     for rule in (
         _check_types,
         _check_names,
@@ -42,7 +45,11 @@ def validate_pipeline(pipeline: Pipeline) -> None:
 
 
 def require_parts(pipeline: Pipeline) -> None:
-    """Raise a `PipelineError` if a part of the declaration is something else."""
+    """Check that each part of the declaration has its type.
+
+    Raises:
+        PipelineError: a part has another type.
+    """
     require_type(Label, {"label": pipeline.label}, "stream_app.Label(...)")
     require_type(Thresholds, {"thresholds": pipeline.thresholds}, "stream_app.Thresholds(...)")
     require_type(Retry, {"retry": pipeline.retry}, "stream_app.Retry(...)")
@@ -99,7 +106,7 @@ def _check_numbers(pipeline: Pipeline) -> None:
     require(
         label.horizon > zero,
         "label.horizon is not positive",
-        "Give the longest time until a label is known",
+        "Give the longest time until a label becomes known",
     )
     require(
         label.allowed_lateness >= zero, "label.allowed_lateness is negative", "Give zero or more"
@@ -116,23 +123,23 @@ def _check_numbers(pipeline: Pipeline) -> None:
         require(
             is_finite(value) and 0 < value < 1,
             f"thresholds.{name} is out of range",
-            "Give a number in 0 to 1",
+            "Give a number between 0 and 1",
         )
 
 
 def _check_schema(pipeline: Pipeline) -> None:
-    fields = _field_types("schema", pipeline.schema)
-    _require_field(fields, "schema", "event_id", pipeline.event_id, _IDENTITY)
-    _require_field(fields, "schema", "key", pipeline.key or pipeline.event_id, _IDENTITY)
-    _require_field(fields, "schema", "event_time", pipeline.event_time, _TIME)
+    fields = field_types("schema", pipeline.schema)
+    require_field(fields, "schema", "event_id", pipeline.event_id, _ID_TYPES)
+    require_field(fields, "schema", "key", pipeline.key or pipeline.event_id, _ID_TYPES)
+    require_field(fields, "schema", "event_time", pipeline.event_time, _TIME_TYPES)
 
 
 def _check_label(pipeline: Pipeline) -> None:
     label, key = pipeline.label, pipeline.key or pipeline.event_id
-    fields = _field_types("label.schema", label.schema)
-    _require_field(fields, "label.schema", "event_id", pipeline.event_id, _IDENTITY)
-    _require_field(fields, "label.schema", "label.time", label.time, _TIME)
-    _require_field(fields, "label.schema", "label.field", label.field, LABEL_TYPES)
+    fields = field_types("label.schema", label.schema)
+    require_field(fields, "label.schema", "event_id", pipeline.event_id, _ID_TYPES)
+    require_field(fields, "label.schema", "label.time", label.time, _TIME_TYPES)
+    require_field(fields, "label.schema", "label.field", label.field, LABEL_TYPES)
     require(
         "null" not in fields[label.field],
         f"label.field {label.field!r} may be null in label.schema",
@@ -144,17 +151,17 @@ def _check_label(pipeline: Pipeline) -> None:
         f"Declare it as one of {', '.join(sorted(LABEL_TYPES))}",
     )
     if key in fields:
-        _require_field(fields, "label.schema", "key", key, _IDENTITY)
+        require_field(fields, "label.schema", "key", key, _ID_TYPES)
 
 
 def _check_task(pipeline: Pipeline) -> None:
-    """What is declared about scores is about such as the label's type asks for."""
+    """Check that metrics, threshold and fallback fit the prediction task."""
     task, thresholds = task_of(pipeline), pipeline.thresholds
     for name in pipeline.metrics:
         known = name in task.metrics
         require(
             known,
-            f"metrics has {name!r}, no metric of {task.name}",
+            f"metrics: {name!r} is not a metric of {task.name}",
             f"Choose from {', '.join(task.metrics)}",
         )
     require(
@@ -170,42 +177,9 @@ def _check_task(pipeline: Pipeline) -> None:
     )
 
 
-def _field_types(where: str, schema: Schema) -> dict[str, frozenset[str]]:
-    """Field name to the Avro types that it may have."""
-    try:
-        record = avro.schema.parse(json.dumps(parsed(schema)))
-        compile_validator(parsed(schema))
-    except (AvroException, ValueError, TypeError) as error:
-        raise PipelineError(
-            f"{where} is not an Avro record: {error}", "Correct the schema"
-        ) from None
-    return {field.name: frozenset(_types(field.type)) for field in record.fields}
-
-
-def _types(schema: Any) -> list[str]:
-    return [branch.type for branch in schema.schemas] if schema.type == "union" else [schema.type]
-
-
-def _require_field(
-    fields: Mapping[str, frozenset[str]], where: str, role: str, name: str, allowed: frozenset[str]
-) -> None:
-    choice = ", ".join(sorted(allowed))
-    require(
-        name in fields,
-        f"{role} {name!r} is not a field of {where}",
-        f"Choose from {', '.join(fields)}",
-    )
-    types = fields[name] - {"null"}
-    require(
-        bool(types) and types <= allowed,
-        f"{role} {name!r} has type {', '.join(sorted(types))} in {where}",
-        f"Declare the field as {choice}",
-    )
-
-
 def _check_clean(pipeline: Pipeline) -> None:
-    """Our own steps must find their field; after a step of the user's any field may exist."""
-    fields = set(_field_types("schema", pipeline.schema))
+    """Check the fields of bundled steps, up to the first user-defined step, which may add any."""
+    fields = set(field_types("schema", pipeline.schema))
     for step in pipeline.clean:
         require(
             callable(step),
@@ -229,14 +203,16 @@ def _check_model(pipeline: Pipeline) -> None:
         model, another = pipeline.model(), pipeline.model()
     except Exception as error:
         raise PipelineError(
-            f"model() raised {type(error).__name__}: {error}", "Mend the function model"
+            f"model() raised {type(error).__name__}: {error}", "Correct the function model"
         ) from error
     while isinstance(model, compose.Pipeline) and model.steps:
         model, another = list(model.steps.values())[-1], list(another.steps.values())[-1]
     name = type(model).__name__
-    refusal = task_of(pipeline).model_problem(model)
-    if refusal is not None:
-        raise PipelineError(f"model() made a {name}, {refusal[0]}", refusal[1])
+    problem = task_of(pipeline).model_problem(model)
+    if problem is not None:
+        raise PipelineError(f"model() made a {name}, {problem[0]}", problem[1])
     require(
-        model is not another, "model() gave the same object twice", "Make a new model in each call"
+        model is not another,
+        "model() returned the same object twice",
+        "Return a new model from each call",
     )

@@ -1,61 +1,66 @@
-"""Where a registry is and how it is entered, from the settings; an address that is shown has no credentials in it."""
+"""Address of an HTTP registry: URL, credentials and trusted certificates, from the settings."""
 
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import url2pathname
 
 from stream_app.errors import SettingsError
 from stream_app.secrets import read_secret
 from stream_app.settings import RegistrySettings
 
-_URL = "STREAM_APP_REGISTRY__URL"
+URL_VARIABLE = "STREAM_APP_REGISTRY__URL"
 _PASSWORD = "STREAM_APP_REGISTRY__PASSWORD"
 _EXAMPLE = "Give http(s)://host:port or file:///folder"
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """`url`: to show and to ask. `credentials`: user and password of basic authentication, as `user:password`."""
+class RegistryAddress:
+    """Address of an HTTP registry.
+
+    Attributes:
+        url: URL without credentials, to send requests to and to show in messages.
+        credentials: `user:password` for basic authentication, or None.
+        trust: TLS context with the trusted certificates.
+    """
 
     url: str
     credentials: str | None = field(repr=False)
     trust: ssl.SSLContext
 
 
-def folder_of(url: str) -> Path:
-    """The folder of `file:///folder`. Raises `SettingsError`."""
-    parts = _parts(url)
-    folder = Path(url2pathname(parts.path))
-    if parts.netloc not in ("", "localhost") or not folder.is_absolute():
-        raise SettingsError(
-            f"{_URL} names no folder of this machine", "Give file:///absolute/folder"
-        )
-    return folder
+def address_of(settings: RegistrySettings) -> RegistryAddress:
+    """Return the address of an HTTP registry.
 
-
-def address_of(settings: RegistrySettings) -> Address:
-    """The address of an HTTP registry. Raises `SettingsError`."""
-    parts = _parts(settings.url or "")
+    Raises:
+        SettingsError: the URL, the credentials or the certificates are invalid.
+    """
+    parts = split_url(settings.url or "")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"{_URL} is no address of a registry", _EXAMPLE)
+        raise SettingsError(f"{URL_VARIABLE} is not the URL of a registry", _EXAMPLE)
     host = parts.netloc.rpartition("@")[2]
     url = parts._replace(netloc=host, query="", fragment="").geturl().rstrip("/")
-    return Address(url, _credentials(settings, parts), _trust(settings.ca_file))
+    return RegistryAddress(url, _credentials(settings, parts), _trust(settings.ca_file))
 
 
-def _parts(url: str) -> SplitResult:
+def split_url(url: str) -> SplitResult:
+    """Return the parts of a registry's URL.
+
+    Raises:
+        SettingsError: it is not a valid URL; the message contains no part of it.
+    """
     try:
         parts = urlsplit(url)
         if parts.scheme == "file" or (
             parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment
         ):
             return parts
-    except ValueError:  # whose text may have a part of the password
+    # The text of the error may contain a part of the password.
+    except ValueError:
         pass
     raise SettingsError(
-        f"{_URL} is no URL", f"{_EXAMPLE}; write / and @ in a password as %2F and %40"
+        f"{URL_VARIABLE} is not a valid URL",
+        f"{_EXAMPLE}; write / and @ in a password as %2F and %40",
     )
 
 
@@ -64,14 +69,15 @@ def _credentials(settings: RegistrySettings, parts: SplitResult) -> str | None:
     if parts.username is not None:
         if settings.username is not None or password is not None:
             raise SettingsError(
-                f"{_URL} has credentials, and others are set", "Take them out of the URL"
+                f"{URL_VARIABLE} contains credentials, and others are set",
+                "Remove the credentials from the URL",
             )
         return f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     if settings.username is None and password is None:
         return None
     if settings.username is None or password is None:
         raise SettingsError(
-            "The registry's user and password are not both set",
+            "Only one of the registry's user and password is set",
             f"Set STREAM_APP_REGISTRY__USERNAME and {_PASSWORD}_FILE, or neither",
         )
     return f"{settings.username}:{password}"
@@ -80,7 +86,8 @@ def _credentials(settings: RegistrySettings, parts: SplitResult) -> str | None:
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # which includes what is no certificate
+    # Includes ssl.SSLError, for a file that contains no certificate.
+    except OSError as error:
         reason = "it has no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(
             f"STREAM_APP_REGISTRY__CA_FILE cannot be read: {reason}",

@@ -1,7 +1,7 @@
-"""Can a new schema read what was written with older ones (BACKWARD), and if not: which field, why, and what to do.
+"""Backward compatibility of Avro schemas: a new schema has to read records of older ones.
 
-The verdict is that of the `avro` package. It says little about where and nothing about remedies, so what it refuses is
-searched for the smallest parts that it refuses.
+The `avro` package decides. Its result does not say which field is the cause or what to do, so
+incompatible schemas are searched for their smallest incompatible parts.
 """
 
 import json
@@ -24,9 +24,13 @@ _NAMED = ("record", "error", "enum", "fixed")
 
 
 class Incompatibility(NamedTuple):
-    """Why a schema cannot read what was written with version `version` (from 1) of it.
+    """Reason why a schema cannot read records of an older version.
 
-    `field`: as `address.street` or `items[]`; empty for the whole record.
+    Attributes:
+        version: number of the older version, from 1.
+        field: path such as `address.street` or `items[]`, empty for the whole record.
+        reason: difference between the schemas.
+        remedy: change that makes the new schema compatible.
     """
 
     version: int
@@ -35,10 +39,15 @@ class Incompatibility(NamedTuple):
     remedy: str
 
 
-def problems(new: str, versions: Sequence[str]) -> list[Incompatibility]:
-    """Everything that keeps the schema `new` from reading records of any of `versions` (JSON, oldest first).
+def incompatibilities(new: str, versions: Sequence[str]) -> list[Incompatibility]:
+    """Return every incompatibility of a schema with older versions.
 
-    Raises ValueError for a schema that is not valid.
+    Args:
+        new: schema as JSON.
+        versions: older schemas as JSON, oldest first.
+
+    Raises:
+        ValueError: a schema is not valid.
     """
     reader = _parse(new, "the new schema", defaults=True)
     return [
@@ -49,7 +58,11 @@ def problems(new: str, versions: Sequence[str]) -> list[Incompatibility]:
 
 
 def _parse(text: str, name: str, *, defaults: bool = False) -> Any:
-    """The schema as the `avro` package has it, with every name in full. `defaults`: whether they have to be right."""
+    """Parse a schema for the `avro` package, with all names in full.
+
+    Args:
+        defaults: True if defaults must fit their types.
+    """
     try:
         full = fastavro.parse_schema(
             json.loads(text), _write_hint=False, _ignore_default_error=not defaults
@@ -70,7 +83,7 @@ def _parse(text: str, name: str, *, defaults: bool = False) -> Any:
 
 
 def _in_full(node: dict[str, Any]) -> dict[str, Any]:
-    """The `avro` package takes an alias without a namespace for one outside of all."""
+    """Add the namespace to aliases: the `avro` package does not apply it to them."""
     if "aliases" in node and node.get("type") in _NAMED:
         namespace, dot, _ = node["name"].rpartition(".")
         node["aliases"] = [
@@ -84,21 +97,21 @@ def _fits(reader: Any, writer: Any) -> bool:
     return bool(result.compatibility is SchemaCompatibilityType.compatible)
 
 
-Found = tuple[str, str, str]
+Finding = tuple[str, str, str]
 """Field, reason and remedy."""
 
 
-def _search(reader: Any, writer: Any) -> list[Found]:
+def _search(reader: Any, writer: Any) -> list[Finding]:
     return list(dict.fromkeys(_Search().between(reader, writer, "")))
 
 
 class _Search:
-    """Goes down into both schemas for as long as they do not fit; a pair of types that contain themselves once."""
+    """Descends into two schemas while they are incompatible, into each pair of types once."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[int, int]] = set()
 
-    def between(self, reader: Any, writer: Any, path: str, was: str = "was") -> Iterator[Found]:
+    def between(self, reader: Any, writer: Any, path: str, was: str = "was") -> Iterator[Finding]:
         pair = (id(reader), id(writer))
         if pair in self._seen or _fits(reader, writer):
             return
@@ -122,8 +135,8 @@ class _Search:
                     _keep(path, writer),
                 )
 
-    def _branch(self, reader: Any, writer: Any, path: str) -> Iterator[Found]:
-        """The union's branch that is meant for the type, if any, says more than the union."""
+    def _branch(self, reader: Any, writer: Any, path: str) -> Iterator[Finding]:
+        """Yield the incompatibilities with the matching branch, else with the whole union."""
         alike = [branch for branch in reader.schemas if branch.type == writer.type]
         meant = [
             branch
@@ -135,16 +148,16 @@ class _Search:
         else:
             yield path, f"it could be {_shown(writer)} and is {_shown(reader)}", _keep(path, writer)
 
-    def _named(self, reader: Any, writer: Any, path: str) -> Iterator[Found]:
+    def _named(self, reader: Any, writer: Any, path: str) -> Iterator[Finding]:
         if not schema_name_equals(reader, writer):
             yield (
                 path,
                 f"{writer.type} {writer.name} is called {reader.name}",
-                f"Call it {writer.name} again",
+                f"Rename it to {writer.name}",
             )
         elif reader.type == "enum":
             lost = [symbol for symbol in writer.symbols if symbol not in reader.symbols]
-            yield path, f"enum {reader.name} has lost {', '.join(lost)}", "Put the symbols back"
+            yield path, f"enum {reader.name} lacks {', '.join(lost)}", "Add these symbols again"
         elif reader.type == "fixed":
             yield (
                 path,
@@ -154,7 +167,7 @@ class _Search:
         else:
             yield from self._fields(reader, writer, path)
 
-    def _fields(self, reader: Any, writer: Any, path: str) -> Iterator[Found]:
+    def _fields(self, reader: Any, writer: Any, path: str) -> Iterator[Finding]:
         for field in reader.fields:
             name = f"{path}.{field.name}" if path else field.name
             before = lookup_writer_field(writer, field)
@@ -166,7 +179,10 @@ class _Search:
 
 def _keep(path: str, writer: Any) -> str:
     field = path.rpartition(".")[2].rstrip("[]{}")
-    return f"Let {field or 'it'} be {_shown(writer)} too, or add another field, with a default, instead"
+    return (
+        f"Also allow {_shown(writer)} for {field or 'it'}, "
+        "or add another field with a default instead"
+    )
 
 
 def _shown(schema: Any) -> str:

@@ -1,46 +1,60 @@
-"""A registry with Confluent's HTTP API: Confluent's own, Apicurio, Karapace, Redpanda."""
+"""Registries with Confluent's HTTP API: Confluent's own, Apicurio, Karapace, Redpanda."""
 
 import importlib
 import json
 import warnings
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import fastavro
+import httpx
 from fastavro.schema import SchemaParseException, UnknownType
 
+from stream_app.core.reading.decoding import SchemaId
 from stream_app.errors import RegistryError
 from stream_app.schema_registry.address import address_of
-from stream_app.schema_registry.registry import SchemaId, UnknownSchemaError
+from stream_app.schema_registry.registry import UnknownSchemaError
 from stream_app.settings import RegistrySettings
 
+# authlib switches its warnings on when it is imported; the filter has to come after that.
 with warnings.catch_warnings():
-    deprecate = importlib.import_module(
-        "authlib.deprecate"
-    )  # it has its warnings shown always; the filter comes after
+    deprecate = importlib.import_module("authlib.deprecate")
     warnings.simplefilter("ignore", deprecate.AuthlibDeprecationWarning)
     from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+    from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-    from stream_app.schema_registry.responses import NotARegistryError, ask, not_a_registry
+T = TypeVar("T")
 
-_RETRIES = 2  # after 408, 429 and 5xx
+# Retries after the HTTP status codes 408, 429 and 5xx.
+_RETRIES = 2
 _RETRY_MS = 200
 _RETRY_MAX_MS = 1000
 
+# Confluent's error codes for an unknown subject, version and schema.
+_UNKNOWN = frozenset({40401, 40402, 40403})
+_MAX_SHOWN_CHARACTERS = 200  # of a message from the registry
+
 
 class HttpRegistry:
-    """Asks the registry through Confluent's client, which keeps what it was told; for several threads at once."""
+    """Registry that is reached through Confluent's client, which caches responses. Thread-safe.
+
+    Sends no request when it is created.
+
+    Raises:
+        SettingsError: the address or a secret is invalid.
+    """
 
     def __init__(self, settings: RegistrySettings) -> None:
-        """Nothing is asked yet. Raises `SettingsError` for an address or a secret that cannot be."""
         address = address_of(settings)
         self.url = address.url
         self._client = SchemaRegistryClient(
             {
                 "url": address.url,
-                "timeout": settings.timeout_seconds / 2,  # for it is asked twice
+                # Every request may be sent twice.
+                "timeout": settings.timeout_seconds / 2,
                 "max.retries": _RETRIES,
                 "retries.wait.ms": _RETRY_MS,
                 "retries.max.wait.ms": _RETRY_MAX_MS,
@@ -48,36 +62,43 @@ class HttpRegistry:
                 **({"basic.auth.user.info": address.credentials} if address.credentials else {}),
             }
         )
-        weakref.finalize(self, self._client.__exit__)  # closes its connections
+        # Closes the client's connections.
+        weakref.finalize(self, self._client.__exit__)
 
     def schema(self, schema_id: SchemaId) -> str:
-        """As the protocol says. A schema of another kind than Avro counts as unknown."""
+        """Return a schema; one of another kind than Avro counts as unknown."""
         if isinstance(schema_id, UUID):
             return self._avro(self._find_guid(schema_id), schema_id)
-        found = ask(self.url, lambda: self._client.get_schema(schema_id, fmt="resolved"))
+        found = request(self.url, lambda: self._client.get_schema(schema_id, fmt="resolved"))
         return self._avro(found, schema_id)
 
     def versions(self, subject: str) -> list[str]:
-        """As the protocol says."""
-        numbers = ask(self.url, lambda: sorted(self._client.get_versions(subject))) or []
+        """Return the schemas of a subject; see `SchemaRegistry`."""
+        numbers = request(self.url, lambda: sorted(self._client.get_versions(subject))) or []
         found = [self._version(subject, number) for number in numbers]
         return [schema for schema in found if schema is not None]
 
-    def id_of(self, subject: str, schema: str) -> int | None:
-        """As the protocol says; some registries overlook differences that change no bytes, as in docs."""
-        found = ask(self.url, lambda: self._client.lookup_schema(subject, Schema(schema)))
+    def lookup_id(self, subject: str, schema: str) -> int | None:
+        """Return the id of a schema; some registries ignore documentation and the like."""
+        found = request(self.url, lambda: self._client.lookup_schema(subject, Schema(schema)))
         return None if found is None else self._number(found.schema_id)
 
     def register(self, subject: str, schema: str) -> int:
-        """As the protocol says; `RegistryError` too if the registry finds it incompatible or invalid."""
-        about = f"the schema of {subject}"
-        return self._number(
-            ask(self.url, lambda: self._client.register_schema(subject, Schema(schema)), about)
+        """Register a schema; see `SchemaRegistry`.
+
+        Raises:
+            RegistryError: also if the registry finds it incompatible or invalid.
+        """
+        found = request(
+            self.url,
+            lambda: self._client.register_schema(subject, Schema(schema)),
+            f"the schema of {subject}",
         )
+        return self._number(found)
 
     def _version(self, subject: str, number: int) -> str | None:
-        """None if it was deleted meanwhile."""
-        found = ask(self.url, lambda: self._client.get_version(subject, number, fmt="resolved"))
+        """Return a version, or None if it has been deleted since."""
+        found = request(self.url, lambda: self._client.get_version(subject, number, fmt="resolved"))
         try:
             return None if found is None else self._avro(found.schema, f"{number} of {subject}")
         except UnknownSchemaError as error:
@@ -86,23 +107,26 @@ class HttpRegistry:
             ) from None
 
     def _find_guid(self, guid: UUID) -> Any:
-        """The client at hand does not ask for GUIDs, and not every registry knows them: Confluent's newer ones do."""
+        """Return the schema of a GUID, or None.
+
+        The client has no such request, and only Confluent's newer registries support GUIDs.
+        """
         get = self._client._rest_client.get
 
         def find() -> Any:
-            return ask(self.url, lambda: Schema.from_dict(get(f"schemas/guids/{guid}")))
+            return request(self.url, lambda: Schema.from_dict(get(f"schemas/guids/{guid}")))
 
         with suppress(NotARegistryError):
             return find()
-        ask(self.url, lambda: get("schemas/types"))  # raises the same if the address is wrong
-        with suppress(
-            NotARegistryError
-        ):  # a proxy may have answered for a registry that was just starting
+        # Raises the same error if the address is wrong.
+        request(self.url, lambda: get("schemas/types"))
+        # A proxy may have answered for a registry that was starting.
+        with suppress(NotARegistryError):
             return find()
         return None
 
     def _avro(self, found: Any, name: object) -> str:
-        """The text of what was found, if it is a whole Avro schema."""
+        """Return the text of a response that is a complete Avro schema."""
         if found is None:
             raise UnknownSchemaError(f"the registry has no schema {name}")
         if found.schema_type != "AVRO":
@@ -110,24 +134,117 @@ class HttpRegistry:
         try:
             parsed = json.loads(found.schema_str)
         except (TypeError, ValueError):
-            raise not_a_registry(self.url) from None
-        if found.references and not _is_whole(parsed):
+            raise _not_a_registry(self.url) from None
+        if found.references and not _is_complete(parsed):
             raise RegistryError(
-                f"Schema {name} refers to other schemas, and the registry at {self.url} does not put them in",
+                f"Schema {name} refers to other schemas, "
+                f"which the registry at {self.url} does not include",
                 "Register it with its types written out",
             )
         return str(found.schema_str)
 
     def _number(self, found: Any) -> int:
         if not isinstance(found, int):
-            raise not_a_registry(self.url)
+            raise _not_a_registry(self.url)
         return found
 
 
-def _is_whole(schema: Any) -> bool:
-    """Whether every type that the schema names is in it."""
+def _is_complete(schema: Any) -> bool:
+    """Return True if the schema defines every type that it names."""
     try:
         fastavro.parse_schema(schema)
     except (UnknownType, SchemaParseException):
         return False
     return True
+
+
+class NotARegistryError(RegistryError):
+    """The server that answers is not a registry; the address may be wrong."""
+
+
+def request(url: str, send: Callable[[], T], about: str = "the request") -> T | None:
+    """Send a request through Confluent's client.
+
+    Args:
+        url: address of the registry, for messages.
+        send: call of the client.
+        about: subject of the request, for a message that it was rejected.
+
+    Returns:
+        The response, or None if the registry does not have the requested object.
+
+    Raises:
+        RegistryError: there is no response, or not a valid one.
+    """
+    try:
+        return _send_twice(send)
+    except SchemaRegistryError as error:
+        if error.http_status_code == 404 and error.error_code in _UNKNOWN:
+            return None
+        raise _rejection(url, error, about) from None
+    except httpx.TimeoutException:
+        raise RegistryError(
+            f"The schema registry at {url} does not answer in time",
+            "Check it, or raise STREAM_APP_REGISTRY__TIMEOUT_SECONDS",
+        ) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _unreachable(url, str(error)) from None
+    # The response is not JSON, or not the JSON that the client expects.
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _not_a_registry(url) from None
+
+
+def _send_twice(send: Callable[[], T]) -> T:
+    """Send again if the connection broke or no response came.
+
+    The registry may have closed an idle connection. Apicurio loses one request in a thousand
+    just after its start.
+    """
+    try:
+        return send()
+    except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ReadTimeout):
+        return send()
+
+
+def _not_a_registry(url: str) -> RegistryError:
+    return NotARegistryError(
+        f"The server at {url} is not a schema registry with Confluent's API",
+        "Set STREAM_APP_REGISTRY__URL to the base URL of that API, "
+        "e.g. http://registry:8080/apis/ccompat/v7",
+    )
+
+
+def _unreachable(url: str, reason: str) -> RegistryError:
+    remedy = "Check that it runs, and that STREAM_APP_REGISTRY__URL is its address"
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        remedy = "Set STREAM_APP_REGISTRY__CA_FILE to the certificate of the registry's authority"
+    return RegistryError(
+        f"The schema registry at {url} cannot be reached: {reason or 'the connection broke'}",
+        remedy,
+    )
+
+
+def _rejection(url: str, error: SchemaRegistryError, about: str) -> RegistryError:
+    text = error.error_message if error.error_code != SchemaRegistryError.UNKNOWN else None
+    reason = f": {' '.join(str(text).split())[:_MAX_SHOWN_CHARACTERS]}" if text else ""
+    match error.http_status_code:
+        case 401 | 403 as status:
+            return RegistryError(
+                f"The schema registry at {url} denies access ({status})",
+                "Check STREAM_APP_REGISTRY__USERNAME, its password, and the user's permissions",
+            )
+        case 409:
+            return RegistryError(
+                f"The schema registry at {url} rejects {about} as incompatible{reason}",
+                "Change the schema so that it reads older records, e.g. give new fields a default",
+            )
+        case 422:
+            return RegistryError(
+                f"The schema registry at {url} rejects {about} as invalid{reason}",
+                "Correct the schema",
+            )
+        case 408 | 429 | 500 | 502 | 503 | 504 as status:
+            return RegistryError(
+                f"The schema registry at {url} fails ({status}){reason}", "Check it and try again"
+            )
+    return _not_a_registry(url)

@@ -1,49 +1,69 @@
-"""What a registry does, whichever it is, and which one the settings name."""
+"""Interface of schema registries, and the schemas that are part of the package."""
 
-from typing import Protocol
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any, Literal, Protocol
 
-from stream_app.core.reading.avro_frame import SchemaId as SchemaId
+from stream_app.core.reading.decoding import SchemaId
 from stream_app.errors import RegistryError
-from stream_app.schema_registry.address import folder_of
-from stream_app.settings import RegistrySettings
+
+BundledSchemaName = Literal["scored", "monitoring", "example", "manifest"]
 
 
 class UnknownSchemaError(LookupError):
-    """The registry answers, and has no Avro schema of that id; the text says so or of which kind it is."""
+    """The registry has no Avro schema of the requested id."""
+
+
+class NotRegisteredError(RegistryError):
+    """The registry answers, and the schema is not registered."""
 
 
 class SchemaRegistry(Protocol):
-    """Schemas by id and by subject. Every method may block, and raises `RegistryError` if there is no answer."""
+    """Schemas by id and by subject.
+
+    Every method may block, and raises `RegistryError` if the registry does not answer.
+    """
 
     def schema(self, schema_id: SchemaId) -> str:
-        """The schema, as JSON; `UnknownSchemaError` if there is none of that id."""
+        """Return a schema as JSON.
+
+        Raises:
+            UnknownSchemaError: the registry has no Avro schema of this id.
+        """
 
     def versions(self, subject: str) -> list[str]:
-        """All schemas of a subject, as JSON, oldest first; none if the subject is unknown."""
+        """Return all schemas of a subject as JSON, oldest first; none for an unknown subject."""
 
-    def id_of(self, subject: str, schema: str) -> int | None:
-        """The id under which exactly this schema is registered for the subject."""
+    def lookup_id(self, subject: str, schema: str) -> int | None:
+        """Return the id of exactly this schema, or None if it is not registered for the subject."""
 
     def register(self, subject: str, schema: str) -> int:
-        """Register the schema as the subject's newest, unless it is there already; returns its id."""
+        """Register a schema as the newest version, unless it exists already; return its id."""
 
 
-def open_registry(settings: RegistrySettings) -> SchemaRegistry:
-    """The registry that the settings name; nothing is asked of it yet.
+def value_schema_id(registry: SchemaRegistry, topic: str, schema: Mapping[str, Any]) -> int:
+    """Return the id of the schema that the values of a topic are written with.
 
-    Raises `RegistryError` if they name none, and `SettingsError` for an address or a secret that cannot be.
+    Raises:
+        NotRegisteredError: exactly this schema is not registered for the topic.
     """
-    if not settings.url:
-        raise RegistryError(
-            "No schema registry is configured, and Avro needs one",
-            "Set STREAM_APP_REGISTRY__URL, e.g. to http://registry:8081 or file:///srv/schemas",
+    schema_id = registry.lookup_id(f"{topic}-value", json.dumps(schema))
+    if schema_id is None:
+        raise NotRegisteredError(
+            f"The schema registry does not have the schema of {topic}",
+            "Run `stream-app schemas register PIPELINE`",
         )
-    if settings.url.startswith("file:"):
-        from stream_app.schema_registry.folder_registry import FolderRegistry
+    return schema_id
 
-        return FolderRegistry(folder_of(settings.url))
-    from stream_app.schema_registry.http_registry import (
-        HttpRegistry,  # its imports take a third of a second
+
+def bundled_schema(name: BundledSchemaName) -> dict[str, Any]:
+    """Return the Avro schema of `<pipeline>.scored`, `.monitoring`, `.examples` or `.models`.
+
+    >>> bundled_schema("scored")["name"]
+    'Scored'
+    """
+    schema: dict[str, Any] = json.loads(
+        (files("stream_app") / "schemas" / f"{name}.avsc").read_text(encoding="utf-8")
     )
-
-    return HttpRegistry(settings)
+    return schema

@@ -1,28 +1,30 @@
-"""The schemas that a worker's Avro records name, fetched from the registry by a thread that may wait for it."""
+"""Cache of compiled schema readers, by the schema ids that Avro records carry."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 from threading import Condition, Thread
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from stream_app.core.reading.avro_frame import SchemaId, schema_ids
-from stream_app.core.reading.avro_reader import Reader, compile_reader
-from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
+from stream_app.core.reading.avro_reader import AvroReader, compile_reader
+from stream_app.core.reading.decoding import NO_SCHEMAS, SchemaId, Schemas, schema_ids
 from stream_app.errors import StreamAppError
 from stream_app.records import Failure, Record
-from stream_app.schema_registry import SchemaRegistry, UnknownSchemaError
+from stream_app.schema_registry import SchemaRegistry, UnknownSchemaError, open_registry
+from stream_app.settings import RegistrySettings
 from stream_app.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 
-KEPT = 1000  # schemas; the one that was not used for longest goes
-UNKNOWN_SECONDS = 2.0  # after which the registry is asked again for a schema that it did not have
-UNUSED_SECONDS = (
-    60.0  # that such an answer is kept for a task that asked for it and has had other work since
-)
-RETRY_SECONDS = 1.0  # after the registry gave no answer
+# The least recently used schema is dropped.
+MAX_SCHEMAS = 1000
+# The registry is asked again for an unknown schema this long after the answer was first used.
+UNKNOWN_SECONDS = 2.0
+# An unused answer is kept this long, for a task that asked and has processed other input since.
+UNUSED_SECONDS = 60.0
+# Pause after a request that the registry did not answer.
+RETRY_SECONDS = 1.0
 
 NO_REGISTRY = Failure(
     "unknown-schema",
@@ -31,41 +33,52 @@ NO_REGISTRY = Failure(
 
 
 class ResolvedSchemas(NamedTuple):
-    """How many records, from the first, can be decoded now, and the schemas for that."""
+    """Schemas for the first `number` records, which can be decoded now."""
 
     number: int
     schemas: Schemas
 
 
 class _Answer(NamedTuple):
-    reader: Reader | Failure
+    """Answer of the registry; `expires` is monotonic, in seconds."""
+
+    reader: AvroReader | Failure
     expires: float
 
     def used(self, now: float) -> "_Answer":
-        """The same as it is from its first use on."""
-        return (
-            self
-            if self.expires == inf
-            else self._replace(expires=min(self.expires, now + UNKNOWN_SECONDS))
-        )
+        """Return the answer after its first use, from which an unknown schema expires sooner."""
+        if self.expires == inf:
+            return self
+        return self._replace(expires=min(self.expires, now + UNKNOWN_SECONDS))
 
 
-class SchemaCache:
-    """Schemas by id, shared by the parts of a task; without a registry every id is unknown.
+class SchemaCache(Mapping[SchemaId, AvroReader | Failure]):
+    """Readers of schemas, fetched from a registry when they are first needed. Thread-safe.
 
-    A task never waits here: it asks for what it needs, and again a little later while that is not there.
+    Workers must not block: they call `ready`, which requests missing schemas in the background,
+    and try again later. Tools use the cache as a mapping, `cache[schema_id]`, which blocks until
+    the registry answers and raises `RegistryError` if it does not. Iterating gives the ids that
+    are cached.
+
+    Args:
+        registry: source of the schemas; without one, every id is unknown.
+
+    Attributes:
+        problem: reason why the registry does not answer, or None.
     """
 
     def __init__(self, registry: SchemaRegistry | None) -> None:
         self._registry = registry
-        self._answers: dict[SchemaId, _Answer] = {}  # in the order of their use
-        self._wanted: dict[SchemaId, None] = {}  # in the order in which they were asked for
+        # In the order of their last use.
+        self._answers: dict[SchemaId, _Answer] = {}
+        # In the order in which they were requested.
+        self._requested: dict[SchemaId, None] = {}
         self._changed = Condition()
         self._thread: Thread | None = None
-        self.problem: str | None = None  # why the registry gives no answers
+        self.problem: str | None = None
 
     def ready(self, records: Sequence[Record]) -> ResolvedSchemas:
-        """What is known of the schemas of these records; what is not known is asked for meanwhile."""
+        """Return the known schemas of records without blocking, and request the missing ones."""
         ids = schema_ids(records)
         if not ids:
             return ResolvedSchemas(len(records), NO_SCHEMAS)
@@ -75,71 +88,91 @@ class SchemaCache:
         return ResolvedSchemas(next(first) if missing else len(records), schemas)
 
     def add(self, schema_id: SchemaId, schema: str) -> None:
-        """Note a schema that is known from elsewhere."""
+        """Add a schema that is known without asking the registry."""
         with self._changed:
             self._keep(schema_id, _Answer(_reader(schema_id, schema), inf))
 
-    def _find(self, ids: Iterable[SchemaId]) -> dict[SchemaId, Reader | Failure]:
+    def __getitem__(self, schema_id: SchemaId) -> AvroReader | Failure:
+        if self._registry is None:
+            return NO_REGISTRY
+        with self._changed:
+            answer = self._use(schema_id, monotonic())
+        if answer is None:
+            answer = _ask(self._registry, schema_id)
+            with self._changed:
+                self._keep(schema_id, answer.used(monotonic()))
+        return answer.reader
+
+    def __iter__(self) -> Iterator[SchemaId]:
+        return iter(list(self._answers))
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def _find(self, ids: Iterable[SchemaId]) -> dict[SchemaId, AvroReader | Failure]:
         registry = self._registry
         if registry is None:
             return dict.fromkeys(ids, NO_REGISTRY)
-        found: dict[SchemaId, Reader | Failure] = {}
+        found: dict[SchemaId, AvroReader | Failure] = {}
         now = monotonic()
         with self._changed:
             for schema_id in ids:
-                answer = self._answers.pop(schema_id, None)
-                if answer is None or answer.expires < now:
-                    self._want(schema_id, registry)
+                answer = self._use(schema_id, now)
+                if answer is None:
+                    self._request(schema_id, registry)
                 else:
-                    self._answers[schema_id] = answer.used(now)
                     found[schema_id] = answer.reader
         return found
 
-    def _want(self, schema_id: SchemaId, registry: SchemaRegistry) -> None:
-        if len(self._wanted) < KEPT:
-            self._wanted[schema_id] = None
+    def _use(self, schema_id: SchemaId, now: float) -> _Answer | None:
+        """Return the cached answer, now the most recently used, or None if there is none."""
+        answer = self._answers.pop(schema_id, None)
+        if answer is None or answer.expires < now:
+            return None
+        self._answers[schema_id] = answer.used(now)
+        return answer
+
+    def _keep(self, schema_id: SchemaId, answer: _Answer) -> None:
+        self._answers[schema_id] = answer
+        while len(self._answers) > MAX_SCHEMAS:
+            del self._answers[next(iter(self._answers))]
+
+    def _request(self, schema_id: SchemaId, registry: SchemaRegistry) -> None:
+        if len(self._requested) < MAX_SCHEMAS:
+            self._requested[schema_id] = None
         if self._thread is None:
             self._thread = Thread(target=self._run, args=(registry,), name="schemas", daemon=True)
             self._thread.start()
         self._changed.notify()
 
-    def _keep(self, schema_id: SchemaId, answer: _Answer) -> None:
-        self._answers[schema_id] = answer
-        while len(self._answers) > KEPT:
-            del self._answers[next(iter(self._answers))]
-
     def _run(self, registry: SchemaRegistry) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._wanted)
-                schema_id = next(iter(self._wanted))
-            answer = self._ask(registry, schema_id)
+                self._changed.wait_for(lambda: self._requested)
+                schema_id = next(iter(self._requested))
+            answer = self._try_to_ask(registry, schema_id)
             with self._changed:
                 if answer is not None:
-                    del self._wanted[schema_id]
+                    del self._requested[schema_id]
                     self._keep(schema_id, answer)
                 else:
-                    self._wanted.clear()  # whoever still waits asks again
+                    # Tasks that still wait for a schema request it again.
+                    self._requested.clear()
             if answer is None:
                 sleep(RETRY_SECONDS)
 
-    def _ask(self, registry: SchemaRegistry, schema_id: SchemaId) -> _Answer | None:
-        """What the registry says; None if it does not."""
+    def _try_to_ask(self, registry: SchemaRegistry, schema_id: SchemaId) -> _Answer | None:
         try:
-            answer = _Answer(_reader(schema_id, registry.schema(schema_id)), inf)
-        except UnknownSchemaError as error:
-            unknown = Failure("unknown-schema", str(error))
-            answer = _Answer(unknown, monotonic() + UNUSED_SECONDS)
-        except (
-            Exception
-        ) as error:  # records wait for as long as there is no answer, whatever the reason
-            self._note(str(error) if isinstance(error, StreamAppError) else type(error).__name__)
+            answer = _ask(registry, schema_id)
+        # Records wait until there is an answer, whatever the reason.
+        except Exception as error:
+            self._log(str(error) if isinstance(error, StreamAppError) else type(error).__name__)
             return None
-        self._note(None)
+        self._log(None)
         return answer
 
-    def _note(self, problem: str | None) -> None:
-        """Say once why the registry does not answer, and once that it does again."""
+    def _log(self, problem: str | None) -> None:
+        """Log once that the registry does not answer, and once that it answers again."""
         if problem == self.problem:
             return
         if problem is None:
@@ -149,7 +182,20 @@ class SchemaCache:
         self.problem = problem
 
 
-def _reader(schema_id: SchemaId, schema: str) -> Reader | Failure:
+def open_schema_cache(settings: RegistrySettings) -> SchemaCache:
+    """Return a cache of the configured registry; without one, every id is unknown."""
+    return SchemaCache(open_registry(settings) if settings.url else None)
+
+
+def _ask(registry: SchemaRegistry, schema_id: SchemaId) -> _Answer:
+    try:
+        return _Answer(_reader(schema_id, registry.schema(schema_id)), inf)
+    except UnknownSchemaError as error:
+        unknown = Failure("unknown-schema", str(error))
+        return _Answer(unknown, monotonic() + UNUSED_SECONDS)
+
+
+def _reader(schema_id: SchemaId, schema: str) -> AvroReader | Failure:
     try:
         return compile_reader(json.loads(schema))
     except (ValueError, RecursionError) as error:

@@ -1,21 +1,22 @@
-"""The subjects of a pipeline: checked against what is registered, and registered all or none."""
+"""Subjects of a pipeline: their schemas are checked against older versions and registered."""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from stream_app.errors import RegistryError
+from stream_app.errors import InputError, RegistryError
 from stream_app.pipeline import Pipeline, parsed
-from stream_app.schema_registry.bundled_schemas import packaged_schema
-from stream_app.schema_registry.compatibility import Incompatibility, problems
-from stream_app.schema_registry.registry import SchemaRegistry, open_registry
+from stream_app.schema_registry import SchemaRegistry, open_registry
+from stream_app.schema_registry.compatibility import Incompatibility, incompatibilities
+from stream_app.schema_registry.folder_registry import FolderRegistry
+from stream_app.schema_registry.registry import bundled_schema
 from stream_app.settings import Settings
-from stream_app.topic_kinds import TopicKind, topic_name
 
 
 class Subject(NamedTuple):
-    """A subject and the schema that the pipeline has for it, as JSON."""
+    """Subject, and the schema that the pipeline has for it, as JSON."""
 
     name: str
     schema: str
@@ -23,7 +24,7 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CheckedSubject:
-    """How a schema stands to the `versions` that there are of it already."""
+    """Result of checking a schema against the existing versions, of which there are `versions`."""
 
     subject: str
     versions: int
@@ -33,34 +34,33 @@ class CheckedSubject:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredSubject:
-    """A subject and the id of its schema."""
+    """Subject, and the id of its schema."""
 
     subject: str
     id: int
     result: Literal["registered", "exists"]
 
 
-Versions = Callable[[Subject], list[str]]
-"""All versions that there are of a subject, as JSON, oldest first."""
+SubjectVersions = Callable[[Subject], list[str]]
+"""Returns all versions of a subject, as JSON, oldest first."""
 
 
-def subject_name(pipeline: str, kind: TopicKind) -> str:
-    """Subject of the values of a topic.
+def subject_name(pipeline: str, kind: str) -> str:
+    """Return the subject of the values of a topic.
 
     >>> subject_name("payments", "scored")
     'payments.scored-value'
     """
-    return f"{topic_name(pipeline, kind)}-value"
+    return f"{pipeline}.{kind}-value"
 
 
 def subjects_of(pipeline: Pipeline) -> tuple[Subject, ...]:
-    """The subjects of a loaded pipeline: its own schemas, and those of what the system writes for it."""
-
-    schemas: dict[TopicKind, Mapping[str, Any]] = {
+    """Return the subjects of a loaded pipeline's inputs and public outputs."""
+    schemas: dict[str, Mapping[str, Any]] = {
         "raw": parsed(pipeline.schema),
         "labels": parsed(pipeline.label.schema),
-        "scored": packaged_schema("scored"),
-        "monitoring": packaged_schema("monitoring"),
+        "scored": bundled_schema("scored"),
+        "monitoring": bundled_schema("monitoring"),
     }
     return tuple(
         Subject(subject_name(pipeline.name, kind), json.dumps(schema))
@@ -68,42 +68,76 @@ def subjects_of(pipeline: Pipeline) -> tuple[Subject, ...]:
     )
 
 
-def check_schemas(pipeline: Pipeline, versions: Versions) -> list[CheckedSubject]:
-    """Whether each schema of a loaded pipeline can read everything written with any of its versions."""
+def versions_in_registry(registry: SchemaRegistry) -> SubjectVersions:
+    """Return the versions that a registry has."""
+    return lambda subject: registry.versions(subject.name)
+
+
+def versions_in_files(path: Path, pipeline: Pipeline) -> SubjectVersions:
+    """Return the versions in a folder of `<id>-<subject>.avsc`, or the single one in a file.
+
+    The schema in a file belongs to the subject whose record has the same name.
+
+    Raises:
+        InputError: the file cannot be read, or no record of the pipeline has its name.
+    """
+    if path.is_dir():
+        return versions_in_registry(FolderRegistry(path))
+    text, record = _read_schema_file(path)
+    subjects = [
+        subject
+        for subject in subjects_of(pipeline)
+        if _record_name(json.loads(subject.schema)) == record
+    ]
+    if len(subjects) != 1:
+        names = ", ".join(
+            str(_record_name(json.loads(subject.schema))) for subject in subjects_of(pipeline)
+        )
+        found = "several records" if subjects else "no record"
+        raise InputError(
+            f"{path} contains record {record}, and the pipeline has {found} of that name",
+            f"Its records are {names}; name the record like the one to compare it with",
+        )
+    return lambda subject: [text] if subject == subjects[0] else []
+
+
+def check_schemas(pipeline: Pipeline, versions: SubjectVersions) -> list[CheckedSubject]:
+    """Check that each schema of a loaded pipeline reads records of all of its versions."""
     return [_check(subject, versions(subject)) for subject in subjects_of(pipeline)]
 
 
-def registered_in(registry: SchemaRegistry) -> Versions:
-    """The versions that a registry has."""
-    return lambda subject: registry.versions(subject.name)
+def require_compatible(checked: list[CheckedSubject]) -> None:
+    """Raise the first incompatibility, if there is one.
+
+    Raises:
+        RegistryError: a schema cannot read records of an older version.
+    """
+    found = [(one.subject, problem) for one in checked for problem in one.problems]
+    if found:
+        subject, problem = found[0]
+        more = f" ({len(found) - 1} more: run `stream-app schemas check`)" if len(found) > 1 else ""
+        field = f"field {problem.field}: " if problem.field else ""
+        raise RegistryError(
+            f"The schema of {subject} cannot read records of version {problem.version}: "
+            f"{field}{problem.reason}{more}",
+            problem.remedy,
+        )
 
 
 def register_schemas(pipeline: Pipeline, settings: Settings) -> list[RegisteredSubject]:
     """Register the schemas of a loaded pipeline that are not registered yet.
 
-    Raises `RegistryError`, before anything is registered, if one cannot read what was written with an older version.
+    Raises:
+        RegistryError: a schema cannot read records of an older version; none is registered then.
     """
     registry = open_registry(settings.registry)
-    require_compatible(check_schemas(pipeline, registered_in(registry)))
+    require_compatible(check_schemas(pipeline, versions_in_registry(registry)))
     return [_register(registry, subject) for subject in subjects_of(pipeline)]
-
-
-def require_compatible(checked: list[CheckedSubject]) -> None:
-    """Raise `RegistryError` with the first problem, if there is one."""
-    found = [(one.subject, problem) for one in checked for problem in one.problems]
-    if found:
-        subject, problem = found[0]
-        more = f" ({len(found) - 1} more: run `stream-app schemas check`)" if len(found) > 1 else ""
-        where = f"field {problem.field}: " if problem.field else ""
-        raise RegistryError(
-            f"The schema of {subject} cannot read records of version {problem.version}: {where}{problem.reason}{more}",
-            problem.remedy,
-        )
 
 
 def _check(subject: Subject, versions: list[str]) -> CheckedSubject:
     try:
-        found = tuple(problems(subject.schema, versions))
+        found = tuple(incompatibilities(subject.schema, versions))
     except ValueError as error:
         raise RegistryError(
             f"{subject.name}: {error}", "Correct it, or delete that version"
@@ -117,9 +151,31 @@ def _check(subject: Subject, versions: list[str]) -> CheckedSubject:
 
 
 def _register(registry: SchemaRegistry, subject: Subject) -> RegisteredSubject:
-    known = registry.id_of(subject.name, subject.schema)
+    known = registry.lookup_id(subject.name, subject.schema)
     if known is not None:
         return RegisteredSubject(subject.name, known, "exists")
-    return RegisteredSubject(
-        subject.name, registry.register(subject.name, subject.schema), "registered"
-    )
+    new = registry.register(subject.name, subject.schema)
+    return RegisteredSubject(subject.name, new, "registered")
+
+
+def _read_schema_file(path: Path) -> tuple[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        name = _record_name(json.loads(text))
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}", "Give a folder or a file of schemas"
+        ) from None
+    except ValueError as error:
+        raise InputError(
+            f"{path} is not JSON: {error}", "Give the file of an Avro schema"
+        ) from None
+    if name is None:
+        raise InputError(f"{path} is not an Avro record", "Give the file of an Avro schema")
+    return text, name
+
+
+def _record_name(schema: Any) -> str | None:
+    """Return the name of a record without its namespace."""
+    name = schema.get("name") if isinstance(schema, dict) else None
+    return name.rpartition(".")[2] if isinstance(name, str) else None

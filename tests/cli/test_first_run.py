@@ -1,4 +1,4 @@
-"""What goes wrong in the first hour: each mistake is one line with a remedy, and a documented exit code."""
+"""Mistakes of a first run: each gives one line with a remedy and a documented exit code."""
 
 import os
 import resource
@@ -32,6 +32,7 @@ from stream_app.model_store.artifacts import ArtifactStore
 from stream_app.settings import Settings, load_settings
 from stream_app.worker.run_folder import make_run_folder
 from tests.broker.repository import serving
+from tests.in_process import run_in_process
 from tests.running_system import ROOT
 from tests.transfer.clusters import unique_name
 
@@ -64,7 +65,7 @@ VERDICT = (
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A user's folder with a good pipeline, where commands are typed; no setting is inherited."""
+    """Folder with a valid pipeline, the working directory of commands; no setting is inherited."""
     (tmp_path / "payments.avsc").write_text(PAYMENT)
     (tmp_path / "verdicts.avsc").write_text(VERDICT)
     (tmp_path / "good.py").write_text(GOOD.replace("NAME", unique_name()))
@@ -75,10 +76,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     load_settings.cache_clear()
 
 
-def refusal(
+def failed_command(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, str]:
-    """Exit code and the only line of a command that must fail, run in this process."""
+    """Return exit code and the only line of a command that fails, run in this process."""
     monkeypatch.setattr(sys, "argv", ["stream-app", *command.split()])
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -108,7 +109,7 @@ def refusal(
         ),
     ],
 )
-def test_a_wrong_path(
+def test_a_wrong_path_is_an_error(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -117,7 +118,7 @@ def test_a_wrong_path(
 ) -> None:
     (folder / "folder.py").mkdir()
     (folder / "empty.py").touch()
-    code, line = refusal(f"up {spec}", monkeypatch, capsys)
+    code, line = failed_command(f"up {spec}", monkeypatch, capsys)
     assert code == PipelineError.exit_code
     assert expected in line
 
@@ -150,7 +151,7 @@ def test_a_wrong_path(
         ),
     ],
 )
-def test_a_mistake_in_the_pipeline(
+def test_a_mistake_in_the_pipeline_is_an_error_with_its_line(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -161,7 +162,7 @@ def test_a_mistake_in_the_pipeline(
     (folder / "broken.avsc").write_text(PAYMENT[:-1])
     (folder / "unknown.avsc").write_text(PAYMENT.replace("double", "strng"))
     (folder / "edited.py").write_text((folder / "good.py").read_text().replace(right, wrong))
-    code, line = refusal("up edited.py", monkeypatch, capsys)
+    code, line = failed_command("up edited.py", monkeypatch, capsys)
     assert code == PipelineError.exit_code
     assert expected in line
 
@@ -194,7 +195,7 @@ def test_a_mistake_in_the_pipeline(
         ),
     ],
 )
-def test_a_wrong_setting(
+def test_a_wrong_setting_is_named(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -203,32 +204,32 @@ def test_a_wrong_setting(
     expected: str,
 ) -> None:
     monkeypatch.setenv(variable, value)
-    code, line = refusal("up good.py", monkeypatch, capsys)
+    code, line = failed_command("up good.py", monkeypatch, capsys)
     assert code == SettingsError.exit_code
     assert expected in line
 
 
-def test_a_home_that_cannot_be_written(
+def test_an_unwritable_home_is_an_error(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("STREAM_APP_DATA_DIR")
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("HOME", "/proc/nowhere")
-    code, line = refusal("up good.py", monkeypatch, capsys)
+    code, line = failed_command("up good.py", monkeypatch, capsys)
     assert code == SettingsError.exit_code
     assert "Cannot write to /proc/nowhere/.local/share/stream-app/run/" in line
 
 
-def test_a_cache_that_cannot_be_written(
+def test_an_unwritable_cache_names_its_setting(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("STREAM_APP_CACHE_DIR", "/proc/nowhere")
-    code, line = refusal("up good.py", monkeypatch, capsys)
+    code, line = failed_command("up good.py", monkeypatch, capsys)
     assert code == BrokerError.exit_code
     assert "STREAM_APP_CACHE_DIR" in line
 
 
-def test_a_folder_of_another_user(tmp_path: Path) -> None:
+def test_a_folder_of_another_user_is_an_error(tmp_path: Path) -> None:
     folder = tmp_path / "private"
     folder.mkdir()
     folder.chmod(0o500)
@@ -241,7 +242,7 @@ def test_a_folder_of_another_user(tmp_path: Path) -> None:
 
 @contextmanager
 def as_ordinary_user() -> Iterator[None]:
-    """Nobody is asked for permission who is root."""
+    """Run the block without the rights of root, which needs no permission."""
     if os.geteuid() != 0:
         yield
         return
@@ -252,7 +253,7 @@ def as_ordinary_user() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_two_ups_of_one_pipeline(
+def test_a_second_up_of_one_pipeline_is_rejected(
     folder: Path,
     broker: EmbeddedBroker,
     monkeypatch: pytest.MonkeyPatch,
@@ -261,19 +262,18 @@ def test_two_ups_of_one_pipeline(
     monkeypatch.setenv("STREAM_APP_KAFKA__BOOTSTRAP_SERVERS", broker.bootstrap_servers)
     with typed("up", "good.py", "--no-monitor") as first:
         await_line(first, "worker started")
-        for another in (
-            "up good.py",
-            "reset good.py --yes --json",
-        ):  # although no worker has joined its group yet
-            code, line = refusal(another, monkeypatch, capsys)
+        # No worker has joined its group yet.
+        for another in ("up good.py", "reset good.py --yes --json"):
+            code, line = failed_command(another, monkeypatch, capsys)
             assert code == FencedError.exit_code
             assert "`stream-app up` or `reset` of p-" in line
-        first.send_signal(signal.SIGINT)  # while its workers start
+        # Its workers are still starting.
+        first.send_signal(signal.SIGINT)
         assert first.wait(20) == 0
 
 
 @pytest.mark.parametrize("command", ["up good.py --no-monitor", "worker good.py --role score"])
-def test_a_taken_health_port(
+def test_a_used_health_port_is_an_error(
     folder: Path, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("STREAM_APP_KAFKA__BOOTSTRAP_SERVERS", broker.bootstrap_servers)
@@ -299,15 +299,16 @@ def test_a_taken_health_port(
         ("/dev/null/store", "Not a directory"),
     ],
 )
-def test_a_wrong_artifact_store(url: str, expected: str) -> None:
+def test_a_wrong_artifact_store_names_its_setting(url: str, expected: str) -> None:
     with pytest.raises(SettingsError, match=expected):
         ArtifactStore(url)
 
 
-def test_a_disk_that_fills_up_under_the_artifact_store(tmp_path: Path) -> None:
+def test_a_full_disk_of_the_artifact_store_is_an_error(tmp_path: Path) -> None:
     store = ArtifactStore(str(tmp_path))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))  # more than the test's own output
+    # The limit is above the size of the test's own output.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
         with pytest.raises(StoreError, match="File too large"):
             store.put(bytes(2_000_000))
@@ -315,20 +316,21 @@ def test_a_disk_that_fills_up_under_the_artifact_store(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_under_the_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_of_the_broker_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broker = EmbeddedBroker(tmp_path / "kafka", owned=True)
     (tmp_path / "kafka").mkdir()
-    (tmp_path / "kafka" / "server.properties").symlink_to(
-        "/dev/full"
-    )  # the kernel says: no space left on device
+    # Writing to it fails with "no space left on device".
+    (tmp_path / "kafka" / "server.properties").symlink_to("/dev/full")
     with pytest.raises(DiskError, match=f"The disk of {tmp_path}/kafka is full"):
         broker.start()
-    monkeypatch.setattr(node_module, "_NEEDED", 2**62)  # more than any disk has
+    monkeypatch.setattr(node_module, "_NEEDED", 2**62)
     with pytest.raises(DiskError, match=f"The disk of {tmp_path}/kafka is full"):
         broker.start()
 
 
-def test_a_full_disk_under_the_cache(tmp_path: Path) -> None:
+def test_a_full_disk_of_the_cache_is_an_error(tmp_path: Path) -> None:
     with serving({"a.jar": b"a" * 1000}) as repository:
         (jar,) = repository.jars()
         download = Download(f"{repository.url}/a.jar", tmp_path / "a.jar", jar.sha512, jar.size)
@@ -337,7 +339,7 @@ def test_a_full_disk_under_the_cache(tmp_path: Path) -> None:
             fetch_all([download], pauses=())
 
 
-def test_no_network_at_the_first_fetch(folder: Path) -> None:
+def test_a_first_download_without_network_names_the_proxy(folder: Path) -> None:
     done = run(
         "up",
         "good.py",
@@ -351,7 +353,7 @@ def test_no_network_at_the_first_fetch(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["up good.py", "broker start"])
-def test_ctrl_c_while_the_network_hangs(folder: Path, command: str) -> None:
+def test_ctrl_c_ends_a_hanging_download(folder: Path, command: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         repository = f"http://127.0.0.1:{silent.getsockname()[1]}"
         environment = {
@@ -366,7 +368,7 @@ def test_ctrl_c_while_the_network_hangs(folder: Path, command: str) -> None:
     assert "Traceback" not in errors
 
 
-def test_a_taken_broker_port(folder: Path) -> None:
+def test_a_used_broker_port_names_its_setting(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         done = run("up", "good.py", STREAM_APP_BROKER__PORT=str(port))
@@ -375,7 +377,7 @@ def test_a_taken_broker_port(folder: Path) -> None:
     assert "STREAM_APP_BROKER__PORT" in done.stderr
 
 
-def test_two_pipelines_share_the_embedded_broker_which_is_started_again_when_it_dies(
+def test_two_pipelines_share_the_embedded_broker_and_restart_it_when_it_dies(
     folder: Path,
 ) -> None:
     (folder / "other.py").write_text(GOOD.replace("NAME", unique_name()))
@@ -390,9 +392,10 @@ def test_two_pipelines_share_the_embedded_broker_which_is_started_again_when_it_
             broker.kill()
             deadline = time.monotonic() + 60
             while not broker.status().running:
-                assert time.monotonic() < deadline, "nobody starts the broker again"
+                assert time.monotonic() < deadline, "the broker is not restarted"
                 time.sleep(0.1)
-            broker.start()  # returns when it is ready
+            # Returns when the broker is ready.
+            broker.start()
             pid = broker.pid
             first.send_signal(signal.SIGINT)
             assert first.wait(30) == 0
@@ -400,15 +403,15 @@ def test_two_pipelines_share_the_embedded_broker_which_is_started_again_when_it_
             second.send_signal(signal.SIGTERM)
             assert second.wait(30) == 0
         assert not broker.status().running
-        stale = run("topics", "show", "good.py")
+        stale = run_in_process("topics", "show", "good.py", folder=folder)
         assert stale.returncode == KafkaUnavailableError.exit_code
         assert "the embedded broker is not running" in stale.stderr
     finally:
         broker.kill()
 
 
-def test_nothing_was_compiled_here() -> None:
-    """No dependency needs a compiler or Python's headers; what is built here has a tag that no index takes."""
+def test_no_dependency_needs_a_compiler() -> None:
+    """A wheel that was built here has a tag that no package index accepts."""
     tags = {
         distribution.name: [
             line
@@ -421,7 +424,7 @@ def test_nothing_was_compiled_here() -> None:
     assert {name: found for name, found in tags.items() if found} == {}
 
 
-def test_make_says_which_python_it_needs(tmp_path: Path) -> None:
+def test_make_names_the_python_that_it_needs(tmp_path: Path) -> None:
     for file in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-build.lock"):
         shutil.copy(ROOT / file, tmp_path)
     old = tmp_path / "python3.9"
@@ -449,7 +452,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @contextmanager
 def typed(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A command as typed in the user's folder; killed if it still runs at the end."""
+    """Start a command in the working directory; kill it at the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "stream_app", *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
@@ -472,4 +475,4 @@ def await_line(process: subprocess.Popen[str], text: str) -> None:
         seen.append(line)
         if text in line:
             return
-    raise AssertionError(f"{text!r} was not said: {seen}")
+    raise AssertionError(f"{text!r} is not in {seen}")

@@ -1,4 +1,4 @@
-"""Loading a pipeline: where it is found, how its schemas are read, and what each mistake is told."""
+"""Loading a pipeline: files and modules, schemas, and the message of each invalid declaration."""
 
 import json
 import os
@@ -75,7 +75,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes the pipeline above with replacements of its text, beside its schemas."""
+    """Return a function that writes the pipeline above, with replacements, beside its schemas."""
     monkeypatch.setattr(sys, "path", sys.path.copy())
     (tmp_path / "payment.avsc").write_text(json.dumps(EVENT))
     (tmp_path / "verdict.avsc").write_text(json.dumps(LABEL))
@@ -92,8 +92,8 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     return write
 
 
-def problem(spec: object) -> str:
-    """What is said about a pipeline that does not load."""
+def error_of(spec: object) -> str:
+    """Return the error message of a pipeline that does not load."""
     with pytest.raises(PipelineError) as raised:
         load_pipeline(str(spec))
     assert raised.value.remedy
@@ -101,7 +101,7 @@ def problem(spec: object) -> str:
     return str(raised.value)
 
 
-def test_a_file_is_loaded_with_its_schemas_and_key(write: Write) -> None:
+def test_a_file_is_loaded_with_its_schemas_and_default_key(write: Write) -> None:
     pipeline = load_pipeline(str(write()))
     assert pipeline.name == "payments"
     assert pipeline.schema == EVENT
@@ -109,7 +109,7 @@ def test_a_file_is_loaded_with_its_schemas_and_key(write: Write) -> None:
     assert pipeline.key == "id"
 
 
-def test_schemas_are_found_from_any_folder(
+def test_schemas_are_found_relative_to_the_pipeline_file(
     write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     write()
@@ -118,25 +118,25 @@ def test_schemas_are_found_from_any_folder(
     assert load_pipeline("../payments.py").schema == EVENT
 
 
-def test_a_schema_may_be_a_dict(write: Write) -> None:
+def test_a_schema_can_be_a_dict(write: Write) -> None:
     assert load_pipeline(str(write(('"payment.avsc"', repr(EVENT))))).schema == EVENT
 
 
-def test_the_only_pipeline_needs_no_name(write: Write) -> None:
+def test_the_only_pipeline_of_a_file_is_the_default(write: Write) -> None:
     assert load_pipeline(str(write(("pipeline = ", "fraud = ")))).name == "payments"
 
 
-def test_one_of_several_is_chosen_by_name(write: Write) -> None:
+def test_one_of_several_pipelines_is_selected_by_name(write: Write) -> None:
     source = ("pipeline = Pipeline(", "def make(name): return Pipeline(")
     path = write(source, ('"payments"', "name"))
     path.write_text(path.read_text() + "\na = make('first')\nb = make('second')\n")
     assert load_pipeline(f"{path}:b").name == "second"
-    assert "Choose from a, b" in problem(path)
-    assert "Choose from a, b" in problem(f"{path}:c")
-    assert "Choose from a, b" in problem(f"{path}:make")
+    assert "Choose from a, b" in error_of(path)
+    assert "Choose from a, b" in error_of(f"{path}:c")
+    assert "Choose from a, b" in error_of(f"{path}:make")
 
 
-def test_pipeline_is_the_default_name(write: Write) -> None:
+def test_the_attribute_pipeline_is_the_default(write: Write) -> None:
     path = write()
     path.write_text(
         path.read_text()
@@ -154,7 +154,7 @@ def test_a_module_is_loaded_by_name(
     assert load_pipeline("named_by_module:pipeline").name == "payments"
 
 
-def test_a_module_beside_the_file_can_be_imported(write: Write, tmp_path: Path) -> None:
+def test_a_pipeline_can_import_modules_from_its_folder(write: Write, tmp_path: Path) -> None:
     (tmp_path / "beside_the_pipeline.py").write_text("NAME = 'imported'")
     path = write(
         ('name="payments"', "name=beside_the_pipeline.NAME"),
@@ -163,7 +163,7 @@ def test_a_module_beside_the_file_can_be_imported(write: Write, tmp_path: Path) 
     assert load_pipeline(str(path)).name == "imported"
 
 
-def test_loading_again_gives_the_same_classes_until_the_text_changes(write: Write) -> None:
+def test_a_file_is_loaded_again_only_if_its_text_has_changed(write: Write) -> None:
     path = write()
     first = load_pipeline(str(path))
     assert load_pipeline(str(path)).features is first.features
@@ -171,11 +171,12 @@ def test_loading_again_gives_the_same_classes_until_the_text_changes(write: Writ
     assert load_pipeline(str(path)).name == "renamed"
 
 
-def test_objects_of_its_classes_are_unpickled_in_another_process(write: Write) -> None:
+def test_objects_of_a_pipeline_can_be_unpickled_in_another_process(write: Write) -> None:
     path = write(("clean=(", "clean=(Scale(), "), name="with-dash.py")
     pickled = pickle.dumps(load_pipeline(str(path)).clean[0])
     script = (
-        "import pickle, sys; from stream_app.loading import load_pipeline; load_pipeline(sys.argv[1]);"
+        "import pickle, sys; from stream_app.loading import load_pipeline;"
+        "load_pipeline(sys.argv[1]);"
         "print(type(pickle.loads(bytes.fromhex(sys.argv[2]))).__name__)"
     )
     command = [sys.executable, "-c", script, str(path), pickled.hex()]
@@ -186,10 +187,10 @@ def test_objects_of_its_classes_are_unpickled_in_another_process(write: Write) -
     )
 
 
-def test_a_file_that_does_not_load_is_forgotten(write: Write) -> None:
+def test_a_file_that_fails_to_load_leaves_no_module(write: Write) -> None:
     path = write(name="forgotten.py")
     path.write_text("1 / 0")
-    problem(path)
+    error_of(path)
     assert "stream_app_pipeline_forgotten" not in sys.modules
 
 
@@ -208,20 +209,22 @@ def test_a_file_that_does_not_load_is_forgotten(write: Write) -> None:
         ("\ufeffx = 1", "has no pipelines"),
     ],
 )
-def test_a_file_that_does_not_run_is_told_where(write: Write, text: str, expected: str) -> None:
+def test_an_error_in_a_file_is_reported_with_its_line(
+    write: Write, text: str, expected: str
+) -> None:
     path = write()
     path.write_text(text)
-    assert expected in problem(path)
+    assert expected in error_of(path)
 
 
-def test_what_is_neither_file_nor_module_is_refused(tmp_path: Path) -> None:
-    assert "absent.py cannot be read" in problem(tmp_path / "absent.py")
-    assert "no_such_module: No module named 'no_such_module'" in problem("no_such_module")
-    assert "is neither a Python file nor a module" in problem("some/folder")
-    assert "is neither a Python file nor a module" in problem("")
+def test_a_name_that_is_neither_file_nor_module_is_rejected(tmp_path: Path) -> None:
+    assert "absent.py cannot be read" in error_of(tmp_path / "absent.py")
+    assert "no_such_module: No module named 'no_such_module'" in error_of("no_such_module")
+    assert "is neither a Python file nor a module" in error_of("some/folder")
+    assert "is neither a Python file nor a module" in error_of("")
 
 
-MISTAKES = [
+INVALID_DECLARATIONS = [
     ('name="payments"', 'name="Payments"', "name 'Payments' cannot begin the names of topics"),
     ('name="payments"', 'name="-x"', "name '-x'"),
     ('name="payments"', "name=5", "name is of type int. Give name as a string"),
@@ -241,7 +244,8 @@ MISTAKES = [
     ),
     (
         '"payment.avsc"',
-        '{"type": "record", "name": "R", "fields": [{"name": "id", "type": "int", "default": "x"}]}',
+        '{"type": "record", "name": "R", "fields": '
+        '[{"name": "id", "type": "int", "default": "x"}]}',
         "the default of field id does not fit its type",
     ),
     ('"verdict.avsc"', '"payment.avsc"', "label.time 'known_at' is not a field of label.schema"),
@@ -304,7 +308,7 @@ MISTAKES = [
     (
         "features=features",
         'features=features, metrics=("auc",)',
-        "metrics has 'auc', no metric of binary classific",
+        "metrics: 'auc' is not a metric of binary classific",
     ),
     ("features=features", 'features=features, metrics=("f1", "f1")', "metrics has f1 twice"),
     (
@@ -347,7 +351,7 @@ MISTAKES = [
     ('Impute("amount"', 'Impute("amuont"', "but the record has no field 'amuont'"),
     ("model=model", "model=model()", "model is not callable. Give model a function"),
     ("model=model", "model=broken", "model() raised RuntimeError: no model today"),
-    ("model=model", "model=lambda: SHARED", "model() gave the same object twice"),
+    ("model=model", "model=lambda: SHARED", "model() returned the same object twice"),
     (
         "model=model",
         "model=linear_model.LinearRegression",
@@ -363,8 +367,14 @@ MISTAKES = [
         ("features=features", f"features=features, {declared}", expected)
         for declared, expected in (
             ("retry=None", "retry is of type NoneType. Give retry as stream_app.Retry(...)"),
-            ("retry=Retry(max_attempts=0)", "retry.max_attempts is no positive count"),
-            ("retry=Retry(max_waiting=-1)", "retry.max_waiting is no count"),
+            (
+                "retry=Retry(max_attempts=0)",
+                "retry.max_attempts must be a whole number of 1 or more",
+            ),
+            (
+                "retry=Retry(max_waiting=-1)",
+                "retry.max_waiting must be a whole number of 0 or more",
+            ),
             (
                 "retry=Retry(initial_delay=1)",
                 "retry.initial_delay is of type int. Give retry.initial_delay as a datetime",
@@ -378,10 +388,10 @@ MISTAKES = [
                 "breaker=False",
                 "breaker is of type bool. Give breaker as stream_app.Breaker(...) or None",
             ),
-            ("breaker=Breaker(window=0.5)", "breaker.window is no positive count"),
+            ("breaker=Breaker(window=0.5)", "breaker.window must be a whole number of 1 or more"),
             (
                 "breaker=Breaker(ratio=80)",
-                "breaker.ratio is no share. Give a number above 0, and at most 1",
+                "breaker.ratio must be in (0, 1]. Correct it",
             ),
             (
                 "breaker=Breaker(pause=timedelta(hours=1))",
@@ -392,7 +402,7 @@ MISTAKES = [
                 "fallback is of type float. Give fallback as stream_app.Fallback(...) or None",
             ),
             ("fallback=Fallback(score=2)", "fallback.score is not a probability"),
-            ("fallback=Fallback(last_good=False)", "fallback declares nothing to fall back on"),
+            ("fallback=Fallback(last_good=False)", "fallback declares no replacement"),
         )
     ),
     *(
@@ -408,31 +418,32 @@ MISTAKES = [
             ),
             (
                 "(0.8,)",
-                "thresholds.metrics[0] is of type float. Give thresholds.metrics[0] as stream_app.Threshold(...)",
+                "thresholds.metrics[0] is of type float. "
+                "Give thresholds.metrics[0] as stream_app.Threshold(...)",
             ),
             (
                 '(Threshold(metric="f1", limit=1),)',
-                "is of 'f1', which metrics has not. Choose from log_loss, roc_auc, acc",
+                "thresholds.metrics[0]: unknown metric 'f1'. Choose from log_loss, roc_auc, acc",
             ),
             (
                 '(Threshold(metric="log_loss", limit=float("nan")),)',
-                "thresholds.metrics[0] has no finite limit",
+                "thresholds.metrics[0].limit is not a finite number",
             ),
             (
                 '(Threshold(metric="log_loss", limit=0, against="majority"),)',
-                "holds log_loss against 'majority'. Choose from prior, laboratory, or leave it out",
+                "log_loss cannot be compared with 'majority'. Choose from prior, offline, or",
             ),
             (
                 '(Threshold(metric="log_loss", limit=1, action="stop"),)',
-                "has the action 'stop'. Choose from alarm, hold",
+                "unknown action 'stop'. Choose from alarm, pause",
             ),
             (
                 '(Threshold(metric="log_loss", limit=1, windows=0),)',
-                "windows is 0. Give a whole number from 1 on",
+                "windows is 0. Give a whole number of 1 or more",
             ),
             (
                 '(Threshold(metric="log_loss", limit=1, min_labels=1.5),)',
-                "labels is 1.5. Give a whole number from 1 on",
+                "min_labels is 1.5. Give a whole number of 1 or more",
             ),
             ('(Threshold(metric="log_loss", limit=1, cool_down=1),)', "cool_down is of type int"),
             (
@@ -441,7 +452,7 @@ MISTAKES = [
             ),
             (
                 '(Threshold(metric="log_loss", limit=1),) * 2',
-                "has two like threshold-log_loss-alarm. Give",
+                "contains threshold-log_loss-alarm twice. Give",
             ),
         )
     ),
@@ -450,20 +461,23 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "expected"), MISTAKES)
-def test_a_mistake_is_named_with_its_remedy(
+@pytest.mark.parametrize(("old", "new", "expected"), INVALID_DECLARATIONS)
+def test_an_invalid_declaration_is_reported_with_a_remedy(
     write: Write, old: str, new: str, expected: str
 ) -> None:
-    assert expected in problem(write((old, new)))
+    assert expected in error_of(write((old, new)))
 
 
-def test_a_classifier_without_probabilities_is_refused(write: Write) -> None:
-    own = "\nfrom river import base\nclass Mute(base.Classifier):\n    def learn_one(self, x, y): ...\n\nclass Scale:"
-    message = problem(write(("\nclass Scale:", own), ("model=model", "model=Mute")))
+def test_a_classifier_without_probabilities_is_rejected(write: Write) -> None:
+    own = (
+        "\nfrom river import base\nclass Mute(base.Classifier):\n    def learn_one(self, x, y): ...\n"
+        "\nclass Scale:"
+    )
+    message = error_of(write(("\nclass Scale:", own), ("model=model", "model=Mute")))
     assert "model() made a Mute, which gives no probabilities" in message
 
 
-def test_a_step_may_use_a_field_that_an_earlier_one_made(write: Write) -> None:
+def test_a_cleaning_step_can_use_a_field_of_an_earlier_step(write: Write) -> None:
     write()
     renamed: Any = load_pipeline(
         str(write(("clean=(", 'clean=(Rename("amount", "sum"), Impute("sum", 0.0), ')))

@@ -1,4 +1,4 @@
-"""The fingerprint: the same for the same pipeline everywhere, another one for any change of what it computes."""
+"""Fingerprint of a pipeline: equal everywhere, and different after any change of results."""
 
 import os
 import subprocess
@@ -42,8 +42,9 @@ def strip(fields, name):
     return {}
 
 def features(fields):
-    """What the model sees."""
-    return {"amount": scaled(fields["amount"]), "known": fields["id"] in CODES, "rate": late_rate(fields)}
+    """Features of a record."""
+    known = fields["id"] in CODES
+    return {"amount": scaled(fields["amount"]), "known": known, "rate": late_rate(fields)}
 
 class Square(base.Transformer):
     def transform_one(self, x):
@@ -76,7 +77,10 @@ pipeline = Pipeline(
     schema=EVENT,
     event_id="id",
     event_time="at",
-    clean=(Impute("amount", 0.0), NullIf("id", ("x",)), Half(2), add(1), functools.partial(strip, name="id")),
+    clean=(
+        Impute("amount", 0.0), NullIf("id", ("x",)), Half(2), add(1),
+        functools.partial(strip, name="id"),
+    ),
     features=features,
     model=model,
     label=Label(schema=TRUTH, field="fraud", time="known_at", horizon=timedelta(hours=1)),
@@ -90,7 +94,7 @@ Compute = Callable[..., str]
 
 @pytest.fixture
 def compute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compute:
-    """Computes the fingerprint of the pipeline above with replacements, each in a folder of its own."""
+    """Return a function that computes the fingerprint of the pipeline with replacements."""
     monkeypatch.setattr(sys, "path", sys.path.copy())
 
     def compute(*replacements: tuple[str, str]) -> str:
@@ -109,7 +113,7 @@ def compute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compute:
     return compute
 
 
-def test_it_is_sixteen_hexadecimal_digits_and_the_same_in_another_folder(compute: Compute) -> None:
+def test_the_fingerprint_is_equal_in_another_folder(compute: Compute) -> None:
     first = compute()
     assert len(first) == 16
     assert int(first, 16) >= 0
@@ -117,10 +121,14 @@ def test_it_is_sixteen_hexadecimal_digits_and_the_same_in_another_folder(compute
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
-def test_it_is_the_same_in_another_process(compute: Compute, tmp_path: Path, seed: str) -> None:
+def test_the_fingerprint_is_equal_in_another_process(
+    compute: Compute, tmp_path: Path, seed: str
+) -> None:
     first = compute()
     script = (
-        "import sys; from stream_app.declaration.pipeline_fingerprint import fingerprint; from stream_app.loading import load_pipeline;"
+        "import sys;"
+        "from stream_app.declaration.pipeline_fingerprint import fingerprint;"
+        "from stream_app.loading import load_pipeline;"
         "print(fingerprint(load_pipeline(sys.argv[1])))"
     )
     environment = {
@@ -172,7 +180,7 @@ def test_it_is_the_same_in_another_process(compute: Compute, tmp_path: Path, see
         ("decision=0.5", "decision=0.4"),
     ],
 )
-def test_it_changes_with_what_is_computed(compute: Compute, old: str, new: str) -> None:
+def test_the_fingerprint_changes_with_the_results(compute: Compute, old: str, new: str) -> None:
     assert compute((old, new)) != compute()
 
 
@@ -192,23 +200,25 @@ def test_it_changes_with_what_is_computed(compute: Compute, old: str, new: str) 
         ),
     ],
 )
-def test_it_stays_with_what_is_not(compute: Compute, old: str, new: str) -> None:
+def test_the_fingerprint_ignores_names_metrics_and_documentation(
+    compute: Compute, old: str, new: str
+) -> None:
     assert compute((old, new)) == compute()
 
 
-def test_a_cached_function_is_read_through_its_cache(compute: Compute) -> None:
+def test_a_cached_function_is_fingerprinted_by_its_source(compute: Compute) -> None:
     cached = ("def features(", "@functools.cache\ndef features(")
     assert compute(cached) == compute(cached)
     assert compute(cached) != compute(cached, ("RATE = 0.5", "RATE = 0.6"))
 
 
-def test_functions_without_a_name_are_told_apart(compute: Compute) -> None:
+def test_lambdas_are_distinguished(compute: Compute) -> None:
     one, two = (("features=features,", f'features=lambda fields: {{"a": {n}}},') for n in (1, 2))
     assert compute(one) == compute(one)
     assert compute(one) != compute(two)
 
 
-def test_a_function_that_closes_over_itself_is_described_once(compute: Compute) -> None:
+def test_a_recursive_closure_is_described_once(compute: Compute) -> None:
     recursive = "def step(fields):\n        return step({}) if n > 9 else {}\n    return step\n"
     replaced = (
         'def step(fields):\n        return {"amount": fields["amount"] + n}\n    return step\n',
@@ -218,7 +228,7 @@ def test_a_function_that_closes_over_itself_is_described_once(compute: Compute) 
     assert compute(replaced) != compute(replaced, ("add(1)", "add(2)"))
 
 
-def test_modules_of_the_same_package_count_and_need_no_text(
+def test_modules_of_the_same_package_are_part_of_the_fingerprint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = set()

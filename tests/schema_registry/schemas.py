@@ -1,4 +1,4 @@
-"""Schemas that the tests of the registry share."""
+"""Schemas shared by the tests of the registry."""
 
 import json
 from typing import Any
@@ -6,20 +6,20 @@ from uuid import uuid4
 
 
 def record(*fields: tuple[Any, ...], name: str = "Payment", **more: Any) -> dict[str, Any]:
-    """A record; a field is its name, its type and perhaps what else it has."""
+    """Return a record schema; a field is its name, type, and optionally other attributes."""
     made = [
         {"name": field, "type": kind, **(rest[0] if rest else {})} for field, kind, *rest in fields
     ]
     return {"type": "record", "name": name, "fields": made, **more}
 
 
-def text(*fields: tuple[Any, ...], **more: Any) -> str:
-    """A record as JSON."""
+def schema_text(*fields: tuple[Any, ...], **more: Any) -> str:
+    """Return a record schema as JSON."""
     return json.dumps(record(*fields, **more))
 
 
 def unique_subject() -> str:
-    """A subject that no other test has."""
+    """Return a subject that no other test uses."""
     return f"p{uuid4().hex[:8]}.raw-value"
 
 

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers as a registry on a bad day does."""
+"""HTTP server with scripted responses, like a registry that fails."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ from tests.kafka.security.authority import Identity
 
 
 class Answer(NamedTuple):
-    """`body` is bytes or JSON; `seconds` is how long it takes. Status 0 hangs up without an answer."""
+    """Response with a body of bytes or JSON after a delay; status 0 closes the connection."""
 
     status: int = 200
     body: Any = b""
@@ -21,7 +21,7 @@ class Answer(NamedTuple):
 
 
 class Server(ThreadingHTTPServer):
-    """Gives its answers in turn, the last one for ever; `requests` has the path and headers of each request."""
+    """Gives its answers in turn, the last one repeatedly; records path and headers of requests."""
 
     daemon_threads = True
 
@@ -29,7 +29,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers = list(answers)
         self.requests: list[tuple[str, dict[str, str]]] = []
-        self.over = threading.Event()
+        self.stopping = threading.Event()
         if identity is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(identity.certificate, identity.key)
@@ -37,7 +37,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"{'https' if identity else 'http'}://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that leave are what these tests are about."""
+        """Ignore clients that disconnect, which the tests cause on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = (
             self.server.answers.pop(0) if len(self.server.answers) > 1 else self.server.answers[0]
         )
-        self.server.over.wait(answer.seconds)
+        self.server.stopping.wait(answer.seconds)
         if answer.status == 0:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -65,18 +65,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def answering(*answers: Answer, identity: Identity | None = None) -> Iterator[Server]:
-    """A server on a free loopback port, with TLS if it has an identity."""
+    """Run a server on a free loopback port, with TLS if it has an identity."""
     with Server(answers, identity) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield server
         finally:
-            server.over.set()
+            server.stopping.set()
             server.shutdown()
             thread.join()

@@ -1,4 +1,4 @@
-"""The system's own schemas: what it writes fits them, they come with the package, and they stay compatible."""
+"""Bundled schemas: outputs fit them, the wheel contains them, and they stay compatible."""
 
 import io
 import json
@@ -18,19 +18,19 @@ import pytest
 from stream_app.cleaning import Impute
 from stream_app.core.measurement import Kind, LimitCheck, Measurement
 from stream_app.core.scoring.partition_state import PartitionState
-from stream_app.core.scoring.scorer import Scorer
+from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.records import Score
-from stream_app.schema_registry.bundled_schemas import PackagedName, packaged_schema
-from stream_app.schema_registry.compatibility import problems
+from stream_app.schema_registry.compatibility import incompatibilities
 from stream_app.schema_registry.folder_registry import FolderRegistry
+from stream_app.schema_registry.registry import BundledSchemaName, bundled_schema
 from tests.running_system import ROOT
 from tests.small_pipeline import HOUR, NOW, event, labelled, record, small_pipeline
 
-NAMES: tuple[PackagedName, ...] = get_args(PackagedName)
+NAMES: tuple[BundledSchemaName, ...] = get_args(BundledSchemaName)
 
 
 class Model:
-    """Scores everything alike."""
+    """Model with a constant score."""
 
     name, version = "payments", 3
 
@@ -42,16 +42,13 @@ class Model:
 
 
 def scored(score: Score = 0.75, **changes: Any) -> list[dict[str, Any]]:
-    """Scored records of the small pipeline, one with an imputed value."""
+    """Return scored records of the small pipeline, one with an imputed value."""
     state = PartitionState(0, horizon=24 * HOUR, lateness=6 * HOUR)
-    limits: dict[str, Any] = {
-        "group": "g",
-        "app_version": "1",
-        "max_bytes": 10_000,
-        "max_entries": 10,
-    }
+    config = ScorerConfig(
+        fingerprint="f" * 16, group="g", app_version="1", max_bytes=10_000, max_entries=10
+    )
     pipeline = small_pipeline(clean=(Impute("country", "NL"),), **changes)
-    scorer = Scorer(pipeline, "f" * 16, state, clock=lambda: 0.0, **limits)
+    scorer = Scorer(pipeline, config, state, lambda: 0.0)
     outputs = scorer.score([record(event(1)), record(event(2, country=None))], Model(score), NOW)
     written = [orjson.loads(output.value or b"") for output in outputs if output.topic == "scored"]
     assert [fields["imputed"] for fields in written] == [[], ["country"]]
@@ -59,7 +56,7 @@ def scored(score: Score = 0.75, **changes: Any) -> list[dict[str, Any]]:
 
 
 def measurements() -> list[dict[str, Any]]:
-    """One measurement of each kind, with everything and with as little as possible."""
+    """Return a measurement of each kind with all fields, and one with few."""
     full = [
         Measurement(kind, "n", 0, 1, 2, 0.5, LimitCheck(0.4, True), "r", 7)
         for kind in get_args(Kind)
@@ -81,10 +78,10 @@ def measurements() -> list[dict[str, Any]]:
         ("monitoring", measurements()),
     ],
 )
-def test_what_is_written_fits_its_schema_in_two_libraries(
-    name: PackagedName, written: list[dict[str, Any]]
+def test_outputs_fit_their_schema_in_two_avro_libraries(
+    name: BundledSchemaName, written: list[dict[str, Any]]
 ) -> None:
-    schema = packaged_schema(name)
+    schema = bundled_schema(name)
     other = avro.schema.parse(json.dumps(schema))
     for fields in written:
         stream = io.BytesIO()
@@ -96,26 +93,26 @@ def test_what_is_written_fits_its_schema_in_two_libraries(
         )
 
 
-def test_kinds_of_the_future_can_be_read_by_the_consumers_of_today() -> None:
-    newer = packaged_schema("monitoring")
+def test_an_unknown_kind_of_measurement_is_read_as_other() -> None:
+    newer = bundled_schema("monitoring")
     kinds = next(field["type"] for field in newer["fields"] if field["name"] == "kind")
     assert set(kinds["symbols"]) == {*get_args(Kind), "other"}
     kinds["symbols"].append("invented")
     stream = io.BytesIO()
     fastavro.schemaless_writer(stream, newer, measurements()[0] | {"kind": "invented"})
     stream.seek(0)
-    read: Any = fastavro.schemaless_reader(stream, newer, packaged_schema("monitoring"))
+    read: Any = fastavro.schemaless_reader(stream, newer, bundled_schema("monitoring"))
     assert read["kind"] == "other"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_schema_can_read_what_every_release_has_written(name: PackagedName) -> None:
+def test_a_schema_reads_the_records_of_every_release(name: BundledSchemaName) -> None:
     released = FolderRegistry(ROOT / "schemas" / "released").versions(name)
     assert released
-    assert problems(json.dumps(packaged_schema(name)), released) == []
+    assert incompatibilities(json.dumps(bundled_schema(name)), released) == []
 
 
-def test_the_schemas_are_in_the_wheel(tmp_path: Path) -> None:
+def test_the_wheel_contains_the_schemas(tmp_path: Path) -> None:
     source, installed = tmp_path / "source", tmp_path / "installed"
     for folder in ("schemas", "stream_app"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -133,13 +130,16 @@ def test_the_schemas_are_in_the_wheel(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as content:
         content.extractall(installed)
-    code = "from stream_app.schema_registry import bundled_schemas; print(bundled_schemas.__file__, bundled_schemas.packaged_schema('scored')['name'])"
+    code = (
+        "from stream_app.schema_registry import registry;"
+        "print(registry.__file__, registry.bundled_schema('scored')['name'])"
+    )
     shown = run("-c", f"import sys; sys.path.insert(0, {str(installed)!r}); {code}")
-    assert shown == f"{installed / 'stream_app' / 'registry' / 'packaged.py'} Scored\n"
+    assert shown == f"{installed / 'stream_app' / 'schema_registry' / 'registry.py'} Scored\n"
 
 
 def run(*arguments: str) -> str:
-    """What Python prints."""
+    """Run Python and return its output."""
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout

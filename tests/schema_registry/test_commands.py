@@ -1,4 +1,4 @@
-"""`schemas check` and `schemas register` as typed."""
+"""Commands `schemas check` and `schemas register`."""
 
 import json
 import os
@@ -13,11 +13,14 @@ from tests.running_system import ROOT
 from tests.small_pipeline import EVENT_SCHEMA
 
 BROKEN = {**EVENT_SCHEMA, "fields": [*EVENT_SCHEMA["fields"], {"name": "shop", "type": "string"}]}
-COMPLAINT = "The schema of payments.raw-value cannot read records of version 1: field shop: it is new and has no default"
+ERROR = (
+    "The schema of payments.raw-value cannot read records of version 1: "
+    "field shop: it is new and has no default"
+)
 
 
 class Commands:
-    """The program in a folder with a pipeline whose schema can be changed, and a folder as the registry."""
+    """Runs the program in a folder with a pipeline and a folder registry."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -25,7 +28,8 @@ class Commands:
         self.registry.mkdir()
         self.declare(EVENT_SCHEMA)
         (folder / "payments.py").write_text(
-            "from tests.small_pipeline import small_pipeline\npipeline = small_pipeline(schema='payment.avsc')\n"
+            "from tests.small_pipeline import small_pipeline\n"
+            "pipeline = small_pipeline(schema='payment.avsc')\n"
         )
 
     def declare(self, schema: dict[str, Any]) -> None:
@@ -33,15 +37,19 @@ class Commands:
         (self.folder / "payment.avsc").write_text(json.dumps(schema))
 
     def run(self, *words: str, code: int = 0, url: str | None = None) -> tuple[str, str]:
-        """Standard output and error of `stream-app schemas ...`, which ends with `code`."""
+        """Return standard output and error of `stream-app schemas ...`, which exits with `code`."""
         environment = {
             "PYTHONPATH": str(ROOT),
             "STREAM_APP_REGISTRY__URL": url or self.registry.as_uri(),
         }
         done = subprocess.run(
             [sys.executable, "-m", "stream_app", "schemas", *words],
-            cwd=self.folder, env=os.environ | environment, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            cwd=self.folder,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.returncode == code, (done.stdout, done.stderr)
         return done.stdout, done.stderr
 
@@ -51,7 +59,7 @@ def commands(tmp_path: Path) -> Commands:
     return Commands(tmp_path)
 
 
-def test_schemas_are_registered_and_an_incompatible_one_is_refused(commands: Commands) -> None:
+def test_schemas_are_registered_and_an_incompatible_one_is_rejected(commands: Commands) -> None:
     assert commands.run("check", "payments.py")[0].splitlines() == [
         f"payments.{kind}-value: new, versions: 0"
         for kind in ("raw", "labels", "scored", "monitoring")
@@ -64,12 +72,12 @@ def test_schemas_are_registered_and_an_incompatible_one_is_refused(commands: Com
         "payments.raw-value: incompatible, versions: 1",
         "  version 1: field shop: it is new and has no default. Give it a default",
     ]
-    assert errors == f"error: {COMPLAINT}. Give it a default\n"
+    assert errors == f"error: {ERROR}. Give it a default\n"
     assert commands.run("register", "payments.py", code=14) == ("", errors)
     assert len(list(commands.registry.glob("*.avsc"))) == 4
 
 
-def test_a_check_needs_no_registry_but_a_file_of_what_was_released(commands: Commands) -> None:
+def test_schemas_can_be_checked_against_a_file_without_a_registry(commands: Commands) -> None:
     (commands.folder / "released.avsc").write_text(json.dumps(EVENT_SCHEMA))
     commands.declare(BROKEN)
     output, errors = commands.run(
@@ -85,4 +93,4 @@ def test_a_check_needs_no_registry_but_a_file_of_what_was_released(commands: Com
         }
     ]
     assert results["payments.labels-value"]["result"] == "new"
-    assert COMPLAINT in errors
+    assert ERROR in errors

@@ -1,4 +1,4 @@
-"""BACKWARD compatibility: what is refused and why; the verdict against two libraries' own reading."""
+"""Backward compatibility: allowed and rejected changes, compared with two Avro libraries."""
 
 import json
 from io import BytesIO
@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from stream_app.core.reading.avro_reader import compile_reader
 from stream_app.core.reading.validator import compile_validator
-from stream_app.schema_registry.compatibility import Incompatibility, problems
-from tests.schema_registry.schemas import ID, record, text
+from stream_app.schema_registry.compatibility import Incompatibility, incompatibilities
+from tests.schema_registry.schemas import ID, record, schema_text
 
 COLOUR = {"type": "enum", "name": "Colour", "symbols": ["RED", "BLUE"]}
 LESS = {**COLOUR, "symbols": ["RED"]}
 
 
 def found(new: dict[str, Any], *versions: dict[str, Any]) -> list[Incompatibility]:
-    return list(problems(json.dumps(new), list(map(json.dumps, versions))))
+    return list(incompatibilities(json.dumps(new), list(map(json.dumps, versions))))
 
 
 def one_field(kind: Any, **more: Any) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def inner(*fields: tuple[Any, ...]) -> dict[str, Any]:
         (one_field("int", default="not an int"), one_field("int")),
     ],
 )
-def test_these_changes_can_be_read(old: dict[str, Any], new: dict[str, Any]) -> None:
+def test_compatible_changes_are_accepted(old: dict[str, Any], new: dict[str, Any]) -> None:
     assert found(new, old) == []
 
 
@@ -81,14 +81,14 @@ def test_these_changes_can_be_read(old: dict[str, Any], new: dict[str, Any]) -> 
             one_field("int"),
             "x",
             "it was double and is int",
-            "Let x be double too, or add",
+            "Also allow double for x, or add",
         ),
         (
             one_field(["null", "int"]),
             one_field("int"),
             "x",
             "it could be null and is int",
-            "Let x be null too",
+            "Also allow null for x",
         ),
         (
             one_field(["null", "int"]),
@@ -101,15 +101,15 @@ def test_these_changes_can_be_read(old: dict[str, Any], new: dict[str, Any]) -> 
             one_field(COLOUR),
             one_field(LESS),
             "x",
-            "enum Colour has lost BLUE",
-            "Put the symbols back",
+            "enum Colour lacks BLUE",
+            "Add these symbols again",
         ),
         (
             one_field(COLOUR),
             one_field({**COLOUR, "name": "Tint"}),
             "x",
             "enum Colour is called Tint",
-            "Call it Colour",
+            "Rename it to Colour",
         ),
         (
             one_field({"type": "fixed", "name": "F", "size": 2}),
@@ -123,7 +123,7 @@ def test_these_changes_can_be_read(old: dict[str, Any], new: dict[str, Any]) -> 
             record(ID, name="Sale"),
             "",
             "record Payment is called Sale",
-            "Call it Payment again",
+            "Rename it to Payment",
         ),
         (
             one_field("int"),
@@ -137,7 +137,7 @@ def test_these_changes_can_be_read(old: dict[str, Any], new: dict[str, Any]) -> 
             one_field({"type": "array", "items": "int"}),
             "x[]",
             "it was string and is int",
-            "Let x be string too",
+            "Also allow string for x",
         ),
         (
             one_field({"type": "map", "values": ["null", inner()]}),
@@ -164,7 +164,7 @@ def test_these_changes_can_be_read(old: dict[str, Any], new: dict[str, Any]) -> 
             one_field(["null", COLOUR]),
             one_field(["null", LESS]),
             "x",
-            "enum Colour has lost BLUE",
+            "enum Colour lacks BLUE",
             "",
         ),
         (
@@ -176,7 +176,7 @@ def test_these_changes_can_be_read(old: dict[str, Any], new: dict[str, Any]) -> 
         ),
     ],
 )
-def test_these_are_refused_and_say_where_why_and_what_to_do(
+def test_an_incompatible_change_is_reported_with_field_reason_and_remedy(
     old: dict[str, Any], new: dict[str, Any], field: str, reason: str, remedy: str
 ) -> None:
     ((version, where, why, what),) = found(new, old)
@@ -184,14 +184,14 @@ def test_these_are_refused_and_say_where_why_and_what_to_do(
     assert what.startswith(remedy)
 
 
-def test_every_older_version_counts_not_only_the_newest() -> None:
-    """`x` comes with a default, then the default goes: only the version before `x` cannot be read any more."""
+def test_compatibility_is_checked_with_all_older_versions() -> None:
+    # Field `x` is added with a default, which is removed later: version 1 becomes unreadable.
     versions = [record(ID), record(ID, ("x", "int", {"default": 0})), record(ID, ("x", "int"))]
     assert found(versions[2], versions[1]) == []
     assert [problem[:2] for problem in found(versions[2], *versions)] == [(1, "x")]
 
 
-def test_all_problems_are_named() -> None:
+def test_all_incompatibilities_are_reported() -> None:
     old, new = (
         record(("a", "int"), ("b", "string")),
         record(("a", "string"), ("b", "string"), ("c", "int")),
@@ -200,19 +200,19 @@ def test_all_problems_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "complaint"),
+    ("schema", "expected"),
     [
         ("{", "the new schema is not valid Avro"),
-        (text(("x", "nothing")), "the new schema is not valid Avro: nothing"),
-        (text(("x", "int"), ("x", "int")), "Field name x already in use"),
-        (text(("x", "int", {"default": "a"})), "must match schema type: int"),
+        (schema_text(("x", "nothing")), "the new schema is not valid Avro: nothing"),
+        (schema_text(("x", "int"), ("x", "int")), "Field name x already in use"),
+        (schema_text(("x", "int", {"default": "a"})), "must match schema type: int"),
         ("5", "the new schema is not valid Avro"),
         ('{"type": "record", "fields": []}', "the new schema is not valid Avro"),
     ],
 )
-def test_what_is_no_schema_is_refused(schema: str, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        problems(schema, [text(ID)])
+def test_an_invalid_schema_is_rejected(schema: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        incompatibilities(schema, [schema_text(ID)])
 
 
 DEFAULTS = {
@@ -229,7 +229,7 @@ SCALARS = list(DEFAULTS)  # without bytes: not all of them are a string
 
 @st.composite
 def types(draw: st.DrawFn, path: str, depth: int) -> Any:
-    """A type; a named one is called after where it is, so that those of two schemas meet."""
+    """Draw a type; named types are named after their path, so that two schemas share names."""
     more = ["array", "map", "record", "union"] if depth else []
     match draw(st.sampled_from(["scalar", "scalar", "enum", "fixed", *more])):
         case "enum":
@@ -268,14 +268,14 @@ def records(draw: st.DrawFn, path: str = "", depth: int = 2) -> dict[str, Any]:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(records(), records())
-def test_the_verdict_is_that_of_avro_and_what_is_accepted_can_be_read(
+def test_the_result_agrees_with_avro_and_compatible_records_can_be_read(
     old: dict[str, Any], new: dict[str, Any]
 ) -> None:
     reader, writer = avro.schema.parse(json.dumps(new)), avro.schema.parse(json.dumps(old))
-    verdict = ReaderWriterCompatibilityChecker().get_compatibility(reader, writer).compatibility
-    refused = found(new, old)
-    assert bool(refused) == (verdict is SchemaCompatibilityType.incompatible)
-    if not refused:
+    expected = ReaderWriterCompatibilityChecker().get_compatibility(reader, writer).compatibility
+    problems = found(new, old)
+    assert bool(problems) == (expected is SchemaCompatibilityType.incompatible)
+    if not problems:
         for datum in generate_many(old, 5):
             data = BytesIO()
             fastavro.schemaless_writer(data, old, datum)

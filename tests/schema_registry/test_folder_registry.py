@@ -1,4 +1,4 @@
-"""A folder as the registry: what people and crashes make of it."""
+"""Folder registries: files added by hand, crashes, locks and invalid files."""
 
 import os
 from collections.abc import Callable
@@ -11,30 +11,33 @@ from stream_app.errors import RegistryError, SettingsError
 from stream_app.schema_registry import folder_registry, open_registry
 from stream_app.schema_registry.folder_registry import FolderRegistry
 from stream_app.settings import RegistrySettings
-from tests.schema_registry.schemas import ID, text
+from tests.schema_registry.schemas import ID, schema_text
 
 
-def test_files_put_there_by_hand_are_schemas_in_the_order_of_their_ids(tmp_path: Path) -> None:
+def test_files_added_by_hand_are_schemas_in_the_order_of_their_ids(tmp_path: Path) -> None:
     for name in ("10-a.raw-value", "9-a.raw-value", "007-b.raw-value"):
-        (tmp_path / f"{name}.avsc").write_text(text(ID, name=f"N{name.partition('-')[0]}"))
+        (tmp_path / f"{name}.avsc").write_text(schema_text(ID, name=f"N{name.partition('-')[0]}"))
     (tmp_path / "README.md").write_text("ours")
     registry = FolderRegistry(tmp_path)
-    assert registry.versions("a.raw-value") == [text(ID, name="N9"), text(ID, name="N10")]
-    assert registry.schema(7) == text(ID, name="N007")
-    assert registry.register("b.raw-value", text(ID)) == 11
+    assert registry.versions("a.raw-value") == [
+        schema_text(ID, name="N9"),
+        schema_text(ID, name="N10"),
+    ]
+    assert registry.schema(7) == schema_text(ID, name="N007")
+    assert registry.register("b.raw-value", schema_text(ID)) == 11
     assert (tmp_path / "11-b.raw-value.avsc").read_text().startswith('{\n  "type": "record"')
 
 
-def test_a_crash_while_registering_leaves_nothing_that_is_read(tmp_path: Path) -> None:
+def test_a_crash_while_registering_leaves_no_partial_schema(tmp_path: Path) -> None:
     (tmp_path / ".part").write_text('{"type": "rec')
     registry = FolderRegistry(tmp_path)
     assert registry.versions("a.raw-value") == []
-    assert registry.register("a.raw-value", text(ID)) == 1
+    assert registry.register("a.raw-value", schema_text(ID)) == 1
     assert registry.schema(1).strip().endswith("}")
 
 
 @pytest.mark.parametrize(
-    ("files", "complaint"),
+    ("files", "expected"),
     [
         ({"payments.avsc": "{}"}, "payments.avsc is not named <id>-<subject>.avsc. Rename it"),
         ({"1-a.avsc": "{}", "01-b.avsc": "{}"}, "have the same id"),
@@ -42,22 +45,22 @@ def test_a_crash_while_registering_leaves_nothing_that_is_read(tmp_path: Path) -
         ({"1-a.avsc": "\udcff"}, "1-a.avsc is not a schema"),
     ],
 )
-def test_files_that_are_not_as_they_must_be_are_named(
-    tmp_path: Path, files: dict[str, str], complaint: str
+def test_an_invalid_file_is_an_error_that_names_it(
+    tmp_path: Path, files: dict[str, str], expected: str
 ) -> None:
     for name, content in files.items():
         (tmp_path / name).write_bytes(os.fsencode(content))
     with pytest.raises(RegistryError) as caught:
         FolderRegistry(tmp_path).schema(1)
-    assert complaint in str(caught.value)
+    assert expected in str(caught.value)
 
 
-def test_a_missing_folder_is_no_empty_registry(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error_not_an_empty_registry(tmp_path: Path) -> None:
     registry = FolderRegistry(tmp_path / "absent")
     asks: list[Callable[[], object]] = [
         lambda: registry.schema(1),
         lambda: registry.versions("a"),
-        lambda: registry.register("a", text(ID)),
+        lambda: registry.register("a", schema_text(ID)),
     ]
     for ask in asks:
         with pytest.raises(
@@ -67,19 +70,22 @@ def test_a_missing_folder_is_no_empty_registry(tmp_path: Path) -> None:
     assert not (tmp_path / "absent").exists()
 
 
-def test_it_does_not_wait_for_ever_for_another_process(
+def test_waiting_for_the_lock_of_another_process_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder_registry, "_LOCK_TIMEOUT", 0.05)
-    with FileLock(tmp_path / ".lock"), pytest.raises(RegistryError, match=r"locked\. Try again"):
-        FolderRegistry(tmp_path).register("a", text(ID))
+    monkeypatch.setattr(folder_registry, "_LOCK_SECONDS", 0.05)
+    with (
+        FileLock(tmp_path / ".lock"),
+        pytest.raises(RegistryError, match=r"locked by another process\. Try again"),
+    ):
+        FolderRegistry(tmp_path).register("a", schema_text(ID))
 
 
-def test_a_url_names_a_folder_of_this_machine(tmp_path: Path) -> None:
+def test_a_file_url_names_a_folder_of_this_machine(tmp_path: Path) -> None:
     spaced = tmp_path / "my schemas@home"
     spaced.mkdir()
     for url in (spaced.as_uri(), spaced.as_uri().replace("file://", "file://localhost")):
         assert open_registry(RegistrySettings(url=url)).versions("a") == []
     for url in ("file://server/share", "file:schemas"):
-        with pytest.raises(SettingsError, match="names no folder of this machine"):
+        with pytest.raises(SettingsError, match="does not name a folder of this machine"):
             open_registry(RegistrySettings(url=url))

@@ -1,4 +1,4 @@
-"""A registry over HTTP that is down, slow, strange, or refuses us: one clear error, and never a secret in it."""
+"""HTTP registries that are down, slow or invalid, or deny access: one clear error, no secrets."""
 
 import os
 import subprocess
@@ -16,19 +16,19 @@ from stream_app.errors import RegistryError, SettingsError
 from stream_app.schema_registry import SchemaRegistry, UnknownSchemaError, open_registry
 from stream_app.settings import RegistrySettings
 from tests.kafka.security.authority import Authority
-from tests.schema_registry.schemas import ID, text
+from tests.schema_registry.schemas import ID, schema_text
 from tests.schema_registry.servers import Answer, answering
 
 SECRET = "s3cret"
-FOUND = Answer(200, {"schema": text(ID)})
+FOUND = Answer(200, {"schema": schema_text(ID)})
 
 
 def registry_at(url: str, **settings: Any) -> SchemaRegistry:
     return open_registry(RegistrySettings(url=url, **settings))
 
 
-def refusal(url: str, **settings: Any) -> str:
-    """What the error says of a schema that is asked for."""
+def error_message(url: str, **settings: Any) -> str:
+    """Return the error message of requesting a schema."""
     with pytest.raises(RegistryError) as caught:
         registry_at(url, **settings).schema(1)
     assert caught.value.exit_code == 14
@@ -39,88 +39,88 @@ def refusal(url: str, **settings: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("answer", "complaint"),
+    ("answer", "expected"),
     [
         (
             Answer(401, {"error_code": 401, "message": "Unauthorized"}),
-            "let us in (401). Check STREAM_APP_REGISTRY__USER",
+            "denies access (401). Check STREAM_APP_REGISTRY__USER",
         ),
-        (Answer(403, b"<html>no</html>"), "does not let us in (403)"),
+        (Answer(403, b"<html>no</html>"), "denies access (403)"),
         (
             Answer(404, b""),
-            "is no schema registry with Confluent's API. Set STREAM_APP_REGISTRY__URL",
+            "is not a schema registry with Confluent's API. Set STREAM_APP_REGISTRY__URL",
         ),
-        (Answer(404, {"detail": "no such page", "status": 404}), "is no schema registry"),
-        (Answer(302, b""), "is no schema registry"),
-        (Answer(200, b"<html>Welcome</html>"), "is no schema registry"),
-        (Answer(200, ["schema"]), "is no schema registry"),
-        (Answer(200, {}), "is no schema registry"),
-        (Answer(200, {"schema": "{"}), "is no schema registry"),
-        (Answer(200, {"schema": 5}), "is no schema registry"),
-        (Answer(200, b"null"), "is no schema registry"),
-        (Answer(400, b"\xff"), "is no schema registry"),
+        (Answer(404, {"detail": "no such page", "status": 404}), "is not a schema registry"),
+        (Answer(302, b""), "is not a schema registry"),
+        (Answer(200, b"<html>Welcome</html>"), "is not a schema registry"),
+        (Answer(200, ["schema"]), "is not a schema registry"),
+        (Answer(200, {}), "is not a schema registry"),
+        (Answer(200, {"schema": "{"}), "is not a schema registry"),
+        (Answer(200, {"schema": 5}), "is not a schema registry"),
+        (Answer(200, b"null"), "is not a schema registry"),
+        (Answer(400, b"\xff"), "is not a schema registry"),
         (Answer(500, {}), "fails (500). Check it"),
         (Answer(0), "cannot be reached"),
     ],
 )
-def test_an_answer_that_is_none_is_explained(answer: Answer, complaint: str) -> None:
+def test_an_invalid_response_is_an_error_with_a_remedy(answer: Answer, expected: str) -> None:
     with answering(answer) as server:
-        said = refusal(server.url, username="me", password=SecretStr(SECRET))
-    assert complaint in said
-    assert server.url in said
+        message = error_message(server.url, username="me", password=SecretStr(SECRET))
+    assert expected in message
+    assert server.url in message
 
 
-def test_a_registry_that_fails_is_asked_three_times() -> None:
+def test_a_request_is_retried_twice_after_a_server_error() -> None:
     with answering(
         Answer(503, {"error_code": 50301, "message": f"no leader{' at all' * 100}"})
     ) as server:
-        said = refusal(server.url)
-    assert "fails (503): no leader at all" in said
-    assert len(said) < 400
+        message = error_message(server.url)
+    assert "fails (503): no leader at all" in message
+    assert len(message) < 400
     assert len(server.requests) == 3
 
 
-def test_a_registry_that_recovers_is_believed() -> None:
+def test_a_response_after_server_errors_is_used() -> None:
     with answering(Answer(500), Answer(429), FOUND) as server:
-        assert registry_at(server.url).schema(1) == text(ID)
+        assert registry_at(server.url).schema(1) == schema_text(ID)
 
 
-def test_a_connection_that_was_closed_meanwhile_is_made_anew() -> None:
+def test_a_closed_connection_is_reopened() -> None:
     with answering(FOUND, Answer(0), FOUND) as server:
         registry = registry_at(server.url)
-        assert registry.schema(1) == registry.schema(2) == text(ID)
+        assert registry.schema(1) == registry.schema(2) == schema_text(ID)
 
 
-def test_a_slow_registry_is_not_waited_for_longer_than_allowed() -> None:
+def test_a_slow_registry_times_out() -> None:
     with answering(Answer(200, b"", seconds=60)) as server:
         started = time.monotonic()
         assert (
             "does not answer in time. Check it, or raise STREAM_APP_REGISTRY__TIMEOUT"
-            in refusal(server.url, timeout_seconds=0.2)
+            in error_message(server.url, timeout_seconds=0.2)
         )
         assert time.monotonic() - started < 30
         assert len(server.requests) == 2
 
 
-def test_a_question_that_nobody_answers_is_asked_again() -> None:
+def test_a_request_without_response_is_sent_again() -> None:
     with answering(Answer(200, b"", seconds=60), FOUND) as server:
-        assert registry_at(server.url, timeout_seconds=4).schema(1) == text(ID)
+        assert registry_at(server.url, timeout_seconds=4).schema(1) == schema_text(ID)
 
 
-def test_a_registry_that_is_down_is_an_error_at_once() -> None:
-    assert "cannot be reached: [Errno 111] Connection refused. Check that it runs" in refusal(
+def test_a_registry_that_is_down_is_an_immediate_error() -> None:
+    assert "cannot be reached: [Errno 111] Connection refused. Check that it runs" in error_message(
         f"http://me:{SECRET}@127.0.0.1:{free_port()}"
     )
 
 
-def test_what_is_asked_once_is_remembered() -> None:
+def test_a_schema_is_requested_once() -> None:
     with answering(FOUND) as server:
         registry = registry_at(server.url)
         assert registry.schema(1) == registry.schema(1)
         assert len(server.requests) == 1
 
 
-def test_credentials_come_from_the_url_from_settings_or_from_a_file(tmp_path: Path) -> None:
+def test_credentials_are_read_from_the_url_settings_or_a_file(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("p:w/@d\n")
     with answering(FOUND) as server:
         inside = server.url.replace("//", "//me:p%3Aw%2F%40d@")
@@ -133,16 +133,28 @@ def test_credentials_come_from_the_url_from_settings_or_from_a_file(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("url", "settings", "complaint"),
+    ("url", "settings", "expected"),
     [
-        (f"http://me:{SECRET}@registry", {"username": "me"}, "has credentials, and others are set"),
-        ("http://registry", {"username": "me"}, "are not both set"),
-        ("http://registry", {"password": SecretStr(SECRET)}, "are not both set"),
-        (f"http://me:{SECRET}/x@registry", {}, "is no URL. Give"),
-        (f"http://me:1/{SECRET}@registry", {}, "is no URL. Give"),
-        ("http://[::1", {}, "is no URL"),
-        ("http://", {}, "is no address"),
-        ("registry:8081", {}, "is no address"),
+        (
+            f"http://me:{SECRET}@registry",
+            {"username": "me"},
+            "contains credentials, and others are set",
+        ),
+        (
+            "http://registry",
+            {"username": "me"},
+            "Only one of the registry's user and password is set",
+        ),
+        (
+            "http://registry",
+            {"password": SecretStr(SECRET)},
+            "Only one of the registry's user and password is set",
+        ),
+        (f"http://me:{SECRET}/x@registry", {}, "is not a valid URL. Give"),
+        (f"http://me:1/{SECRET}@registry", {}, "is not a valid URL. Give"),
+        ("http://[::1", {}, "is not a valid URL"),
+        ("http://", {}, "is not the URL of a registry"),
+        ("registry:8081", {}, "is not the URL of a registry"),
         ("https://registry", {"ca_file": Path("/nowhere")}, "CA_FILE cannot be read: No such file"),
         (
             "https://registry",
@@ -151,39 +163,39 @@ def test_credentials_come_from_the_url_from_settings_or_from_a_file(tmp_path: Pa
         ),
     ],
 )
-def test_wrong_settings_are_found_before_anything_is_asked(
-    url: str, settings: dict[str, Any], complaint: str
+def test_invalid_settings_are_rejected_before_any_request(
+    url: str, settings: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(SettingsError) as caught:
         registry_at(url, **settings)
-    assert complaint in str(caught.value)
+    assert expected in str(caught.value)
     assert SECRET not in str(caught.value)
 
 
-def test_without_a_registry_the_setting_is_named() -> None:
+def test_a_missing_registry_is_an_error_that_names_the_setting() -> None:
     with pytest.raises(
         RegistryError, match=r"Set STREAM_APP_REGISTRY__URL, e\.g\. to http://registry:8081"
     ):
         open_registry(RegistrySettings())
 
 
-def test_tls_needs_an_authority_that_we_trust(tmp_path: Path) -> None:
+def test_tls_requires_a_trusted_certificate(tmp_path: Path) -> None:
     authority, other = Authority(tmp_path), Authority(tmp_path, "Other Authority")
     with answering(FOUND, identity=authority.issue("registry", hosts=["127.0.0.1"])) as server:
-        assert registry_at(server.url, ca_file=authority.ca_file).schema(1) == text(ID)
+        assert registry_at(server.url, ca_file=authority.ca_file).schema(1) == schema_text(ID)
         for settings in ({}, {"ca_file": other.ca_file}):
-            assert "CERTIFICATE_VERIFY_FAILED" in refusal(server.url, **settings)
-        assert "Set STREAM_APP_REGISTRY__CA_FILE" in refusal(server.url)
+            assert "CERTIFICATE_VERIFY_FAILED" in error_message(server.url, **settings)
+        assert "Set STREAM_APP_REGISTRY__CA_FILE" in error_message(server.url)
     with answering(
         FOUND, identity=authority.issue("elsewhere", hosts=["registry.example"])
     ) as server:
-        assert "IP address mismatch" in refusal(server.url, ca_file=authority.ca_file)
+        assert "IP address mismatch" in error_message(server.url, ca_file=authority.ca_file)
 
 
-def test_a_guid_is_asked_for_where_the_registry_knows_guids() -> None:
+def test_a_guid_is_looked_up_if_the_registry_supports_guids() -> None:
     guid = UUID("6b2c0f0e-5a53-4b6c-9a3e-1f2d3c4b5a69")
     with answering(FOUND) as server:
-        assert registry_at(server.url).schema(guid) == text(ID)
+        assert registry_at(server.url).schema(guid) == schema_text(ID)
     assert server.requests[0][0] == f"/schemas/guids/{guid}"
     with (
         answering(Answer(404, b""), Answer(200, ["AVRO"])) as server,
@@ -192,19 +204,22 @@ def test_a_guid_is_asked_for_where_the_registry_knows_guids() -> None:
         registry_at(server.url).schema(guid)
     with (
         answering(Answer(404, b"")) as server,
-        pytest.raises(RegistryError, match="is no schema registry"),
+        pytest.raises(RegistryError, match="is not a schema registry"),
     ):
         registry_at(server.url).schema(guid)
     with answering(
         Answer(404, b""), Answer(200, ["AVRO"]), FOUND
-    ) as server:  # it was just starting behind a proxy
-        assert registry_at(server.url).schema(guid) == text(ID)
+    ) as server:  # a registry that is starting behind a proxy
+        assert registry_at(server.url).schema(guid) == schema_text(ID)
     garbage = Answer(200, {"schema": "{", "guid": str(guid)})
-    with answering(garbage) as server, pytest.raises(RegistryError, match="is no schema registry"):
+    with (
+        answering(garbage) as server,
+        pytest.raises(RegistryError, match="is not a schema registry"),
+    ):
         registry_at(server.url).schema(guid)
 
 
-def test_a_schema_of_another_kind_is_unknown() -> None:
+def test_a_schema_other_than_avro_is_unknown() -> None:
     answer = Answer(200, {"schema": 'syntax = "proto3";', "schemaType": "PROTOBUF"})
     with (
         answering(answer) as server,
@@ -219,50 +234,51 @@ def test_a_schema_of_another_kind_is_unknown() -> None:
         registry_at(server.url).versions("s")
 
 
-def test_a_version_that_was_deleted_meanwhile_is_left_out() -> None:
+def test_a_deleted_version_is_omitted() -> None:
     gone = Answer(404, {"error_code": 40402, "message": "no such version"})
     with answering(Answer(200, [1, 2]), gone, FOUND) as server:
-        assert registry_at(server.url).versions("s") == [text(ID)]
+        assert registry_at(server.url).versions("s") == [schema_text(ID)]
 
 
-def test_a_host_that_cannot_be_is_an_error() -> None:
-    assert "cannot be reached" in refusal("http://no host")
+def test_an_invalid_host_name_is_an_error() -> None:
+    assert "cannot be reached" in error_message("http://no host")
 
 
 REFERENCE = {"name": "Money", "subject": "money-value", "version": 1}
 
 
-def test_a_reference_that_the_registry_does_not_resolve_is_refused() -> None:
+def test_a_schema_with_unresolved_references_is_rejected() -> None:
     with answering(
-        Answer(200, {"schema": text(("money", "Money")), "references": [REFERENCE]})
+        Answer(200, {"schema": schema_text(("money", "Money")), "references": [REFERENCE]})
     ) as server:
-        assert "Schema 1 refers to other schemas" in refusal(server.url)
+        assert "Schema 1 refers to other schemas" in error_message(server.url)
 
 
 def test_a_reference_is_resolved_by_the_registry(apicurio: str) -> None:
     from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
 
     registry = registry_at(apicurio, timeout_seconds=60)
-    registry.register("money-value", text(("cents", "long"), name="Money"))
+    registry.register("money-value", schema_text(("cents", "long"), name="Money"))
     with SchemaRegistryClient({"url": apicurio, "timeout": 60}) as client:
         refers = Schema(
-            text(("money", "Money")), references=[SchemaReference("Money", "money-value", 1)]
+            schema_text(("money", "Money")), references=[SchemaReference("Money", "money-value", 1)]
         )
         schema_id = client.register_schema("bill-value", refers)
     assert '"cents"' in registry.schema(schema_id)
     assert '"cents"' in registry.versions("bill-value")[0]
 
 
-def test_what_a_registry_refuses_to_register_says_why(apicurio: str) -> None:
+def test_a_schema_that_the_registry_rejects_is_an_error_with_its_reason(apicurio: str) -> None:
     with pytest.raises(
-        RegistryError, match=r"refuses the schema of s-value as invalid: .+\. Correct the schema"
+        RegistryError, match=r"rejects the schema of s-value as invalid: .+\. Correct the schema"
     ):
         registry_at(apicurio, timeout_seconds=60).register("s-value", '{"type": "nonsense"}')
 
 
-def test_opening_a_registry_warns_of_nothing() -> None:
+def test_opening_a_registry_emits_no_warnings() -> None:
     code = (
-        "from stream_app.schema_registry import open_registry; from stream_app.settings import RegistrySettings; import sys;"
+        "from stream_app.schema_registry import open_registry;"
+        "from stream_app.settings import RegistrySettings; import sys;"
         "assert 'confluent_kafka' not in sys.modules; open_registry(RegistrySettings(url='http://registry'))"
     )
     done = subprocess.run(

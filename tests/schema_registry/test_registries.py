@@ -1,4 +1,4 @@
-"""What holds for every registry: a folder, and a real server."""
+"""Contract of all registries, tested with a folder and a real server."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -9,15 +9,15 @@ import pytest
 
 from stream_app.schema_registry import SchemaRegistry, UnknownSchemaError, open_registry
 from stream_app.settings import RegistrySettings
-from tests.schema_registry.schemas import AMOUNT, COUNTRY, ID, text, unique_subject
+from tests.schema_registry.schemas import AMOUNT, COUNTRY, ID, schema_text, unique_subject
 
-FIRST, SECOND, THIRD = text(ID), text(ID, AMOUNT), text(ID, AMOUNT, COUNTRY)
+FIRST, SECOND, THIRD = schema_text(ID), schema_text(ID, AMOUNT), schema_text(ID, AMOUNT, COUNTRY)
 
 
 @pytest.fixture(params=["folder", "server"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> RegistrySettings:
     url = tmp_path.as_uri() if request.param == "folder" else request.getfixturevalue("apicurio")
-    return RegistrySettings(url=url, timeout_seconds=60)  # which a loaded machine may need
+    return RegistrySettings(url=url, timeout_seconds=60)
 
 
 @pytest.fixture
@@ -29,18 +29,18 @@ def same(one: str, other: str) -> bool:
     return bool(json.loads(one) == json.loads(other))
 
 
-def test_what_is_registered_is_found_by_its_id_and_by_its_subject(
+def test_a_registered_schema_is_found_by_id_and_by_subject(
     registry: SchemaRegistry, settings: RegistrySettings
 ) -> None:
     subject = unique_subject()
     schema_id = registry.register(subject, FIRST)
     for reader in (registry, open_registry(settings)):
         assert same(reader.schema(schema_id), FIRST)
-        assert reader.id_of(subject, FIRST) == schema_id
+        assert reader.lookup_id(subject, FIRST) == schema_id
         assert [same(version, FIRST) for version in reader.versions(subject)] == [True]
 
 
-def test_registering_again_changes_nothing(registry: SchemaRegistry) -> None:
+def test_registering_a_schema_again_returns_its_id(registry: SchemaRegistry) -> None:
     subject = unique_subject()
     ids = [registry.register(subject, schema) for schema in (FIRST, SECOND, FIRST, SECOND)]
     assert ids == [ids[0], ids[1], ids[0], ids[1]]
@@ -48,33 +48,33 @@ def test_registering_again_changes_nothing(registry: SchemaRegistry) -> None:
     assert len(registry.versions(subject)) == 2
 
 
-def test_versions_come_oldest_first_and_are_of_one_subject(registry: SchemaRegistry) -> None:
+def test_versions_of_a_subject_are_listed_oldest_first(registry: SchemaRegistry) -> None:
     subject, other = unique_subject(), unique_subject()
     for schema in (FIRST, SECOND, THIRD):
         registry.register(subject, schema)
-        registry.register(other, text(ID, name="Other"))
+        registry.register(other, schema_text(ID, name="Other"))
     assert list(map(json.loads, registry.versions(subject))) == list(
         map(json.loads, (FIRST, SECOND, THIRD))
     )
     assert len(registry.versions(other)) == 1
 
 
-def test_what_is_not_there_is_unknown(registry: SchemaRegistry) -> None:
+def test_unknown_ids_and_subjects_are_not_found(registry: SchemaRegistry) -> None:
     subject = unique_subject()
     for unknown in (2**31 - 1, uuid4()):
         with pytest.raises(UnknownSchemaError, match=str(unknown)):
             registry.schema(unknown)
     assert registry.versions(subject) == []
-    assert registry.id_of(subject, FIRST) is None
+    assert registry.lookup_id(subject, FIRST) is None
     registry.register(subject, FIRST)
-    assert registry.id_of(subject, SECOND) is None
+    assert registry.lookup_id(subject, SECOND) is None
 
 
-def test_schemas_that_are_registered_at_the_same_time_get_ids_of_their_own(
+def test_schemas_registered_concurrently_get_different_ids(
     settings: RegistrySettings,
 ) -> None:
     subject = unique_subject()
-    schemas = [text(ID, (f"field{number}", "int", {"default": 0})) for number in range(8)]
+    schemas = [schema_text(ID, (f"field{number}", "int", {"default": 0})) for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
         ids = list(
             pool.map(lambda schema: open_registry(settings).register(subject, schema), schemas)

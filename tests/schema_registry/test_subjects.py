@@ -1,4 +1,4 @@
-"""The subjects of a pipeline over its life: registered, evolved, refused all or none."""
+"""Subjects of a pipeline: registration, evolution, and rejection of incompatible schemas."""
 
 import json
 from collections.abc import Mapping
@@ -9,17 +9,19 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from stream_app.errors import RegistryError
+from stream_app.errors import InputError, RegistryError
 from stream_app.pipeline import Label, Pipeline
 from stream_app.schema_registry import SchemaRegistry, open_registry
 from stream_app.schema_registry.subjects import (
     check_schemas,
     register_schemas,
-    registered_in,
     subject_name,
+    versions_in_files,
+    versions_in_registry,
 )
 from stream_app.settings import RegistrySettings, Settings
 from stream_app.topic_kinds import TopicKind
+from tests.schema_registry.schemas import ID, schema_text
 from tests.small_pipeline import EVENT_SCHEMA, LABEL_SCHEMA, small_pipeline
 
 KINDS: tuple[TopicKind, ...] = ("raw", "labels", "scored", "monitoring")
@@ -42,7 +44,7 @@ def name() -> str:
 
 
 def evolved(schema: Mapping[str, Any], without: str = "", **field: Any) -> dict[str, Any]:
-    """The schema with another field, or without one."""
+    """Return the schema with another field, or without one."""
     kept = [one for one in schema["fields"] if one["name"] != without]
     return {**schema, "fields": [*kept, *([field] if field else [])]}
 
@@ -59,19 +61,19 @@ def results(pipeline: Pipeline, settings: Settings) -> list[str]:
     return [one.result for one in register_schemas(pipeline, settings)]
 
 
-def test_the_subjects_of_all_avro_topics_are_registered_once(
+def test_the_schemas_of_all_avro_topics_are_registered_once(
     name: str, settings: Settings, registry: SchemaRegistry
 ) -> None:
-    done = register_schemas(small_pipeline(name), settings)
-    assert [one.subject for one in done] == [f"{name}.{kind}-value" for kind in KINDS]
-    assert {one.result for one in done} == {"registered"}
-    assert json.loads(registry.schema(done[0].id)) == EVENT_SCHEMA
-    assert json.loads(registry.schema(done[1].id)) == LABEL_SCHEMA
+    registered = register_schemas(small_pipeline(name), settings)
+    assert [one.subject for one in registered] == [f"{name}.{kind}-value" for kind in KINDS]
+    assert {one.result for one in registered} == {"registered"}
+    assert json.loads(registry.schema(registered[0].id)) == EVENT_SCHEMA
+    assert json.loads(registry.schema(registered[1].id)) == LABEL_SCHEMA
     again = register_schemas(small_pipeline(name), settings)
-    assert [(one.id, one.result) for one in again] == [(one.id, "exists") for one in done]
+    assert [(one.id, one.result) for one in again] == [(one.id, "exists") for one in registered]
 
 
-def test_a_subject_evolves_over_three_versions(
+def test_a_schema_can_evolve_over_three_versions(
     name: str, settings: Settings, registry: SchemaRegistry
 ) -> None:
     second = evolved(EVENT_SCHEMA, name="shop", type=["null", "string"], default=None)
@@ -83,15 +85,17 @@ def test_a_subject_evolves_over_three_versions(
         second,
         third,
     ]
-    checked = check_schemas(small_pipeline(name, schema=third), registered_in(registry))
+    checked = check_schemas(small_pipeline(name, schema=third), versions_in_registry(registry))
     assert [(one.versions, one.result) for one in checked] == [
         (3, "unchanged"),
         *[(1, "unchanged")] * 3,
     ]
 
 
-def test_a_version_before_the_newest_counts_too(name: str, settings: Settings) -> None:
-    """Of the new field's default only version 1 has need, and that is gone again in version 3."""
+def test_a_schema_incompatible_with_an_older_version_is_rejected(
+    name: str, settings: Settings
+) -> None:
+    # Only version 1 needs the default of the new field, which version 3 lacks.
     for schema in (EVENT_SCHEMA, evolved(EVENT_SCHEMA, name="shop", type="string", default="")):
         register_schemas(small_pipeline(name, schema=schema), settings)
     with pytest.raises(RegistryError) as caught:
@@ -99,12 +103,13 @@ def test_a_version_before_the_newest_counts_too(name: str, settings: Settings) -
             small_pipeline(name, schema=evolved(EVENT_SCHEMA, name="shop", type="string")), settings
         )
     assert caught.value.message == (
-        f"The schema of {name}.raw-value cannot read records of version 1: field shop: it is new and has no default"
+        f"The schema of {name}.raw-value cannot read records of version 1: "
+        "field shop: it is new and has no default"
     )
     assert caught.value.remedy == "Give it a default"
 
 
-def test_nothing_is_registered_if_one_subject_is_incompatible(
+def test_no_schema_is_registered_if_one_is_incompatible(
     name: str, settings: Settings, registry: SchemaRegistry
 ) -> None:
     subject = subject_name(name, "labels")
@@ -114,26 +119,77 @@ def test_nothing_is_registered_if_one_subject_is_incompatible(
     assert [len(registry.versions(subject_name(name, kind))) for kind in KINDS] == [0, 1, 0, 0]
 
 
-def test_a_version_that_is_no_schema_is_named(name: str, tmp_path: Path) -> None:
+def test_an_invalid_registered_version_is_an_error_that_names_it(name: str, tmp_path: Path) -> None:
     (tmp_path / f"1-{name}.labels-value.avsc").write_text('{"type": "nothing"}')
     settings = Settings(registry=RegistrySettings(url=tmp_path.as_uri()))
     with pytest.raises(RegistryError, match=f"{name}.labels-value: version 1 is not valid Avro"):
         register_schemas(small_pipeline(name), settings)
 
 
-def test_a_registry_that_asks_for_more_than_we_do_has_the_last_word(
+def test_a_schema_rejected_by_the_registry_can_be_registered_later(
     name: str, apicurio: str
 ) -> None:
-    """With FULL a field that has no default may not go; run again when the registry agrees, and all is registered."""
+    # FULL compatibility forbids to remove a field without default. The command can be repeated.
     settings = Settings(registry=RegistrySettings(url=apicurio, timeout_seconds=60))
     register_schemas(small_pipeline(name), settings)
     config = f"{apicurio}/config/{name}.labels-value"
     httpx.put(config, json={"compatibility": "FULL"}, timeout=60).raise_for_status()
     stricter = with_labels(name, evolved(LABEL_SCHEMA, without="fraud"))
     with pytest.raises(
-        RegistryError, match=f"refuses the schema of {name}.labels-value as incompatible: "
+        RegistryError, match=f"rejects the schema of {name}.labels-value as incompatible: "
     ) as caught:
         register_schemas(stricter, settings)
     assert len(str(caught.value).splitlines()) == 1
     httpx.put(config, json={"compatibility": "BACKWARD"}, timeout=60).raise_for_status()
     assert results(stricter, settings) == ["exists", "registered", "exists", "exists"]
+
+
+def test_a_folder_contains_the_versions_of_each_subject(tmp_path: Path) -> None:
+    (tmp_path / "1-payments.labels-value.avsc").write_text(json.dumps(LABEL_SCHEMA))
+    (tmp_path / "2-others.raw-value.avsc").write_text(schema_text(ID))
+    checked = check_schemas(small_pipeline(), versions_in_files(tmp_path, small_pipeline()))
+    assert [(one.versions, one.result) for one in checked] == [
+        (0, "new"),
+        (1, "unchanged"),
+        *[(0, "new")] * 2,
+    ]
+
+
+def test_a_file_is_compared_with_the_record_of_the_same_name(tmp_path: Path) -> None:
+    file = tmp_path / "old.avsc"
+    file.write_text(json.dumps({**LABEL_SCHEMA, "namespace": "shop"}))
+    checked = check_schemas(small_pipeline(), versions_in_files(file, small_pipeline()))
+    assert [one.result for one in checked] == ["new", "compatible", "new", "new"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "cannot be read: No such file or directory. Give a folder or a file"),
+        ("{", "is not JSON"),
+        ("[]", "is not an Avro record"),
+        (
+            schema_text(ID, name="a.Order"),
+            "contains record Order, and the pipeline has no record of that name. "
+            "Its records are Payment, ",
+        ),
+        (
+            schema_text(ID, name="Scored"),
+            "contains record Scored, and the pipeline has several records of that name",
+        ),
+    ],
+)
+def test_a_file_without_a_matching_record_is_an_error(
+    tmp_path: Path, content: str | None, expected: str
+) -> None:
+    file = tmp_path / "old.avsc"
+    if content is not None:
+        file.write_text(content)
+    pipeline = small_pipeline(
+        schema={**EVENT_SCHEMA, "name": "Scored"}
+        if content and "Scored" in content
+        else EVENT_SCHEMA
+    )
+    with pytest.raises(InputError) as caught:
+        versions_in_files(file, pipeline)
+    assert expected in str(caught.value)
