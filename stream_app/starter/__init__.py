@@ -1,1 +1,5 @@
-"""The starter pipeline that `stream-app init` writes."""
+"""Starter pipeline of `stream-app init`.
+
+    starter: writes it into a folder.
+    files: its templates, with NAME in place of the pipeline's name.
+"""

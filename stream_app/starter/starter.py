@@ -1,4 +1,4 @@
-"""Writing the starter pipeline into a folder."""
+"""Writes the starter pipeline into a folder."""
 
 import re
 import sys
@@ -20,10 +20,15 @@ _FILES = {
 
 
 def write_starter(name: str, folder: Path) -> list[Path]:
-    """Write the files of a pipeline called `name`; returns them.
+    """Write the files of a starter pipeline and return their paths.
 
-    `PipelineError` for a name that a pipeline or its module cannot have, `OutputError` if one of the files is there
-    already, in which case none is written, or if they cannot be written.
+    Args:
+        name: name of the pipeline and of its module.
+        folder: folder to write into; it is created if missing.
+
+    Raises:
+        PipelineError: the name cannot be that of a pipeline or of its module.
+        OutputError: a file exists already, in which case none is written; or cannot be written.
     """
     _check(name)
     templates = files("stream_app.starter") / "files"

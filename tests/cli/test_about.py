@@ -1,4 +1,4 @@
-"""`errors`: every code is explained, and one that is mistyped is guessed."""
+"""`errors` explains every code and suggests the nearest for an unknown one."""
 
 import json
 
@@ -30,7 +30,7 @@ def test_all_codes_are_listed_in_the_order_in_which_a_record_meets_them() -> Non
 
 
 @pytest.mark.parametrize("kind", ErrorClass)
-def test_a_class_is_listed_by_itself(kind: ErrorClass) -> None:
+def test_a_class_lists_only_its_own_codes(kind: ErrorClass) -> None:
     found = json.loads(run("--class", kind, "--json"))
     assert [one["code"] for one in found] == [
         code for code, one in ERROR_CODES.items() if one.error_class is kind
@@ -57,13 +57,13 @@ def test_a_code_is_explained(code: str) -> None:
 def test_exit_codes_are_listed_and_explained_too() -> None:
     found = json.loads(run("--exit-codes", "--json"))
     assert [(one["exit_code"], one["meaning"]) for one in found] == exit_codes()
-    assert "Another process owns" in run("8")
+    assert "Another process has taken over" in run("8")
     assert [line.split()[0] for line in run("--exit-codes").splitlines()[1:]] == [
         str(n) for n, _ in exit_codes()
     ]
 
 
-def test_a_mistyped_code_is_guessed() -> None:
+def test_an_unknown_code_suggests_the_nearest() -> None:
     assert "did you mean features-failed" in " ".join(run("feature-faild", code=2).split())
     assert "lists them all" in " ".join(run("zzz", code=2).split())
 
@@ -72,5 +72,5 @@ def test_a_mistyped_code_is_guessed() -> None:
     "arguments",
     [("--class", "bug", "--exit-codes"), ("rejected", "--exit-codes"), ("--class", "x")],
 )
-def test_what_does_not_go_together_is_refused(arguments: tuple[str, ...]) -> None:
+def test_incompatible_options_end_with_2(arguments: tuple[str, ...]) -> None:
     run(*arguments, code=2)

@@ -32,7 +32,8 @@ class Commands:
         self.settings = settings_for(broker)
         self.pipeline = folder / "declared.py"
         self.pipeline.write_text(
-            f"from tests.small_pipeline import small_pipeline\npipeline = small_pipeline('{self.name}')\n"
+            "from tests.small_pipeline import small_pipeline\n"
+            f"pipeline = small_pipeline('{self.name}')\n"
         )
         self.environment = {
             "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
@@ -89,7 +90,7 @@ def commands(tmp_path: Path, broker: EmbeddedBroker) -> Commands:
     return Commands(tmp_path, broker)
 
 
-def test_what_is_produced_is_consumed(commands: Commands, tmp_path: Path) -> None:
+def test_produced_records_are_consumed(commands: Commands, tmp_path: Path) -> None:
     created = commands.json("topics", "create", "PIPELINE", own_process=True)
     assert [topic["result"] for topic in created] == ["created"] * len(KINDS)
     shown = commands.run("topics", "show", "PIPELINE", own_process=True)[0].splitlines()
@@ -107,8 +108,13 @@ def test_what_is_produced_is_consumed(commands: Commands, tmp_path: Path) -> Non
         "produce", "PIPELINE", str(tmp_path / "labels.csv"), "--labels", "--rate", "100"
     )
     assert summary == {
-        "topic": f"{commands.name}.labels", "produced": 1, "bad": 0, "failed": 0, "bad_lines": [], "failed_lines": [],
-    }  # fmt: skip
+        "topic": f"{commands.name}.labels",
+        "produced": 1,
+        "bad": 0,
+        "failed": 0,
+        "bad_lines": [],
+        "failed_lines": [],
+    }
 
     label = commands.json("consume", "PIPELINE", "labels", "--until-end", own_process=True)
     assert label["value"] == {"id": "a", "fraud": True, "known_at": 1_700_000_000_000}
@@ -138,7 +144,7 @@ def test_existing_topics_are_kept_and_never_changed(commands: Commands) -> None:
     assert "has 4 partitions and the settings ask for 5" in errors
 
 
-def test_topics_that_are_missing_are_shown_as_missing(commands: Commands) -> None:
+def test_missing_topics_are_shown_as_missing(commands: Commands) -> None:
     assert (
         f"{commands.name}.models: missing"
         in commands.run("topics", "show", "PIPELINE")[0].splitlines()
@@ -153,7 +159,7 @@ def test_ctrl_c_ends_consume_with_130(commands: Commands) -> None:
     assert (process.returncode, output, errors) == (130, "", "")
 
 
-def test_consume_ends_quietly_when_nobody_reads_it(commands: Commands) -> None:
+def test_consume_ends_without_an_error_when_its_output_is_closed(commands: Commands) -> None:
     with following(commands) as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -172,7 +178,7 @@ def following(commands: Commands) -> subprocess.Popen[str]:
     return process
 
 
-def test_an_example_is_known_by_its_name() -> None:
+def test_an_example_pipeline_is_loaded_by_its_name() -> None:
     assert (
         load_pipeline("flights").schema
         == load_pipeline("stream_app.examples.flights:pipeline").schema
@@ -200,7 +206,7 @@ def test_an_example_is_known_by_its_name() -> None:
             "consume PIPELINE raw",
             {"STREAM_APP_TOPICS__PARTITIONS": "0"},
             3,
-            "STREAM_APP_TOPICS__PARTITIONS is wrong",
+            "STREAM_APP_TOPICS__PARTITIONS is invalid",
         ),
         (
             "consume PIPELINE raw",

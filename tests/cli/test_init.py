@@ -1,4 +1,4 @@
-"""`init`: a starter that runs as it is."""
+"""`init` writes a starter pipeline that runs unchanged."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def init(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["init", *arguments])
 
 
-def test_a_new_folder_has_a_pipeline_of_that_name(
+def test_the_new_folder_has_a_pipeline_of_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -48,7 +48,7 @@ def test_a_new_folder_has_a_pipeline_of_that_name(
     ]
 
 
-def test_the_commands_that_it_names_exist(tmp_path: Path) -> None:
+def test_the_named_commands_exist(tmp_path: Path) -> None:
     shown = init("orders", "--dir", str(tmp_path)).output + (tmp_path / "README.md").read_text()
     lines = [line.strip() for line in shown.splitlines() if line.strip().startswith("stream-app ")]
     assert len(lines) > 8
@@ -58,7 +58,7 @@ def test_the_commands_that_it_names_exist(tmp_path: Path) -> None:
         assert program == "stream-app"
 
 
-def test_its_own_tests_pass(tmp_path: Path) -> None:
+def test_the_tests_of_the_starter_pass(tmp_path: Path) -> None:
     write_starter("orders-2", tmp_path)
     done = subprocess.run(
         [
@@ -81,7 +81,7 @@ def test_its_own_tests_pass(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_it_is_tidy_code(tmp_path: Path) -> None:
+def test_the_starter_passes_ruff(tmp_path: Path) -> None:
     write_starter("orders", tmp_path)
     ruff = [sys.executable, "-m", "ruff"]
     for command in (["check"], ["format", "--check"]):
@@ -93,7 +93,7 @@ def test_it_is_tidy_code(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
-def test_no_sample_expires_in_whatever_order_events_and_labels_are_sent(tmp_path: Path) -> None:
+def test_no_sample_expires_in_either_order_of_events_and_labels(tmp_path: Path) -> None:
     write_starter("orders", tmp_path)
 
     def records(name: str) -> list[bytes]:
@@ -122,7 +122,7 @@ def test_files_are_never_overwritten(tmp_path: Path) -> None:
     assert mine.read_text() == "mine"
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = init("orders", "--dir", str(tmp_path / "file" / "folder"))
     assert isinstance(done.exception, OutputError)
@@ -140,14 +140,14 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         ("river", "river.py would hide the Python module river"),
     ],
 )
-def test_a_wrong_name_is_one_line(name: str, expected: str, tmp_path: Path) -> None:
+def test_a_wrong_name_is_an_error(name: str, expected: str, tmp_path: Path) -> None:
     done = init(name, "--dir", str(tmp_path))
     assert isinstance(done.exception, PipelineError)
     assert expected in str(done.exception)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_copy_computes_the_same(tmp_path: Path) -> None:
+def test_starters_of_two_names_have_equal_fingerprints(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_starter(name, tmp_path / name)
     one, two = (load_pipeline(str(tmp_path / name / f"{name}.py")) for name in ("one", "two"))

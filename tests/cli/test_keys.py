@@ -1,4 +1,4 @@
-"""`keys` as typed, without a cluster: what is listed, and which command lines are wrong."""
+"""`keys list` and wrong command lines of `keys`, without a cluster."""
 
 import json
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ def test_a_wrong_command_line_ends_with_2(arguments: str, expected: str) -> None
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where keys are, for commands in this process."""
+    """Data folder with the keys, for commands in this process."""
     monkeypatch.setenv("STREAM_APP_DATA_DIR", str(tmp_path))
     load_settings.cache_clear()
     yield tmp_path
     load_settings.cache_clear()
 
 
-def test_keys_are_listed_with_who_revoked_them_and_why(folder: Path) -> None:
+def test_revoked_keys_are_listed_with_author_and_reason(folder: Path) -> None:
     places = key_paths(load_settings(), "flights")
     first, second = create_key(places), rotate_key(places)
     revoke_key(places, first.id, "ann@host", "its disk was stolen")
@@ -48,6 +48,6 @@ def test_keys_are_listed_with_who_revoked_them_and_why(folder: Path) -> None:
     assert (found[first.id]["revoked"]["who"], found[second.id]["signs"]) == ("ann@host", True)
 
 
-def test_before_there_is_a_key_the_list_says_who_makes_one(folder: Path) -> None:
+def test_an_empty_list_says_that_the_learner_creates_the_first_key(folder: Path) -> None:
     shown = CliRunner().invoke(app, ["keys", "list", "flights"]).stdout
     assert f"There is no key in {folder / 'keys' / 'flights' / 'trusted'}" in shown

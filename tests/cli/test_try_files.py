@@ -1,4 +1,4 @@
-"""`try`: what becomes of the records of a file, without a broker."""
+"""`try` shows the outcome of each record of a file, without a broker."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def declared(tmp_path: Path) -> str:
 
 
 def write(path: Path, *records: Any) -> str:
-    """A file of JSON lines; text is a line as it is."""
+    """Write a file of JSON lines and return its path; text is written unchanged."""
     path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records))
     return str(path)
 
@@ -47,12 +47,12 @@ def run(*arguments: str, **options: Any) -> Result:
 
 
 def objects(*arguments: str, **options: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The records and the summary."""
+    """Return the records and the summary."""
     *records, summary = map(json.loads, run(*arguments, "--json", **options).stdout.splitlines())
     return records, summary
 
 
-def test_what_fails_for_a_reason_outside_is_tried_again_and_the_fallback_is_named(
+def test_transient_failures_are_retried_and_fallback_scores_are_marked(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "declared.py").write_text(
@@ -91,43 +91,83 @@ pipeline = small_pipeline(
 def test_each_record_has_its_outcome(declared: str, tmp_path: Path) -> None:
     events = write(
         tmp_path / "events.jsonl",
-        event(1), "", "{broken", event(2, amount="many"), event(1), event(3, at=NOW + 2 * HOUR), {"amount": 1.0},
-    )  # fmt: skip
+        event(1),
+        "",
+        "{broken",
+        event(2, amount="many"),
+        event(1),
+        event(3, at=NOW + 2 * HOUR),
+        {"amount": 1.0},
+    )
     labels = write(
         tmp_path / "labels.jsonl",
-        label(1, fraud=True), label(1), label(4), {**label(5), "fraud": "no"}, label(3, known_at=NOW + 3 * HOUR),
-    )  # fmt: skip
+        label(1, fraud=True),
+        label(1),
+        label(4),
+        {**label(5), "fraud": "no"},
+        label(3, known_at=NOW + 3 * HOUR),
+    )
     records, summary = objects(declared, events, "--labels", labels)
     assert [(found["kind"], found["line"], found["outcome"]) for found in records] == [
-        ("event", 1, "scored"), ("event", 3, "not-sent"), ("event", 4, "dead-lettered"), ("event", 5, "duplicate"),
-        ("label", 1, "joined"), ("label", 2, "duplicate"), ("label", 3, "waiting"), ("label", 4, "dead-lettered"),
-        ("event", 6, "scored"), ("event", 7, "not-sent"), ("label", 5, "joined"),
-    ]  # fmt: skip
+        ("event", 1, "scored"),
+        ("event", 3, "not-sent"),
+        ("event", 4, "dead-lettered"),
+        ("event", 5, "duplicate"),
+        ("label", 1, "joined"),
+        ("label", 2, "duplicate"),
+        ("label", 3, "waiting"),
+        ("label", 4, "dead-lettered"),
+        ("event", 6, "scored"),
+        ("event", 7, "not-sent"),
+        ("label", 5, "joined"),
+    ]
     first, _, wrong, *_ = records
     assert first == {
-        "kind": "event", "line": 1, "outcome": "scored", "event_id": "e1", "event_time": NOW, "score": 0.5,
-        "prediction": True, "imputed": [], "model_version": 0, "features": {"amount": 1.0, "domestic": True},
-        "probabilities": None, "degraded": None,
-    }  # fmt: skip
+        "kind": "event",
+        "line": 1,
+        "outcome": "scored",
+        "event_id": "e1",
+        "event_time": NOW,
+        "score": 0.5,
+        "prediction": True,
+        "imputed": [],
+        "model_version": 0,
+        "features": {"amount": 1.0, "domestic": True},
+        "probabilities": None,
+        "degraded": None,
+    }
     assert wrong["error"] == {
-        "code": "wrong-type", "stage": "validate", "message": "field amount: expected double, got string",
-        "where": None, "remedy": "Send the type that the schema declares.",
-    }  # fmt: skip
+        "code": "wrong-type",
+        "stage": "validate",
+        "message": "field amount: expected double, got string",
+        "where": None,
+        "remedy": "Send the type that the schema declares.",
+    }
     assert summary["events"] == {
-        "read": 6, "scored": 2, "duplicates": 1, "retrying": 0, "dead_lettered": {"wrong-type": 1}, "not_sent": 2,
-    }  # fmt: skip
+        "read": 6,
+        "scored": 2,
+        "duplicates": 1,
+        "retrying": 0,
+        "dead_lettered": {"wrong-type": 1},
+        "not_sent": 2,
+    }
     assert summary["labels"] == {
-        "read": 5, "joined": 2, "waiting": 1, "duplicates": 1, "expired": 0, "dead_lettered": {"wrong-type": 1},
+        "read": 5,
+        "joined": 2,
+        "waiting": 1,
+        "duplicates": 1,
+        "expired": 0,
+        "dead_lettered": {"wrong-type": 1},
         "not_sent": 0,
-    }  # fmt: skip
+    }
     assert [(cause["code"], cause["kind"], cause["lines"]) for cause in summary["causes"]] == [
         ("not-sent", "event", [3]), ("wrong-type", "event", [4]),
         ("wrong-type", "label", [4]), ("not-sent", "event", [7]),
     ]  # fmt: skip
 
 
-def test_a_score_is_made_by_what_was_known_then(declared: str, tmp_path: Path) -> None:
-    """Labels lie in the file in another order; each is learned by the first event after it, and no sooner."""
+def test_an_event_is_scored_by_labels_known_before_it(declared: str, tmp_path: Path) -> None:
+    """Labels are in another order in the file; each is learned before the next later event."""
     events = write(
         tmp_path / "e.jsonl", *(event(50, at=NOW + hour * HOUR, id=f"e{hour}") for hour in range(6))
     )
@@ -146,7 +186,9 @@ def test_a_score_is_made_by_what_was_known_then(declared: str, tmp_path: Path) -
     assert summary["label_delay_hours"]["max"] == 2.5
 
 
-def test_a_label_that_waits_in_vain_is_shown_when_it_ends(declared: str, tmp_path: Path) -> None:
+def test_a_label_without_an_event_is_shown_again_as_a_dead_letter(
+    declared: str, tmp_path: Path
+) -> None:
     events = write(tmp_path / "e.jsonl", event(1), event(2, at=NOW + 9 * HOUR))
     labels = write(tmp_path / "l.jsonl", "", label(7, known_at=NOW - HOUR))
     records, summary = objects(declared, events, "--labels", labels)
@@ -159,7 +201,7 @@ def test_a_label_that_waits_in_vain_is_shown_when_it_ends(declared: str, tmp_pat
     )
 
 
-def test_csv_avro_and_standard_input_say_the_same_as_json_lines(
+def test_csv_avro_and_standard_input_give_the_results_of_json_lines(
     declared: str, tmp_path: Path
 ) -> None:
     rows = [event(1), event(2, country=None), event(3, amount=-2.5)]
@@ -177,7 +219,7 @@ def test_csv_avro_and_standard_input_say_the_same_as_json_lines(
     assert objects(declared, "-", input=typed)[0] == expected[0]
 
 
-def test_labels_come_from_avro_too(declared: str, tmp_path: Path) -> None:
+def test_labels_are_read_from_avro(declared: str, tmp_path: Path) -> None:
     with (tmp_path / "l.avro").open("wb") as file:
         fastavro.writer(file, fastavro.parse_schema(LABEL_SCHEMA), [label(1, fraud=True)])
     _, summary = objects(
@@ -186,7 +228,7 @@ def test_labels_come_from_avro_too(declared: str, tmp_path: Path) -> None:
     assert summary["labels"]["joined"] == 1
 
 
-def test_a_limit_takes_the_labels_of_those_events_only(declared: str, tmp_path: Path) -> None:
+def test_a_limit_reads_only_the_labels_of_those_events(declared: str, tmp_path: Path) -> None:
     events = write(tmp_path / "e.jsonl", *(event(number, at=NOW + number) for number in range(20)))
     labels = write(tmp_path / "l.jsonl", *(label(number) for number in range(20)))
     _, summary = objects(declared, events, "--labels", labels, "--limit", "5")
@@ -197,7 +239,7 @@ def test_a_limit_takes_the_labels_of_those_events_only(declared: str, tmp_path: 
     )
 
 
-def test_people_get_some_records_the_causes_and_what_the_model_is_worth(tmp_path: Path) -> None:
+def test_the_text_shows_some_records_the_causes_and_the_metrics(tmp_path: Path) -> None:
     write_starter("orders", tmp_path)
     shown = run(
         *(str(tmp_path / name) for name in ("orders.py", "events.jsonl")),
@@ -225,26 +267,26 @@ def test_people_get_some_records_the_causes_and_what_the_model_is_worth(tmp_path
     )
 
 
-def test_a_mistake_in_the_pipeline_is_shown_where_it_is(tmp_path: Path) -> None:
+def test_an_exception_in_the_pipeline_is_shown_with_its_line(tmp_path: Path) -> None:
     write_starter("orders", tmp_path)
     path = tmp_path / "orders.py"
     path.write_text(path.read_text().replace('payment["amount"]', 'payment["amout"]'))
     lines = run(str(path), str(tmp_path / "events.jsonl")).stdout.splitlines()
-    at = lines.index("595 x features-failed: KeyError in the feature function (orders.py:44)")
+    at = lines.index("595 x features-failed: KeyError in the feature function (orders.py:45)")
     assert lines[at + 1].startswith(
         "    events in lines 1, 2, 3, 4, 5 and 590 more. See the stack trace;"
     )
-    assert lines[at + 2] == f'    | File "{path}", line 44, in features'
+    assert lines[at + 2] == f'    | File "{path}", line 45, in features'
     assert 'log(payment["amout"])' in lines[at + 3]
 
 
-def test_the_format_can_be_told_where_the_name_does_not(declared: str, tmp_path: Path) -> None:
+def test_a_format_option_is_used_for_unknown_extensions(declared: str, tmp_path: Path) -> None:
     (tmp_path / "e.txt").write_text(f"id,at,amount,country\n1,{NOW},2.5,NL\n")
     _, summary = objects(declared, str(tmp_path / "e.txt"), "--format", "csv")
     assert summary["events"]["scored"] == 1
 
 
-def test_only_failures_are_shown_when_asked_for(declared: str, tmp_path: Path) -> None:
+def test_failures_shows_only_failures(declared: str, tmp_path: Path) -> None:
     events = write(
         tmp_path / "e.jsonl", *(event(n) for n in range(50)), event(50, amount="many"), "{"
     )
@@ -266,7 +308,7 @@ def test_only_failures_are_shown_when_asked_for(declared: str, tmp_path: Path) -
         ("e.avro", b"", "is not a whole Avro container file"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_an_error(
+def test_an_unreadable_file_is_an_error(
     declared: str, tmp_path: Path, name: str, content: bytes | None, expected: str
 ) -> None:
     if content is not None:
@@ -287,11 +329,11 @@ def test_nothing_is_written_and_no_setting_is_needed(declared: str, tmp_path: Pa
     assert not data.exists()
 
 
-def test_ctrl_c_shows_what_was_tried_until_then(declared: str) -> None:
+def test_ctrl_c_shows_the_summary_so_far(declared: str) -> None:
     with start(declared, "-") as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        sending = threading.Thread(target=_send_for_ever, args=(process.stdin,), daemon=True)
+        sending = threading.Thread(target=_send_endlessly, args=(process.stdin,), daemon=True)
         sending.start()
         for _ in range(100):
             process.stdout.readline()
@@ -304,7 +346,7 @@ def test_ctrl_c_shows_what_was_tried_until_then(declared: str) -> None:
     assert summary["events"]["read"] == summary["events"]["scored"] == 100 + len(lines) - 1
 
 
-def _send_for_ever(stdin: IO[str]) -> None:
+def _send_endlessly(stdin: IO[str]) -> None:
     with suppress(BrokenPipeError):
         for number in count():
             stdin.write(json.dumps(event(number)) + "\n")
@@ -325,7 +367,7 @@ def test_ctrl_c_ends_the_wait_for_standard_input(declared: str) -> None:
         assert json.loads(process.stdout.read().splitlines()[-1])["events"]["read"] == 100
 
 
-def test_it_ends_quietly_when_nobody_reads_it(declared: str, tmp_path: Path) -> None:
+def test_it_ends_without_an_error_when_its_output_is_closed(declared: str, tmp_path: Path) -> None:
     events = write(tmp_path / "e.jsonl", *(event(number) for number in range(3000)))
     with start(declared, events) as process:
         assert process.stdout is not None

@@ -28,7 +28,8 @@ class Command:
         self.name = unique_name()
         self.pipeline = folder / "declared.py"
         self.pipeline.write_text(
-            f"from tests.small_pipeline import small_pipeline\npipeline = small_pipeline('{self.name}')\n"
+            "from tests.small_pipeline import small_pipeline\n"
+            f"pipeline = small_pipeline('{self.name}')\n"
         )
         self.run_folder = folder / "data" / "run" / self.name
         self.environment = os.environ | {
@@ -112,7 +113,7 @@ def test_up_runs_everything_until_ctrl_c(command: Command) -> None:
 
 
 @pytest.mark.broker
-def test_up_refuses_another_partition_count(command: Command) -> None:
+def test_up_rejects_another_partition_count(command: Command) -> None:
     command.create_topics()
     command.environment["STREAM_APP_TOPICS__PARTITIONS"] = "3"
     code, line = command.fails("up", str(command.pipeline))
@@ -121,7 +122,7 @@ def test_up_refuses_another_partition_count(command: Command) -> None:
 
 
 @pytest.mark.broker
-def test_a_worker_without_topics_says_which_command_makes_them(command: Command) -> None:
+def test_a_worker_without_topics_names_the_command_that_creates_them(command: Command) -> None:
     process = command.start("worker", str(command.pipeline), "--role", "score")
     _, errors = process.communicate(timeout=60)
     assert "Traceback" not in errors
@@ -131,7 +132,7 @@ def test_a_worker_without_topics_says_which_command_makes_them(command: Command)
 
 
 @pytest.mark.broker
-def test_a_second_worker_of_one_instance_is_refused(command: Command) -> None:
+def test_a_second_worker_of_one_instance_is_rejected(command: Command) -> None:
     command.create_topics()
     command.start("worker", str(command.pipeline), "--role", "learn")
     command.ready("learn-0")

@@ -5,7 +5,7 @@ from pathlib import Path
 from stream_app.loading import load_pipeline
 from stream_app.offline.example_export import ExampleExport, ExampleRange, Exported
 from stream_app.settings import Settings
-from stream_app.transfer.send_progress import reporter
+from stream_app.transfer.progress import report_progress
 from tests.running_system import System
 
 
@@ -23,6 +23,6 @@ def export(
         ),
         to,
     )
-    with reporter("test", work.size) as progress:
+    with report_progress("test", work.size) as progress:
         work.find_columns(progress)
         return work.write(progress)

@@ -122,7 +122,7 @@ def test_without_yes_only_the_metrics_are_shown(declared: str, tmp_path: Path) -
     ("arguments", "expected"),
     [
         (("-", "--labels", "-"), "only one of the two files"),
-        (("e.jsonl", "--labels", "l.jsonl", "--promote"), "it takes --yes"),
+        (("e.jsonl", "--labels", "l.jsonl", "--promote"), "it requires --yes"),
         (("e.jsonl", "--labels", "l.jsonl", "--yes"), "say why"),
         (("e.jsonl", "--labels", "l.jsonl", "--measure-since", "soon"), "give 30d or"),
         (("e.jsonl",), "--labels"),

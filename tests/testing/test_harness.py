@@ -1,4 +1,4 @@
-"""The test kit: what it says is what the workers do."""
+"""The test harness gives the results of the workers."""
 
 import subprocess
 import sys
@@ -58,7 +58,7 @@ def test_an_event_is_scored() -> None:
         ({**event(1), "at": "yesterday"}, {}, "event-time-invalid"),
     ],
 )
-def test_a_record_that_fails_says_why(sent: Any, options: dict[str, Any], code: str) -> None:
+def test_a_failed_record_has_an_error_code(sent: Any, options: dict[str, Any], code: str) -> None:
     harness = small()
     outcome = harness.event(sent, **options)
     assert (outcome.kind, outcome.error_code, outcome.score) == ("dead-lettered", code, None)
@@ -68,7 +68,7 @@ def test_a_record_that_fails_says_why(sent: Any, options: dict[str, Any], code: 
     assert harness.record_counts.dead == {code: 1}
 
 
-def test_an_exception_in_the_users_code_is_told_by_its_place() -> None:
+def test_an_exception_in_the_users_code_has_file_and_line() -> None:
     letter = small(features=broken).event(event(1)).dead_letter
     assert letter is not None
     assert (letter.code, letter.stage) == ("features-failed", "features")
@@ -77,7 +77,7 @@ def test_an_exception_in_the_users_code_is_told_by_its_place() -> None:
     assert "secret" not in letter.message
 
 
-def test_bytes_get_the_key_that_produce_gives_them() -> None:
+def test_bytes_get_the_key_of_the_produce_command() -> None:
     assert small().event(orjson.dumps(event(1))).kind == "scored"
 
 
@@ -95,7 +95,7 @@ def test_a_label_is_learned_at_once_and_the_next_event_is_scored_by_the_new_vers
     assert harness.model.predict_proba_one({"amount": 91.0, "domestic": True})[True] == after.score
 
 
-def test_every_outcome_of_a_label() -> None:
+def test_a_label_has_every_outcome() -> None:
     harness = small()
     harness.event(event(1))
     kinds = [
@@ -112,15 +112,19 @@ def test_every_outcome_of_a_label() -> None:
     assert kinds == ["waiting", "duplicate", "expired", "joined", "duplicate", "dead-lettered"]
     outcome = harness.event(event(2))
     assert (outcome.kind, outcome.features) == ("scored", {"amount": 2.0, "domestic": True})
-    assert (harness.record_counts.labels, harness.record_counts.joined, harness.record_counts.waiting) == (6, 2, 0)
+    assert (
+        harness.record_counts.labels,
+        harness.record_counts.joined,
+        harness.record_counts.waiting,
+    ) == (6, 2, 0)
 
 
-def test_a_second_event_is_a_duplicate() -> None:
+def test_a_second_event_with_the_same_id_is_a_duplicate() -> None:
     harness = small()
     assert [harness.event(event(1)).kind for _ in range(2)] == ["scored", "duplicate"]
 
 
-def test_time_follows_the_records_unless_it_is_given() -> None:
+def test_the_clock_follows_the_records_unless_it_is_set() -> None:
     assert small().event(event(1, at=NOW + 900 * DAY)).kind == "scored"
     fixed = PipelineHarness(small_pipeline(), now=datetime.fromtimestamp(NOW / 1000, UTC))
     assert fixed.event(event(1, at=NOW + 3 * DAY)).error_code == "event-in-future"
@@ -130,7 +134,7 @@ def test_time_follows_the_records_unless_it_is_given() -> None:
     assert outcome.record["scored_at"] == NOW + 3 * DAY
 
 
-def test_a_time_without_a_zone_is_refused() -> None:
+def test_a_time_without_a_zone_is_rejected() -> None:
     with pytest.raises(ValueError, match="with a time zone"):
         PipelineHarness(small_pipeline(), now=datetime(2025, 3, 3))
 
@@ -148,7 +152,7 @@ def test_advancing_closes_what_is_due() -> None:
 
 
 def replayed(harness: PipelineHarness, count: int = 1500) -> list[float]:
-    """Events every five minutes, each with its label an hour later; returns the scores."""
+    """Send events every five minutes, each with a label an hour later; return the scores."""
     times = [NOW + number * HOUR // 12 for number in range(count)]
     outcomes = harness.replay(
         [event(number, at) for number, at in enumerate(times)],
@@ -157,7 +161,7 @@ def replayed(harness: PipelineHarness, count: int = 1500) -> list[float]:
     return [outcome.score or 0.0 for outcome in outcomes]
 
 
-def test_a_replay_learns_each_label_when_its_time_comes() -> None:
+def test_a_replay_learns_each_label_at_its_time() -> None:
     harness = small()
     scores = replayed(harness)
     assert (
@@ -198,12 +202,12 @@ def lambda_model() -> Any:
     return linear_model.LogisticRegression(initializer=lambda: 0.0)
 
 
-def test_a_model_that_the_learner_refuses_is_refused() -> None:
+def test_a_model_that_the_learner_rejects_is_an_error() -> None:
     with pytest.raises(ModelError, match="cannot be stored"):
         small(model=lambda_model)
 
 
-def test_the_fixtures_cost_nothing_until_they_are_used() -> None:
+def test_the_plugin_imports_no_broker_until_a_fixture_is_used() -> None:
     program = (
         "import sys, stream_app.testing.plugin\n"
         "heavy = {'river', 'scipy', 'numpy', 'confluent_kafka', 'pydantic', 'psutil'}\n"
