@@ -180,10 +180,11 @@ def _put_local(temporary: Path, final: Path, data: bytes) -> None:
 
     The folder is also synced if the file exists: the process that wrote it may not have done so.
     """
-    if not _renew(final, len(data)):
-        with atomic_file(final, durable=True, temporary=temporary) as file:
-            file.write(data)
-    sync_folder(final.parent)
+    if _renew(final, len(data)):
+        sync_folder(final.parent)
+        return
+    with atomic_file(final, durable=True, temporary=temporary) as file:
+        file.write(data)
 
 
 def _renew(final: Path, size: int) -> bool:

@@ -16,8 +16,13 @@ from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.model_registry import ModelRegistry
 from tests.learning import Model, examples, logistic
 from tests.small_pipeline import small_pipeline
-from tests.worker.roles.test_control_handling import decide, offsets, version_of
-from tests.worker.roles.test_learn_processor import MODELS, LearnerDriver
+from tests.worker.roles.learner_driver import (
+    MODELS,
+    LearnerDriver,
+    decide,
+    offsets,
+    version_of,
+)
 
 # A version that does not exist: the scores of these examples are arbitrary.
 NONE = 10**9

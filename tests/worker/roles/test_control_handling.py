@@ -1,37 +1,30 @@
 """The learner applies control records of the log exactly once, over an in-memory log."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
 
-from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.core.example import Example
-from stream_app.core.learning.examples_log import (
-    CONTROL_KEY,
-    LEARNER,
-    Control,
-    ControlCommand,
-    learner_commands,
-)
+from stream_app.core.learning.examples_log import CONTROL_KEY, LEARNER, learner_commands
 from stream_app.model_store.manifest import REQUESTED_KEY, Alias, encode_alias
-from stream_app.model_store.model_loading import LoadedModel
-from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.model_store.signing import open_signer
-from stream_app.records import Score
 from stream_app.worker.processor import WaitReason
-from tests.learning import FINGERPRINT, examples, fits, pipeline, scores_of
-from tests.worker.roles.test_learn_processor import (
+from tests.learning import examples, fits, pipeline
+from tests.worker.roles.learner_driver import (
+    AT,
     LearnerDriver,
     alarms,
+    audit_entries,
+    decide,
+    offline,
+    offsets,
+    registry,
     remove_store,
     restore_store,
     scores_of_state,
+    version_of,
 )
 
-AT = "2026-01-01T00:00:00Z"
 STREAM = examples(600)
 
 
@@ -47,51 +40,6 @@ def learned(driver: LearnerDriver) -> LearnerDriver:
     driver.transaction(0)
     driver.run()
     return driver
-
-
-def decide(
-    driver: LearnerDriver,
-    command: ControlCommand,
-    version: int | None = None,
-    *,
-    decision: int = 1,
-    since: int | None = None,
-) -> int:
-    """Write a control record into the log; returns its offset."""
-    control = Control(command, version, decision, AT, "ann@here", "test", since)
-    return driver.log.append("p.examples", CONTROL_KEY, control.encode(), gap=1)
-
-
-def registry(driver: LearnerDriver) -> ModelRegistry:
-    return ModelRegistry.of(driver.log.read_all("p.models", 0))
-
-
-def offline(stream: Sequence[Example]) -> list[Score]:
-    """Return the scores of a model that has learned only these examples."""
-    model = pipeline().model()
-    for one in stream:
-        model.learn_one(one.features, one.label)
-    return scores_of(LoadedModel("p", 0, FINGERPRINT, model, BinaryTask()))
-
-
-def version_of(driver: LearnerDriver, examples_learned: int) -> int:
-    """Return the version that has learned this number of examples."""
-    return next(
-        one.version for one in driver.manifests().values() if one.learned == examples_learned
-    )
-
-
-def offsets(driver: LearnerDriver) -> list[int]:
-    """Return the offsets of all examples in the log."""
-    return [
-        record.offset for record in driver.log.topics["p.examples/0"] if record.key != CONTROL_KEY
-    ]
-
-
-def audit_entries(driver: LearnerDriver) -> list[dict[str, Any]]:
-    found = [orjson.loads(value or b"") for _, value in driver.log.read_all("p.audit", 0)]
-    assert all(fits("audit", entry) for entry in found)
-    return found
 
 
 def test_after_a_rollback_learning_continues_from_the_selected_version(
@@ -161,9 +109,8 @@ def test_of_two_concurrent_decisions_the_first_in_the_log_counts(driver: Learner
     first, second = version_of(driver, 100), version_of(driver, 50)
     decide(driver, "rollback", first)
     decide(driver, "rollback", second)
-    driver.log.append(
-        "p.models", REQUESTED_KEY.encode(), encode_alias(Alias(second, 1))
-    )  # the other was faster there
+    # The second one was first on the models topic.
+    driver.log.append("p.models", REQUESTED_KEY.encode(), encode_alias(Alias(second, 1)))
     driver.run()
     assert registry(driver).served == first
     assert scores_of_state(driver) == offline(STREAM[:100])

@@ -13,17 +13,20 @@ from stream_app.core.learning.examples_log import LEARNER, Control, decode_contr
 from stream_app.model_store.manifest import Manifest
 from stream_app.pipeline import Threshold, Thresholds
 from tests.learning import HOUR, examples, fits, pipeline
-from tests.worker.roles.test_control_handling import (
+from tests.worker.roles.learner_driver import (
+    LearnerDriver,
+    alarms,
     audit_entries,
     decide,
+    measurements_of,
     offline,
     offsets,
     registry,
 )
-from tests.worker.roles.test_learn_processor import LearnerDriver, alarms, measurements_of
 
 ALARM = "threshold-log_loss-rollback"
-GOOD, BAD = range(240), range(240, 480)  # examples, of which sixty make an hour
+# Numbers of examples; there are sixty per hour.
+GOOD, BAD = range(240), range(240, 480)
 
 
 def served(good: bool, one: Example) -> Example:
