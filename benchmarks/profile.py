@@ -25,7 +25,7 @@ from benchmarks.stages import drop, seconds
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.reading.record_reader import EventReader
 from stream_app.core.scoring.partition_state import PartitionState
-from stream_app.core.scoring.scorer import Scorer
+from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.loading import complete
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.pipeline import Pipeline
@@ -119,16 +119,10 @@ def _time_stages(pipeline: Pipeline, records: list[Record]) -> dict[str, float]:
     features = [numbers(flight) for flight in flights]
     horizon = int(pipeline.label.horizon.total_seconds() * 1000)
     state = PartitionState(0, horizon=horizon, lateness=HOUR)
-    scorer = Scorer(
-        pipeline,
-        "",
-        state,
-        group="",
-        app_version="",
-        max_bytes=2**20,
-        max_entries=10**6,
-        clock=perf_counter,
+    config = ScorerConfig(
+        fingerprint="", group="", app_version="", max_bytes=2**20, max_entries=10**6
     )
+    scorer = Scorer(pipeline, config, state, perf_counter)
     batches = [records[start : start + BATCH] for start in range(0, len(records), BATCH)]
     decoding = seconds(lambda: drop(map(orjson.loads, whole_ones)))
     computing = seconds(lambda: drop(map(numbers, flights)))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from statistics import median
 from time import perf_counter, process_time
-from typing import Any
 
 import orjson
 from river import metrics
@@ -23,7 +22,7 @@ from stream_app.core.reading.avro_writer import compile_writer
 from stream_app.core.reading.decoding import Schemas
 from stream_app.core.reading.record_reader import EventReader
 from stream_app.core.scoring.partition_state import PartitionState
-from stream_app.core.scoring.scorer import Scorer
+from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
 from stream_app.model_store.model_loading import LoadedModel
@@ -110,14 +109,11 @@ def score_all(records: list[Record]) -> None:
     model = LoadedModel("flights", 1, "", trained, BinaryTask(), frozen=True)
 
     def whole() -> None:
-        limits: dict[str, Any] = {
-            "group": "",
-            "app_version": "",
-            "max_bytes": 2**20,
-            "max_entries": 2**20,
-            "clock": perf_counter,
-        }
-        scorer = Scorer(pipeline, "", PartitionState(0, HORIZON, HORIZON), **limits)
+        config = ScorerConfig(
+            fingerprint="", group="", app_version="", max_bytes=2**20, max_entries=2**20
+        )
+        state = PartitionState(0, HORIZON, HORIZON)
+        scorer = Scorer(pipeline, config, state, perf_counter)
         for start in range(0, len(records), BATCH):
             scorer.score(records[start : start + BATCH], model, NOW)
 

@@ -15,9 +15,10 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from pydantic import SecretStr
 
-from stream_app.core.scoring.partition_state import TALLIES_KEY
+from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
-from stream_app.kafka.clients import client_config, make_admin
+from stream_app.kafka.client_config import client_config
+from stream_app.kafka.clients import make_admin
 from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.topics import create_topics
 from stream_app.records import InputPartition
@@ -186,14 +187,14 @@ class System:
         """The scorers' own books, all partitions together."""
         total = RecordCounts()
         for checkpoint in self._checkpoints().values():
-            total = total.add(RecordCounts.from_dict(checkpoint["tallies"]))
+            total = total.add(RecordCounts.from_dict(checkpoint["record_counts"]))
         return total
 
     def _checkpoints(self) -> dict[int, dict[str, Any]]:
         """The newest record of books and positions of each partition."""
         messages = self.read("score.state")
         for message in messages[self._noted :]:
-            if message.key() == TALLIES_KEY:
+            if message.key() == COUNTS_KEY:
                 self._newest[message.partition() or 0] = message.value() or b""
         self._noted = len(messages)
         return {partition: orjson.loads(value) for partition, value in self._newest.items()}

@@ -1,5 +1,6 @@
 """Scored record: the outcome of an event that was scored, as published to `<p>.scored`."""
 
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from stream_app.records import Features
@@ -34,7 +35,7 @@ class ScoredRecord(TypedDict):
     degraded: str | None
     source: SourceOffset
     fingerprint: str
-    imputed: list[str]
+    imputed: Sequence[str]
     label_due_by: int
     features: Features | None
 

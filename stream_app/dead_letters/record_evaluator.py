@@ -55,7 +55,7 @@ class RepeatedFailure:
 
     @property
     def remedy(self) -> str:
-        """What to do about the error."""
+        """Remedy for the error."""
         return ERROR_CODES[self.code].remedy
 
 

@@ -16,7 +16,7 @@ from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_example
-from stream_app.core.scoring.partition_state import TALLIES_KEY
+from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.headers import ERROR_CODE
 from stream_app.kafka.offsets import PartitionId
@@ -157,9 +157,9 @@ class Collector:
             self.alarms.append(value)
 
     def _take_state(self, message: Message) -> None:
-        if message.key() == TALLIES_KEY:
+        if message.key() == COUNTS_KEY:
             value = orjson.loads(message.value() or b"")
-            self._counts[message.partition() or 0] = RecordCounts.from_dict(value["tallies"])
+            self._counts[message.partition() or 0] = RecordCounts.from_dict(value["record_counts"])
 
     def _take_dead(self, message: Message) -> None:
         kind = str(message.topic()).removeprefix(self._prefix).removesuffix(".dlq")

@@ -23,7 +23,7 @@ from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.settings import Settings
 from stream_app.topic_kinds import PARTITIONED, DeadLetterKind, TopicKind, topic_name
 from stream_app.transfer.record_rendering import json_text
-from stream_app.transfer.send_progress import SendProgress, reporter
+from stream_app.transfer.progress import ProgressReporter, report_progress
 
 # Kilobytes of a partition that are fetched ahead.
 _QUEUED_KB = 16_384
@@ -136,7 +136,7 @@ class EventFinder:
         _, end = self._reader.bounds([self._examples])[self._examples]
         starts = self._reader.offsets_since({self._examples: end}, after - _CLOCK_SKEW_MS)
         start = starts[self._examples]
-        with reporter("searching the example", end - start) as progress:
+        with report_progress("searching the example", end - start) as progress:
             for message in self._read({self._examples: (start, end)}, progress):
                 if message.key() == self._id_bytes:
                     return message
@@ -145,7 +145,7 @@ class EventFinder:
     def decisions(self, start: int, end: int | None) -> Iterator[tuple[int, Control]]:
         """Yield the control records of the examples log with their offsets; see `Decisions`."""
         end = end or self._reader.bounds([self._examples])[self._examples][1]
-        with reporter("searching decisions", end - start) as progress:
+        with report_progress("searching decisions", end - start) as progress:
             for message in self._read({self._examples: (start, end)}, progress):
                 control = control_in(message.key(), message.value())
                 if control is not None:
@@ -182,7 +182,7 @@ class EventFinder:
         record_counts: dict[int, bytes] = {}
         partition = 0
         total = sum(end - start for start, end in bounds.values())
-        with reporter("searching the event", total) as progress:
+        with report_progress("searching the event", total) as progress:
             for message in self._read(bounds, progress):
                 kind = (message.topic() or "").removeprefix(f"{self._pipeline.name}.")
                 if kind == "score.state" and message.key() == COUNTS_KEY:
@@ -194,7 +194,7 @@ class EventFinder:
             records.positions = orjson.loads(record_counts[partition])["positions"]
         return records
 
-    def _read(self, bounds: OffsetBounds, progress: SendProgress) -> Iterable[Message]:
+    def _read(self, bounds: OffsetBounds, progress: ProgressReporter) -> Iterable[Message]:
         count = 0
         for batch in self._reader.batches(bounds):
             count += len(batch)

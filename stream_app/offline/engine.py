@@ -21,7 +21,7 @@ from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.scoring.partition_state import PartitionState, PendingPrediction
 from stream_app.core.scoring.record_counts import RecordCounts
-from stream_app.core.scoring.scorer import Scorer
+from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.model_loading import LoadedModel
@@ -79,7 +79,7 @@ class Engine:
     @property
     def record_counts(self) -> RecordCounts:
         """Counts of the outcomes of all records."""
-        return self._scorer.state.tallies
+        return self._scorer.state.counts
 
     @property
     def learner(self) -> LearnerState:
@@ -104,7 +104,7 @@ class Engine:
         scored = next((output for output in outputs if output.topic == "scored"), None)
         if scored is None:
             return EventOutcome(
-                "retrying" if self._scorer.state.retries.before(record) else "duplicate"
+                "retrying" if self._scorer.state.retries.last_attempt(record) else "duplicate"
             )
         content = orjson.loads(scored.value or b"")
         return EventOutcome("scored", content, self._features(content["event_id"], outputs))
@@ -198,18 +198,17 @@ def make_evaluator(pipeline: Pipeline) -> Evaluator:
 def make_scorer(pipeline: Pipeline, pipeline_fingerprint: str) -> Scorer:
     """Return a scorer as the score worker makes it, with default limits."""
     label = pipeline.label
-    return Scorer(
-        pipeline,
-        pipeline_fingerprint,
-        PartitionState(
-            0, label.horizon // _MILLISECOND, label.allowed_lateness // _MILLISECOND, pipeline.retry
-        ),
-        clock=perf_counter,
+    state = PartitionState(
+        0, label.horizon // _MILLISECOND, label.allowed_lateness // _MILLISECOND, pipeline.retry
+    )
+    config = ScorerConfig(
+        fingerprint=pipeline_fingerprint,
         group=f"{pipeline.name}-score",
         app_version=app_version(),
         max_bytes=TopicSettings().max_message_bytes - 1024,
         max_entries=WorkerSettings().max_state_entries,
     )
+    return Scorer(pipeline, config, state, perf_counter)
 
 
 def _example(outputs: list[Output], task: PredictionTask) -> Example | None:

@@ -12,14 +12,14 @@ from docs.generate import PAGES, REFERENCE, generate
 from docs.generate.metrics import sections
 from docs.generate.schemas import FOLDER, flat
 from docs.generate.settings import variables
-from stream_app.core.scoring.dead_letter import dead_letter, shortened
+from stream_app.core.scoring.dead_letter import FailureContext, dead_letter, shortened
 from stream_app.error_codes import WHO_ACTS, ErrorClass
 from stream_app.headers import DEAD_LETTER_HEADERS
 from stream_app.kafka.topic_uses import USES
-from stream_app.kafka.topics import KINDS
 from stream_app.records import Failure, Record
 from stream_app.settings import Settings
 from stream_app.telemetry import metrics
+from stream_app.topic_kinds import KINDS
 from stream_app.worker.roles.role_table import ROLES
 
 
@@ -98,7 +98,7 @@ def test_every_topic_has_its_use() -> None:
         assert {*use.writers, *use.readers} <= {
             *ROLES,
             "replayer",
-            "modeller",
+            "model-admin",
             "producers",
             "consumers",
         }
@@ -114,7 +114,7 @@ def test_every_field_of_a_schema_is_documented(file: Path) -> None:
 
 def test_a_dead_letter_has_the_headers_that_are_documented() -> None:
     record = Record("p.raw", 0, 7, 0, b"k", b"v", ())
-    context = {"group": "p-score", "model-version": "1", "schema-version": "f", "app-version": "0"}
+    context = FailureContext("p-score", "1", "f", "0")
     letter = dead_letter("raw.dlq", record, Failure("invalid-json", "no JSON"), context, now=0)
     written = dict.fromkeys(name for name, _ in [*letter.headers, *shortened(letter).headers])
     assert list(written) == list(DEAD_LETTER_HEADERS)

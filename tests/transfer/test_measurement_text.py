@@ -6,7 +6,7 @@ from stream_app.core.example import ExampleOffsets
 from stream_app.core.measurement import LimitCheck, Measurement
 from stream_app.core.monitoring.alarms import Alarms
 from stream_app.core.monitoring.corrective_actions import CorrectiveActions
-from stream_app.transfer.measurement_text import measurement_text
+from stream_app.transfer.record_rendering import measurement_text
 
 NOW = 1_700_000_000_000
 
@@ -34,7 +34,7 @@ def test_what_led_to_an_experimentation_is_named_by_its_offsets() -> None:
 
 def test_a_corrective_action_says_how_often_why_and_who() -> None:
     actions = CorrectiveActions()
-    actions.note("impute", "amount", NOW, 1200)
+    actions.add("impute", "amount", NOW, 1200)
     (report,) = actions.due(NOW)
     assert (
         text(report)

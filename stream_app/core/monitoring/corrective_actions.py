@@ -30,8 +30,8 @@ class CorrectiveActions:
     reported is part of the task's state.
 
     >>> actions = CorrectiveActions()
-    >>> actions.note("impute", "wind_speed", now=1_000)
-    >>> actions.note("impute", "wind_speed", now=1_500, n=2)
+    >>> actions.add("impute", "wind_speed", now=1_000)
+    >>> actions.add("impute", "wind_speed", now=1_500, n=2)
     >>> [(report.name, report.reference, report.n) for report in actions.due(2_000)]
     [('impute', 'wind_speed', 3)]
     """
@@ -39,7 +39,7 @@ class CorrectiveActions:
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], _ActionCount] = {}
 
-    def note(self, action: str, cause: str, now: int, n: int = 1) -> None:
+    def add(self, action: str, cause: str, now: int, n: int = 1) -> None:
         """It was taken `n` times; `cause` is a name out of few (a field, a code, an exception), never a value."""
         entry = self._entries.get((action, cause)) or self._entry(action, cause)
         if not entry.n:
@@ -64,7 +64,7 @@ class CorrectiveActions:
                 del self._entries[action, cause]
         return reports
 
-    def fresh(self) -> dict[tuple[str, str], int]:
+    def take_new(self) -> dict[tuple[str, str], int]:
         """How often each action was taken for each cause since this was last asked."""
         found = {}
         for key, entry in self._entries.items():

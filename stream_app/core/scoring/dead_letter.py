@@ -1,6 +1,7 @@
-"""Dead letters: the original bytes, with what happened in the headers."""
+"""Dead letters: the original bytes of a failed record, with the failure in the headers."""
 
 from traceback import format_tb
+from typing import NamedTuple
 
 from stream_app.core.scoring.failure_fingerprint import digest, fingerprint
 from stream_app.core.scoring.retries import Attempt
@@ -31,62 +32,90 @@ from stream_app.headers import (
     SCHEMA_VERSION,
 )
 from stream_app.records import Failure, Output, Record
+from stream_app.topic_kinds import TopicKind
 
-STACKTRACE_LIMIT = 4000  # characters
-MESSAGE_LIMIT = 1000
-KEPT_LIMIT = 100  # bytes of a header of an earlier failure
+MAX_STACKTRACE = 4000  # characters
+MAX_MESSAGE = 1000  # characters
+# A key or a header of an earlier failure is cut to this length.
+MAX_COPIED_BYTES = 100
+
+_ORIGIN = frozenset({ORIGINAL_TOPIC, ORIGINAL_PARTITION, ORIGINAL_OFFSET, ORIGINAL_TIMESTAMP})
+_COPIED = frozenset({ERROR_ATTEMPTS, ERROR_FIRST_FAILED_AT, REPLAY_COUNT, REPLAY_ID}) | _ORIGIN
+
+
+class FailureContext(NamedTuple):
+    """What processed a record when it failed.
+
+    Attributes:
+        group: consumer group.
+        model_version: served model version.
+        fingerprint: fingerprint of the pipeline's declaration.
+        app_version: version of this program.
+    """
+
+    group: str
+    model_version: str
+    fingerprint: str
+    app_version: str
 
 
 def error_id(group: str, record: Record) -> str:
-    """The same failure of the same record always has the same id."""
+    """Return the id of a record's failure, the same whenever the record is processed."""
     return digest(group, record.topic, str(record.partition), str(record.offset))
 
 
 def dead_letter(
-    topic: str,
+    topic: TopicKind,
     record: Record,
     failure: Failure,
-    context: dict[str, str],
+    context: FailureContext,
     now: int,
-    before: Attempt | None = None,
+    last_attempt: Attempt | None = None,
 ) -> Output:
-    """Key, value and headers as they came, plus the headers of the failure; `before` is the last try before this one.
+    """Return the dead letter of a record: its key, value and headers, and headers of the failure.
 
-    `context` has group, model-version, schema-version and app-version. A header of an earlier failure of the same
-    bytes is overwritten, except when it failed first and how often.
+    Headers of an earlier failure of the same bytes are replaced, except for the time of the first
+    failure and the number of attempts. A replayed record keeps the origin of its first failure.
+
+    Args:
+        topic: kind of the dead-letter topic.
+        record: the failed record.
+        failure: the failure.
+        context: what processed the record.
+        now: wall-clock time in Unix milliseconds.
+        last_attempt: attempt before this one, if the record was retried.
     """
     kind = ERROR_CODES[failure.code]
     earlier = {
-        name: (content or b"")[:KEPT_LIMIT].decode("utf-8", "replace")
+        name: (content or b"")[:MAX_COPIED_BYTES].decode("utf-8", "replace")
         for name, content in record.headers
-        if name in _KEPT
+        if name in _COPIED
     }
+    attempts = _number(earlier.get(ERROR_ATTEMPTS)) + (last_attempt.number if last_attempt else 0)
+    first_failed = iso_time(last_attempt.first_failed if last_attempt else now)
     ours = {
-        ERROR_ID: error_id(context["group"], record),
+        ERROR_ID: error_id(context.group, record),
         ERROR_CODE: failure.code,
         ERROR_CLASS: kind.error_class,
         ERROR_STAGE: kind.stage,
-        ERROR_MESSAGE: failure.message[:MESSAGE_LIMIT],
+        ERROR_MESSAGE: failure.message[:MAX_MESSAGE],
         ERROR_EXCEPTION: type(failure.exception).__name__ if failure.exception else "",
         ERROR_STACKTRACE: _stacktrace(failure.exception),
         ERROR_FINGERPRINT: fingerprint(failure),
-        ERROR_ATTEMPTS: str(
-            _count(earlier.get(ERROR_ATTEMPTS)) + (before.number if before else 0) + 1
-        ),
-        ERROR_FIRST_FAILED_AT: earlier.get(ERROR_FIRST_FAILED_AT)
-        or iso_time(before.first_failed if before else now),
+        ERROR_ATTEMPTS: str(attempts + 1),
+        ERROR_FIRST_FAILED_AT: earlier.get(ERROR_FIRST_FAILED_AT) or first_failed,
         ERROR_LAST_FAILED_AT: iso_time(now),
         ORIGINAL_TOPIC: record.topic,
         ORIGINAL_PARTITION: str(record.partition),
         ORIGINAL_OFFSET: str(record.offset),
         ORIGINAL_TIMESTAMP: str(record.timestamp),
-        MODEL_VERSION: context[MODEL_VERSION],
-        SCHEMA_VERSION: context[SCHEMA_VERSION],
-        APP_VERSION: context[APP_VERSION],
+        MODEL_VERSION: context.model_version,
+        SCHEMA_VERSION: context.fingerprint,
+        APP_VERSION: context.app_version,
         REPLAY_COUNT: earlier.get(REPLAY_COUNT, "0"),
         REPLAY_ID: earlier.get(REPLAY_ID, ""),
     }
-    if earlier.get(REPLAY_ID):  # then they say where the record was first
+    if earlier.get(REPLAY_ID):
         ours |= {name: text for name, text in earlier.items() if name in _ORIGIN}
     kept = [(name, content) for name, content in record.headers if name not in ours]
     headers = kept + [(name, text.encode()) for name, text in ours.items()]
@@ -94,29 +123,25 @@ def dead_letter(
 
 
 def shortened(letter: Output) -> Output:
-    """A dead letter that fits where the record itself, which came compressed or with huge headers, does not.
+    """Return a dead letter without the value, for a record that does not fit into the topic.
 
-    Its bytes stay where they are: `original-topic`, `-partition` and `-offset` say where.
+    That is the case for records that came compressed or with huge headers. The value can be read at
+    the original topic, partition and offset.
     """
     ours = [
         (name, content)
         for name, content in letter.headers
         if name.startswith(FAILURE_HEADER_PREFIXES)
     ]
-    note = (ORIGINAL_SIZE, str(len(letter.value or b"")).encode())
-    return Output(
-        letter.topic, letter.partition, (letter.key or b"")[:KEPT_LIMIT], None, [*ours, note]
-    )
+    value_size = (ORIGINAL_SIZE, str(len(letter.value or b"")).encode())
+    key = (letter.key or b"")[:MAX_COPIED_BYTES]
+    return Output(letter.topic, letter.partition, key, None, [*ours, value_size])
 
 
-_ORIGIN = frozenset({ORIGINAL_TOPIC, ORIGINAL_PARTITION, ORIGINAL_OFFSET, ORIGINAL_TIMESTAMP})
-_KEPT = frozenset({ERROR_ATTEMPTS, ERROR_FIRST_FAILED_AT, REPLAY_COUNT, REPLAY_ID}) | _ORIGIN
-
-
-def _count(text: str | None) -> int:
+def _number(text: str | None) -> int:
     return int(text) if text and len(text) < 10 and text.isdecimal() else 0
 
 
 def _stacktrace(error: BaseException | None) -> str:
-    """Where it was raised; without the exception's own text, which may quote a record."""
-    return "" if error is None else "".join(format_tb(error.__traceback__))[-STACKTRACE_LIMIT:]
+    """Return the frames without the exception's message, which may quote a record."""
+    return "" if error is None else "".join(format_tb(error.__traceback__))[-MAX_STACKTRACE:]

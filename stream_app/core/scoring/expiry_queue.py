@@ -1,59 +1,61 @@
-"""When which event falls due: cheap to add to, for most events are answered long before."""
+"""Expiry queue: cheap to add to, because most events get their label long before they expire."""
 
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 
-_SPAN = 60_000  # milliseconds
+_SPAN_MS = 60_000
 
 
 class ExpiryQueue:
-    """Event ids by the time at which they fall due (epoch milliseconds).
+    """Event ids by the time at which they expire, in Unix milliseconds of event time.
 
-    They lie unsorted in spans of a minute; only the ids of a span that has begun are put in order. Nothing is ever
-    taken out early: `due_time` says when an id is due by now, None if never, and what was noted before does not count.
-    What is popped must have no due time any more when the next is asked for.
+    Ids are kept unsorted in spans of one minute; only a span that has begun is sorted. Nothing is
+    removed early: an id that expires at another time by now, or never, is skipped. The caller must
+    remove the entry of a popped id before it asks for the next one.
+
+    Args:
+        expiry_time: returns the time at which an id expires by now, or None for never.
     """
 
-    def __init__(self, due_time: Callable[[str], int | None]) -> None:
-        self._due_time = due_time
+    def __init__(self, expiry_time: Callable[[str], int | None]) -> None:
+        self._expiry_time = expiry_time
         self._spans: dict[int, list[str]] = {}
-        self._order: list[int] = []  # a heap of the spans
-        self._near: list[
-            tuple[int, str]
-        ] = []  # a heap of what is left of the spans that were opened
-        self._opened: int | None = None  # the last of them
+        self._span_heap: list[int] = []
+        self._sorted: list[tuple[int, str]] = []  # heap of the ids of the spans that have begun
+        self._last_begun: int | None = None
 
-    def add(self, due: int, event_id: str) -> None:
-        """Note when an event is due; again if that changes."""
-        span = due // _SPAN
-        if self._opened is not None and span <= self._opened:
-            heappush(self._near, (due, event_id))
+    def add(self, time: int, event_id: str) -> None:
+        """Add an id that expires at a time; again if the time changes."""
+        span = time // _SPAN_MS
+        if self._last_begun is not None and span <= self._last_begun:
+            heappush(self._sorted, (time, event_id))
             return
         ids = self._spans.get(span)
         if ids is None:
             self._spans[span] = [event_id]
-            heappush(self._order, span)
+            heappush(self._span_heap, span)
         else:
             ids.append(event_id)
 
     def pop(self, before: float) -> Iterator[tuple[int, str]]:
-        """Take out what is due before a time, oldest first; the caller may stop at any time."""
+        """Remove and yield what expires before a time, oldest first; the caller may stop early."""
         while True:
-            while not self._near and self._order and self._order[0] * _SPAN < before:
-                self._open_next()
-            if not self._near or self._near[0][0] >= before:
+            heap = self._span_heap
+            while not self._sorted and heap and heap[0] * _SPAN_MS < before:
+                self._begin_next_span()
+            if not self._sorted or self._sorted[0][0] >= before:
                 return
-            due, event_id = heappop(self._near)
-            if self._due_time(event_id) == due:
-                yield due, event_id
+            time, event_id = heappop(self._sorted)
+            if self._expiry_time(event_id) == time:
+                yield time, event_id
 
-    def _open_next(self) -> None:
-        self._opened = heappop(self._order)
-        ids = self._spans.pop(self._opened)
-        found = ((self._due_time(event_id), event_id) for event_id in set(ids))
-        self._near = [
-            (due, event_id)
-            for due, event_id in found
-            if due is not None and due // _SPAN == self._opened
+    def _begin_next_span(self) -> None:
+        self._last_begun = heappop(self._span_heap)
+        ids = self._spans.pop(self._last_begun)
+        found = ((self._expiry_time(event_id), event_id) for event_id in set(ids))
+        self._sorted = [
+            (time, event_id)
+            for time, event_id in found
+            if time is not None and time // _SPAN_MS == self._last_begun
         ]
-        heapify(self._near)
+        heapify(self._sorted)

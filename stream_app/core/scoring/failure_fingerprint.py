@@ -1,4 +1,7 @@
-"""One name for all failures of one cause: the same code, stage, place in the user's code and message but for values."""
+"""Fingerprint of a failure: the same for all failures with the same cause.
+
+It covers the error code, the stage, the place in the user's code, and the message without values.
+"""
 
 import re
 import sysconfig
@@ -9,7 +12,8 @@ from types import CodeType, TracebackType
 from stream_app.error_codes import ERROR_CODES
 from stream_app.records import Failure
 
-READ = 1000  # characters of a message that are looked at
+# Only this much of a message is read, in characters.
+MAX_READ = 1000
 
 _VALUES = re.compile(
     r"""
@@ -26,38 +30,40 @@ _VALUES = re.compile(
 )
 _LIST = re.compile(r"#(?:, ?#)+")
 
-_OURS = re.split(r"core[\/]scoring[\/]", __file__)[0]
-_EXAMPLES = f"{_OURS}examples"  # which are written as a user's pipeline is
-_STANDARD = sysconfig.get_path("stdlib")
+_OWN_FOLDER = re.split(r"core[\/]scoring[\/]", __file__)[0]
+# The examples are written like a user's pipeline, so they count as the user's code.
+_EXAMPLES = f"{_OWN_FOLDER}examples"
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 _INSTALLED = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 
 
 def fingerprint(failure: Failure) -> str:
-    """Code, stage, message without its values, and where the exception was raised, as 16 hexadecimal digits."""
+    """Return the fingerprint of a failure, 16 hexadecimal digits."""
     error = failure.exception
-    place = "" if error is None else site(error.__traceback__)
-    return digest(failure.code, ERROR_CODES[failure.code].stage, normalised(failure.message), place)
+    place = "" if error is None else raised_in(error.__traceback__)
+    return digest(failure.code, ERROR_CODES[failure.code].stage, normalized(failure.message), place)
 
 
-@lru_cache(1000)  # failures of one cause mostly say the same
-def normalised(message: str) -> str:
-    """A message without its values: numbers, quoted texts, ids, hashes and addresses, alone or in a list, are #.
+# Most failures with the same cause have the same message.
+@lru_cache(1000)
+def normalized(message: str) -> str:
+    """Replace numbers, quoted texts, ids, hashes, addresses and lists of them by #.
 
-    >>> normalised("order 4711 of 'ann' took 1.5e3 ms, not [10, 20]")
+    >>> normalized("order 4711 of 'ann' took 1.5e3 ms, not [10, 20]")
     'order # of # took # ms, not [#]'
     """
-    return _LIST.sub("#", _VALUES.sub("#", message[:READ]))
+    return _LIST.sub("#", _VALUES.sub("#", message[:MAX_READ]))
 
 
-def site(traceback: TracebackType | None) -> str:
-    """File and function of the innermost frame that is the user's own, else of the innermost at all.
+def raised_in(traceback: TracebackType | None) -> str:
+    """Return file and function of the innermost frame in the user's code, else of any.
 
-    There is no line number in it, so that an edit elsewhere in the file does not split what belongs together.
+    The line number is left out: an edit elsewhere in the file must not change the fingerprint.
     """
     last = own = None
     while traceback is not None:
         last = traceback.tb_frame.f_code
-        if _is_own(last.co_filename):
+        if _is_user_code(last.co_filename):
             own = last
         traceback = traceback.tb_next
     code = own or last
@@ -65,15 +71,15 @@ def site(traceback: TracebackType | None) -> str:
 
 
 def digest(*parts: str) -> str:
-    """A short hash of texts."""
+    """Return a hash of texts, 16 hexadecimal digits."""
     return blake2b("\0".join(parts).encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-def _is_own(file: str) -> bool:
-    """Whether a file is neither ours, nor Python's, nor an installed package's."""
-    if file.startswith(_OURS):
+def _is_user_code(file: str) -> bool:
+    """Return True if a file is not of this package, Python or an installed package."""
+    if file.startswith(_OWN_FOLDER):
         return file.startswith(_EXAMPLES)
-    return not (file.startswith((_STANDARD, "<")) or _INSTALLED.search(file))
+    return not (file.startswith((_STANDARD_LIBRARY, "<")) or _INSTALLED.search(file))
 
 
 def _name(code: CodeType) -> str:

@@ -1,4 +1,4 @@
-"""Predictions that may fail: the version that is served, and what the pipeline declares to be served instead."""
+"""Predictions that may fail: the served version, and the fallback that the pipeline declares."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -7,26 +7,34 @@ from stream_app.core.evaluation.prediction_tasks import PredictionTask, ScoreFun
 from stream_app.records import Failure, Features, Score
 from stream_app.resilience import TRANSIENT, Fallback
 
+# Model version of a score that the rule of a fallback made.
 NO_VERSION = -1
-"""Stands for the model version where a rule made the score."""
 
-FAILURES = 5  # in a row, after which a version rests
-REST = 10_000  # milliseconds
+# After this many consecutive failures, a version is not called for the time below.
+MAX_FAILURES = 5
+REST_MS = 10_000
 
 
 class Model(Protocol):
-    """A loaded model version; `score` may raise whatever the model raises."""
+    """Loaded model version."""
 
     name: str
     version: int
 
     @property
     def score(self) -> ScoreFunction:
-        """What gives the score of features."""
+        """Function from features to a score, which may raise whatever the model raises."""
 
 
 class Degraded(NamedTuple):
-    """A score that the served version did not make; `by` is `last-good` or `rule`, `cause` the code of the failure."""
+    """Score that the served version did not make.
+
+    Attributes:
+        score: the score.
+        version: version that made it, or `NO_VERSION`.
+        by: "last-good" or "rule".
+        cause: error code of the served version's failure.
+    """
 
     score: Score
     version: int
@@ -35,10 +43,14 @@ class Degraded(NamedTuple):
 
 
 class Predictor:
-    """Asks the model, judges the answer, and falls back as declared.
+    """Calls the model, checks the score, and uses the fallback if the model fails.
 
-    `budget` is the longest that one prediction may take, in seconds of `clock`; None measures nothing. `last_good`
-    gives the version that stands in for one that fails, if there is one.
+    Args:
+        task: prediction task.
+        fallback: declared fallback, or None.
+        budget: longest time of one prediction in seconds of `clock`; None for no limit.
+        clock: returns seconds.
+        last_good: returns the version that replaces a failing one, or None.
     """
 
     def __init__(
@@ -57,15 +69,24 @@ class Predictor:
         self._failing = NO_VERSION
         self._failures = 0
         self._rests_until = 0
-        self._why = Failure("model-failed", "")
+        self._failure = Failure("model-failed", "")
 
     def predict(self, model: Model, features: Features, now: int) -> Score | Degraded | Failure:
-        """The score, which fits the task; `now` is epoch milliseconds."""
-        if model.version == self._failing and now < self._rests_until <= now + REST:
-            return self._instead(model, features, self._why)
+        """Return a score of the task.
+
+        Args:
+            model: served version.
+            features: features of the event.
+            now: wall-clock time in Unix milliseconds.
+
+        Returns:
+            The score, a score of the fallback, or the failure of the model.
+        """
+        if model.version == self._failing and now < self._rests_until <= now + REST_MS:
+            return self._fall_back(model, features, self._failure)
         budget = self._budget
         score = (
-            self._ask(model.score, features)
+            self._call(model.score, features)
             if budget is None
             else self._timed(model, features, budget)
         )
@@ -74,56 +95,53 @@ class Predictor:
             return score
         if self._fallback is None:
             return score
-        self._note(model.version, score, now)
-        return self._instead(model, features, score)
+        self._count_failure(model.version, score, now)
+        return self._fall_back(model, features, score)
 
-    def start_over(self) -> None:
-        """Forget what has failed."""
+    def reset(self) -> None:
+        """Forget earlier failures."""
         self._failing, self._failures, self._rests_until = NO_VERSION, 0, 0
 
     def _timed(self, model: Model, features: Features, budget: float) -> Score | Failure:
         started = self._clock()
-        score = self._ask(model.score, features)
+        score = self._call(model.score, features)
         if self._clock() - started > budget and not isinstance(score, Failure):
             return Failure("model-too-slow", f"the prediction took longer than {budget:g} s")
         return score
 
-    def _note(self, version: int, failure: Failure, now: int) -> None:
-        """Count failures in a row; a version that has failed often enough is not asked for a while."""
+    def _count_failure(self, version: int, failure: Failure, now: int) -> None:
         self._failures = self._failures + 1 if version == self._failing else 1
-        self._failing, self._why = version, failure
-        if self._failures >= FAILURES:
-            self._rests_until = now + REST
+        self._failing, self._failure = version, failure
+        if self._failures >= MAX_FAILURES:
+            self._rests_until = now + REST_MS
 
-    def _instead(self, model: Model, features: Features, why: Failure) -> Degraded | Failure:
+    def _fall_back(self, model: Model, features: Features, failure: Failure) -> Degraded | Failure:
         fallback = self._fallback
         if fallback is None:
-            return why
+            return failure
         good = self._last_good(model) if fallback.last_good else None
         if good is not None:
-            score = self._ask(good.score, features)
+            score = self._call(good.score, features)
             if not isinstance(score, Failure):
-                return Degraded(score, good.version, "last-good", why.code)
+                return Degraded(score, good.version, "last-good", failure.code)
         rule = fallback.score
         if rule is None:
-            return why
-        score = self._ask(rule if callable(rule) else lambda _: rule, features)
-        return why if isinstance(score, Failure) else Degraded(score, NO_VERSION, "rule", why.code)
+            return failure
+        score = self._call(rule if callable(rule) else lambda _: rule, features)
+        if isinstance(score, Failure):
+            return failure
+        return Degraded(score, NO_VERSION, "rule", failure.code)
 
-    def _ask(self, ask: ScoreFunction, features: Features) -> Score | Failure:
-        """A score, or why there is none."""
+    def _call(self, function: ScoreFunction, features: Features) -> Score | Failure:
         try:
-            value = ask(features)
+            value = function(features)
         except TRANSIENT as error:
             return Failure("model-unavailable", f"the model raised {type(error).__name__}", error)
-        except (
-            Exception
-        ) as error:  # a model may raise anything; whatever it is, it costs this record only
+        # A model may raise anything; it fails this record only.
+        except Exception as error:
             return Failure("model-failed", f"the model raised {type(error).__name__}", error)
         score = self._task.valid_score(value)
         if score is None:
-            return Failure(
-                "score-invalid",
-                f"the score is not {self._task.score_type} but {type(value).__name__}",
-            )
+            expected, found = self._task.score_type, type(value).__name__
+            return Failure("score-invalid", f"the score is not {expected} but {found}")
         return score

@@ -1,4 +1,4 @@
-"""Exact counts of what became of every input record."""
+"""Record counts: how many input records had which outcome."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,12 +7,22 @@ from typing import Any
 
 @dataclass(slots=True)
 class RecordCounts:
-    """One partition's books, written in the same transactions as the outcomes.
+    """Exact record counts of one partition, written in the same transactions as the outcomes.
 
-    Events: `scored`, `dead` (by code), `duplicates`, and `retrying`, which wait to be tried again. Of the scored ones
-    `degraded` were not scored by the version that was served. Predictions: `joined`, `expired` and `pending`;
-    `unlearned` are those of the joined that are no examples. Labels: `joined`, `waiting`, `label_duplicates`,
-    `label_expired` and `label_dead` (by code).
+    Attributes:
+        scored: events that were scored.
+        degraded: scored events that the served version did not score.
+        duplicates: events that were seen before.
+        retrying: events that wait for a retry.
+        dead: events that became dead letters, by error code.
+        joined: predictions that got their label.
+        expired: predictions whose label did not come in time.
+        pending: predictions that wait for their label.
+        waiting: labels that wait for their event.
+        label_duplicates: labels of events that had one before.
+        label_expired: labels that came too late.
+        label_dead: labels that became dead letters, by error code.
+        unlearned: joined predictions that must not be learned.
     """
 
     scored: int = 0
@@ -31,12 +41,12 @@ class RecordCounts:
 
     @property
     def events(self) -> int:
-        """All raw records that have an outcome or wait to be tried again."""
+        """Number of raw records that have an outcome or wait for a retry."""
         return self.scored + self.duplicates + self.retrying + self.dead.total()
 
     @property
     def labels(self) -> int:
-        """All label records that have an outcome or wait for their event."""
+        """Number of label records that have an outcome or wait for their event."""
         return (
             self.joined
             + self.waiting
@@ -46,22 +56,18 @@ class RecordCounts:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for the changelog."""
+        """Return plain data for the changelog."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return values | {"dead": dict(self.dead), "label_dead": dict(self.label_dead)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RecordCounts":
-        """From `as_dict`."""
-        known = {
-            **values,
-            "dead": Counter(values["dead"]),
-            "label_dead": Counter(values["label_dead"]),
-        }
-        return cls(**known)
+        """Return the counts of `as_dict`."""
+        counters = {name: Counter(values[name]) for name in ("dead", "label_dead")}
+        return cls(**{**values, **counters})
 
     def add(self, other: "RecordCounts") -> "RecordCounts":
-        """The sum of two partitions' books."""
+        """Return the sum of the counts of two partitions."""
         return RecordCounts(
             **{name: getattr(self, name) + getattr(other, name) for name in self.__slots__}
         )

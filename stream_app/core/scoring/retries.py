@@ -1,4 +1,4 @@
-"""Records that failed for a reason outside and wait to be tried again: part of a partition's keyed state."""
+"""Retry queue: events that failed for an external reason and wait for another attempt."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -8,18 +8,27 @@ from typing import NamedTuple
 
 import orjson
 
-from stream_app.core.scoring.record_codec import from_json, to_json
+from stream_app.core.scoring.state_codec import record_from_json, record_to_json
 from stream_app.records import Output, Record
 from stream_app.resilience import Retry
 from stream_app.topic_kinds import TopicKind
 
 _MILLISECOND = timedelta(milliseconds=1)
-_POSTPONED = 1000  # milliseconds
-_MOST_BYTES = 32 * 1024 * 1024  # of all waiting records of a partition, in memory
+_POSTPONED_MS = 1000
+
+# Limit of the memory of a partition's waiting records.
+_MAX_BYTES = 32 * 1024 * 1024
 
 
 class Attempt(NamedTuple):
-    """A record that has been tried `number` times; `first_failed` and `due` are epoch milliseconds."""
+    """A record that waits for a retry.
+
+    Attributes:
+        record: the record.
+        number: number of attempts so far.
+        first_failed: time of the first failure in Unix milliseconds.
+        due: time of the next attempt in Unix milliseconds.
+    """
 
     record: Record
     number: int
@@ -27,26 +36,36 @@ class Attempt(NamedTuple):
     due: int
 
     def encode(self) -> bytes:
-        return orjson.dumps([self.number, self.first_failed, self.due, to_json(self.record)])
+        record = record_to_json(self.record)
+        return orjson.dumps([self.number, self.first_failed, self.due, record])
 
 
-def position(record: Record) -> str:
-    """Names a record within a partition's state."""
+def record_name(record: Record) -> str:
+    """Return a name of a record that is unique within a partition's state."""
     return f"{record.topic}/{record.offset}"
 
 
 class RetryQueue:
-    """The waiting records of one partition, by position, and when each is due.
+    """Waiting records of one partition; part of its keyed state.
 
-    Every change is also a record for the changelog `topic`, whose keys begin with `prefix`. Times are epoch
-    milliseconds of the clock on the wall.
+    Every change is also a record for a changelog. Times are Unix milliseconds of the wall clock.
+
+    Args:
+        declared: declared limits and delays.
+        topic: kind of the changelog topic.
+        partition: partition of the changelog.
+        prefix: prefix of the keys in the changelog.
+
+    Attributes:
+        waiting: the waiting records by name.
+        bytes: approximate size of their keys, values and headers.
     """
 
     def __init__(self, declared: Retry, topic: TopicKind, partition: int, prefix: bytes) -> None:
         self.waiting: dict[str, Attempt] = {}
-        self.bytes = 0  # of their keys, values and headers, about
+        self.bytes = 0
         self._declared = declared
-        self._longest = max(declared.max_delay // _MILLISECOND, _POSTPONED)
+        self._max_delay = max(declared.max_delay // _MILLISECOND, _POSTPONED_MS)
         self._topic = topic
         self._partition = partition
         self._prefix = prefix
@@ -55,44 +74,49 @@ class RetryQueue:
     def __len__(self) -> int:
         return len(self.waiting)
 
-    def keep(self, record: Record, now: int, largest: int) -> Output | None:
-        """Let a record that just failed wait, and give the changelog's record, of at most `largest` bytes.
+    def add(self, record: Record, now: int, max_bytes: int) -> Output | None:
+        """Let a record that just failed wait for another attempt.
 
-        None if it has been tried enough, is too large, or too many wait already.
+        Args:
+            record: the record, perhaps one that waits already.
+            now: wall-clock time in Unix milliseconds.
+            max_bytes: limit of the size of the changelog record.
+
+        Returns:
+            The changelog record. None if the record had its last attempt, is too large, or too many
+            records wait already.
         """
-        name, declared = position(record), self._declared
+        name, declared = record_name(record), self._declared
         before = self.waiting.get(name)
         number, first_failed = (before.number + 1, before.first_failed) if before else (1, now)
         due = now + _delay(declared, number, name)
-        if (
-            number >= declared.max_attempts
-            or due > first_failed + declared.give_up_after // _MILLISECOND
-        ):
+        give_up_at = first_failed + declared.give_up_after // _MILLISECOND
+        if number >= declared.max_attempts or due > give_up_at:
             return None
         attempt = Attempt(before.record if before else record, number, first_failed, due)
         encoded = attempt.encode()
-        full = len(self.waiting) >= declared.max_waiting or self.bytes + len(encoded) > _MOST_BYTES
-        if len(encoded) > largest or (before is None and full):
+        full = len(self.waiting) >= declared.max_waiting or self.bytes + len(encoded) > _MAX_BYTES
+        if len(encoded) > max_bytes or (before is None and full):
             return None
         self._set(name, attempt)
         heappush(self._due, (due, name))
         return Output(self._topic, self._partition, self._key(name), encoded)
 
-    def before(self, record: Record) -> Attempt | None:
-        """The last try of a record that waits."""
-        return self.waiting.get(position(record)) if self.waiting else None
+    def last_attempt(self, record: Record) -> Attempt | None:
+        """Return the last attempt of a record that waits, or None."""
+        return self.waiting.get(record_name(record)) if self.waiting else None
 
-    def due(self, now: int, most: int | None = None) -> list[Record]:
-        """The records that are to be tried now, soonest due first; they wait on until `keep` or `release`.
+    def due(self, now: int, limit: int | None = None) -> list[Record]:
+        """Return records whose next attempt is due, earliest first.
 
-        What seems to be due later than anything can be, is due: the clock was set back.
+        They stay in the queue until `add` or `release`. A record that is due later than the longest
+        delay allows is due as well: the clock was set back.
         """
         found: list[Record] = []
-        while self._due and len(found) != most and not now < self._due[0][0] <= now + self._longest:
+        while self._due and len(found) != limit and self._is_due(self._due[0][0], now):
             due, name = entry = heappop(self._due)
-            while (
-                self._due and self._due[0] == entry
-            ):  # kept again within the millisecond in which it was released
+            # A record added again in the millisecond of its release has two equal entries.
+            while self._due and self._due[0] == entry:
                 heappop(self._due)
             attempt = self.waiting.get(name)
             if attempt is not None and attempt.due == due:
@@ -100,32 +124,35 @@ class RetryQueue:
         return found
 
     def postpone(self, records: Iterable[Record], now: int) -> None:
-        """Ask for these again in a second: they were due, but could not be tried yet."""
+        """Let records that were due, but could not be processed, wait for another second."""
         for record in records:
-            name = position(record)
-            self.waiting[name] = self.waiting[name]._replace(due=now + _POSTPONED)
-            heappush(self._due, (now + _POSTPONED, name))
+            name = record_name(record)
+            self.waiting[name] = self.waiting[name]._replace(due=now + _POSTPONED_MS)
+            heappush(self._due, (now + _POSTPONED_MS, name))
 
     def release(self, record: Record) -> list[Output]:
-        """A record has its outcome; the changelog's record of that, if it had been waiting."""
-        name = position(record)
+        """Remove a record that has its outcome; return the changelog record, if it was waiting."""
+        name = record_name(record)
         if name not in self.waiting:
             return []
         self._set(name, None)
         return [Output(self._topic, self._partition, self._key(name), None)]
 
     def restore(self, name: bytes, value: bytes | None) -> None:
-        """Take one record of the changelog; `name` is its key without the prefix."""
+        """Apply one changelog record; `name` is its key without the prefix."""
         if value is None:
             self._set(name.decode(), None)
             return
         number, first_failed, due, record = orjson.loads(value)
-        self._set(name.decode(), Attempt(from_json(record), number, first_failed, due))
+        self._set(name.decode(), Attempt(record_from_json(record), number, first_failed, due))
 
-    def restored(self) -> None:
-        """The changelog has been read to its end."""
+    def finish_restore(self) -> None:
+        """Order the waiting records after the last changelog record."""
         self._due = [(attempt.due, name) for name, attempt in self.waiting.items()]
         heapify(self._due)
+
+    def _is_due(self, due: int, now: int) -> bool:
+        return not now < due <= now + self._max_delay
 
     def _set(self, name: str, attempt: Attempt | None) -> None:
         before = self.waiting.pop(name, None)
@@ -138,13 +165,12 @@ class RetryQueue:
 
 
 def _delay(declared: Retry, number: int, seed: str) -> int:
-    """Milliseconds before the next try; the chance in it is the same whenever it is asked for."""
+    """Return the delay of the next attempt in milliseconds, with deterministic jitter."""
     longest, first = declared.max_delay // _MILLISECOND, declared.initial_delay // _MILLISECOND
     delay = min(longest, first * 2 ** min(number - 1, 30))
-    chance = (
-        int.from_bytes(blake2b(f"{seed}/{number}".encode(), digest_size=4).digest(), "big") / 2**32
-    )
-    return int(delay * (1 - chance / 2))
+    digest = blake2b(f"{seed}/{number}".encode(), digest_size=4).digest()
+    jitter = int.from_bytes(digest, "big") / 2**32
+    return int(delay * (1 - jitter / 2))
 
 
 def _size(attempt: Attempt | None) -> int:

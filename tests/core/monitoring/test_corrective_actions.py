@@ -47,7 +47,7 @@ def test_the_reports_add_up_to_what_was_noted_whatever_restarts(
     )
     for passed, action, cause, n, then in notes:
         now += passed
-        actions.note(action, cause, now, n)
+        actions.add(action, cause, now, n)
         noted[action, cause] += n
         if then:
             reports += actions.due(now)
@@ -62,7 +62,7 @@ def test_the_reports_add_up_to_what_was_noted_whatever_restarts(
 def test_a_million_repairs_are_a_few_records() -> None:
     actions, reports = CorrectiveActions(), list[Measurement]()
     for now in range(NOW, NOW + 3_600_000, 100):
-        actions.note("impute", "amount", now, 28)
+        actions.add("impute", "amount", now, 28)
         reports += actions.due(now)
     reports += actions.due(NOW + 3_600_000 + LONGEST_WAIT)
     assert reports[0].n == 28  # at once
@@ -76,16 +76,16 @@ def test_a_million_repairs_are_a_few_records() -> None:
 def test_after_a_quiet_time_the_first_is_told_at_once_again() -> None:
     actions = CorrectiveActions()
     for start in (NOW, NOW + 5 * LONGEST_WAIT):
-        actions.note("retry", "TimeoutError", start)
+        actions.add("retry", "TimeoutError", start)
         assert len(actions.due(start)) == 1
-        actions.fresh()
+        actions.take_new()
         assert actions.due(start + LONGEST_WAIT) == []
 
 
 def test_a_report_says_what_why_how_often_and_since_when() -> None:
     actions = CorrectiveActions()
-    actions.note("impute", "amount", NOW)
-    actions.note("impute", "amount", NOW + 70, 2)
+    actions.add("impute", "amount", NOW)
+    actions.add("impute", "amount", NOW + 70, 2)
     (report,) = actions.due(NOW + 100)
     assert report == Measurement(
         "corrective_action", "impute", NOW, NOW + 71, 3, reference="amount"
@@ -97,7 +97,7 @@ def test_a_report_says_what_why_how_often_and_since_when() -> None:
 def test_causes_without_end_are_counted_together() -> None:
     actions = CorrectiveActions()
     for number in range(MOST_CAUSES + 50):
-        actions.note("retry", f"cause {number}", NOW)
+        actions.add("retry", f"cause {number}", NOW)
     found = counts(actions.due(NOW))
     assert found["retry", OTHER] == 50
     assert (len(found), found.total()) == (MOST_CAUSES + 1, MOST_CAUSES + 50)
@@ -105,14 +105,14 @@ def test_causes_without_end_are_counted_together() -> None:
 
 def test_a_clock_that_is_set_back_silences_nothing() -> None:
     actions = CorrectiveActions()
-    actions.note("impute", "amount", NOW)
+    actions.add("impute", "amount", NOW)
     actions.due(NOW)
-    actions.note("impute", "amount", NOW - 3_600_000)
+    actions.add("impute", "amount", NOW - 3_600_000)
     assert len(actions.due(NOW - 3_600_000)) == 1
 
 
 def test_what_is_fresh_is_told_once_and_not_again_after_a_restart() -> None:
     actions = CorrectiveActions()
-    actions.note("impute", "amount", NOW, 3)
-    assert (actions.fresh(), actions.fresh()) == ({("impute", "amount"): 3}, {})
-    assert CorrectiveActions.from_dict(actions.as_dict()).fresh() == {}
+    actions.add("impute", "amount", NOW, 3)
+    assert (actions.take_new(), actions.take_new()) == ({("impute", "amount"): 3}, {})
+    assert CorrectiveActions.from_dict(actions.as_dict()).take_new() == {}

@@ -1,4 +1,4 @@
-"""The circuit breaker: it opens on a run or a share of failures, tries a few, and closes when they pass."""
+"""Circuit breaker: when it opens, probes and closes."""
 
 from datetime import timedelta
 
@@ -19,68 +19,68 @@ def failures(count: int, code: str = OURS) -> list[IndexedFailure]:
 
 def opened(code: str = OURS) -> CircuitBreaker:
     circuit = CircuitBreaker(LIMITS)
-    circuit.note(50, failures(50, code), 0)
+    circuit.update(50, failures(50, code), 0)
     return circuit
 
 
 def probe(circuit: CircuitBreaker, now: int, *, code: str | None) -> int:
-    """Let the circuit try what it allows; returns how many that were."""
+    """Process a whole probe; return its number of events."""
     allowed = circuit.allowed(now)
     assert allowed
-    circuit.note(allowed, failures(allowed, code) if code else [], now)
+    circuit.update(allowed, failures(allowed, code) if code else [], now)
     return allowed
 
 
-def test_what_passes_leaves_it_closed() -> None:
+def test_few_failures_leave_the_breaker_closed() -> None:
     circuit = CircuitBreaker(LIMITS)
     for _ in range(100):
-        circuit.note(100, failures(40), 0)
+        circuit.update(100, failures(40), 0)
     assert circuit.allowed(0) is None
 
 
-def test_a_run_of_failures_opens_it_also_across_batches() -> None:
+def test_consecutive_failures_open_the_breaker_across_batches() -> None:
     circuit = CircuitBreaker(LIMITS)
-    circuit.note(30, [IndexedFailure(index, OURS) for index in range(5, 30)], 0)
+    circuit.update(30, [IndexedFailure(index, OURS) for index in range(5, 30)], 0)
     assert circuit.state == "closed"
-    circuit.note(25, failures(25), 0)
+    circuit.update(25, failures(25), 0)
     assert (circuit.state, circuit.cause) == ("open", OURS)
 
 
-def test_a_run_is_broken_by_one_that_passes() -> None:
+def test_a_success_ends_a_run_of_failures() -> None:
     circuit = CircuitBreaker(LIMITS)
     for _ in range(3):
-        circuit.note(50, failures(49), 0)
+        circuit.update(50, failures(49), 0)
     assert circuit.state == "closed"
 
 
-def test_a_share_of_failures_opens_it_without_a_run() -> None:
+def test_a_ratio_of_failures_opens_the_breaker_without_a_run() -> None:
     circuit = CircuitBreaker(LIMITS)
     for _ in range(19):
-        circuit.note(10, [IndexedFailure(index, THEIRS) for index in range(9)], 0)
+        circuit.update(10, [IndexedFailure(index, THEIRS) for index in range(9)], 0)
     assert (circuit.state, circuit.cause) == ("open", THEIRS)
 
 
-def test_while_open_nothing_is_allowed_until_the_pause_is_over() -> None:
+def test_an_open_breaker_allows_nothing_until_the_pause_is_over() -> None:
     circuit = opened()
     assert [circuit.allowed(now) for now in (0, 4999, 5000)] == [0, 0, 10]
 
 
-def test_a_probe_that_passes_closes_it() -> None:
+def test_a_successful_probe_closes_the_breaker() -> None:
     circuit = opened()
     probe(circuit, 5 * SECOND, code=None)
     assert circuit.allowed(5 * SECOND) is None
-    circuit.note(49, failures(49), 6 * SECOND)
+    circuit.update(49, failures(49), 6 * SECOND)
     assert circuit.state == "closed", "failures from before count no more"
 
 
-def test_a_probe_may_come_in_pieces() -> None:
+def test_a_probe_can_be_split_over_batches() -> None:
     circuit = opened()
     assert circuit.allowed(5 * SECOND) == 10
-    circuit.note(4, [], 5 * SECOND)
+    circuit.update(4, [], 5 * SECOND)
     assert (circuit.state, circuit.allowed(5 * SECOND)) == ("half-open", 6)
 
 
-def test_where_waiting_helps_the_pauses_grow() -> None:
+def test_pauses_grow_for_errors_that_are_not_the_events_fault() -> None:
     circuit, now, pauses = opened(), 0, []
     for _ in range(6):
         start = now
@@ -91,7 +91,7 @@ def test_where_waiting_helps_the_pauses_grow() -> None:
     assert pauses == [5, 10, 20, 40, 60, 60]
 
 
-def test_where_it_does_not_the_probes_grow() -> None:
+def test_probes_grow_for_errors_that_are_the_events_fault() -> None:
     circuit = opened(THEIRS)
     assert [probe(circuit, number * 5 * SECOND, code=THEIRS) for number in range(1, 5)] == [
         10,
@@ -109,7 +109,7 @@ def test_where_it_does_not_the_probes_grow() -> None:
         max_size=60,
     )
 )
-def test_it_never_allows_more_than_a_probe_while_it_is_not_closed(
+def test_at_most_a_probe_is_allowed_until_the_breaker_closes(
     steps: list[tuple[int, set[int], int]],
 ) -> None:
     circuit, now, since_open = CircuitBreaker(LIMITS), 0, 0
@@ -121,7 +121,7 @@ def test_it_never_allows_more_than_a_probe_while_it_is_not_closed(
             continue
         failed = [IndexedFailure(index, OURS) for index in sorted(indices) if index < taken]
         before = circuit.state
-        circuit.note(taken, failed, now)
+        circuit.update(taken, failed, now)
         since_open = since_open + taken if before == "half-open" else 0
         assert since_open <= LIMITS.probe or circuit.state != "half-open"
         if circuit.state == "open":

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.cleaning import Clip
-from stream_app.core.reading.clean_step_runner import clean
-from stream_app.core.reading.feature_extraction import extract
-from stream_app.core.scoring.failure_fingerprint import fingerprint, normalised, site
+from stream_app.core.reading.user_functions import clean, extract_features
+from stream_app.core.scoring.failure_fingerprint import fingerprint, normalized, raised_in
 from stream_app.error_codes import ERROR_CODES
 from stream_app.records import Failure
 
@@ -39,12 +38,12 @@ TEMPLATES = st.sampled_from(
 
 @given(TEMPLATES, VALUES, VALUES)
 def test_values_do_not_matter(template: str, one: str, other: str) -> None:
-    assert normalised(template.format(one, other)) == normalised(template.format(7, 7))
+    assert normalized(template.format(one, other)) == normalized(template.format(7, 7))
 
 
 @given(st.lists(VALUES, min_size=1, max_size=10))
 def test_neither_does_how_many_there_are_in_a_list(values: list[str]) -> None:
-    assert normalised(f"none of [{', '.join(values)}] is known") == "none of [#] is known"
+    assert normalized(f"none of [{', '.join(values)}] is known") == "none of [#] is known"
 
 
 @given(st.sampled_from(sorted(ERROR_CODES)), st.sampled_from(sorted(ERROR_CODES)))
@@ -63,7 +62,7 @@ def test_different_codes_are_different_causes(one: str, other: str) -> None:
     ],
 )
 def test_what_is_no_value_matters(one: str, other: str) -> None:
-    assert normalised(one) != normalised(other)
+    assert normalized(one) != normalized(other)
 
 
 @given(st.text(), st.integers(0, 5000))
@@ -84,7 +83,7 @@ def other_features(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def failed(function: Any, value: Any) -> Failure:
-    found = extract(function, {"a": value})
+    found = extract_features(function, {"a": value})
     assert isinstance(found, Failure)
     return found
 
@@ -103,16 +102,16 @@ def test_the_place_is_where_the_users_code_was_when_a_library_raised() -> None:
     def spread(fields: dict[str, Any]) -> dict[str, Any]:
         return {"a": statistics.stdev(fields["a"])}
 
-    place = site(traceback_of(failed(spread, [])))
-    assert place.startswith("test_fingerprints.py:test_the_place")
+    place = raised_in(traceback_of(failed(spread, [])))
+    assert place.startswith("test_failure_fingerprint.py:test_the_place")
     assert place.endswith("<locals>.spread")
 
 
 def test_without_code_of_the_user_the_place_is_the_innermost() -> None:
     found = clean({"a": "text"}, [Clip("a", 0.0, 1.0)])
     assert isinstance(found, Failure)
-    assert site(traceback_of(found)) == "cleaning.py:Clip.__call__"
-    assert site(None) == ""
+    assert raised_in(traceback_of(found)) == "cleaning.py:Clip.__call__"
+    assert raised_in(None) == ""
 
 
 def test_an_edit_elsewhere_in_the_file_changes_nothing() -> None:
@@ -122,7 +121,7 @@ def test_an_edit_elsewhere_in_the_file_changes_nothing() -> None:
         names: dict[str, Any] = {}
         exec(compile(text, "/home/ann/payments.py", "exec"), names)
         found.append(failed(names["features"], "x"))
-    assert site(traceback_of(found[0])) == "payments.py:features"
+    assert raised_in(traceback_of(found[0])) == "payments.py:features"
     assert fingerprint(found[0]) == fingerprint(found[1])
 
 
@@ -133,4 +132,4 @@ def traceback_of(failure: Failure) -> TracebackType | None:
 
 def test_an_id_never_shows() -> None:
     message = f"customer {UUID(int=7**40)} (ann@example.org, 'Ann', 0x7f3a, key AKIAIOSFODNN7EXAMPLE12) unknown"
-    assert normalised(message) == "customer # (#, key #) unknown"
+    assert normalized(message) == "customer # (#, key #) unknown"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from stream_app.cleaning import Rejected
 from stream_app.core.reading import record_reader
 from stream_app.core.scoring.partition_state import PartitionState
-from stream_app.core.scoring.scorer import Scorer
+from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.headers import VALUE_SCHEMA_ID
-from stream_app.records import Features, Fields, Output, Record, size
+from stream_app.records import Features, Fields, Output, Record, output_size
 from tests.core.reading.test_decoding import JSON
 from tests.core.reading.test_record_reader import NOW, SENT, pipeline, schema
 
@@ -44,13 +44,10 @@ def refuse(fields: Fields) -> Fields:
 
 def scorer(changes: dict[str, Any], max_bytes: int) -> Scorer:
     state = PartitionState(0, horizon=48 * HOUR, lateness=HOUR)
-    limits: dict[str, Any] = {
-        "group": "g",
-        "app_version": "1",
-        "max_entries": 1000,
-        "clock": lambda: 0.0,
-    }
-    return Scorer(pipeline(**changes), "f" * 16, state, max_bytes=max_bytes, **limits)
+    config = ScorerConfig(
+        fingerprint="f" * 16, group="g", app_version="1", max_bytes=max_bytes, max_entries=1000
+    )
+    return Scorer(pipeline(**changes), config, state, lambda: 0.0)
 
 
 def no_json(value: bytes) -> None:
@@ -62,7 +59,7 @@ def outcomes(subject: Scorer, records: list[Record], labels: list[Record]) -> tu
     made: list[Output] = []
     for one, label in zip(records, labels, strict=True):
         made += subject.score([one], Model(), NOW) + subject.join([label], Model(), NOW)
-    return made, subject.failed, subject.state.entries, subject.state.checkpoint()
+    return made, subject.failures, subject.state.entries, subject.state.checkpoint()
 
 
 CHANGES: list[Fields] = [
@@ -152,7 +149,9 @@ def test_the_fast_path_changes_no_outcome(
         "clean": (impute, refuse) if cleans else (),
     }
     quickly = outcomes(scorer(changes, max_bytes), records, labels)
-    assert all(size(output) <= max_bytes for output in quickly[0] if output.topic == "scored")
+    assert all(
+        output_size(output) <= max_bytes for output in quickly[0] if output.topic == "scored"
+    )
     slow = scorer(changes, max_bytes)
     slow._little = -1  # every output is measured
     with pytest.MonkeyPatch.context() as patch:

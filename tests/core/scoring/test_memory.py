@@ -1,4 +1,4 @@
-"""Code that runs out of memory fails one record, under a code of its own."""
+"""Exhausted memory fails one record, with an error code of its own."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class Exhausted(FixedModel):
 
 
 @pytest.mark.parametrize("part", ["clean", "features", "model"])
-def test_memory_that_runs_out_is_the_records_matter(part: str) -> None:
+def test_exhausted_memory_makes_the_record_a_dead_letter(part: str) -> None:
     broken: dict[str, dict[str, Any]] = {
         "clean": {"clean": (exhausted,)},
         "features": {"features": exhausted},
@@ -27,4 +27,4 @@ def test_memory_that_runs_out_is_the_records_matter(part: str) -> None:
     one = scorer(small_pipeline(**broken.get(part, {})))
     (letter,) = one.score([record(event(1))], Exhausted() if part == "model" else FixedModel(), NOW)
     assert (letter.topic, code(letter)) == ("raw.dlq", "record-exhausts-memory")
-    assert one.state.tallies.dead == {"record-exhausts-memory": 1}
+    assert one.state.counts.dead == {"record-exhausts-memory": 1}

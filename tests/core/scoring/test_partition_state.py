@@ -1,4 +1,4 @@
-"""The parts of the state: what falls due when, and predictions in little memory."""
+"""Parts of the keyed state: expiry in order, and compact predictions."""
 
 from math import inf
 from typing import Any
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.scoring import prediction_codec
+from stream_app.core.scoring import state_codec
 from stream_app.core.scoring.expiry_queue import ExpiryQueue
-from stream_app.core.scoring.prediction_codec import PredictionCodec
+from stream_app.core.scoring.state_codec import PredictionCodec
 from stream_app.records import Features
 
 MINUTE = 60_000
@@ -20,7 +20,7 @@ steps = st.lists(
 
 
 @given(steps)
-def test_ids_fall_due_in_order_each_once_and_none_too_early(
+def test_ids_expire_in_order_once_and_not_too_early(
     steps: list[tuple[str, int, int]],
 ) -> None:
     due: dict[str, int] = {}
@@ -45,7 +45,7 @@ def test_ids_fall_due_in_order_each_once_and_none_too_early(
     assert rest == []
 
 
-def test_what_is_left_when_the_caller_stops_falls_due_later() -> None:
+def test_ids_left_by_an_early_stop_expire_later() -> None:
     due = {f"e{number}": number for number in range(5)}
     schedule = ExpiryQueue(due.get)
     for event_id, time in due.items():
@@ -70,11 +70,11 @@ predictions = st.tuples(
 
 @pytest.fixture(params=[0, 2, 1000])
 def most_names(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prediction_codec, "MOST_NAME_BYTES", request.param)
+    monkeypatch.setattr(state_codec, "MAX_NAME_BYTES", request.param)
 
 
 @pytest.mark.usefixtures("most_names")
-def test_what_was_packed_is_unpacked() -> None:
+def test_a_packed_prediction_is_unpacked_unchanged() -> None:
     @given(st.lists(predictions))
     def unpacked(predictions: list[tuple[int, float, int, Features]]) -> None:
         packer = PredictionCodec()

@@ -1,4 +1,4 @@
-"""Predictions that fail are replaced as declared, and said to be."""
+"""Predictor: a failing model is replaced by the declared fallback."""
 
 from dataclasses import dataclass
 from math import nan
@@ -14,7 +14,7 @@ from stream_app.resilience import Fallback, TransientError
 
 @dataclass
 class Version:
-    """Answers what it is told to; an exception is raised."""
+    """Model with a fixed answer; an exception is raised."""
 
     version: int
     answer: Any
@@ -34,7 +34,7 @@ class Version:
 
 @dataclass
 class Clock:
-    """Seconds, moved by hand."""
+    """Clock in seconds, moved by the tests."""
 
     now: float = 0.0
 
@@ -59,7 +59,7 @@ def failing() -> Version:
     return Version(2, ValueError("no"))
 
 
-def test_a_model_that_answers_is_believed() -> None:
+def test_a_valid_score_is_returned() -> None:
     assert predictor(Fallback(score=0.1)).predict(Version(2, 0.7), {"x": 1.0}, 0) == 0.7
 
 
@@ -74,18 +74,18 @@ def test_a_model_that_answers_is_believed() -> None:
         (None, "score-invalid"),
     ],
 )
-def test_without_a_fallback_the_failure_stands(answer: object, code: str) -> None:
+def test_without_a_fallback_the_failure_is_returned(answer: object, code: str) -> None:
     found = predictor(None).predict(Version(2, answer), {"x": 1.0}, 0)
     assert isinstance(found, Failure)
     assert found.code == code
 
 
-def test_the_version_before_answers_first() -> None:
+def test_the_last_good_version_is_the_first_fallback() -> None:
     found = predictor(Fallback(score=0.1), before=Version(1, 0.4)).predict(failing(), {"x": 1.0}, 0)
     assert found == Degraded(0.4, 1, "last-good", "model-failed")
 
 
-def test_then_the_rule_which_is_no_version() -> None:
+def test_the_rule_is_the_second_fallback_and_has_no_version() -> None:
     both_fail = predictor(Fallback(score=0.1), before=Version(1, nan))
     assert both_fail.predict(failing(), {"x": 1.0}, 0) == Degraded(
         0.1, NO_VERSION, "rule", "model-failed"
@@ -96,13 +96,13 @@ def test_then_the_rule_which_is_no_version() -> None:
     ) == Degraded(0.5, NO_VERSION, "rule", "model-failed")
 
 
-def test_a_fallback_that_fails_too_leaves_the_first_failure() -> None:
+def test_a_failing_fallback_returns_the_failure_of_the_model() -> None:
     found = predictor(Fallback(score=lambda _: 1 / 0)).predict(failing(), {"x": 1.0}, 0)
     assert isinstance(found, Failure)
     assert found.code == "model-failed"
 
 
-def test_an_answer_that_comes_too_late_is_none() -> None:
+def test_a_score_after_the_time_budget_is_a_failure() -> None:
     clock = Clock()
     slow = Version(2, 0.7, clock=clock, takes=0.2)
     found = predictor(None, 0.1, clock).predict(slow, {"x": 1.0}, 0)
@@ -117,7 +117,7 @@ def test_an_answer_that_comes_too_late_is_none() -> None:
     assert predictor(None, 0.3, clock).predict(slow, {"x": 1.0}, 0) == 0.7
 
 
-def test_a_version_that_keeps_failing_rests_and_is_tried_again() -> None:
+def test_a_failing_version_is_not_called_for_a_while() -> None:
     model, asking = failing(), predictor(Fallback(score=0.1))
     for now in range(8):
         asking.predict(model, {"x": 1.0}, now)
@@ -129,7 +129,7 @@ def test_a_version_that_keeps_failing_rests_and_is_tried_again() -> None:
     assert asking.predict(model, {"x": 1.0}, 10_010) == 0.9
 
 
-def test_another_version_does_not_rest() -> None:
+def test_a_new_version_is_called_at_once() -> None:
     asking = predictor(Fallback(score=0.1))
     for now in range(8):
         asking.predict(failing(), {"x": 1.0}, now)

@@ -1,4 +1,4 @@
-"""Waiting for another try: when, how often, how many, and the same after a restart."""
+"""Retry queue: delays, limits, and recovery after a restart."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -12,7 +12,10 @@ from stream_app.resilience import Retry
 from tests.small_pipeline import NOW, event, record
 
 DECLARED = Retry(
-    max_attempts=4, initial_delay=timedelta(seconds=1), max_delay=timedelta(seconds=3), max_waiting=5
+    max_attempts=4,
+    initial_delay=timedelta(seconds=1),
+    max_delay=timedelta(seconds=3),
+    max_waiting=5,
 )
 
 
@@ -28,71 +31,71 @@ def restored(changelog: Iterable[Output], declared: Retry = DECLARED) -> RetryQu
     for output in changelog:
         assert (output.key or b"")[:1] == b"r"
         again.restore((output.key or b"")[1:], output.value)
-    again.restored()
+    again.finish_restore()
     return again
 
 
-def test_a_record_comes_again_later_and_later_and_at_last_not_at_all() -> None:
+def test_the_delay_grows_until_the_last_attempt() -> None:
     waiting, failing, now, delays = retries(), record(event(1)), NOW, []
-    while waiting.keep(failing, now, LARGEST) is not None:
+    while waiting.add(failing, now, LARGEST) is not None:
         assert waiting.due(now) == []
         failed_at = now
         while not (due := waiting.due(now)):
             now += 10
         assert due == [failing]
         delays.append(now - failed_at)
-    assert len(delays) == DECLARED.attempts - 1
+    assert len(delays) == DECLARED.max_attempts - 1
     assert all(
         low <= delay <= high + 10
         for delay, low, high in zip(delays, (500, 1000, 1500), (1000, 2000, 3000), strict=True)
     )
-    last = waiting.before(failing)
+    last = waiting.last_attempt(failing)
     assert last is not None
     assert (last.number, last.first_failed) == (3, NOW)
 
 
-def test_it_gives_up_after_the_longest_time_however_few_the_tries() -> None:
+def test_no_retry_is_due_after_the_time_to_give_up() -> None:
     waiting, failing = (
         retries(Retry(max_attempts=100, give_up_after=timedelta(seconds=30))),
         record(event(1)),
     )
-    assert waiting.keep(failing, NOW, LARGEST) is not None
-    assert waiting.keep(failing, NOW + 30_000, LARGEST) is None
+    assert waiting.add(failing, NOW, LARGEST) is not None
+    assert waiting.add(failing, NOW + 30_000, LARGEST) is None
 
 
-def test_only_so_many_may_wait() -> None:
+def test_the_number_of_waiting_records_is_limited() -> None:
     waiting = retries()
-    kept = [waiting.keep(record(event(number), number), NOW, LARGEST) for number in range(7)]
+    kept = [waiting.add(record(event(number), number), NOW, LARGEST) for number in range(7)]
     assert [output is not None for output in kept] == [True] * 5 + [False] * 2
-    assert waiting.keep(record(event(0), 0), NOW, LARGEST) is not None, (
+    assert waiting.add(record(event(0), 0), NOW, LARGEST) is not None, (
         "what waits already may go on waiting"
     )
 
 
-def test_only_so_many_bytes_may_wait() -> None:
+def test_the_bytes_of_waiting_records_are_limited() -> None:
     waiting = retries(Retry())
     big = [record(b"x" * 6_000_000, number) for number in range(8)]
-    assert [waiting.keep(one, NOW, LARGEST) is not None for one in big] == [True] * 5 + [False] * 3
+    assert [waiting.add(one, NOW, LARGEST) is not None for one in big] == [True] * 5 + [False] * 3
     waiting.release(big[0])
-    assert waiting.keep(big[7], NOW, LARGEST) is not None
+    assert waiting.add(big[7], NOW, LARGEST) is not None
 
 
-def test_what_does_not_fit_into_the_changelog_does_not_wait() -> None:
-    assert retries().keep(record(b"x" * 800), NOW, 1000) is None
+def test_a_record_too_large_for_the_changelog_does_not_wait() -> None:
+    assert retries().add(record(b"x" * 800), NOW, 1000) is None
 
 
-def test_what_has_its_outcome_is_forgotten() -> None:
+def test_a_released_record_is_removed() -> None:
     waiting, failing = retries(), record(event(1))
     assert waiting.release(failing) == []
-    waiting.keep(failing, NOW, LARGEST)
+    waiting.add(failing, NOW, LARGEST)
     (tombstone,) = waiting.release(failing)
     assert (tombstone.value, len(waiting), waiting.bytes) == (None, 0, 0)
     assert waiting.due(NOW + 10_000) == []
 
 
-def test_what_cannot_be_tried_yet_comes_again_in_a_second() -> None:
+def test_a_postponed_record_is_due_after_a_second() -> None:
     waiting, failing = retries(), record(event(1))
-    waiting.keep(failing, NOW, LARGEST)
+    waiting.add(failing, NOW, LARGEST)
     waiting.postpone(waiting.due(NOW + 2000), NOW + 2000)
     assert waiting.due(NOW + 2999) == []
     assert waiting.due(NOW + 3000) == [failing]
@@ -112,13 +115,13 @@ RECORDS = st.builds(
 
 
 @given(st.lists(st.tuples(RECORDS, st.integers(0, 5000), st.booleans()), max_size=40))
-def test_after_a_restart_the_same_waits_and_is_due_at_the_same_time(
+def test_a_restored_queue_has_the_same_records_and_times(
     steps: list[tuple[Record, int, bool]],
 ) -> None:
     waiting, now, changelog = retries(), NOW, list[Output]()
     for one, elapsed, failed in steps:
         now += elapsed
-        written = waiting.keep(one, now, LARGEST) if failed else None
+        written = waiting.add(one, now, LARGEST) if failed else None
         changelog += [written] if written is not None else waiting.release(one)
     again = restored(changelog)
     assert again.waiting == waiting.waiting
@@ -126,24 +129,24 @@ def test_after_a_restart_the_same_waits_and_is_due_at_the_same_time(
     assert sorted(again.due(now + 10_000)) == sorted(waiting.due(now + 10_000))
 
 
-def test_what_is_kept_again_in_the_millisecond_of_its_release_is_asked_for_once() -> None:
+def test_a_record_added_again_in_the_millisecond_of_its_release_is_due_once() -> None:
     waiting, failing = retries(), record(event(1))
     for _ in range(2):
-        waiting.keep(failing, NOW, LARGEST)
+        waiting.add(failing, NOW, LARGEST)
         waiting.release(failing)
-    waiting.keep(failing, NOW, LARGEST)
+    waiting.add(failing, NOW, LARGEST)
     assert waiting.due(NOW + 1000) == [failing]
 
 
-def test_at_most_so_many_are_asked_for_at_once() -> None:
+def test_due_records_are_returned_up_to_a_limit() -> None:
     waiting = retries()
     for number in range(5):
-        waiting.keep(record(event(number), number), NOW, LARGEST)
+        waiting.add(record(event(number), number), NOW, LARGEST)
     assert [len(waiting.due(NOW + 1000, 2)) for _ in range(4)] == [2, 2, 1, 0]
 
 
-def test_a_clock_that_is_set_back_keeps_nobody_waiting() -> None:
+def test_a_clock_that_is_set_back_makes_records_due() -> None:
     waiting, failing = retries(), record(event(1))
-    waiting.keep(failing, NOW, LARGEST)
+    waiting.add(failing, NOW, LARGEST)
     assert waiting.due(NOW - 1) == []
     assert waiting.due(NOW - 24 * 3_600_000) == [failing]

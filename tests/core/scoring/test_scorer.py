@@ -1,4 +1,4 @@
-"""Scoring a partition: every record has exactly one outcome, labels join the features of their prediction."""
+"""Scorer: every record has exactly one outcome, and labels join the features of their prediction."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stream_app.core.example import Example
 from stream_app.core.scoring.partition_state import PartitionState
-from stream_app.core.scoring.scorer import MOST_EXPIRED, Scorer
+from stream_app.core.scoring.scorer import MAX_EXPIRED_PER_CALL, Scorer, ScorerConfig
 from stream_app.records import Features, Output, Record
 from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
 
@@ -31,11 +31,16 @@ class FixedModel:
         return float(features["amount"]) / 100
 
 
-def scorer(pipeline: Any = None, **limits: Any) -> Scorer:
-    defaults: dict[str, Any] = {"group": "payments-score", "app_version": "1", "max_bytes": 100_000}
-    defaults |= {"max_entries": 1000, "clock": lambda: 0.0}
+def scorer(pipeline: Any = None, *, max_bytes: int = 100_000, max_entries: int = 1000) -> Scorer:
+    config = ScorerConfig(
+        fingerprint="f" * 16,
+        group="payments-score",
+        app_version="1",
+        max_bytes=max_bytes,
+        max_entries=max_entries,
+    )
     state = PartitionState(0, horizon=DAY, lateness=6 * HOUR)
-    return Scorer(pipeline or small_pipeline(), "f" * 16, state, **{**defaults, **limits})
+    return Scorer(pipeline or small_pipeline(), config, state, lambda: 0.0)
 
 
 def of(outputs: list[Output], topic: str) -> list[Output]:
@@ -69,7 +74,7 @@ def test_an_event_is_scored_with_everything_that_explains_the_score() -> None:
 
 
 @pytest.mark.parametrize("published", [True, False])
-def test_a_scored_record_is_as_its_schema_says(published: bool) -> None:
+def test_a_scored_record_conforms_to_its_schema(published: bool) -> None:
     schema = avro.schema.parse(Path("schemas/scored.avsc").read_text())
     outputs = scorer(small_pipeline(publish_features=published)).score(
         [record(event(70))], FixedModel(), NOW
@@ -87,18 +92,18 @@ def test_features_are_published_when_the_pipeline_says_so() -> None:
     }
 
 
-def test_the_trace_of_an_event_is_passed_on() -> None:
+def test_the_trace_context_is_copied_to_the_scored_record() -> None:
     sent = record(event(1), headers=[("traceparent", b"00-1"), ("other", b"x")])
     assert of(scorer().score([sent], FixedModel(), NOW), "scored")[0].headers == [
         ("traceparent", b"00-1")
     ]
 
 
-def test_a_second_event_with_the_same_id_is_a_counted_duplicate() -> None:
+def test_a_second_event_with_the_same_id_is_counted_as_a_duplicate() -> None:
     subject = scorer()
     outputs = subject.score([record(event(1), 0), record(event(1), 1)], FixedModel(), NOW)
     assert len(of(outputs, "scored")) == 1
-    assert subject.state.tallies.duplicates == 1
+    assert subject.state.counts.duplicates == 1
 
 
 def test_a_label_joins_the_features_and_score_of_its_prediction() -> None:
@@ -115,18 +120,18 @@ def test_a_label_joins_the_features_and_score_of_its_prediction() -> None:
 def test_a_label_before_its_event_waits_for_it() -> None:
     subject = scorer()
     assert of(subject.join([record(label(1))], FixedModel(), NOW), "examples") == []
-    assert subject.state.tallies.waiting == 1
+    assert subject.state.counts.waiting == 1
     assert len(of(subject.score([record(event(1))], FixedModel(), NOW), "examples")) == 1
-    assert (subject.state.tallies.waiting, subject.state.tallies.joined) == (0, 1)
+    assert (subject.state.counts.waiting, subject.state.counts.joined) == (0, 1)
 
 
-def test_a_second_label_is_a_counted_duplicate_whether_the_event_came_or_not() -> None:
+def test_a_second_label_is_counted_as_a_duplicate_before_and_after_its_event() -> None:
     subject = scorer()
     subject.join([record(label(1)), record(label(1))], FixedModel(), NOW)
     subject.score([record(event(1))], FixedModel(), NOW)
     outputs = subject.join([record(label(1))], FixedModel(), NOW)
     assert of(outputs, "examples") == []
-    assert subject.state.tallies.label_duplicates == 2
+    assert subject.state.counts.label_duplicates == 2
 
 
 def test_a_prediction_whose_label_never_comes_expires() -> None:
@@ -134,18 +139,18 @@ def test_a_prediction_whose_label_never_comes_expires() -> None:
     subject.score([record(event(1))], FixedModel(), NOW)
     subject.score([record(event(2, at=NOW + 31 * HOUR))], FixedModel(), NOW + 31 * HOUR)
     subject.join([record(label(2, known_at=NOW + 31 * HOUR))], FixedModel(), NOW + 31 * HOUR)
-    assert subject.state.tallies.expired == 1
+    assert subject.state.counts.expired == 1
     assert "e1" not in subject.state.entries
 
 
-def test_what_falls_due_at_once_is_closed_by_and_by() -> None:
+def test_many_expired_entries_are_closed_over_several_calls() -> None:
     working = scorer(max_entries=10_000)
-    count = 2 * MOST_EXPIRED + 1
+    count = 2 * MAX_EXPIRED_PER_CALL + 1
     working.score([record(event(number), number) for number in range(count)], FixedModel(), NOW)
     working.state.event_watermark = NOW + 3 * DAY
     closed = [len(working.expire(FixedModel(), NOW, labels_at_end=True)) for _ in range(4)]
-    assert closed == [MOST_EXPIRED, MOST_EXPIRED, 1, 0]
-    assert working.state.tallies.expired == count
+    assert closed == [MAX_EXPIRED_PER_CALL, MAX_EXPIRED_PER_CALL, 1, 0]
+    assert working.state.counts.expired == count
 
 
 def test_a_backlog_of_labels_expires_nothing() -> None:
@@ -153,9 +158,9 @@ def test_a_backlog_of_labels_expires_nothing() -> None:
     subject.score(
         [record(event(1)), record(event(2, at=NOW + 90 * HOUR))], FixedModel(), NOW + 90 * HOUR
     )
-    assert subject.state.tallies.expired == 0
+    assert subject.state.counts.expired == 0
     subject.expire(FixedModel(), NOW, labels_at_end=True)
-    assert subject.state.tallies.expired == 1
+    assert subject.state.counts.expired == 1
 
 
 def test_a_label_after_the_horizon_is_counted_as_expired() -> None:
@@ -168,7 +173,7 @@ def test_a_label_after_the_horizon_is_counted_as_expired() -> None:
         )
         == []
     )
-    assert (subject.state.tallies.label_expired, subject.state.tallies.pending) == (1, 1)
+    assert (subject.state.counts.label_expired, subject.state.counts.pending) == (1, 1)
 
 
 def test_a_label_whose_event_never_comes_is_a_dead_letter_with_its_bytes_untouched() -> None:
@@ -183,7 +188,7 @@ def test_a_label_whose_event_never_comes_is_a_dead_letter_with_its_bytes_untouch
     assert dict(dead.headers)["original-offset"] == b"4"
 
 
-def test_an_event_too_old_to_be_recognised_is_a_dead_letter() -> None:
+def test_an_event_older_than_the_retention_is_a_dead_letter() -> None:
     subject = scorer()
     subject.score([record(event(1, at=NOW + 90 * HOUR))], FixedModel(), NOW + 90 * HOUR)
     subject.expire(FixedModel(), NOW, labels_at_end=True)
@@ -222,19 +227,19 @@ class NanModel(FixedModel):
         (record(event(1, id="e" + "x" * 49_900)), FixedModel(), "output-too-large"),
     ],
 )
-def test_what_fails_goes_to_the_dead_letters_and_the_rest_is_unharmed(
+def test_a_failed_event_is_a_dead_letter_and_the_next_one_is_scored(
     sent: Record, model: FixedModel, expected: str
 ) -> None:
     subject = scorer()
     outputs = subject.score([sent], model, NOW)
     (dead,) = of(outputs, "raw.dlq")
     assert (code(dead), dead.key, dead.value) == (expected, sent.key, sent.value)
-    assert subject.state.tallies.dead == {expected: 1}
+    assert subject.state.counts.dead == {expected: 1}
     assert b"domestic" not in b"".join(content for _, content in dead.headers)
     assert len(of(subject.score([record(event(2))], FixedModel(), NOW), "scored")) == 1
 
 
-def test_a_dead_letter_that_cannot_fit_says_where_its_bytes_are() -> None:
+def test_a_dead_letter_that_is_too_large_names_the_original_offset() -> None:
     outputs = scorer().score(
         [record(b"?" * 400_000, 7, headers=[("junk", b"x" * 9000)])], FixedModel(), NOW
     )
@@ -249,29 +254,29 @@ def test_a_dead_letter_that_cannot_fit_says_where_its_bytes_are() -> None:
 
 
 @pytest.mark.parametrize("content", [b"9" * 5000, b"\xff" * 900_000, b"-1", b""])
-def test_headers_of_an_earlier_failure_that_make_no_sense_do_no_harm(content: bytes) -> None:
+def test_malformed_headers_of_an_earlier_failure_are_ignored(content: bytes) -> None:
     sent = record(b"?", headers=[("error-attempts", content), ("replay-id", content)])
     (dead,) = of(scorer().score([sent], FixedModel(), NOW), "raw.dlq")
     assert dict(dead.headers)["error-attempts"] == b"1"
 
 
-def test_one_event_with_a_clock_ahead_closes_nothing() -> None:
+def test_an_event_time_in_the_future_expires_nothing() -> None:
     subject = scorer()
     subject.score([record(event(1)), record(event(2, at=NOW + 23 * HOUR))], FixedModel(), NOW)
     subject.expire(FixedModel(), NOW, labels_at_end=True)
     assert subject.state.clock == NOW
 
 
-def test_what_a_full_state_forgets_is_refused_not_scored_again() -> None:
+def test_an_event_forgotten_by_a_full_state_is_rejected_when_it_comes_again() -> None:
     subject = scorer(max_entries=10)
     events = [record(event(number, at=NOW + number)) for number in range(30)]
     subject.score(events, FixedModel(), NOW + HOUR)
     subject.score(events, FixedModel(), NOW + HOUR)
-    assert subject.state.tallies.scored == 30
-    assert subject.state.tallies.dead == {"event-too-late": 20}
+    assert subject.state.counts.scored == 30
+    assert subject.state.counts.dead == {"event-too-late": 20}
 
 
-def test_a_failed_event_may_come_again_corrected() -> None:
+def test_a_corrected_event_is_scored_after_a_failure() -> None:
     subject = scorer()
     subject.score([record(event(1))], RaisingModel(), NOW)
     assert len(of(subject.score([record(event(1))], FixedModel(), NOW), "scored")) == 1
@@ -283,7 +288,7 @@ def test_the_oldest_entries_are_closed_when_the_state_is_full() -> None:
         [record(event(number, at=NOW + number)) for number in range(5)], FixedModel(), NOW + HOUR
     )
     assert list(subject.state.entries) == ["e2", "e3", "e4"]
-    assert (subject.state.tallies.expired, subject.state.tallies.pending) == (2, 3)
+    assert (subject.state.counts.expired, subject.state.counts.pending) == (2, 3)
 
 
 def restored(subject: Scorer, changelog: list[Output]) -> PartitionState:
@@ -322,11 +327,11 @@ def test_every_record_has_one_outcome_and_the_changelog_restores_the_state(
             sent = record(label(number, known_at=at)) if kind == "label" else record(b"?")
             outputs = subject.join([sent], FixedModel(), NOW + 90 * HOUR)
         changelog += [*of(outputs, "score.state"), subject.state.checkpoint()]
-    tallies = subject.state.tallies
-    assert (tallies.events, tallies.labels) == (events, labels)
-    assert tallies.scored == tallies.joined + tallies.expired + tallies.pending
+    counts = subject.state.counts
+    assert (counts.events, counts.labels) == (events, labels)
+    assert counts.scored == counts.joined + counts.expired + counts.pending
     copy = restored(subject, changelog)
-    assert (copy.entries, copy.tallies) == (subject.state.entries, tallies)
+    assert (copy.entries, copy.counts) == (subject.state.entries, counts)
     assert (copy.clock, copy.event_watermark) == (
         subject.state.clock,
         subject.state.event_watermark,

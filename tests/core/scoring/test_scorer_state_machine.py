@@ -18,7 +18,7 @@ from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.retries import Attempt, RetryQueue
-from stream_app.core.scoring.scorer import Scorer
+from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.records import Failure, Features, Fields, Output, Record
 from stream_app.resilience import Fallback, Retry, TransientError
 from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
@@ -74,16 +74,10 @@ class ScorerMachine(RuleBasedStateMachine):
     def start(self) -> None:
         """A new owner: everything from the changelog."""
         self.state = PartitionState(0, DAY, 6 * HOUR, RETRY)
-        self.scorer = Scorer(
-            self.pipeline,
-            "f" * 16,
-            self.state,
-            group="g",
-            app_version="1",
-            max_bytes=100_000,
-            max_entries=4,
-            clock=lambda: 0.0,
+        config = ScorerConfig(
+            fingerprint="f" * 16, group="g", app_version="1", max_bytes=100_000, max_entries=4
         )
+        self.scorer = Scorer(self.pipeline, config, self.state, lambda: 0.0)
         self.state.restore(
             (output.key, output.value) for output in self.committed if output.topic == "score.state"
         )
@@ -166,7 +160,9 @@ class ScorerMachine(RuleBasedStateMachine):
         self.now += seconds * SECOND
         due = self.state.retries.due(self.now, most)
         assert all(
-            attempt.due <= self.now for attempt in map(self.state.retries.before, due) if attempt
+            attempt.due <= self.now
+            for attempt in map(self.state.retries.last_attempt, due)
+            if attempt
         )
         self.open += self.scorer.retry(due, FixedModel(), self.now)
 
@@ -213,20 +209,19 @@ class ScorerMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_record_has_one_outcome(self) -> None:
-        outputs, tallies = self.committed + self.open, self.state.tallies
-        assert tallies.events == self.next_raw + self.next_replay
-        assert tallies.labels == self.next_label
-        assert tallies.scored == tallies.joined + tallies.expired + tallies.pending
-        assert tallies.retrying == len(self.state.retries) <= RETRY.waiting
-        assert (self.state.retries.bytes > 0) == (tallies.retrying > 0)
-        assert Counter(code(one) for one in outputs if one.topic == "raw.dlq") == +tallies.dead
+        outputs, counts = self.committed + self.open, self.state.counts
+        assert counts.events == self.next_raw + self.next_replay
+        assert counts.labels == self.next_label
+        assert counts.scored == counts.joined + counts.expired + counts.pending
+        assert counts.retrying == len(self.state.retries) <= RETRY.max_waiting
+        assert (self.state.retries.bytes > 0) == (counts.retrying > 0)
+        assert Counter(code(one) for one in outputs if one.topic == "raw.dlq") == +counts.dead
         assert (
-            Counter(code(one) for one in outputs if one.topic == "labels.dlq")
-            == +tallies.label_dead
+            Counter(code(one) for one in outputs if one.topic == "labels.dlq") == +counts.label_dead
         )
         scored = [orjson.loads(one.value or b"") for one in outputs if one.topic == "scored"]
-        assert len(scored) == tallies.scored
-        assert sum(one["degraded"] is not None for one in scored) == tallies.degraded
+        assert len(scored) == counts.scored
+        assert sum(one["degraded"] is not None for one in scored) == counts.degraded
 
     @invariant()
     def no_offset_has_two(self) -> None:
@@ -245,7 +240,7 @@ class ScorerMachine(RuleBasedStateMachine):
         logs = {"payments.raw": self.raw, REPLAY: self.replay}
         for attempt in self.state.retries.waiting.values():
             assert attempt.record == logs[attempt.record.topic][attempt.record.offset]
-            assert 0 < attempt.number < RETRY.attempts
+            assert 0 < attempt.number < RETRY.max_attempts
 
     @invariant()
     def an_example_is_an_event_with_its_label(self) -> None:
@@ -254,7 +249,7 @@ class ScorerMachine(RuleBasedStateMachine):
             for one in self.labels
         }
         examples = [decode_example(output.value, BinaryTask()) for output in self.of("examples")]
-        assert len(examples) == self.state.tallies.joined
+        assert len(examples) == self.state.counts.joined
         for example in examples:
             assert isinstance(example, Example)
             assert (example.event_id, example.label) in sent
@@ -267,7 +262,7 @@ class ScorerMachine(RuleBasedStateMachine):
         state = self.state
         self.start()
         assert self.state.entries == state.entries
-        assert self.state.tallies == state.tallies
+        assert self.state.counts == state.counts
         assert _whenever(self.state.retries) == _whenever(state.retries)
         assert self.state.retries.bytes == state.retries.bytes
 
@@ -281,9 +276,9 @@ class ScorerMachine(RuleBasedStateMachine):
             self.restart()
         if self.next_raw < len(self.raw):
             self.score(len(self.raw))
-        for _ in range(RETRY.attempts):
+        for _ in range(RETRY.max_attempts):
             self.try_again(120)
-        assert self.state.tallies.retrying == 0
+        assert self.state.counts.retrying == 0
 
 
 def _whenever(retries: RetryQueue) -> dict[str, Attempt]:
