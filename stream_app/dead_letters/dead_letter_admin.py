@@ -229,7 +229,7 @@ def audit_output(
     options = {name: str(option) for name, option in operation.options.items() if name != "since"}
     value: dict[str, Any] = {
         "id": operation.id,
-        "act": event.name,
+        "operation": event.name,
         "pipeline": pipeline,
         "at": iso_time(event.at),
         "who": event.who,
@@ -244,4 +244,4 @@ def audit_output(
 def log_audit(output: Output) -> None:
     """Log an audit entry."""
     fields = orjson.loads(output.value or b"")
-    log.info("dead letters: " + fields.pop("act"), **fields.pop("counts"), **fields)
+    log.info("dead letters: " + fields.pop("operation"), **fields.pop("counts"), **fields)

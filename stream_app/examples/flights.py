@@ -1,4 +1,7 @@
-"""Will a flight from New York arrive at least 15 minutes late? Asked when it should depart, answered when it lands."""
+"""Predicts at the scheduled departure whether a flight arrives at least 15 minutes late.
+
+The label is known when the flight has landed.
+"""
 
 from datetime import timedelta
 from math import cos, pi, sin
@@ -19,7 +22,8 @@ CLEAN = (
     Impute("tail_number", "UNKNOWN"),
     Between("distance", 1, 6000, otherwise="reject"),
     Between("planned_minutes", 10, 1200, otherwise="reject"),
-    Between("wind_speed", 0.0, 150.0),  # the data has a wind of 1,048 miles per hour
+    # The data contains a wind speed of 1,048 miles per hour.
+    Between("wind_speed", 0.0, 150.0),
     Impute("wind_speed", 10.0),
     Impute("humidity", 60.0),
     Impute("precipitation", 0.0),
@@ -32,6 +36,7 @@ NUMBERS = (
     "humidity", "wind_speed", "precipitation", "pressure", "visibility",
 )  # fmt: skip
 
+# Recent share of late flights: by which fields, half-life in labels, weight of the overall share.
 RATES: tuple[tuple[tuple[str, ...], float, float], ...] = (
     (("origin",), 200, 5),
     (("carrier",), 100, 5),
@@ -40,11 +45,10 @@ RATES: tuple[tuple[tuple[str, ...], float, float], ...] = (
     (("flight",), 20, 5),
     (("tail_number",), 3, 3),
 )
-"""Of what the share of late flights is followed: by what, half-life in labels, weight of the share of all."""
 
 
 def features(fields: Fields) -> Features:
-    """What the model sees; the time of day as a curve, as delays build up from morning to night."""
+    """Return the features, with the time of day as a curve: delays grow from morning to night."""
     hour = fields["local_departure"] // 100 + fields["local_departure"] % 100 / 60
     angle = 2 * pi * hour / 24
     return {
@@ -69,7 +73,7 @@ def features(fields: Fields) -> Features:
 
 
 def model() -> Any:
-    """Logistic regression on the record and on how often flights like it were late, by the labels that have arrived."""
+    """Return a logistic regression on the record and the recent share of similar late flights."""
     rates = [
         TargetRate(by, half_life=half_life, prior_weight=weight, prior_half_life=100)
         for by, half_life, weight in RATES
@@ -80,9 +84,8 @@ def model() -> Any:
 
 
 LIMITS = (
-    Threshold(
-        metric="log_loss", limit=0.6, windows=3
-    ),  # twice from January 22nd to June, and once until December
+    # Breached twice from January 22nd to June, and once until December.
+    Threshold(metric="log_loss", limit=0.6, windows=3),
     Threshold(metric="roc_auc", limit=0.55, windows=2),
 )
 

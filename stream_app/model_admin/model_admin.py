@@ -210,4 +210,4 @@ def _log_operations(outputs: list[Output]) -> None:
     for output in outputs:
         if output.topic == "audit":
             fields = orjson.loads(output.value or b"")
-            log.info("models: " + fields.pop("act"), **fields.pop("counts"), **fields)
+            log.info("models: " + fields.pop("operation"), **fields.pop("counts"), **fields)

@@ -10,7 +10,7 @@ from stream_app.formatting import counted, iso_time
 from stream_app.model_admin.version_diff import VersionDiff
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
-from stream_app.transfer.record_rendering import harmless
+from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 # Length of an ISO 8601 time up to the milliseconds.
 _TIME_LENGTH = 23
@@ -102,7 +102,7 @@ def version_lines(registry: ModelRegistry, manifest: Manifest, state: str) -> Re
     ]
     pin = registry.pins.get(manifest.version)
     if pin is not None:
-        rows.append(("pinned", f"{pin.at[:_TIME_LENGTH]} by {pin.who}: {harmless(pin.why)}"))
+        rows.append(("pinned", f"{pin.at[:_TIME_LENGTH]} by {pin.who}: {sanitize_for_terminal(pin.why)}"))
     if manifest.window is not None:
         rows.append(("metrics of", f"{manifest.window.get('n', 0):,} labels"))
     parts: list[RenderableType] = [_name_value_table([row for row in rows if row[1]])]
@@ -162,8 +162,8 @@ def audit_lines(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         before, after = entry.get("before"), entry.get("after")
         known = before is not None or after is not None
         change = f"{before} -> {after}" if known else entry["what"]
-        yield harmless(
-            f"{entry['at'][:_TIME_LENGTH]}  {entry['act']:<9} {change}  "
+        yield sanitize_for_terminal(
+            f"{entry['at'][:_TIME_LENGTH]}  {entry['operation']:<9} {change}  "
             f"by {entry['who']}: {entry['why']}"
         )
 

@@ -1,5 +1,5 @@
-"""Starter pipeline of `stream-app init`.
+"""Starter pipeline, which `stream-app init` writes.
 
-    starter: writes it into a folder.
-    files: its templates, with NAME in place of the pipeline's name.
+Files:
+    starter: writes the templates in `files/` into a folder.
 """

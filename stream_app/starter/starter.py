@@ -41,7 +41,7 @@ def write_starter(name: str, folder: Path) -> list[Path]:
     present = [path for path in texts if path.exists()]
     if present:
         raise OutputError(
-            f"{present[0]} exists already", "Choose another name, or another folder with --dir"
+            f"{present[0]} already exists", "Choose another name, or another folder with --dir"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

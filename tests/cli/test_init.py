@@ -117,7 +117,7 @@ def test_files_are_never_overwritten(tmp_path: Path) -> None:
     mine.write_text("mine")
     done = init("orders", "--dir", str(tmp_path))
     assert isinstance(done.exception, OutputError)
-    assert str(done.exception).startswith(f"{mine} exists already. Choose")
+    assert str(done.exception).startswith(f"{mine} already exists. Choose")
     assert list(tmp_path.iterdir()) == [mine]
     assert mine.read_text() == "mine"
 

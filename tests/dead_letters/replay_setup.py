@@ -117,7 +117,7 @@ class DeadLetterSystem(System):
     def audit_entries(self) -> list[tuple[str, int, str]]:
         """Return operation, number of dead letters and reason of the test's audit entries."""
         return [
-            (one["act"], one["counts"]["dead_letters"], one["why"])
+            (one["operation"], one["counts"]["dead_letters"], one["why"])
             for one in self.values("audit")[self._audit_entries :]
         ]
 

@@ -1,4 +1,4 @@
-"""The flights that several tests look at, read once."""
+"""Flights shared by the tests, read once."""
 
 from datetime import datetime
 
@@ -9,5 +9,5 @@ from stream_app.examples.nycflights import Flight, read_flights
 
 @pytest.fixture(scope="session")
 def two_months() -> list[Flight]:
-    """January and February 2013."""
+    """Return the flights of January and February 2013."""
     return read_flights(datetime(2013, 1, 1), datetime(2013, 3, 1))

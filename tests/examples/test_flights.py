@@ -1,4 +1,4 @@
-"""The flights pipeline: what it makes of the real records, and how well its model does with delayed labels."""
+"""Flights pipeline: real records are read, and the model learns from delayed labels."""
 
 import pickle
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def read(pipeline: Pipeline, event: dict[str, Any]) -> Event:
     return outcome
 
 
-def test_every_flight_and_label_is_accepted(pipeline: Pipeline, two_months: list[Flight]) -> None:
+def test_every_flight_and_label_is_valid(pipeline: Pipeline, two_months: list[Flight]) -> None:
     events, labels = EventReader(pipeline), LabelReader(pipeline)
     for flight in two_months[::10]:
         key = flight.event["event_id"].encode()
@@ -58,13 +58,15 @@ def test_missing_and_impossible_values_are_imputed(
     assert event.features["pressure"] == 1017.0
 
 
-def test_texts_are_normalised(pipeline: Pipeline, two_months: list[Flight]) -> None:
+def test_texts_are_normalised_before_features_are_extracted(
+    pipeline: Pipeline, two_months: list[Flight]
+) -> None:
     clean = read(pipeline, two_months[0].event)
     dirty = read(pipeline, two_months[0].event | {"carrier": " ua", "dest": "iah "})
     assert dirty.features == clean.features
 
 
-def test_model_learns_from_delayed_labels_to_useful_predictions(
+def test_the_model_predicts_late_flights_after_learning_from_delayed_labels(
     pipeline: Pipeline, two_months: list[Flight]
 ) -> None:
     scored = prequential(pipeline, two_months)
@@ -72,7 +74,7 @@ def test_model_learns_from_delayed_labels_to_useful_predictions(
     assert roc_auc(scored) >= 0.675
 
 
-def test_model_survives_pickling_and_predicting_does_not_change_it(
+def test_pickling_and_predicting_do_not_change_the_model(
     pipeline: Pipeline, two_months: list[Flight]
 ) -> None:
     model = pipeline.model()
@@ -87,7 +89,7 @@ def test_model_survives_pickling_and_predicting_does_not_change_it(
 
 
 def prequential(pipeline: Pipeline, flights: Sequence[Flight]) -> list[tuple[float, bool]]:
-    """Score flights as they should depart, learn labels as they get known, like River's `progressive_val_score`."""
+    """Return scores and labels of a prequential evaluation, as in `progressive_val_score`."""
     reader, model = EventReader(pipeline), pipeline.model()
     features: dict[str, Any] = {}
     scores: dict[str, float] = {}
@@ -106,7 +108,7 @@ def prequential(pipeline: Pipeline, flights: Sequence[Flight]) -> list[tuple[flo
 
 
 def roc_auc(scored: Sequence[tuple[float, bool]]) -> float:
-    """Exact area under the ROC curve: the share of (late, not late) pairs in the right order, ties as halves."""
+    """Return the exact area under the ROC curve; ties count as halves."""
     below = pairs = 0.0
     for _, group in groupby(sorted(scored), key=lambda item: item[0]):
         labels = [late for _, late in group]

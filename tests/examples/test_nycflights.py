@@ -1,4 +1,4 @@
-"""The flights of 2013 as events and labels."""
+"""Flights of 2013 as events and labels."""
 
 import importlib.util
 from datetime import UTC, datetime, timedelta, timezone
@@ -22,13 +22,13 @@ def test_event_ids_are_unique_over_the_whole_year(year: list[Flight]) -> None:
     assert len({flight.event["event_id"] for flight in year}) == 336_776
 
 
-def test_every_flight_that_arrived_has_a_label_and_no_other(year: list[Flight]) -> None:
+def test_exactly_the_flights_that_arrived_have_a_label(year: list[Flight]) -> None:
     labels = [flight.label for flight in year if flight.label is not None]
     assert len(year) - len(labels) == 8_255 + 1_175  # cancelled, diverted
     assert sum(label["late"] for label in labels) / len(labels) == pytest.approx(0.2447, abs=1e-4)
 
 
-def test_labels_are_known_hours_after_the_event(year: list[Flight]) -> None:
+def test_labels_become_known_hours_after_the_event(year: list[Flight]) -> None:
     delays = [
         (flight.label_time_ms - flight.event_time_ms) / HOUR_MS for flight in year if flight.label
     ]
@@ -62,7 +62,7 @@ def test_labels_are_known_hours_after_the_event(year: list[Flight]) -> None:
         ),  # Hawaii, no summer time
     ],
 )
-def test_arrival_is_planned_in_utc_from_local_clocks(
+def test_the_planned_duration_is_computed_from_local_clock_times(
     year: list[Flight], event_id: str, departure: str, minutes: int, known_at: str
 ) -> None:
     flight = next(flight for flight in year if flight.event["event_id"] == event_id)
@@ -72,10 +72,12 @@ def test_arrival_is_planned_in_utc_from_local_clocks(
     assert flight.label["known_at"] == known_at
 
 
-def test_an_event_has_only_what_is_known_at_scheduled_departure(two_months: list[Flight]) -> None:
+def test_an_event_contains_only_what_is_known_at_scheduled_departure(
+    two_months: list[Flight],
+) -> None:
     event = two_months[0].event
-    peeking = ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time")
-    assert not any(name in event for name in peeking)
+    unknown_fields = ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time")
+    assert not any(name in event for name in unknown_fields)
     assert event == {
         "event_id": "2013-01-01-UA1545-EWR",
         "scheduled_departure": "2013-01-01T10:15:00Z",
@@ -95,13 +97,13 @@ def test_an_event_has_only_what_is_known_at_scheduled_departure(two_months: list
     }
 
 
-def test_dirt_stays_in_the_events(two_months: list[Flight]) -> None:
+def test_missing_values_are_kept_in_the_events(two_months: list[Flight]) -> None:
     events = [flight.event for flight in two_months]
     assert any(event["tail_number"] is None for event in events)
     assert any(event["pressure"] is None for event in events)
 
 
-def test_the_range_is_half_open_and_ordered(two_months: list[Flight]) -> None:
+def test_flights_are_read_from_a_half_open_period_in_order(two_months: list[Flight]) -> None:
     start, end = (
         datetime(2013, 1, 31, 12, 30),
         datetime(2013, 2, 1, 14, tzinfo=timezone(timedelta(hours=2))),
@@ -114,7 +116,7 @@ def test_the_range_is_half_open_and_ordered(two_months: list[Flight]) -> None:
     assert times == sorted(times)
 
 
-def test_timeline_merges_events_and_labels_by_time(two_months: list[Flight]) -> None:
+def test_the_timeline_merges_events_and_labels_by_time(two_months: list[Flight]) -> None:
     items = timeline(two_months)
     times = [time for _, time, _ in items]
     assert times == sorted(times)
@@ -124,7 +126,9 @@ def test_timeline_merges_events_and_labels_by_time(two_months: list[Flight]) -> 
     )
 
 
-def test_missing_data_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_distribution_is_an_error_with_the_package_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install"):
         read_flights(datetime(2013, 1, 1), datetime(2013, 1, 2))

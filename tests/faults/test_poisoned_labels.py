@@ -181,7 +181,7 @@ def check_found(system: Flights) -> None:
     assert (back_to.learned_through or 0) < POISONED
     assert back_to.metrics["log_loss"] < 0.6
     assert event["reference"] == f"rolled back to version {back_to.version}, learning is paused"
-    assert [(act["act"], act["who"]) for act in system.admin.audit_entries()] == [
+    assert [(act["operation"], act["who"]) for act in system.admin.audit_entries()] == [
         ("pause", LEARNER),
         ("rollback", LEARNER),
     ]

@@ -194,7 +194,7 @@ def test_keys_are_rotated_and_revoked_while_everything_runs(intruder: Intruder) 
         system.terminate(worker)
     system.start_all()
     system.learn()
-    acts = [(act["act"], act["why"], act["before"], act["after"]) for act in system.admin.audit_entries()]
+    acts = [(act["operation"], act["why"], act["before"], act["after"]) for act in system.admin.audit_entries()]
     assert [act for act in acts if act[0].startswith("key")] == [
         ("key-rotate", "yearly", first, second),
         ("key-revoke", "stolen", "trusted", "revoked"),

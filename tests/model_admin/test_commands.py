@@ -140,7 +140,7 @@ def test_list_show_diff_pin_rollback_resume_and_promote(system: VersionedSystem)
     )
     system.serves(older)
     entries = typed_json(system, "models", "audit", "PIPELINE")
-    operations = [entry["act"] for entry in entries]
+    operations = [entry["operation"] for entry in entries]
     assert operations == ["pin", "rollback", "pause", "resume", "promote"]
     assert "better" in typed(system, "models", "audit", "PIPELINE", "--limit", "1")
 

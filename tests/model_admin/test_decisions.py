@@ -63,7 +63,7 @@ def test_a_rollback_is_served_within_a_second_and_written_to_log_and_audit(
         control = controls(system)[-1]
         assert control[:3] == ("rollback", to.version, seen.decision + 1)
         entry = system.admin.audit_entries()[-1]
-        assert (entry["act"], entry["before"], entry["after"]) == (
+        assert (entry["operation"], entry["before"], entry["after"]) == (
             "rollback",
             f"version {before}",
             f"version {to.version}",

@@ -137,12 +137,12 @@ def test_a_diff_has_changed_fields_and_all_metrics() -> None:
 def test_each_audit_entry_is_one_line() -> None:
     letters = {
         "at": "2026",
-        "act": "park",
+        "operation": "park",
         "what": "group 5f0c",
         "who": "ann@host",
         "why": "ask\nthe shop",
     }
-    models = {**letters, "act": "rollback", "before": "version 12", "after": "version 7"}
+    models = {**letters, "operation": "rollback", "before": "version 12", "after": "version 7"}
     (first, second) = audit_lines([letters, models])
     assert "group 5f0c" in first
     assert "\n" not in first

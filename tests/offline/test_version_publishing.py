@@ -65,7 +65,7 @@ def test_a_trained_version_is_signed_audited_and_numbered_by_its_offset(
     assert first.parameters["LogisticRegression.optimizer"] == "AdaGrad"
     acts = desk.audit_entries()
     assert all(fits("audit", act) for act in acts)
-    assert [(act["act"], act["what"], act["why"]) for act in acts] == [
+    assert [(act["operation"], act["what"], act["why"]) for act in acts] == [
         ("train", f"version {first.version}", "the first season"),
         ("train", f"version {second.version}", "again"),
     ]

@@ -51,7 +51,7 @@ def act_output(
     name = identity or f"{act}-{at}"
     fields = {
         "id": name,
-        "act": act,
+        "operation": act,
         "pipeline": pipeline,
         "at": iso_time(at),
         "who": who,

@@ -150,7 +150,7 @@ def test_control_records_of_the_learner_are_applied_once_when_read_back(
         True,
     )
     assert [
-        (entry["act"], entry["who"], entry["before"], entry["after"])
+        (entry["operation"], entry["who"], entry["before"], entry["after"])
         for entry in audit_entries(driver)
     ] == [
         ("pause", LEARNER, "learning", "paused"),
@@ -164,8 +164,8 @@ def test_control_records_of_the_learner_are_void_after_another_decision(
     commands = learner_commands(
         driver.processor.state.control.decision, AT, "test", rollback_to=version_of(driver, 100)
     )
-    chosen = version_of(driver, 50)
-    decide(driver, "promote", chosen)
+    selected = version_of(driver, 50)
+    decide(driver, "promote", selected)
     driver.log.write("p", commands)
     driver.run()
     assert (
@@ -173,7 +173,7 @@ def test_control_records_of_the_learner_are_void_after_another_decision(
         driver.processor.state.control.paused,
         audit_entries(driver),
     ) == (
-        chosen,
+        selected,
         False,
         [],
     )

@@ -142,7 +142,7 @@ def test_the_event_has_metric_value_limit_windows_examples_and_result(
 
 def test_the_audit_has_both_decisions_with_the_reason(driver: LearnerDriver) -> None:
     found = audit_entries(driver)
-    assert [(entry["act"], entry["who"], entry["after"]) for entry in found] == [
+    assert [(entry["operation"], entry["who"], entry["after"]) for entry in found] == [
         ("pause", "learner", "paused"),
         ("rollback", "learner", f"version {rolled_back_to(driver).version}"),
     ]
@@ -233,7 +233,7 @@ def test_rollback_candidates_are_retained(tmp_path: Path) -> None:
 
 def test_a_concurrent_decision_makes_the_requested_ones_void(tmp_path: Path) -> None:
     driver = driver_of(tmp_path, STREAM[:200])
-    chosen = registry(driver).current.version
+    selected = registry(driver).current.version
     driver.fill(STREAM[200:480])
     while not commands(driver):
         driver.transaction(20)
@@ -243,7 +243,7 @@ def test_a_concurrent_decision_makes_the_requested_ones_void(tmp_path: Path) -> 
         for i, record in enumerate(behind)
         if (one := decode_control(record.value)) and one.who == LEARNER
     )
-    decision = Control("rollback", chosen, 1, "2026-01-01T00:00:00Z", "ann@here", "test")
+    decision = Control("rollback", selected, 1, "2026-01-01T00:00:00Z", "ann@here", "test")
     behind[index - 1] = behind[index - 1]._replace(key=b"control", value=decision.encode())
     driver.run(20)
     assert (registry(driver).paused, registry(driver).decision, audit_entries(driver)) == (
@@ -274,7 +274,7 @@ def test_changed_thresholds_have_one_audit_entry(driver: LearnerDriver) -> None:
     for _ in range(3):
         driver.start()
         driver.transaction(0)
-    (change,) = [entry for entry in audit_entries(driver) if entry["act"] == "thresholds"]
+    (change,) = [entry for entry in audit_entries(driver) if entry["operation"] == "thresholds"]
     assert [
         orjson.loads(change[when])["metrics"][ALARM]["limit"] for when in ("before", "after")
     ] == [0.6, 0.7]
