@@ -9,14 +9,11 @@ import typer
 
 from stream_app.cli.context import CommandContext
 from stream_app.cli.dead_letter_options import (
+    OperationOptions,
     ReplayOptions,
     SelectionOptions,
-    WhyOption,
-    YesOption,
-    check_why,
-    expand_options,
 )
-from stream_app.cli.options import JsonOption, PipelineArgument
+from stream_app.cli.options import JsonOption, PipelineArgument, expand_options
 from stream_app.dead_letters import operations
 from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin
 from stream_app.dead_letters.edits import load_optional_edit
@@ -32,8 +29,8 @@ from stream_app.dead_letters.replay_plan import ReplayPlan, ReplayRequest
 from stream_app.dead_letters.replay_producer import SendLimits
 from stream_app.errors import SelectionError
 from stream_app.formatting import iso_time
-from stream_app.transfer.record_rendering import harmless
-from stream_app.transfer.send_progress import reporter
+from stream_app.transfer.progress import report_progress
+from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 # Characters of an edited record in the text of a plan.
 _MAX_CHARACTERS = 300
@@ -48,41 +45,38 @@ app = typer.Typer()
 def replay(
     pipeline: PipelineArgument,
     chosen: SelectionOptions,
-    options: ReplayOptions,
-    why: WhyOption = None,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
+    replaying: ReplayOptions,
+    options: OperationOptions,
 ) -> None:
     """Send dead letters of PIPELINE again, each once; the same command resumes a replay."""
-    check_why(yes, why)
-    _check_replay_id(options.replay_id)
-    context, selection = CommandContext(pipeline, as_json), chosen.selection()
-    loaded, edit = context.pipeline, load_optional_edit(options.edit)
+    _check_replay_id(replaying.replay_id)
+    context, selection = CommandContext(pipeline, options.as_json), chosen.selection()
+    loaded, edit = context.pipeline, load_optional_edit(replaying.edit)
     request = ReplayRequest(
         selection.describe(),
         edit.digest,
-        options.to,
-        options.learn,
-        options.model,
-        options.max_replays,
+        replaying.to,
+        replaying.learn,
+        replaying.model,
+        replaying.max_replays,
     )
     context.log_operations()
     work = Replay(context.settings, loaded, request, edit.function)
-    prepared = work.prepare(selection, options.replay_id)
-    if not as_json:
-        typer.echo("\n".join(_prepared_lines(prepared, options.to)))
+    prepared = work.prepare(selection, replaying.replay_id)
+    if not options.as_json:
+        typer.echo("\n".join(_prepared_lines(prepared, replaying.to)))
     if prepared.plan is not None:
-        prepared.plan.check(options.max_failure_rate, force=options.force)
-    document = {"done": yes, "plan": prepared.as_dict()}
-    if not yes:
+        prepared.plan.check(replaying.max_failure_rate, force=replaying.force)
+    document = {"done": options.yes, "plan": prepared.as_dict()}
+    if not options.yes:
         context.write(document, "Nothing is sent yet: add --yes and --why to send them.")
         return
-    operation = prepared.operation or work.decide(prepared, why or "", options.replay_id)
+    operation = prepared.operation or work.decide(prepared, options.reason, replaying.replay_id)
     if operation is None:
         context.write(document, "No dead letter is left to send.")
         return
-    limits = SendLimits(options.rate, options.max_failure_rate)
-    with reporter(f"replay {operation.id}", operation.dead_letters) as progress:
+    limits = SendLimits(replaying.rate, replaying.max_failure_rate)
+    with report_progress(f"replay {operation.id}", operation.dead_letters) as progress:
         result = work.send(
             operation, limits, lambda sent, failed: progress.update(sent, sent - failed)
         )
@@ -94,57 +88,44 @@ def replay(
     epilog="Example: stream-app dead-letters park flights --group 5f0c --yes --why 'ask the shop'"
 )
 @expand_options
-def park(
-    pipeline: PipelineArgument,
-    chosen: SelectionOptions,
-    why: WhyOption = None,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-) -> None:
+def park(pipeline: PipelineArgument, chosen: SelectionOptions, options: OperationOptions) -> None:
     """Set open dead letters of PIPELINE aside: they are not open until they are restored."""
-    check_why(yes, why)
-    request = ClosingRequest("park", chosen.selection(), why or "")
-    _close(CommandContext(pipeline, as_json), pipeline, request, write=yes)
+    _close(pipeline, ClosingRequest("park", chosen.selection(), options.reason), options)
 
 
 @app.command(
     epilog="Example: stream-app dead-letters drop flights --code empty-value --yes --why noise"
 )
 @expand_options
-def drop(
-    pipeline: PipelineArgument,
-    chosen: SelectionOptions,
-    why: WhyOption = None,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-) -> None:
+def drop(pipeline: PipelineArgument, chosen: SelectionOptions, options: OperationOptions) -> None:
     """Discard open dead letters of PIPELINE; they can be restored until retention deletes them."""
-    check_why(yes, why)
-    request = ClosingRequest("drop", chosen.selection(), why or "")
-    _close(CommandContext(pipeline, as_json), pipeline, request, write=yes)
+    _close(pipeline, ClosingRequest("drop", chosen.selection(), options.reason), options)
 
 
 @app.command(
     epilog="Example: stream-app dead-letters restore flights 1a2b3c4d5e --yes --why mistake"
 )
+@expand_options
 def restore(
     pipeline: PipelineArgument,
     operation: Annotated[
         str,
         typer.Argument(metavar="OPERATION", help="Id of a park, a drop or an unfinished replay."),
     ],
-    why: WhyOption = None,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
+    options: OperationOptions,
 ) -> None:
     """Revert an operation on dead letters of PIPELINE: those not sent are open again."""
-    check_why(yes, why)
-    context = CommandContext(pipeline, as_json).log_operations()
+    context = CommandContext(pipeline, options.as_json).log_operations()
     admin = DeadLetterAdmin(context.settings, context.name)
-    reverted, count = operations.restore(admin, operation, why or "", write=yes)
-    verb = "are" if yes else "would be"
+    reverted, count = operations.restore(admin, operation, options.reason, write=options.yes)
+    verb = "are" if options.yes else "would be"
     context.write(
-        {"id": reverted.id, "operation": reverted.kind, "dead_letters": count, "done": yes},
+        {
+            "id": reverted.id,
+            "operation": reverted.kind,
+            "dead_letters": count,
+            "done": options.yes,
+        },
         f"{count:,} dead letters of the {reverted.kind} {reverted.id} {verb} open again.",
     )
 
@@ -176,12 +157,14 @@ def _check_replay_id(replay_id: str | None) -> None:
         )
 
 
-def _close(context: CommandContext, pipeline: str, request: ClosingRequest, *, write: bool) -> None:
+def _close(pipeline: str, request: ClosingRequest, options: OperationOptions) -> None:
+    context = CommandContext(pipeline, options.as_json)
+    loaded = context.pipeline
     context.log_operations()
-    operation, not_open = close_dead_letters(
-        context.settings, context.pipeline, request, write=write
-    )
-    verb, closed = "are" if write else "would be", {"park": "parked", "drop": "dropped"}
+    operation, not_open = close_dead_letters(context.settings, loaded, request, write=options.yes)
+    verb = "are" if options.yes else "would be"
+    closed = {"park": "parked", "drop": "dropped"}[request.kind]
+    others = _not_open_text(not_open)
     undo = f"stream-app dead-letters restore {pipeline} {operation.id} --yes --why REASON"
     context.write(
         {
@@ -189,11 +172,10 @@ def _close(context: CommandContext, pipeline: str, request: ClosingRequest, *, w
             "operation": operation.kind,
             "dead_letters": operation.dead_letters,
             "not_open": dict(not_open),
-            "done": write,
+            "done": options.yes,
         },
-        f"{operation.dead_letters:,} dead letters {verb} {closed[request.kind]}"
-        f"{_not_open_text(not_open)}.",
-        f"To revert it: {undo}" if write else "Nothing is written yet: add --yes and --why.",
+        f"{operation.dead_letters:,} dead letters {verb} {closed}{others}.",
+        f"To revert it: {undo}" if options.yes else "Nothing is written yet: add --yes and --why.",
     )
 
 
@@ -230,13 +212,13 @@ def _plan_lines(plan: ReplayPlan, to: str) -> Iterator[str]:
     for code, count in plan.failing.most_common():
         sample = plan.samples[code]
         yield (
-            f"  {count:,} would fail again with {code}: {harmless(sample.message)} "
+            f"  {count:,} would fail again with {code}: {sanitize_for_terminal(sample.message)} "
             f"(e.g. {sample.ref.error_id})"
         )
     if plan.first_edit is not None:
         for word, value in zip(("before", "after"), plan.first_edit, strict=True):
             text = (value or b"").decode("utf-8", "replace")[:_MAX_CHARACTERS]
-            yield f"  {word}: {harmless(text)}"
+            yield f"  {word}: {sanitize_for_terminal(text)}"
 
 
 def _result_text(result: ReplayResult) -> str:

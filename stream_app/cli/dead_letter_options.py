@@ -1,13 +1,11 @@
 """Options of the commands about dead letters: those that select them, and those of a replay."""
 
-import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import wraps
-from typing import Annotated, Any, Literal, get_type_hints
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import typer
 
+from stream_app.cli.options import JsonOption
 from stream_app.dead_letters.dead_letter_selection import (
     DeadLetterSelection,
     Source,
@@ -22,13 +20,6 @@ EditOption = Annotated[
     typer.Option(
         metavar="FILE:FUNCTION", help="Your function that fixes each dead letter beforehand."
     ),
-]
-WhyOption = Annotated[
-    str | None,
-    typer.Option(metavar="TEXT", help="Reason for the audit; required with --yes."),
-]
-YesOption = Annotated[
-    bool, typer.Option("--yes", help="Carry it out; without this option it is a dry run.")
 ]
 
 
@@ -100,6 +91,35 @@ class SelectionOptions:
 
 
 @dataclass(frozen=True)
+class OperationOptions:
+    """Options of every operation.
+
+    Raises:
+        typer.BadParameter: `--yes` is given without a reason.
+    """
+
+    why: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Reason for the audit; required with --yes."),
+    ] = None
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Carry it out; without this option it is a dry run.")
+    ] = False
+    as_json: JsonOption = False
+
+    def __post_init__(self) -> None:
+        if self.yes and not self.reason.strip():
+            raise typer.BadParameter(
+                "give the reason for the audit, e.g. --why 'schema fixed'", param_hint="--why"
+            )
+
+    @property
+    def reason(self) -> str:
+        """Reason for the audit, "" in a dry run without one."""
+        return self.why or ""
+
+
+@dataclass(frozen=True)
 class ReplayOptions:
     """Options of a replay."""
 
@@ -139,58 +159,3 @@ class ReplayOptions:
             "--replay-id", metavar="NAME", help="Name of the replay to start or to resume."
         ),
     ] = None
-
-
-def expand_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of each parameter that is annotated with an options class.
-
-    An options class is a dataclass whose fields are annotated as options of Typer:
-    ``@expand_options def drop(pipeline: PipelineArgument, chosen: SelectionOptions) -> None``.
-    """
-    signature = inspect.signature(command, eval_str=True)
-    groups: dict[str, Any] = {
-        name: parameter.annotation
-        for name, parameter in signature.parameters.items()
-        if is_dataclass(parameter.annotation)
-    }
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in signature.parameters.items():
-        parameters += _option_parameters(groups[name]) if name in groups else [parameter]
-
-    @wraps(command)
-    def expanded(**arguments: Any) -> None:
-        built = {
-            name: group(**{one.name: arguments.pop(one.name) for one in fields(group)})
-            for name, group in groups.items()
-        }
-        command(**arguments, **built)
-
-    # Typer would read the signature of the wrapped function.
-    del expanded.__wrapped__
-    expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return expanded
-
-
-def _option_parameters(group: type[Any]) -> list[inspect.Parameter]:
-    kind, hints = (
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        get_type_hints(group, include_extras=True),
-    )
-    return [
-        inspect.Parameter(
-            one.name,
-            kind,
-            default=inspect.Parameter.empty if one.default is MISSING else one.default,
-            annotation=hints[one.name],
-        )
-        for one in fields(group)
-    ]
-
-
-def check_why(yes: bool, why: str | None) -> None:
-    """Check that an operation to carry out has a reason; raises `typer.BadParameter`."""
-    if yes and not (why and why.strip()):
-        raise typer.BadParameter(
-            "give the reason for the audit, e.g. --why 'schema fixed'", param_hint="--why"
-        )

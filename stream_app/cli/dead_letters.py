@@ -10,8 +10,8 @@ import typer
 
 from stream_app.cli import dead_letter_operations
 from stream_app.cli.context import CommandContext
-from stream_app.cli.dead_letter_options import EditOption, SelectionOptions, expand_options
-from stream_app.cli.options import JsonOption, PipelineArgument
+from stream_app.cli.dead_letter_options import EditOption, SelectionOptions
+from stream_app.cli.options import JsonOption, PipelineArgument, expand_options
 from stream_app.cli.transfer import write_lines
 from stream_app.clock import now_ms
 from stream_app.dead_letters.access import DeadLetters, open_dead_letters
@@ -31,8 +31,8 @@ from stream_app.dead_letters.groups import find_groups
 from stream_app.dead_letters.preview import Preview, PreviewResult
 from stream_app.dead_letters.record_evaluator import open_evaluator
 from stream_app.errors import SelectionError
-from stream_app.transfer.record_rendering import harmless
-from stream_app.transfer.send_progress import reporter
+from stream_app.transfer.progress import report_progress
+from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 # Entries that `list` shows by default as text.
 _DEFAULT_LIMIT = 100
@@ -143,7 +143,7 @@ def export(
     with _open(context) as dead_letters:
         total = _require_some(dead_letters, selection)
         found = dead_letters.reader.read(dead_letters.index.select(selection))
-        with reporter("exporting dead letters", total) as progress:
+        with report_progress("exporting dead letters", total) as progress:
             count = export_dead_letters(found, to, progress, raw=raw)
     context.write({"file": str(to), "dead_letters": count}, f"{to}: {count:,} dead letters")
 
@@ -167,7 +167,7 @@ def try_dead_letters(
         preview = Preview(evaluator, RecordEditor(context.pipeline, function))
         ledger = dead_letters.ledger
         refs = (ref for ref in dead_letters.index.select(selection) if ledger.state(ref) == "open")
-        with reporter("trying dead letters", total) as progress:
+        with report_progress("trying dead letters", total) as progress:
             for number, dead_letter in enumerate(dead_letters.reader.read(refs), start=1):
                 preview.add(dead_letter)
                 progress.update(number, number)
@@ -192,7 +192,7 @@ def _preview_lines(result: PreviewResult, model: str) -> Iterator[str]:
             yield f"{count:>9,} {outcome}"
     for failing in sorted(result.failing, key=lambda one: -one.count):
         location = f" ({failing.location})" if failing.location else ""
-        message = harmless(failing.message)
+        message = sanitize_for_terminal(failing.message)
         yield f"{failing.count:>9,} would fail: {failing.code}: {message}{location}"
         sample = failing.sample
         yield f"{'':>9} e.g. {sample.error_id} at {origin_text(sample)}. {failing.remedy}"

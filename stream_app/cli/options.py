@@ -1,9 +1,13 @@
 """Arguments and options that several commands share, and how they write their results."""
 
+import inspect
 import json
 import shutil
 import sys
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from functools import wraps
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 from rich.console import Console
@@ -43,3 +47,50 @@ def report_console() -> Console:
     """Return standard output for tables: as wide as the terminal, else 200 columns."""
     width = None if sys.stdout.isatty() else shutil.get_terminal_size((_FILE_COLUMNS, 0)).columns
     return Console(highlight=False, width=width)
+
+
+def expand_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of each parameter that is annotated with an options class.
+
+    An options class is a dataclass whose fields are annotated as options of Typer:
+    ``@expand_options def drop(pipeline: PipelineArgument, chosen: SelectionOptions) -> None``.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    groups: dict[str, Any] = {
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if is_dataclass(parameter.annotation)
+    }
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        parameters += _option_parameters(groups[name]) if name in groups else [parameter]
+
+    @wraps(command)
+    def expanded(**arguments: Any) -> None:
+        built = {
+            name: group(**{one.name: arguments.pop(one.name) for one in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**arguments, **built)
+
+    # Typer would read the signature of the wrapped function.
+    del expanded.__wrapped__
+    expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return expanded
+
+
+def _option_parameters(group: type[Any]) -> list[inspect.Parameter]:
+    kind, hints = (
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        get_type_hints(group, include_extras=True),
+    )
+    return [
+        inspect.Parameter(
+            one.name,
+            kind,
+            default=inspect.Parameter.empty if one.default is MISSING else one.default,
+            annotation=hints[one.name],
+        )
+        for one in fields(group)
+    ]

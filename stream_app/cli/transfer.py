@@ -5,19 +5,19 @@ import select
 import sys
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 import typer
 
 from stream_app.cli.context import CommandContext
-from stream_app.cli.options import FormatOption, JsonOption, PipelineArgument
+from stream_app.cli.options import FormatOption, JsonOption, PipelineArgument, expand_options
 from stream_app.schema_registry import open_registry
 from stream_app.transfer import consume as committed_records
+from stream_app.transfer.consume import RecordSelection, SelectedKind, Start, parse_since
 from stream_app.transfer.produce import produce_file
 from stream_app.transfer.record_rendering import json_line, text_line
-from stream_app.transfer.record_selection import Kind, RecordSelection, Start, parse_since
-from stream_app.transfer.value_encoding import Decoder
+from stream_app.transfer.value_encoding import ValueDecoder
 
 app = typer.Typer()
 
@@ -65,64 +65,74 @@ def produce(
     raise typer.Exit(1 if done.bad or done.failed else 0)
 
 
-@app.command(epilog="Example: stream-app consume flights scored --since 10m --json")
-def consume(
-    pipeline: PipelineArgument,
-    kind: Annotated[
-        Kind, typer.Argument(metavar="KIND", help="Dead letters are those of events and of labels.")
-    ],
+@dataclass(frozen=True)
+class ConsumeOptions:
+    """Options that select records to consume."""
+
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="Start with the oldest record.")
-    ] = False,
+    ] = False
     since: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Start there: 30s, 10m, 2h, 1d ago, or an ISO time."),
-    ] = None,
+    ] = None
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", min=1, help="Stop after this many records."),
-    ] = None,
+    ] = None
     until_end: Annotated[
         bool,
         typer.Option(
             "--until-end",
             help="Stop at the present end of the topic; start with the oldest record.",
         ),
-    ] = False,
+    ] = False
     follow: Annotated[
         bool, typer.Option("--follow", help="Wait for further records [default].")
-    ] = False,
+    ] = False
+
+    def start(self) -> Start:
+        """Return the start of reading; a time is in Unix milliseconds."""
+        if self.since is None:
+            return "beginning" if self.from_beginning or self.until_end else "now"
+        if self.from_beginning:
+            raise typer.BadParameter(
+                "it cannot be combined with --from-beginning", param_hint="--since"
+            )
+        time = parse_since(self.since)
+        if time is None:
+            raise typer.BadParameter(
+                "give 30s, 10m, 2h, 1d or 2026-01-31T12:00:00Z", param_hint="--since"
+            )
+        return time
+
+
+@app.command(epilog="Example: stream-app consume flights scored --since 10m --json")
+@expand_options
+def consume(
+    pipeline: PipelineArgument,
+    kind: Annotated[
+        SelectedKind,
+        typer.Argument(metavar="KIND", help="Dead letters are those of events and of labels."),
+    ],
+    chosen: ConsumeOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Show committed records of PIPELINE, by default from now on until Ctrl-C."""
-    start = _start(from_beginning or (until_end and since is None), since)
-    if follow and until_end:
+    start = chosen.start()
+    if chosen.follow and chosen.until_end:
         raise typer.BadParameter("it cannot be combined with --until-end", param_hint="--follow")
     context = CommandContext(pipeline, as_json)
     settings = context.settings
-    decoder = Decoder(open_registry(settings.registry) if settings.registry.url else None)
-    selection = RecordSelection(kind=kind, start=start, limit=limit, until_end=until_end)
+    decoder = ValueDecoder(open_registry(settings.registry) if settings.registry.url else None)
+    selection = RecordSelection(
+        kind=kind, start=start, limit=chosen.limit, until_end=chosen.until_end
+    )
     line = json_line if as_json else text_line
     with closing(committed_records.consume(settings, context.name, selection)) as batches:
         write_lines(
-            [line(message, decoder.readable(message)) for message in batch] for batch in batches
+            [line(message, decoder.to_json(message)) for message in batch] for batch in batches
         )
-
-
-def _start(from_beginning: bool, since: str | None) -> Start:
-    """Return the start of reading; a time is in Unix milliseconds."""
-    if since is None:
-        return "beginning" if from_beginning else "now"
-    if from_beginning:
-        raise typer.BadParameter(
-            "it cannot be combined with --from-beginning", param_hint="--since"
-        )
-    time = parse_since(since)
-    if time is None:
-        raise typer.BadParameter(
-            "give 30s, 10m, 2h, 1d or 2026-01-31T12:00:00Z", param_hint="--since"
-        )
-    return time
 
 
 def write_lines(batches: Iterable[list[bytes]]) -> None:

@@ -17,8 +17,8 @@ from stream_app.offline.table_files import Columns, Row, example_row, table_file
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
 from stream_app.topic_kinds import topic_name
-from stream_app.transfer.record_selection import parse_since
-from stream_app.transfer.send_progress import SendProgress
+from stream_app.transfer.consume import parse_since
+from stream_app.transfer.progress import ProgressReporter
 
 # Rows in memory at once, and in one row group.
 GROUP_ROWS = 16_384
@@ -74,7 +74,7 @@ class ExampleRange:
         self._task = task_of(pipeline)
         self.controls = self.unreadable = 0
 
-    def rows(self, progress: SendProgress) -> Iterator[Row]:
+    def rows(self, progress: ProgressReporter) -> Iterator[Row]:
         """Yield the examples as rows, and count the other records."""
         self.controls = self.unreadable = 0
         limits: dict[PartitionId, tuple[int, int]] = {self._partition: (self.start, self.end)}
@@ -115,7 +115,7 @@ class ExampleExport:
         """Number of offsets to read."""
         return max(self._examples.end - self._examples.start, 0)
 
-    def find_columns(self, progress: SendProgress) -> None:
+    def find_columns(self, progress: ProgressReporter) -> None:
         """Collect the columns.
 
         Raises:
@@ -129,7 +129,7 @@ class ExampleExport:
                 "Select another range; `stream-app learning status PIPELINE` shows its end",
             )
 
-    def write(self, progress: SendProgress) -> Exported:
+    def write(self, progress: ProgressReporter) -> Exported:
         """Write the rows and return their counts."""
         count, examples = 0, self._examples
         with _new_file(self._to) as file:

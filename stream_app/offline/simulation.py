@@ -16,7 +16,7 @@ from stream_app.offline.stage_timing import SAMPLE_INTERVAL, StageTimer
 from stream_app.offline.timeline import InputLine, LineKind, Timed, in_time_order, read_lines
 from stream_app.pipeline import Pipeline
 from stream_app.records import Record
-from stream_app.transfer.input_files import Format, format_of
+from stream_app.transfer.input_files import Format, infer_format
 from stream_app.transfer.json_lines import InputLines, open_lines
 
 # Code of lines that `stream-app produce` would not send.
@@ -217,11 +217,13 @@ def open_simulation(
         open_lines(events) as event_lines,
         open_lines(labels) if labels else nullcontext() as label_lines,
     ):
-        event_records = read_lines(pipeline, event_lines, file_format or format_of(events), "event")
+        event_records = read_lines(
+            pipeline, event_lines, file_format or infer_format(events), "event"
+        )
         label_records: Iterator[Timed[InputLine]] = iter(())
         if label_lines is not None and labels is not None:
             label_records = read_lines(
-                pipeline, label_lines, file_format or format_of(labels), "label"
+                pipeline, label_lines, file_format or infer_format(labels), "label"
             )
         if limit is not None:
             chosen = list(islice(event_records, limit))

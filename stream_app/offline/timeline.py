@@ -9,7 +9,7 @@ from stream_app.core.reading.record_reader import Event, EventReader, LabelEvent
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Features, Fields, Record
 from stream_app.topic_kinds import topic_name
-from stream_app.transfer.input_files import Format, rows_of
+from stream_app.transfer.input_files import Format, read_rows
 from stream_app.transfer.json_lines import BadLine, InputLines
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ def read_lines(
     topic = topic_name(pipeline.name, "labels" if labels else "raw")
     reader = LabelReader(pipeline) if labels else time_reader(pipeline)
     offset = 0
-    for row in rows_of(lines, file_format, pipeline, labels=labels):
+    for row in read_rows(lines, file_format, pipeline, labels=labels):
         if isinstance(row, BadLine):
             yield Timed(None, InputLine(kind, row.number, problem=row.problem))
             continue

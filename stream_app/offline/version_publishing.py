@@ -66,7 +66,9 @@ class TrainedModelPublisher:
         made: list[Manifest] = []
 
         def make(now: ModelRegistry, number: int) -> list[Output]:
-            manifest = self._signer.sign(self._manifest(trained, artifact, number, now.decision, why))
+            manifest = self._signer.sign(
+                self._manifest(trained, artifact, number, now.decision, why)
+            )
             made.append(manifest)
             return [
                 Output("models", 0, version_key(number).encode(), manifest.encode()),

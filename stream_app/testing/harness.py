@@ -17,8 +17,7 @@ from stream_app.offline.timeline import END_OF_TIME, Timed, in_time_order, time_
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Headers, Record
 from stream_app.topic_kinds import InputKind, topic_name
-from stream_app.transfer.avro_files import as_json
-from stream_app.transfer.input_files import format_of, rows_of
+from stream_app.transfer.input_files import avro_to_json, infer_format, read_rows
 from stream_app.transfer.json_lines import Row, open_lines
 
 # Record to send: a mapping, which is encoded as JSON, or the bytes of its value.
@@ -185,8 +184,8 @@ class PipelineHarness:
             yield from (self._record(topic, fields) for fields in records)
             return
         with open_lines(str(records)) as lines:
-            for row in rows_of(
-                lines, format_of(str(records)), self.pipeline, labels=topic == "labels"
+            for row in read_rows(
+                lines, infer_format(str(records)), self.pipeline, labels=topic == "labels"
             ):
                 if isinstance(row, Row):
                     yield self._record(topic, row.value, row.key)
@@ -200,7 +199,7 @@ class PipelineHarness:
     ) -> Record:
         if key is _DERIVED:
             key = self._key(fields)
-        value = as_json(fields) if isinstance(fields, Mapping) else fields
+        value = avro_to_json(fields) if isinstance(fields, Mapping) else fields
         offset = self._sent[topic]
         self._sent[topic] += 1
         encoded = key.encode() if isinstance(key, str) else key
