@@ -8,7 +8,7 @@ import typer
 from stream_app.cli.context import CommandContext
 from stream_app.cli.options import JsonOption, PipelineArgument
 from stream_app.offline.example_export import ExampleExport, ExampleRange
-from stream_app.transfer.send_progress import reporter
+from stream_app.transfer.progress import report_progress
 
 app = typer.Typer()
 
@@ -35,9 +35,9 @@ def export(
     """Write examples of PIPELINE to a file: features as served, prediction, label and times."""
     context = CommandContext(pipeline, as_json)
     work = ExampleExport(ExampleRange(context.settings, context.pipeline, since, until), out)
-    with reporter("finding the columns", work.size) as progress:
+    with report_progress("finding the columns", work.size) as progress:
         work.find_columns(progress)
-    with reporter(f"writing {out}", work.size) as progress:
+    with report_progress(f"writing {out}", work.size) as progress:
         found = work.write(progress)
     skipped = f", {found.unreadable:,} unreadable records skipped" if found.unreadable else ""
     context.write(

@@ -27,7 +27,7 @@ from stream_app.model_admin.version_checks import (
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
-from stream_app.transfer.send_progress import reporter
+from stream_app.transfer.progress import report_progress
 
 WhyOption = Annotated[str, typer.Option(metavar="TEXT", help="Reason, for the audit.")]
 SinceOption = Annotated[
@@ -201,7 +201,7 @@ def gc(
     store = pipeline_store(context.settings, context.name)
     found = find_garbage(admin, store, grace, time.time())
     if yes and found.artifacts:
-        with reporter("collecting artifacts", len(found.artifacts)) as progress:
+        with report_progress("collecting artifacts", len(found.artifacts)) as progress:
             found = collect(admin, store, grace, reason(why), progress.update)
     counts = {
         "artifacts": len(found.artifacts),

@@ -22,7 +22,7 @@ from stream_app.model_admin.model_rendering import (
 from stream_app.model_admin.verification import Verifier
 from stream_app.model_admin.version_diff import compare
 from stream_app.model_store.model_registry import ModelRegistry
-from stream_app.transfer.send_progress import reporter
+from stream_app.transfer.progress import report_progress
 
 # Metrics that are columns of the list.
 _LISTED_METRICS = 3
@@ -129,7 +129,7 @@ def verify(
     chosen = registry.current.version if version is None else version
     reader = LogReader(client_config(context.settings), f"{context.name}-learn")
     verifier = Verifier(context.pipeline, reader, registry, context.loader)
-    with reporter("relearning", chosen) as progress:
+    with report_progress("relearning", chosen) as progress:
         result = verifier.verify(chosen, progress.update)
     if as_json:
         print_json({"reproduced": result.reproduced, **result._asdict()})

@@ -19,9 +19,9 @@ from stream_app.offline.simulation_summary import summarise
 from stream_app.offline.training import TrainedModel, Training
 from stream_app.offline.version_publishing import TrainedModelPublisher
 from stream_app.pipeline import Pipeline
+from stream_app.transfer.consume import parse_since
 from stream_app.transfer.input_files import Format
-from stream_app.transfer.record_selection import parse_since
-from stream_app.transfer.send_progress import reporter
+from stream_app.transfer.progress import report_progress
 
 app = typer.Typer()
 
@@ -98,7 +98,7 @@ def _train(
     ):
         training = Training(simulation, since)
         with (
-            reporter(f"training {pipeline.name}", lines.size) as progress,
+            report_progress(f"training {pipeline.name}", lines.size) as progress,
             ended_by_ctrl_c(stopped),
         ):
             for count, _ in enumerate(training, start=1):

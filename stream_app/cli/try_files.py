@@ -21,7 +21,7 @@ from stream_app.offline.simulation_rendering import (
     text_line,
 )
 from stream_app.offline.simulation_summary import summarise
-from stream_app.transfer.send_progress import reporter
+from stream_app.transfer.progress import report_progress
 
 # First and last events that are shown as text.
 _SHOWN = 5
@@ -60,7 +60,10 @@ def try_files(
         open_simulation(loaded, file, labels, limit, file_format) as (simulation, lines),
         noting_ctrl_c(simulation) as stopped,
     ):
-        with reporter(f"trying {loaded.name}", lines.size) as progress, ended_by_ctrl_c(stopped):
+        with (
+            report_progress(f"trying {loaded.name}", lines.size) as progress,
+            ended_by_ctrl_c(stopped),
+        ):
             for count, simulated in enumerate(simulation, start=1):
                 if is_failed(simulated) or not failures:
                     output.show(simulated)

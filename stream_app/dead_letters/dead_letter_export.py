@@ -9,11 +9,11 @@ import orjson
 from stream_app.dead_letters.dead_letter_record import DeadLetter
 from stream_app.dead_letters.dead_letter_rendering import position_object
 from stream_app.errors import OutputError
-from stream_app.transfer.send_progress import SendProgress
+from stream_app.transfer.progress import ProgressReporter
 
 
 def export_dead_letters(
-    dead_letters: Iterable[DeadLetter], to: Path, progress: SendProgress, *, raw: bool
+    dead_letters: Iterable[DeadLetter], to: Path, progress: ProgressReporter, *, raw: bool
 ) -> int:
     """Write dead letters to a new file; an incomplete file is deleted.
 

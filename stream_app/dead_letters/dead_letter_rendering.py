@@ -11,7 +11,7 @@ from stream_app.dead_letters.index import IndexEntry
 from stream_app.error_codes import ERROR_CODES
 from stream_app.formatting import duration, iso_time
 from stream_app.headers import DEAD_LETTER_HEADERS, ERROR_STACKTRACE, ORIGINAL_SIZE
-from stream_app.transfer.record_rendering import harmless, json_text
+from stream_app.transfer.record_rendering import json_text, sanitize_for_terminal
 
 # Characters of a value in text output, and a quarter as many bytes in hexadecimal.
 _MAX_CHARACTERS = 4000
@@ -61,7 +61,9 @@ def entry_line(entry: IndexEntry, state: str) -> bytes:
     suffix = f"  [{state}]" if state != "open" else ""
     time = iso_time(entry.timestamp)[:19] + "Z"
     parts = (time, entry.ref.error_id, origin_text(entry.ref), _key_text(entry.key))
-    return harmless(f"{'  '.join(parts)}  {entry.code}: {entry.message}{suffix}").encode()
+    return sanitize_for_terminal(
+        f"{'  '.join(parts)}  {entry.code}: {entry.message}{suffix}"
+    ).encode()
 
 
 def group_object(group: DeadLetterGroup) -> dict[str, Any]:
@@ -95,13 +97,13 @@ def group_lines(group: DeadLetterGroup, now: int) -> Iterator[str]:
         f"{group.open:,} open{closed}"
     )
     example = f"{newest.ref.error_id} at {origin_text(newest.ref)}"
-    yield f"    {harmless(newest.message)}, e.g. {example}"
+    yield f"    {sanitize_for_terminal(newest.message)}, e.g. {example}"
     yield (
         f"    first {_age(group.first_seen, now)}, last {_age(group.last_seen, now)}; "
         f"{group.last_hour:,} in the last hour, {group.hour_before:,} in the one before"
     )
     top = ", ".join(
-        f"{_TOP_LABELS[name]} {harmless(one.value)} {one.share:.0%}"
+        f"{_TOP_LABELS[name]} {sanitize_for_terminal(one.value)} {one.share:.0%}"
         for name, one in group.top.items()
     )
     yield f"    mostly {top}"
@@ -148,7 +150,7 @@ def _lines(dead_letter: DeadLetter) -> Iterator[str]:
     ref, headers = dead_letter.ref, dead_letter.header_texts
     position = f"{ref.kind}[{ref.partition}]@{ref.offset}"
     yield f"{ref.error_id}  {origin_text(ref)}, dead letter {position}"
-    yield harmless(
+    yield sanitize_for_terminal(
         f"  {dead_letter.code} ({dead_letter.error_class}, {dead_letter.stage}): "
         f"{dead_letter.message}"
     )
@@ -163,11 +165,11 @@ def _lines(dead_letter: DeadLetter) -> Iterator[str]:
     )
     if stack_trace:
         yield "stack trace"
-        yield from (f"  {harmless(line)}" for line in stack_trace.splitlines())
+        yield from (f"  {sanitize_for_terminal(line)}" for line in stack_trace.splitlines())
     yield "headers of the producer"
     others = {name: text for name, text in headers.items() if name not in failure}
     yield from _table(others) or ["  none"]
-    yield harmless(f"key: {_key_text(dead_letter.key)}")
+    yield sanitize_for_terminal(f"key: {_key_text(dead_letter.key)}")
     yield from _value_lines(dead_letter)
 
 
@@ -215,7 +217,9 @@ def _latin_1(value: object) -> str:
 
 
 def _shortened(text: str) -> Iterator[str]:
-    yield from (f"  {harmless(line)}" for line in text[:_MAX_CHARACTERS].splitlines() or [""])
+    yield from (
+        f"  {sanitize_for_terminal(line)}" for line in text[:_MAX_CHARACTERS].splitlines() or [""]
+    )
     if len(text) > _MAX_CHARACTERS:
         yield f"  ... {len(text) - _MAX_CHARACTERS:,} more characters with --json"
 
@@ -232,7 +236,7 @@ def _hexadecimal(content: bytes) -> Iterator[str]:
 
 def _table(rows: Mapping[str, str]) -> list[str]:
     width = max(map(len, rows), default=0)
-    return [harmless(f"  {name:<{width}}  {text}") for name, text in rows.items()]
+    return [sanitize_for_terminal(f"  {name:<{width}}  {text}") for name, text in rows.items()]
 
 
 def _key_text(key: bytes | None) -> str:

@@ -1,4 +1,4 @@
-"""Selection of dead letters by conditions and by a Python expression. Light to import."""
+"""Selection of dead letters by conditions and by a Python expression."""
 
 import ast
 import builtins
@@ -8,14 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from stream_app.dead_letters.dead_letter_record import DeadLetter
 from stream_app.errors import SelectionError
 from stream_app.formatting import iso_time
-from stream_app.transfer.record_selection import parse_since
-
-if TYPE_CHECKING:
-    from stream_app.dead_letters.dead_letter_record import DeadLetter
+from stream_app.transfer.consume import parse_since
 
 Source = Literal["raw", "labels"]
 """Input of the pipeline that a dead letter came from."""
@@ -156,7 +154,7 @@ class FilterExpression:
         # Only the names in use are evaluated: decoding the record takes time.
         self._names = [(name, get) for name, get in _NAMES.items() if name in used]
 
-    def __call__(self, dead_letter: "DeadLetter") -> bool:
+    def __call__(self, dead_letter: DeadLetter) -> bool:
         # The expression is the user's code and may raise anything, including SystemExit.
         try:
             variables = {name: get(dead_letter) for name, get in self._names}
@@ -177,7 +175,7 @@ class FilterExpression:
 
 
 # Names that an expression may use; docs/dead-letters.md lists them.
-_NAMES: dict[str, Callable[["DeadLetter"], Any]] = {
+_NAMES: dict[str, Callable[[DeadLetter], Any]] = {
     "record": lambda one: one.record,
     "value": lambda one: one.value,
     "key": lambda one: None if one.key is None else one.key.decode("utf-8", "replace"),

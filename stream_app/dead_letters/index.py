@@ -10,9 +10,9 @@ from stream_app.dead_letters.dead_letter_record import DeadLetterReader, DeadLet
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection, FilterExpression
 from stream_app.dead_letters.indexer import Indexer, Notify
 from stream_app.dead_letters.ledger import Ledger
-from stream_app.dead_letters.query import Condition, FailureCause, condition_of
+from stream_app.dead_letters.query import Condition, DeadLetterCause, condition_of
 from stream_app.topic_kinds import DEAD_LETTER_KINDS
-from stream_app.transfer.send_progress import reporter
+from stream_app.transfer.progress import report_progress
 
 _POSITION = "kind, partition, offset"
 _REF_COLUMNS = f"{_POSITION}, error_id, topic, source_partition, source_offset"
@@ -110,11 +110,11 @@ class Index:
             )
         return self._conditions[selection]
 
-    def causes(self) -> dict[int, FailureCause]:
+    def causes(self) -> dict[int, DeadLetterCause]:
         """Return all causes of present and expired dead letters, by id."""
         query = "SELECT id, fingerprint, code, class, stage FROM causes"
         rows = self._file.database.execute(query)
-        return {cause_id: FailureCause(*parts) for cause_id, *parts in rows}
+        return {cause_id: DeadLetterCause(*parts) for cause_id, *parts in rows}
 
     def rows(
         self, columns: str, tables: str, condition: Condition, clauses: str = ""
@@ -156,7 +156,7 @@ class Index:
     def _filtered(self, expression: FilterExpression, condition: Condition) -> Condition:
         """Return the condition that selects where another one and an expression are true."""
         positions: list[tuple[int, int, int]] = []
-        with reporter("filtering dead letters", self._count(condition)) as progress:
+        with report_progress("filtering dead letters", self._count(condition)) as progress:
             for number, one in enumerate(self._reader.read(self._refs(condition)), start=1):
                 if expression(one):
                     ref = one.ref

@@ -26,7 +26,7 @@ from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.reader import PartitionReader
 from stream_app.pipeline import Pipeline
 from stream_app.topic_kinds import DEAD_LETTER_KINDS, topic_name
-from stream_app.transfer.send_progress import SendProgress, reporter
+from stream_app.transfer.progress import ProgressReporter, report_progress
 
 # A transaction ends after so many dead letters, or so many bytes of values.
 _TRANSACTION_RECORDS = 20_000
@@ -161,10 +161,10 @@ class Indexer:
         }
         total = sum(end - start for start, end in new.values())
         if total > 0:
-            with reporter("indexing dead letters", total) as progress:
+            with report_progress("indexing dead letters", total) as progress:
                 self._add(file, new, progress)
 
-    def _add(self, file: IndexFile, new: OffsetBounds, progress: SendProgress) -> None:
+    def _add(self, file: IndexFile, new: OffsetBounds, progress: ProgressReporter) -> None:
         event_id = self._pipeline.event_id
         key_is_id = self._pipeline.key in (None, event_id)
         rows = IndexRowBuilder(file.cause_id, file.context_id, event_id, key_is_id=key_is_id)

@@ -11,7 +11,7 @@ from stream_app.topic_kinds import DEAD_LETTER_KINDS
 _MAX_LISTED = 3
 
 
-class FailureCause(NamedTuple):
+class DeadLetterCause(NamedTuple):
     """Cause that several dead letters share: a row of the table `causes` without its id."""
 
     fingerprint: str
@@ -38,7 +38,9 @@ class Condition(NamedTuple):
 ALL = Condition("1")
 
 
-def condition_of(selection: DeadLetterSelection, causes: Mapping[int, FailureCause]) -> Condition:
+def condition_of(
+    selection: DeadLetterSelection, causes: Mapping[int, DeadLetterCause]
+) -> Condition:
     """Return the condition of a selection, without its expression.
 
     Args:
@@ -74,7 +76,7 @@ def condition_of(selection: DeadLetterSelection, causes: Mapping[int, FailureCau
     return found
 
 
-def _cause_ids(selection: DeadLetterSelection, causes: Mapping[int, FailureCause]) -> list[int]:
+def _cause_ids(selection: DeadLetterSelection, causes: Mapping[int, DeadLetterCause]) -> list[int]:
     """Return the ids of the causes that meet the conditions on group, code, class and stage."""
     groups = {_fingerprint(prefix, causes.values()) for prefix in selection.groups}
     return [
@@ -87,7 +89,7 @@ def _cause_ids(selection: DeadLetterSelection, causes: Mapping[int, FailureCause
     ]
 
 
-def _fingerprint(prefix: str, causes: Iterable[FailureCause]) -> str:
+def _fingerprint(prefix: str, causes: Iterable[DeadLetterCause]) -> str:
     """Return the only fingerprint with a prefix."""
     found = sorted(cause.fingerprint for cause in causes if cause.fingerprint.startswith(prefix))
     if prefix in found:

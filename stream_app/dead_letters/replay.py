@@ -28,7 +28,7 @@ from stream_app.errors import FencedError, ReplayError, SelectionError
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
 from stream_app.telemetry.operator_identity import operator
-from stream_app.transfer.send_progress import reporter
+from stream_app.transfer.progress import report_progress
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Replay:
             if not refs:
                 found = self._find_holder(ledger, index.select(selection), planner.plan)
                 return PreparedReplay(ledger, operation=found)
-            with reporter("checking dead letters", len(refs)) as progress:
+            with report_progress("checking dead letters", len(refs)) as progress:
                 for number, dead_letter in enumerate(dead_letters.reader.read(refs), start=1):
                     planner.add(dead_letter)
                     progress.update(number, number)

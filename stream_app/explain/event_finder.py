@@ -22,8 +22,8 @@ from stream_app.records import Failure, Fields
 from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.settings import Settings
 from stream_app.topic_kinds import PARTITIONED, DeadLetterKind, TopicKind, topic_name
-from stream_app.transfer.record_rendering import json_text
 from stream_app.transfer.progress import ProgressReporter, report_progress
+from stream_app.transfer.record_rendering import json_text
 
 # Kilobytes of a partition that are fetched ahead.
 _QUEUED_KB = 16_384

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from stream_app.formatting import iso_time
 from stream_app.records import Features, Fields
-from stream_app.transfer.record_rendering import harmless
+from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 # Characters of a value in the text.
 _MAX_CHARACTERS = 2000
@@ -170,7 +170,7 @@ def trace_lines(trace: EventTrace) -> Iterator[str]:
 
 
 def _line(title: str, text: str) -> str:
-    return harmless(f"{title:<{_TITLE_WIDTH}}{text}")
+    return sanitize_for_terminal(f"{title:<{_TITLE_WIDTH}}{text}")
 
 
 def _record_lines(title: str, record: TracedRecord) -> Iterator[str]:

@@ -1,0 +1,15 @@
+"""Access to Kafka: configuration, clients, topics and ACLs.
+
+- `security`: security settings, as options of librdkafka and of aiokafka.
+- `tokens`: OAuth tokens of the clients.
+- `client_config`: options of consumers and producers.
+- `access_errors`: errors of a cluster that rejects a client, and of missing ACLs.
+- `clients`: creation and closing of clients, errors of an unreachable cluster.
+- `offsets`: partitions, beginning and end offsets, offsets by time, last stable offset.
+- `reader`: reader of committed records between offsets, or from offsets on.
+- `log_reader`: reader for workers, which waits out an outage.
+- `partitioner`: partition of a key.
+- `topics`: creation and checks of a pipeline's topics.
+- `topic_uses`: contents, writers and readers of each kind of topic.
+- `acl`: ACLs of each role.
+"""

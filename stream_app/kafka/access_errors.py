@@ -27,7 +27,10 @@ _RESOURCES = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "cluster",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional id",
 }
-_CHECK_USER = f"Check {VARIABLE}USERNAME and {VARIABLE}PASSWORD_FILE, and that the user exists for this mechanism"
+_CHECK_USER = (
+    f"Check {VARIABLE}USERNAME and {VARIABLE}PASSWORD_FILE, "
+    "and that the user exists for this mechanism"
+)
 _CHECK_OAUTH_CLIENT = (
     f"Check the audience, the scope ({VARIABLE}OAUTH_SCOPE) and the issuer that the brokers ask for"
 )
@@ -82,7 +85,8 @@ _REJECTIONS = (
         "mechanism handshake failed",
         True,
         "does not offer this SASL mechanism",
-        f"Set {VARIABLE}SASL_MECHANISM and {VARIABLE}SECURITY_PROTOCOL to what the listener at this address offers",
+        f"Set {VARIABLE}SASL_MECHANISM and {VARIABLE}SECURITY_PROTOCOL "
+        "to what the listener at this address offers",
     ),
     _Rejection(
         "SASL authentication error",
@@ -132,7 +136,7 @@ def kafka_error(error: KafkaError, action: str) -> StreamAppError:
 
 
 def missing_right(error: KafkaError, action: str) -> AccessError | None:
-    """Return the error of a user without the ACL for an action, None if Kafka reports another problem."""
+    """Return the error of a user without the ACL for an action, None for other problems."""
     resource = _RESOURCES.get(error.code())
     return None if resource is None else unauthorized(resource, action)
 
@@ -174,7 +178,7 @@ def _find(error: KafkaError) -> _Rejection | None:
 
 
 def _address(error: KafkaError) -> Address | None:
-    """Return the listener in a text such as ``sasl_ssl://kafka:9093/bootstrap: SASL authentication error``."""
+    """Return the listener in an error such as ``sasl_ssl://kafka:9093/bootstrap: Connect failed``."""
     found = re.search(r"(?:://|^)\[?([^/]+?)\]?:(\d+)/", str(error.str()))
     return (found[1], int(found[2])) if found is not None else None
 

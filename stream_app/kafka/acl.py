@@ -1,6 +1,7 @@
-"""Which rights on the cluster each role needs, and no more; read from what the topics are used for."""
+"""ACLs that each role needs on the cluster, derived from the uses of the topics."""
 
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
@@ -15,27 +16,55 @@ from confluent_kafka.admin import (
 
 from stream_app.errors import AccessError, StreamAppError
 from stream_app.kafka.access_errors import kafka_error
-from stream_app.kafka.acl_roles import AclRole
 from stream_app.kafka.topic_uses import USES
 from stream_app.topic_kinds import KINDS, TopicKind, topic_name
 
-_WORKERS = {
-    AclRole.SCORER: "score",
-    AclRole.LEARNER: "learn",
-    AclRole.MONITOR: "monitor",
-}  # as `Role.name`
-_OTHERS = {
-    AclRole.PRODUCER: "producers",
-    AclRole.CONSUMER: "consumers",
-    AclRole.REPLAYER: "replayer",
-    AclRole.MODELLER: "modeller",
-}
-_UNSEEN = {"learn.state", "monitor.state"}  # what `stream-app status` does not read
 _TIMEOUT = 30.0  # seconds
 
 
+class AclRole(StrEnum):
+    """Role of a user of the cluster; one user may have several."""
+
+    PRODUCER = "producer"
+    SCORER = "scorer"
+    LEARNER = "learner"
+    MONITOR = "monitor"
+    CONSUMER = "consumer"
+    REPLAYER = "replayer"
+    MODEL_ADMIN = "model-admin"
+    OPERATOR = "operator"
+    OBSERVER = "observer"
+
+
+ROLE_DESCRIPTIONS = {
+    AclRole.PRODUCER: "sends events and labels",
+    AclRole.SCORER: "a worker with --role score",
+    AclRole.LEARNER: "a worker with --role learn",
+    AclRole.MONITOR: "a worker with --role monitor",
+    AclRole.CONSUMER: "reads what the pipeline writes",
+    AclRole.REPLAYER: "replays, parks and drops dead letters",
+    AclRole.MODEL_ADMIN: "trains, rolls back, promotes, pins, deletes versions; pauses learning",
+    AclRole.OPERATOR: "creates and shows the topics",
+    AclRole.OBSERVER: "reads the status",
+}
+
+_WORKER_ROLES = {AclRole.SCORER: "score", AclRole.LEARNER: "learn", AclRole.MONITOR: "monitor"}
+# Names of other users in `TopicUse.readers` and `TopicUse.writers`.
+_OTHER_USERS = {
+    AclRole.PRODUCER: "producers",
+    AclRole.CONSUMER: "consumers",
+    AclRole.REPLAYER: "replayer",
+    AclRole.MODEL_ADMIN: "model-admin",
+}
+_NOT_IN_STATUS = {"learn.state", "monitor.state"}
+
+
 class AclRule(NamedTuple):
-    """One operation on one resource; `name` is a prefix if `prefixed`."""
+    """Permission for one operation on one resource.
+
+    Attributes:
+        name: name of the resource, or a prefix of names if `prefixed`.
+    """
 
     operation: Literal["read", "write", "describe", "describe_configs", "create"]
     resource: Literal["topic", "group", "transactional_id"]
@@ -43,95 +72,92 @@ class AclRule(NamedTuple):
     prefixed: bool = False
 
 
-def rights(pipeline: str, *roles: AclRole) -> list[AclRule]:
-    """The least that a user with these roles needs, sorted by resource; reading and writing include describing."""
-    found = {right for role in roles for right in _rights(pipeline, role)}
-    implied = {
-        AclRule("describe", right.resource, right.name, right.prefixed)
-        for right in found
-        if _implies(right)
-    }
-    return sorted(
-        found - implied, key=lambda right: (right.resource != "topic", right.resource, right)
-    )
+def required_acls(pipeline: str, *roles: AclRole) -> list[AclRule]:
+    """Return the minimal rules for a user with these roles, sorted by resource.
 
-
-def grant(admin: AdminClient, principal: str, wanted: Iterable[AclRule]) -> None:
-    """Give these rights to a principal such as ``User:ann``; those it has already do no harm.
-
-    Raises `AccessError` if we may not, or the cluster has no authorizer.
+    Reading and writing imply describing, so that is not listed again.
     """
-    bindings = [_binding(principal, right) for right in wanted]
+    found = {rule for role in roles for rule in _rules(pipeline, role)}
+    implied = {
+        AclRule("describe", rule.resource, rule.name, rule.prefixed)
+        for rule in found
+        if rule.operation in ("read", "write")
+    }
+    return sorted(found - implied, key=lambda rule: (rule.resource != "topic", rule.resource, rule))
+
+
+def grant_acls(admin: AdminClient, principal: str, rules: Iterable[AclRule]) -> None:
+    """Grant rules to a user. Idempotent.
+
+    Args:
+        principal: user in Kafka's notation, such as ``User:ann``.
+
+    Raises:
+        AccessError: this client may not grant ACLs, or the cluster has no authorizer.
+        KafkaUnavailableError: the cluster does not answer.
+    """
+    bindings = [_binding(principal, rule) for rule in rules]
     for future in admin.create_acls(bindings, request_timeout=_TIMEOUT).values():
         try:
             future.result(_TIMEOUT)
         except KafkaException as error:
-            raise _refused(error.args[0]) from None
+            raise _grant_error(error.args[0]) from None
 
 
-def _refused(error: KafkaError) -> StreamAppError:
+def _grant_error(error: KafkaError) -> StreamAppError:
     if error.code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED:
         return AccessError(
-            "Kafka does not let us grant rights: ALTER on the cluster is missing",
+            "Kafka does not allow this user to grant ACLs: ALTER on the cluster is missing",
             "Ask the cluster's administrator",
         )
     if error.code() == KafkaError.SECURITY_DISABLED:
-        return AccessError(
-            "This cluster has no access rights to grant", "Set authorizer.class.name on its brokers"
-        )
-    return kafka_error(error, "grant rights")
+        return AccessError("This cluster has no ACLs", "Set authorizer.class.name on its brokers")
+    return kafka_error(error, "grant ACLs")
 
 
-def _rights(pipeline: str, role: AclRole) -> Iterator[AclRule]:
+def _rules(pipeline: str, role: AclRole) -> Iterator[AclRule]:
     for kind in KINDS:
-        yield from _of_topic(kind, topic_name(pipeline, kind), role)
-    if role in _WORKERS:
-        group = f"{pipeline}-{_WORKERS[role]}"
+        yield from _topic_rules(kind, topic_name(pipeline, kind), role)
+    if role in _WORKER_ROLES:
+        group = f"{pipeline}-{_WORKER_ROLES[role]}"
         yield AclRule("read", "group", group)
         yield AclRule("write", "transactional_id", f"{group}-", prefixed=True)
     elif role is AclRole.REPLAYER:
         yield AclRule("write", "transactional_id", f"{pipeline}-replay", prefixed=True)
-        yield AclRule(
-            "describe", "group", f"{pipeline}-{_WORKERS[AclRole.SCORER]}"
-        )  # how far scorers have come
-    elif role is AclRole.MODELLER:
+        # Progress of the scorers.
+        yield AclRule("describe", "group", f"{pipeline}-{_WORKER_ROLES[AclRole.SCORER]}")
+    elif role is AclRole.MODEL_ADMIN:
         yield AclRule("write", "transactional_id", f"{pipeline}-aliases")
-        yield AclRule(
-            "describe", "group", f"{pipeline}-{_WORKERS[AclRole.LEARNER]}"
-        )  # how far the learner has come
+        # Progress of the learner.
+        yield AclRule("describe", "group", f"{pipeline}-{_WORKER_ROLES[AclRole.LEARNER]}")
     elif role is AclRole.OBSERVER:
-        for worker in _WORKERS.values():
+        for worker in _WORKER_ROLES.values():
             yield AclRule("describe", "group", f"{pipeline}-{worker}")
 
 
-def _of_topic(kind: TopicKind, name: str, role: AclRole) -> Iterator[AclRule]:
-    use, user = USES[kind], _WORKERS.get(role) or _OTHERS.get(role)
+def _topic_rules(kind: TopicKind, name: str, role: AclRole) -> Iterator[AclRule]:
+    use, user = USES[kind], _WORKER_ROLES.get(role) or _OTHER_USERS.get(role)
     if user in use.readers:
         yield AclRule("read", "topic", name)
     if user in use.writers:
         yield AclRule("write", "topic", name)
-    if role in _WORKERS or role is AclRole.OBSERVER:
-        yield AclRule(
-            "describe", "topic", name
-        )  # they look whether all topics are as they should be
-    if role is AclRole.OBSERVER and kind not in _UNSEEN:
+    # Workers and observers verify all topics.
+    if role in _WORKER_ROLES or role is AclRole.OBSERVER:
+        yield AclRule("describe", "topic", name)
+    if role is AclRole.OBSERVER and kind not in _NOT_IN_STATUS:
         yield AclRule("read", "topic", name)
     if role is AclRole.OPERATOR:
         yield from (AclRule("create", "topic", name), AclRule("describe", "topic", name))
         yield AclRule("describe_configs", "topic", name)
 
 
-def _implies(right: AclRule) -> bool:
-    return right.operation in ("read", "write")
-
-
-def _binding(principal: str, right: AclRule) -> AclBinding:
+def _binding(principal: str, rule: AclRule) -> AclBinding:
     return AclBinding(
-        ResourceType[right.resource.upper()],
-        right.name,
-        ResourcePatternType.PREFIXED if right.prefixed else ResourcePatternType.LITERAL,
+        ResourceType[rule.resource.upper()],
+        rule.name,
+        ResourcePatternType.PREFIXED if rule.prefixed else ResourcePatternType.LITERAL,
         principal,
         "*",
-        AclOperation[right.operation.upper()],
+        AclOperation[rule.operation.upper()],
         AclPermissionType.ALLOW,
     )

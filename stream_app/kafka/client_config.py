@@ -33,7 +33,8 @@ def bootstrap_servers(settings: Settings) -> str:
     if not broker.status().running:
         raise KafkaUnavailableError(
             "No Kafka: the embedded broker is not running and no cluster is configured",
-            "Run `stream-app broker start` or `stream-app up`, or set STREAM_APP_KAFKA__BOOTSTRAP_SERVERS",
+            "Run `stream-app broker start` or `stream-app up`, "
+            "or set STREAM_APP_KAFKA__BOOTSTRAP_SERVERS",
         )
     return broker.bootstrap_servers
 

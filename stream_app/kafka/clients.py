@@ -28,7 +28,7 @@ class ClientOwner(Generic[C]):
     """Owner of one librdkafka client, the only place that closes one.
 
     Only the thread that calls a client may close it: librdkafka does not return, or crashes, if a
-    client is destroyed during a call. Closing takes up to a second, so it can run in the background.
+    client is destroyed during a call. Closing takes up to a second; it can run in the background.
     """
 
     def __init__(self, client: C) -> None:

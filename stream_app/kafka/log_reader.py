@@ -42,12 +42,12 @@ class TopicReader(Protocol):
     """Reader of committed records of one partition; `topic` is the full Kafka name."""
 
     def read_all(self, topic: str, partition: int) -> Iterable[tuple[bytes | None, bytes | None]]:
-        """Return key and value of every record below the last stable offset; a value of None deletes its key."""
+        """Return key and value of every record below the last stable offset."""
 
     def read_settled(
         self, topic: str, partition: int
     ) -> Iterable[tuple[bytes | None, bytes | None]]:
-        """Return the records of `read_all` once every transaction has ended that was open before."""
+        """Return the records of `read_all` once all transactions that were open have ended."""
 
     def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterable[Record]:
         """Return the records with start <= offset < end."""
@@ -97,7 +97,7 @@ class LogReader:
     def read_settled(
         self, topic: str, partition: int
     ) -> Iterator[tuple[bytes | None, bytes | None]]:
-        """Return the records of `read_all` once every transaction has ended that was open before.
+        """Return the records of `read_all` once all transactions that were open have ended.
 
         An open transaction hides records that may have been committed already.
 
@@ -121,7 +121,7 @@ class LogReader:
         return is_stable(lambda: self.ends(source)[1], written, timeout)
 
     def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
-        """Yield the committed records with start <= offset < end; waits while the cluster is away."""
+        """Yield the committed records with start <= offset < end; waits out an outage."""
         reader = PartitionReader(self._config, self._group, policy=any_permanent)
         try:
             for message in reader.records({(topic, partition): (start, end)}):

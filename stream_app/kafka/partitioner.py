@@ -6,7 +6,7 @@ from aiokafka.partitioner import murmur2
 
 
 def java_partition(key: bytes, partitions: int) -> int:
-    """Return the partition that Java's producer chooses, and librdkafka's `partitioner=murmur2_random`.
+    """Return the partition chosen by Java's producer, and by librdkafka's `murmur2_random`.
 
     >>> java_partition(b"kafka", 12), java_partition(b"", 12)
     (4, 9)
@@ -15,5 +15,5 @@ def java_partition(key: bytes, partitions: int) -> int:
 
 
 def librdkafka_partition(key: bytes, partitions: int) -> int:
-    """Return the partition that librdkafka's default, `partitioner=consistent_random`, chooses."""
+    """Return the partition chosen by librdkafka's default partitioner, `consistent_random`."""
     return zlib.crc32(key) % partitions

@@ -32,7 +32,7 @@ _FIRST_WINDOW = 64
 _WINDOW_FACTOR = 16
 
 ErrorPolicy = Callable[[str, KafkaError], StreamAppError | None]
-"""Returns the error to raise for a partition of a topic, or None if librdkafka recovers by itself."""
+"""Returns the error to raise for a topic, or None if librdkafka recovers by itself."""
 
 
 def unreadable(topic: str, error: KafkaError) -> StreamAppError | None:
@@ -129,7 +129,7 @@ class PartitionReader:
         return find_partitions(self._consumer, self._errors, topics)
 
     def check_visible(self, topic: str) -> None:
-        """Raise `AccessError` if a topic is hidden from this user; makes the topic known to the consumer."""
+        """Raise `AccessError` if a topic is hidden; makes it known to the consumer."""
         check_visible(self._consumer, (topic,))
 
     def cluster_id(self) -> str:
@@ -147,7 +147,7 @@ class PartitionReader:
     def offsets_since(
         self, ends: Mapping[PartitionId, int], since: int
     ) -> Mapping[PartitionId, int]:
-        """Return the first offset of at least `since` (Unix milliseconds), the end where there is none."""
+        """Return the first offset since a time in Unix milliseconds, or the end."""
         return offsets_since(self._consumer, self._errors, ends, since)
 
     def committed(self, partition: PartitionId) -> int | None:
@@ -202,7 +202,7 @@ class PartitionReader:
         return [message for message in messages if self._is_wanted(message)]
 
     def batches(self, bounds: OffsetBounds) -> Iterator[list[Message]]:
-        """Return batches of the records with beginning <= offset < end, in order within each partition.
+        """Return batches of the records within bounds, in order within each partition.
 
         An empty batch comes at least every 0.1 s. Raises as `poll`.
         """
@@ -270,7 +270,7 @@ class PartitionReader:
         return not self.at_end and (end is None or offset < end)
 
     def _check_connection(self, answered: bool) -> None:
-        """Raise if the cluster is lost. A topic without new records is as silent as a lost cluster."""
+        """Raise if the cluster is lost; a topic without new records is silent, too."""
         if self._reported is None:
             return
         is_suspect = self._silence is not None or self._reported.last is not None

@@ -1,4 +1,4 @@
-"""How we are let into a secured cluster: one set of settings, for librdkafka and for aiokafka."""
+"""Security settings as options of librdkafka and of aiokafka."""
 
 import ssl
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ _CERTIFICATE = ("certificate_file", "key_file", "key_password", "key_password_fi
 
 
 class Secret(str):
-    """A string that does not show itself where a configuration is shown."""
+    """String whose `repr` is masked, so that a printed configuration shows no secret."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ class Secret(str):
 
 
 def check_security(kafka: KafkaSettings) -> None:
-    """Raise `SettingsError` if settings that belong together are not all there, or some are that nothing would use."""
+    """Raise `SettingsError` if a required setting is missing, or one is set that has no effect."""
     _check_used(kafka)
     if not _has_sasl(kafka):
         return
@@ -47,7 +47,11 @@ def check_security(kafka: KafkaSettings) -> None:
 
 
 def librdkafka_options(kafka: KafkaSettings) -> dict[str, Any]:
-    """The settings under librdkafka's names; `SettingsError` for what cannot work, before anything connects."""
+    """Return the options of librdkafka.
+
+    Raises:
+        SettingsError: settings contradict each other, or a file cannot be used.
+    """
     check_security(kafka)
     if kafka.security_protocol == "plaintext":
         return {}
@@ -62,7 +66,8 @@ def librdkafka_options(kafka: KafkaSettings) -> dict[str, Any]:
                 "sasl.password": Secret(_secret(kafka, "password")),
             }
     if _has_tls(kafka):
-        tls_context(kafka)  # tells what is wrong with the files better than librdkafka does
+        # Checks the files, with clearer errors than librdkafka's.
+        tls_context(kafka)
         options["ssl.endpoint.identification.algorithm"] = (
             "https" if kafka.check_hostname else "none"
         )
@@ -78,7 +83,7 @@ def librdkafka_options(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def aiokafka_options(kafka: KafkaSettings) -> dict[str, Any]:
-    """The same as keyword arguments of aiokafka's clients."""
+    """Return the keyword arguments of aiokafka's clients; raises as `librdkafka_options`."""
     check_security(kafka)
     options: dict[str, Any] = {"security_protocol": kafka.security_protocol.upper()}
     if _has_sasl(kafka):
@@ -94,12 +99,12 @@ def aiokafka_options(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def tls_context(kafka: KafkaSettings) -> ssl.SSLContext:
-    """What Python needs for connections as these settings want them."""
+    """Return the TLS context for Python's own connections; raises as `librdkafka_options`."""
     try:
         context = ssl.create_default_context(cafile=kafka.ca_file)
     except OSError as error:
         raise _unusable("CA_FILE", kafka.ca_file, error, "certificates in PEM") from None
-    # Python 3.13 asks more of certificates than librdkafka and Java do; both clients have to agree.
+    # Python 3.13 is stricter about certificates than librdkafka and Java; both clients must agree.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.check_hostname = kafka.check_hostname
     if kafka.certificate_file is not None:
@@ -119,11 +124,12 @@ def _load_certificate(context: ssl.SSLContext, kafka: KafkaSettings) -> None:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise SettingsError(
                 f"{VARIABLE}KEY_FILE is not the key of {VARIABLE}CERTIFICATE_FILE",
-                "Name files that belong together",
+                "Name the certificate and its own key",
             ) from None
         raise SettingsError(
-            f"{VARIABLE}CERTIFICATE_FILE and {VARIABLE}KEY_FILE cannot be used: {error.reason or 'they are no PEM'}",
-            f"Name files in PEM; the password of an encrypted key is in {VARIABLE}KEY_PASSWORD_FILE",
+            f"{VARIABLE}CERTIFICATE_FILE and {VARIABLE}KEY_FILE cannot be used: "
+            f"{error.reason or 'not PEM'}",
+            f"Name PEM files; the password of an encrypted key is in {VARIABLE}KEY_PASSWORD_FILE",
         ) from None
 
 
@@ -142,42 +148,45 @@ def _unusable(name: str, file: Path | None, error: OSError, content: str) -> Set
 
 
 def _check_used(kafka: KafkaSettings) -> None:
-    """A secret that is set and not used means that connections are not as secure as somebody believes."""
+    """Reject settings without effect: connections would be less secure than the user believes."""
     oauth = _has_sasl(kafka) and kafka.sasl_mechanism == "OAUTHBEARER"
-    _refuse(kafka, _CERTIFICATE, _has_tls(kafka), "SECURITY_PROTOCOL", "ssl or sasl_ssl")
-    _refuse(kafka, ("ca_file",), _has_tls(kafka) or oauth, "SECURITY_PROTOCOL", "ssl or sasl_ssl")
-    _refuse(kafka, (*_PASSWORD, *_OAUTH), _has_sasl(kafka), "SECURITY_PROTOCOL", "sasl_ssl")
-    _refuse(kafka, _PASSWORD, not oauth, "SASL_MECHANISM", "PLAIN or SCRAM-SHA-512")
-    _refuse(kafka, _OAUTH, oauth, "SASL_MECHANISM", "OAUTHBEARER")
+    _reject_unused(kafka, _CERTIFICATE, _has_tls(kafka), "SECURITY_PROTOCOL", "ssl or sasl_ssl")
+    _reject_unused(
+        kafka, ("ca_file",), _has_tls(kafka) or oauth, "SECURITY_PROTOCOL", "ssl or sasl_ssl"
+    )
+    _reject_unused(kafka, (*_PASSWORD, *_OAUTH), _has_sasl(kafka), "SECURITY_PROTOCOL", "sasl_ssl")
+    _reject_unused(kafka, _PASSWORD, not oauth, "SASL_MECHANISM", "PLAIN or SCRAM-SHA-512")
+    _reject_unused(kafka, _OAUTH, oauth, "SASL_MECHANISM", "OAUTHBEARER")
     if (kafka.certificate_file is None) != (kafka.key_file is None):
         _require(kafka, "certificate_file", "key_file")
     if kafka.certificate_file is None:
-        _refuse(kafka, ("key_password", "key_password_file"), False, "KEY_FILE", "the key")
+        _reject_unused(kafka, ("key_password", "key_password_file"), False, "KEY_FILE", "the key")
     if kafka.security_protocol != "plaintext":
         _require(kafka, "bootstrap_servers")
 
 
 def _check_token_url(url: str) -> None:
-    """The address is shown in messages, so it must not have credentials in it."""
+    """Reject an address with credentials, because messages show it."""
     if not url.startswith(("https://", "http://")):
         raise SettingsError(
-            f"{VARIABLE}OAUTH_TOKEN_URL is no address of HTTP", "Set it to https://..."
+            f"{VARIABLE}OAUTH_TOKEN_URL is not an HTTP address", "Set it to https://..."
         )
     if "@" in url:
         raise SettingsError(
-            f"{VARIABLE}OAUTH_TOKEN_URL has a user in it",
-            f"Take it out; {VARIABLE}OAUTH_CLIENT_ID and {VARIABLE}OAUTH_CLIENT_SECRET_FILE say who we are",
+            f"{VARIABLE}OAUTH_TOKEN_URL contains a user name",
+            f"Remove it; set {VARIABLE}OAUTH_CLIENT_ID and __OAUTH_CLIENT_SECRET_FILE instead",
         )
 
 
-def _refuse(
+def _reject_unused(
     kafka: KafkaSettings, names: Iterable[str], used: bool, other: str, wanted: str
 ) -> None:
     found = [name for name in names if getattr(kafka, name)]
     if found and not used:
         value = getattr(kafka, other.lower())
         raise SettingsError(
-            f"{VARIABLE}{found[0].upper()} is set, but not used with {VARIABLE}{other}={value or ''}",
+            f"{VARIABLE}{found[0].upper()} is set, but has no effect with "
+            f"{VARIABLE}{other}={value or ''}",
             f"Set {VARIABLE}{other} to {wanted}, or unset {VARIABLE}{found[0].upper()}",
         )
 
@@ -196,7 +205,7 @@ def _require_secret(kafka: KafkaSettings, name: str) -> None:
 def _missing(kafka: KafkaSettings, name: str, what: str) -> SettingsError:
     mechanism = f" and {VARIABLE}SASL_MECHANISM={kafka.sasl_mechanism}" if _has_sasl(kafka) else ""
     needed_by = f"{VARIABLE}SECURITY_PROTOCOL={kafka.security_protocol}{mechanism}"
-    return SettingsError(f"{VARIABLE}{name} is missing, which {needed_by} needs", f"Set {what}")
+    return SettingsError(f"{VARIABLE}{name} is missing; {needed_by} requires it", f"Set {what}")
 
 
 def _secret(kafka: KafkaSettings, name: str) -> str:

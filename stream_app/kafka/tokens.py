@@ -1,4 +1,4 @@
-"""Tokens for OAUTHBEARER: fetched with client credentials (OAuth 2), kept until shortly before they expire."""
+"""OAuth 2 tokens for OAUTHBEARER, fetched with client credentials and cached until they expire."""
 
 import asyncio
 import base64
@@ -20,17 +20,23 @@ from stream_app.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
-FRESH_SHARE = 0.75  # of a token's life, after which another is asked for; librdkafka asks after 0.8
-RETRY_SECONDS = 1.0  # after a failure
+# Share of a token's lifetime after which it is renewed; librdkafka asks again after 0.8.
+RENEWAL_SHARE = 0.75
+RETRY_SECONDS = 1.0
 TIMEOUT = 5.0  # seconds
-LARGEST_ANSWER = 1 << 20  # bytes
+MAX_RESPONSE_BYTES = 1 << 20
 
 
 class Token(NamedTuple):
-    """A bearer token; `stale` is when another should be asked for, both times in epoch seconds."""
+    """Bearer token.
+
+    Attributes:
+        renew_at: Unix seconds after which it is renewed.
+        expires: Unix seconds after which it is invalid.
+    """
 
     text: str
-    stale: float
+    renew_at: float
     expires: float
 
     def __repr__(self) -> str:
@@ -38,25 +44,29 @@ class Token(NamedTuple):
 
 
 class TokenSource:
-    """Gives one token to all clients of this process (thread-safe).
+    """Token shared by all clients of this process. Thread-safe.
 
-    `problem` is why the last attempt to get one failed, None if it did not.
+    Attributes:
+        problem: error of the last request, None if it succeeded.
     """
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         self._token: Token | None = None
         self._lock = Lock()
-        self._again = 0.0  # monotonic; when the provider may be asked again
+        # Monotonic seconds before which the provider is not asked again.
+        self._retry_at = 0.0
         self.problem: StreamAppError | None = None
 
     def token(self) -> Token:
-        """A token that is still good for a while.
+        """Return a valid token.
 
-        Raises `AccessError` if the identity provider refuses us, `KafkaUnavailableError` if it does not answer.
+        Raises:
+            AccessError: the identity provider rejects this client.
+            KafkaUnavailableError: it does not answer.
         """
         with self._lock:
-            if self._token is None or time.time() > self._token.stale:
+            if self._token is None or time.time() > self._token.renew_at:
                 self._renew()
             if self._token is not None and time.time() < self._token.expires:
                 return self._token
@@ -64,37 +74,35 @@ class TokenSource:
             raise self.problem
 
     def for_librdkafka(self, _: str | None) -> tuple[str, float]:
-        """The callback `oauth_cb`, which librdkafka calls when one of its clients is polled."""
+        """Return a token; librdkafka calls this as `oauth_cb` when a client is polled."""
         token = self.token()
         return token.text, token.expires
 
     def for_aiokafka(self) -> Any:
-        """An aiokafka token provider."""
+        """Return a token provider of aiokafka."""
         from aiokafka.abc import AbstractTokenProvider
 
         source = self
 
         class Provider(AbstractTokenProvider):  # type: ignore[misc]
             async def token(self) -> str:
+                loop = asyncio.get_running_loop()
                 try:
-                    return (
-                        await asyncio.get_running_loop().run_in_executor(None, source.token)
-                    ).text
+                    return (await loop.run_in_executor(None, source.token)).text
                 except StreamAppError as problem:
-                    raise ConnectionError(
-                        str(problem)
-                    ) from None  # which aiokafka takes for a passing one
+                    # aiokafka retries after this error.
+                    raise ConnectionError(str(problem)) from None
 
         return Provider()
 
     def _renew(self) -> None:
-        """Ask for a new token; the old one serves until it expires when the provider is away."""
-        if time.monotonic() < self._again:
+        """Request a new token; if the provider is away, the old one is used until it expires."""
+        if time.monotonic() < self._retry_at:
             return
         try:
             self._token, self.problem = self._fetch(), None
         except StreamAppError as problem:
-            self.problem, self._again = problem, time.monotonic() + RETRY_SECONDS
+            self.problem, self._retry_at = problem, time.monotonic() + RETRY_SECONDS
             if self._token is not None:
                 log.warning("%s", problem)
 
@@ -107,11 +115,11 @@ class TokenSource:
         try:
             opener = build_opener(_NoRedirect, HTTPSHandler(context=self._context()))
             request = Request(str(kafka.oauth_token_url), urlencode(form).encode(), headers)
-            with opener.open(request, timeout=TIMEOUT) as answer:
-                return _parse(answer.read(LARGEST_ANSWER), issued)
+            with opener.open(request, timeout=TIMEOUT) as response:
+                return _parse(response.read(MAX_RESPONSE_BYTES), issued)
         except HTTPError as error:
             with error:
-                raise self._refused(error) from None
+                raise self._rejected(error) from None
         except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
             raise self._failed(error) from None
 
@@ -127,11 +135,11 @@ class TokenSource:
 
     def _failed(self, error: Exception) -> StreamAppError:
         reason = (
-            getattr(error, "reason", error)
-            if isinstance(error, OSError)
-            else "it answers something else"
+            getattr(error, "reason", error) if isinstance(error, OSError) else "unexpected response"
         )
-        message = f"The identity provider at {self._kafka.oauth_token_url} gives no token: {reason}"
+        message = (
+            f"The identity provider at {self._kafka.oauth_token_url} returned no token: {reason}"
+        )
         if isinstance(reason, ssl.SSLError):
             return AccessError(
                 message, "Name the authority of its certificate in STREAM_APP_KAFKA__CA_FILE"
@@ -140,18 +148,20 @@ class TokenSource:
             message, "Check STREAM_APP_KAFKA__OAUTH_TOKEN_URL, and that the provider runs"
         )
 
-    def _refused(self, error: HTTPError) -> StreamAppError:
-        message = f"The identity provider at {self._kafka.oauth_token_url} gives no token: it answered {error.code}"
+    def _rejected(self, error: HTTPError) -> StreamAppError:
+        url = self._kafka.oauth_token_url
+        message = f"The identity provider at {url} returned no token: HTTP status {error.code}"
         if error.code >= 500 or error.code == 429:
             return KafkaUnavailableError(message, "Try again, or see its log")
         return AccessError(
             f"{message} to client {self._kafka.oauth_client_id}",
-            "Check STREAM_APP_KAFKA__OAUTH_TOKEN_URL, __OAUTH_CLIENT_ID, __OAUTH_CLIENT_SECRET_FILE and __OAUTH_SCOPE",
+            "Check STREAM_APP_KAFKA__OAUTH_TOKEN_URL, __OAUTH_CLIENT_ID, "
+            "__OAUTH_CLIENT_SECRET_FILE and __OAUTH_SCOPE",
         )
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """A redirection would carry the client secret to another host."""
+    """Rejects redirections, which would send the client secret to another host."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -159,13 +169,13 @@ class _NoRedirect(HTTPRedirectHandler):
 
 @cache
 def token_source(kafka: KafkaSettings) -> TokenSource:
-    """The one source of this process for these settings."""
+    """Return the token source of this process for these settings."""
     return TokenSource(kafka)
 
 
-def _parse(answer: bytes, issued: float) -> Token:
-    fields = json.loads(answer)
+def _parse(response: bytes, issued: float) -> Token:
+    fields = json.loads(response)
     text, lifetime = str(fields["access_token"]), float(fields["expires_in"])
     if not lifetime > 0:
         raise ValueError("expired")
-    return Token(text, issued + FRESH_SHARE * lifetime, issued + lifetime)
+    return Token(text, issued + RENEWAL_SHARE * lifetime, issued + lifetime)

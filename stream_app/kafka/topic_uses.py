@@ -1,4 +1,4 @@
-"""Uses of each kind of topic: contents, writers, readers, keys; and the inputs of each worker role."""
+"""Contents, writers, readers and keys of each kind of topic; inputs of each worker role."""
 
 from typing import NamedTuple
 
@@ -71,13 +71,13 @@ USES: dict[TopicKind, TopicUse] = {
         "Label.schema",
     ),
     "score.state": TopicUse(
-        "Changelog of a partition: pending predictions, waiting labels, known event ids, record counts.",
+        "Changelog of a partition: pending predictions, waiting labels, known ids, record counts.",
         ("score",),
         ("score", "replayer"),
         "event id, or `t` for the record counts",
     ),
     "examples": TopicUse(
-        "Predictions with their labels, in the order in which they are learned, and control records.",
+        "Predictions with their labels, in the order of learning, and control records.",
         ("score", "learn", "model-admin"),
         ("learn", "monitor", "model-admin", "consumers"),
         "event id, or `control`",
@@ -98,7 +98,7 @@ USES: dict[TopicKind, TopicUse] = {
         "monitoring",
     ),
     "audit": TopicUse(
-        "Operations on dead letters, model versions and learning: author, operation, reason, counts.",
+        "Operations on dead letters, model versions and learning: author, reason, counts.",
         ("learn", "replayer", "model-admin"),
         ("model-admin", "consumers"),
         "id of the operation",

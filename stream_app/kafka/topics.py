@@ -1,4 +1,4 @@
-"""The topics of a pipeline: their names, how they are made, and whether they are as the pipeline needs them."""
+"""Topics of a pipeline: required settings, creation, checks."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -6,27 +6,35 @@ from dataclasses import dataclass
 from typing import Literal
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (
-    AdminClient,
-    ConfigResource,
-    NewTopic,
-    ResourceType,
-)
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from stream_app.errors import TopicsError
 from stream_app.kafka.access_errors import kafka_error, missing_right
 from stream_app.kafka.clients import check_visible, cluster_topics
 from stream_app.records import ENVELOPE_BYTES
+from stream_app.retrying import wait_until
 from stream_app.settings import Settings
 from stream_app.topic_kinds import KINDS, PARTITIONED, TopicKind, topic_name
 
 _HOUR_MS = 3_600_000
-_TIMEOUT = 30.0
+_TIMEOUT = 30.0  # seconds
+_POLL_SECONDS = 0.05
+_SHOWN_CONFIG = (
+    "cleanup.policy",
+    "retention.ms",
+    "max.message.bytes",
+    "message.timestamp.type",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """How a topic has to be; `name` is the full Kafka name, `config` are topic settings of the broker."""
+    """Required state of a topic.
+
+    Attributes:
+        name: full name on the cluster.
+        config: topic options of the broker.
+    """
 
     kind: TopicKind
     name: str
@@ -36,7 +44,7 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class TopicStatus:
-    """How a topic is; `partitions` is 0 if it is missing."""
+    """Actual state of a topic; `partitions` is 0 if it is missing."""
 
     kind: TopicKind
     name: str
@@ -50,7 +58,7 @@ class TopicStatus:
 
 @dataclass(frozen=True, slots=True)
 class TopicResult:
-    """What `create_topics` did about a topic."""
+    """Result of `create_topics` for one topic."""
 
     name: str
     partitions: int
@@ -58,7 +66,7 @@ class TopicResult:
 
 
 class MissingTopicsError(TopicsError):
-    """Topics of these kinds are not there."""
+    """Topics of these kinds are missing."""
 
     def __init__(self, pipeline: str, kinds: Sequence[TopicKind]) -> None:
         names = ", ".join(topic_name(pipeline, kind) for kind in kinds)
@@ -70,7 +78,7 @@ class MissingTopicsError(TopicsError):
 
 
 def topic_specs(pipeline: str, settings: Settings) -> tuple[TopicSpec, ...]:
-    """The topics of the pipeline named `pipeline`, as the settings want them."""
+    """Return the required topics of a pipeline, in the order of `KINDS`."""
     return tuple(
         TopicSpec(
             kind=kind,
@@ -83,14 +91,13 @@ def topic_specs(pipeline: str, settings: Settings) -> tuple[TopicSpec, ...]:
 
 
 def _topic_config(kind: TopicKind, settings: Settings) -> dict[str, str]:
-    """Record timestamps are wall clock: with event times, retention would delete a replayed past at once."""
-    larger = kind in ("examples", "replays") or kind.endswith((".dlq", ".replay", ".state"))
-    config = {
-        "message.timestamp.type": "CreateTime",
-        "max.message.bytes": str(
-            settings.topics.max_message_bytes + (ENVELOPE_BYTES if larger else 0)
-        ),
-    }
+    """Return topic options.
+
+    Timestamps are wall-clock times: with event times, retention would delete replayed history.
+    """
+    is_larger = kind in ("examples", "replays") or kind.endswith((".dlq", ".replay", ".state"))
+    max_bytes = settings.topics.max_message_bytes + (ENVELOPE_BYTES if is_larger else 0)
+    config = {"message.timestamp.type": "CreateTime", "max.message.bytes": str(max_bytes)}
     if kind in ("models", "replays") or kind.endswith(".state"):
         return config | {
             "cleanup.policy": "compact",
@@ -101,17 +108,27 @@ def _topic_config(kind: TopicKind, settings: Settings) -> dict[str, str]:
 
 
 def _retention_ms(kind: TopicKind, settings: Settings) -> int:
-    """Examples are kept for ever: they are the log from which any model version can be made again."""
+    """Return the retention in milliseconds, -1 without limit.
+
+    Examples are kept: they are the log from which every model version can be reproduced.
+    """
     hours = settings.topics.retention_hours
     return -1 if kind == "examples" or hours < 0 else hours * _HOUR_MS
 
 
 def create_topics(admin: AdminClient, pipeline: str, settings: Settings) -> list[TopicResult]:
-    """Create what is missing; `TopicsError` before anything is created if a partition count would have to change."""
+    """Create the missing topics of a pipeline.
+
+    Raises:
+        TopicsError: an existing topic has another partition count than the settings; then nothing
+            is created.
+        AccessError: this user may not create topics.
+        KafkaUnavailableError: the cluster does not answer.
+    """
     specs = topic_specs(pipeline, settings)
     existing = _partition_counts(admin)
     for spec in specs:
-        _refuse_other_partitions(spec, existing.get(spec.name, spec.partitions))
+        _require_partitions(spec, existing.get(spec.name, spec.partitions))
     missing = [spec for spec in specs if spec.name not in existing]
     _create(admin, missing, settings.topics.replication)
     created = {spec.name for spec in missing}
@@ -121,7 +138,7 @@ def create_topics(admin: AdminClient, pipeline: str, settings: Settings) -> list
     ]
 
 
-def _refuse_other_partitions(spec: TopicSpec, actual: int) -> None:
+def _require_partitions(spec: TopicSpec, actual: int) -> None:
     if actual == spec.partitions:
         return
     raise TopicsError(
@@ -136,16 +153,15 @@ def _create(admin: AdminClient, specs: Sequence[TopicSpec], replication: int) ->
         return
     new = [
         NewTopic(
-            s.name,
-            num_partitions=s.partitions,
+            spec.name,
+            num_partitions=spec.partitions,
             replication_factor=replication,
-            config=dict(s.config),
+            config=dict(spec.config),
         )
-        for s in specs
+        for spec in specs
     ]
-    for name, future in admin.create_topics(
-        new, operation_timeout=_TIMEOUT, request_timeout=_TIMEOUT
-    ).items():
+    created = admin.create_topics(new, operation_timeout=_TIMEOUT, request_timeout=_TIMEOUT)
+    for name, future in created.items():
         try:
             future.result(timeout=_TIMEOUT)
         except KafkaException as error:
@@ -154,7 +170,7 @@ def _create(admin: AdminClient, specs: Sequence[TopicSpec], replication: int) ->
 
 
 def _raise_unless_exists(name: str, error: KafkaError) -> None:
-    """Someone else may have created the topic in the same moment."""
+    """Raise the error of a topic that was not created, unless another process has created it."""
     if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
         return
     if error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT) or missing_right(error, ""):
@@ -165,14 +181,12 @@ def _raise_unless_exists(name: str, error: KafkaError) -> None:
 
 
 def _await_metadata(admin: AdminClient, names: set[str]) -> None:
-    """A topic is created before every broker knows it; workers must not start in between."""
+    """Wait until every broker knows new topics; workers must not start before."""
     deadline = time.monotonic() + _TIMEOUT
-    while not names <= _partition_counts(admin).keys():
-        if time.monotonic() > deadline:
-            raise TopicsError(
-                f"Topic {min(names)} was created and does not appear", "Check the broker's log"
-            )
-        time.sleep(0.05)
+    if not wait_until(deadline, lambda: names <= _partition_counts(admin).keys(), _POLL_SECONDS):
+        raise TopicsError(
+            f"Topic {min(names)} was created and does not appear", "Check the broker's log"
+        )
 
 
 def _partition_counts(admin: AdminClient) -> dict[str, int]:
@@ -185,7 +199,13 @@ def _partition_counts(admin: AdminClient) -> dict[str, int]:
 
 
 def check_topics(admin: AdminClient, pipeline: str, settings: Settings) -> int:
-    """Partition count of the pipeline; `TopicsError` if a topic is missing or the counts differ."""
+    """Return the partition count of a pipeline.
+
+    Raises:
+        MissingTopicsError: topics are missing.
+        TopicsError: partition counts differ.
+        AccessError: topics are hidden from this user.
+    """
     existing = _partition_counts(admin)
     specs = topic_specs(pipeline, settings)
     missing = [spec.kind for spec in specs if spec.name not in existing]
@@ -199,21 +219,22 @@ def check_topics(admin: AdminClient, pipeline: str, settings: Settings) -> int:
             f"Partition counts differ, so keys and state would not meet: {listing}",
             "Delete the wrong topics and run `stream-app topics create PIPELINE`",
         )
-    _check_single(existing, specs)
+    _require_single_partitions(existing, specs)
     return counts[topic_name(pipeline, "raw")]
 
 
-def _check_single(existing: Mapping[str, int], specs: Sequence[TopicSpec]) -> None:
+def _require_single_partitions(existing: Mapping[str, int], specs: Sequence[TopicSpec]) -> None:
     for spec in specs:
         if spec.kind not in PARTITIONED and existing[spec.name] != 1:
             raise TopicsError(
-                f"Topic {spec.name} has {existing[spec.name]} partitions and needs exactly 1, to have one order",
+                f"Topic {spec.name} has {existing[spec.name]} partitions "
+                "and needs exactly 1, to have one order",
                 "Delete it and run `stream-app topics create PIPELINE`",
             )
 
 
 def describe_topics(admin: AdminClient, pipeline: str, settings: Settings) -> list[TopicStatus]:
-    """Every topic of the pipeline as it is on the cluster, missing ones included."""
+    """Return the actual state of every topic of a pipeline, missing ones included."""
     existing = _partition_counts(admin)
     specs = topic_specs(pipeline, settings)
     check_visible(admin, [spec.name for spec in specs if spec.name not in existing])
@@ -226,7 +247,6 @@ def describe_topics(admin: AdminClient, pipeline: str, settings: Settings) -> li
 def _configs(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
     if not names:
         return {}
-    shown = ("cleanup.policy", "retention.ms", "max.message.bytes", "message.timestamp.type")
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     answers = admin.describe_configs(resources, request_timeout=_TIMEOUT)
     try:
@@ -234,5 +254,6 @@ def _configs(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, st
     except KafkaException as error:
         raise kafka_error(error.args[0], "read the topics' settings") from None
     return {
-        name: {key: str(config[key].value) for key in shown} for name, config in configs.items()
+        name: {key: str(config[key].value) for key in _SHOWN_CONFIG}
+        for name, config in configs.items()
     }

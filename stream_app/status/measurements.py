@@ -11,7 +11,7 @@ from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.reader import PartitionReader
 from stream_app.status.status_model import Alarm, CorrectiveAction, LabelStatus
-from stream_app.transfer.value_encoding import Decoder
+from stream_app.transfer.value_encoding import ValueDecoder
 
 # Newest measurements of a partition that are read.
 MAX_MEASUREMENTS = 20_000
@@ -54,7 +54,7 @@ class Measurements(NamedTuple):
 
 
 def read_measurements(
-    reader: PartitionReader, bounds: OffsetBounds, decoder: Decoder
+    reader: PartitionReader, bounds: OffsetBounds, decoder: ValueDecoder
 ) -> Measurements:
     """Return the newest measurements; `bounds` are those of the monitoring topic."""
     newest = {
@@ -66,10 +66,10 @@ def read_measurements(
     return Measurements(known, len(found) - len(known))
 
 
-def _decode(message: Message, decoder: Decoder) -> WrittenMeasurement | None:
+def _decode(message: Message, decoder: ValueDecoder) -> WrittenMeasurement | None:
     """Return None for a record that is no measurement, or Avro of an unknown schema."""
     try:
-        fields = orjson.loads(decoder.readable(message) or b"")
+        fields = orjson.loads(decoder.to_json(message) or b"")
         measurement = WrittenMeasurement(message.timestamp()[1], fields)
         numbers = fields["window"]["start"], fields["window"]["end"], fields["n"]
         complete = isinstance(fields["breached"], bool) and all(

@@ -1,1 +1,11 @@
-"""Kafka clients and the commands that write to and read from topics."""
+"""Records between files and the topics of a pipeline.
+
+- `json_lines`: lines of an input file, and JSON lines as rows.
+- `csv_files`: CSV files as rows.
+- `input_files`: rows of an input file of any format, Avro included.
+- `value_encoding`: values between JSON and Avro.
+- `produce`: sending of rows.
+- `consume`: selection and consumption of records.
+- `record_rendering`: records as JSON or text lines.
+- `progress`: progress on standard error.
+"""

@@ -1,4 +1,4 @@
-"""CSV: a header with field names, then one record per row, with the types that a schema gives its fields."""
+"""CSV files as rows: a header with field names, then one record per line, typed by a schema."""
 
 import csv
 import math
@@ -8,18 +8,23 @@ from typing import Any
 import orjson
 
 from stream_app.errors import InputError
-from stream_app.transfer.json_lines import BadLine, InputLines, Row, keyed
+from stream_app.transfer.json_lines import BadLine, InputLines, Row, make_row
 
 Converter = Callable[[str], Any]
-"""Takes the text of a cell, gives the field's value; text that does not fit the type stays text."""
+"""Converts the text of a cell to a value; text that does not fit the type stays text."""
 
 _REMEDY = "Begin the file with one line of field names, each once"
 
 
 def csv_rows(lines: InputLines, schema: Mapping[str, Any], key: str) -> Iterator[Row | BadLine]:
-    """The rows of a comma-separated file as JSON records; empty cells are null.
+    """Return the rows of a comma-separated file as JSON records; empty cells are null.
 
-    Raises `InputError` for a header that cannot name fields or lacks the key field.
+    Args:
+        schema: parsed Avro schema, whose fields give the types.
+        key: name of the key field.
+
+    Raises:
+        InputError: the header has an empty or repeated name, or lacks the key field.
     """
     reader = csv.reader((line.decode() for line in lines), strict=True)
     header = _read_header(reader, lines.name, key)
@@ -28,7 +33,7 @@ def csv_rows(lines: InputLines, schema: Mapping[str, Any], key: str) -> Iterator
 
 
 def _rows(reader: Any, columns: Mapping[str, Converter], key: str) -> Iterator[Row | BadLine]:
-    """`reader` is what `csv.reader` makes, whose type has no public name."""
+    # The type of `csv.reader` has no public name.
     while True:
         number = reader.line_num + 1
         try:
@@ -41,7 +46,7 @@ def _rows(reader: Any, columns: Mapping[str, Converter], key: str) -> Iterator[R
         if len(cells) == len(columns):
             pairs = zip(columns.items(), cells, strict=True)
             fields = {name: convert(cell) if cell else None for (name, convert), cell in pairs}
-            yield keyed(number, fields, orjson.dumps(fields), key)
+            yield make_row(number, fields, orjson.dumps(fields), key)
         elif cells:
             yield BadLine(number, f"{len(cells)} cells, and the header has {len(columns)}")
 
@@ -63,7 +68,7 @@ def _converters(schema: Mapping[str, Any]) -> dict[str, Converter]:
 
 
 def _types(avro: Any) -> set[str]:
-    """Names of the types that a field may have."""
+    """Return the names of a field's possible types."""
     match avro:
         case str():
             return {avro}
@@ -74,7 +79,7 @@ def _types(avro: Any) -> set[str]:
 
 
 def _converter(types: set[str]) -> Converter:
-    """Where text is one of the types, it stays text."""
+    """Return the converter for a field; text stays text if that is a possible type."""
     if "string" in types:
         return str
     if types & {"int", "long"}:

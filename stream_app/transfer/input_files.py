@@ -1,14 +1,18 @@
-"""The records of an input file, whatever its format."""
+"""Rows of an input file of any format; Avro container files are read here."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, time
 from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal
+from uuid import UUID
+
+import fastavro
 
 from stream_app.errors import InputError
 from stream_app.pipeline import Pipeline, parsed
-from stream_app.transfer.avro_files import avro_rows
 from stream_app.transfer.csv_files import csv_rows
-from stream_app.transfer.json_lines import BadLine, InputLines, Row, json_rows
+from stream_app.transfer.json_lines import BadLine, InputLines, Row, json_rows, make_row
 
 Format = Literal["json", "csv", "avro"]
 
@@ -17,27 +21,93 @@ _FORMATS: dict[str, Format] = {
 }  # fmt: skip
 
 
-def format_of(path: str) -> Format:
-    """The format that the name of a file stands for; JSON lines for `-`, `InputError` where it says nothing."""
+def infer_format(path: str) -> Format:
+    """Return the format of a file by its suffix; JSON lines for `-`, which is standard input.
+
+    Raises:
+        InputError: the suffix is unknown.
+    """
     suffix = PurePath(path).suffix.lower()
     if path != "-" and suffix not in _FORMATS:
-        raise InputError(
-            f"The format of {path} is not known by its name", "Add --format json, csv or avro"
-        )
+        raise InputError(f"The suffix of {path} is unknown", "Add --format json, csv or avro")
     return _FORMATS.get(suffix, "json")
 
 
-def rows_of(
+def read_rows(
     lines: InputLines, file_format: Format, pipeline: Pipeline, *, labels: bool
 ) -> Iterator[Row | BadLine]:
-    """The events, or `labels`, of a loaded pipeline, each with its key."""
+    """Return the events of an input file, or its labels, each with its key.
+
+    Args:
+        pipeline: loaded pipeline, which declares key and schemas.
+        labels: True for a file of labels.
+
+    Raises:
+        InputError: the file is damaged, or its header cannot be used.
+    """
     key = pipeline.key or pipeline.event_id
     match file_format:
         case "json":
             return json_rows(lines, key)
         case "csv":
-            return csv_rows(
-                lines, parsed(pipeline.label.schema if labels else pipeline.schema), key
-            )
+            schema = pipeline.label.schema if labels else pipeline.schema
+            return csv_rows(lines, parsed(schema), key)
         case "avro":
             return avro_rows(lines, key)
+
+
+def avro_rows(lines: InputLines, key: str) -> Iterator[Row | BadLine]:
+    """Yield the records of an Avro container file as JSON, numbered from 1.
+
+    Raises:
+        InputError: the file is not an Avro container file, or is damaged.
+    """
+    try:
+        for number, fields in enumerate(fastavro.reader(lines.stream), start=1):
+            yield _avro_row(number, fields, key)
+            _update_position(lines)
+        _update_position(lines)
+    # A damaged file makes fastavro and the codecs raise almost anything.
+    except Exception as error:
+        raise InputError(
+            f"{lines.name} is not a whole Avro container file: {type(error).__name__}",
+            "Write it again, or give its real --format",
+        ) from None
+
+
+def _update_position(lines: InputLines) -> None:
+    """Set the position, which advances by blocks; a pipe has none."""
+    if lines.size is not None:
+        lines.position = lines.stream.tell()
+
+
+def _avro_row(number: int, fields: Any, key: str) -> Row | BadLine:
+    if not isinstance(fields, dict):
+        return BadLine(number, "not an Avro record")
+    try:
+        return make_row(number, fields, avro_to_json(fields), key)
+    except TypeError as error:
+        return BadLine(number, str(error))
+
+
+def avro_to_json(fields: Mapping[str, Any]) -> bytes:
+    """Return a record as JSON: times in ISO 8601, bytes as in Avro's JSON encoding, NaN unchanged.
+
+    Raises:
+        TypeError: a value has no JSON representation.
+
+    >>> avro_to_json({"at": datetime(2025, 3, 3, 9), "raw": b"\\xff"})
+    b'{"at": "2025-03-03T09:00:00", "raw": "\\\\u00ff"}'
+    """
+    return json.dumps(fields, default=_plain).encode()
+
+
+def _plain(value: object) -> str:
+    match value:
+        case datetime() | date() | time():
+            return value.isoformat()
+        case bytes():
+            return value.decode("latin-1")
+        case UUID():
+            return str(value)
+    raise TypeError(f"a value of type {type(value).__name__} has no JSON")

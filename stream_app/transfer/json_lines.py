@@ -1,4 +1,4 @@
-"""The lines of an input file or of standard input, and what JSON lines say."""
+"""Lines of an input file or of standard input, and JSON lines as rows."""
 
 import codecs
 import os
@@ -16,7 +16,7 @@ from stream_app.records import Fields
 
 
 class Row(NamedTuple):
-    """A record to send, and the number of the line that it begins on."""
+    """Record to send, with the number of its first line."""
 
     number: int
     key: bytes
@@ -24,16 +24,20 @@ class Row(NamedTuple):
 
 
 class BadLine(NamedTuple):
-    """A line that is no record; `problem` quotes nothing of it."""
+    """Line that is not a record; `problem` quotes nothing of it."""
 
     number: int
     problem: str
 
 
 class InputLines:
-    """The lines of a stream, checked to be UTF-8; `position` is how many bytes were read, `size` None if unknown.
+    """Lines of a stream, which must be UTF-8.
 
-    Who reads `stream` itself, because it has no lines, keeps `position`.
+    Attributes:
+        name: name of the file, for messages.
+        size: bytes of the file, None if unknown.
+        position: bytes read so far; a caller that reads `stream` directly updates it.
+        stream: the file itself, for formats without lines.
     """
 
     def __init__(self, name: str, stream: BinaryIO, size: int | None) -> None:
@@ -61,12 +65,17 @@ class InputLines:
 
 @contextmanager
 def open_lines(path: str) -> Iterator[InputLines]:
-    """The lines of a file; `-` is standard input. `InputError` if it is missing or cannot be read."""
+    """Open the lines of a file; `-` is standard input.
+
+    Raises:
+        InputError: the file is missing or cannot be read.
+    """
     if path == "-":
         yield InputLines("standard input", sys.stdin.buffer, None)
         return
     try:
-        stream = Path(path).open("rb")  # noqa: SIM115 -- closed below, so that only opening is explained here
+        # Closed below: only errors of opening it belong to this block.
+        stream = Path(path).open("rb")  # noqa: SIM115
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
     with stream:
@@ -83,7 +92,7 @@ def _unreadable(path: str, error: OSError | ValueError) -> InputError:
 
 
 def json_rows(lines: Iterable[bytes], key: str) -> Iterator[Row | BadLine]:
-    """One JSON object per line, sent byte for byte as it is; empty lines are skipped."""
+    """Yield one row per JSON object, with its bytes unchanged; empty lines are skipped."""
     for number, line in enumerate(lines, start=1):
         value = line.strip()
         if value:
@@ -97,11 +106,11 @@ def _json_row(number: int, value: bytes, key: str) -> Row | BadLine:
         return BadLine(number, f"not JSON: {error.msg}, column {error.colno}")
     if not isinstance(fields, dict):
         return BadLine(number, "not a JSON object")
-    return keyed(number, fields, value, key)
+    return make_row(number, fields, value, key)
 
 
-def keyed(number: int, fields: Fields, value: bytes, key: str) -> Row | BadLine:
-    """The row with the key that its record must have: the text of the key field, in UTF-8."""
+def make_row(number: int, fields: Fields, value: bytes, key: str) -> Row | BadLine:
+    """Return a row with its record's key: the text of the key field in UTF-8."""
     if fields.get(key) is None:
         return BadLine(number, f"no key: field {key} is missing or null")
     return Row(number, str(fields[key]).encode(), value)

@@ -1,4 +1,4 @@
-"""Sending a file's records to a pipeline, as they are: whether they are good is for the pipeline to say."""
+"""Producer of a file's records, which are not validated: that is the pipeline's task."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,6 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from stream_app.errors import AccessError, StreamAppError
 from stream_app.kafka.access_errors import kafka_error, missing_right
-from stream_app.kafka.client_config import bootstrap_servers
 from stream_app.kafka.clients import ConnectionErrors, make_producer
 from stream_app.kafka.offsets import find_partitions
 from stream_app.pipeline import Pipeline, parsed
@@ -18,20 +17,31 @@ from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.registry import value_schema_id
 from stream_app.settings import Settings
 from stream_app.topic_kinds import topic_name
-from stream_app.transfer.input_files import Format, format_of, rows_of
+from stream_app.transfer.input_files import Format, infer_format, read_rows
 from stream_app.transfer.json_lines import BadLine, InputLines, Row, open_lines
-from stream_app.transfer.send_progress import SendProgress, reporter
-from stream_app.transfer.value_encoding import encoded
+from stream_app.transfer.progress import ProgressReporter, report_progress
+from stream_app.transfer.value_encoding import encode_rows
 
 _DELIVERY_MS = 60_000
 _BATCH_BYTES = 1_000_000
-_SHOWN = 100  # problems; the others are counted only
-_WAIT = 0.2  # seconds; Ctrl-C is noticed in between
+# Problems of one kind that are listed; further ones are only counted.
+_MAX_LISTED = 100
+# Ctrl-C is noticed between two polls.
+_POLL_SECONDS = 0.2
 
 
 @dataclass(slots=True)
 class ProduceSummary:
-    """What became of the lines: `produced` are acknowledged by Kafka, `bad` were no records, `failed` not delivered."""
+    """Results by line.
+
+    Attributes:
+        topic: full name of the topic.
+        produced: number of records that Kafka has acknowledged.
+        bad: number of lines that are not records.
+        failed: number of records that were not delivered.
+        bad_lines: numbers of the first 100 bad lines.
+        failed_lines: line numbers of the first 100 records that were not delivered.
+    """
 
     topic: str
     produced: int = 0
@@ -51,63 +61,72 @@ def produce_file(
     encoding: Literal["json", "avro"] | None = None,
     rate: float | None = None,
 ) -> ProduceSummary:
-    """Send the file to the raw or labels topic of a loaded pipeline, at most `rate` records a second.
+    """Send a file to the raw or the labels topic of a loaded pipeline.
 
-    `encoding` is what is sent: JSON as it is, or Avro by the pipeline's schema; the pipeline's format by default. Bad
-    and undelivered lines are told on standard error by their number; the first 100 of each are in the summary. Raises
-    `InputError` for a file that cannot be read, `TopicsError` for a missing topic, `KafkaUnavailableError`,
-    `RegistryError`.
+    Bad and undelivered lines are reported on standard error by their numbers.
+
+    Args:
+        path: file, or `-` for standard input.
+        labels: True to send labels.
+        file_format: format of the file, by default that of its suffix.
+        encoding: encoding of the values sent: JSON unchanged, or Avro by the pipeline's schema; by
+            default the pipeline's format.
+        rate: largest number of records per second, None for no limit.
+
+    Raises:
+        InputError: the file cannot be read.
+        TopicsError: the topic is missing.
+        AccessError: the cluster rejects this client.
+        KafkaUnavailableError: the cluster does not answer.
+        RegistryError: the schema registry does not answer, or lacks the schema.
 
     ``produce_file(load_settings(), load_pipeline("flights"), "flights.csv", rate=100)``
     """
     topic = topic_name(pipeline.name, "labels" if labels else "raw")
+    schema = parsed(pipeline.label.schema if labels else pipeline.schema)
     with open_lines(path) as lines:
-        rows = rows_of(lines, file_format or format_of(path), pipeline, labels=labels)
+        rows = read_rows(lines, file_format or infer_format(path), pipeline, labels=labels)
         if (encoding or pipeline.format) == "avro":
-            rows = _as_avro(
-                rows, settings, topic, parsed(pipeline.label.schema if labels else pipeline.schema)
-            )
-        with reporter(f"sending to {topic}", lines.size) as progress:
-            sender = _Sender(settings, topic, lines, progress)
-            sender.send_all(rows, rate)
-    return sender.summary
+            rows = _as_avro(rows, settings, topic, schema)
+        with report_progress(f"sending to {topic}", lines.size) as progress:
+            producer = _FileProducer(settings, topic, lines, progress)
+            producer.send_all(rows, rate)
+    return producer.summary
 
 
 def _as_avro(
     rows: Iterator[Row | BadLine], settings: Settings, topic: str, schema: Mapping[str, Any]
 ) -> Iterator[Row | BadLine]:
     registry = open_registry(settings.registry)
-    return encoded(rows, schema, value_schema_id(registry, topic, schema))
+    return encode_rows(rows, schema, value_schema_id(registry, topic, schema))
 
 
-class _Sender:
-    """Sends rows and counts what became of them."""
+class _FileProducer:
+    """Sends rows and counts the results."""
 
     def __init__(
-        self, settings: Settings, topic: str, lines: InputLines, progress: SendProgress
+        self, settings: Settings, topic: str, lines: InputLines, progress: ProgressReporter
     ) -> None:
         self.summary = ProduceSummary(topic)
-        self._failure: StreamAppError | None = (
-            None  # because of which there is no point in sending more
-        )
+        # Error that makes further sending pointless.
+        self._failure: StreamAppError | None = None
         self._lines = lines
         self._progress = progress
-        limit = (
-            settings.topics.max_message_bytes
-        )  # holds for batches, which librdkafka does not split
-        errors = ConnectionErrors(bootstrap_servers(settings), settings.kafka)
+        # The limit also applies to batches, which librdkafka does not split.
+        batch_bytes = min(_BATCH_BYTES, settings.topics.max_message_bytes)
+        errors = ConnectionErrors.of(settings)
         self._producer = make_producer(
-            settings, errors, batch_size=min(_BATCH_BYTES, limit), message_timeout_ms=_DELIVERY_MS
+            settings, errors, batch_size=batch_bytes, message_timeout_ms=_DELIVERY_MS
         )
         find_partitions(self._producer, errors, [topic])
 
     def send_all(self, rows: Iterator[Row | BadLine], rate: float | None) -> None:
-        """Send and wait until each is delivered or given up; what was sent before an error is delivered too."""
+        """Send rows and wait until each is delivered or has failed, also after an error."""
         started, count = time.monotonic(), 0
         try:
             for row in rows:
                 if isinstance(row, BadLine):
-                    self._note(row, self.summary.bad_lines)
+                    self._report(row, self.summary.bad_lines)
                     self.summary.bad += 1
                     continue
                 if rate is not None:
@@ -115,23 +134,23 @@ class _Sender:
                 self._send(row)
                 count += 1
                 self._update()
-        except KafkaException as error:  # any call may raise what is fatal to a producer
-            self._note_failure(error.args[0])
+        # Any call may raise the fatal error of a producer.
+        except KafkaException as error:
+            self._set_failure(error.args[0])
         finally:
             self._flush()
         self._check_failure()
 
     def _flush(self) -> None:
         try:
-            while self._producer.flush(_WAIT):
+            while self._producer.flush(_POLL_SECONDS):
                 self._update()
         except KafkaException as error:
-            self._note_failure(error.args[0])
+            self._set_failure(error.args[0])
 
-    def _note_failure(self, error: KafkaError) -> None:
-        if not isinstance(
-            self._failure, AccessError
-        ):  # which tells the cause of what is merely fatal
+    def _set_failure(self, error: KafkaError) -> None:
+        # An access error is the cause of a later, merely fatal one.
+        if not isinstance(self._failure, AccessError):
             self._failure = kafka_error(error, f"write to {self.summary.topic}")
 
     def _check_failure(self) -> None:
@@ -147,7 +166,7 @@ class _Sender:
                 )
                 break
             except BufferError:
-                self._producer.poll(_WAIT)
+                self._producer.poll(_POLL_SECONDS)
                 self._update()
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
@@ -159,27 +178,27 @@ class _Sender:
 
     def _poll_until(self, due: float) -> None:
         while (wait := due - time.monotonic()) > 0:
-            self._producer.poll(min(wait, _WAIT))
+            self._producer.poll(min(wait, _POLL_SECONDS))
             self._update()
 
     def _delivered(self, number: int, error: KafkaError | None, _: Message) -> None:
         if error is None:
             self.summary.produced += 1
         elif missing_right(error, ""):
-            self._note_failure(error)
+            self._set_failure(error)
         else:
             self._fail(number, error)
 
     def _fail(self, number: int, error: KafkaError) -> None:
-        self._note(BadLine(number, f"not delivered: {error.str()}"), self.summary.failed_lines)
+        self._report(BadLine(number, f"not delivered: {error.str()}"), self.summary.failed_lines)
         self.summary.failed += 1
 
-    def _note(self, line: BadLine, numbers: list[int]) -> None:
-        if len(numbers) < _SHOWN:
+    def _report(self, line: BadLine, numbers: list[int]) -> None:
+        if len(numbers) < _MAX_LISTED:
             numbers.append(line.number)
-            self._progress.say(f"line {line.number}: {line.problem}")
-            if len(numbers) == _SHOWN:
-                self._progress.say("further lines of this kind are only counted")
+            self._progress.print(f"line {line.number}: {line.problem}")
+            if len(numbers) == _MAX_LISTED:
+                self._progress.print("further lines of this kind are only counted")
 
     def _update(self) -> None:
         self._progress.update(self._lines.position, self.summary.produced)

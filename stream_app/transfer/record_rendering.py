@@ -1,4 +1,4 @@
-"""A Kafka record as one line: JSON for programs, text for people."""
+"""Kafka records as lines: JSON for programs, text for people."""
 
 import base64
 from typing import Any
@@ -6,18 +6,23 @@ from typing import Any
 import orjson
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
+from stream_app.core.measurement import lasts
 from stream_app.core.reading.decoding import parse_schema_id
 from stream_app.formatting import iso_time
 from stream_app.headers import ERROR_CODE, ERROR_MESSAGE, VALUE_SCHEMA_ID
-from stream_app.transfer.measurement_text import measurement_text
 
-_SHOWN = 2000  # characters of a value on a text line
+_MAX_CHARACTERS = 2000
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 def json_line(message: Message, value: bytes | None) -> bytes:
-    """One JSON object: topic, partition, offset, timestamp (ISO 8601, UTC), key, headers and `value`.
+    """Return a record as a JSON object.
 
-    The value is the JSON that it is, else text, else ``{"base64": ...}``; a key is text or the same; headers are text.
+    Its keys are topic, partition, offset, timestamp (ISO 8601, UTC), key, headers and value. The
+    value is embedded if it is JSON, otherwise it is text or ``{"base64": ...}``, as the key is.
+
+    Args:
+        value: value to show, which may be decoded from that of the message.
     """
     return orjson.dumps(
         {
@@ -27,41 +32,100 @@ def json_line(message: Message, value: bytes | None) -> bytes:
             "timestamp": _timestamp(message),
             "key": json_text(message.key()),
             "headers": _headers(message),
-            "value": _value(value),
+            "value": _json_value(value),
         }
     )
 
 
 def text_line(message: Message, value: bytes | None) -> bytes:
-    """Time, place, key, what went wrong if it is a dead letter, and `value`; nothing in it moves a terminal's cursor.
+    """Return a record as printable text: time, offset, key, error of a dead letter, value.
 
-    Values over 2,000 characters are cut; measurements are put into words.
+    Values over 2,000 characters are shortened; measurements are described in words.
     """
     headers = _headers(message)
+    error = (
+        f"{headers[ERROR_CODE]} ({headers.get(ERROR_MESSAGE, '')})" if ERROR_CODE in headers else ""
+    )
+    is_measurement = (message.topic() or "").endswith(".monitoring")
     parts = [
         _timestamp(message) or "-",
         f"{message.topic()}[{message.partition()}]@{message.offset()}",
         _plain(message.key()),
-        f"{headers[ERROR_CODE]} ({headers.get(ERROR_MESSAGE, '')})"
-        if ERROR_CODE in headers
-        else "",
-        _words(message, value) or _plain(value),
+        error,
+        (measurement_text(value) if is_measurement else None) or _plain(value),
     ]
-    return harmless("  ".join(part for part in parts if part)).encode()
+    return sanitize_for_terminal("  ".join(part for part in parts if part)).encode()
 
 
-def _words(message: Message, value: bytes | None) -> str | None:
-    return measurement_text(value) if (message.topic() or "").endswith(".monitoring") else None
+def measurement_text(value: bytes | None) -> str | None:
+    """Return a measurement, alarm or corrective action in words, without its kind and name.
+
+    Kind and name are the record's key. Returns None for any other record on the topic.
+    """
+    try:
+        fields = orjson.loads(value or b"")
+        return "  ".join(part for part in _measurement_parts(fields) if part)
+    except (ValueError, KeyError, TypeError, OverflowError, OSError):
+        return None
+
+
+def _measurement_parts(fields: dict[str, Any]) -> list[str]:
+    window, source, reference = fields["window"], fields.get("source"), fields["reference"]
+    when = f"{iso_time(window['start'])[:19]} to {iso_time(window['end'])[:19]}"
+    times = "once" if fields["n"] == 1 else f"{fields['n']:,} times"
+    if fields["kind"] == "corrective_action":
+        return [times, f"for {reference}", when, source or ""]
+    if lasts(fields):
+        state = "ongoing" if fields["breached"] else "ended"
+        return [
+            state,
+            _measured_value(fields),
+            f"for {reference}",
+            f"raised {times}",
+            when,
+            source or "",
+        ]
+    version, examples = fields["model_version"], fields.get("examples")
+    return [
+        _measured_value(fields),
+        "BREACHED" if fields["breached"] else "",
+        f"n {fields['n']:,}",
+        when,
+        reference or "",
+        "" if version is None else f"version {version}",
+        f"examples {examples['first']} to {examples['last']}" if examples else "",
+    ]
+
+
+def _measured_value(fields: dict[str, Any]) -> str:
+    limit = "" if fields["threshold"] is None else f" (limit {fields['threshold']:,.6g})"
+    return "" if fields["value"] is None else f"{fields['value']:,.6g}{limit}"
+
+
+def json_text(content: bytes | None) -> str | dict[str, str] | None:
+    """Return bytes as text for JSON, or as ``{"base64": ...}`` if they are not UTF-8."""
+    if content is None:
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+
+
+def sanitize_for_terminal(text: str) -> str:
+    """Return the text on one line, without characters that control a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else " " if c in "\r\n\t" else f"\\x{ord(c):02x}" for c in text
+    )
 
 
 def _timestamp(message: Message) -> str | None:
     kind, milliseconds = message.timestamp()
-    if kind == TIMESTAMP_NOT_AVAILABLE:
-        return None
-    try:
-        return iso_time(milliseconds)
-    except (ValueError, OverflowError, OSError):  # beyond the year 9999, which Kafka takes
-        return None
+    text = iso_time(milliseconds)
+    # Kafka accepts timestamps beyond the year 9999, which have no ISO 8601 form.
+    return text if kind != TIMESTAMP_NOT_AVAILABLE and "T" in text else None
 
 
 def _headers(message: Message) -> dict[str, str]:
@@ -74,18 +138,8 @@ def _header(name: str, content: bytes | None) -> str:
     return (content or b"").decode("utf-8", "replace") if schema_id is None else str(schema_id)
 
 
-def json_text(content: bytes | None) -> str | dict[str, str] | None:
-    """Text for JSON, or ``{"base64": ...}``."""
-    if content is None:
-        return None
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(content).decode()}
-
-
-def _value(content: bytes | None) -> Any:
-    """JSON is passed on as it is, on one line: line breaks in it can only be blanks between tokens."""
+def _json_value(content: bytes | None) -> Any:
+    """Return JSON unchanged, on one line: its line breaks can only be white space between tokens."""
     try:
         orjson.loads(content or b"")
     except orjson.JSONDecodeError:
@@ -93,21 +147,11 @@ def _value(content: bytes | None) -> Any:
     return orjson.Fragment((content or b"").translate(_ONE_LINE))
 
 
-_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
-
-
 def _plain(content: bytes | None) -> str:
-    """Text for people; bytes that are not UTF-8 show as escapes."""
+    """Return text for people; bytes that are not UTF-8 become escapes."""
     if content is None:
         return "null"
     text = content.decode("utf-8", "backslashreplace")
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(content):,} bytes)"
-
-
-def harmless(text: str) -> str:
-    """The text on one line, with nothing in it that moves a terminal's cursor."""
-    if text.isprintable():
+    if len(text) <= _MAX_CHARACTERS:
         return text
-    return "".join(
-        c if c.isprintable() else " " if c in "\r\n\t" else f"\\x{ord(c):02x}" for c in text
-    )
+    return f"{text[:_MAX_CHARACTERS]}… ({len(content):,} bytes)"

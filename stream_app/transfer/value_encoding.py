@@ -1,4 +1,4 @@
-"""Values between JSON, in which people write and read them, and Avro as it is in Kafka."""
+"""Values between JSON, as people read and write them, and Avro, as Kafka stores them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,10 +16,10 @@ from stream_app.schema_registry import SchemaRegistry, UnknownSchemaError
 from stream_app.transfer.json_lines import BadLine, Row
 
 
-def encoded(
+def encode_rows(
     rows: Iterator[Row | BadLine], schema: Mapping[str, Any], schema_id: int
 ) -> Iterator[Row | BadLine]:
-    """The rows with their JSON written as Avro; one that does not fit the schema is a bad line."""
+    """Yield the rows encoded as Avro; a row that does not fit the schema is a bad line."""
     from stream_app.core.reading.avro_writer import compile_writer
 
     validate, write = compile_validator(schema), compile_writer(schema, schema_id)
@@ -36,15 +36,23 @@ def encoded(
             yield row._replace(value=write(fields))
 
 
-class Decoder:
-    """Makes JSON of values that are Avro, with the schemas of a registry; without one it makes nothing of them."""
+class ValueDecoder:
+    """Decodes Avro values to JSON, with the schemas of a registry.
+
+    Args:
+        registry: registry of the schemas; without it, values are returned unchanged.
+    """
 
     def __init__(self, registry: SchemaRegistry | None) -> None:
         self._registry = registry
         self._reader = lru_cache(maxsize=1000)(self._find_reader)
 
-    def readable(self, message: Message) -> bytes | None:
-        """The value as JSON if it is Avro that can be read, else as it is; `RegistryError` if there is no answer."""
+    def to_json(self, message: Message) -> bytes | None:
+        """Return a value as JSON if it is readable Avro, else unchanged.
+
+        Raises:
+            RegistryError: the registry does not answer.
+        """
         value: bytes | None = message.value()
         frame = (
             find_frame(value, message.headers() or ())
@@ -59,7 +67,8 @@ class Decoder:
             return value
         try:
             return orjson.dumps(fields, default=_text)
-        except TypeError:  # nested deeper than JSON can be written
+        # Nested too deeply for JSON.
+        except TypeError:
             return value
 
     def _find_reader(self, schema_id: SchemaId) -> AvroReader | None:

@@ -48,7 +48,7 @@ def test_the_producer_chooses_the_same_partitions_as_java(broker: EmbeddedBroker
     settings, name = settings_for(broker), unique_name()
     create_topics(make_admin(settings), name, settings)
     topic = topic_name(name, "raw")
-    # From Kafka's own UtilsTest.testMurmur2: the hash of the key, made positive, modulo 4 partitions.
+    # From Kafka's own UtilsTest.testMurmur2: the hash of the key, positive, modulo 4 partitions.
     hashes = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
     producer = make_producer(settings)
     for key in hashes:

@@ -10,8 +10,7 @@ from confluent_kafka.admin import AdminClient
 from stream_app.broker import EmbeddedBroker
 from stream_app.kafka.topics import create_topics
 from stream_app.settings import KafkaSettings, Settings, TopicSettings
-from stream_app.transfer.consume import consume
-from stream_app.transfer.record_selection import RecordSelection, SelectedKind
+from stream_app.transfer.consume import RecordSelection, SelectedKind, consume
 
 PARTITIONS = 4
 

@@ -10,8 +10,7 @@ import pytest
 
 from stream_app.errors import InputError
 from stream_app.loading import complete
-from stream_app.transfer.avro_files import as_json
-from stream_app.transfer.input_files import format_of, rows_of
+from stream_app.transfer.input_files import avro_to_json, infer_format, read_rows
 from stream_app.transfer.json_lines import BadLine, Row, open_lines
 from tests.small_pipeline import EVENT_SCHEMA, NOW, event, small_pipeline
 
@@ -26,7 +25,9 @@ def container(path: Path, schema: Any, records: list[Any]) -> Path:
 
 def rows(path: Path) -> list[Row | BadLine]:
     with open_lines(str(path)) as lines:
-        found = list(rows_of(lines, format_of(str(path)), complete(small_pipeline()), labels=False))
+        found = list(
+            read_rows(lines, infer_format(str(path)), complete(small_pipeline()), labels=False)
+        )
         assert lines.position == lines.size
     return found
 
@@ -56,7 +57,7 @@ def test_a_file_that_was_cut_off_is_an_error_behind_its_whole_blocks(tmp_path: P
     path = container(tmp_path / "e.avro", EVENT_SCHEMA, [event(number) for number in range(5000)])
     path.write_bytes(path.read_bytes()[:-100])
     with open_lines(str(path)) as lines:
-        found = rows_of(lines, "avro", complete(small_pipeline()), labels=False)
+        found = read_rows(lines, "avro", complete(small_pipeline()), labels=False)
         assert isinstance(next(found), Row)
         with pytest.raises(InputError, match="is not a whole Avro container file"):
             list(found)
@@ -78,8 +79,8 @@ def test_damage_of_any_kind_is_an_error_of_the_file(tmp_path: Path) -> None:
             open_lines(str(file)) as lines,
             pytest.raises(InputError, match="is not a whole Avro container file"),
         ):
-            list(rows_of(lines, "avro", complete(small_pipeline()), labels=False))
+            list(read_rows(lines, "avro", complete(small_pipeline()), labels=False))
 
 
 def test_bytes_and_numbers_that_are_not_finite_stay_what_they_are() -> None:
-    assert as_json({"raw": b"\xff", "x": float("nan")}) == b'{"raw": "\\u00ff", "x": NaN}'
+    assert avro_to_json({"raw": b"\xff", "x": float("nan")}) == b'{"raw": "\\u00ff", "x": NaN}'

@@ -10,9 +10,8 @@ from confluent_kafka import Message
 
 from stream_app.errors import TopicsError
 from stream_app.settings import Settings
-from stream_app.transfer.consume import consume
+from stream_app.transfer.consume import RecordSelection, consume, parse_since
 from stream_app.transfer.record_rendering import json_line, text_line
-from stream_app.transfer.record_selection import RecordSelection, parse_since
 from tests.transfer.clusters import producer, read, send, unique_name
 
 pytestmark = pytest.mark.broker

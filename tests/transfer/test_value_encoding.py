@@ -15,7 +15,7 @@ from stream_app.schema_registry.subjects import register_schemas
 from stream_app.settings import RegistrySettings, Settings
 from stream_app.transfer.produce import ProduceSummary, produce_file
 from stream_app.transfer.record_rendering import json_line, text_line
-from stream_app.transfer.value_encoding import Decoder
+from stream_app.transfer.value_encoding import ValueDecoder
 from tests import avro_samples
 from tests.small_pipeline import EVENT_SCHEMA, event, small_pipeline
 from tests.transfer.clusters import producer, read
@@ -50,9 +50,9 @@ def send(
 
 def shown(settings: Settings, name: str) -> list[dict[str, Any]]:
     """What `consume --json` shows of the raw topic."""
-    decoder = Decoder(open_registry(settings.registry))
+    decoder = ValueDecoder(open_registry(settings.registry))
     found = sorted(read(settings, name, "raw"), key=lambda message: message.key() or b"")
-    return [orjson.loads(json_line(message, decoder.readable(message))) for message in found]
+    return [orjson.loads(json_line(message, decoder.to_json(message))) for message in found]
 
 
 def test_lines_become_avro_and_those_that_cannot_are_reported(
@@ -129,7 +129,7 @@ def test_what_cannot_be_decoded_is_shown_as_the_bytes_that_it_is(
         "?",
     ]
     assert all(isinstance(line["value"], str) or "base64" in line["value"] for line in lines[2:])
-    without = Decoder(None)
+    without = ValueDecoder(None)
     for message in read(settings, name, "raw"):
-        assert without.readable(message) == message.value()
-        assert text_line(message, without.readable(message)).decode().isprintable()
+        assert without.to_json(message) == message.value()
+        assert text_line(message, without.to_json(message)).decode().isprintable()

@@ -1,4 +1,4 @@
-"""A certificate authority for tests: certificates that are good, expired, or made out to somebody else."""
+"""A certificate authority for tests: valid and expired certificates, and those of other hosts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ _YEAR = timedelta(days=365)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A certificate with its chain and its private key, as files in PEM."""
+    """Certificate with its chain, and its private key, as PEM files."""
 
     certificate: Path
     key: Path
 
 
 class Authority:
-    """Issues certificates into `folder`; `ca_file` is what others have to trust."""
+    """Issues certificates into a folder; `ca_file` is the certificate that others trust."""
 
     def __init__(self, folder: Path, name: str = "Test Authority") -> None:
         self._folder = folder
@@ -57,7 +57,7 @@ class Authority:
         expired: bool = False,
         password: str | None = None,
     ) -> Identity:
-        """A certificate for the common name `name` and these hosts; its key is encrypted if there is a password."""
+        """Issue a certificate for a common name and hosts; a password encrypts its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         end = datetime.now(UTC) + (-timedelta(days=1) if expired else _YEAR)
         builder = self._builder(_name(name), key, end - _YEAR, end)
@@ -83,7 +83,7 @@ class Authority:
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, start: datetime, end: datetime
     ) -> x509.CertificateBuilder:
-        """What all certificates of this authority have in common."""
+        """Return a builder with the parts that all certificates of this authority share."""
         issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return (
             x509.CertificateBuilder(

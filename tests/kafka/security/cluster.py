@@ -1,4 +1,4 @@
-"""A secured broker: one process, a listener for each way to be let in, nothing allowed unless it was granted."""
+"""A secured broker with one listener for each kind of authentication; ACLs grant all rights."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,28 +15,31 @@ from confluent_kafka.admin import (
 from stream_app.broker import EmbeddedBroker
 from stream_app.broker.ports import free_port
 from stream_app.broker.server_properties import HOST
-from stream_app.kafka.acl import AclRule, grant
+from stream_app.kafka.acl import AclRule, grant_acls
 from stream_app.settings import KafkaSettings, SaslMechanism
 from tests.kafka.security.authority import LOOPBACK, Authority, Identity
 
 PASSWORD = "correct-horse-Battery7"
-"""Of every user with one; tests look for it where it must not be."""
+"""Password of every user; tests verify that it appears nowhere."""
 
 LISTENERS = {
-    "INSIDE": "PLAINTEXT",  # for the broker itself and for what tests prepare: everybody there is a super user
-    "CLIENT": "SASL_SSL",  # PLAIN, SCRAM and OAUTHBEARER
-    "MTLS": "SSL",  # clients show a certificate
-    "EXPIRED": "SASL_SSL",  # the broker's certificate has expired
-    "ELSEWHERE": "SASL_SSL",  # the broker's certificate names another host
-    "OPEN": "SASL_PLAINTEXT",  # OAUTHBEARER without encryption
+    # For the broker itself and for preparations: every client is a super user.
+    "INSIDE": "PLAINTEXT",
+    # PLAIN, SCRAM and OAUTHBEARER.
+    "CLIENT": "SASL_SSL",
+    # Clients present a certificate.
+    "MTLS": "SSL",
+    # The broker's certificate has expired.
+    "EXPIRED": "SASL_SSL",
+    # The broker's certificate names another host.
+    "ELSEWHERE": "SASL_SSL",
+    # OAUTHBEARER without encryption.
+    "OPEN": "SASL_PLAINTEXT",
 }
 
 
 class SecuredCluster:
-    """The broker, its certificates and its users.
-
-    ``system.start("score", **kafka_environment(cluster.user(rights(system.name, AclRole.SCORER))))``
-    """
+    """The broker, its certificates and its users."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -50,27 +53,27 @@ class SecuredCluster:
         self.admin = AdminClient({"bootstrap.servers": self.address("INSIDE"), "log_level": 0})
 
     def address(self, listener: str) -> str:
-        """`host:port` of a listener."""
+        """Return `host:port` of a listener."""
         return f"{HOST}:{self._ports[listener]}"
 
     def add_user(
         self, name: str, password: str = PASSWORD, mechanism: SaslMechanism = "SCRAM-SHA-512"
     ) -> None:
-        """Create a user of SCRAM, or change the password."""
+        """Create a SCRAM user, or change the password."""
         info = ScramCredentialInfo(getattr(ScramMechanism, mechanism.replace("-", "_")), 4096)
         upsertion = UserScramCredentialUpsertion(name, info, password.encode())
         self.admin.alter_user_scram_credentials([upsertion])[name].result(10)
 
     def user(self, granted: Sequence[AclRule] = ()) -> KafkaSettings:
-        """A new user of SCRAM over TLS with these rights only, and how to connect as that user."""
+        """Create a SCRAM user with only these rules; return the settings to connect."""
         name = f"user-{uuid4().hex[:8]}"
         self.add_user(name)
         if granted:
-            grant(self.admin, f"User:{name}", granted)
+            grant_acls(self.admin, f"User:{name}", granted)
         return self.settings("CLIENT", username=name, password=PASSWORD)
 
     def settings(self, listener: str, **changes: Any) -> KafkaSettings:
-        """Settings of a client that trusts the authority, if the listener encrypts."""
+        """Return the settings of a client, which trusts the authority if the listener uses TLS."""
         protocol = LISTENERS[listener]
         given: dict[str, Any] = (
             {"ca_file": self.authority.ca_file} if protocol.endswith("SSL") else {}
@@ -123,7 +126,7 @@ class SecuredCluster:
                 if protocol.startswith("SASL")
                 for mechanism, login in jaas.items()
             },
-            # What a token allows ends with the token, on connections that are open as well.
+            # Open connections end with their token.
             "listener.name.open.oauthbearer.connections.max.reauth.ms": "3600000",
         }
 

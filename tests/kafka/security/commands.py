@@ -1,4 +1,4 @@
-"""Commands as typed, by a user of a secured cluster."""
+"""Runs commands as a user of a secured cluster."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.running_system import ROOT, kafka_environment
 
 
 class Ended(NamedTuple):
-    """How a command ended."""
+    """Result of a command."""
 
     code: int
     output: str
@@ -30,7 +30,7 @@ class Ended(NamedTuple):
 def run(
     folder: Path, kafka: KafkaSettings, *words: str, typed: str = "", **environment: str
 ) -> Ended:
-    """Run a command with its data in `folder`; no secret may be in what it prints."""
+    """Run a command with its data in `folder`; fails if its output contains a secret."""
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "stream_app", *words],
@@ -51,6 +51,6 @@ def run(
 
 
 def only_error(ended: Ended, code: int = 13) -> str:
-    """The one line on standard error of a command that ended with `code`."""
+    """Return the only line on standard error of a command that ended with `code`."""
     assert (ended.code, ended.output, len(ended.errors.splitlines())) == (code, "", 1), ended
     return ended.errors.strip()

@@ -1,4 +1,4 @@
-"""An identity provider: a real HTTP server that issues JWTs as Kafka's unsecured handler reads them."""
+"""An identity provider: an HTTP server that issues JWTs for Kafka's unsecured handler."""
 
 import base64
 import json
@@ -16,7 +16,12 @@ from tests.kafka.security.cluster import PASSWORD
 
 
 class Provider:
-    """What the server does: tokens of `lifetime` seconds to clients with the right secret, or `answer` to everybody."""
+    """Responses of the server.
+
+    Attributes:
+        lifetime: seconds of the tokens that clients with the right secret get.
+        answer: status and fields sent to every client instead, if set.
+    """
 
     def __init__(self) -> None:
         self.lifetime = 3600.0
@@ -26,7 +31,7 @@ class Provider:
         self.url = ""
 
     def respond(self, authorization: str, form: dict[str, list[str]]) -> tuple[int, dict[str, str]]:
-        """Status and fields, or headers of a redirection."""
+        """Return the status and the fields, or the headers of a redirection."""
         self.forms.append(form)
         if self.answer is not None:
             return self.answer
@@ -41,7 +46,7 @@ class Provider:
 
 @contextmanager
 def serving(identity: Identity | None = None) -> Iterator[Provider]:
-    """A provider that runs on a free port of the loopback interface; with an identity over HTTPS."""
+    """Run a provider on a free port of the loopback interface, over HTTPS with an identity."""
     provider = Provider()
 
     class Handler(BaseHTTPRequestHandler):
@@ -57,7 +62,7 @@ def serving(identity: Identity | None = None) -> Iterator[Provider]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         if identity is not None:

@@ -1,4 +1,4 @@
-"""The whole way over secured connections: SCRAM over TLS with secrets in files, mTLS, and `up`."""
+"""Events are scored over secured connections: SCRAM over TLS, mTLS, and `up`."""
 
 import json
 import signal
@@ -10,8 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from stream_app.kafka.acl import grant, rights
-from stream_app.kafka.acl_roles import AclRole
+from stream_app.kafka.acl import AclRole, grant_acls, required_acls
 from stream_app.settings import KafkaSettings
 from tests.kafka.security.cluster import PASSWORD, SecuredCluster
 from tests.kafka.security.commands import only_error, run
@@ -26,14 +25,14 @@ EVERYTHING = (AclRole.PRODUCER, AclRole.SCORER, AclRole.LEARNER, AclRole.CONSUME
 def with_password_file(cluster: SecuredCluster, folder: Path, name: str) -> KafkaSettings:
     file = folder / "password"
     file.write_text(f"{PASSWORD}\n")
-    user = cluster.user(rights(name, *EVERYTHING))
+    user = cluster.user(required_acls(name, *EVERYTHING))
     return cluster.settings("CLIENT", username=user.username, password_file=file)
 
 
 def with_certificate(cluster: SecuredCluster, folder: Path, name: str) -> KafkaSettings:
-    """An encrypted key, its password in a file."""
+    """Return settings with an encrypted key and its password in a file."""
     identity = cluster.authority.issue(name, password=PASSWORD)
-    grant(cluster.admin, f"User:CN={name}", rights(name, *EVERYTHING))
+    grant_acls(cluster.admin, f"User:CN={name}", required_acls(name, *EVERYTHING))
     file = folder / "key-password"
     file.write_text(PASSWORD)
     return cluster.settings(
@@ -75,7 +74,7 @@ def test_events_are_scored_over_secured_connections(
 def test_one_user_can_run_the_whole_pipeline(cluster: SecuredCluster, tmp_path: Path) -> None:
     name = f"up-{uuid4().hex[:8]}"
     kafka = cluster.user(
-        rights(name, AclRole.OPERATOR, AclRole.SCORER, AclRole.LEARNER, AclRole.MONITOR)
+        required_acls(name, AclRole.OPERATOR, AclRole.SCORER, AclRole.LEARNER, AclRole.MONITOR)
     )
     pipeline = tmp_path / "declared.py"
     pipeline.write_text(
@@ -106,7 +105,7 @@ def test_one_user_can_run_the_whole_pipeline(cluster: SecuredCluster, tmp_path: 
         process.wait()
 
 
-def test_every_command_ends_with_one_line_about_a_wrong_password(
+def test_a_wrong_password_is_one_line_of_every_command(
     cluster: SecuredCluster, tmp_path: Path
 ) -> None:
     kafka = cluster.settings("CLIENT", username="ann", password="wrong-" + PASSWORD)
@@ -121,5 +120,8 @@ def test_every_command_ends_with_one_line_about_a_wrong_password(
     ):
         ended = run(tmp_path, kafka, *words)
         line = only_error(ended)
-        assert "refuses us: authentication failed. Check STREAM_APP_KAFKA__USERNAME and" in line
+        assert (
+            "rejects this client: authentication failed. Check STREAM_APP_KAFKA__USERNAME and"
+            in line
+        )
         assert ended.seconds < 30  # on a busy machine; the waiting itself is over in less than one

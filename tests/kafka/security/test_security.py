@@ -1,4 +1,4 @@
-"""Settings of security: what does not fit together is told before anything connects; secrets do not show."""
+"""Contradicting security settings are errors before anything connects; secrets are masked."""
 
 import ssl
 from pathlib import Path
@@ -39,23 +39,23 @@ def identity(authority: Authority) -> Identity:
 @pytest.mark.parametrize(
     ("given", "named", "remedy"),
     [
-        (SASL, "USERNAME is missing, which .*sasl_ssl and .*SCRAM-SHA-512 needs", "Set it"),
+        (SASL, "USERNAME is missing; .*sasl_ssl and .*SCRAM-SHA-512 requires it", "Set it"),
         ({**SASL, "username": "ann"}, "PASSWORD_FILE is missing", "PASSWORD$"),
         (
             {"username": "ann"},
-            "USERNAME is set, but not used with .*SECURITY_PROTOCOL=plaintext",
+            "USERNAME is set, but has no effect with .*SECURITY_PROTOCOL=plaintext",
             "sasl_ssl",
         ),
-        ({"password": "s3cret"}, "PASSWORD is set, but not used", "unset"),
+        ({"password": "s3cret"}, "PASSWORD is set, but has no effect", "unset"),
         (
             {**TLS, "password": "s3cret"},
-            "PASSWORD is set, but not used with .*SECURITY_PROTOCOL=ssl",
+            "PASSWORD is set, but has no effect with .*SECURITY_PROTOCOL=ssl",
             "unset",
         ),
-        ({"ca_file": "/ca.pem"}, "CA_FILE is set, but not used with", "ssl or sasl_ssl"),
+        ({"ca_file": "/ca.pem"}, "CA_FILE is set, but has no effect with", "ssl or sasl_ssl"),
         ({**TLS, "certificate_file": "/c.pem"}, "KEY_FILE is missing", "Set it"),
         ({**TLS, "key_file": "/k.pem"}, "CERTIFICATE_FILE is missing", "Set it"),
-        ({**TLS, "key_password": "s3cret"}, "KEY_PASSWORD is set, but not used", "KEY_FILE"),
+        ({**TLS, "key_password": "s3cret"}, "KEY_PASSWORD is set, but has no effect", "KEY_FILE"),
         (
             {**TLS, "ca_file": "/absent.pem"},
             "CA_FILE=/absent.pem cannot be used: No such file",
@@ -70,27 +70,27 @@ def identity(authority: Authority) -> Identity:
         (OAUTH, "OAUTH_TOKEN_URL is missing", "Set it"),
         (
             {**OAUTH, "oauth_token_url": "file:///etc/passwd"},
-            "OAUTH_TOKEN_URL is no address",
+            "OAUTH_TOKEN_URL is not an HTTP address",
             "https://",
         ),
         (
             {**OAUTH, "oauth_token_url": "https://ann:s3cret@i/token"},
-            "OAUTH_TOKEN_URL has a user in it",
+            "OAUTH_TOKEN_URL contains a user name",
             "CLIENT_ID",
         ),
         (
             {**OAUTH, "oauth_token_url": "https://i", "username": "a"},
-            "USERNAME is set, but not used with .*OAUTHB",
+            "USERNAME is set, but has no effect with .*OAUTHB",
             "",
         ),
         (
             {**SASL, "username": "a", "password": "s3cret", "oauth_scope": "x"},
-            "OAUTH_SCOPE is set, but not",
+            "OAUTH_SCOPE is set, but has no effect",
             "OAUTHB",
         ),
     ],
 )
-def test_what_does_not_fit_together_names_the_variable(
+def test_contradicting_settings_name_the_variable(
     given: dict[str, Any], named: str, remedy: str
 ) -> None:
     for options in (librdkafka_options, aiokafka_options):
@@ -100,7 +100,7 @@ def test_what_does_not_fit_together_names_the_variable(
         assert remedy.rstrip("$") in caught.value.remedy
 
 
-def test_files_of_keys_are_tried_before_anything_connects(
+def test_key_files_are_checked_before_anything_connects(
     authority: Authority, identity: Identity
 ) -> None:
     given = {**TLS, "ca_file": authority.ca_file, "certificate_file": identity.certificate}
@@ -118,7 +118,7 @@ def test_files_of_keys_are_tried_before_anything_connects(
             librdkafka_options(settings(given | changes))
 
 
-def test_one_set_of_settings_feeds_both_clients(
+def test_both_client_libraries_get_the_same_settings(
     authority: Authority, identity: Identity, tmp_path: Path
 ) -> None:
     (tmp_path / "password").write_text("s3cret\n")
@@ -159,6 +159,6 @@ def test_one_set_of_settings_feeds_both_clients(
         assert "s3cret" not in shown
 
 
-def test_an_open_cluster_needs_nothing() -> None:
+def test_an_open_cluster_needs_no_settings() -> None:
     assert librdkafka_options(KafkaSettings()) == {}
     assert aiokafka_options(KafkaSettings()) == {"security_protocol": "PLAINTEXT"}

@@ -1,4 +1,4 @@
-"""Tokens: one source for all clients, renewed in time, refused clearly, and never shown."""
+"""Tokens are shared by all clients, renewed in time, and never shown; a rejection is one error."""
 
 import socket
 import time
@@ -12,8 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from stream_app.errors import AccessError, KafkaUnavailableError
-from stream_app.kafka.acl import grant, rights
-from stream_app.kafka.acl_roles import AclRole
+from stream_app.kafka.acl import AclRole, grant_acls, required_acls
 from stream_app.kafka.client_config import client_config
 from stream_app.kafka.clients import make_admin
 from stream_app.kafka.tokens import RETRY_SECONDS, TokenSource, token_source
@@ -30,8 +29,8 @@ def provider() -> Iterator[Provider]:
         yield provider
 
 
-def asking(provider: Provider, secret: str = PASSWORD, **changes: Any) -> KafkaSettings:
-    """Settings of the client `shop` of a provider."""
+def settings_of(provider: Provider, secret: str = PASSWORD, **changes: Any) -> KafkaSettings:
+    """Return the settings of the client `shop` of a provider."""
     given = {
         "bootstrap_servers": "kafka:9092",
         "security_protocol": "sasl_plaintext",
@@ -44,30 +43,30 @@ def asking(provider: Provider, secret: str = PASSWORD, **changes: Any) -> KafkaS
     return KafkaSettings(**given)
 
 
-def test_threads_share_a_token_until_most_of_its_life_is_over(provider: Provider) -> None:
+def test_threads_share_a_token_until_it_is_renewed(provider: Provider) -> None:
     provider.lifetime = 2.0
-    source = token_source(asking(provider, oauth_scope="kafka"))
+    source = token_source(settings_of(provider, oauth_scope="kafka"))
     with ThreadPoolExecutor(8) as pool:
         tokens = set(pool.map(lambda _: source.token(), range(50)))
     assert (len(tokens), provider.issued["shop"]) == (1, 1)
     assert provider.forms == [{"grant_type": ["client_credentials"], "scope": ["kafka"]}]
     (first,) = tokens
-    time.sleep(max(0.0, first.stale + 0.05 - time.time()))
+    time.sleep(max(0.0, first.renew_at + 0.05 - time.time()))
     assert source.token().expires > first.expires
     assert provider.issued["shop"] == 2
 
 
-def test_while_the_provider_is_away_the_old_token_serves_until_it_expires(
+def test_during_an_outage_the_old_token_is_used_until_it_expires(
     provider: Provider,
 ) -> None:
     provider.lifetime = 1.5
-    source = TokenSource(asking(provider))
+    source = TokenSource(settings_of(provider))
     first = source.token()
     provider.answer = 503, {}
-    time.sleep(max(0.0, first.stale + 0.01 - time.time()))
+    time.sleep(max(0.0, first.renew_at + 0.01 - time.time()))
     assert source.token() == first
     time.sleep(max(0.0, first.expires + 0.05 - time.time()))
-    with pytest.raises(KafkaUnavailableError, match="answered 503"):
+    with pytest.raises(KafkaUnavailableError, match="HTTP status 503"):
         source.token()
     provider.answer = None
     time.sleep(RETRY_SECONDS)
@@ -75,20 +74,20 @@ def test_while_the_provider_is_away_the_old_token_serves_until_it_expires(
     assert source.problem is None
 
 
-def test_a_refusal_is_told_without_the_secret(provider: Provider) -> None:
-    with pytest.raises(AccessError, match="answered 401 to client shop") as caught:
-        TokenSource(asking(provider, "wrong-Secret9")).token()
+def test_the_error_of_a_rejection_hides_the_secret(provider: Provider) -> None:
+    with pytest.raises(AccessError, match="HTTP status 401 to client shop") as caught:
+        TokenSource(settings_of(provider, "wrong-Secret9")).token()
     assert "wrong-Secret9" not in str(caught.value)
     provider.answer = 200, {"token": "x"}
-    with pytest.raises(KafkaUnavailableError, match="answers something else"):
-        TokenSource(asking(provider)).token()
+    with pytest.raises(KafkaUnavailableError, match="unexpected response"):
+        TokenSource(settings_of(provider)).token()
 
 
-def test_a_redirection_does_not_get_the_secret(provider: Provider) -> None:
+def test_a_redirection_is_not_followed(provider: Provider) -> None:
     with serving() as elsewhere:
         provider.answer = 302, {"location": elsewhere.url}
-        with pytest.raises(AccessError, match="answered 302"):
-            TokenSource(asking(provider)).token()
+        with pytest.raises(AccessError, match="HTTP status 302"):
+            TokenSource(settings_of(provider)).token()
         assert elsewhere.forms == []
 
 
@@ -96,14 +95,15 @@ def test_the_provider_s_certificate_is_verified(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with serving(authority.issue("provider", hosts=LOOPBACK)) as provider:
         with pytest.raises(AccessError, match="CERTIFICATE_VERIFY_FAILED") as caught:
-            TokenSource(asking(provider)).token()
+            TokenSource(settings_of(provider)).token()
         assert "CA_FILE" in caught.value.remedy
         assert (
-            TokenSource(asking(provider, ca_file=authority.ca_file)).token().expires > time.time()
+            TokenSource(settings_of(provider, ca_file=authority.ca_file)).token().expires
+            > time.time()
         )
 
 
-def test_what_is_no_http_server_is_no_provider(provider: Provider) -> None:
+def test_a_server_without_http_is_an_error(provider: Provider) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/token"
 
@@ -113,45 +113,44 @@ def test_what_is_no_http_server_is_no_provider(provider: Provider) -> None:
                 connection.sendall(b"SSH-2.0-other\r\n")
 
         pool.submit(answer)
-        with pytest.raises(KafkaUnavailableError, match="answers something else"):
-            TokenSource(asking(provider, oauth_token_url=url)).token()
+        with pytest.raises(KafkaUnavailableError, match="unexpected response"):
+            TokenSource(settings_of(provider, oauth_token_url=url)).token()
 
 
-def test_a_provider_that_is_not_there_is_no_matter_of_rights(provider: Provider) -> None:
-    gone = asking(provider, oauth_token_url="http://127.0.0.1:1/token")
+def test_an_unreachable_provider_is_unavailable_and_no_access_error(provider: Provider) -> None:
+    gone = settings_of(provider, oauth_token_url="http://127.0.0.1:1/token")
     with pytest.raises(KafkaUnavailableError, match="Connection refused") as caught:
         make_admin(Settings(kafka=gone))
     assert "OAUTH_TOKEN_URL" in caught.value.remedy
 
 
-def test_secrets_do_not_show(provider: Provider) -> None:
-    source = token_source(asking(provider))
+def test_secrets_are_masked(provider: Provider) -> None:
+    source = token_source(settings_of(provider))
     assert source.token().text not in repr(source.token())
-    assert PASSWORD not in repr(client_config(Settings(kafka=asking(provider))))
+    assert PASSWORD not in repr(client_config(Settings(kafka=settings_of(provider))))
 
 
 @pytest.mark.broker
-def test_workers_outlive_their_tokens_and_stop_when_refused(
+def test_workers_renew_tokens_and_end_when_rejected(
     cluster: SecuredCluster, provider: Provider, tmp_path: Path
 ) -> None:
-    """The broker ends connections whose token has expired, and the client is no user any more in the end."""
+    """The broker ends connections with an expired token; at last the provider rejects the client."""
     provider.lifetime = 8.0
     name = f"tokens-{uuid4().hex[:8]}"
-    kafka = asking(provider, bootstrap_servers=cluster.address("OPEN"))
-    grant(cluster.admin, "User:shop", rights(name, AclRole.SCORER, AclRole.LEARNER))
+    kafka = settings_of(provider, bootstrap_servers=cluster.address("OPEN"))
+    grant_acls(cluster.admin, "User:shop", required_acls(name, AclRole.SCORER, AclRole.LEARNER))
     with System(cluster.address("INSIDE"), tmp_path, name, partitions=1) as system:
         worker = system.start("score", **kafka_environment(kafka))
         system.start("learn", **kafka_environment(kafka))
         now = int(time.time() * 1000) - 3_600_000
-        while (
-            provider.issued["shop"] < 6 or system.books().events == 0
-        ):  # each worker has renewed its token
+        # Until each worker has renewed its token.
+        while provider.issued["shop"] < 6 or system.record_counts().events == 0:
             system.send_event(system.sent["raw"], now + system.sent["raw"])
-            system.settle()
+            system.await_outcomes()
         system.check_outcomes()
         provider.answer = 401, {}
         assert worker.wait(60) == AccessError.exit_code, system.log("score-0")
         last = system.log("score-0").splitlines()[-1]
-        assert "answered 401 to client shop" in last
+        assert "HTTP status 401 to client shop" in last
         assert PASSWORD not in system.log("score-0") + system.log("learn-0")
         assert "Traceback" not in system.log("score-0")

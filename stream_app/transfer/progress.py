@@ -1,4 +1,4 @@
-"""How far sending is: a bar on a terminal, otherwise a line every few seconds; always on standard error."""
+"""Progress on standard error: a bar on a terminal, otherwise a line every few seconds."""
 
 import time
 from collections.abc import Iterator
@@ -12,20 +12,32 @@ _LINE_SECONDS = 5.0
 _BAR_SECONDS = 0.1
 
 
-class SendProgress(Protocol):
-    """What is told how far it is: `position` in bytes of the input, `count` in records; `say` shows a line."""
+class ProgressReporter(Protocol):
+    """Shows the progress of reading an input."""
 
-    def update(self, position: int, count: int) -> None: ...
+    def update(self, position: int, count: int) -> None:
+        """Show the progress.
 
-    def say(self, line: str) -> None: ...
+        Args:
+            position: part of the input that was read, in the unit of its size.
+            count: records processed.
+        """
+
+    def print(self, line: str) -> None:
+        """Show a line besides the progress."""
 
 
 @contextmanager
-def reporter(label: str, size: int | None) -> Iterator[SendProgress]:
-    """A reporter; `size` is that of the input in bytes, None if it is not known."""
+def report_progress(label: str, size: int | None) -> Iterator[ProgressReporter]:
+    """Show the progress while the block runs.
+
+    Args:
+        label: description of the work.
+        size: size of the input in bytes or records, None if unknown.
+    """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal:
-        yield _SendProgressLines(console, label, size)
+        yield _ProgressLines(console, label, size)
         return
     columns = (
         TextColumn(label),
@@ -34,10 +46,10 @@ def reporter(label: str, size: int | None) -> Iterator[SendProgress]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        yield _Bar(progress, size)
+        yield _ProgressBar(progress, size)
 
 
-class _SendProgressLines:
+class _ProgressLines:
     def __init__(self, console: Console, label: str, size: int | None) -> None:
         self._console, self._label, self._size = console, label, size
         self._next = time.monotonic() + _LINE_SECONDS
@@ -46,13 +58,13 @@ class _SendProgressLines:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _LINE_SECONDS
             share = f", {position / self._size:.0%} of the input" if self._size else ""
-            self.say(f"{self._label}: {count:,} records{share}")
+            self.print(f"{self._label}: {count:,} records{share}")
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         self._console.print(line)
 
 
-class _Bar:
+class _ProgressBar:
     def __init__(self, progress: Progress, size: int | None) -> None:
         self._progress = progress
         self._task = progress.add_task("", total=size, count=0)
@@ -63,5 +75,5 @@ class _Bar:
             self._next = time.monotonic() + _BAR_SECONDS
             self._progress.update(self._task, completed=position, count=count)
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         self._progress.console.print(line)

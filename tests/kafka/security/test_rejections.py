@@ -1,4 +1,4 @@
-"""A cluster that does not let us in: each cause is one error with its remedy, soon, and nothing else is printed."""
+"""A cluster that rejects a client: each cause is one error with its remedy, and no other output."""
 
 import socketserver
 import time
@@ -20,7 +20,7 @@ WITH_PASSWORD = {"username": "ann", "password": PASSWORD, "sasl_mechanism": "PLA
 
 
 class Case(NamedTuple):
-    """What a client does wrong at a listener, and what it is told."""
+    """Wrong settings of a client, and the expected error."""
 
     name: str
     listener: str
@@ -65,47 +65,47 @@ CASES = (
         "not valid for '127.0.0.1'",
         "CHECK_HOSTNAME=false",
     ),
-    Case("no certificate", "MTLS", {}, "does not accept our certificate", "CERTIFICATE_FILE"),
+    Case("no certificate", "MTLS", {}, "rejects the client certificate", "CERTIFICATE_FILE"),
     Case(
         "expired client",
         "MTLS",
         {"certificate": "expired"},
-        "does not accept our certificate",
+        "rejects the client certificate",
         "expired",
     ),
     Case(
         "foreign client",
         "MTLS",
         {"certificate": "foreign"},
-        "does not accept our certificate",
+        "rejects the client certificate",
         "authority",
     ),
     Case(
         "no encryption",
         "CLIENT",
         {"security_protocol": "plaintext", "ca_file": None},
-        "listener is encrypted",
+        "listener requires TLS",
         "PROTOCOL",
     ),
     Case(
         "needless encryption",
         "INSIDE",
         {"security_protocol": "ssl"},
-        "listener is not encrypted",
+        "listener does not use TLS",
         "PROTOCOL",
     ),
     Case(
         "no authentication",
         "CLIENT",
         {"security_protocol": "ssl"},
-        "to ask for authentication",
+        "to require authentication",
         "PROTOCOL",
     ),
     Case(
         "needless authentication",
         "INSIDE",
         WITH_PASSWORD | {"security_protocol": "sasl_plaintext"},
-        "does not offer this way to authenticate",
+        "does not offer this SASL mechanism",
         "SECURITY_PROTOCOL",
     ),
 )
@@ -113,7 +113,7 @@ CASES = (
 
 @pytest.fixture(scope="session")
 def client(cluster: SecuredCluster) -> Callable[[Case], KafkaSettings]:
-    """Settings of a client as a case describes it."""
+    """Settings of the client of a case."""
     foreign = Authority(cluster.folder, "Other Authority")
     certificates = {
         "expired": cluster.authority.issue("expired-client", expired=True),
@@ -132,7 +132,7 @@ def client(cluster: SecuredCluster) -> Callable[[Case], KafkaSettings]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
-def test_a_refusal_is_one_error_that_says_what_to_change(
+def test_a_rejection_is_one_error_with_its_remedy(
     client: Callable[[Case], KafkaSettings], case: Case, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kafka, began = client(case), time.monotonic()
@@ -144,8 +144,8 @@ def test_a_refusal_is_one_error_that_says_what_to_change(
     assert capfd.readouterr().err == ""
 
 
-def test_who_only_hangs_up_is_not_taken_for_a_refusal() -> None:
-    """A balancer without brokers behind it, for example: that may pass."""
+def test_a_listener_that_only_closes_connections_is_unavailable() -> None:
+    """A load balancer without brokers behind it, for example: that may pass."""
     with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         address = f"127.0.0.1:{server.server_address[1]}"
@@ -156,7 +156,7 @@ def test_who_only_hangs_up_is_not_taken_for_a_refusal() -> None:
         server.shutdown()
 
 
-def test_the_right_settings_let_us_in(cluster: SecuredCluster) -> None:
+def test_correct_settings_connect(cluster: SecuredCluster) -> None:
     for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
         cluster.add_user("ann", mechanism="SCRAM-SHA-256")
         cluster.add_user("ann")
