@@ -17,8 +17,8 @@ from stream_app.lifecycle.up import exclusive_use, running_cluster
 from stream_app.status.pipeline_view import PipelineView
 
 app = typer.Typer()
-topics = typer.Typer(help="Topics of a pipeline: create, show.", no_args_is_help=True)
-acl = typer.Typer(help="Access rights on the cluster, by role: show, apply.", no_args_is_help=True)
+topics = typer.Typer(no_args_is_help=True)
+acl = typer.Typer(no_args_is_help=True)
 
 
 @topics.command("create", epilog="Example: stream-app topics create flights")

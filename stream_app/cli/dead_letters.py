@@ -44,7 +44,7 @@ AllOption = Annotated[
     bool, typer.Option("--all", help="Include those that were replayed, parked or dropped.")
 ]
 
-app = typer.Typer(help="Dead letters: inspect, try, replay.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command(epilog="Example: stream-app dead-letters groups flights --since 2h")

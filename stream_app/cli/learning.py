@@ -13,7 +13,7 @@ from stream_app.cli.options import JsonOption, PipelineArgument
 from stream_app.model_admin import decisions
 from stream_app.model_admin.decisions import learning_status, reason
 
-app = typer.Typer(help="Learning: pause, resume, status.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command(epilog="Example: stream-app learning pause flights --why 'wrong labels'")

@@ -19,40 +19,40 @@ class LazyCommand(NamedTuple):
     """Command, or group of commands, of the program.
 
     Attributes:
-        target: `module:attribute` of the `typer.Typer` that is the group, or has the command.
+        module: module in `stream_app.cli`.
         help: its line in `stream-app --help`.
+        app: name of the `typer.Typer` in the module that is the group, or has the command.
     """
 
-    target: str
+    module: str
     help: str
+    app: str = "app"
 
 
-_CLI = "stream_app.cli"
-_BROKER = "stream_app.broker.broker_commands"
 COMMANDS = {
-    "init": LazyCommand(f"{_CLI}.init:app", "Write a pipeline that runs, with data and tests."),
-    "try": LazyCommand(f"{_CLI}.try_files:app", "Run PIPELINE over files, without Kafka."),
-    "train": LazyCommand(f"{_CLI}.train:app", "Learn a model of PIPELINE from files."),
-    "export": LazyCommand(f"{_CLI}.export:app", "Write examples of PIPELINE to a file."),
-    "up": LazyCommand(f"{_CLI}.up:app", "Run all of PIPELINE on one machine."),
-    "worker": LazyCommand(f"{_CLI}.worker:app", "Run one worker of PIPELINE in this process."),
-    "produce": LazyCommand(f"{_CLI}.transfer:app", "Send a file's records to PIPELINE."),
-    "consume": LazyCommand(f"{_CLI}.transfer:app", "Show committed records of PIPELINE."),
-    "demo": LazyCommand(f"{_CLI}.up:app", "Replay real flights; verify that none is lost."),
-    "status": LazyCommand(f"{_CLI}.status:app", "Show the state of PIPELINE on one screen."),
-    "doctor": LazyCommand(f"{_CLI}.doctor:app", "Find problems and say how to fix them."),
-    "explain": LazyCommand(f"{_CLI}.explain:app", "Show the trace of one event of PIPELINE."),
-    "reset": LazyCommand(f"{_CLI}.cluster:app", "Delete all stored data of PIPELINE."),
-    "dead-letters": LazyCommand(f"{_CLI}.dead_letters:app", "Dead letters: inspect, try, replay."),
-    "models": LazyCommand(f"{_CLI}.models:app", "Model versions: list, compare, roll back."),
-    "learning": LazyCommand(f"{_CLI}.learning:app", "Learning: pause, resume, status."),
-    "keys": LazyCommand(f"{_CLI}.keys:app", "Signing keys: list, create, rotate, revoke."),
-    "topics": LazyCommand(f"{_CLI}.cluster:topics", "Topics of a pipeline: create, show."),
-    "schemas": LazyCommand(f"{_CLI}.schemas:app", "Avro schemas of a pipeline: check, register."),
-    "acl": LazyCommand(f"{_CLI}.cluster:acl", "Access rights by role: show, apply."),
-    "broker": LazyCommand(f"{_BROKER}:app", "Embedded Kafka broker: start, stop, status, logs."),
-    "errors": LazyCommand(f"{_CLI}.about:app", "Explain error codes and exit codes."),
-    "version": LazyCommand(f"{_CLI}.about:app", "Show the installed version."),
+    "init": LazyCommand("init", "Write a pipeline that runs, with sample data and tests."),
+    "try": LazyCommand("try_files", "Run PIPELINE over files in memory, without Kafka."),
+    "train": LazyCommand("train", "Learn a model of PIPELINE from files, and publish it."),
+    "export": LazyCommand("export", "Write examples of PIPELINE to a file."),
+    "up": LazyCommand("up", "Run all of PIPELINE on one machine."),
+    "worker": LazyCommand("worker", "Run one worker of PIPELINE in this process."),
+    "produce": LazyCommand("transfer", "Send a file's records to PIPELINE."),
+    "consume": LazyCommand("transfer", "Show committed records of PIPELINE."),
+    "demo": LazyCommand("up", "Replay real flights; verify that no event is lost."),
+    "status": LazyCommand("status", "Show the state of PIPELINE on one screen."),
+    "doctor": LazyCommand("doctor", "Find problems and say how to fix them."),
+    "explain": LazyCommand("explain", "Show the trace of one event of PIPELINE."),
+    "reset": LazyCommand("cluster", "Delete all stored data of PIPELINE, to start it over."),
+    "dead-letters": LazyCommand("dead_letters", "Dead letters: inspect, try, replay."),
+    "models": LazyCommand("models", "Model versions: list, compare, verify, roll back, pin."),
+    "learning": LazyCommand("learning", "Learning: pause, resume, status."),
+    "keys": LazyCommand("keys", "Signing keys of model versions: list, create, rotate, revoke."),
+    "topics": LazyCommand("cluster", "Topics of a pipeline: create, show.", "topics"),
+    "schemas": LazyCommand("schemas", "Avro schemas of a pipeline: check, register."),
+    "acl": LazyCommand("cluster", "Access rights on the cluster, by role: show, apply.", "acl"),
+    "broker": LazyCommand("broker", "The embedded Kafka broker: start, stop, status, logs."),
+    "errors": LazyCommand("about", "Explain the codes of failed records and of commands."),
+    "version": LazyCommand("about", "Show the installed version."),
 }
 
 
@@ -60,11 +60,14 @@ class ImportedCommands(UserDict[str, Any]):
     """Commands by name; the module of one is imported when it is looked up."""
 
     def __getitem__(self, name: str) -> Any:
-        module, _, attribute = super().__getitem__(name).target.partition(":")
-        app: typer.Typer = getattr(import_module(module), attribute)
+        command = super().__getitem__(name)
+        app: typer.Typer = getattr(import_module(f"stream_app.cli.{command.module}"), command.app)
         app.rich_markup_mode = None
         group = typer.main.get_group(app)
-        return group.commands.get(name, group)
+        if name in group.commands:
+            return group.commands[name]
+        group.help = command.help
+        return group
 
 
 class LazyGroup(TyperGroup):

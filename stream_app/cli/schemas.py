@@ -19,7 +19,7 @@ from stream_app.schema_registry.subjects import (
     versions_in_registry,
 )
 
-app = typer.Typer(help="Avro schemas of a pipeline: check, register.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 AgainstOption = Annotated[
     Path | None,

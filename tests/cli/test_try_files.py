@@ -303,7 +303,7 @@ def test_failures_shows_only_failures(declared: str, tmp_path: Path) -> None:
     ("name", "content", "expected"),
     [
         ("absent.jsonl", None, "cannot be read: No such file or directory"),
-        ("e.xml", b"", "is not known by its name"),
+        ("e.xml", b"", "is unknown. Add --format"),
         ("e.avro", b"Obj\x01 but no more", "is not a whole Avro container file"),
         ("e.avro", b"", "is not a whole Avro container file"),
     ],
