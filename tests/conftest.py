@@ -10,15 +10,14 @@ from tests.apicurio.server import Apicurio, installed
 from tests.broker_fixture import shared_broker
 from tests.kafka.security.cluster import SecuredCluster
 
-settings.register_profile(
-    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)  # others use the machine
+# Other processes use the machine, so examples may be slow.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
-    """One real broker per test process; tests keep apart by the names of their topics and groups."""
+    """Real broker, one per test process; tests use different topics and groups."""
     broker = shared_broker(tmp_path_factory.mktemp("broker"))
     yield broker
     broker.kill()
@@ -26,7 +25,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]
 
 @pytest.fixture(scope="session")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredCluster]:
-    """One secured broker per test process; tests keep apart by the names of their pipelines and users."""
+    """Secured broker, one per test process; tests use different pipelines and users."""
     cluster = SecuredCluster(tmp_path_factory.mktemp("secured") / "cluster")
     yield cluster
     cluster.broker.kill()
@@ -36,9 +35,10 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredCluster
 def apicurio(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The address of a real schema registry, one per test process; tests keep apart by the names of their subjects."""
+    """Address of a real schema registry, one per test process; tests use different subjects."""
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        installed()  # which shows its progress
+        # Shows its progress.
+        installed()
     registry = Apicurio(tmp_path_factory.mktemp("apicurio"))
     yield registry.url
     registry.kill()

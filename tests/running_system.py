@@ -1,4 +1,4 @@
-"""A pipeline's workers as real processes on a real broker, fed by a producer, judged by what the topics hold."""
+"""Pipeline under test: real worker processes on a real broker, checked by their topics."""
 
 import os
 import signal
@@ -30,10 +30,12 @@ ROOT = Path(__file__).parent.parent
 
 
 class System:
-    """One pipeline under test; `declared` is Python source that binds `pipeline`, with NAME for its name.
+    """One pipeline under test.
 
-    `kafka` says how to be let into a secured cluster, for the test and for the workers unless `environment` or an
-    argument of `start` say otherwise.
+    Args:
+        declared: Python source that binds `pipeline`, with NAME for its name.
+        kafka: connection to a secured cluster, for the test and for the workers; `environment` and
+            arguments of `start` override it for the workers.
     """
 
     def __init__(
@@ -64,17 +66,17 @@ class System:
         self.environment: dict[str, str] = {}
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.sent: Counter[str] = Counter()
-        self._followed: dict[str, Followed] = {}
-        self._newest: dict[
-            int, bytes
-        ] = {}  # books and positions of each partition, from so many records of state
-        self._noted = 0
+        self._readers: dict[str, TopicFollower] = {}
+        # Newest checkpoint of each partition, and the number of state records it was found in.
+        self._newest: dict[int, bytes] = {}
+        self._checked = 0
         self.decode: Callable[[bytes], dict[str, Any]] = orjson.loads
         self.producer = Producer(
             {
                 **self._config,
                 "partitioner": "murmur2_random",
-                "enable.idempotence": True,  # or it would itself write some records twice when the broker goes
+                # Otherwise it writes some records twice when the broker stops.
+                "enable.idempotence": True,
                 "linger.ms": 2,
                 "message.max.bytes": self.settings.topics.max_message_bytes + 100_000,
             }
@@ -89,11 +91,11 @@ class System:
             if worker.poll() is None:
                 worker.kill()
                 worker.wait()
-        for followed in self._followed.values():
-            followed.close()
+        for reader in self._readers.values():
+            reader.close()
 
     def start(self, role: str, instance: str = "0", **environment: str) -> subprocess.Popen[bytes]:
-        """Start a worker process; its log is in the folder."""
+        """Start a worker process, which logs to the folder."""
         worker = f"{role}-{instance}"
         program = "tests.faults.points" if "KILL_AT" in environment else "stream_app"
         command = [sys.executable, "-m", program, "worker", str(self.pipeline), "--role", role]
@@ -109,13 +111,13 @@ class System:
         return process
 
     def start_all(self, scorers: int = 1) -> None:
-        """Scorers and a learner."""
+        """Start scorers and a learner."""
         for instance in range(scorers):
             self.start("score", str(instance))
         self.start("learn")
 
     def command(self, *arguments: str, timeout: float = 90.0) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, with the workers' settings; PIPELINE stands for the pipeline's file."""
+        """Run a command with the workers' settings; PIPELINE stands for the pipeline's file."""
         return subprocess.run(
             [
                 sys.executable,
@@ -131,23 +133,23 @@ class System:
         )
 
     def kill(self, worker: str) -> None:
-        """End a worker as if the machine had lost power."""
+        """Kill a worker, as a power failure does."""
         self.workers[worker].kill()
         self.workers[worker].wait()
 
     def terminate(self, worker: str, timeout: float = 10.0) -> float:
-        """Ask a worker to stop; returns the seconds it took. It must end with 0."""
+        """Stop a worker, which must exit with 0; returns the seconds that it took."""
         started = time.monotonic()
         self.workers[worker].send_signal(signal.SIGTERM)
         assert self.workers[worker].wait(timeout) == 0, self.log(worker)
         return time.monotonic() - started
 
     def log(self, worker: str) -> str:
-        """The end of a worker's log."""
+        """Return the end of a worker's log."""
         return (self.folder / f"{worker}.log").read_text()[-4000:]
 
     def send(self, kind: TopicKind, value: bytes | None, key: bytes | None, **options: Any) -> None:
-        """Produce one record as it is."""
+        """Produce one record unchanged."""
         while True:
             try:
                 self.producer.produce(topic_name(self.name, kind), value, key, **options)
@@ -166,46 +168,46 @@ class System:
         self.send("labels", orjson.dumps(fields), fields["id"].encode())
 
     def read(self, kind: TopicKind) -> list[Message]:
-        """All committed records of a topic up to its present end."""
-        if kind not in self._followed:
-            self._followed[kind] = Followed(self._config, topic_name(self.name, kind))
-        return self._followed[kind].read()
+        """Return all committed records of a topic up to its present end."""
+        if kind not in self._readers:
+            self._readers[kind] = TopicFollower(self._config, topic_name(self.name, kind))
+        return self._readers[kind].read()
 
-    def forget(self) -> None:
-        """Read every topic from its beginning again, for they have been deleted and made anew."""
-        for followed in self._followed.values():
-            followed.close()
-        self._followed.clear()
+    def restart_readers(self) -> None:
+        """Read every topic from its start again, after topics were recreated."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
         self._newest.clear()
-        self._noted = 0
+        self._checked = 0
 
     def values(self, kind: TopicKind) -> list[dict[str, Any]]:
-        """The same, decoded."""
+        """Return the decoded values of `read`."""
         return [self.decode(message.value() or b"") for message in self.read(kind)]
 
-    def books(self) -> RecordCounts:
-        """The scorers' own books, all partitions together."""
+    def record_counts(self) -> RecordCounts:
+        """Return the scorers' record counts, summed over all partitions."""
         total = RecordCounts()
         for checkpoint in self._checkpoints().values():
             total = total.add(RecordCounts.from_dict(checkpoint["record_counts"]))
         return total
 
     def _checkpoints(self) -> dict[int, dict[str, Any]]:
-        """The newest record of books and positions of each partition."""
+        """Return the newest checkpoint of each partition."""
         messages = self.read("score.state")
-        for message in messages[self._noted :]:
+        for message in messages[self._checked :]:
             if message.key() == COUNTS_KEY:
                 self._newest[message.partition() or 0] = message.value() or b""
-        self._noted = len(messages)
+        self._checked = len(messages)
         return {partition: orjson.loads(value) for partition, value in self._newest.items()}
 
     def ends(self, kind: TopicKind) -> dict[int, int]:
-        """The end offset of each partition of the raw or labels topic now."""
+        """Return the present end offset of each partition of the raw or labels topic."""
         self.read(kind)
-        return self._followed[kind].ends()
+        return self._readers[kind].ends()
 
-    def beyond(self, kind: TopicKind, ends: Mapping[int, int]) -> bool:
-        """Whether every partition has processed more than that."""
+    def has_processed_beyond(self, kind: TopicKind, ends: Mapping[int, int]) -> bool:
+        """Return True if every partition has processed records beyond these offsets."""
         positions = {
             partition: checkpoint["positions"]
             for partition, checkpoint in self._checkpoints().items()
@@ -216,7 +218,7 @@ class System:
         )
 
     def learned(self) -> int:
-        """Examples that the newest published version has learned."""
+        """Return the number of examples that the newest published version has learned."""
         newest_first = reversed(self.read("models"))
         manifest = next(
             (m for m in newest_first if m.value() and (m.key() or b"").startswith(b"version/")),
@@ -224,44 +226,42 @@ class System:
         )
         return 0 if manifest is None else int(orjson.loads(manifest.value() or b"")["learned"])
 
-    def settle(self, timeout: float = 60.0) -> RecordCounts:
-        """Wait until every record sent has an outcome; returns the books."""
+    def await_outcomes(self, timeout: float = 60.0) -> RecordCounts:
+        """Wait until every record sent has an outcome; returns the record counts."""
         self.producer.flush(30)
-        self.until(lambda: self._settled(self.books()), timeout, "not every record has an outcome")
-        return self.books()
+        self.until(self.has_all_outcomes, timeout, "not every record has an outcome")
+        return self.record_counts()
 
-    def has_settled(self) -> bool:
-        """Whether every record sent has an outcome by now."""
-        return self._settled(self.books())
-
-    def _settled(self, books: RecordCounts) -> bool:
-        return (books.events, books.labels) == (self.sent["raw"], self.sent["labels"])
+    def has_all_outcomes(self) -> bool:
+        """Return True if every record sent has an outcome."""
+        counts = self.record_counts()
+        return (counts.events, counts.labels) == (self.sent["raw"], self.sent["labels"])
 
     def until(self, condition: Callable[[], bool], timeout: float, why: str) -> float:
-        """Wait for a condition; returns the seconds it took, fails with `why` and the workers' logs."""
+        """Wait for a condition; returns the seconds it took, or fails with the workers' logs."""
         started = time.monotonic()
         while not condition():
             if time.monotonic() - started > timeout:
                 logs = "\n".join(f"--- {worker}\n{self.log(worker)}" for worker in self.workers)
-                raise AssertionError(f"{why}: {self.books()}, sent {self.sent}\n{logs}")
+                raise AssertionError(f"{why}: {self.record_counts()}, sent {self.sent}\n{logs}")
             time.sleep(0.1)
         return time.monotonic() - started
 
     def check_outcomes(self) -> None:
-        """Every raw record and label has exactly one outcome, found in the topics and equal to the books."""
-        books = self.settle()
+        """Check that every record and label has exactly one outcome, as the record counts say."""
+        counts = self.await_outcomes()
         scored = Counter(value["event_id"] for value in self.values("scored"))
         examples = Counter(
             value["event_id"] for value in self.values("examples") if value["kind"] == "example"
         )
         assert [event_id for event_id, count in scored.items() if count > 1] == []
         assert [event_id for event_id, count in examples.items() if count > 1] == []
-        assert scored.total() == books.scored
-        assert examples.total() == books.joined - books.unlearned
-        assert dead_letters(self.read("raw.dlq")) == books.dead
-        assert dead_letters(self.read("labels.dlq")) == books.label_dead
-        assert books.scored == books.joined + books.expired + books.pending
-        assert books.retrying == 0
+        assert scored.total() == counts.scored
+        assert examples.total() == counts.joined - counts.unlearned
+        assert dead_letters(self.read("raw.dlq")) == counts.dead
+        assert dead_letters(self.read("labels.dlq")) == counts.label_dead
+        assert counts.scored == counts.joined + counts.expired + counts.pending
+        assert counts.retrying == 0
 
     def _settings_environment(self) -> dict[str, str]:
         topics = self.settings.topics
@@ -277,9 +277,9 @@ class System:
 
 
 def kafka_environment(kafka: KafkaSettings) -> dict[str, str]:
-    """The variables that give a process these settings, e.g. ``start("score", **kafka_environment(cluster.user()))``.
+    """Return the variables of Kafka settings: ``start("score", **kafka_environment(settings))``.
 
-    Where they replace others, those that they do not mention have to be taken away.
+    Other variables that they replace must be removed.
     """
     given = kafka.model_dump(exclude_defaults=True)
     return {
@@ -291,7 +291,7 @@ def kafka_environment(kafka: KafkaSettings) -> dict[str, str]:
 
 
 class Load(threading.Thread):
-    """Sends events and their labels at a rate, with a share of duplicates and bad records, until stopped."""
+    """Sends events and labels at a rate, with some duplicates and bad records, until stopped."""
 
     def __init__(self, system: System, rate: float, first: int = 0) -> None:
         super().__init__(daemon=True)
@@ -311,7 +311,7 @@ class Load(threading.Thread):
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """End it, with everything delivered."""
+        """Stop sending, with everything delivered."""
         self._stopping.set()
         self.join()
         self._system.producer.flush(30)
@@ -329,26 +329,26 @@ class Load(threading.Thread):
 
 
 def dead_letters(messages: list[Message]) -> Counter[str]:
-    """Dead letters by code; no source offset may be there twice."""
-    facts = [headers(message) for message in messages]
-    places = Counter(
+    """Count dead letters by code; no source offset may occur twice."""
+    found = [headers(message) for message in messages]
+    sources = Counter(
         (f["original-topic"], f["original-partition"], f["original-offset"], f["replay-count"])
-        for f in facts
+        for f in found
     )
-    assert all(count == 1 for count in places.values())
+    assert all(count == 1 for count in sources.values())
     return Counter(headers(message)["error-code"] for message in messages)
 
 
 def headers(message: Message) -> Mapping[str, str]:
-    """Headers as text."""
+    """Return the headers as text."""
     return {
         name: (content or b"").decode("utf-8", "replace")
         for name, content in message.headers() or ()
     }
 
 
-class Followed:
-    """A topic read from its beginning and then on from where the last reading ended."""
+class TopicFollower:
+    """Reads a topic from its start, and later calls continue where the last one ended."""
 
     def __init__(self, config: Mapping[str, Any], topic: str) -> None:
         self._consumer = Consumer(
@@ -370,7 +370,7 @@ class Followed:
         self._ended: dict[int, int] = {}
 
     def read(self) -> list[Message]:
-        """Everything up to the present stable end."""
+        """Return all records up to the present stable end."""
         behind = {
             number: end for number, end in self.ends().items() if self._ended.get(number, -1) < end
         }
@@ -386,7 +386,7 @@ class Followed:
         return self._messages
 
     def ends(self) -> dict[int, int]:
-        """The stable end offset of each partition."""
+        """Return the stable end offset of each partition."""
         return {
             tp.partition: self._log.ends(InputPartition(tp.topic, tp.partition))[1]
             for tp in self._partitions
@@ -397,9 +397,9 @@ class Followed:
 
 
 def read_topic(servers: str, topic: str) -> list[Message]:
-    """All committed records of a topic."""
-    followed = Followed({"bootstrap.servers": servers, "log_level": 0}, topic)
+    """Return all committed records of a topic."""
+    reader = TopicFollower({"bootstrap.servers": servers, "log_level": 0}, topic)
     try:
-        return followed.read()
+        return reader.read()
     finally:
-        followed.close()
+        reader.close()

@@ -66,7 +66,7 @@ class DeadLetterSystem(System):
         self.first += 10_000
         self.since = datetime.now(UTC).isoformat()
         self._audit_entries = len(self.read("audit"))
-        self.before = self.books()
+        self.before = self.record_counts()
         (self.folder / "fix.py").write_text(EDIT)
 
     @property
@@ -112,7 +112,7 @@ class DeadLetterSystem(System):
         """Send events that become dead letters, and that the edit fixes."""
         for number in range(self.first, self.first + count):
             self.send("raw", renamed(number, self.now + number), f"e{number}".encode())
-        self.settle(timeout)
+        self.await_outcomes(timeout)
 
     def audit_entries(self) -> list[tuple[str, int, str]]:
         """Return operation, number of dead letters and reason of the test's audit entries."""
@@ -123,4 +123,4 @@ class DeadLetterSystem(System):
 
     def changed(self, name: str) -> int:
         """Return by how much a record count has grown since `begin`."""
-        return int(getattr(self.books(), name) - getattr(self.before, name))
+        return int(getattr(self.record_counts(), name) - getattr(self.before, name))

@@ -54,7 +54,7 @@ def test_a_running_pipeline_has_no_problem_until_its_file_changes(
         for number in range(40):
             system.send_event(number, now - 60_000)
             system.send_label(number, now, fraud=number % 2 == 0)
-        system.settle()
+        system.await_outcomes()
         system.until(lambda: system.learned() == 40, 30, "not everything is learned")
         done = doctor(
             str(system.pipeline),

@@ -8,8 +8,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.broker.ports import free_port
-from stream_app.broker.server_properties import HOST
+from stream_app.broker.ports import HOST, free_port
 
 CHUNK = 16 * 1024  # bytes
 UNDER_WAY = 64  # chunks of a connection and direction; more wait at the sender

@@ -33,14 +33,14 @@ def running(
         system.environment = environment
         system.start_all(scorers)
         system.send_event(10**6, int(time.time() * 1000) - 3_600_000)
-        system.until(lambda: system.books().scored > 0, 60, "did not start")
+        system.until(lambda: system.record_counts().scored > 0, 60, "did not start")
         load = Load(system, RATE)
         load.start()
         time.sleep(1)
         yield system, load
         load.stop()
         system.check_outcomes()
-        books = system.books()
+        books = system.record_counts()
         system.until(lambda: system.learned() == books.joined, 40, "not every example is learned")
         assert check_replay(system) > 0
 
@@ -91,7 +91,7 @@ def back(
     """Seconds until every partition has processed more than has been sent by now."""
     marked = {kind: system.ends(kind) for kind in INPUT_KINDS}
     return system.until(
-        lambda: all(system.beyond(kind, ends) for kind, ends in marked.items()), timeout, why
+        lambda: all(system.has_processed_beyond(kind, ends) for kind, ends in marked.items()), timeout, why
     )
 
 

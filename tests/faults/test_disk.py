@@ -47,9 +47,9 @@ def test_the_workers_disk_is_full(broker: EmbeddedBroker, tmp_path: Path) -> Non
         system.kill("score-1")
         run_file.unlink()
         disk.fill()
-        before = system.books().events
+        before = system.record_counts().events
         time.sleep(FULL_SECONDS)
-        rate = (system.books().events - before) / FULL_SECONDS
+        rate = (system.record_counts().events - before) / FULL_SECONDS
         disk.free()
         print(f"\n{rate:.0f} events/s without a disk; {recovered(system)}; {keeper.report()}")
         assert rate > 0

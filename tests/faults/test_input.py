@@ -38,15 +38,15 @@ class Rubbish(Load):
 def test_nothing_but_rubbish(broker: EmbeddedBroker, tmp_path: Path) -> None:
     with kept(broker, tmp_path) as (system, load, keeper):
         load.stop()
-        before = system.settle()
+        before = system.await_outcomes()
         rubbish = Rubbish(system, 5 * RATE, load.count)
         rubbish.start()
         time.sleep(BAD_SECONDS)
         rubbish.stop()
         seconds = system.until(
-            lambda: system.books().events == system.sent["raw"], 60, "rubbish is left"
+            lambda: system.record_counts().events == system.sent["raw"], 60, "rubbish is left"
         )
-        dead = system.settle().dead - before.dead
+        dead = system.await_outcomes().dead - before.dead
         print(f"\n{dead.total()} bad events in {BAD_SECONDS + seconds:.1f} s: {dict(dead)}")
         more = Load(system, RATE, rubbish.count)
         more.start()
@@ -95,7 +95,7 @@ def test_a_hung_producer_holds_its_partition_back_only_for_its_transaction_time_
         held = time.monotonic()
         time.sleep(1)
         others = {partition: end for partition, end in system.ends("raw").items() if partition}
-        system.until(lambda: system.beyond("raw", others), 10, "all partitions are held back")
+        system.until(lambda: system.has_processed_beyond("raw", others), 10, "all partitions are held back")
         back(system)
         seconds = time.monotonic() - held
         print(

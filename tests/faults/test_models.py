@@ -78,7 +78,7 @@ def test_the_learner_is_killed_while_it_publishes(system: VersionedSystem, point
     assert learner.returncode == -signal.SIGKILL, system.log("learn-0")
     before = system.check_registry()
     system.start("learn")
-    system.settle()
+    system.await_outcomes()
     system.until(lambda: system.learned() == system.sent["labels"], 40, "not everything is learned")
     after = system.check_registry()
     assert max(after.versions) > max(before.versions)
@@ -149,7 +149,7 @@ def test_a_rollback_while_the_learner_is_down_and_far_behind(system: VersionedSy
     system.kill("learn-0")
     before = system.check_registry()
     system.send_batch(3000)
-    system.settle()
+    system.await_outcomes()
     target = next(one for one in reversed(before.versions) if one not in (before.served, 0))
     bad = {version for version in before.versions if version > target}
     started = time.monotonic()
@@ -164,7 +164,7 @@ def test_a_rollback_while_the_learner_is_down_and_far_behind(system: VersionedSy
         assert time.monotonic() < deadline, system.log("learn-0")
         marked = len(system.read("scored"))
         system.send_event(2 * 10**6 + system.sent["raw"], system.now)
-        system.settle()
+        system.await_outcomes()
         served_by |= {value["model"]["version"] for value in system.values("scored")[marked:]}
     after = system.check_registry()
     assert served_by & bad == set(), "the rollback was undone"

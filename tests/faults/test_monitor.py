@@ -42,7 +42,7 @@ def test_kill_9_of_the_monitor_reports_each_window_once(
             system.start("monitor")
             wait_for_more(system)
         load.stop()
-        system.settle()
+        system.await_outcomes()
         wait_for_quiet(system)
         expected = Counter(
             value["event_time"] // WINDOW * WINDOW for value in system.values("scored")

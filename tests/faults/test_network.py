@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.broker.server_properties import HOST
+from stream_app.broker.ports import HOST
 from tests.faults.proxy import Proxy, proxied_broker
 from tests.faults.run import kept, recovered
 from tests.running_system import System
@@ -82,10 +82,10 @@ def test_slow_network(network: tuple[EmbeddedBroker, Proxy], tmp_path: Path) -> 
         _,
         keeper,
     ):
-        before = system.books().events
+        before = system.record_counts().events
         proxy.slow(DELAY, RATE)
         time.sleep(SLOW_SECONDS)
-        rate = (system.books().events - before) / SLOW_SECONDS
+        rate = (system.record_counts().events - before) / SLOW_SECONDS
         proxy.mend()
         print(f"\n{rate:.0f} events/s over a slow network; {recovered(system)}; {keeper.report()}")
         assert rate > 0

@@ -60,13 +60,13 @@ def test_a_worker_that_finds_no_broker_says_so_and_waits_and_stops_at_once(
     with System(broker.bootstrap_servers, tmp_path, f"away-{uuid4().hex[:8]}") as system:
         run_file = system.settings.data_dir / "run" / system.name / "score-0.json"
         system.start("score", STREAM_APP_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
-        system.until(lambda: '"paused"' in system.log("score-0"), 30, "nothing is said")
+        system.until(lambda: '"outage"' in system.log("score-0"), 30, "nothing is said")
         run = json.loads(run_file.read_text())
         with pytest.raises(HTTPError) as refused:
             urlopen(f"http://{run['host']}:{run['port']}/readyz")
         with refused.value as answer:
             (reason,) = json.load(answer)["reasons"]
-        assert reason.startswith("paused: Kafka at 127.0.0.1:1 cannot be reached: Connect to")
+        assert reason.startswith("outage: Kafka at 127.0.0.1:1 cannot be reached: Connect to")
         assert system.terminate("score-0") < 2
 
 

@@ -23,9 +23,9 @@ from tests.worker.poison import (
     SPIN,
     STOP,
     SWELL,
-    Batches,
+    EventBatches,
     Restarting,
-    load,
+    machine_load,
     messages,
 )
 
@@ -33,7 +33,7 @@ from tests.worker.poison import (
 @contextmanager
 def running(
     broker: EmbeddedBroker, folder: Path, partitions: int = 4
-) -> Iterator[tuple[System, Restarting, Batches]]:
+) -> Iterator[tuple[System, Restarting, EventBatches]]:
     """A scorer that is started again when it ends, and a learner; warm."""
     with System(
         broker.bootstrap_servers,
@@ -44,7 +44,7 @@ def running(
     ) as system:
         system.start_all()
         with Restarting(system) as restarting:
-            batches = Batches(system)
+            batches = EventBatches(system)
             batches.send([], good=100)
             yield system, restarting, batches
             system.check_outcomes()
@@ -60,17 +60,17 @@ def test_one_among_a_thousand_and_then_another(
     with running(broker, tmp_path) as (system, restarting, batches):
         usual = batches.send([])
         first = batches.send([kind]) - usual
-        deaths = list(restarting.deaths)
+        deaths = list(restarting.exit_codes)
         second = batches.send([kind]) - usual
-        system.settle()
+        system.await_outcomes()
         print(
             f"\n{messages(system)}: the others are late by {first:.1f} s, then {second:.1f} s; exit codes {deaths}"
         )
         assert [code for code, _ in messages(system)] == [CODES[kind]] * 2
-        assert restarting.deaths == deaths
+        assert restarting.exit_codes == deaths
         assert len(deaths) <= 1
-        assert first < 10 * load()
-        assert second < 3 * load()
+        assert first < 10 * machine_load()
+        assert second < 3 * machine_load()
 
 
 @pytest.mark.faults
@@ -79,12 +79,12 @@ def test_ten_in_a_row_while_only_suspects_are_tried(broker: EmbeddedBroker, tmp_
     with running(broker, tmp_path, partitions=1) as (system, restarting, batches):
         system.environment["STREAM_APP_WORKER__QUARANTINE_SECONDS"] = "0"
         seconds = batches.send([SEGFAULT] * 10, good=100)
-        system.settle()
+        system.await_outcomes()
         print(
-            f"\nten workers died, {len(restarting.deaths)} really; the others were late by {seconds:.1f} s"
+            f"\nten workers died, {len(restarting.exit_codes)} really; the others were late by {seconds:.1f} s"
         )
         assert Counter(code for code, _ in messages(system)) == {"record-crashes": 10}
-        assert 1 <= len(restarting.deaths) <= 11
+        assert 1 <= len(restarting.exit_codes) <= 11
 
 
 @pytest.mark.faults
@@ -95,20 +95,20 @@ def test_ten_in_a_row_of_every_kind_cost_no_more_workers_than_partitions(
     kinds = [SEGFAULT, HOARD, ABORT, SEGFAULT, LEAVE, SPIN, STOP, SEGFAULT, ABORT, HOARD]
     with running(broker, tmp_path) as (system, restarting, batches):
         seconds = batches.send(kinds)
-        system.settle()
-        print(f"\nthe others were late by {seconds:.1f} s; exit codes {restarting.deaths}")
+        system.await_outcomes()
+        print(f"\nthe others were late by {seconds:.1f} s; exit codes {restarting.exit_codes}")
         assert Counter(code for code, _ in messages(system)) == Counter(
             CODES[kind] for kind in kinds
         )
-        assert len(restarting.deaths) <= 4
+        assert len(restarting.exit_codes) <= 4
 
 
 @pytest.mark.faults
 def test_two_partitions_at_once(broker: EmbeddedBroker, tmp_path: Path) -> None:
     with running(broker, tmp_path, partitions=2) as (system, restarting, batches):
         seconds = batches.send([SEGFAULT, ABORT, LEAVE, SEGFAULT], good=200)
-        system.settle()
-        print(f"\nthe others were late by {seconds:.1f} s; exit codes {restarting.deaths}")
+        system.await_outcomes()
+        print(f"\nthe others were late by {seconds:.1f} s; exit codes {restarting.exit_codes}")
         assert {message.partition() for message in system.read("raw.dlq")} == {0, 1}
         assert Counter(code for code, _ in messages(system)) == {"record-crashes": 4}
-        assert 1 <= len(restarting.deaths) <= 3
+        assert 1 <= len(restarting.exit_codes) <= 3

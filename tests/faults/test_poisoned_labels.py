@@ -62,7 +62,7 @@ class Flights(System):
             for kind, time, record in items:
                 if first <= time < min(first + hours * HOUR, end):
                     self.send(kind, orjson.dumps(record), record["event_id"].encode())
-            self.settle()
+            self.await_outcomes()
             self.until(self._taken, 30, "the learner does not keep up")
 
     def _taken(self) -> bool:

@@ -31,7 +31,7 @@ def test_each_of_a_hundred_thousand_dead_letters_is_sent_once(
     with DeadLetterSystem(broker, tmp_path, partitions=4) as system:
         system.start_all()
         system.send_renamed(COUNT, 240)
-        assert system.books().dead == {"missing-field": COUNT}
+        assert system.record_counts().dead == {"missing-field": COUNT}
         for attempt in range(kills):
             operator, before = start(system), ends(system)
             enough = before + 10_000
@@ -64,7 +64,7 @@ def test_each_of_a_hundred_thousand_dead_letters_is_sent_once(
             for m in system.read("raw.replay")
         )
         assert (len(origins), set(origins.values())) == (COUNT, {1})
-        assert system.books().scored == COUNT
+        assert system.record_counts().scored == COUNT
         assert [(one["operation"], one["state"]) for one in system.run("status")] == [
             ("replay", "done")
         ]

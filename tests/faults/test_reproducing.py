@@ -44,14 +44,14 @@ def system(
         )
         print(f"\nrolled back, and served {versioned.serves(second):.1f} s after the command")
         versioned.send_batch()
-        versioned.settle()
+        versioned.await_outcomes()
         typed(
             versioned, "learning", "resume", "PIPELINE", "--why", "test", "--since", str(3 * BATCH)
         )
         versioned.until(lambda: versioned.registry.served != second, 60, "it does not learn on")
         learned = versioned.learned()
         versioned.send_batch()
-        versioned.settle()
+        versioned.await_outcomes()
         versioned.until(lambda: versioned.learned() == learned + BATCH, 60, "it does not learn on")
         yield versioned
 
@@ -132,7 +132,7 @@ def test_events_of_every_other_fate(system: VersionedSystem) -> None:
     system.send_label(700_002, system.now)
     system.send_event(700_003, system.now, amount="much")
     system.send("raw", b"{broken", b"e700004")
-    system.settle()
+    system.await_outcomes()
     waiting, label, dead, broken = (explained(system, f"e70000{number}") for number in (1, 2, 3, 4))
     assert (waiting["outcome"], waiting["label"]) == ("scored", "awaited")
     assert [event["outcome"] for event in waiting["events"]] == ["scored", "duplicate"]

@@ -54,7 +54,7 @@ def test_scorers_added_and_taken_away(
             system.terminate(worker)
         marked = {kind: system.ends(kind) for kind in INPUT_KINDS}
         seconds = system.until(
-            lambda: all(system.beyond(kind, ends) for kind, ends in marked.items()),
+            lambda: all(system.has_processed_beyond(kind, ends) for kind, ends in marked.items()),
             60,
             "partitions are left alone",
         )
@@ -70,7 +70,7 @@ def wait_until_all_score(system: System, scorers: int) -> None:
         worker = f"score-{number}"
         system.until(partial(has_partitions, system, worker), 60, f"{worker} does not get ready")
     marked = system.ends("raw")
-    system.until(lambda: system.beyond("raw", marked), 30, "partitions do not go on")
+    system.until(lambda: system.has_processed_beyond("raw", marked), 30, "partitions do not go on")
 
 
 def has_partitions(system: System, worker: str) -> bool:

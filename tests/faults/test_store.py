@@ -31,11 +31,11 @@ def test_the_store_is_away(broker: EmbeddedBroker, tmp_path: Path) -> None:
         learner_beyond(system)
         with without(store_of(system)):
             version = served(system)
-            before = system.books().events
+            before = system.record_counts().events
             system.kill("score-1")
             system.start("score", "1")
             time.sleep(AWAY_SECONDS)
-            rate = (system.books().events - before) / AWAY_SECONDS
+            rate = (system.record_counts().events - before) / AWAY_SECONDS
             assert served(system) == version
             assert "store-unavailable" in alarms(system)
         print(f"\n{rate:.0f} events/s without a store; {recovered(system)}")
@@ -79,7 +79,7 @@ def test_the_newest_artifact_is_damaged(broker: EmbeddedBroker, tmp_path: Path) 
         scorer, learner = system.workers["score-0"], system.workers["learn-0"]
         learner.send_signal(signal.SIGSTOP)
         system.send_batch()
-        system.settle()
+        system.await_outcomes()
         scorer.send_signal(signal.SIGSTOP)  # before there is the version that it is not to load
         learner.send_signal(signal.SIGCONT)
         system.until(
@@ -111,11 +111,11 @@ def test_a_slow_store(broker: EmbeddedBroker, tmp_path: Path) -> None:
         system.start_all()
         load = Load(system, RATE)
         load.start()
-        system.until(lambda: system.books().scored > 0, 60, "did not start")
+        system.until(lambda: system.record_counts().scored > 0, 60, "did not start")
         back(system)
-        before, version = system.books().events, served(system)
+        before, version = system.record_counts().events, served(system)
         time.sleep(AWAY_SECONDS)
-        rate = (system.books().events - before) / AWAY_SECONDS
+        rate = (system.record_counts().events - before) / AWAY_SECONDS
         print(
             f"\n{rate:.0f} events/s; version {version} became {served(system)} in {AWAY_SECONDS} s"
         )
@@ -133,15 +133,15 @@ def test_the_models_topic_is_deleted_and_restored(broker: EmbeddedBroker, tmp_pa
         backup = list(system.read("models"))
         version = max(system.registry.versions)
         system.serves(version)
-        before = system.settle().events
+        before = system.await_outcomes().events
         delete(system, "models")
-        system.forget()
+        system.restart_readers()
         deadline = time.monotonic() + AWAY_SECONDS
         while time.monotonic() < deadline:
             system.send_batch(10)
             time.sleep(0.5)
-        system.settle()
-        assert system.books().events > before
+        system.await_outcomes()
+        assert system.record_counts().events > before
         assert served(system) == version
         create_topics(make_admin(system.settings), system.name, system.settings)
         restore(system, "models", backup)

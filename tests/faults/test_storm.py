@@ -19,7 +19,7 @@ GUESTS = ("score-2", "score-3", "score-4")
 def test_rebalance_storm(broker: EmbeddedBroker, tmp_path: Path) -> None:
     with kept(broker, tmp_path) as (system, _, keeper):
         keeper.resting.update(GUESTS)
-        before = system.books().events
+        before = system.record_counts().events
         for turn in range(int(STORM_SECONDS / TURN_SECONDS)):
             guest = GUESTS[turn % len(GUESTS)]
             process = system.workers.get(guest)
@@ -28,6 +28,6 @@ def test_rebalance_storm(broker: EmbeddedBroker, tmp_path: Path) -> None:
             else:
                 process.send_signal(signal.SIGTERM)
             time.sleep(TURN_SECONDS)
-        rate = (system.books().events - before) / STORM_SECONDS
+        rate = (system.record_counts().events - before) / STORM_SECONDS
         print(f"\n{rate:.0f} events/s during the storm; {recovered(system)}; {keeper.report()}")
         assert rate > 0

@@ -27,13 +27,13 @@ def test_the_dead_letter_topic_is_deleted_and_comes_back(
     """What cannot be scored waits for its place; no record counts as dead-lettered without a dead letter."""
     with kept(broker, tmp_path) as (system, load, keeper):
         load.stop()
-        books = system.settle()
+        books = system.await_outcomes()
         letters = list(system.read("raw.dlq"))
         delete(system, "raw.dlq")
         more = Load(system, RATE, load.count)
         more.start()
         time.sleep(AWAY_SECONDS)
-        assert system.books().dead == books.dead
+        assert system.record_counts().dead == books.dead
         create_topics(make_admin(system.settings), system.name, system.settings)
         restore(system, "raw.dlq", letters)
         print(f"\n{AWAY_SECONDS} s without dead letters: {recovered(system)}; {keeper.report()}")
@@ -46,7 +46,7 @@ def test_the_raw_topic_is_made_anew(broker: EmbeddedBroker, tmp_path: Path) -> N
     """Offsets mean nothing any more: nobody goes on until a person says so, and then with every new record."""
     with running(broker, tmp_path) as (system, load):
         load.stop()
-        system.settle()
+        system.await_outcomes()
         delete(system, "raw")
         create_topics(make_admin(system.settings), system.name, system.settings)
         base = int(time.time() * 1000) - 3_600_000
@@ -64,7 +64,7 @@ def test_the_raw_topic_is_made_anew(broker: EmbeddedBroker, tmp_path: Path) -> N
             assert process.wait(60) == DataLossError.exit_code, system.log(worker)
         for worker in SCORERS:
             system.start(*worker.split("-"), STREAM_APP_WORKER__ACCEPT_DATA_LOSS="true")
-        system.settle()
+        system.await_outcomes()
 
 
 def test_the_groups_offsets_have_expired(broker: EmbeddedBroker, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def delete(system: System, kind: TopicKind) -> None:
     system.until(
         lambda: topic not in admin.list_topics(timeout=10).topics, 30, f"{topic} is still there"
     )
-    system.forget()
+    system.restart_readers()
 
 
 def restore(system: System, kind: TopicKind, messages: list[Message]) -> None:

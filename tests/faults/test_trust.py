@@ -130,7 +130,7 @@ def test_what_must_not_be_loaded_is_refused_and_the_last_good_version_serves(
         assert expected in system.log("score-0"), (name, system.log("score-0"))
         marked = len(system.read("scored"))
         system.send_batch(5)
-        system.settle()
+        system.await_outcomes()
         assert {value["model"]["version"] for value in system.values("scored")[marked:]} <= {
             good
         }, name

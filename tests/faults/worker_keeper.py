@@ -7,7 +7,7 @@ from threading import Event, Thread
 
 import psutil
 
-from stream_app.worker.supervisor import FIRST_DELAY, HEALTHY_SECONDS, LONGEST_DELAY
+from stream_app.worker.supervisor import FIRST_DELAY, HEALTHY_SECONDS, MAX_DELAY
 from tests.running_system import System
 
 MEMORY = 450 * 2**20  # bytes of a worker at most; it begins with about 170 MB
@@ -72,7 +72,7 @@ class Keeper(Thread):
             if now - self._last_start.get(worker, 0.0) > HEALTHY_SECONDS:
                 self._delay[worker] = FIRST_DELAY
             self._due[worker] = now + self._delay[worker]
-            self._delay[worker] = min(2 * self._delay[worker], LONGEST_DELAY)
+            self._delay[worker] = min(2 * self._delay[worker], MAX_DELAY)
         elif now >= self._due[worker]:
             del self._due[worker]
             self._last_start[worker] = now

@@ -49,7 +49,7 @@ class VersionedSystem(System):
         """Send events and labels until so many more versions are published."""
         for _ in range(versions):
             self.send_batch()
-            self.settle()
+            self.await_outcomes()
             self.until(
                 partial(self._is_published, self._newest_record()), 30, "not everything is learned"
             )

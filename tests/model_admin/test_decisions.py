@@ -156,7 +156,7 @@ def test_learning_is_paused_and_resumed(system: VersionedSystem) -> None:
     assert (status.paused, status.why) == (True, "wrong labels")
     before = system.registry
     system.send_batch()
-    system.settle()
+    system.await_outcomes()
     system.wait_until_applied()
     assert system.registry.versions == before.versions
     with pytest.raises(DecisionError, match="paused already"):

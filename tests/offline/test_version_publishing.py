@@ -123,7 +123,7 @@ def test_a_new_pipeline_starts_with_a_trained_version(system: System, tmp_path: 
     chosen = phishing.seen()[:200]
     for site in chosen:
         system.send("raw", orjson.dumps(site.event), site.event["id"].encode())
-    system.settle()
+    system.await_outcomes()
     scored = {value["event_id"]: value for value in system.values("scored")}
     assert {value["model"]["version"] for value in scored.values()} == {found["version"]}
 
@@ -134,7 +134,7 @@ def test_a_new_pipeline_starts_with_a_trained_version(system: System, tmp_path: 
 
     for site in chosen:
         system.send("labels", orjson.dumps(site.verdict), site.verdict["id"].encode())
-    system.settle()
+    system.await_outcomes()
     goal = found["offline"]["window"]["n"] + len(chosen)
     system.until(
         lambda: system.learned() == goal, 30, "the learner does not go on from the trained version"

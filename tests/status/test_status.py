@@ -48,7 +48,7 @@ def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> 
             started.send("raw", b"{broken", b"e1")
         started.send("labels", b"[]", b"e1")
         started.send_label(EVENTS, now)
-        started.settle()
+        started.await_outcomes()
         started.until(
             lambda: started.learned() == EVENTS - UNLABELLED, 30, "not everything is learned"
         )
@@ -104,7 +104,7 @@ def wait_for_no_lag(system: System) -> Status:
 def test_counts_and_offsets_match_the_topics(system: System) -> None:
     status = wait_for_no_lag(system)
     totals = asdict(status.record_counts)
-    counts = system.books()
+    counts = system.record_counts()
     assert {name: totals[name] for name in counts.as_dict()} == counts.as_dict()
     assert (totals["events"], totals["labels"]) == (system.sent["raw"], system.sent["labels"])
     assert (totals["balanced"], totals["without_outcome"]) == (True, 0)
@@ -155,7 +155,7 @@ def test_rates_are_computed_between_two_looks(system: System) -> None:
     now = int(time.time() * 1000)
     for number in range(1000, 1040):
         system.send_event(number, now)
-    system.settle()
+    system.await_outcomes()
     rates = watcher.look().rates
     watcher.close()
     assert rates is not None

@@ -1,4 +1,4 @@
-"""What reaches standard error, looked at from outside, for logging is set up per process."""
+"""Logs on standard error, checked in a child process because logging is set up per process."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def run(level: str = "info", format: str = "auto") -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_json_lines_when_no_terminal_reads_them() -> None:
+def test_logs_are_json_lines_without_a_terminal() -> None:
     lines: list[dict[str, Any]] = [json.loads(line) for line in run()]
     assert [line["event"] for line in lines] == ["committed", "rebalanced twice", "failed"]
     committed, foreign, failed = lines
@@ -41,13 +41,13 @@ def test_json_lines_when_no_terminal_reads_them() -> None:
     assert "ValueError: broken" in failed["exception"]
 
 
-def test_debug_shows_our_own_details_and_no_library_chatter() -> None:
+def test_debug_level_applies_to_this_package_only() -> None:
     events = [json.loads(line)["event"] for line in run(level="debug")]
     assert "looking" in events
     assert "chatter" not in events
 
 
-def test_console_format_is_for_people() -> None:
+def test_console_format_is_plain_text() -> None:
     lines = run(format="console")
     assert "committed" in lines[0]
     assert "offset=3" in lines[0]

@@ -1,4 +1,4 @@
-"""A pipeline whose features really crash, hang or exhaust memory, and workers that somebody starts again."""
+"""Pipeline whose features crash, hang or exhaust memory, and a keeper that restarts workers."""
 
 import os
 import threading
@@ -54,10 +54,10 @@ CODES = {
 
 
 class Restarting:
-    """Starts a worker again whenever it ends, as a service manager does, and counts."""
+    """Restarts a worker whenever it ends, as a service manager does, and records its exit codes."""
 
     def __init__(self, system: System, worker: str = "score-0") -> None:
-        self.deaths: list[int] = []
+        self.exit_codes: list[int] = []
         self._system = system
         self._worker = worker
         self._stopping = threading.Event()
@@ -80,13 +80,13 @@ class Restarting:
         while not self._stopping.wait(0.05):
             code = self._system.workers[self._worker].poll()
             if code is not None:
-                self.deaths.append(code)
-                assert len(self.deaths) < 20, "it dies all the time"
+                self.exit_codes.append(code)
+                assert len(self.exit_codes) < 20, "the worker ends again and again"
                 self._system.start(*self._worker.split("-"))
 
 
-class Batches:
-    """Batches of good events with bad ones among them; numbers never repeat."""
+class EventBatches:
+    """Sends batches of good events with poison events in the middle; event numbers never repeat."""
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -94,18 +94,17 @@ class Batches:
         self._at = int(time.time() * 1000) - HOUR
 
     def send(self, poison: list[int], good: int = 1000) -> float:
-        """Send, with the bad ones in the middle; returns the seconds until every good one is scored."""
-        before = self._system.books().scored
+        """Send a batch; returns the seconds until every good event is scored."""
+        before = self._system.record_counts().scored
         self.start(poison, good)
-        patience = 90 * load()
         return self._system.until(
-            lambda: self._system.books().scored == before + good,
-            patience,
-            "the good are not scored",
+            lambda: self._system.record_counts().scored == before + good,
+            90 * machine_load(),
+            "the good events are not scored",
         )
 
     def start(self, poison: list[int], good: int) -> None:
-        """Send."""
+        """Send a batch."""
         for position in range(good):
             if position == good // 2:
                 for kind in poison:
@@ -118,12 +117,12 @@ class Batches:
         self._number += 1
 
 
-def load() -> float:
-    """How many times slower than by itself a test may be, for what else runs on this machine."""
+def machine_load() -> float:
+    """Return the factor by which other processes on this machine may slow a test, at least 1."""
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def messages(system: System) -> list[tuple[str, str]]:
-    """Code and message of each dead letter."""
+    """Return code and message of each dead letter."""
     found = [headers(message) for message in system.read("raw.dlq")]
     return [(one["error-code"], one["error-message"]) for one in found]

@@ -1,4 +1,4 @@
-"""Whatever comes in, on a real broker: a dead letter or a count, with the right code, and the rest unharmed."""
+"""Every bad record becomes a dead letter with the right code, and good records are scored."""
 
 import time
 from collections.abc import Iterator
@@ -22,27 +22,27 @@ from tests.small_pipeline import small_pipeline
 def features(fields):
     amount = fields["amount"]
     if amount == -1:
-        raise RuntimeError("mean")
+        raise RuntimeError("model error")
     if amount == -2:
         return {"amount": float("nan")}
     return {"amount": amount, "note": "x" * int(-amount)} if amount < -2 else {"amount": amount}
 
-class Fussy(base.Classifier):
+class FailingModel(base.Classifier):
     def learn_one(self, x, y):
         return self
 
     def predict_proba_one(self, x):
         if x["amount"] == 1001:
-            raise ArithmeticError("mean")
+            raise ArithmeticError("model error")
         return {True: float("nan") if x["amount"] == 1002 else 0.25}
 
-pipeline = small_pipeline("NAME", features=features, model=Fussy)
+pipeline = small_pipeline("NAME", features=features, model=FailingModel)
 """
 
 
 @pytest.fixture
 def system(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[System]:
-    """A scorer and a learner; raw records of up to 4 MiB."""
+    """Scorer and learner with raw records of up to 4 MiB."""
     name = f"bad-{uuid4().hex[:8]}"
     with System(
         broker.bootstrap_servers, tmp_path, name, DECLARED, max_message_bytes=4 << 20
@@ -102,41 +102,45 @@ def test_bad_records_become_dead_letters_and_the_rest_is_scored(system: System) 
         send(system, number, amount=1.0)
     send(system, 150, country="L" * 2_000_000, amount=2.0)
 
-    books = system.settle()
+    counts = system.await_outcomes()
 
-    assert books.dead == {
+    assert counts.dead == {
         code: list(expected.values()).count(code) for code in set(expected.values())
     }
-    assert books.scored == 51
+    assert counts.scored == 51
     original = {(m.partition(), str(m.offset())): (m.key(), m.value()) for m in system.read("raw")}
     for message in system.read("raw.dlq"):
-        place = (message.partition(), headers(message)["original-offset"])
-        assert (message.key(), message.value()) == original[place]
+        source = (message.partition(), headers(message)["original-offset"])
+        assert (message.key(), message.value()) == original[source]
         assert headers(message)["original-topic"] == f"{system.name}.raw"
         assert headers(message)["error-fingerprint"]
     system.check_outcomes()
 
 
-def test_labels_early_twice_late_unknown_and_broken(system: System) -> None:
-    system.send_label(1, AT + HOUR)  # before its event
-    system.send_label(1, AT + HOUR)  # twice while it waits
+def test_early_duplicate_and_broken_labels_are_joined_counted_or_dead_lettered(
+    system: System,
+) -> None:
+    # Twice before its event.
+    system.send_label(1, AT + HOUR)
+    system.send_label(1, AT + HOUR)
     system.producer.flush(10)
-    system.until(lambda: system.books().labels == 2, 60, "labels are not read")
+    system.until(lambda: system.record_counts().labels == 2, 60, "labels are not read")
     system.send_event(1, AT)
     system.send_event(2, AT)
     system.producer.flush(10)
-    system.until(lambda: system.books().joined == 1, 20, "the waiting label is not joined")
+    system.until(lambda: system.record_counts().joined == 1, 20, "the waiting label is not joined")
+    # Twice after its event.
     system.send_label(2, AT + HOUR)
-    system.send_label(2, AT + HOUR)  # twice after it has joined
-    system.send_label(3, AT + HOUR, fraud="perhaps")  # type: ignore[arg-type]  # meant to be wrong
+    system.send_label(2, AT + HOUR)
+    system.send_label(3, AT + HOUR, fraud="perhaps")  # type: ignore[arg-type]  # wrong on purpose
     system.send("labels", b"?", b"e4")
     system.send("labels", orjson.dumps(label(5, AT)), None)
     system.send("labels", orjson.dumps(label(6, AT)), b"e7")
 
-    books = system.settle()
+    counts = system.await_outcomes()
 
-    assert (books.joined, books.label_duplicates) == (2, 2)
-    assert books.label_dead == {
+    assert (counts.joined, counts.label_duplicates) == (2, 2)
+    assert counts.label_dead == {
         "wrong-type": 1,
         "invalid-json": 1,
         "missing-key": 1,
@@ -145,7 +149,7 @@ def test_labels_early_twice_late_unknown_and_broken(system: System) -> None:
     system.check_outcomes()
 
 
-def test_a_label_whose_event_never_comes_is_a_dead_letter(
+def test_a_label_without_an_event_becomes_a_dead_letter(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     with System(
@@ -154,23 +158,25 @@ def test_a_label_whose_event_never_comes_is_a_dead_letter(
         system.start_all()
         system.send_label(1, AT)
         system.send_event(2, AT + 8 * HOUR)
-        system.settle()
+        system.await_outcomes()
         system.until(
-            lambda: system.books().label_dead == {"unknown-event": 1}, 20, "the label still waits"
+            lambda: system.record_counts().label_dead == {"unknown-event": 1},
+            20,
+            "the label still waits",
         )
 
 
-def test_an_event_sent_again_is_a_duplicate_also_after_a_restart(system: System) -> None:
+def test_an_event_sent_twice_is_a_duplicate_even_after_a_restart(system: System) -> None:
     system.send_event(1, AT)
-    system.settle()
+    system.await_outcomes()
     assert system.terminate("score-0") < 5
     system.start("score")
     system.send_event(1, AT)
-    assert system.settle().duplicates == 1
+    assert system.await_outcomes().duplicates == 1
     system.check_outcomes()
 
 
-def test_every_compression_is_read(system: System) -> None:
+def test_records_of_every_compression_are_scored(system: System) -> None:
     for number, codec in enumerate(("none", "gzip", "snappy", "lz4", "zstd")):
         system.producer.flush(10)
         system.producer = Producer(
@@ -181,4 +187,4 @@ def test_every_compression_is_read(system: System) -> None:
             }
         )
         system.send_event(number, AT + number)
-    assert system.settle().scored == 5
+    assert system.await_outcomes().scored == 5

@@ -1,4 +1,4 @@
-"""Whatever comes in as Avro, on a real broker with a real registry: as in JSON a dead letter or a count."""
+"""Every bad Avro record becomes a dead letter with the right code, and good ones are scored."""
 
 import json
 from collections import Counter
@@ -22,14 +22,15 @@ from tests.small_pipeline import EVENT_SCHEMA, LABEL_SCHEMA, event, label
 from tests.worker.test_bad_input import AT, DECLARED, HOUR
 
 UNKNOWN = UUID("89791762-2336-4186-9674-299b90a802e2")
-LENGTH = b"\xfe\xff\xff\xff\x0f"  # of 2 GB
+# A length of 2 GB.
+LENGTH = b"\xfe\xff\xff\xff\x0f"
 
 
 class AvroSystem(System):
-    """A pipeline whose schemas are registered; it writes Avro."""
+    """Pipeline with registered schemas that writes Avro."""
 
     def __init__(self, servers: str, folder: Path, registry: str) -> None:
-        declared = DECLARED.replace("model=Fussy", 'model=Fussy, format="avro"')
+        declared = DECLARED.replace("model=FailingModel", 'model=FailingModel, format="avro"')
         super().__init__(
             servers, folder, f"bad-{uuid4().hex[:8]}", declared, max_message_bytes=4 << 20
         )
@@ -48,7 +49,7 @@ class AvroSystem(System):
         self.decode = self._decode
 
     def _decode(self, value: bytes) -> dict[str, Any]:
-        """Whatever the system writes: scored records in Avro, what only it reads in JSON."""
+        """Decode an output: scored records are Avro, internal records JSON."""
         fields: dict[str, Any] = (
             orjson.loads(value)
             if value[0] != 0
@@ -57,7 +58,7 @@ class AvroSystem(System):
         return fields
 
     def add_schema(self, schema: Any) -> int:
-        """Register any schema, under a subject of its own."""
+        """Register a schema under a new subject."""
         return self.registry.register(f"{self.name}-{uuid4().hex[:8]}", json.dumps(schema))
 
     def avro(
@@ -137,14 +138,14 @@ def test_bad_records_become_dead_letters_and_the_rest_is_scored(system: AvroSyst
         system.avro(number, amount=1.0)
     system.avro(150, country="L" * 2_000_000, amount=2.0)
 
-    books = system.settle()
+    counts = system.await_outcomes()
 
-    assert books.dead == expected
-    assert books.scored == 51
+    assert counts.dead == expected
+    assert counts.scored == 51
     original = {(m.partition(), str(m.offset())): (m.key(), m.value()) for m in system.read("raw")}
     for message in system.read("raw.dlq"):
-        place = (message.partition(), headers(message)["original-offset"])
-        assert (message.key(), message.value()) == original[place]
+        source = (message.partition(), headers(message)["original-offset"])
+        assert (message.key(), message.value()) == original[source]
         assert headers(message)["original-topic"] == f"{system.name}.raw"
     system.check_outcomes()
 
@@ -153,10 +154,12 @@ def test_older_and_newer_writers_and_json_share_a_topic(system: AvroSystem) -> N
     micros = {"type": "long", "logicalType": "timestamp-micros"}
     writers = {
         1: EVENT_SCHEMA,
-        2: avro_samples.changed(EVENT_SCHEMA, country=None),  # before the field was there
+        # An older writer, without a field.
+        2: avro_samples.changed(EVENT_SCHEMA, country=None),
+        # A newer writer, with another field.
         3: avro_samples.changed(
             EVENT_SCHEMA, amount="int", note={"type": "map", "values": "bytes"}
-        ),  # after another came
+        ),
         4: avro_samples.changed(EVENT_SCHEMA, at=micros),
     }
     ids = {number: system.add_schema(schema) for number, schema in writers.items()}
@@ -171,11 +174,12 @@ def test_older_and_newer_writers_and_json_share_a_topic(system: AvroSystem) -> N
     system.send(
         "raw", in_header, b"e6", headers=[(VALUE_SCHEMA_ID, b"\0" + ids[4].to_bytes(4, "big"))]
     )
-    system.send_event(1, AT + 1)  # a duplicate, although it is JSON
+    # A duplicate, although it is JSON.
+    system.send_event(1, AT + 1)
 
-    books = system.settle()
+    counts = system.await_outcomes()
 
-    assert (books.scored, books.duplicates, books.dead) == (6, 1, {})
+    assert (counts.scored, counts.duplicates, counts.dead) == (6, 1, {})
     assert {value["event_id"]: value["event_time"] for value in system.values("scored")} == {
         f"e{number}": AT + number for number in range(1, 7)
     }
@@ -183,27 +187,31 @@ def test_older_and_newer_writers_and_json_share_a_topic(system: AvroSystem) -> N
     system.check_outcomes()
 
 
-def test_labels_early_twice_late_unknown_and_broken(system: AvroSystem) -> None:
-    system.avro_label(1, AT + HOUR)  # before its event
-    system.avro_label(1, AT + HOUR)  # twice while it waits
+def test_early_duplicate_and_broken_labels_are_joined_counted_or_dead_lettered(
+    system: AvroSystem,
+) -> None:
+    # Twice before its event.
+    system.avro_label(1, AT + HOUR)
+    system.avro_label(1, AT + HOUR)
     system.producer.flush(10)
-    system.until(lambda: system.books().labels == 2, 60, "labels are not read")
+    system.until(lambda: system.record_counts().labels == 2, 60, "labels are not read")
     system.avro(1)
     system.avro(2)
     system.producer.flush(10)
-    system.until(lambda: system.books().joined == 1, 20, "the waiting label is not joined")
+    system.until(lambda: system.record_counts().joined == 1, 20, "the waiting label is not joined")
+    # Twice after its event, and once as JSON.
     system.avro_label(2, AT + HOUR)
-    system.avro_label(2, AT + HOUR)  # twice after it has joined
-    system.send_label(2, AT + HOUR)  # and once as JSON
+    system.avro_label(2, AT + HOUR)
+    system.send_label(2, AT + HOUR)
     system.send("labels", b"\0" + system.labels.to_bytes(4, "big") + b"?", b"e4")
     system.send("labels", b"\0\x7f\xff\xff\xfe?", b"e4")
     system.avro_label(5, AT, key=None)
     system.avro_label(6, AT, key=b"e7")
 
-    books = system.settle()
+    counts = system.await_outcomes()
 
-    assert (books.joined, books.label_duplicates) == (2, 3)
-    assert books.label_dead == {
+    assert (counts.joined, counts.label_duplicates) == (2, 3)
+    assert counts.label_dead == {
         "invalid-avro": 1,
         "unknown-schema": 1,
         "missing-key": 1,

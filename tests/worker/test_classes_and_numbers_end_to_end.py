@@ -1,4 +1,4 @@
-"""Flights through real workers: how many minutes late, and whether on time, late or very late."""
+"""Regression and multiclass pipelines score, learn and reproduce flights with real workers."""
 
 import json
 import time
@@ -36,12 +36,20 @@ def classes():
     return Pick(NUMBERS) | naive_bayes.GaussianNB()
 
 FIELDS = [
-    {"name": "event_id", "type": "string"}, {"name": "known_at", "type": "string"}, {"name": "truth", "type": TYPE},
+    {"name": "event_id", "type": "string"},
+    {"name": "known_at", "type": "string"},
+    {"name": "truth", "type": TYPE},
 ]
 flights = load_pipeline("flights")
-label = replace(flights.label, schema={"type": "record", "name": "Truth", "fields": FIELDS}, field="truth")
+schema = {"type": "record", "name": "Truth", "fields": FIELDS}
+label = replace(flights.label, schema=schema, field="truth")
 pipeline = replace(
-    flights, name="NAME", label=label, model=MODEL, metrics=(), thresholds=type(flights.thresholds)(),
+    flights,
+    name="NAME",
+    label=label,
+    model=MODEL,
+    metrics=(),
+    thresholds=type(flights.thresholds)(),
     fallback=Fallback(score=RULE),
 )
 """
@@ -49,24 +57,24 @@ ENUM = {"type": "enum", "name": "How", "symbols": ["on_time", "late", "very_late
 
 
 Truth = Mapping[str, float | str]
-"""What becomes of each flight that arrives, by event id."""
+"""Label of each flight that arrives, by event id."""
 
 
 @pytest.fixture(scope="module")
 def flights() -> list[Flight]:
-    """Those of a day."""
+    """Flights of one day."""
     return list(read_flights(datetime(2013, 1, 1), datetime(2013, 1, 2)))
 
 
 def minutes_late(flight: Flight) -> float:
-    """At the arrival."""
+    """Return the delay at the arrival in minutes."""
     return (flight.label_time_ms - flight.event_time_ms) / 60_000 - float(
         flight.event["planned_minutes"]
     )
 
 
 def how_late(flight: Flight) -> str:
-    """One of three classes."""
+    """Return one of three classes of delay."""
     minutes = minutes_late(flight)
     return "on_time" if minutes < 15 else "late" if minutes < 60 else "very_late"
 
@@ -75,7 +83,7 @@ def how_late(flight: Flight) -> str:
 def system(
     request: pytest.FixtureRequest, broker: EmbeddedBroker, tmp_path: Path
 ) -> Iterator[System]:
-    """A scorer and a learner of the pipeline that the test's parameter declares."""
+    """Scorer and learner of the pipeline that the test's parameter declares."""
     name = f"kinds-{uuid4().hex[:8]}"
     with System(broker.bootstrap_servers, tmp_path, name, request.param, partitions=2) as system:
         system.start_all()
@@ -83,7 +91,7 @@ def system(
 
 
 def declared(avro_type: object, model: str, rule: object) -> str:
-    """The pipeline's file."""
+    """Return the source of a pipeline."""
     return (
         DECLARED.replace("TYPE", repr(avro_type))
         .replace("MODEL", model)
@@ -92,7 +100,7 @@ def declared(avro_type: object, model: str, rule: object) -> str:
 
 
 def send(system: System, flight: Flight, truth: Truth) -> None:
-    """A flight, and its label if it has one."""
+    """Send a flight, and its label if it has one."""
     event_id: str = flight.event["event_id"]
     system.send("raw", orjson.dumps(flight.event), event_id.encode())
     if flight.label is not None:
@@ -105,29 +113,33 @@ def send(system: System, flight: Flight, truth: Truth) -> None:
 
 
 def learn(system: System) -> None:
-    """Wait until all that was sent is learned."""
-    system.settle()
+    """Wait until every example is learned."""
+    system.await_outcomes()
     system.until(
         lambda: system.learned() == system.sent["labels"], 60, "not every example is learned"
     )
 
 
 def served(system: System) -> list[dict[str, Any]]:
-    """Scored records of versions that have learned something."""
+    """Return scored records of trained versions."""
     return [value for value in system.values("scored") if value["model"]["version"]]
 
 
 def run(system: System, flights: Sequence[Flight], truth: Truth) -> dict[str, Any]:
-    """Half of the flights, and the others when these are learned; returns the last version's metrics.
+    """Send half of the flights, and the others once these are learned.
 
-    What is written fits its schemas, and every prediction can be made again.
+    Checks that outputs fit their schemas and that every prediction can be reproduced.
+
+    Returns:
+        Metrics of the last version.
     """
     for flight in flights[::2]:
         send(system, flight, truth)
     learn(system)
     for number, flight in enumerate(flights[1::2]):
         send(system, flight, truth)
-        if number < 20:  # the scorer may not have loaded what was learned
+        # Gives the scorer time to load the trained version.
+        if number < 20:
             system.producer.flush()
             time.sleep(0.1)
     learn(system)

@@ -1,4 +1,4 @@
-"""What workers correct by themselves is told on the monitoring topic, exactly, whatever ends them."""
+"""Corrective actions are published exactly once, even if a worker crashes."""
 
 import time
 from collections import Counter
@@ -22,8 +22,8 @@ pipeline = small_pipeline("NAME", clean=(Impute("country", "NL"),))
 """
 
 
-def told(system: System) -> Counter[tuple[str, str]]:
-    """How often each action was taken for each cause."""
+def published_actions(system: System) -> Counter[tuple[str, str]]:
+    """Return the number of corrective actions by action and cause."""
     found: Counter[tuple[str, str]] = Counter()
     for fields in system.values("monitoring"):
         if fields["kind"] == "corrective_action":
@@ -42,21 +42,30 @@ def test_imputed_values_and_restarts_are_counted_exactly(
         for number in range(EVENTS):
             system.send_event(number, now, country=None if number % 2 else "BE")
             if number == EVENTS // 2:
-                system.until(lambda: told(system).total() > 0, 60, "the first is not told at once")
-        system.settle()
-        system.kill("score-0")  # most likely before everything is told
+                system.until(
+                    lambda: published_actions(system).total() > 0,
+                    60,
+                    "the first action is not published immediately",
+                )
+        system.await_outcomes()
+        # Most likely before every action is published.
+        system.kill("score-0")
 
         system.start("score")
         expected = Counter({("impute", "country"): EVENTS // 2, ("restart", "died"): 1})
         system.until(
-            lambda: told(system) == expected, 60, "what is told after a crash is not what was done"
+            lambda: published_actions(system) == expected,
+            60,
+            "the published actions are wrong after a crash",
         )
 
         system.terminate("score-0")
         system.start("score")
         system.send_event(EVENTS, now, country=None)
         expected["impute", "country"] += 1
-        system.until(lambda: told(system) == expected, 60, "a stop that was asked for is no fault")
+        system.until(
+            lambda: published_actions(system) == expected, 60, "a requested stop counts as a fault"
+        )
 
         watcher = StatusWatcher(system.settings, system.name)
         shown = watcher.look().corrective_actions

@@ -1,4 +1,4 @@
-"""What operators do to a running pipeline: change its file, start it over, add workers."""
+"""A running pipeline survives changes of its file, a reset, and added workers."""
 
 import time
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from tests.small_pipeline import small_pipeline
 label = replace(small_pipeline().label, horizon=timedelta(hours=25))
 pipeline = small_pipeline("NAME", label=label)
 """
-HARMLESS = """
+COMPATIBLE = """
 from datetime import timedelta
 from stream_app import Threshold, Thresholds
 from tests.small_pipeline import small_pipeline
@@ -62,15 +62,17 @@ def run_through(system: System, last: int) -> None:
     """Score and learn the events up to `last`, and stop."""
     system.start_all()
     send(system, 0, last)
-    system.settle()
+    system.await_outcomes()
     system.until(lambda: system.learned() == last, 30, "not every example is learned")
     for worker in ("score-0", "learn-0"):
         system.terminate(worker)
 
 
-def test_a_changed_pipeline_is_refused_and_the_old_one_goes_on(system: System) -> None:
+def test_an_incompatible_pipeline_is_rejected_and_a_compatible_one_continues(
+    system: System,
+) -> None:
     run_through(system, 50)
-    before = system.books()
+    before = system.record_counts()
     send(system, 50, 80)
     declare(system, OTHER_FEATURES)
     for process in (system.start("score"), system.start("learn")):
@@ -84,17 +86,17 @@ def test_a_changed_pipeline_is_refused_and_the_old_one_goes_on(system: System) -
     for worker in ("score-0", "learn-0"):
         assert f"Pipeline {system.name} {CHANGED}" in system.log(worker)
         assert "Traceback" not in system.log(worker)
-    assert (system.books(), system.learned()) == (before, 50)
+    assert (system.record_counts(), system.learned()) == (before, 50)
 
-    declare(system, HARMLESS)
+    declare(system, COMPATIBLE)
     system.start_all()
-    assert system.settle().scored == 80
-    system.until(lambda: system.learned() == 80, 30, "learning does not go on")
+    assert system.await_outcomes().scored == 80
+    system.until(lambda: system.learned() == 80, 30, "learning does not continue")
     system.check_outcomes()
 
 
 @pytest.mark.faults
-def test_starting_over_scores_the_raw_records_anew(system: System) -> None:
+def test_after_a_reset_the_raw_records_are_scored_again(system: System) -> None:
     run_through(system, 40)
     declare(system, OTHER_FEATURES)
     system.start("monitor")
@@ -103,11 +105,11 @@ def test_starting_over_scores_the_raw_records_anew(system: System) -> None:
         30,
         "no monitor",
     )
-    refused = system.command("reset", "PIPELINE", "--yes")
-    assert refused.returncode == FencedError.exit_code
+    rejected = system.command("reset", "PIPELINE", "--yes")
+    assert rejected.returncode == FencedError.exit_code
     assert (
-        f"error: Workers of {system.name} are running: monitor-0 (process {system.workers['monitor-0'].pid}"
-        in (refused.stderr)
+        f"error: Workers of {system.name} are running: monitor-0 "
+        f"(process {system.workers['monitor-0'].pid}" in rejected.stderr
     )
     system.kill("monitor-0")
 
@@ -125,11 +127,11 @@ def test_starting_over_scores_the_raw_records_anew(system: System) -> None:
     assert system.command("reset", "PIPELINE", "--keep-raw", "--yes").returncode == 0
     assert not (system.settings.data_dir / "store" / system.name).exists()
 
-    system.forget()
+    system.restart_readers()
     create_topics(admin(system.settings), system.name, system.settings)
     system.start_all()
-    assert system.settle().scored == 40
-    system.until(lambda: system.learned() == 40, 30, "the examples are not learned anew")
+    assert system.await_outcomes().scored == 40
+    system.until(lambda: system.learned() == 40, 30, "the examples are not learned again")
     system.check_outcomes()
     for worker in ("score-0", "learn-0"):
         system.terminate(worker)
@@ -137,17 +139,18 @@ def test_starting_over_scores_the_raw_records_anew(system: System) -> None:
     assert system.command("reset", "PIPELINE", "--yes").stdout.endswith("Deleted.\n")
     topics = admin(system.settings).list_topics(timeout=10).topics
     assert not [name for name in topics if name.startswith(f"{system.name}.")]
-    assert system.command("reset", "PIPELINE", "--yes").returncode == 0  # nothing is there any more
+    # A second reset finds nothing to delete.
+    assert system.command("reset", "PIPELINE", "--yes").returncode == 0
 
 
 def test_a_scorer_is_added_under_load(system: System) -> None:
     system.start_all()
     load = Load(system, 300)
     load.start()
-    system.until(lambda: system.books().scored > 0, 60, "did not start")
+    system.until(lambda: system.record_counts().scored > 0, 60, "did not start")
     system.start("score", "1")
     system.until(lambda: '"ready"' in system.log("score-1"), 60, "score-1 gets nothing to do")
-    marked = system.ends("raw")
-    system.until(lambda: system.beyond("raw", marked), 30, "partitions do not go on")
+    ends = system.ends("raw")
+    system.until(lambda: system.has_processed_beyond("raw", ends), 30, "partitions do not continue")
     load.stop()
     system.check_outcomes()

@@ -39,7 +39,7 @@ def get(health: HealthServer, path: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def test_alive_as_soon_as_it_answers(health: HealthServer) -> None:
+def test_healthz_reports_alive(health: HealthServer) -> None:
     status, body = get(health, "/healthz")
     assert status == 200
     assert json.loads(body) | {"uptime_seconds": 0} == {
@@ -50,7 +50,9 @@ def test_alive_as_soon_as_it_answers(health: HealthServer) -> None:
     }
 
 
-def test_ready_only_without_reasons_against_it(health: HealthServer, reasons: list[str]) -> None:
+def test_readyz_answers_503_until_there_are_no_reasons(
+    health: HealthServer, reasons: list[str]
+) -> None:
     status, body = get(health, "/readyz")
     assert (status, json.loads(body)["reasons"]) == (503, ["restoring state"])
     reasons.clear()
@@ -85,7 +87,7 @@ def test_answers_while_another_request_hangs(reasons: list[str]) -> None:
         slow.join()
 
 
-def test_announces_where_it_listens(health: HealthServer, tmp_path: Path) -> None:
+def test_the_address_is_written_to_a_file(health: HealthServer, tmp_path: Path) -> None:
     path = tmp_path / "run" / "score-0.json"
     health.announce(path)
     assert json.loads(path.read_text()) == {
@@ -102,7 +104,7 @@ def test_a_taken_port_is_a_settings_error(health: HealthServer) -> None:
         HealthServer("127.0.0.1", health.port)
 
 
-def test_a_place_that_cannot_be_written_is_named(health: HealthServer, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_named(health: HealthServer, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where a folder should be")
     with pytest.raises(StoreError, match=r"Cannot write to .*run"):
         health.announce(tmp_path / "run" / "score-0.json")

@@ -1,4 +1,4 @@
-"""How workers of a role are told apart."""
+"""Each worker of a role has a valid and unique instance id."""
 
 import socket
 from pathlib import Path
@@ -12,25 +12,25 @@ from stream_app.worker.startup import instance_name
 from tests.running_system import System
 
 
-def test_a_worker_may_be_named_after_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_the_host_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "3f1a2b9c0d4e")
     assert instance_name("auto") == "3f1a2b9c0d4e"
     assert instance_name("0") == "0"
 
 
 @pytest.mark.parametrize("given", ["", "a b", "ä", "../0", "a/b", "x" * 101])
-def test_what_kafka_or_a_file_name_could_not_bear_is_refused(given: str) -> None:
+def test_an_invalid_instance_id_is_rejected(given: str) -> None:
     with pytest.raises(SettingsError, match="cannot be an instance id"):
         instance_name(given)
 
 
-def test_a_host_name_that_kafka_refuses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_host_name_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "my host")
     with pytest.raises(SettingsError, match="'my host' cannot be an instance id"):
         instance_name("auto")
 
 
-def test_two_workers_of_one_name_on_one_machine_do_not_run(
+def test_a_second_worker_with_the_same_instance_id_exits(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     name = f"p{uuid4().hex[:8]}"

@@ -1,4 +1,4 @@
-"""Avro in both directions with Confluent's own serializers: they write what is scored, and read what is written."""
+"""Avro inputs of Confluent's serializers are scored, and its deserializers read the outputs."""
 
 import importlib
 import time
@@ -35,7 +35,7 @@ MakeSerializer = Callable[[str, Any], Callable[[Any], bytes]]
 Deserialize = Callable[[Message], dict[str, Any]]
 
 
-def test_confluents_serializers_write_what_is_read_and_read_what_is_written(
+def test_confluents_serializers_and_deserializers_exchange_records_with_the_workers(
     broker: EmbeddedBroker, tmp_path: Path, apicurio: str
 ) -> None:
     name = f"interop-{uuid4().hex[:8]}"
@@ -63,8 +63,8 @@ def test_confluents_serializers_write_what_is_read_and_read_what_is_written(
                 f"e{number}".encode(),
             )
 
-        books = system.settle()
-        assert (books.scored, books.dead) == (EVENTS - 1, {"not-finite": 1})
+        counts = system.await_outcomes()
+        assert (counts.scored, counts.dead) == (EVENTS - 1, {"not-finite": 1})
         scored = [deserialize(message) for message in system.read("scored")]
         assert {value["event_id"] for value in scored} == {
             f"e{number}" for number in range(EVENTS) if number != 7
@@ -85,25 +85,23 @@ def test_confluents_serializers_write_what_is_read_and_read_what_is_written(
         }
         assert found["volume"]["pipeline"] == system.name
         assert found["volume"]["window"]["end"] - found["volume"]["window"]["start"] == HOUR // 2
-        assert all(
-            orjson.loads(message.value() or b"") for message in system.read("examples")
-        )  # ours alone: JSON
+        # Examples are internal, and JSON.
+        assert all(orjson.loads(message.value() or b"") for message in system.read("examples"))
 
 
 @contextmanager
 def confluents(url: str) -> Iterator[tuple[MakeSerializer, Deserialize]]:
-    """What makes a serializer for a topic's values, and a deserializer for all."""
-    importlib.import_module(
-        "stream_app.schema_registry.http_registry"
-    )  # imports their client without its warning
-    theirs = importlib.import_module("confluent_kafka.schema_registry.avro")
+    """Yield a factory of serializers for a topic's values, and a deserializer."""
+    # Imports Confluent's client without its warning.
+    importlib.import_module("stream_app.schema_registry.http_registry")
+    avro = importlib.import_module("confluent_kafka.schema_registry.avro")
     client = importlib.import_module("confluent_kafka.schema_registry").SchemaRegistryClient(
         {"url": url}
     )
-    deserializer = theirs.AvroDeserializer(client)
+    deserializer = avro.AvroDeserializer(client)
 
     def serializer(topic: str, schema: Any) -> Callable[[Any], bytes]:
-        serialize = theirs.AvroSerializer(client, orjson.dumps(schema).decode())
+        serialize = avro.AvroSerializer(client, orjson.dumps(schema).decode())
         return lambda fields: bytes(
             serialize(fields, SerializationContext(topic, MessageField.VALUE))
         )

@@ -1,4 +1,4 @@
-"""The broker refuses offsets from anybody who is not the group's present member."""
+"""The broker rejects offsets of anybody but a present member of the group."""
 
 import asyncio
 from uuid import uuid4
@@ -14,7 +14,7 @@ from stream_app.worker.transaction_writer import Membership
 
 
 def commit(producer: Producer, topic: str, membership: Membership, offset: int) -> str:
-    """Commit an offset in a transaction; returns the broker's verdict."""
+    """Commit an offset in a transaction; returns `committed` or the broker's error."""
     producer.begin_transaction()
     try:
         producer.send_offsets_to_transaction(
@@ -35,7 +35,7 @@ def test_only_the_present_generation_and_member_may_commit(
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
 
-    async def verdicts() -> list[str]:
+    async def results() -> list[str]:
         consumer = aiokafka.AIOKafkaConsumer(
             topic,
             bootstrap_servers=broker.bootstrap_servers,
@@ -49,20 +49,27 @@ def test_only_the_present_generation_and_member_may_commit(
             while not consumer.assignment():
                 await asyncio.sleep(0.05)
             coordinator = consumer._coordinator
-            right = Membership(topic, coordinator.generation, coordinator.member_id, instance)
+            present = Membership(topic, coordinator.generation, coordinator.member_id, instance)
             producer = Producer(
                 {"bootstrap.servers": broker.bootstrap_servers, "transactional.id": topic}
             )
             await asyncio.to_thread(producer.init_transactions, 10)
-            tried = [
-                right,
-                right._replace(generation=right.generation + 5),
-                right._replace(member="nobody"),
-                right,
+            memberships = [
+                present,
+                present._replace(generation=present.generation + 5),
+                present._replace(member="nobody"),
+                present,
             ]
-            return [await asyncio.to_thread(commit, producer, topic, one, 10) for one in tried]
+            return [
+                await asyncio.to_thread(commit, producer, topic, one, 10) for one in memberships
+            ]
         finally:
             await consumer.stop()
 
-    stranger = "FENCED_INSTANCE_ID" if instance else "UNKNOWN_MEMBER_ID"
-    assert asyncio.run(verdicts()) == ["committed", "ILLEGAL_GENERATION", stranger, "committed"]
+    unknown_member = "FENCED_INSTANCE_ID" if instance else "UNKNOWN_MEMBER_ID"
+    assert asyncio.run(results()) == [
+        "committed",
+        "ILLEGAL_GENERATION",
+        unknown_member,
+        "committed",
+    ]

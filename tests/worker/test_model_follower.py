@@ -1,4 +1,4 @@
-"""Following the models topic: records that nobody can read change nothing, and what is refused is told."""
+"""The model follower ignores unreadable records and reports versions that do not load."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -33,21 +33,21 @@ from tests.transfer.clusters import new_topics, producer, settings_for
 pytestmark = pytest.mark.broker
 
 
-class Followed:
-    """A follower, and who writes the topic that it follows."""
+class FollowedTopic:
+    """Follower, and producer of the topic that it follows."""
 
     def __init__(self, broker: EmbeddedBroker, folder: Path) -> None:
         settings = settings_for(broker)
         self.topic = f"{new_topics(settings)}.models"
         self.producer: Producer = producer(settings)
-        self.places = key_paths_in(folder)
-        self.trusted = TrustedKeys(self.places.trusted)
+        self.paths = key_paths_in(folder)
+        self.trusted = TrustedKeys(self.paths.trusted)
         self.failed: list[BaseException] = []
         self._config = client_config(settings)
         self.start()
 
     def start(self) -> None:
-        """A follower that has nothing yet."""
+        """Start a follower without a version."""
         self.follower = ModelFollower(self._config, self.topic, self._load, self.failed.append)
         self.follower.start()
 
@@ -72,7 +72,7 @@ class Followed:
             assert time.monotonic() < deadline, (self.follower.problem, self.failed)
             time.sleep(0.02)
 
-    def until_refused(self, expected: str) -> None:
+    def until_rejected(self, expected: str) -> None:
         self.until(lambda: expected in str(self.follower.problem))
 
     def serves(self, version: int) -> bool:
@@ -80,49 +80,49 @@ class Followed:
 
 
 @pytest.fixture
-def followed(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Followed]:
-    found = Followed(broker, tmp_path)
+def followed(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[FollowedTopic]:
+    found = FollowedTopic(broker, tmp_path)
     yield found
     assert found.failed == []
     assert found.follower.is_alive()
 
 
-def test_a_scorer_waits_for_the_first_key_and_outlives_what_nobody_can_read(
-    followed: Followed, tmp_path: Path
+def test_a_follower_waits_for_the_first_trusted_key_and_ignores_unreadable_records(
+    followed: FollowedTopic, tmp_path: Path
 ) -> None:
     follower = followed.follower
-    stranger = create_key(key_paths_in(tmp_path / "stranger"))
-    followed.publish(7, sign(MANIFEST._replace(version=7), stranger).encode())
+    unknown_signer = create_key(key_paths_in(tmp_path / "unknown_signer"))
+    followed.publish(7, sign(MANIFEST._replace(version=7), unknown_signer).encode())
     followed.until(lambda: isinstance(follower.problem, NoTrustedKeyError))
     assert not follower.initialized.is_set()
 
-    signer = Signer(followed.places)
+    signer = Signer(followed.paths)
     good = signer.sign(MANIFEST)
     followed.publish(12, good.encode())
     followed.until(lambda: followed.serves(12))
     assert (follower.rejection, follower.initialized.is_set()) == (None, True)
-    refused = {
+    rejected = {
         13: (b"nonsense", "cannot be read"),
         14: (good._replace(metrics=[]).encode(), "cannot be read"),  # type: ignore[arg-type]
         15: (good.encode(), "names 12"),
         16: (MANIFEST._replace(version=16).encode(), "is not signed"),
     }
-    for version, (value, expected) in refused.items():
+    for version, (value, expected) in rejected.items():
         followed.publish(version, value)
-        followed.until_refused(expected)
+        followed.until_rejected(expected)
         assert (followed.serves(12), follower.rejection) == (True, "ModelError")
     followed.write(CHAMPION_KEY, b'{"version": "12"}')
-    followed.until_refused("alias record cannot be read")
+    followed.until_rejected("alias record cannot be read")
 
     followed.publish(17, signer.sign(MANIFEST._replace(version=17)).encode())
     followed.until(lambda: followed.serves(17))
     assert follower.rejection is None
 
 
-def test_of_what_is_refused_at_the_start_the_nearest_ancestor_that_loads_stands_in(
-    followed: Followed,
+def test_at_the_start_the_nearest_loadable_ancestor_replaces_a_rejected_version(
+    followed: FollowedTopic,
 ) -> None:
-    here, signer = runtime(), Signer(followed.places)
+    here, signer = runtime(), Signer(followed.paths)
     ours = MANIFEST._replace(python=here.python, river=here.river)
     for version, parent in ((12, None), (13, 12)):
         followed.publish(
@@ -140,8 +140,8 @@ def test_of_what_is_refused_at_the_start_the_nearest_ancestor_that_loads_stands_
     assert followed.follower.rejection is None
 
 
-def test_nothing_stands_in_for_a_version_of_another_runtime(followed: Followed) -> None:
-    here, signer = runtime(), Signer(followed.places)
+def test_a_version_of_another_runtime_is_not_replaced(followed: FollowedTopic) -> None:
+    here, signer = runtime(), Signer(followed.paths)
     ours = MANIFEST._replace(python=here.python, river=here.river, parent=None)
     followed.publish(12, signer.sign(ours._replace(version=12)).encode())
     followed.publish(13, signer.sign(ours._replace(version=13, parent=12, river="0.1.0")).encode())

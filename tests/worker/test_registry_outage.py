@@ -1,4 +1,4 @@
-"""Without an answer of the schema registry records wait where they are; nothing is lost, nothing is refused."""
+"""Records wait while the schema registry does not respond; none is lost or dead-lettered."""
 
 import json
 import time
@@ -23,8 +23,12 @@ from tests.small_pipeline import EVENT_SCHEMA, event
 from tests.tcp_gate import Gate
 
 AT = int(time.time() * 1000) - 36_000_000
-HELD, FREE = 300, 100  # events of partition 0, which are Avro, and of partition 1, which are JSON
-AVRO = 'from tests.small_pipeline import small_pipeline\npipeline = small_pipeline("NAME", format="avro")\n'
+# Number of events of partition 0, in Avro, and of partition 1, in JSON.
+AVRO_EVENTS, JSON_EVENTS = 300, 100
+AVRO = (
+    "from tests.small_pipeline import small_pipeline\n"
+    'pipeline = small_pipeline("NAME", format="avro")\n'
+)
 
 
 @pytest.fixture
@@ -46,52 +50,57 @@ def started(broker: EmbeddedBroker, folder: Path, gate: Gate, declared: str = ""
 
 
 def send_all(system: System, apicurio: str) -> None:
-    """Avro to partition 0, JSON to partition 1, and a label for every event."""
+    """Send Avro to partition 0, JSON to partition 1, and a label for every event."""
     registry = open_registry(RegistrySettings(url=apicurio, timeout_seconds=30))
     schema_id = registry.register(subject_name(system.name, "raw"), json.dumps(EVENT_SCHEMA))
-    for number in range(HELD):
+    for number in range(AVRO_EVENTS):
         value = avro_samples.framed(EVENT_SCHEMA, event(number, AT + number), schema_id)
         system.send("raw", value, f"e{number}".encode(), partition=0)
-    for number in range(HELD, HELD + FREE):
+    for number in range(AVRO_EVENTS, AVRO_EVENTS + JSON_EVENTS):
         system.send(
             "raw",
             json.dumps(event(number, AT + number)).encode(),
             f"e{number}".encode(),
             partition=1,
         )
-    for number in range(HELD + FREE):
-        verdict = {"id": f"e{number}", "fraud": number % 3 == 0, "known_at": AT + 3_600_000}
-        key, partition = f"e{number}".encode(), int(number >= HELD)
-        system.send("labels", json.dumps(verdict).encode(), key, partition=partition)
+    for number in range(AVRO_EVENTS + JSON_EVENTS):
+        fields = {"id": f"e{number}", "fraud": number % 3 == 0, "known_at": AT + 3_600_000}
+        key, partition = f"e{number}".encode(), int(number >= AVRO_EVENTS)
+        system.send("labels", json.dumps(fields).encode(), key, partition=partition)
     system.producer.flush(10)
 
 
 def answer(system: System, path: str) -> tuple[int, str]:
-    """Status and body of what the scorer answers over HTTP; (0, "") if it does not."""
+    """Return status and body of the scorer's answer over HTTP, (0, "") without one."""
     try:
         run = json.loads(
             (system.settings.data_dir / "run" / system.name / "score-0.json").read_text()
         )
         with urlopen(f"http://{run['host']}:{run['port']}{path}", timeout=5) as answered:
             return answered.status, answered.read().decode()
-    except HTTPError as refused:
-        return refused.code, refused.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
     except OSError:
         return 0, ""
 
 
-def test_a_partition_waits_and_everything_else_goes_on(
+def test_one_partition_waits_and_the_others_continue(
     broker: EmbeddedBroker, tmp_path: Path, apicurio: str, gate: Gate
 ) -> None:
     with started(broker, tmp_path, gate) as system:
         system.start_all()
         send_all(system, apicurio)
         system.until(
-            lambda: (system.books().scored, system.books().waiting) == (FREE, HELD),
+            lambda: (
+                (system.record_counts().scored, system.record_counts().waiting)
+                == (JSON_EVENTS, AVRO_EVENTS)
+            ),
             60,
-            "others do not go on",
+            "the other partition does not continue",
         )
-        system.until(lambda: answer(system, "/readyz")[0] == 503, 20, "it says that it is ready")
+        system.until(
+            lambda: answer(system, "/readyz")[0] == 503, 20, "the worker reports that it is ready"
+        )
         assert "1 partitions wait for the schema registry" in answer(system, "/readyz")[1]
         system.until(
             lambda: (
@@ -101,24 +110,38 @@ def test_a_partition_waits_and_everything_else_goes_on(
             20,
             "no metric",
         )
-        time.sleep(3)  # longer than a transaction may stay open
-        books = system.books()
-        assert (books.scored, books.joined, books.dead, books.label_dead) == (FREE, FREE, {}, {})
+        # Longer than the transaction timeout.
+        time.sleep(3)
+        counts = system.record_counts()
+        assert (counts.scored, counts.joined, counts.dead, counts.label_dead) == (
+            JSON_EVENTS,
+            JSON_EVENTS,
+            {},
+            {},
+        )
         assert gate.asked < 20
         gate.open()
         assert (
-            system.until(lambda: system.books().scored == HELD + FREE, 60, "it does not resume")
+            system.until(
+                lambda: system.record_counts().scored == AVRO_EVENTS + JSON_EVENTS,
+                60,
+                "it does not resume",
+            )
             < 10
         )
         assert answer(system, "/readyz")[0] == 200
         system.check_outcomes()
-        books = system.books()
-        assert (books.joined, books.dead, books.label_dead) == (HELD + FREE, {}, {})
+        counts = system.record_counts()
+        assert (counts.joined, counts.dead, counts.label_dead) == (
+            AVRO_EVENTS + JSON_EVENTS,
+            {},
+            {},
+        )
         log = (tmp_path / "score-0.log").read_text()
         assert (log.count("waiting for the schema registry"), log.count("answers again")) == (1, 1)
 
 
-def test_a_worker_that_waits_can_be_stopped_and_killed(
+def test_a_waiting_worker_can_be_stopped_and_killed(
     broker: EmbeddedBroker, tmp_path: Path, apicurio: str, gate: Gate
 ) -> None:
     with started(broker, tmp_path, gate) as system:
@@ -131,19 +154,19 @@ def test_a_worker_that_waits_can_be_stopped_and_killed(
         asked = gate.asked
         system.start("score")
         system.until(
-            lambda: gate.asked > asked and system.books().waiting == HELD,
+            lambda: gate.asked > asked and system.record_counts().waiting == AVRO_EVENTS,
             60,
             "it does not wait again",
         )
         system.kill("score-0")
         gate.open()
         system.start("score")
-        assert system.settle().scored == HELD + FREE
+        assert system.await_outcomes().scored == AVRO_EVENTS + JSON_EVENTS
         system.check_outcomes()
-        assert system.books().dead == {}
+        assert system.record_counts().dead == {}
 
 
-def test_a_pipeline_that_writes_avro_waits_for_its_ids(
+def test_a_pipeline_that_writes_avro_waits_for_its_schema_ids(
     broker: EmbeddedBroker, tmp_path: Path, apicurio: str, gate: Gate
 ) -> None:
     with started(broker, tmp_path, gate, AVRO) as system:
@@ -152,18 +175,18 @@ def test_a_pipeline_that_writes_avro_waits_for_its_ids(
         system.until(
             lambda: "waiting for the schema registry" in answer(system, "/readyz")[1],
             60,
-            "it says nothing",
+            "the worker does not report the reason",
         )
         settings = Settings(registry=RegistrySettings(url=apicurio, timeout_seconds=30))
         register_schemas(load_pipeline(str(system.pipeline)), settings)
         gate.open()
         system.send_event(1, AT)
-        assert system.settle().scored == 1
+        assert system.await_outcomes().scored == 1
         assert (system.read("scored")[0].value() or b"")[0] == 0
 
 
 @pytest.mark.parametrize("registry", ["", "file://"])
-def test_a_pipeline_that_writes_avro_does_not_start_without_its_ids(
+def test_a_pipeline_that_writes_avro_fails_without_registered_schemas(
     broker: EmbeddedBroker, tmp_path: Path, registry: str
 ) -> None:
     with System(broker.bootstrap_servers, tmp_path, f"outage-{uuid4().hex[:8]}", AVRO) as system:

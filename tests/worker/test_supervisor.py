@@ -1,4 +1,4 @@
-"""The supervisor, with real child processes that take the place of workers."""
+"""The supervisor restarts and stops worker processes that replace real workers."""
 
 import json
 import os
@@ -31,7 +31,7 @@ Make = Callable[..., Supervisor]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes supervisors of tiny workers: Python runs `sitecustomize` before it looks for the program."""
+    """Creates supervisors of tiny workers: Python runs `sitecustomize` before the program."""
     shutil.copy(tiny_worker.__file__, tmp_path / "sitecustomize.py")
     made: list[Supervisor] = []
 
@@ -58,11 +58,11 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 def starts(folder: Path) -> list[str]:
-    """Names of the workers, in the order in which they were started."""
+    """Return the names of the workers in the order of their starts."""
     return [line.split()[0] for line in (folder / "starts").read_text().splitlines()]
 
 
-def tend(supervisor: Supervisor, until: Callable[[], bool], timeout: float = 20.0) -> None:
+def supervise(supervisor: Supervisor, until: Callable[[], bool], timeout: float = 20.0) -> None:
     deadline = time.monotonic() + timeout
     while not until():
         assert time.monotonic() < deadline, "this took too long"
@@ -71,10 +71,10 @@ def tend(supervisor: Supervisor, until: Callable[[], bool], timeout: float = 20.
 
 
 def pids(supervisor: Supervisor) -> list[int]:
-    return [child.process.pid for child in supervisor.workers if child.process]
+    return [worker.process.pid for worker in supervisor.workers if worker.process]
 
 
-def test_starts_every_worker_and_stops_them_all(make: Make, tmp_path: Path) -> None:
+def test_every_worker_is_started_and_stopped(make: Make, tmp_path: Path) -> None:
     supervisor = make("ready", scorers=2)
     supervisor.start()
     assert supervisor.wait_ready(20)
@@ -87,22 +87,22 @@ def test_starts_every_worker_and_stops_them_all(make: Make, tmp_path: Path) -> N
     assert supervisor.restarts == 0
 
 
-def test_restarts_a_worker_that_was_killed_and_only_that_one(make: Make) -> None:
+def test_only_a_killed_worker_is_restarted(make: Make) -> None:
     supervisor = make("ready", scorers=2)
     supervisor.start()
     assert supervisor.wait_ready(20)
     before = pids(supervisor)
     os.kill(before[0], signal.SIGKILL)
-    tend(supervisor, lambda: supervisor.restarts == 1)
+    supervise(supervisor, lambda: supervisor.restarts == 1)
     assert supervisor.wait_ready(20)
     assert pids(supervisor)[1:] == before[1:]
     assert supervisor.failed is None
 
 
-def test_waits_longer_each_time_a_worker_dies_young(make: Make, tmp_path: Path) -> None:
+def test_the_delay_grows_each_time_a_worker_ends_soon(make: Make, tmp_path: Path) -> None:
     supervisor = make("exit:70")
     supervisor.start()
-    tend(
+    supervise(
         supervisor,
         lambda: (tmp_path / "starts").exists() and starts(tmp_path).count("learn-0") == 3,
     )
@@ -117,26 +117,28 @@ def test_waits_longer_each_time_a_worker_dies_young(make: Make, tmp_path: Path) 
     assert supervisor.failed is None
 
 
-def test_an_error_that_only_a_person_can_mend_ends_it(make: Make) -> None:
+def test_a_permanent_error_ends_the_supervisor(make: Make) -> None:
     supervisor = make(f"exit:{TopicsError.exit_code}")
     supervisor.start()
     assert not supervisor.wait_ready(20)
     assert isinstance(supervisor.failed, TopicsError)
     assert "workers.log" in supervisor.failed.remedy
-    seen = [child.starts for child in supervisor.workers]
+    seen = [worker.starts for worker in supervisor.workers]
     time.sleep(1)
     supervisor.supervise()
-    assert [child.starts for child in supervisor.workers] == seen
+    assert [worker.starts for worker in supervisor.workers] == seen
 
 
-def test_a_fenced_worker_is_started_again(make: Make, tmp_path: Path) -> None:
+def test_a_fenced_worker_is_restarted(make: Make, tmp_path: Path) -> None:
     supervisor = make(f"exit:{FencedError.exit_code}")
     supervisor.start()
-    tend(supervisor, lambda: supervisor.restarts >= 2)
+    supervise(supervisor, lambda: supervisor.restarts >= 2)
     assert supervisor.failed is None
 
 
-def test_what_ignores_sigterm_is_killed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_ignores_sigterm_is_killed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "STOP_SECONDS", 0.5)
     supervisor = make("stubborn")
     supervisor.start()
@@ -149,16 +151,20 @@ def test_what_ignores_sigterm_is_killed(make: Make, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent death signal")
-def test_workers_die_with_a_supervisor_that_is_killed(make: Make, tmp_path: Path) -> None:
+def test_workers_end_with_a_killed_supervisor(make: Make, tmp_path: Path) -> None:
     program = (
         "import json, sys, time; from pathlib import Path\n"
-        "from stream_app.settings import Settings; from stream_app.worker.supervisor import Supervisor\n"
+        "from stream_app.settings import Settings\n"
+        "from stream_app.worker.supervisor import Supervisor\n"
         "from stream_app.telemetry.logs import setup_logging\n"
-        "folder, settings = Path(sys.argv[1]), Settings(data_dir=sys.argv[1]); setup_logging(settings.log)\n"
-        "environment = {'PYTHONPATH': str(folder), 'TINY': 'stubborn', 'TINY_FOLDER': str(folder)}\n"
+        "folder, settings = Path(sys.argv[1]), Settings(data_dir=sys.argv[1])\n"
+        "setup_logging(settings.log)\n"
+        "environment = {'PYTHONPATH': str(folder), 'TINY': 'stubborn'}\n"
+        "environment['TINY_FOLDER'] = str(folder)\n"
         "s = Supervisor('tiny.py', 'tiny', settings, environment=environment, monitor=False)\n"
         "s.start(); assert s.wait_ready(20)\n"
-        "print(json.dumps([child.process.pid for child in s.workers]), flush=True); time.sleep(60)\n"
+        "print(json.dumps([worker.process.pid for worker in s.workers]), flush=True)\n"
+        "time.sleep(60)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
@@ -177,22 +183,23 @@ def test_every_permanent_error_has_an_exit_code_of_its_own() -> None:
     assert len(codes) == len(set(codes))
 
 
-def test_up_registers_the_schemas_of_a_pipeline_that_writes_avro_before_anything_else(
+def test_up_registers_avro_schemas_first(
     tmp_path: Path,
 ) -> None:
     pipeline = tmp_path / "declared.py"
     pipeline.write_text(
-        'from tests.small_pipeline import small_pipeline\npipeline = small_pipeline("up-avro", format="avro")\n'
+        "from tests.small_pipeline import small_pipeline\n"
+        'pipeline = small_pipeline("up-avro", format="avro")\n'
     )
-    nowhere = Settings(data_dir=tmp_path, kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    unreachable = Settings(data_dir=tmp_path, kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
     with pytest.raises(RegistryError, match="STREAM_APP_REGISTRY__URL"):
-        run_up(str(pipeline), nowhere, scorers=1, monitor=False)
+        run_up(str(pipeline), unreachable, scorers=1, monitor=False)
     (tmp_path / "schemas").mkdir()
     registry = RegistrySettings(url=(tmp_path / "schemas").as_uri())
     with pytest.raises(KafkaUnavailableError):
         run_up(
             str(pipeline),
-            nowhere.model_copy(update={"registry": registry}),
+            unreachable.model_copy(update={"registry": registry}),
             scorers=1,
             monitor=False,
         )

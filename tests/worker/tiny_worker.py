@@ -1,6 +1,6 @@
-"""A stand-in for `stream-app worker`: starts in no time and behaves as the environment says.
+"""Replacement of `stream-app worker` that starts fast and behaves as an environment variable says.
 
-TINY is `ready` (answers /readyz), `stubborn` (the same, and ignores SIGTERM) or `exit:<code>`.
+TINY is `ready` (answers /readyz), `stubborn` (also ignores SIGTERM) or `exit:<code>`.
 """
 
 import json

@@ -10,7 +10,7 @@ from stream_app.broker import EmbeddedBroker
 from stream_app.worker.supervisor import FIRST_DELAY, Supervisor
 from tests.running_system import System, kafka_environment
 from tests.small_pipeline import HOUR
-from tests.worker.poison import DECLARED, LEAVE, SEGFAULT, Batches, Restarting, messages
+from tests.worker.poison import DECLARED, LEAVE, SEGFAULT, EventBatches, Restarting, messages
 
 DECLARED_LEARNER = """
 import os
@@ -54,11 +54,11 @@ def test_the_supervisor_restarts_a_worker_that_a_record_ended(
         supervisor.start()
         try:
             assert supervisor.wait_ready(60)
-            batches = Batches(system)
+            batches = EventBatches(system)
             for kind in (LEAVE, SEGFAULT):
                 batches.start([kind], good=20)
                 deadline = time.monotonic() + 150
-                while not system.has_settled():
+                while not system.has_all_outcomes():
                     assert time.monotonic() < deadline, log_file.read_text()[-4000:]
                     supervisor.supervise()
                     time.sleep(0.05)
@@ -83,9 +83,9 @@ def test_an_example_that_crashes_the_learner_twice_is_skipped(
             for number in range(30):
                 system.send_event(number, at + number)
                 system.send_label(number, at + number + 500)
-            system.settle()
+            system.await_outcomes()
             system.until(lambda: system.learned() == 29, 150, "the other examples are not learned")
-            assert len(restarting.deaths) == 2
+            assert len(restarting.exit_codes) == 2
         skipped = [
             message
             for message in system.read("learn.state")
