@@ -1,4 +1,4 @@
-"""A labelled example: what the scorer hands to the learner."""
+"""Labelled example: what the scorer passes to the learner."""
 
 from typing import Any, NamedTuple
 
@@ -8,10 +8,17 @@ from stream_app.records import Features, Score, Target
 
 
 class Example(NamedTuple):
-    """An event with the prediction that was served, and its label.
+    """Event with the prediction that was served, and its label.
 
-    Times are epoch milliseconds: `event_time` of the event, `label_time` when the label became known.
-    `features` are as they were at prediction; `score` is what was served by `model_version`.
+    Attributes:
+        event_id: id of the event.
+        event_time: time of the event in Unix milliseconds.
+        label_time: time at which the label became known in Unix milliseconds.
+        label: the label.
+        score: served score.
+        model_version: version that made the score.
+        features: features as they were at the prediction.
+        fingerprint: fingerprint of the pipeline's declaration.
     """
 
     event_id: str
@@ -24,18 +31,18 @@ class Example(NamedTuple):
     fingerprint: str
 
     def encode(self) -> bytes:
-        """As the JSON object that `<pipeline>.examples` carries."""
+        """Return the JSON object that `<p>.examples` carries."""
         return orjson.dumps({"kind": "example", **self._asdict()})
 
     @classmethod
     def decode(cls, value: bytes) -> "Example":
-        """From that JSON object."""
+        """Return the example of `encode`, without any check."""
         fields: dict[str, Any] = orjson.loads(value)
         return cls(**{name: fields[name] for name in cls._fields})
 
 
 class ExampleOffsets(NamedTuple):
-    """Examples of the log, from offset `first` to `last` (both inclusive)."""
+    """Offsets of examples in the log, from `first` to `last`, both inclusive."""
 
     first: int
     last: int

@@ -1,4 +1,4 @@
-"""What is reported on `<pipeline>.monitoring`: one measurement per record."""
+"""Measurements: what is published to `<p>.monitoring`, one per record."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -22,28 +22,35 @@ Kind = Literal[
     "delay",
 ]
 
+# Metrics of which less is better.
 LOSSES = frozenset({"log_loss", "brier", "mae", "rmse"})
-"""Metrics of which less is better."""
 
 
 class LimitCheck(NamedTuple):
-    """A limit, and whether it was passed; without a limit nothing is breached."""
+    """A limit, and whether it is breached; without a limit it is not."""
 
     threshold: float | None = None
     breached: bool = False
 
 
 class Measurement(NamedTuple):
-    """One measured value; the time it was written is the Kafka record's own.
+    """One measured value. The time at which it was written is that of its Kafka record.
 
-    `kind` says what sort, `name` which metric or variable. The window is `start` (inclusive) to `end` (exclusive) in
-    epoch milliseconds of event time and holds `n` observations. `reference` is what the value is compared with.
-    `model_version` served the newest of them. `value` is None where it is undefined, as ROC AUC for a single class.
+    Corrective actions and lasting alarms use some attributes in their own way: `name` is the action or
+    alarm, `reference` its cause, `n` the number of times; the window is from its start to its end by
+    the worker's clock, and `source` names the task or worker.
 
-    `examples` are those that something is about, as far as it is about any.
-
-    Of a corrective action and of an alarm that lasts, `name` says which, `reference` the cause and `n` how often; the
-    window is from since when until when, by the clock of the worker, and `source` says which task or worker it is.
+    Attributes:
+        kind: kind of the measurement.
+        name: name of the metric or variable.
+        start, end: window of event time in Unix milliseconds, `end` exclusive.
+        n: number of observations in the window.
+        value: measured value; None if undefined, such as ROC AUC of a single class.
+        limit_check: limit of the value.
+        reference: what the value is compared with.
+        model_version: version that served the newest observation.
+        source: task or worker.
+        examples: offsets of the examples that it is about, if any.
     """
 
     kind: Kind
@@ -52,14 +59,14 @@ class Measurement(NamedTuple):
     end: int
     n: int
     value: float | None = None
-    judgement: LimitCheck = LimitCheck()
+    limit_check: LimitCheck = LimitCheck()
     reference: str | None = None
     model_version: int | None = None
     source: str | None = None
     examples: ExampleOffsets | None = None
 
     def output(self, pipeline: str) -> Output:
-        """As the record to write, keyed by kind and name."""
+        """Return the record to write, with kind and name as its key."""
         fields = {
             "kind": self.kind,
             "name": self.name,
@@ -69,15 +76,15 @@ class Measurement(NamedTuple):
             "reference": self.reference,
             "n": self.n,
             "value": self.value,
-            "threshold": self.judgement.threshold,
-            "breached": self.judgement.breached,
+            "threshold": self.limit_check.threshold,
+            "breached": self.limit_check.breached,
             "source": self.source,
             "examples": None if self.examples is None else self.examples._asdict(),
         }
         return Output("monitoring", -1, f"{self.kind}/{self.name}".encode(), orjson.dumps(fields))
 
 
-def lasts(measurement: Mapping[str, Any]) -> bool:
-    """Whether a measurement, as it was written, tells of an alarm that lasts, and not of one moment."""
+def is_lasting_alarm(measurement: Mapping[str, Any]) -> bool:
+    """Return True if the fields of a measurement are those of an alarm that lasts for some time."""
     window = measurement["window"]
     return bool(measurement["kind"] == "alarm" and window["end"] > window["start"])

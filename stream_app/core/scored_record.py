@@ -1,7 +1,7 @@
 """Scored record: the outcome of an event that was scored, as published to `<p>.scored`."""
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from stream_app.records import Features
 
@@ -40,5 +40,12 @@ class ScoredRecord(TypedDict):
     features: Features | None
 
 
+PredictionField = Literal["prediction", "score", "threshold", "probabilities"]
+
 # Fields that say what was predicted, in the order of `PredictionTask.prediction_fields`.
-PREDICTION_FIELDS = ("prediction", "score", "threshold", "probabilities")
+PREDICTION_FIELDS: tuple[PredictionField, ...] = (
+    "prediction",
+    "score",
+    "threshold",
+    "probabilities",
+)

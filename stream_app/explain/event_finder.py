@@ -8,6 +8,7 @@ from confluent_kafka import Message
 
 from stream_app.core.learning.examples_log import Control, control_in
 from stream_app.core.reading.decoding import Schemas, decode
+from stream_app.core.scored_record import ScoredRecord
 from stream_app.core.scoring.partition_state import COUNTS_KEY, ENTRY_PREFIX
 from stream_app.core.scoring.state_codec import is_packed
 from stream_app.dead_letters.dead_letter_record import DeadLetter, read_ref
@@ -226,7 +227,7 @@ def position_of(record: Message) -> Position:
     return record.topic() or "", record.partition() or 0, record.offset() or 0
 
 
-def source_position(scored: Fields) -> Position:
+def source_position(scored: ScoredRecord) -> Position:
     """Return the position of the raw record from which a scored record was made."""
     source = scored["source"]
     return source["topic"], source["partition"], source["offset"]

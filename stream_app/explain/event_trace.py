@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from stream_app.core.scored_record import ScoredRecord
 from stream_app.formatting import iso_time
-from stream_app.records import Features, Fields
+from stream_app.records import Features
 from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 # Characters of a value in the text.
@@ -124,7 +125,7 @@ class EventTrace(NamedTuple):
     events: list[TracedRecord]
     raw_deleted: bool
     prepared: PreparedInput | None
-    scored: Fields | None
+    scored: ScoredRecord | None
     rescored: Rescoring | None
     label: str
     labels: list[TracedRecord]
@@ -196,7 +197,7 @@ def _prepared_lines(prepared: PreparedInput) -> Iterator[str]:
         yield _line("fails now", _failure_text(prepared.failure))
 
 
-def _scored_text(scored: Fields) -> str:
+def _scored_text(scored: ScoredRecord) -> str:
     degraded = f", degraded: {scored['degraded']}" if scored["degraded"] else ""
     version = f"version {scored['model']['version']}{degraded}"
     return f"{scored['score']} by {version}: prediction {scored['prediction']}"

@@ -1,6 +1,6 @@
 """Builds the trace of one event from its records, the model registry and the model store."""
 
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import Message
 
@@ -9,7 +9,7 @@ from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.reading.record_reader import LabelReader
 from stream_app.core.reading.user_functions import CleanedRecord
-from stream_app.core.scored_record import PREDICTION_FIELDS
+from stream_app.core.scored_record import PREDICTION_FIELDS, ScoredRecord
 from stream_app.core.scoring.predictor import NO_VERSION
 from stream_app.error_codes import ERROR_CODES
 from stream_app.errors import ModelError, SelectionError
@@ -36,7 +36,7 @@ from stream_app.model_admin.version_checks import STORE_ERRORS, VersionLoader
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.offline.stage_timing import Stages
 from stream_app.pipeline import Pipeline
-from stream_app.records import Failure, Features, Fields
+from stream_app.records import Failure, Features
 
 # Name of the model's intercept among the contributions.
 INTERCEPT = "(intercept)"
@@ -79,7 +79,8 @@ class TraceBuilder:
                 "Correct EVENT_ID, or omit --since to search everything that the topics hold",
             )
         scored_message = next(iter(records.of("scored")), None)
-        scored = None if scored_message is None else self._finder.fields(scored_message)
+        fields = None if scored_message is None else self._finder.fields(scored_message)
+        scored = cast(ScoredRecord | None, fields)
         offset, example = self._find_example(scored_message)
         raw, raw_deleted = self._raw_records(records, scored)
         events = [self._trace_event(records, one, scored) for one in raw]
@@ -114,7 +115,7 @@ class TraceBuilder:
         return found.offset() or 0, example if isinstance(example, Example) else None
 
     def _raw_records(
-        self, records: EventRecords, scored: Fields | None
+        self, records: EventRecords, scored: ScoredRecord | None
     ) -> tuple[list[Message], bool]:
         """Return the raw records, and True if the one that was scored is deleted.
 
@@ -127,7 +128,7 @@ class TraceBuilder:
         return ([] if older is None else [older]) + found, older is None
 
     def _trace_event(
-        self, records: EventRecords, record: Message, scored: Fields | None
+        self, records: EventRecords, record: Message, scored: ScoredRecord | None
     ) -> TracedRecord:
         failure = records.failure("raw.dlq", record)
         if scored is not None and position_of(record) == source_position(scored):
@@ -195,7 +196,7 @@ class TraceBuilder:
         return PreparedInput(changed, cleaned.imputed, None if failure else last, failure)
 
     def _rescore(
-        self, scored: Fields, prepared: PreparedInput | None, example: Example | None
+        self, scored: ScoredRecord, prepared: PreparedInput | None, example: Example | None
     ) -> Rescoring:
         version = scored["model"]["version"]
         if version == NO_VERSION:
@@ -270,7 +271,7 @@ def _not_rescored(problem: str) -> Rescoring:
 
 
 def _features(
-    scored: Fields, prepared: PreparedInput | None, example: Example | None
+    scored: ScoredRecord, prepared: PreparedInput | None, example: Example | None
 ) -> Features | None:
     """Return the features of the score: stored ones if there are, else prepared again."""
     if example is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from stream_app.core.monitoring.audit_entry import act_output
+from stream_app.core.monitoring.audit_entry import AuditEntry
 from stream_app.errors import ModelError
 from stream_app.fault_points import kill_at
 from stream_app.model_admin.decisions import Reason
@@ -62,8 +62,7 @@ def collect(
         garbage = _garbage(store.stored(), _named(admin, now), store, deadline)
         found.append(garbage)
         left = garbage.total - len(garbage.artifacts)
-        entry = act_output(
-            admin.name,
+        entry = AuditEntry(
             "collect",
             at=why.at,
             who=why.who,
@@ -73,7 +72,7 @@ def collect(
             after=f"{left} artifacts",
             counts={"artifacts": len(garbage.artifacts), "bytes": garbage.size},
             options={"grace_seconds": f"{grace:.0f}"},
-        )
+        ).output(admin.name)
         return [entry] if garbage.artifacts else []
 
     admin.decide(make)

@@ -7,7 +7,7 @@ entry is committed after them.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stream_app.core.monitoring.audit_entry import ActName, act_output
+from stream_app.core.monitoring.audit_entry import AuditEntry, ModelOperation
 from stream_app.errors import DecisionError
 from stream_app.model_admin.decisions import Reason
 from stream_app.model_admin.model_admin import ModelAdmin
@@ -129,7 +129,7 @@ def _signing_key_name(paths: KeyPaths) -> str | None:
 
 
 def _decide(
-    admin: ModelAdmin, operation: ActName, why: Reason, change: Callable[[], _KeyChange]
+    admin: ModelAdmin, operation: ModelOperation, why: Reason, change: Callable[[], _KeyChange]
 ) -> str:
     """Change the files, write the audit entry, and return the state after."""
     done: list[_KeyChange] = []
@@ -138,8 +138,7 @@ def _decide(
         done.append(change())
         subject, before, after = done[-1]
         return [
-            act_output(
-                admin.name,
+            AuditEntry(
                 operation,
                 at=why.at,
                 who=why.who,
@@ -147,7 +146,7 @@ def _decide(
                 why=why.why,
                 before=before,
                 after=after,
-            )
+            ).output(admin.name)
         ]
 
     admin.decide(make)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from stream_app.core.learning.examples_log import Control
-from stream_app.core.monitoring.audit_entry import ActName, act_output
+from stream_app.core.monitoring.audit_entry import AuditEntry, ModelOperation
 from stream_app.errors import ModelError
 from stream_app.records import Output
 
@@ -123,9 +123,8 @@ def decision_audit(
         after: its state after.
         identity: distinguishes two entries of the same kind and time.
     """
-    operation: ActName = "train" if control.command == "trained" else control.command
-    return act_output(
-        name,
+    operation: ModelOperation = "train" if control.command == "trained" else control.command
+    return AuditEntry(
         operation,
         at=at,
         who=control.who,
@@ -135,7 +134,7 @@ def decision_audit(
         after=after,
         identity=identity,
         options={} if control.since is None else {"since": str(control.since)},
-    )
+    ).output(name)
 
 
 def _version_text(version: int | None) -> str:

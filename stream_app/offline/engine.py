@@ -19,6 +19,7 @@ from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnerState
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
+from stream_app.core.scored_record import ScoredRecord
 from stream_app.core.scoring.partition_state import PartitionState, PendingPrediction
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
@@ -106,7 +107,7 @@ class Engine:
             return EventOutcome(
                 "retrying" if self._scorer.state.retries.last_attempt(record) else "duplicate"
             )
-        content = orjson.loads(scored.value or b"")
+        content: ScoredRecord = orjson.loads(scored.value or b"")
         return EventOutcome("scored", content, self._features(content["event_id"], outputs))
 
     def join(self, record: Record, now: int) -> LabelOutcome:

@@ -5,9 +5,10 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import dropwhile
-from typing import Any, Literal
+from typing import Literal
 
 from stream_app.core.example import Example
+from stream_app.core.scored_record import ScoredRecord
 from stream_app.error_codes import ERROR_CODES
 from stream_app.headers import (
     ERROR_CODE,
@@ -108,7 +109,7 @@ class EventOutcome:
     """
 
     kind: Literal["scored", "dead-lettered", "duplicate", "retrying"]
-    record: Mapping[str, Any] | None = None
+    record: ScoredRecord | None = None
     features: Features | None = None
     dead_letter: DeadLetterOutcome | None = None
 

@@ -26,8 +26,14 @@ def simulated_object(simulated: SimulatedRecord) -> dict[str, Any]:
         **_meaning(line.meaning),
     }
     if isinstance(outcome, EventOutcome) and outcome.record is not None:
-        names = ("score", "prediction", "probabilities", "imputed", "degraded")
-        fields |= {name: outcome.record[name] for name in names}
+        record = outcome.record
+        fields |= {
+            "score": record["score"],
+            "prediction": record["prediction"],
+            "probabilities": record["probabilities"],
+            "imputed": record["imputed"],
+            "degraded": record["degraded"],
+        }
         fields |= {"model_version": outcome.model_version, "features": outcome.features}
     elif isinstance(outcome, LabelOutcome) and outcome.example is not None:
         fields |= {"score": outcome.example.score, "model_version": outcome.example.model_version}

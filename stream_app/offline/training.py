@@ -1,6 +1,6 @@
 """Trains a model from files, and measures each prediction before its label is learned."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import inf
 from typing import Any, NamedTuple, TypeGuard
 
@@ -9,7 +9,8 @@ from river import stats
 
 from stream_app.core.example import Example
 from stream_app.core.learning.learner_state import LearnerState
-from stream_app.core.monitoring.histogram import ReferenceSample
+from stream_app.core.monitoring.distribution_monitor import ReferenceSample
+from stream_app.core.scored_record import ScoredRecord
 from stream_app.errors import DecisionError
 from stream_app.offline.engine import make_evaluator
 from stream_app.offline.record_outcomes import EventOutcome
@@ -90,7 +91,7 @@ class Training:
             sorted(self._profile.features),
         )
 
-    def _scored(self, record: Mapping[str, Any], features: Features) -> None:
+    def _scored(self, record: ScoredRecord, features: Features) -> None:
         if record["event_time"] >= self._since:
             self._profile.add(features, record["score"])
 

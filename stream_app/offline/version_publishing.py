@@ -6,7 +6,7 @@ The offset of the control record is the number of the version.
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.evaluation.thresholds import thresholds_as_dict
 from stream_app.core.learning.examples_log import Control
-from stream_app.core.monitoring.audit_entry import act_output
+from stream_app.core.monitoring.audit_entry import AuditEntry
 from stream_app.formatting import iso_time
 from stream_app.model_admin.decisions import Reason, change_version
 from stream_app.model_admin.model_admin import ModelAdmin
@@ -117,8 +117,7 @@ class TrainedModelPublisher:
         )
 
     def _act(self, trained: TrainedModel, number: int, why: Reason) -> Output:
-        return act_output(
-            self._pipeline.name,
+        return AuditEntry(
             "train",
             at=why.at,
             who=why.who,
@@ -126,7 +125,7 @@ class TrainedModelPublisher:
             why=why.why,
             identity=f"train-{number}",
             counts={"learned": trained.learner.learned.examples, "measured": trained.window["n"]},
-        )
+        ).output(self._pipeline.name)
 
 
 def _control(decision: int, why: Reason) -> Output:

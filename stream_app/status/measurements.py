@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import orjson
 from confluent_kafka import Message
 
-from stream_app.core.measurement import lasts
+from stream_app.core.measurement import is_lasting_alarm
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.reader import PartitionReader
@@ -37,7 +37,7 @@ class WrittenMeasurement(NamedTuple):
     @property
     def lasts(self) -> bool:
         """True for an alarm that lasts until its end is reported."""
-        return lasts(self.fields)
+        return is_lasting_alarm(self.fields)
 
     @property
     def momentary(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
-from stream_app.core.measurement import lasts
+from stream_app.core.measurement import is_lasting_alarm
 from stream_app.core.reading.decoding import parse_schema_id
 from stream_app.formatting import iso_time
 from stream_app.headers import ERROR_CODE, ERROR_MESSAGE, VALUE_SCHEMA_ID
@@ -75,7 +75,7 @@ def _measurement_parts(fields: dict[str, Any]) -> list[str]:
     times = "once" if fields["n"] == 1 else f"{fields['n']:,} times"
     if fields["kind"] == "corrective_action":
         return [times, f"for {reference}", when, source or ""]
-    if lasts(fields):
+    if is_lasting_alarm(fields):
         state = "ongoing" if fields["breached"] else "ended"
         return [
             state,

@@ -1,4 +1,4 @@
-"""Classes and numbers through the whole core, with delayed labels: the metrics of River's own evaluation."""
+"""Multiclass classification and regression with delayed labels give the metrics of River."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -28,13 +28,13 @@ EVENT = {
 
 
 def features(fields: Fields) -> Features:
-    """The row."""
-    found: Features = fields["x"]
-    return found
+    """Return the row."""
+    measured: Features = fields["x"]
+    return measured
 
 
 def segments_model() -> Any:
-    """One that knows every class, for River does not judge a prediction that has none."""
+    """Return a model that knows every class: River does not evaluate empty predictions."""
     rows = list(datasets.ImageSegments())
     model = Pick(sorted(rows[0][0])) | naive_bayes.GaussianNB()
     for x, segment in {segment: (x, segment) for x, segment in rows}.values():
@@ -43,22 +43,22 @@ def segments_model() -> Any:
 
 
 def approval_model() -> Any:
-    """Scaled rows, and a line."""
+    """Return a linear regression on scaled rows."""
     names = sorted(next(iter(datasets.TrumpApproval()))[0])
     return Pick(names) | preprocessing.StandardScaler() | linear_model.LinearRegression()
 
 
-class Complete(metrics.CrossEntropy):  # type: ignore[misc]  # River's bases are not checked
-    """A class without a probability counts as one of probability 0; River's own counts it as none at all."""
+class CompleteCrossEntropy(metrics.CrossEntropy):  # type: ignore[misc]  # River's bases are not checked
+    """Cross entropy in which a class without probability has probability 0, unlike River's."""
 
     def update(self, y_true: str, y_pred: dict[str, float], w: float = 1.0) -> None:
         super().update(y_true, {y_true: 0.0, **y_pred}, w)
 
 
-def served(
+def replayed(
     rows: Sequence[tuple[Features, Any]], avro_type: str, model: Callable[[], Any]
 ) -> PipelineHarness:
-    """Our pipeline after all rows, one a minute."""
+    """Return the harness of a pipeline after all rows, one per minute."""
     fields = [*EVENT["fields"][:2], {"name": "truth", "type": avro_type}]
     schema = {"type": "record", "name": "Truth", "fields": fields}
     label = Label(schema=schema, field="truth", time="at", horizon=timedelta(hours=1))
@@ -79,31 +79,40 @@ def served(
         {"id": f"r{i}", "at": NOW + i * 60_000 + late, "truth": y} for i, (_, y) in enumerate(rows)
     ]
     harness.replay(events, labels)
-    assert harness.books.joined == len(events)
+    assert harness.record_counts.joined == len(events)
     return harness
 
 
-def theirs(rows: Sequence[tuple[Features, Any]], model: base.Estimator, metric: Any) -> Any:
-    """River's evaluation of the same."""
+def evaluated_by_river(
+    rows: Sequence[tuple[Features, Any]], model: base.Estimator, metric: Any
+) -> Any:
+    """Return the metric of River's evaluation of the same rows."""
     start = datetime(2023, 1, 1, tzinfo=UTC)
     dataset = [({**x, AT: start + i * MINUTE}, y) for i, (x, y) in enumerate(rows)]
     return evaluate.progressive_val_score(dataset, model, metric, moment=AT, delay=DELAY)
 
 
-def test_image_segments_by_naive_bayes() -> None:
+def test_multiclass_metrics_equal_those_of_river() -> None:
     rows = list(datasets.ImageSegments())[::3]
-    found = served(rows, "string", segments_model).metrics
-    decided = theirs(
+    measured = replayed(rows, "string", segments_model).metrics
+    decisions = evaluated_by_river(
         rows, segments_model(), metrics.Accuracy() + metrics.MacroF1() + metrics.CohenKappa()
     )
-    expected = [*decided.get(), theirs(rows, segments_model(), Complete()).get()]
+    expected = [
+        *decisions.get(),
+        evaluated_by_river(rows, segments_model(), CompleteCrossEntropy()).get(),
+    ]
     names = ("accuracy", "macro_f1", "kappa", "log_loss")
-    assert [found[name] for name in names] == pytest.approx(expected, rel=TOLERANCE)
-    assert found["accuracy"] > 0.7 > 0.3 > found["majority_accuracy"]
+    assert [measured[name] for name in names] == pytest.approx(expected, rel=TOLERANCE)
+    assert measured["accuracy"] > 0.7 > 0.3 > measured["majority_accuracy"]
 
 
-def test_presidential_approval_by_linear_regression() -> None:
+def test_regression_metrics_equal_those_of_river() -> None:
     rows = list(datasets.TrumpApproval())
-    found = served(rows, "double", approval_model).metrics
-    expected = theirs(rows, approval_model(), metrics.MAE() + metrics.RMSE() + metrics.R2()).get()
-    assert [found[name] for name in ("mae", "rmse", "r2")] == pytest.approx(expected, rel=TOLERANCE)
+    measured = replayed(rows, "double", approval_model).metrics
+    expected = evaluated_by_river(
+        rows, approval_model(), metrics.MAE() + metrics.RMSE() + metrics.R2()
+    ).get()
+    assert [measured[name] for name in ("mae", "rmse", "r2")] == pytest.approx(
+        expected, rel=TOLERANCE
+    )

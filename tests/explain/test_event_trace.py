@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
 from stream_app.core.learning.examples_log import Control, ControlCommand
+from stream_app.core.scored_record import ScoredRecord
 from stream_app.explain.event_trace import (
     EventTrace,
     FailureDetail,
@@ -99,7 +101,7 @@ def sample_trace() -> EventTrace:
         ],
         False,
         PreparedInput({"country": FieldChange(None, "NL")}, ("country",), {"amount": 1.0}, None),
-        scored,
+        cast(ScoredRecord, scored),
         Rescoring(0.7, True, None, {"amount": 0.9, "(intercept)": -0.05}),
         "joined",
         [TracedRecord("p.labels", 3, 5, "2026", "joined", None, "{}")],

@@ -201,7 +201,7 @@ class Learner:
         for name in self._pipeline.metrics:
             check = check_metric(limits, name, window, offline)
             found += [
-                self._measured("performance", name, window)._replace(judgement=check),
+                self._measured("performance", name, window)._replace(limit_check=check),
                 self._measured("cumulative", name, total),
             ]
             if superseded is not None:

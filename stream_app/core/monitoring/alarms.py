@@ -1,16 +1,28 @@
-"""Alarms that last: raised when something goes wrong, ended when it is well again, told of at most once a minute."""
+"""Lasting alarms: raised when a problem begins, reported while it lasts, ended when it is over."""
 
 from dataclasses import astuple, dataclass
 from typing import Any
 
 from stream_app.core.measurement import LimitCheck, Measurement
 
-UPDATE = 60_000  # milliseconds between two reports of an alarm that lasts
+# Time between two reports of a lasting alarm.
+REPORT_INTERVAL_MS = 60_000
 
 
 @dataclass(slots=True)
 class _Alarm:
-    """An alarm, how often it was raised, and when it was last reported; `ended` once it is over."""
+    """State of one alarm.
+
+    Attributes:
+        cause: newest cause.
+        since: time at which it was raised first.
+        n: number of times that it was raised.
+        value: newest value, beyond `limit`.
+        limit: newest limit.
+        reported: time of the last report, None before.
+        ended: time of its end, None while it lasts.
+        last: time at which it was raised last.
+    """
 
     cause: str
     since: int
@@ -19,32 +31,24 @@ class _Alarm:
     limit: float | None = None
     reported: int | None = None
     ended: int | None = None
-    last: int = 0  # when it was raised again last
+    last: int = 0
 
     def report(self, name: str, end: int, breached: bool) -> Measurement:
-        verdict = LimitCheck(self.limit, breached)
-        return Measurement(
-            "alarm",
-            name,
-            self.since,
-            max(end, self.since) + 1,
-            self.n,
-            self.value,
-            verdict,
-            self.cause,
-        )
+        end = max(end, self.since) + 1
+        check = LimitCheck(self.limit, breached)
+        return Measurement("alarm", name, self.since, end, self.n, self.value, check, self.cause)
 
 
 class Alarms:
-    """The alarms of one task, by name; times are epoch milliseconds of the worker's clock.
+    """Lasting alarms of one task by name. Times are Unix milliseconds of the worker's clock.
 
-    An alarm is reported when it is raised first, once a minute while it lasts, and when it has ended. It is part of the
-    task's state, so whoever takes the task over can end it.
+    An alarm is reported when it is raised first, once a minute while it lasts, and when it has ended.
+    It is part of the task's state, so that the next worker that gets the task can end it.
 
     >>> alarms = Alarms()
     >>> alarms.raise_("breaker-open", "ConnectionError", now=1_000, value=0.7, limit=0.5)
     >>> alarms.end("breaker-open", now=5_000)
-    >>> [(report.name, report.judgement.breached) for report in alarms.due(6_000)]
+    >>> [(report.name, report.limit_check.breached) for report in alarms.due(6_000)]
     [('breaker-open', True), ('breaker-open', False)]
     """
 
@@ -53,7 +57,7 @@ class Alarms:
 
     @property
     def open(self) -> list[str]:
-        """Names of the alarms that last."""
+        """Names of the alarms that have not ended."""
         return [name for name, alarm in self._alarms.items() if alarm.ended is None]
 
     def raise_(
@@ -64,29 +68,37 @@ class Alarms:
         value: float | None = None,
         limit: float | None = None,
     ) -> None:
-        """It is wrong: `value` is beyond `limit`. Again for an alarm that lasts, cause and numbers are the newest."""
+        """Raise an alarm, or update one that lasts.
+
+        Args:
+            name: name of the alarm.
+            cause: cause, such as an error code.
+            now: time in Unix milliseconds.
+            value: measured value.
+            limit: limit that the value is beyond.
+        """
         alarm = self._alarms.setdefault(name, _Alarm(cause, now))
         alarm.cause, alarm.value, alarm.limit, alarm.ended = cause, value, limit, None
         alarm.n += 1
         alarm.last = now
 
     def end(self, name: str, now: int, quiet: int = 0) -> None:
-        """It is well again, and has been for `quiet` milliseconds; without such an alarm, nothing happens."""
+        """End an alarm if it was not raised in the last `quiet` milliseconds."""
         alarm = self._alarms.get(name)
         if alarm is not None and alarm.ended is None and not 0 <= now - alarm.last < quiet:
             alarm.ended = now
 
     def due(self, now: int) -> list[Measurement]:
-        """What is to be reported: what was raised, what lasts and was not reported for a minute, what has ended."""
+        """Return the reports that are due: of new, lasting and ended alarms."""
         reports = []
         for name, alarm in list(self._alarms.items()):
             end = now if alarm.ended is None else alarm.ended
-            lasts = (
+            overdue = (
                 alarm.ended is None
                 and alarm.reported is not None
-                and not 0 <= now - alarm.reported < UPDATE
+                and not 0 <= now - alarm.reported < REPORT_INTERVAL_MS
             )
-            if alarm.reported is None or lasts:
+            if alarm.reported is None or overdue:
                 reports.append(alarm.report(name, end, breached=True))
                 alarm.reported = now
             if alarm.ended is not None:
@@ -95,12 +107,12 @@ class Alarms:
         return reports
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for a changelog."""
+        """Return plain data for a changelog."""
         return {name: astuple(alarm) for name, alarm in self._alarms.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Alarms":
-        """From `as_dict`."""
+        """Return the alarms of `as_dict`."""
         alarms = cls()
         alarms._alarms = {name: _Alarm(*fields) for name, fields in values.items()}
         return alarms

@@ -1,14 +1,14 @@
-"""The audit: what was done about a pipeline, by whom and why, one record of `schemas/audit.avsc` each."""
+"""Audit entries: operations on a pipeline, each one record of `schemas/audit.avsc`."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import orjson
 
 from stream_app.formatting import iso_time
 from stream_app.records import Output
 
-ActName = Literal[
+ModelOperation = Literal[
     "publish",
     "promote",
     "rollback",
@@ -23,43 +23,53 @@ ActName = Literal[
     "key-revoke",
     "thresholds",
 ]
-"""What can be done about models; about dead letters see `stream_app.dead_letters`."""
+"""Operations on models, learning and keys; see `stream_app.dead_letters` for those on dead letters."""
 
-_NOTHING: Mapping[str, str] = {}
+_NO_OPTIONS: Mapping[str, str] = {}
 _NO_COUNTS: Mapping[str, int] = {}
 
 
-def act_output(
-    pipeline: str,
-    act: ActName,
-    *,
-    at: int,
-    who: str,
-    what: str,
-    why: str,
-    before: str | None = None,
-    after: str | None = None,
-    identity: str = "",
-    counts: Mapping[str, int] = _NO_COUNTS,
-    options: Mapping[str, str] = _NOTHING,
-) -> Output:
-    """The record of an act at `at` (epoch ms), by `who` ("user@host", or "learner").
+class AuditEntry(NamedTuple):
+    """An operation.
 
-    `what` says in words what it is about ("version 12", "learning"), `before` and `after` how that was and is now.
-    `identity` is what the act is called; without, its name and time.
+    Attributes:
+        operation: name of the operation.
+        at: time in Unix milliseconds.
+        who: author, "user@host" or "learner".
+        what: object of the operation, such as "version 12" or "learning".
+        why: reason given by the author.
+        before: state before the operation.
+        after: state after the operation.
+        identity: id of the operation; empty for its name and time.
+        counts: numbers of artifacts.
+        options: options of the operation.
     """
-    name = identity or f"{act}-{at}"
-    fields = {
-        "id": name,
-        "operation": act,
-        "pipeline": pipeline,
-        "at": iso_time(at),
-        "who": who,
-        "what": what,
-        "why": why,
-        "counts": dict(counts),
-        "options": dict(options),
-        "before": before,
-        "after": after,
-    }
-    return Output("audit", 0, name.encode(), orjson.dumps(fields))
+
+    operation: ModelOperation
+    at: int
+    who: str
+    what: str
+    why: str
+    before: str | None = None
+    after: str | None = None
+    identity: str = ""
+    counts: Mapping[str, int] = _NO_COUNTS
+    options: Mapping[str, str] = _NO_OPTIONS
+
+    def output(self, pipeline: str) -> Output:
+        """Return the record to write."""
+        name = self.identity or f"{self.operation}-{self.at}"
+        fields = {
+            "id": name,
+            "operation": self.operation,
+            "pipeline": pipeline,
+            "at": iso_time(self.at),
+            "who": self.who,
+            "what": self.what,
+            "why": self.why,
+            "counts": dict(self.counts),
+            "options": dict(self.options),
+            "before": self.before,
+            "after": self.after,
+        }
+        return Output("audit", 0, name.encode(), orjson.dumps(fields))

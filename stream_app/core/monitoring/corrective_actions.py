@@ -1,33 +1,45 @@
-"""Corrective actions: what was done about a fault without anyone's help, counted by action and cause."""
+"""Corrective actions: automatic responses to faults, counted by action and cause."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from stream_app.core.measurement import Measurement
 
-FIRST_WAIT = 10_000  # milliseconds between two reports of one action and cause; doubled while it goes on, up to
-LONGEST_WAIT = 600_000
-MOST_CAUSES = 100  # that are told apart at a time; others are counted as
+# Time between two reports of one action and cause; doubled after each report, up to the maximum.
+FIRST_INTERVAL_MS = 10_000
+MAX_INTERVAL_MS = 600_000
+
+# Number of actions and causes that are told apart at a time; further causes are counted as OTHER.
+MAX_CAUSES = 100
 OTHER = "other"
 
 
 @dataclass(slots=True)
 class _ActionCount:
-    """What was noted since the last report (`n`, first at `since`, last at `last`), and when that was."""
+    """Count of one action and cause.
+
+    Attributes:
+        n: number since the last report.
+        since: time of the first of them.
+        last: time of the last of them.
+        new: number since the last `take_new`.
+        reported: time of the last report, None before.
+        interval: time to the next report in milliseconds.
+    """
 
     n: int = 0
     since: int = 0
     last: int = 0
-    fresh: int = 0
+    new: int = 0
     reported: int | None = None
-    wait: int = FIRST_WAIT
+    interval: int = FIRST_INTERVAL_MS
 
 
 class CorrectiveActions:
-    """The corrective actions of one task; times are epoch milliseconds of the worker's clock.
+    """Corrective actions of one task. Times are Unix milliseconds of the worker's clock.
 
-    Nothing is counted twice or left out: each report counts what came since the one before it, and what is not yet
-    reported is part of the task's state.
+    No action is counted twice or left out: each report counts the actions since the one before, and
+    actions that are not reported yet are part of the task's state.
 
     >>> actions = CorrectiveActions()
     >>> actions.add("impute", "wind_speed", now=1_000)
@@ -40,41 +52,47 @@ class CorrectiveActions:
         self._entries: dict[tuple[str, str], _ActionCount] = {}
 
     def add(self, action: str, cause: str, now: int, n: int = 1) -> None:
-        """It was taken `n` times; `cause` is a name out of few (a field, a code, an exception), never a value."""
+        """Count an action.
+
+        Args:
+            action: name of the action.
+            cause: one of few names, such as a field, code or exception; never a value.
+            now: time in Unix milliseconds.
+            n: number of times that the action was taken.
+        """
         entry = self._entries.get((action, cause)) or self._entry(action, cause)
         if not entry.n:
             entry.since = now
         entry.n += n
-        entry.fresh += n
+        entry.new += n
         entry.last = now
 
     def due(self, now: int) -> list[Measurement]:
-        """What is to be reported: at once what is new, then at growing intervals for as long as it goes on."""
+        """Return the reports that are due: of new actions at once, of recurring ones at intervals."""
         reports = []
         for (action, cause), entry in list(self._entries.items()):
-            if entry.reported is not None and 0 <= now - entry.reported < entry.wait:
+            if entry.reported is not None and 0 <= now - entry.reported < entry.interval:
                 continue
             if entry.n:
                 reports.append(_report(action, cause, entry))
-                entry.wait = (
-                    FIRST_WAIT if entry.reported is None else min(2 * entry.wait, LONGEST_WAIT)
-                )
+                if entry.reported is not None:
+                    entry.interval = min(2 * entry.interval, MAX_INTERVAL_MS)
                 entry.n, entry.reported = 0, now
-            elif not entry.fresh:
+            elif not entry.new:
                 del self._entries[action, cause]
         return reports
 
     def take_new(self) -> dict[tuple[str, str], int]:
-        """How often each action was taken for each cause since this was last asked."""
+        """Return the number of times of each action and cause since the last call, for metrics."""
         found = {}
         for key, entry in self._entries.items():
-            if entry.fresh:
-                found[key] = entry.fresh
-                entry.fresh = 0
+            if entry.new:
+                found[key] = entry.new
+                entry.new = 0
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for a changelog: what is not reported yet."""
+        """Return plain data for a changelog: the actions that are not reported yet."""
         return {
             "open": [
                 [*key, entry.n, entry.since, entry.last]
@@ -85,7 +103,7 @@ class CorrectiveActions:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "CorrectiveActions":
-        """From `as_dict`."""
+        """Return the actions of `as_dict`."""
         actions = cls()
         actions._entries = {
             (action, cause): _ActionCount(n, since, last)
@@ -94,16 +112,10 @@ class CorrectiveActions:
         return actions
 
     def _entry(self, action: str, cause: str) -> _ActionCount:
-        key = action, cause if len(self._entries) < MOST_CAUSES else OTHER
+        key = action, cause if len(self._entries) < MAX_CAUSES else OTHER
         return self._entries.setdefault(key, _ActionCount())
 
 
 def _report(action: str, cause: str, entry: _ActionCount) -> Measurement:
-    return Measurement(
-        "corrective_action",
-        action,
-        entry.since,
-        max(entry.last, entry.since) + 1,
-        entry.n,
-        reference=cause,
-    )
+    end = max(entry.last, entry.since) + 1
+    return Measurement("corrective_action", action, entry.since, end, entry.n, reference=cause)

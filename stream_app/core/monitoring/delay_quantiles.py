@@ -1,22 +1,28 @@
-"""Quantiles of durations, in little space."""
+"""Quantiles of durations in bounded memory."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-_RATIO = 1.02 / 0.98  # of neighbouring bin edges, for a relative error of 2 %
+# Ratio of neighbouring bin edges, for a relative error of 2 %.
+_RATIO = 1.02 / 0.98
 
 
 class DelayQuantiles:
-    """A sketch of durations in milliseconds; quantiles are within 2 %, the maximum is exact.
+    """Sketch of durations in milliseconds: quantiles are within 2 %, the maximum is exact.
 
-    Masson, Rim, Lee (2019), "DDSketch: a fast and fully-mergeable quantile sketch with relative-error guarantees".
+    Masson, Rim, Lee (2019), "DDSketch: a fast and fully-mergeable quantile sketch with relative-error
+    guarantees".
 
     >>> delays = DelayQuantiles()
     >>> for minutes in range(1, 101):
     ...     delays.add(minutes * 60_000)
     >>> 49 < delays.quantile(0.5) / 60_000 < 51, delays.largest / 60_000
     (True, 100.0)
+
+    Attributes:
+        n: number of durations.
+        largest: largest duration in milliseconds.
     """
 
     __slots__ = ("_bins", "_log", "largest", "n")
@@ -28,14 +34,14 @@ class DelayQuantiles:
         self._log = math.log(_RATIO)
 
     def add(self, milliseconds: int) -> None:
-        """Note a duration; below one millisecond counts as one."""
+        """Add a duration; less than one millisecond counts as one."""
         index = math.ceil(math.log(max(milliseconds, 1)) / self._log)
         self._bins[index] = self._bins.get(index, 0) + 1
         self.n += 1
         self.largest = max(self.largest, milliseconds)
 
     def quantile(self, share: float) -> float:
-        """The duration that this share does not exceed, in milliseconds; 0 without any."""
+        """Return the duration in milliseconds that this share does not exceed; 0 without any."""
         rank = share * (self.n - 1)
         seen = 0
         for index in sorted(self._bins):
@@ -45,11 +51,11 @@ class DelayQuantiles:
         return 0.0
 
     def summary(self) -> dict[str, float]:
-        """Median, 95th percentile and maximum, in milliseconds."""
+        """Return median, 95th percentile and maximum in milliseconds."""
         return {"p50": self.quantile(0.5), "p95": self.quantile(0.95), "max": float(self.largest)}
 
     def to_state(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return JSON data."""
         return {
             "largest": self.largest,
             "bins": {str(index): count for index, count in self._bins.items()},
@@ -57,7 +63,7 @@ class DelayQuantiles:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "DelayQuantiles":
-        """From `to_state`."""
+        """Return the sketch of `to_state`."""
         delays = cls()
         delays.largest = state["largest"]
         delays._bins = {int(index): count for index, count in state["bins"].items()}

@@ -1,4 +1,4 @@
-"""Has something changed? Population stability index on distributions, ADWIN on errors."""
+"""Drift: population stability index of distributions, ADWIN on errors."""
 
 import math
 from collections.abc import Sequence
@@ -9,26 +9,37 @@ from scipy.special import chdtri
 
 
 class StabilityIndex(NamedTuple):
-    """Population stability index of a window, and the value that chance alone exceeds with the chosen probability."""
+    """Population stability index of a window.
+
+    Attributes:
+        value: value of the index.
+        threshold: value that chance alone exceeds with the chosen probability.
+    """
 
     value: float
     threshold: float
 
     @property
     def breached(self) -> bool:
-        """Is this more than chance?"""
+        """True if the value is above the threshold."""
         return self.value > self.threshold
 
 
 def stability(
     reference: Sequence[int], window: Sequence[int], significance: float
 ) -> StabilityIndex:
-    """Compare two histograms over the same bins.
+    """Compare two histograms with the same bins.
 
-    The index is the sum of (p - q) ln(p / q) over the bins; the customary limits 0.1 and 0.25 ignore the sample sizes.
-    For n and m independent observations of one distribution in B bins it follows (1/n + 1/m) chi²(B - 1): Yurdakul
-    (2018), "Statistical properties of population stability index". Half a count is added to each bin, so that it is
-    finite; bins that are empty on both sides do not count.
+    The index is the sum of (p - q) ln(p / q) over the bins. The customary limits 0.1 and 0.25 ignore
+    the sample sizes: for n and m independent observations of one distribution in B bins the index
+    follows (1/n + 1/m) chi²(B - 1); Yurdakul (2018), "Statistical properties of population stability
+    index". Half a count is added to each bin, so that the index is finite; bins that are empty on both
+    sides do not count.
+
+    Args:
+        reference: counts of the reference.
+        window: counts of the window.
+        significance: probability that chance alone exceeds the threshold.
 
     >>> stability([100, 100], [100, 100], 0.01).value
     0.0
@@ -43,7 +54,13 @@ def stability(
 
 
 class ErrorRise(NamedTuple):
-    """The mean error rose from `before` to `after`, seen over the last `n` predictions."""
+    """Rise of the mean error.
+
+    Attributes:
+        before: mean error since the last change.
+        after: mean error over the last `n` predictions.
+        n: number of predictions after the rise.
+    """
 
     before: float
     after: float
@@ -51,10 +68,14 @@ class ErrorRise(NamedTuple):
 
 
 class ErrorAlarm:
-    """ADWIN on errors from 0 (right) to 1 (wrong); a rise opens one alarm, and no other for `quiet` ms of label time.
+    """ADWIN on errors from 0 (correct) to 1 (wrong). A rise opens an alarm; a fall does not.
 
-    Bifet and Gavaldà (2007), "Learning from time-changing data with adaptive windowing". A fall is no alarm. On
-    shuffled real streams ADWIN on errors stays silent, which Page-Hinkley and EDDM do not.
+    Bifet and Gavaldà (2007), "Learning from time-changing data with adaptive windowing". On shuffled
+    real streams ADWIN on errors stays silent, which Page-Hinkley and EDDM do not.
+
+    Args:
+        delta: confidence parameter of ADWIN.
+        quiet: label time in milliseconds after an alarm in which no other is opened.
     """
 
     __slots__ = ("_adwin", "_errors", "_n", "_quiet", "_quiet_until")
@@ -68,20 +89,27 @@ class ErrorAlarm:
 
     @property
     def delta(self) -> float:
-        """ADWIN's confidence."""
+        """Confidence parameter of ADWIN."""
         return float(self._adwin.delta)
 
     def update(self, error: float, time: int) -> ErrorRise | None:
-        """Note one prediction at label time `time`; return the rise if that opens an alarm."""
+        """Add the error of one prediction.
+
+        Args:
+            error: error from 0 to 1.
+            time: label time in Unix milliseconds.
+
+        Returns:
+            The rise if it opens an alarm, else None.
+        """
         self._adwin.update(error)
         self._errors += error
         self._n += 1
         return self._changed(time) if self._adwin.drift_detected else None
 
     def _changed(self, time: int) -> ErrorRise | None:
-        rise = ErrorRise(
-            self._errors / self._n, float(self._adwin.estimation), int(self._adwin.width)
-        )
+        before = self._errors / self._n
+        rise = ErrorRise(before, float(self._adwin.estimation), int(self._adwin.width))
         self._errors, self._n = 0.0, 0
         if rise.after <= rise.before or time < self._quiet_until:
             return None

@@ -1,4 +1,4 @@
-"""What the learner cannot see: how inputs and scores are distributed, and how many labels come, and when."""
+"""Monitors inputs, scores and labels per window of event time, which the learner cannot see."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -10,61 +10,72 @@ from stream_app.core.example import Example
 from stream_app.core.measurement import LimitCheck, Measurement
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.distribution_monitor import DistributionMonitor, DriftFinding
+from stream_app.core.scored_record import ScoredRecord
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output
 
 
 @dataclass(slots=True)
 class LabelCoverage:
-    """Events of one window: how many were scored, and the delays of the labels that came for them."""
+    """Labels of the events of one window.
+
+    Attributes:
+        scored: number of events that were scored.
+        delays: delays of the labels that came for them.
+    """
 
     scored: int = 0
     delays: DelayQuantiles = field(default_factory=DelayQuantiles)
 
 
 class WindowMonitor:
-    """Tumbling windows of event time, aligned to the epoch; closed by watermarks.
+    """Monitors tumbling windows of event time, aligned to the Unix epoch and closed by watermarks.
 
-    Each input's watermark is the largest time seen in it; the watermark is the least of them, so an input that lags, as
-    when catching up, holds every window open. Distributions of a window are compared when the watermark passes its end
-    by a quarter of its length, labels are counted when it passes its end by the label's horizon. Records that are
-    later than that are left out and count as `late`.
+    The watermark of an input is the largest time seen in it. The watermark is the least of them, so an
+    input that lags behind holds every window open. The distributions of a window are compared when the
+    watermark passes its end by a quarter of its length; its labels are counted when the watermark
+    passes its end by the label's horizon.
+
+    Args:
+        pipeline: loaded pipeline.
+
+    Attributes:
+        late: number of records that came after their window had closed; they are left out.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._watched = task_of(pipeline).monitored
+        self._monitored = task_of(pipeline).monitored
         self._length = pipeline.window // timedelta(milliseconds=1)
         self._horizon = pipeline.label.horizon // timedelta(milliseconds=1)
         self._watermarks: dict[str, int] = {}
         self._watermark = -1
-        self._versions: dict[
-            int, int
-        ] = {}  # by window still open for distributions: the newest record's model version
+        # Model version of the newest record, by window whose distributions are not compared yet.
+        self._versions: dict[int, int] = {}
         self._coverage: dict[int, LabelCoverage] = {}
         self._score = DistributionMonitor(pipeline.thresholds.psi_significance)
         self._features = DistributionMonitor(pipeline.thresholds.psi_significance)
         self.late = 0
 
-    def scored(self, source: str, record: Mapping[str, Any]) -> None:
-        """Note a scored record from an input named `source`: `event_time`, `score`, `model` and perhaps `features`."""
-        time: int = record["event_time"]
+    def scored(self, source: str, record: ScoredRecord) -> None:
+        """Count a scored record of an input."""
+        time = record["event_time"]
         version, features = record["model"]["version"], record["features"]
         window = time - time % self._length
-        self._see(source, time)
+        self._move_watermark(source, time)
         if not self._is_past(window + self._horizon):
             self._coverage.setdefault(window, LabelCoverage()).scored += 1
         if self._is_past(window + self._length // 4):
             self.late += 1
             return
         self._versions[window] = version
-        self._score.add(window, self._watched(record))
+        self._score.add(window, self._monitored(record))
         if features:
             self._features.add(window, features)
 
     def example(self, source: str, example: Example) -> None:
-        """Note that a label has come."""
-        self._see(source, example.label_time)
+        """Count a label of an input."""
+        self._move_watermark(source, example.label_time)
         window = example.event_time - example.event_time % self._length
         if self._is_past(window + self._horizon):
             self.late += 1
@@ -73,25 +84,24 @@ class WindowMonitor:
         self._coverage.setdefault(window, LabelCoverage()).delays.add(delay)
 
     def close(self, active: Collection[str]) -> list[Output]:
-        """Report the windows that are complete; inputs that are not `active` hold nothing back.
+        """Return the measurements of the windows that are complete.
 
-        With none active, all have been read to their ends, and the largest time seen is the watermark.
+        Args:
+            active: inputs that hold windows open. If there is none, all have been read to their ends,
+                and the largest time seen is the watermark.
         """
-        held = [self._watermarks.get(source, -1) for source in active]
-        watermark = min(held) if held else max(self._watermarks.values(), default=-1)
+        watermarks = [self._watermarks.get(source, -1) for source in active]
+        watermark = min(watermarks) if watermarks else max(self._watermarks.values(), default=-1)
         self._watermark = max(self._watermark, watermark)
         slack = self._length // 4
-        found: list[Measurement] = []
-        for window in sorted(window for window in self._versions if self._is_past(window + slack)):
-            found += self._distributions(window)
-        for window in sorted(
-            window for window in self._coverage if self._is_past(window + self._horizon)
-        ):
-            found += self._labels(window)
+        compared = [window for window in self._versions if self._is_past(window + slack)]
+        found = [one for window in sorted(compared) for one in self._distributions(window)]
+        counted = [window for window in self._coverage if self._is_past(window + self._horizon)]
+        found += [one for window in sorted(counted) for one in self._labels(window)]
         return [measurement.output(self._pipeline.name) for measurement in found]
 
     def to_state(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return JSON data."""
         return {
             "length": self._length,
             "watermarks": self._watermarks,
@@ -107,7 +117,10 @@ class WindowMonitor:
 
     @classmethod
     def from_state(cls, pipeline: Pipeline, state: Mapping[str, Any]) -> "WindowMonitor":
-        """From `to_state`; windows of another length are forgotten, with the references made of them."""
+        """Return the monitor of `to_state`.
+
+        Windows of another length are forgotten, with the references made of them.
+        """
         monitor = cls(pipeline)
         significance = pipeline.thresholds.psi_significance
         monitor._watermarks = dict(state["watermarks"])
@@ -124,12 +137,12 @@ class WindowMonitor:
         monitor._features = DistributionMonitor.from_state(state["features"], significance)
         return monitor
 
-    def _see(self, source: str, time: int) -> None:
+    def _move_watermark(self, source: str, time: int) -> None:
         if time > self._watermarks.get(source, -1):
             self._watermarks[source] = time
 
     def _is_past(self, time: int) -> bool:
-        """Has the watermark passed the end of a window that starts at `time`, slack included?"""
+        """Return True if the watermark has passed the end of a window that starts at `time`."""
         return self._watermark >= time + self._length
 
     def _distributions(self, window: int) -> list[Measurement]:
@@ -140,9 +153,9 @@ class WindowMonitor:
 
     def _drift(self, window: int, name: str, finding: DriftFinding, version: int) -> Measurement:
         _, reference, n, psi = finding
-        verdict = LimitCheck(psi.threshold, psi.breached)
+        check = LimitCheck(psi.threshold, psi.breached)
         end = window + self._length
-        return Measurement("drift", name, window, end, n, psi.value, verdict, reference, version)
+        return Measurement("drift", name, window, end, n, psi.value, check, reference, version)
 
     def _labels(self, window: int) -> list[Measurement]:
         coverage = self._coverage.pop(window)

@@ -13,9 +13,9 @@ _MAX_PROBE = 10_000  # events
 
 
 class IndexedFailure(NamedTuple):
-    """A failed event: its index among the events processed together, and the error code."""
+    """A failed event: its position among the events processed together, and the error code."""
 
-    index: int
+    position: int
     code: str
 
 
@@ -59,7 +59,7 @@ class CircuitBreaker:
 
         Args:
             count: number of events, processed in order.
-            failures: failures among them, in the order of their indexes.
+            failures: failures among them, in the order of their positions.
             now: wall-clock time in Unix milliseconds.
         """
         self._seen += count
@@ -84,10 +84,10 @@ class CircuitBreaker:
     def _longest_streak(self, count: int, failures: Sequence[IndexedFailure]) -> int:
         longest, after = 0, 0  # index after the last failure
         for failure in failures:
-            if failure.index != after:
+            if failure.position != after:
                 self._streak = 0
             self._streak += 1
-            after = failure.index + 1
+            after = failure.position + 1
             longest = max(longest, self._streak)
         if after != count:
             self._streak = 0

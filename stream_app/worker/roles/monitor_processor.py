@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import orjson
 
@@ -10,6 +11,7 @@ from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import control_in, decode_example
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
+from stream_app.core.scored_record import ScoredRecord
 from stream_app.errors import ModelError
 from stream_app.kafka.log_reader import TopicReader
 from stream_app.pipeline import Pipeline
@@ -179,7 +181,7 @@ class MonitorProcessor:
             self.undecodable += 1
             return
         try:
-            self._monitor.scored(source, fields)
+            self._monitor.scored(source, cast(ScoredRecord, fields))
         except (ValueError, KeyError, TypeError):
             self.undecodable += 1
 

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import orjson
 
-from stream_app.core.measurement import Kind, Measurement, lasts
+from stream_app.core.measurement import Kind, Measurement, is_lasting_alarm
 from stream_app.core.monitoring.alarms import Alarms
 from stream_app.core.monitoring.corrective_actions import CorrectiveActions
 from stream_app.core.scoring.partition_state import NEVER, PartitionState
@@ -223,7 +223,7 @@ def export_measurements(outputs: Iterable[Output]) -> None:
     for output in outputs:
         if output.topic == "monitoring" and output.value is not None:
             measurement = orjson.loads(output.value)
-            if lasts(measurement):
+            if is_lasting_alarm(measurement):
                 ALARMS_OPEN.labels(measurement["name"], measurement["source"] or "").set(
                     measurement["breached"]
                 )

@@ -16,7 +16,7 @@ from stream_app.core.learning.examples_log import LEARNER, learner_commands
 from stream_app.core.learning.learner_state import LearnerState
 from stream_app.core.measurement import LimitCheck, Measurement
 from stream_app.core.monitoring.alarms import Alarms
-from stream_app.core.monitoring.audit_entry import act_output
+from stream_app.core.monitoring.audit_entry import AuditEntry
 from stream_app.formatting import iso_time
 from stream_app.model_store.manifest import Manifest
 from stream_app.pipeline import Pipeline, Threshold
@@ -92,8 +92,7 @@ class ThresholdPolicy:
         return self._request(found.triggered, versions, state, now)
 
     def _change_audit(self, before: bytes, after: bytes, now: int) -> Output:
-        return act_output(
-            self._pipeline.name,
+        return AuditEntry(
             "thresholds",
             at=now,
             who=LEARNER,
@@ -101,7 +100,7 @@ class ThresholdPolicy:
             why="declared so",
             before=before.decode(),
             after=after.decode(),
-        )
+        ).output(self._pipeline.name)
 
     def _request(
         self, breach: Breach, versions: Versions, state: LearnerState, now: int

@@ -3,7 +3,7 @@
 import pickle
 import random
 from math import inf, log, nan
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -24,6 +24,7 @@ from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.learning.learner import Learner
 from stream_app.core.monitoring.window_monitor import WindowMonitor
+from stream_app.core.scored_record import ScoredRecord
 from stream_app.core.scoring.predictor import NO_VERSION, Degraded
 from stream_app.errors import ModelError, PipelineError
 from stream_app.loading import complete
@@ -203,15 +204,15 @@ def limit(metric: str, against: str | None = None) -> Thresholds:
         ({"model": linear.LinearRegression}, "model() made a LinearRegression, no classifier"),
         (
             {"metrics": ("roc_auc",)},
-            "metrics has 'roc_auc', no metric of multi-class classification. Choose from log",
+            "metrics: 'roc_auc' is not a metric of multi-class classification. Choose from log",
         ),
         (
             {"thresholds": limit("mae")},
-            "thresholds.metrics[0] is of 'mae', which metrics has not. Choose from log",
+            "thresholds.metrics[0]: unknown metric 'mae'. Choose from log",
         ),
         (
             {"thresholds": limit("accuracy", "mean")},
-            "holds accuracy against 'mean'. Choose from majority, no_change",
+            "thresholds.metrics[0]: accuracy cannot be compared with 'mean'. Choose from majority, no_change",
         ),
         (
             {"thresholds": Thresholds(decision=0.3)},
@@ -343,7 +344,9 @@ def test_the_monitor_watches_which_classes_are_predicted() -> None:
             "features": None,
             "model": {"version": 1},
         }
-        monitor.scored("s", {"event_time": number * 24 * HOUR // 1000, **scored})
+        monitor.scored(
+            "s", cast(ScoredRecord, {"event_time": number * 24 * HOUR // 1000, **scored})
+        )
         found += measurements(monitor.close(["s"]))
     drifts = [one for one in found if one["kind"] == "drift" and one["reference"] == "fixed"]
     assert [(one["name"], one["breached"]) for one in drifts] == [

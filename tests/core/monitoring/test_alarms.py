@@ -6,8 +6,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.measurement import LimitCheck, Measurement, lasts
-from stream_app.core.monitoring.alarms import UPDATE, Alarms
+from stream_app.core.measurement import LimitCheck, Measurement, is_lasting_alarm
+from stream_app.core.monitoring.alarms import REPORT_INTERVAL_MS, Alarms
 
 NOW = 1_700_000_000_000
 STEPS = st.lists(
@@ -20,7 +20,7 @@ STEPS = st.lists(
 
 
 def said(reports: list[Measurement]) -> list[tuple[str, int, bool]]:
-    return [(report.name, report.n, report.judgement.breached) for report in reports]
+    return [(report.name, report.n, report.limit_check.breached) for report in reports]
 
 
 def restarted(alarms: Alarms) -> Alarms:
@@ -42,14 +42,20 @@ def test_an_alarm_opens_once_is_told_of_once_a_minute_and_ends() -> None:
     ]  # fmt: skip
     last = reports[-1]
     assert (last.start, last.end, last.reference) == (NOW, NOW + 150_001, "partition 3")
-    assert last.judgement == LimitCheck(0.9, False)
-    assert alarms.due(NOW + UPDATE * 10) == []
+    assert last.limit_check == LimitCheck(0.9, False)
+    assert alarms.due(NOW + REPORT_INTERVAL_MS * 10) == []
 
 
 def test_an_alarm_that_nobody_raises_again_is_told_of_until_it_ends() -> None:
     alarms = Alarms()
     alarms.raise_("breaker-open", "TimeoutError", NOW)
-    assert [len(alarms.due(NOW + UPDATE * minute // 2)) for minute in range(5)] == [1, 0, 1, 0, 1]
+    assert [len(alarms.due(NOW + REPORT_INTERVAL_MS * minute // 2)) for minute in range(5)] == [
+        1,
+        0,
+        1,
+        0,
+        1,
+    ]
 
 
 def test_a_restarted_worker_ends_what_it_had_opened() -> None:
@@ -69,7 +75,7 @@ def test_one_that_ends_before_it_was_told_of_is_told_all_the_same() -> None:
     alarms.end("breaker-open", NOW)
     found = alarms.due(NOW)
     assert said(found) == [("breaker-open", 1, True), ("breaker-open", 1, False)]
-    assert all(lasts(orjson.loads(report.output("p").value or b"")) for report in found)
+    assert all(is_lasting_alarm(orjson.loads(report.output("p").value or b"")) for report in found)
 
 
 def test_one_that_comes_back_before_its_end_was_told_goes_on() -> None:
@@ -104,10 +110,10 @@ def test_beginnings_and_ends_alternate_whatever_restarts(steps: list[tuple[int, 
     reports += alarms.due(now)
     for name in "ab":
         mine = [report for report in reports if report.name == name]
-        assert not mine or mine[0].judgement.breached
-        assert all(a.judgement.breached or b.judgement.breached for a, b in pairwise(mine))
-        assert all(a.start == b.start for a, b in pairwise(mine) if a.judgement.breached)
-        assert (name in alarms.open) == bool(mine and mine[-1].judgement.breached)
+        assert not mine or mine[0].limit_check.breached
+        assert all(a.limit_check.breached or b.limit_check.breached for a, b in pairwise(mine))
+        assert all(a.start == b.start for a, b in pairwise(mine) if a.limit_check.breached)
+        assert (name in alarms.open) == bool(mine and mine[-1].limit_check.breached)
 
 
 def test_one_that_is_raised_now_and_again_lasts_until_it_has_been_quiet() -> None:
@@ -118,10 +124,10 @@ def test_one_that_is_raised_now_and_again_lasts_until_it_has_been_quiet() -> Non
         if second % 3 == 0:
             alarms.raise_("degraded", "model-failed", now)
         alarms.end("degraded", now, quiet=10_000)
-        reports += [(second, report.judgement.breached) for report in alarms.due(now)]
+        reports += [(second, report.limit_check.breached) for report in alarms.due(now)]
         alarms = Alarms.from_dict(alarms.as_dict())
     assert reports == [(0, True)]
     alarms.end("degraded", 36_999, quiet=10_000)
     assert alarms.due(36_999) == []
     alarms.end("degraded", 37_000, quiet=10_000)
-    assert [report.judgement.breached for report in alarms.due(37_000)] == [False]
+    assert [report.limit_check.breached for report in alarms.due(37_000)] == [False]

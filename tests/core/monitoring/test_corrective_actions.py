@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from stream_app.core.measurement import Measurement
 from stream_app.core.monitoring.corrective_actions import (
-    FIRST_WAIT,
-    LONGEST_WAIT,
-    MOST_CAUSES,
+    FIRST_INTERVAL_MS,
+    MAX_CAUSES,
+    MAX_INTERVAL_MS,
     OTHER,
     CorrectiveActions,
 )
@@ -53,9 +53,9 @@ def test_the_reports_add_up_to_what_was_noted_whatever_restarts(
             reports += actions.due(now)
         if then == "restart":
             actions = CorrectiveActions.from_dict(orjson.loads(orjson.dumps(actions.as_dict())))
-    reports += actions.due(now + LONGEST_WAIT)
+    reports += actions.due(now + MAX_INTERVAL_MS)
     assert counts(reports) == noted
-    assert actions.due(now + 2 * LONGEST_WAIT) == []
+    assert actions.due(now + 2 * MAX_INTERVAL_MS) == []
     assert all(NOW <= report.start < report.end <= now + 1 for report in reports)
 
 
@@ -64,10 +64,10 @@ def test_a_million_repairs_are_a_few_records() -> None:
     for now in range(NOW, NOW + 3_600_000, 100):
         actions.add("impute", "amount", now, 28)
         reports += actions.due(now)
-    reports += actions.due(NOW + 3_600_000 + LONGEST_WAIT)
+    reports += actions.due(NOW + 3_600_000 + MAX_INTERVAL_MS)
     assert reports[0].n == 28  # at once
     assert [second.end - first.end for first, second in pairwise(reports[:4])] == [
-        FIRST_WAIT, 2 * FIRST_WAIT, 4 * FIRST_WAIT,
+        FIRST_INTERVAL_MS, 2 * FIRST_INTERVAL_MS, 4 * FIRST_INTERVAL_MS,
     ]  # fmt: skip
     assert len(reports) < 15
     assert sum(report.n for report in reports) == 28 * 36_000
@@ -75,11 +75,11 @@ def test_a_million_repairs_are_a_few_records() -> None:
 
 def test_after_a_quiet_time_the_first_is_told_at_once_again() -> None:
     actions = CorrectiveActions()
-    for start in (NOW, NOW + 5 * LONGEST_WAIT):
+    for start in (NOW, NOW + 5 * MAX_INTERVAL_MS):
         actions.add("retry", "TimeoutError", start)
         assert len(actions.due(start)) == 1
         actions.take_new()
-        assert actions.due(start + LONGEST_WAIT) == []
+        assert actions.due(start + MAX_INTERVAL_MS) == []
 
 
 def test_a_report_says_what_why_how_often_and_since_when() -> None:
@@ -96,11 +96,11 @@ def test_a_report_says_what_why_how_often_and_since_when() -> None:
 
 def test_causes_without_end_are_counted_together() -> None:
     actions = CorrectiveActions()
-    for number in range(MOST_CAUSES + 50):
+    for number in range(MAX_CAUSES + 50):
         actions.add("retry", f"cause {number}", NOW)
     found = counts(actions.due(NOW))
     assert found["retry", OTHER] == 50
-    assert (len(found), found.total()) == (MOST_CAUSES + 1, MOST_CAUSES + 50)
+    assert (len(found), found.total()) == (MAX_CAUSES + 1, MAX_CAUSES + 50)
 
 
 def test_a_clock_that_is_set_back_silences_nothing() -> None:

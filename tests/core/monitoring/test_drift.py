@@ -8,12 +8,14 @@ import pytest
 from scipy import stats
 
 from stream_app.core.monitoring.distribution_monitor import (
+    MISSING,
     REFERENCE_MAX,
+    Bins,
     DistributionMonitor,
     DriftFinding,
+    ReferenceSample,
 )
 from stream_app.core.monitoring.drift import ErrorAlarm, ErrorRise, stability
-from stream_app.core.monitoring.histogram import MISSING, Bins, ReferenceSample
 
 Draw = Callable[[random.Random], object]
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from stream_app.core.example import Example
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
+from stream_app.core.scored_record import ScoredRecord
 from tests.learning import FINGERPRINT, HOUR, measurements, pipeline
 
 DECLARED = pipeline(window=timedelta(hours=1))  # labels have a horizon of 12 hours
@@ -18,15 +19,18 @@ DECLARED = pipeline(window=timedelta(hours=1))  # labels have a horizon of 12 ho
 
 def scored(
     time: int, score: float = 0.5, features: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+) -> ScoredRecord:
     model = {"name": "p", "version": time // HOUR}
-    return {
-        "event_id": "e",
-        "event_time": time,
-        "score": score,
-        "model": model,
-        "features": features,
-    }
+    return cast(
+        ScoredRecord,
+        {
+            "event_id": "e",
+            "event_time": time,
+            "score": score,
+            "model": model,
+            "features": features,
+        },
+    )
 
 
 def example(event_time: int, delay: int) -> Example:

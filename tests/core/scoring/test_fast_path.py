@@ -153,7 +153,7 @@ def test_the_fast_path_changes_no_outcome(
         output_size(output) <= max_bytes for output in quickly[0] if output.topic == "scored"
     )
     slow = scorer(changes, max_bytes)
-    slow._little = -1  # every output is measured
+    slow._small = -1  # every output is measured
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record_reader, "loads", no_json)
         assert repr(quickly) == repr(outcomes(slow, records, labels))
