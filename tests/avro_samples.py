@@ -1,4 +1,4 @@
-"""Avro for tests, written and read by a library that the system does not read with."""
+"""Avro values for tests, encoded and decoded by fastavro, which the system does not read with."""
 
 import json
 from collections.abc import Mapping
@@ -9,19 +9,19 @@ import fastavro
 
 
 def encode(schema: Any, fields: Mapping[str, Any]) -> bytes:
-    """One record."""
+    """Return the binary encoding of one record."""
     stream = BytesIO()
     fastavro.schemaless_writer(stream, fastavro.parse_schema(schema), fields)
     return stream.getvalue()
 
 
 def framed(schema: Any, fields: Mapping[str, Any], schema_id: int) -> bytes:
-    """The value of a Kafka record in Confluent's wire format."""
+    """Return the value of a Kafka record in Confluent's wire format."""
     return b"\0" + schema_id.to_bytes(4, "big") + encode(schema, fields)
 
 
 def changed(schema: Mapping[str, Any], **types: Any) -> dict[str, Any]:
-    """The record schema with fields added, or given another type; None takes a field away."""
+    """Return a record schema with fields added or changed to another type; None removes one."""
     fields = {field["name"]: field for field in schema["fields"]}
     fields |= {name: {"name": name, "type": kind} for name, kind in types.items()}
     return {
@@ -31,7 +31,7 @@ def changed(schema: Mapping[str, Any], **types: Any) -> dict[str, Any]:
 
 
 def decode(value: bytes, schemas: Mapping[int, str]) -> dict[str, Any]:
-    """The fields of a value in Confluent's wire format."""
+    """Return the fields of a value in Confluent's wire format."""
     schema = fastavro.parse_schema(json.loads(schemas[int.from_bytes(value[1:5], "big")]))
     fields: Any = fastavro.schemaless_reader(BytesIO(value[5:]), schema, None)
     return dict(fields)

@@ -1,4 +1,4 @@
-"""A small pipeline that tests share, and records for it."""
+"""Small pipeline for tests, and records for it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,8 +11,8 @@ from river import linear_model, preprocessing
 from stream_app.pipeline import Label, Pipeline, Thresholds
 from stream_app.records import Features, Fields, Headers, Record, Target
 
-HOUR = 3_600_000
-NOW = 1_700_000_000_000  # when the tests take place, epoch milliseconds
+HOUR = 3_600_000  # milliseconds
+NOW = 1_700_000_000_000  # time of the tests, Unix milliseconds
 
 EVENT_SCHEMA = {
     "type": "record",
@@ -36,17 +36,17 @@ LABEL_SCHEMA: dict[str, Any] = {
 
 
 def features(fields: Fields) -> Features:
-    """What the model sees."""
+    """Return the features."""
     return {"amount": fields["amount"], "domestic": fields["country"] == "NL"}
 
 
 def model() -> Any:
-    """A fresh model."""
+    """Return a new model."""
     return preprocessing.StandardScaler() | linear_model.LogisticRegression()
 
 
 def small_pipeline(name: str = "payments", **changes: Any) -> Pipeline:
-    """The pipeline, with `changes` to its fields."""
+    """Return the pipeline, with changes to its declaration."""
     declared: dict[str, Any] = {
         "name": name,
         "schema": EVENT_SCHEMA,
@@ -68,21 +68,21 @@ def small_pipeline(name: str = "payments", **changes: Any) -> Pipeline:
 
 
 def labelled(avro_type: Any) -> Label:
-    """The pipeline's label, as this type of field decides what it is."""
+    """Return the declaration of a label with a field of another type."""
     fields = [*LABEL_SCHEMA["fields"][::2], {"name": "fraud", "type": avro_type}]
     label: Label = replace(small_pipeline().label, schema={**LABEL_SCHEMA, "fields": fields})
     return label
 
 
 def event(number: int, at: int = NOW, **changes: Any) -> dict[str, Any]:
-    """A raw record's fields."""
+    """Return the fields of an event."""
     return {"id": f"e{number}", "at": at, "amount": float(number % 97), "country": "NL", **changes}
 
 
 def label(
     number: int, known_at: int = NOW + HOUR, fraud: Target = False, **changes: Any
 ) -> dict[str, Any]:
-    """A label record's fields."""
+    """Return the fields of a label."""
     return {"id": f"e{number}", "fraud": fraud, "known_at": known_at, **changes}
 
 
@@ -94,7 +94,7 @@ def record(
     key: bytes | str | None = "auto",
     headers: Headers = (),
 ) -> Record:
-    """A Kafka record; its key is the `id` field unless told otherwise."""
+    """Return a Kafka record; its key is the `id` field by default."""
     value = orjson.dumps(fields) if isinstance(fields, Mapping) else fields
     if isinstance(key, str):
         key = str(fields["id"]).encode() if isinstance(fields, Mapping) and "id" in fields else b"k"

@@ -1,4 +1,4 @@
-"""Settings from the environment."""
+"""Settings are read from the environment and validated."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from stream_app.settings import load_settings
 
 
 @pytest.fixture(autouse=True)
-def read_anew() -> Iterator[None]:
+def clear_cache() -> Iterator[None]:
     load_settings.cache_clear()
     yield
     load_settings.cache_clear()
@@ -28,7 +28,7 @@ def test_variables_are_nested_by_two_underscores(monkeypatch: pytest.MonkeyPatch
     ("variable", "value"),
     [("STREAM_APP_TOPICS__PARTITIONS", "many"), ("STREAM_APP_WORKER__COMMIT_INTERVAL_MS", "0")],
 )
-def test_a_wrong_value_is_an_error_that_names_the_variable(
+def test_an_invalid_value_is_an_error_that_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -36,6 +36,8 @@ def test_a_wrong_value_is_an_error_that_names_the_variable(
         load_settings()
 
 
-def test_the_store_is_a_folder_unless_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_artifact_store_defaults_to_a_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("STREAM_APP_DATA_DIR", str(tmp_path))
     assert load_settings().store == (tmp_path / "store").as_uri()

@@ -1,4 +1,4 @@
-"""The recent rate of a value: by hand, decaying, shrunk, bounded, and unchanged by predicting."""
+"""Transformers: target encoding that decays, is shrunk and bounded; feature selection in order."""
 
 import copy
 
@@ -15,7 +15,7 @@ def rate_of(transformer: TargetRate, **x: object) -> float:
     return float(rate)
 
 
-def test_by_hand() -> None:
+def test_the_rate_equals_a_calculation_by_hand() -> None:
     rate = TargetRate(["a"], half_life=1, prior_weight=2, prior_half_life=2)
     rate.learn_one({"a": "x"}, True)
     rate.learn_one({"a": "x"}, False)
@@ -25,14 +25,14 @@ def test_by_hand() -> None:
     assert rate_of(rate, a="unseen") == pytest.approx(prior)
 
 
-def test_a_value_follows_its_recent_labels() -> None:
+def test_the_rate_of_a_category_follows_its_recent_labels() -> None:
     rate = TargetRate(["a"], half_life=10, prior_weight=1)
     for label in [True] * 200 + [False] * 40:
         rate.learn_one({"a": 1}, label)
     assert rate_of(rate, a=1) < 0.15
 
 
-def test_a_combination_of_features_has_its_own_rate_and_may_lack_one() -> None:
+def test_a_combination_of_features_is_a_category_even_if_one_is_missing() -> None:
     rate = TargetRate(["a", "b"], prior_weight=1)
     for _ in range(50):
         rate.learn_one({"a": 1, "b": 1}, True)
@@ -41,7 +41,7 @@ def test_a_combination_of_features_has_its_own_rate_and_may_lack_one() -> None:
     assert rate_of(rate, a=1, b=1) > 0.9 > 0.1 > rate_of(rate, a=1)
 
 
-def test_the_value_not_learned_from_for_longest_is_dropped() -> None:
+def test_the_least_recently_learned_category_is_dropped() -> None:
     rate = TargetRate(["a"], prior_weight=1, max_keys=2)
     for value in ("x", "y", "x", "z"):
         rate.learn_one({"a": value}, value == "y")
@@ -49,7 +49,7 @@ def test_the_value_not_learned_from_for_longest_is_dropped() -> None:
     assert rate_of(rate, a="x") != rate_of(rate, a="unseen")
 
 
-def test_predicting_never_changes_it() -> None:
+def test_predicting_does_not_change_the_transformer() -> None:
     rate = TargetRate(["a"])
     rate.learn_one({"a": 1}, True)
     before = dump(rate)
@@ -67,7 +67,7 @@ def test_copies_and_pickles_are_equal_and_independent() -> None:
         assert twin.transform_one({"a": 1}) != rate.transform_one({"a": 1})
 
 
-def test_in_pipelines_alone_and_in_a_union_it_learns_after_it_has_spoken() -> None:
+def test_a_transformer_learns_in_a_pipeline_and_in_a_union() -> None:
     alone = (
         TargetRate(["age_of_domain"])
         | preprocessing.StandardScaler()
@@ -84,24 +84,24 @@ def test_in_pipelines_alone_and_in_a_union_it_learns_after_it_has_spoken() -> No
     assert set(union["LogisticRegression"].weights) == {"rate_by_age_of_domain", "long_url"}
 
 
-def test_a_clone_starts_anew() -> None:
+def test_a_clone_has_learned_nothing() -> None:
     rate = TargetRate(["a"])
     rate.learn_one({"a": 1}, True)
     assert rate_of(rate.clone(), a=1) == 0.5
 
 
 @pytest.mark.parametrize("wrong", [{"half_life": 0}, {"prior_weight": -1}, {"max_keys": 0}])
-def test_numbers_have_to_be_positive(wrong: dict[str, float]) -> None:
+def test_parameters_that_are_not_positive_are_rejected(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="positive"):
-        TargetRate(["a"], **wrong)  # type: ignore[arg-type]  # wrong on purpose
+        TargetRate(["a"], **wrong)  # type: ignore[arg-type]  # invalid on purpose
 
 
-def test_by_is_a_list() -> None:
+def test_a_single_feature_name_is_rejected() -> None:
     with pytest.raises(TypeError, match="list of feature names"):
         TargetRate("carrier")
 
 
-def test_picked_features_keep_their_order_also_when_loaded() -> None:
+def test_selected_features_keep_their_order_after_unpickling() -> None:
     names = [f"f{number}" for number in range(50)]
     pick = load(dump(Pick(names)), ALL_NAMES)
     assert list(pick.transform_one(dict.fromkeys(reversed(names), 1.0))) == names

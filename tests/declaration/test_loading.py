@@ -470,7 +470,8 @@ def test_an_invalid_declaration_is_reported_with_a_remedy(
 
 def test_a_classifier_without_probabilities_is_rejected(write: Write) -> None:
     own = (
-        "\nfrom river import base\nclass Mute(base.Classifier):\n    def learn_one(self, x, y): ...\n"
+        "\nfrom river import base\nclass Mute(base.Classifier):\n"
+        "    def learn_one(self, x, y): ...\n"
         "\nclass Scale:"
     )
     message = error_of(write(("\nclass Scale:", own), ("model=model", "model=Mute")))

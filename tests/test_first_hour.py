@@ -1,6 +1,7 @@
-"""A user's first hour: `init`, the files edited for another data set, `try`, `up`, `produce`, `consume`, `status`.
+"""First hour of a user: `init`, edits for another data set, `try`, `up`, `produce`, `status`.
 
-The data is River's Bananas: 5,300 points of the plane in two classes, banana-shaped, which no straight line separates.
+The data set is River's Bananas: 5,300 points in the plane in two classes that are not linearly
+separable. The pipeline must score every event once and learn to predict the class.
 """
 
 import json
@@ -20,15 +21,16 @@ import pytest
 from river import datasets, metrics
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.kafka.acl import required_acls
-from stream_app.kafka.acl import AclRole
+from stream_app.kafka.acl import AclRole, required_acls
 from tests.kafka.security.cluster import SecuredCluster
 from tests.running_system import kafka_environment
 
-START = 1_740_960_000_000  # epoch milliseconds; one point a minute from there on, its class ten minutes later
-MINUTE = 60_000
+# Unix milliseconds of the first point. One point per minute follows, its class ten minutes later.
+START_MS = 1_740_960_000_000
+MINUTE_MS = 60_000
 HALF = 2650
-LEARNED_AUC = 0.93  # of the second half, scored by a model that knows the first; .95 was measured, .5 is chance
+# ROC AUC of the second half with a model that has learned the first; 0.95 was measured.
+MIN_ROC_AUC = 0.93
 
 SCHEMA = {
     "type": "record",
@@ -50,9 +52,13 @@ LABEL_SCHEMA = {
     ],
 }
 FEATURES = '''def features(point):
-    """How near the point is to each of 25 others: radial basis functions."""
+    """Return radial basis functions around 25 points."""
     x, y = point["x"], point["y"]
-    return {f"near {a} {b}": exp(-((x - a) ** 2) - (y - b) ** 2) for a in range(-2, 3) for b in range(-2, 3)}
+    return {
+        f"near {a} {b}": exp(-((x - a) ** 2) - (y - b) ** 2)
+        for a in range(-2, 3)
+        for b in range(-2, 3)
+    }
 '''
 CLEAN = 'CLEAN = (Between("x", -10.0, 10.0, otherwise="reject"),)\n'
 MODEL = """def model():
@@ -62,7 +68,7 @@ MODEL = """def model():
 
 @dataclass(frozen=True)
 class Cluster:
-    """A kind of cluster: the variables that every command needs for it, and texts to replace in the pipeline's file."""
+    """Cluster: environment variables of commands, and replacements in the pipeline file."""
 
     environment: Mapping[str, str]
     edits: Mapping[str, str] = field(default_factory=dict)
@@ -70,19 +76,19 @@ class Cluster:
 
 @pytest.fixture
 def name() -> str:
-    """What the pipeline is called."""
-    return f"bananas-{uuid4().hex[:8]}"
+    """Return the name of the pipeline."""
+    return f"points-{uuid4().hex[:8]}"
 
 
 @pytest.fixture
 def plain(broker: EmbeddedBroker) -> Cluster:
-    """JSON records on the embedded broker."""
+    """Return the embedded broker, with JSON records."""
     return Cluster({"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers})
 
 
 @pytest.fixture
 def secured_with_registry(name: str, secured: SecuredCluster, apicurio: str) -> Cluster:
-    """Avro records on a cluster with SCRAM over TLS, as a user who may do what this pipeline needs and no more."""
+    """Return a cluster with SCRAM over TLS and minimal permissions, with Avro records."""
     environment = kafka_environment(secured.user(required_acls(name, *AclRole)))
     edits = {'untrained="allowed"': 'untrained="allowed", format="avro"'}
     return Cluster(environment | {"STREAM_APP_REGISTRY__URL": apicurio}, edits)
@@ -90,13 +96,13 @@ def secured_with_registry(name: str, secured: SecuredCluster, apicurio: str) -> 
 
 @pytest.fixture(params=["plain", pytest.param("secured_with_registry", marks=pytest.mark.faults)])
 def cluster(request: pytest.FixtureRequest) -> Cluster:
-    """Every kind; each is a fixture of that name."""
+    """Return the cluster of the fixture with that name."""
     found: Cluster = request.getfixturevalue(request.param)
     return found
 
 
 class FirstHour:
-    """The user at a terminal, in the folder of the new pipeline."""
+    """Runs commands in the folder of the new pipeline."""
 
     def __init__(self, home: Path, name: str, cluster: Cluster) -> None:
         self.name = name
@@ -112,7 +118,7 @@ class FirstHour:
     def start(
         self, *arguments: str, cwd: Path | None = None, **pipes: Any
     ) -> subprocess.Popen[str]:
-        """Start a command; PIPELINE stands for the pipeline's file."""
+        """Start a command; PIPELINE is replaced by the pipeline file."""
         words = [str(self.pipeline) if word == "PIPELINE" else word for word in arguments]
         command = [sys.executable, "-m", "stream_app", *words]
         return subprocess.Popen(
@@ -120,7 +126,7 @@ class FirstHour:
         )
 
     def run(self, *arguments: str, cwd: Path | None = None) -> str:
-        """Standard output of a command that ends with 0."""
+        """Return the standard output of a command that exits with 0."""
         with self.start(
             *arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
@@ -129,11 +135,11 @@ class FirstHour:
         return output
 
     def lines(self, *arguments: str) -> list[Any]:
-        """What a command prints with --json, line by line."""
+        """Return the output of a command with --json, by line."""
         return [json.loads(line) for line in self.run(*arguments, "--json").splitlines()]
 
     def edit(self) -> None:
-        """Make the starter another pipeline: its schemas, fields, features and model."""
+        """Replace schemas, fields, features and model of the starter pipeline."""
         (self.folder / f"{self.name}.avsc").write_text(json.dumps(SCHEMA))
         (self.folder / f"{self.name}_label.avsc").write_text(json.dumps(LABEL_SCHEMA))
         text = self.pipeline.read_text()
@@ -141,16 +147,19 @@ class FirstHour:
         text = _with_block(text, r"def model\(\):\n(?:    .*\n)+", MODEL)
         text = _with_block(text, r"CLEAN = \(\n(?:    .*\n)+\)\n", CLEAN)
         replaced = {
-            '"payment_id"': '"id"', '"paid_at"': '"at"', '"decided_at"': '"known_at"', '"fraud"': '"banana"',
+            '"payment_id"': '"id"',
+            '"paid_at"': '"at"',
+            '"decided_at"': '"known_at"',
+            '"fraud"': '"banana"',
             "from math import log": "from math import exp",
-        }  # fmt: skip
+        }
         for before, after in (replaced | dict(self._edits)).items():
             assert text.count(before) == 1, before
             text = text.replace(before, after)
         self.pipeline.write_text(text)
 
     def until_status(self, condition: Callable[[Any], bool], timeout: float = 60.0) -> Any:
-        """The first answer of `status` that fulfils the condition."""
+        """Return the first output of `status` that fulfils the condition."""
         deadline = time.monotonic() + timeout
         while True:
             (found,) = self.lines("status", "PIPELINE")
@@ -166,41 +175,41 @@ def _with_block(text: str, pattern: str, block: str) -> str:
 
 
 @pytest.fixture
-def hour(tmp_path: Path, name: str, cluster: Cluster) -> FirstHour:
-    user = FirstHour(tmp_path, name, cluster)
-    user.run("init", user.name, cwd=tmp_path)
-    user.edit()
-    return user
+def user(tmp_path: Path, name: str, cluster: Cluster) -> FirstHour:
+    terminal = FirstHour(tmp_path, name, cluster)
+    terminal.run("init", terminal.name, cwd=tmp_path)
+    terminal.edit()
+    return terminal
 
 
 @dataclass(frozen=True)
 class Points:
-    """The data as files: each half of the events in one, and two records that are not as they should be."""
+    """Data set as files: both halves of the events, a duplicate, an invalid event, and labels."""
 
     truth: list[bool]
 
     def write(self, folder: Path) -> None:
         rows = [
-            {"id": f"b{number}", "at": START + number * MINUTE, "x": x["1"], "y": x["2"]}
+            {"id": f"b{number}", "at": START_MS + number * MINUTE_MS, "x": x["1"], "y": x["2"]}
             for number, (x, _) in enumerate(datasets.Bananas())
         ]
-        bad = {"id": "bad", "at": START, "x": 99.0, "y": 0.0}
+        bad = {"id": "bad", "at": START_MS, "x": 99.0, "y": 0.0}
         _write(folder / "first.jsonl", [*rows[:HALF], rows[0]])
         _write(folder / "second.jsonl", [bad, *rows[HALF:]])
         _write(folder / "events.jsonl", [*rows[:HALF], rows[0], bad, *rows[HALF:]])
-        known = [START + (number + 10) * MINUTE for number in range(len(rows))]
+        known = [START_MS + (number + 10) * MINUTE_MS for number in range(len(rows))]
         labels = [
             {"id": f"b{number}", "known_at": time, "banana": truth}
             for number, (time, truth) in enumerate(zip(known, self.truth, strict=True))
         ]
         _write(folder / "labels.jsonl", labels)
 
-    def auc(self, scores: Mapping[str, float]) -> float:
-        """ROC AUC of the second half."""
-        judge = metrics.ROCAUC(n_thresholds=200)
+    def second_half_roc_auc(self, scores: Mapping[str, float]) -> float:
+        """Return the ROC AUC of the second half."""
+        roc_auc = metrics.ROCAUC(n_thresholds=200)
         for number in range(HALF, len(self.truth)):
-            judge.update(self.truth[number], scores[f"b{number}"])
-        return float(judge.get())
+            roc_auc.update(self.truth[number], scores[f"b{number}"])
+        return float(roc_auc.get())
 
 
 def _write(path: Path, records: list[dict[str, Any]]) -> None:
@@ -208,63 +217,73 @@ def _write(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 @pytest.fixture
-def points(hour: FirstHour) -> Points:
+def points(user: FirstHour) -> Points:
     found = Points([label for _, label in datasets.Bananas()])
-    found.write(hour.folder)
+    found.write(user.folder)
     return found
 
 
 @pytest.mark.broker
-def test_bananas_are_learned_from_the_first_command_to_the_last(
-    hour: FirstHour, points: Points
+def test_an_edited_starter_pipeline_scores_each_event_once_and_learns(
+    user: FirstHour, points: Points
 ) -> None:
     count = len(points.truth)
-    *tried, summary = hour.lines("try", "PIPELINE", "events.jsonl", "--labels", "labels.jsonl")
+    *previewed, summary = user.lines("try", "PIPELINE", "events.jsonl", "--labels", "labels.jsonl")
     assert summary["events"] == {
-        "read": count + 2, "scored": count, "duplicates": 1, "retrying": 0, "dead_lettered": {"rejected": 1},
+        "read": count + 2,
+        "scored": count,
+        "duplicates": 1,
+        "retrying": 0,
+        "dead_lettered": {"rejected": 1},
         "not_sent": 0,
-    }  # fmt: skip
+    }
     assert summary["model"]["learned"] == count
-    assert points.auc(_scores(line for line in tried if line["kind"] == "event")) > LEARNED_AUC
+    assert (
+        points.second_half_roc_auc(_scores(line for line in previewed if line["kind"] == "event"))
+        > MIN_ROC_AUC
+    )
 
-    with hour.start("up", "PIPELINE", stderr=subprocess.DEVNULL) as up:
+    with user.start("up", "PIPELINE", stderr=subprocess.DEVNULL) as up:
         try:
-            _run_on_kafka(hour, points, up)
+            _run_on_kafka(user, points, up)
             up.send_signal(signal.SIGINT)
             assert up.wait(20) == 0
         finally:
             up.kill()
 
 
-def _run_on_kafka(hour: FirstHour, points: Points, up: subprocess.Popen[str]) -> None:
-    """Half of the events, and when they are learned the others; labels are there first, and wait for their events."""
+def _run_on_kafka(user: FirstHour, points: Points, up: subprocess.Popen[str]) -> None:
+    # Labels are sent first and wait. The second half of the events follows the learned first half.
     count = len(points.truth)
-    while not (hour.run_folder / "score-0.json").exists():
+    while not (user.run_folder / "score-0.json").exists():
         assert up.poll() is None
         time.sleep(0.1)
-    hour.run("produce", "PIPELINE", "labels.jsonl", "--labels")
-    hour.run("produce", "PIPELINE", "first.jsonl")
-    hour.until_status(
+    user.run("produce", "PIPELINE", "labels.jsonl", "--labels")
+    user.run("produce", "PIPELINE", "first.jsonl")
+    user.until_status(
         lambda found: found["model"] is not None and found["model"]["learned"] == HALF
     )
-    hour.run("produce", "PIPELINE", "second.jsonl")
-    status = hour.until_status(lambda found: found["model"]["learned"] == count)
+    user.run("produce", "PIPELINE", "second.jsonl")
+    status = user.until_status(lambda found: found["model"]["learned"] == count)
 
-    scored = [line["value"] for line in hour.lines("consume", "PIPELINE", "scored", "--until-end")]
+    scored = [line["value"] for line in user.lines("consume", "PIPELINE", "scored", "--until-end")]
     assert sorted(value["event_id"] for value in scored) == sorted(
         f"b{number}" for number in range(count)
     )
-    assert points.auc(_scores(scored)) > LEARNED_AUC
-    dead = hour.lines("consume", "PIPELINE", "dead-letters", "--until-end")
-    assert [(letter["key"], letter["headers"]["error-code"]) for letter in dead] == [
+    assert points.second_half_roc_auc(_scores(scored)) > MIN_ROC_AUC
+    dead = user.lines("consume", "PIPELINE", "dead-letters", "--until-end")
+    assert [(dead_letter["key"], dead_letter["headers"]["error-code"]) for dead_letter in dead] == [
         ("bad", "rejected")
     ]
-    books = status["record_counts"]
-    assert books["balanced"]
-    assert (books["events"], books["scored"], books["duplicates"], books["dead"]) == (
-        count + 2, count, 1, {"rejected": 1},
-    )  # fmt: skip
-    assert (books["labels"], books["joined"], books["pending"], books["expired"]) == (
+    counts = status["record_counts"]
+    assert counts["balanced"]
+    assert (counts["events"], counts["scored"], counts["duplicates"], counts["dead"]) == (
+        count + 2,
+        count,
+        1,
+        {"rejected": 1},
+    )
+    assert (counts["labels"], counts["joined"], counts["pending"], counts["expired"]) == (
         count,
         count,
         0,
