@@ -1,18 +1,16 @@
 """Values between JSON, as people read and write them, and Avro, as Kafka stores them."""
 
-import json
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
 import orjson
 from confluent_kafka import Message
 
-from stream_app.core.reading.avro_reader import AvroReader, compile_reader
-from stream_app.core.reading.decoding import AvroFrame, SchemaId, decode, find_frame
+from stream_app.core.reading.decoding import AvroFrame, decode, find_frame
 from stream_app.core.reading.validator import compile_validator
 from stream_app.records import Failure
-from stream_app.schema_registry import SchemaRegistry, UnknownSchemaError
+from stream_app.schema_registry import SchemaRegistry
+from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.transfer.json_lines import BadLine, Row
 
 
@@ -44,8 +42,7 @@ class ValueDecoder:
     """
 
     def __init__(self, registry: SchemaRegistry | None) -> None:
-        self._registry = registry
-        self._reader = lru_cache(maxsize=1000)(self._find_reader)
+        self._schemas = SchemaCache(registry)
 
     def to_json(self, message: Message) -> bytes | None:
         """Return a value as JSON if it is readable Avro, else unchanged.
@@ -54,30 +51,18 @@ class ValueDecoder:
             RegistryError: the registry does not answer.
         """
         value: bytes | None = message.value()
-        frame = (
-            find_frame(value, message.headers() or ())
-            if value and self._registry is not None
-            else None
-        )
+        frame = find_frame(value, message.headers() or ()) if value else None
         if value is None or not isinstance(frame, AvroFrame):
             return value
-        reader = self._reader(frame.schema_id)
-        fields = reader(value, frame.start) if reader is not None else None
-        if fields is None or isinstance(fields, Failure):
+        reader = self._schemas[frame.schema_id]
+        fields = reader if isinstance(reader, Failure) else reader(value, frame.start)
+        if isinstance(fields, Failure):
             return value
         try:
             return orjson.dumps(fields, default=_text)
         # Nested too deeply for JSON.
         except TypeError:
             return value
-
-    def _find_reader(self, schema_id: SchemaId) -> AvroReader | None:
-        if self._registry is None:
-            return None
-        try:
-            return compile_reader(json.loads(self._registry.schema(schema_id)))
-        except (UnknownSchemaError, ValueError, RecursionError):
-            return None
 
 
 def _text(value: object) -> str:
