@@ -72,7 +72,7 @@ class TrainedModelPublisher:
             made.append(manifest)
             return [
                 Output("models", 0, version_key(number).encode(), manifest.encode()),
-                self._act(trained, number, why),
+                self._audit_entry(trained, number, why),
             ]
 
         self._admin.decide_with_offset(lambda now: _control(now.decision, why), make)
@@ -116,7 +116,7 @@ class TrainedModelPublisher:
             decision=decision,
         )
 
-    def _act(self, trained: TrainedModel, number: int, why: Reason) -> Output:
+    def _audit_entry(self, trained: TrainedModel, number: int, why: Reason) -> Output:
         return AuditEntry(
             "train",
             at=why.at,

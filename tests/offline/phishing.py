@@ -33,7 +33,7 @@ class Site(NamedTuple):
         return {"id": f"s{self.number}", "at": self.at, **self.features}
 
     @property
-    def verdict(self) -> dict[str, Any]:
+    def label_record(self) -> dict[str, Any]:
         return {"id": f"s{self.number}", "known_at": self.known_at, "phishing": self.label}
 
 
@@ -94,7 +94,7 @@ def write(folder: Path) -> tuple[str, str]:
     """Write a file of events and one of labels and return their paths."""
     events, labels = folder / "events.jsonl", folder / "labels.jsonl"
     events.write_bytes(b"".join(orjson.dumps(site.event) + b"\n" for site in seen()))
-    labels.write_bytes(b"".join(orjson.dumps(site.verdict) + b"\n" for site in seen()))
+    labels.write_bytes(b"".join(orjson.dumps(site.label_record) + b"\n" for site in seen()))
     return str(events), str(labels)
 
 

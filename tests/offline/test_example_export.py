@@ -96,7 +96,7 @@ def test_river_reproduces_served_metrics_and_published_models_from_an_export(
             system.send("raw", orjson.dumps(site.event), site.event["id"].encode())
         system.await_outcomes()
         for site in sorted(batch, key=lambda site: site.known_at):
-            system.send("labels", orjson.dumps(site.verdict), site.verdict["id"].encode())
+            system.send("labels", orjson.dumps(site.label_record), site.label_record["id"].encode())
         system.await_outcomes()
         system.until(
             lambda: system.learned() == system.sent["labels"], 30, "not everything is learned"

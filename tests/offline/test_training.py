@@ -47,9 +47,9 @@ def test_predictions_and_model_are_those_of_rivers_progressive_validation(
         phishing.for_river(), model, told, moment="moment", delay="delay"
     )
     scores = []
-    with open_simulation(load_pipeline(declared), *phishing.write(tmp_path)) as (trial, _):
-        trial.engine.observers.append(lambda example: scores.append(example.score))
-        found = trained(trial)
+    with open_simulation(load_pipeline(declared), *phishing.write(tmp_path)) as (simulation, _):
+        simulation.engine.observers.append(lambda example: scores.append(example.score))
+        found = trained(simulation)
     assert scores == told.scores
     assert found.metrics["log_loss"] == pytest.approx(told.get(), abs=1e-12)
     assert found.learner.learned.examples == found.window["n"] == len(phishing.seen())

@@ -40,14 +40,14 @@ def test_a_trained_version_is_signed_audited_and_numbered_by_its_offset(
 ) -> None:
     trained = train(str(system.pipeline), *phishing.write(tmp_path))
     pipeline = load_pipeline(str(system.pipeline))
-    publisher, desk = (
+    publisher, admin = (
         TrainedModelPublisher(system.settings, pipeline),
         ModelAdmin(system.settings, system.name),
     )
     first = publisher.publish(trained, reason("the first season"))
     second = publisher.publish(trained, reason("again"))
 
-    registry = desk.registry(stable=True)
+    registry = admin.registry(stable=True)
     assert registry.versions == {first.version: first, second.version: second}
     assert registry.served is None
     controls = {
@@ -63,9 +63,9 @@ def test_a_trained_version_is_signed_audited_and_numbered_by_its_offset(
     assert (first.features, first.profile) == (trained.features, trained.profile)
     assert first.family == "linear"
     assert first.parameters["LogisticRegression.optimizer"] == "AdaGrad"
-    acts = desk.audit_entries()
-    assert all(fits("audit", act) for act in acts)
-    assert [(act["operation"], act["what"], act["why"]) for act in acts] == [
+    entries = admin.audit_entries()
+    assert all(fits("audit", entry) for entry in entries)
+    assert [(entry["operation"], entry["what"], entry["why"]) for entry in entries] == [
         ("train", f"version {first.version}", "the first season"),
         ("train", f"version {second.version}", "again"),
     ]
@@ -77,11 +77,10 @@ def test_a_trained_version_is_signed_audited_and_numbered_by_its_offset(
             == trained.learner.learned.model.predict_proba_one(site.features)[True]
         )
     publisher.promote(second, reason("better"))
-    assert desk.registry(stable=True).served == second.version
+    assert admin.registry(stable=True).served == second.version
     view = PipelineView(system.settings, system.name)
-    assert (
-        view.served_manifest(view.offset_bounds()) == second
-    )  # no learner has come to the decision yet
+    # No learner has applied the decision yet.
+    assert view.served_manifest(view.offset_bounds()) == second
     assert open_evaluator(system.settings, pipeline).model == f"version {second.version}"
 
 
@@ -133,14 +132,16 @@ def test_a_new_pipeline_starts_with_a_trained_version(system: System, tmp_path: 
         assert scored[site.event["id"]]["score"] == model.predict_proba_one(site.features)[True]
 
     for site in chosen:
-        system.send("labels", orjson.dumps(site.verdict), site.verdict["id"].encode())
+        system.send("labels", orjson.dumps(site.label_record), site.label_record["id"].encode())
     system.await_outcomes()
     goal = found["offline"]["window"]["n"] + len(chosen)
     system.until(
-        lambda: system.learned() == goal, 30, "the learner does not go on from the trained version"
+        lambda: system.learned() == goal,
+        30,
+        "the learner does not continue from the trained version",
     )
-    desk = ModelAdmin(system.settings, system.name)
-    newest = desk.registry(stable=True).current
+    admin = ModelAdmin(system.settings, system.name)
+    newest = admin.registry(stable=True).current
     assert (newest.origin, newest.offline_metrics) == ("learned", found["offline"]["metrics"])
     for message in system.read("examples"):
         example = decode_example(message.value(), BinaryTask())

@@ -69,12 +69,12 @@ def test_a_failed_record_has_an_error_code(sent: Any, options: dict[str, Any], c
 
 
 def test_an_exception_in_the_users_code_has_file_and_line() -> None:
-    letter = small(features=broken).event(event(1)).dead_letter
-    assert letter is not None
-    assert (letter.code, letter.stage) == ("features-failed", "features")
-    assert letter.where is not None
-    assert letter.where.startswith("test_harness.py:")
-    assert "secret" not in letter.message
+    dead_letter = small(features=broken).event(event(1)).dead_letter
+    assert dead_letter is not None
+    assert (dead_letter.code, dead_letter.stage) == ("features-failed", "features")
+    assert dead_letter.where is not None
+    assert dead_letter.where.startswith("test_harness.py:")
+    assert "secret" not in dead_letter.message
 
 
 def test_bytes_get_the_key_of_the_produce_command() -> None:
@@ -145,7 +145,7 @@ def test_advancing_closes_what_is_due() -> None:
     harness.label(label(2, known_at=NOW))
     harness.advance(timedelta(hours=29))
     assert (harness.record_counts.pending, harness.record_counts.expired) == (1, 0)
-    assert [letter.code for letter in harness.dead_letters] == ["unknown-event"]
+    assert [dead_letter.code for dead_letter in harness.dead_letters] == ["unknown-event"]
     harness.advance(timedelta(hours=2))
     assert (harness.record_counts.pending, harness.record_counts.expired) == (0, 1)
     assert harness.event(event(3)).error_code == "event-too-late"
