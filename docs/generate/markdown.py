@@ -87,7 +87,7 @@ def paragraphs(text: str | None) -> str:
     """
     found = re.split(r"\n\s*\n", cleandoc(text or ""))
     return "\n\n".join(
-        fence(dedent(paragraph), "python").strip()
+        fence(dedent(paragraph), "pycon" if paragraph.startswith(">>>") else "python").strip()
         if paragraph.startswith((">>> ", "    "))
         else escaped(" ".join(paragraph.split()).replace("``", "`"))
         for paragraph in found
