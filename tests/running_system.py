@@ -27,6 +27,11 @@ from stream_app.topic_kinds import TopicKind, topic_name
 from tests.small_pipeline import event, label
 
 ROOT = Path(__file__).parent.parent
+DECLARED = """
+from tests.small_pipeline import small_pipeline
+
+pipeline = small_pipeline("NAME")
+"""
 
 
 class System:
@@ -52,11 +57,7 @@ class System:
         self.name = name
         self.folder = folder
         self.pipeline = folder / "declared.py"
-        source = (
-            declared
-            or "from tests.small_pipeline import small_pipeline\npipeline = small_pipeline('NAME')\n"
-        )
-        self.pipeline.write_text(source.replace("NAME", name))
+        self.pipeline.write_text((declared or DECLARED).replace("NAME", name))
         self.settings = Settings(
             data_dir=folder / "data",
             kafka=kafka or KafkaSettings(bootstrap_servers=servers),

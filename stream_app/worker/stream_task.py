@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Protocol
 
 from stream_app.clock import now_ms
-from stream_app.errors import DataLossError, FencedError
+from stream_app.errors import FencedError
 from stream_app.kafka.log_reader import LogReader
 from stream_app.records import InputPartition, Output, Record
 from stream_app.settings import WorkerSettings
@@ -30,6 +30,7 @@ from stream_app.worker.subtask import (
     Delivery,
     InputPosition,
     InputProgress,
+    OffsetCheck,
     Subtask,
     WaitingRecords,
 )
@@ -132,6 +133,7 @@ class StreamTask(Thread):
         # All writers until the previous owners are fenced, then the one in use.
         self._writers = [writer, *fences]
         self._reader = reader
+        self._offset_check = OffsetCheck(reader, settings.accept_data_loss)
         self._fetch = assignment.fetch
         self._assignment = assignment
         self._settings = settings
@@ -246,33 +248,9 @@ class StreamTask(Thread):
         RESTORE_SECONDS.labels(str(subtask.number)).set(seconds)
         log.info("ready", partition=subtask.number, restore_seconds=round(seconds, 3))
         return {
-            source: InputPosition(self._start_offset(source, offsets[source]))
+            source: InputPosition(self._offset_check.start_offset(source, offsets[source]))
             for source in subtask.inputs
         }
-
-    def _start_offset(self, source: InputPartition, offset: int) -> int:
-        """Return the offset to start at.
-
-        Raises:
-            DataLossError: records were deleted before they were read, and that is not accepted.
-        """
-        low, high = self._reader.ends(source)
-        if offset < 0:
-            return low
-        if low <= offset <= high:
-            return offset
-        if self._settings.accept_data_loss:
-            # Also for a recreated topic, which ends before the offset: none of it has been read.
-            return low
-        gone = (
-            f"{low - offset} records were deleted"
-            if offset < low
-            else f"the topic ends at {high} and was probably recreated"
-        )
-        raise DataLossError(
-            f"{source.topic}[{source.partition}] continues at offset {offset}, but {gone}",
-            "Restore the topic, or accept the loss with STREAM_APP_WORKER__ACCEPT_DATA_LOSS=true",
-        )
 
     def _seek(self, source: InputPartition) -> None:
         position = self._positions[source]
@@ -353,7 +331,7 @@ class StreamTask(Thread):
         if batch.sequence != position.sequence:
             self._seek(source)
             return
-        self._check_contiguity(source, position.next, batch.records[0].offset)
+        self._offset_check.check_contiguity(source, position.next, batch.records[0].offset)
         if self._process_records(source, position, batch.records):
             position.sequence += 1
 
@@ -412,22 +390,6 @@ class StreamTask(Thread):
         self._deadline = due if self._deadline is None else min(due, self._deadline)
         if self._commit_is_due():
             self._commit()
-
-    def _check_contiguity(self, source: InputPartition, expected: int, first: int) -> None:
-        """Check that a batch continues the log.
-
-        A gap consists of transaction markers or aborted records, unless the log was truncated.
-
-        Raises:
-            DataLossError: the log was truncated or recreated.
-        """
-        if first > expected:
-            self._start_offset(source, expected)
-        elif first < expected:
-            raise DataLossError(
-                f"{source.topic}[{source.partition}] went back from offset {expected} to {first}",
-                "It was recreated while in use; stop the pipeline, then keep or reset its state",
-            )
 
     # --- Commit -----------------------------------------------------------------------------------
 

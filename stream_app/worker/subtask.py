@@ -1,7 +1,9 @@
-"""Subtasks of a stream task: their inputs, the batches on their way, and their positions."""
+"""Subtasks of a stream task: their inputs, batches in flight, and positions in the log."""
 
 from typing import NamedTuple
 
+from stream_app.errors import DataLossError
+from stream_app.kafka.log_reader import LogReader
 from stream_app.records import InputPartition, Record
 from stream_app.worker.processor import Processor, WaitReason
 
@@ -124,3 +126,55 @@ class Subtask:
         self.inputs = inputs
         self.processor = processor
         self.open = False
+
+
+class OffsetCheck:
+    """Check of offsets against records that were deleted before they were processed.
+
+    Args:
+        accept_data_loss: True to continue at the first offset that is left.
+    """
+
+    def __init__(self, reader: LogReader, accept_data_loss: bool) -> None:
+        self._reader = reader
+        self._accept_data_loss = accept_data_loss
+
+    def start_offset(self, source: InputPartition, offset: int) -> int:
+        """Return the offset to start at.
+
+        Raises:
+            DataLossError: records were deleted before they were read, and that is not accepted.
+        """
+        low, high = self._reader.ends(source)
+        if offset < 0:
+            return low
+        if low <= offset <= high:
+            return offset
+        if self._accept_data_loss:
+            # Also for a recreated topic, which ends before the offset: none of it has been read.
+            return low
+        gone = (
+            f"{low - offset} records were deleted"
+            if offset < low
+            else f"the topic ends at {high} and was probably recreated"
+        )
+        raise DataLossError(
+            f"{source.topic}[{source.partition}] continues at offset {offset}, but {gone}",
+            "Restore the topic, or accept the loss with STREAM_APP_WORKER__ACCEPT_DATA_LOSS=true",
+        )
+
+    def check_contiguity(self, source: InputPartition, expected: int, first: int) -> None:
+        """Check that a batch continues the log.
+
+        A gap consists of transaction markers or aborted records, unless the log was truncated.
+
+        Raises:
+            DataLossError: the log was truncated or recreated.
+        """
+        if first > expected:
+            self.start_offset(source, expected)
+        elif first < expected:
+            raise DataLossError(
+                f"{source.topic}[{source.partition}] went back from offset {expected} to {first}",
+                "It was recreated while in use; stop the pipeline, then keep or reset its state",
+            )
