@@ -6,7 +6,7 @@
 
 Commands:
     init, try_files, train, export: develop a pipeline.
-    up, worker: run it.
+    up, worker, broker: run it, and the embedded Kafka.
     transfer: produce and consume records.
     status, doctor, explain: observe it.
     dead_letters, dead_letter_operations, dead_letter_options: inspect and replay failed records.

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from stream_app.cli.options import JsonOption
+from stream_app.cli.options import JsonOption, require_reason
 from stream_app.dead_letters.dead_letter_selection import (
     DeadLetterSelection,
     Source,
@@ -108,10 +108,8 @@ class OperationOptions:
     as_json: JsonOption = False
 
     def __post_init__(self) -> None:
-        if self.yes and not self.reason.strip():
-            raise typer.BadParameter(
-                "give the reason for the audit, e.g. --why 'schema fixed'", param_hint="--why"
-            )
+        if self.yes:
+            require_reason(self.why)
 
     @property
     def reason(self) -> str:
@@ -144,11 +142,17 @@ class ReplayOptions:
     max_failure_rate: Annotated[
         float,
         typer.Option(
-            min=0.0, max=1.0, help="Share that may fail again; the replay stops beyond it."
+            metavar="SHARE",
+            min=0.0,
+            max=1.0,
+            help="Share that may fail again; the replay stops beyond it.",
         ),
     ] = 0.2
     max_replays: Annotated[
-        int, typer.Option(min=1, help="Replays of a dead letter after which it is parked instead.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Replays of a dead letter after which it is parked instead."
+        ),
     ] = 3
     force: Annotated[
         bool, typer.Option("--force", help="Send them even if they would fail again.")

@@ -6,15 +6,19 @@ import typer
 from rich.table import Table
 
 from stream_app.cli.context import CommandContext
-from stream_app.cli.model_operations import WhyOption, open_for_operation, require_reason
-from stream_app.cli.options import JsonOption, PipelineArgument, report_console
+from stream_app.cli.model_operations import ModelContext, open_for_operation
+from stream_app.cli.options import (
+    JsonOption,
+    PipelineArgument,
+    WhyOption,
+    report_console,
+    require_reason,
+)
 from stream_app.model_admin import key_admin
 from stream_app.model_admin.decisions import reason
-from stream_app.model_store.key_files import KeyInfo, key_paths, list_keys
+from stream_app.model_store.key_files import KeyInfo, KeyPaths, key_paths, list_keys
 
-app = typer.Typer(
-    help="Signing keys of model versions: list, create, rotate, revoke.", no_args_is_help=True
-)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list", epilog="Example: stream-app keys list flights --json")
@@ -35,9 +39,7 @@ def list_(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
 @app.command(epilog="Example: stream-app keys create flights --why 'first key'")
 def create(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = False) -> None:
     """Create the first signing key of PIPELINE, as the learner does unless a file is configured."""
-    require_reason(why)
-    context = open_for_operation(pipeline, as_json)
-    paths = key_paths(context.settings, context.name)
+    context, paths = _open(pipeline, why, as_json)
     key = key_admin.create(context.admin, paths, reason(why))
     context.write({"key": key}, f"The signing key is {key}, in {paths.signing}.")
 
@@ -45,9 +47,7 @@ def create(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = Fal
 @app.command(epilog="Example: stream-app keys rotate flights --why 'yearly'")
 def rotate(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = False) -> None:
     """Sign model versions of PIPELINE with a new key; the previous one stays trusted."""
-    require_reason(why)
-    context = open_for_operation(pipeline, as_json)
-    paths = key_paths(context.settings, context.name)
+    context, paths = _open(pipeline, why, as_json)
     key = key_admin.rotate(context.admin, paths, reason(why))
     context.write(
         {"key": key},
@@ -68,14 +68,18 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """Revoke a key of PIPELINE: model versions that it has signed are no longer loaded."""
-    require_reason(why)
-    context = open_for_operation(pipeline, as_json)
-    paths = key_paths(context.settings, context.name)
+    context, paths = _open(pipeline, why, as_json)
     key_admin.revoke(context.admin, paths, key, reason(why), force=force)
     context.write(
         {"key": key, "revoked": True},
         f"The key {key} is revoked: versions that it has signed are no longer loaded.",
     )
+
+
+def _open(pipeline: str, why: str, as_json: bool) -> tuple[ModelContext, KeyPaths]:
+    require_reason(why)
+    context = open_for_operation(pipeline, as_json)
+    return context, key_paths(context.settings, context.name)
 
 
 def _print_table(keys: list[KeyInfo]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stream_app.cli.context import CommandContext
-from stream_app.cli.options import JsonOption, PipelineArgument
+from stream_app.cli.options import JsonOption, PipelineArgument, WhyOption, require_reason
 from stream_app.model_admin import decisions
 from stream_app.model_admin.decisions import (
     VersionChange,
@@ -29,7 +29,9 @@ from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.transfer.progress import report_progress
 
-WhyOption = Annotated[str, typer.Option(metavar="TEXT", help="Reason, for the audit.")]
+app = typer.Typer()
+
+
 SinceOption = Annotated[
     int | None,
     typer.Option(metavar="OFFSET", min=0, help="Relearn the examples of the log from this offset."),
@@ -63,27 +65,7 @@ def open_for_operation(pipeline: str, as_json: bool) -> ModelContext:
     return context
 
 
-def require_reason(why: str | None) -> None:
-    """Raise a usage error if the reason is missing or blank."""
-    if not (why and why.strip()):
-        raise typer.BadParameter(
-            "say why, for the audit, e.g. --why 'labels were wrong'", param_hint="--why"
-        )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    app.command(
-        epilog="Example: stream-app models rollback flights --why 'labels were wrong' --pause"
-    )(rollback)
-    app.command(
-        epilog="Example: stream-app models promote flights 1201 --why 'lower offline loss' --yes"
-    )(promote)
-    app.command(epilog="Example: stream-app models pin flights 1200 --why 'reference of 2026'")(pin)
-    app.command(epilog="Example: stream-app models unpin flights 1200 --why 'outdated'")(unpin)
-    app.command(epilog="Example: stream-app models gc flights --yes")(gc)
-
-
+@app.command(epilog="Example: stream-app models rollback flights --why 'labels were wrong' --pause")
 def rollback(
     pipeline: PipelineArgument,
     why: WhyOption,
@@ -122,6 +104,9 @@ def rollback(
     _change_version(context, "rollback", manifest, why, since=since, pause=pause)
 
 
+@app.command(
+    epilog="Example: stream-app models promote flights 1201 --why 'lower offline loss' --yes"
+)
 def promote(
     pipeline: PipelineArgument,
     version: _VersionArgument,
@@ -154,6 +139,7 @@ def promote(
         )
 
 
+@app.command(epilog="Example: stream-app models pin flights 1200 --why 'reference of 2026'")
 def pin(
     pipeline: PipelineArgument,
     version: _VersionArgument,
@@ -167,6 +153,7 @@ def pin(
     context.write({"version": version, "pinned": True}, f"Version {version} is pinned.")
 
 
+@app.command(epilog="Example: stream-app models unpin flights 1200 --why 'outdated'")
 def unpin(
     pipeline: PipelineArgument,
     version: _VersionArgument,
@@ -180,6 +167,7 @@ def unpin(
     context.write({"version": version, "pinned": False}, f"Version {version} is no longer pinned.")
 
 
+@app.command(epilog="Example: stream-app models gc flights --yes")
 def gc(
     pipeline: PipelineArgument,
     grace: Annotated[

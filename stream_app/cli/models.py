@@ -24,21 +24,23 @@ from stream_app.model_admin.version_diff import compare
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.transfer.progress import report_progress
 
+LimitOption = Annotated[
+    int, typer.Option(metavar="N", min=1, help="The newest N; with --json all are listed.")
+]
+OptionalVersion = Annotated[
+    int | None, typer.Argument(metavar="VERSION", help="[default: the served one]")
+]
+
 # Metrics that are columns of the list.
 _LISTED_METRICS = 3
 
-app = typer.Typer(
-    help="Model versions: look, compare, verify, roll back, promote, pin, collect.",
-    no_args_is_help=True,
-)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list", epilog="Example: stream-app models list flights --limit 5")
 def list_versions(
     pipeline: PipelineArgument,
-    limit: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The newest N; with --json all are listed.")
-    ] = 20,
+    limit: LimitOption = 20,
     as_json: JsonOption = False,
 ) -> None:
     """List the model versions of PIPELINE, newest first, with the served one."""
@@ -61,9 +63,7 @@ def list_versions(
 @app.command(epilog="Example: stream-app models show flights 1200")
 def show(
     pipeline: PipelineArgument,
-    version: Annotated[
-        int | None, typer.Argument(metavar="VERSION", help="[default: the served one]")
-    ] = None,
+    version: OptionalVersion = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the manifest of a model version of PIPELINE, and check that it loads."""
@@ -99,9 +99,7 @@ def diff(
 @app.command(epilog="Example: stream-app models audit flights --json")
 def audit(
     pipeline: PipelineArgument,
-    limit: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The newest N; with --json all are listed.")
-    ] = 50,
+    limit: LimitOption = 50,
     as_json: JsonOption = False,
 ) -> None:
     """Show the audit of PIPELINE, newest entry last: operations with their author and reason."""
@@ -115,9 +113,7 @@ def audit(
 @app.command(epilog="Example: stream-app models verify flights 1200")
 def verify(
     pipeline: PipelineArgument,
-    version: Annotated[
-        int | None, typer.Argument(metavar="VERSION", help="[default: the served one]")
-    ] = None,
+    version: OptionalVersion = None,
     as_json: JsonOption = False,
 ) -> None:
     """Relearn a model version of PIPELINE from the log, and compare it bit for bit.
@@ -158,4 +154,4 @@ def _summary(registry: ModelRegistry, hidden: int) -> str:
     return "; ".join(parts) + "."
 
 
-model_operations.register(app)
+app.add_typer(model_operations.app)

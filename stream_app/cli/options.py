@@ -24,6 +24,7 @@ PipelineArgument = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Write JSON to standard output, for programs.")
 ]
+WhyOption = Annotated[str, typer.Option(metavar="TEXT", help="Reason, for the audit.")]
 EventsArgument = Annotated[
     str,
     typer.Argument(
@@ -36,6 +37,14 @@ FormatOption = Annotated[
         "--format", help="Format of the input [default: by file extension; JSON lines for -]."
     ),
 ]
+
+
+def require_reason(why: str | None) -> None:
+    """Raise a usage error if the reason is missing or blank."""
+    if not (why and why.strip()):
+        raise typer.BadParameter(
+            "say why, for the audit, e.g. --why 'labels were wrong'", param_hint="--why"
+        )
 
 
 def print_json(value: Any) -> None:

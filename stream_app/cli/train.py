@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -9,8 +10,14 @@ import typer
 from stream_app.cli.context import CommandContext
 from stream_app.cli.exit_codes import INTERRUPTED
 from stream_app.cli.interruption import ended_by_ctrl_c, noting_ctrl_c
-from stream_app.cli.model_operations import require_reason
-from stream_app.cli.options import EventsArgument, FormatOption, JsonOption, PipelineArgument
+from stream_app.cli.options import (
+    EventsArgument,
+    FormatOption,
+    JsonOption,
+    PipelineArgument,
+    expand_options,
+    require_reason,
+)
 from stream_app.formatting import iso_time
 from stream_app.model_admin.decisions import reason
 from stream_app.offline.simulation import open_simulation
@@ -26,34 +33,62 @@ from stream_app.transfer.progress import report_progress
 app = typer.Typer()
 
 
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options that decide what is measured, and what becomes of the trained model.
+
+    Raises:
+        typer.BadParameter: `--yes` without a reason, or `--promote` without `--yes`.
+    """
+
+    measure_since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Measure only events from this time; earlier ones are learned too."
+        ),
+    ] = None
+    file_format: FormatOption = None
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Publish the version; without, only measure it.")
+    ] = False
+    promote: Annotated[
+        bool, typer.Option("--promote", help="With --yes: also serve it at once.")
+    ] = False
+    why: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Reason, for the audit; required with --yes."),
+    ] = None
+    as_json: JsonOption = False
+
+    def __post_init__(self) -> None:
+        if self.yes:
+            require_reason(self.why)
+        elif self.promote:
+            raise typer.BadParameter("it requires --yes", param_hint="--promote")
+
+    @property
+    def since(self) -> int:
+        """Start of the measured events in Unix milliseconds, 0 for all events."""
+        since = 0 if self.measure_since is None else parse_since(self.measure_since)
+        if since is None:
+            raise typer.BadParameter(
+                "give 30d or 2026-01-31T12:00:00Z", param_hint="--measure-since"
+            )
+        return since
+
+
 @app.command(
     epilog="Example: stream-app train orders.py events.jsonl --labels labels.jsonl --yes "
     "--why 'first season'"
 )
+@expand_options
 def train(
     pipeline: PipelineArgument,
     file: EventsArgument,
     labels: Annotated[
         str, typer.Option(metavar="FILE", help="Labels, each learned at its label time.")
     ],
-    measure_since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="Measure only events from this time; earlier ones are learned too."
-        ),
-    ] = None,
-    file_format: FormatOption = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Publish the version; without, only measure it.")
-    ] = False,
-    promote: Annotated[
-        bool, typer.Option("--promote", help="With --yes: also serve it at once.")
-    ] = False,
-    why: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Reason, for the audit; required with --yes."),
-    ] = None,
-    as_json: JsonOption = False,
+    options: TrainOptions,
 ) -> None:
     """Learn a model of PIPELINE offline, from files, in the order in which it would learn online.
 
@@ -64,27 +99,18 @@ def train(
         raise typer.BadParameter(
             "only one of the two files can be standard input", param_hint="--labels"
         )
-    since = _since(measure_since)
-    if yes:
-        require_reason(why)
-    elif promote:
-        raise typer.BadParameter("it requires --yes", param_hint="--promote")
-    context = CommandContext(pipeline, as_json)
+    since = options.since
+    context = CommandContext(pipeline, options.as_json)
     loaded = context.pipeline
     # Opened before the training, so that missing topics or keys are reported at once.
-    publisher = TrainedModelPublisher(context.log_operations().settings, loaded) if yes else None
-    trained, summary = _train(loaded, file, labels, file_format, since)
-    found: dict[str, Any] = {"done": yes, "summary": summary, "offline": trained.as_dict()}
+    publisher = (
+        TrainedModelPublisher(context.log_operations().settings, loaded) if options.yes else None
+    )
+    trained, summary = _train(loaded, file, labels, options.file_format, since)
+    found: dict[str, Any] = {"done": options.yes, "summary": summary, "offline": trained.as_dict()}
     if publisher is not None:
-        found |= _publish(publisher, trained, why or "", promote=promote)
+        found |= _publish(publisher, trained, options.why or "", promote=options.promote)
     context.write(found, *_lines(loaded, found))
-
-
-def _since(text: str | None) -> int:
-    since = 0 if text is None else parse_since(text)
-    if since is None:
-        raise typer.BadParameter("give 30d or 2026-01-31T12:00:00Z", param_hint="--measure-since")
-    return since
 
 
 def _train(

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from stream_app.cli.context import CommandContext
 from stream_app.cli.exit_codes import INTERRUPTED
 from stream_app.cli.interruption import ended_by_ctrl_c, noting_ctrl_c
 from stream_app.cli.options import EventsArgument, FormatOption, JsonOption, PipelineArgument
-from stream_app.loading import load_pipeline
 from stream_app.offline.simulation import SimulatedRecord, open_simulation
 from stream_app.offline.simulation_rendering import (
     is_failed,
@@ -53,7 +53,7 @@ def try_files(
         raise typer.BadParameter(
             "only one of the two files can be standard input", param_hint="--labels"
         )
-    loaded = load_pipeline(pipeline)
+    loaded = CommandContext(pipeline).pipeline
     started = time.monotonic()
     output = _JsonOutput() if as_json else _TextOutput(failures)
     with (
