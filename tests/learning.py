@@ -13,16 +13,16 @@ from avro.schema import Schema, parse
 from river import datasets, linear_model, optim, preprocessing
 
 from stream_app.core.example import Example
-from stream_app.model_store.families import OWN, names_of
+from stream_app.model_store.families import OWN, allowed_names
 from stream_app.model_store.model_loading import LoadedModel
-from stream_app.model_store.pickling import Names
+from stream_app.model_store.pickling import AllowedNames
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.records import Features, InputPartition, Output, Record, Score
 from stream_app.transformers import TargetRate
 
 HOUR = 3_600_000
 FINGERPRINT = "f1"
-ALL_NAMES = Names(OWN, names_of(OWN))  # what artifacts of any family may name
+ALL_NAMES = AllowedNames(OWN, allowed_names(OWN))  # what artifacts of any family may name
 SCHEMAS = Path(__file__).parent.parent / "schemas"
 
 Model = Callable[[], Any]
@@ -30,12 +30,12 @@ LABEL_SCHEMA = {"type": "record", "name": "Label", "fields": [{"name": "label", 
 
 
 def logistic() -> Any:
-    """The usual: standardised features, stochastic gradient descent."""
+    """Return logistic regression of standardised features."""
     return preprocessing.StandardScaler() | linear_model.LogisticRegression(optim.AdaGrad(0.05))
 
 
 def with_rates() -> Any:
-    """Like it, with the recent rate per web site age."""
+    """Return logistic regression with the recent rate per age of the web site."""
     return (
         TargetRate(["age_of_domain", "long_url"], half_life=20) + preprocessing.StandardScaler()
         | logistic()
@@ -43,17 +43,24 @@ def with_rates() -> Any:
 
 
 def pipeline(model: Model = logistic, **changes: Any) -> Pipeline:
-    """A loaded pipeline; only what the learner and the monitor look at is meant."""
+    """Return a pipeline with the settings that learner and monitor use."""
     label = Label(schema=LABEL_SCHEMA, field="label", time="time", horizon=timedelta(hours=12))
     defaults: dict[str, Any] = {
-        "name": "p", "schema": {}, "event_id": "id", "event_time": "time", "features": dict, "label": label,
-        "window": timedelta(hours=6), "untrained": "allowed", "metrics": ("log_loss", "roc_auc", "accuracy"),
-    }  # fmt: skip
+        "name": "p",
+        "schema": {},
+        "event_id": "id",
+        "event_time": "time",
+        "features": dict,
+        "label": label,
+        "window": timedelta(hours=6),
+        "untrained": "allowed",
+        "metrics": ("log_loss", "roc_auc", "accuracy"),
+    }
     return Pipeline(model=model, **(defaults | changes))
 
 
 def thresholds(**metrics: float) -> Thresholds:
-    """Limits for some metrics."""
+    """Return absolute limits of metrics."""
     return Thresholds(
         metrics=tuple(Threshold(metric=name, limit=limit) for name, limit in metrics.items())
     )
@@ -61,12 +68,12 @@ def thresholds(**metrics: float) -> Thresholds:
 
 @cache
 def phishing() -> tuple[tuple[Features, bool], ...]:
-    """River's bundled data set: 1,250 web sites, 9 numeric features."""
+    """Return River's bundled data set: 1,250 web sites, 9 numeric features."""
     return tuple(datasets.Phishing())
 
 
 def examples(n: int, seed: int = 0, every: int = 60_000) -> list[Example]:
-    """Examples of the phishing data with arbitrary served scores, one a minute, labels 5 to 65 minutes later."""
+    """Return examples of the phishing data, one a minute, labels 5 to 65 minutes later."""
     chance = random.Random(seed)
     rows = phishing()
     found = []
@@ -83,7 +90,7 @@ def examples(n: int, seed: int = 0, every: int = 60_000) -> list[Example]:
 
 
 def measurements(outputs: Iterable[Output]) -> list[dict[str, Any]]:
-    """What was reported, each checked against the published schema."""
+    """Return the published measurements, each checked against its schema."""
     found = []
     for output in outputs:
         if output.topic == "monitoring":
@@ -96,22 +103,22 @@ def measurements(outputs: Iterable[Output]) -> list[dict[str, Any]]:
 
 @cache
 def schema(name: str) -> Schema:
-    """A published schema."""
+    """Return a published schema."""
     return parse((SCHEMAS / f"{name}.avsc").read_text())
 
 
 def fits(name: str, fields: dict[str, Any]) -> bool:
-    """Do the fields conform to the published schema?"""
+    """Return True if the fields conform to the published schema."""
     return bool(validate(schema(name), fields))
 
 
 def scores_of(model: LoadedModel) -> list[Score]:
-    """The model's scores of a hundred rows, to compare bit by bit."""
+    """Return the scores of a hundred rows, to compare bit by bit."""
     return [model.score(x) for x, _ in phishing()[::12]]
 
 
 class MemoryLog:
-    """A `Reader` over topics in memory; offsets can have gaps, as transaction markers leave them."""
+    """`LogReader` over topics in memory; offsets can have gaps, as left by transaction markers."""
 
     def __init__(self) -> None:
         self.topics: dict[str, list[Record]] = {}
@@ -120,14 +127,14 @@ class MemoryLog:
     def append(
         self, topic: str, key: bytes | None, value: bytes | None, partition: int = 0, gap: int = 0
     ) -> int:
-        """Write a record; returns its offset."""
+        """Write a record; return its offset."""
         records = self.topics.setdefault(f"{topic}/{partition}", [])
         offset = (records[-1].offset + 1 if records else 0) + gap
         records.append(Record(topic, partition, offset, 0, key, value))
         return offset
 
     def write(self, pipeline_name: str, outputs: Iterable[Output]) -> None:
-        """What a committed transaction leaves behind."""
+        """Write the outputs of a committed transaction."""
         for output in outputs:
             self.append(
                 f"{pipeline_name}.{output.topic}",

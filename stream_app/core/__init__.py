@@ -1,1 +1,9 @@
-"""The pure core: bytes in, outcomes out; no Kafka, no clock, no I/O. Time is an argument."""
+"""Pure core: no Kafka, no clock, no I/O; time is an argument. Packages in the order of the flow.
+
+- `reading`: bytes become events and labels.
+- `scoring`: events become scored records; labels join their predictions.
+- `learning`: labelled examples become a model.
+- `evaluation`: predictions are compared with their labels.
+- `monitoring`: drift, alarms, corrective actions and the audit.
+- `scored_record`, `example`, `measurement`: records that the packages exchange.
+"""

@@ -36,9 +36,9 @@ class LimitCheck(NamedTuple):
 class Measurement(NamedTuple):
     """One measured value. The time at which it was written is that of its Kafka record.
 
-    Corrective actions and lasting alarms use some attributes in their own way: `name` is the action or
-    alarm, `reference` its cause, `n` the number of times; the window is from its start to its end by
-    the worker's clock, and `source` names the task or worker.
+    Corrective actions and lasting alarms use some attributes in their own way: `name` is the action
+    or alarm, `reference` its cause, `n` the number of times; the window is from its start to its
+    end by the worker's clock, and `source` names the task or worker.
 
     Attributes:
         kind: kind of the measurement.

@@ -9,7 +9,7 @@ from tests.structure.sources import Source, sources
 # A file shares its name only with the command that runs the same concept.
 SHARED_FILE_NAMES = {"__init__.py", "__main__.py"}
 MOST_PARAMETERS = 7
-CORE_IMPORTS = ["abc", "bisect", "collections", "dataclasses", "datetime", "decimal", "enum", "fastavro", "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "numpy", "operator", "orjson", "re", "river", "scipy", "struct", "sysconfig", "traceback", "types", "typing", "unicodedata", "uuid", "zoneinfo"]
+CORE_IMPORTS = ["abc", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal", "enum", "fastavro", "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "numpy", "operator", "orjson", "re", "river", "scipy", "struct", "sysconfig", "traceback", "types", "typing", "unicodedata", "uuid", "zoneinfo"]
 CORE_MAY_USE = ["cleaning", "core", "error_codes", "errors", "formatting", "headers", "pipeline", "records", "resilience", "topic_kinds"]
 
 

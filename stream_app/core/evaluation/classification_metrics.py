@@ -17,8 +17,8 @@ from stream_app.core.evaluation.roc_auc import RocAuc
 # Prediction of a multiclass model that knows no class yet.
 NO_CLASS = ""
 
-# Probabilities are clamped to this distance from 0 and 1, as by River's LogLoss, so that the loss of
-# a certain but wrong prediction is finite.
+# Probabilities are clamped to this distance from 0 and 1, as by River's LogLoss, so that the loss
+# of a certain but wrong prediction is finite.
 _CLAMP = 1e-15
 
 
@@ -147,7 +147,11 @@ class BinaryMetrics(ClassificationMetrics):
 
 @dataclass(slots=True)
 class MulticlassMetrics(ClassificationMetrics):
-    """Sums over labelled predictions of one class among several; `confusion` is by label and prediction."""
+    """Sums over labelled predictions of one class among several.
+
+    Attributes:
+        confusion: counts by label and prediction.
+    """
 
     confusion: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -183,7 +187,7 @@ class MulticlassMetrics(ClassificationMetrics):
 
 
 def _river_matrix(counts: Mapping[tuple[Any, Any], int]) -> metrics.ConfusionMatrix:
-    """Return River's confusion matrix with counts by label and prediction, so that its metrics apply."""
+    """Return counts by label and prediction as the confusion matrix of River's metrics."""
     matrix = metrics.ConfusionMatrix()
     for (label, predicted), count in counts.items():
         if count:
@@ -213,11 +217,11 @@ def _multiclass_accuracy(sums: MulticlassMetrics) -> float:
 
 
 def _kappa_temporal(accuracy: float, sums: ClassificationMetrics) -> float | None:
-    """Return the accuracy above that of repeating the last label; None if repeating is always right.
+    """Return the accuracy above that of repeating the last label; None if that is always right.
 
     Źliobaitė et al. (2015), "Evaluation methods and decision theory for classification of streaming
-    data with temporal dependence", Machine Learning 98. Accuracy alone misleads where labels come in
-    runs.
+    data with temporal dependence", Machine Learning 98. Accuracy alone misleads where labels come
+    in runs.
     """
     no_change = sums.no_change_correct / sums.n
     return None if no_change == 1.0 else (accuracy - no_change) / (1.0 - no_change)
@@ -271,4 +275,4 @@ CLASSIFICATION_BASELINES: dict[str, Callable[[ClassificationMetrics], float | No
     "no_change_accuracy": lambda sums: sums.no_change_correct / sums.n,
     "prior_log_loss": lambda sums: sums.prior_log_loss / sums.n,
 }
-"""Metrics of predictions without a model: the majority so far, the last label, the shares so far."""
+"""Metrics without a model: the majority so far, the last label, the shares so far."""

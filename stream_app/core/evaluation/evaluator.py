@@ -1,4 +1,4 @@
-"""Prequential evaluation with delayed labels: each served prediction is evaluated when its label comes."""
+"""Prequential evaluation with delayed labels: a prediction is evaluated when its label comes."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -68,7 +68,8 @@ class Evaluator:
     may be that much out of order; later ones count in the oldest open window. Every example counts
     exactly once. The baselines see labels in the order of the log.
 
-    Gama, Sebastião, Rodrigues (2013), "On evaluating stream learning algorithms", Machine Learning 90.
+    Gama, Sebastião, Rodrigues (2013), "On evaluating stream learning algorithms", Machine Learning
+    90.
 
     Attributes:
         length: length of a window in milliseconds.

@@ -44,7 +44,7 @@ _ROUNDING = 1e-9
 
 
 class PredictionTask(ABC):
-    """What a pipeline predicts, as decided by the type of the label's field.
+    """Kind of prediction that a pipeline makes, decided by the type of the label's field.
 
     A model returns a *score*; the served *prediction* follows from it.
 
@@ -68,11 +68,11 @@ class PredictionTask(ABC):
 
     @abstractmethod
     def model_problem(self, model: Any) -> tuple[str, str] | None:
-        """Return why the last step of a model does not fit the task, and the remedy; None if it fits."""
+        """Return why the last step of a model does not fit, with a remedy; None if it fits."""
 
     @abstractmethod
     def score_function(self, model: Any) -> ScoreFunction:
-        """Return a function from features to the model's score, which raises whatever the model raises."""
+        """Return a function from features to the model's score; it raises what the model raises."""
 
     @abstractmethod
     def valid_score(self, score: object) -> Score | None:
@@ -321,7 +321,7 @@ def _classifier_problem(model: Any) -> tuple[str, str] | None:
 
 
 def _likeliest(probabilities: Probabilities) -> str:
-    """Return the class that River would predict: the first of those with the largest probability."""
+    """Return the class with the largest probability, the first of equals, as in River."""
     return max(probabilities, key=probabilities.__getitem__) if probabilities else NO_CLASS
 
 

@@ -43,8 +43,8 @@ class RegressionBaseline:
     def scaled_error(self, label: float, value: float) -> float:
         """Return the absolute error e as e / (e + mean_error), which is from 0 to 1.
 
-        0 is exact, 0.5 is as bad as predicting the mean, 1 is infinitely bad. ADWIN needs errors from
-        0 to 1 whatever their unit, and a single large one must not look like drift.
+        0 is exact, 0.5 is as bad as predicting the mean, 1 is infinitely bad. ADWIN needs errors
+        from 0 to 1 whatever their unit, and a single large one must not look like drift.
         """
         error = abs(difference(label, value))
         return error / (error + self.mean_error) if error else 0.0
@@ -96,8 +96,8 @@ class RegressionMetrics:
     def merge(self, other: "RegressionMetrics") -> None:
         """Add everything that `other` has counted.
 
-        Chan, Golub, LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample
-        variances".
+        Chan, Golub, LeVeque (1979), "Updating formulae and a pairwise algorithm for computing
+        sample variances".
         """
         if other.n == 0:
             return

@@ -11,8 +11,8 @@ BINS = 4096
 class RocAuc:
     """Scores by label, of which ROC AUC is computed.
 
-    Beyond `limit` scores they are counted in 4,096 equal bins, which bounds the memory. Ties share their
-    mean rank, so binning only makes ties of scores that differ by less than 1/4096.
+    Beyond `limit` scores they are counted in 4,096 equal bins, which bounds the memory. Ties share
+    their mean rank, so binning only makes ties of scores that differ by less than 1/4096.
 
     Attributes:
         limit: number of scores that are kept exactly.
@@ -45,8 +45,8 @@ class RocAuc:
     def auc(self) -> float | None:
         """Return the probability that a positive scores above a negative, ties counting half.
 
-        None without scores of both labels. Hanley and McNeil (1982), "The meaning and use of the area
-        under a receiver operating characteristic curve".
+        None without scores of both labels. Hanley and McNeil (1982), "The meaning and use of the
+        area under a receiver operating characteristic curve".
         """
         if self.bins is not None:
             positives, negatives = (np.asarray(counts, dtype=float) for counts in self._fill_bins())

@@ -62,7 +62,7 @@ class ThresholdFindings(NamedTuple):
     Attributes:
         breaches: thresholds that are breached in enough consecutive windows.
         within: names of the alarms of thresholds that are not breached.
-        triggered: breach whose action is to be taken, or None.
+        triggered: breach whose action must be taken, or None.
     """
 
     breaches: list[Breach]
@@ -119,7 +119,7 @@ def _limit(threshold: Threshold, values: MetricValues, offline: MetricValues) ->
 def check_metric(
     thresholds: Iterable[Threshold], metric: str, report: WindowReport, offline: MetricValues
 ) -> LimitCheck:
-    """Return the check of a metric of a window: of several thresholds a breached one, else the first."""
+    """Return the check of a metric of a window: a breached one, else the first."""
     checks = [
         check_threshold(one, report.values, report.n, offline)
         for one in thresholds
@@ -189,7 +189,7 @@ class ThresholdState:
         *,
         paused: bool,
     ) -> ThresholdFindings:
-        """Check the thresholds of a closed window. No action is triggered while learning is paused."""
+        """Check the thresholds of a closed window; a pause of learning triggers no action."""
         found = ThresholdFindings([], [])
         for threshold in thresholds:
             check = check_threshold(threshold, report.values, report.n, offline)
@@ -231,7 +231,7 @@ class ThresholdState:
         return name
 
     def _trigger(self, breaches: list[Breach]) -> Breach | None:
-        """Return the breach with the strongest action, or None if there is none or one is pending."""
+        """Return the breach with the strongest action, or None, also while an action is pending."""
         if self.action_pending:
             return None
         actions: tuple[Literal["rollback", "pause"], ...] = ("rollback", "pause")

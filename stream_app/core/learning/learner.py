@@ -53,10 +53,10 @@ class Learner:
     def learn(self, offset: int, example: Example) -> list[Output]:
         """Evaluate the served prediction, then learn from the label.
 
-        While learning is paused, the example is evaluated only; so is one of another fingerprint. If
-        the model raises, the example is counted and skipped. A River model raises before it changes,
-        but in a chain the steps before the failing one have then learned the features; a replay of the
-        log fails and continues in the same way.
+        While learning is paused, the example is evaluated only; so is one of another fingerprint.
+        If the model raises, the example is counted and skipped. A River model raises before it
+        changes, but in a chain the steps before the failing one have then learned the features; a
+        replay of the log fails and continues in the same way.
 
         Args:
             offset: offset of the example in the log.
@@ -88,8 +88,8 @@ class Learner:
         """Count an example that cannot be learned.
 
         Returns:
-            A measurement of the first example of each cause in a window; later ones are reported as a
-            number when the window closes.
+            A measurement of the first example of each cause in a window; later ones are reported as
+            a number when the window closes.
         """
         state = self.state
         state.unlearnable += 1
@@ -109,8 +109,8 @@ class Learner:
 
         Yields False after each chunk of preparation (loading the selected version, relearning
         examples), and True once, when only the change of the state is left. Resumed after that, it
-        changes the state and ends. So a caller can prepare a change between transactions and make it
-        inside one; a caller without transactions exhausts the generator.
+        changes the state and ends. So a caller can prepare a change between transactions and make
+        it inside one; a caller without transactions exhausts the generator.
 
         A void control record changes nothing, but its thresholds start over as after any other.
 
@@ -144,9 +144,9 @@ class Learner:
             state.evaluator.supersede()
 
     def reset_thresholds(self, control: Control) -> None:
-        """Start the thresholds over after a control record that selects a version or resumes learning.
+        """Start the thresholds over after a version was selected or learning was resumed.
 
-        Void records count, and those that cannot be applied.
+        Void control records count, and those that cannot be applied.
         """
         if control.command in VERSION_CHANGES or control.command == "resume":
             self.state.thresholds.reset(
@@ -154,7 +154,7 @@ class Learner:
             )
 
     def take_findings(self) -> list[ThresholdFindings]:
-        """Return and forget the threshold findings of the windows closed since the last call, oldest first."""
+        """Return and forget the threshold findings of windows closed since the last call."""
         found, self._findings = self._findings, []
         return found
 

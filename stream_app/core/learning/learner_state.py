@@ -39,7 +39,11 @@ class LearnedModel:
     offline_metrics: Mapping[str, float] = field(default_factory=dict)
 
     def learn(self, offset: int, example: Example) -> None:
-        """Learn an example. If the model raises, the exception passes and the example is not counted."""
+        """Learn an example.
+
+        Raises:
+            Exception: whatever the model raises; the example is not counted then.
+        """
         self.next_offset = offset + 1
         self.model.learn_one(example.features, example.label)
         self.examples += 1
@@ -78,8 +82,8 @@ class ControlState:
     def is_void(self, control: Control) -> bool:
         """Return True if a control record has no effect.
 
-        Either a concurrent decision came first in the log, or nothing would change. A pause that the
-        learner requested is void if somebody has selected a version since.
+        Either a concurrent decision came first in the log, or nothing would change. A pause that
+        the learner requested is void if somebody has selected a version since.
         """
         if control.command in VERSION_CHANGES:
             return control.decision <= self.decision or control.version is None
@@ -133,7 +137,7 @@ class LearnerState:
         )
 
     def configure(self, pipeline: Pipeline) -> None:
-        """Set what is not part of the fingerprint to the values of the pipeline as it is declared now."""
+        """Take the settings outside the fingerprint from the pipeline as it is declared now."""
         self.evaluator.length = pipeline.window // timedelta(milliseconds=1)
         self.evaluator.task = task_of(pipeline)
         if self.alarm.delta != pipeline.thresholds.adwin_delta:

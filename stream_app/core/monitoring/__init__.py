@@ -1,0 +1,10 @@
+"""Monitoring: drift, label delays, alarms, corrective actions and the audit.
+
+- `window_monitor`: monitors inputs, scores and labels per window of event time.
+- `distribution_monitor`: compares histograms of variables with references.
+- `drift`: population stability index, and ADWIN on errors.
+- `delay_quantiles`: quantiles of label delays.
+- `alarms`: alarms that last for some time.
+- `corrective_actions`: automatic responses to faults, counted.
+- `audit_entry`: entries of the audit.
+"""

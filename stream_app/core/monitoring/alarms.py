@@ -42,8 +42,8 @@ class _Alarm:
 class Alarms:
     """Lasting alarms of one task by name. Times are Unix milliseconds of the worker's clock.
 
-    An alarm is reported when it is raised first, once a minute while it lasts, and when it has ended.
-    It is part of the task's state, so that the next worker that gets the task can end it.
+    An alarm is reported when it is raised first, once a minute while it lasts, and when it has
+    ended. It is part of the task's state, so that the next worker that gets the task can end it.
 
     >>> alarms = Alarms()
     >>> alarms.raise_("breaker-open", "ConnectionError", now=1_000, value=0.7, limit=0.5)

@@ -23,7 +23,7 @@ ModelOperation = Literal[
     "key-revoke",
     "thresholds",
 ]
-"""Operations on models, learning and keys; see `stream_app.dead_letters` for those on dead letters."""
+"""Operations on models, learning and keys; `stream_app.dead_letters` has those on dead letters."""
 
 _NO_OPTIONS: Mapping[str, str] = {}
 _NO_COUNTS: Mapping[str, int] = {}

@@ -68,7 +68,7 @@ class CorrectiveActions:
         entry.last = now
 
     def due(self, now: int) -> list[Measurement]:
-        """Return the reports that are due: of new actions at once, of recurring ones at intervals."""
+        """Return the reports that are due: new actions at once, recurring ones at intervals."""
         reports = []
         for (action, cause), entry in list(self._entries.items()):
             if entry.reported is not None and 0 <= now - entry.reported < entry.interval:

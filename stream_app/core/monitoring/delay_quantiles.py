@@ -11,8 +11,8 @@ _RATIO = 1.02 / 0.98
 class DelayQuantiles:
     """Sketch of durations in milliseconds: quantiles are within 2 %, the maximum is exact.
 
-    Masson, Rim, Lee (2019), "DDSketch: a fast and fully-mergeable quantile sketch with relative-error
-    guarantees".
+    Masson, Rim, Lee (2019), "DDSketch: a fast and fully-mergeable quantile sketch with
+    relative-error guarantees".
 
     >>> delays = DelayQuantiles()
     >>> for minutes in range(1, 101):

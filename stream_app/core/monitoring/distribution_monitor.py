@@ -116,9 +116,9 @@ class DriftFinding(NamedTuple):
 class DistributionMonitor:
     """Monitors variables that come together, such as the features of a record.
 
-    Records are a reference sample until a window closes with at least 500 of them. Then the reference
-    is fixed for good, and later records are counted per window. The trailing reference is the last
-    window that was large enough.
+    Records are a reference sample until a window closes with at least 500 of them. Then the
+    reference is fixed for good, and later records are counted per window. The trailing reference is
+    the last window that was large enough.
 
     Args:
         significance: probability of a false alarm per comparison.

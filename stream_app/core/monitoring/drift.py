@@ -30,11 +30,11 @@ def stability(
 ) -> StabilityIndex:
     """Compare two histograms with the same bins.
 
-    The index is the sum of (p - q) ln(p / q) over the bins. The customary limits 0.1 and 0.25 ignore
-    the sample sizes: for n and m independent observations of one distribution in B bins the index
-    follows (1/n + 1/m) chi²(B - 1); Yurdakul (2018), "Statistical properties of population stability
-    index". Half a count is added to each bin, so that the index is finite; bins that are empty on both
-    sides do not count.
+    The index is the sum of (p - q) ln(p / q) over the bins. The customary limits 0.1 and 0.25
+    ignore the sample sizes: for n and m independent observations of one distribution in B bins the
+    index follows (1/n + 1/m) chi²(B - 1); Yurdakul (2018), "Statistical properties of population
+    stability index". Half a count is added to each bin, so that the index is finite; bins that are
+    empty on both sides do not count.
 
     Args:
         reference: counts of the reference.
@@ -70,8 +70,8 @@ class ErrorRise(NamedTuple):
 class ErrorAlarm:
     """ADWIN on errors from 0 (correct) to 1 (wrong). A rise opens an alarm; a fall does not.
 
-    Bifet and Gavaldà (2007), "Learning from time-changing data with adaptive windowing". On shuffled
-    real streams ADWIN on errors stays silent, which Page-Hinkley and EDDM do not.
+    Bifet and Gavaldà (2007), "Learning from time-changing data with adaptive windowing". On
+    shuffled real streams ADWIN on errors stays silent, which Page-Hinkley and EDDM do not.
 
     Args:
         delta: confidence parameter of ADWIN.

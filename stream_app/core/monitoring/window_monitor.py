@@ -31,10 +31,10 @@ class LabelCoverage:
 class WindowMonitor:
     """Monitors tumbling windows of event time, aligned to the Unix epoch and closed by watermarks.
 
-    The watermark of an input is the largest time seen in it. The watermark is the least of them, so an
-    input that lags behind holds every window open. The distributions of a window are compared when the
-    watermark passes its end by a quarter of its length; its labels are counted when the watermark
-    passes its end by the label's horizon.
+    The watermark of an input is the largest time seen in it. The watermark is the least of them, so
+    an input that lags behind holds every window open. The distributions of a window are compared
+    when the watermark passes its end by a quarter of its length; its labels are counted when the
+    watermark passes its end by the label's horizon.
 
     Args:
         pipeline: loaded pipeline.
@@ -87,8 +87,8 @@ class WindowMonitor:
         """Return the measurements of the windows that are complete.
 
         Args:
-            active: inputs that hold windows open. If there is none, all have been read to their ends,
-                and the largest time seen is the watermark.
+            active: inputs that hold windows open. If there is none, all have been read to their
+                ends, and the largest time seen is the watermark.
         """
         watermarks = [self._watermarks.get(source, -1) for source in active]
         watermark = min(watermarks) if watermarks else max(self._watermarks.values(), default=-1)

@@ -1,0 +1,13 @@
+"""Scoring: events become scored records or dead letters, and labels join their predictions.
+
+- `scorer`: scores the events of a partition and joins labels to predictions.
+- `predictor`: calls the model, with the declared fallback.
+- `partition_state`: keyed state of a partition: known events, waiting labels, watermarks.
+- `state_codec`: compact encodings of predictions and records in that state.
+- `expiry_queue`: order in which entries of the state expire.
+- `retries`: events that wait for another attempt.
+- `circuit_breaker`: stops the events of a partition while most of them fail.
+- `record_counts`: exact counts of the outcomes.
+- `dead_letter`: dead letters with the failure in their headers.
+- `failure_fingerprint`: the same fingerprint for failures with the same cause.
+"""

@@ -44,7 +44,7 @@ _COPIED = frozenset({ERROR_ATTEMPTS, ERROR_FIRST_FAILED_AT, REPLAY_COUNT, REPLAY
 
 
 class FailureContext(NamedTuple):
-    """What processed a record when it failed.
+    """Worker that processed a record when it failed.
 
     Attributes:
         group: consumer group.
@@ -81,7 +81,7 @@ def dead_letter(
         topic: kind of the dead-letter topic.
         record: the failed record.
         failure: the failure.
-        context: what processed the record.
+        context: worker that processed the record.
         now: wall-clock time in Unix milliseconds.
         last_attempt: attempt before this one, if the record was retried.
     """

@@ -18,7 +18,8 @@ Prediction = tuple[int, Score, int, Features | None]
 class PredictionCodec:
     """Packs predictions as JSON arrays without feature names, for memory and changelog alike.
 
-    A packed prediction is `["p", event time, score, version, names, value, ...]`; `names` is an index into the attribute `names`, or the features themselves if there is no room for more names,
+    A packed prediction is `["p", event time, score, version, names, value, ...]`; `names` is an
+    index into the attribute `names`, or the features themselves if there is no room for more names,
     or null without features. The bytes can be unpacked as long as `names` is kept as well.
 
     Attributes:

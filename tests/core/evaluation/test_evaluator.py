@@ -1,4 +1,4 @@
-"""Prequential evaluation: the numbers, against River's and by hand; the windows; the bookkeeping."""
+"""Evaluator: metrics equal those of River, and every example counts once in its window."""
 
 import math
 import pickle
@@ -74,7 +74,7 @@ def test_roc_auc_by_hand_with_a_tie() -> None:
     )
 
 
-def test_roc_auc_stays_close_and_bounded_when_scores_are_folded() -> None:
+def test_roc_auc_of_binned_scores_is_close_and_bounded() -> None:
     chance = random.Random(1)
     exact, folded = RocAuc(), RocAuc(limit=100)
     for _ in range(5000):
@@ -91,7 +91,7 @@ def test_roc_auc_stays_close_and_bounded_when_scores_are_folded() -> None:
     cut=st.integers(0, 60),
     limits=st.tuples(st.integers(1, 60), st.integers(1, 60)),
 )
-def test_merged_ranks_equal_ranks_of_all(
+def test_merged_scores_equal_all_scores(
     predictions: list[tuple[bool, float]], cut: int, limits: tuple[int, int]
 ) -> None:
     first, second, both = RocAuc(limits[0]), RocAuc(limits[1]), RocAuc(limit=1000)
@@ -110,18 +110,18 @@ def test_brier_score_by_hand() -> None:
 
 
 def test_kappa_temporal_compares_with_repeating_the_last_label() -> None:
-    # Labels 1 1 0 0: repeating is right twice in four (the first has none before it); we are right three times.
+    # Labels 1 1 0 0: repeating is right twice in four, the predictions are right three times.
     sums = sums_of([(True, 0.9), (True, 0.9), (False, 0.1), (False, 0.9)])
     assert BINARY_METRICS["kappa_temporal"](sums) == pytest.approx((0.75 - 0.5) / (1 - 0.5))
 
 
-def test_kappa_temporal_is_undefined_where_repeating_is_always_right() -> None:
+def test_kappa_temporal_is_undefined_if_repeating_is_always_right() -> None:
     sums = BinaryMetrics()
     sums.update(True, 0.9, True, BinaryBaseline(seen=1, positives=1, last=True))
     assert BINARY_METRICS["kappa_temporal"](sums) is None
 
 
-def test_baselines_know_only_labels_that_came_before() -> None:
+def test_baselines_use_only_earlier_labels() -> None:
     evaluator = Evaluator(HOUR, BinaryTask())
     for time, label in enumerate([True, True, False]):
         evaluator.add(example(label, time))
@@ -158,7 +158,7 @@ def test_a_label_for_a_closed_window_counts_in_the_next() -> None:
     assert (second.start, second.end, second.n) == (2 * HOUR, 3 * HOUR, 1)
 
 
-def test_a_closed_window_names_the_version_of_its_newest_prediction() -> None:
+def test_a_closed_window_has_the_version_of_its_newest_prediction() -> None:
     evaluator = Evaluator(HOUR, BinaryTask())
     evaluator.add(example(True, 1, version=3))
     evaluator.add(example(True, 2, version=7))
@@ -179,7 +179,7 @@ def test_every_example_counts_exactly_once(times: list[int]) -> None:
     )
 
 
-def test_an_evaluator_goes_on_after_pickling_as_if_nothing_had_happened() -> None:
+def test_a_pickled_evaluator_continues_with_the_same_results() -> None:
     stream = examples(600)
     whole, halves = Evaluator(HOUR, BinaryTask()), Evaluator(HOUR, BinaryTask())
     expected = [closed for one in stream for closed in whole.add(one)]
@@ -190,7 +190,7 @@ def test_an_evaluator_goes_on_after_pickling_as_if_nothing_had_happened() -> Non
     assert halves == whole
 
 
-def test_metrics_of_the_last_closed_window_go_with_a_version() -> None:
+def test_the_metrics_are_those_of_the_last_closed_window() -> None:
     evaluator = Evaluator(HOUR, BinaryTask())
     assert evaluator.metrics() == {}
     evaluator.add(example(True, 1, score=0.9))

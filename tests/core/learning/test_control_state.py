@@ -38,7 +38,7 @@ def control(
 
 
 class Run:
-    """A learner over a log, with the versions that it has published: one after every tenth record."""
+    """Learner over a log, which publishes a version after every tenth record."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
@@ -86,7 +86,7 @@ def content(state: LearnerState) -> tuple[object, ...]:
 
 @st.composite
 def logs(draw: st.DrawFn) -> Log:
-    """Examples with control records between them, some void, some about versions from before others."""
+    """Draw examples with control records between them, some of them void."""
     length = draw(st.integers(20, 80))
     log: list[Example | Control] = list(STREAM[:length])
     decision = 0
@@ -201,7 +201,7 @@ def test_a_void_or_unrelated_control_record_changes_nothing(void: Control) -> No
 
 
 def test_late_labels_count_for_the_version_that_made_the_prediction() -> None:
-    """Version 0 predicts well and is rolled back to, version 20 predicted badly; late labels of both come."""
+    """After a rollback from a bad version 20 to a good version 0, labels of both arrive."""
     good = [one._replace(model_version=0, score=float(one.label)) for one in STREAM]
     bad = [one._replace(model_version=20, score=float(not one.label)) for one in STREAM]
     mixed = [pick[number % 2] for number, pick in enumerate(zip(good, bad, strict=True))]

@@ -1,4 +1,4 @@
-"""The learner: what it judges, learns, skips and reports; reproducible, and equal to River's own loop."""
+"""Learner: evaluation, learning, skipped examples, reports, and its state as a function of the log."""
 
 import math
 from typing import Any
@@ -29,8 +29,8 @@ from tests.learning import (
 )
 
 
-class Fussy:
-    """Refuses some examples."""
+class RejectingModel:
+    """Model that rejects some examples."""
 
     def __init__(self) -> None:
         self.learned = 0
@@ -45,10 +45,10 @@ def run(learner: Learner, stream: list[Example]) -> list[Output]:
     return [output for offset, one in enumerate(stream) for output in learner.learn(offset, one)]
 
 
-def at_once(rate: float) -> float:
-    """Accuracy over the phishing data, labels at once, of stochastic gradient descent with this learning rate.
+def accuracy_with_immediate_labels(rate: float) -> float:
+    """Return the accuracy of logistic regression over the phishing data with immediate labels.
 
-    River decides for True above one half, we at one half; hence a threshold that is the next number.
+    River predicts True above one half, this program at one half; hence the next larger threshold.
     """
     learner = Learner(
         pipeline(
@@ -66,13 +66,13 @@ def at_once(rate: float) -> float:
 
 
 @pytest.mark.parametrize(("rate", "published"), [(0.005, 0.8872), (0.01, 0.8928)])
-def test_labels_at_once_give_the_accuracy_that_river_publishes(
+def test_immediate_labels_give_the_accuracy_that_river_publishes(
     rate: float, published: float
 ) -> None:
-    assert at_once(rate) == published
+    assert accuracy_with_immediate_labels(rate) == published
 
 
-def test_the_last_label_baseline_is_the_one_river_publishes() -> None:
+def test_the_last_label_baseline_equals_the_one_that_river_publishes() -> None:
     learner = Learner(pipeline(), FINGERPRINT)
     run(learner, [Example("e", 0, 0, y, 0.5, 0, x, FINGERPRINT) for x, y in phishing()])
     assert learner.state.evaluator.metrics()["no_change_accuracy"] == pytest.approx(
@@ -105,12 +105,12 @@ def test_a_closed_window_reports_metrics_totals_and_baselines() -> None:
 def test_a_metric_beyond_its_threshold_is_breached() -> None:
     declared = pipeline(thresholds=thresholds(accuracy=0.9, log_loss=0.1, roc_auc=0.0))
     found = measurements(run(Learner(declared, FINGERPRINT), examples(800)))
-    verdicts = {
+    checks = {
         (one["name"], one["threshold"], one["breached"])
         for one in found
         if one["kind"] == "performance"
     }
-    assert verdicts == {("accuracy", 0.9, True), ("log_loss", 0.1, True), ("roc_auc", 0.0, False)}
+    assert checks == {("accuracy", 0.9, True), ("log_loss", 0.1, True), ("roc_auc", 0.0, False)}
 
 
 def test_a_rise_of_errors_opens_an_alarm() -> None:
@@ -128,25 +128,25 @@ def test_a_rise_of_errors_opens_an_alarm() -> None:
     ]
 
 
-def test_an_example_that_the_model_refuses_is_counted_reported_once_and_skipped() -> None:
-    learner = Learner(pipeline(Fussy), FINGERPRINT)
+def test_an_example_that_the_model_rejects_is_counted_and_reported_once() -> None:
+    learner = Learner(pipeline(RejectingModel), FINGERPRINT)
     stream = examples(700)
-    refused = [offset for offset, one in enumerate(stream) if one.features["long_url"] == 1.0]
+    rejected = [offset for offset, one in enumerate(stream) if one.features["long_url"] == 1.0]
     found = [one for one in measurements(run(learner, stream)) if one["kind"] == "unlearnable"]
     state = learner.state
     assert (state.unlearnable, state.learned.examples, state.learned.model.learned) == (
-        len(refused),
-        700 - len(refused),
+        len(rejected),
+        700 - len(rejected),
         state.learned.examples,
     )
-    assert (found[0]["name"], found[0]["reference"]) == ("ArithmeticError", f"offset {refused[0]}")
+    assert (found[0]["name"], found[0]["reference"]) == ("ArithmeticError", f"offset {rejected[0]}")
     totals = sum(one["n"] for one in found if one["reference"] is None) + sum(
         state.failures.values()
     )
-    assert totals == len(refused)
+    assert totals == len(rejected)
 
 
-def test_an_example_of_another_declaration_is_judged_but_not_learned() -> None:
+def test_an_example_of_another_declaration_is_evaluated_but_not_learned() -> None:
     learner = Learner(pipeline(), "f2")
     (found,) = measurements(run(learner, examples(3)))
     assert (found["kind"], found["name"]) == ("unlearnable", "fingerprint")
@@ -157,13 +157,13 @@ def test_an_example_of_another_declaration_is_judged_but_not_learned() -> None:
     ) == (0, 3, 3)
 
 
-def test_learned_through_is_the_largest_label_time() -> None:
+def test_the_largest_label_time_is_kept() -> None:
     learner, stream = Learner(pipeline(), FINGERPRINT), examples(50)
     run(learner, stream)
     assert learner.state.learned.max_label_time == max(one.label_time for one in stream)
 
 
-def test_the_state_is_a_pure_function_of_the_log_and_goes_on_from_a_snapshot() -> None:
+def test_a_learner_continues_from_a_checkpoint_with_the_same_results() -> None:
     stream = examples(1500, seed=4)
     whole, halves = Learner(pipeline(), FINGERPRINT), Learner(pipeline(), FINGERPRINT)
     expected = run(whole, stream)
@@ -180,14 +180,14 @@ def test_the_state_is_a_pure_function_of_the_log_and_goes_on_from_a_snapshot() -
     ]
 
 
-def test_a_restored_learner_follows_the_declaration_of_today() -> None:
+def test_a_restored_learner_uses_the_current_declaration() -> None:
     before = Learner(pipeline(), FINGERPRINT).state
     declared = pipeline(thresholds=Thresholds(decision=0.3, adwin_delta=0.1))
     after = Learner(declared, FINGERPRINT, before).state
     assert (after.evaluator.task, after.alarm.delta) == (BinaryTask(0.3), 0.1)
 
 
-def test_examples_fit_the_published_schema() -> None:
+def test_examples_conform_to_the_published_schema() -> None:
     one = examples(1)[0]
     assert fits("example", {"kind": "example", **one._asdict()})
 
@@ -203,7 +203,7 @@ def test_examples_fit_the_published_schema() -> None:
         {"score": True},
     ],
 )
-def test_an_example_of_wrong_types_is_recognised(wrong: dict[str, Any]) -> None:
+def test_an_example_with_wrong_types_is_detected(wrong: dict[str, Any]) -> None:
     assert decode_example(examples(1)[0]._replace(**wrong).encode(), BinaryTask()) == "wrong-type"
 
 

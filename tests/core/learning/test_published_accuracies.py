@@ -1,8 +1,9 @@
-"""The accuracies that River publishes for its models come out of our core, with the learner stored and loaded midway.
+"""Accuracies that River publishes for its models, with the learner stored and loaded in between.
 
-https://riverml.xyz/latest/benchmarks/BinaryTask%20classification: River's runs over its bundled data sets, labels at once.
-Where River 0.26.1 itself gives another figure than that page, which older releases made, its own evaluation is the
-measure. Like River we judge no prediction of a model that has not learned anything yet.
+https://riverml.xyz/latest/benchmarks/Binary%20classification: River's runs over its bundled data
+sets with immediate labels. Where River 0.26.1 gives another figure than that page, which older
+releases made, its own evaluation is the reference. As in River, predictions of a model that has not
+learned anything are not evaluated.
 """
 
 import math
@@ -37,7 +38,8 @@ from tests.learning import FINGERPRINT, pipeline
 Make = Callable[[], Any]
 
 STORED_EVERY = 500  # examples
-ABOVE_HALF = Thresholds(decision=math.nextafter(0.5, 1))  # River decides for True above one half
+# River predicts True above one half.
+ABOVE_HALF = Thresholds(decision=math.nextafter(0.5, 1))
 DATA = {"Phishing": datasets.Phishing, "Bananas": datasets.Bananas}
 
 
@@ -100,7 +102,7 @@ SLOW: dict[str, tuple[Make, dict[str, float]]] = {
 
 
 def through_the_core(make: Make, rows: Any) -> float:
-    """Accuracy of what a learner's model served, the whole learner stored and loaded every so often."""
+    """Return the accuracy of a learner that is stored and loaded every 500 examples."""
     declared = pipeline(make, thresholds=ABOVE_HALF)
     learner = Learner(declared, FINGERPRINT)
     model = LoadedModel("p", 0, FINGERPRINT, learner.state.learned.model, BinaryTask())
@@ -124,7 +126,7 @@ def by_river(make: Make, rows: Any) -> float:
 @pytest.mark.parametrize(
     "name", [*FAST, *(pytest.param(name, marks=pytest.mark.faults) for name in SLOW)]
 )
-def test_the_core_gives_the_accuracy_that_river_publishes(name: str, data: str) -> None:
+def test_the_accuracy_equals_the_one_that_river_publishes(name: str, data: str) -> None:
     make, published = (FAST | SLOW)[name]
     expected = published.get(data)
     found = through_the_core(make, DATA[data]())

@@ -1,4 +1,4 @@
-"""Alarms that last: opened once, told of once a minute, ended by whoever has the state by then."""
+"""Alarms: opened once, reported once a minute, ended also after a restart."""
 
 from itertools import pairwise
 
@@ -19,7 +19,7 @@ STEPS = st.lists(
 )
 
 
-def said(reports: list[Measurement]) -> list[tuple[str, int, bool]]:
+def summary(reports: list[Measurement]) -> list[tuple[str, int, bool]]:
     return [(report.name, report.n, report.limit_check.breached) for report in reports]
 
 
@@ -27,7 +27,7 @@ def restarted(alarms: Alarms) -> Alarms:
     return Alarms.from_dict(orjson.loads(orjson.dumps(alarms.as_dict())))
 
 
-def test_an_alarm_opens_once_is_told_of_once_a_minute_and_ends() -> None:
+def test_an_alarm_opens_once_is_reported_once_a_minute_and_ends() -> None:
     alarms, reports = Alarms(), list[Measurement]()
     for second in range(150):
         alarms.raise_(
@@ -37,16 +37,19 @@ def test_an_alarm_opens_once_is_told_of_once_a_minute_and_ends() -> None:
     alarms.end("state-full", NOW + 150_000)
     assert alarms.open == []
     reports += alarms.due(NOW + 150_000)
-    assert said(reports) == [
-        ("state-full", 1, True), ("state-full", 61, True), ("state-full", 121, True), ("state-full", 150, False),
-    ]  # fmt: skip
+    assert summary(reports) == [
+        ("state-full", 1, True),
+        ("state-full", 61, True),
+        ("state-full", 121, True),
+        ("state-full", 150, False),
+    ]
     last = reports[-1]
     assert (last.start, last.end, last.reference) == (NOW, NOW + 150_001, "partition 3")
     assert last.limit_check == LimitCheck(0.9, False)
     assert alarms.due(NOW + REPORT_INTERVAL_MS * 10) == []
 
 
-def test_an_alarm_that_nobody_raises_again_is_told_of_until_it_ends() -> None:
+def test_an_alarm_raised_once_is_reported_until_it_ends() -> None:
     alarms = Alarms()
     alarms.raise_("breaker-open", "TimeoutError", NOW)
     assert [len(alarms.due(NOW + REPORT_INTERVAL_MS * minute // 2)) for minute in range(5)] == [
@@ -58,27 +61,27 @@ def test_an_alarm_that_nobody_raises_again_is_told_of_until_it_ends() -> None:
     ]
 
 
-def test_a_restarted_worker_ends_what_it_had_opened() -> None:
+def test_a_restarted_worker_ends_an_open_alarm() -> None:
     alarms = Alarms()
     alarms.raise_("breaker-open", "TimeoutError", NOW, 0.7, 0.5)
     alarms.due(NOW)
     after = restarted(alarms)
     assert (after.open, after.due(NOW + 1)) == (["breaker-open"], [])
     after.end("breaker-open", NOW + 10)
-    assert said(after.due(NOW + 10)) == [("breaker-open", 1, False)]
+    assert summary(after.due(NOW + 10)) == [("breaker-open", 1, False)]
     assert restarted(after).as_dict() == {}
 
 
-def test_one_that_ends_before_it_was_told_of_is_told_all_the_same() -> None:
+def test_an_alarm_that_ends_before_its_first_report_is_reported() -> None:
     alarms = Alarms()
     alarms.raise_("breaker-open", "TimeoutError", NOW)
     alarms.end("breaker-open", NOW)
     found = alarms.due(NOW)
-    assert said(found) == [("breaker-open", 1, True), ("breaker-open", 1, False)]
+    assert summary(found) == [("breaker-open", 1, True), ("breaker-open", 1, False)]
     assert all(is_lasting_alarm(orjson.loads(report.output("p").value or b"")) for report in found)
 
 
-def test_one_that_comes_back_before_its_end_was_told_goes_on() -> None:
+def test_an_alarm_raised_again_before_its_end_was_reported_stays_open() -> None:
     alarms = Alarms()
     alarms.raise_("breaker-open", "TimeoutError", NOW)
     alarms.due(NOW)
@@ -88,14 +91,14 @@ def test_one_that_comes_back_before_its_end_was_told_goes_on() -> None:
     assert alarms.open == ["breaker-open"]
 
 
-def test_the_end_of_what_is_not_there_is_nothing() -> None:
+def test_ending_an_unknown_alarm_has_no_effect() -> None:
     alarms = Alarms()
     alarms.end("breaker-open", NOW)
     assert alarms.due(NOW) == []
 
 
 @given(STEPS)
-def test_beginnings_and_ends_alternate_whatever_restarts(steps: list[tuple[int, str, str]]) -> None:
+def test_beginnings_and_ends_alternate_across_restarts(steps: list[tuple[int, str, str]]) -> None:
     alarms, now, reports = Alarms(), NOW, list[Measurement]()
     for passed, step, name in steps:
         now += passed
@@ -116,7 +119,7 @@ def test_beginnings_and_ends_alternate_whatever_restarts(steps: list[tuple[int, 
         assert (name in alarms.open) == bool(mine and mine[-1].limit_check.breached)
 
 
-def test_one_that_is_raised_now_and_again_lasts_until_it_has_been_quiet() -> None:
+def test_an_alarm_raised_repeatedly_lasts_until_it_has_been_quiet() -> None:
     alarms = Alarms()
     reports = []
     for second in range(30):

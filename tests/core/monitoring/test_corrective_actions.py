@@ -1,4 +1,4 @@
-"""Corrective actions: exact counts in few records, whatever restarts in between."""
+"""Corrective actions: exact counts in few reports, also across restarts."""
 
 from collections import Counter
 from itertools import pairwise
@@ -17,7 +17,7 @@ from stream_app.core.monitoring.corrective_actions import (
 )
 
 NOW = 1_700_000_000_000
-NOTES = st.lists(
+ADDED = st.lists(
     st.tuples(
         st.integers(0, 30_000),  # milliseconds since the one before
         st.sampled_from(["impute", "retry"]),
@@ -35,31 +35,31 @@ def counts(reports: list[Measurement]) -> Counter[tuple[str, str | None]]:
     return found
 
 
-@given(NOTES)
-def test_the_reports_add_up_to_what_was_noted_whatever_restarts(
-    notes: list[tuple[int, str, str, int, str]],
+@given(ADDED)
+def test_reports_add_up_to_all_actions_across_restarts(
+    steps: list[tuple[int, str, str, int, str]],
 ) -> None:
-    actions, now, noted, reports = (
+    actions, now, added, reports = (
         CorrectiveActions(),
         NOW,
         Counter[tuple[str, str | None]](),
         list[Measurement](),
     )
-    for passed, action, cause, n, then in notes:
+    for passed, action, cause, n, then in steps:
         now += passed
         actions.add(action, cause, now, n)
-        noted[action, cause] += n
+        added[action, cause] += n
         if then:
             reports += actions.due(now)
         if then == "restart":
             actions = CorrectiveActions.from_dict(orjson.loads(orjson.dumps(actions.as_dict())))
     reports += actions.due(now + MAX_INTERVAL_MS)
-    assert counts(reports) == noted
+    assert counts(reports) == added
     assert actions.due(now + 2 * MAX_INTERVAL_MS) == []
     assert all(NOW <= report.start < report.end <= now + 1 for report in reports)
 
 
-def test_a_million_repairs_are_a_few_records() -> None:
+def test_a_million_actions_make_few_reports() -> None:
     actions, reports = CorrectiveActions(), list[Measurement]()
     for now in range(NOW, NOW + 3_600_000, 100):
         actions.add("impute", "amount", now, 28)
@@ -73,7 +73,7 @@ def test_a_million_repairs_are_a_few_records() -> None:
     assert sum(report.n for report in reports) == 28 * 36_000
 
 
-def test_after_a_quiet_time_the_first_is_told_at_once_again() -> None:
+def test_the_first_action_after_a_quiet_time_is_reported_at_once() -> None:
     actions = CorrectiveActions()
     for start in (NOW, NOW + 5 * MAX_INTERVAL_MS):
         actions.add("retry", "TimeoutError", start)
@@ -82,7 +82,7 @@ def test_after_a_quiet_time_the_first_is_told_at_once_again() -> None:
         assert actions.due(start + MAX_INTERVAL_MS) == []
 
 
-def test_a_report_says_what_why_how_often_and_since_when() -> None:
+def test_a_report_has_action_cause_count_and_window() -> None:
     actions = CorrectiveActions()
     actions.add("impute", "amount", NOW)
     actions.add("impute", "amount", NOW + 70, 2)
@@ -94,7 +94,7 @@ def test_a_report_says_what_why_how_often_and_since_when() -> None:
     assert (fields["breached"], fields["value"], fields["threshold"]) == (False, None, None)
 
 
-def test_causes_without_end_are_counted_together() -> None:
+def test_causes_beyond_the_limit_are_counted_together() -> None:
     actions = CorrectiveActions()
     for number in range(MAX_CAUSES + 50):
         actions.add("retry", f"cause {number}", NOW)
@@ -103,7 +103,7 @@ def test_causes_without_end_are_counted_together() -> None:
     assert (len(found), found.total()) == (MAX_CAUSES + 1, MAX_CAUSES + 50)
 
 
-def test_a_clock_that_is_set_back_silences_nothing() -> None:
+def test_a_clock_that_is_set_back_delays_no_report() -> None:
     actions = CorrectiveActions()
     actions.add("impute", "amount", NOW)
     actions.due(NOW)
@@ -111,7 +111,7 @@ def test_a_clock_that_is_set_back_silences_nothing() -> None:
     assert len(actions.due(NOW - 3_600_000)) == 1
 
 
-def test_what_is_fresh_is_told_once_and_not_again_after_a_restart() -> None:
+def test_new_actions_are_taken_once_and_not_again_after_a_restart() -> None:
     actions = CorrectiveActions()
     actions.add("impute", "amount", NOW, 3)
     assert (actions.take_new(), actions.take_new()) == ({("impute", "amount"): 3}, {})

@@ -1,4 +1,4 @@
-"""Drift: the calibrated population stability index, the watch over windows, and ADWIN on errors."""
+"""Drift: calibrated population stability index, distribution monitor, and ADWIN on errors."""
 
 import random
 from collections.abc import Callable
@@ -42,14 +42,14 @@ def test_stability_index_by_hand() -> None:
     assert found.breached
 
 
-def test_the_same_histogram_is_perfectly_stable() -> None:
+def test_the_index_of_equal_histograms_is_zero() -> None:
     assert stability([5, 0, 7], [50, 0, 70], 0.01).value == pytest.approx(0.0, abs=1e-3)
 
 
 @pytest.mark.parametrize(
     ("reference", "window"), [([0, 0], [3, 4]), ([3, 4], [0, 0]), ([5, 0], [9, 0])]
 )
-def test_nothing_to_compare_is_no_alarm(reference: list[int], window: list[int]) -> None:
+def test_an_empty_histogram_breaches_no_threshold(reference: list[int], window: list[int]) -> None:
     assert not stability(reference, window, 0.01).breached
 
 
@@ -59,7 +59,7 @@ def test_a_bin_that_is_empty_on_one_side_keeps_the_index_finite() -> None:
 
 @pytest.mark.parametrize("significance", [0.01, 0.1])
 @pytest.mark.parametrize(("n", "m"), [(2000, 500), (1000, 3000)])
-def test_false_alarms_are_as_frequent_as_asked_for(significance: float, n: int, m: int) -> None:
+def test_false_alarms_are_as_frequent_as_declared(significance: float, n: int, m: int) -> None:
     chance, rounds, alarms = random.Random(n + m), 200, 0
     for _ in range(rounds):
         bins = Bins.of(sample_of([chance.gauss(0, 1) for _ in range(n)]), n)
@@ -116,19 +116,19 @@ def test_a_sample_is_thinned_evenly() -> None:
     assert len(sample.values) <= 100
 
 
-def watched(
+def findings(
     draws: list[Draw], per_window: int = 1000, again: bool = False
 ) -> list[list[DriftFinding]]:
-    """Findings per window, one drawing rule each; `again` goes through the stored state after every window."""
-    chance, watch, found = random.Random(3), DistributionMonitor(0.001), []
+    """Return the findings per window; `again` stores and restores the state after each one."""
+    chance, monitor, found = random.Random(3), DistributionMonitor(0.001), []
     for window, draw in enumerate(draws):
         for _ in range(per_window):
             value = draw(chance)
-            watch.add(window, {} if value is None else {"x": value})
-        found.append(watch.close(window))
+            monitor.add(window, {} if value is None else {"x": value})
+        found.append(monitor.close(window))
         if again:
-            watch = DistributionMonitor.from_state(
-                orjson.loads(orjson.dumps(watch.to_state())), 0.001
+            monitor = DistributionMonitor.from_state(
+                orjson.loads(orjson.dumps(monitor.to_state())), 0.001
             )
     return found
 
@@ -146,7 +146,7 @@ def often_missing(chance: random.Random) -> object:
 
 
 def test_a_lasting_shift_breaches_the_fixed_reference_always_and_the_trailing_one_once() -> None:
-    found = watched([normal, normal, normal, shifted, shifted])
+    found = findings([normal, normal, normal, shifted, shifted])
     breached = [{f.reference: f.stability.breached for f in window} for window in found]
     assert breached == [
         {},
@@ -157,25 +157,25 @@ def test_a_lasting_shift_breaches_the_fixed_reference_always_and_the_trailing_on
     ]
 
 
-def test_values_that_begin_to_be_missing_are_a_drift() -> None:
-    found = watched([normal, normal, often_missing])
+def test_missing_values_are_a_drift() -> None:
+    found = findings([normal, normal, often_missing])
     assert [f.stability.breached for f in found[2] if f.reference == "fixed"] == [True]
 
 
-def test_a_watch_goes_on_from_its_stored_state() -> None:
+def test_a_restored_monitor_continues_with_the_same_findings() -> None:
     draws: list[Draw] = [normal, normal, often_missing, shifted]
-    assert watched(draws, again=True) == watched(draws)
+    assert findings(draws, again=True) == findings(draws)
 
 
 def test_a_reference_waits_until_there_is_enough_and_small_windows_are_not_compared() -> None:
-    assert watched([normal] * 7, per_window=90) == [[]] * 7
+    assert findings([normal] * 7, per_window=90) == [[]] * 7
 
 
 def test_a_reference_sample_of_many_variables_stays_bounded() -> None:
-    watch = DistributionMonitor(0.01)
+    monitor = DistributionMonitor(0.01)
     for i in range(2 * REFERENCE_MAX):
-        watch.add(0, {f"v{j}": float(i) for j in range(50)})
-    assert len(orjson.dumps(watch.to_state())) < 300_000
+        monitor.add(0, {f"v{j}": float(i) for j in range(50)})
+    assert len(orjson.dumps(monitor.to_state())) < 300_000
 
 
 def alarms(rates: list[float], quiet: int = 100, each: int = 2000) -> list[ErrorRise]:

@@ -1,4 +1,4 @@
-"""The monitor: windows by watermark, drift of scores and features, coverage and delay of labels."""
+"""Window monitor: watermarks, drift of scores and features, coverage and delay of labels."""
 
 import random
 from collections.abc import Mapping
@@ -82,7 +82,7 @@ def test_an_input_that_lags_holds_every_window_open_unless_it_is_inactive() -> N
     assert of_kind(report(monitor, "s0"), "volume") == {"scored": 1.0}
 
 
-def test_a_record_that_is_too_late_is_counted_as_such() -> None:
+def test_a_record_of_a_closed_window_is_counted_as_late() -> None:
     monitor = WindowMonitor(DECLARED)
     monitor.scored("s", scored(40 * HOUR))
     monitor.close([])
@@ -93,7 +93,7 @@ def test_a_record_that_is_too_late_is_counted_as_such() -> None:
 
 
 def drifting(monitor: WindowMonitor, hours: int, again: bool = False) -> list[dict[str, Any]]:
-    """Hours of records, from half of them on with other scores and another country."""
+    """Return the measurements of hours whose second half has other scores and countries."""
     chance, found = random.Random(1), []
     for hour in range(hours):
         for i in range(600):
@@ -114,7 +114,7 @@ def drifting(monitor: WindowMonitor, hours: int, again: bool = False) -> list[di
     return found
 
 
-def test_a_shift_of_scores_and_of_one_feature_is_found_in_these_only() -> None:
+def test_drift_is_found_only_in_the_variables_that_shift() -> None:
     found = [
         one
         for one in drifting(WindowMonitor(DECLARED), 12)
@@ -123,15 +123,14 @@ def test_a_shift_of_scores_and_of_one_feature_is_found_in_these_only() -> None:
     breached = {(one["name"], one["window"]["start"] // HOUR) for one in found if one["breached"]}
     late = range(6, 11)
     assert breached >= {(name, hour) for name in ("score", "features.country") for hour in late}
-    assert (
-        len(breached) <= 2 * len(late) + 1
-    )  # one false alarm in about thirty comparisons at 1 % is no surprise
+    # One false alarm in about thirty comparisons at 1 % is likely.
+    assert len(breached) <= 2 * len(late) + 1
     assert {one["model_version"] for one in found} == {
         one["window"]["start"] // HOUR for one in found
     }
 
 
-def test_a_monitor_goes_on_from_its_stored_state() -> None:
+def test_a_restored_monitor_continues_with_the_same_results() -> None:
     assert drifting(WindowMonitor(DECLARED), 8, again=True) == drifting(WindowMonitor(DECLARED), 8)
 
 
@@ -160,7 +159,7 @@ def test_quantiles_of_delays_are_within_two_percent() -> None:
     assert (again.n, again.largest) == (5000, values[-1])
 
 
-def test_no_delay_at_all_counts_as_a_millisecond() -> None:
+def test_a_delay_of_zero_counts_as_a_millisecond() -> None:
     delays = DelayQuantiles()
     assert delays.quantile(0.5) == 0.0
     delays.add(0)

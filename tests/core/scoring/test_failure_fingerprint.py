@@ -1,4 +1,4 @@
-"""Fingerprints: a thousand failures of one cause are one group, two causes are two."""
+"""Failure fingerprints: equal for the same cause, different for different causes."""
 
 from string import ascii_letters
 from types import TracebackType
@@ -37,12 +37,12 @@ TEMPLATES = st.sampled_from(
 
 
 @given(TEMPLATES, VALUES, VALUES)
-def test_values_do_not_matter(template: str, one: str, other: str) -> None:
+def test_messages_that_differ_in_values_are_equal(template: str, one: str, other: str) -> None:
     assert normalized(template.format(one, other)) == normalized(template.format(7, 7))
 
 
 @given(st.lists(VALUES, min_size=1, max_size=10))
-def test_neither_does_how_many_there_are_in_a_list(values: list[str]) -> None:
+def test_lists_of_different_lengths_are_equal(values: list[str]) -> None:
     assert normalized(f"none of [{', '.join(values)}] is known") == "none of [#] is known"
 
 
@@ -61,12 +61,12 @@ def test_different_codes_are_different_causes(one: str, other: str) -> None:
         ("customer_lifetime_value is null", "customer_acquisition_cost is null"),
     ],
 )
-def test_what_is_no_value_matters(one: str, other: str) -> None:
+def test_messages_that_differ_in_words_are_different(one: str, other: str) -> None:
     assert normalized(one) != normalized(other)
 
 
 @given(st.text(), st.integers(0, 5000))
-def test_any_message_can_be_read(text: str, times: int) -> None:
+def test_any_message_has_a_fingerprint(text: str, times: int) -> None:
     fingerprint(Failure("rejected", text + "'\"`" * times))
 
 
@@ -88,33 +88,33 @@ def failed(function: Any, value: Any) -> Failure:
     return found
 
 
-def test_one_cause_has_one_fingerprint_whatever_the_value() -> None:
+def test_failures_of_one_cause_have_one_fingerprint() -> None:
     assert fingerprint(failed(features, "x")) == fingerprint(failed(features, "y" * 1000))
 
 
-def test_another_place_is_another_cause() -> None:
+def test_failures_in_different_functions_have_different_fingerprints() -> None:
     assert fingerprint(failed(features, "x")) != fingerprint(failed(other_features, "x"))
 
 
-def test_the_place_is_where_the_users_code_was_when_a_library_raised() -> None:
+def test_the_place_of_an_error_in_a_library_is_the_users_function() -> None:
     import statistics
 
     def spread(fields: dict[str, Any]) -> dict[str, Any]:
         return {"a": statistics.stdev(fields["a"])}
 
     place = raised_in(traceback_of(failed(spread, [])))
-    assert place.startswith("test_failure_fingerprint.py:test_the_place")
+    assert place.startswith("test_failure_fingerprint.py:test_the_place_of_an_error")
     assert place.endswith("<locals>.spread")
 
 
-def test_without_code_of_the_user_the_place_is_the_innermost() -> None:
+def test_without_user_code_the_place_is_the_innermost_frame() -> None:
     found = clean({"a": "text"}, [Clip("a", 0.0, 1.0)])
     assert isinstance(found, Failure)
     assert raised_in(traceback_of(found)) == "cleaning.py:Clip.__call__"
     assert raised_in(None) == ""
 
 
-def test_an_edit_elsewhere_in_the_file_changes_nothing() -> None:
+def test_an_edit_elsewhere_in_the_file_keeps_the_fingerprint() -> None:
     source = "def features(fields):\n    return {'a': int(fields['a'])}\n"
     found = []
     for text in (source, "\n\n# a remark\n" + source):
@@ -130,6 +130,9 @@ def traceback_of(failure: Failure) -> TracebackType | None:
     return failure.exception.__traceback__
 
 
-def test_an_id_never_shows() -> None:
-    message = f"customer {UUID(int=7**40)} (ann@example.org, 'Ann', 0x7f3a, key AKIAIOSFODNN7EXAMPLE12) unknown"
+def test_ids_are_removed_from_a_message() -> None:
+    message = (
+        f"customer {UUID(int=7**40)} "
+        "(ann@example.org, 'Ann', 0x7f3a, key AKIAIOSFODNN7EXAMPLE12) unknown"
+    )
     assert normalized(message) == "customer # (#, key #) unknown"

@@ -1,4 +1,4 @@
-"""What is done in place gives, record by record, what the full reading and the full checks give."""
+"""Fast path of the scorer: its outcomes equal those of the full reading and the full checks."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ HOUR = 3_600_000
 
 
 class Model:
-    """Scores by the wind, and fails where there is none to speak of."""
+    """Model that scores by the wind, and fails for zero."""
 
     name = "flights"
     version = 1
@@ -33,10 +33,10 @@ def impute(fields: Fields) -> Fields:
     return {"wind": 4.0} if fields["wind"] is None else {}
 
 
-impute.imputes = True  # type: ignore[attr-defined]  # which is how a step says so
+impute.imputes = True  # type: ignore[attr-defined]  # declares that the step imputes
 
 
-def refuse(fields: Fields) -> Fields:
+def reject(fields: Fields) -> Fields:
     if fields["carrier"] == "XX":
         raise Rejected("nobody")
     return {"at": fields["at"] if fields["carrier"] != "late" else None}
@@ -50,12 +50,12 @@ def scorer(changes: dict[str, Any], max_bytes: int) -> Scorer:
     return Scorer(pipeline(**changes), config, state, lambda: 0.0)
 
 
-def no_json(value: bytes) -> None:
-    raise orjson.JSONDecodeError("so it is opened the other way", "", 0)
+def not_json(value: bytes) -> None:
+    raise orjson.JSONDecodeError("use the full reading", "", 0)
 
 
 def outcomes(subject: Scorer, records: list[Record], labels: list[Record]) -> tuple[Any, ...]:
-    """All that it gives and keeps."""
+    """Return all outputs and the whole state."""
     made: list[Output] = []
     for one, label in zip(records, labels, strict=True):
         made += subject.score([one], Model(), NOW) + subject.join([label], Model(), NOW)
@@ -84,8 +84,8 @@ HEADERS = st.sampled_from(
 
 
 @st.composite
-def sendings(draw: st.DrawFn) -> tuple[bytes, str, Any]:
-    """The value of a record, which is mostly right, what its key is, and its headers."""
+def sent_records(draw: st.DrawFn) -> tuple[bytes, str, Any]:
+    """Draw value, kind of key and headers of a record that is mostly valid."""
     fields = dict(SENT)
     for change in draw(st.lists(st.sampled_from(CHANGES), max_size=2)):
         fields |= change
@@ -108,7 +108,7 @@ def raw(sent: tuple[bytes, str, Any], key_field: str) -> Record:
 
 
 @given(
-    st.lists(sendings(), max_size=6),
+    st.lists(sent_records(), max_size=6),
     st.booleans(),
     st.sampled_from(["", "carrier"]),
     st.sampled_from([24_000, 2**20]),
@@ -146,14 +146,12 @@ def test_the_fast_path_changes_no_outcome(
         "schema": schema(**kinds, wind=["null", "double"]),
         "key": key,
         "features": lambda fields: {"wind": fields["wind"]},
-        "clean": (impute, refuse) if cleans else (),
+        "clean": (impute, reject) if cleans else (),
     }
-    quickly = outcomes(scorer(changes, max_bytes), records, labels)
-    assert all(
-        output_size(output) <= max_bytes for output in quickly[0] if output.topic == "scored"
-    )
+    fast = outcomes(scorer(changes, max_bytes), records, labels)
+    assert all(output_size(output) <= max_bytes for output in fast[0] if output.topic == "scored")
     slow = scorer(changes, max_bytes)
     slow._small = -1  # every output is measured
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record_reader, "loads", no_json)
-        assert repr(quickly) == repr(outcomes(slow, records, labels))
+        patch.setattr(record_reader, "loads", not_json)
+        assert repr(fast) == repr(outcomes(slow, records, labels))

@@ -68,7 +68,7 @@ def test_the_number_of_waiting_records_is_limited() -> None:
     kept = [waiting.add(record(event(number), number), NOW, LARGEST) for number in range(7)]
     assert [output is not None for output in kept] == [True] * 5 + [False] * 2
     assert waiting.add(record(event(0), 0), NOW, LARGEST) is not None, (
-        "what waits already may go on waiting"
+        "a waiting record may be added again"
     )
 
 

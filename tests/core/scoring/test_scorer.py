@@ -1,4 +1,4 @@
-"""Scorer: every record has exactly one outcome, and labels join the features of their prediction."""
+"""Scorer: one outcome per record, and labels join the features of their prediction."""
 
 from pathlib import Path
 from typing import Any

@@ -1,8 +1,8 @@
-"""A scorer under everything that can happen to it, step by step, against a plain account of what must hold.
+"""Scorer under random sequences of steps: invariants hold after every step.
 
-Events and labels are written, repeated, broken, late or early; they are processed, committed or lost in a crash, or
-must not be processed at all; dead letters are sent again; what the features need is away for a while; time passes.
-Whatever the order, every record has exactly one outcome.
+Events and labels are sent, repeated, malformed, late or early. They are processed, committed, lost
+in a crash, or rejected. Dead letters are replayed, the lookup of the features is unavailable for a
+while, and time passes. In any order, every record has exactly one outcome.
 """
 
 from collections import Counter
@@ -30,18 +30,18 @@ AGES = st.integers(0, 40)  # hours
 RETRY = Retry(max_attempts=3, max_waiting=4)
 REPLAY = "payments.raw.replay"
 
-Place = tuple[str, int]
+Position = tuple[str, int]
 """Topic and offset."""
 
 
-class World:
-    """What lies outside of the scorer: does it answer?"""
+class Lookup:
+    """External lookup of features, available or down."""
 
     down = False
 
 
 class FixedModel:
-    """Scores by amount; raises for 13."""
+    """Model that scores by amount, and raises for 13."""
 
     name = "payments"
     version = 1
@@ -53,8 +53,8 @@ class FixedModel:
 
 
 def looked_up(fields: Fields) -> Features:
-    """Features that need something outside."""
-    if World.down:
+    """Return features that need the external lookup."""
+    if Lookup.down:
         raise TransientError("no answer")
     return {"amount": fields["amount"]}
 
@@ -64,7 +64,7 @@ class ScorerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        World.down = False
+        Lookup.down = False
         self.raw: list[Record] = []
         self.labels: list[Record] = []
         self.replay: list[Record] = []
@@ -88,7 +88,7 @@ class ScorerMachine(RuleBasedStateMachine):
 
     @initialize(fallback=st.sampled_from([None, Fallback(score=0.25)]), down=st.booleans())
     def begin(self, fallback: Fallback | None, down: bool) -> None:
-        World.down = down
+        Lookup.down = down
         self.pipeline = small_pipeline(
             features=looked_up, retry=RETRY, breaker=None, fallback=fallback
         )
@@ -133,8 +133,8 @@ class ScorerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(output.topic == "raw.dlq" for output in self.committed))
     @rule(data=st.data())
-    def send_again(self, data: st.DataObject) -> None:
-        """A dead letter, as it is or mended, perhaps not for the first time."""
+    def replay_a_dead_letter(self, data: st.DataObject) -> None:
+        """Replay a dead letter, perhaps not for the first time."""
         letters = [output for output in self.committed if output.topic == "raw.dlq"]
         letter = data.draw(st.sampled_from(letters))
         at = len(self.replay)
@@ -144,19 +144,19 @@ class ScorerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.next_replay < len(self.replay))
     @rule()
-    def score_again(self) -> None:
+    def score_replayed_events(self) -> None:
         self.open += self.scorer.score(self.replay[self.next_replay :], FixedModel(), self.now)
         self.next_replay = len(self.replay)
 
     @precondition(lambda self: self.next_raw < len(self.raw))
     @rule()
-    def isolate(self) -> None:
+    def quarantine(self) -> None:
         self.reject(self.raw[self.next_raw])
         self.next_raw += 1
 
     @precondition(lambda self: self.state.retries.waiting)
     @rule(seconds=st.sampled_from([0, 1, 5]), most=st.sampled_from([1, 2, None]))
-    def try_again(self, seconds: int, most: int | None = None) -> None:
+    def retry(self, seconds: int, most: int | None = None) -> None:
         self.now += seconds * SECOND
         due = self.state.retries.due(self.now, most)
         assert all(
@@ -168,7 +168,7 @@ class ScorerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.state.retries.waiting)
     @rule()
-    def isolate_what_waits(self) -> None:
+    def quarantine_a_waiting_event(self) -> None:
         self.reject(next(iter(self.state.retries.waiting.values())).record)
 
     @precondition(lambda self: self.state.retries.waiting)
@@ -176,9 +176,9 @@ class ScorerMachine(RuleBasedStateMachine):
     def postpone(self) -> None:
         self.state.retries.postpone(self.state.retries.due(self.now, 1), self.now)
 
-    def reject(self, harmful: Record) -> None:
+    def reject(self, poison: Record) -> None:
         self.open += self.scorer.reject(
-            harmful, Failure("record-crashes", ""), FixedModel(), self.now, label=False
+            poison, Failure("record-crashes", ""), FixedModel(), self.now, label=False
         )
 
     @rule(at_end=st.booleans())
@@ -204,8 +204,8 @@ class ScorerMachine(RuleBasedStateMachine):
         self.now += seconds * SECOND
 
     @rule(down=st.booleans())
-    def outside(self, down: bool) -> None:
-        World.down = down
+    def change_lookup(self, down: bool) -> None:
+        Lookup.down = down
 
     @invariant()
     def every_record_has_one_outcome(self) -> None:
@@ -224,19 +224,19 @@ class ScorerMachine(RuleBasedStateMachine):
         assert sum(one["degraded"] is not None for one in scored) == counts.degraded
 
     @invariant()
-    def no_offset_has_two(self) -> None:
+    def no_record_has_two_outcomes(self) -> None:
         scored = [
             source(output) for output in self.committed + self.open if output.topic == "scored"
         ]
         dead = [
             original(output) for output in self.committed + self.open if output.topic == "raw.dlq"
         ]
-        waiting = [place(attempt.record) for attempt in self.state.retries.waiting.values()]
+        waiting = [position(attempt.record) for attempt in self.state.retries.waiting.values()]
         assert max(Counter(scored + dead + waiting).values(), default=1) == 1
         assert max(Counter(map(original, self.of("labels.dlq"))).values(), default=1) == 1
 
     @invariant()
-    def what_waits_is_as_it_was_sent(self) -> None:
+    def waiting_events_are_unchanged(self) -> None:
         logs = {"payments.raw": self.raw, REPLAY: self.replay}
         for attempt in self.state.retries.waiting.values():
             assert attempt.record == logs[attempt.record.topic][attempt.record.offset]
@@ -257,32 +257,32 @@ class ScorerMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """After a commit, whoever goes on knows the same."""
+        """Restore the committed state, which must be the same."""
         self.commit()
         state = self.state
         self.start()
         assert self.state.entries == state.entries
         assert self.state.counts == state.counts
-        assert _whenever(self.state.retries) == _whenever(state.retries)
+        assert _without_times(self.state.retries) == _without_times(state.retries)
         assert self.state.retries.bytes == state.retries.bytes
 
     def of(self, topic: str) -> list[Output]:
         return [output for output in self.committed + self.open if output.topic == topic]
 
     def teardown(self) -> None:
-        """With time enough nothing waits any more, whether the world is up again or not, and whoever goes on."""
-        World.down = len(self.labels) % 2 == 0
+        """After enough time no event waits for a retry."""
+        Lookup.down = len(self.labels) % 2 == 0
         if len(self.raw) % 2:
             self.restart()
         if self.next_raw < len(self.raw):
             self.score(len(self.raw))
         for _ in range(RETRY.max_attempts):
-            self.try_again(120)
+            self.retry(120)
         assert self.state.counts.retrying == 0
 
 
-def _whenever(retries: RetryQueue) -> dict[str, Attempt]:
-    """What waits, but for when: what was postponed is asked for sooner by whoever goes on."""
+def _without_times(retries: RetryQueue) -> dict[str, Attempt]:
+    """Return the waiting attempts without their times: a restored queue forgets postponements."""
     return {name: attempt._replace(due=0) for name, attempt in retries.waiting.items()}
 
 
@@ -290,17 +290,17 @@ def code(output: Output) -> str:
     return dict(output.headers)["error-code"].decode()
 
 
-def original(output: Output) -> Place:
+def original(output: Output) -> Position:
     headers = dict(output.headers)
     return headers["original-topic"].decode(), int(headers["original-offset"])
 
 
-def source(output: Output) -> Place:
+def source(output: Output) -> Position:
     content: dict[str, Any] = orjson.loads(output.value or b"")
     return content["source"]["topic"], content["source"]["offset"]
 
 
-def place(record: Record) -> Place:
+def position(record: Record) -> Position:
     return record.topic, record.offset
 
 
