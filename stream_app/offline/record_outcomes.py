@@ -97,8 +97,25 @@ class DeadLetterOutcome:
         )
 
 
+class Outcome:
+    """Base of outcomes; `dead_letter` is None unless the record failed."""
+
+    __slots__ = ()
+    dead_letter: DeadLetterOutcome | None
+
+    @property
+    def error_code(self) -> str | None:
+        """Error code of the dead letter."""
+        return None if self.dead_letter is None else self.dead_letter.code
+
+    @property
+    def error_message(self) -> str | None:
+        """Error message of the dead letter."""
+        return None if self.dead_letter is None else self.dead_letter.message
+
+
 @dataclass(frozen=True, slots=True)
-class EventOutcome:
+class EventOutcome(Outcome):
     """Outcome of an event; attributes that do not apply are None.
 
     Attributes:
@@ -138,19 +155,9 @@ class EventOutcome:
         """Fields whose value was imputed."""
         return () if self.record is None else tuple(self.record["imputed"])
 
-    @property
-    def error_code(self) -> str | None:
-        """Error code of the dead letter."""
-        return None if self.dead_letter is None else self.dead_letter.code
-
-    @property
-    def error_message(self) -> str | None:
-        """Error message of the dead letter."""
-        return None if self.dead_letter is None else self.dead_letter.message
-
 
 @dataclass(frozen=True, slots=True)
-class LabelOutcome:
+class LabelOutcome(Outcome):
     """Outcome of a label when it arrives.
 
     Attributes:
@@ -162,13 +169,3 @@ class LabelOutcome:
     kind: Literal["joined", "waiting", "duplicate", "expired", "dead-lettered"]
     example: Example | None = None
     dead_letter: DeadLetterOutcome | None = None
-
-    @property
-    def error_code(self) -> str | None:
-        """Error code of the dead letter."""
-        return None if self.dead_letter is None else self.dead_letter.code
-
-    @property
-    def error_message(self) -> str | None:
-        """Error message of the dead letter."""
-        return None if self.dead_letter is None else self.dead_letter.message

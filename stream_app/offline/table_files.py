@@ -77,7 +77,7 @@ class TableFile(Protocol):
 
 
 class JsonLines:
-    """One object per row; times in Unix milliseconds, as in the log."""
+    """JSON lines: an object per row, times in Unix milliseconds as in the log."""
 
     def __init__(self, file: BinaryIO, columns: Mapping[str, ColumnKind]) -> None:
         self._file = file
@@ -90,7 +90,7 @@ class JsonLines:
 
 
 class Csv:
-    """A header and one line per row; times in ISO 8601, empty cells for missing values."""
+    """CSV with a header: times in ISO 8601, empty cells for missing values."""
 
     def __init__(self, file: BinaryIO, columns: Mapping[str, ColumnKind]) -> None:
         self._columns = columns
@@ -109,7 +109,7 @@ class Csv:
 
 
 class Parquet:
-    """One row group per group of rows; typed columns, null for missing values, times in UTC."""
+    """Parquet: typed columns, null for missing values, times in UTC."""
 
     def __init__(self, file: BinaryIO, columns: Mapping[str, ColumnKind]) -> None:
         import pyarrow

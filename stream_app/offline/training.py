@@ -108,7 +108,8 @@ def _nothing_to_publish(cause: str, remedy: str) -> DecisionError:
 
 
 SCORE = "score"
-_SAMPLED = 20_000  # values; up to this number deciles are exact
+# Deciles are exact up to this number of values.
+_SAMPLED = 20_000
 _TENTHS = [tenth / 10 for tenth in range(1, 10)]
 
 

@@ -336,7 +336,7 @@ def test_a_full_disk_of_the_cache_is_an_error(tmp_path: Path) -> None:
         download = Download(f"{repository.url}/a.jar", tmp_path / "a.jar", jar.sha512, jar.size)
         download.part.symlink_to("/dev/full")
         with pytest.raises(DiskError, match=f"The disk of {tmp_path} is full"):
-            fetch_all([download], pauses=())
+            fetch_all([download], retry_seconds=())
 
 
 def test_a_first_download_without_network_names_the_proxy(folder: Path) -> None:

@@ -57,6 +57,13 @@ class Command:
         assert "Traceback" not in done.stderr
         return done.returncode, done.stderr.splitlines()[-1]
 
+    def fails_in_its_process(self, *arguments: str) -> tuple[int, str]:
+        """Return the exit code and the last error line of a command in its own process."""
+        process = self.start(*arguments)
+        _, errors = process.communicate(timeout=60)
+        assert "Traceback" not in errors
+        return process.returncode, errors.splitlines()[-1]
+
     def create_topics(self) -> None:
         done = run_in_process("topics", "create", str(self.pipeline), environment=self.environment)
         assert done.returncode == 0
@@ -123,11 +130,8 @@ def test_up_rejects_another_partition_count(command: Command) -> None:
 
 @pytest.mark.broker
 def test_a_worker_without_topics_names_the_command_that_creates_them(command: Command) -> None:
-    process = command.start("worker", str(command.pipeline), "--role", "score")
-    _, errors = process.communicate(timeout=60)
-    assert "Traceback" not in errors
-    line = errors.splitlines()[-1]
-    assert process.returncode == TopicsError.exit_code
+    code, line = command.fails_in_its_process("worker", str(command.pipeline), "--role", "score")
+    assert code == TopicsError.exit_code
     assert "stream-app topics create" in line
 
 
@@ -136,11 +140,8 @@ def test_a_second_worker_of_one_instance_is_rejected(command: Command) -> None:
     command.create_topics()
     command.start("worker", str(command.pipeline), "--role", "learn")
     command.ready("learn-0")
-    process = command.start("worker", str(command.pipeline), "--role", "learn")
-    _, errors = process.communicate(timeout=60)
-    assert "Traceback" not in errors
-    line = errors.splitlines()[-1]
-    assert process.returncode == FencedError.exit_code
+    code, line = command.fails_in_its_process("worker", str(command.pipeline), "--role", "learn")
+    assert code == FencedError.exit_code
     assert "already running" in line
 
 
