@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from stream_app.errors import ModelError, StoreError, IncompatibleModelError
+from stream_app.errors import IncompatibleModelError, ModelError, StoreError
 from stream_app.kafka.reader import PartitionReader, unauthorized_read
 from stream_app.model_store.manifest import (
     CHAMPION_KEY,
@@ -115,7 +115,8 @@ class ModelFollower(Thread):
     def run(self) -> None:
         try:
             self._run()
-        except BaseException as error:  # the one place where a failure of this thread is caught
+        # The only place that catches a failure of this thread.
+        except BaseException as error:
             self._failed(error)
 
     def _run(self) -> None:

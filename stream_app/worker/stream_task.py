@@ -199,7 +199,8 @@ class StreamTask(Thread):
                 self._step()
             if self._deadline is not None:
                 self._commit()
-        except BaseException as error:  # the one place where a task's failure is caught
+        # The only place that catches a failure of the task.
+        except BaseException as error:
             self._stopping.set()
             self._assignment.failed(self, error)
         finally:

@@ -20,7 +20,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from stream_app.broker.parent_death import die_with
+from stream_app.broker.parent_death import set_parent_death_signal
 from stream_app.core.reading.decoding import Schemas
 from stream_app.core.reading.record_reader import Event, EventReader, LabelReader
 from stream_app.declaration.pipeline_fingerprint import fingerprint
@@ -95,7 +95,8 @@ class TrialRunner:
             self._model.score(event.features)  # type: ignore[union-attr]  # loaded before
         except MemoryError as error:
             return _memory_exhausted(error)
-        except Exception:  # an ordinary failure of the record
+        except Exception:
+            # An ordinary failure of the record.
             return None
         except BaseException as error:
             return _crashed(error)
@@ -143,7 +144,7 @@ def main(spec: str, descriptor: int, base: Path) -> None:
     while True:
         fork = os.fork()
         if fork == 0:
-            die_with(parent)
+            set_parent_death_signal(parent)
             _run_fork(runner, connection, base)
         _, status = os.waitpid(fork, 0)
         connection.send(("crashed", os.waitstatus_to_exitcode(status), crash_location(trace)))

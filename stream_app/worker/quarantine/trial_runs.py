@@ -97,7 +97,8 @@ class TrialRuns(Thread):
     def run(self) -> None:
         try:
             self._run()
-        except BaseException as error:  # the one place where a failure of this thread is caught
+        # The only place that catches a failure of this thread.
+        except BaseException as error:
             self.fatal(error)
 
     def _run(self) -> None:
@@ -223,7 +224,8 @@ class TrialRuns(Thread):
             self.close()
             try:
                 self._start()
-            except OSError as error:  # no memory, or too many processes
+            # No memory, or too many processes.
+            except OSError as error:
                 raise _NoTrialError from error
         connection = self._connection
         assert connection is not None
@@ -242,12 +244,12 @@ class TrialRuns(Thread):
 
     def _start(self) -> None:
         """Start a process that ends with this thread, which lives as long as the worker."""
-        self._connection, theirs = Pipe()
+        self._connection, child_end = Pipe()
         command = [sys.executable, "-m", "stream_app.worker.quarantine.trial_process", self._spec]
         self._process = start_bound_process(
-            [*command, str(theirs.fileno()), str(self._base)], theirs.fileno()
+            [*command, str(child_end.fileno()), str(self._base)], child_end.fileno()
         )
-        theirs.close()
+        child_end.close()
 
 
 def _log_error(error: BaseException) -> None:
