@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-import orjson
-
+from stream_app.core.monitoring.audit_entry import AuditEntry
 from stream_app.dead_letters.ledger import (
     DeadLetterOffsets,
     Ledger,
@@ -16,7 +15,6 @@ from stream_app.dead_letters.ledger import (
 )
 from stream_app.dead_letters.record_evaluator import read_partition_counts
 from stream_app.errors import FencedError, SelectionError, StreamAppError
-from stream_app.formatting import iso_time
 from stream_app.kafka.client_config import client_config
 from stream_app.kafka.clients import ConnectionErrors
 from stream_app.kafka.log_reader import LogReader
@@ -24,7 +22,7 @@ from stream_app.kafka.offsets import VISIBLE_SECONDS, OffsetBounds, open_transac
 from stream_app.kafka.reader import PartitionReader
 from stream_app.records import ENVELOPE_BYTES, InputPartition, Output
 from stream_app.settings import Settings
-from stream_app.telemetry.logs import get_logger
+from stream_app.telemetry.logs import get_logger, log_audit_entries
 from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.transaction_writer import TransactionWriter
 
@@ -162,8 +160,7 @@ class DeadLetterAdmin:
                 "Check the present state, and repeat the command if it is still needed",
             ) from None
         if planned:
-            for audit in audits:
-                log_audit(audit)
+            log_audits(audits)
             # The transaction is committed, whether or not the cluster still answers. Waiting until
             # it is visible lets the next command see it.
             with suppress(StreamAppError):
@@ -189,31 +186,9 @@ class DeadLetterAdmin:
                 "The operation has too many dead letters for one record",
                 "Select fewer, e.g. with --until",
             )
-        audits = [
-            audit_output(self.name, one.operation, AuditEvent.of(one.operation), one.counts)
-            for one in planned
-        ]
+        audits = [audit_entry(one.operation, one.counts).output(self.name) for one in planned]
         writer.write(outputs + audits)
         return audits
-
-
-class AuditEvent(NamedTuple):
-    """Event in the life of an operation: its start, or a later stop or finish of a replay.
-
-    Attributes:
-        name: name of the event.
-        who: operator, as user@host.
-        at: time in Unix milliseconds.
-    """
-
-    name: str
-    who: str
-    at: int
-
-    @classmethod
-    def of(cls, operation: Operation) -> "AuditEvent":
-        """Return the start of an operation."""
-        return cls(operation.kind, operation.who, operation.at)
 
 
 def ledger_output(record: LedgerRecord) -> Output:
@@ -222,26 +197,21 @@ def ledger_output(record: LedgerRecord) -> Output:
     return Output("replays", 0, key, value)
 
 
-def audit_output(
-    pipeline: str, operation: Operation, event: AuditEvent, counts: Mapping[str, int]
-) -> Output:
-    """Return an audit entry of `schemas/audit.avsc`."""
+def audit_entry(operation: Operation, counts: Mapping[str, int]) -> AuditEntry:
+    """Return the audit entry of an operation."""
     options = {name: str(option) for name, option in operation.options.items() if name != "since"}
-    value: dict[str, Any] = {
-        "id": operation.id,
-        "operation": event.name,
-        "pipeline": pipeline,
-        "at": iso_time(event.at),
-        "who": event.who,
-        "what": operation.what,
-        "why": operation.why,
-        "counts": dict(counts),
-        "options": options,
-    }
-    return Output("audit", 0, operation.id.encode(), orjson.dumps(value))
+    return AuditEntry(
+        operation.kind,
+        operation.at,
+        operation.who,
+        operation.what,
+        operation.why,
+        identity=operation.id,
+        counts=counts,
+        options=options,
+    )
 
 
-def log_audit(output: Output) -> None:
-    """Log an audit entry."""
-    fields = orjson.loads(output.value or b"")
-    log.info("dead letters: " + fields.pop("operation"), **fields.pop("counts"), **fields)
+def log_audits(outputs: list[Output]) -> None:
+    """Log audit entries of operations on dead letters."""
+    log_audit_entries(log, "dead letters", outputs)

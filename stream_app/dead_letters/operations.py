@@ -11,7 +11,7 @@ from stream_app.dead_letters.dead_letter_admin import (
     DeadLetterAdmin,
     PlannedOperation,
     ledger_output,
-    log_audit,
+    log_audits,
 )
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
 from stream_app.dead_letters.ledger import (
@@ -176,8 +176,7 @@ def restore(
             f"Another operator changed {reverted.id} at the same time",
             "Check the present state, and repeat the command if it is still needed",
         ) from None
-    for audit in audits:
-        log_audit(audit)
+    log_audits(audits)
     return reverted, total
 
 

@@ -4,16 +4,16 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import psutil
 
 from stream_app.clock import now_ms
 from stream_app.dead_letters.dead_letter_admin import (
-    AuditEvent,
     DeadLetterAdmin,
-    audit_output,
+    audit_entry,
     ledger_output,
-    log_audit,
+    log_audits,
 )
 from stream_app.dead_letters.dead_letter_record import DeadLetter, read_ref
 from stream_app.dead_letters.edits import EditedRecord
@@ -262,18 +262,16 @@ class ReplayProducer:
         self,
         writer: TransactionWriter,
         progress: ReplayProgress,
-        event: str,
+        event: Literal["stop", "finish"],
         counts: Mapping[str, int],
     ) -> None:
-        audit = audit_output(
-            self._admin.name,
-            self._operation,
-            AuditEvent(event, progress.who, progress.at),
-            {"dead_letters": self._operation.dead_letters, "sent": progress.sent, **counts},
-        )
+        totals = {"dead_letters": self._operation.dead_letters, "sent": progress.sent}
+        entry = audit_entry(self._operation, totals | dict(counts))
+        entry = entry._replace(operation=event, who=progress.who, at=progress.at)
+        audit = entry.output(self._admin.name)
         writer.write([ledger_output(progress_record(self._operation.id, progress)), audit])
         writer.commit({}, None)
-        log_audit(audit)
+        log_audits([audit])
 
 
 def replay_transactional_id(pipeline: str, replay_id: str) -> str:

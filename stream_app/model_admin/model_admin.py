@@ -18,7 +18,7 @@ from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.records import ENVELOPE_BYTES, Output
 from stream_app.settings import Settings
 from stream_app.status.pipeline_view import RegistryReader
-from stream_app.telemetry.logs import get_logger
+from stream_app.telemetry.logs import get_logger, log_audit_entries
 from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.transaction_writer import TransactionWriter
 
@@ -179,7 +179,7 @@ class ModelAdmin:
     def _committed(self, outputs: list[Output]) -> None:
         """Log the decision, and wait until later readers can see it."""
         kill_at("decision-committed")
-        _log_operations(outputs)
+        log_audit_entries(log, "models", outputs)
         # The decision stands even if the cluster does not answer any more.
         with suppress(StreamAppError):
             for kind in _USED:
@@ -204,10 +204,3 @@ def concurrent_decision() -> FencedError:
         "The registry has changed: somebody else decided at the same time",
         "Look at it again (`stream-app models list PIPELINE`), then repeat the command if needed",
     )
-
-
-def _log_operations(outputs: list[Output]) -> None:
-    for output in outputs:
-        if output.topic == "audit":
-            fields = orjson.loads(output.value or b"")
-            log.info("models: " + fields.pop("operation"), **fields.pop("counts"), **fields)

@@ -2,10 +2,13 @@
 
 import logging
 import sys
+from collections.abc import Iterable
 
+import orjson
 import structlog
 from structlog.types import EventDict, Processor
 
+from stream_app.records import Output
 from stream_app.settings import LogSettings
 
 _SHARED: tuple[Processor, ...] = (
@@ -59,6 +62,17 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
+
+
+def log_audit_entries(
+    log: structlog.stdlib.BoundLogger, subject: str, outputs: Iterable[Output]
+) -> None:
+    """Log the audit entries among the outputs of a transaction, without their empty fields."""
+    for output in outputs:
+        if output.topic == "audit":
+            entry = orjson.loads(output.value or b"")
+            fields = {name: value for name, value in entry.items() if value is not None}
+            log.info(f"{subject}: {fields.pop('operation')}", **fields.pop("counts"), **fields)
 
 
 def _renderers(settings: LogSettings) -> list[Processor]:

@@ -23,7 +23,10 @@ ModelOperation = Literal[
     "key-revoke",
     "thresholds",
 ]
-"""Operations on models, learning and keys; `stream_app.dead_letters` has those on dead letters."""
+"""Operations on models, learning and keys."""
+
+DeadLetterOperation = Literal["replay", "stop", "finish", "park", "drop", "restore"]
+"""Operations on dead letters; a replay ends with "stop" or "finish"."""
 
 _NO_OPTIONS: Mapping[str, str] = {}
 _NO_COUNTS: Mapping[str, int] = {}
@@ -41,11 +44,11 @@ class AuditEntry(NamedTuple):
         before: state before the operation.
         after: state after the operation.
         identity: id of the operation; empty for its name and time.
-        counts: numbers of artifacts.
+        counts: numbers of artifacts or dead letters.
         options: options of the operation.
     """
 
-    operation: ModelOperation
+    operation: ModelOperation | DeadLetterOperation
     at: int
     who: str
     what: str
