@@ -6,7 +6,6 @@ from typing import Any
 import typer
 
 from stream_app.cli.options import print_json
-from stream_app.loading import load_pipeline
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings, load_settings
 from stream_app.telemetry.logs import setup_logging
@@ -40,6 +39,9 @@ class CommandContext:
         Raises:
             PipelineError: it cannot be loaded.
         """
+        # It imports River, which `--help` and wrong options do not need.
+        from stream_app.loading import load_pipeline
+
         return load_pipeline(self._spec)
 
     @property

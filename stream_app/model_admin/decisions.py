@@ -24,7 +24,7 @@ from stream_app.model_store.manifest import REQUESTED_KEY, Alias, Manifest, enco
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.records import Output
 from stream_app.telemetry.operator_identity import operator
-from stream_app.transfer.record_rendering import harmless
+from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 VersionChange = Literal["rollback", "promote"]
 _LIST = "See `stream-app models list PIPELINE`"
@@ -271,7 +271,9 @@ class LearningStatus(NamedTuple):
         else:
             state = "paused" if self.paused else "active"
             since = f"{self.since[:19]}Z"
-            yield harmless(f"Learning is {state} since {since}, by {self.who}: {self.why}")
+            yield sanitize_for_terminal(
+                f"Learning is {state} since {since}, by {self.who}: {self.why}"
+            )
         behind = self.log_end - (self.learned_to or 0)
         done = "nothing yet" if self.learned_to is None else f"up to offset {self.learned_to:,}"
         yield (

@@ -102,7 +102,9 @@ def version_lines(registry: ModelRegistry, manifest: Manifest, state: str) -> Re
     ]
     pin = registry.pins.get(manifest.version)
     if pin is not None:
-        rows.append(("pinned", f"{pin.at[:_TIME_LENGTH]} by {pin.who}: {sanitize_for_terminal(pin.why)}"))
+        rows.append(
+            ("pinned", f"{pin.at[:_TIME_LENGTH]} by {pin.who}: {sanitize_for_terminal(pin.why)}")
+        )
     if manifest.window is not None:
         rows.append(("metrics of", f"{manifest.window.get('n', 0):,} labels"))
     parts: list[RenderableType] = [_name_value_table([row for row in rows if row[1]])]

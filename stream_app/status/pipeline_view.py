@@ -21,7 +21,7 @@ from stream_app.status.measurements import Measurements, read_measurements
 from stream_app.status.record_counts_reading import PartitionCounts, read_record_counts
 from stream_app.status.status_model import RecentDeadLetters
 from stream_app.topic_kinds import KINDS, TopicKind, topic_name
-from stream_app.transfer.value_encoding import Decoder
+from stream_app.transfer.value_encoding import ValueDecoder
 
 RECENT_MINUTES = 10
 # Newest offsets of a partition that are searched for recent dead letters.
@@ -54,7 +54,9 @@ class PipelineView:
             queued_max_messages_kbytes=1024,
         )
         self._known: set[str] = set()
-        self._decoder = Decoder(open_registry(settings.registry) if settings.registry.url else None)
+        self._decoder = ValueDecoder(
+            open_registry(settings.registry) if settings.registry.url else None
+        )
         self._registry = RegistryReader(self.reader)
 
     def topic(self, kind: TopicKind) -> str:

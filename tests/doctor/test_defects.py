@@ -177,7 +177,8 @@ def test_a_partition_count_unlike_the_settings_is_a_warning(pipeline: ExaminedPi
 def test_a_record_from_the_future_is_a_warning(pipeline: ExaminedPipeline) -> None:
     pipeline.create()
     assert levels(pipeline.examine(cluster_checks.check_clock)) == ["ok"]
-    ahead = 30 * 60_000  # from an hour on the broker refuses it
+    # The broker rejects a timestamp that is an hour ahead.
+    ahead = 30 * 60_000
     send(
         pipeline.settings, pipeline.topic("raw"), [b"{}"], timestamp=int(time.time() * 1000) + ahead
     )

@@ -1,13 +1,16 @@
 """Records of the examples log: control records, and checked decoding of both kinds of records."""
 
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import orjson
 
-from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.example import Example
 from stream_app.records import Output
+
+# It imports River, which commands that only read the registry do not need.
+if TYPE_CHECKING:
+    from stream_app.core.evaluation.prediction_tasks import PredictionTask
 
 ControlCommand = Literal["rollback", "promote", "pause", "resume", "pin", "unpin", "trained"]
 CONTROL_KEY = b"control"
@@ -99,7 +102,7 @@ def learner_commands(
     return [pause, Control("rollback", rollback_to, decision + 1, at, LEARNER, why).output()]
 
 
-def decode_example(value: bytes | None, task: PredictionTask) -> Example | str:
+def decode_example(value: bytes | None, task: "PredictionTask") -> Example | str:
     """Return the example that a value holds.
 
     Returns:
@@ -128,7 +131,7 @@ def _has_control_types(control: Control) -> bool:
     )
 
 
-def _has_example_types(example: Example, task: PredictionTask) -> bool:
+def _has_example_types(example: Example, task: "PredictionTask") -> bool:
     return (
         task.is_label(example.label)
         and type(example.label_time) is int
