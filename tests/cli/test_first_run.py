@@ -325,7 +325,7 @@ def test_a_full_disk_of_the_broker_is_an_error(
     (tmp_path / "kafka" / "server.properties").symlink_to("/dev/full")
     with pytest.raises(DiskError, match=f"The disk of {tmp_path}/kafka is full"):
         broker.start()
-    monkeypatch.setattr(node_module, "_NEEDED", 2**62)
+    monkeypatch.setattr(node_module, "_MIN_FREE_BYTES", 2**62)
     with pytest.raises(DiskError, match=f"The disk of {tmp_path}/kafka is full"):
         broker.start()
 
