@@ -70,7 +70,7 @@ def fence(text: str, language: str = "") -> str:
 
 
 def paragraphs(text: str | None) -> str:
-    """A docstring as Markdown: indentation and line breaks within a paragraph gone, double backticks single.
+    """Return a docstring as Markdown, each paragraph on one line and with single backticks.
 
     An indented paragraph and one that begins with `>>>` become a block of code.
 
