@@ -1,4 +1,4 @@
-"""A real broker for tests."""
+"""An embedded broker for tests."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from stream_app.broker import EmbeddedBroker
 
 
 def shared_broker(tmp_root: Path) -> EmbeddedBroker:
-    """Start a broker with its data below `tmp_root` that cannot outlive this test process."""
+    """Run a broker with its data below `tmp_root` that ends with this process."""
     broker = EmbeddedBroker(tmp_root / "kafka", owned=True)
     broker.start()
     return broker

@@ -143,7 +143,7 @@ class MemoryLog:
                 max(output.partition, 0),
             )
 
-    def read_settled(
+    def read_stable(
         self, topic: str, partition: int
     ) -> Iterator[tuple[bytes | None, bytes | None]]:
         return self.read_all(topic, partition)

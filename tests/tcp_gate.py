@@ -1,4 +1,4 @@
-"""A gate before a server on loopback, which the test closes and opens."""
+"""A TCP relay to a server on loopback, which tests close and open."""
 
 import socket
 import threading
@@ -8,9 +8,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Gate:
-    """Relays connections to the server of `url`; `.url` is the same through the gate.
+    """Relays connections to a server.
 
-    Closed, it takes connections and says nothing, as a server that hangs; those that are open break.
+    A closed gate accepts connections and sends nothing, like a server that hangs; opening and
+    closing it breaks existing connections.
+
+    Attributes:
+        url: address of the server through the gate.
+        connections_accepted: number of connections so far.
     """
 
     def __init__(self, url: str, *, is_open: bool) -> None:
@@ -18,7 +23,7 @@ class Gate:
         self._target = (parts.hostname, parts.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = urlunsplit(parts._replace(netloc=f"127.0.0.1:{self._listener.getsockname()[1]}"))
-        self.asked = 0
+        self.connections_accepted = 0
         self._open = is_open
         self._connections: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -44,7 +49,7 @@ class Gate:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            self.asked += 1
+            self.connections_accepted += 1
             self._connections.append(client)
             if self._open:
                 server = socket.create_connection(self._target)

@@ -1,21 +1,28 @@
-"""What can go wrong with the embedded broker, each with its remedy."""
+"""Errors of the embedded broker, and the cause of a failed start."""
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from stream_app.errors import BrokerError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_ERROR_LINE = re.compile(
+    r"\b(ERROR|FATAL)\b|^(Caused by|Error|Exception in|[\w.]+(Exception|Error)\b)"
+)
+_MAX_LINES = 3
 
 
 class DownloadError(BrokerError):
-    """A server jar cannot be fetched, or what came is not what the lock file says."""
+    """A server jar cannot be fetched, or differs from the lock file."""
 
 
 class JavaMissingError(BrokerError):
-    """There is no Java to run the broker with."""
+    """No Java is installed to run the broker."""
 
 
 class PortTakenError(BrokerError):
@@ -23,7 +30,7 @@ class PortTakenError(BrokerError):
 
 
 class DataDirInUseError(BrokerError):
-    """Another broker works on the same files."""
+    """Another broker uses the data folder."""
 
 
 class DiskError(BrokerError):
@@ -39,11 +46,11 @@ class StartTimeoutError(BrokerError):
 
 
 class NotStartedError(BrokerError):
-    """The broker has no address yet, because it was never started."""
+    """The broker was never started, so it has no address."""
 
 
 def disk_full(folder: Path) -> DiskError:
-    """The error for a disk without space at `folder`."""
+    """Return the error of a folder on a full disk."""
     return DiskError(
         f"The disk of {folder} is full", "Free some space, or choose a folder on another disk"
     )
@@ -51,15 +58,67 @@ def disk_full(folder: Path) -> DiskError:
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn an `OSError` of the block, other than a time-out, into a `DiskError` about `folder`."""
+    """Raise `DiskError` in place of an `OSError` of the block; a `TimeoutError` propagates."""
     try:
         yield
     except TimeoutError:
         raise
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in _DISK_FULL:
             raise disk_full(folder) from error
         raise DiskError(
             f"Cannot use {folder}: {error.strerror or error}",
-            "Choose another folder (STREAM_APP_DATA_DIR, STREAM_APP_CACHE_DIR), or let this user read and write there",
+            "Choose another folder (STREAM_APP_DATA_DIR, STREAM_APP_CACHE_DIR), "
+            "or let this user read and write there",
         ) from error
+
+
+def start_failure(folder: Path, text: str, log_file: Path) -> BrokerError:
+    """Return the error of a broker that ended while it was starting.
+
+    Args:
+        folder: data folder of the broker.
+        text: output and log of the start.
+        log_file: file to name in the remedy.
+    """
+    if "Failed to acquire lock on file" in text:
+        return _in_use(folder)
+    if "No space left on device" in text or "Disk quota exceeded" in text:
+        return disk_full(folder)
+    if (
+        "AccessDeniedException" in text
+        or "(Permission denied)" in text
+        or "Read-only file system" in text
+    ):
+        return DiskError(f"The broker cannot write to {folder}", "Let this user write there")
+    if "Address already in use" in text:
+        return PortTakenError(
+            "The broker's port is taken", "Start again, or choose another port with --port"
+        )
+    return BrokerDiedError(
+        f"The broker ended while starting: {_last_errors(text)}", f"See {log_file}"
+    )
+
+
+def _in_use(folder: Path) -> DataDirInUseError:
+    other = _broker_process(folder)
+    process = f" (process {other})" if other else ""
+    return DataDirInUseError(
+        f"Another broker{process} uses {folder}",
+        f"Stop {f'process {other}' if other else 'it'}, or choose another folder",
+    )
+
+
+def _broker_process(folder: Path) -> int | None:
+    config_file = str(folder / "server.properties")
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or ()
+        if "kafka.Kafka" in command and config_file in command:
+            return process.pid
+    return None
+
+
+def _last_errors(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR_LINE.search(line)] or lines
+    return " | ".join(dict.fromkeys(errors[-_MAX_LINES:])).rstrip(".") or "no output"

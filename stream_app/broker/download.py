@@ -1,41 +1,53 @@
-"""Fetch files whose digest is known: in parallel, resumed where a try broke off, never half there."""
+"""Verified downloads: in parallel, resumable, complete or not at all."""
 
 import os
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import file_digest
 from http.client import HTTPException
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import IO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from stream_app.broker.broker_errors import DownloadError, disk_errors
-from stream_app.broker.download_progress import progress
-
-PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds
-_THREADS = 4
-_TIMEOUT = 30.0  # seconds without a byte
-_CHUNK = 64 * 1024
-_TRY_AGAIN = {408, 416, 429, 500, 502, 503, 504}
-_MODIFIED = (
-    1577836800  # the same for every copy: the start archive is void when a jar's time changes
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
 )
+
+from stream_app.broker.broker_errors import DownloadError, disk_errors
+
+RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)
+_THREADS = 4
+# Longest time without a byte.
+_TIMEOUT_SECONDS = 30.0
+_CHUNK_BYTES = 64 * 1024
+_RETRIABLE_STATUSES = {408, 416, 429, 500, 502, 503, 504}
+# Modification time of every copy: Java's class data archive is void when a jar's time changes.
+_MODIFIED = 1577836800
+_LINE_SECONDS = 5.0
+_MB = 1_000_000
 
 _REMEDY = (
     "Check the network and the proxy (HTTPS_PROXY), or name a mirror of Maven Central in "
-    "STREAM_APP_BROKER__REPOSITORY; what is already here is kept"
+    "STREAM_APP_BROKER__REPOSITORY; complete files are kept"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file to fetch from `url` to `target`, which has `size` bytes and this digest."""
+    """File to download from `url` to `target`, with its expected digest and size in bytes."""
 
     url: str
     target: Path
@@ -44,59 +56,68 @@ class Download:
 
     @property
     def part(self) -> Path:
-        """Where the bytes are until they are complete and verified."""
+        """File for the bytes until they are complete and verified."""
         return self.target.with_name(self.target.name + ".part")
 
     @property
-    def have(self) -> int:
-        """How many bytes of it are here already."""
+    def received(self) -> int:
+        """Number of bytes downloaded so far."""
         return self.part.stat().st_size if self.part.exists() else 0
 
 
-class _BrokenOffError(Exception):
-    """A try failed in a way that another one may not."""
+class _RetriableError(Exception):
+    """Failure of one attempt."""
 
 
 def sha512_of(file: Path) -> str:
-    """The SHA-512 of a file, in hexadecimal."""
+    """Return the SHA-512 of a file in hexadecimal."""
     with file.open("rb") as stream:
         return file_digest(stream, "sha512").hexdigest()
 
 
 def fetch_all(
-    downloads: Sequence[Download], pauses: Sequence[float] = PAUSES, name: str = "Apache Kafka"
+    downloads: Sequence[Download],
+    retry_seconds: Sequence[float] = RETRY_SECONDS,
+    name: str = "Apache Kafka",
 ) -> None:
-    """Fetch every file; the first that fails for good ends the others.
+    """Download files in parallel; the first permanent failure ends all.
 
-    `pauses`: seconds before each further try. `name`: what they are, for the progress.
-    Errors: `DownloadError`, `DiskError`.
+    Args:
+        retry_seconds: delay before each further attempt.
+        name: name of the files as a whole, for the progress.
+
+    Raises:
+        DownloadError: a file cannot be fetched, or differs from its digest.
+        DiskError: a folder is full or cannot be written.
     """
     stop = Event()
-    missing = sum(download.size - download.have for download in downloads)
-    with progress(f"Fetching {name}", missing) as advance:
-        tasks = _in_threads(
-            [partial(_fetch, download, pauses, advance, stop) for download in downloads]
+    missing = sum(download.size - download.received for download in downloads)
+    with _report_progress(f"Fetching {name}", missing) as advance:
+        tasks = _run_in_threads(
+            [partial(_fetch, download, retry_seconds, advance, stop) for download in downloads]
         )
         try:
             finished = wait(tasks, return_when=FIRST_EXCEPTION).done
         finally:
-            stop.set()  # when interrupted, that is all: a network that hangs must not keep us
+            # After Ctrl-C nothing waits for the threads: a hanging network must not block the exit.
+            stop.set()
         wait(tasks)
         for task in finished:
             task.result()
 
 
-def _in_threads(works: Sequence[Callable[[], None]]) -> list["Future[None]"]:
-    """Do the works in a few threads, which do not keep the process from ending, as an executor's would."""
-    tasks: list[Future[None]] = [Future() for _ in works]
-    waiting = deque(zip(tasks, works, strict=True))
+def _run_in_threads(calls: Sequence[Callable[[], None]]) -> list["Future[None]"]:
+    """Run calls in daemon threads, which unlike an executor's do not block the process's exit."""
+    tasks: list[Future[None]] = [Future() for _ in calls]
+    waiting = deque(zip(tasks, calls, strict=True))
 
     def run() -> None:
-        with suppress(IndexError):  # nothing is waiting any more
+        # IndexError: the queue is empty.
+        with suppress(IndexError):
             while True:
-                task, work = waiting.popleft()
+                task, call = waiting.popleft()
                 try:
-                    task.set_result(work())
+                    task.set_result(call())
                 except BaseException as error:
                     task.set_exception(error)
 
@@ -106,75 +127,122 @@ def _in_threads(works: Sequence[Callable[[], None]]) -> list["Future[None]"]:
 
 
 def _fetch(
-    download: Download, pauses: Sequence[float], advance: Callable[[int], None], stop: Event
+    download: Download,
+    retry_seconds: Sequence[float],
+    advance: Callable[[int], None],
+    stop: Event,
 ) -> None:
     reason = ""
     with disk_errors(download.target.parent):
         download.target.parent.mkdir(parents=True, exist_ok=True)
-    for pause in (0.0, *pauses):
-        if stop.wait(pause):
+    for seconds in (0.0, *retry_seconds):
+        if stop.wait(seconds):
             return
         try:
             _transfer(download, advance, stop)
             if not stop.is_set():
                 _accept(download)
             return
-        except _BrokenOffError as error:
+        except _RetriableError as error:
             reason = str(error)
     raise DownloadError(f"Cannot fetch {download.url}: {reason}", _REMEDY)
 
 
 def _transfer(download: Download, advance: Callable[[int], None], stop: Event) -> None:
-    """Append to the part what is missing of it; a server that cannot resume sends the whole again."""
-    have = download.have
-    if have == download.size:
+    """Append the missing bytes to the part; a server that cannot resume sends all bytes again."""
+    received = download.received
+    if received == download.size:
         return
-    request = Request(download.url, headers={"Range": f"bytes={have}-", "User-Agent": "stream-app"})
+    headers = {"Range": f"bytes={received}-", "User-Agent": "stream-app"}
+    request = Request(download.url, headers=headers)
     try:
         with (
-            urlopen(request, timeout=_TIMEOUT) as body,
-            _open_part(download, have, body.status) as part,
+            urlopen(request, timeout=_TIMEOUT_SECONDS) as body,
+            _open_part(download, received, body.status) as part,
         ):
-            while not stop.is_set() and (chunk := body.read(_CHUNK)):
+            while not stop.is_set() and (chunk := body.read(_CHUNK_BYTES)):
                 _write(download, part, chunk)
                 advance(len(chunk))
     except HTTPError as error:
         with error:
-            _answered(download, error)
+            _raise_status(download, error)
     except (OSError, HTTPException) as error:
-        raise _BrokenOffError(getattr(error, "reason", None) or error) from error
+        raise _RetriableError(getattr(error, "reason", None) or error) from error
 
 
-def _open_part(download: Download, have: int, status: int | None) -> IO[bytes]:
+def _open_part(download: Download, received: int, status: int | None) -> IO[bytes]:
+    # Unbuffered, so that a full disk is an error of the write and not of closing the file.
     with disk_errors(download.target.parent):
-        return download.part.open("ab" if have and status == 206 else "wb", buffering=0)
+        return download.part.open("ab" if received and status == 206 else "wb", buffering=0)
 
 
 def _write(download: Download, part: IO[bytes], chunk: bytes) -> None:
     if part.tell() + len(chunk) > download.size:
         download.part.unlink()
-        raise _BrokenOffError(f"the answer is longer than {download.size} bytes")
+        raise _RetriableError(f"the response is longer than {download.size} bytes")
     rest = memoryview(chunk)
     with disk_errors(download.target.parent):
-        while rest:  # unbuffered, so that a full disk shows here and not when the file is closed
+        while rest:
             rest = rest[part.write(rest) :]
 
 
-def _answered(download: Download, error: HTTPError) -> None:
-    if error.code not in _TRY_AGAIN:
+def _raise_status(download: Download, error: HTTPError) -> None:
+    if error.code not in _RETRIABLE_STATUSES:
         raise DownloadError(f"{download.url} answered {error.code} {error.reason}", _REMEDY)
     if error.code == 416:
         download.part.unlink(missing_ok=True)
-    raise _BrokenOffError(f"it answered {error.code} {error.reason}")
+    raise _RetriableError(f"it answered {error.code} {error.reason}")
 
 
 def _accept(download: Download) -> None:
-    """Move a complete part with the right digest into place; throw a wrong one away."""
-    if download.have < download.size:
-        raise _BrokenOffError(f"only {download.have} of {download.size} bytes came")
+    """Rename a complete part with the expected digest; delete one with another digest."""
+    if download.received < download.size:
+        raise _RetriableError(f"only {download.received} of {download.size} bytes arrived")
     if sha512_of(download.part) != download.sha512:
         download.part.unlink()
-        raise _BrokenOffError("its SHA-512 is not the one in jars.lock")
+        raise _RetriableError("its SHA-512 is not the one in jars.lock")
     with disk_errors(download.target.parent):
         os.utime(download.part, (_MODIFIED, _MODIFIED))
         download.part.replace(download.target)
+
+
+@contextmanager
+def _report_progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show the progress on standard error: a bar on a terminal, otherwise a line every 5 s.
+
+    Yields a thread-safe function that takes the number of bytes received since its last call.
+    """
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (
+            TextColumn(label),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda count: bar.advance(task, count)
+    else:
+        lines = _DownloadProgressLines(console, label, total)
+        lines.show()
+        yield lines.advance
+
+
+class _DownloadProgressLines:
+    def __init__(self, console: Console, label: str, total: int) -> None:
+        self._console, self._label, self._total = console, label, total
+        self._done, self._next = 0, time.monotonic() + _LINE_SECONDS
+        self._lock = Lock()
+
+    def advance(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            if time.monotonic() >= self._next:
+                self._next += _LINE_SECONDS
+                self.show()
+
+    def show(self) -> None:
+        done = f"{self._done / _MB:.0f} of {self._total / _MB:.0f} MB"
+        self._console.print(f"{self._label}: {done}", highlight=False, soft_wrap=True)

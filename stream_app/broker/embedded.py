@@ -1,4 +1,4 @@
-"""The embedded broker: start, attach, stop, kill, status."""
+"""Embedded broker: start, stop, status."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -18,22 +18,26 @@ from stream_app.broker.broker_errors import (
     StartTimeoutError,
     disk_errors,
 )
-from stream_app.broker.broker_state import BrokerState
 from stream_app.broker.class_data_archive import with_archive
 from stream_app.broker.jars import MAVEN_CENTRAL, JarCache, kafka_version, read_lock
 from stream_app.broker.java import JavaRuntime, find_java
-from stream_app.broker.node import Node
-from stream_app.broker.ports import free_port, is_free, port_taken
-from stream_app.broker.process import end, kill
-from stream_app.broker.readiness import wait_until_ready
-from stream_app.broker.server_properties import HOST
+from stream_app.broker.node import Node, wait_until_ready
+from stream_app.broker.ports import HOST, free_port, is_free, port_taken
+from stream_app.broker.process import BrokerState, kill, terminate
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerStatus:
-    """What is known of a broker. `since`: the start of a running one, UTC."""
+    """Status of a broker.
+
+    Attributes:
+        pid: process id, None if it does not run.
+        bootstrap_servers: address of the last start, None before the first.
+        version: version of Kafka.
+        since: start time in UTC, None if it does not run.
+    """
 
     running: bool
     pid: int | None
@@ -45,10 +49,18 @@ class BrokerStatus:
 
 
 class EmbeddedBroker:
-    """A one-node Kafka on the loopback interface, with its data in `data_dir`.
+    """Kafka cluster of one node on the loopback interface.
 
-    Without `port` a free one is taken at the first start and kept for later ones. The broker outlives the process that
-    started it, unless `owned`: then it is killed when that process ends, even by kill -9 (Linux).
+    The broker outlives the process that started it, unless it is owned.
+
+    Args:
+        data_dir: folder of the data.
+        port: port of the broker; by default that of the last start, or a free one.
+        cache_dir: folder of downloads, by default the user's cache.
+        repository: Maven repository of the jars.
+        properties: settings of the broker that override the defaults.
+        heap: size of Java's heap.
+        owned: True if the kernel kills the broker when this process ends, even by kill -9 (Linux).
     """
 
     def __init__(
@@ -67,32 +79,36 @@ class EmbeddedBroker:
         self._port, self._repository, self._owned = port, repository, owned
 
     def start(self, timeout: float = 60.0) -> None:
-        """Start the broker and wait until it is ready; if one already serves the data folder, attach to it.
+        """Start the broker, unless it runs, and wait until it is ready.
 
-        `timeout`: seconds, not counting the download of the first time. Errors: `BrokerError`.
+        Args:
+            timeout: seconds, not counting the download before the first start.
+
+        Raises:
+            BrokerError: the broker cannot be fetched or started, or is not ready in time.
         """
         runtime = None if self._process() else self._runtime()
         self._node.make_folders()
         deadline = time.monotonic() + timeout
         with self._starting(timeout):
             if process := self._process():
-                self._refuse_other_port()
+                self._require_port()
                 wait_until_ready(self._node, process, deadline)
             else:
                 self._launch(runtime or self._runtime(), deadline)
 
     def stop(self, timeout: float = 15.0) -> None:
-        """Let the broker shut down; kill it after `timeout` seconds. Nothing happens if none runs."""
+        """Stop the broker if it runs; kill it after `timeout` seconds."""
         if process := self._process():
-            end(process, timeout)
+            terminate(process, timeout)
 
     def kill(self) -> None:
-        """Kill the broker (SIGKILL) and wait until it is gone. Nothing happens if none runs."""
+        """Kill the broker with SIGKILL if it runs, and wait for its end."""
         if process := self._process():
             kill(process)
 
     def status(self) -> BrokerStatus:
-        """What is known of the broker now, whoever started it."""
+        """Return the present status, also of a broker that another process started."""
         state, process = self._state(), self._process()
         return BrokerStatus(
             running=process is not None,
@@ -106,7 +122,11 @@ class EmbeddedBroker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """The address for clients. Errors: `NotStartedError`."""
+        """Address for clients.
+
+        Raises:
+            NotStartedError: the broker was never started.
+        """
         if state := self._state():
             return f"{HOST}:{state.port}"
         raise NotStartedError(
@@ -115,7 +135,7 @@ class EmbeddedBroker:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the broker, if it runs."""
+        """Process id of the broker, None if it does not run."""
         process = self._process()
         return process.pid if process else None
 
@@ -140,7 +160,7 @@ class EmbeddedBroker:
 
     @contextmanager
     def _starting(self, timeout: float) -> Iterator[None]:
-        """Hold the lock under which one process at a time starts a broker here."""
+        """Hold the lock under which one process at a time starts the broker."""
         lock = FileLock(self._node.folder / "start.lock")
         try:
             with disk_errors(self._node.folder):
@@ -160,37 +180,31 @@ class EmbeddedBroker:
         except PortTakenError:
             if self._port and not is_free(self._port):
                 raise
-            self._launch_once(
-                runtime, deadline
-            )  # a free port was taken by another in the moment before its use
+            # Another process took the free port just before its use.
+            self._launch_once(runtime, deadline)
 
     def _launch_once(self, runtime: JavaRuntime, deadline: float) -> None:
         state = self._state()
-        port = self._port or self._again(state.port if state else None)
+        port = self._port or self._reuse_port(state.port if state else None)
         if not is_free(port):
             raise port_taken(port)
-        controller_port = self._again(state.controller_port if state else None)
+        controller_port = self._reuse_port(state.controller_port if state else None)
         log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
         process = self._node.launch(runtime, port, controller_port, owned=self._owned)
         try:
-            new = BrokerState(
-                process.pid,
-                process.create_time(),
-                port,
-                controller_port,
-                kafka_version(read_lock()),
-            )
+            version, created = kafka_version(read_lock()), process.create_time()
+            new = BrokerState(process.pid, created, port, controller_port, version)
             new.write(self._node.state_file)
             wait_until_ready(self._node, process, deadline, log_start)
         except BaseException:
             kill(process)
             raise
 
-    def _again(self, port: int | None) -> int:
-        """The port of the last start if it is still free, otherwise another."""
+    def _reuse_port(self, port: int | None) -> int:
+        """Return the port of the last start if it is still free, otherwise another."""
         return port if port and is_free(port) else free_port()
 
-    def _refuse_other_port(self) -> None:
+    def _require_port(self) -> None:
         state = self._state()
         if state and self._port not in (None, state.port):
             raise PortTakenError(

@@ -1,4 +1,4 @@
-"""The server's jars: which they are (`jars.lock`), fetched once per user, verified byte by byte at every start."""
+"""The server's jars of `jars.lock`, fetched once per user and verified at every start."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from stream_app.broker.broker_errors import disk_errors
-from stream_app.broker.download import PAUSES, Download, fetch_all, sha512_of
+from stream_app.broker.download import RETRY_SECONDS, Download, fetch_all, sha512_of
 
 MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"
 LOCK_FILE = Path(__file__).with_name("jars.lock")
@@ -16,7 +16,7 @@ LOCK_FILE = Path(__file__).with_name("jars.lock")
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """One line of the lock file. `path`: in a Maven repository; `size`: bytes."""
+    """Line of the lock file: path in a Maven repository, digest, size in bytes."""
 
     path: str
     sha512: str
@@ -24,13 +24,13 @@ class Jar:
 
 
 def read_lock(file: Path = LOCK_FILE) -> tuple[Jar, ...]:
-    """Read a lock file: a line per jar, `path sha512 size`."""
+    """Return the jars of a lock file, which has one line `path sha512 size` for each."""
     fields = (line.split() for line in file.read_text().splitlines())
     return tuple(Jar(path, digest, int(size)) for path, digest, size in fields)
 
 
 def kafka_version(jars: Iterable[Jar]) -> str:
-    """The version of the Kafka server among `jars`."""
+    """Return the version of the Kafka server among the jars."""
     return next(
         jar.path.split("/")[-2]
         for jar in jars
@@ -40,38 +40,40 @@ def kafka_version(jars: Iterable[Jar]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JarCache:
-    """The verified jars of a lock file in `folder`, fetched from the Maven repository at `repository`.
+    """Verified jars in a folder.
 
-    `pauses`: seconds before each further try of a failed download. `name`: what the jars make up, for the progress.
+    Attributes:
+        repository: address of a Maven repository.
+        jars: jars of a lock file.
+        retry_seconds: delay before each further attempt of a download.
+        name: name of the program, for the progress.
     """
 
     folder: Path
     repository: str = MAVEN_CENTRAL
     jars: tuple[Jar, ...] = field(default_factory=read_lock)
-    pauses: Sequence[float] = PAUSES
+    retry_seconds: Sequence[float] = RETRY_SECONDS
     name: str = "Apache Kafka"
 
     def fetch(self) -> list[Path]:
-        """Return all jars, after fetching those that are missing or damaged; one process at a time does so.
+        """Return all jars; missing or damaged ones are fetched, by one process at a time.
 
-        Errors: `DownloadError`, `DiskError`.
+        Raises:
+            DownloadError: a jar cannot be fetched.
+            DiskError: the folder is full or cannot be written.
         """
         with disk_errors(self.folder):
             if self._unusable():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with FileLock(self.folder / "fetch.lock"):
-                    fetch_all(
-                        [self._download(jar) for jar in self._unusable()], self.pauses, self.name
-                    )
+                    downloads = [self._download(jar) for jar in self._unusable()]
+                    fetch_all(downloads, self.retry_seconds, self.name)
         return [self.folder / jar.path for jar in self.jars]
 
     def _unusable(self) -> list[Jar]:
         with ThreadPoolExecutor(4) as pool:
-            return [
-                jar
-                for jar, good in zip(self.jars, pool.map(self._verify, self.jars), strict=True)
-                if not good
-            ]
+            verified = zip(self.jars, pool.map(self._verify, self.jars), strict=True)
+            return [jar for jar, is_intact in verified if not is_intact]
 
     def _verify(self, jar: Jar) -> bool:
         file = self.folder / jar.path

@@ -1,6 +1,7 @@
-"""Maintainers only: `python -m stream_app.broker.jars_lock 4.1.2` rewrites `jars.lock` for a Kafka version; needs Maven.
+"""Maintainers' script: `python -m stream_app.broker.jars_lock 4.1.2` writes `jars.lock`.
 
-Maven resolves the dependencies and checks what it fetches; the lock then pins every byte by SHA-512.
+Maven resolves the dependencies of a Kafka version and verifies them; the lock file pins them by
+SHA-512.
 """
 
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 LOCK_FILE = Path(__file__).with_name("jars.lock")
-LOG4J = "2.25.3"  # the version that Kafka itself depends on
+# The version that Kafka itself depends on.
+LOG4J = "2.25.3"
 
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -28,7 +30,7 @@ _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 
 
 def resolve(version: str, folder: Path) -> None:
-    """Put the run-time jars of the Kafka server into `folder`, laid out as a Maven repository."""
+    """Copy the run-time jars of a Kafka server to a folder in the layout of a Maven repository."""
     pom = folder / "pom.xml"
     pom.write_text(_POM.format(kafka=version, log4j=LOG4J))
     goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
@@ -43,7 +45,7 @@ def resolve(version: str, folder: Path) -> None:
 
 
 def describe(folder: Path) -> str:
-    """The lock file's text: one line per jar, `path sha512 size`."""
+    """Return the text of the lock file: one line `path sha512 size` per jar."""
     jars = sorted(folder.rglob("*.jar"))
     lines = (
         f"{jar.relative_to(folder)} {sha512(jar.read_bytes()).hexdigest()} {jar.stat().st_size}"
@@ -53,7 +55,7 @@ def describe(folder: Path) -> str:
 
 
 def main(version: str) -> None:
-    """Rewrite the lock file for Kafka `version`."""
+    """Write the lock file for a Kafka version."""
     with TemporaryDirectory() as folder:
         resolve(version, Path(folder))
         LOCK_FILE.write_text(describe(Path(folder)))

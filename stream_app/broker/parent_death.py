@@ -1,6 +1,8 @@
-"""Run a command that dies with its starter: `bound.py <process id of the starter> <command> <argument> ...`.
+"""Run a command that ends with its starter.
 
-A script of its own, because between fork and exec a process with threads must not run Python.
+Usage: `parent_death.py <process id of the starter> <command> <argument> ...`
+
+It is a separate script because a process with threads must not run Python between fork and exec.
 """
 
 import ctypes
@@ -12,16 +14,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(starter: int, command: list[str]) -> None:
-    """Become `command`, to be killed by the kernel when `starter` ends."""
-    die_with(starter)
+    """Replace this process by a command that the kernel kills when `starter` ends."""
+    set_parent_death_signal(starter)
     os.execv(command[0], command)
 
 
-def die_with(starter: int) -> None:
-    """Let the kernel kill this process when `starter`, its parent, ends; if it has ended already, exit."""
+def set_parent_death_signal(parent: int) -> None:
+    """Make the kernel kill this process when its parent ends; exit if the parent has ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != starter:
+    if os.getppid() != parent:
         os._exit(0)
 
 

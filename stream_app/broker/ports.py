@@ -1,4 +1,4 @@
-"""Which port the broker listens on."""
+"""Address of the broker, and free ports."""
 
 import random
 import socket
@@ -6,15 +6,16 @@ import socket
 import psutil
 
 from stream_app.broker.broker_errors import PortTakenError
-from stream_app.broker.server_properties import HOST
 
-# Below the range from which systems take ports for outgoing connections: a client that keeps trying to reach a broker
-# that is down could otherwise be given the broker's own port.
-_FREE = range(20_000, 32_000)
+HOST = "127.0.0.1"
+
+# Below the range that systems use for outgoing connections: a client that keeps connecting to a
+# stopped broker could otherwise be given the broker's own port.
+_PORTS = range(20_000, 32_000)
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on `port` of the loopback interface now."""
+    """Return True if a server can listen on a port of the loopback interface."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -25,29 +26,26 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
-    while not is_free(port := random.choice(_FREE)):
+    """Return a random free port."""
+    while not is_free(port := random.choice(_PORTS)):
         pass
     return port
 
 
 def port_taken(port: int) -> PortTakenError:
-    """The error for a `port` that is not free, naming who has it where the system tells."""
+    """Return the error of a taken port, with the process that listens on it if that is known."""
     return PortTakenError(
-        f"Port {port} of {HOST} is taken{_by_whom(port)}",
+        f"Port {port} of {HOST} is taken{_listener(port)}",
         "Stop that process, or choose another port with --port or STREAM_APP_BROKER__PORT",
     )
 
 
-def _by_whom(port: int) -> str:
+def _listener(port: int) -> str:
     try:
-        listening = (
-            one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN
-        )
-        pid = next(
-            (one.pid for one in listening if one.pid and getattr(one.laddr, "port", None) == port),
-            None,
-        )
-        return f" by {psutil.Process(pid).name()} (process {pid})" if pid else ""
+        for one in psutil.net_connections("tcp"):
+            is_listener = one.status == psutil.CONN_LISTEN and one.pid
+            if is_listener and getattr(one.laddr, "port", None) == port:
+                return f" by {psutil.Process(one.pid).name()} (process {one.pid})"
     except psutil.Error:
-        return ""
+        pass
+    return ""

@@ -103,7 +103,7 @@ class DeadLetterAdmin:
             FencedError: a transaction stays open too long.
         """
         patience = _TRANSACTION_MS / 1000 + _GRACE_SECONDS
-        if stable and not self.reader.is_settled(self._ledger_partition, patience):
+        if stable and not self.reader.wait_until_stable(self._ledger_partition, patience):
             raise open_transaction(self._ledger_partition.topic)
         return Ledger.read(self.reader, self.name)
 
@@ -164,7 +164,7 @@ class DeadLetterAdmin:
             # The transaction is committed, whether or not the cluster still answers. Waiting until
             # it is visible lets the next command see it.
             with suppress(StreamAppError):
-                self.reader.is_settled(self._ledger_partition, VISIBLE_SECONDS)
+                self.reader.wait_until_stable(self._ledger_partition, VISIBLE_SECONDS)
         return ledger
 
     def write_operations(

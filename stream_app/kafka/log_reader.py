@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from stream_app.errors import KafkaUnavailableError
 from stream_app.kafka.access_errors import kafka_error
 from stream_app.kafka.clients import ClientOwner, make_consumer
-from stream_app.kafka.offsets import is_stable
+from stream_app.kafka.offsets import wait_until_stable
 from stream_app.kafka.reader import PartitionReader, any_permanent
 from stream_app.records import InputPartition, Record
 from stream_app.retrying import retry_until
@@ -44,7 +44,7 @@ class TopicReader(Protocol):
     def read_all(self, topic: str, partition: int) -> Iterable[tuple[bytes | None, bytes | None]]:
         """Return key and value of every record below the last stable offset."""
 
-    def read_settled(
+    def read_stable(
         self, topic: str, partition: int
     ) -> Iterable[tuple[bytes | None, bytes | None]]:
         """Return the records of `read_all` once all transactions that were open have ended."""
@@ -94,7 +94,7 @@ class LogReader:
         for record in self.read_range(topic, partition, *bounds):
             yield record.key, record.value
 
-    def read_settled(
+    def read_stable(
         self, topic: str, partition: int
     ) -> Iterator[tuple[bytes | None, bytes | None]]:
         """Return the records of `read_all` once all transactions that were open have ended.
@@ -104,21 +104,24 @@ class LogReader:
         Raises:
             KafkaUnavailableError: a transaction stays open.
         """
-        if not self.is_settled(InputPartition(topic, partition), STABLE_SECONDS):
+        if not self.wait_until_stable(InputPartition(topic, partition), STABLE_SECONDS):
             raise KafkaUnavailableError(
                 f"a transaction on {topic}[{partition}] has been open for {STABLE_SECONDS:.0f} s",
                 "Check that the brokers are up; they end it after its time-out",
             )
         return self.read_all(topic, partition)
 
-    def is_settled(self, source: InputPartition, timeout: float) -> bool:
-        """Return True once no record written before this call is in an open transaction.
+    def wait_until_stable(self, source: InputPartition, timeout: float) -> bool:
+        """Wait until no record written before this call is in an open transaction.
 
         Args:
-            timeout: seconds to wait for the end of open transactions.
+            timeout: seconds.
+
+        Returns:
+            False if a transaction is still open at the end of the time.
         """
         _, written = self._bounds(self._uncommitted, source)
-        return is_stable(lambda: self.ends(source)[1], written, timeout)
+        return wait_until_stable(lambda: self.ends(source)[1], written, timeout)
 
     def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """Yield the committed records with start <= offset < end; waits out an outage."""

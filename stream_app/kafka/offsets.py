@@ -93,7 +93,7 @@ def offsets_since(
     return {one: ends[one] if offset == OFFSET_END else offset for one, offset in offsets.items()}
 
 
-def is_stable(stable_end: Callable[[], int], written: int, timeout: float) -> bool:
+def wait_until_stable(stable_end: Callable[[], int], written: int, timeout: float) -> bool:
     """Wait until every transaction below an offset is committed or aborted.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.broker.shared import in_use
+from stream_app.broker.shared_broker import use_broker
 from stream_app.errors import FencedError
 from stream_app.kafka.clients import make_admin
 from stream_app.kafka.topics import create_topics
@@ -56,7 +56,7 @@ def running_cluster(settings: Settings) -> Iterator[EmbeddedBroker | None]:
         yield None
         return
     broker = embedded_broker(settings)
-    with in_use(broker):
+    with use_broker(broker):
         yield broker
 
 

@@ -11,7 +11,7 @@ from stream_app.errors import FencedError, ModelError, StreamAppError
 from stream_app.fault_points import kill_at
 from stream_app.kafka.client_config import client_config
 from stream_app.kafka.clients import ConnectionErrors
-from stream_app.kafka.offsets import VISIBLE_SECONDS, is_stable, open_transaction
+from stream_app.kafka.offsets import VISIBLE_SECONDS, open_transaction, wait_until_stable
 from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
 from stream_app.model_store.manifest import CHECKPOINT_KEY, Checkpoint
 from stream_app.model_store.model_registry import ModelRegistry
@@ -174,7 +174,7 @@ class ModelAdmin:
         """Return True once all records written so far are stable, False if they are not in time."""
         partition_id = (self.topic(kind), 0)
         _, written = self._uncommitted_reader.bounds([partition_id])[partition_id]
-        return is_stable(lambda: self.ends(kind)[1], written, seconds)
+        return wait_until_stable(lambda: self.ends(kind)[1], written, seconds)
 
     def _committed(self, outputs: list[Output]) -> None:
         """Log the decision, and wait until later readers can see it."""

@@ -139,7 +139,7 @@ def _header(name: str, content: bytes | None) -> str:
 
 
 def _json_value(content: bytes | None) -> Any:
-    """Return JSON unchanged, on one line: its line breaks can only be white space between tokens."""
+    """Return JSON on one line: its line breaks can only be white space between tokens."""
     try:
         orjson.loads(content or b"")
     except orjson.JSONDecodeError:

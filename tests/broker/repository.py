@@ -1,4 +1,4 @@
-"""A Maven repository on the loopback interface that can be told to misbehave."""
+"""A Maven repository on the loopback interface, with faults that tests switch on."""
 
 import threading
 from collections.abc import Iterator
@@ -10,22 +10,23 @@ from stream_app.broker.jars import Jar
 
 
 class Repository(ThreadingHTTPServer):
-    """Serves `files`; remembers each request as (path, first byte asked for)."""
+    """Serves files; records each request as (path, first requested byte)."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files = files
         self.requests: list[tuple[str, int]] = []
         self.resumes = True
-        self.breaks_off_after: int | None = None  # bytes of the next answer only
+        # Number of bytes after which the next response breaks off.
+        self.breaks_off_after: int | None = None
 
     @property
     def url(self) -> str:
-        """The repository's address."""
+        """Address of the repository."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def jars(self) -> tuple[Jar, ...]:
-        """The lock of what is served now."""
+        """Return the lock entries of the present files."""
         return tuple(
             Jar(path, sha512(body).hexdigest(), len(body)) for path, body in self.files.items()
         )
@@ -50,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.breaks_off_after = None
 
     def log_message(self, format: str, *args: object) -> None:
-        """Be quiet."""
+        """Log nothing."""
 
 
 @contextmanager

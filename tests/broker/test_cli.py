@@ -1,4 +1,4 @@
-"""`stream-app broker start|status|logs|stop`, as typed."""
+"""`stream-app broker` starts, shows, logs and stops a broker."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from stream_app.broker.broker_commands import app
+from stream_app.cli.broker import app
 
 pytestmark = pytest.mark.broker
 
@@ -17,7 +17,7 @@ def run(*arguments: str, code: int = 0) -> str:
     return result.stdout
 
 
-def test_start_status_logs_stop(tmp_path: Path) -> None:
+def test_a_broker_is_started_shown_logged_and_stopped(tmp_path: Path) -> None:
     folder = ("--data-dir", str(tmp_path / "kafka"))
     try:
         started = json.loads(run("start", *folder, "--json"))
@@ -33,12 +33,12 @@ def test_start_status_logs_stop(tmp_path: Path) -> None:
     assert "running: no" in run("status", *folder, code=1)
 
 
-def test_status_of_nothing(tmp_path: Path) -> None:
+def test_the_status_of_a_missing_broker_exits_with_1(tmp_path: Path) -> None:
     status = json.loads(run("status", "--data-dir", str(tmp_path / "none"), "--json", code=1))
     assert (status["running"], status["bootstrap_servers"]) == (False, None)
     assert run("logs", "--data-dir", str(tmp_path / "none")) == ""
 
 
 @pytest.mark.parametrize("command", ["start", "stop", "status", "logs"])
-def test_every_command_shows_an_example(command: str) -> None:
+def test_every_command_has_an_example(command: str) -> None:
     assert f"Example: stream-app broker {command}" in run(command, "--help")

@@ -1,4 +1,4 @@
-"""A real broker: it keeps its data, its port and its manners."""
+"""An embedded broker keeps its data and its port, and explains a failed start."""
 
 import json
 import os
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[EmbeddedBroker]:
-    """A broker that the test may treat badly; not started yet."""
+    """A broker of the test's own, not started yet."""
     broker = EmbeddedBroker(tmp_path / "kafka", owned=True)
     yield broker
     broker.kill()
@@ -138,7 +138,7 @@ def test_a_data_folder_in_use_is_named_with_its_user(own: EmbeddedBroker, tmp_pa
     assert own.pid == pid
 
 
-def test_a_broker_that_dies_says_why(tmp_path: Path) -> None:
+def test_a_broker_that_ends_while_starting_is_an_error_with_its_cause(tmp_path: Path) -> None:
     broker = EmbeddedBroker(tmp_path / "kafka", properties={"num.io.threads": "none"}, owned=True)
     with pytest.raises(
         BrokerDiedError, match=r"Invalid value none for configuration num\.io\.threads"
@@ -147,7 +147,9 @@ def test_a_broker_that_dies_says_why(tmp_path: Path) -> None:
     assert "start.log" in caught.value.remedy
 
 
-def test_a_broker_that_dies_after_formatting_says_why(own: EmbeddedBroker, tmp_path: Path) -> None:
+def test_a_broker_that_ends_after_formatting_is_an_error_with_its_cause(
+    own: EmbeddedBroker, tmp_path: Path
+) -> None:
     own.start()
     own.stop()
     broken = EmbeddedBroker(tmp_path / "kafka", properties={"node.id": "2"}, owned=True)
@@ -156,15 +158,13 @@ def test_a_broker_that_dies_after_formatting_says_why(own: EmbeddedBroker, tmp_p
     assert str(own.log_file) in caught.value.remedy
 
 
-def test_a_start_that_takes_too_long_leaves_nothing(own: EmbeddedBroker) -> None:
+def test_a_start_that_takes_too_long_leaves_no_process(own: EmbeddedBroker) -> None:
     with pytest.raises(StartTimeoutError):
         own.start(timeout=0.0)
     assert not own.status().running
 
 
-def test_a_recycled_process_id_is_not_taken_for_the_broker(
-    own: EmbeddedBroker, tmp_path: Path
-) -> None:
+def test_a_reused_process_id_is_not_the_broker(own: EmbeddedBroker, tmp_path: Path) -> None:
     (tmp_path / "kafka").mkdir()
     state = {
         "pid": os.getpid(),
@@ -178,12 +178,12 @@ def test_a_recycled_process_id_is_not_taken_for_the_broker(
     own.kill()
 
 
-def test_an_unknown_address_is_an_error(own: EmbeddedBroker) -> None:
+def test_a_broker_that_was_never_started_has_no_address(own: EmbeddedBroker) -> None:
     with pytest.raises(NotStartedError):
         _ = own.bootstrap_servers
 
 
-def test_listens_on_the_loopback_interface_only(broker: EmbeddedBroker) -> None:
+def test_a_broker_listens_on_the_loopback_interface_only(broker: EmbeddedBroker) -> None:
     sockets = psutil.Process(broker.pid).net_connections("inet")
     listening = {
         connection.laddr[0] for connection in sockets if connection.status == psutil.CONN_LISTEN
@@ -192,7 +192,7 @@ def test_listens_on_the_loopback_interface_only(broker: EmbeddedBroker) -> None:
     assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
 
 
-def test_topics_are_not_created_by_accident(broker: EmbeddedBroker) -> None:
+def test_a_request_for_a_missing_topic_does_not_create_it(broker: EmbeddedBroker) -> None:
     client = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
     assert client.list_topics("accident", timeout=10).topics["accident"].error is not None
     assert "accident" not in client.list_topics(timeout=10).topics
@@ -203,7 +203,8 @@ import sys, threading, time
 from pathlib import Path
 from stream_app.broker import EmbeddedBroker
 broker = EmbeddedBroker(Path(sys.argv[1]), owned=True)
-thread = threading.Thread(target=broker.start)  # which ends while the broker runs on
+# The thread ends while the broker runs.
+thread = threading.Thread(target=broker.start)
 thread.start()
 thread.join()
 print(broker.pid, flush=True)
@@ -223,8 +224,13 @@ def test_an_owned_broker_dies_with_its_owner(own: EmbeddedBroker, tmp_path: Path
     assert not own.status().running
 
 
-def test_a_broker_that_is_not_owned_stays(own: EmbeddedBroker, tmp_path: Path) -> None:
-    code = "import sys, pathlib; from stream_app.broker import EmbeddedBroker as E; E(pathlib.Path(sys.argv[1])).start()"
+def test_a_broker_that_is_not_owned_outlives_its_starter(
+    own: EmbeddedBroker, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, pathlib; from stream_app.broker import EmbeddedBroker; "
+        "EmbeddedBroker(pathlib.Path(sys.argv[1])).start()"
+    )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "kafka")], check=True)
     assert own.status().running
     produce(own, b"served")
@@ -237,7 +243,7 @@ def test_an_unusable_data_folder_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
-def test_a_damaged_start_archive_is_made_again(tmp_path: Path) -> None:
+def test_a_damaged_class_data_archive_is_written_again(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     shutil.copytree(
         user_cache_path("stream-app"),

@@ -1,4 +1,4 @@
-"""Jars are fetched once, verified always, and never half there."""
+"""Jars are fetched once, always verified, and complete or missing."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,10 +25,10 @@ def repository() -> Iterator[Repository]:
 
 
 def cache(folder: Path, repository: Repository) -> JarCache:
-    return JarCache(folder, repository.url, repository.jars(), pauses=(0.01, 0.01))
+    return JarCache(folder, repository.url, repository.jars(), retry_seconds=(0.01, 0.01))
 
 
-def test_fetches_each_jar_once(tmp_path: Path, repository: Repository) -> None:
+def test_each_jar_is_fetched_once(tmp_path: Path, repository: Repository) -> None:
     for _ in range(2):
         files = cache(tmp_path, repository).fetch()
     assert [file.read_bytes() for file in files] == list(FILES.values())
@@ -65,7 +65,7 @@ def test_a_part_is_resumed(tmp_path: Path, repository: Repository) -> None:
     assert not part.exists()
 
 
-def test_a_part_starts_over_where_the_server_cannot_resume(
+def test_a_part_is_fetched_again_if_the_server_cannot_resume(
     tmp_path: Path, repository: Repository
 ) -> None:
     repository.resumes = False
@@ -75,14 +75,14 @@ def test_a_part_starts_over_where_the_server_cannot_resume(
     assert cache(tmp_path, repository).fetch()[0].read_bytes() == FILES["a/1/a-1.jar"]
 
 
-def test_a_damaged_part_is_thrown_away(tmp_path: Path, repository: Repository) -> None:
+def test_a_damaged_part_is_deleted(tmp_path: Path, repository: Repository) -> None:
     part = tmp_path / "a/1/a-1.jar.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"x" * 60_000)
     assert cache(tmp_path, repository).fetch()[0].read_bytes() == FILES["a/1/a-1.jar"]
 
 
-def test_a_broken_off_answer_is_continued(tmp_path: Path) -> None:
+def test_an_interrupted_response_is_continued(tmp_path: Path) -> None:
     body = FILES["c/3/c-3.jar"]
     with serving({"c.jar": body}) as repository:
         repository.breaks_off_after = 1000
@@ -93,7 +93,7 @@ def test_a_broken_off_answer_is_continued(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "served", [b"b" * 100_000, b"a" * 100_001, b"a" * 99_999], ids=["other", "longer", "shorter"]
 )
-def test_what_is_not_in_the_lock_never_gets_in(
+def test_a_file_with_another_digest_is_rejected(
     tmp_path: Path, repository: Repository, served: bytes
 ) -> None:
     jars = cache(tmp_path, repository)
@@ -103,7 +103,7 @@ def test_what_is_not_in_the_lock_never_gets_in(
     assert not (tmp_path / "a/1/a-1.jar").exists()
 
 
-def test_a_missing_jar_is_not_asked_for_twice(tmp_path: Path, repository: Repository) -> None:
+def test_a_missing_jar_is_requested_once(tmp_path: Path, repository: Repository) -> None:
     jars = cache(tmp_path, repository)
     del repository.files["a/1/a-1.jar"]
     with pytest.raises(DownloadError, match=r"a-1\.jar answered 404 Not Found"):
@@ -112,7 +112,9 @@ def test_a_missing_jar_is_not_asked_for_twice(tmp_path: Path, repository: Reposi
 
 
 def test_no_network_is_one_line_with_a_remedy(tmp_path: Path, repository: Repository) -> None:
-    jars = JarCache(tmp_path, f"http://127.0.0.1:{free_port()}", repository.jars(), pauses=(0.01,))
+    jars = JarCache(
+        tmp_path, f"http://127.0.0.1:{free_port()}", repository.jars(), retry_seconds=(0.01,)
+    )
     with pytest.raises(DownloadError, match="Connection refused") as caught:
         jars.fetch()
     assert "\n" not in str(caught.value)

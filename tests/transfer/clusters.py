@@ -1,4 +1,4 @@
-"""What tests of clients share: settings for the broker, topics of a pipeline of their own, a producer."""
+"""Settings, topics, producers and records for tests with a broker."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -16,12 +16,12 @@ PARTITIONS = 4
 
 
 def unique_name() -> str:
-    """The name of a pipeline that no other test has."""
+    """Return a pipeline name that no other test has."""
     return f"p-{uuid4().hex[:12]}"
 
 
 def settings_for(broker: EmbeddedBroker, **topics: int) -> Settings:
-    """Settings that point at the broker."""
+    """Return settings for the broker."""
     return Settings(
         kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers),
         topics=TopicSettings(**{"partitions": PARTITIONS, **topics}),
@@ -29,14 +29,14 @@ def settings_for(broker: EmbeddedBroker, **topics: int) -> Settings:
 
 
 def new_topics(settings: Settings) -> str:
-    """Make the topics of a new pipeline; returns its name."""
+    """Create the topics of a new pipeline; return its name."""
     name = unique_name()
     create_topics(admin(settings), name, settings)
     return name
 
 
 def admin(settings: Settings) -> AdminClient:
-    """One for all tests, because ending one takes up to a second."""
+    """Return the admin client of all tests, because closing one takes up to a second."""
     return _admin(str(settings.kafka.bootstrap_servers))
 
 
@@ -53,7 +53,7 @@ def producer(settings: Settings, **config: str) -> Producer:
 
 
 def send(settings: Settings, topic: str, values: Iterable[bytes | None], **options: int) -> None:
-    """Send the values, with the key `k`."""
+    """Send values with the key `k`."""
     sender = producer(settings)
     for value in values:
         sender.produce(topic, value, b"k", **options)
@@ -61,6 +61,6 @@ def send(settings: Settings, topic: str, values: Iterable[bytes | None], **optio
 
 
 def read(settings: Settings, name: str, kind: SelectedKind) -> list[Message]:
-    """Everything that the topics of a kind hold now."""
+    """Return all records of the topics of a kind."""
     selection = RecordSelection(kind=kind, start="beginning", until_end=True)
     return [message for batch in consume(settings, name, selection) for message in batch]

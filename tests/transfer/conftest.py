@@ -1,4 +1,4 @@
-"""Fixtures of the tests of clients."""
+"""Fixtures with topics on a broker."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Avro container files as records to send."""
+"""The records of Avro container files become rows; damaged files are errors."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -40,7 +40,7 @@ def test_records_are_sent_as_json_with_their_key(tmp_path: Path) -> None:
     assert [row.number for row in found] == [1, 2]
 
 
-def test_what_json_cannot_say_is_a_bad_line(tmp_path: Path) -> None:
+def test_a_value_without_json_is_a_bad_line(tmp_path: Path) -> None:
     fields = [{"name": "id", "type": "string"}, {"name": "price", "type": PRICE}]
     schema = {"type": "record", "name": "R", "fields": fields}
     found = rows(container(tmp_path / "e.avro", schema, [{"id": "a", "price": Decimal("1.20")}]))
@@ -53,7 +53,7 @@ def test_a_record_without_its_key_is_a_bad_line(tmp_path: Path) -> None:
     assert found == [BadLine(1, "no key: field id is missing or null")]
 
 
-def test_a_file_that_was_cut_off_is_an_error_behind_its_whole_blocks(tmp_path: Path) -> None:
+def test_a_truncated_file_is_an_error_after_its_complete_blocks(tmp_path: Path) -> None:
     path = container(tmp_path / "e.avro", EVENT_SCHEMA, [event(number) for number in range(5000)])
     path.write_bytes(path.read_bytes()[:-100])
     with open_lines(str(path)) as lines:
@@ -63,7 +63,7 @@ def test_a_file_that_was_cut_off_is_an_error_behind_its_whole_blocks(tmp_path: P
             list(found)
 
 
-def test_damage_of_any_kind_is_an_error_of_the_file(tmp_path: Path) -> None:
+def test_any_damage_is_an_input_error(tmp_path: Path) -> None:
     file = tmp_path / "e.avro"
     with file.open("wb") as stream:
         fastavro.writer(
@@ -82,5 +82,5 @@ def test_damage_of_any_kind_is_an_error_of_the_file(tmp_path: Path) -> None:
             list(read_rows(lines, "avro", complete(small_pipeline()), labels=False))
 
 
-def test_bytes_and_numbers_that_are_not_finite_stay_what_they_are() -> None:
+def test_bytes_and_nan_are_kept() -> None:
     assert avro_to_json({"raw": b"\xff", "x": float("nan")}) == b'{"raw": "\\u00ff", "x": NaN}'

@@ -1,4 +1,4 @@
-"""Reading topics: where it starts, where it stops, what counts as a record."""
+"""Consumption starts and stops where it was told, with committed records only."""
 
 import time
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ def values(messages: list[Message]) -> list[bytes | None]:
 
 
 def next_records(batches: Iterator[list[Message]], seconds: float = 10.0) -> list[Message]:
-    """The next batch that is not empty."""
+    """Return the next batch that is not empty."""
     deadline = time.monotonic() + seconds
     return next((batch for batch in batches if batch or time.monotonic() > deadline), [])
 
 
-def test_until_end_stops_behind_markers_and_gives_committed_records_only(
+def test_until_end_stops_after_transaction_markers_with_committed_records_only(
     settings: Settings, name: str
 ) -> None:
     sender = producer(settings, transactional_id=name)
@@ -45,7 +45,7 @@ def test_until_end_stops_behind_markers_and_gives_committed_records_only(
     sender.abort_transaction(20)
 
 
-def test_until_end_is_the_end_as_of_the_start(settings: Settings, name: str) -> None:
+def test_until_end_stops_at_the_end_as_of_the_start(settings: Settings, name: str) -> None:
     send(settings, f"{name}.raw", [b"1", b"2"])
     with closing(
         consume(settings, name, RecordSelection(kind="raw", start="beginning", until_end=True))
@@ -57,12 +57,12 @@ def test_until_end_is_the_end_as_of_the_start(settings: Settings, name: str) -> 
     assert values(found) == [b"1", b"2"]
 
 
-def test_nothing_in_a_topic_is_an_end_too(settings: Settings, name: str) -> None:
+def test_an_empty_topic_ends_at_once(settings: Settings, name: str) -> None:
     assert read(settings, name, "raw") == []
     assert read(settings, name, "models") == []
 
 
-def test_from_now_on_is_the_default(settings: Settings, name: str) -> None:
+def test_new_records_only_are_the_default(settings: Settings, name: str) -> None:
     send(settings, f"{name}.raw", [b"before"])
     with closing(consume(settings, name, RecordSelection(kind="raw"))) as batches:
         assert next(batches) == []
@@ -70,7 +70,7 @@ def test_from_now_on_is_the_default(settings: Settings, name: str) -> None:
         assert values(next_records(batches)) == [b"after"]
 
 
-def test_since_starts_at_a_time(settings: Settings, name: str) -> None:
+def test_since_starts_at_the_first_record_of_a_time(settings: Settings, name: str) -> None:
     now = int(time.time() * 1000)
     for minutes in (30, 20, 10):
         send(settings, f"{name}.raw", [str(minutes).encode()], timestamp=now - minutes * 60_000)
@@ -87,7 +87,7 @@ def test_since_starts_at_a_time(settings: Settings, name: str) -> None:
     assert since(-1) == [b"30", b"20", b"10"]
 
 
-def test_the_limit_stops_in_the_middle(settings: Settings, name: str) -> None:
+def test_a_limit_stops_within_a_batch(settings: Settings, name: str) -> None:
     send(settings, f"{name}.raw", [str(number).encode() for number in range(10)])
     for limit, until_end in ((3, False), (3, True), (20, True)):
         selection = RecordSelection(kind="raw", start="beginning", limit=limit, until_end=until_end)
@@ -95,9 +95,7 @@ def test_the_limit_stops_in_the_middle(settings: Settings, name: str) -> None:
         assert values(found) == [str(number).encode() for number in range(min(limit, 10))]
 
 
-def test_dead_letters_are_those_of_events_and_labels_with_their_bytes(
-    settings: Settings, name: str
-) -> None:
+def test_dead_letters_are_those_of_events_and_of_labels(settings: Settings, name: str) -> None:
     sender = producer(settings)
     failed = [
         ("error-code", b"invalid-json"),
@@ -123,7 +121,7 @@ def test_dead_letters_are_those_of_events_and_labels_with_their_bytes(
     assert any(rb"\xfe  invalid-json (unexpected character)  \xff\x00{" in line for line in shown)
 
 
-def test_a_record_is_one_line_whatever_is_in_it(settings: Settings, name: str) -> None:
+def test_any_record_is_one_line(settings: Settings, name: str) -> None:
     pretty = b'{\r\n  "a": [1.50, 18446744073709551616000]\n}'
     odd = [
         pretty,
@@ -149,9 +147,7 @@ def test_a_record_is_one_line_whatever_is_in_it(settings: Settings, name: str) -
     assert shown[7].endswith("y… (5,000 bytes)")
 
 
-def test_the_timestamp_is_told_in_utc_if_there_is_one_to_tell(
-    settings: Settings, name: str
-) -> None:
+def test_the_timestamp_is_in_utc(settings: Settings, name: str) -> None:
     send(settings, f"{name}.raw", [b"1"], timestamp=1_700_000_000_123)
     message = read(settings, name, "raw")[0]
     assert (
@@ -160,7 +156,7 @@ def test_the_timestamp_is_told_in_utc_if_there_is_one_to_tell(
     )
 
 
-def test_a_missing_topic_is_refused(settings: Settings) -> None:
+def test_a_missing_topic_is_an_error(settings: Settings) -> None:
     name = unique_name()
     with pytest.raises(
         TopicsError, match=rf"Topic {name}.raw.dlq, {name}.labels.dlq does not exist"
@@ -185,5 +181,5 @@ def test_a_missing_topic_is_refused(settings: Settings) -> None:
         ("999999999d", -86_399_999_912_600_000),
     ],
 )
-def test_times_as_people_write_them(text: str, expected: int | None) -> None:
+def test_durations_and_iso_times_are_parsed(text: str, expected: int | None) -> None:
     assert parse_since(text, now=1000.0) == expected

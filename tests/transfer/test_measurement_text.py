@@ -1,4 +1,4 @@
-"""Measurements in words."""
+"""Measurements, alarms and corrective actions are described in words."""
 
 import pytest
 
@@ -15,24 +15,25 @@ def text(measurement: Measurement) -> str | None:
     return measurement_text(measurement._replace(source="score[0]").output("p").value)
 
 
-def test_a_measurement_says_value_limit_and_window() -> None:
+def test_a_measurement_has_its_value_limit_and_window() -> None:
     one = Measurement(
         "drift", "score", NOW, NOW + 3_600_000, 1234, 0.31, LimitCheck(0.25, True), "fixed", 7
     )
     found = measurement_text(one.output("p").value)
     assert found == (
-        "0.31 (limit 0.25)  BREACHED  n 1,234  2023-11-14T22:13:20 to 2023-11-14T23:13:20  fixed  version 7"
+        "0.31 (limit 0.25)  BREACHED  n 1,234  "
+        "2023-11-14T22:13:20 to 2023-11-14T23:13:20  fixed  version 7"
     )
 
 
-def test_what_led_to_an_experimentation_is_named_by_its_offsets() -> None:
+def test_the_examples_of_an_experimentation_are_given_by_offsets() -> None:
     one = Measurement(
         "experimentation_needed", "log_loss", NOW, NOW, 9, examples=ExampleOffsets(100, 320)
     )
     assert (text(one) or "").endswith("  examples 100 to 320")
 
 
-def test_a_corrective_action_says_how_often_why_and_who() -> None:
+def test_a_corrective_action_has_its_count_cause_and_source() -> None:
     actions = CorrectiveActions()
     actions.add("impute", "amount", NOW, 1200)
     (report,) = actions.due(NOW)
@@ -42,21 +43,21 @@ def test_a_corrective_action_says_how_often_why_and_who() -> None:
     )
 
 
-def test_an_alarm_that_lasts_says_whether_it_does() -> None:
+def test_a_lasting_alarm_is_ongoing_or_ended() -> None:
     alarms = Alarms()
     alarms.raise_("breaker-open", "TimeoutError", NOW, 0.7, 0.5)
     alarms.end("breaker-open", NOW + 5000)
     opened, ended = map(text, alarms.due(NOW + 5000))
     assert opened is not None
     assert opened.startswith(
-        "lasts  0.7 (limit 0.5)  for TimeoutError  raised once  2023-11-14T22:13:20 to"
+        "ongoing  0.7 (limit 0.5)  for TimeoutError  raised once  2023-11-14T22:13:20 to"
     )
     assert ended is not None
-    assert ended.startswith("has ended")
+    assert ended.startswith("ended")
 
 
 @pytest.mark.parametrize(
     "value", [None, b"", b"[]", b"3", b"{}", b'{"window": 3}', b"\0\0\0\0\7avro"]
 )
-def test_what_is_no_measurement_has_no_words(value: bytes | None) -> None:
+def test_another_record_has_no_text(value: bytes | None) -> None:
     assert measurement_text(value) is None

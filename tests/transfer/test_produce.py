@@ -1,4 +1,4 @@
-"""Sending files: what arrives is what they hold, under the keys and in the partitions that Java would choose."""
+"""The records of a file arrive unchanged, with their keys, in the partitions that Java chooses."""
 
 import os
 import time
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.broker
 def produce(
     settings: Settings, name: str, path: Path, text: str | bytes, **options: Any
 ) -> ProduceSummary:
-    """Send a file with that text."""
+    """Send a file with a text."""
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return produce_file(settings, small_pipeline(name), str(path), **options)
 
 
-def test_json_lines_arrive_byte_for_byte_where_java_would_put_them(
+def test_json_lines_arrive_unchanged_in_java_s_partitions(
     settings: Settings, name: str, tmp_path: Path
 ) -> None:
     lines = [f'{{"id": "é{number}",  "at": 1e3, "amount": 1.50}}' for number in range(200)]
@@ -45,7 +45,10 @@ def test_json_lines_arrive_byte_for_byte_where_java_would_put_them(
 def test_csv_cells_get_the_types_of_the_schema(
     settings: Settings, name: str, tmp_path: Path
 ) -> None:
-    text = '\ufeffid,at,amount,country,extra\n007,1700000000000,1.5,"N,\nL",x\nb,2023-11-14T22:13:20Z,many,,\n'
+    text = (
+        '\ufeffid,at,amount,country,extra\n007,1700000000000,1.5,"N,\nL",x\n'
+        "b,2023-11-14T22:13:20Z,many,,\n"
+    )
     assert produce(settings, name, tmp_path / "events.csv", text).produced == 2
     values = {
         message.key(): orjson.loads(message.value() or b"")
@@ -69,7 +72,7 @@ def test_csv_cells_get_the_types_of_the_schema(
     }
 
 
-def test_labels_go_to_their_topic_with_the_key_of_the_event(
+def test_labels_arrive_in_their_topic_with_the_key_of_the_event(
     settings: Settings, name: str, tmp_path: Path
 ) -> None:
     assert produce(settings, name, tmp_path / "e.json", orjson.dumps(event(1))).produced == 1
@@ -83,7 +86,7 @@ def test_labels_go_to_their_topic_with_the_key_of_the_event(
     assert (raw.key(), raw.partition()) == (sent.key(), sent.partition())
 
 
-def test_bad_lines_are_told_by_number_and_the_rest_goes_on(
+def test_bad_lines_are_reported_by_number_and_the_others_are_sent(
     settings: Settings, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = ['{"id": "a"}', "{broken", "", "[1]", '{"at": 1}', '{"id": null}', '{"id": 7}']
@@ -98,7 +101,7 @@ def test_bad_lines_are_told_by_number_and_the_rest_goes_on(
     ]
 
 
-def test_bad_rows_of_csv_are_told_by_the_line_that_they_begin_on(
+def test_bad_csv_rows_are_reported_by_their_first_line(
     settings: Settings, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = 'id,at\n"a\na",1\nb\n\nc,1,2\n,3\nd,4\n"e"e,5\nf,6\n"open,7\n'
@@ -108,7 +111,7 @@ def test_bad_rows_of_csv_are_told_by_the_line_that_they_begin_on(
     assert "line 4: 1 cells, and the header has 2\n" in capsys.readouterr().err
 
 
-def test_only_the_first_hundred_problems_are_told(
+def test_only_the_first_hundred_problems_are_listed(
     settings: Settings, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = produce(settings, name, tmp_path / "events.jsonl", "x\n" * 250)
@@ -116,7 +119,7 @@ def test_only_the_first_hundred_problems_are_told(
     assert len(capsys.readouterr().err.splitlines()) == 101
 
 
-def test_a_record_that_kafka_refuses_is_told_and_the_rest_goes_on(
+def test_a_record_that_kafka_rejects_is_reported_and_the_others_are_sent(
     broker: EmbeddedBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = settings_for(broker, max_message_bytes=2048)
@@ -132,7 +135,7 @@ def test_a_record_that_kafka_refuses_is_told_and_the_rest_goes_on(
     assert len(read(settings, name, "raw")) == 100
 
 
-def test_the_rate_is_kept(settings: Settings, name: str, tmp_path: Path) -> None:
+def test_the_rate_is_limited(settings: Settings, name: str, tmp_path: Path) -> None:
     started = time.monotonic()
     assert (
         produce(settings, name, tmp_path / "events.jsonl", '{"id": 1}\n' * 26, rate=50).produced
@@ -172,7 +175,7 @@ def test_a_bar_is_shown_on_a_terminal(
         ("events.csv", b'"id', "The header of {path} is not CSV"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_refused_without_asking_kafka(
+def test_an_unreadable_file_is_an_error_before_kafka_is_asked(
     tmp_path: Path, file: str, text: bytes | None, expected: str
 ) -> None:
     path = tmp_path / file
@@ -184,7 +187,7 @@ def test_a_file_that_cannot_be_read_is_refused_without_asking_kafka(
     assert expected.format(path=path) in str(raised.value)
 
 
-def test_what_came_before_an_unreadable_line_is_delivered(
+def test_lines_before_an_unreadable_one_are_delivered(
     settings: Settings, name: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="is not UTF-8 in line 3"):
@@ -194,7 +197,7 @@ def test_what_came_before_an_unreadable_line_is_delivered(
     assert {message.key() for message in read(settings, name, "raw")} == {b"1", b"2"}
 
 
-def test_a_missing_topic_is_refused_before_anything_is_sent(
+def test_a_missing_topic_is_an_error_before_anything_is_sent(
     settings: Settings, tmp_path: Path
 ) -> None:
     with pytest.raises(TopicsError, match=r"does not exist. Run `stream-app topics create"):

@@ -1,4 +1,4 @@
-"""JSON to Avro and back: what `produce` sends and `consume` shows where a pipeline's format is Avro."""
+"""`produce` encodes JSON as Avro and `consume` decodes it, if that is the pipeline's format."""
 
 import json
 from pathlib import Path
@@ -49,13 +49,13 @@ def send(
 
 
 def shown(settings: Settings, name: str) -> list[dict[str, Any]]:
-    """What `consume --json` shows of the raw topic."""
+    """Return the output of `consume --json` for the raw topic."""
     decoder = ValueDecoder(open_registry(settings.registry))
     found = sorted(read(settings, name, "raw"), key=lambda message: message.key() or b"")
     return [orjson.loads(json_line(message, decoder.to_json(message))) for message in found]
 
 
-def test_lines_become_avro_and_those_that_cannot_are_reported(
+def test_lines_are_encoded_as_avro_and_others_are_reported(
     settings: Settings, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (raw, *_) = register_schemas(small_pipeline(name, format="avro"), settings)
@@ -72,7 +72,7 @@ def test_lines_become_avro_and_those_that_cannot_are_reported(
     ]  # fmt: skip
 
 
-def test_json_can_be_sent_all_the_same_and_then_it_is_sent_as_it_is(
+def test_json_can_be_sent_unchanged_to_an_avro_pipeline(
     settings: Settings, name: str, tmp_path: Path
 ) -> None:
     assert send(settings, name, tmp_path, LINES, encoding="json").produced == 4
@@ -92,9 +92,7 @@ def test_without_a_registry_or_a_registered_schema_nothing_is_sent(
     assert read(settings, name, "raw") == []
 
 
-def test_what_cannot_be_decoded_is_shown_as_the_bytes_that_it_is(
-    settings: Settings, name: str
-) -> None:
+def test_an_undecodable_value_is_shown_as_bytes(settings: Settings, name: str) -> None:
     registry = open_registry(settings.registry)
     deep = {
         "type": "record",

@@ -119,7 +119,7 @@ def test_one_partition_waits_and_the_others_continue(
             {},
             {},
         )
-        assert gate.asked < 20
+        assert gate.connections_accepted < 20
         gate.open()
         assert (
             system.until(
@@ -148,13 +148,13 @@ def test_a_waiting_worker_can_be_stopped_and_killed(
         system.start_all()
         send_all(system, apicurio)
         system.until(
-            lambda: answer(system, "/readyz")[0] == 503 and gate.asked > 0, 60, "it does not wait"
+            lambda: answer(system, "/readyz")[0] == 503 and gate.connections_accepted > 0, 60, "it does not wait"
         )
         assert system.terminate("score-0") < 5
-        asked = gate.asked
+        asked = gate.connections_accepted
         system.start("score")
         system.until(
-            lambda: gate.asked > asked and system.record_counts().waiting == AVRO_EVENTS,
+            lambda: gate.connections_accepted > asked and system.record_counts().waiting == AVRO_EVENTS,
             60,
             "it does not wait again",
         )

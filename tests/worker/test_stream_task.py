@@ -455,7 +455,7 @@ def test_a_task_ends_the_open_transactions_of_the_previous_owners_of_its_partiti
     previous._producer.flush(10)
     task, _ = runner.task()
     assert (
-        list(LogReader(runner.config, runner.name).read_settled(f"{runner.name}.scored", 0)) == []
+        list(LogReader(runner.config, runner.name).read_stable(f"{runner.name}.scored", 0)) == []
     )
     with pytest.raises(FencedError):
         previous.commit({}, None)
@@ -474,7 +474,7 @@ def test_a_log_is_stable_once_its_open_transaction_has_ended(
     assert list(reader.read_all(f"{runner.name}.scored", 0)) == []
     committing = threading.Timer(0.5, slow.commit, ({}, None))
     committing.start()
-    assert list(reader.read_settled(f"{runner.name}.scored", 0)) == [(b"key", b"value")]
+    assert list(reader.read_stable(f"{runner.name}.scored", 0)) == [(b"key", b"value")]
     committing.join()
 
 

@@ -80,7 +80,7 @@ class ScoreProcessor:
             DataLossError: the changelog is empty, or older than the committed offsets.
         """
         state = self._scorer.state
-        state.restore(self._reader.read_settled(self._state_topic, state.partition))
+        state.restore(self._reader.read_stable(self._state_topic, state.partition))
         self._reporter.export(state.actions, state.alarms)
         self._metrics.start(state)
         self._check_changelog(committed)
