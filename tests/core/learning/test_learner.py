@@ -1,4 +1,4 @@
-"""Learner: evaluation, learning, skipped examples, reports, and its state as a function of the log."""
+"""Learner: evaluation, learning, skipped examples and reports, all as a function of the log."""
 
 import math
 from typing import Any
