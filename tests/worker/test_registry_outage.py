@@ -148,13 +148,17 @@ def test_a_waiting_worker_can_be_stopped_and_killed(
         system.start_all()
         send_all(system, apicurio)
         system.until(
-            lambda: answer(system, "/readyz")[0] == 503 and gate.connections_accepted > 0, 60, "it does not wait"
+            lambda: answer(system, "/readyz")[0] == 503 and gate.connections_accepted > 0,
+            60,
+            "it does not wait",
         )
         assert system.terminate("score-0") < 5
         asked = gate.connections_accepted
         system.start("score")
         system.until(
-            lambda: gate.connections_accepted > asked and system.record_counts().waiting == AVRO_EVENTS,
+            lambda: (
+                gate.connections_accepted > asked and system.record_counts().waiting == AVRO_EVENTS
+            ),
             60,
             "it does not wait again",
         )

@@ -454,9 +454,7 @@ def test_a_task_ends_the_open_transactions_of_the_previous_owners_of_its_partiti
     previous.write([Output("scored", 0, None, b"99")])
     previous._producer.flush(10)
     task, _ = runner.task()
-    assert (
-        list(LogReader(runner.config, runner.name).read_stable(f"{runner.name}.scored", 0)) == []
-    )
+    assert list(LogReader(runner.config, runner.name).read_stable(f"{runner.name}.scored", 0)) == []
     with pytest.raises(FencedError):
         previous.commit({}, None)
     task.stop()
