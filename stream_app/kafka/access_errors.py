@@ -178,7 +178,7 @@ def _find(error: KafkaError) -> _Rejection | None:
 
 
 def _address(error: KafkaError) -> Address | None:
-    """Return the listener in an error such as ``sasl_ssl://kafka:9093/bootstrap: Connect failed``."""
+    """Return the listener in an error such as ``ssl://kafka:9093/bootstrap: Connect failed``."""
     found = re.search(r"(?:://|^)\[?([^/]+?)\]?:(\d+)/", str(error.str()))
     return (found[1], int(found[2])) if found is not None else None
 

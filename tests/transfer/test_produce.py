@@ -168,7 +168,7 @@ def test_a_bar_is_shown_on_a_terminal(
             "events.jsonl cannot be read: No such file or directory. Give the path",
         ),
         ("folder.json", None, "folder.json cannot be read: Is a directory"),
-        ("events.xml", b"", "The format of {path} is not known by its name. Add --format"),
+        ("events.xml", b"", "The suffix of {path} is unknown. Add --format"),
         ("events.csv", b"id,\xff\n", "{path} is not UTF-8 in line 1. Convert it"),
         ("events.csv", b"", "The header of {path} lacks the key field id. Begin the file"),
         ("events.csv", b"id,at,id\n", "The header of {path} has an empty or repeated name"),

@@ -24,9 +24,8 @@ from stream_app.model_admin.decisions import reason
 from stream_app.offline.version_publishing import TrainedModelPublisher
 from stream_app.settings import KafkaSettings, Settings
 from stream_app.topic_kinds import KINDS
-from stream_app.transfer.consume import consume
+from stream_app.transfer.consume import RecordSelection, consume
 from stream_app.transfer.produce import produce_file
-from stream_app.transfer.consume import RecordSelection
 from tests.kafka.security.cluster import PASSWORD, SecuredCluster
 from tests.kafka.security.commands import run
 from tests.offline.exported import export

@@ -134,7 +134,7 @@ def test_secrets_are_masked(provider: Provider) -> None:
 def test_workers_renew_tokens_and_end_when_rejected(
     cluster: SecuredCluster, provider: Provider, tmp_path: Path
 ) -> None:
-    """The broker ends connections with an expired token; at last the provider rejects the client."""
+    """The broker ends connections with an expired token; then the provider rejects the client."""
     provider.lifetime = 8.0
     name = f"tokens-{uuid4().hex[:8]}"
     kafka = settings_of(provider, bootstrap_servers=cluster.address("OPEN"))
