@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from stream_app.demo.send_schedule import sendings
+from stream_app.demo.send_schedule import scheduled_sends
 from stream_app.examples.flights import pipeline
 from stream_app.examples.nycflights import Item, read_flights, timeline
 from stream_app.kafka.clients import make_producer
-from stream_app.kafka.topics import topic_name
 from stream_app.settings import load_settings
+from stream_app.topic_kinds import topic_name
 
 MONTHS = [datetime(2013, month, 1, tzinfo=UTC) for month in range(1, 13)] + [
     datetime(2014, 1, 1, tzinfo=UTC)
@@ -36,7 +36,7 @@ def main(rate: float) -> None:
     """Send `rate` records a second."""
     producer = make_producer(load_settings())
     started = time.monotonic()
-    for number, record in enumerate(sendings(year(), mistakes=0.002, seed=2013)):
+    for number, record in enumerate(scheduled_sends(year(), mistakes=0.002, seed=2013)):
         time.sleep(max(0.0, started + number / rate - time.monotonic()))
         producer.produce(topic_name(pipeline.name, record.kind), record.value, record.key)
         producer.poll(0)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from docs.generate.markdown import code, table
 from stream_app.kafka.topic_uses import USES
-from stream_app.kafka.topics import PARTITIONED, TopicSpec, topic_specs
+from stream_app.kafka.topics import TopicSpec, topic_specs
 from stream_app.settings import Settings, TopicSettings
+from stream_app.topic_kinds import PARTITIONED
 
 _INTRODUCTION = """# Topics
 
