@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -339,7 +339,7 @@ LEARNER_TOPICS = ("audit", "learn.state", "models", "monitoring")
 # When the monitor closes a window depends on the order in which it reads its inputs.
 MONITOR_KINDS = ("volume", "coverage", "delay", "drift")
 Renames = Mapping[str, Mapping[str, str]]
-"""`fields`, `headers`, `values` and `topics`: old name to new name."""
+"""Old to new names of one topic's `fields`, `headers`, `values` and `keys` (patterns)."""
 
 CLOCK = re.compile(
     r"^(scored_at|created_at|at|error-first-failed-at|error-last-failed-at|error-stacktrace|original-timestamp"
@@ -364,6 +364,8 @@ def masked(node: Any, renames: Renames, offsets: bool = False) -> Any:
         return [masked(item, renames, offsets) for item in node]
     if isinstance(node, str):
         return STAMP.sub("*", renames.get("values", {}).get(node, node))
+    if isinstance(node, int) and str(node) in renames.get("values", {}):
+        return int(renames["values"][str(node)])
     if isinstance(node, int) and 1_780_000_000_000 < node < 2_000_000_000_000:
         return "*"
     return node
@@ -386,12 +388,12 @@ def canonical(record: dict[str, Any], renames: Renames, offsets: bool) -> bytes:
     )
 
 
-def load(folder: Path, renames: Renames) -> dict[str, list[bytes]]:
+def load(folder: Path, renames: Mapping[str, Renames]) -> dict[str, list[bytes]]:
     """Return the comparable lines of every topic; of state topics, the newest record of each key."""
     found = {}
     for file in sorted(folder.glob("*.jsonl")):
         records = [orjson.loads(line) for line in file.read_bytes().split(b"\n") if line]
-        name = renames.get("topics", {}).get(file.stem, file.stem)
+        name = file.stem
         if name.endswith(".state"):
             newest: dict[str, dict[str, Any]] = {}
             for record in records:
@@ -399,8 +401,9 @@ def load(folder: Path, renames: Renames) -> dict[str, list[bytes]]:
             records = [newest[key] for key in sorted(newest)]
         if name.endswith(".monitoring"):
             records = [r for r in records if r["value"].get("kind") not in MONITOR_KINDS]
-        offsets = name.split(".", 1)[1] in LEARNER_TOPICS
-        found[name] = [canonical(record, renames, offsets) for record in records]
+        kind = name.split(".", 1)[1]
+        offsets = kind in LEARNER_TOPICS
+        found[name] = [canonical(record, renames.get(kind, {}), offsets) for record in records]
     found.pop(f"{NAME}.monitor.state", None)
     return found
 
@@ -410,7 +413,7 @@ def compare(before: Path, after: Path, renamed: Path, shown: int) -> int:
     old = load(before, orjson.loads(renamed.read_bytes()))
     new = load(after, {})
     different = 0
-    counts = defaultdict(int)
+    shown_of: Counter[str] = Counter()
     for name in sorted(old | new):
         one, two = old.get(name, []), new.get(name, [])
         digest = hashlib.sha256(b"\n".join(two)).hexdigest()[:16]
@@ -418,8 +421,8 @@ def compare(before: Path, after: Path, renamed: Path, shown: int) -> int:
         different += not equal
         print(f"{'equal' if equal else 'DIFFERENT':9} {name:24} {len(one):6} {len(two):6} {digest}")
         for left, right in zip(one, two, strict=False):
-            if left != right and counts[name] < shown:
-                counts[name] += 1
+            if left != right and shown_of[name] < shown:
+                shown_of[name] += 1
                 print(f"  - {left.decode()[:1500]}\n  + {right.decode()[:1500]}")
     return different
 
