@@ -21,7 +21,7 @@ from river import (
     tree,
 )
 
-from benchmarks.catalogue import CATALOGUE, ask, rows
+from benchmarks.catalogue import CATALOGUE, predict, rows
 from stream_app.errors import ModelError, PipelineError
 from stream_app.loading import load_pipeline
 from stream_app.model_store.families import (
@@ -53,11 +53,11 @@ def test_an_artifact_has_names_of_its_family_only_and_comes_back_bit_for_bit(
     assert pickled_names(model) - {GETATTR} <= names.exact
     copy = load(dump(model), names)
     for x, y in rows(task)[120:150]:
-        assert repr(ask(name, copy, x)) == repr(ask(name, model, x))
+        assert repr(predict(name, copy, x)) == repr(predict(name, model, x))
         model.learn_one(x, y)
         copy.learn_one(x, y)
-    assert [repr(ask(name, copy, x)) for x, _ in rows(task)[:20]] == [
-        repr(ask(name, model, x)) for x, _ in rows(task)[:20]
+    assert [repr(predict(name, copy, x)) for x, _ in rows(task)[:20]] == [
+        repr(predict(name, model, x)) for x, _ in rows(task)[:20]
     ]
 
 
