@@ -21,7 +21,7 @@ from stream_app.core.reading.decoding import (
 from stream_app.core.reading.validator import compile_validator
 from stream_app.headers import VALUE_SCHEMA_ID
 from stream_app.records import Failure
-from stream_app.schema_registry.bundled_schemas import packaged_schema
+from stream_app.schema_registry.registry import bundled_schema
 from tests.avro_samples import encode
 from tests.small_pipeline import record
 
@@ -414,8 +414,8 @@ def test_written_values_are_read_unchanged(kind: Any, value: Any) -> None:
 def test_the_bundled_schemas_can_be_compiled() -> None:
     names: tuple[Literal["scored", "monitoring"], ...] = ("scored", "monitoring")
     for name in names:
-        compile_reader(packaged_schema(name))
-        compile_writer(packaged_schema(name), 1)
+        compile_reader(bundled_schema(name))
+        compile_writer(bundled_schema(name), 1)
 
 
 # --- Framing ---
