@@ -1,4 +1,7 @@
-"""The whole suite: `make bench`, with `ARGS=--help` for more. Markdown or JSON on stdout, progress on stderr."""
+"""Runs the benchmarks: `make bench`, with `ARGS=--help` for the options.
+
+Prints Markdown or JSON to stdout and progress to stderr.
+"""
 
 import argparse
 import json
@@ -13,32 +16,32 @@ from benchmarks import latency, learner, profile, recovery, throughput
 from benchmarks.cluster import flights, running_broker
 from benchmarks.contenders import CONTENDERS
 from benchmarks.observe import FAILURES
-from benchmarks.report import Part, as_json, markdown
+from benchmarks.report import Report, as_json, markdown
 from stream_app.settings import LogSettings
 from stream_app.telemetry.logs import setup_logging
 
-Measure = Callable[[str, Path, argparse.Namespace], Iterator[Part]]
+Measure = Callable[[str, Path, argparse.Namespace], Iterator[Report]]
 
 
 def main() -> None:
-    """Run the parts that were asked for; one that fails costs only itself, and Ctrl-C prints what there is."""
+    """Runs the selected benchmarks and prints their results, also after a failure or Ctrl-C."""
     options = parse()
     signal.signal(signal.SIGTERM, _interrupt)
     setup_logging(LogSettings(level="error"))
-    found: dict[str, Part] = {}
+    found: dict[str, Report] = {}
     code = 0
     try:
         with running_broker() as (servers, folder):
-            for name in options.parts:
-                say(f"{name} ...")
+            for name in options.benchmarks:
+                progress(f"{name} ...")
                 try:
-                    for part in PARTS[name](servers, folder, options):
+                    for part in BENCHMARKS[name](servers, folder, options):
                         found[name] = part
                 except FAILURES as error:
-                    say(f"{name} ended early: {error or type(error).__name__}")
+                    progress(f"{name} stopped early: {error or type(error).__name__}")
                     code = 1
     except KeyboardInterrupt:
-        say("stopped")
+        progress("stopped")
         code = 130
     finally:
         if found:
@@ -47,33 +50,35 @@ def main() -> None:
     sys.exit(code)
 
 
-def _throughput(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Part]:
+def _throughput(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Report]:
     cases = [case for case in throughput.CASES if case.contender in options.only]
-    return throughput.measure(servers, folder, options.records, cases, options.rounds, say)
+    return throughput.measure(servers, folder, options.records, cases, options.rounds, progress)
 
 
-def _latency(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Part]:
+def _latency(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Report]:
     cases = [
         case
         for case in latency.CASES
         if case.contender in options.only and case.rate in options.rate
     ]
-    return latency.measure(servers, folder, flights(options.records), cases, options.seconds, say)
+    return latency.measure(
+        servers, folder, flights(options.records), cases, options.seconds, progress
+    )
 
 
-def _learner(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Part]:
-    return learner.measure(servers, folder, options.records // 3, options.rounds, say)
+def _learner(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Report]:
+    return learner.measure(servers, folder, options.records // 3, options.rounds, progress)
 
 
-def _recovery(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Part]:
-    return recovery.measure(servers, folder, flights(options.records), options.rounds, say)
+def _recovery(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Report]:
+    return recovery.measure(servers, folder, flights(options.records), options.rounds, progress)
 
 
-def _profile(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Part]:
-    return profile.measure(servers, folder, flights(options.records), say)
+def _profile(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Report]:
+    return profile.measure(servers, folder, flights(options.records), progress)
 
 
-PARTS: dict[str, Measure] = {
+BENCHMARKS: dict[str, Measure] = {
     "throughput": _throughput,
     "latency": _latency,
     "learner": _learner,
@@ -83,37 +88,42 @@ PARTS: dict[str, Measure] = {
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Returns the parsed command line."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)}; all unless given"
+        "benchmarks",
+        nargs="*",
+        metavar="BENCHMARK",
+        help=f"any of {', '.join(BENCHMARKS)}; default: all",
     )
-    parser.add_argument("--rounds", type=int, default=5, help="of everything that is compared")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison")
     parser.add_argument(
-        "--records", type=int, default=200_000, help="flights that a fast contender gets"
-    )
-    parser.add_argument(
-        "--only", nargs="+", choices=CONTENDERS, default=CONTENDERS, help="contenders"
-    )
-    parser.add_argument(
-        "--rate", type=int, nargs="+", default=latency.RATES, help="events per second of latency"
+        "--records", type=int, default=200_000, help="number of flights; slow contenders get fewer"
     )
     parser.add_argument(
-        "--seconds", type=float, default=20.0, help="that each case of latency is watched"
+        "--only", nargs="+", choices=CONTENDERS, default=CONTENDERS, help="contenders to run"
     )
     parser.add_argument(
-        "--json", action="store_true", help="print every figure of every round as JSON"
+        "--rate",
+        type=int,
+        nargs="+",
+        default=latency.RATES,
+        help="events per second of the latency cases",
+    )
+    parser.add_argument("--seconds", type=float, default=20.0, help="duration of each latency case")
+    parser.add_argument(
+        "--json", action="store_true", help="print the figures of every round as JSON"
     )
     options = parser.parse_args()
-    for name in options.parts:
-        if name not in PARTS:
-            parser.error(f"there is no part {name}: choose from {', '.join(PARTS)}")
-    options.parts = options.parts or list(PARTS)
+    for name in options.benchmarks:
+        if name not in BENCHMARKS:
+            parser.error(f"unknown benchmark {name}: choose from {', '.join(BENCHMARKS)}")
+    options.benchmarks = options.benchmarks or list(BENCHMARKS)
     return options
 
 
-def say(text: str) -> None:
-    """Progress, with the time."""
+def progress(text: str) -> None:
+    """Prints a progress line with the time."""
     print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 

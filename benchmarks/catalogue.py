@@ -1,4 +1,4 @@
-"""One model of every class of River that may be declared, as one would declare it."""
+"""One model of every River class that a pipeline may declare."""
 
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -35,7 +35,7 @@ TREES = 5
 
 @cache
 def rows(task: str) -> Rows:
-    """A thousand examples that River has on board: web sites, their images, or opinions over time."""
+    """Returns 1,000 examples of a data set bundled with River, for a prediction task."""
     source: Iterable[Any] = {
         "binary": datasets.Phishing,
         "multi-class": datasets.ImageSegments,
@@ -176,11 +176,11 @@ CATALOGUE: dict[str, dict[str, Make]] = {
 
 
 CLASSES_ONLY = frozenset({"VotingClassifier", "OneVsOneClassifier", "OutputCodeClassifier"})
-"""Those that say which class, and give no probabilities."""
+"""Classifiers without `predict_proba_one`."""
 
 
-def ask(name: str, model: Any, x: dict[str, Any]) -> Any:
-    """The prediction of the model so named: a number or class, or the probability of each class."""
+def predict(name: str, model: Any, x: dict[str, Any]) -> Any:
+    """Returns a model's prediction: a number, a class, or the probability of each class."""
     return (
         model.predict_one(x)
         if name in REGRESSION or name in CLASSES_ONLY

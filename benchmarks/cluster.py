@@ -1,4 +1,4 @@
-"""A broker, topics and a preloaded raw topic of real flights for one race."""
+"""A broker, its topics, and real flights to load into them."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ Records = list[tuple[bytes, bytes]]
 
 @contextmanager
 def running_broker() -> Iterator[tuple[str, Path]]:
-    """Bootstrap servers of a fresh broker, and a folder for whatever else is needed."""
+    """Yields the bootstrap servers of a new broker, and a scratch folder."""
     with TemporaryDirectory(prefix="bench-") as folder:
         broker = EmbeddedBroker(Path(folder) / "kafka", owned=True, heap="1g")
         broker.start()
@@ -35,17 +35,20 @@ def running_broker() -> Iterator[tuple[str, Path]]:
 
 @cache
 def all_flights() -> list[Flight]:
-    """Those of 2013, in the order of their departure."""
+    """Returns the flights of 2013 in the order of their departure."""
     return read_flights(datetime(2013, 1, 1), datetime(2014, 1, 1))
 
 
 def flights(count: int) -> Records:
-    """Key and value of the first `count` flights of 2013, over and over under new ids; one in a hundred is broken."""
+    """Returns keys and values of `count` events, one in a hundred of them truncated JSON.
+
+    The flights of 2013 are repeated under new ids until there are enough.
+    """
     records = []
-    known = all_flights()
+    all_of_2013 = all_flights()
     for number in range(count):
-        lap, place = divmod(number, len(known))
-        event = known[place].event
+        lap, position = divmod(number, len(all_of_2013))
+        event = all_of_2013[position].event
         event_id = f"{event['event_id']}{f'-{lap}' if lap else ''}"
         value = orjson.dumps({**event, "event_id": event_id})
         records.append((event_id.encode(), value[:-9] if number % BAD_EVERY == 7 else value))
@@ -53,7 +56,7 @@ def flights(count: int) -> Records:
 
 
 def create(servers: str, topics: dict[str, int]) -> None:
-    """Make topics with these partition counts."""
+    """Creates topics with these partition counts."""
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     for future in admin.create_topics(
         [NewTopic(name, count, 1) for name, count in topics.items()]
@@ -62,14 +65,14 @@ def create(servers: str, topics: dict[str, int]) -> None:
 
 
 def delete(servers: str, topics: list[str]) -> None:
-    """Remove topics, to keep the disk small."""
+    """Deletes topics to free their disk space."""
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     for future in admin.delete_topics(topics).values():
         future.result(30)
 
 
 def preload(servers: str, topic: str, records: Records) -> None:
-    """Write all records, spread over the partitions as Java would."""
+    """Produces all records, partitioned as Java clients do."""
     producer = Producer(
         {
             "bootstrap.servers": servers,
@@ -85,8 +88,8 @@ def preload(servers: str, topic: str, records: Records) -> None:
     producer.flush()
 
 
-class Ends:
-    """Where the committed records of topics end."""
+class EndOffsets:
+    """Reads the end offsets of topics."""
 
     def __init__(self, servers: str, topics: list[str]) -> None:
         self._admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
@@ -100,13 +103,15 @@ class Ends:
             topic = self._admin.list_topics(name, timeout=10).topics[name]
             if topic.error is None and topic.partitions:
                 return sorted(topic.partitions)
-            time.sleep(0.1)  # just created, it is not known everywhere
-        raise RuntimeError(f"there is no topic {name}")
+            # A new topic is not known to every broker thread yet.
+            time.sleep(0.1)
+        raise RuntimeError(f"topic {name} does not exist")
 
     def now(self) -> tuple[int, ...]:
-        """Last stable offset of each partition; markers of transactions count as well."""
+        """Returns the last stable offset of each partition; transaction markers count as well."""
         for _ in range(50):
-            with suppress(KafkaException):  # a topic just created has no leader for a moment
+            # A new topic has no leader for a moment.
+            with suppress(KafkaException):
                 found = self._admin.list_offsets(
                     self._asked, isolation_level=IsolationLevel.READ_COMMITTED
                 )

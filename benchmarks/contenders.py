@@ -1,4 +1,4 @@
-"""How each stream processor of `benchmarks.peers` is started, and which topics it writes."""
+"""Starts the stream processors of `benchmarks.peers`."""
 
 import os
 import sys
@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaException
 
-from benchmarks.cluster import Ends, create, delete
-from benchmarks.observe import BenchmarkError, until
+from benchmarks.cluster import EndOffsets, create, delete
+from benchmarks.observe import BenchmarkError, wait_until
 from stream_app.broker import parent_death
 from stream_app.kafka.topics import topic_specs
 from stream_app.settings import Settings, TopicSettings
 
 SCRIPTS = {
     "transactional": "transactional",
-    "bare": "bare",
+    "baseline": "baseline",
     "bytewax": "bytewax_flow",
     "quix": "quix",
     "faust": "faust_app",
@@ -26,8 +26,17 @@ SCRIPTS = {
 CONTENDERS = ("ours", *SCRIPTS)
 
 
-class Race(NamedTuple):
-    """What a contender finds: the broker, a folder, the name of its topics, and how many partitions and workers."""
+class RunConfig(NamedTuple):
+    """Environment of one run of a contender.
+
+    Attributes:
+        servers: bootstrap servers.
+        folder: scratch folder.
+        name: prefix of the topics.
+        partitions: number of partitions of each topic.
+        workers: number of processes.
+        commit_ms: commit interval in milliseconds, for the contenders that have one.
+    """
 
     servers: str
     folder: Path
@@ -38,21 +47,21 @@ class Race(NamedTuple):
 
     @property
     def raw(self) -> str:
-        """The topic that it reads."""
+        """Input topic."""
         return f"{self.name}.raw"
 
     @property
     def outputs(self) -> list[str]:
-        """The topics in which every event has an outcome."""
+        """Output topics; every event has one outcome in one of them."""
         return [f"{self.name}.scored", f"{self.name}.raw.dlq"]
 
     def group(self, contender: str) -> str:
-        """Its consumer group."""
+        """Returns the contender's consumer group."""
         return f"{self.name}-score" if contender == "ours" else f"{self.name}.scored"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a command of ours needs to know."""
+        """Environment variables of a `stream-app` command."""
         return {
             **os.environ,
             "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS": self.servers,
@@ -65,23 +74,27 @@ class Race(NamedTuple):
 
 
 @contextmanager
-def topics(race: Race) -> Iterator[None]:
-    """The topics of a pipeline of ours, of which the others use some; removed again."""
-    settings = Settings(topics=TopicSettings(partitions=race.partitions))
-    names = {spec.name: spec.partitions for spec in topic_specs(race.name, settings)}
-    create(race.servers, names)
+def topics(config: RunConfig) -> Iterator[None]:
+    """Creates all topics of a pipeline, and deletes them at the end."""
+    settings = Settings(topics=TopicSettings(partitions=config.partitions))
+    names = {spec.name: spec.partitions for spec in topic_specs(config.name, settings)}
+    create(config.servers, names)
     try:
         yield
     finally:
-        delete(race.servers, list(names))
+        delete(config.servers, list(names))
 
 
 @contextmanager
-def running(race: Race, contender: str) -> Iterator[list[Popen[bytes]]]:
-    """The processes of a contender, killed at the end; `BenchmarkError` says what a failed one said last."""
-    with logged(race, contender) as log:
+def running_contender(config: RunConfig, contender: str) -> Iterator[list[Popen[bytes]]]:
+    """Runs a contender's processes, and kills them at the end.
+
+    Raises:
+        BenchmarkError: the contender failed; with the last line of its log.
+    """
+    with worker_log(config, contender) as log:
         processes = (
-            start_ours(race, log) if contender == "ours" else _start_peer(race, contender, log)
+            start_ours(config, log) if contender == "ours" else _start_peer(config, contender, log)
         )
         try:
             yield processes
@@ -90,39 +103,39 @@ def running(race: Race, contender: str) -> Iterator[list[Popen[bytes]]]:
 
 
 @contextmanager
-def logged(race: Race, contender: str) -> Iterator[Path]:
-    """Where its processes write; when it fails, the last line of that is told."""
-    log = race.folder / f"{race.name}.log"
+def worker_log(config: RunConfig, contender: str) -> Iterator[Path]:
+    """Yields the log file of a contender's processes; errors get its last line appended."""
+    log = config.folder / f"{config.name}.log"
     try:
         yield log
     except (BenchmarkError, KafkaException, TimeoutError) as error:
         lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-        said = next((line for line in reversed(lines) if line.strip()), "nothing")
+        last_line = next((line for line in reversed(lines) if line.strip()), "")
         raise BenchmarkError(
-            f"{contender}: {error or type(error).__name__}; it last said: {said}"
+            f"{contender}: {error or type(error).__name__}; last log line: {last_line or 'none'}"
         ) from None
 
 
 def stop(processes: list[Popen[bytes]]) -> None:
-    """Kill, and wait until they are gone."""
+    """Kills processes and waits for their exit."""
     for process in processes:
         process.kill()
         process.wait()
 
 
-def start_ours(race: Race, log: Path, program: str = "stream_app") -> list[Popen[bytes]]:
-    """The score role as `stream-app worker` runs it; the learner has published version 0 and is gone."""
-    worker = worker_command(race, program)
-    _publish_untrained(race, spawn([*worker, "learn"], log, race.environment))
-    scorers = range(race.workers)
+def start_ours(config: RunConfig, log: Path, program: str = "stream_app") -> list[Popen[bytes]]:
+    """Starts scorers after a learner has published version 0 and stopped."""
+    worker = worker_command(config, program)
+    _publish_untrained(config, spawn([*worker, "learn"], log, config.environment))
+    scorers = range(config.workers)
     return [
-        spawn([*worker, "score", "--instance", str(number)], log, race.environment)
+        spawn([*worker, "score", "--instance", str(number)], log, config.environment)
         for number in scorers
     ]
 
 
-def worker_command(race: Race, program: str = "stream_app") -> list[str]:
-    """A worker of the race's pipeline; its role comes behind."""
+def worker_command(config: RunConfig, program: str = "stream_app") -> list[str]:
+    """Returns the command that runs a worker, up to the value of `--role`."""
     return [
         sys.executable,
         "-W",
@@ -130,26 +143,26 @@ def worker_command(race: Race, program: str = "stream_app") -> list[str]:
         "-m",
         program,
         "worker",
-        str(pipeline_file(race)),
+        str(pipeline_file(config)),
         "--role",
     ]
 
 
-def pipeline_file(race: Race) -> Path:
-    """Where the race's pipeline is declared."""
-    file = race.folder / f"{race.name.replace('-', '_')}.py"
-    file.write_text(f"from benchmarks.peers.ours import make\n\npipeline = make({race.name!r})\n")
+def pipeline_file(config: RunConfig) -> Path:
+    """Writes the pipeline's declaration and returns its path."""
+    file = config.folder / f"{config.name.replace('-', '_')}.py"
+    file.write_text(f"from benchmarks.peers.ours import make\n\npipeline = make({config.name!r})\n")
     return file
 
 
 def spawn(
     command: list[str], log: Path, environment: dict[str, str], folder: Path | None = None
 ) -> Popen[bytes]:
-    """A process, in `folder`, that dies with this one, however it ends, and that Ctrl-C does not reach."""
-    binding = [sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid())]
+    """Starts a process in `folder` that ends with this process and ignores its Ctrl-C."""
+    bound = [sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid())]
     with log.open("ab") as output:
         return Popen(
-            [*binding, *command],
+            [*bound, *command],
             stdout=output,
             stderr=output,
             env=environment,
@@ -158,17 +171,17 @@ def spawn(
         )
 
 
-def _start_peer(race: Race, contender: str, log: Path) -> list[Popen[bytes]]:
-    state = [f"{race.name}.score.state"] if contender == "transactional" else []
+def _start_peer(config: RunConfig, contender: str, log: Path) -> list[Popen[bytes]]:
+    state = [f"{config.name}.score.state"] if contender == "transactional" else []
     script = [sys.executable, "-W", "ignore", "-m", f"benchmarks.peers.{SCRIPTS[contender]}"]
-    command = [*script, race.servers, race.raw, *race.outputs, *state]
-    environment = {**os.environ, "PYTHONPATH": race.environment["PYTHONPATH"]}
-    return [spawn(command, log, environment, race.folder) for _ in range(race.workers)]
+    command = [*script, config.servers, config.raw, *config.outputs, *state]
+    environment = {**os.environ, "PYTHONPATH": config.environment["PYTHONPATH"]}
+    return [spawn(command, log, environment, config.folder) for _ in range(config.workers)]
 
 
-def _publish_untrained(race: Race, learner: Popen[bytes]) -> None:
-    models = Ends(race.servers, [f"{race.name}.models"])
+def _publish_untrained(config: RunConfig, learner: Popen[bytes]) -> None:
+    models = EndOffsets(config.servers, [f"{config.name}.models"])
     try:
-        until(lambda: sum(models.now()), [learner])
+        wait_until(lambda: sum(models.now()), [learner])
     finally:
         stop([learner])

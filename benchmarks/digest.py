@@ -1,9 +1,10 @@
-"""Digest of everything that a pipeline writes for one mixed stream, to compare two builds of the product.
+"""Digest of all records that a pipeline writes for one mixed stream, to compare two builds.
 
-`python -m benchmarks.digest run OUT` plays the stream through a real broker and real workers and writes one
-file per topic; `compare BEFORE AFTER --renamed FILE` applies the renames of FILE to BEFORE and reports every
-difference. The stream is staged, one input at a time, so that the outcomes do not depend on timing; values
-taken from the wall clock are masked. `--app` names the `stream-app` of the build to run.
+`python -m benchmarks.digest run OUT` plays the stream through a real broker and real workers and
+writes one file per topic. `compare BEFORE AFTER --renamed FILE` applies the renames of FILE to
+BEFORE and reports every difference. The stream is sent in stages, one input at a time, so that the
+outcomes do not depend on timing. Values from the wall clock are masked. `--app` is the `stream-app`
+of the build to run.
 """
 
 import argparse
@@ -17,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from typing import Any
 import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-HOUR = 3_600_000
-START = 1_700_000_000_000  # event time of the first event, Unix milliseconds
+HOUR_MS = 3_600_000
+# Event time of the first event in Unix milliseconds.
+START_MS = 1_700_000_000_000
 EVENTS_PER_STAGE, STAGES = 2_000, 6
 NAME = "digest"
 PIPELINE = '''
@@ -95,16 +96,16 @@ Sent = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
 def stream() -> Iterator[list[Sent]]:
-    """Yield the stages of the stream; each holds records of one topic kind."""
+    """Yields the stages of the stream; each holds records of one topic kind."""
     rng = random.Random(7)
     number = 0
     for stage in range(STAGES):
         first, events, labels, early = number, list[Sent](), list[Sent](), list[Sent]()
         for _ in range(EVENTS_PER_STAGE):
-            at = START + number * 60_000
+            at = START_MS + number * 60_000
             events.append(_event(f"e{number}", at, rng))
             events += _odd_events(number, at, rng)
-            label = _label(f"e{number}", at + HOUR * rng.randrange(0, 30), rng.random() < 0.3)
+            label = _label(f"e{number}", at + HOUR_MS * rng.randrange(0, 30), rng.random() < 0.3)
             (early if rng.random() < 0.05 else labels).append(label)
             labels += _odd_labels(number, first, at, rng)
             number += 1
@@ -133,7 +134,7 @@ def _odd_events(number: int, at: int, rng: random.Random) -> list[Sent]:
         (key.encode(), orjson.dumps({**base, "amount": "20"}), []),
         (key.encode(), orjson.dumps({**base, "amount": 13.0}), [("source", b"till 4")]),
         (key.encode(), orjson.dumps({**base, "at": "yesterday"}), []),
-        (key.encode(), orjson.dumps({**base, "at": START - 40 * 24 * HOUR}), []),
+        (key.encode(), orjson.dumps({**base, "at": START_MS - 40 * 24 * HOUR_MS}), []),
         (key.encode(), orjson.dumps({name: base[name] for name in ("id", "at")}), []),
         (key.encode(), orjson.dumps({**base, "colour": "red"}), []),
         (b"e%d" % number, orjson.dumps({**base, "id": f"e{number}"}), []),
@@ -148,19 +149,19 @@ def _label(key: str, known_at: int, fraud: bool) -> Sent:
 
 
 def _odd_labels(number: int, first: int, at: int, rng: random.Random) -> list[Sent]:
-    again = f"e{rng.randrange(first, number + 1)}"
+    known = f"e{rng.randrange(first, number + 1)}"
     odd = [
         _label(f"unknown{number}", at, True),
-        _label(again, at + 2 * HOUR, True),
+        _label(known, at + 2 * HOUR_MS, True),
         ("labels", b"x", b"nonsense", []),
-        ("labels", again.encode(), orjson.dumps({"id": again, "fraud": 1, "known_at": at}), []),
-        ("labels", again.encode(), None, []),
+        ("labels", known.encode(), orjson.dumps({"id": known, "fraud": 1, "known_at": at}), []),
+        ("labels", known.encode(), None, []),
     ]
     return [rng.choice(odd)] if rng.random() < 0.04 else []
 
 
 class Build:
-    """A build of the product under test: its commands, a broker of its own, and a pipeline.
+    """Build under test: its commands, its own broker, and a pipeline.
 
     Args:
         app: path of the build's `stream-app`.
@@ -178,6 +179,7 @@ class Build:
         self._producer = Producer({"bootstrap.servers": self.servers, "enable.idempotence": True})
 
     def environment(self) -> dict[str, str]:
+        """Returns the environment variables of commands and workers."""
         servers = getattr(self, "servers", None)
         return os.environ | {
             "STREAM_APP_DATA_DIR": str(self._folder / "data"),
@@ -189,8 +191,8 @@ class Build:
         }
 
     def command(self, *arguments: str) -> bytes:
-        """Run a command to its end and return its standard output."""
-        done = subprocess.run(
+        """Runs a command and returns its standard output; exits if it fails."""
+        result = subprocess.run(
             [self._app, *arguments],
             cwd=self._folder,
             env=self.environment(),
@@ -198,19 +200,20 @@ class Build:
             timeout=180,
             check=False,
         )
-        if done.returncode:
-            sys.exit(f"{arguments} ended with {done.returncode}: {done.stderr.decode()[-2000:]}")
-        return done.stdout
+        if result.returncode:
+            stderr = result.stderr.decode()[-2000:]
+            sys.exit(f"{arguments} failed with exit code {result.returncode}: {stderr}")
+        return result.stdout
 
     def send(self, records: list[Sent]) -> None:
-        """Send a stage."""
+        """Sends a stage."""
         for kind, key, value, headers in records:
             self._producer.produce(f"{NAME}.{kind}", value, key, 0, headers=headers)
             self._producer.poll(0)
         self._producer.flush()
 
     def worker(self, role: str) -> subprocess.Popen[bytes]:
-        """Start a worker."""
+        """Starts a worker."""
         with (self._folder / f"{role}.log").open("ab") as log:
             return subprocess.Popen(
                 [self._app, "worker", "digest.py", "--role", role],
@@ -221,14 +224,14 @@ class Build:
             )
 
     def drain(self, group: str, kinds: tuple[str, ...], seconds: float = 120.0) -> None:
-        """Wait until a group has committed the ends of its inputs, then until it has been idle."""
+        """Waits until a group has committed the ends of its inputs, then for two idle seconds."""
         consumer = Consumer({"bootstrap.servers": self.servers, "group.id": f"{NAME}-{group}"})
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            places = [TopicPartition(f"{NAME}.{kind}", 0) for kind in kinds]
-            ends = [consumer.get_watermark_offsets(place, 10)[1] for place in places]
-            committed = consumer.committed(places, 10)
-            # A topic written in transactions ends in a marker, which is never committed.
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            inputs = [TopicPartition(f"{NAME}.{kind}", 0) for kind in kinds]
+            ends = [consumer.get_watermark_offsets(partition, 10)[1] for partition in inputs]
+            committed = consumer.committed(inputs, 10)
+            # A topic written in transactions ends in a marker, which no consumer commits.
             if all(c.offset >= e - 1 or e == 0 for c, e in zip(committed, ends, strict=True)):
                 consumer.close()
                 time.sleep(2)
@@ -238,17 +241,17 @@ class Build:
         sys.exit(f"{group} did not reach the end of {kinds}: {committed} of {ends}\n{log}")
 
     def await_records(self, kind: str, seconds: float = 60.0) -> None:
-        """Wait until a topic has records."""
+        """Waits until a topic has records."""
         consumer = Consumer({"bootstrap.servers": self.servers, "group.id": "digest-reader"})
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while consumer.get_watermark_offsets(TopicPartition(f"{NAME}.{kind}", 0), 10)[1] == 0:
-            if time.monotonic() > until:
-                sys.exit(f"{kind} stayed empty")
+            if time.monotonic() > deadline:
+                sys.exit(f"topic {kind} is still empty after {seconds:.0f} s")
             time.sleep(0.2)
         consumer.close()
 
     def topics(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the committed records of every topic of the pipeline."""
+        """Returns the committed records of every topic of the pipeline."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.servers,
@@ -258,30 +261,26 @@ class Build:
                 "enable.partition.eof": True,
             }
         )
-        names = sorted(
-            t for t in consumer.list_topics(timeout=10).topics if t.startswith(f"{NAME}.")
-        )
-        found: dict[str, list[dict[str, Any]]] = {}
-        for name in names:
-            consumer.assign([TopicPartition(name, 0, 0)])
-            found[name] = []
-            while True:
-                message = consumer.poll(10)
-                if message is None or message.error():
-                    break
-                found[name].append(
-                    {
-                        "key": _text(message.key()),
-                        "value": _text(message.value()),
-                        "headers": [[k, _text(v)] for k, v in message.headers() or ()],
-                    }
-                )
+        known = consumer.list_topics(timeout=10).topics
+        names = sorted(name for name in known if name.startswith(f"{NAME}."))
+        records = {name: list(_read(consumer, name)) for name in names}
         consumer.close()
-        return found
+        return records
 
     def stop(self) -> None:
-        """Stop the broker."""
+        """Stops the broker."""
         self.command("broker", "stop", "--data-dir", str(self._folder / "kafka"))
+
+
+def _read(consumer: Consumer, topic: str) -> Iterator[dict[str, Any]]:
+    """Yields the records of a topic with one partition."""
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    while (message := consumer.poll(10)) is not None and not message.error():
+        yield {
+            "key": _text(message.key()),
+            "value": _text(message.value()),
+            "headers": [[k, _text(v)] for k, v in message.headers() or ()],
+        }
 
 
 def _text(content: bytes | None) -> Any:
@@ -294,35 +293,23 @@ def _text(content: bytes | None) -> Any:
     return parsed if isinstance(parsed, dict | list) else content.decode()
 
 
-def end(worker: subprocess.Popen[bytes]) -> None:
-    """Stop a worker cleanly."""
+def _stop(worker: subprocess.Popen[bytes]) -> None:
     worker.send_signal(signal.SIGTERM)
     worker.wait(60)
 
 
 def run(app: str, out: Path, pause: str) -> None:
-    """Play the stream through a build and write its topics to `out`, one JSON lines file each."""
+    """Plays the stream through a build and writes each topic to a JSON lines file in `out`.
+
+    Args:
+        app: path of the build's `stream-app`.
+        out: folder of the results.
+        pause: name of the `learning` command that pauses learning in this build.
+    """
     folder = Path(tempfile.mkdtemp(prefix="digest-")) / "run"
     build = Build(app, folder)
     try:
-        learner = build.worker("learn")
-        build.await_records("models")
-        end(learner)  # version 0 is served while everything is scored
-        scorer = build.worker("score")
-        for stage in stream():
-            build.send(stage)
-            build.drain("score", ("raw", "labels"))
-        end(scorer)
-        learner = build.worker("learn")
-        build.drain("learn", ("examples",))
-        build.command("learning", pause, "digest.py", "--why", "digest")
-        build.drain("learn", ("examples",))
-        build.command("learning", "resume", "digest.py", "--why", "digest")
-        build.drain("learn", ("examples",))
-        end(learner)
-        monitor = build.worker("monitor")
-        build.drain("monitor", ("scored", "examples"))
-        end(monitor)
+        _play(build, pause)
         out.mkdir(parents=True, exist_ok=True)
         for name, records in build.topics().items():
             lines = [orjson.dumps(record, option=orjson.OPT_SORT_KEYS) for record in records]
@@ -333,10 +320,32 @@ def run(app: str, out: Path, pause: str) -> None:
         shutil.rmtree(folder.parent)
 
 
-# The offsets of examples, and so the numbers of versions, depend on how many transactions were written.
+def _play(build: Build, pause: str) -> None:
+    """Runs the roles one after the other over the stages of the stream."""
+    learner = build.worker("learn")
+    build.await_records("models")
+    # Version 0 is served while all events are scored.
+    _stop(learner)
+    scorer = build.worker("score")
+    for stage in stream():
+        build.send(stage)
+        build.drain("score", ("raw", "labels"))
+    _stop(scorer)
+    learner = build.worker("learn")
+    build.drain("learn", ("examples",))
+    for command in (pause, "resume"):
+        build.command("learning", command, "digest.py", "--why", "digest")
+        build.drain("learn", ("examples",))
+    _stop(learner)
+    monitor = build.worker("monitor")
+    build.drain("monitor", ("scored", "examples"))
+    _stop(monitor)
+
+
+# Offsets of examples, and therefore version numbers, depend on the number of transactions.
 OFFSETS = re.compile(r"^(version|parent|offset|examples|first|last)$")
 LEARNER_TOPICS = ("audit", "learn.state", "models", "monitoring")
-# When the monitor closes a window depends on the order in which it reads its inputs.
+# The closing of these windows depends on the order in which the monitor reads its inputs.
 MONITOR_KINDS = ("volume", "coverage", "delay", "drift")
 Renames = Mapping[str, Mapping[str, str]]
 """Old to new names of one topic's `fields`, `headers`, `values` and `keys` (patterns)."""
@@ -350,7 +359,7 @@ STAMP = re.compile(r"\b20[2-9]\d-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*\+00:00\b")
 
 
 def masked(node: Any, renames: Renames, offsets: bool = False) -> Any:
-    """Return a record with today's names and without what the wall clock or the machine has given."""
+    """Returns a record with current names and without values of the wall clock or the machine."""
     if isinstance(node, dict):
         fields = renames.get("fields", {})
         return {
@@ -372,7 +381,7 @@ def masked(node: Any, renames: Renames, offsets: bool = False) -> Any:
 
 
 def canonical(record: dict[str, Any], renames: Renames, offsets: bool) -> bytes:
-    """Return one comparable line for a record."""
+    """Returns one comparable line for a record."""
     headers = renames.get("headers", {})
     lines = [
         [headers.get(n, n), "*" if CLOCK.match(n) else masked(c, renames)]
@@ -389,7 +398,7 @@ def canonical(record: dict[str, Any], renames: Renames, offsets: bool) -> bytes:
 
 
 def load(folder: Path, renames: Mapping[str, Renames]) -> dict[str, list[bytes]]:
-    """Return the comparable lines of every topic; of state topics, the newest record of each key."""
+    """Returns the comparable lines of every topic, of a state topic the newest of each key."""
     found = {}
     for file in sorted(folder.glob("*.jsonl")):
         records = [orjson.loads(line) for line in file.read_bytes().split(b"\n") if line]
@@ -409,46 +418,50 @@ def load(folder: Path, renames: Mapping[str, Renames]) -> dict[str, list[bytes]]
 
 
 def compare(before: Path, after: Path, renamed: Path, shown: int) -> int:
-    """Print the digest of every topic and the first differences; return the number of topics that differ."""
+    """Prints the digest of every topic and its first differences.
+
+    Args:
+        before: results of the older build.
+        after: results of the newer build.
+        renamed: JSON file with the renames between them.
+        shown: number of differences to print for each topic.
+
+    Returns:
+        The number of topics that differ.
+    """
     old = load(before, orjson.loads(renamed.read_bytes()))
     new = load(after, {})
     different = 0
-    shown_of: Counter[str] = Counter()
     for name in sorted(old | new):
-        one, two = old.get(name, []), new.get(name, [])
-        digest = hashlib.sha256(b"\n".join(two)).hexdigest()[:16]
-        equal = one == two
-        different += not equal
-        print(f"{'equal' if equal else 'DIFFERENT':9} {name:24} {len(one):6} {len(two):6} {digest}")
-        for left, right in zip(one, two, strict=False):
-            if left != right and shown_of[name] < shown:
-                shown_of[name] += 1
-                print(f"  - {left.decode()[:1500]}\n  + {right.decode()[:1500]}")
+        left, right = old.get(name, []), new.get(name, [])
+        digest = hashlib.sha256(b"\n".join(right)).hexdigest()[:16]
+        result = "equal" if left == right else "DIFFERENT"
+        different += left != right
+        print(f"{result:9} {name:24} {len(left):6} {len(right):6} {digest}")
+        pairs = [pair for pair in zip(left, right, strict=False) if pair[0] != pair[1]]
+        for one, two in pairs[:shown]:
+            print(f"  - {one.decode()[:1500]}\n  + {two.decode()[:1500]}")
     return different
 
 
 def main() -> None:
-    """Run or compare."""
+    """Runs one of the two commands."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("run")
-    one.add_argument("out", type=Path)
-    one.add_argument("--app", default=str(Path(sys.executable).with_name("stream-app")))
-    one.add_argument("--pause", default="pause", help="name of the command that pauses learning")
-    two = commands.add_parser("compare")
-    two.add_argument("before", type=Path)
-    two.add_argument("after", type=Path)
-    two.add_argument("--renamed", type=Path, default=Path(__file__).with_name("renamed.json"))
-    two.add_argument("--shown", type=int, default=2)
-    arguments = parser.parse_args()
-    if arguments.command == "run":
-        run(arguments.app, arguments.out, arguments.pause)
-    else:
-        raise SystemExit(
-            1
-            if compare(arguments.before, arguments.after, arguments.renamed, arguments.shown)
-            else 0
-        )
+    runner = commands.add_parser("run", help="write the topics of a build to a folder")
+    runner.add_argument("out", type=Path)
+    runner.add_argument("--app", default=str(Path(sys.executable).with_name("stream-app")))
+    runner.add_argument("--pause", default="pause", help="name of the command that pauses learning")
+    comparer = commands.add_parser("compare", help="compare the results of two builds")
+    comparer.add_argument("before", type=Path)
+    comparer.add_argument("after", type=Path)
+    comparer.add_argument("--renamed", type=Path, default=Path(__file__).with_name("renamed.json"))
+    comparer.add_argument("--shown", type=int, default=2, help="differences shown per topic")
+    options = parser.parse_args()
+    if options.command == "run":
+        run(options.app, options.out, options.pause)
+    elif compare(options.before, options.after, options.renamed, options.shown):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

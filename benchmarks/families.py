@@ -1,6 +1,7 @@
-"""What each model costs: `python -m benchmarks.families` prints the table of docs/families.md, `--write` puts it there.
+"""CPU time and artifact size of each model: `python -m benchmarks.families`.
 
-Microseconds of CPU per event, medians over the second half of a thousand examples; the artifact's size after all.
+Prints the table of docs/families.md; `--write` updates the page. Times are CPU microseconds per
+event: medians over the second half of 1,000 examples. The size is that of the trained artifact.
 """
 
 import argparse
@@ -10,17 +11,20 @@ from statistics import median
 from time import thread_time_ns
 from typing import NamedTuple
 
-from benchmarks.catalogue import CATALOGUE, CLASSES_ONLY, ask, rows
+from benchmarks.catalogue import CATALOGUE, CLASSES_ONLY, predict, rows
 from stream_app.model_store.families import family_of
 from stream_app.model_store.pickling import dump
 
 PAGE = Path(__file__).parent.parent / "docs" / "families.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
-HEAD = "| model | family | data | predict, µs | learn, µs | artifact, kB |\n|---|---|---|---:|---:|---:|\n"
+HEAD = (
+    "| model | family | data | predict, µs | learn, µs | artifact, kB |\n"
+    "|---|---|---|---:|---:|---:|\n"
+)
 
 
 class Cost(NamedTuple):
-    """Of one model: microseconds per event, and bytes."""
+    """Measured cost of a model: CPU microseconds per event, and bytes of its artifact."""
 
     name: str
     family: str
@@ -30,36 +34,36 @@ class Cost(NamedTuple):
     size: int
 
     def line(self) -> str:
-        """As a row of the table."""
+        """Returns the row of the table."""
         name = f"{self.name}\\*" if self.name in CLASSES_ONLY else self.name
         times = f"{self.predict:,.0f} | {self.learn:,.0f}"
         return f"| {name} | {self.family} | {self.task} | {times} | {self.size / 1000:,.1f} |\n"
 
 
 def measure(task: str, name: str) -> Cost:
-    """Predict and learn a thousand examples."""
+    """Returns the cost of predicting and learning 1,000 examples."""
     model = CATALOGUE[task][name]()
-    family, predict, learn = family_of(model), [], []
+    family, predict_ns, learn_ns = family_of(model), [], []
     for x, y in rows(task):
         started = thread_time_ns()
-        ask(name, model, x)
-        asked = thread_time_ns()
+        predict(name, model, x)
+        predicted = thread_time_ns()
         model.learn_one(x, y)
-        predict.append(asked - started)
-        learn.append(thread_time_ns() - asked)
-    half = len(predict) // 2
+        predict_ns.append(predicted - started)
+        learn_ns.append(thread_time_ns() - predicted)
+    half = len(predict_ns) // 2
     return Cost(
         name,
         family,
         task,
-        median(predict[half:]) / 1000,
-        median(learn[half:]) / 1000,
+        median(predict_ns[half:]) / 1000,
+        median(learn_ns[half:]) / 1000,
         len(dump(model)),
     )
 
 
 def table() -> str:
-    """Every model of the catalogue."""
+    """Returns the table of all models of the catalogue."""
     found = []
     for task, models in CATALOGUE.items():
         for name in models:
@@ -71,9 +75,11 @@ def table() -> str:
 
 
 def main() -> None:
-    """Print it, or put it into the page."""
+    """Prints the table or writes it into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/families.md")
+    parser.add_argument(
+        "--write", action="store_true", help="write the table into docs/families.md"
+    )
     options = parser.parse_args()
     measured = table()
     if not options.write:

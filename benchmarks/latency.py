@@ -1,4 +1,4 @@
-"""From `produce` to what a reader of committed records gets, at a steady rate."""
+"""Latency from `produce` to a reader of committed records, at a constant rate."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,19 +8,22 @@ from typing import NamedTuple
 from confluent_kafka import Consumer
 
 from benchmarks.cluster import Records
-from benchmarks.contenders import CONTENDERS, Race, running, topics
+from benchmarks.contenders import CONTENDERS, RunConfig, running_contender, topics
 from benchmarks.figures import Figures, percentile
-from benchmarks.observe import FAILURES, BenchmarkError, Say, check_running
-from benchmarks.report import Part, Row, Table
+from benchmarks.observe import FAILURES, BenchmarkError, Progress, check_running
+from benchmarks.report import Report, Row, Table
 from benchmarks.steady import Sender, outcome_reader
 
-WARM_SECONDS = 5.0  # after the first outcome, before anything counts
-LOST_SECONDS = 10.0  # after which an event that has no outcome is behind hopelessly
-START_SECONDS = 60.0  # until the first outcome
+# Events are measured from this time after the first outcome.
+WARM_UP_SECONDS = 5.0
+# An event without an outcome after this time counts as lost.
+LOST_SECONDS = 10.0
+# The first outcome has to arrive within this time.
+START_SECONDS = 60.0
 
 
 class Case(NamedTuple):
-    """Who, how many events per second, and for ours how often it commits."""
+    """Contender, events per second, and commit interval in milliseconds if it has one."""
 
     contender: str
     rate: int
@@ -47,38 +50,45 @@ TARGETS = {
 
 
 def measure(
-    servers: str, folder: Path, records: Records, cases: list[Case], seconds: float, say: Say
-) -> Iterator[Part]:
-    """Every case once, for so many seconds; what is known after each."""
+    servers: str,
+    folder: Path,
+    records: Records,
+    cases: list[Case],
+    seconds: float,
+    progress: Progress,
+) -> Iterator[Report]:
+    """Runs every case once for `seconds`; yields the results so far after each."""
     rows: list[Row] = []
     figures: Figures = {}
     for number, case in enumerate(cases):
-        race = Race(servers, folder, f"latency-{number}-{case.contender}", commit_ms=case.commit_ms)
+        config = RunConfig(
+            servers, folder, f"latency-{number}-{case.contender}", commit_ms=case.commit_ms
+        )
         try:
-            milliseconds = run(race, case, records, seconds)
+            milliseconds = run(config, case, records, seconds)
         except FAILURES as error:
-            say(str(error))
+            progress(str(error))
             rows.append((str(case), f"{case.rate:,}", "does not keep up", "", ""))
         else:
-            middle, tail, largest = (percentile(milliseconds, share) for share in (0.5, 0.99, 1.0))
+            p50, p99, maximum = (percentile(milliseconds, share) for share in (0.5, 0.99, 1.0))
             rows.append(
                 (
                     str(case),
                     f"{case.rate:,}",
-                    *(f"{value:,.0f}" for value in (middle, tail, largest)),
+                    *(f"{value:,.0f}" for value in (p50, p99, maximum)),
                 )
             )
-            say(f"{case} at {case.rate:,}/s: p50 {middle:.0f} ms, p99 {tail:.0f} ms")
+            progress(f"{case} at {case.rate:,}/s: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
             name = TARGETS.get(case, f"latency at {case.rate:,}/s, {case}, p99")
-            figures |= {name: [tail], f"{name.removesuffix('p99')}p50": [middle]}
-        yield Part([Table("Latency", COLUMNS, list(rows))], dict(figures))
+            figures |= {name: [p99], f"{name.removesuffix('p99')}p50": [p50]}
+        yield Report([Table("Latency", COLUMNS, list(rows))], dict(figures))
 
 
-def run(race: Race, case: Case, records: Records, seconds: float) -> list[float]:
-    """Milliseconds of every event that was sent in `seconds` after the warm-up."""
-    with topics(race), running(race, case.contender) as processes:
-        reader = outcome_reader(race)
-        sender = Sender(race, records, case.rate)
+def run(config: RunConfig, case: Case, records: Records, seconds: float) -> list[float]:
+    """Returns the latencies in milliseconds of all events sent in `seconds` after the warm-up."""
+    with topics(config), running_contender(config, case.contender) as processes:
+        reader = outcome_reader(config)
+        sender = Sender(config, records, case.rate)
         try:
             return _follow(reader, sender, seconds, lambda: check_running(processes))
         finally:
@@ -89,7 +99,7 @@ def run(race: Race, case: Case, records: Records, seconds: float) -> list[float]
 def _follow(
     reader: Consumer, sender: Sender, seconds: float, check: Callable[[], None]
 ) -> list[float]:
-    """Read outcomes until every event of the time that counts has its own."""
+    """Reads outcomes until every measured event has one."""
     received: dict[bytes, float] = {}
     deadline = time.monotonic() + START_SECONDS
     while not received:
@@ -97,8 +107,8 @@ def _follow(
         check()
         if time.monotonic() > deadline:
             raise BenchmarkError(f"no outcome after {START_SECONDS:.0f} s")
-    sender.hurry()
-    begin = time.monotonic() + WARM_SECONDS
+    sender.start_full_rate()
+    begin = time.monotonic() + WARM_UP_SECONDS
     end = begin + seconds
     while time.monotonic() < end:
         _read(reader, received)
@@ -108,12 +118,12 @@ def _follow(
     while missing:
         missing.discard(_read(reader, received))
         if time.monotonic() > end + LOST_SECONDS:
-            raise BenchmarkError(f"{len(missing):,} of {len(counted):,} had no outcome")
+            raise BenchmarkError(f"{len(missing):,} of {len(counted):,} events had no outcome")
     return [(received[key] - sender.sent[key]) * 1000 for key in counted]
 
 
 def _read(reader: Consumer, received: dict[bytes, float]) -> bytes:
-    """The key of one outcome, empty after a tenth of a second without."""
+    """Returns the key of the next outcome, empty if none arrives within 0.1 s."""
     message = reader.poll(0.1)
     if message is None or message.error() is not None:
         return b""

@@ -1,6 +1,7 @@
-"""Examples per second of the learner against a bare loop of River's predict, learn and three metrics.
+"""Examples per second of the learner and of a hand-written River loop with three metrics.
 
-Once in memory, where only the CPU counts, and once through Kafka, where an example counts when its offset is committed.
+Measured in memory, where only CPU counts, and through Kafka, where an example counts once its
+offset is committed.
 """
 
 import sys
@@ -11,48 +12,65 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.cluster import all_flights, preload
-from benchmarks.contenders import Race, logged, pipeline_file, spawn, stop, topics, worker_command
+from benchmarks.contenders import (
+    RunConfig,
+    pipeline_file,
+    spawn,
+    stop,
+    topics,
+    worker_command,
+    worker_log,
+)
 from benchmarks.figures import Figures, ratios, spread
-from benchmarks.observe import FAILURES, Counted, Pace, Say, pace, watch
+from benchmarks.observe import (
+    FAILURES,
+    OutcomeCounts,
+    Progress,
+    Throughput,
+    compute_throughput,
+    sample_outcomes,
+)
 from benchmarks.peers.work import numbers
-from benchmarks.report import Part, Table
-from benchmarks.stages import river_loop, seconds
+from benchmarks.report import Report, Table
+from benchmarks.stages import cpu_time, river_loop
 from stream_app.core.example import Example
 from stream_app.core.learning.learner import Learner
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.loading import load_pipeline
 from stream_app.pipeline import Pipeline
 
-LEARNER, BARE = "learner", "bare River loop"
-IN_CORE = 20_000  # examples
+LEARNER, BASELINE = "learner", "hand-written River loop"
+IN_MEMORY_EXAMPLES = 20_000
 
-Rounds = dict[str, list[Pace]]
+Rounds = dict[str, list[Throughput]]
 
 
-def measure(servers: str, folder: Path, count: int, rounds: int, say: Say) -> Iterator[Part]:
-    """Both ways, in turn, in several rounds."""
-    race = Race(servers, folder, "learner")
-    pipeline = load_pipeline(str(pipeline_file(race)))
+def measure(
+    servers: str, folder: Path, count: int, rounds: int, progress: Progress
+) -> Iterator[Report]:
+    """Runs both ways alternately in several rounds; yields the results so far after each."""
+    config = RunConfig(servers, folder, "learner")
+    pipeline = load_pipeline(str(pipeline_file(config)))
     mark = fingerprint(pipeline)
     examples = labelled(mark, count)
-    core = in_core(pipeline, mark, examples[:IN_CORE], rounds)
-    kafka: Rounds = {LEARNER: [], BARE: []}
+    core = in_core(pipeline, mark, examples[:IN_MEMORY_EXAMPLES], rounds)
+    kafka: Rounds = {LEARNER: [], BASELINE: []}
     for number in range(rounds):
-        for name, paces in kafka.items():
-            race = Race(
-                servers, folder, f"learner-{number}-{'ours' if name == LEARNER else 'bare'}"
+        for name, runs in kafka.items():
+            config = RunConfig(
+                servers, folder, f"learner-{number}-{'ours' if name == LEARNER else 'baseline'}"
             )
             try:
-                paces.append(through_kafka(race, name, examples))
+                runs.append(through_kafka(config, name, examples))
             except FAILURES as error:
-                say(f"round {number + 1} of {rounds}: {error}")
+                progress(f"round {number + 1} of {rounds}: {error}")
                 continue
-            say(f"round {number + 1} of {rounds}: {name}: {paces[-1].rate:,.0f} examples/s")
+            progress(f"round {number + 1} of {rounds}: {name}: {runs[-1].rate:,.0f} examples/s")
             yield summary(core, kafka)
 
 
 def labelled(mark: str, count: int) -> list[Example]:
-    """Flights with what became of them; the score that was served is always the same."""
+    """Returns flights as labelled examples, all with the same served score."""
     return [
         Example(
             flight.event["event_id"],
@@ -70,72 +88,76 @@ def labelled(mark: str, count: int) -> list[Example]:
 
 
 def in_core(pipeline: Pipeline, mark: str, examples: list[Example], rounds: int) -> Figures:
-    """Examples per CPU second of both."""
+    """Returns examples per CPU second of both."""
 
     def learn() -> None:
         learner = Learner(pipeline, mark)
         for offset, example in enumerate(examples):
             learner.learn(offset, example)
 
-    rates: Figures = {LEARNER: [], BARE: []}
+    rates: Figures = {LEARNER: [], BASELINE: []}
     for _ in range(rounds):
-        rates[LEARNER].append(len(examples) / seconds(learn))
-        rates[BARE].append(len(examples) / seconds(lambda: river_loop(pipeline.model(), examples)))
+        rates[LEARNER].append(len(examples) / cpu_time(learn))
+        rates[BASELINE].append(
+            len(examples) / cpu_time(lambda: river_loop(pipeline.model(), examples))
+        )
     return rates
 
 
-def through_kafka(race: Race, name: str, examples: list[Example]) -> Pace:
-    """One turn over a topic of examples that is there already."""
-    topic, group = f"{race.name}.examples", f"{race.name}-learn"
-    with topics(race):
-        preload(race.servers, topic, [(one.event_id.encode(), one.encode()) for one in examples])
-        admin = AdminClient({"bootstrap.servers": race.servers, "log_level": 0})
-        with logged(race, name) as log:
-            process = spawn(_command(race, name, topic, group), log, race.environment)
+def through_kafka(config: RunConfig, name: str, examples: list[Example]) -> Throughput:
+    """Returns the throughput over a preloaded topic of examples."""
+    topic, group = f"{config.name}.examples", f"{config.name}-learn"
+    with topics(config):
+        preload(config.servers, topic, [(one.event_id.encode(), one.encode()) for one in examples])
+        admin = AdminClient({"bootstrap.servers": config.servers, "log_level": 0})
+        with worker_log(config, name) as log:
+            process = spawn(_command(config, name, topic, group), log, config.environment)
             try:
-                looks = watch(lambda: (committed(admin, group, topic),), len(examples), [process])
+                samples = sample_outcomes(
+                    lambda: (committed(admin, group, topic),), len(examples), [process]
+                )
             finally:
                 stop([process])
-    return pace(looks, Counted((list(range(len(examples))),), len(examples)))
+    return compute_throughput(samples, OutcomeCounts((list(range(len(examples))),), len(examples)))
 
 
-def _command(race: Race, name: str, topic: str, group: str) -> list[str]:
+def _command(config: RunConfig, name: str, topic: str, group: str) -> list[str]:
     if name == LEARNER:
-        return [*worker_command(race), "learn"]
+        return [*worker_command(config), "learn"]
     return [
         sys.executable,
         "-W",
         "ignore",
         "-m",
-        "benchmarks.peers.bare_learner",
-        race.servers,
+        "benchmarks.peers.baseline_learner",
+        config.servers,
         topic,
         group,
     ]
 
 
 def committed(admin: AdminClient, group: str, topic: str) -> int:
-    """How many examples the group has done with for good."""
+    """Returns the committed offset of the group, which is the number of examples processed."""
     asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0)])
     found = admin.list_consumer_group_offsets([asked])[group].result(10).topic_partitions
     return max(0, int(found[0].offset))
 
 
-def summary(core: Figures, kafka: Rounds) -> Part:
-    """Tables and figures of what was measured."""
-    rates: Figures = {name: [pace.rate for pace in paces] for name, paces in kafka.items()}
+def summary(core: Figures, kafka: Rounds) -> Report:
+    """Returns tables and figures of the results."""
+    rates: Figures = {name: [run.rate for run in runs] for name, runs in kafka.items()}
     figures: Figures = {}
     rows = []
     for where, found in (("core", core), ("through Kafka", rates)):
-        times = ratios(found[LEARNER], found[BARE])
+        times = ratios(found[LEARNER], found[BASELINE])
         if times:
-            figures[f"examples/s, learner / bare River loop, {where}"] = times
+            figures[f"examples/s, learner / hand-written River loop, {where}"] = times
             figures |= {f"examples/s, {name}, {where}": values for name, values in found.items()}
             rows.append(
                 (
                     where,
-                    *(spread(found[name]).text() for name in (LEARNER, BARE)),
+                    *(spread(found[name]).text() for name in (LEARNER, BASELINE)),
                     spread(times).text(2),
                 )
             )
-    return Part([Table("Learning", ("examples/s", LEARNER, BARE, "ratio"), rows)], figures)
+    return Report([Table("Learning", ("examples/s", LEARNER, BASELINE, "ratio"), rows)], figures)

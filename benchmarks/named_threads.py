@@ -1,4 +1,4 @@
-"""Run `stream_app` with the kernel knowing its Python threads by their class: what `benchmarks.profile` reads."""
+"""Runs `stream_app` with its threads named after their class, for `benchmarks.profile`."""
 
 import runpy
 import sys
@@ -8,7 +8,7 @@ from types import FrameType
 
 
 def name_thread(frame: FrameType, event: str, argument: object) -> None:
-    """Called at the first event of each new thread, and never again in it."""
+    """Sets the kernel's name of the current thread; a profile function that runs once in it."""
     sys.setprofile(None)
     kind = type(threading.current_thread()).__name__
     Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(kind[:15])

@@ -1,4 +1,4 @@
-"""How many outcomes were visible when, seen from outside: the same look at every contender, and exact."""
+"""Observes a contender from outside: visible outcomes, CPU time and memory over time."""
 
 import time
 from bisect import bisect_left
@@ -9,33 +9,35 @@ from typing import NamedTuple
 import psutil
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-LOOK_SECONDS = 0.05
-SILENT_SECONDS = 1.0  # after which no more outcomes come
-LONGEST_SECONDS = 120.0  # for one run
-BEGIN, END = 0.2, 0.9  # of the outcomes, between which time is taken
+POLL_SECONDS = 0.05
+# A run is complete when no outcome has arrived for this time.
+IDLE_SECONDS = 1.0
+MAX_RUN_SECONDS = 120.0
+# Shares of the outcomes between which throughput is measured.
+BEGIN, END = 0.2, 0.9
 
-Say = Callable[[str], None]
-"""Tells the person who waits."""
+Progress = Callable[[str], None]
+"""Prints a progress message."""
 
 
 class BenchmarkError(Exception):
-    """A contender did not do its work; the message says which and how."""
+    """Raised when a contender fails; the message says which and how."""
 
 
 FAILURES = (BenchmarkError, KafkaException, psutil.Error, RuntimeError, TimeoutError)
-"""What ends one turn or one part of the suite; the others go on."""
+"""Errors that end one run; the other runs continue."""
 
 
-class Look(NamedTuple):
-    """At a moment (seconds), where the committed outcomes ended in each partition, and the CPU seconds used so far."""
+class Sample(NamedTuple):
+    """Observation at a time in seconds: end offset of each partition, CPU seconds used so far."""
 
     at: float
     ends: tuple[int, ...]
     cpu: float
 
 
-class Counted(NamedTuple):
-    """What there was in the end: offsets of each partition's records in order, and how many events they are of."""
+class OutcomeCounts(NamedTuple):
+    """All outcomes of a run: offsets of each partition in order, and the number of events."""
 
     offsets: tuple[list[int], ...]
     events: int
@@ -45,92 +47,98 @@ class Counted(NamedTuple):
         return sum(map(len, self.offsets))
 
     def before(self, ends: Sequence[int]) -> int:
-        """Records below these ends; markers of transactions are not counted."""
+        """Returns the number of records below these end offsets, without transaction markers."""
         return sum(
             bisect_left(offsets, end) for offsets, end in zip(self.offsets, ends, strict=True)
         )
 
 
-class Pace(NamedTuple):
-    """Events per second, and CPU microseconds per event of all processes of a contender together."""
+class Throughput(NamedTuple):
+    """Events per second, and CPU microseconds per event of all processes together."""
 
     rate: float
     cpu: float
 
     @property
     def cores(self) -> float:
-        """How many it kept busy."""
+        """Average number of busy cores."""
         return self.rate * self.cpu / 1e6
 
 
-def pace(looks: Sequence[Look], counted: Counted) -> Pace:
-    """Between 20 % and 90 % of the outcomes: starting, filling of buffers and the last partition's tail stay out."""
-    counts = [counted.before(look.ends) for look in looks]
+def compute_throughput(samples: Sequence[Sample], counted: OutcomeCounts) -> Throughput:
+    """Returns the throughput between 20 % and 90 % of the outcomes.
+
+    That excludes the start, the filling of buffers, and the tail of the last partition.
+
+    Raises:
+        BenchmarkError: all outcomes became visible at once.
+    """
+    counts = [counted.before(sample.ends) for sample in samples]
     first, last = (bisect_left(counts, share * counted.records) for share in (BEGIN, END))
-    events, seconds = counts[last] - counts[first], looks[last].at - looks[first].at
+    events, seconds = counts[last] - counts[first], samples[last].at - samples[first].at
     if not events or not seconds:
         raise BenchmarkError(
             "all outcomes became visible at once: too few records to measure anything"
         )
-    return Pace(events / seconds, (looks[last].cpu - looks[first].cpu) / events * 1e6)
+    return Throughput(events / seconds, (samples[last].cpu - samples[first].cpu) / events * 1e6)
 
 
-def watch(
+def sample_outcomes(
     ends: Callable[[], tuple[int, ...]], count: int, processes: list[Popen[bytes]]
-) -> list[Look]:
-    """Look at `ends` until they add up to `count` and change no more."""
+) -> list[Sample]:
+    """Samples `ends` until they add up to `count` and no longer change."""
     watched = [psutil.Process(process.pid) for process in processes]
-    looks: list[Look] = []
-    deadline, changed = time.monotonic() + LONGEST_SECONDS, time.monotonic()
+    samples: list[Sample] = []
+    deadline, changed = time.monotonic() + MAX_RUN_SECONDS, time.monotonic()
     while not (
-        looks and sum(looks[-1].ends) >= count and time.monotonic() - changed > SILENT_SECONDS
+        samples and sum(samples[-1].ends) >= count and time.monotonic() - changed > IDLE_SECONDS
     ):
         check_running(processes)
         if time.monotonic() > deadline:
-            found = sum(looks[-1].ends) if looks else 0
+            found = sum(samples[-1].ends) if samples else 0
             raise BenchmarkError(
-                f"only {found:,} of {count:,} outcomes after {LONGEST_SECONDS:.0f} s"
+                f"only {found:,} of {count:,} outcomes after {MAX_RUN_SECONDS:.0f} s"
             )
         now = ends()
-        if not looks or now != looks[-1].ends:
+        if not samples or now != samples[-1].ends:
             changed = time.monotonic()
-            looks.append(Look(changed, now, cpu_seconds(watched)))
-        time.sleep(LOOK_SECONDS)
-    return looks
+            samples.append(Sample(changed, now, cpu_seconds(watched)))
+        time.sleep(POLL_SECONDS)
+    return samples
 
 
 def check_running(processes: list[Popen[bytes]]) -> None:
-    """Raise if one has ended."""
+    """Raises `BenchmarkError` if a process has exited."""
     for process in processes:
         if process.poll() is not None:
-            raise BenchmarkError(f"it ended with {process.returncode}")
+            raise BenchmarkError(f"a process exited with code {process.returncode}")
 
 
-def until(
+def wait_until(
     condition: Callable[[], object], processes: list[Popen[bytes]], seconds: float = 60.0
 ) -> None:
-    """Wait until something holds while processes run."""
+    """Waits until a condition holds while processes run."""
     deadline = time.monotonic() + seconds
     while not condition():
         check_running(processes)
         if time.monotonic() > deadline:
             raise BenchmarkError(f"not ready after {seconds:.0f} s")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def cpu_seconds(processes: list[psutil.Process]) -> float:
-    """User and system time of processes."""
+    """Returns user and system CPU seconds of processes."""
     times = [process.cpu_times() for process in processes]
     return float(sum(one.user + one.system for one in times))
 
 
 def largest_memory(processes: list[Popen[bytes]]) -> float:
-    """Resident memory of the largest process, in MB."""
+    """Returns the resident memory of the largest process in MB."""
     return max(psutil.Process(process.pid).memory_info().rss for process in processes) / 1e6
 
 
-def count_outcomes(servers: str, partitions: list[TopicPartition]) -> Counted:
-    """Read every committed outcome once."""
+def count_outcomes(servers: str, partitions: list[TopicPartition]) -> OutcomeCounts:
+    """Reads every committed outcome once."""
     consumer = Consumer(
         {
             "bootstrap.servers": servers,
@@ -154,4 +162,4 @@ def count_outcomes(servers: str, partitions: list[TopicPartition]) -> Counted:
             elif message.error().code() == KafkaError._PARTITION_EOF:
                 unread.discard(place)
     consumer.close()
-    return Counted(offsets, len(keys))
+    return OutcomeCounts(offsets, len(keys))

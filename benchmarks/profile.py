@@ -1,7 +1,8 @@
-"""CPU per event of a running scorer, by thread and by stage: `make bench ARGS=profile`. Linux only.
+"""CPU per event of a scorer by thread and by stage: `make bench ARGS=profile`. Linux only.
 
-Threads are read from /proc while the worker works through a loaded topic. The stages of the core are timed one by one
-over the same records, in one thread; what its threads take beyond that is receiving, producing and committing.
+Thread times come from /proc while the worker processes a preloaded topic. The stages of the core
+are timed one by one over the same records in one thread. The rest of the task's time is receiving,
+producing and committing.
 """
 
 import os
@@ -15,13 +16,13 @@ from time import perf_counter
 
 import orjson
 
-from benchmarks.cluster import Ends, Records, preload
-from benchmarks.contenders import Race, logged, start_ours, stop, topics
-from benchmarks.observe import BEGIN, END, Say, until
+from benchmarks.cluster import EndOffsets, Records, preload
+from benchmarks.contenders import RunConfig, start_ours, stop, topics, worker_log
+from benchmarks.observe import BEGIN, END, Progress, wait_until
 from benchmarks.peers.ours import make
 from benchmarks.peers.work import numbers, trained_model
-from benchmarks.report import Part, Table
-from benchmarks.stages import drop, seconds
+from benchmarks.report import Report, Table
+from benchmarks.stages import cpu_time, exhaust
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.reading.record_reader import EventReader
 from stream_app.core.scoring.partition_state import PartitionState
@@ -31,29 +32,32 @@ from stream_app.model_store.model_loading import LoadedModel
 from stream_app.pipeline import Pipeline
 from stream_app.records import Record
 
-NOW = 1_700_000_000_000  # epoch milliseconds, after all flights
-HOUR = 3_600_000
-BATCH = 100
-SAMPLE = 20_000  # records that the stages are timed over
+# Unix milliseconds, later than all flights.
+NOW = 1_700_000_000_000
+HOUR_MS = 3_600_000
+BATCH_RECORDS = 100
+# Number of records over which the stages are timed.
+STAGE_RECORDS = 20_000
 ROUNDS = 3
 
 THREADS = {
-    "Task": "the task: the core, producing, transactions",
+    "Task": "stream task: the core, producing, transactions",
     "WorkerThread": "Faust's consumer thread: fetching, heartbeats",
     "python": "main thread: Faust's agents",
     "rdk": "librdkafka: batches, compression, sockets",
 }
 OTHERS = "other threads"
+WHOLE = "whole scorer"
 
 
-def measure(servers: str, folder: Path, records: Records, say: Say) -> Iterator[Part]:
-    """Both views of the same work."""
-    threads = by_thread(Race(servers, folder, "profile"), records)
-    say("threads are read, stages come next")
-    stages = by_stage(records[:SAMPLE])
+def measure(servers: str, folder: Path, records: Records, progress: Progress) -> Iterator[Report]:
+    """Measures by thread and by stage."""
+    threads = by_thread(RunConfig(servers, folder, "profile"), records)
+    progress("threads measured, measuring stages")
+    stages = by_stage(records[:STAGE_RECORDS])
     tasks = threads.get(THREADS["Task"], 0.0)
-    outside = ("task: taking batches, produce, transactions", tasks - stages.pop("all of it"))
-    yield Part(
+    outside = ("task: taking batches, produce, transactions", tasks - stages.pop(WHOLE))
+    yield Report(
         [
             _table(
                 "CPU of a scorer by thread",
@@ -61,24 +65,26 @@ def measure(servers: str, folder: Path, records: Records, say: Say) -> Iterator[
                 sorted(threads.items(), key=itemgetter(1), reverse=True),
             ),
             _table(
-                "CPU of the task by stage", "timed alone, in one thread", [*stages.items(), outside]
+                "CPU of the task by stage",
+                "timed separately, in one thread",
+                [*stages.items(), outside],
             ),
         ],
         {f"CPU µs/event, {name}": [value] for name, value in (threads | stages).items()},
     )
 
 
-def by_thread(race: Race, records: Records) -> dict[str, float]:
-    """Microseconds per event, between 20 % and 90 % of the outcomes."""
+def by_thread(config: RunConfig, records: Records) -> dict[str, float]:
+    """Returns CPU microseconds per event by thread, between 20 % and 90 % of the outcomes."""
     count = len(records)
-    with topics(race), logged(race, "ours") as log:
-        preload(race.servers, race.raw, records)
-        ends = Ends(race.servers, race.outputs)
-        workers = start_ours(race, log, program="benchmarks.named_threads")
+    with topics(config), worker_log(config, "ours") as log:
+        preload(config.servers, config.raw, records)
+        ends = EndOffsets(config.servers, config.outputs)
+        workers = start_ours(config, log, program="benchmarks.named_threads")
         try:
-            until(lambda: sum(ends.now()) > BEGIN * count, workers)
+            wait_until(lambda: sum(ends.now()) > BEGIN * count, workers)
             first, before = sum(ends.now()), thread_seconds(workers[0].pid)
-            until(lambda: sum(ends.now()) > END * count, workers)
+            wait_until(lambda: sum(ends.now()) > END * count, workers)
             last, after = sum(ends.now()), thread_seconds(workers[0].pid)
         finally:
             stop(workers)
@@ -88,10 +94,11 @@ def by_thread(race: Race, records: Records) -> dict[str, float]:
 
 
 def thread_seconds(pid: int) -> dict[str, float]:
-    """CPU seconds so far of a process's threads, by what they are for."""
+    """Returns the CPU seconds so far of a process's threads, by their purpose."""
     used: dict[str, float] = defaultdict(float)
     for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(OSError):  # it has ended meanwhile
+        # The thread may have ended.
+        with suppress(OSError):
             name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
             fields = rest.split()
             kind = THREADS.get(name.partition(":")[0], OTHERS)
@@ -100,7 +107,7 @@ def thread_seconds(pid: int) -> dict[str, float]:
 
 
 def by_stage(records: Records) -> dict[str, float]:
-    """Microseconds per event of each stage of the core; medians."""
+    """Returns the median CPU microseconds per event of each stage of the core."""
     pipeline = complete(make("profile"))
     raw = [Record("profile.raw", 0, offset, 0, *record) for offset, record in enumerate(records)]
     rounds = [_time_stages(pipeline, raw) for _ in range(ROUNDS)]
@@ -118,24 +125,25 @@ def _time_stages(pipeline: Pipeline, records: list[Record]) -> dict[str, float]:
     flights = [orjson.loads(value) for value in whole_ones]
     features = [numbers(flight) for flight in flights]
     horizon = int(pipeline.label.horizon.total_seconds() * 1000)
-    state = PartitionState(0, horizon=horizon, lateness=HOUR)
+    state = PartitionState(0, horizon=horizon, lateness=HOUR_MS)
     config = ScorerConfig(
         fingerprint="", group="", app_version="", max_bytes=2**20, max_entries=10**6
     )
     scorer = Scorer(pipeline, config, state, perf_counter)
-    batches = [records[start : start + BATCH] for start in range(0, len(records), BATCH)]
-    decoding = seconds(lambda: drop(map(orjson.loads, whole_ones)))
-    computing = seconds(lambda: drop(map(numbers, flights)))
-    reading = seconds(lambda: drop(reader.read(record, NOW) for record in records))
-    predicting = seconds(lambda: drop(map(model.score, features)))
-    whole = seconds(lambda: drop(scorer.score(batch, model, NOW) for batch in batches))
+    starts = range(0, len(records), BATCH_RECORDS)
+    batches = [records[start : start + BATCH_RECORDS] for start in starts]
+    decoding = cpu_time(lambda: exhaust(map(orjson.loads, whole_ones)))
+    computing = cpu_time(lambda: exhaust(map(numbers, flights)))
+    reading = cpu_time(lambda: exhaust(reader.read(record, NOW) for record in records))
+    predicting = cpu_time(lambda: exhaust(map(model.score, features)))
+    whole = cpu_time(lambda: exhaust(scorer.score(batch, model, NOW) for batch in batches))
     stages = {
         "decode JSON": decoding,
         "validate, key, clean, time": reading - decoding - computing,
         "the pipeline's features": computing,
         "predict (River)": predicting,
         "identity, state, encode the outcome": whole - reading - predicting,
-        "all of it": whole,
+        WHOLE: whole,
     }
     return {name: spent / len(records) * 1e6 for name, spent in stages.items()}
 

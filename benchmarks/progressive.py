@@ -1,7 +1,8 @@
-"""What River's own delayed progressive validation gives on the flights: the mark for the served predictions.
+"""River's delayed progressive validation on the flights: reference for the served predictions.
 
-Run it with `python -m benchmarks.progressive --until 2013-03-01`. The same labelled events, features, delays and model
-as in the demo without mistakes, but each prediction is made by a model that has learned every label known by then.
+Run it with `python -m benchmarks.progressive --until 2013-03-01`. It uses the labelled events,
+features, delays and model of the demo without injected mistakes, but each prediction comes from a
+model that has learned every label known by then.
 """
 
 import argparse
@@ -20,14 +21,16 @@ from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
 from stream_app.records import Failure, Features, Record
 
-NOW = 2**53  # no event lies in the future of that
-AT, DELAY = "__at", "__delay"  # columns that only the evaluation reads; the model selects its own
+# Unix milliseconds, later than all events.
+NOW = 2**53
+# Columns for the evaluation only; the model selects its own features.
+AT, DELAY = "__at", "__delay"
 
 
 def labelled(
     start: datetime, end: datetime
 ) -> Iterator[tuple[Features, bool, datetime, timedelta]]:
-    """Features, label, time of the event and delay of the label of every flight that has one."""
+    """Yields features, label, event time and label delay of every flight with a label."""
     reader = EventReader(load_pipeline("stream_app.examples.flights:pipeline"))
     for flight in read_flights(start, end):
         if flight.label is None:
@@ -45,33 +48,37 @@ def labelled(
         )
 
 
-class Collected(metrics.ROCAUC):  # type: ignore[misc]
-    """Keeps every prediction, for a ROC AUC without River's ten thresholds, and the log loss."""
+class PredictionCollector(metrics.ROCAUC):  # type: ignore[misc]
+    """Stores every prediction for the log loss and an ROC AUC without River's ten thresholds."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.ranks = RocAuc(limit=10**9)
+        self.roc_auc = RocAuc(limit=10**9)
         self.losses: list[float] = []
 
     def update(self, y_true: bool, y_pred: dict[bool, float], w: float = 1.0) -> None:
-        self.ranks.add(y_true, y_pred[True])
+        self.roc_auc.add(y_true, y_pred[True])
         self.losses.append(log_loss(y_true, y_pred[True]))
 
 
 def progressive(start: datetime, end: datetime) -> dict[str, float]:
-    """Number of labelled events, ROC AUC and mean log loss (nats) of River's `progressive_val_score`."""
+    """Runs River's `progressive_val_score`.
+
+    Returns:
+        `events` (number of labelled events), `roc_auc`, and `log_loss` (mean, in nats).
+    """
     dataset = [
         ({**features, AT: at, DELAY: delay}, label)
         for features, label, at, delay in labelled(start, end)
     ]
     model = load_pipeline("stream_app.examples.flights:pipeline").model()
-    collected = Collected()
-    evaluate.progressive_val_score(dataset, model, collected, moment=AT, delay=_delay)
-    count = len(collected.losses)
+    collector = PredictionCollector()
+    evaluate.progressive_val_score(dataset, model, collector, moment=AT, delay=_delay)
+    count = len(collector.losses)
     return {
         "events": count,
-        "roc_auc": collected.ranks.auc() or 0.0,
-        "log_loss": sum(collected.losses) / count,
+        "roc_auc": collector.roc_auc.auc() or 0.0,
+        "log_loss": sum(collector.losses) / count,
     }
 
 
@@ -81,7 +88,7 @@ def _delay(features: dict[str, Any], label: bool) -> timedelta:
 
 
 def main() -> None:
-    """Print the figures as JSON."""
+    """Prints the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--since", type=datetime.fromisoformat, default=datetime(2013, 1, 1))
     parser.add_argument("--until", type=datetime.fromisoformat, default=datetime(2013, 3, 1))

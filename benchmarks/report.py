@@ -1,4 +1,4 @@
-"""What was measured, as Markdown or JSON."""
+"""Results of the benchmarks as Markdown or JSON."""
 
 import os
 import platform
@@ -31,16 +31,22 @@ class Table(NamedTuple):
         )
 
 
-class Part(NamedTuple):
-    """What a part of the suite found: tables for people, figures for programs and targets, reasons to distrust them."""
+class Report(NamedTuple):
+    """Results of a benchmark.
+
+    Attributes:
+        tables: tables for readers.
+        figures: values for programs and targets.
+        invalid: reasons why the results are not valid.
+    """
 
     tables: list[Table]
     figures: Figures
     invalid: tuple[str, ...] = ()
 
 
-def markdown(parts: list[Part]) -> str:
-    """Everything, the targets first."""
+def markdown(parts: list[Report]) -> str:
+    """Returns all results as Markdown, the targets first."""
     figures = _all_figures(parts)
     warnings = [f"**INVALID**: {reason}.\n" for part in parts for reason in part.invalid]
     tables = [_targets(figures), *(table for part in parts for table in part.tables)]
@@ -49,10 +55,10 @@ def markdown(parts: list[Part]) -> str:
     )
 
 
-def as_json(parts: list[Part]) -> dict[str, Any]:
-    """Everything, round by round."""
+def as_json(parts: list[Report]) -> dict[str, Any]:
+    """Returns all results with the values of every round."""
     figures = _all_figures(parts)
-    held = [
+    targets = [
         {
             "name": target.name,
             "limit": target.limit,
@@ -64,15 +70,16 @@ def as_json(parts: list[Part]) -> dict[str, Any]:
         if figures.get(target.name)
     ]
     invalid = [reason for part in parts for reason in part.invalid]
-    return {"machine": machine(), "invalid": invalid, "targets": held, "figures": figures}
+    return {"machine": machine(), "invalid": invalid, "targets": targets, "figures": figures}
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """Returns a description of the machine and its software."""
     memory = psutil.virtual_memory().total / 2**30
     return (
-        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, "
-        f"{platform.system()} {platform.release()}; broker, contenders and producer on the same machine."
+        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, "
+        f"Python {platform.python_version()}, {platform.system()} {platform.release()}; "
+        "broker, contenders and producer on the same machine."
     )
 
 
@@ -85,7 +92,7 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _all_figures(parts: list[Part]) -> Figures:
+def _all_figures(parts: list[Report]) -> Figures:
     return {name: values for part in parts for name, values in part.figures.items()}
 
 
@@ -97,8 +104,6 @@ def _targets(figures: Figures) -> Table:
             found = spread(values)
             digits = 0 if target.unit in ("ms", "MB") else 2
             limit = f"{'≥' if target.at_least else '≤'} {target.limit:g} {target.unit}".strip()
-            verdict = "met" if target.met_by(found.middle) else "**missed**"
-            rows.append(
-                (target.name, limit, f"{found.text(digits)} {target.unit}".strip(), verdict)
-            )
+            result = "met" if target.met_by(found.median) else "**missed**"
+            rows.append((target.name, limit, f"{found.text(digits)} {target.unit}".strip(), result))
     return Table("Targets", ("figure", "target", "measured", ""), rows)

@@ -1,6 +1,6 @@
-"""CPU per event of the core's stages, and the learner against River's own loop: `python -m benchmarks.stages`.
+"""CPU per event of the core's stages, and of learner and River loop: `python -m benchmarks.stages`.
 
-Ratios are of two loops run in turn on the same examples, five rounds, medians.
+Each figure is the median of five rounds. The loops that are compared run alternately.
 """
 
 from collections import deque
@@ -30,13 +30,14 @@ from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import Failure, Record
 
 ROUNDS = 5
+# Unix milliseconds, later than all events.
 NOW = 2**53
-HORIZON = 36 * 3_600_000  # milliseconds
-BATCH = 500
+HORIZON_MS = 36 * 3_600_000
+BATCH_RECORDS = 500
 
 
 def main() -> None:
-    """Print the figures."""
+    """Prints the figures."""
     pipeline = load_pipeline("flights")
     flights = [
         flight
@@ -73,38 +74,39 @@ def main() -> None:
     score_all(records)
     ratios = []
     for _ in range(ROUNDS):
-        bare, ours = (
-            seconds(lambda: river_loop(pipeline.model(), examples)),
-            seconds(lambda: our_loop(examples)),
+        baseline, ours = (
+            cpu_time(lambda: river_loop(pipeline.model(), examples)),
+            cpu_time(lambda: our_loop(examples)),
         )
-        ratios.append(ours / bare)
+        ratios.append(ours / baseline)
     print(
-        f"learner / River's predict + learn + three metrics: {median(ratios):.2f} (of {len(examples)} examples)"
+        f"learner / River's predict + learn + three metrics: {median(ratios):.2f} "
+        f"({len(examples)} examples)"
     )
 
 
 def compare_formats(pipeline: Pipeline, records: list[Record]) -> None:
-    """Reading the same events from JSON and from Avro, in turn."""
+    """Prints the CPU time to read the same events from JSON and from Avro."""
     schema, reader = parsed(pipeline.schema), EventReader(pipeline)
     write = compile_writer(schema, 1)
     schemas: Schemas = {1: compile_reader(schema)}
     avro = [record._replace(value=write(orjson.loads(record.value or b""))) for record in records]
     rounds = [
         [
-            seconds(lambda: drop(reader.read(record, NOW, schemas) for record in written))  # noqa: B023
+            cpu_time(lambda: exhaust(reader.read(record, NOW, schemas) for record in written))  # noqa: B023
             for written in (records, avro)
         ]
         for _ in range(ROUNDS)
     ]
     microseconds = [median(times) / len(records) * 1e6 for times in zip(*rounds, strict=True)]
-    what = "decode, validate, key, clean, time, features"
     print(
-        f"read an event ({what}): {microseconds[0]:.1f} us from JSON, {microseconds[1]:.1f} us from Avro"
+        f"read an event (decode, validate, key, clean, time, features): "
+        f"{microseconds[0]:.1f} us from JSON, {microseconds[1]:.1f} us from Avro"
     )
 
 
 def score_all(records: list[Record]) -> None:
-    """The whole scorer, and the least that anybody could do by hand, for the eight numbers that all contenders use."""
+    """Prints the CPU time of the whole scorer and of the minimal hand-written steps."""
     pipeline, trained = ours.make("flights"), trained_model()
     model = LoadedModel("flights", 1, "", trained, BinaryTask(), frozen=True)
 
@@ -112,38 +114,39 @@ def score_all(records: list[Record]) -> None:
         config = ScorerConfig(
             fingerprint="", group="", app_version="", max_bytes=2**20, max_entries=2**20
         )
-        state = PartitionState(0, HORIZON, HORIZON)
+        state = PartitionState(0, HORIZON_MS, HORIZON_MS)
         scorer = Scorer(pipeline, config, state, perf_counter)
-        for start in range(0, len(records), BATCH):
-            scorer.score(records[start : start + BATCH], model, NOW)
+        for start in range(0, len(records), BATCH_RECORDS):
+            scorer.score(records[start : start + BATCH_RECORDS], model, NOW)
 
     rounds = [
         [
-            seconds(whole),
-            seconds(lambda: drop(score(trained, record.value or b"") for record in records)),
+            cpu_time(whole),
+            cpu_time(lambda: exhaust(score(trained, record.value or b"") for record in records)),
         ]
         for _ in range(ROUNDS)
     ]
     microseconds = [median(times) / len(records) * 1e6 for times in zip(*rounds, strict=True)]
     print(
-        f"score an event: {microseconds[0]:.1f} us, by hand (loads, predict, dumps) {microseconds[1]:.1f} us"
+        f"score an event: {microseconds[0]:.1f} us, "
+        f"hand-written (loads, predict, dumps) {microseconds[1]:.1f} us"
     )
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """CPU seconds that it takes."""
+def cpu_time(work: Callable[[], object]) -> float:
+    """Returns the CPU seconds of a call."""
     started = process_time()
     work()
     return process_time() - started
 
 
-def drop(results: Iterable[object]) -> None:
-    """Compute them, and keep none, for the memory that they take would be part of the time."""
+def exhaust(results: Iterable[object]) -> None:
+    """Computes results without storing them, because allocation would add to the time."""
     deque(results, maxlen=0)
 
 
 def river_loop(model: object, examples: list[Example]) -> None:
-    """What one would write by hand with River."""
+    """Runs the hand-written River loop."""
     measured = [metrics.LogLoss(), metrics.ROCAUC(), metrics.Accuracy()]
     for example in examples:
         probabilities = model.predict_proba_one(example.features)  # type: ignore[attr-defined]  # River has no types
@@ -154,7 +157,7 @@ def river_loop(model: object, examples: list[Example]) -> None:
 
 
 def our_loop(examples: list[Example]) -> None:
-    """The learner: it judges the prediction that was served, so it makes none."""
+    """Runs the learner, which evaluates the served predictions and makes none itself."""
     learner = Learner(load_pipeline("flights"), "")
     for offset, example in enumerate(examples):
         learner.learn(offset, example)

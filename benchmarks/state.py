@@ -1,6 +1,6 @@
-"""What an event costs while it is kept: memory, changelog, time to restore: `python -m benchmarks.state`.
+"""Memory, changelog size and restore time of an event in the state: `python -m benchmarks.state`.
 
-A month of flights, before their labels come (`pending`) and after (`joined`).
+Measured for a month of flights before their labels arrive (`pending`) and after (`joined`).
 """
 
 import gc
@@ -17,12 +17,12 @@ from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
 from stream_app.records import Failure, Output, Record
 
-DAY = 86_400_000
+DAY_MS = 86_400_000
 Changelog = list[tuple[bytes | None, bytes | None]]
 
 
 def main() -> None:
-    """Print the figures."""
+    """Prints the figures."""
     events = list(flights())
     pending = {
         event.event_id: PendingPrediction(event.event_time, 0.25, 1, event.features)
@@ -33,13 +33,14 @@ def main() -> None:
         log = changelog(entries)
         size = sum(len(key or b"") + len(value or b"") for key, value in log)
         print(
-            f"{name}: {memory(log) / len(log):,.0f} bytes of memory, {size / len(log):,.0f} bytes of changelog, "
+            f"{name}: {memory(log) / len(log):,.0f} bytes of memory, "
+            f"{size / len(log):,.0f} bytes of changelog, "
             f"{seconds(log) / len(log) * 1e6:.1f} us to restore, per event of {len(log):,}"
         )
 
 
 def flights() -> Iterable[Event]:
-    """As the scorer reads them."""
+    """Yields the events of a month as the scorer reads them."""
     reader = EventReader(load_pipeline("flights"))
     for flight in read_flights(datetime(2013, 1, 1), datetime(2013, 2, 1)):
         value = orjson.dumps(flight.event)
@@ -51,8 +52,8 @@ def flights() -> Iterable[Event]:
 
 
 def changelog(entries: dict[str, PendingPrediction] | dict[str, JoinedEvent]) -> Changelog:
-    """What the scorer writes for these entries."""
-    state = PartitionState(0, DAY, DAY)
+    """Returns the changelog records that the scorer writes for these entries."""
+    state = PartitionState(0, DAY_MS, DAY_MS)
     outputs = [_put(state, event_id, entry) for event_id, entry in entries.items()]
     return [(output.key, output.value) for output in (*outputs, state.checkpoint())]
 
@@ -64,9 +65,9 @@ def _put(state: PartitionState, event_id: str, entry: PendingPrediction | Joined
 
 
 def memory(log: Changelog) -> int:
-    """Bytes that the restored state takes."""
+    """Returns the bytes of memory of the restored state."""
     tracemalloc.start()
-    state = PartitionState(0, DAY, DAY)
+    state = PartitionState(0, DAY_MS, DAY_MS)
     state.restore((key, bytes(memoryview(value or b""))) for key, value in log)
     gc.collect()
     taken, _ = tracemalloc.get_traced_memory()
@@ -75,8 +76,8 @@ def memory(log: Changelog) -> int:
 
 
 def seconds(log: Changelog) -> float:
-    """CPU seconds of restoring it."""
-    state, started = PartitionState(0, DAY, DAY), process_time()
+    """Returns the CPU seconds of restoring the state."""
+    state, started = PartitionState(0, DAY_MS, DAY_MS), process_time()
     state.restore(log)
     return process_time() - started
 

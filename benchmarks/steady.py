@@ -1,4 +1,4 @@
-"""A steady stream of flights, and a reader of what becomes of them."""
+"""Sender of flights at a constant rate, and reader of their outcomes."""
 
 import threading
 import time
@@ -6,37 +6,42 @@ from itertools import islice
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from benchmarks.cluster import Ends, Records
-from benchmarks.contenders import Race
+from benchmarks.cluster import EndOffsets, Records
+from benchmarks.contenders import RunConfig
 
-TICK = 0.002  # seconds between two sends at the full rate
-TRICKLE = 0.2  # and before it
+# Time between two sends at the full rate, and before it.
+SEND_INTERVAL_SECONDS = 0.002
+WARM_UP_INTERVAL_SECONDS = 0.2
 
 
 class Sender:
-    """Sends in a thread of its own: an event now and then, at the full rate once told; `sent` has when, by key."""
+    """Sends events from its own thread, slowly until the full rate is requested.
 
-    def __init__(self, race: Race, records: Records, rate: int) -> None:
+    Attributes:
+        sent: time of each send in monotonic seconds, by key.
+    """
+
+    def __init__(self, config: RunConfig, records: Records, rate: int) -> None:
         self.sent: dict[bytes, float] = {}
         self._producer = Producer(
             {
-                "bootstrap.servers": race.servers,
+                "bootstrap.servers": config.servers,
                 "partitioner": "murmur2_random",
                 "linger.ms": 0,
                 "log_level": 0,
             }
         )
-        self._topic, self._records, self._rate = race.raw, iter(records), rate
+        self._topic, self._records, self._rate = config.raw, iter(records), rate
         self._full, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def hurry(self) -> None:
-        """Go to the full rate."""
+    def start_full_rate(self) -> None:
+        """Switches to the full rate."""
         self._full.set()
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Stops sending."""
         self._stopped.set()
         self._full.set()
         self._thread.join()
@@ -44,10 +49,10 @@ class Sender:
         self._producer.flush(5)
 
     def _run(self) -> None:
-        while not self._full.wait(TRICKLE):
+        while not self._full.wait(WARM_UP_INTERVAL_SECONDS):
             self._send(1)
         started, count = time.monotonic(), 0
-        while not self._stopped.wait(TICK):
+        while not self._stopped.wait(SEND_INTERVAL_SECONDS):
             due = int((time.monotonic() - started) * self._rate)
             self._send(due - count)
             count = due
@@ -59,11 +64,11 @@ class Sender:
         self._producer.poll(0)
 
 
-def outcome_reader(race: Race) -> Consumer:
-    """Reads committed outcomes from the beginning on; `poll` it."""
+def outcome_reader(config: RunConfig) -> Consumer:
+    """Returns a consumer of committed outcomes from the beginning of the topics."""
     consumer = Consumer(
         {
-            "bootstrap.servers": race.servers,
+            "bootstrap.servers": config.servers,
             "group.id": "latency",
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
@@ -71,6 +76,6 @@ def outcome_reader(race: Race) -> Consumer:
             "log_level": 0,
         }
     )
-    partitions = Ends(race.servers, race.outputs).partitions
+    partitions = EndOffsets(config.servers, config.outputs).partitions
     consumer.assign([TopicPartition(one.topic, one.partition, 0) for one in partitions])
     return consumer

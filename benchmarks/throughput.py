@@ -1,8 +1,8 @@
-"""Events per second of six stream processors at the same work.
+"""Events per second of six stream processors that do the same work.
 
-The raw topic is loaded before a contender starts. Contenders run in turn, in several rounds. An outcome counts when a
-reader of committed records could see it; time is taken between 20 % and 90 % of the outcomes, and afterwards all of
-them are read, so that every event has been accounted for.
+The raw topic is loaded before a contender starts. Contenders run alternately in several rounds. An
+outcome counts once it is visible to a reader of committed records. Throughput is measured between
+20 % and 90 % of the outcomes. Afterwards all outcomes are read to verify that every event has one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,39 +13,41 @@ from typing import NamedTuple
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from benchmarks.cluster import Ends, Records, flights, preload
-from benchmarks.contenders import CONTENDERS, SCRIPTS, Race, running, topics
-from benchmarks.figures import CORES_TO_ONE_WORKER, Figures, distortions, ratios, spread
+from benchmarks.cluster import EndOffsets, Records, flights, preload
+from benchmarks.contenders import CONTENDERS, SCRIPTS, RunConfig, running_contender, topics
+from benchmarks.figures import MAX_CORES_PER_WORKER, Figures, invalid_reasons, ratios, spread
 from benchmarks.observe import (
     FAILURES,
     BenchmarkError,
-    Say,
+    Progress,
+    compute_throughput,
     count_outcomes,
     largest_memory,
-    pace,
-    until,
-    watch,
+    sample_outcomes,
+    wait_until,
 )
-from benchmarks.report import Part, Table
+from benchmarks.report import Report, Table
+from stream_app.formatting import counted
 
 PARTITIONS = 4
-SHARE = {"bare": 3, "quix": 0.5, "faust": 0.1}
-"""How many times the events the fast and the slow ones get: a run should take seconds, and no minutes."""
+RECORD_FACTORS = {"baseline": 3, "quix": 0.5, "faust": 0.1}
+"""Multiple of the number of events for fast and slow contenders, so that runs take seconds."""
 
 
 class Case(NamedTuple):
-    """A contender with so many partitions and workers."""
+    """Contender with its number of partitions and workers."""
 
     contender: str
     partitions: int = PARTITIONS
     workers: int = 1
 
     def __str__(self) -> str:
-        return f"{self.contender}, {_number(self.partitions, 'partition')}, {_number(self.workers, 'worker')}"
+        partitions, workers = counted(self.partitions, "partition"), counted(self.workers, "worker")
+        return f"{self.contender}, {partitions}, {workers}"
 
 
 class Result(NamedTuple):
-    """Events per second, CPU microseconds per event, cores kept busy, memory of the largest worker in MB."""
+    """Events per second, CPU microseconds per event, busy cores, MB of the largest worker."""
 
     rate: float
     cpu: float
@@ -55,79 +57,89 @@ class Result(NamedTuple):
 
 PEERS = [Case(name) for name in CONTENDERS]
 SCALES = [Case("ours", partitions=1), Case("ours", partitions=16)]
-PAIRS = [Case("ours", workers=2), Case("bare", workers=2)]
+PAIRS = [Case("ours", workers=2), Case("baseline", workers=2)]
 CASES = [*PEERS, *SCALES, *PAIRS]
 
 Results = dict[Case, dict[int, Result]]
-"""By round; a round that failed is missing."""
+"""Results by round; a failed round is missing."""
 
 
 def measure(
-    servers: str, folder: Path, count: int, cases: Sequence[Case], rounds: int, say: Say
-) -> Iterator[Part]:
-    """The whole race over about `count` events each, as far as it has come; who fails loses that round only."""
+    servers: str, folder: Path, count: int, cases: Sequence[Case], rounds: int, progress: Progress
+) -> Iterator[Report]:
+    """Runs all cases in all rounds with about `count` events each.
+
+    Yields the results so far after each run; a failed run is skipped.
+    """
     results: Results = {case: {} for case in cases}
-    counts = {case: int(count * SHARE.get(case.contender, 1)) for case in cases}
+    counts = {case: int(count * RECORD_FACTORS.get(case.contender, 1)) for case in cases}
     records = flights(max(counts.values()))
     for number in range(rounds):
-        for place, case in enumerate(cases):
-            race = Race(
+        for index, case in enumerate(cases):
+            config = RunConfig(
                 servers,
                 folder,
-                f"bench-{number}-{place}-{case.contender}",
+                f"bench-{number}-{index}-{case.contender}",
                 case.partitions,
                 case.workers,
             )
             try:
-                result = run(race, case.contender, records[: counts[case]])
+                result = run(config, case.contender, records[: counts[case]])
             except FAILURES as error:
-                say(f"round {number + 1} of {rounds}: {error}")
+                progress(f"round {number + 1} of {rounds}: {error}")
                 continue
             results[case][number] = result
-            say(
-                f"round {number + 1} of {rounds}: {case}: {result.rate:,.0f}/s, {result.cpu:.1f} µs of CPU an event"
+            progress(
+                f"round {number + 1} of {rounds}: {case}: {result.rate:,.0f}/s, "
+                f"{result.cpu:.1f} µs of CPU per event"
             )
             yield summary(results)
 
 
-def run(race: Race, contender: str, records: Records) -> Result:
-    """One contender's turn, on topics of its own."""
-    with topics(race):
-        preload(race.servers, race.raw, records)
-        ends = Ends(race.servers, race.outputs)
-        with running(race, contender) as processes:
-            if race.workers > 1:
-                admin = AdminClient({"bootstrap.servers": race.servers, "log_level": 0})
-                until(lambda: all_have_partitions(admin, race, contender), processes)
-            looks = watch(ends.now, len(records), processes)
+def run(config: RunConfig, contender: str, records: Records) -> Result:
+    """Runs a contender once, on new topics.
+
+    Raises:
+        BenchmarkError: an event has no outcome, or more than one although it should not.
+    """
+    with topics(config):
+        preload(config.servers, config.raw, records)
+        ends = EndOffsets(config.servers, config.outputs)
+        with running_contender(config, contender) as processes:
+            if config.workers > 1:
+                admin = AdminClient({"bootstrap.servers": config.servers, "log_level": 0})
+                wait_until(lambda: all_have_partitions(admin, config, contender), processes)
+            samples = sample_outcomes(ends.now, len(records), processes)
             memory = largest_memory(processes)
-            counted = count_outcomes(race.servers, ends.partitions)
+            outcomes = count_outcomes(config.servers, ends.partitions)
             once = contender in ("ours", "transactional")
-            if counted.events != len(records) or (once and counted.records != counted.events):
+            if outcomes.events != len(records) or (once and outcomes.records != outcomes.events):
                 raise BenchmarkError(
-                    f"{counted.records:,} outcomes of {counted.events:,} events, not {len(records):,}"
+                    f"{outcomes.records:,} outcomes of {outcomes.events:,} events, "
+                    f"expected {len(records):,}"
                 )
-            found = pace(looks, counted)
+            found = compute_throughput(samples, outcomes)
     return Result(found.rate, found.cpu, found.cores, memory)
 
 
-def all_have_partitions(admin: AdminClient, race: Race, contender: str) -> bool:
-    """Whether every worker takes part, from when on a pair can be timed."""
-    group = race.group(contender)
+def all_have_partitions(admin: AdminClient, config: RunConfig, contender: str) -> bool:
+    """Return True if every worker has partitions."""
+    group = config.group(contender)
     try:
         members = (
             admin.describe_consumer_groups([group], request_timeout=5)[group].result(10).members
         )
-    except KafkaException:  # the group's coordinator is not known yet
+    except KafkaException:
+        # The group's coordinator is not known yet.
         return False
     return (
         sum(bool(member.assignment and member.assignment.topic_partitions) for member in members)
-        >= race.workers
+        >= config.workers
     )
 
 
-def summary(results: Results) -> Part:
-    """Tables and figures of what was measured."""
+def summary(results: Results) -> Report:
+    """Returns tables and figures of the results."""
     rates = {case: [result.rate for result in runs.values()] for case, runs in results.items()}
     named = {case.contender: runs for case, runs in rates.items() if case in PEERS}
     figures: Figures = {f"events/s, {case}": values for case, values in rates.items() if values}
@@ -138,10 +150,10 @@ def summary(results: Results) -> Part:
         figures["memory of a worker with 4 partitions"] = [
             result.memory for result in ours.values()
         ]
-    return Part(
-        [_race_table(results), _scale_table(results)],
+    return Report(
+        [_throughput_table(results), _scale_table(results)],
         figures,
-        (*distortions(named), *_impossible(results)),
+        (*invalid_reasons(named), *_impossible(results)),
     )
 
 
@@ -158,24 +170,24 @@ def _scaling(results: Results) -> Figures:
     if widest := _ratio(results, Case("ours", partitions=16), Case("ours", partitions=1)):
         figures["events/s, 16 partitions / 1 partition"] = widest
     ours = _ratio(results, Case("ours", workers=2), Case("ours"))
-    bare = _ratio(results, Case("bare", workers=2), Case("bare"))
-    if ours and bare:
+    baseline = _ratio(results, Case("baseline", workers=2), Case("baseline"))
+    if ours and baseline:
         figures["events/s, 2 workers / 1 worker, ours"] = ours
-        figures["events/s, 2 workers / 1 worker, bare"] = bare
-        figures["events/s, 2 workers / 1 worker, to the bare loop's own factor"] = ratios(
-            ours, bare
+        figures["events/s, 2 workers / 1 worker, baseline"] = baseline
+        figures["events/s, 2 workers / 1 worker, to the baseline's own factor"] = ratios(
+            ours, baseline
         )
     return figures
 
 
 def _ratio(results: Results, one: Case, other: Case) -> list[float]:
-    """Of the rounds in which both ran."""
+    """Returns the ratios of the rounds in which both ran."""
     first, second = results.get(one, {}), results.get(other, {})
     both = sorted(first.keys() & second.keys())
     return ratios([first[number].rate for number in both], [second[number].rate for number in both])
 
 
-def _race_table(results: Results) -> Table:
+def _throughput_table(results: Results) -> Table:
     against = _against(results)
     rows = [
         (
@@ -221,14 +233,10 @@ def _times(against: Figures, case: Case) -> str:
 def _impossible(results: Results) -> Iterator[str]:
     for case, runs in results.items():
         cores = median(result.cores for result in runs.values()) if runs else 0.0
-        if cores > CORES_TO_ONE_WORKER * case.workers:
-            yield f"{case} seems to keep {cores:.1f} cores busy"
+        if cores > MAX_CORES_PER_WORKER * case.workers:
+            yield f"{case} appears to use {cores:.1f} cores"
 
 
 def _source(contender: str) -> str:
-    """Its name, with a link from `docs/performance.md`."""
+    """Returns the contender's name with a link for `docs/performance.md`."""
     return f"[{contender}](../benchmarks/peers/{SCRIPTS.get(contender, contender)}.py)"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("s" if count > 1 else "")

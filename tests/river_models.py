@@ -39,7 +39,7 @@ def main(mode: str, file: str, *others: str) -> None:
 def scores(catalogue: Any, name: str, task: str, model: Any) -> list[str]:
     """Return the scores of examples that the model has not learned."""
     rows = catalogue.rows(task)[LEARNED : LEARNED + SCORED]
-    return [repr(catalogue.ask(name, model, x)) for x, _ in rows]
+    return [repr(catalogue.predict(name, model, x)) for x, _ in rows]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bytewax as its documentation shows it; it commits no offsets."""
+"""Bytewax as in its documentation; it commits no offsets."""
 
 import sys
 
@@ -12,7 +12,7 @@ from benchmarks.peers.work import BAD, score, trained_model
 
 
 def flow(servers: str, raw: str, scored: str, dead: str) -> Dataflow:
-    """Read, score, branch, write."""
+    """Returns the dataflow: read, score, branch, write."""
     model = trained_model()
     flow = Dataflow("bench")
     source = kop.input("in", flow, brokers=[servers], topics=[raw], tail=True, batch_size=1000)

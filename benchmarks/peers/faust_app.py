@@ -1,4 +1,4 @@
-"""Faust as its documentation shows it: an agent that awaits a send per event, at least once."""
+"""Faust as in its documentation, at least once: an agent that awaits one send per event."""
 
 import sys
 from tempfile import mkdtemp
@@ -9,7 +9,7 @@ from benchmarks.peers.work import BAD, score, trained_model
 
 
 def main(servers: str, raw: str, scored: str, dead: str) -> None:
-    """Run until killed."""
+    """Runs until killed."""
     app = faust.App(
         scored,
         broker=f"kafka://{servers}",
@@ -21,7 +21,7 @@ def main(servers: str, raw: str, scored: str, dead: str) -> None:
     )
     source = app.topic(raw, key_serializer="raw", value_serializer="raw")
     sink = app.topic(scored, key_serializer="raw", value_serializer="raw")
-    letters = app.topic(dead, key_serializer="raw", value_serializer="raw")
+    dead_letters = app.topic(dead, key_serializer="raw", value_serializer="raw")
     model = trained_model()
 
     async def work(stream: faust.Stream) -> None:
@@ -29,7 +29,7 @@ def main(servers: str, raw: str, scored: str, dead: str) -> None:
             try:
                 await sink.send(key=event.key, value=score(model, event.value))
             except BAD:
-                await letters.send(key=event.key, value=event.value)
+                await dead_letters.send(key=event.key, value=event.value)
 
     app.agent(source)(work)
     faust.Worker(app, loglevel="warn", redirect_stdouts=False).execute_from_commandline()

@@ -1,4 +1,4 @@
-"""Ours: the score role, with everything that it does by itself."""
+"""Pipeline of the score role, with all its default features."""
 
 import json
 from datetime import timedelta
@@ -12,7 +12,7 @@ EXAMPLES = Path(stream_app.examples.__file__ or "").parent
 
 
 def make(name: str) -> Pipeline:
-    """The pipeline, named after its race."""
+    """Returns the pipeline with this name."""
     schema, label = (
         json.loads((EXAMPLES / file).read_text()) for file in ("flights.avsc", "flights_label.avsc")
     )

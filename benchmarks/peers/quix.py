@@ -1,4 +1,4 @@
-"""Quix Streams as its documentation shows it, at least once."""
+"""Quix Streams as in its documentation, at least once."""
 
 import sys
 
@@ -8,7 +8,7 @@ from benchmarks.peers.work import BAD, score, trained_model
 
 
 def main(servers: str, raw: str, scored: str, dead: str) -> None:
-    """Run until killed."""
+    """Runs until killed."""
     app = Application(
         broker_address=servers,
         consumer_group=scored,
@@ -18,7 +18,7 @@ def main(servers: str, raw: str, scored: str, dead: str) -> None:
     model = trained_model()
     source = app.topic(raw, key_deserializer="bytes", value_deserializer="bytes")
     sink = app.topic(scored, key_serializer="bytes", value_serializer="bytes")
-    letters = app.topic(dead, key_serializer="bytes", value_serializer="bytes")
+    dead_letters = app.topic(dead, key_serializer="bytes", value_serializer="bytes")
 
     def work(value: bytes) -> tuple[bool, bytes]:
         try:
@@ -32,7 +32,7 @@ def main(servers: str, raw: str, scored: str, dead: str) -> None:
     )
     outcomes[outcomes.apply(lambda outcome: not outcome[0])].apply(
         lambda outcome: outcome[1]
-    ).to_topic(letters)
+    ).to_topic(dead_letters)
     app.run()
 
 

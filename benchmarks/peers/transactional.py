@@ -1,6 +1,6 @@
-"""A hand-written transactional loop that does what ours does: validation, identity, state, books, the same outputs.
+"""Hand-written transactional loop with validation, deduplication, state and the same outputs.
 
-It does so for this one schema, without labels: of those it only keeps what joining one would need.
+It is written for one schema and does not join labels; it only stores what a join would need.
 """
 
 import re
@@ -30,27 +30,34 @@ MEASURED = ("humidity", "wind_speed", "precipitation", "pressure", "visibility")
 
 
 @dataclass(slots=True)
-class Books:
-    """What is written with each transaction: counts, and the time of the newest event (epoch milliseconds)."""
+class RecordCounts:
+    """Counters that each transaction writes; times in Unix milliseconds."""
 
     scored: int = 0
     dead: int = 0
     duplicates: int = 0
     watermark: int = 0
-    clock: int = 0  # which labels would move
+    # Labels would advance it.
+    clock: int = 0
 
 
 @dataclass(slots=True)
 class State:
-    """Of one partition: predictions by event id, as they are in the changelog, and ids by the minute they are due."""
+    """State of a partition.
 
-    books: Books = field(default_factory=Books)
-    known: dict[str, bytes] = field(default_factory=dict)
-    due: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    Attributes:
+        counts: counters since the start.
+        pending: encoded predictions by event id, as in the changelog.
+        expiry: event ids by the minute in which they expire.
+    """
+
+    counts: RecordCounts = field(default_factory=RecordCounts)
+    pending: dict[str, bytes] = field(default_factory=dict)
+    expiry: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
 def main(servers: str, raw: str, scored: str, dead: str, state: str) -> None:
-    """Run until killed."""
+    """Runs until killed."""
     model = trained_model()
     states: dict[int, State] = defaultdict(State)
     consumer = Consumer(
@@ -67,7 +74,8 @@ def main(servers: str, raw: str, scored: str, dead: str, state: str) -> None:
         {
             "bootstrap.servers": servers,
             "transactional.id": scored,
-            "linger.ms": 50,  # fewer, larger batches; a commit sends what there is
+            # Fewer, larger batches; a commit flushes them.
+            "linger.ms": 50,
             "queue.buffering.max.messages": 200_000,
             "compression.type": "lz4",
             "retry.backoff.ms": 50,
@@ -87,8 +95,8 @@ def main(servers: str, raw: str, scored: str, dead: str, state: str) -> None:
             work(producer, model, states[message.partition()], message, now, scored, dead, state)
         if positions and monotonic() - began > COMMIT_SECONDS:
             for partition in positions:
-                books = {**asdict(states[partition].books), "position": positions[partition]}
-                producer.produce(state, orjson.dumps(books), b"books", partition=partition)
+                counts = {**asdict(states[partition].counts), "position": positions[partition]}
+                producer.produce(state, orjson.dumps(counts), b"record_counts", partition=partition)
             offsets = [
                 TopicPartition(raw, partition, offset) for partition, offset in positions.items()
             ]
@@ -100,34 +108,34 @@ def main(servers: str, raw: str, scored: str, dead: str, state: str) -> None:
 def work(
     producer: Producer,
     model: Any,
-    kept: State,
+    partition_state: State,
     message: Message,
     now: int,
     scored: str,
     dead: str,
     state: str,
 ) -> None:
-    """One record: scored, dead letter, or duplicate."""
+    """Processes a record: scored, dead letter, or duplicate."""
     partition, offset, key = message.partition(), message.offset(), message.key()
-    books = kept.books
+    counts = partition_state.counts
     try:
         flight = orjson.loads(message.value())
         check(flight, key)
         event_time = int(datetime.fromisoformat(flight["scheduled_departure"]).timestamp() * 1000)
         if event_time > now + DAY:
-            raise ValueError("in the future")
-        if event_time + HORIZON + LATENESS < books.clock:
+            raise ValueError("event time in the future")
+        if event_time + HORIZON + LATENESS < counts.clock:
             raise ValueError("too late")
         event_id = flight["event_id"]
-        if event_id in kept.known:
-            books.duplicates += 1
+        if event_id in partition_state.pending:
+            counts.duplicates += 1
             return
         features = numbers(flight)
         if not all(isfinite(number) for number in features.values() if isinstance(number, float)):
             raise ValueError("not finite")
         score = model.predict_proba_one(features)[True]
     except BAD as error:
-        books.dead += 1
+        counts.dead += 1
         producer.produce(
             dead,
             message.value(),
@@ -151,19 +159,18 @@ def work(
         "label_due_by": event_time + HORIZON,
         "features": None,
     }
-    pending = b"%b" % orjson.dumps(
-        (event_time, score, 0, *features.values())
-    )  # orjson's own has 1 kB
-    kept.known[event_id] = pending
-    kept.due[(event_time + HORIZON + LATENESS) // MINUTE].append(event_id)
-    books.scored += 1
-    books.watermark = max(books.watermark, min(event_time, now))
+    # Copy: orjson returns over-allocated buffers (≥ 1 kB).
+    pending = b"%b" % orjson.dumps((event_time, score, 0, *features.values()))
+    partition_state.pending[event_id] = pending
+    partition_state.expiry[(event_time + HORIZON + LATENESS) // MINUTE].append(event_id)
+    counts.scored += 1
+    counts.watermark = max(counts.watermark, min(event_time, now))
     producer.produce(scored, orjson.dumps(value), key, partition=partition)
     producer.produce(state, pending, event_id.encode(), partition=partition)
 
 
 def check(flight: Any, key: bytes) -> None:
-    """Raise for whatever does not fit the schema."""
+    """Raises an error of `BAD` if the record does not match the schema."""
     if type(flight) is not dict:
         raise TypeError("not an object")
     if type(flight.get("tail_number", "")) not in (str, type(None)):
@@ -183,7 +190,7 @@ def check(flight: Any, key: bytes) -> None:
 
 
 def dead_headers(message: Message, error: Exception, now: int) -> list[tuple[str, bytes]]:
-    """What happened."""
+    """Returns the headers of a dead letter."""
     text = str(error)
     headers = {
         "error-id": blake2b(

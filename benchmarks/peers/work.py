@@ -1,4 +1,4 @@
-"""The work that every contender does: eight numbers of a flight, a frozen linear model, one small record out."""
+"""Work of every contender: eight features of a flight, a frozen linear model, one small record."""
 
 import random
 from functools import cache
@@ -19,17 +19,17 @@ RANGES = {
     "pressure": (990.0, 1040.0),
     "visibility": (0.0, 10.0),
 }
-"""What the model sees, and about where it lies."""
+"""Features of the model with their approximate range."""
 
 
 def new_model() -> Any:
-    """The model, untrained."""
+    """Returns the untrained model."""
     return preprocessing.StandardScaler() | linear_model.LogisticRegression(optim.SGD(0.01))
 
 
 @cache
 def trained_on() -> tuple[tuple[dict[str, float], bool], ...]:
-    """What it learns before the race: 2,000 made-up flights, always the same ones."""
+    """Returns the training data: 2,000 random flights, the same for every contender."""
     chance = random.Random(7)
     flights = [
         {name: chance.uniform(*range_) for name, range_ in RANGES.items()} for _ in range(2000)
@@ -41,7 +41,7 @@ def trained_on() -> tuple[tuple[dict[str, float], bool], ...]:
 
 
 def trained_model() -> Any:
-    """The model that everybody serves."""
+    """Returns the model that every contender serves."""
     model = new_model()
     for x, y in trained_on():
         model.learn_one(x, y)
@@ -49,12 +49,20 @@ def trained_model() -> Any:
 
 
 def numbers(flight: Fields) -> Features:
-    """What the model sees; a missing measurement is 0. Raises KeyError, TypeError, ValueError for a bad record."""
+    """Returns the features of a flight; a missing measurement is 0.
+
+    Raises:
+        KeyError, TypeError, ValueError: the record is invalid.
+    """
     return {name: float(flight[name] or 0.0) for name in RANGES}
 
 
 def score(model: Any, value: bytes) -> bytes:
-    """A raw record to a scored one; raises ValueError, KeyError or TypeError for a bad record."""
+    """Returns the scored record of a raw record.
+
+    Raises:
+        KeyError, TypeError, ValueError: the record is invalid.
+    """
     flight = orjson.loads(value)
     probability = model.predict_proba_one(numbers(flight))[True]
     return orjson.dumps(
@@ -63,4 +71,4 @@ def score(model: Any, value: bytes) -> bytes:
 
 
 BAD = (ValueError, KeyError, TypeError)
-"""What `score` raises for a record that belongs into the dead-letter topic."""
+"""Errors of `score` for a record that belongs in the dead-letter topic."""

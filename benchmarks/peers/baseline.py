@@ -1,4 +1,4 @@
-"""A bare loop, at least once: what one writes by hand in an hour, flushing and committing now and then."""
+"""Hand-written baseline, at least once: a consume loop with periodic flush and commit."""
 
 import sys
 from contextlib import suppress
@@ -12,7 +12,7 @@ COMMIT_SECONDS = 1.0
 
 
 def main(servers: str, raw: str, scored: str, dead: str) -> None:
-    """Run until killed."""
+    """Runs until killed."""
     model = trained_model()
     consumer = Consumer(
         {
@@ -28,7 +28,8 @@ def main(servers: str, raw: str, scored: str, dead: str) -> None:
             "bootstrap.servers": servers,
             "linger.ms": 50,
             "compression.type": "lz4",
-            "queue.buffering.max.messages": 1_000_000,  # more than it makes between two flushes
+            # More than it produces between two flushes.
+            "queue.buffering.max.messages": 1_000_000,
         }
     )
     began: float | None = None
@@ -44,7 +45,8 @@ def main(servers: str, raw: str, scored: str, dead: str) -> None:
         producer.poll(0)
         if began is not None and monotonic() - began > COMMIT_SECONDS:
             producer.flush()
-            with suppress(KafkaException):  # its partitions were taken away meanwhile
+            # Fails if the partitions have been revoked.
+            with suppress(KafkaException):
                 consumer.commit(asynchronous=False)
             began = None
 

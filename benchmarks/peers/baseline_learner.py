@@ -1,4 +1,4 @@
-"""What one writes by hand around River: read examples, judge with three metrics, learn, commit now and then."""
+"""Hand-written River loop: predict, update three metrics, learn, commit periodically."""
 
 import sys
 from time import monotonic
@@ -13,9 +13,9 @@ COMMIT_SECONDS = 0.1
 
 
 def main(servers: str, examples: str, group: str) -> None:
-    """Run until killed."""
+    """Runs until killed."""
     model = trained_model()
-    log_loss, area, accuracy = metrics.LogLoss(), metrics.ROCAUC(), metrics.Accuracy()
+    log_loss, roc_auc, accuracy = metrics.LogLoss(), metrics.ROCAUC(), metrics.Accuracy()
     consumer = Consumer(
         {
             "bootstrap.servers": servers,
@@ -34,7 +34,7 @@ def main(servers: str, examples: str, group: str) -> None:
             features, label = example["features"], example["label"]
             probabilities = model.predict_proba_one(features)
             log_loss.update(label, probabilities)
-            area.update(label, probabilities)
+            roc_auc.update(label, probabilities)
             accuracy.update(label, probabilities[True] >= 0.5)
             model.learn_one(features, label)
         if learned and monotonic() - committed > COMMIT_SECONDS:
