@@ -1,4 +1,4 @@
-"""Apicurio Registry, fetched once per user, started with its data in memory on free loopback ports."""
+"""Apicurio Registry, downloaded once per user, in memory and on free loopback ports."""
 
 import re
 import shutil
@@ -17,8 +17,9 @@ from stream_app.settings import Settings
 _LOCK = Path(__file__).with_name("archive.lock")
 _API = "/apis/ccompat/v7"  # Confluent's
 _LISTENING = re.compile(r"Listening on: (http://127\.0\.0\.1:\d+)\.")
-_START_TIMEOUT = 180.0  # seconds; four on an idle machine
-_POLL = 0.05  # seconds
+# It takes four seconds on an idle machine.
+_START_SECONDS = 180.0
+_POLL_SECONDS = 0.05
 
 _OPTIONS = (
     "-XX:TieredStopAtLevel=1",
@@ -33,33 +34,36 @@ _OPTIONS = (
 
 
 class Apicurio:
-    """A registry that ends with this process at the latest."""
+    """Running registry that ends at the latest with this process.
+
+    Attributes:
+        url: address of its Confluent API, for `STREAM_APP_REGISTRY__URL`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "apicurio.log"
         command = [str(find_java()), *_OPTIONS, "-jar", str(installed() / "quarkus-run.jar")]
         self._process: psutil.Process = spawn(command, folder=folder, output=self._log, owned=True)
         self.url = self._await_url()
-        """Where its Confluent API is, for `STREAM_APP_REGISTRY__URL`."""
 
     def kill(self) -> None:
-        """End it at once; all that was registered is forgotten."""
+        """Kills the registry; its schemas are lost."""
         kill(self._process)
 
     def _await_url(self) -> str:
-        deadline = time.monotonic() + _START_TIMEOUT
+        deadline = time.monotonic() + _START_SECONDS
         while (listening := _LISTENING.search(self._log.read_text(errors="replace"))) is None:
             if not is_alive(self._process) or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(
                     f"Apicurio did not start: {self._log.read_text(errors='replace')[-2000:]}"
                 )
-            time.sleep(_POLL)
+            time.sleep(_POLL_SECONDS)
         return listening[1] + _API
 
 
 def installed() -> Path:
-    """The folder with the program, after fetching it (159 MB) if it is not there whole."""
+    """Returns the folder of the program, after downloading it (159 MB) if necessary."""
     (archive,) = read_lock(_LOCK)
     cache = Settings().cache_dir / "apicurio"
     program = cache / archive.sha512[:16]
@@ -79,8 +83,8 @@ def installed() -> Path:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    part = folder.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
+    partial = folder.with_suffix(".part")
+    shutil.rmtree(partial, ignore_errors=True)
     with tarfile.open(archive) as content:
-        content.extractall(part, filter="data")
-    part.rename(folder)
+        content.extractall(partial, filter="data")
+    partial.rename(folder)

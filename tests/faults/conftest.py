@@ -8,5 +8,5 @@ from tests.faults.run import Recovery, measure_recovery
 
 @pytest.fixture(scope="session")
 def recovery(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Recovery:
-    """Recovery measured once at the start of the run; the bounds of the fault table are twice that."""
+    """Returns the recovery times of this machine; the bounds of the fault table are twice them."""
     return measure_recovery(broker, tmp_path_factory.mktemp("recovery"))

@@ -1,6 +1,8 @@
-"""Runs a stream-app command that kills itself: `KILL_AT=module:Class.method,before|after,count[,text]`.
+"""Runs a stream-app command that kills itself at a point of its code.
 
-With a text only calls that have it among their arguments count.
+The environment variable KILL_AT names the point: `module:Class.method,before|after,count[,text]`.
+The process kills itself before or after the `count`-th call; with a text, only calls with it among
+their arguments count.
 """
 
 import functools
@@ -10,12 +12,24 @@ from importlib import import_module
 from typing import Any
 
 
+def target_of(point: str) -> tuple[type, str]:
+    """Returns the class and the name of the method of a point.
+
+    Raises:
+        ValueError: the point does not exist.
+    """
+    module, _, path = point.partition(",")[0].partition(":")
+    class_name, _, method = path.partition(".")
+    owner = getattr(import_module(module), class_name, None)
+    if not isinstance(owner, type) or not callable(getattr(owner, method, None)):
+        raise ValueError(f"KILL_AT: {module} has no method {path}")
+    return owner, method
+
+
 def arm(point: str) -> None:
-    """Make the `count`-th matching call the last thing that this process does."""
-    target, when, count, *texts = point.split(",")
-    module, _, path = target.partition(":")
-    owner_name, _, method = path.partition(".")
-    owner = getattr(import_module(module), owner_name)
+    """Replaces the method of a point by one that kills the process."""
+    _, when, count, *texts = point.split(",")
+    owner, method = target_of(point)
     original = getattr(owner, method)
     left = int(count)
 

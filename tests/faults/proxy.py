@@ -1,4 +1,4 @@
-"""A network that can be taken away or made slow: a proxy on the loopback interface between workers and broker."""
+"""TCP proxy between workers and broker that interrupts or slows down the network."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -10,17 +10,18 @@ from typing import Any, TypeVar
 from stream_app.broker import EmbeddedBroker
 from stream_app.broker.ports import HOST, free_port
 
-CHUNK = 16 * 1024  # bytes
-UNDER_WAY = 64  # chunks of a connection and direction; more wait at the sender
+CHUNK_BYTES = 16 * 1024
+# Chunks in flight per connection and direction; further ones wait at the sender.
+MAX_IN_FLIGHT = 64
 
 T = TypeVar("T")
 
 
 class Proxy:
-    """Carries TCP connections to a port of this machine.
+    """Forwards TCP connections to a port of this machine.
 
-    `cut` is a cable pulled out: nothing arrives any more, not even the end of a connection, and nobody is told. What
-    was under way arrives after `mend`, as TCP would send it again.
+    `cut` acts like an unplugged cable: nothing arrives, not even the end of a connection, and no
+    peer is notified. Data in flight arrives after `restore`, as TCP retransmits it.
     """
 
     def __init__(self, target: int) -> None:
@@ -28,27 +29,33 @@ class Proxy:
         self._target = target
         self._loop = asyncio.new_event_loop()
         self._connected = asyncio.Event()
-        self.mend()
+        self.restore()
         self._thread = Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
         self._server = self._call(asyncio.start_server(self._accept, HOST, self.port))
 
     def cut(self) -> None:
-        """Let nothing through any more."""
+        """Interrupts the network."""
         self._loop.call_soon_threadsafe(self._connected.clear)
 
-    def mend(self) -> None:
-        """Let everything through again, at once."""
+    def restore(self) -> None:
+        """Restores the network at full speed."""
         self.slow(0.0, float("inf"))
         self._loop.call_soon_threadsafe(self._connected.set)
 
     def slow(self, delay: float, rate: float) -> None:
-        """Let everything through `delay` seconds late, at most `rate` bytes a second in each direction."""
+        """Slows the network down.
+
+        Args:
+            delay: additional latency in seconds.
+            rate: bytes per second in each direction.
+        """
         self._delay, self._rate = delay, rate
-        self._busy = [0.0, 0.0]  # until when each direction of the line is taken
+        # Time until which each direction of the network is busy.
+        self._busy = [0.0, 0.0]
 
     def close(self) -> None:
-        """End all connections and the thread."""
+        """Closes all connections and ends the thread."""
         self._call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -65,44 +72,47 @@ class Proxy:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.CancelledError):  # the broker is not there, or `close`
+        # The broker is down, or `close` was called.
+        with suppress(OSError, asyncio.CancelledError):
             await self._connected.wait()
-            there, back = await asyncio.open_connection(HOST, self._target)
-            await asyncio.gather(self._carry(reader, back, 0), self._carry(there, writer, 1))
+            remote_reader, remote_writer = await asyncio.open_connection(HOST, self._target)
+            await asyncio.gather(
+                self._forward(reader, remote_writer, 0), self._forward(remote_reader, writer, 1)
+            )
         writer.close()
 
-    async def _carry(
+    async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: int
     ) -> None:
-        """One direction of one connection."""
-        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(UNDER_WAY)
-        receiving = asyncio.ensure_future(self._receive(reader, under_way))
+        """Forwards one direction of a connection."""
+        in_flight: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MAX_IN_FLIGHT)
+        receiving = asyncio.ensure_future(self._receive(reader, in_flight))
         try:
             with suppress(OSError):
-                await self._deliver(under_way, writer, direction)
+                await self._deliver(in_flight, writer, direction)
         finally:
             receiving.cancel()
             writer.close()
 
     async def _receive(
-        self, reader: asyncio.StreamReader, under_way: "asyncio.Queue[tuple[float, bytes]]"
+        self, reader: asyncio.StreamReader, in_flight: "asyncio.Queue[tuple[float, bytes]]"
     ) -> None:
         chunk = b"first"
         while chunk:
             try:
-                chunk = await reader.read(CHUNK)
+                chunk = await reader.read(CHUNK_BYTES)
             except OSError:
                 chunk = b""
-            await under_way.put((self._loop.time() + self._delay, chunk))
+            await in_flight.put((self._loop.time() + self._delay, chunk))
 
     async def _deliver(
         self,
-        under_way: "asyncio.Queue[tuple[float, bytes]]",
+        in_flight: "asyncio.Queue[tuple[float, bytes]]",
         writer: asyncio.StreamWriter,
         direction: int,
     ) -> None:
         while True:
-            due, chunk = await under_way.get()
+            due, chunk = await in_flight.get()
             free = self._busy[direction] = max(due, self._busy[direction]) + len(chunk) / self._rate
             await asyncio.sleep(max(0.0, free - self._loop.time()))
             await self._connected.wait()
@@ -114,11 +124,17 @@ class Proxy:
 
 @contextmanager
 def proxied_broker(folder: Path) -> Iterator[tuple[EmbeddedBroker, Proxy]]:
-    """A broker with two addresses: its own, and the proxy's, where it sends on clients that come through the proxy."""
+    """Runs a broker with a direct address, and one through the proxy for clients that use it."""
     inner, outer, controller = free_port(), free_port(), free_port()
     proxy = Proxy(outer)
     properties = {
-        "listeners": f"CLIENT://{HOST}:{inner},FAR://{HOST}:{outer},CONTROLLER://{HOST}:{controller}",
+        "listeners": ",".join(
+            (
+                f"CLIENT://{HOST}:{inner}",
+                f"FAR://{HOST}:{outer}",
+                f"CONTROLLER://{HOST}:{controller}",
+            )
+        ),
         "advertised.listeners": f"CLIENT://{HOST}:{inner},FAR://{HOST}:{proxy.port}",
         "controller.quorum.bootstrap.servers": f"{HOST}:{controller}",
         "listener.security.protocol.map": "CLIENT:PLAINTEXT,FAR:PLAINTEXT,CONTROLLER:PLAINTEXT",

@@ -1,4 +1,4 @@
-"""A run with a fault in it: a system under load, how long it takes to go on, and what must be true in the end."""
+"""Running system under load for fault tests: its recovery time, and its outcomes at the end."""
 
 import time
 from collections.abc import Iterator
@@ -9,54 +9,57 @@ from uuid import uuid4
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.topic_kinds import INPUT_KINDS
-from tests.faults.replay import check_replay
-from tests.faults.worker_keeper import MEMORY, Keeper
+from tests.faults.relearning import check_relearning
+from tests.faults.supervision import MAX_MEMORY_BYTES, Supervision
 from tests.running_system import Load, System
 
-RATE = 400  # events a second, each with its label
-# A producer that hangs is aborted after its time-out of 10 s, which the broker checks every 10 s.
+# Events per second, each with its label.
+RATE = 400
+# A hung producer is aborted after its time-out of 10 s, which the broker checks every 10 s.
 ABORTED_SECONDS = 20.0
-RESTART_DELAY = 0.5  # seconds from a worker's death to its restart
-BACK_SECONDS = 60.0  # after the end of any fault
+# Delay between the crash and the restart of a worker.
+RESTART_DELAY_SECONDS = 0.5
+# Limit of the recovery from any fault.
+RECOVERY_SECONDS = 60.0
 
 
 @contextmanager
 def running(
     broker: EmbeddedBroker, folder: Path, scorers: int = 2, **environment: str
 ) -> Iterator[tuple[System, Load]]:
-    """A system that scores under load, its workers with `environment`.
+    """Runs a system under load, its workers with `environment`.
 
-    At the end every record must have exactly one outcome, and one undisturbed learner must come to the same versions
-    and predictions.
+    At the end every record must have exactly one outcome, and an undisturbed relearning run must
+    give the same versions and predictions.
     """
     with System(broker.bootstrap_servers, folder, f"fault-{uuid4().hex[:8]}") as system:
         system.environment = environment
         system.start_all(scorers)
         system.send_event(10**6, int(time.time() * 1000) - 3_600_000)
-        system.until(lambda: system.record_counts().scored > 0, 60, "did not start")
+        system.until(lambda: system.record_counts().scored > 0, 60, "no event is scored")
         load = Load(system, RATE)
         load.start()
         time.sleep(1)
         yield system, load
         load.stop()
         system.check_outcomes()
-        books = system.record_counts()
-        system.until(lambda: system.learned() == books.joined, 40, "not every example is learned")
-        assert check_replay(system) > 0
+        counts = system.record_counts()
+        system.until(lambda: system.learned() == counts.joined, 40, "some examples are not learned")
+        assert check_relearning(system) > 0
 
 
 @contextmanager
-def kept(
+def supervised(
     broker: EmbeddedBroker, folder: Path, scorers: int = 2, **environment: str
-) -> Iterator[tuple[System, Load, Keeper]]:
-    """The same, with a keeper; no worker may start over more than once, or need more memory than is reasonable."""
+) -> Iterator[tuple[System, Load, Supervision]]:
+    """Runs a supervised system; each worker may crash once and has bounded memory."""
     with (
         running(broker, folder, scorers, **environment) as (system, load),
-        Keeper(system) as keeper,
+        Supervision(system) as supervision,
     ):
-        yield system, load, keeper
-    assert max(keeper.restarts.values(), default=0) <= 1, keeper.report()
-    assert max(keeper.peak.values()) < MEMORY, keeper.report()
+        yield system, load, supervision
+    assert max(supervision.restarts.values(), default=0) <= 1, supervision.report()
+    assert max(supervision.peak.values()) < MAX_MEMORY_BYTES, supervision.report()
 
 
 class Recovery(NamedTuple):
@@ -67,43 +70,49 @@ class Recovery(NamedTuple):
 
 
 def measure_recovery(broker: EmbeddedBroker, folder: Path) -> Recovery:
-    """Return the recovery of one scorer and one learner that are killed while nothing else fails."""
+    """Returns the recovery of one scorer and one learner killed while nothing else fails."""
     with running(broker, folder) as (system, _):
         system.kill("score-0")
         scorer = restart(system, "score-0")
         system.kill("learn-0")
         restart(system, "learn-0")
-        return Recovery(scorer, RESTART_DELAY + learner_beyond(system))
+        return Recovery(scorer, RESTART_DELAY_SECONDS + await_learner(system))
 
 
 def restart(system: System, worker: str) -> float:
-    """Restart a dead worker after half a second, as the supervisor does; returns seconds until all partitions go on."""
-    died = time.monotonic()
-    time.sleep(RESTART_DELAY)
+    """Restarts a crashed worker after the supervisor's delay.
+
+    Returns:
+        Seconds from the crash until all partitions make progress.
+    """
+    crashed = time.monotonic()
+    time.sleep(RESTART_DELAY_SECONDS)
     system.start(*worker.split("-"))
-    back(system, 30, f"{worker} is not back")
-    return time.monotonic() - died
+    await_progress(system, 30, f"{worker} has not recovered")
+    return time.monotonic() - crashed
 
 
-def back(
-    system: System, timeout: float = BACK_SECONDS, why: str = "partitions do not go on"
+def await_progress(
+    system: System, timeout: float = RECOVERY_SECONDS, why: str = "partitions make no progress"
 ) -> float:
-    """Seconds until every partition has processed more than has been sent by now."""
-    marked = {kind: system.ends(kind) for kind in INPUT_KINDS}
+    """Returns the seconds until every partition has processed all records sent before the call."""
+    sent = {kind: system.ends(kind) for kind in INPUT_KINDS}
     return system.until(
-        lambda: all(system.has_processed_beyond(kind, ends) for kind, ends in marked.items()), timeout, why
+        lambda: all(system.has_processed_beyond(kind, ends) for kind, ends in sent.items()),
+        timeout,
+        why,
     )
 
 
-def learner_beyond(system: System, timeout: float = 40.0) -> float:
-    """Seconds until the learner has published a version that knows all examples of now."""
+def await_learner(system: System, timeout: float = 40.0) -> float:
+    """Returns the seconds until a published version has learned all present examples."""
     started, learned = time.monotonic(), len(system.read("examples"))
-    system.until(lambda: system.learned() >= learned, timeout, "the learner is not back")
+    system.until(lambda: system.learned() >= learned, timeout, "the learner has not recovered")
     return time.monotonic() - started
 
 
-def recovered(system: System) -> str:
-    """Wait until scorers and learner have caught up; says after how long."""
-    scorers = back(system)
-    learner = scorers + learner_beyond(system, BACK_SECONDS - scorers)
-    return f"scorers back after {scorers:.1f} s, learner after {learner:.1f} s"
+def await_recovery(system: System) -> str:
+    """Waits until scorers and learner have caught up; returns a line with the times."""
+    scorers = await_progress(system)
+    learner = scorers + await_learner(system, RECOVERY_SECONDS - scorers)
+    return f"scorers recovered after {scorers:.1f} s, learner after {learner:.1f} s"

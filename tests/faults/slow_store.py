@@ -1,4 +1,4 @@
-"""An artifact store that takes its time: `slow:///folder` is that folder, with seconds before every read and write."""
+"""Slow artifact store: `slow:///folder` delays every read and write of the folder."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-SECONDS = 3.0
+DELAY_SECONDS = 3.0
 
 DECLARED = """
 from tests.faults import slow_store
@@ -19,7 +19,7 @@ pipeline = small_pipeline("NAME")
 
 
 class SlowFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]
-    """No `LocalFileSystem`, so it is used as an object store is."""
+    """Local files behind fsspec's general interface, which the program uses as an object store."""
 
     protocol = "slow"
     _files = LocalFileSystem()
@@ -45,14 +45,14 @@ class SlowFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]
     def cat_file(
         self, path: str, start: int | None = None, end: int | None = None, **options: Any
     ) -> Any:
-        time.sleep(SECONDS)
+        time.sleep(DELAY_SECONDS)
         return self._files.cat_file(path, start, end)
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
-        time.sleep(SECONDS)
+        time.sleep(DELAY_SECONDS)
         self._files.pipe_file(path, value)
 
 
 def register() -> None:
-    """Let URLs that begin with `slow:` be used in this process."""
+    """Registers the scheme `slow:` in this process."""
     fsspec.register_implementation("slow", SlowFileSystem, clobber=True)

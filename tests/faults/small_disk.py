@@ -1,4 +1,4 @@
-"""A disk that can be filled: a file system of its own, of few megabytes, in memory."""
+"""Small in-memory file system that tests fill up."""
 
 import os
 import subprocess
@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_BLOCK = 64 * 1024  # bytes
+_BLOCK_BYTES = 64 * 1024
 
 
 class SmallDisk:
-    """A mounted file system; `fill` leaves not one byte, `free` gives back what was filled."""
+    """Mounted file system; `fill` uses every byte, `free` releases them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ballast = folder / "ballast"
 
     def fill(self) -> None:
-        """Write until nothing more fits."""
+        """Writes until the disk is full."""
         with self._ballast.open("ab", buffering=0) as ballast:
-            for size in (_BLOCK, 1):
+            for size in (_BLOCK_BYTES, 1):
                 try:
                     while True:
                         ballast.write(bytes(size))
@@ -27,15 +27,15 @@ class SmallDisk:
                     pass
 
     def free(self) -> None:
-        """Take away what was written."""
+        """Deletes the written file."""
         self._ballast.unlink()
 
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[SmallDisk]:
-    """Mount it at `folder`, which is created. Only root may mount, as in a container."""
+    """Mounts a file system at a new folder. Mounting requires root."""
     assert os.geteuid() == 0, (
-        "mounting needs root: run `unshare --map-root-user --mount make faults`"
+        "mounting requires root: run `unshare --map-root-user --mount make faults`"
     )
     folder.mkdir()
     subprocess.run(

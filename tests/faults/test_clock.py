@@ -1,14 +1,14 @@
-"""The workers' clocks are an hour off, one fast and one slow."""
+"""Workers whose clocks are an hour fast or slow lose nothing."""
 
 from pathlib import Path
 
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from tests.faults.run import kept, recovered
+from tests.faults.run import await_recovery, supervised
 from tests.running_system import ROOT, System
 
-HOUR = 3600
+HOUR_SECONDS = 3600
 SHIFTED = """
 import os, time
 
@@ -21,30 +21,34 @@ time.time_ns = lambda: true_time_ns() + shift * 10**9
 
 @pytest.mark.faults
 def test_clocks_an_hour_off(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    """Python reads `sitecustomize` before anything else, so that nobody in the worker sees the true time."""
+    """Python imports `sitecustomize` first, so no code of the worker sees the true time."""
     (tmp_path / "sitecustomize.py").write_text(SHIFTED)
-    with kept(broker, tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}", CLOCK_SHIFT="0") as (
+    with supervised(broker, tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}", CLOCK_SHIFT="0") as (
         system,
         _,
-        keeper,
+        supervision,
     ):
-        keeper.resting.update(("score-0", "score-1", "learn-0"))
-        for worker, shift in (("score-0", HOUR), ("score-1", -HOUR), ("learn-0", HOUR)):
+        supervision.stopped.update(("score-0", "score-1", "learn-0"))
+        for worker, shift in (
+            ("score-0", HOUR_SECONDS),
+            ("score-1", -HOUR_SECONDS),
+            ("learn-0", HOUR_SECONDS),
+        ):
             system.terminate(worker)
             system.start(*worker.split("-"), CLOCK_SHIFT=str(shift))
-        print(f"\nafter clocks were put wrong: {recovered(system)}")
-        assert {HOUR, -HOUR} <= shifts(system)
+        print(f"\nafter the clocks were shifted: {await_recovery(system)}")
+        assert {HOUR_SECONDS, -HOUR_SECONDS} <= shifts(system)
         for worker in ("learn-0", "score-1", "score-0"):
             system.terminate(worker)
             system.start(*worker.split("-"))
-        print(f"after clocks were put right: {recovered(system)}; {keeper.report()}")
+        print(f"after the clocks were corrected: {await_recovery(system)}; {supervision.report()}")
 
 
 def shifts(system: System) -> set[int]:
-    """By how much, in seconds, the clocks of those that scored were off from Kafka's."""
+    """Returns the shifts of the scorers' clocks against Kafka's in seconds, in whole hours."""
     messages = system.read("scored")
     ages = (
         system.decode(message.value() or b"")["scored_at"] - message.timestamp()[1]
         for message in messages
     )
-    return {round(age / 1000 / HOUR) * HOUR for age in ages}
+    return {round(age / 1000 / HOUR_SECONDS) * HOUR_SECONDS for age in ages}

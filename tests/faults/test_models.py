@@ -1,4 +1,4 @@
-"""Crashes in publishing, promoting, rolling back and collecting; rollbacks at once, and with a learner far behind."""
+"""Crashes and concurrency in publishing, promoting, rolling back and garbage collection."""
 
 import re
 import signal
@@ -21,7 +21,7 @@ FAULT_POINTS = sorted(
     {
         point
         for file in (ROOT / "stream_app").rglob("*.py")
-        for point in re.findall(r'\breached\("([\w-]+)"\)', file.read_text(encoding="utf-8"))
+        for point in re.findall(r'\bkill_at\("([\w-]+)"\)', file.read_text(encoding="utf-8"))
     }
 )
 PUBLISHING = [point for point in FAULT_POINTS if point.startswith("publish-")]
@@ -31,7 +31,9 @@ BEFORE_COMMIT = {"decision-begun", "decision-written"}
 
 
 @pytest.fixture(scope="module")
-def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VersionedSystem]:
+def system(
+    broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VersionedSystem]:
     with VersionedSystem(broker, tmp_path_factory.mktemp("models")) as versioned:
         versioned.start_all()
         versioned.learn(4)
@@ -39,24 +41,20 @@ def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def killed_at(system: VersionedSystem, point: str, *words: str) -> None:
-    """A command that ends at this point."""
-    system.environment["STREAM_APP_FAULT_POINT"] = point
-    try:
-        done = system.command(*words)
-    finally:
-        del system.environment["STREAM_APP_FAULT_POINT"]
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    """Runs a command that is killed at this point."""
+    process = system.start_command(*words, STREAM_APP_FAULT_POINT=point)
+    assert process.wait(90) == -signal.SIGKILL, system.log("command")
 
 
 def rollback(system: VersionedSystem, version: int) -> int:
-    """The exit code of the command."""
+    """Rolls back; returns the exit code."""
     return system.command(
         "models", "rollback", "PIPELINE", "--to", str(version), "--why", "test"
     ).returncode
 
 
 def what_is_decided(system: VersionedSystem, registry: ModelRegistry) -> tuple[object, ...]:
-    """Of all three places that a decision is written to."""
+    """Returns the decisions as recorded in models topic, examples topic and audit."""
     controls = [decode_control(message.value()) for message in system.read("examples")]
     decided = [control for control in controls if control is not None]
     return registry.requested, registry.learning, len(decided), len(system.read("audit"))
@@ -68,7 +66,9 @@ def test_every_fault_point_of_the_code_is_tested() -> None:
 
 
 @pytest.mark.parametrize("point", PUBLISHING)
-def test_the_learner_is_killed_while_it_publishes(system: VersionedSystem, point: str) -> None:
+def test_a_learner_killed_while_it_publishes_publishes_after_its_restart(
+    system: VersionedSystem, point: str
+) -> None:
     system.learn()
     system.terminate("learn-0")
     learner = system.start("learn", STREAM_APP_FAULT_POINT=point)
@@ -79,15 +79,19 @@ def test_the_learner_is_killed_while_it_publishes(system: VersionedSystem, point
     before = system.check_registry()
     system.start("learn")
     system.await_outcomes()
-    system.until(lambda: system.learned() == system.sent["labels"], 40, "not everything is learned")
+    system.until(
+        lambda: system.learned() == system.sent["labels"], 40, "some labels are not learned"
+    )
     after = system.check_registry()
     assert max(after.versions) > max(before.versions)
 
 
 @pytest.mark.parametrize("point", DECIDING)
-@pytest.mark.parametrize("act", ["rollback", "promote", "pause"])
-def test_a_decision_is_killed(system: VersionedSystem, act: str, point: str) -> None:
-    """It is done as a whole or not at all; said again it is done, or it says that it is done already."""
+@pytest.mark.parametrize("operation", ["rollback", "promote", "pause"])
+def test_a_killed_decision_is_applied_as_a_whole_or_not_at_all(
+    system: VersionedSystem, operation: str, point: str
+) -> None:
+    """The repeated command applies it, or reports that it is already applied."""
     before = system.check_registry()
     target = next(one for one in reversed(before.versions) if one not in (before.served, 0))
     words = {
@@ -103,16 +107,16 @@ def test_a_decision_is_killed(system: VersionedSystem, act: str, point: str) -> 
         ),
         "promote": ("models", "promote", "PIPELINE", str(target), "--why", "test", "--yes"),
         "pause": ("learning", "pause", "PIPELINE", "--why", "test"),
-    }[act]
+    }[operation]
     decided = what_is_decided(system, before)
     killed_at(system, point, *words)
     done = what_is_decided(system, system.check_registry()) != decided
     assert done is (point not in BEFORE_COMMIT)
-    again = system.command(*words)
-    assert again.returncode == (20 if done else 0), again.stderr
+    repeated = system.command(*words)
+    assert repeated.returncode == (20 if done else 0), repeated.stderr
     end = system.check_registry()
-    assert end.paused is (act != "promote")
-    if act != "pause":
+    assert end.paused is (operation != "promote")
+    if operation != "pause":
         assert end.served == target
         system.serves(target)
     if end.paused:
@@ -120,18 +124,20 @@ def test_a_decision_is_killed(system: VersionedSystem, act: str, point: str) -> 
 
 
 @pytest.mark.parametrize("point", [*DECIDING, *COLLECTING])
-def test_a_collection_is_killed(system: VersionedSystem, point: str) -> None:
+def test_a_killed_garbage_collection_is_completed_by_the_next(
+    system: VersionedSystem, point: str
+) -> None:
     system.store_garbage(3)
     killed_at(system, point, "models", "gc", "PIPELINE", "--yes")
     system.check_registry()
-    again = system.command("models", "gc", "PIPELINE", "--yes", "--json")
-    assert again.returncode == 0, again.stderr
-    assert orjson.loads(again.stdout)["artifacts"] == (2 if point in COLLECTING else 3)
+    repeated = system.command("models", "gc", "PIPELINE", "--yes", "--json")
+    assert repeated.returncode == 0, repeated.stderr
+    assert orjson.loads(repeated.stdout)["artifacts"] == (2 if point in COLLECTING else 3)
     system.check_registry()
 
 
-def test_of_two_commands_at_once_one_wins_or_both_in_turn(system: VersionedSystem) -> None:
-    """Each ends with 0, or with the error of one that was overtaken; what is served is what the last winner said."""
+def test_of_two_concurrent_rollbacks_one_or_both_succeed(system: VersionedSystem) -> None:
+    """The other fails because of the concurrent decision; the last one applied is served."""
     for _ in range(3):
         before = system.check_registry()
         targets = [version for version in before.versions if version != before.served][:2]
@@ -144,7 +150,9 @@ def test_of_two_commands_at_once_one_wins_or_both_in_turn(system: VersionedSyste
         assert after.served in [to for to, code in zip(targets, ended, strict=True) if code == 0]
 
 
-def test_a_rollback_while_the_learner_is_down_and_far_behind(system: VersionedSystem) -> None:
+def test_a_rollback_while_the_learner_is_down_and_far_behind_stays_in_effect(
+    system: VersionedSystem,
+) -> None:
     system.learn()
     system.kill("learn-0")
     before = system.check_registry()
@@ -162,10 +170,10 @@ def test_a_rollback_while_the_learner_is_down_and_far_behind(system: VersionedSy
     deadline = time.monotonic() + 60
     while (system.admin.learned_to() or 0) + 1 < system.admin.ends("examples")[1]:
         assert time.monotonic() < deadline, system.log("learn-0")
-        marked = len(system.read("scored"))
+        before_event = len(system.read("scored"))
         system.send_event(2 * 10**6 + system.sent["raw"], system.now)
         system.await_outcomes()
-        served_by |= {value["model"]["version"] for value in system.values("scored")[marked:]}
+        served_by |= {value["model"]["version"] for value in system.values("scored")[before_event:]}
     after = system.check_registry()
     assert served_by & bad == set(), "the rollback was undone"
     assert after.served == target or target in {

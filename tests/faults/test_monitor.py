@@ -1,4 +1,4 @@
-"""The monitor dies like the others, and still reports every window once."""
+"""A killed monitor still reports every window once."""
 
 import time
 from collections import Counter
@@ -11,7 +11,7 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from tests.running_system import Load, System
 
-WINDOW = 500  # milliseconds
+WINDOW_MS = 500
 DECLARED = """
 from dataclasses import replace
 from datetime import timedelta
@@ -34,28 +34,27 @@ def test_kill_9_of_the_monitor_reports_each_window_once(
         load = Load(system, rate=400)
         load.start()
         system.until(lambda: volumes(system).total() > 2, 60, "no window was reported")
-        steady = (
-            max(value["event_time"] for value in system.values("scored")) + WINDOW
-        )  # what started late is over
+        # Windows from here on have all their events.
+        complete_from = max(value["event_time"] for value in system.values("scored")) + WINDOW_MS
         for _ in range(2):
             system.kill("monitor-0")
             system.start("monitor")
             wait_for_more(system)
         load.stop()
         system.await_outcomes()
-        wait_for_quiet(system)
+        wait_until_idle(system)
         expected = Counter(
-            value["event_time"] // WINDOW * WINDOW for value in system.values("scored")
+            value["event_time"] // WINDOW_MS * WINDOW_MS for value in system.values("scored")
         )
         found = {value["window"]["start"]: value["n"] for value in monitored(system)}
         assert set(volumes(system).values()) == {1}
-        compared = [start for start in expected if steady <= start <= max(found)]
+        compared = [start for start in expected if complete_from <= start <= max(found)]
         assert len(compared) > 3
         assert [found[start] for start in compared] == [expected[start] for start in compared]
 
 
-def wait_for_quiet(system: System) -> None:
-    """Until the monitor reports nothing more."""
+def wait_until_idle(system: System) -> None:
+    """Waits until the monitor reports nothing more."""
     count = -1
     while count != len(monitored(system)):
         count = len(monitored(system))
@@ -63,16 +62,16 @@ def wait_for_quiet(system: System) -> None:
 
 
 def wait_for_more(system: System) -> None:
-    """Until the monitor has reported two more windows."""
+    """Waits until the monitor has reported two more windows."""
     before = volumes(system).total()
-    system.until(lambda: volumes(system).total() > before + 1, 40, "the monitor is not back")
+    system.until(lambda: volumes(system).total() > before + 1, 40, "the monitor has not recovered")
 
 
 def volumes(system: System) -> Counter[int]:
-    """How often each window's volume was reported."""
+    """Returns the number of reports of each window's volume."""
     return Counter(value["window"]["start"] for value in monitored(system))
 
 
 def monitored(system: System) -> list[dict[str, Any]]:
-    """What was reported about the number of scored records."""
+    """Returns the measurements of the volume."""
     return [value for value in system.values("monitoring") if value["kind"] == "volume"]

@@ -1,4 +1,4 @@
-"""The network between workers and broker is taken away, or becomes slow: workers wait, and go on by themselves."""
+"""Workers survive an interrupted or slow network and recover by themselves."""
 
 import signal
 import time
@@ -10,11 +10,12 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from stream_app.broker.ports import HOST
 from tests.faults.proxy import Proxy, proxied_broker
-from tests.faults.run import kept, recovered
+from tests.faults.run import await_recovery, supervised
 from tests.running_system import System
 
-DELAY = 0.1  # seconds, each way
-RATE = 256_000  # bytes a second, each way, all workers together
+# Of each direction; the rate is that of all workers together.
+DELAY_SECONDS = 0.1
+BYTES_PER_SECOND = 256_000
 SLOW_SECONDS = 30
 START_SECONDS = 20
 
@@ -27,8 +28,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Embedded
         yield broker, proxy
 
 
-def told(system: System) -> set[str]:
-    """Who has told of a pause that is over."""
+def reporters(system: System) -> set[str]:
+    """Returns the workers that have reported the end of an outage."""
     actions = [
         value for value in system.values("monitoring") if value["kind"] == "corrective_action"
     ]
@@ -36,57 +37,74 @@ def told(system: System) -> set[str]:
 
 
 @pytest.mark.parametrize("seconds", [30, 120])
-def test_no_network(network: tuple[EmbeddedBroker, Proxy], tmp_path: Path, seconds: int) -> None:
+def test_workers_survive_an_interrupted_network(
+    network: tuple[EmbeddedBroker, Proxy], tmp_path: Path, seconds: int
+) -> None:
     broker, proxy = network
-    with kept(broker, tmp_path, STREAM_APP_KAFKA__BOOTSTRAP_SERVERS=f"{HOST}:{proxy.port}") as (
+    with supervised(
+        broker, tmp_path, STREAM_APP_KAFKA__BOOTSTRAP_SERVERS=f"{HOST}:{proxy.port}"
+    ) as (
         system,
         _,
-        keeper,
+        supervision,
     ):
         proxy.cut()
         time.sleep(seconds)
-        proxy.mend()
-        print(f"\n{seconds} s without network: {recovered(system)}; {keeper.report()}")
-        assert keeper.endings == []
+        proxy.restore()
+        print(f"\n{seconds} s without network: {await_recovery(system)}; {supervision.report()}")
+        assert supervision.exits == []
         system.until(
-            lambda: told(system) == {"score-0", "score-1", "learn-0"},
+            lambda: reporters(system) == {"score-0", "score-1", "learn-0"},
             20,
-            "nobody tells of the pause",
+            "some workers report no outage",
         )
 
 
-def test_a_worker_that_dies_without_network_waits_for_it(
+def test_a_worker_restarted_without_network_waits_for_it(
     network: tuple[EmbeddedBroker, Proxy], tmp_path: Path
 ) -> None:
     broker, proxy = network
-    with kept(broker, tmp_path, STREAM_APP_KAFKA__BOOTSTRAP_SERVERS=f"{HOST}:{proxy.port}") as (
+    with supervised(
+        broker, tmp_path, STREAM_APP_KAFKA__BOOTSTRAP_SERVERS=f"{HOST}:{proxy.port}"
+    ) as (
         system,
         _,
-        keeper,
+        supervision,
     ):
         proxy.cut()
         for worker in ("score-0", "learn-0"):
             system.kill(worker)
         time.sleep(START_SECONDS)
-        proxy.mend()
+        proxy.restore()
         print(
-            f"\n{START_SECONDS} s without network, and two killed: {recovered(system)}; {keeper.report()}"
+            f"\n{START_SECONDS} s without network, two workers killed: {await_recovery(system)}; "
+            f"{supervision.report()}"
         )
-        assert set(keeper.endings) == {("score-0", -signal.SIGKILL), ("learn-0", -signal.SIGKILL)}
+        assert set(supervision.exits) == {
+            ("score-0", -signal.SIGKILL),
+            ("learn-0", -signal.SIGKILL),
+        }
 
 
-def test_slow_network(network: tuple[EmbeddedBroker, Proxy], tmp_path: Path) -> None:
+def test_workers_keep_scoring_over_a_slow_network(
+    network: tuple[EmbeddedBroker, Proxy], tmp_path: Path
+) -> None:
     broker, proxy = network
-    with kept(broker, tmp_path, STREAM_APP_KAFKA__BOOTSTRAP_SERVERS=f"{HOST}:{proxy.port}") as (
+    with supervised(
+        broker, tmp_path, STREAM_APP_KAFKA__BOOTSTRAP_SERVERS=f"{HOST}:{proxy.port}"
+    ) as (
         system,
         _,
-        keeper,
+        supervision,
     ):
         before = system.record_counts().events
-        proxy.slow(DELAY, RATE)
+        proxy.slow(DELAY_SECONDS, BYTES_PER_SECOND)
         time.sleep(SLOW_SECONDS)
         rate = (system.record_counts().events - before) / SLOW_SECONDS
-        proxy.mend()
-        print(f"\n{rate:.0f} events/s over a slow network; {recovered(system)}; {keeper.report()}")
+        proxy.restore()
+        print(
+            f"\n{rate:.0f} events/s over a slow network; {await_recovery(system)}; "
+            f"{supervision.report()}"
+        )
         assert rate > 0
-        assert not keeper.endings
+        assert not supervision.exits

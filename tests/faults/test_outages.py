@@ -1,4 +1,4 @@
-"""What surrounds the workers fails: the broker, the clock of a process, another process with the same name."""
+"""Workers recover from outages of the broker, of their own process and of others."""
 
 import json
 import signal
@@ -13,12 +13,14 @@ from confluent_kafka import Producer
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import FencedError
-from tests.faults.run import ABORTED_SECONDS, Recovery, back, restart, running
+from tests.faults.run import ABORTED_SECONDS, Recovery, await_progress, restart, running
 from tests.running_system import System
 
 
 @pytest.mark.faults
-def test_a_duplicate_instance_id_here_is_refused(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_a_duplicate_instance_id_on_this_machine_is_rejected(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     with running(broker, tmp_path, scorers=1) as (system, _):
         first = system.workers["score-0"]
         second = system.start("score", "0")
@@ -28,17 +30,17 @@ def test_a_duplicate_instance_id_here_is_refused(broker: EmbeddedBroker, tmp_pat
 
 
 @pytest.mark.faults
-def test_a_duplicate_instance_id_elsewhere_loses_and_doubles_nothing(
+def test_a_duplicate_instance_id_on_another_machine_loses_and_duplicates_nothing(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     with running(broker, tmp_path) as (system, _):
         first = system.workers["score-0"]
-        elsewhere = {
+        other_machine = {
             "STREAM_APP_DATA_DIR": str(tmp_path / "elsewhere"),
             "STREAM_APP_STORE_URL": store(system),
             "STREAM_APP_KEYS__FOLDER": str(system.settings.data_dir / "keys"),
         }
-        second = system.start("score", "0", **elsewhere)
+        second = system.start("score", "0", **other_machine)
         deadline = time.monotonic() + 60
         while first.poll() is None and second.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -47,32 +49,32 @@ def test_a_duplicate_instance_id_elsewhere_loses_and_doubles_nothing(
         for process in (first, second):
             process.kill()
             process.wait()
-        print(f"\nback after {restart(system, 'score-0'):.1f} s")
+        print(f"\nrecovered after {restart(system, 'score-0'):.1f} s")
 
 
 def store(system: System) -> str:
     return (system.settings.data_dir / "store").absolute().as_uri()
 
 
-def test_a_worker_that_finds_no_broker_says_so_and_waits_and_stops_at_once(
+def test_a_worker_without_a_broker_logs_an_outage_and_waits(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     with System(broker.bootstrap_servers, tmp_path, f"away-{uuid4().hex[:8]}") as system:
         run_file = system.settings.data_dir / "run" / system.name / "score-0.json"
         system.start("score", STREAM_APP_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
-        system.until(lambda: '"outage"' in system.log("score-0"), 30, "nothing is said")
+        system.until(lambda: '"outage"' in system.log("score-0"), 30, "no outage is logged")
         run = json.loads(run_file.read_text())
-        with pytest.raises(HTTPError) as refused:
+        with pytest.raises(HTTPError) as unavailable:
             urlopen(f"http://{run['host']}:{run['port']}/readyz")
-        with refused.value as answer:
-            (reason,) = json.load(answer)["reasons"]
+        with unavailable.value as response:
+            (reason,) = json.load(response)["reasons"]
         assert reason.startswith("outage: Kafka at 127.0.0.1:1 cannot be reached: Connect to")
         assert system.terminate("score-0") < 2
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("clean", [True, False], ids=["stopped", "killed"])
-def test_the_broker_goes_and_comes_back(tmp_path: Path, clean: bool) -> None:
+def test_workers_recover_after_the_broker_restarts(tmp_path: Path, clean: bool) -> None:
     broker = EmbeddedBroker(tmp_path / "kafka", owned=True)
     broker.start()
     try:
@@ -84,7 +86,7 @@ def test_the_broker_goes_and_comes_back(tmp_path: Path, clean: bool) -> None:
                 broker.kill()
             time.sleep(2)
             broker.start()
-            print(f"\nback {back(system):.1f} s after the broker")
+            print(f"\nrecovered {await_progress(system):.1f} s after the broker")
             assert [worker.poll() for worker in system.workers.values()] == [None] * len(
                 system.workers
             )
@@ -93,20 +95,20 @@ def test_the_broker_goes_and_comes_back(tmp_path: Path, clean: bool) -> None:
 
 
 @pytest.mark.faults
-def test_a_worker_that_sleeps_past_its_session_does_no_harm_when_it_wakes(
+def test_a_worker_suspended_past_its_session_time_out_loses_and_duplicates_nothing(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     with running(broker, tmp_path) as (system, _):
-        sleeper = system.workers["score-0"]
-        sleeper.send_signal(signal.SIGSTOP)
+        suspended = system.workers["score-0"]
+        suspended.send_signal(signal.SIGSTOP)
         time.sleep(10)
-        sleeper.send_signal(signal.SIGCONT)
-        print(f"\nback after {back(system):.1f} s")
-        assert sleeper.poll() is None
+        suspended.send_signal(signal.SIGCONT)
+        print(f"\nrecovered after {await_progress(system):.1f} s")
+        assert suspended.poll() is None
 
 
 @pytest.mark.faults
-def test_a_hung_producer_holds_the_learner_back_only_for_its_transaction_time_out(
+def test_a_hung_producer_blocks_the_learner_only_for_its_transaction_time_out(
     broker: EmbeddedBroker, tmp_path: Path, recovery: Recovery
 ) -> None:
     with running(broker, tmp_path, scorers=1) as (system, _):
@@ -117,15 +119,15 @@ def test_a_hung_producer_holds_the_learner_back_only_for_its_transaction_time_ou
         hung.produce(f"{system.name}.monitoring", b"{}", b"control", partition=0)
         hung.produce(f"{system.name}.examples", b"{}", b"control", partition=0)
         hung.flush(10)
-        held = time.monotonic()
+        started = time.monotonic()
         sent = system.sent["labels"]
-        system.until(lambda: system.learned() > sent, 60, "the learner is still held back")
-        seconds = time.monotonic() - held
-        print(f"\nlearner held back for {seconds:.1f} s")
+        system.until(lambda: system.learned() > sent, 60, "the learner is still blocked")
+        seconds = time.monotonic() - started
+        print(f"\nlearner blocked for {seconds:.1f} s")
         assert seconds < ABORTED_SECONDS + 2 * recovery.learner
 
 
-def test_sigterm_drains_and_ends_within_five_seconds(
+def test_a_worker_exits_within_five_seconds_of_sigterm(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     with running(broker, tmp_path, scorers=1) as (system, _):
@@ -134,20 +136,20 @@ def test_sigterm_drains_and_ends_within_five_seconds(
             restart(system, worker)
 
 
-def test_workers_that_come_and_go_before_anything_was_committed_lose_nothing(
+def test_rebalances_before_the_first_commit_lose_nothing(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
-    """Each arrival stops the flow of all others while they fetch, with no committed offset to go back to."""
+    """Each join interrupts fetching, without a committed offset to continue from."""
     with System(broker.bootstrap_servers, tmp_path, f"rebalance-{uuid4().hex[:8]}") as system:
         base = int(time.time() * 1000) - 3_600_000
         for number in range(2000):
             system.send_event(number, base + number)
             system.send_label(number, base + number + 500)
         system.start_all(scorers=2)
-        for turn in range(3):
+        for round_number in range(3):
             time.sleep(2)
-            worker = f"score-{turn % 2}"
+            worker = f"score-{round_number % 2}"
             system.workers[worker].send_signal(signal.SIGTERM)
             system.workers[worker].wait(10)
-            system.start("score", str(turn % 2))
+            system.start("score", str(round_number % 2))
         system.check_outcomes()

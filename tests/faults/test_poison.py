@@ -1,4 +1,4 @@
-"""Records that harm the process itself: each is one dead letter, everything else is scored once."""
+"""Each record that crashes a worker becomes one dead letter; all others are scored once."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ from tests.worker.poison import (
 def running(
     broker: EmbeddedBroker, folder: Path, partitions: int = 4
 ) -> Iterator[tuple[System, Restarting, EventBatches]]:
-    """A scorer that is started again when it ends, and a learner; warm."""
+    """Runs a learner and a scorer that is restarted when it exits, after a first batch."""
     with System(
         broker.bootstrap_servers,
         folder,
@@ -54,49 +54,50 @@ def running(
 @pytest.mark.parametrize(
     "kind", [SEGFAULT, ABORT, LEAVE, STOP, SPIN, HOLD, MATCH, SLEEP, HOARD, SWELL]
 )
-def test_one_among_a_thousand_and_then_another(
+def test_one_poison_record_among_a_thousand_costs_at_most_one_restart(
     broker: EmbeddedBroker, tmp_path: Path, kind: int
 ) -> None:
     with running(broker, tmp_path) as (system, restarting, batches):
-        usual = batches.send([])
-        first = batches.send([kind]) - usual
-        deaths = list(restarting.exit_codes)
-        second = batches.send([kind]) - usual
+        baseline = batches.send([])
+        first = batches.send([kind]) - baseline
+        exit_codes = list(restarting.exit_codes)
+        second = batches.send([kind]) - baseline
         system.await_outcomes()
         print(
-            f"\n{messages(system)}: the others are late by {first:.1f} s, then {second:.1f} s; exit codes {deaths}"
+            f"\n{messages(system)}: other records delayed by {first:.1f} s, then {second:.1f} s; "
+            f"exit codes {exit_codes}"
         )
         assert [code for code, _ in messages(system)] == [CODES[kind]] * 2
-        assert restarting.exit_codes == deaths
-        assert len(deaths) <= 1
+        assert restarting.exit_codes == exit_codes
+        assert len(exit_codes) <= 1
         assert first < 10 * machine_load()
         assert second < 3 * machine_load()
 
 
 @pytest.mark.faults
-def test_ten_in_a_row_while_only_suspects_are_tried(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    """Every one of them costs a worker, and the worker comes back every time."""
+def test_ten_poison_records_in_a_row_with_trial_runs_of_candidates_alone(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """Each of them may crash the worker, which recovers each time."""
     with running(broker, tmp_path, partitions=1) as (system, restarting, batches):
         system.environment["STREAM_APP_WORKER__QUARANTINE_SECONDS"] = "0"
         seconds = batches.send([SEGFAULT] * 10, good=100)
         system.await_outcomes()
-        print(
-            f"\nten workers died, {len(restarting.exit_codes)} really; the others were late by {seconds:.1f} s"
-        )
+        print(f"\n{len(restarting.exit_codes)} crashes; other records delayed by {seconds:.1f} s")
         assert Counter(code for code, _ in messages(system)) == {"record-crashes": 10}
         assert 1 <= len(restarting.exit_codes) <= 11
 
 
 @pytest.mark.faults
-def test_ten_in_a_row_of_every_kind_cost_no_more_workers_than_partitions(
+def test_ten_poison_records_of_all_kinds_cost_at_most_one_restart_per_partition(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
-    """Each partition may meet its first before that of another one is convicted, and everything suspected."""
+    """A partition may reach its first one before that of another partition is known as poison."""
     kinds = [SEGFAULT, HOARD, ABORT, SEGFAULT, LEAVE, SPIN, STOP, SEGFAULT, ABORT, HOARD]
     with running(broker, tmp_path) as (system, restarting, batches):
         seconds = batches.send(kinds)
         system.await_outcomes()
-        print(f"\nthe others were late by {seconds:.1f} s; exit codes {restarting.exit_codes}")
+        print(f"\nother records delayed by {seconds:.1f} s; exit codes {restarting.exit_codes}")
         assert Counter(code for code, _ in messages(system)) == Counter(
             CODES[kind] for kind in kinds
         )
@@ -104,11 +105,13 @@ def test_ten_in_a_row_of_every_kind_cost_no_more_workers_than_partitions(
 
 
 @pytest.mark.faults
-def test_two_partitions_at_once(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_poison_records_in_two_partitions_at_once_share_restarts(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     with running(broker, tmp_path, partitions=2) as (system, restarting, batches):
         seconds = batches.send([SEGFAULT, ABORT, LEAVE, SEGFAULT], good=200)
         system.await_outcomes()
-        print(f"\nthe others were late by {seconds:.1f} s; exit codes {restarting.exit_codes}")
+        print(f"\nother records delayed by {seconds:.1f} s; exit codes {restarting.exit_codes}")
         assert {message.partition() for message in system.read("raw.dlq")} == {0, 1}
         assert Counter(code for code, _ in messages(system)) == {"record-crashes": 4}
         assert 1 <= len(restarting.exit_codes) <= 3

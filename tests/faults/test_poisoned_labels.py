@@ -1,4 +1,4 @@
-"""A fifth of the labels of three days is wrong: it is found, the learner goes back, holds, and recovers after it."""
+"""Wrong labels breach a threshold; the learner rolls back, pauses, and recovers afterwards."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -25,14 +25,16 @@ pytestmark = pytest.mark.faults
 HOUR, DAY = 3_600_000, 86_400_000
 START, END = datetime(2013, 1, 8), datetime(2013, 1, 28)
 POISONED = int(datetime(2013, 1, 22, tzinfo=UTC).timestamp() * 1000)
-MENDED = POISONED + 3 * DAY
+CORRECTED = POISONED + 3 * DAY
 DECLARED = """
 from dataclasses import replace
 from datetime import timedelta
 from stream_app import Threshold, Thresholds
 from stream_app.loading import load_pipeline
 
-limit = Threshold(metric="log_loss", limit=0.6, windows=5, action="rollback", cool_down=timedelta(days=1))
+limit = Threshold(
+    metric="log_loss", limit=0.6, windows=5, action="rollback", cool_down=timedelta(days=1)
+)
 pipeline = replace(
     load_pipeline("stream_app.examples.flights:pipeline"),
     name="NAME",
@@ -43,7 +45,7 @@ pipeline = replace(
 
 
 class Flights(System):
-    """Flights in event time, no faster than the learner learns from them."""
+    """Flights in event time, sent no faster than the learner learns from them."""
 
     def __init__(self, broker: EmbeddedBroker, folder: Path) -> None:
         super().__init__(broker.bootstrap_servers, folder, f"poisoned-{uuid4().hex[:8]}", DECLARED)
@@ -57,16 +59,19 @@ class Flights(System):
         return self
 
     def replay(self, items: Sequence[Item], start: int, end: int, hours: int) -> None:
-        """Send those of [start, end), so many hours at a time; what came of them is served before the next."""
+        """Sends the items of [start, end) in steps of some hours of event time.
+
+        Waits after each step until its examples are learned and published.
+        """
         for first in range(start, end, hours * HOUR):
             for kind, time, record in items:
                 if first <= time < min(first + hours * HOUR, end):
                     self.send(kind, orjson.dumps(record), record["event_id"].encode())
             self.await_outcomes()
-            self.until(self._taken, 30, "the learner does not keep up")
+            self.until(self._has_published, 30, "the learner does not keep up")
 
-    def _taken(self) -> bool:
-        """Whether the learner has read every example, and published what it has learned unless it is held."""
+    def _has_published(self) -> bool:
+        """Return True if every example is learned and, unless learning is paused, published."""
         last = max((message.offset() or 0 for message in self.read("examples")[-1:]), default=-1)
         registry = self.admin.registry()
         return (self.admin.learned_to() or 0) > last and (
@@ -74,16 +79,16 @@ class Flights(System):
         )
 
     def decided(self) -> list[Control]:
-        """The decisions in the log."""
+        """Returns the control records of the log."""
         found = [decode_control(message.value()) for message in self.read("examples")]
         return [control for control in found if control is not None]
 
     def measured(self, kind: str) -> list[dict[str, Any]]:
-        """The measurements of a kind."""
+        """Returns the measurements of a kind."""
         return [value for value in self.values("monitoring") if value["kind"] == kind]
 
     def alarms(self) -> list[bool]:
-        """Every report of the threshold's alarm: whether it lasts."""
+        """Returns the reports of the threshold's alarm, True while it is open."""
         return [
             one["breached"]
             for one in self.measured("alarm")
@@ -91,22 +96,22 @@ class Flights(System):
         ]
 
     def scores(self) -> dict[str, float]:
-        """What was served, by event."""
+        """Returns the served scores by event id."""
         return {value["event_id"]: value["score"] for value in self.values("scored")}
 
 
 def poisoned(items: Sequence[Item]) -> list[Item]:
-    """A fifth of the labels that become known in three days say the opposite."""
+    """Inverts a fifth of the labels that become known in three days."""
     chance = Random(2013)
     found = []
     for kind, time, record in items:
-        wrong = kind == "labels" and POISONED <= time < MENDED and chance.random() < 0.2
+        wrong = kind == "labels" and POISONED <= time < CORRECTED and chance.random() < 0.2
         found.append((kind, time, {**record, "late": not record["late"]} if wrong else record))
     return found
 
 
 def unpoisoned_scores(items: Sequence[Item]) -> dict[str, float]:
-    """Those of a model that has learned every label known by then, all of them right."""
+    """Returns the scores of a model that has learned every correct label known by then."""
     declared = load_pipeline("stream_app.examples.flights:pipeline")
     reader, model = EventReader(declared), declared.model()
     features: dict[str, Features] = {}
@@ -126,14 +131,14 @@ def unpoisoned_scores(items: Sequence[Item]) -> dict[str, float]:
 
 
 def clean_loss(scores: dict[str, float], items: Sequence[Item], start: int, end: int) -> float:
-    """Mean log loss against the true labels that become known in [start, end)."""
+    """Returns the mean log loss against the true labels that become known in [start, end)."""
     known = [record for kind, time, record in items if kind == "labels" and start <= time < end]
     return sum(log_loss(record["late"], scores[record["event_id"]]) for record in known) / len(
         known
     )
 
 
-def test_poisoned_labels_are_found_gone_back_from_and_recovered_from(
+def test_poisoned_labels_cause_a_rollback_and_a_pause_and_are_recovered_from(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     truth = timeline(read_flights(START, END))
@@ -142,31 +147,33 @@ def test_poisoned_labels_are_found_gone_back_from_and_recovered_from(
         system.start_all()
         system.replay(items, first, POISONED, hours=6)
         assert (system.decided(), system.alarms()) == ([], [])
-        system.replay(items, POISONED, MENDED, hours=3)
-        check_found(system)
+        system.replay(items, POISONED, CORRECTED, hours=3)
+        check_rollback(system)
         resumed = system.command(
-            "learning", "resume", "PIPELINE", "--why", "the labels are right again"
+            "learning", "resume", "PIPELINE", "--why", "the labels are correct"
         )
         assert resumed.returncode == 0, resumed.stderr
-        system.replay(items, MENDED, MENDED + DAY, hours=1)
-        ratio = clean_loss(system.scores(), truth, MENDED, MENDED + DAY) / clean_loss(
-            unpoisoned_scores(truth), truth, MENDED, MENDED + DAY
+        system.replay(items, CORRECTED, CORRECTED + DAY, hours=1)
+        ratio = clean_loss(system.scores(), truth, CORRECTED, CORRECTED + DAY) / clean_loss(
+            unpoisoned_scores(truth), truth, CORRECTED, CORRECTED + DAY
         )
         print(
-            f"log loss against the true labels, the day after: {ratio:.3f} of the unpoisoned run's"
+            f"log loss against the true labels on the next day: "
+            f"{ratio:.3f} of that without poisoning"
         )
         assert ratio < 1.05
-        system.replay(items, MENDED + DAY, items[-1][1], hours=6)
+        system.replay(items, CORRECTED + DAY, items[-1][1], hours=6)
         assert system.alarms()[-1] is False
         assert [control.command for control in system.decided()] == ["pause", "rollback", "resume"]
 
 
-def check_found(system: Flights) -> None:
-    """The event names the windows, the newest version of before is served, and learning is paused."""
+def check_rollback(system: Flights) -> None:
+    """Checks the reported windows, the rollback to an earlier version, and the pause."""
     (event,) = system.measured("experimentation_needed")
     start, end = event["window"].values()
     print(
-        f"found {(end + 3 * HOUR - POISONED) / DAY:.2f} days after the first wrong label: {event}"
+        f"detected {(end + 3 * HOUR - POISONED) / DAY:.2f} days "
+        f"after the first wrong label: {event}"
     )
     assert (event["name"], event["threshold"], event["breached"]) == ("log_loss", 0.6, True)
     assert (start, end) == (POISONED, POISONED + 5 * 12 * HOUR)
@@ -181,7 +188,8 @@ def check_found(system: Flights) -> None:
     assert (back_to.learned_through or 0) < POISONED
     assert back_to.metrics["log_loss"] < 0.6
     assert event["reference"] == f"rolled back to version {back_to.version}, learning is paused"
-    assert [(act["operation"], act["who"]) for act in system.admin.audit_entries()] == [
+    entries = system.admin.audit_entries()
+    assert [(entry["operation"], entry["who"]) for entry in entries] == [
         ("pause", LEARNER),
         ("rollback", LEARNER),
     ]

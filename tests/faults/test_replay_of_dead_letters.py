@@ -16,7 +16,7 @@ COUNT = 100_000
 
 
 def start(system: DeadLetterSystem) -> subprocess.Popen[bytes]:
-    """Start an operator who replays everything."""
+    """Starts a command that replays all dead letters."""
     return system.spawn("dead-letters", "replay", "PIPELINE", *system.fix, "--yes", "--why", "test")
 
 

@@ -1,4 +1,4 @@
-"""The artifact store and the models topic fail: scorers go on with the last version that they could load."""
+"""Scorers serve the last good version when the artifact store or the models topic fails."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from stream_app.kafka.clients import make_admin
 from stream_app.kafka.topics import create_topics
 from stream_app.model_admin.model_admin import ModelAdmin
 from tests.faults import slow_store
-from tests.faults.run import RATE, back, learner_beyond, recovered, running
+from tests.faults.run import RATE, await_learner, await_progress, await_recovery, running
 from tests.faults.test_topics import delete, restore
 from tests.model_admin.decision_setup import VersionedSystem
 from tests.running_system import Load, System
@@ -25,11 +25,13 @@ AWAY_SECONDS = 15
 pytestmark = pytest.mark.faults
 
 
-def test_the_store_is_away(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    """Scorers score on, the learner learns on and tells of it; a scorer that starts meanwhile waits for it."""
+def test_an_unavailable_store_stops_neither_scoring_nor_learning(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """The learner opens an alarm; a scorer that starts waits for the store."""
     with running(broker, tmp_path) as (system, _):
-        learner_beyond(system)
-        with without(store_of(system)):
+        await_learner(system)
+        with unavailable(store_folder(system)):
             version = served(system)
             before = system.record_counts().events
             system.kill("score-1")
@@ -38,7 +40,7 @@ def test_the_store_is_away(broker: EmbeddedBroker, tmp_path: Path) -> None:
             rate = (system.record_counts().events - before) / AWAY_SECONDS
             assert served(system) == version
             assert "store-unavailable" in alarms(system)
-        print(f"\n{rate:.0f} events/s without a store; {recovered(system)}")
+        print(f"\n{rate:.0f} events/s without a store; {await_recovery(system)}")
         assert rate > 0
         system.until(lambda: served(system) > version, 30, "no newer version is served")
         system.until(
@@ -46,12 +48,14 @@ def test_the_store_is_away(broker: EmbeddedBroker, tmp_path: Path) -> None:
         )
 
 
-def test_the_store_is_away_for_a_scorer_alone(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_a_scorer_without_the_store_serves_its_version_until_the_store_returns(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     with VersionedSystem(broker, tmp_path) as system:
         link = tmp_path / "mounted"
         system.start("learn")
-        system.until(store_of(system).exists, 30, "the learner has no store")
-        link.symlink_to(store_of(system).parent)
+        system.until(store_folder(system).exists, 30, "the learner has no store")
+        link.symlink_to(store_folder(system).parent)
         system.start("score", STREAM_APP_STORE_URL=link.as_uri())
         system.learn()
         good = max(system.registry.versions)
@@ -60,18 +64,23 @@ def test_the_store_is_away_for_a_scorer_alone(broker: EmbeddedBroker, tmp_path: 
         link.write_bytes(b"")
         system.learn(2)
         system.until(
-            lambda: "version does not load" in system.log("score-0"), 20, "the scorer does not tell"
+            lambda: "version does not load" in system.log("score-0"),
+            20,
+            "the scorer does not report it",
         )
         assert served(system) == good
         link.unlink()
-        link.symlink_to(store_of(system).parent)
+        link.symlink_to(store_folder(system).parent)
         print(
-            f"\nthe newest version was served {system.serves(max(system.registry.versions)):.1f} s after the store"
+            f"\nthe newest version was served {system.serves(max(system.registry.versions)):.1f} s "
+            "after the store had returned"
         )
 
 
-def test_the_newest_artifact_is_damaged(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    """It is refused; the last good version serves on, until the file is restored."""
+def test_a_damaged_artifact_is_rejected_until_it_is_restored(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """The last good version is served in the meantime."""
     with VersionedSystem(broker, tmp_path) as system:
         system.start_all()
         system.learn()
@@ -80,10 +89,11 @@ def test_the_newest_artifact_is_damaged(broker: EmbeddedBroker, tmp_path: Path) 
         learner.send_signal(signal.SIGSTOP)
         system.send_batch()
         system.await_outcomes()
-        scorer.send_signal(signal.SIGSTOP)  # before there is the version that it is not to load
+        # The scorer must not load the next version before its artifact is damaged.
+        scorer.send_signal(signal.SIGSTOP)
         learner.send_signal(signal.SIGCONT)
         system.until(
-            lambda: system.learned() == system.sent["labels"], 5, "not everything is learned"
+            lambda: system.learned() == system.sent["labels"], 5, "some labels are not learned"
         )
         newest = max(system.registry.versions)
         file = Path(system.loader.store.locate(system.registry.manifest(newest).sha256))
@@ -91,7 +101,7 @@ def test_the_newest_artifact_is_damaged(broker: EmbeddedBroker, tmp_path: Path) 
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         scorer.send_signal(signal.SIGCONT)
         system.until(
-            lambda: "is damaged" in system.log("score-0"), 20, "the scorer does not refuse it"
+            lambda: "is damaged" in system.log("score-0"), 20, "the scorer does not reject it"
         )
         assert served(system) < newest
         assert served(system) >= good
@@ -100,8 +110,10 @@ def test_the_newest_artifact_is_damaged(broker: EmbeddedBroker, tmp_path: Path) 
         system.check_registry()
 
 
-def test_a_slow_store(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    """Every read and write takes three seconds: versions come more seldom, scores as fast as ever."""
+def test_a_slow_store_delays_versions_but_not_scores(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """Every read and write takes three seconds."""
     name = f"slow-{uuid4().hex[:8]}"
     with System(
         broker.bootstrap_servers, tmp_path, name, slow_store.DECLARED, partitions=2
@@ -111,8 +123,8 @@ def test_a_slow_store(broker: EmbeddedBroker, tmp_path: Path) -> None:
         system.start_all()
         load = Load(system, RATE)
         load.start()
-        system.until(lambda: system.record_counts().scored > 0, 60, "did not start")
-        back(system)
+        system.until(lambda: system.record_counts().scored > 0, 60, "no event is scored")
+        await_progress(system)
         before, version = system.record_counts().events, served(system)
         time.sleep(AWAY_SECONDS)
         rate = (system.record_counts().events - before) / AWAY_SECONDS
@@ -125,8 +137,10 @@ def test_a_slow_store(broker: EmbeddedBroker, tmp_path: Path) -> None:
         system.check_outcomes()
 
 
-def test_the_models_topic_is_deleted_and_restored(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    """Scorers score on with what they have; with the records back from a backup, all goes on by itself."""
+def test_scorers_recover_from_a_deleted_and_restored_models_topic(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """Scorers serve their version until the records are restored from a backup."""
     with VersionedSystem(broker, tmp_path) as system:
         system.start_all()
         system.learn(2)
@@ -145,10 +159,10 @@ def test_the_models_topic_is_deleted_and_restored(broker: EmbeddedBroker, tmp_pa
         assert served(system) == version
         create_topics(make_admin(system.settings), system.name, system.settings)
         restore(system, "models", backup)
-        system.admin = ModelAdmin(
-            system.settings, system.name
-        )  # as a command would have, for they begin after it
-        system.learn()  # which names a newer one than the backup does, whatever was published before that was there
+        # A new admin client, as every command creates its own.
+        system.admin = ModelAdmin(system.settings, system.name)
+        # Publishes a version newer than those of the backup.
+        system.learn()
         newest = newest_version(system)
         assert newest > version
         seconds = system.serves(newest, 60)
@@ -156,8 +170,8 @@ def test_the_models_topic_is_deleted_and_restored(broker: EmbeddedBroker, tmp_pa
 
 
 @contextmanager
-def without(folder: Path) -> Iterator[None]:
-    """The folder becomes a file, which is what a lost mount is to root as well."""
+def unavailable(folder: Path) -> Iterator[None]:
+    """Replaces a folder by a file, which fails even for root, as a lost mount does."""
     aside = folder.with_name(f"{folder.name}-aside")
     os.rename(folder, aside)
     folder.write_bytes(b"")
@@ -168,12 +182,12 @@ def without(folder: Path) -> Iterator[None]:
         os.rename(aside, folder)
 
 
-def store_of(system: System) -> Path:
+def store_folder(system: System) -> Path:
     return system.settings.data_dir / "store" / system.name
 
 
 def served(system: System) -> int:
-    """The newest version that has scored."""
+    """Returns the newest version that has scored."""
     return max((int(value["model"]["version"]) for value in system.values("scored")), default=-1)
 
 
@@ -182,7 +196,7 @@ def newest_version(system: VersionedSystem) -> int:
 
 
 def alarms(system: System) -> dict[str, bool]:
-    """By name, whether it lasts."""
+    """Returns the state of each alarm by name, True while it is open."""
     return {
         value["name"]: value["breached"]
         for value in system.values("monitoring")

@@ -1,4 +1,4 @@
-"""Somebody deletes what the workers rely on: the dead letters, the raw records, the group's offsets."""
+"""Workers recover from deleted topics and offsets without losing records."""
 
 import time
 from functools import partial
@@ -12,38 +12,44 @@ from stream_app.errors import DataLossError
 from stream_app.kafka.clients import make_admin
 from stream_app.kafka.topics import create_topics
 from stream_app.topic_kinds import TopicKind, topic_name
-from tests.faults.run import RATE, kept, recovered, running
+from tests.faults.run import RATE, await_recovery, running, supervised
 from tests.running_system import Load, System, dead_letters
 
-AWAY_SECONDS = 50  # longer than a worker tries to commit
+# Longer than a worker tries to commit.
+AWAY_SECONDS = 50
 SCORERS = ("score-0", "score-1")
 
 pytestmark = pytest.mark.faults
 
 
-def test_the_dead_letter_topic_is_deleted_and_comes_back(
+def test_failed_records_wait_until_a_deleted_dead_letter_topic_exists_again(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
-    """What cannot be scored waits for its place; no record counts as dead-lettered without a dead letter."""
-    with kept(broker, tmp_path) as (system, load, keeper):
+    """No record counts as dead-lettered without a dead letter."""
+    with supervised(broker, tmp_path) as (system, load, supervision):
         load.stop()
-        books = system.await_outcomes()
-        letters = list(system.read("raw.dlq"))
+        counts = system.await_outcomes()
+        dead_letters_before = list(system.read("raw.dlq"))
         delete(system, "raw.dlq")
         more = Load(system, RATE, load.count)
         more.start()
         time.sleep(AWAY_SECONDS)
-        assert system.record_counts().dead == books.dead
+        assert system.record_counts().dead == counts.dead
         create_topics(make_admin(system.settings), system.name, system.settings)
-        restore(system, "raw.dlq", letters)
-        print(f"\n{AWAY_SECONDS} s without dead letters: {recovered(system)}; {keeper.report()}")
-        assert not keeper.endings
+        restore(system, "raw.dlq", dead_letters_before)
+        print(
+            f"\n{AWAY_SECONDS} s without dead letters: {await_recovery(system)}; "
+            f"{supervision.report()}"
+        )
+        assert not supervision.exits
         more.stop()
-        assert dead_letters(system.read("raw.dlq")) > books.dead
+        assert dead_letters(system.read("raw.dlq")) > counts.dead
 
 
-def test_the_raw_topic_is_made_anew(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    """Offsets mean nothing any more: nobody goes on until a person says so, and then with every new record."""
+def test_scorers_stop_at_a_recreated_raw_topic_until_data_loss_is_accepted(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """Committed offsets are invalid; after acceptance every new record is scored."""
     with running(broker, tmp_path) as (system, load):
         load.stop()
         system.await_outcomes()
@@ -54,11 +60,12 @@ def test_the_raw_topic_is_made_anew(broker: EmbeddedBroker, tmp_path: Path) -> N
             system.send_event(number, base + number)
         system.producer.flush(30)
         began = time.monotonic()
-        endings = [system.workers[worker].wait(60) for worker in SCORERS]
+        exits = [system.workers[worker].wait(60) for worker in SCORERS]
         print(
-            f"\nboth scorers ended {time.monotonic() - began:.1f} s after the topic was made anew: {endings}"
+            f"\nboth scorers exited {time.monotonic() - began:.1f} s "
+            f"after the topic was recreated: {exits}"
         )
-        assert endings == [DataLossError.exit_code] * len(SCORERS)
+        assert exits == [DataLossError.exit_code] * len(SCORERS)
         for worker in SCORERS:
             process = system.start(*worker.split("-"))
             assert process.wait(60) == DataLossError.exit_code, system.log(worker)
@@ -67,22 +74,28 @@ def test_the_raw_topic_is_made_anew(broker: EmbeddedBroker, tmp_path: Path) -> N
         system.await_outcomes()
 
 
-def test_the_groups_offsets_have_expired(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    """As after a week without workers: the positions in the state and in the checkpoint are as good."""
-    with kept(broker, tmp_path) as (system, _, keeper):
+def test_expired_group_offsets_are_replaced_by_those_of_state_and_checkpoint(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """Kafka deletes them after a week without workers."""
+    with supervised(broker, tmp_path) as (system, _, supervision):
         workers = (*SCORERS, "learn-0")
-        keeper.resting.update(workers)
+        supervision.stopped.update(workers)
         for worker in workers:
             system.terminate(worker)
         for role in ("score", "learn"):
-            system.until(partial(forgotten, system, f"{system.name}-{role}"), 30, "the group stays")
+            system.until(
+                partial(delete_group, system, f"{system.name}-{role}"),
+                30,
+                "the group still has members",
+            )
         system.start_all(scorers=2)
-        keeper.resting.clear()
-        print(f"\nwithout committed offsets: {recovered(system)}; {keeper.report()}")
+        supervision.stopped.clear()
+        print(f"\nwithout committed offsets: {await_recovery(system)}; {supervision.report()}")
 
 
 def delete(system: System, kind: TopicKind) -> None:
-    """Delete a topic, and wait until nobody sees it any more."""
+    """Deletes a topic and waits until it no longer exists."""
     admin, topic = make_admin(system.settings), topic_name(system.name, kind)
     admin.delete_topics([topic])[topic].result(30)
     system.until(
@@ -92,7 +105,7 @@ def delete(system: System, kind: TopicKind) -> None:
 
 
 def restore(system: System, kind: TopicKind, messages: list[Message]) -> None:
-    """Put records where they were, as from a copy of the topic."""
+    """Restores the records of a topic to their partitions, as from a backup."""
     for message in messages:
         system.producer.produce(
             topic_name(system.name, kind),
@@ -104,9 +117,10 @@ def restore(system: System, kind: TopicKind, messages: list[Message]) -> None:
     system.producer.flush(30)
 
 
-def forgotten(system: System, group: str) -> bool:
-    """Delete a group with its offsets; False while it has members."""
-    admin = make_admin(system.settings)  # which has to live until it has answered
+def delete_group(system: System, group: str) -> bool:
+    """Deletes a group with its offsets; returns False while it has members."""
+    # The client must exist until the response.
+    admin = make_admin(system.settings)
     try:
         admin.delete_consumer_groups([group])[group].result(30)
     except KafkaException:

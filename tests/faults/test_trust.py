@@ -1,4 +1,4 @@
-"""Somebody writes to the models topic or the store: scorers refuse it, say so, serve on, and recover by themselves."""
+"""Untrusted manifests and artifacts are rejected; scorers serve the last good version."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ ALARM = "model-rejected"
 
 
 class Intruder:
-    """May write to `<pipeline>.models` and to the store, and in some cases has the signing key."""
+    """Attacker who can write to `<p>.models` and the store, and sometimes has the signing key."""
 
     def __init__(self, system: VersionedSystem, folder: Path) -> None:
         self.system = system
@@ -30,48 +30,48 @@ class Intruder:
 
     @property
     def genuine(self) -> Manifest:
-        """What is served, renumbered."""
+        """Manifest of the served version under another version number."""
         return self.system.registry.current._replace(version=10**9)
 
     def sign(self, manifest: Manifest) -> Manifest:
-        """With the learner's own key."""
+        """Signs a manifest with the learner's own key."""
         key = load_signing_key(self.places)
         assert key is not None
         return sign(manifest, key)
 
-    def by_stranger(self) -> Manifest:
-        """Signed by a key that nobody trusts."""
+    def signed_by_unknown_key(self) -> Manifest:
+        """Returns a manifest signed by an untrusted key."""
         return sign(
             self.genuine,
             create_key(self.places._replace(signing=self.folder / "s", trusted=self.folder / "t")),
         )
 
-    def by_revoked(self) -> Manifest:
-        """Signed by a key that was trusted once."""
+    def signed_by_revoked_key(self) -> Manifest:
+        """Returns a manifest signed by a revoked key."""
         key = create_key(self.places._replace(signing=self.folder / "r"))
         revoke_key(self.places, key.id, "test", "test")
         return sign(self.genuine, key)
 
-    def pickled(self, thing: Any) -> Manifest:
-        """An artifact of one's own, well signed."""
-        artifact = self.system.loader.store.put(dump(thing))
+    def pickled(self, content: Any) -> Manifest:
+        """Returns a correctly signed manifest of an artifact of any content."""
+        artifact = self.system.loader.store.put(dump(content))
         return self.sign(self.genuine._replace(sha256=artifact.sha256, size=artifact.size))
 
     def tampered(self) -> Manifest:
-        """A well signed artifact that was changed afterwards."""
+        """Returns a correctly signed manifest of an artifact that was modified afterwards."""
         manifest = self.pickled([1, 2, 3])
         Path(self.system.loader.store.locate(manifest.sha256)).write_bytes(b"x" * manifest.size)
         return manifest
 
     def serve(self, value: bytes) -> None:
-        """Write it as a version's manifest, and have it served."""
+        """Writes a manifest and makes it the served version."""
         self.system.send("models", value, version_key(10**9).encode())
         self.system.send("models", encode_alias(Alias(10**9)), CHAMPION_KEY.encode())
         self.system.producer.flush()
 
 
 class Call:
-    """Pickles to the call of anything."""
+    """Pickles to a call of an arbitrary function."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = (function, arguments)
@@ -92,8 +92,8 @@ CASES: dict[str, tuple[Callable[[Intruder], bytes], str]] = {
     ),
     "another version's manifest": (lambda it: it.system.registry.current.encode(), " names "),
     "a changed manifest": (lambda it: it.genuine.encode(), "somebody has changed it"),
-    "a strange key": (lambda it: it.by_stranger().encode(), "not among the trusted"),
-    "a revoked key": (lambda it: it.by_revoked().encode(), "is revoked"),
+    "an unknown key": (lambda it: it.signed_by_unknown_key().encode(), "not among the trusted"),
+    "a revoked key": (lambda it: it.signed_by_revoked_key().encode(), "is revoked"),
     "a changed artifact": (lambda it: it.tampered().encode(), "SHA-256"),
     "another River": (
         lambda it: it.sign(it.genuine._replace(river="0.1.0")).encode(),
@@ -118,7 +118,7 @@ def intruder(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Intruder]:
         yield Intruder(system, tmp_path)
 
 
-def test_what_must_not_be_loaded_is_refused_and_the_last_good_version_serves(
+def test_untrusted_versions_are_rejected_and_the_last_good_version_is_served(
     intruder: Intruder,
 ) -> None:
     system = intruder.system
@@ -128,19 +128,18 @@ def test_what_must_not_be_loaded_is_refused_and_the_last_good_version_serves(
         intruder.serve(make(intruder))
         system.until(lambda: open_alarm(system) is True, 20, f"{name}: no alarm")
         assert expected in system.log("score-0"), (name, system.log("score-0"))
-        marked = len(system.read("scored"))
+        before_batch = len(system.read("scored"))
         system.send_batch(5)
         system.await_outcomes()
-        assert {value["model"]["version"] for value in system.values("scored")[marked:]} <= {
-            good
-        }, name
+        scored = system.values("scored")[before_batch:]
+        assert {value["model"]["version"] for value in scored} <= {good}, name
         system.learn()
         system.until(lambda: open_alarm(system) is False, 20, f"{name}: the alarm does not end")
         assert not intruder.marker.exists()
     assert all(worker.poll() is None for worker in system.workers.values())
 
 
-def test_a_scorer_that_starts_while_the_served_version_is_refused_serves_the_one_before(
+def test_a_scorer_that_starts_while_the_served_version_is_rejected_serves_the_previous_one(
     intruder: Intruder,
 ) -> None:
     system = intruder.system
@@ -162,7 +161,7 @@ def test_a_scorer_that_starts_while_the_served_version_is_refused_serves_the_one
     system.until(lambda: open_alarm(system) is False, 20, "the alarm does not end")
 
 
-def test_keys_are_rotated_and_revoked_while_everything_runs(intruder: Intruder) -> None:
+def test_keys_can_be_rotated_and_revoked_while_workers_run(intruder: Intruder) -> None:
     system = intruder.system
     first = system.registry.current.key_id
     assert "in use" in keys(system, "list")
@@ -170,8 +169,8 @@ def test_keys_are_rotated_and_revoked_while_everything_runs(intruder: Intruder) 
         system, "revoke", first, "--why", "test", code=20
     )
     keys(system, "rotate", "--why", "yearly")
-    refused = keys(system, "revoke", first, "--why", "stolen", code=20)
-    assert "has signed the served version" in refused
+    rejected = keys(system, "revoke", first, "--why", "stolen", code=20)
+    assert "has signed the served version" in rejected
     system.learn(2)
     second = system.registry.current.key_id
     assert second != first
@@ -194,25 +193,28 @@ def test_keys_are_rotated_and_revoked_while_everything_runs(intruder: Intruder) 
         system.terminate(worker)
     system.start_all()
     system.learn()
-    acts = [(act["operation"], act["why"], act["before"], act["after"]) for act in system.admin.audit_entries()]
-    assert [act for act in acts if act[0].startswith("key")] == [
+    entries = [
+        tuple(entry[name] for name in ("operation", "why", "before", "after"))
+        for entry in system.admin.audit_entries()
+    ]
+    assert [entry for entry in entries if entry[0].startswith("key")] == [
         ("key-rotate", "yearly", first, second),
         ("key-revoke", "stolen", "trusted", "revoked"),
     ]
 
 
-def keys(system: VersionedSystem, act: str, *words: str, code: int = 0) -> str:
-    done = system.command("keys", act, "PIPELINE", *words)
-    assert done.returncode == code, done.stderr
-    return done.stdout if code == 0 else done.stderr.splitlines()[-1]
+def keys(system: VersionedSystem, command: str, *words: str, code: int = 0) -> str:
+    result = system.command("keys", command, "PIPELINE", *words)
+    assert result.returncode == code, result.stderr
+    return result.stdout if code == 0 else result.stderr.splitlines()[-1]
 
 
 def open_alarm(system: VersionedSystem) -> bool | None:
-    """Whether a scorer's newest word is that a version is refused; None before it has said anything about it."""
-    told = [
+    """Return True if a scorer's newest report is a rejected version; None without any report."""
+    reports = [
         value
         for value in system.values("monitoring")
         if (value["kind"], value["name"]) == ("alarm", ALARM)
     ]
-    newest = {value["source"]: value["breached"] for value in told}
+    newest = {value["source"]: value["breached"] for value in reports}
     return any(newest.values()) if newest else None

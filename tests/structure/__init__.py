@@ -1,1 +1,1 @@
-"""The rules of the code itself: words, names, layers."""
+"""Rules for the code itself: words, names, imports and Kafka clients."""

@@ -7,7 +7,7 @@ from tests.structure.sources import Source, sources
 
 CLIENTS = {"Consumer", "Producer", "AdminClient"}
 OWNER = "stream_app/kafka/clients.py"
-# Attributes of confluent_kafka's modules through which a client could be named otherwise.
+# Through these modules' attributes a client could be created under another name.
 MODULES = {"confluent_kafka", "confluent_kafka.admin"}
 
 

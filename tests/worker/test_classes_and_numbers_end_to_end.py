@@ -13,7 +13,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.examples.nycflights import Flight, read_flights
-from tests.faults.replay import check_replay
+from tests.faults.relearning import check_relearning
 from tests.learning import fits
 from tests.running_system import System
 
@@ -147,7 +147,7 @@ def run(system: System, flights: Sequence[Flight], truth: Truth) -> dict[str, An
     assert all(fits("scored", value) for value in system.values("scored"))
     assert all(fits("example", value) for value in system.values("examples"))
     assert {value["event_id"]: value["label"] for value in system.values("examples")} == truth
-    assert check_replay(system) == system.sent["labels"]
+    assert check_relearning(system) == system.sent["labels"]
     shown = system.command("models", "show", "PIPELINE", "--json")
     assert shown.returncode == 0, shown.stderr
     metrics: dict[str, Any] = json.loads(shown.stdout)["metrics"]

@@ -1,4 +1,4 @@
-"""A run's own examples, learned once more without any disturbance, must give what was served, bit for bit."""
+"""Relearning the examples of a run gives the served versions and predictions, bit for bit."""
 
 from collections import defaultdict, deque
 
@@ -17,8 +17,12 @@ from stream_app.records import Features, Score
 from tests.running_system import System
 
 
-def check_replay(system: System) -> int:
-    """Compare every published version and every served prediction; returns how many predictions were compared."""
+def check_relearning(system: System) -> int:
+    """Compares every published version and every served prediction with those of a relearning run.
+
+    Returns:
+        The number of compared predictions.
+    """
     pipeline = load_pipeline(str(system.pipeline))
     task = task_of(pipeline)
     served: dict[int, list[tuple[Features, Score]]] = defaultdict(list)
@@ -27,7 +31,7 @@ def check_replay(system: System) -> int:
         if isinstance(example, Example):
             served[example.model_version].append((example.features, example.score))
     loader, compared = VersionLoader(system.settings, pipeline), 0
-    published, kept = manifests(system)
+    published, stored = manifests(system)
     reader = LogReader(client_config(system.settings), f"{system.name}-learn")
     relearner = Verifier(pipeline, reader, ModelRegistry(published), loader).relearner()
     for version, manifest in published.items():
@@ -38,23 +42,23 @@ def check_replay(system: System) -> int:
                 pipeline.name, version, manifest.fingerprint, relearner.state.learned.model, task
             )
         ]
-        if version in kept:
+        if version in stored:
             models.append(loader.load(manifest))
         for features, score in served.pop(version, []):
             assert [model.score(features) for model in models] == [score] * len(models)
             compared += 1
-    assert not served, "predictions were served by versions that were never published"
+    assert not served, "predictions of versions that were never published"
     return compared
 
 
 def manifests(system: System) -> tuple[dict[int, Manifest], set[int]]:
-    """All versions ever published, in order, and which of them are still kept."""
-    found, kept = {}, set()
+    """Returns the manifests of all versions published so far, and the versions not deleted."""
+    found, stored = {}, set()
     for message in system.read("models"):
         version = version_of((message.key() or b"").decode())
         if version is not None and message.value() is not None:
             found[version] = Manifest.decode(message.value() or b"")
-            kept.add(version)
+            stored.add(version)
         elif version is not None:
-            kept.discard(version)
-    return dict(sorted(found.items())), kept
+            stored.discard(version)
+    return dict(sorted(found.items())), stored

@@ -1,4 +1,4 @@
-"""What looks after workers during a fault: starts dead ones again as the supervisor does, and watches their memory."""
+"""Restarts crashed workers during a fault as the supervisor does, and measures their memory."""
 
 import time
 from collections import Counter, defaultdict
@@ -10,17 +10,24 @@ import psutil
 from stream_app.worker.supervisor import FIRST_DELAY, HEALTHY_SECONDS, MAX_DELAY
 from tests.running_system import System
 
-MEMORY = 450 * 2**20  # bytes of a worker at most; it begins with about 170 MB
-LOOK_SECONDS = 0.2
+# A worker starts with about 170 MB.
+MAX_MEMORY_BYTES = 450 * 2**20
+POLL_SECONDS = 0.2
 
 
-class Keeper(Thread):
-    """Looks after the workers of a system until stopped; `resting` are those that are meant to be down."""
+class Supervision(Thread):
+    """Supervises the workers of a system.
+
+    Attributes:
+        exits: name and exit code of each worker that exited unexpectedly.
+        stopped: workers that are down on purpose.
+        peak: largest resident memory of each worker in bytes, children included.
+    """
 
     def __init__(self, system: System) -> None:
-        super().__init__(name="keeper", daemon=True)
-        self.endings: list[tuple[str, int]] = []
-        self.resting: set[str] = set()
+        super().__init__(name="supervision", daemon=True)
+        self.exits: list[tuple[str, int]] = []
+        self.stopped: set[str] = set()
         self.peak: Counter[str] = Counter()
         self._system = system
         self._stopping = Event()
@@ -28,7 +35,7 @@ class Keeper(Thread):
         self._last_start: dict[str, float] = {}
         self._due: dict[str, float] = {}
 
-    def __enter__(self) -> "Keeper":
+    def __enter__(self) -> "Supervision":
         self.start()
         return self
 
@@ -36,39 +43,39 @@ class Keeper(Thread):
         self.stop()
 
     def stop(self) -> None:
-        """Leave the workers to themselves."""
+        """Stops supervising; the workers continue."""
         self._stopping.set()
         self.join()
 
     @property
     def restarts(self) -> Counter[str]:
-        """How often each worker had to be started again."""
-        return Counter(worker for worker, _ in self.endings)
+        """Number of restarts of each worker."""
+        return Counter(worker for worker, _ in self.exits)
 
     def run(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS):
+        while not self._stopping.wait(POLL_SECONDS):
             for worker, process in list(self._system.workers.items()):
                 if process.poll() is None:
                     self._measure(worker, process.pid)
-                elif worker not in self.resting:
-                    self._tend(worker, process.returncode)
+                elif worker not in self.stopped:
+                    self._supervise(worker, process.returncode)
 
     def report(self) -> str:
-        """Who ended how, and how much memory each worker had at most."""
+        """Returns a line with the exits and the peak memory of each worker."""
         memory = ", ".join(
             f"{worker} {size / 2**20:.0f} MB" for worker, size in sorted(self.peak.items())
         )
-        return f"endings {self.endings or 'none'}; at most {memory}"
+        return f"exits {self.exits or 'none'}; peak memory {memory}"
 
     def _measure(self, worker: str, pid: int) -> None:
         with suppress(psutil.Error):
             family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
             self.peak[worker] = max(self.peak[worker], sum(one.memory_info().rss for one in family))
 
-    def _tend(self, worker: str, code: int) -> None:
+    def _supervise(self, worker: str, code: int) -> None:
         now = time.monotonic()
         if worker not in self._due:
-            self.endings.append((worker, code))
+            self.exits.append((worker, code))
             if now - self._last_start.get(worker, 0.0) > HEALTHY_SECONDS:
                 self._delay[worker] = FIRST_DELAY
             self._due[worker] = now + self._delay[worker]
