@@ -1,4 +1,4 @@
-"""The page of models is about the models that there are, and what it says of them is so."""
+"""The page of models covers every model of the catalogue, with true families and sizes."""
 
 import re
 from typing import NamedTuple
@@ -9,13 +9,13 @@ from benchmarks.catalogue import CATALOGUE, rows
 from benchmarks.families import PAGE
 from stream_app.model_store.families import family_of
 from stream_app.model_store.pickling import dump
-from stream_app.model_store.river_names import REFUSED
+from stream_app.model_store.river_names import REJECTED
 
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
 class Row(NamedTuple):
-    """A line of the measured table; the size is kilobytes."""
+    """Row of the table of measurements; the size is in kB."""
 
     family: str
     task: str
@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
 
 def measured() -> dict[str, Row]:
-    """By the model's name."""
+    """Returns the rows by the model's name."""
     pattern = r"^\| (\w+)(?:\\\*)? \| ([\w+-]+) \| ([\w-]+) \| [\d,]+ \| [\d,]+ \| ([\d,.]+) \|$"
     found = re.findall(pattern, TEXT, re.MULTILINE)
     return {
@@ -43,14 +43,14 @@ def test_the_table_has_every_model_with_its_family() -> None:
     assert {name: row[:2] for name, row in MEASURED.items()} == declared
 
 
-def test_everything_that_is_refused_is_named() -> None:
-    refused = TEXT.partition("## What is refused")[2]
-    assert [name for _, name in REFUSED if f"`{name}`" not in refused] == []
+def test_every_rejected_model_is_named() -> None:
+    rejected = TEXT.partition("## Rejected models")[2]
+    assert [name for _, name in REJECTED if f"`{name}`" not in rejected] == []
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("name", MEASURED)
-def test_artifacts_weigh_what_the_table_says(name: str) -> None:
+def test_artifacts_have_the_size_in_the_table(name: str) -> None:
     row = MEASURED[name]
     model = CATALOGUE[row.task][name]()
     for x, y in rows(row.task):
