@@ -1,4 +1,4 @@
-# Everything on a fresh machine with Python 3.11+ and make. ARGS= passes arguments on: make -s demo ARGS=--json
+# Needs Python 3.11 to 3.13 and make. ARGS= passes arguments on: make -s demo ARGS=--json
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,15 +15,15 @@ help:
 	@echo "make demo    replay two months of real flights through a real broker"
 	@echo "make test    run all tests"
 	@echo "make faults  run the long fault table"
-	@echo "make bench   race against other stream processors, in an environment of its own"
-	@echo "make docs    write docs/reference from the code"
-	@echo "make lint    ruff, mypy and the import rules"
-	@echo "make lock    resolve the dependencies again and pin them with hashes"
+	@echo "make bench   compare with other stream processors, in a separate environment"
+	@echo "make docs    generate docs/reference from the code"
+	@echo "make lint    check style, types and import rules"
+	@echo "make lock    update the dependencies and pin them with hashes"
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements-build.lock requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is required: make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the locked dependencies into $(VENV) ..." >&2
 	@$(PIP) --require-hashes -r requirements-build.lock >&2
@@ -35,8 +35,11 @@ $(VENV)/.ready: requirements-build.lock requirements.lock pyproject.toml
 demo: setup
 	@$(BIN)/stream-app demo $(ARGS)
 
+# Python compiles each file once, not in each of the processes that the tests start.
+test faults: export PYTHONDONTWRITEBYTECODE :=
+
 test: setup
-	@$(BIN)/python -m pytest -n 3 -m "not faults" $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "not faults" $(ARGS)
 
 faults: setup
 	@$(BIN)/python -m pytest -n 0 -m faults $(ARGS)

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Makes random passwords for docker-compose.yml; those that exist are kept. Run it once: sh deploy/secrets.sh
+# Creates random passwords for docker-compose.yml; existing ones are kept. Run it once: sh deploy/secrets.sh
 set -eu
 cd "$(dirname "$0")"
 mkdir -p secrets
-chmod 700 secrets # the files have to be readable inside the containers, the folder keeps others on this machine out
+# Containers must be able to read the files; the folder protects them from other users of this machine.
+chmod 700 secrets
 for name in kafka_password grafana_password; do
     [ -s "secrets/$name" ] || od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"secrets/$name"
     chmod 644 "secrets/$name"

@@ -1,6 +1,7 @@
-"""Send the flights that left New York in 2013, and their labels, in the order in which the world learned of them.
+"""Sends the flights that left New York in 2013 and their labels, in the order of their time.
 
-``python flights.py 100`` sends a hundred records a second until the year is over, one in 500 with a mistake.
+``python flights.py 100`` sends 100 records per second until the end of the year, one in 500 with an
+injected mistake.
 """
 
 import sys
@@ -22,7 +23,10 @@ MONTHS = [datetime(2013, month, 1, tzinfo=UTC) for month in range(1, 13)] + [
 
 
 def year() -> Iterator[Item]:
-    """Events and labels by time, read month by month; a label may belong into the month after its event's."""
+    """Yields events and labels by time, read month by month.
+
+    A label may belong to the month after that of its event.
+    """
     later: list[Item] = []
     for start, end in pairwise(MONTHS):
         items = sorted(later + timeline(read_flights(start, end)), key=lambda item: item[1])
@@ -33,7 +37,7 @@ def year() -> Iterator[Item]:
 
 
 def main(rate: float) -> None:
-    """Send `rate` records a second."""
+    """Sends `rate` records per second."""
     producer = make_producer(load_settings())
     started = time.monotonic()
     for number, record in enumerate(scheduled_sends(year(), mistakes=0.002, seed=2013)):

@@ -1,4 +1,9 @@
-"""The reference: one Markdown page for each thing that the code declares, from nothing but those declarations."""
+"""Generator of docs/reference: one Markdown page for each kind of declaration in the code.
+
+- `commands`, `errors`, `metrics`, `pipeline`, `schemas`, `settings`, `topics`: one page each.
+- `declarations`: fields of declared classes.
+- `markdown`: tables, code and paragraphs.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,11 +21,11 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "errors.md": errors.page,
     "metrics.md": metrics.page,
 }
-"""File name to the function that gives its text, in the order in which a newcomer wants them."""
+"""File name to the function that returns its text, in reading order."""
 
 _FOOTER = "\n---\n\nGenerated from the code by `make docs`.\n"
 
 
 def generate() -> dict[Path, str]:
-    """Every page's file with its text; the same wherever and whenever it is called."""
+    """Returns every page's file with its text, which depends on the code alone."""
     return {REFERENCE / name: page() + _FOOTER for name, page in PAGES.items()}

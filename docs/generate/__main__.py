@@ -1,4 +1,4 @@
-"""Write the reference; say which pages have changed."""
+"""Writes the reference and prints the changed pages."""
 
 import sys
 
@@ -6,7 +6,7 @@ from docs.generate import generate
 
 
 def main() -> None:
-    """Write every page whose text is another than before."""
+    """Writes every page whose text has changed."""
     for file, text in generate().items():
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             file.parent.mkdir(exist_ok=True)

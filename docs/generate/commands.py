@@ -10,17 +10,18 @@ from stream_app.cli import app
 
 _INTRODUCTION = """# Commands
 
-`stream-app --debug` before any command logs everything. [Exit codes](errors.md#exit-codes) are the same for all.
+`stream-app --debug` before any command logs everything. All commands have the same
+[exit codes](errors.md#exit-codes).
 """
 
 
 def page() -> str:
-    """One section for each command."""
+    """Returns the page, with one section for each command."""
     return "\n".join([_INTRODUCTION, *(_section(context) for context in contexts())])
 
 
 def contexts() -> Iterator[Any]:
-    """Every command of the program in the order of its help, each in the context in which it is called."""
+    """Yields the context of every command in the order of the program's help."""
     root = typer.main.get_command(app)
     yield from _leaves(typer.Context(root, info_name="stream-app"))
 
@@ -52,13 +53,13 @@ def _section(context: Any) -> str:
 
 
 def _split(text: str, epilog: str) -> tuple[str, str]:
-    """Description and example, which is at the end of either."""
+    """Returns the description and the example, which ends one of the texts."""
     before, _, example = f"{text}\n\n{epilog}".strip().rpartition("Example: ")
     return before, example
 
 
 def _row(names: str, meaning: str) -> list[str]:
-    """What the terminal's help shows of a parameter, with its choices in words.
+    """Returns a parameter's row from the terminal's help, with its choices as text.
 
     >>> _row("--role <score|learn>", "What it does.  [required]")
     ['`--role`', 'What it does. One of `score`, `learn`. [required]']

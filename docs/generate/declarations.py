@@ -1,4 +1,4 @@
-"""What a class declares, from its text: the fields with their types, defaults and the descriptions below them."""
+"""Fields of a class from its source: types, defaults and the descriptions below them."""
 
 import ast
 import inspect
@@ -9,7 +9,7 @@ from docs.generate.markdown import paragraphs
 
 
 class Declared(NamedTuple):
-    """A field as it is written; `default` is empty if it has to be given."""
+    """Field as in the source; `default` is empty for a required field."""
 
     name: str
     type: str
@@ -18,10 +18,14 @@ class Declared(NamedTuple):
 
 
 def declared(kind: type) -> list[Declared]:
-    """The fields of a class, in order; a field without a description is an error."""
+    """Returns the fields of a class in order.
+
+    Raises:
+        ValueError: a field has no description.
+    """
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     if not isinstance(definition, ast.ClassDef):
-        raise TypeError(f"{kind.__name__} is no class")
+        raise TypeError(f"{kind.__name__} is not a class")
     body = definition.body
     return [
         Declared(
@@ -36,12 +40,12 @@ def declared(kind: type) -> list[Declared]:
 
 
 def _source(node: ast.expr) -> str:
-    """Its text, with the quotes of this project."""
+    """Returns the source of an expression with double quotes."""
     return ast.unparse(node).replace("'", '"')
 
 
 def _default(value: ast.expr | None) -> str:
-    """As it is written; what `field(default_factory=dict)` makes is an empty dict."""
+    """Returns a default as in the source, and `{}` for `field(default_factory=dict)`."""
     if value is None:
         return ""
     return {"field(default_factory=dict)": "{}"}.get(_source(value), _source(value))

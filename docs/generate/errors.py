@@ -9,29 +9,29 @@ _INTRODUCTION = """# Errors
 
 ## Codes of failed records
 
-A record that fails becomes a dead letter with one of these codes, in the order in which a record meets them. What to
-do beyond the remedy is in [Operations](../operations.md#dead-letters).
+A record that fails becomes a dead letter with one of these codes. They are listed in the order of
+processing. [Operations](../operations.md#dead-letters) says more about remedies.
 """
 
 _CLASSES = """## Classes
 
-Who has to act:
+The class of an error says who has to act:
 """
 
 _HEADERS = """## Headers of a dead letter
 
-Key and value are as they came, and so are the headers, with these added:
+Key, value and headers are those of the original record, with these headers added:
 """
 
 _EXIT_CODES = """## Exit codes
 
-Every expected failure of a command is one line on standard error that says what happened and what to do. What a
-supervisor should do about each is in [Operations](../operations.md#exit-codes).
+Every expected failure of a command is one line on standard error that says what happened and what
+to do. [Operations](../operations.md#exit-codes) lists the actions of a service manager.
 """
 
 
 def page() -> str:
-    """Records first, then commands."""
+    """Returns the page: failed records first, then exit codes."""
     codes = [
         [code(e.code), e.stage, e.error_class, e.meaning, e.remedy] for e in ERROR_CODES.values()
     ]

@@ -1,4 +1,4 @@
-"""Markdown as GitHub renders it."""
+"""Markdown in GitHub's dialect."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from textwrap import dedent
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; a column that is empty in every row is left out.
+    """Returns a table without the columns that are empty in every row.
 
     >>> print(table(["name", "note"], [["a|b", ""]]), end="")
     | name |
@@ -25,7 +25,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cell(text: str) -> str:
-    """Text on one line that does not end the cell.
+    """Returns text for a cell of a table: one line, without unescaped pipes.
 
     >>> cell("on `<p>.raw`, <p>\\nor a|b")
     'on `<p>.raw`, &lt;p> or a\\\\|b'
@@ -34,7 +34,7 @@ def cell(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text in which no tag begins and variables are code; what is code already stays as it is.
+    """Returns text without tags and with environment variables as code; code is unchanged.
 
     >>> escaped("Set STREAM_APP_LOG__LEVEL of <p> and `<p>`")
     'Set `STREAM_APP_LOG__LEVEL` of &lt;p> and `<p>`'
@@ -47,7 +47,7 @@ def escaped(text: str) -> str:
 
 
 def code(text: object) -> str:
-    """Text as code, empty text as nothing.
+    """Returns text as inline code, or "" for empty text.
 
     >>> code("a"), code("")
     ('`a`', '')
@@ -56,7 +56,7 @@ def code(text: object) -> str:
 
 
 def codes(texts: Iterable[object]) -> str:
-    """A list of code.
+    """Returns texts as a list of inline code.
 
     >>> codes(["a", "b"])
     '`a`, `b`'
@@ -65,12 +65,12 @@ def codes(texts: Iterable[object]) -> str:
 
 
 def fence(text: str, language: str = "") -> str:
-    """A block of code."""
+    """Returns a code block."""
     return f"```{language}\n{text.strip()}\n```\n"
 
 
 def paragraphs(text: str | None) -> str:
-    """Return a docstring as Markdown, each paragraph on one line and with single backticks.
+    """Returns a docstring as Markdown, each paragraph on one line and with single backticks.
 
     An indented paragraph and one that begins with `>>>` become a block of code.
 

@@ -10,13 +10,14 @@ from stream_app.telemetry import metrics
 
 _INTRODUCTION = """# Metrics
 
-Every worker serves its metrics at `/metrics`, in Prometheus's text format; see
-[Operations](../operations.md#health) for the port. A histogram has the series `_bucket`, `_sum` and `_count`.
+Every worker serves its metrics at `/metrics` in Prometheus's text format; see
+[Operations](../operations.md#health) for the port. A histogram has the series `_bucket`, `_sum` and
+`_count`.
 """
 
 
 def page() -> str:
-    """One table for each section of `stream_app/telemetry/metrics.py`."""
+    """Returns the page, with one table for each section of `stream_app/telemetry/metrics.py`."""
     parts = [_INTRODUCTION]
     for title, found in sections():
         rows = [
@@ -28,7 +29,7 @@ def page() -> str:
 
 
 def sections() -> Iterator[tuple[str, list[Any]]]:
-    """The metrics under each headline of the file, `# --- Title ---`, in its order."""
+    """Yields each headline of the file, `# --- Title ---`, with the metrics below it."""
     _, *parts = re.split(r"^# --- (.+?) -+$", inspect.getsource(metrics), flags=re.MULTILINE)
     for title, text in zip(parts[::2], parts[1::2], strict=True):
         names = re.findall(r"^([A-Z_]+): Final = ", text, flags=re.MULTILINE)
@@ -36,7 +37,7 @@ def sections() -> Iterator[tuple[str, list[Any]]]:
 
 
 def _described(metric: Any) -> tuple[str, str, list[str], str]:
-    """Name as scraped, type, labels and help of a metric."""
+    """Returns the exported name, type, labels and help of a metric."""
     (family,) = metric.describe()
     suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
     return family.name + suffix, family.type, list(metric._labelnames), family.documentation

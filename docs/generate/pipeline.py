@@ -1,4 +1,4 @@
-"""`pipeline.md`: what a pipeline declares, and the cleaning steps there are."""
+"""`pipeline.md`: the declarations of a pipeline, and the cleaning steps."""
 
 import doctest
 import inspect
@@ -14,23 +14,24 @@ from stream_app.resilience import Breaker, Fallback, Limits, Retry
 
 _INTRODUCTION = """# Pipelines
 
-A pipeline is one Python file with one `Pipeline`. A schema is a path beside that file, or a dict. Fields without a
-default have to be given. What is wrong with a declaration is said when it is loaded, with exit code 4.
+A pipeline is one Python file with one `Pipeline`. A schema is a path relative to that file, or a
+dict. An invalid declaration is an error when the file is loaded, with exit code 4.
 """
 
 _METRICS = "For `metrics` and `Threshold.metric`, by the type of the label's field.\n"
 
 _CLEANING = """## Cleaning steps
 
-A step takes the record and returns the fields it changes, so any function will do. Steps run in order, after the record
-has been validated. `stream_app.cleaning` has the usual ones; those marked *imputes* invent values, and the names of the
-fields that they change are published with the prediction. A step that cannot mend a record raises
-`stream_app.cleaning.Rejected("why, with field names but never their values")`.
+A step is a function that takes the record and returns the fields that it changes. Steps run in
+order, after validation. `stream_app.cleaning` has common steps. Those marked *imputes* make up
+values; the names of the fields that they change are published with the prediction. A step that
+cannot fix a record raises
+`stream_app.cleaning.Rejected("reason, with field names but without values")`.
 """
 
 
 def page() -> str:
-    """The declarations, then the steps."""
+    """Returns the page: the declarations, then the steps."""
     parts = [_INTRODUCTION]
     for kind in (Pipeline, Label, Thresholds, Threshold, Retry, Breaker, Fallback, Limits):
         parts += [f"## {kind.__name__}\n", paragraphs(kind.__doc__) + "\n", _fields(kind)]
@@ -58,12 +59,12 @@ def _metrics() -> str:
         for task in TASKS
     ]
     return table(
-        ["label", "predicted", "metrics", "if none are named", "what no model achieves"], rows
+        ["label", "predicted", "metrics", "if none are named", "baselines without a model"], rows
     )
 
 
 def _steps() -> list[Any]:
-    """In the order of the file."""
+    """Returns the cleaning steps in the order of their file."""
     return [
         kind
         for kind in vars(cleaning).values()
@@ -72,7 +73,7 @@ def _steps() -> list[Any]:
 
 
 def _step(kind: Any) -> str:
-    """The step's signature, what it does, and its examples."""
+    """Returns a step's section: signature, description and examples."""
     text = inspect.getdoc(kind) or ""
     examples = "".join(
         f">>> {example.source}{example.want}"

@@ -1,4 +1,4 @@
-"""`schemas.md`: the records that the program itself writes, field by field."""
+"""`schemas.md`: fields of the records that the program writes."""
 
 import json
 from collections.abc import Iterator
@@ -12,14 +12,15 @@ FOLDER = Path(__file__).resolve().parent.parent.parent / "schemas"
 
 _INTRODUCTION = """# Schemas
 
-What the program writes, as Avro schemas in [`schemas/`](../../schemas). Times are epoch milliseconds unless they say
-otherwise. Raw records and labels have the schemas that the [pipeline](pipeline.md) declares; a dead letter is the
-original bytes, with [headers](errors.md#headers-of-a-dead-letter).
+Records that the program writes, as Avro schemas in [`schemas/`](../../schemas). Times are Unix
+milliseconds unless noted otherwise. Raw records and labels have the schemas of the
+[pipeline](pipeline.md). A dead letter has the original bytes, with
+[headers](errors.md#headers-of-a-dead-letter).
 """
 
 
 def page() -> str:
-    """One section for each schema, in the order of the topics that carry them."""
+    """Returns the page, with one section for each schema, in the order of their topics."""
     carried = dict.fromkeys(use.schema for use in USES.values())
     files = {file.stem: file for file in sorted(FOLDER.glob("*.avsc"))}
     order = [name for name in carried if name in files] + [
@@ -44,7 +45,7 @@ def _section(name: str, schema: dict[str, Any]) -> str:
 
 
 def flat(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every field with its path; a record within follows its field."""
+    """Yields every field with its path; the fields of a nested record follow it."""
     for field in schema["fields"]:
         yield prefix + field["name"], field
         if isinstance(field["type"], dict) and field["type"]["type"] == "record":
@@ -57,7 +58,7 @@ def _documentation(field: dict[str, Any]) -> str:
 
 
 def _type(kind: Any) -> str:
-    """A type as one reads it.
+    """Returns a type in words.
 
     >>> _type(["null", {"type": "map", "values": "long"}])
     'map of long, or null'

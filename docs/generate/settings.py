@@ -14,27 +14,32 @@ from docs.generate.markdown import code, codes, paragraphs, table
 from stream_app.settings import Settings
 
 _NAMES: dict[Any, str] = {
-    str: "text", int: "integer", float: "number", bool: "`true` or `false`", Path: "path", SecretStr: "secret",
-}  # fmt: skip
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "`true` or `false`",
+    Path: "path",
+    SecretStr: "secret",
+}
 _BOUNDS = {Ge: "at least", Gt: "more than", Le: "at most", Lt: "less than"}
 
 _INTRODUCTION = """# Settings
 
-Environment variables; none has to be set. A wrong value, or a variable that is none of these, ends a command with exit
-code 3 and a line that names it. Of each *secret* there is a variable that ends in `_FILE`: it names a file that holds
-the secret, which keeps it out of the environment.
+All settings are optional environment variables. An invalid value or an unknown variable ends a
+command with exit code 3 and a line that names it. Each *secret* also has a variable that ends in
+`_FILE`: the path of a file with the secret, which keeps it out of the environment.
 """
 
 
 class Variable(NamedTuple):
-    """One setting, under its environment variable's name."""
+    """Setting with the name of its environment variable."""
 
     name: str
     field: FieldInfo
 
 
 def page() -> str:
-    """General settings first, then one table for each section."""
+    """Returns the page: general settings first, then one table for each section."""
     general = [
         Variable(_variable(name), field)
         for name, field in Settings.model_fields.items()
@@ -53,7 +58,7 @@ def page() -> str:
 
 
 def variables() -> list[str]:
-    """The name of every variable."""
+    """Returns the names of all variables."""
     found = []
     for name, field in Settings.model_fields.items():
         section = _section(field)
@@ -84,7 +89,7 @@ def _table(found: Iterator[Variable] | list[Variable]) -> str:
 
 
 def _type(field: FieldInfo) -> str:
-    """What a value has to be.
+    """Returns the type and bounds of a value.
 
     >>> _type(Settings.model_fields["store_url"])
     'text'
@@ -118,7 +123,7 @@ def _limit(limit: Any) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    """A default that is made when the program starts is a folder of the user's."""
+    """Returns the default; one computed at the start is a folder of the user."""
     if field.default_factory is not None:
         return "per user"
     if field.default is PydanticUndefined:

@@ -10,37 +10,44 @@ from stream_app.topic_kinds import PARTITIONED
 
 _INTRODUCTION = """# Topics
 
-Names begin with the pipeline's, here `<p>`. `stream-app topics create` makes the topics that are missing,
-`stream-app topics show` tells how they are. *Producers* and *consumers* are programs of your own, the *replayer* is
-[`stream-app dead-letters`](../dead-letters.md); the others are [roles](../architecture.md).
+Names begin with the pipeline's name, here `<p>`. `stream-app topics create` creates missing topics;
+`stream-app topics show` shows their configuration. *Producers* and *consumers* are your own
+programs, the *replayer* is [`stream-app dead-letters`](../dead-letters.md); the others are
+[roles](../architecture.md).
 """
 
-_MAKING = """## How they are made
+_CONFIGURATION = """## Configuration
 
-With the [settings](settings.md#topics) at their defaults. Topics with several partitions have the same number of them,
-for partition *n* of each belongs to the same task; the number cannot be changed later. Timestamps of records are wall
-clock, so retention counts from when a record was written, not from its event time.
+Values for the default [settings](settings.md#topics). Topics with several partitions have the same
+number of them, because partition *n* of each belongs to the same task; the number cannot be changed
+later. Record timestamps are wall-clock time, so retention starts when a record is written, not at
+its event time.
 """
 
-_RETENTION = """## What may be deleted, and what not
+_RETENTION = """## Retention
 
-Retention may delete whatever all readers have read. The compacted topics are state: without `score.state` duplicates
-are not recognised and labels find no prediction, without `replays` nobody knows which dead letters have been dealt
-with, without `models` and `learn.state` the learner needs all of
-`examples`. [Operations](../operations.md#backups) says what to keep.
+Retention may delete records that all readers have read. The compacted topics are state: without
+`score.state` duplicates are not recognised and labels find no prediction; without `replays` the
+handled dead letters are unknown; without `models` and `learn.state` the learner needs all of
+`examples`. [Operations](../operations.md#backups) lists what to back up.
 """
 
 _DAY_MS = 24 * 60 * 60 * 1000
 
 
 def page() -> str:
-    """What the topics are for, then how they are made."""
-    settings = Settings.model_construct(
-        topics=TopicSettings()
-    )  # the defaults, whatever the environment says
+    """Returns the page: the use of the topics, then their configuration."""
+    # The defaults, independent of the environment.
+    settings = Settings.model_construct(topics=TopicSettings())
     specs = topic_specs("<p>", settings)
     return "\n".join(
-        [_INTRODUCTION, _uses(specs), _MAKING, _made(specs, settings.topics), _RETENTION]
+        [
+            _INTRODUCTION,
+            _uses(specs),
+            _CONFIGURATION,
+            _configurations(specs, settings.topics),
+            _RETENTION,
+        ]
     )
 
 
@@ -58,11 +65,11 @@ def _uses(specs: tuple[TopicSpec, ...]) -> str:
                 _schema(use.schema),
             ]
         )
-    return table(["topic", "carries", "written by", "read by", "key", "value"], rows)
+    return table(["topic", "content", "written by", "read by", "key", "value"], rows)
 
 
 def _schema(name: str) -> str:
-    """Where the schema is described: on the page of the pipeline if that declares it."""
+    """Returns a link to the schema's description, on the pipeline's page if that declares it."""
     if not name:
         return "internal"
     if "." in name:
@@ -70,7 +77,7 @@ def _schema(name: str) -> str:
     return f"[{code(name)}](schemas.md#{name})"
 
 
-def _made(specs: tuple[TopicSpec, ...], topics: TopicSettings) -> str:
+def _configurations(specs: tuple[TopicSpec, ...], topics: TopicSettings) -> str:
     rows = [
         [
             code(spec.name),
@@ -88,4 +95,4 @@ def _retention(config: Mapping[str, str]) -> str:
     milliseconds = config.get("retention.ms")
     if milliseconds is None:
         return "the newest of each key"
-    return "for ever" if int(milliseconds) < 0 else f"{int(milliseconds) // _DAY_MS} days"
+    return "forever" if int(milliseconds) < 0 else f"{int(milliseconds) // _DAY_MS} days"

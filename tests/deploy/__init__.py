@@ -1,1 +1,1 @@
-"""What is deployed: Compose, Kafka, Prometheus, Grafana, and the image."""
+"""Tests of the deployment: Compose, Kafka, Prometheus, Grafana, and the image."""

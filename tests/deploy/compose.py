@@ -14,7 +14,7 @@ Service = dict[str, Any]
 
 
 def read_compose(variables: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The file with its anchors resolved and `${NAME:-default}` filled in."""
+    """Returns the file with anchors resolved and `${NAME:-default}` substituted."""
     known = variables or {}
     text = re.sub(
         r"\$\{(\w+):-([^}]*)\}",
@@ -27,10 +27,10 @@ def read_compose(variables: Mapping[str, str] | None = None) -> dict[str, Any]:
 
 
 def is_job(service: Service) -> bool:
-    """Whether it ends by itself."""
+    """Return True if the service ends by itself."""
     return service.get("restart", "no") in ("no", "on-failure")
 
 
 def is_app(service: Service) -> bool:
-    """Whether it is of our own image."""
+    """Return True if the service runs the project's image."""
     return bool(service["image"] == "stream-app")

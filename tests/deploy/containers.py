@@ -1,7 +1,7 @@
-"""The services of docker-compose.yml as processes of this machine: their own commands, environments and health checks.
+"""Services of docker-compose.yml run as local processes with their commands and environments.
 
-What containers give them is put in place of it: a host name of their own (a UTS namespace), a port of their own, and
-folders for volumes and secrets, by replacing paths and addresses wherever they are written.
+Each process gets its own host name (a UTS namespace), its own port, and folders in place of volumes
+and secrets. Paths and addresses are replaced in commands, environments and files.
 """
 
 import os
@@ -23,19 +23,23 @@ from stream_app.broker.ports import free_port
 from tests.deploy.compose import DEPLOY, ROOT, Service, is_app, read_compose
 
 KAFKA_PORTS = ("9092", "9093", "9094", "29092")
-_NAMED = (
+_RUN_WITH_HOST_NAME = (
     "import os, socket, sys; socket.sethostname(sys.argv[1]); os.execvp(sys.argv[2], sys.argv[2:])"
 )
 
 
 class Container:
-    """A process that stands for one container of a service."""
+    """Process in place of a container of a service.
+
+    Attributes:
+        port: port of its /metrics, /healthz and /readyz.
+    """
 
     def __init__(
         self, name: str, service: Service, folder: Path, replacements: dict[str, str]
     ) -> None:
         self.name = name
-        self.port = free_port()  # of its /metrics, /healthz and /readyz
+        self.port = free_port()
         self._service = service
         self._folder = folder
         self._replacements = {
@@ -47,7 +51,7 @@ class Container:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Container":
-        """Run the service's command."""
+        """Runs the service's command."""
         entrypoint = self._service.get(
             "entrypoint", ["stream-app"] if is_app(self._service) else []
         )
@@ -56,7 +60,7 @@ class Container:
             *named,
             sys.executable,
             "-c",
-            _NAMED,
+            _RUN_WITH_HOST_NAME,
             self.name,
             *self._mapped(entrypoint + self._service["command"]),
         ]
@@ -79,7 +83,7 @@ class Container:
         return self
 
     def environment(self) -> dict[str, str]:
-        """What the container would see, and nothing of this process but where programs are."""
+        """Returns the container's environment, and of this process only the paths of programs."""
         environment = {
             name: self.replace(value) for name, value in self._service["environment"].items()
         }
@@ -92,7 +96,7 @@ class Container:
         }
 
     def healthy(self) -> bool:
-        """Whether the service's own health check succeeds."""
+        """Return True if the service's own health check succeeds."""
         check = self._mapped(self._service["healthcheck"]["test"][1:])
         return (
             subprocess.run(
@@ -102,31 +106,33 @@ class Container:
         )
 
     def await_healthy(self, timeout: float = 120.0) -> None:
-        """Wait until it is."""
+        """Waits until the health check succeeds."""
         deadline = time.monotonic() + timeout
         while not self.healthy():
             assert self.process is not None
             assert self.process.poll() is None, self.log()
-            assert time.monotonic() < deadline, f"{self.name} does not get healthy:\n{self.log()}"
-            time.sleep(0.2)
+            assert time.monotonic() < deadline, (
+                f"{self.name} does not become healthy:\n{self.log()}"
+            )
+            time.sleep(1.0)
 
     def await_end(self, timeout: float = 120.0) -> int:
-        """Wait until it has ended; returns its exit code."""
+        """Waits until the process has ended; returns its exit code."""
         assert self.process is not None
         return self.process.wait(timeout)
 
     def kill(self) -> None:
-        """End it as if the machine had lost power."""
+        """Kills the process."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
     def log(self) -> str:
-        """The end of what it wrote."""
+        """Returns the end of its log."""
         return (self._folder / f"{self.name}.log").read_text()[-4000:]
 
     def replace(self, text: str) -> str:
-        """With the paths and addresses of this machine."""
+        """Returns a text with the paths and addresses of this machine."""
         written = re.compile("|".join(map(re.escape, self._replacements)))
         return written.sub(lambda found: self._replacements[found[0]], text)
 
@@ -137,7 +143,7 @@ class Container:
 
 
 class Stack:
-    """All services, below `folder`; stops what it started."""
+    """All services with their files below `folder`; kills its containers at the end."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -157,7 +163,7 @@ class Stack:
             container.kill()
 
     def start(self, service: str, name: str = "") -> Container:
-        """Start a container of a service."""
+        """Starts a container of a service."""
         container = Container(
             name or service, self.services[service], self.folder, self._replacements()
         )
@@ -165,7 +171,7 @@ class Stack:
         return container.start()
 
     def start_kafka(self) -> Container:
-        """The Kafka service: `deploy/kafka` with the paths of this machine, and programs that call the jars we have."""
+        """Starts the Kafka service from `deploy/kafka` with the jars of the embedded broker."""
         copy = self.folder / "kafka"
         shutil.copytree(DEPLOY / "kafka", copy)
         kafka = Container("kafka", self.services["kafka"], self.folder, self._replacements())

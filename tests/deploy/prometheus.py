@@ -1,4 +1,4 @@
-"""A real Prometheus: the one that is installed, else Debian's package, unpacked into the user's cache."""
+"""Real Prometheus: the installed one, or Debian's package unpacked into the user's cache."""
 
 import json
 import os
@@ -21,7 +21,7 @@ PROGRAMS = ("prometheus", "promtool")
 
 
 def find_programs() -> Path:
-    """The folder with `prometheus` and `promtool`; the first time fetches 30 MB."""
+    """Returns the folder of `prometheus` and `promtool`; the first call downloads 30 MB."""
     found = [shutil.which(program) for program in PROGRAMS]
     if found[0] and found[1] and Path(found[0]).parent == Path(found[1]).parent:
         return Path(found[0]).parent
@@ -34,10 +34,10 @@ def find_programs() -> Path:
 
 
 def _fetch(folder: Path) -> None:
-    """Download and unpack the package without root; apt's own lists may be missing or old, so take new ones aside."""
+    """Downloads and unpacks the package without root, with package lists of its own."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise AssertionError(
-            "These tests need Prometheus: install `prometheus` and `promtool` (2.42 or newer)"
+            "these tests require Prometheus: install `prometheus` and `promtool` (2.42 or newer)"
         )
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
@@ -62,8 +62,8 @@ def _fetch(folder: Path) -> None:
 
 
 def run(command: list[str], *, folder: Path | None = None, given: bytes | None = None) -> str:
-    """What a program that has to succeed prints."""
-    done = subprocess.run(
+    """Runs a program that must succeed; returns its output."""
+    result = subprocess.run(
         command,
         cwd=folder,
         input=given,
@@ -71,18 +71,18 @@ def run(command: list[str], *, folder: Path | None = None, given: bytes | None =
         stderr=subprocess.STDOUT,
         check=False,
     )
-    assert done.returncode == 0, f"{command}:\n{done.stdout.decode()}"
-    return done.stdout.decode()
+    assert result.returncode == 0, f"{command}:\n{result.stdout.decode()}"
+    return result.stdout.decode()
 
 
 class Prometheus:
-    """A running server."""
+    """Client of a running server."""
 
     def __init__(self, port: int) -> None:
         self._address = f"http://127.0.0.1:{port}"
 
     def ready(self) -> bool:
-        """Whether it answers."""
+        """Return True if the server is ready."""
         try:
             with urlopen(f"{self._address}/-/ready", timeout=2):
                 return True
@@ -90,28 +90,28 @@ class Prometheus:
             return False
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series that an expression gives now."""
+        """Returns the present series of an expression."""
         data = self._get(f"query?query={quote(expression)}")
         return list(data["result"])
 
     def alerts(self) -> dict[str, str]:
-        """The alerts that are pending or firing, each with its state."""
+        """Returns the state, pending or firing, of each active alert."""
         return {
             alert["labels"]["alertname"]: alert["state"] for alert in self._get("alerts")["alerts"]
         }
 
     def rules(self) -> list[dict[str, Any]]:
-        """Every rule as it was last evaluated."""
+        """Returns every rule with its last evaluation."""
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def _get(self, path: str) -> Any:
-        with urlopen(f"{self._address}/api/v1/{path}", timeout=10) as answer:
-            return json.load(answer)["data"]
+        with urlopen(f"{self._address}/api/v1/{path}", timeout=10) as response:
+            return json.load(response)["data"]
 
 
 @contextmanager
 def running_prometheus(config: Path, data: Path) -> Iterator[Prometheus]:
-    """A server with this configuration, stopped at the end."""
+    """Runs a server with this configuration."""
     port = free_port()
     command = [
         str(find_programs() / "prometheus"),
@@ -128,7 +128,7 @@ def running_prometheus(config: Path, data: Path) -> Iterator[Prometheus]:
         deadline = time.monotonic() + 30
         while not server.ready():
             assert process.poll() is None, data.with_suffix(".log").read_text()
-            assert time.monotonic() < deadline, "Prometheus does not get ready"
+            assert time.monotonic() < deadline, "Prometheus does not become ready"
             time.sleep(0.1)
         yield server
     finally:

@@ -1,4 +1,4 @@
-"""docker-compose.yml refers only to what there is, and is as safe as it says."""
+"""docker-compose.yml refers only to existing things and gives services few rights."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ APPS = [name for name, service in SERVICES.items() if is_app(service)]
 
 
 @pytest.mark.parametrize("name", APPS)
-def test_the_settings_know_every_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_variable_is_a_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in os.environ:
         if variable.startswith("STREAM_APP_"):
             monkeypatch.delenv(variable)
@@ -26,7 +26,8 @@ def test_the_settings_know_every_variable(name: str, monkeypatch: pytest.MonkeyP
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     settings = Settings().model_dump()
-    for variable in environment:  # what it does not know, pydantic leaves out
+    # Unknown variables do not appear in the settings.
+    for variable in environment:
         section: Any = settings
         for part in variable.removeprefix("STREAM_APP_").lower().split("__"):
             assert part in section, variable
@@ -35,7 +36,7 @@ def test_the_settings_know_every_variable(name: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_what_a_service_refers_to_is_declared(name: str) -> None:
+def test_everything_that_a_service_refers_to_is_declared(name: str) -> None:
     service = SERVICES[name]
     for volume in service.get("volumes", ()):
         source = volume.split(":")[0]
@@ -60,14 +61,14 @@ def test_images_are_pinned(name: str) -> None:
         assert tag.count(".") >= 2, service["image"]
 
 
-def test_images_are_of_the_versions_that_are_tested() -> None:
+def test_images_have_the_tested_versions() -> None:
     registry = (ROOT / "tests" / "apicurio" / "archive.lock").read_text()
     assert SERVICES["kafka"]["image"].startswith(f"apache/kafka:{kafka_version(read_lock())}@")
     assert f"/{SERVICES['registry']['image'].split(':')[1]}/" in registry
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_service_has_a_health_check_and_comes_back(name: str) -> None:
+def test_every_service_has_a_health_check_and_restarts(name: str) -> None:
     service = SERVICES[name]
     if not is_job(service):
         assert service["healthcheck"]["test"][0] == "CMD"
@@ -75,18 +76,19 @@ def test_every_service_has_a_health_check_and_comes_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_ports_are_published_to_this_machine_alone(name: str) -> None:
+def test_ports_are_published_to_the_local_machine_only(name: str) -> None:
     for port in SERVICES[name].get("ports", ()):
         assert port.startswith("127.0.0.1:"), port
 
 
 @pytest.mark.parametrize("name", APPS)
-def test_the_app_may_do_little(name: str) -> None:
+def test_the_app_runs_with_few_rights(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert "user" not in service  # the image's own, which is not root
+    # The image's own user is not root.
+    assert "user" not in service
 
 
 def test_only_the_learner_has_the_signing_key_and_all_the_public_ones() -> None:
@@ -102,21 +104,21 @@ def test_only_the_learner_has_the_signing_key_and_all_the_public_ones() -> None:
     assert mounted["learner"]["trusted"] == f"trusted:{learner['STREAM_APP_KEYS__TRUSTED_FOLDER']}"
 
 
-def test_the_jobs_and_workers_take_another_pipeline() -> None:
+def test_jobs_and_workers_run_the_pipeline_of_the_variable() -> None:
     services = read_compose({"PIPELINE": "payments.py"})["services"]
     for name in ("setup", "schemas", "scorer", "learner", "monitor"):
         assert "payments.py" in services[name]["command"]
 
 
-def test_secrets_are_made_once_and_never_kept_by_git(tmp_path: Path) -> None:
+def test_secrets_are_created_once_and_ignored_by_git(tmp_path: Path) -> None:
     script = tmp_path / "secrets.sh"
     script.write_text((DEPLOY / "secrets.sh").read_text())
     subprocess.run(["sh", str(script)], check=True)
-    made = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
-    assert {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()} == made.keys()
-    assert all(len(bytes.fromhex(secret)) == 24 for secret in made.values())
-    assert len(set(made.values())) == len(made)
+    created = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
+    assert {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()} == created.keys()
+    assert all(len(bytes.fromhex(secret)) == 24 for secret in created.values())
+    assert len(set(created.values())) == len(created)
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
     subprocess.run(["sh", str(script)], check=True)
-    assert {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()} == made
+    assert {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()} == created
     assert (DEPLOY / "secrets" / ".gitignore").read_text().split() == ["*", "!.gitignore"]

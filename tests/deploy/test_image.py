@@ -1,4 +1,4 @@
-"""The image is made of what is locked, and does not run as root."""
+"""The image contains the locked dependencies and the whole package, and does not run as root."""
 
 import re
 import shutil
@@ -25,8 +25,8 @@ def test_the_base_is_pinned_and_supported() -> None:
     assert 11 <= int(found[1]) <= 13
 
 
-def test_it_installs_only_what_is_locked() -> None:
-    """With the commands of the Makefile, which every test run has carried out."""
+def test_the_image_installs_only_locked_dependencies() -> None:
+    """The commands are those of the Makefile."""
     makefile = (ROOT / "Makefile").read_text()
     installs = [
         call.strip()
@@ -50,7 +50,7 @@ def copied() -> list[str]:
     ]
 
 
-def test_what_it_copies_is_not_ignored() -> None:
+def test_the_copied_files_are_not_ignored() -> None:
     rules = [
         line
         for line in (ROOT / ".dockerignore").read_text().splitlines()
@@ -61,7 +61,7 @@ def test_what_it_copies_is_not_ignored() -> None:
         assert last.startswith("!"), f"{source} is ignored by {last}"
 
 
-def test_what_it_copies_makes_the_whole_package(tmp_path: Path) -> None:
+def test_the_copied_files_build_the_whole_package(tmp_path: Path) -> None:
     build = tmp_path / "build"
     build.mkdir()
     for source in copied():
@@ -101,7 +101,7 @@ def test_what_it_copies_makes_the_whole_package(tmp_path: Path) -> None:
 
 
 def files(package: Path) -> set[str]:
-    """Every file of a package, below links too."""
+    """Returns the files of a package, also below links."""
     found: set[str] = set()
     for file in package.iterdir():
         if file.is_dir() and file.name != "__pycache__":
@@ -111,7 +111,7 @@ def files(package: Path) -> set[str]:
     return found
 
 
-def test_it_does_not_run_as_root() -> None:
+def test_the_image_does_not_run_as_root() -> None:
     user = instructions("USER")[-1]
     assert user.isdigit()
     assert int(user) > 0

@@ -1,4 +1,4 @@
-"""The schema registry of docker-compose.yml keeps what is registered, under the same ids, whatever happens to it."""
+"""The schema registry of docker-compose.yml keeps schemas and their ids across restarts."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,8 @@ from tests.deploy.compose import read_compose
 REGISTRY = read_compose()["services"]["registry"]
 
 
-@pytest.mark.timeout(600)  # the first time fetches it
+# The first run downloads the registry.
+@pytest.mark.timeout(600)
 def test_schemas_survive_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in REGISTRY["environment"].items():
         monkeypatch.setenv(name, value.replace("/schemas", str(tmp_path)))
@@ -27,18 +28,18 @@ def test_schemas_survive_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         registry.kill()
 
 
-def test_its_health_check_asks_the_interface_that_workers_use() -> None:
+def test_the_health_check_uses_the_interface_of_the_workers() -> None:
     worker = read_compose()["services"]["scorer"]["environment"]["STREAM_APP_REGISTRY__URL"]
     assert REGISTRY["healthcheck"]["test"][-1].startswith(worker.replace("registry:", "localhost:"))
 
 
 def register(registry: Apicurio, subject: str) -> int:
-    """The id of a schema of this subject."""
+    """Registers a schema of a subject; returns its id."""
     schema = json.dumps({"type": "record", "name": subject, "fields": []})
     request = Request(
         f"{registry.url}/subjects/{subject}/versions",
         json.dumps({"schema": schema}).encode(),
         {"Content-Type": "application/vnd.schemaregistry.v1+json"},
     )
-    with urlopen(request, timeout=30) as answer:
-        return int(json.load(answer)["id"])
+    with urlopen(request, timeout=30) as response:
+        return int(json.load(response)["id"])

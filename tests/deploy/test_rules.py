@@ -1,4 +1,4 @@
-"""Prometheus's own tools accept its configuration and the alerts, and each alert fires when it should."""
+"""Prometheus accepts its configuration and rules, and each alert fires when it should."""
 
 import re
 
@@ -43,7 +43,7 @@ def test_each_alert_fires_when_it_should_and_only_then() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
-def test_an_alert_says_what_is_wrong_and_where_to_read_on(rule: dict[str, dict[str, str]]) -> None:
+def test_an_alert_has_a_description_and_a_runbook(rule: dict[str, dict[str, str]]) -> None:
     kebab = re.sub(r"(?<!^)(?=[A-Z])", "-", str(rule["alert"])).lower()
     assert rule["annotations"].keys() == {"summary", "description", "runbook"}
     assert rule["annotations"]["runbook"] == f"docs/operations.md#{kebab}"

@@ -1,4 +1,4 @@
-"""What docker-compose.yml starts works together: workers, Kafka with passwords, Prometheus, dashboard and alerts."""
+"""Services of docker-compose.yml work together: workers, secured Kafka, Prometheus, dashboard."""
 
 import json
 import time
@@ -16,12 +16,13 @@ from tests.deploy.containers import Container, Stack
 from tests.deploy.prometheus import Prometheus, find_programs, run, running_prometheus
 
 WORKERS = {"learner": ("learner",), "monitor": ("monitor",), "scorer": ("scorer-1", "scorer-2")}
-SILENT = {"Drift", "Label coverage"}
-"""Panels that need windows of event time to close, which the first seconds do not bring."""
+PANELS_WITHOUT_DATA = {"Drift", "Label coverage"}
+"""Panels that need closed windows of event time, which the first seconds do not have."""
 
 
-@pytest.mark.timeout(600)  # on a machine that has other things to do
-def test_the_stack(tmp_path: Path) -> None:
+# The machine may be busy.
+@pytest.mark.timeout(600)
+def test_the_stack_scores_and_is_monitored(tmp_path: Path) -> None:
     with Stack(tmp_path) as stack:
         workers = start(stack)
         flights = stack.start("flights")
@@ -32,17 +33,15 @@ def test_the_stack(tmp_path: Path) -> None:
             check_alerts(prometheus)
             check_metrics(workers)
             flights.kill()
-            until(lambda: at_end(prometheus), "with nothing left to do there is still a lag")
+            until(lambda: at_end(prometheus), "the lag stays above zero")
             workers["scorer-2"].kill()
-            until(
-                lambda: "WorkerDown" in prometheus.alerts(), "no alert tells of the killed scorer"
-            )
+            until(lambda: "WorkerDown" in prometheus.alerts(), "no alert for the killed scorer")
 
 
 def start(stack: Stack) -> dict[str, Container]:
-    """Kafka, the job that makes topics, and the workers, two of them scorers; each until it is healthy."""
+    """Starts Kafka, the setup job and the workers, two of them scorers; waits until healthy."""
     stack.start_kafka().await_healthy()
-    refuse_others(stack)
+    check_wrong_password(stack)
     setup = stack.start("setup")
     assert setup.await_end() == 0, setup.log()
     workers = {
@@ -53,17 +52,17 @@ def start(stack: Stack) -> dict[str, Container]:
     return workers
 
 
-def refuse_others(stack: Stack) -> None:
-    """Without the password nobody gets in."""
+def check_wrong_password(stack: Stack) -> None:
+    """Checks that Kafka rejects a wrong password."""
     password = stack.folder / "secrets" / "kafka_password"
-    known = password.read_text()
+    right = password.read_text()
     password.write_text("guessed")
     assert stack.start("setup", "intruder").await_end() == AccessError.exit_code
-    password.write_text(known)
+    password.write_text(right)
 
 
 def configuration(workers: dict[str, Container], folder: Path) -> Path:
-    """Prometheus's own configuration, with the addresses of this machine and less patience."""
+    """Returns Prometheus's configuration with local addresses and short intervals."""
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(DEPLOY / "prometheus" / name) for name in config["rule_files"]]
@@ -79,11 +78,11 @@ def configuration(workers: dict[str, Container], folder: Path) -> Path:
 
 
 def check_queries(prometheus: Prometheus) -> None:
-    """Every query of the dashboard gives data, and its variables find the pipeline and the workers."""
+    """Checks that every query of the dashboard gives data, and its variables find all workers."""
     until(lambda: values(prometheus, "pipeline") == {"flights"}, "no pipeline is found")
     until(lambda: len(values(prometheus, "instance")) == 4, "not every worker is found")
     for title, expression in queries():
-        if title not in SILENT:
+        if title not in PANELS_WITHOUT_DATA:
             until(
                 lambda: prometheus.query(expression) != [],  # noqa: B023
                 f"{title} shows nothing: {expression}",
@@ -93,7 +92,7 @@ def check_queries(prometheus: Prometheus) -> None:
 
 
 def queries() -> list[tuple[str, str]]:
-    """The title and expression of each query."""
+    """Returns the title and the expression of each query."""
     dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "stream_app.json").read_text())
     filled = [
         (
@@ -115,7 +114,7 @@ def values(prometheus: Prometheus, label: str) -> set[str]:
 
 
 def check_alerts(prometheus: Prometheus) -> None:
-    """Every rule has been evaluated without an error; a system that works alarms nobody, unless about its data."""
+    """Checks that rules are evaluated without errors, and only alerts about the data fire."""
     until(
         lambda: all(rule["lastEvaluation"] > "0002" for rule in prometheus.rules()),
         "rules are not evaluated",
@@ -125,17 +124,19 @@ def check_alerts(prometheus: Prometheus) -> None:
 
 
 def at_end(prometheus: Prometheus) -> bool:
-    """Whether every partition of every worker's inputs is processed to its end."""
+    """Return True if every partition of every worker's inputs is processed to its end."""
     found = prometheus.query("stream_app_lag_records")
     return len(found) == 3 * 4 + 1 + 4 + 1 and all(series["value"][1] == "0" for series in found)
 
 
 def check_metrics(workers: dict[str, Container]) -> None:
-    """What every role shows is named as Prometheus recommends."""
+    """Checks that the metrics of every role follow Prometheus's naming rules."""
     for worker in workers.values():
-        with urlopen(f"http://127.0.0.1:{worker.port}/metrics", timeout=5) as answer:
-            shown = answer.read()
-        ours = b"".join(line for line in shown.splitlines(keepends=True) if b"stream_app_" in line)
+        with urlopen(f"http://127.0.0.1:{worker.port}/metrics", timeout=5) as response:
+            exported = response.read()
+        ours = b"".join(
+            line for line in exported.splitlines(keepends=True) if b"stream_app_" in line
+        )
         run([str(find_programs() / "promtool"), "check", "metrics"], given=ours)
 
 

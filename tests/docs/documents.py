@@ -1,4 +1,4 @@
-"""The documents of the project, taken apart: links, headings, blocks of code, code within the text."""
+"""Markdown documents of the project with their links, headings, code blocks and inline code."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.running_system import ROOT
 
 UNCHECKED = "<!-- unchecked -->"
-"""On the line above a block of code that is not meant to be right."""
+"""Line above a code block that the tests ignore."""
 
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -18,7 +18,7 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code, with the language that it says it is in."""
+    """Code block with its language."""
 
     language: str
     text: str
@@ -26,7 +26,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Document:
-    """A Markdown file."""
+    """Markdown file."""
 
     path: Path
 
@@ -39,12 +39,12 @@ class Document:
 
     @cached_property
     def prose(self) -> str:
-        """The text without its blocks of code."""
+        """Text without code blocks."""
         return _BLOCK.sub("", self.text)
 
     @cached_property
     def blocks(self) -> list[Block]:
-        """The blocks that are to be checked."""
+        """Code blocks to check."""
         found = _BLOCK.finditer(self.text)
         return [
             Block(m[2], m[3])
@@ -54,12 +54,12 @@ class Document:
 
     @cached_property
     def codes(self) -> list[str]:
-        """Code within the text."""
+        """Inline code."""
         return _CODE.findall(self.prose)
 
     @cached_property
     def links(self) -> list[str]:
-        """What its links point at, other than other sites."""
+        """Targets of the links within the project."""
         found = _LINK.findall(_CODE.sub("", self.prose))
         return [target for target in found if not re.match(r"\w+:", target)]
 
@@ -69,18 +69,18 @@ class Document:
 
     @cached_property
     def anchors(self) -> set[str]:
-        """The names under which GitHub links to the headings."""
+        """GitHub's anchors of the headings."""
         return {anchor(heading) for heading in self.headings}
 
     def section(self, heading: str) -> str:
-        """What stands under a heading, up to the next of its level or above."""
+        """Returns the text of a section, up to the next heading of its level or above."""
         match = re.search(rf"^(#+) {re.escape(heading)}\n(.*)", self.text, re.MULTILINE | re.DOTALL)
         assert match, f"{self} has no heading {heading}"
         return re.split(rf"^#{{1,{len(match[1])}}} ", match[2], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def anchor(heading: str) -> str:
-    """GitHub's: lower case, punctuation gone, blanks are hyphens.
+    """Returns GitHub's anchor of a heading: lower case, no punctuation, hyphens for blanks.
 
     >>> anchor("When `data` is gone: what now?")
     'when-data-is-gone-what-now'

@@ -1,4 +1,4 @@
-"""The folder map is of this tree."""
+"""The folder map lists existing paths and every package."""
 
 import re
 
@@ -8,7 +8,7 @@ from tests.running_system import ROOT
 MAP = ARCHITECTURE.section("Folder map")
 
 
-def test_what_the_map_names_exists() -> None:
+def test_every_path_on_the_map_exists() -> None:
     for path in re.findall(r"`([\w/.]+)`", MAP):
         if "/" in path and not (ROOT / path).exists():
             assert (ROOT / "stream_app" / path).exists(), path
@@ -22,7 +22,7 @@ def test_every_package_is_on_the_map() -> None:
     assert shown == set(re.findall(r"`(stream_app/[\w/]+/)`", MAP))
 
 
-def test_the_files_that_the_text_names_exist() -> None:
+def test_every_file_named_in_the_text_exists() -> None:
     for name in ARCHITECTURE.codes:
         if re.fullmatch(r"[\w/]+\.py", name):
             assert (ROOT / name).exists() or (ROOT / "stream_app" / name).exists(), name

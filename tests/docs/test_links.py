@@ -1,4 +1,4 @@
-"""Every relative link of the documents leads somewhere, heading included."""
+"""Every relative link of the documents has an existing target and heading."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.running_system import ROOT
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
-def test_links_lead_somewhere(document: Document) -> None:
+def test_links_have_existing_targets(document: Document) -> None:
     known = {other.path: other for other in DOCUMENTS}
     for link in document.links:
         path, _, heading = link.partition("#")
@@ -27,10 +27,10 @@ def test_headings_have_one_anchor_each(document: Document) -> None:
 def test_every_page_can_be_reached_from_the_readme() -> None:
     known = {document.path: document for document in DOCUMENTS}
     reached: set[Path] = set()
-    waiting = [DOCUMENTS[0].path]
-    while waiting:
-        path = waiting.pop()
+    pending = [DOCUMENTS[0].path]
+    while pending:
+        path = pending.pop()
         reached.add(path)
         targets = {(path.parent / link.partition("#")[0]).resolve() for link in known[path].links}
-        waiting += [target for target in targets if target in known and target not in reached]
+        pending += [target for target in targets if target in known and target not in reached]
     assert {path for path in known.keys() - reached if ROOT / "docs" in path.parents} == set()

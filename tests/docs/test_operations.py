@@ -1,4 +1,4 @@
-"""The operator's page says something about everything that can happen."""
+"""The operations page covers every error, exit code, measurement and alert."""
 
 import re
 from typing import get_args
@@ -9,7 +9,7 @@ import yaml
 from stream_app.cli.exit_codes import exit_codes
 from stream_app.core.measurement import Kind
 from stream_app.error_codes import ERROR_CODES
-from stream_app.worker.supervisor import RETRIABLE_CODES, PERMANENT_ERRORS
+from stream_app.worker.supervisor import PERMANENT_ERRORS, RETRIABLE_CODES
 from tests.docs.documents import OPERATIONS
 from tests.running_system import ROOT
 
@@ -23,7 +23,7 @@ ALERTS = [
 
 
 def first_column(heading: str) -> list[str]:
-    """What the rows of the section's table are about."""
+    """Returns the first column of the section's table."""
     return re.findall(r"^\| `?([\w-]+)`? \|", OPERATIONS.section(heading), re.MULTILINE)[1:]
 
 
@@ -35,7 +35,7 @@ def test_every_exit_code_is_covered() -> None:
     assert first_column("Exit codes") == [str(code) for code, _ in exit_codes()]
 
 
-def test_supervisors_are_told_what_ours_does() -> None:
+def test_the_advice_for_service_managers_matches_the_supervisor() -> None:
     advice = dict(
         re.findall(r"^\| (\d+) \| (.+) \|$", OPERATIONS.section("Exit codes"), re.MULTILINE)
     )
@@ -69,5 +69,5 @@ def test_an_alert_names_its_section(rule: dict[str, dict[str, str]]) -> None:
 
 
 def words(name: str) -> str:
-    """The words of a name in camel case, in lower case."""
+    """Returns the words of a name in camel case, in lower case."""
     return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()

@@ -1,4 +1,4 @@
-"""The README's pipeline runs, beside the files that `stream-app init` writes."""
+"""The README's pipeline loads beside the files that `stream-app init` writes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The reference is what the code declares, and the code declares everything that the reference says."""
+"""The reference matches the code, and everything that the code declares is described."""
 
 import json
 from pathlib import Path
@@ -24,13 +24,13 @@ from stream_app.worker.roles.role_table import ROLES
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_what_the_code_declares(name: str) -> None:
+def test_a_page_matches_the_code(name: str) -> None:
     file = REFERENCE / name
     assert file.exists(), "run `make docs`"
     assert file.read_text(encoding="utf-8") == generate()[file], "run `make docs`"
 
 
-def test_no_page_is_left_over() -> None:
+def test_the_reference_has_no_other_pages() -> None:
     assert {file.name for file in REFERENCE.iterdir()} == set(PAGES)
 
 
@@ -51,24 +51,24 @@ def setting_sections() -> dict[str, type[BaseModel]]:
 
 def test_every_setting_has_a_description() -> None:
     found = setting_sections()
-    bare = [
+    undescribed = [
         name
         for name, field in Settings.model_fields.items()
         if name not in found and not field.description
     ]
     for section in found.values():
         assert section.__doc__
-        bare += [
+        undescribed += [
             f"{section.__name__}.{name}"
             for name, f in section.model_fields.items()
             if not f.description
         ]
-    assert bare == []
+    assert undescribed == []
     assert "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS" in variables()
     assert len(set(variables())) == len(variables())
 
 
-def test_every_secret_can_be_in_a_file() -> None:
+def test_every_secret_can_be_read_from_a_file() -> None:
     for section in setting_sections().values():
         secrets = {
             name
@@ -88,7 +88,7 @@ def test_every_metric_is_in_a_section() -> None:
     assert sorted(listed) == sorted(declared.values())
 
 
-def test_every_topic_has_its_use() -> None:
+def test_every_topic_has_its_readers_and_writers() -> None:
     assert tuple(USES) == KINDS
     for role in ROLES.values():
         assert {kind for kind, use in USES.items() if role.name in use.readers} >= set(role.inputs)
@@ -115,8 +115,8 @@ def test_every_field_of_a_schema_is_documented(file: Path) -> None:
 def test_a_dead_letter_has_the_headers_that_are_documented() -> None:
     record = Record("p.raw", 0, 7, 0, b"k", b"v", ())
     context = FailureContext("p-score", "1", "f", "0")
-    letter = dead_letter("raw.dlq", record, Failure("invalid-json", "no JSON"), context, now=0)
-    written = dict.fromkeys(name for name, _ in [*letter.headers, *shortened(letter).headers])
+    output = dead_letter("raw.dlq", record, Failure("invalid-json", "no JSON"), context, now=0)
+    written = dict.fromkeys(name for name, _ in [*output.headers, *shortened(output).headers])
     assert list(written) == list(DEAD_LETTER_HEADERS)
 
 

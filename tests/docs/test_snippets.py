@@ -1,4 +1,4 @@
-"""What the documents show can be typed: commands, settings, Python, JSON, targets of make."""
+"""Commands, settings, Python, JSON, YAML and make targets in the documents are valid."""
 
 import json
 import re
@@ -24,7 +24,7 @@ each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 
 
 def command_lines(document: Document) -> Iterator[list[str]]:
-    """The words of every command line in the blocks, without comments, variables before it and pipes behind it."""
+    """Yields the words of every command in the code blocks, without comments and redirections."""
     for block in document.blocks:
         if block.language in SHELL:
             for line in block.text.replace("\\\n", " ").splitlines():
@@ -35,7 +35,7 @@ def command_lines(document: Document) -> Iterator[list[str]]:
 
 
 def simple_commands(line: str) -> Iterator[list[str]]:
-    """The commands of one line.
+    """Yields the commands of a line.
 
     >>> list(simple_commands("A=1 stream-app up 'my file' > log | head && ls  # all"))
     [['stream-app', 'up', 'my file'], ['head'], ['ls']]
@@ -44,7 +44,8 @@ def simple_commands(line: str) -> Iterator[list[str]]:
     lexer.whitespace_split = True
     try:
         words = list(lexer)
-    except ValueError:  # prose, with an apostrophe
+    except ValueError:
+        # Prose with an apostrophe.
         return
     for part in " ".join(
         "\0" if set(word) <= set("|&;") else shlex.quote(word) for word in words
@@ -56,7 +57,7 @@ def simple_commands(line: str) -> Iterator[list[str]]:
             yield command
 
 
-def test_there_is_something_to_check() -> None:
+def test_the_documents_have_commands_and_blocks_of_every_language() -> None:
     named = {
         words[0].rpartition("/")[2] for document in DOCUMENTS for words in command_lines(document)
     }
@@ -66,7 +67,7 @@ def test_there_is_something_to_check() -> None:
     }
 
 
-def test_a_wrong_command_line_is_found() -> None:
+def test_an_invalid_command_line_is_an_error() -> None:
     for line in (
         "stream-app consume f.py scored --sinc 1h",
         "stream-app consume f.py score",
@@ -78,7 +79,7 @@ def test_a_wrong_command_line_is_found() -> None:
 
 
 def parse(words: list[str]) -> None:
-    """Parse a whole command line as the program would; raises its usage error."""
+    """Parses a command line as the program does; raises its usage error."""
     if words[1:2] == ["--debug"]:
         words = [words[0], *words[2:]]
     if words[-1] == "--help" and (
@@ -87,12 +88,12 @@ def parse(words: list[str]) -> None:
         return
     length = 3 if " ".join(words[:2]) in GROUPS else 2
     name = " ".join(words[:length])
-    assert name in COMMANDS, f"{name} is no command"
+    assert name in COMMANDS, f"{name} is not a command"
     COMMANDS[name].make_context(name, words[length:])
 
 
 @each_document
-def test_command_lines_are_understood(document: Document) -> None:
+def test_command_lines_are_valid(document: Document) -> None:
     for words in command_lines(document):
         if words[0].rpartition("/")[2] == "stream-app":
             parse(["stream-app", *words[1:]])
@@ -157,14 +158,14 @@ def test_python_compiles(document: Document) -> None:
 
 
 @each_document
-def test_json_is_json(document: Document) -> None:
+def test_json_is_valid(document: Document) -> None:
     for block in document.blocks:
         if block.language == "json":
             json.loads(block.text)
 
 
 @each_document
-def test_yaml_is_yaml(document: Document) -> None:
+def test_yaml_is_valid(document: Document) -> None:
     for block in document.blocks:
         if block.language in ("yaml", "yml"):
             yaml.safe_load(block.text)

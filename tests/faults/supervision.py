@@ -55,10 +55,10 @@ class Supervision(Thread):
     def run(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):
             for worker, process in list(self._system.workers.items()):
-                if process.poll() is None:
+                if (code := process.poll()) is None:
                     self._measure(worker, process.pid)
                 elif worker not in self.stopped:
-                    self._supervise(worker, process.returncode)
+                    self._supervise(worker, code)
 
     def report(self) -> str:
         """Returns a line with the exits and the peak memory of each worker."""
