@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from typer.exceptions import TyperException
 
 from docs.generate.commands import contexts
 from docs.generate.settings import variables
+from stream_app.loading import load_pipeline
+from stream_app.starter.starter import write_starter
 from tests.docs.documents import DOCUMENTS, Document
 from tests.running_system import ROOT
 
@@ -169,3 +172,11 @@ def test_yaml_is_valid(document: Document) -> None:
     for block in document.blocks:
         if block.language in ("yaml", "yml"):
             yaml.safe_load(block.text)
+
+
+def test_the_pipeline_of_the_readme_loads_beside_the_files_of_init(tmp_path: Path) -> None:
+    write_starter("payments", tmp_path)
+    (text,) = (block.text for block in DOCUMENTS[0].blocks if block.language == "python")
+    (tmp_path / "readme.py").write_text(text)
+    pipeline = load_pipeline(str(tmp_path / "readme.py"))
+    assert pipeline.features({"amount": 10.0, "country": "NL", "card_age_days": None})
