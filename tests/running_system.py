@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -24,6 +23,8 @@ from stream_app.kafka.topics import create_topics
 from stream_app.records import InputPartition
 from stream_app.settings import KafkaSettings, Settings, TopicSettings
 from stream_app.topic_kinds import TopicKind, topic_name
+from tests.forked_process import ForkedProcess
+from tests.in_process import run_in_process
 from tests.small_pipeline import event, label
 
 ROOT = Path(__file__).parent.parent
@@ -65,7 +66,7 @@ class System:
         )
         self._config = client_config(self.settings)
         self.environment: dict[str, str] = {}
-        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.workers: dict[str, ForkedProcess] = {}
         self.sent: Counter[str] = Counter()
         self._readers: dict[str, TopicFollower] = {}
         # Newest checkpoint of each partition, and the number of state records it was found in.
@@ -95,19 +96,14 @@ class System:
         for reader in self._readers.values():
             reader.close()
 
-    def start(self, role: str, instance: str = "0", **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, role: str, instance: str = "0", **environment: str) -> ForkedProcess:
         """Start a worker process, which logs to the folder."""
         worker = f"{role}-{instance}"
-        program = "tests.faults.points" if "KILL_AT" in environment else "stream_app"
-        command = [sys.executable, "-m", program, "worker", str(self.pipeline), "--role", role]
-        with (self.folder / f"{worker}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [*command, "--instance", instance],
-                cwd=ROOT,
-                stderr=log,
-                stdout=log,
-                env=os.environ | self._settings_environment() | self.environment | environment,
-            )
+        process = ForkedProcess(
+            ["worker", str(self.pipeline), "--role", role, "--instance", instance],
+            os.environ | self._settings_environment() | self.environment | environment,
+            self.folder / f"{worker}.log",
+        )
         self.workers[worker] = process
         return process
 
@@ -117,21 +113,22 @@ class System:
             self.start("score", str(instance))
         self.start("learn")
 
-    def command(self, *arguments: str, timeout: float = 90.0) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command with the workers' settings; PIPELINE stands for the pipeline's file."""
-        return subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "stream_app",
-                *(str(self.pipeline) if a == "PIPELINE" else a for a in arguments),
-            ],
-            cwd=ROOT,
-            env=os.environ | self._settings_environment() | self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
+        return run_in_process(
+            *self._words(arguments), environment=self._settings_environment() | self.environment
         )
+
+    def start_command(self, *arguments: str, **environment: str) -> ForkedProcess:
+        """Start a command in a process of its own, which logs to command.log in the folder."""
+        return ForkedProcess(
+            self._words(arguments),
+            os.environ | self._settings_environment() | self.environment | environment,
+            self.folder / "command.log",
+        )
+
+    def _words(self, arguments: tuple[str, ...]) -> list[str]:
+        return [str(self.pipeline) if word == "PIPELINE" else word for word in arguments]
 
     def kill(self, worker: str) -> None:
         """Kill a worker, as a power failure does."""

@@ -22,6 +22,7 @@ from river import datasets, metrics
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.kafka.acl import AclRole, required_acls
+from tests.in_process import run_in_process
 from tests.kafka.security.cluster import SecuredCluster
 from tests.running_system import kafka_environment
 
@@ -115,24 +116,21 @@ class FirstHour:
         }
         self._edits = cluster.edits
 
-    def start(
-        self, *arguments: str, cwd: Path | None = None, **pipes: Any
-    ) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **pipes: Any) -> subprocess.Popen[str]:
         """Start a command; PIPELINE is replaced by the pipeline file."""
-        words = [str(self.pipeline) if word == "PIPELINE" else word for word in arguments]
-        command = [sys.executable, "-m", "stream_app", *words]
-        return subprocess.Popen(
-            command, cwd=cwd or self.folder, env=self._environment, text=True, **pipes
-        )
+        command = [sys.executable, "-m", "stream_app", *self._words(arguments)]
+        return subprocess.Popen(command, cwd=self.folder, env=self._environment, text=True, **pipes)
+
+    def _words(self, arguments: tuple[str, ...]) -> list[str]:
+        return [str(self.pipeline) if word == "PIPELINE" else word for word in arguments]
 
     def run(self, *arguments: str, cwd: Path | None = None) -> str:
         """Return the standard output of a command that exits with 0."""
-        with self.start(
-            *arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
-            output, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, (arguments, output[-2000:], errors[-2000:])
-        return output
+        done = run_in_process(
+            *self._words(arguments), folder=cwd or self.folder, environment=self._environment
+        )
+        assert done.returncode == 0, (arguments, done.stdout[-2000:], done.stderr[-2000:])
+        return done.stdout
 
     def lines(self, *arguments: str) -> list[Any]:
         """Return the output of a command with --json, by line."""
@@ -166,6 +164,7 @@ class FirstHour:
             if condition(found):
                 return found
             assert time.monotonic() < deadline, found
+            time.sleep(0.5)
 
 
 def _with_block(text: str, pattern: str, block: str) -> str:

@@ -132,9 +132,11 @@ def test_a_data_folder_in_use_is_named_with_its_user(own: EmbeddedBroker, tmp_pa
     state = tmp_path / "kafka" / "broker.json"
     kept = state.read_text()
     state.unlink()
-    with pytest.raises(DataDirInUseError, match=f"process {pid}"):
-        EmbeddedBroker(tmp_path / "kafka", owned=True).start()
-    state.write_text(kept)
+    try:
+        with pytest.raises(DataDirInUseError, match=f"process {pid}"):
+            EmbeddedBroker(tmp_path / "kafka", owned=True).start()
+    finally:
+        state.write_text(kept)
     assert own.pid == pid
 
 

@@ -76,7 +76,7 @@ class DeadLetterSystem(System):
 
     def run(self, *words: str, code: int = 0) -> Any:
         """Run a command of `dead-letters`; returns its JSON, or the last line of an error."""
-        done = self.command("dead-letters", words[0], "PIPELINE", *words[1:], "--json", timeout=240)
+        done = self.command("dead-letters", words[0], "PIPELINE", *words[1:], "--json")
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout) if code == 0 else done.stderr.splitlines()[-1]
 

@@ -1,15 +1,12 @@
 """Commands `schemas check` and `schemas register`."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.running_system import ROOT
+from tests.in_process import ROOT, run_in_process
 from tests.small_pipeline import EVENT_SCHEMA
 
 BROKEN = {**EVENT_SCHEMA, "fields": [*EVENT_SCHEMA["fields"], {"name": "shop", "type": "string"}]}
@@ -42,14 +39,7 @@ class Commands:
             "PYTHONPATH": str(ROOT),
             "STREAM_APP_REGISTRY__URL": url or self.registry.as_uri(),
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "stream_app", "schemas", *words],
-            cwd=self.folder,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = run_in_process("schemas", *words, folder=self.folder, environment=environment)
         assert done.returncode == code, (done.stdout, done.stderr)
         return done.stdout, done.stderr
 

@@ -21,6 +21,7 @@ from stream_app.errors import KafkaUnavailableError, TopicsError, UnhealthyError
 from stream_app.status.pipeline_view import PipelineView
 from stream_app.status.status_model import Status, WorkerStatus
 from stream_app.status.status_watcher import StatusWatcher
+from tests.in_process import run_in_process
 from tests.running_system import ROOT, System
 from tests.small_pipeline import event
 from tests.transfer.clusters import new_topics, send, settings_for, unique_name
@@ -66,13 +67,8 @@ def look(system: System) -> Status:
 
 def command(system: System, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `stream-app status PIPELINE` with these arguments."""
-    return subprocess.run(
-        [sys.executable, "-m", "stream_app", "status", str(system.pipeline), *arguments],
-        cwd=ROOT,
-        env=environment(system),
-        capture_output=True,
-        text=True,
-        timeout=60,
+    return run_in_process(
+        "status", str(system.pipeline), *arguments, environment=environment(system)
     )
 
 

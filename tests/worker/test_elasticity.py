@@ -78,9 +78,9 @@ def test_an_incompatible_pipeline_is_rejected_and_a_compatible_one_continues(
     for process in (system.start("score"), system.start("learn")):
         assert process.wait(60) == ModelError.exit_code
     declare(system, OTHER_HORIZON)
-    up = system.command("up", "PIPELINE", "--no-monitor")
-    assert up.returncode == ModelError.exit_code
-    last = up.stderr.splitlines()[-1]
+    up = system.start_command("up", "PIPELINE", "--no-monitor")
+    assert up.wait(90) == ModelError.exit_code
+    last = system.log("command").splitlines()[-1]
     assert last.startswith(f"error: Pipeline {system.name} {CHANGED}")
     assert "stream-app reset PIPELINE --keep-raw" in last
     for worker in ("score-0", "learn-0"):

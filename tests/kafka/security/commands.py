@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stream_app.settings import KafkaSettings
+from tests.in_process import run_in_process
 from tests.kafka.security.cluster import PASSWORD
 from tests.running_system import ROOT, kafka_environment
 
@@ -28,23 +29,38 @@ class Ended(NamedTuple):
 
 
 def run(
-    folder: Path, kafka: KafkaSettings, *words: str, typed: str = "", **environment: str
+    folder: Path,
+    kafka: KafkaSettings,
+    *words: str,
+    typed: str = "",
+    own_process: bool = False,
+    **environment: str,
 ) -> Ended:
-    """Run a command with its data in `folder`; fails if its output contains a secret."""
+    """Run a command with its data in `folder`; fails if its output contains a secret.
+
+    Args:
+        own_process: True to start a process, whose output includes that of Kafka's client; False to
+            run in that of the test.
+    """
     started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "stream_app", *words],
-        cwd=ROOT,
-        env=os.environ
-        | {"STREAM_APP_DATA_DIR": str(folder), "PYTHONPATH": str(ROOT)}
+    variables = (
+        {"STREAM_APP_DATA_DIR": str(folder), "PYTHONPATH": str(ROOT)}
         | kafka_environment(kafka)
-        | environment,
-        input=typed,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        | environment
     )
+    if own_process:
+        done = subprocess.run(
+            [sys.executable, "-m", "stream_app", *words],
+            cwd=ROOT,
+            env=os.environ | variables,
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    else:
+        done = run_in_process(*words, typed=typed, environment=variables)
     assert PASSWORD not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - started)

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -53,7 +54,8 @@ def test_the_acls_of_a_role_suffice_for_its_work(
     events = "".join(json.dumps(event(number, now + number)) + "\n" for number in range(50))
     labels = "".join(json.dumps(label(number, now + 1000 + number)) + "\n" for number in range(50))
     pipeline = str(system.pipeline)
-    users, two = {role: cluster.user() for role in AclRole}, {"STREAM_APP_TOPICS__PARTITIONS": "2"}
+    users = {role: cluster.user() for role in AclRole}
+    two: dict[str, Any] = {"STREAM_APP_TOPICS__PARTITIONS": "2"}
     for role, kafka in users.items():
         grant_acls(cluster.admin, f"User:{kafka.username}", required_acls(system.name, role))
     with system:

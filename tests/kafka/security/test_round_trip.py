@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -52,7 +53,7 @@ def test_events_are_scored_over_secured_connections(
         now, pipeline = int(time.time() * 1000) - 3_600_000, str(system.pipeline)
         events = "".join(json.dumps(event(number, now)) + "\n" for number in range(20))
         labels = "".join(json.dumps(label(number, now + 1)) + "\n" for number in range(20))
-        debugging = {"STREAM_APP_LOG__LEVEL": "debug"}
+        debugging: Any = {"own_process": True, "STREAM_APP_LOG__LEVEL": "debug"}
         assert run(tmp_path, kafka, "produce", pipeline, "-", typed=events, **debugging).code == 0
         assert (
             run(
@@ -118,7 +119,7 @@ def test_a_wrong_password_is_one_line_of_every_command(
         ("up", "flights"),
         ("acl", "apply", "flights", "--role", "scorer", "--principal", "User:ann"),
     ):
-        ended = run(tmp_path, kafka, *words)
+        ended = run(tmp_path, kafka, *words, own_process=True)
         line = only_error(ended)
         assert (
             "rejects this client: authentication failed. Check STREAM_APP_KAFKA__USERNAME and"
