@@ -125,7 +125,7 @@ class LogReader:
 
     def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """Yield the committed records with start <= offset < end; waits out an outage."""
-        reader = PartitionReader(self._config, self._group, policy=any_permanent)
+        reader = PartitionReader(self._config, self._group, policy=any_permanent, reads_empty=True)
         try:
             for message in reader.records({(topic, partition): (start, end)}):
                 yield as_record(message)

@@ -67,6 +67,8 @@ class PartitionReader:
         silence: seconds without any answer after which the cluster counts as lost, even if no
             error was reported. None: only reported errors count.
         policy: errors of partitions to raise.
+        reads_empty: True to fetch also where no record is within the bounds, so that a missing ACL
+            is an error there, too.
         options: further options of the consumer, with underscores for dots.
 
     Attributes:
@@ -82,6 +84,7 @@ class PartitionReader:
         errors: ConnectionErrors | None = None,
         silence: float | None = None,
         policy: ErrorPolicy = unreadable,
+        reads_empty: bool = False,
         **options: str | int,
     ) -> None:
         if errors is not None:
@@ -92,6 +95,7 @@ class PartitionReader:
         self._reported = errors
         self._silence = silence
         self._policy = policy
+        self._reads_empty = reads_empty
         self._ends: Mapping[PartitionId, int] = {}
         self._unread: set[PartitionId] = set()
         self._is_endless = False
@@ -170,7 +174,9 @@ class PartitionReader:
             ends: offset after the last record to read; without it, `poll` follows the partitions.
         """
         self._ends, self._is_endless = ends or {}, ends is None
-        self._unread = {one for one, end in self._ends.items() if starts[one] < end}
+        self._unread = {
+            one for one, end in self._ends.items() if starts[one] < end or self._reads_empty
+        }
         self._last_answer = time.monotonic()
         self.positions, self.at_end = {}, False
         chosen = starts if self._is_endless else self._unread
