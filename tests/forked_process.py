@@ -46,6 +46,7 @@ class ForkedProcess:
             target=_run, args=(tuple(arguments), dict(environment), log), daemon=True
         )
         self._lock = Lock()
+        log.touch()
         # The server imports the tests from its working directory.
         with chdir(ROOT):
             self._process.start()

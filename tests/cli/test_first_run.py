@@ -439,7 +439,7 @@ def test_make_names_the_python_that_it_needs(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode != 0
-    assert done.stderr.startswith("Python 3.11 to 3.13 is needed: make PYTHON=python3.12")
+    assert done.stderr.startswith("Python 3.11 to 3.13 is required: make PYTHON=python3.12")
     assert not (tmp_path / ".venv").exists()
 
 

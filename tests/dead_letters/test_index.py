@@ -193,6 +193,7 @@ def test_a_missing_topic_is_an_error_that_names_it(broker: EmbeddedBroker, tmp_p
         pass
 
 
+@pytest.mark.faults
 def test_a_hundred_thousand_dead_letters_are_indexed_and_grouped(case: Case) -> None:
     count = 100_000
     write(

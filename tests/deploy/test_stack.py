@@ -21,6 +21,7 @@ PANELS_WITHOUT_DATA = {"Drift", "Label coverage"}
 
 
 # The machine may be busy.
+@pytest.mark.faults
 @pytest.mark.timeout(600)
 def test_the_stack_scores_and_is_monitored(tmp_path: Path) -> None:
     with Stack(tmp_path) as stack:

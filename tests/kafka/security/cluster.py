@@ -1,12 +1,18 @@
 """A secured broker with one listener for each kind of authentication; ACLs grant all rights."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from confluent_kafka.admin import (
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
     AdminClient,
+    ResourcePatternType,
+    ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
     UserScramCredentialUpsertion,
@@ -68,8 +74,29 @@ class SecuredCluster:
         name = f"user-{uuid4().hex[:8]}"
         self.add_user(name)
         if granted:
-            grant_acls(self.admin, f"User:{name}", granted)
+            self.grant(f"User:{name}", granted)
         return self.settings("CLIENT", username=name, password=PASSWORD)
+
+    def grant(self, principal: str, rules: Sequence[AclRule]) -> None:
+        """Grant rules, and wait until the broker applies them: it does so after it has replied."""
+        grant_acls(self.admin, principal, rules)
+        granted = AclBindingFilter(
+            ResourceType.ANY,
+            None,
+            ResourcePatternType.ANY,
+            principal,
+            None,
+            AclOperation.ANY,
+            AclPermissionType.ANY,
+        )
+        wanted = {(rule.operation, rule.resource, rule.name) for rule in rules}
+        deadline = time.monotonic() + 30
+        while wanted - {
+            (acl.operation.name.lower(), acl.restype.name.lower(), acl.name)
+            for acl in self.admin.describe_acls(granted).result(10)
+        }:
+            assert time.monotonic() < deadline, "the broker does not apply the rules"
+            time.sleep(0.05)
 
     def settings(self, listener: str, **changes: Any) -> KafkaSettings:
         """Return the settings of a client, which trusts the authority if the listener uses TLS."""

@@ -57,7 +57,7 @@ def test_the_acls_of_a_role_suffice_for_its_work(
     users = {role: cluster.user() for role in AclRole}
     two: dict[str, Any] = {"STREAM_APP_TOPICS__PARTITIONS": "2"}
     for role, kafka in users.items():
-        grant_acls(cluster.admin, f"User:{kafka.username}", required_acls(system.name, role))
+        cluster.grant(f"User:{kafka.username}", required_acls(system.name, role))
     with system:
         system.start("learn", **kafka_environment(users[AclRole.LEARNER]))
         system.start("score", **kafka_environment(users[AclRole.SCORER]))
@@ -324,7 +324,7 @@ def test_a_revoked_acl_ends_the_worker_and_loses_nothing(
             send(system, now)
             assert worker.wait(60) == AccessError.exit_code, system.log("score-0")
             assert "Kafka does not allow this user to" in system.log("score-0").splitlines()[-1]
-            grant_acls(cluster.admin, f"User:{kafka.username}", required_acls(name, AclRole.SCORER))
+            cluster.grant(f"User:{kafka.username}", required_acls(name, AclRole.SCORER))
             worker = system.start("score", **kafka_environment(kafka))
         system.check_outcomes()
         assert "Traceback" not in (system.folder / "score-0.log").read_text()

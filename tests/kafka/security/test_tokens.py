@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from stream_app.errors import AccessError, KafkaUnavailableError
-from stream_app.kafka.acl import AclRole, grant_acls, required_acls
+from stream_app.kafka.acl import AclRole, required_acls
 from stream_app.kafka.client_config import client_config
 from stream_app.kafka.clients import make_admin
 from stream_app.kafka.tokens import RETRY_SECONDS, TokenSource, token_source
@@ -138,7 +138,7 @@ def test_workers_renew_tokens_and_end_when_rejected(
     provider.lifetime = 8.0
     name = f"tokens-{uuid4().hex[:8]}"
     kafka = settings_of(provider, bootstrap_servers=cluster.address("OPEN"))
-    grant_acls(cluster.admin, "User:shop", required_acls(name, AclRole.SCORER, AclRole.LEARNER))
+    cluster.grant("User:shop", required_acls(name, AclRole.SCORER, AclRole.LEARNER))
     with System(cluster.address("INSIDE"), tmp_path, name, partitions=1) as system:
         worker = system.start("score", **kafka_environment(kafka))
         system.start("learn", **kafka_environment(kafka))
