@@ -13,18 +13,20 @@ from types import ModuleType
 from typing import Any
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.declaration.validation import require_parts, validate_pipeline
+from stream_app.declaration.validation import check_model, require_parts, validate_pipeline
 from stream_app.errors import ModelError, PipelineError
 from stream_app.model_store.families import UnsoundModelError, pipeline_names
 from stream_app.pipeline import Pipeline, Schema
 
 
-def load_pipeline(spec: str) -> Pipeline:
+def load_pipeline(spec: str, *, with_model: bool = True) -> Pipeline:
     """Load and validate a pipeline.
 
     Args:
         spec: `file.py`, `file.py:attribute`, `package.module`, `package.module:attribute`, or the
             name of an example. The default attribute is `pipeline`, or the only Pipeline.
+        with_model: False leaves the model unchecked, for commands that do not use it: building
+            one imports much of River.
 
     Returns:
         The pipeline with its schemas read, and defaults for its key and metrics filled in.
@@ -34,14 +36,16 @@ def load_pipeline(spec: str) -> Pipeline:
     """
     target, attribute = _split(spec)
     module = load_file(Path(target)) if target.endswith(".py") else _load_module(target)
-    return complete(_find(module, attribute, spec), Path(module.__file__ or "").parent)
+    folder = Path(module.__file__ or "").parent
+    return complete(_find(module, attribute, spec), folder, with_model=with_model)
 
 
-def complete(pipeline: Pipeline, folder: Path = Path()) -> Pipeline:
+def complete(pipeline: Pipeline, folder: Path = Path(), *, with_model: bool = True) -> Pipeline:
     """Return a validated pipeline with schemas read and defaults filled in.
 
     Args:
         folder: folder to which paths of schemas are relative.
+        with_model: False leaves the model unchecked.
 
     Raises:
         PipelineError: a schema cannot be read, or the declaration is invalid.
@@ -51,7 +55,9 @@ def complete(pipeline: Pipeline, folder: Path = Path()) -> Pipeline:
     schema = _read("schema", pipeline.schema, folder)
     completed = replace(pipeline, schema=schema, label=label, key=pipeline.key or pipeline.event_id)
     validate_pipeline(completed)
-    _reject_unsound_model(completed)
+    if with_model:
+        check_model(completed)
+        _reject_unsound_model(completed)
     return replace(completed, metrics=pipeline.metrics or task_of(completed).default_metrics)
 
 
@@ -166,7 +172,8 @@ def _location(name: str, error: BaseException) -> str:
 
 
 def _find(module: ModuleType, attribute: str, spec: str) -> Pipeline:
-    found = {name: value for name, value in vars(module).items() if isinstance(value, Pipeline)}
+    # The type, not `isinstance`, which asks a deferred module for its class and so imports it.
+    found = {name: value for name, value in vars(module).items() if type(value) is Pipeline}
     choice = (
         f"Choose from {', '.join(found)}"
         if found

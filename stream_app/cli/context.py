@@ -44,10 +44,21 @@ class CommandContext:
 
         return load_pipeline(self._spec)
 
+    @cached_property
+    def declaration(self) -> Pipeline:
+        """The pipeline with its model unchecked, for commands that do not use the model.
+
+        Raises:
+            PipelineError: it cannot be loaded.
+        """
+        from stream_app.loading import load_pipeline
+
+        return load_pipeline(self._spec, with_model=False)
+
     @property
     def name(self) -> str:
         """Name of the pipeline."""
-        return self.pipeline.name
+        return self.declaration.name
 
     def log_operations(self) -> "CommandContext":
         """Log to standard error, for commands whose operations are audited."""

@@ -203,7 +203,7 @@ def _open(context: CommandContext) -> Iterator[DeadLetters]:
     def notify(line: str) -> None:
         typer.echo(line, err=True)
 
-    with open_dead_letters(context.settings, context.pipeline, notify) as dead_letters:
+    with open_dead_letters(context.settings, context.declaration, notify) as dead_letters:
         yield dead_letters
 
 

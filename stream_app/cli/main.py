@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from stream_app.cli.exit_codes import INTERRUPTED, UNEXPECTED, epilog
+from stream_app.deferred_imports import defer_river
 from stream_app.errors import StreamAppError
 
 
@@ -61,6 +62,8 @@ class ImportedCommands(UserDict[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         command = super().__getitem__(name)
+        if name != "worker":
+            defer_river()
         app: typer.Typer = getattr(import_module(f"stream_app.cli.{command.module}"), command.app)
         app.rich_markup_mode = None
         group = typer.main.get_group(app)

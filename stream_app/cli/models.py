@@ -55,7 +55,7 @@ def list_versions(
         for version in reversed(registry.versions)
         if version not in newest and (version in registry.pins or version == registry.served)
     ]
-    metrics = context.pipeline.metrics[:_LISTED_METRICS]
+    metrics = context.declaration.metrics[:_LISTED_METRICS]
     report_console().print(version_table(registry, newest + older, metrics))
     typer.echo(_summary(registry, len(registry.versions) - len(newest) - len(older)))
 

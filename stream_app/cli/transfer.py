@@ -51,7 +51,7 @@ def produce(
     context = CommandContext(pipeline, as_json)
     done = produce_file(
         context.settings,
-        context.pipeline,
+        context.declaration,
         file,
         labels=labels,
         file_format=file_format,

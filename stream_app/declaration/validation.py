@@ -39,7 +39,6 @@ def validate_pipeline(pipeline: Pipeline) -> None:
     ):
         rule(pipeline)
     _check_task(pipeline)
-    _check_model(pipeline)
     check_resilience(pipeline)
     check_thresholds(pipeline)
 
@@ -198,7 +197,12 @@ def _check_clean(pipeline: Pipeline) -> None:
             fields.add(step.new)
 
 
-def _check_model(pipeline: Pipeline) -> None:
+def check_model(pipeline: Pipeline) -> None:
+    """Build the model twice and check that it suits the label.
+
+    Raises:
+        PipelineError: it does not, or `model` fails or returns the same object twice.
+    """
     try:
         model, another = pipeline.model(), pipeline.model()
     except Exception as error:

@@ -1,11 +1,10 @@
 """Differences between two versions: in their manifests, or in every number of their models."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from random import Random
 from types import FunctionType
 from typing import Any, NamedTuple
-
-import numpy
 
 from stream_app.model_store.manifest import Manifest
 
@@ -13,7 +12,6 @@ _COMPARED_FIELDS = (
     "parent", "created_at", "created_by", "origin", "sha256", "size", "fingerprint", "learned",
     "learned_through", "python", "river", "numpy", "format", "family", "seed", "decision", "key_id",
 )  # fmt: skip
-_RANDOM_GENERATORS = (Random, numpy.random.Generator, numpy.random.RandomState)
 _SIMPLE_TYPES = (int, str, bytes, type(None), set, frozenset)
 
 
@@ -109,6 +107,14 @@ def first_difference(a: Any, b: Any, path: str = "model") -> str | None:
     return _difference(a, b, path, {})
 
 
+@cache
+def _random_generators() -> tuple[type, ...]:
+    # Imported when it is needed: numpy costs a command 0.1 s of CPU.
+    from numpy.random import Generator, RandomState
+
+    return Random, Generator, RandomState
+
+
 def _difference(a: Any, b: Any, path: str, compared: _Compared) -> str | None:
     if type(a) is not type(b):
         return path
@@ -118,7 +124,7 @@ def _difference(a: Any, b: Any, path: str, compared: _Compared) -> str | None:
         return None if a == b else path
     if isinstance(a, type | FunctionType):
         return None if a is b else path
-    if isinstance(a, _RANDOM_GENERATORS) or (id(a), id(b)) in compared:
+    if isinstance(a, _random_generators()) or (id(a), id(b)) in compared:
         return None
     compared[id(a), id(b)] = a, b
     if isinstance(a, list | tuple):

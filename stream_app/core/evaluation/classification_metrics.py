@@ -186,7 +186,8 @@ class MulticlassMetrics(ClassificationMetrics):
         self.confusion[pair] = self.confusion.get(pair, 0) + count
 
 
-def _river_matrix(counts: Mapping[tuple[Any, Any], int]) -> metrics.ConfusionMatrix:
+# The annotations are quoted: evaluating one would import River's metrics.
+def _river_matrix(counts: Mapping[tuple[Any, Any], int]) -> "metrics.ConfusionMatrix":
     """Return counts by label and prediction as the confusion matrix of River's metrics."""
     matrix = metrics.ConfusionMatrix()
     for (label, predicted), count in counts.items():
@@ -195,7 +196,7 @@ def _river_matrix(counts: Mapping[tuple[Any, Any], int]) -> metrics.ConfusionMat
     return matrix
 
 
-def _binary_matrix(sums: BinaryMetrics) -> metrics.ConfusionMatrix:
+def _binary_matrix(sums: BinaryMetrics) -> "metrics.ConfusionMatrix":
     false_negatives = sums.positives - sums.true_positives
     false_positives = sums.predicted_positives - sums.true_positives
     counts = {

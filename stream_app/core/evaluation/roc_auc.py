@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 BINS = 4096
 
 
@@ -48,6 +46,9 @@ class RocAuc:
         None without scores of both labels. Hanley and McNeil (1982), "The meaning and use of the
         area under a receiver operating characteristic curve".
         """
+        # Imported when it is needed: numpy costs a command 0.1 s of CPU.
+        import numpy as np
+
         if self.bins is not None:
             positives, negatives = (np.asarray(counts, dtype=float) for counts in self._fill_bins())
         else:

@@ -1,9 +1,12 @@
-"""Imports of scipy by River, deferred until they are used.
+"""Imports of scipy by River, and of River by commands, deferred until they are used.
 
 River imports `scipy.stats` and other packages at the top of its modules, for functions that few
 models call. They take half of a worker's start and 70 MB of its memory. After `defer_scipy`,
 modules of River get a `DeferredImport` in their place, which imports the real package when it is
 first used. All other imports of scipy are untouched: neither `sys.modules` nor `builtins` changes.
+
+Most commands read a pipeline's file, which imports River, and never build the model. After
+`defer_river`, each package of River runs when one of its names is first used.
 """
 
 import builtins
@@ -12,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import LazyLoader
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -83,7 +87,14 @@ class RiverLoader(SourceFileLoader):
 
 
 class RiverFinder(MetaPathFinder):
-    """Finds River's modules where Python would, and has them run by `RiverLoader`."""
+    """Finds River's modules where Python would, and has them run by `RiverLoader`.
+
+    Attributes:
+        is_lazy: True if packages of River run when they are first used.
+    """
+
+    def __init__(self) -> None:
+        self.is_lazy = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -95,10 +106,24 @@ class RiverFinder(MetaPathFinder):
         if spec is None or type(spec.loader) is not SourceFileLoader:
             return None
         spec.loader = RiverLoader(spec.loader.name, spec.loader.path)
+        if self.is_lazy and spec.submodule_search_locations and fullname.count(".") == 1:
+            spec.loader = LazyLoader(spec.loader)
         return spec
+
+
+_FINDER = RiverFinder()
 
 
 def defer_scipy() -> None:
     """Defer what River imports of scipy from now on; modules already imported stay as they are."""
-    if not any(isinstance(finder, RiverFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, RiverFinder())
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, _FINDER)
+
+
+def defer_river() -> None:
+    """Defer packages of River from now on.
+
+    For commands only: two threads must not use a package for the first time at the same moment,
+    which Python's lazy loader does not guard against before 3.12.
+    """
+    _FINDER.is_lazy = True
