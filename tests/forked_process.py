@@ -1,7 +1,8 @@
 """Runs `stream-app` in processes that are forked from a server with all imports done.
 
 The imports are most of the CPU time of a start. The processes are real ones in every other respect:
-they have their own environment, signals and exit code.
+they have their own environment, signals and exit code. The fault table, whose figures include the
+start, sets FRESH_PROCESSES, and gets new interpreters.
 """
 
 import multiprocessing
@@ -87,6 +88,21 @@ class ForkedProcess:
 
     def terminate(self) -> None:
         self._process.terminate()
+
+
+WorkerProcess = ForkedProcess | subprocess.Popen[bytes]
+
+
+def start_process(
+    arguments: Sequence[str], environment: Mapping[str, str], log: Path
+) -> WorkerProcess:
+    """Start `stream-app` with these arguments, forked unless FRESH_PROCESSES is set."""
+    if not os.environ.get("FRESH_PROCESSES"):
+        return ForkedProcess(arguments, environment, log)
+    program = "tests.faults.points" if "KILL_AT" in environment else "stream_app"
+    command = [sys.executable, "-m", program, *arguments]
+    with log.open("ab") as file:
+        return subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, env=environment)
 
 
 def _run(arguments: tuple[str, ...], environment: dict[str, str], log: Path) -> None:

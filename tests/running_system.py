@@ -23,7 +23,7 @@ from stream_app.kafka.topics import create_topics
 from stream_app.records import InputPartition
 from stream_app.settings import KafkaSettings, Settings, TopicSettings
 from stream_app.topic_kinds import TopicKind, topic_name
-from tests.forked_process import ForkedProcess
+from tests.forked_process import WorkerProcess, start_process
 from tests.in_process import run_in_process
 from tests.small_pipeline import event, label
 
@@ -66,7 +66,7 @@ class System:
         )
         self._config = client_config(self.settings)
         self.environment: dict[str, str] = {}
-        self.workers: dict[str, ForkedProcess] = {}
+        self.workers: dict[str, WorkerProcess] = {}
         self.sent: Counter[str] = Counter()
         self._readers: dict[str, TopicFollower] = {}
         # Newest checkpoint of each partition, and the number of state records it was found in.
@@ -96,10 +96,10 @@ class System:
         for reader in self._readers.values():
             reader.close()
 
-    def start(self, role: str, instance: str = "0", **environment: str) -> ForkedProcess:
+    def start(self, role: str, instance: str = "0", **environment: str) -> WorkerProcess:
         """Start a worker process, which logs to the folder."""
         worker = f"{role}-{instance}"
-        process = ForkedProcess(
+        process = start_process(
             ["worker", str(self.pipeline), "--role", role, "--instance", instance],
             os.environ | self._settings_environment() | self.environment | environment,
             self.folder / f"{worker}.log",
@@ -119,9 +119,9 @@ class System:
             *self._words(arguments), environment=self._settings_environment() | self.environment
         )
 
-    def start_command(self, *arguments: str, **environment: str) -> ForkedProcess:
+    def start_command(self, *arguments: str, **environment: str) -> WorkerProcess:
         """Start a command in a process of its own, which logs to command.log in the folder."""
-        return ForkedProcess(
+        return start_process(
             self._words(arguments),
             os.environ | self._settings_environment() | self.environment | environment,
             self.folder / "command.log",

@@ -19,7 +19,7 @@ def test_a_write_replaces_the_file(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     write_atomically(path, b"old")
-    with pytest.raises(ZeroDivisionError), atomic_file(path) as file:
+    with pytest.raises(ZeroDivisionError), atomic_file(path) as file:  # noqa: PT012
         file.write(b"half")
         raise ZeroDivisionError
     assert path.read_bytes() == b"old"
