@@ -57,7 +57,7 @@ class RunConfig(NamedTuple):
 
     def group(self, contender: str) -> str:
         """Returns the contender's consumer group."""
-        return f"{self.name}-score" if contender == "ours" else f"{self.name}.scored"
+        return f"{self.name}.score" if contender == "ours" else f"{self.name}.scored"
 
     @property
     def environment(self) -> dict[str, str]:

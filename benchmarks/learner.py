@@ -106,7 +106,7 @@ def in_core(pipeline: Pipeline, mark: str, examples: list[Example], rounds: int)
 
 def through_kafka(config: RunConfig, name: str, examples: list[Example]) -> Throughput:
     """Returns the throughput over a preloaded topic of examples."""
-    topic, group = f"{config.name}.examples", f"{config.name}-learn"
+    topic, group = f"{config.name}.examples", f"{config.name}.learn"
     with topics(config):
         preload(config.servers, topic, [(one.event_id.encode(), one.encode()) for one in examples])
         admin = AdminClient({"bootstrap.servers": config.servers, "log_level": 0})

@@ -11,6 +11,7 @@ from stream_app.cli.options import JsonOption, PipelineArgument, print_json, rep
 from stream_app.errors import VerificationError
 from stream_app.kafka.client_config import client_config
 from stream_app.kafka.log_reader import LogReader
+from stream_app.kafka.topic_uses import group_name
 from stream_app.model_admin.model_rendering import (
     audit_lines,
     diff_text,
@@ -123,7 +124,7 @@ def verify(
     context = ModelContext(pipeline, as_json)
     registry = context.registry
     chosen = registry.current.version if version is None else version
-    reader = LogReader(client_config(context.settings), f"{context.name}-learn")
+    reader = LogReader(client_config(context.settings), group_name(context.name, "learn"))
     verifier = Verifier(context.pipeline, reader, registry, context.loader)
     with report_progress("relearning", chosen) as progress:
         result = verifier.verify(chosen, progress.update)

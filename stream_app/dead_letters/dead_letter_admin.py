@@ -20,6 +20,7 @@ from stream_app.kafka.clients import ConnectionErrors
 from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.offsets import VISIBLE_SECONDS, OffsetBounds, open_transaction
 from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.topic_uses import group_name, member_name
 from stream_app.records import ENVELOPE_BYTES, InputPartition, Output
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger, log_audit_entries
@@ -78,7 +79,7 @@ class DeadLetterAdmin:
         topics = [self.topic(kind) for kind in _REQUIRED_TOPICS]
         partitions = self._counting.find_partitions(topics)
         self.partitions = sum(topic == self.topic("raw.replay") for topic, _ in partitions)
-        self.reader = LogReader(self.config, f"{name}-score")
+        self.reader = LogReader(self.config, group_name(name, "score"))
         self._ledger_partition = InputPartition(self.topic("replays"), 0)
 
     def topic(self, kind: TopicKind) -> str:
@@ -148,7 +149,7 @@ class DeadLetterAdmin:
             FencedError: another operator wrote at the same time.
         """
         try:
-            writer = self.writer(f"{self.name}-replays")
+            writer = self.writer(member_name(self.name, "replayer", "ledger"))
             ledger = self.ledger(stable=True)
             planned = plan(ledger)
             if planned:

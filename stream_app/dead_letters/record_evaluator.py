@@ -20,6 +20,7 @@ from stream_app.errors import ModelError, StoreError
 from stream_app.headers import ERROR_CODE, ERROR_FINGERPRINT, ERROR_MESSAGE, ERROR_STACKTRACE
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
+from stream_app.kafka.topic_uses import group_name
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.key_files import trusted_keys
 from stream_app.model_store.manifest import Manifest
@@ -83,7 +84,7 @@ class RecordEvaluator:
         self._now = now_ms()
         config = ScorerConfig(
             fingerprint=fingerprint(pipeline),
-            group=f"{pipeline.name}-score",
+            group=group_name(pipeline.name, "score"),
             app_version=app_version(),
             # The limit of the workers' scorers.
             max_bytes=settings.topics.max_message_bytes - 1024,

@@ -32,6 +32,7 @@ from stream_app.dead_letters.replay_outcomes import (
 )
 from stream_app.dead_letters.replay_records import ReplayRoute
 from stream_app.errors import FencedError, ReplayError
+from stream_app.kafka.topic_uses import member_name
 from stream_app.records import Output
 from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.telemetry.operator_identity import operator
@@ -276,7 +277,7 @@ class ReplayProducer:
 
 def replay_transactional_id(pipeline: str, replay_id: str) -> str:
     """Return the transactional id that all producers of a replay share."""
-    return f"{pipeline}-replay-{replay_id}"
+    return member_name(pipeline, "replayer", f"replay.{replay_id}")
 
 
 def check_not_running(operation: Operation, progress: ReplayProgress | None) -> None:

@@ -26,6 +26,7 @@ from stream_app.kafka.clients import make_admin, make_producer
 from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.offsets import PartitionId
 from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.topic_uses import group_name
 from stream_app.kafka.topics import create_topics
 from stream_app.lifecycle.up import embedded_broker
 from stream_app.settings import KafkaSettings, Settings
@@ -150,7 +151,7 @@ class FlightReplay:
         )
         self.observer.assign(_output_partitions(settings))
         self._producer: Producer = make_producer(settings)
-        self._reader = LogReader(client_config(settings), f"{pipeline.name}-monitor")
+        self._reader = LogReader(client_config(settings), group_name(pipeline.name, "monitor"))
         self._model_timeline = ModelTimeline(supervisor)
         self._supervisor = supervisor
         self._view = view

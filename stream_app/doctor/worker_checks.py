@@ -27,7 +27,7 @@ def check_members(context: DoctorContext) -> Iterator[CheckResult]:
         (group, member)
         for group in context.groups.values()
         for member in group.members
-        if not (member.instance or "").startswith(f"{group.name}-")
+        if not (member.instance or "").startswith(f"{group.name}.")
     ]
     for group, member in foreign:
         yield problem(

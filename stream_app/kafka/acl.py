@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
 
 from stream_app.errors import AccessError, StreamAppError
 from stream_app.kafka.access_errors import kafka_error
-from stream_app.kafka.topic_uses import USES
+from stream_app.kafka.topic_uses import USES, group_name, member_name
 from stream_app.topic_kinds import KINDS, TopicKind, topic_name
 
 _TIMEOUT = 30.0  # seconds
@@ -119,20 +119,20 @@ def _rules(pipeline: str, role: AclRole) -> Iterator[AclRule]:
     for kind in KINDS:
         yield from _topic_rules(kind, topic_name(pipeline, kind), role)
     if role in _WORKER_ROLES:
-        group = f"{pipeline}-{_WORKER_ROLES[role]}"
-        yield AclRule("read", "group", group)
-        yield AclRule("write", "transactional_id", f"{group}-", prefixed=True)
+        worker = _WORKER_ROLES[role]
+        yield AclRule("read", "group", group_name(pipeline, worker))
+        yield AclRule("write", "transactional_id", member_name(pipeline, worker, ""), prefixed=True)
     elif role is AclRole.REPLAYER:
-        yield AclRule("write", "transactional_id", f"{pipeline}-replay", prefixed=True)
+        yield AclRule("write", "transactional_id", member_name(pipeline, role, ""), prefixed=True)
         # Progress of the scorers.
-        yield AclRule("describe", "group", f"{pipeline}-{_WORKER_ROLES[AclRole.SCORER]}")
+        yield AclRule("describe", "group", group_name(pipeline, "score"))
     elif role is AclRole.MODEL_ADMIN:
-        yield AclRule("write", "transactional_id", f"{pipeline}-aliases")
+        yield AclRule("write", "transactional_id", member_name(pipeline, role, ""), prefixed=True)
         # Progress of the learner.
-        yield AclRule("describe", "group", f"{pipeline}-{_WORKER_ROLES[AclRole.LEARNER]}")
+        yield AclRule("describe", "group", group_name(pipeline, "learn"))
     elif role is AclRole.OBSERVER:
         for worker in _WORKER_ROLES.values():
-            yield AclRule("describe", "group", f"{pipeline}-{worker}")
+            yield AclRule("describe", "group", group_name(pipeline, worker))
 
 
 def _topic_rules(kind: TopicKind, name: str, role: AclRole) -> Iterator[AclRule]:

@@ -128,9 +128,25 @@ ROLE_INPUTS: dict[str, tuple[TopicKind, ...]] = {
 
 
 def group_name(pipeline: str, role: str) -> str:
-    """Return the name of the consumer group of a role.
+    """Return the name of the consumer group of a worker role.
+
+    The name of a pipeline has no dot, so no name that begins with `<pipeline>.` belongs to another
+    pipeline.
 
     >>> group_name("flights", "score")
-    'flights-score'
+    'flights.score'
     """
-    return f"{pipeline}-{role}"
+    return f"{pipeline}.{role}"
+
+
+def member_name(pipeline: str, user: str, member: str | int) -> str:
+    """Return a transactional id, or the static group id of a worker.
+
+    Args:
+        user: worker role, "replayer" or "model-admin".
+        member: partition of a worker's task, instance of a worker, or use by a command.
+
+    >>> member_name("flights", "score", 0)
+    'flights.score.0'
+    """
+    return f"{pipeline}.{user}.{member}"

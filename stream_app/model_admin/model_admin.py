@@ -13,6 +13,7 @@ from stream_app.kafka.client_config import client_config
 from stream_app.kafka.clients import ConnectionErrors
 from stream_app.kafka.offsets import VISIBLE_SECONDS, open_transaction, wait_until_stable
 from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
+from stream_app.kafka.topic_uses import group_name, member_name
 from stream_app.model_store.manifest import CHECKPOINT_KEY, Checkpoint
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.records import ENVELOPE_BYTES, Output
@@ -55,7 +56,7 @@ class ModelAdmin:
             config, errors=self._errors, isolation_level="read_uncommitted"
         )
         self._reader = PartitionReader(
-            config, f"{name}-learn", errors=self._errors, silence=SILENCE_SECONDS
+            config, group_name(name, "learn"), errors=self._errors, silence=SILENCE_SECONDS
         )
         self._registry = RegistryReader(self._reader)
         self._writers: list[TransactionWriter] = []
@@ -192,7 +193,9 @@ class ModelAdmin:
             "transaction.timeout.ms": _TRANSACTION_MS,
             "message.max.bytes": self.settings.topics.max_message_bytes + 2 * ENVELOPE_BYTES,
         }
-        writer = TransactionWriter(config, f"{self.name}-aliases", self.topic, _USED)
+        writer = TransactionWriter(
+            config, member_name(self.name, "model-admin", "decisions"), self.topic, _USED
+        )
         self._writers.append(writer)
         writer.take_over()
         return writer

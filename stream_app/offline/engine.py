@@ -24,6 +24,7 @@ from stream_app.core.scoring.partition_state import PartitionState, PendingPredi
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.declaration.pipeline_fingerprint import fingerprint
+from stream_app.kafka.topic_uses import group_name
 from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import dump, load
@@ -204,7 +205,7 @@ def make_scorer(pipeline: Pipeline, pipeline_fingerprint: str) -> Scorer:
     )
     config = ScorerConfig(
         fingerprint=pipeline_fingerprint,
-        group=f"{pipeline.name}-score",
+        group=group_name(pipeline.name, "score"),
         app_version=app_version(),
         max_bytes=TopicSettings().max_message_bytes - 1024,
         max_entries=WorkerSettings().max_state_entries,

@@ -116,7 +116,7 @@ def _get(address: str, path: str) -> str:
 
 def worker_name(group: ConsumerGroup, role: str, member: GroupMember) -> str:
     """Return the name of a member: `score-0`, or its own id if it is no worker of the pipeline."""
-    prefix = f"{group.name}-"
+    prefix = f"{group.name}."
     if member.instance is not None and member.instance.startswith(prefix):
         return f"{role}-{member.instance.removeprefix(prefix)}"
     return member.instance or member.client

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from stream_app.errors import FencedError, KafkaUnavailableError, SettingsError, StoreError
 from stream_app.kafka.clients import ClientOwner, make_admin
-from stream_app.kafka.topic_uses import USES
+from stream_app.kafka.topic_uses import USES, group_name
 from stream_app.kafka.topics import MissingTopicsError, check_topics
 from stream_app.loading import load_pipeline
 from stream_app.retrying import NEVER, wait_until
@@ -181,7 +181,7 @@ def _missing_topics(
     except MissingTopicsError as missing:
         used = [kind for kind in missing.kinds if role in USES[kind].writers + USES[kind].readers]
         vital = any(role in USES[kind].readers for kind in used)
-        if vital or not _has_run(admin, f"{pipeline}-{role}"):
+        if vital or not _has_run(admin, group_name(pipeline, role)):
             raise
         return missing if used else None
     return None

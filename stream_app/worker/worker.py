@@ -19,7 +19,7 @@ from stream_app.kafka.client_config import client_config
 from stream_app.kafka.clients import ConnectionErrors, make_admin
 from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.security import aiokafka_options
-from stream_app.kafka.topic_uses import USES
+from stream_app.kafka.topic_uses import USES, group_name, member_name
 from stream_app.pipeline import Pipeline
 from stream_app.records import ENVELOPE_BYTES
 from stream_app.settings import Settings
@@ -73,9 +73,9 @@ class Worker:
         self._error_file = worker_file(base, "error")
         self._quarantine = quarantine
         self._role = role
-        self._group = f"{pipeline.name}-{role.name}"
+        self._group = group_name(pipeline.name, role.name)
         self._name = f"{role.name}-{instance}"
-        self._instance = f"{self._group}-{instance}"
+        self._instance = member_name(pipeline.name, role.name, instance)
         self._restarts = RestartHistory(worker_file(base, "restarts"))
         self._outages = outages
         config = client_config(settings)
@@ -291,9 +291,8 @@ class Worker:
         )
 
     def _make_writer(self, partition: int, kinds: Iterable[TopicKind] = ()) -> TransactionWriter:
-        return TransactionWriter(
-            self._writer_config(), f"{self._group}-{partition}", self._name_of, kinds
-        )
+        transactional_id = member_name(self._pipeline.name, self._role.name, partition)
+        return TransactionWriter(self._writer_config(), transactional_id, self._name_of, kinds)
 
     def _make_processor(self, partition: int) -> Processor:
         reporter = TaskReporter(self._pipeline.name, self._name, self._context.encoders.monitoring)

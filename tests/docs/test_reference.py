@@ -114,7 +114,7 @@ def test_every_field_of_a_schema_is_documented(file: Path) -> None:
 
 def test_a_dead_letter_has_the_headers_that_are_documented() -> None:
     record = Record("p.raw", 0, 7, 0, b"k", b"v", ())
-    context = FailureContext("p-score", "1", "f", "0")
+    context = FailureContext("p.score", "1", "f", "0")
     output = dead_letter("raw.dlq", record, Failure("invalid-json", "no JSON"), context, now=0)
     written = dict.fromkeys(name for name, _ in [*output.headers, *shortened(output).headers])
     assert list(written) == list(DEAD_LETTER_HEADERS)

@@ -196,14 +196,14 @@ def test_records_deleted_unread_and_a_foreign_member_are_problems(
     pipeline.create()
     raw = pipeline.topic("raw")
     send(pipeline.settings, raw, [b"{}"] * 10, partition=0)
-    stranger = joined(pipeline, f"{pipeline.name}-score", raw)
+    stranger = joined(pipeline, f"{pipeline.name}.score", raw)
     try:
         members, offsets = pipeline.examine(
             worker_checks.check_members, worker_checks.check_offsets
         )
         assert members.level == "problem"
         assert members.message.startswith(
-            f"stranger on 127.0.0.1 is in group {pipeline.name}-score"
+            f"stranger on 127.0.0.1 is in group {pipeline.name}.score"
         )
         assert (offsets.level, offsets.message) == ("skipped", "no group has committed anything")
         stranger.commit(offsets=[TopicPartition(raw, 0, 2)], asynchronous=False)

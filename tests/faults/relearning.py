@@ -32,7 +32,7 @@ def check_relearning(system: System) -> int:
             served[example.model_version].append((example.features, example.score))
     loader, compared = VersionLoader(system.settings, pipeline), 0
     published, stored = manifests(system)
-    reader = LogReader(client_config(system.settings), f"{system.name}-learn")
+    reader = LogReader(client_config(system.settings), f"{system.name}.learn")
     relearner = Verifier(pipeline, reader, ModelRegistry(published), loader).relearner()
     for version, manifest in published.items():
         deque(relearner.advance(version), maxlen=0)

@@ -85,7 +85,7 @@ def test_expired_group_offsets_are_replaced_by_those_of_state_and_checkpoint(
             system.terminate(worker)
         for role in ("score", "learn"):
             system.until(
-                partial(delete_group, system, f"{system.name}-{role}"),
+                partial(delete_group, system, f"{system.name}.{role}"),
                 30,
                 "the group still has members",
             )

@@ -34,7 +34,7 @@ class FixedModel:
 def scorer(pipeline: Any = None, *, max_bytes: int = 100_000, max_entries: int = 1000) -> Scorer:
     config = ScorerConfig(
         fingerprint="f" * 16,
-        group="payments-score",
+        group="payments.score",
         app_version="1",
         max_bytes=max_bytes,
         max_entries=max_entries,

@@ -106,7 +106,7 @@ def test_the_acls_of_a_role_suffice_for_its_work(
         paused = run(
             tmp_path, users[AclRole.OBSERVER], "learning", "pause", pipeline, "--why", "test"
         )
-        assert f"use the transactional id {system.name}-aliases" in paused.errors, paused
+        assert f"use the transactional id {system.name}.model-admin.decisions" in paused.errors, paused
         for typed in (
             "learning pause",
             "learning resume",
@@ -274,8 +274,8 @@ def test_a_missing_acl_is_named(cluster: SecuredCluster, system: System) -> None
 def test_a_worker_without_an_acl_ends_and_names_it(cluster: SecuredCluster, system: System) -> None:
     name, needed = system.name, required_acls(system.name, AclRole.SCORER)
     lacking = {
-        "group": ("read", "group", f"join the group {name}-score"),
-        "identity": ("write", "transactional_id", f"use the transactional id {name}-score-"),
+        "group": ("read", "group", f"join the group {name}.score"),
+        "identity": ("write", "transactional_id", f"use the transactional id {name}.score."),
         "models": ("read", f"{name}.models", f"read {name}.models"),
         "state": ("read", f"{name}.score.state", f"read {name}.score.state"),
         "examples": ("write", f"{name}.examples", f"{name}.examples"),
@@ -316,7 +316,7 @@ def test_a_revoked_acl_ends_the_worker_and_loses_nothing(
         for operation, resource, target in (
             ("write", "topic", f"{name}.scored"),
             ("read", "topic", f"{name}.raw"),
-            ("read", "group", f"{name}-score"),
+            ("read", "group", f"{name}.score"),
         ):
             send(system, now)
             system.await_outcomes()

@@ -60,7 +60,7 @@ def test_an_observer_reads_and_a_replayer_replays(cluster: SecuredCluster, tmp_p
                 *words[1:],
                 *CONFIRMED,
             )
-            assert f"use the transactional id {name}-replays" in only_error(ended)
+            assert f"use the transactional id {name}.replayer.ledger" in only_error(ended)
 
         ended = run(
             tmp_path / "partial", partial, "dead-letters", "replay", pipeline, "--force", *CONFIRMED

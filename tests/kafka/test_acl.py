@@ -1,0 +1,32 @@
+"""Rules of a role, without a cluster."""
+
+import pytest
+
+from stream_app.kafka.acl import AclRole, AclRule, required_acls
+from stream_app.kafka.topic_uses import ROLE_INPUTS, group_name, member_name
+from stream_app.topic_kinds import KINDS, topic_name
+
+
+def used_by(pipeline: str) -> set[tuple[str, str]]:
+    """Return every topic, group and transactional id that a pipeline uses."""
+    ids = [member_name(pipeline, role, 0) for role in ROLE_INPUTS]
+    ids += [member_name(pipeline, "replayer", "ledger"), member_name(pipeline, "model-admin", "x")]
+    return {
+        *(("topic", topic_name(pipeline, kind)) for kind in KINDS),
+        *(("group", group_name(pipeline, role)) for role in ROLE_INPUTS),
+        *(("transactional_id", name) for name in ids),
+    }
+
+
+def covers(rule: AclRule, resource: str, name: str) -> bool:
+    matches = name.startswith(rule.name) if rule.prefixed else name == rule.name
+    return rule.resource == resource and matches
+
+
+@pytest.mark.parametrize("other", ["payments-score-eu", "payments-replayed", "payments-learn", "p"])
+def test_no_acl_covers_anything_of_a_pipeline_with_a_similar_name(other: str) -> None:
+    for mine, theirs in (("payments", other), (other, "payments")):
+        rules = required_acls(mine, *AclRole)
+        covered = [(rule, use) for use in used_by(theirs) for rule in rules if covers(rule, *use)]
+        assert covered == []
+        assert all(any(covers(rule, *use) for rule in rules) for use in used_by(mine))
