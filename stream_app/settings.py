@@ -4,6 +4,7 @@ No other module reads the environment.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
@@ -11,13 +12,17 @@ from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream_app.errors import SettingsError
 
 SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+
+# A host name, or an IPv4 or IPv6 address, and a port; the default of both Kafka clients is 9092.
+_SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[\w.-]+)(?::(\d{1,5}))?")
+_HIGHEST_PORT = 65_535
 
 
 class _Section(BaseModel):
@@ -30,7 +35,8 @@ class KafkaSettings(_Section):
     """Kafka cluster and credentials; without `bootstrap_servers`, the embedded broker is used."""
 
     bootstrap_servers: str | None = None
-    """Addresses of the cluster, as `host:port,host:port`. Unset: the embedded broker."""
+    """Addresses of the cluster, as `host:port,host:port`, without a protocol. Unset: the embedded
+    broker."""
     security_protocol: SecurityProtocol = "plaintext"
     """Protocol of connections: `ssl` encrypts, `sasl_*` authenticate."""
     sasl_mechanism: SaslMechanism = "SCRAM-SHA-512"
@@ -63,6 +69,22 @@ class KafkaSettings(_Section):
     """File with the password of the private key."""
     check_hostname: bool = True
     """True: the certificate of a broker must contain its host name."""
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _check_servers(cls, servers: str | None) -> str | None:
+        """Return addresses that both Kafka clients understand; librdkafka alone accepts others."""
+        found = [server.strip() for server in servers.split(",")] if servers else []
+        for server in found:
+            if "://" in server:
+                raise ValueError(
+                    f"{server!r} contains a protocol, and must be host:port; "
+                    "STREAM_APP_KAFKA__SECURITY_PROTOCOL sets the protocol"
+                )
+            found_port = _SERVER.fullmatch(server)
+            if found_port is None or not 0 < int(found_port[1] or 9092) <= _HIGHEST_PORT:
+                raise ValueError(f"{server!r} is not host:port")
+        return ",".join(found) or None
 
 
 class RegistrySettings(_Section):
@@ -103,7 +125,8 @@ class TopicSettings(_Section):
     replication: int = Field(default=1, ge=1, le=10)
     """Replicas of each partition."""
     retention_hours: int = Field(default=7 * 24, ge=-1)
-    """Retention of raw, labels, scored, dead letters and monitoring, in hours; -1 is unlimited."""
+    """Retention of raw, labels, scored, dead letters and monitoring, in hours; -1 is unlimited.
+    Examples and audit are always kept."""
     max_message_bytes: int = Field(default=1024 * 1024, ge=1024, le=64 * 1024 * 1024)
     """Largest raw record, in bytes; dead letters, state and examples may be 64 KiB larger."""
 
@@ -227,7 +250,8 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         variable = "STREAM_APP_" + "__".join(str(part) for part in first["loc"]).upper()
         raise SettingsError(
-            f"{variable} is invalid: {first['msg']}", "Correct or unset it"
+            f"{variable} is invalid: {first['msg'].removeprefix('Value error, ')}",
+            "Correct or unset it",
         ) from None
 
 

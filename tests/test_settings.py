@@ -36,6 +36,42 @@ def test_an_invalid_value_is_an_error_that_names_the_variable(
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("servers", "why"),
+    [
+        ("PLAINTEXT://kafka:9092", "'PLAINTEXT://kafka:9092' contains a protocol"),
+        ("kafka-1:9092,SSL://kafka-2:9093", "'SSL://kafka-2:9093' contains a protocol"),
+        ("kafka:9092,", "'' is not host:port"),
+        ("kafka:0", "'kafka:0' is not host:port"),
+        ("kafka:65536", "'kafka:65536' is not host:port"),
+        ("kafka/9092", "'kafka/9092' is not host:port"),
+    ],
+)
+def test_an_address_that_only_one_kafka_client_understands_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, servers: str, why: str
+) -> None:
+    monkeypatch.setenv("STREAM_APP_KAFKA__BOOTSTRAP_SERVERS", servers)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.message.startswith(f"STREAM_APP_KAFKA__BOOTSTRAP_SERVERS is invalid: {why}")
+
+
+@pytest.mark.parametrize(
+    ("servers", "used"),
+    [
+        ("kafka-1:9092, kafka-2:9093", "kafka-1:9092,kafka-2:9093"),
+        ("[::1]:9092", "[::1]:9092"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("", None),
+    ],
+)
+def test_addresses_are_used_without_blanks(
+    monkeypatch: pytest.MonkeyPatch, servers: str, used: str | None
+) -> None:
+    monkeypatch.setenv("STREAM_APP_KAFKA__BOOTSTRAP_SERVERS", servers)
+    assert load_settings().kafka.bootstrap_servers == used
+
+
 def test_the_artifact_store_defaults_to_a_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
