@@ -9,7 +9,7 @@ from stream_app.doctor.context import DoctorContext
 from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
 from stream_app.errors import AccessError
 from stream_app.kafka.partitioner import java_partition, librdkafka_partition
-from stream_app.kafka.topics import TopicSpec, check_topics
+from stream_app.kafka.topics import KEPT_FOR_EVER, TopicSpec, check_topics
 from stream_app.status.cluster_view import request
 from stream_app.topic_kinds import TopicKind
 
@@ -108,14 +108,10 @@ def evaluate_topic(spec: TopicSpec, config: Mapping[str, str]) -> Iterator[Check
 
 def _evaluate_retention(spec: TopicSpec, config: Mapping[str, str]) -> Iterator[CheckResult]:
     actual, wanted = int(config["retention.ms"]), int(spec.config["retention.ms"])
-    shorter = actual >= 0 and (wanted < 0 or actual < wanted)
-    if shorter and spec.kind == "examples":
-        yield problem(
-            f"{spec.name} has retention.ms={actual}: "
-            "model versions cannot be reproduced from deleted examples",
-            _fix(spec, "retention.ms"),
-        )
-    elif actual != wanted:
+    if spec.kind in KEPT_FOR_EVER:
+        yield from _evaluate_permanence(spec, config)
+        return
+    if actual != wanted:
         yield warning(
             f"{spec.name} has retention.ms={actual}, and this machine's settings say {wanted}",
             f"{_fix(spec, 'retention.ms')}, or correct STREAM_APP_TOPICS__RETENTION_HOURS",
@@ -126,6 +122,22 @@ def _evaluate_retention(spec: TopicSpec, config: Mapping[str, str]) -> Iterator[
             "a burst may delete records before they are read",
             f"Set retention.bytes=-1 on {spec.name}",
         )
+
+
+def _evaluate_permanence(spec: TopicSpec, config: Mapping[str, str]) -> Iterator[CheckResult]:
+    """Yield a problem for each setting that deletes records of a topic that is kept for ever."""
+    loss = (
+        "model versions cannot be reproduced from deleted examples"
+        if spec.kind == "examples"
+        else "who decided what is deleted with it"
+    )
+    for name in ("retention.ms", "retention.bytes"):
+        value = int(config.get(name) or -1)
+        if value >= 0:
+            yield problem(
+                f"{spec.name} has {name}={value}: {loss}",
+                f"kafka-configs.sh --alter --topic {spec.name} --add-config {name}=-1",
+            )
 
 
 def _policy_loss(required_policy: str) -> str:

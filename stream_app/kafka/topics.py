@@ -16,6 +16,9 @@ from stream_app.retrying import wait_until
 from stream_app.settings import Settings
 from stream_app.topic_kinds import KINDS, PARTITIONED, TopicKind, topic_name
 
+KEPT_FOR_EVER: tuple[TopicKind, ...] = ("examples", "audit")
+"""Kinds that are never compacted and whose records are never deleted because of age or size."""
+
 _HOUR_MS = 3_600_000
 _TIMEOUT = 30.0  # seconds
 _POLL_SECONDS = 0.05
@@ -110,10 +113,11 @@ def _topic_config(kind: TopicKind, settings: Settings) -> dict[str, str]:
 def _retention_ms(kind: TopicKind, settings: Settings) -> int:
     """Return the retention in milliseconds, -1 without limit.
 
-    Examples are kept: they are the log from which every model version can be reproduced.
+    Examples are kept: they are the log from which every model version can be reproduced. So is the
+    audit: only a reset deletes it.
     """
     hours = settings.topics.retention_hours
-    return -1 if kind == "examples" or hours < 0 else hours * _HOUR_MS
+    return -1 if kind in KEPT_FOR_EVER or hours < 0 else hours * _HOUR_MS
 
 
 def create_topics(admin: AdminClient, pipeline: str, settings: Settings) -> list[TopicResult]:
