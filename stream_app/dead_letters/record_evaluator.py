@@ -11,7 +11,8 @@ from typing import NamedTuple
 from stream_app.clock import now_ms
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.reading.decoding import Schemas
-from stream_app.core.scoring.partition_state import NEVER, PartitionState
+from stream_app.core.reading.event_time import NEVER
+from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.predictor import Model
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.declaration.pipeline_fingerprint import fingerprint

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from stream_app.core.scoring.partition_state import NEVER
+from stream_app.core.reading.event_time import NEVER
 from stream_app.doctor.context import DoctorContext
 from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
 from stream_app.formatting import duration, iso_time

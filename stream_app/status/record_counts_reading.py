@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import orjson
 from confluent_kafka import Message
 
-from stream_app.core.scoring.partition_state import COUNTS_KEY, NEVER
+from stream_app.core.reading.event_time import NEVER
+from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds

@@ -8,7 +8,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.core.scoring.partition_state import NEVER
+from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scoring.predictor import Model
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef, Origin
 from stream_app.dead_letters.edits import EditFailure, RecordEditor, load_edit

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.example import Example, ExampleOffsets
+from stream_app.core.reading.event_time import NEVER
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class Evaluator:
         length: length of a window in milliseconds.
         task: prediction task.
         baseline: predictions without a model.
-        watermark: largest label time so far in Unix milliseconds, -1 before the first.
+        watermark: largest label time so far in Unix milliseconds, `NEVER` before the first.
         closes_at: label time at which the next window closes.
         closed_to: end of the last closed window.
         open: open windows by start.
@@ -86,9 +87,9 @@ class Evaluator:
     length: int
     task: PredictionTask
     baseline: Any = field(init=False)
-    watermark: int = -1
-    closes_at: int = -1
-    closed_to: int = 0
+    watermark: int = NEVER
+    closes_at: int = NEVER
+    closed_to: int = NEVER
     open: dict[int, Window] = field(default_factory=dict)
     total: Window | None = None
     latest: WindowReport | None = None
@@ -155,7 +156,7 @@ class Evaluator:
     def _close(self, offset: int) -> list[ClosedWindow]:
         due = [one for one in self.open.values() if self.watermark >= self._closing_time(one)]
         closed = [self._finish(one, offset) for one in sorted(due, key=lambda one: one.start)]
-        self.closes_at = min(map(self._closing_time, self.open.values()), default=-1)
+        self.closes_at = min(map(self._closing_time, self.open.values()), default=NEVER)
         return closed
 
     def _finish(self, window: Window, offset: int) -> ClosedWindow:

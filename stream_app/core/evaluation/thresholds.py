@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from stream_app.core.evaluation.evaluator import WindowReport
 from stream_app.core.example import ExampleOffsets
 from stream_app.core.measurement import LOSSES, LimitCheck
+from stream_app.core.reading.event_time import NEVER
 from stream_app.formatting import iso_time
 from stream_app.pipeline import Threshold, Thresholds
 
@@ -211,7 +212,7 @@ class ThresholdState:
     ) -> list[Breach]:
         """Count a breached window; return the breach if there are enough consecutive ones."""
         name, metric = alarm_name(threshold), threshold.metric
-        if report.start < self.quiet_until.get(name, 0):
+        if report.start < self.quiet_until.get(name, NEVER):
             return []
         run = self.runs.setdefault(name, BreachRun(0, report.start, report.examples.first, 0))
         run.windows += 1

@@ -12,6 +12,7 @@ from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import VERSION_CHANGES, Control
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.measurement import Kind, LimitCheck, Measurement
+from stream_app.core.reading.event_time import NEVER
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output
 
@@ -96,7 +97,8 @@ class Learner:
         state.failures[cause] = state.failures.get(cause, 0) + 1
         if state.failures[cause] > 1:
             return []
-        time = max(state.evaluator.watermark, 0) if time is None else time
+        if time is None:
+            time = 0 if state.evaluator.watermark == NEVER else state.evaluator.watermark
         found = Measurement(
             "unlearnable", cause, time, time, 1, 1.0, LimitCheck(0.0, True), f"offset {offset}"
         )

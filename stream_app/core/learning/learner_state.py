@@ -15,7 +15,7 @@ from stream_app.core.monitoring.drift import ErrorAlarm
 from stream_app.pipeline import Pipeline
 
 # Format of a pickled `LearnerState`. A checkpoint with another one is not loaded.
-STATE_FORMAT = 3
+STATE_FORMAT = 4
 
 
 @dataclass(slots=True, kw_only=True)

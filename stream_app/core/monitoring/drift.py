@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from river import drift
 
+from stream_app.core.reading.event_time import NEVER
+
 
 class StabilityIndex(NamedTuple):
     """Population stability index of a window.
@@ -85,7 +87,7 @@ class ErrorAlarm:
     def __init__(self, delta: float, quiet: int) -> None:
         self._adwin = drift.ADWIN(delta=delta)
         self._quiet = quiet
-        self._quiet_until = -1
+        self._quiet_until = NEVER
         self._errors = 0.0
         self._n = 0
 

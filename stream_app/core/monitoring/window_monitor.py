@@ -10,6 +10,7 @@ from stream_app.core.example import Example
 from stream_app.core.measurement import LimitCheck, Measurement
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.distribution_monitor import DistributionMonitor, DriftFinding
+from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scored_record import ScoredRecord
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output
@@ -49,7 +50,7 @@ class WindowMonitor:
         self._length = pipeline.window // timedelta(milliseconds=1)
         self._horizon = pipeline.label.horizon // timedelta(milliseconds=1)
         self._watermarks: dict[str, int] = {}
-        self._watermark = -1
+        self._watermark = NEVER
         # Model version of the newest record, by window whose distributions are not compared yet.
         self._versions: dict[int, int] = {}
         self._coverage: dict[int, LabelCoverage] = {}
@@ -90,8 +91,8 @@ class WindowMonitor:
             active: inputs that hold windows open. If there is none, all have been read to their
                 ends, and the largest time seen is the watermark.
         """
-        watermarks = [self._watermarks.get(source, -1) for source in active]
-        watermark = min(watermarks) if watermarks else max(self._watermarks.values(), default=-1)
+        watermarks = [self._watermarks.get(source, NEVER) for source in active]
+        watermark = min(watermarks) if watermarks else max(self._watermarks.values(), default=NEVER)
         self._watermark = max(self._watermark, watermark)
         slack = self._length // 4
         compared = [window for window in self._versions if self._is_past(window + slack)]
@@ -138,7 +139,7 @@ class WindowMonitor:
         return monitor
 
     def _move_watermark(self, source: str, time: int) -> None:
-        if time > self._watermarks.get(source, -1):
+        if time > self._watermarks.get(source, NEVER):
             self._watermarks[source] = time
 
     def _is_past(self, time: int) -> bool:

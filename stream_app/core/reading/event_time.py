@@ -6,6 +6,8 @@ from typing import ClassVar
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIX_EPOCH_WITHOUT_OFFSET = _UNIX_EPOCH.replace(tzinfo=None)
 _MILLISECOND = timedelta(milliseconds=1)
+# Watermark before anything was seen; every event time is later.
+NEVER = -(2**62)
 FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _UNIX_EPOCH) // _MILLISECOND
 LAST_MS = (datetime.max.replace(tzinfo=UTC) - _UNIX_EPOCH) // _MILLISECOND
 _OFFSETS_MS = {"Z": 0} | {
@@ -35,21 +37,24 @@ def to_unix_ms(value: object) -> int | None:
 def _parse(text: str) -> int | None:
     offset = _OFFSETS_MS.get(text[19:])
     if offset is None:
-        return _parse_any(text)
+        return to_unix_ms(_parse_any(text))
     # Subtracting times with offsets would take twice as long.
     try:
         since = datetime.fromisoformat(text[:19]) - _UNIX_EPOCH_WITHOUT_OFFSET
     except (ValueError, TypeError):
-        return _parse_any(text)
-    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000 - offset
+        return to_unix_ms(_parse_any(text))
+    time = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000 - offset
+    # In UTC, a time of the year 1 or 9999 may be in the year 0 or 10000, which no library accepts.
+    return time if FIRST_MS <= time <= LAST_MS else None
 
 
 def _parse_any(text: str) -> int | None:
+    """Return the Unix milliseconds of a text, perhaps out of range."""
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return None if time.tzinfo is None else (time - _UNIX_EPOCH) // _MILLISECOND
+    except (ValueError, OverflowError):
         return None
-    return None if time.tzinfo is None else (time - _UNIX_EPOCH) // _MILLISECOND
 
 
 class AvroTimestamp(int):

@@ -13,6 +13,7 @@ import orjson
 
 from stream_app.core.monitoring.alarms import Alarms
 from stream_app.core.monitoring.corrective_actions import CorrectiveActions
+from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scoring.expiry_queue import ExpiryQueue
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.retries import RetryQueue
@@ -27,9 +28,6 @@ from stream_app.core.scoring.state_codec import (
 from stream_app.records import Features, Output, Record, Score, Target, fast_namedtuple
 from stream_app.resilience import Retry
 from stream_app.topic_kinds import TopicKind
-
-# Watermark before anything was seen.
-NEVER = -(2**62)
 
 TOPIC: TopicKind = "score.state"
 

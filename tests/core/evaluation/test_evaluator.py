@@ -198,3 +198,14 @@ def test_the_metrics_are_those_of_the_last_closed_window() -> None:
     evaluator.add(example(True, 2 * HOUR, score=0.1))
     assert evaluator.metrics()["accuracy"] == 1.0
     assert set(evaluator.metrics()) <= {*BINARY_METRICS, *CLASSIFICATION_BASELINES}
+
+
+def test_windows_before_1970_close_like_later_ones() -> None:
+    def closed(start: int) -> list[tuple[int, int, int]]:
+        evaluator = Evaluator(HOUR, BinaryTask())
+        found: list[ClosedWindow] = []
+        for hours in (0, 0, 1, 2, 4):
+            found += evaluator.add(example(True, start + hours * HOUR))
+        return [(one.window.start - start, one.window.end - start, one.window.n) for one in found]
+
+    assert closed(-3 * HOUR) == closed(100 * HOUR) != []

@@ -63,6 +63,23 @@ def test_labels_are_counted_when_the_watermark_is_a_horizon_beyond_the_window() 
     assert found[0]["window"] == {"start": 0, "end": HOUR}
 
 
+def test_windows_before_1970_are_measured_like_later_ones() -> None:
+    def found(start: int) -> list[dict[str, Any]]:
+        monitor = WindowMonitor(DECLARED)
+        for minute in range(10):
+            monitor.scored("s", scored(start + minute * 60_000))
+        monitor.example("x", example(start, delay=HOUR))
+        monitor = WindowMonitor.from_state(DECLARED, orjson.loads(orjson.dumps(monitor.to_state())))
+        assert report(monitor, "s", "x", "silent") == []
+        monitor.scored("s", scored(start + 13 * HOUR))
+        return report(monitor)
+
+    before, after = found(-50 * HOUR), found(50 * HOUR)
+    assert [one["value"] for one in before] == [one["value"] for one in after]
+    assert before[0]["window"] == {"start": -50 * HOUR, "end": -49 * HOUR}
+    assert of_kind(before, "volume") == {"scored": 10.0}
+
+
 def test_a_window_without_any_label_is_reported_too() -> None:
     monitor = WindowMonitor(DECLARED)
     monitor.scored("s", scored(0))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.reading.event_time import to_unix_ms
+from stream_app.core.reading.event_time import FIRST_MS, LAST_MS, to_unix_ms
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -17,7 +17,10 @@ def expected_ms(text: str) -> int | None:
         time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return None if time.tzinfo is None else (time - EPOCH) // timedelta(milliseconds=1)
+    if time.tzinfo is None:
+        return None
+    milliseconds = (time - EPOCH) // timedelta(milliseconds=1)
+    return milliseconds if FIRST_MS <= milliseconds <= LAST_MS else None
 
 
 @pytest.mark.parametrize(
@@ -32,10 +35,28 @@ def expected_ms(text: str) -> int | None:
         ("2013-01-01T10:15:60Z", None),
         ("2013-01-01T10:15:00", None),
         ("", None),
+        ("0001-01-01T00:00:00Z", FIRST_MS),
+        ("0001-01-01T01:00:00+01:00", FIRST_MS),
+        ("9999-12-31T23:59:59.999Z", LAST_MS),
+        ("9999-12-31T22:59:59.999999-01:00", LAST_MS),
     ],
 )
 def test_only_a_text_with_an_offset_is_a_time(text: str, expected: int | None) -> None:
     assert to_unix_ms(text) == expected == expected_ms(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+01:00",
+        "0001-01-01T00:00:00.5+01:00",
+        "00010101T000000+0030",
+        "9999-12-31T23:59:59-01:00",
+        "9999-12-31T23:59:59.5-23:59",
+    ],
+)
+def test_a_text_that_is_outside_the_years_1_to_9999_in_utc_is_no_time(text: str) -> None:
+    assert to_unix_ms(text) is None
 
 
 formats = st.sampled_from(
