@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.declaration.misnamed_fields import explain_misnamed_field
 from stream_app.declaration.validation import check_model, require_parts, validate_pipeline
 from stream_app.errors import ModelError, PipelineError
 from stream_app.model_store.families import UnsoundModelError, pipeline_names
@@ -155,10 +156,11 @@ def _errors_explained(name: str) -> Generator[None]:
             f"{_location(name, error)}: {error}", "Install the package, or correct the name"
         ) from error
     except (Exception, SystemExit) as error:
-        message = f"{_location(name, error)}: {type(error).__name__}: {error}"
-        raise PipelineError(
-            message, "Correct the code that runs when the file is imported"
-        ) from error
+        explained = explain_misnamed_field(error) or (
+            f"{type(error).__name__}: {error}",
+            "Correct the code that runs when the file is imported",
+        )
+        raise PipelineError(f"{_location(name, error)}: {explained[0]}", explained[1]) from error
 
 
 def _location(name: str, error: BaseException) -> str:

@@ -5,6 +5,8 @@ import sys
 import tempfile
 import traceback
 from collections import UserDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple, NoReturn
 
@@ -73,12 +75,40 @@ class ImportedCommands(UserDict[str, Any]):
         return group
 
 
+# Typer has no public name for the base class of its usage errors.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+@contextmanager
+def _usage_errors_on_one_line() -> Iterator[None]:
+    """Make a usage error show itself as one line, like any other error."""
+    try:
+        yield
+    except _UsageError as error:
+        # Another `show` is that of a group without a command, which shows its help.
+        if type(error).show is _UsageError.show:
+            message = error.format_message().rstrip(".")
+            path = error.ctx.command_path if error.ctx is not None else "stream-app"
+            error.show = lambda: _report(f"{message}. See `{path} --help`")
+        raise
+
+
 class LazyGroup(TyperGroup):
     """Root of the commands. Its help lists `COMMANDS` and imports none of their modules."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands = ImportedCommands(COMMANDS)
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Return the context of the command line."""
+        with _usage_errors_on_one_line():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command of the command line."""
+        with _usage_errors_on_one_line():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names in the order of the help."""

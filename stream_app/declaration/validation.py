@@ -2,11 +2,13 @@
 
 import re
 from datetime import timedelta
+from difflib import get_close_matches
 
 from river import compose
 
 from stream_app.cleaning import Between, Clip, Impute, Normalise, NullIf, Rename
 from stream_app.core.evaluation.prediction_tasks import LABEL_TYPES, BinaryTask, task_of
+from stream_app.declaration.passed_schema import passed_schema
 from stream_app.declaration.policy_rules import check_resilience, check_thresholds
 from stream_app.declaration.requirements import (
     field_types,
@@ -16,7 +18,7 @@ from stream_app.declaration.requirements import (
     require_type,
 )
 from stream_app.errors import PipelineError
-from stream_app.pipeline import Label, Pipeline, Thresholds
+from stream_app.pipeline import Label, Pipeline, Thresholds, parsed
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 
 _ID_TYPES = frozenset({"string", "int", "long", "enum"})
@@ -36,6 +38,7 @@ def validate_pipeline(pipeline: Pipeline) -> None:
         _check_schema,
         _check_label,
         _check_clean,
+        _check_pass_through,
     ):
         rule(pipeline)
     _check_task(pipeline)
@@ -68,7 +71,7 @@ def _check_types(pipeline: Pipeline) -> None:
     require_type(timedelta, {**lengths, "window": pipeline.window}, "a datetime.timedelta")
     require_type(
         tuple,
-        {"clean": pipeline.clean, "metrics": pipeline.metrics},
+        {name: getattr(pipeline, name) for name in ("clean", "metrics", "pass_through")},
         "a tuple, as in (one,) or (one, two)",
     )
     for name in ("features", "model"):
@@ -195,6 +198,24 @@ def _check_clean(pipeline: Pipeline) -> None:
         )
         if isinstance(step, Rename):
             fields.add(step.new)
+
+
+def _check_pass_through(pipeline: Pipeline) -> None:
+    names = pipeline.pass_through
+    if not names:
+        return
+    numbered = {f"pass_through[{number}]": name for number, name in enumerate(names)}
+    require_type(str, numbered, "the name of a field")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    require(not repeated, f"pass_through has {', '.join(repeated)} twice", "Name each field once")
+    known = [field["name"] for field in parsed(pipeline.schema)["fields"]]
+    for name in names:
+        require(
+            name in known,
+            f"pass_through {name!r} is not a field of schema",
+            f"Correct it; the nearest name is {get_close_matches(name, known, 1, cutoff=0.0)[0]}",
+        )
+    passed_schema(pipeline)
 
 
 def check_model(pipeline: Pipeline) -> None:

@@ -247,9 +247,20 @@ def test_an_error_is_one_line_with_a_remedy(
         ("consume flights raw --limit 0", "--limit"),
         ("consume flights audit", "audit"),
         ("produce flights - --rate 0", "--rate"),
+        (
+            "models rollback flights",
+            "error: Missing option '--why'. See `stream-app models rollback --help`",
+        ),
+        ("models pin flights", "Missing argument 'VERSION'. See `stream-app models pin --help`"),
+        ("models rolback flights", "No such command 'rolback'. Did you mean 'rollback'?"),
+        ("modles list flights", "No such command 'modles'. Did you mean 'models'?"),
+        ("--verbose version", "No such option: --verbose. See `stream-app --help`"),
+        ("models list flights --limt 3", "No such option: --limt"),
+        ("status", "Missing argument 'PIPELINE'"),
     ],
 )
-def test_a_wrong_command_line_ends_with_2(arguments: str, expected: str) -> None:
-    result = CliRunner().invoke(app, arguments.split())
+def test_a_wrong_command_line_is_one_line_and_ends_with_2(arguments: str, expected: str) -> None:
+    result = CliRunner().invoke(app, arguments.split(), prog_name="stream-app")
     assert result.exit_code == 2
     assert expected in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -291,7 +291,8 @@ INVALID_DECLARATIONS = [
     (
         'field="fraud"',
         'field="known_at"',
-        "model() made a LogisticRegression, no regressor. End it with a regressor",
+        "model() made a LogisticRegression, a classifier, but the label's field is a number. "
+        'Declare the field of a binary label as "boolean" (labels true and false, not 1 and 0)',
     ),
     ('field="fraud"', 'field="maybe"', "label.field 'maybe' may be null"),
     ('field="fraud"', 'field="spam"', "label.field 'spam' is not a field of label.schema"),
@@ -311,6 +312,26 @@ INVALID_DECLARATIONS = [
         "metrics: 'auc' is not a metric of binary classific",
     ),
     ("features=features", 'features=features, metrics=("f1", "f1")', "metrics has f1 twice"),
+    (
+        "features=features",
+        'features=features, pass_through=("at", "amuont")',
+        "pass_through 'amuont' is not a field of schema. Correct it; the nearest name is amount",
+    ),
+    (
+        "features=features",
+        'features=features, pass_through=("at", "at")',
+        "pass_through has at twice. Name each field once",
+    ),
+    (
+        "features=features",
+        'features=features, pass_through="amount"',
+        "pass_through is of type str. Give pass_through as a tuple",
+    ),
+    (
+        "features=features",
+        "features=features, pass_through=(5,)",
+        "pass_through[0] is of type int. Give pass_through[0] as the name of a field",
+    ),
     (
         "features=features",
         'features=features, metrics=("f1")',
@@ -355,12 +376,12 @@ INVALID_DECLARATIONS = [
     (
         "model=model",
         "model=linear_model.LinearRegression",
-        "model() made a LinearRegression, no classifier",
+        "model() made a LinearRegression, a regressor, but the label's field is no number. End it",
     ),
     (
         "model=model",
         "model=lambda: preprocessing.StandardScaler() | linear_model.LinearRegression()",
-        "no classifier",
+        "a regressor, but",
     ),
     ("model=model", "model=dict", "model() made a dict, no classifier"),
     *(

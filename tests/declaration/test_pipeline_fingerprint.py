@@ -198,6 +198,7 @@ def test_the_fingerprint_changes_with_the_results(compute: Compute, old: str, ne
             "features=features,",
             'features=features, metrics=("f1",), window=timedelta(hours=1), untrained="allowed",',
         ),
+        ("features=features,", 'features=features, pass_through=("other", "amount"),'),
     ],
 )
 def test_the_fingerprint_ignores_names_metrics_and_documentation(

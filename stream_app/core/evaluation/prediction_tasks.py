@@ -12,7 +12,6 @@ from stream_app.core.evaluation.classification_metrics import (
     BINARY_METRICS,
     CLASSIFICATION_BASELINES,
     MULTICLASS_METRICS,
-    NO_CLASS,
     BinaryBaseline,
     BinaryMetrics,
     MulticlassBaseline,
@@ -209,9 +208,11 @@ class MulticlassTask(PredictionTask):
 
     def prediction_fields(self, score: Probabilities) -> tuple[Any, ...]:
         predicted = _likeliest(score)
-        return predicted, score.get(predicted, 0.0), None, score
+        return predicted, 0.0 if predicted is None else score[predicted], None, score
 
     def monitored(self, scored: ScoredRecord) -> Fields:
+        if scored["prediction"] is None:
+            return {"score": scored["score"]}
         return {"score": scored["score"], "prediction": scored["prediction"]}
 
     def loss(self, label: str, score: Probabilities) -> float:
@@ -252,6 +253,12 @@ class RegressionTask(PredictionTask):
     def model_problem(self, model: Any) -> tuple[str, str] | None:
         if isinstance(model, base.Regressor):
             return None
+        if isinstance(model, base.Classifier):
+            return (
+                "a classifier, but the label's field is a number",
+                'Declare the field of a binary label as "boolean" (labels true and false, not 1 '
+                'and 0) and that of several classes as "string", or end the model with a regressor',
+            )
         return (
             "no regressor",
             "End it with a regressor of River, or declare another type for the label's field",
@@ -314,15 +321,23 @@ def task_of(pipeline: Pipeline) -> PredictionTask:
 
 def _classifier_problem(model: Any) -> tuple[str, str] | None:
     if not isinstance(model, base.Classifier):
+        if isinstance(model, base.Regressor):
+            return (
+                "a regressor, but the label's field is no number",
+                'End it with a classifier of River, or declare the field of the label as "double"',
+            )
         return "no classifier", "End it with a classifier of River"
     if type(model).predict_proba_one is base.Classifier.predict_proba_one:
         return "which gives no probabilities", "Choose a classifier with predict_proba_one"
     return None
 
 
-def _likeliest(probabilities: Probabilities) -> str:
-    """Return the class with the largest probability, the first of equals, as in River."""
-    return max(probabilities, key=probabilities.__getitem__) if probabilities else NO_CLASS
+def _likeliest(probabilities: Probabilities) -> str | None:
+    """Return the class with the largest probability, the first of equals, as in River.
+
+    None if the model knows no class.
+    """
+    return max(probabilities, key=probabilities.__getitem__) if probabilities else None
 
 
 def _is_number(value: object) -> bool:

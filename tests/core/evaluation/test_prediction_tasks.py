@@ -201,7 +201,7 @@ def limit(metric: str, against: str | None = None) -> Thresholds:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"model": linear.LinearRegression}, "model() made a LinearRegression, no classifier"),
+        ({"model": linear.LinearRegression}, "model() made a LinearRegression, a regressor, but"),
         (
             {"metrics": ("roc_auc",)},
             "metrics: 'roc_auc' is not a metric of multi-class classification. Choose from log",
