@@ -15,6 +15,7 @@ from stream_app.kafka.topics import create_topics, describe_topics
 from stream_app.lifecycle.reset import Reset, await_no_workers, execute_reset, plan_reset
 from stream_app.lifecycle.up import exclusive_use, running_cluster
 from stream_app.status.pipeline_view import PipelineView
+from stream_app.topic_kinds import topic_name
 
 app = typer.Typer()
 topics = typer.Typer(no_args_is_help=True)
@@ -102,6 +103,13 @@ def reset(
             help="Keep raw records, labels and the audit; the records are processed again.",
         ),
     ] = False,
+    keep_scored: Annotated[
+        bool,
+        typer.Option(
+            "--keep-scored",
+            help="Keep scored records; with --keep-raw each event is there a second time.",
+        ),
+    ] = False,
     yes: Annotated[
         bool,
         typer.Option("--yes", help="Delete it for good; without, only show what would be deleted."),
@@ -115,9 +123,9 @@ def reset(
     context = CommandContext(pipeline, as_json)
     name, settings = context.name, context.settings
     with running_cluster(settings), closing(PipelineView(settings, name)) as view:
-        planned = plan_reset(view, keep_raw=keep_raw)
+        planned = plan_reset(view, keep_raw=keep_raw, keep_scored=keep_scored)
         if not as_json:
-            typer.echo("\n".join(_plan_lines(planned)))
+            typer.echo("\n".join(reset_lines(planned)))
         if yes:
             with exclusive_use(settings, name):
                 await_no_workers(view)
@@ -128,12 +136,20 @@ def reset(
     )
 
 
-def _plan_lines(planned: Reset) -> Iterator[str]:
+def reset_lines(planned: Reset) -> Iterator[str]:
     """Yield a line for everything that would be deleted, and for what would be kept."""
     yield f"Stored data of {planned.pipeline} on {planned.cluster} to delete:"
+    scored = topic_name(planned.pipeline, "scored")
     for topic, count in planned.deleted.items():
         yield f"  topic {topic}: at most {count:,} records"
+        if topic == scored:
+            yield (
+                "    Its consumers lose what they have not read, and their position in it; "
+                "--keep-scored keeps it."
+            )
     yield f"  offsets of {', '.join(planned.groups)}"
     yield "  every model version and checkpoint in the artifact store"
     for topic, count in planned.kept.items():
         yield f"Kept: topic {topic}, at most {count:,} records"
+    if scored in planned.kept and topic_name(planned.pipeline, "raw") in planned.kept:
+        yield f"Each event that is scored again is then in {scored} twice."

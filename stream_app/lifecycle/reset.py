@@ -43,16 +43,19 @@ class Reset:
     groups: tuple[str, ...]
 
 
-def plan_reset(view: PipelineView, *, keep_raw: bool) -> Reset:
+def plan_reset(view: PipelineView, *, keep_raw: bool, keep_scored: bool = False) -> Reset:
     """Return the plan of a reset.
 
     Args:
         keep_raw: keep raw records and labels, to be processed again, and the audit log.
+        keep_scored: keep scored records, for their consumers.
     """
     records: dict[str, int] = {}
     for (topic, _), (low, end) in view.offset_bounds().items():
         records[topic] = records.get(topic, 0) + end - low
     kept = {view.topic(kind) for kind in KEPT} if keep_raw else set()
+    if keep_scored:
+        kept.add(view.topic("scored"))
     return Reset(
         view.name,
         view.servers,

@@ -28,7 +28,8 @@ RETRY_SECONDS = 1.0
 
 NO_REGISTRY = Failure(
     "unknown-schema",
-    "the record is Avro, and no schema registry is configured: set STREAM_APP_REGISTRY__URL",
+    "the record names a schema of a registry (Avro, JSON Schema or Protobuf), and no registry is "
+    "configured: set STREAM_APP_REGISTRY__URL if it is Avro, else send plain JSON",
 )
 
 
