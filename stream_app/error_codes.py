@@ -50,7 +50,17 @@ class ErrorCode:
     remedy: str
 
 
+UNREADABLE = "unreadable-record"
+"""Code of a record whose bytes are unknown, as its batch cannot be decoded."""
+
 _CODES = (
+    ErrorCode(
+        UNREADABLE,
+        ErrorClass.CONTRACT,
+        Stage.DECODE,
+        "The batch of the record cannot be decoded: it is corrupt or its codec is unknown.",
+        "Send the record again; the dead letter has only its coordinates, not its bytes.",
+    ),
     ErrorCode(
         "empty-value",
         ErrorClass.CONTRACT,
@@ -140,7 +150,8 @@ _CODES = (
         ErrorClass.CONTRACT,
         Stage.VALIDATE,
         "The event is older than horizon + allowed lateness, so duplicates cannot be detected.",
-        "Send events earlier, or increase allowed_lateness under a new pipeline name.",
+        "Send events in order of time, or increase allowed_lateness under a new pipeline name; "
+        "check that no event with a wrong, later time came before.",
     ),
     ErrorCode(
         "rejected",
@@ -216,8 +227,21 @@ _CODES = (
         "unknown-event",
         ErrorClass.REFERENCE,
         Stage.JOIN,
-        "No event arrived for a label within the horizon.",
-        "Send the event; check that both have the same id and key, and use Java's partitioner.",
+        "No event arrived while its label waited, until event time passed label time + "
+        "allowed lateness.",
+        "Find the event with `stream-app explain`. Not sent: send it. A dead letter: fix and "
+        "replay it. Sent later than the label's time + allowed_lateness: allow more lateness under "
+        "a new pipeline name. Sent in time: check that both have the same id and key, and that "
+        "producers use Java's partitioner. Then replay the label.",
+    ),
+    ErrorCode(
+        "label-too-late",
+        ErrorClass.CONTRACT,
+        Stage.JOIN,
+        "No prediction is open for the label, and it is too old to wait for its event: the "
+        "prediction was closed before the label came, or there never was one.",
+        "Send labels in order of time, or increase allowed_lateness under a new pipeline name; "
+        "the message says what closed the predictions, and how much lateness is needed.",
     ),
     ErrorCode(
         "output-too-large",

@@ -36,6 +36,19 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86_400:.0f} days"
 
 
+def exact_duration(milliseconds: int) -> str:
+    """Return a duration of zero or more, to the millisecond; all have the same form.
+
+    >>> exact_duration(90_061_005)
+    '1 days 01:01:01.005'
+    """
+    seconds, thousandths = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"{days} days {hours:02}:{minutes:02}:{seconds:02}.{thousandths:03}"
+
+
 def counted(count: int, noun: str) -> str:
     """Return a number with a noun, in the plural unless it is 1.
 

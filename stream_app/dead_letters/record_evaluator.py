@@ -98,7 +98,11 @@ class RecordEvaluator:
     ) -> RepeatedFailure | None:
         """Return the failure of a record, or None if it would be scored or kept as a label."""
         scorer = self._scorer
-        scorer.reset(self._state(record.partition))
+        state = self._state(record.partition)
+        if kind == "labels.dlq":
+            # Its prediction may be open, however old the label is.
+            state.clock = NEVER
+        scorer.reset(state)
         process = scorer.join if kind == "labels.dlq" else scorer.score
         outputs = process([record], self._model, self._now, schemas)
         return next((_failure_of(output) for output in outputs if output.topic == kind), None)

@@ -7,7 +7,7 @@ of the garbage collector's time.
 
 from collections.abc import Iterable
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -16,6 +16,7 @@ from stream_app.core.monitoring.corrective_actions import CorrectiveActions
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scoring.expiry_queue import ExpiryQueue
 from stream_app.core.scoring.record_counts import RecordCounts
+from stream_app.core.scoring.replayed_labels import ReplayedLabels
 from stream_app.core.scoring.retries import RetryQueue
 from stream_app.core.scoring.state_codec import (
     Prediction,
@@ -87,6 +88,9 @@ class WaitingLabel(NamedTuple):
 
 Entry = PendingPrediction | JoinedEvent | WaitingLabel
 
+ClockMover = Literal["events", "labels", "full state"]
+"""Cause of the last advance of a clock: the watermark that decided it, or a full state."""
+
 CompactEntry = bytes | int | str
 """Entry in memory: packed prediction, event time of a joined event, or encoded waiting label."""
 
@@ -110,11 +114,13 @@ class PartitionState:
         retention: time in milliseconds from an event's time to its expiry.
         counts: record counts.
         event_watermark, label_watermark, clock: event time in Unix milliseconds.
+        clock_mover: cause of the last advance of the clock.
         positions: next offset of each input.
         good_version: version that last scored a whole batch without a failure.
         actions: corrective actions.
         alarms: open alarms.
         retries: events that wait for a retry.
+        replayed_labels: outcomes of replayed labels.
     """
 
     def __init__(self, partition: int, horizon: int, lateness: int, retry: Retry = Retry()) -> None:
@@ -129,11 +135,13 @@ class PartitionState:
         self.event_watermark = NEVER
         self.label_watermark = NEVER
         self.clock = NEVER
+        self.clock_mover: ClockMover = "events"
         self.positions: dict[str, int] = {}
         self.good_version: int | None = None
         self.actions = CorrectiveActions()
         self.alarms = Alarms()
         self.retries = RetryQueue(retry, TOPIC, partition, RETRY_PREFIX)
+        self.replayed_labels = ReplayedLabels()
 
     def expiry_time(self, entry: Entry) -> int:
         """Return when an entry expires, in Unix milliseconds of event time."""
@@ -180,7 +188,7 @@ class PartitionState:
         The clock moves past it, so that its event is too late if it comes again.
         """
         time, event_id = next(self._expiry.pop(inf))
-        self.clock = max(self.clock, time + 1)
+        self._move_clock(time + 1, "full state")
         return self._remove(event_id)
 
     def saw_event(self, event_time: int, now: int) -> None:
@@ -191,12 +199,10 @@ class PartitionState:
 
     def advance(self, labels_at_end: bool) -> None:
         """Move the clock; with no label left to read, only the watermark of events counts."""
-        now = (
-            self.event_watermark
-            if labels_at_end
-            else min(self.event_watermark, self.label_watermark)
-        )
-        self.clock = max(self.clock, now)
+        if labels_at_end or self.event_watermark <= self.label_watermark:
+            self._move_clock(self.event_watermark, "events")
+        else:
+            self._move_clock(self.label_watermark, "labels")
 
     def checkpoint(self) -> Output:
         """Return the changelog record that completes a transaction."""
@@ -205,12 +211,14 @@ class PartitionState:
             "event_watermark": self.event_watermark,
             "label_watermark": self.label_watermark,
             "clock": self.clock,
+            "clock_mover": self.clock_mover,
             "positions": self.positions,
             "good_version": self.good_version,
             "entries": len(self.entries),
             "names": self._codec.names,
             "actions": self.actions.as_dict(),
             "alarms": self.alarms.as_dict(),
+            "replayed_labels": self.replayed_labels.as_dict(),
         }
         return Output(TOPIC, self.partition, COUNTS_KEY, orjson.dumps(value))
 
@@ -237,11 +245,17 @@ class PartitionState:
         self.event_watermark = value["event_watermark"]
         self.label_watermark = value["label_watermark"]
         self.clock = value["clock"]
+        self.clock_mover = value["clock_mover"]
         self.positions = value["positions"]
         self.good_version = value["good_version"]
         self.actions = CorrectiveActions.from_dict(value["actions"])
         self.alarms = Alarms.from_dict(value["alarms"])
+        self.replayed_labels = ReplayedLabels(value["replayed_labels"])
         self._codec = PredictionCodec(value["names"])
+
+    def _move_clock(self, time: int, mover: ClockMover) -> None:
+        if time > self.clock:
+            self.clock, self.clock_mover = time, mover
 
     def _set(self, event_id: str, entry: JoinedEvent | WaitingLabel, encoded: bytes) -> None:
         after: CompactEntry = (

@@ -10,11 +10,18 @@ import orjson
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.example import Example
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
+from stream_app.core.reading.event_time import NEVER
 from stream_app.core.reading.record_reader import EventReader, LabelEvent, LabelReader
 from stream_app.core.scored_record import ScoredRecord
 from stream_app.core.scoring.circuit_breaker import IndexedFailure
 from stream_app.core.scoring.dead_letter import FailureContext, dead_letter, shortened
+from stream_app.core.scoring.lateness import (
+    event_too_late,
+    label_too_late,
+    label_without_event,
+)
 from stream_app.core.scoring.partition_state import (
+    Entry,
     JoinedEvent,
     PartitionState,
     PendingPrediction,
@@ -38,6 +45,7 @@ from stream_app.records import (
 from stream_app.topic_kinds import DeadLetterKind
 
 DEGRADED_ALARM = "degraded"
+WATERMARK_JUMP_ALARM = "watermark-jump"
 SAFETY_MARGIN_BYTES = 1024
 
 # Entries that one call of `Scorer.expire` closes at most; bounds the size of a transaction.
@@ -190,20 +198,24 @@ class Scorer:
         """
         state = self.state
         state.advance(labels_at_end)
-        expired = list(islice(state.pop_expired(), MAX_EXPIRED_PER_CALL))
-        while len(state.entries) > self._config.max_entries:
-            expired.append(state.pop_oldest())
         outputs: list[Output] = []
-        for entry, tombstone in expired:
-            outputs.append(tombstone)
-            if isinstance(entry, PendingPrediction):
-                state.counts.expired += 1
-            elif isinstance(entry, WaitingLabel):
-                failure = Failure(
-                    "unknown-event", "no event came for this label within its horizon"
-                )
-                outputs += self._dead("labels.dlq", entry.record, failure, model, now)
+        for entry, tombstone in islice(state.pop_expired(), MAX_EXPIRED_PER_CALL):
+            outputs += [tombstone, *self._close(entry, model, now)]
+        while len(state.entries) > self._config.max_entries:
+            entry, tombstone = state.pop_oldest()
+            outputs += [tombstone, *self._close(entry, model, now)]
         return outputs
+
+    def _close(self, entry: Entry, model: Model, now: int) -> list[Output]:
+        """Return the outputs of an entry that was removed from the state."""
+        state = self.state
+        if isinstance(entry, PendingPrediction):
+            state.counts.expired += 1
+        elif isinstance(entry, WaitingLabel):
+            state.replayed_labels.count(entry.record, "waiting", -1)
+            failure = label_without_event(state, entry.label_time)
+            return self._dead("labels.dlq", entry.record, failure, model, now)
+        return []
 
     def _score_one(
         self, record: Record, model: Model, now: int, schemas: Schemas
@@ -216,10 +228,10 @@ class Scorer:
         event = self._events.read(record, now, schemas)
         if isinstance(event, Failure):
             return event
-        event_id, event_time, _, features, imputed = event
+        event_id, event_time, _, features, imputed, passed = event
         state = self.state
         if event_time + state.retention < state.clock:
-            return Failure("event-too-late", "the event is older than horizon + allowed lateness")
+            return event_too_late(state, event_time)
         waiting = None
         if event_id in state.entries:
             known = state.find(event_id)
@@ -251,6 +263,8 @@ class Scorer:
             "label_due_by": event_time + state.horizon,
             "features": features if self._publish_features else None,
         }
+        if passed is not None:
+            fields["fields"] = passed
         # Copy: orjson returns over-allocated buffers (1 kB and more).
         value = b"%b" % self._encode(fields)
         scored = _output(("scored", partition, key, value, headers and _copied(headers)))
@@ -268,11 +282,26 @@ class Scorer:
         state.counts.scored += 1
         if imputed or degraded is not None:
             self._count_corrections(imputed, degraded, now)
+        before = state.event_watermark
         state.saw_event(event_time, now)
-        if waiting is None or waiting.label_time > event_time + state.horizon:
-            state.counts.label_expired += waiting is not None
+        if state.event_watermark - before > state.retention and before != NEVER:
+            self._warn_of_jump(record, state.event_watermark - before, now)
+        if waiting is None:
+            return [scored, state.expect(event_id, event_time, packed)]
+        in_time = waiting.label_time <= event_time + state.horizon
+        state.replayed_labels.count(waiting.record, "waiting", -1)
+        state.replayed_labels.count(waiting.record, "joined" if in_time else "expired")
+        if not in_time:
+            state.counts.label_expired += 1
             return [scored, state.expect(event_id, event_time, packed)]
         return [scored, *self._example(event_id, pending, waiting.label, waiting.label_time)]
+
+    def _warn_of_jump(self, record: Record, step: int, now: int) -> None:
+        """Raise an alarm: one event moved the watermark so far that later ones may be too late."""
+        state, position = self.state, f"{record.topic}[{record.partition}]@{record.offset}"
+        state.alarms.raise_(
+            WATERMARK_JUMP_ALARM, position, now, value=step / 1000, limit=state.retention / 1000
+        )
 
     def _is_too_large(self, scored: Output, packed: bytes, event_id: str) -> bool:
         """Return True if the scored record, or the example, does not fit into its topic."""
@@ -303,19 +332,21 @@ class Scorer:
             return self._wait(record, label, now)
         if not isinstance(known, PendingPrediction):
             state.counts.label_duplicates += 1
+            state.replayed_labels.count(record, "duplicate")
             return []
         state.label_watermark = max(state.label_watermark, min(label.label_time, now))
         if label.label_time > known.event_time + state.horizon:
             state.counts.label_expired += 1
+            state.replayed_labels.count(record, "expired")
             return []
+        state.replayed_labels.count(record, "joined")
         return self._example(label.event_id, known, label.label, label.label_time)
 
     def _wait(self, record: Record, label: LabelEvent, now: int) -> list[Output] | Failure:
-        """Keep a label until its event comes; count it as expired if it is too late for that."""
+        """Keep a label until its event comes, unless it is too late for that."""
         state = self.state
         if label.label_time + state.lateness < state.clock:
-            state.counts.label_expired += 1
-            return []
+            return label_too_late(state, label.label_time)
         waiting = WaitingLabel(label.label, label.label_time, record)
         encoded = waiting.encode()
         if len(encoded) + len(label.event_id.encode()) > self._max_kept:
@@ -323,6 +354,7 @@ class Scorer:
                 "output-too-large", "the label record is too large to be kept until its event comes"
             )
         state.label_watermark = max(state.label_watermark, min(label.label_time, now))
+        state.replayed_labels.count(record, "waiting")
         return [state.put(label.event_id, waiting, encoded)]
 
     def _example(

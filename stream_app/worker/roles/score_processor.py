@@ -6,7 +6,7 @@ from time import monotonic
 
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.scoring.predictor import Model
-from stream_app.core.scoring.scorer import DEGRADED_ALARM, Scorer
+from stream_app.core.scoring.scorer import DEGRADED_ALARM, WATERMARK_JUMP_ALARM, Scorer
 from stream_app.errors import DataLossError
 from stream_app.kafka.log_reader import TopicReader
 from stream_app.pipeline import Pipeline
@@ -23,6 +23,8 @@ POISON_ALARM = "poison-records"
 MODEL_REJECTED_ALARM = "model-rejected"
 # The alarm of degraded predictions ends after this time without one.
 DEGRADED_QUIET_MS = 10_000
+# The alarm of a watermark that jumped ends after this time without another jump.
+JUMP_QUIET_MS = 600_000
 # Limits of the retries in one idle call: a transaction of other partitions may be open.
 IDLE_RETRIES = 10
 IDLE_SECONDS = 0.25
@@ -278,6 +280,7 @@ class ScoreProcessor:
         state = self._scorer.state
         if not self._guard.checks_all:
             state.alarms.end(POISON_ALARM, now)
+        state.alarms.end(WATERMARK_JUMP_ALARM, now, JUMP_QUIET_MS)
         rejection = self._models.rejection()
         if rejection is None:
             state.alarms.end(MODEL_REJECTED_ALARM, now)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stream_app.core.example import Example
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import MAX_EXPIRED_PER_CALL, Scorer, ScorerConfig
+from stream_app.headers import REPLAY_ID
 from stream_app.records import Features, Output, Record
 from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
 
@@ -186,6 +187,115 @@ def test_a_label_whose_event_never_comes_is_a_dead_letter_with_its_bytes_untouch
     assert (code(dead), dead.key, dead.value) == ("unknown-event", sent.key, sent.value)
     assert dict(dead.headers)["x"] == b"\xff"
     assert dict(dead.headers)["original-offset"] == b"4"
+
+
+def message(output: Output) -> str:
+    return dict(output.headers)["error-message"].decode()
+
+
+def seen(working: Scorer, events_to: int, labels_to: int) -> None:
+    """Move the watermarks and the clock."""
+    working.state.event_watermark, working.state.label_watermark = events_to, labels_to
+    working.expire(FixedModel(), events_to, labels_at_end=False)
+
+
+@pytest.mark.parametrize(
+    ("events_to", "labels_to", "mover"), [(31, 40, "events"), (40, 31, "labels")]
+)
+def test_a_label_in_time_for_a_closed_prediction_says_what_closed_it(
+    events_to: int, labels_to: int, mover: str
+) -> None:
+    working = scorer()
+    working.score([record(event(1))], FixedModel(), NOW)
+    seen(working, NOW + events_to * HOUR, NOW + labels_to * HOUR)
+    assert working.state.counts.expired == 1
+    (dead,) = of(working.join([record(label(1))], FixedModel(), NOW + 50 * HOUR), "labels.dlq")
+    assert code(dead) == "label-too-late"
+    for part in (
+        f"event time was moved to 2023-11-16T05:13:20.000+00:00 by the watermark of {mover}",
+        "An allowed_lateness of 1 days 06:00:00.000 instead of 0 days 06:00:00.000 would",
+    ):
+        assert part in message(dead)
+    counts = working.state.counts
+    assert (counts.labels, counts.label_expired, counts.label_dead.total()) == (1, 0, 1)
+
+
+def test_the_lateness_that_the_message_names_keeps_the_prediction_open() -> None:
+    working = scorer()
+    working.state.lateness, working.state.retention = 30 * HOUR, 54 * HOUR
+    working.score([record(event(1))], FixedModel(), NOW)
+    seen(working, NOW + 31 * HOUR, NOW + 40 * HOUR)
+    assert of(working.join([record(label(1))], FixedModel(), NOW + 50 * HOUR), "examples")
+
+
+def test_a_restored_state_still_knows_what_moved_its_clock() -> None:
+    working = scorer()
+    seen(working, NOW + 40 * HOUR, NOW + 31 * HOUR)
+    checkpoint = working.state.checkpoint()
+    restored = PartitionState(0, DAY, 6 * HOUR)
+    restored.restore([(checkpoint.key, checkpoint.value)])
+    assert restored.clock_mover == "labels"
+
+
+def test_a_label_that_a_full_state_closes_says_so() -> None:
+    working = scorer(max_entries=1)
+    working.join([record(label(1))], FixedModel(), NOW)
+    outputs = working.join([record(label(2, known_at=NOW + 2 * HOUR))], FixedModel(), NOW)
+    (dead,) = of(outputs, "labels.dlq")
+    assert code(dead) == "unknown-event"
+    assert "by a full state (STREAM_APP_WORKER__MAX_STATE_ENTRIES)" in message(dead)
+
+
+def test_failures_of_lateness_have_the_same_fingerprint_whatever_the_times() -> None:
+    def failed(hours: int) -> str:
+        working = scorer()
+        seen(working, NOW + hours * HOUR, NOW + hours * HOUR)
+        (dead,) = of(working.join([record(label(1))], FixedModel(), NOW), "labels.dlq")
+        return dict(dead.headers)["error-fingerprint"].decode()
+
+    assert failed(31) == failed(12_345)
+
+
+def test_replayed_labels_are_counted_by_outcome() -> None:
+    working = scorer()
+    replayed = [(REPLAY_ID, b"r1")]
+    working.score([record(event(1))], FixedModel(), NOW)
+    sent = [
+        record(label(1, known_at=NOW + 25 * HOUR), headers=replayed),
+        record(label(1), headers=replayed),
+        record(label(1), headers=replayed),
+        record(label(2), headers=replayed),
+        record(label(3), headers=replayed),
+        record(label(3)),
+    ]
+    working.join(sent, FixedModel(), NOW + DAY)
+    working.score([record(event(3))], FixedModel(), NOW)
+    assert working.state.replayed_labels.as_dict() == {
+        "r1": {"expired": 1, "joined": 2, "duplicate": 1, "waiting": 1}
+    }
+
+
+def test_an_event_that_moves_the_watermark_beyond_all_lateness_raises_an_alarm() -> None:
+    working = scorer()
+    year = 365 * DAY
+    sent = [record(event(number, NOW - year + number * HOUR), number) for number in range(3)]
+    working.score(sent, FixedModel(), NOW)
+    assert working.state.alarms.open == []
+    working.score([record(event(9, NOW), 77)], FixedModel(), NOW)
+    (raised,) = working.state.alarms.due(NOW)
+    assert (raised.name, raised.reference) == ("watermark-jump", "payments.raw[0]@77")
+    assert raised.limit_check.threshold == 30 * 3600
+    assert raised.value == (year - 2 * HOUR) / 1000
+
+
+def test_an_event_that_is_too_late_says_by_how_much() -> None:
+    working = scorer()
+    seen(working, NOW + 31 * HOUR, NOW + 31 * HOUR)
+    (dead,) = of(working.score([record(event(1))], FixedModel(), NOW), "raw.dlq")
+    assert message(dead).startswith(
+        "the event came 0 days 01:00:00.000 later than horizon + allowed_lateness allow; "
+        "event time was moved to 2023-11-16T05:13:20.000+00:00 by the watermark of events"
+    )
 
 
 def test_an_event_older_than_the_retention_is_a_dead_letter() -> None:

@@ -1,0 +1,47 @@
+"""Failures of records that come too late: by how much, because of what, and what would help."""
+
+from stream_app.core.scoring.partition_state import ClockMover, PartitionState
+from stream_app.formatting import exact_duration, iso_time
+from stream_app.records import Failure
+
+_MOVERS: dict[ClockMover, str] = {
+    "events": "the watermark of events",
+    "labels": "the watermark of labels",
+    "full state": "a full state (STREAM_APP_WORKER__MAX_STATE_ENTRIES)",
+}
+
+
+def event_too_late(state: PartitionState, event_time: int) -> Failure:
+    """Return the failure of an event that is older than its duplicates are remembered."""
+    late = state.clock - event_time - state.retention
+    return Failure(
+        "event-too-late",
+        f"the event came {exact_duration(late)} later than horizon + allowed_lateness allow; "
+        f"{_clock(state)}",
+    )
+
+
+def label_too_late(state: PartitionState, label_time: int) -> Failure:
+    """Return the failure of a label without an open prediction that is too old to wait."""
+    age = exact_duration(state.clock - label_time)
+    return Failure(
+        "label-too-late",
+        f"no prediction is open for the label: it was closed before, or its event never came in "
+        f"time; {_clock(state)}, {age} after the label became known. An allowed_lateness of {age} "
+        f"instead of {exact_duration(state.lateness)} would have kept the prediction open, if the "
+        "label became known within the horizon",
+    )
+
+
+def label_without_event(state: PartitionState, label_time: int) -> Failure:
+    """Return the failure of a label for whose event nothing waits any longer."""
+    age = exact_duration(state.clock - label_time)
+    return Failure(
+        "unknown-event",
+        f"no event with this id came while the label waited; {_clock(state)}, {age} after the "
+        f"label became known, and allowed_lateness is {exact_duration(state.lateness)}",
+    )
+
+
+def _clock(state: PartitionState) -> str:
+    return f"event time was moved to {iso_time(state.clock)} by {_MOVERS[state.clock_mover]}"
