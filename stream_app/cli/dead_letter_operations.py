@@ -28,7 +28,7 @@ from stream_app.dead_letters.replay_outcomes import ReplayResult
 from stream_app.dead_letters.replay_plan import ReplayPlan, ReplayRequest
 from stream_app.dead_letters.replay_producer import SendLimits
 from stream_app.errors import SelectionError
-from stream_app.formatting import iso_time
+from stream_app.formatting import counted, iso_time
 from stream_app.transfer.progress import report_progress
 from stream_app.transfer.record_rendering import sanitize_for_terminal
 
@@ -224,9 +224,11 @@ def _plan_lines(plan: ReplayPlan, to: str) -> Iterator[str]:
 def _result_text(result: ReplayResult) -> str:
     codes = ", ".join(f"{code} {count:,}" for code, count in sorted(result.failed.items()))
     return (
-        f"{result.sent:,} sent, {result.passed:,} passed, "
+        f"{result.sent:,} sent, {result.passed:,} passed (scored or joined), "
         f"{sum(result.failed.values()):,} failed again{f' ({codes})' if codes else ''}, "
-        f"{result.duplicates:,} duplicates"
+        f"{counted(result.duplicates, 'duplicate')}"
+        f"{f', {result.expired:,} known only after the horizon' if result.expired else ''}"
+        f"{f', {result.waiting:,} wait for their event' if result.waiting else ''}"
         f"{f', {result.retrying:,} wait for another attempt' if result.retrying else ''}"
         f"{f', {result.pending:,} without an outcome yet' if result.pending else ''}"
     )

@@ -1,5 +1,6 @@
 """Admin client for dead letters: connections, and transactional writes of ledger and audit."""
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -122,6 +123,14 @@ class DeadLetterAdmin:
         """Return the number of events of the pipeline that wait for another attempt."""
         counts = read_partition_counts(self.settings, self.name)
         return sum(one.counts.retrying for one in counts.values())
+
+    def replayed_labels(self) -> Mapping[str, Counter[str]]:
+        """Return the outcomes of replayed labels, without those that failed again, by replay."""
+        found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for one in read_partition_counts(self.settings, self.name).values():
+            for replay_id, outcomes in one.replayed_labels.items():
+                found[replay_id].update(outcomes)
+        return found
 
     def writer(self, transactional_id: str) -> TransactionWriter:
         """Return a writer, which fences the previous one with the same id."""

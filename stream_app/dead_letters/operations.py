@@ -282,7 +282,8 @@ def _is_final(ledger: Ledger, replay: Operation) -> bool:
     if progress is None:
         return True
     result = progress.result
-    return progress.state == "done" and not (result["pending"] or result["retrying"])
+    unsettled = ("pending", "retrying", "waiting")
+    return progress.state == "done" and not any(result.get(name) for name in unsettled)
 
 
 def _recorded_result(ledger: Ledger, operation: Operation) -> ReplayResult | None:
@@ -322,6 +323,7 @@ def _read_results(
         backlog = ReplayBacklog(admin, reader, topics).records(exact=True)
         retrying = admin.retrying_events()
         reader.read_to(admin.outcome_ends())
+        labels = admin.replayed_labels()
     finally:
         reader.close()
     return {
@@ -329,6 +331,7 @@ def _read_results(
             one,
             ledger.progress[one.id],
             reader.outcomes(one.id),
+            labels.get(one.id, {}),
             backlog=backlog,
             retrying=retrying,
         )

@@ -13,7 +13,7 @@ from stream_app.dead_letters.ledger import Operation, ReplayProgress
 from stream_app.errors import ReplayError
 from stream_app.headers import ERROR_CODE, REPLAY_ID
 from stream_app.kafka.offsets import PartitionId
-from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.reader import PartitionReader, headers_of
 from stream_app.records import InputPartition
 from stream_app.topic_kinds import TopicKind, topic_name
 
@@ -28,7 +28,7 @@ _MAX_MARKERS = 100
 
 @dataclass(slots=True)
 class ReplayOutcomes:
-    """Known outcomes of one replay. A label that is accepted leaves no trace of its replay.
+    """Outcomes of one replay that are known from the records that scorers wrote.
 
     Attributes:
         passed: number of events that were scored.
@@ -52,11 +52,13 @@ class ReplayResult(NamedTuple):
     Attributes:
         replay_id: id of the replay.
         sent: records sent.
-        passed: events scored and labels accepted.
+        passed: events scored and labels joined.
         failed: records that failed again, by error code.
-        duplicates: events that had been scored in the meantime.
+        duplicates: events that had been scored in the meantime, and labels of events that had one.
         retrying: events that failed for an external reason and wait for another attempt.
         pending: records without a known outcome.
+        expired: labels that became known after the horizon of their event.
+        waiting: labels that wait for their event.
     """
 
     replay_id: str
@@ -66,6 +68,8 @@ class ReplayResult(NamedTuple):
     duplicates: int
     retrying: int
     pending: int
+    expired: int = 0
+    waiting: int = 0
 
 
 class OutcomeReader:
@@ -108,7 +112,7 @@ class OutcomeReader:
 
     def _add(self, message: Message) -> None:
         kind = (message.topic() or "")[self._prefix_length :]
-        headers = dict(message.headers() or ())
+        headers = dict(headers_of(message))
         replay_id = headers.get(REPLAY_ID)
         if not replay_id:
             return
@@ -193,6 +197,7 @@ def replay_result(
     operation: Operation,
     progress: ReplayProgress,
     outcomes: ReplayOutcomes,
+    labels: Mapping[str, int],
     *,
     backlog: int,
     retrying: int,
@@ -203,18 +208,29 @@ def replay_result(
     without an outcome is either retried or a duplicate, which leaves no trace.
 
     Args:
+        labels: outcomes of the replayed labels that did not fail, see `ReplayedLabels`.
         backlog: records of the pipeline that wait for a scorer, of any origin.
         retrying: events of the pipeline that wait for another attempt, of any origin.
     """
-    failed = outcomes.all_failed.total()
+    failed = outcomes.all_failed
     known = ReplayResult(
-        operation.id, progress.sent, outcomes.passed, dict(outcomes.all_failed), 0, 0, 0
+        operation.id,
+        progress.sent,
+        outcomes.passed + labels.get("joined", 0),
+        dict(failed),
+        labels.get("duplicate", 0),
+        0,
+        0,
+        labels.get("expired", 0),
+        labels.get("waiting", 0),
     )
+    settled = known.passed + failed.total() + known.duplicates + known.expired + known.waiting
     if backlog:
-        return known._replace(pending=max(0, progress.sent - outcomes.passed - failed))
-    accepted_labels = progress.labels - outcomes.labels_failed.total()
+        return known._replace(pending=max(0, progress.sent - settled))
     silent = max(0, progress.events - outcomes.passed - outcomes.failed.total())
     retried = min(silent, retrying)
     return known._replace(
-        passed=outcomes.passed + accepted_labels, duplicates=silent - retried, retrying=retried
+        duplicates=known.duplicates + silent - retried,
+        retrying=retried,
+        pending=max(0, progress.sent - settled - silent),
     )

@@ -247,13 +247,18 @@ class ReplayProducer:
         self, writer: TransactionWriter, progress: ReplayProgress, retrying: int
     ) -> ReplayResult:
         outcomes = self._reader.outcomes(self._operation.id)
-        result = replay_result(self._operation, progress, outcomes, backlog=0, retrying=retrying)
+        labels: Mapping[str, int] = self._admin.replayed_labels().get(self._operation.id, {})
+        result = replay_result(
+            self._operation, progress, outcomes, labels, backlog=0, retrying=retrying
+        )
         counts = {
             "passed": result.passed,
             "failed": sum(result.failed.values()),
             "duplicates": result.duplicates,
             "retrying": result.retrying,
             "pending": result.pending,
+            "expired": result.expired,
+            "waiting": result.waiting,
         }
         done = replace(progress, state="done", at=now_ms(), result=result._asdict())
         self._write_end(writer, done, "finish", counts)

@@ -22,6 +22,7 @@ class PartitionCounts(NamedTuple):
         event_watermark: Unix milliseconds, as `label_watermark` and `clock`.
         positions: next offset of each input topic.
         entries: entries of the state, None if the worker did not write it.
+        replayed_labels: outcomes of replayed labels by replay, see `ReplayedLabels`.
     """
 
     partition: int
@@ -31,6 +32,7 @@ class PartitionCounts(NamedTuple):
     clock: int
     positions: Mapping[str, int]
     entries: int | None
+    replayed_labels: Mapping[str, Mapping[str, int]]
 
     @property
     def balanced(self) -> bool:
@@ -51,22 +53,27 @@ class PartitionCounts(NamedTuple):
 
 def read_record_counts(reader: PartitionReader, bounds: OffsetBounds) -> dict[int, PartitionCounts]:
     """Return the newest record counts by partition; `bounds` are those of the state topic."""
-    found = reader.newest(
-        bounds, lambda message: message.key() == COUNTS_KEY and message.value() is not None
-    )
-    return {partition: _decode(partition, message) for (_, partition), message in found.items()}
+    found = reader.newest(bounds, is_counts)
+    return {partition: decode_counts(message) for (_, partition), message in found.items()}
 
 
-def _decode(partition: int, message: Message) -> PartitionCounts:
+def is_counts(message: Message) -> bool:
+    """Return True for a record of the state topic that contains the record counts."""
+    return message.key() == COUNTS_KEY and message.value() is not None
+
+
+def decode_counts(message: Message) -> PartitionCounts:
+    """Return the record counts of a record for which `is_counts` is true."""
     value: dict[str, Any] = orjson.loads(message.value() or b"")
     return PartitionCounts(
-        partition,
+        message.partition() or 0,
         RecordCounts.from_dict(value["record_counts"]),
         value["event_watermark"],
         value["label_watermark"],
         value["clock"],
         {topic: max(offset, 0) for topic, offset in value["positions"].items()},
         value.get("entries"),
+        value.get("replayed_labels", {}),
     )
 
 

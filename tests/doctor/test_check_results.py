@@ -165,7 +165,7 @@ def counts(
     partition: int = 0, clock: int = 0, entries: int | None = None, **values: Any
 ) -> PartitionCounts:
     return PartitionCounts(
-        partition, RecordCounts(**values), clock, clock, clock, {"p.raw": 10**6}, entries
+        partition, RecordCounts(**values), clock, clock, clock, {"p.raw": 10**6}, entries, {}
     )
 
 
