@@ -142,6 +142,10 @@ class Pipeline:
     untrained: Literal["allowed", "rejected"] = "rejected"
     """`allowed` starts with an untrained model as version 0. `rejected` scores nothing before a
     trained version is published."""
+    pass_through: tuple[str, ...] = ()
+    """Fields of the event that scored records carry under `fields`, so that consumers need not
+    join the raw records. They are as received: validated, before cleaning; a missing field has its
+    default, and timestamps are Unix milliseconds. A change needs a restart and no new model."""
     publish_features: bool = False
     """True: scored records contain the features, which drift statistics of features require."""
     format: Literal["json", "avro"] = "json"

@@ -18,6 +18,14 @@ milliseconds unless noted otherwise. Raw records and labels have the schemas of 
 [headers](errors.md#headers-of-a-dead-letter).
 """
 
+_NOTES = {
+    "scored": """If the pipeline declares `pass_through`, the last field is `fields`: a record with the
+fields of the event that it names, before cleaning. In JSON, their values are as validated: a
+missing field has its default, timestamps are Unix milliseconds, and bytes are text of code points up
+to 255. In [Avro](../avro.md#passed-fields) they have the types of the event's schema.
+"""
+}
+
 
 def page() -> str:
     """Returns the page, with one section for each schema, in the order of their topics."""
@@ -40,6 +48,7 @@ def _section(name: str, schema: dict[str, Any]) -> str:
             f"## {name}\n",
             paragraphs(schema["doc"]) + "\n",
             table(["field", "type", "meaning"], rows),
+            *([_NOTES[name]] if name in _NOTES else []),
         ]
     )
 

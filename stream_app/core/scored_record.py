@@ -1,9 +1,9 @@
 """Scored record: the outcome of an event that was scored, as published to `<p>.scored`."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
-from stream_app.records import Features
+from stream_app.records import Features, Fields
 
 
 class ScoringModel(TypedDict):
@@ -22,7 +22,10 @@ class SourceOffset(TypedDict):
 
 
 class ScoredRecord(TypedDict):
-    """Fields of `schemas/scored.avsc`, which documents them; times are Unix milliseconds."""
+    """Fields of `schemas/scored.avsc`, which documents them; times are Unix milliseconds.
+
+    `fields` is present only if the pipeline declares `pass_through`.
+    """
 
     event_id: str
     event_time: int
@@ -38,6 +41,7 @@ class ScoredRecord(TypedDict):
     imputed: Sequence[str]
     label_due_by: int
     features: Features | None
+    fields: NotRequired[Fields]
 
 
 PredictionField = Literal["prediction", "score", "threshold", "probabilities"]

@@ -138,9 +138,11 @@ def trace_object(trace: EventTrace) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with dicts and lists in place of named tuples and tuples."""
+    """Return a value as JSON has it: without named tuples, tuples and Avro's bytes."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
@@ -157,6 +159,9 @@ def trace_lines(trace: EventTrace) -> Iterator[str]:
         yield from _prepared_lines(trace.prepared)
     if trace.scored is not None:
         yield _line("scored", _scored_text(trace.scored))
+        if passed := trace.scored.get("fields"):
+            values = (f"{name}={_plain(value)}" for name, value in passed.items())
+            yield _line("fields", "  ".join(values)[:_MAX_CHARACTERS])
     if trace.rescored is not None:
         yield _line("rescored", _rescored_text(trace.rescored))
         if trace.rescored.contributions is not None:

@@ -19,7 +19,7 @@ from stream_app.headers import (
     ORIGINAL_OFFSET,
     ORIGINAL_TOPIC,
 )
-from stream_app.records import Features, Headers, Output, Target
+from stream_app.records import Features, Fields, Headers, Output, Target
 
 # Stack frame of the code that calls the user's functions.
 _CORE_FRAME = re.compile(r'  File "[^"]*[/\\]stream_app[/\\]core[/\\]')
@@ -154,6 +154,11 @@ class EventOutcome(Outcome):
     def imputed(self) -> tuple[str, ...]:
         """Fields whose value was imputed."""
         return () if self.record is None else tuple(self.record["imputed"])
+
+    @property
+    def fields(self) -> Fields | None:
+        """Fields that `pass_through` names, before cleaning."""
+        return None if self.record is None else self.record.get("fields")
 
 
 @dataclass(frozen=True, slots=True)

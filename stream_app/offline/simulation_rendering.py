@@ -35,6 +35,8 @@ def simulated_object(simulated: SimulatedRecord) -> dict[str, Any]:
             "degraded": record["degraded"],
         }
         fields |= {"model_version": outcome.model_version, "features": outcome.features}
+        if outcome.fields is not None:
+            fields["fields"] = outcome.fields
     elif isinstance(outcome, LabelOutcome) and outcome.example is not None:
         fields |= {"score": outcome.example.score, "model_version": outcome.example.model_version}
     if is_failed(simulated):

@@ -6,6 +6,7 @@ Files:
     folder_registry: a folder of files as a registry.
     address: URL and credentials of an HTTP registry.
     schema_cache: compiled readers of schemas, for workers and tools.
+    scored_schema: the schema of scored records, with the fields that a pipeline passes through.
     subjects: the subjects of a pipeline; checks and registers them.
     compatibility: backward compatibility of schemas, with reasons and remedies.
 """

@@ -12,6 +12,7 @@ from stream_app.schema_registry import SchemaRegistry, open_registry
 from stream_app.schema_registry.compatibility import Incompatibility, incompatibilities
 from stream_app.schema_registry.folder_registry import FolderRegistry
 from stream_app.schema_registry.registry import bundled_schema
+from stream_app.schema_registry.scored_schema import scored_schema
 from stream_app.settings import Settings
 
 
@@ -59,7 +60,7 @@ def subjects_of(pipeline: Pipeline) -> tuple[Subject, ...]:
     schemas: dict[str, Mapping[str, Any]] = {
         "raw": parsed(pipeline.schema),
         "labels": parsed(pipeline.label.schema),
-        "scored": bundled_schema("scored"),
+        "scored": scored_schema(pipeline),
         "monitoring": bundled_schema("monitoring"),
     }
     return tuple(

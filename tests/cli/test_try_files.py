@@ -186,6 +186,14 @@ def test_an_event_is_scored_by_labels_known_before_it(declared: str, tmp_path: P
     assert summary["label_delay_hours"]["max"] == 2.5
 
 
+def test_scored_events_show_the_passed_fields(tmp_path: Path) -> None:
+    path = tmp_path / "declared.py"
+    path.write_text(DECLARED.replace("'payments'", "pass_through=('country',)"))
+    events = write(tmp_path / "events.jsonl", event(1, country=None), event(2))
+    found, _ = objects(str(path), events)
+    assert [line["fields"] for line in found] == [{"country": None}, {"country": "NL"}]
+
+
 def test_a_label_without_an_event_is_shown_again_as_a_dead_letter(
     declared: str, tmp_path: Path
 ) -> None:

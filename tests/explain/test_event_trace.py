@@ -139,6 +139,18 @@ def test_a_trace_names_what_is_deleted_or_cannot_be_computed() -> None:
     assert "0.6, NOT the score that was served" in other
 
 
+def test_a_trace_shows_the_passed_fields() -> None:
+    scored = cast(
+        ScoredRecord, {**(sample_trace().scored or {}), "fields": {"id": 7, "raw": b"\xff"}}
+    )
+    trace = sample_trace()._replace(scored=scored)
+    assert "fields         id=7  raw=\xff" in list(trace_lines(trace))
+    assert json.loads(json.dumps(trace_object(trace)))["scored"]["fields"] == {
+        "id": 7,
+        "raw": "\xff",
+    }
+
+
 def test_a_trace_as_json_has_plain_values() -> None:
     found = json.loads(json.dumps(trace_object(sample_trace())))
     assert found["prepared"]["changed"] == {"country": {"before": None, "after": "NL"}}

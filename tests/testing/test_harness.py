@@ -45,6 +45,12 @@ def test_an_event_is_scored() -> None:
     assert (outcome.error_code, outcome.error_message) == (None, None)
 
 
+def test_an_outcome_has_the_passed_fields() -> None:
+    outcome = small(pass_through=("country", "amount")).event(event(70, country=None))
+    assert outcome.fields == {"country": None, "amount": 70.0}
+    assert small().event(event(70)).fields is None
+
+
 @pytest.mark.parametrize(
     ("sent", "options", "code"),
     [

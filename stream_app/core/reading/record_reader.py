@@ -6,6 +6,7 @@ from orjson import JSONDecodeError, loads
 
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.core.reading.event_time import to_unix_ms
+from stream_app.core.reading.passed_fields import compile_pass_through
 from stream_app.core.reading.user_functions import clean, extract_features
 from stream_app.core.reading.validator import Validator, compile_validator
 from stream_app.pipeline import Pipeline, parsed
@@ -24,6 +25,7 @@ class Event(NamedTuple):
         fields: cleaned fields.
         features: input of the model.
         imputed: names of fields whose value was made up by cleaning.
+        passed: fields of the scored record, before cleaning; None if the pipeline declares none.
     """
 
     event_id: str
@@ -31,6 +33,7 @@ class Event(NamedTuple):
     fields: Fields
     features: Features
     imputed: tuple[str, ...]
+    passed: Fields | None = None
 
 
 _event = fast_namedtuple(Event)
@@ -54,6 +57,7 @@ class EventReader:
         self._event_time = pipeline.event_time
         self._steps = pipeline.clean
         self._features = pipeline.features
+        self._pass = compile_pass_through(pipeline)
 
     def read(self, record: Record, now: int, schemas: Schemas = NO_SCHEMAS) -> Event | Failure:
         """Return the event of a raw record, or the first failure.
@@ -84,6 +88,7 @@ class EventReader:
             if isinstance(sent, Failure):
                 return sent
             event_id, fields = sent
+        passed = None if self._pass is None else self._pass(fields)
         imputed: tuple[str, ...] = ()
         if self._steps:
             cleaned = clean(fields, self._steps)
@@ -96,7 +101,7 @@ class EventReader:
         features = extract_features(self._features, fields)
         if isinstance(features, Failure):
             return features
-        return _event((event_id, event_time, fields, features, imputed))
+        return _event((event_id, event_time, fields, features, imputed, passed))
 
 
 class LabelReader:

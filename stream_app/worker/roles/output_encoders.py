@@ -1,17 +1,19 @@
 """Encoders of a worker's public outputs: JSON, or Avro with the ids of the schema registry."""
 
 import json
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import orjson
 
 from stream_app.errors import RegistryError
+from stream_app.pipeline import Pipeline
 from stream_app.records import Fields, Output
 from stream_app.retrying import NEVER, retry_until
 from stream_app.schema_registry import SchemaRegistry
 from stream_app.schema_registry.registry import NotRegisteredError, bundled_schema, value_schema_id
 from stream_app.schema_registry.schema_cache import SchemaCache
+from stream_app.schema_registry.scored_schema import scored_schema
 from stream_app.telemetry.logs import get_logger
 from stream_app.topic_kinds import topic_name
 
@@ -36,11 +38,11 @@ class OutputEncoders:
         self.monitoring: Encode = orjson.dumps
         self.problem: str | None = None
 
-    def use_avro(self, pipeline: str, registry: SchemaRegistry, schemas: SchemaCache) -> None:
+    def use_avro(self, pipeline: Pipeline, registry: SchemaRegistry, schemas: SchemaCache) -> None:
         """Look up the schema ids. Blocks until the registry answers.
 
         Args:
-            pipeline: name of the pipeline.
+            pipeline: loaded pipeline.
             registry: schema registry that has the schemas.
             schemas: receives the schemas, so that the worker can read its own records.
 
@@ -48,10 +50,13 @@ class OutputEncoders:
             NotRegisteredError: a schema is not registered.
         """
 
+        scored = topic_name(pipeline.name, "scored")
+        monitoring = topic_name(pipeline.name, "monitoring")
+
         def look_up() -> tuple[Encode, Encode]:
             return (
-                _avro_encoder(pipeline, "scored", registry, schemas),
-                _avro_encoder(pipeline, "monitoring", registry, schemas),
+                _avro_encoder(scored, scored_schema(pipeline), registry, schemas),
+                _avro_encoder(monitoring, bundled_schema("monitoring"), registry, schemas),
             )
 
         self.scored, self.monitoring = retry_until(
@@ -82,15 +87,11 @@ def encode_measurements(outputs: list[Output], encode: Encode) -> list[Output]:
 
 
 def _avro_encoder(
-    pipeline: str,
-    kind: Literal["scored", "monitoring"],
-    registry: SchemaRegistry,
-    schemas: SchemaCache,
+    topic: str, schema: Mapping[str, Any], registry: SchemaRegistry, schemas: SchemaCache
 ) -> Encode:
     # Imports fastavro, which JSON does not need.
     from stream_app.core.reading.avro_writer import compile_writer
 
-    schema = bundled_schema(kind)
-    schema_id = value_schema_id(registry, topic_name(pipeline, kind), schema)
+    schema_id = value_schema_id(registry, topic, schema)
     schemas.add(schema_id, json.dumps(schema))
     return compile_writer(schema, schema_id)

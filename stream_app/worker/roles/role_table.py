@@ -124,7 +124,7 @@ class Role(NamedTuple):
 def _prepare_encoders(context: WorkerContext) -> None:
     """Wait for the schema ids that Avro outputs need."""
     if context.pipeline.format == "avro" and context.registry is not None:
-        context.encoders.use_avro(context.pipeline.name, context.registry, context.schemas)
+        context.encoders.use_avro(context.pipeline, context.registry, context.schemas)
 
 
 def _prepare_learner(context: WorkerContext) -> None:

@@ -67,6 +67,7 @@ CHANGES: list[Fields] = [
     *({"at": NOW + hours * HOUR} for hours in (-90, -24, 24, 25)),
     *({"at": value} for value in ("2023-11-14T10:00:00Z", "now", None)),
     *({"carrier": value} for value in ("XX", "late", "", 5, None, "x" * 3000)),
+    *({"extra": value} for value in ([], [1, 2], ["x"], None)),
     *({"wind": value} for value in (None, 2, 4.5, 0.0, 0.25, 1e300, "calm", [1])),
     {"other": {"a": [None]}},
 ]
@@ -112,18 +113,29 @@ def raw(sent: tuple[bytes, str, Any], key_field: str) -> Record:
     st.booleans(),
     st.sampled_from(["", "carrier"]),
     st.sampled_from([24_000, 2**20]),
+    st.sampled_from([(), ("wind",), ("at", "carrier", "id"), ("wind", "extra")]),
 )
-@example([(orjson.dumps(SENT), "right", ())] * 2, True, "", 2**20)
-@example([(orjson.dumps({**SENT, "wind": None}), "right", ())], True, "", 2**20)
-@example([(orjson.dumps({**SENT, "carrier": None}), "right", ())], False, "carrier", 2**20)
-@example([(orjson.dumps(SENT), "right", [(VALUE_SCHEMA_ID, b"?")])], False, "", 2**20)
-@example([(orjson.dumps({**SENT, "id": ""}), "right", ())], False, "carrier", 2**20)
-@example([(orjson.dumps({**SENT, "at": NOW + 25 * HOUR}), "right", ())], False, "", 2**20)
-@example([(orjson.dumps({**SENT, "id": "x" * 23_900}), "right", ())], False, "carrier", 24_000)
-@example([(orjson.dumps({**SENT, "carrier": "x" * 23_900}), "right", ())], False, "carrier", 24_000)
-@example([(orjson.dumps(SENT), "right", [("traceparent", b"x" * 90)] * 300)], False, "", 24_000)
+@example([(orjson.dumps({**SENT, "wind": None}), "right", ())], True, "", 2**20, ("wind", "extra"))
+@example(
+    [(orjson.dumps({**SENT, "carrier": "x" * 9_000}), "right", ())], False, "", 24_000, ("carrier",)
+)
+@example([(orjson.dumps(SENT), "right", ())] * 2, True, "", 2**20, ())
+@example([(orjson.dumps({**SENT, "wind": None}), "right", ())], True, "", 2**20, ())
+@example([(orjson.dumps({**SENT, "carrier": None}), "right", ())], False, "carrier", 2**20, ())
+@example([(orjson.dumps(SENT), "right", [(VALUE_SCHEMA_ID, b"?")])], False, "", 2**20, ())
+@example([(orjson.dumps({**SENT, "id": ""}), "right", ())], False, "carrier", 2**20, ())
+@example([(orjson.dumps({**SENT, "at": NOW + 25 * HOUR}), "right", ())], False, "", 2**20, ())
+@example([(orjson.dumps({**SENT, "id": "x" * 23_900}), "right", ())], False, "carrier", 24_000, ())
+@example(
+    [(orjson.dumps({**SENT, "carrier": "x" * 23_900}), "right", ())], False, "carrier", 24_000, ()
+)
+@example([(orjson.dumps(SENT), "right", [("traceparent", b"x" * 90)] * 300)], False, "", 24_000, ())
 def test_the_fast_path_changes_no_outcome(
-    sent: list[tuple[bytes, str, Any]], cleans: bool, key: str, max_bytes: int
+    sent: list[tuple[bytes, str, Any]],
+    cleans: bool,
+    key: str,
+    max_bytes: int,
+    passed: tuple[str, ...],
 ) -> None:
     records = [raw(one, key or "id") for one in sent]
     labels = [
@@ -142,8 +154,11 @@ def test_the_fast_path_changes_no_outcome(
         "at": {"type": "long", "logicalType": "timestamp-millis"},
         "carrier": ["null", "string"],
     }
+    sent_schema = schema(**kinds, wind=["null", "double"])
+    extra = {"name": "extra", "type": {"type": "array", "items": "long"}, "default": [7]}
     changes = {
-        "schema": schema(**kinds, wind=["null", "double"]),
+        "schema": {**sent_schema, "fields": [*sent_schema["fields"], extra]},
+        "pass_through": passed,
         "key": key,
         "features": lambda fields: {"wind": fields["wind"]},
         "clean": (impute, reject) if cleans else (),
