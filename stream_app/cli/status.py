@@ -1,19 +1,23 @@
 """`status`: the present state of a pipeline."""
 
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from stream_app.cli.context import CommandContext
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
+from stream_app.dead_letters.access import read_open_check
 from stream_app.errors import KafkaUnavailableError, UnhealthyError
-from stream_app.status.status_rendering import render
-from stream_app.status.status_watcher import StatusWatcher
+from stream_app.settings import Settings
+from stream_app.status.status_model import Status
+from stream_app.status.status_rendering import fit
+from stream_app.status.status_watcher import MAX_DEAD_LETTER_SHARE, StatusWatcher
 
 app = typer.Typer()
 
@@ -31,31 +35,77 @@ def status(
     check: Annotated[
         bool, typer.Option("--check", help="End with exit code 15 unless the pipeline is healthy.")
     ] = False,
+    max_dead_letter_share: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of dead letters among the events or labels of the last ten minutes above "
+            "which the pipeline is not healthy.",
+        ),
+    ] = MAX_DEAD_LETTER_SHARE,
     as_json: JsonOption = False,
 ) -> None:
     """Show the state of PIPELINE on one screen, from any machine.
 
-    It is healthy when every role runs, is ready and keeps up, and no event was lost or duplicated.
-    Alarms are about data and model; they are shown, and do not count for --check.
+    It is healthy when every role runs, is ready and keeps up, no event was lost or duplicated, and
+    few records became dead letters. Alarms are about data and model; they are shown, and do not
+    count for --check.
     """
     if watch and check:
         raise typer.BadParameter("it cannot be combined with --watch", param_hint="--check")
     context = CommandContext(pipeline, as_json)
-    with closing(StatusWatcher(context.settings, context.name)) as watcher:
-        watcher.sample()
-        time.sleep(RATE_SECONDS)
+    watched = WatchedPipeline(context.settings, context.name, max_dead_letter_share)
+    with closing(watched):
         if watch:
-            _watch(watcher, as_json)
+            _watch(watched, as_json)
         else:
-            _show(watcher, as_json, check)
+            _show(watched.look(), as_json, check)
 
 
-def _show(watcher: StatusWatcher, as_json: bool, check: bool) -> None:
-    found = watcher.look()
+class WatchedPipeline:
+    """Status of a pipeline, look by look; connects at the first look at which Kafka answers.
+
+    Args:
+        settings: address of the cluster, and the data folder of this machine's workers.
+        name: name of the pipeline.
+        max_dead_letter_share: see `StatusWatcher`.
+    """
+
+    def __init__(self, settings: Settings, name: str, max_dead_letter_share: float) -> None:
+        self._connect = partial(
+            StatusWatcher, settings, name, max_dead_letter_share, read_open_check
+        )
+        self._watcher: StatusWatcher | None = None
+
+    def look(self) -> Status:
+        """Return the present status; the first look takes a second, to measure rates.
+
+        Raises as `StatusWatcher`.
+        """
+        if self._watcher is None:
+            watcher = self._connect()
+            try:
+                watcher.sample()
+            except BaseException:
+                watcher.close()
+                raise
+            self._watcher = watcher
+            time.sleep(RATE_SECONDS)
+        return self._watcher.look()
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._watcher is not None:
+            self._watcher.close()
+
+
+def _show(found: Status, as_json: bool, check: bool) -> None:
     if as_json:
         print_json(asdict(found))
     else:
-        report_console().print(render(found))
+        console = report_console()
+        console.print(fit(found, console))
     if check and not found.healthy:
         raise UnhealthyError(
             f"{found.pipeline} is not healthy: {found.problems[0]}",
@@ -63,24 +113,30 @@ def _show(watcher: StatusWatcher, as_json: bool, check: bool) -> None:
         )
 
 
-def _watch(watcher: StatusWatcher, as_json: bool) -> None:
-    while as_json:
-        print_json(asdict(watcher.look()))
-        time.sleep(WATCH_SECONDS)
+def _watch(watched: WatchedPipeline, as_json: bool) -> None:
+    """Look again and again; an outage is reported, and does not end the command."""
     console = report_console()
-    if not console.is_terminal:
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    with nullcontext() if as_json or live is None else live:
         while True:
-            console.print(_screen(watcher))
-            time.sleep(WATCH_SECONDS)
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            live.update(_screen(watcher), refresh=True)
+            try:
+                found = watched.look()
+            except KafkaUnavailableError as error:
+                waiting = f"{error}. Looking again."
+                if as_json:
+                    typer.echo(waiting, err=True)
+                else:
+                    _print(waiting, console, live)
+            else:
+                if as_json:
+                    print_json(asdict(found))
+                else:
+                    _print(fit(found, console), console, live)
             time.sleep(WATCH_SECONDS)
 
 
-def _screen(watcher: StatusWatcher) -> RenderableType:
-    """Return one look; an outage is shown too, and does not end the command."""
-    try:
-        return render(watcher.look())
-    except KafkaUnavailableError as error:
-        return f"{error}. Looking again."
+def _print(screen: RenderableType, console: Console, live: Live | None) -> None:
+    if live is None:
+        console.print(screen)
+    else:
+        live.update(screen, refresh=True)

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,12 @@ from stream_app.dead_letters.index import Index
 from stream_app.dead_letters.indexer import Indexer, Notify
 from stream_app.dead_letters.ledger import Ledger
 from stream_app.errors import TopicsError
+from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.reader import PartitionReader
 from stream_app.pipeline import Pipeline
 from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.settings import Settings
-from stream_app.topic_kinds import topic_name
+from stream_app.topic_kinds import DeadLetterKind, topic_name
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,6 +82,13 @@ def open_dead_letters(
     """
     with ExitStack() as resources:
         yield DeadLetters(settings, pipeline, notify, resources)
+
+
+def read_open_check(
+    reader: PartitionReader, bounds: OffsetBounds
+) -> Callable[[DeadLetterKind, int, int], bool]:
+    """Return `Ledger.is_open` as of the bounds of the ledger's topic, empty if there is none."""
+    return Ledger((message.key(), message.value()) for message in reader.records(bounds)).is_open
 
 
 def _open_reader(settings: Settings) -> PartitionReader:

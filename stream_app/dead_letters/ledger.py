@@ -171,6 +171,11 @@ class Ledger:
         closed = self._closed.get((ref.kind, ref.partition))
         return closed.find(ref.offset) if closed is not None else ("open", "")
 
+    def is_open(self, kind: DeadLetterKind, partition: int, offset: int) -> bool:
+        """Return True if no operation applies to the dead letter at a position."""
+        closed = self._closed.get((kind, partition))
+        return closed is None or closed.find(offset)[0] == "open"
+
     def states(self, refs: Iterable[DeadLetterRef]) -> dict[str, DeadLetterState]:
         """Return the states of the dead letters that are not open, by error id."""
         if not self._closed:

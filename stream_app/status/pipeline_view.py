@@ -1,7 +1,7 @@
 """View of a pipeline from outside its workers: topics, consumer groups, record counts, registry."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
@@ -10,7 +10,7 @@ from stream_app.headers import ERROR_CODE
 from stream_app.kafka.client_config import bootstrap_servers
 from stream_app.kafka.clients import cluster_topics, make_admin
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
-from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader, partition_of
+from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader, headers_of, partition_of
 from stream_app.kafka.topic_uses import ROLE_INPUTS, group_name
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
@@ -20,8 +20,14 @@ from stream_app.status.cluster_view import ConsumerGroup, consumer_groups, offse
 from stream_app.status.measurements import Measurements, read_measurements
 from stream_app.status.record_counts_reading import PartitionCounts, read_record_counts
 from stream_app.status.status_model import RecentDeadLetters
-from stream_app.topic_kinds import KINDS, TopicKind, topic_name
+from stream_app.topic_kinds import KINDS, DeadLetterKind, TopicKind, topic_name
 from stream_app.transfer.value_encoding import ValueDecoder
+
+OpenCheck = Callable[[DeadLetterKind, int, int], bool]
+"""Returns True if the dead letter of a kind, partition and offset is open."""
+
+ReadOpenCheck = Callable[[PartitionReader, OffsetBounds], OpenCheck]
+"""Reads the ledger of operations on dead letters within the bounds of its topic."""
 
 RECENT_MINUTES = 10
 # Newest offsets of a partition that are searched for recent dead letters.
@@ -119,8 +125,13 @@ class PipelineView:
         """
         return read_measurements(self.reader, self.select(bounds, "monitoring"), self._decoder)
 
-    def recent_dead_letters(self, bounds: OffsetBounds, now: int) -> RecentDeadLetters:
-        """Return the dead letters written in the ten minutes before `now` (Unix milliseconds)."""
+    def recent_dead_letters(
+        self, bounds: OffsetBounds, now: int, read_open_check: ReadOpenCheck | None = None
+    ) -> RecentDeadLetters:
+        """Return the dead letters written in the ten minutes before `now` (Unix milliseconds).
+
+        Without `read_open_check`, it is unknown which of them are open.
+        """
         dead_letters = self.select(bounds, "raw.dlq", "labels.dlq")
         ends = {partition_id: end for partition_id, (low, end) in dead_letters.items() if low < end}
         start = now - RECENT_MINUTES * 60_000
@@ -129,13 +140,22 @@ class PipelineView:
             partition_id: (max(since[partition_id], end - MAX_DEAD_LETTERS), end)
             for partition_id, end in ends.items()
         }
-        events: Counter[str] = Counter()
-        labels: Counter[str] = Counter()
+        found: dict[DeadLetterKind, Counter[str]] = {"raw.dlq": Counter(), "labels.dlq": Counter()}
+        positions: list[tuple[DeadLetterKind, int, int, str]] = []
         for message in self.reader.records(ranges):
-            codes = events if partition_of(message)[0] == self.topic("raw.dlq") else labels
-            codes[_error_code(message)] += 1
+            topic, partition = partition_of(message)
+            kind: DeadLetterKind = "raw.dlq" if topic == self.topic("raw.dlq") else "labels.dlq"
+            code = _error_code(message)
+            found[kind][code] += 1
+            positions.append((kind, partition, message.offset() or 0, code))
+        still_open = None
+        if read_open_check is not None:
+            ledger = self.select(bounds, "replays") if positions else {}
+            is_open = read_open_check(self.reader, ledger)
+            still_open = Counter(code for *position, code in positions if is_open(*position))
         complete = all(ranges[partition_id][0] == since[partition_id] for partition_id in ranges)
-        return RecentDeadLetters(RECENT_MINUTES, complete, dict(events), dict(labels))
+        events, labels = dict(found["raw.dlq"]), dict(found["labels.dlq"])
+        return RecentDeadLetters(RECENT_MINUTES, complete, events, labels, still_open)
 
     def close(self) -> None:
         """Close the connections."""
@@ -165,5 +185,5 @@ class RegistryReader:
 
 
 def _error_code(message: Message) -> str:
-    headers = dict(message.headers() or ())
+    headers = dict(headers_of(message))
     return (headers.get(ERROR_CODE) or b"unknown").decode("utf-8", "replace")

@@ -146,12 +146,18 @@ class RecordCountTotals:
 
 @dataclass(frozen=True, slots=True)
 class RecentDeadLetters:
-    """Dead letters by code of the last `minutes`; lower bounds if not `complete`."""
+    """Dead letters by code of the last `minutes`; lower bounds if not `complete`.
+
+    Attributes:
+        events: those of events, whether open or not; `labels` likewise.
+        open: those of events and labels that are not replayed, parked or dropped; None if unknown.
+    """
 
     minutes: int
     complete: bool
     events: Mapping[str, int]
     labels: Mapping[str, int]
+    open: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -29,24 +29,42 @@ _STYLES: Mapping[WorkerState, str] = {
     "unresponsive": "red",
     "ended": "dim",
 }
-# Rows of each table; further ones are counted.
+# Fewest rows of each table; further ones are counted unless the screen has room for them.
 _ROWS = 8
 # Metrics in order of preference; the first two that exist are shown.
 _METRICS = ("roc_auc", "log_loss", "accuracy", "mae", "r2")
 
 
-def render(status: Status) -> Group:
-    """Return the whole status; problems come first, where a low terminal shows them."""
+def fit(status: Status, console: Console) -> Group:
+    """Return the status with as many rows of each table as the height of a terminal allows."""
+    low, high = _ROWS, max(_ROWS, console.height) if console.is_terminal else _ROWS
+    while low < high:
+        rows = (low + high + 1) // 2
+        # The last line is the cursor's.
+        if len(console.render_lines(render(status, rows), pad=False)) < console.height:
+            low = rows
+        else:
+            high = rows - 1
+    return render(status, low)
+
+
+def render(status: Status, rows: int = _ROWS) -> Group:
+    """Return the whole status; problems come first, where a low terminal shows them.
+
+    Args:
+        rows: largest number of rows of the tables of inputs, alarms and corrective actions.
+    """
     parts: list[RenderableType] = [_headline(status)]
     if not status.started:
         hint = "No worker has run yet: start them with `stream-app up PIPELINE`."
         return Group(*parts, Text(), Text(hint))
     parts += [Text(f"✗ {problem}", style="bold red") for problem in status.problems]
-    parts += [Text(), _workers(status.roles), Text(), _inputs(status), Text(), _summary(status)]
+    inputs = _inputs(status, rows)
+    parts += [Text(), _workers(status.roles), Text(), inputs, Text(), _summary(status)]
     if status.alarms:
-        parts += [Text(), _alarms(status.alarms, status.at)]
+        parts += [Text(), _alarms(status.alarms, status.at, rows)]
     if status.corrective_actions:
-        parts += [Text(), _corrective_actions(status.corrective_actions, status.at)]
+        parts += [Text(), _corrective_actions(status.corrective_actions, status.at, rows)]
     return Group(*parts)
 
 
@@ -94,13 +112,13 @@ def _worker(worker: WorkerStatus) -> list[Text]:
     ]
 
 
-def _inputs(status: Status) -> Table:
+def _inputs(status: Status, rows: int) -> Table:
     """Return the partitions that roles read; of many, only those with the largest lag."""
     columns = ("input", "worker", "lag", "oldest", "entries", "event time")
     table = _table(*columns, right=("lag", "oldest", "entries"))
     state = {one.partition: one for one in status.partitions}
     by_lag = sorted(status.inputs, key=lambda one: -one.lag_seconds)
-    shown = set(by_lag[:_ROWS]) if len(by_lag) > 2 * _ROWS else set(by_lag)
+    shown = set(by_lag[:rows]) if len(by_lag) > max(rows, 2 * _ROWS) else set(by_lag)
     for one in status.inputs:
         if one in shown:
             name = f"{one.topic.removeprefix(f'{status.pipeline}.')}[{one.partition}]"
@@ -128,12 +146,12 @@ def _summary(status: Status) -> Table:
     return table
 
 
-def _alarms(alarms: Sequence[Alarm], at: str) -> Table:
+def _alarms(alarms: Sequence[Alarm], at: str, rows: int) -> Table:
     """Return the alarms; `at` is the time of the status."""
     now = datetime.fromisoformat(at).timestamp()
     columns = ("alarm", "value", "limit", "window to", "written", "times", "state")
     table = _table(*columns, right=("value", "limit", "times"))
-    for alarm in alarms[:_ROWS]:
+    for alarm in alarms[:rows]:
         details = "".join(f" ({part})" for part in (alarm.reference, alarm.source) if part)
         numbers = [
             "" if number is None else f"{number:.4g}" for number in (alarm.value, alarm.threshold)
@@ -146,19 +164,19 @@ def _alarms(alarms: Sequence[Alarm], at: str) -> Table:
         written = f"{duration(seconds_since(alarm.at, now))} ago"
         cells = (f"{alarm.kind} {alarm.name}{details}", *numbers, alarm.window_end[:16], written)
         table.add_row(*map(Text, (*cells, str(alarm.count))), state)
-    _add_remaining(table, len(alarms) - _ROWS)
+    _add_remaining(table, len(alarms) - rows)
     return table
 
 
-def _corrective_actions(actions: Sequence[CorrectiveAction], at: str) -> Table:
+def _corrective_actions(actions: Sequence[CorrectiveAction], at: str, rows: int) -> Table:
     """Return the corrective actions; `at` is the time of the status."""
     now = datetime.fromisoformat(at).timestamp()
     table = _table("corrective action", "cause", "times", "since", "last", right=("times",))
-    for one in actions[:_ROWS]:
+    for one in actions[:rows]:
         last = f"{duration(seconds_since(one.until, now))} ago"
         cells = (one.action, one.cause or "", f"{one.count:,}", one.since[:16], last)
         table.add_row(*map(Text, cells))
-    _add_remaining(table, len(actions) - _ROWS)
+    _add_remaining(table, len(actions) - rows)
     return table
 
 
@@ -248,8 +266,14 @@ def _dead_letter_line(recent: RecentDeadLetters) -> str:
     counts = {**recent.events}
     for code, count in recent.labels.items():
         counts[code] = counts.get(code, 0) + count
+    if not counts:
+        return f"in the last {recent.minutes} min: none"
     least = "" if recent.complete else "at least "
-    return f"in the last {recent.minutes} min: {least + _codes(counts) if counts else 'none'}"
+    still_open = ""
+    if recent.open is not None:
+        which = _codes(recent.open) or "none"
+        still_open = f"; open of them: {which}"
+    return f"in the last {recent.minutes} min: {least}{_codes(counts)}{still_open}"
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -3,7 +3,7 @@
 import time
 
 from stream_app.clock import now_ms
-from stream_app.errors import RegistryError
+from stream_app.errors import RegistryError, StreamAppError
 from stream_app.formatting import iso_time, seconds_since
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.topic_uses import ROLE_INPUTS
@@ -26,8 +26,9 @@ from stream_app.status.measurements import (
     corrective_actions,
     label_status,
 )
-from stream_app.status.pipeline_view import PipelineView
+from stream_app.status.pipeline_view import PipelineView, ReadOpenCheck
 from stream_app.status.problems import find_problems
+from stream_app.status.recent_outcomes import SHARE_WINDOW_MS, OutcomeHistory, earlier_counts
 from stream_app.status.record_counts_reading import (
     PartitionCounts,
     partition_statuses,
@@ -36,6 +37,8 @@ from stream_app.status.record_counts_reading import (
 )
 from stream_app.status.status_model import InputStatus, ModelStatus, Rates, Status
 from stream_app.status.worker_status import local_workers, role_status
+
+MAX_DEAD_LETTER_SHARE = 0.05
 
 Counts = dict[int, PartitionCounts]
 """Record counts by partition."""
@@ -47,16 +50,31 @@ class StatusWatcher:
     Args:
         settings: address of the cluster, and the data folder of this machine's workers.
         name: name of the pipeline.
+        max_dead_letter_share: larger share of recent events or labels that is a problem.
+        read_open_check: tells which recent dead letters are open; without it, that is unknown.
 
     Raises:
         KafkaUnavailableError: the cluster does not answer.
         TopicsError: topics of the pipeline are missing.
     """
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        max_dead_letter_share: float = MAX_DEAD_LETTER_SHARE,
+        read_open_check: ReadOpenCheck | None = None,
+    ) -> None:
+        self._read_open_check = read_open_check
         self._view = PipelineView(settings, name)
-        check_topics(self._view.admin, name, settings)
+        try:
+            check_topics(self._view.admin, name, settings)
+        except StreamAppError:
+            self._view.close()
+            raise
         self._before: ProgressSample | None = None
+        self._history = OutcomeHistory()
+        self._max_share = max_dead_letter_share
 
     def sample(self) -> None:
         """Take a sample, so that the next look has rates."""
@@ -78,7 +96,11 @@ class StatusWatcher:
         totals = record_count_totals(counts.values())
         partitions = partition_statuses(counts, view.settings.worker.max_state_entries)
         measurements, unreadable = self._measurements(bounds)
-        problems = (*find_problems(roles, inputs, model, totals, partitions), *unreadable)
+        problems = (
+            *find_problems(roles, inputs, model, totals, partitions),
+            *self._dead_letter_problems(bounds, counts, now),
+            *unreadable,
+        )
         return Status(
             pipeline=view.name,
             cluster=view.servers,
@@ -91,7 +113,7 @@ class StatusWatcher:
             rates=rates_since,
             model=model,
             record_counts=totals,
-            recent_dead_letters=view.recent_dead_letters(bounds, now),
+            recent_dead_letters=view.recent_dead_letters(bounds, now, self._read_open_check),
             labels=label_status(measurements),
             alarms=alarms(measurements, now),
             corrective_actions=corrective_actions(measurements, now),
@@ -110,6 +132,16 @@ class StatusWatcher:
         """Return the rates since the last sample, which `after` replaces."""
         before, self._before = self._before, after
         return None if before is None else rates(before, after)
+
+    def _dead_letter_problems(
+        self, bounds: OffsetBounds, counts: Counts, now: int
+    ) -> tuple[str, ...]:
+        if self._history.is_empty:
+            state = self._view.select(bounds, "score.state")
+            earlier = earlier_counts(self._view.reader, state, counts, now - SHARE_WINDOW_MS)
+            self._history.begin(earlier, now)
+        recent = self._history.add(total(counts.values()), now)
+        return tuple(recent.problems(self._max_share))
 
     def _measurements(
         self, bounds: OffsetBounds

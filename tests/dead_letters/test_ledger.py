@@ -46,6 +46,13 @@ def test_dead_letters_are_open_unless_an_operation_closes_them() -> None:
     assert states([]) == {}
 
 
+def test_a_position_is_open_unless_an_operation_closes_it() -> None:
+    ledger = Ledger(written("a", "replay", 0, 1))
+    assert [ledger.is_open("raw.dlq", 1, offset) for offset in range(3)] == [False, False, True]
+    assert ledger.is_open("labels.dlq", 1, 0)
+    assert ledger.is_open("raw.dlq", 0, 0)
+
+
 def test_restored_dead_letters_are_open_and_can_be_closed_again() -> None:
     restore = operation_records(operation("a-1", "restore", reverts="a"), {})
     assert states(written("a", "park", 0, 1), restore) == {}

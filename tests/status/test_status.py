@@ -17,6 +17,7 @@ from confluent_kafka import Message
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.scoring.partition_state import COUNTS_KEY
+from stream_app.dead_letters.access import read_open_check
 from stream_app.errors import KafkaUnavailableError, TopicsError, UnhealthyError
 from stream_app.status.pipeline_view import PipelineView
 from stream_app.status.status_model import Status, WorkerStatus
@@ -57,7 +58,7 @@ def system(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def look(system: System) -> Status:
-    watcher = StatusWatcher(system.settings, system.name)
+    watcher = StatusWatcher(system.settings, system.name, read_open_check=read_open_check)
     try:
         watcher.sample()
         return watcher.look()
@@ -106,6 +107,7 @@ def test_counts_and_offsets_match_the_topics(system: System) -> None:
     assert (totals["balanced"], totals["without_outcome"]) == (True, 0)
     assert status.recent_dead_letters.events == {"invalid-json": 3}
     assert status.recent_dead_letters.labels == {"not-an-object": 1}
+    assert status.recent_dead_letters.open == {"invalid-json": 3, "not-an-object": 1}
     assert status.recent_dead_letters.complete
     ends = {(one.topic, one.partition): one.end for one in status.inputs if one.role == "score"}
     for kind in ("raw", "labels"):
