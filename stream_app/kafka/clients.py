@@ -116,6 +116,10 @@ def make_admin(settings: Settings, timeout: float = 6.0) -> AdminClient:
             return admin
         except KafkaException:
             admin.poll(0)
+    owner = ClientOwner(admin)
+    del admin
+    # Signals are for the main thread: Ctrl-C while librdkafka calls `error_cb` would be lost.
+    owner.close_in_background()
     raise errors.unavailable()
 
 

@@ -4,6 +4,7 @@
 - `cluster_view`: consumer groups and offsets of topics.
 - `pipeline_view`: everything that the cluster tells about one pipeline.
 - `record_counts_reading`: record counts of the scorers.
+- `recent_outcomes`: share of dead letters in the last minutes.
 - `measurements`: alarms, corrective actions and label coverage.
 - `worker_status`: workers of each role.
 - `consumer_progress`: lag and rates.

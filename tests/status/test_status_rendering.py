@@ -1,0 +1,70 @@
+"""The text of the status uses the height of a terminal."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from stream_app.status.status_model import (
+    InputStatus,
+    LabelStatus,
+    RecentDeadLetters,
+    RecordCountTotals,
+    RoleStatus,
+    Status,
+)
+from stream_app.status.status_rendering import fit
+
+COUNTS = RecordCountTotals(0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, True, 0)
+
+
+def status(inputs: int) -> Status:
+    """Return the status of a pipeline with so many input partitions."""
+    read = tuple(
+        InputStatus("score", "p.raw", number, "score-0", 0, 9, 9, 1.0 + number, 0)
+        for number in range(inputs)
+    )
+    return Status(
+        pipeline="p",
+        cluster="kafka:9092",
+        at="2026-01-01T00:00:00Z",
+        started=True,
+        healthy=True,
+        problems=(),
+        roles=(RoleStatus("score", "p.score", True, True, ()),),
+        inputs=read,
+        rates=None,
+        model=None,
+        record_counts=COUNTS,
+        recent_dead_letters=RecentDeadLetters(10, True, {}, {}),
+        labels=LabelStatus(),
+        alarms=(),
+        corrective_actions=(),
+        partitions=(),
+    )
+
+
+def shown(height: int, *, terminal: bool = True) -> list[str]:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100, height=height)
+    lines = console.render_lines(fit(status(40), console), pad=False)
+    return ["".join(segment.text for segment in line) for line in lines]
+
+
+def test_a_tall_terminal_shows_every_row() -> None:
+    lines = shown(100)
+    assert sum("score ← raw[" in line for line in lines) == 40
+    assert not any("more" in line for line in lines)
+
+
+@pytest.mark.parametrize("height", [30, 40, 50])
+def test_a_terminal_is_filled_and_not_exceeded(height: int) -> None:
+    lines = shown(height)
+    rows = sum("score ← raw[" in line for line in lines)
+    assert len(lines) == height - 1
+    assert any(f"and {40 - rows} more" in line for line in lines)
+
+
+@pytest.mark.parametrize(("height", "terminal"), [(10, True), (100, False)])
+def test_a_low_terminal_and_a_file_get_the_fewest_rows(height: int, terminal: bool) -> None:
+    lines = shown(height, terminal=terminal)
+    assert any("and 32 more" in line for line in lines)
