@@ -3,5 +3,6 @@
 - `event_finder`: finds the records about an event in the pipeline's topics.
 - `trace_builder`: builds the trace from them, and scores the event again.
 - `first_learner`: the first version that learned an example, given the decisions in the log.
+- `label_knowledge`: outcomes of the labels of the event.
 - `event_trace`: the trace as a value, as JSON and as text.
 """

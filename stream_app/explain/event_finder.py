@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import orjson
 from confluent_kafka import Message
@@ -17,7 +18,7 @@ from stream_app.explain.event_trace import FailureDetail, TracedRecord
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
 from stream_app.kafka.partitioner import java_partition
-from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.reader import PartitionReader, headers_of
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Fields
 from stream_app.schema_registry.schema_cache import open_schema_cache
@@ -31,6 +32,9 @@ _QUEUED_KB = 16_384
 
 # Largest difference between the clocks of two workers.
 _CLOCK_SKEW_MS = 60_000
+
+EntryState = Literal["pending", "joined", "waiting", "removed", "unknown"]
+"""A prediction that waits for its label, or has it; a label that waits; or none of them."""
 
 Position = tuple[str, int, int]
 """Topic, partition and offset of a record."""
@@ -57,21 +61,25 @@ class EventRecords:
         topic, _, offset = position_of(record)
         return offset < self.positions.get(topic, 0)
 
-    def label_state(self, *, joined: bool) -> str:
-        """Return the state of the label in words.
-
-        Args:
-            joined: True if an example of the event exists.
-        """
-        if joined:
-            return "joined"
+    @property
+    def entry(self) -> EntryState:
+        """State of the event's entry in the scorer's state."""
         entries = self.of("score.state")
-        value = entries[-1].value() if entries else None
-        if value is not None and is_packed(value):
-            return "awaited"
-        if value is not None and orjson.loads(value)[0] == "w":
-            return "waiting for its event"
-        return "none in time" if self.of("scored") else "none"
+        if not entries:
+            return "unknown"
+        value = entries[-1].value()
+        if value is None:
+            return "removed"
+        if is_packed(value):
+            return "pending"
+        return "waiting" if orjson.loads(value)[0] == "w" else "joined"
+
+    @property
+    def removed_at(self) -> str | None:
+        """Wall-clock time at which the entry was removed, in ISO 8601; None if that is unknown."""
+        return (
+            iso_time(self.of("score.state")[-1].timestamp()[1]) if self.entry == "removed" else None
+        )
 
     def was_scored(self) -> bool:
         """Return True if the scorer's state has, or had, a prediction or a joined label."""
@@ -170,7 +178,7 @@ class EventFinder:
 
     def fields(self, message: Message) -> Fields | None:
         """Return the fields of a JSON or Avro value, None if it cannot be decoded."""
-        fields = decode(message.value(), message.headers() or (), self.schemas)
+        fields = decode(message.value(), headers_of(message), self.schemas)
         return None if isinstance(fields, Failure) else fields
 
     def _search(self, partitions: Iterable[PartitionId]) -> EventRecords:

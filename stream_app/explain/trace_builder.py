@@ -1,5 +1,6 @@
 """Builds the trace of one event from its records, the model registry and the model store."""
 
+from datetime import timedelta
 from typing import Any, cast
 
 from confluent_kafka import Message
@@ -30,8 +31,11 @@ from stream_app.explain.event_trace import (
     TracedRecord,
 )
 from stream_app.explain.first_learner import first_learner
+from stream_app.explain.label_knowledge import LabelKnowledge, label_state
 from stream_app.formatting import iso_time
+from stream_app.headers import REPLAY_LEARN
 from stream_app.kafka.log_reader import as_record
+from stream_app.kafka.reader import headers_of
 from stream_app.model_admin.version_checks import STORE_ERRORS, VersionLoader
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.offline.stage_timing import Stages
@@ -89,6 +93,7 @@ class TraceBuilder:
         )
         last_unscored = raw[-1] if raw and scored is None else None
         prepared = self._prepare(scored_from or last_unscored)
+        known = self._known_about_label(records, scored, example, scored_from, events)
         if scored is not None:
             outcome = "scored"
         else:
@@ -101,8 +106,8 @@ class TraceBuilder:
             prepared,
             scored,
             None if scored is None else self._rescore(scored, prepared, example),
-            records.label_state(joined=example is not None),
-            self._trace_labels(records, example),
+            label_state(known),
+            self._trace_labels(records, known),
             None if example is None else self._find_learner(offset, example),
         )
 
@@ -145,36 +150,45 @@ class TraceBuilder:
             outcome = "waiting for another attempt"
         return traced_record(record, outcome, failure)
 
-    def _trace_labels(self, records: EventRecords, example: Example | None) -> list[TracedRecord]:
-        """Return the label's records; the first that equals the example's label is joined."""
-        found: list[TracedRecord] = []
-        for record in records.of("labels"):
-            is_joined = any(one.outcome == "joined" for one in found)
-            found.append(self._trace_label(records, record, None if is_joined else example))
-        return found
-
-    def _trace_label(
-        self, records: EventRecords, record: Message, example: Example | None
-    ) -> TracedRecord:
-        failure = records.failure("labels.dlq", record)
-        label = LabelReader(self._pipeline).read(
-            as_record(record), _END_OF_TIME, self._finder.schemas
+    def _known_about_label(
+        self,
+        records: EventRecords,
+        scored: ScoredRecord | None,
+        example: Example | None,
+        scored_from: Message | None,
+        events: list[TracedRecord],
+    ) -> LabelKnowledge:
+        headers = headers_of(scored_from) if scored_from is not None else ()
+        return LabelKnowledge(
+            None if scored is None else scored["label_due_by"],
+            None if example is None else example.label_time,
+            records.entry,
+            records.removed_at,
+            None if scored is None else scored["source"]["partition"],
+            (REPLAY_LEARN, b"no") in headers,
+            self._pipeline.label.allowed_lateness // timedelta(milliseconds=1),
+            [one.failure for one in events if one.failure is not None],
         )
-        if failure is not None:
-            outcome = "dead-lettered"
-        elif not records.is_processed(record):
-            outcome = "not processed yet"
-        elif not records.of("scored"):
-            outcome = "waiting for its event"
-        elif (
-            example is not None
-            and not isinstance(label, Failure)
-            and label.label_time == example.label_time
-        ):
-            outcome = "joined"
-        else:
-            outcome = "ignored: a duplicate, or known only after the horizon"
-        return traced_record(record, outcome, failure)
+
+    def _trace_labels(self, records: EventRecords, known: LabelKnowledge) -> list[TracedRecord]:
+        """Return the label's records; at most one of them is joined or waits."""
+        found: list[TracedRecord] = []
+        reader = LabelReader(self._pipeline)
+        for record in records.of("labels"):
+            label = reader.read(as_record(record), _END_OF_TIME, self._finder.schemas)
+            time = None if isinstance(label, Failure) else label.label_time
+            failure = records.failure("labels.dlq", record)
+            if failure is not None:
+                outcome, failure = (
+                    "dead-lettered",
+                    known.explained(failure, time, record.partition()),
+                )
+            elif not records.is_processed(record):
+                outcome = "not processed yet"
+            else:
+                outcome = known.outcome(time, after=[one.outcome for one in found])
+            found.append(traced_record(record, outcome, failure))
+        return found
 
     def _prepare(self, record: Message | None) -> PreparedInput | None:
         """Return the preparation of a raw record by the current pipeline."""
