@@ -23,8 +23,8 @@ def fingerprint(pipeline: Pipeline) -> str:
     It covers all that scores and examples depend on: the schemas (with defaults and logical types,
     without documentation), the roles of fields, the cleaning steps and features (their text, and
     the text in the pipeline's folder that they refer to), the model with its parameters and
-    River's version, the label and the decision threshold. It does not cover the name, metrics,
-    alarms and windows.
+    River's version, the label and the decision threshold. It does not cover the name, passed
+    fields, metrics, alarms and windows.
     """
     describe = _Description(_folder(pipeline)).of
     label = pipeline.label

@@ -210,10 +210,12 @@ def _check_pass_through(pipeline: Pipeline) -> None:
     require(not repeated, f"pass_through has {', '.join(repeated)} twice", "Name each field once")
     known = [field["name"] for field in parsed(pipeline.schema)["fields"]]
     for name in names:
+        nearest = get_close_matches(name, known, 1)
+        hint = f"; the nearest is {nearest[0]}" if nearest else ""
         require(
             name in known,
-            f"pass_through {name!r} is not a field of schema",
-            f"Correct it; the nearest name is {get_close_matches(name, known, 1, cutoff=0.0)[0]}",
+            f"pass_through {name!r} is not a field of schema{hint}",
+            f"Choose from {', '.join(known)}",
         )
     passed_schema(pipeline)
 

@@ -315,7 +315,7 @@ INVALID_DECLARATIONS = [
     (
         "features=features",
         'features=features, pass_through=("at", "amuont")',
-        "pass_through 'amuont' is not a field of schema. Correct it; the nearest name is amount",
+        "pass_through 'amuont' is not a field of schema; the nearest is amount. Choose from id",
     ),
     (
         "features=features",

@@ -27,7 +27,8 @@ from dataclasses import replace
 from datetime import timedelta
 from tests.small_pipeline import small_pipeline
 small = small_pipeline("NAME", format="avro", window=timedelta(minutes=30), publish_features=True)
-pipeline = replace(small, label=replace(small.label, horizon=timedelta(minutes=10)))
+label = replace(small.label, horizon=timedelta(minutes=10))
+pipeline = replace(small, label=label, pass_through=("country", "amount"))
 """
 
 
@@ -70,6 +71,7 @@ def test_confluents_serializers_and_deserializers_exchange_records_with_the_work
             f"e{number}" for number in range(EVENTS) if number != 7
         }
         assert scored[0]["features"] == {"amount": 0.0, "domestic": True}
+        assert scored[0]["fields"] == {"country": "NL", "amount": 0.0}
         assert scored[0]["source"] == {"topic": f"{system.name}.raw", "partition": 0, "offset": 0}
 
         def measured(kind: str) -> bool:
