@@ -16,7 +16,7 @@ from fastavro.schema import SchemaParseException, UnknownType
 from stream_app.core.reading.decoding import SchemaId
 from stream_app.errors import RegistryError
 from stream_app.schema_registry.address import address_of
-from stream_app.schema_registry.registry import UnknownSchemaError
+from stream_app.schema_registry.registry import ForeignSchemaError, UnknownSchemaError
 from stream_app.settings import RegistrySettings
 
 # authlib switches its warnings on when it is imported; the filter has to come after that.
@@ -130,7 +130,7 @@ class HttpRegistry:
         if found is None:
             raise UnknownSchemaError(f"the registry has no schema {name}")
         if found.schema_type != "AVRO":
-            raise UnknownSchemaError(f"schema {name} is {found.schema_type}, not AVRO")
+            raise ForeignSchemaError(f"schema {name} is {found.schema_type}, not AVRO")
         try:
             parsed = json.loads(found.schema_str)
         except (TypeError, ValueError):

@@ -15,6 +15,10 @@ class UnknownSchemaError(LookupError):
     """The registry has no Avro schema of the requested id."""
 
 
+class ForeignSchemaError(UnknownSchemaError):
+    """The registry has a schema of the requested id, and it is of another kind than Avro."""
+
+
 class NotRegisteredError(RegistryError):
     """The registry answers, and the schema is not registered."""
 

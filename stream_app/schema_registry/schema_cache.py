@@ -12,11 +12,19 @@ from stream_app.core.reading.decoding import NO_SCHEMAS, SchemaId, Schemas, sche
 from stream_app.errors import StreamAppError
 from stream_app.records import Failure, Record
 from stream_app.schema_registry import SchemaRegistry, UnknownSchemaError, open_registry
+from stream_app.schema_registry.registry import ForeignSchemaError
 from stream_app.settings import RegistrySettings
 from stream_app.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 
+# A replica of the registry may not have a new schema yet: an unknown one is asked for again, so
+# often and so long, before its records become dead letters.
+CONFIRM_SECONDS = 5.0
+_ASK_AGAIN_SECONDS = 0.5
+# After that was in vain, other unknown schemas are not waited for, so that many wrong ids delay
+# other records for at most a tenth of the time.
+IMPATIENT_SECONDS = 45.0
 # The least recently used schema is dropped.
 MAX_SCHEMAS = 1000
 # The registry is asked again for an unknown schema this long after the answer was first used.
@@ -41,16 +49,28 @@ class ResolvedSchemas(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """Answer of the registry; `expires` is monotonic, in seconds."""
+    """Answer of the registry; `expires` is monotonic, in seconds.
+
+    Attributes:
+        missing: True if the registry has no schema of the id, which it may get later.
+    """
 
     reader: AvroReader | Failure
     expires: float
+    missing: bool = False
 
     def used(self, now: float) -> "_Answer":
         """Return the answer after its first use, from which an unknown schema expires sooner."""
         if self.expires == inf:
             return self
         return self._replace(expires=min(self.expires, now + UNKNOWN_SECONDS))
+
+
+class _Request(NamedTuple):
+    """Request of a schema; `since` and `due` are monotonic, in seconds."""
+
+    since: float
+    due: float
 
 
 class SchemaCache(Mapping[SchemaId, AvroReader | Failure]):
@@ -73,7 +93,10 @@ class SchemaCache(Mapping[SchemaId, AvroReader | Failure]):
         # In the order of their last use.
         self._answers: dict[SchemaId, _Answer] = {}
         # In the order in which they were requested.
-        self._requested: dict[SchemaId, None] = {}
+        self._requested: dict[SchemaId, _Request] = {}
+        # Schemas that were waited for in vain, in that order.
+        self._absent: dict[SchemaId, None] = {}
+        self._impatient_until = -inf
         self._changed = Condition()
         self._thread: Thread | None = None
         self.problem: str | None = None
@@ -139,8 +162,9 @@ class SchemaCache(Mapping[SchemaId, AvroReader | Failure]):
             del self._answers[next(iter(self._answers))]
 
     def _request(self, schema_id: SchemaId, registry: SchemaRegistry) -> None:
-        if len(self._requested) < MAX_SCHEMAS:
-            self._requested[schema_id] = None
+        if len(self._requested) < MAX_SCHEMAS and schema_id not in self._requested:
+            now = monotonic()
+            self._requested[schema_id] = _Request(now, now)
         if self._thread is None:
             self._thread = Thread(target=self._run, args=(registry,), name="schemas", daemon=True)
             self._thread.start()
@@ -148,19 +172,41 @@ class SchemaCache(Mapping[SchemaId, AvroReader | Failure]):
 
     def _run(self, registry: SchemaRegistry) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._requested)
-                schema_id = next(iter(self._requested))
+            schema_id = self._next_due()
             answer = self._try_to_ask(registry, schema_id)
             with self._changed:
                 if answer is not None:
-                    del self._requested[schema_id]
-                    self._keep(schema_id, answer)
+                    self._finish(schema_id, answer)
                 else:
                     # Tasks that still wait for a schema request it again.
                     self._requested.clear()
             if answer is None:
                 sleep(RETRY_SECONDS)
+
+    def _next_due(self) -> SchemaId:
+        """Wait until a request is due, and return its schema."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._requested)
+                schema_id, request = min(self._requested.items(), key=lambda item: item[1].due)
+                seconds = request.due - monotonic()
+                if seconds <= 0:
+                    return schema_id
+                self._changed.wait(seconds)
+
+    def _finish(self, schema_id: SchemaId, answer: _Answer) -> None:
+        """Keep an answer, or ask again later for a schema that may be new."""
+        now, request = monotonic(), self._requested.pop(schema_id)
+        if answer.missing and schema_id not in self._absent and now >= self._impatient_until:
+            if now - request.since < CONFIRM_SECONDS:
+                self._requested[schema_id] = request._replace(due=now + _ASK_AGAIN_SECONDS)
+                return
+            self._impatient_until = now + IMPATIENT_SECONDS
+        if answer.missing:
+            self._absent[schema_id] = None
+            if len(self._absent) > MAX_SCHEMAS:
+                del self._absent[next(iter(self._absent))]
+        self._keep(schema_id, answer)
 
     def _try_to_ask(self, registry: SchemaRegistry, schema_id: SchemaId) -> _Answer | None:
         try:
@@ -193,7 +239,8 @@ def _ask(registry: SchemaRegistry, schema_id: SchemaId) -> _Answer:
         return _Answer(_reader(schema_id, registry.schema(schema_id)), inf)
     except UnknownSchemaError as error:
         unknown = Failure("unknown-schema", str(error))
-        return _Answer(unknown, monotonic() + UNUSED_SECONDS)
+        missing = not isinstance(error, ForeignSchemaError)
+        return _Answer(unknown, monotonic() + UNUSED_SECONDS, missing)
 
 
 def _reader(schema_id: SchemaId, schema: str) -> AvroReader | Failure:

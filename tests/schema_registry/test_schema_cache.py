@@ -14,6 +14,7 @@ from stream_app.headers import VALUE_SCHEMA_ID
 from stream_app.records import Failure, Record
 from stream_app.schema_registry import UnknownSchemaError
 from stream_app.schema_registry import schema_cache as module
+from stream_app.schema_registry.registry import ForeignSchemaError
 from stream_app.schema_registry.schema_cache import SchemaCache
 from tests.small_pipeline import EVENT_SCHEMA, record
 
@@ -59,6 +60,13 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for unknown schemas, except in the tests of that."""
+    monkeypatch.setattr(module, "CONFIRM_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_ASK_AGAIN_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -153,6 +161,61 @@ def test_only_unknown_schemas_are_requested_again(
     registry.schemas[9] = registry.schemas[1]
     eventually(lambda: callable(cache.ready([avro(9)]).schemas.get(9)))
     assert (registry.asked.count(9), registry.asked.count(1)) == (2, 1)
+
+
+def test_a_schema_that_a_replica_does_not_have_yet_is_no_failure(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONFIRM_SECONDS", 30.0)
+    cache = SchemaCache(registry)
+    eventually(lambda: cache.ready([avro(9)]).number == 0 and registry.asked.count(9) > 2)
+    # Other schemas are resolved meanwhile.
+    eventually(lambda: cache.ready([avro(1)]).number == 1)
+    registry.schemas[9] = registry.schemas[1]
+    eventually(lambda: cache.ready([avro(9)]).number == 1)
+    assert callable(cache.ready([avro(9)]).schemas[9])
+
+
+def test_many_wrong_ids_are_waited_for_once(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONFIRM_SECONDS", 0.3)
+    cache = SchemaCache(registry)
+    began = time.monotonic()
+    eventually(lambda: cache.ready([avro(9)]).number == 1)
+    assert time.monotonic() - began > 0.3
+    asked = len(registry.asked)
+    for number in range(100, 120):
+        eventually(lambda: cache.ready([avro(number)]).number == 1)  # noqa: B023 -- called at once
+    assert len(registry.asked) == asked + 20
+
+
+def test_an_absent_schema_is_waited_for_once(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("CONFIRM", 0.3), ("IMPATIENT", 0.0), ("UNKNOWN", 0.0)):
+        monkeypatch.setattr(module, f"{name}_SECONDS", seconds)
+    cache = SchemaCache(registry)
+    eventually(lambda: cache.ready([avro(9)]).number == 1)
+    asked = len(registry.asked)
+    time.sleep(0.01)  # the used answer expires
+    eventually(lambda: cache.ready([avro(9)]).number == 1)
+    assert len(registry.asked) == asked + 1
+
+
+def test_a_schema_of_another_kind_is_a_failure_at_once(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONFIRM_SECONDS", 30.0)
+    monkeypatch.setattr(registry, "schema", foreign)
+    cache = SchemaCache(registry)
+    eventually(lambda: cache.ready([avro(9)]).number == 1)
+    failure = cache.ready([avro(9)]).schemas[9]
+    assert failure == Failure("unknown-schema", "schema 9 is PROTOBUF, not AVRO")
+
+
+def foreign(schema_id: SchemaId) -> str:
+    raise ForeignSchemaError(f"schema {schema_id} is PROTOBUF, not AVRO")
 
 
 def test_an_answer_is_kept_until_its_first_use(
