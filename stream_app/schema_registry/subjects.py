@@ -25,7 +25,10 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CheckedSubject:
-    """Result of checking a schema against the existing versions, of which there are `versions`."""
+    """Result of checking a schema against the existing versions, of which there are `versions`.
+
+    An `unchanged` schema is one of them.
+    """
 
     subject: str
     versions: int
@@ -147,8 +150,9 @@ def _check(subject: Subject, versions: list[str]) -> CheckedSubject:
         return CheckedSubject(subject.name, len(versions), "incompatible", found)
     if not versions:
         return CheckedSubject(subject.name, 0, "new")
-    same = json.loads(versions[-1]) == json.loads(subject.schema)
-    return CheckedSubject(subject.name, len(versions), "unchanged" if same else "compatible")
+    # An earlier version is registered too: a pipeline may return to it.
+    known = json.loads(subject.schema) in map(json.loads, versions)
+    return CheckedSubject(subject.name, len(versions), "unchanged" if known else "compatible")
 
 
 def _register(registry: SchemaRegistry, subject: Subject) -> RegisteredSubject:

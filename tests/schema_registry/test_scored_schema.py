@@ -16,7 +16,11 @@ from stream_app.pipeline import Pipeline
 from stream_app.records import Features, Output
 from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.schema_cache import SchemaCache
-from stream_app.schema_registry.subjects import register_schemas
+from stream_app.schema_registry.subjects import (
+    check_schemas,
+    register_schemas,
+    versions_in_registry,
+)
 from stream_app.settings import RegistrySettings, Settings
 from stream_app.worker.roles.output_encoders import OutputEncoders
 from tests.small_pipeline import EVENT_SCHEMA, HOUR, NOW, event, record, small_pipeline
@@ -80,3 +84,6 @@ def test_a_passed_field_can_be_added_and_removed_later(tmp_path: Path) -> None:
         results = {one.subject: one.result for one in register_schemas(declared(*names), settings)}
         assert results["payments.scored-value"] == "registered"
     assert register_schemas(declared(), settings)[2].result == "exists"
+    versions = versions_in_registry(open_registry(settings.registry))
+    assert {one.result for one in check_schemas(declared("country"), versions)} == {"unchanged"}
+    assert check_schemas(declared("at"), versions)[2].result == "compatible"
