@@ -43,6 +43,16 @@ class Record(NamedTuple):
     headers: Headers = ()
 
 
+class UnreadableRecord(Record):
+    """Offset at which a record cannot be decoded, as its batch is corrupt: without key and value.
+
+    >>> UnreadableRecord("payments.raw", 0, 17, -1, None, None).value is None
+    True
+    """
+
+    __slots__ = ()
+
+
 class InputPartition(NamedTuple):
     """Partition of an input topic; `topic` is the full name."""
 

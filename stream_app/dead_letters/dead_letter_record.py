@@ -10,7 +10,8 @@ from confluent_kafka import Message
 
 from stream_app import headers as names
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
-from stream_app.kafka.reader import PartitionReader
+from stream_app.error_codes import UNREADABLE
+from stream_app.kafka.reader import PartitionReader, headers_of
 from stream_app.records import Failure, Fields, Headers, Record
 from stream_app.topic_kinds import DeadLetterKind, topic_name
 
@@ -56,7 +57,8 @@ class DeadLetter:
         timestamp: time at which the record became a dead letter, in Unix milliseconds.
         key: key of the failed record.
         value: value of the failed record. It is also None if the value was too large to be stored
-            (`is_shortened`); the bytes are then only at `ref.origin`, until retention deletes them.
+            or its batch is unreadable (`is_shortened`); the bytes are then only at `ref.origin`,
+            until retention deletes them.
         headers: all headers in their order.
         schemas: writer schemas for Avro values.
     """
@@ -73,7 +75,7 @@ class DeadLetter:
         cls, ref: DeadLetterRef, message: Message, schemas: Schemas = NO_SCHEMAS
     ) -> "DeadLetter":
         """Return the dead letter that a message of the topic holds."""
-        headers = message.headers() or []
+        headers = headers_of(message)
         return cls(ref, message.timestamp()[1], message.key(), message.value(), headers, schemas)
 
     @cached_property
@@ -98,8 +100,10 @@ class DeadLetter:
 
     @property
     def is_shortened(self) -> bool:
-        """True if the value was too large to be stored in the dead letter."""
-        return self.value is None and names.ORIGINAL_SIZE in self.header_texts
+        """True if the value is not in the dead letter: it was too large, or is unreadable."""
+        return self.value is None and (
+            names.ORIGINAL_SIZE in self.header_texts or self.code == UNREADABLE
+        )
 
     @property
     def code(self) -> str:
@@ -168,7 +172,7 @@ class DeadLetterReader:
 
 def read_ref(kind: DeadLetterKind, message: Message) -> DeadLetterRef:
     """Return the reference to a dead letter, read from a message of its topic."""
-    found = dict(message.headers() or [])
+    found = dict(headers_of(message))
     origin = Origin(
         _text(found.get(names.ORIGINAL_TOPIC)),
         _number(found.get(names.ORIGINAL_PARTITION)),

@@ -23,7 +23,7 @@ from stream_app.dead_letters.index_file import (
 )
 from stream_app.errors import OutputError, StreamAppError
 from stream_app.kafka.offsets import OffsetBounds
-from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.reader import PartitionReader, headers_of
 from stream_app.pipeline import Pipeline
 from stream_app.topic_kinds import DEAD_LETTER_KINDS, topic_name
 from stream_app.transfer.progress import ProgressReporter, report_progress
@@ -196,7 +196,7 @@ class IndexRowBuilder:
 
     def row(self, message: Message) -> tuple[Any, ...]:
         """Return the values of `index_file.COLUMNS`."""
-        get = dict(message.headers() or ()).get
+        get = dict(headers_of(message)).get
         code = get(names.ERROR_CODE) or b"unknown"
         key, value = message.key(), message.value()
         is_label = (message.topic() or "").endswith(".labels.dlq")
@@ -259,7 +259,7 @@ def _transactions(batches: Iterator[list[Message]]) -> Iterator[list[Message]]:
 
 
 def _last_indexed(message: Message) -> LastIndexed:
-    error_id = _text(dict(message.headers() or ()).get(names.ERROR_ID))
+    error_id = _text(dict(headers_of(message)).get(names.ERROR_ID))
     return LastIndexed(message.offset() or 0, message.timestamp()[1], error_id)
 
 

@@ -20,7 +20,7 @@ from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.headers import ERROR_CODE
 from stream_app.kafka.offsets import PartitionId
-from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.reader import PartitionReader, headers_of
 from stream_app.model_store.manifest import CHAMPION_KEY, Manifest, decode_alias, version_of
 from stream_app.records import InputPartition
 from stream_app.worker.supervisor import Supervisor, WorkerProcess
@@ -163,7 +163,7 @@ class Collector:
 
     def _take_dead(self, message: Message) -> None:
         kind = str(message.topic()).removeprefix(self._prefix).removesuffix(".dlq")
-        headers = dict(message.headers() or ())
+        headers = dict(headers_of(message))
         self.dead[kind][(headers[ERROR_CODE] or b"").decode()] += 1
 
 

@@ -11,7 +11,7 @@ from stream_app.errors import KafkaUnavailableError
 from stream_app.kafka.access_errors import kafka_error
 from stream_app.kafka.clients import ClientOwner, make_consumer
 from stream_app.kafka.offsets import wait_until_stable
-from stream_app.kafka.reader import PartitionReader, any_permanent
+from stream_app.kafka.reader import PartitionReader, any_permanent, headers_of
 from stream_app.records import InputPartition, Record
 from stream_app.retrying import retry_until
 
@@ -177,5 +177,5 @@ def as_record(message: Message) -> Record:
     _, timestamp = message.timestamp()
     return Record(
         message.topic() or "", message.partition() or 0, message.offset() or 0, timestamp,
-        message.key(), message.value(), tuple(message.headers() or ()),
+        message.key(), message.value(), tuple(headers_of(message)),
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from gc import get_referents
+from operator import methodcaller
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -18,7 +20,11 @@ from stream_app.kafka.offsets import (
     offset_bounds,
     offsets_since,
 )
+from stream_app.records import Headers
 from stream_app.settings import Settings
+
+# Unlike `message.headers()` in a hot loop, it always notices an exception beside the result.
+_headers_method: Callable[[Message], Any] = methodcaller("headers")
 
 MAX_BATCH = 500
 # Ctrl-C is noticed between two polls.
@@ -300,3 +306,18 @@ class PartitionReader:
 def partition_of(message: Message) -> PartitionId:
     """Return the topic and partition of a record."""
     return message.topic() or "", message.partition() or 0
+
+
+def headers_of(message: Message) -> Headers:
+    """Return the headers of a record, without those whose name is not UTF-8.
+
+    The only safe way to read them: for such a name, confluent-kafka returns a list although an
+    exception is set, and the pair in the list has no name. Reading that ends the process.
+    """
+    try:
+        return _headers_method(message) or ()
+    except SystemError:
+        # `get_referents` finds a single object in a pair without a name.
+        intact = [pair for pair in _headers_method(message) if len(get_referents(pair)) == 2]
+        message.set_headers(intact)
+        return intact

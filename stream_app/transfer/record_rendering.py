@@ -10,6 +10,7 @@ from stream_app.core.measurement import is_lasting_alarm
 from stream_app.core.reading.decoding import parse_schema_id
 from stream_app.formatting import iso_time
 from stream_app.headers import ERROR_CODE, ERROR_MESSAGE, VALUE_SCHEMA_ID
+from stream_app.kafka.reader import headers_of
 
 _MAX_CHARACTERS = 2000
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
@@ -129,8 +130,7 @@ def _timestamp(message: Message) -> str | None:
 
 
 def _headers(message: Message) -> dict[str, str]:
-    pairs: Any = message.headers() or ()
-    return {name: _header(name, content) for name, content in pairs}
+    return {name: _header(name, content) for name, content in headers_of(message)}
 
 
 def _header(name: str, content: bytes | None) -> str:

@@ -8,6 +8,7 @@ from confluent_kafka import Message
 
 from stream_app.core.reading.decoding import AvroFrame, decode, find_frame
 from stream_app.core.reading.validator import compile_validator
+from stream_app.kafka.reader import headers_of
 from stream_app.records import Failure
 from stream_app.schema_registry import SchemaRegistry
 from stream_app.schema_registry.schema_cache import SchemaCache
@@ -51,7 +52,7 @@ class ValueDecoder:
             RegistryError: the registry does not answer.
         """
         value: bytes | None = message.value()
-        frame = find_frame(value, message.headers() or ()) if value else None
+        frame = find_frame(value, headers_of(message)) if value else None
         if value is None or not isinstance(frame, AvroFrame):
             return value
         reader = self._schemas[frame.schema_id]

@@ -20,6 +20,7 @@ from faust.types import TP, ConsumerMessage
 
 from stream_app.kafka.access_errors import unauthorized
 from stream_app.records import Record, fast_namedtuple
+from stream_app.worker.batch_decoding import FetchedBytes, TolerantRecords
 from stream_app.worker.coordinator import Coordinator
 from stream_app.worker.subtask import Batch
 from stream_app.worker.transaction_writer import Membership
@@ -32,7 +33,7 @@ FETCH_MAX_WAIT_MS = 50
 _record = fast_namedtuple(Record)
 
 
-class PlainRecords(fetcher.PartitionRecords):  # type: ignore[misc]
+class PlainRecords(TolerantRecords):
     """Fetched records as tuples: aiokafka's own records cost twice the time and memory."""
 
     def _consumer_record(self, tp: Any, record: Any) -> Record:
@@ -309,6 +310,7 @@ logging.getLogger("aiokafka.consumer.fetcher").addFilter(
     lambda record: "Not authorized" not in record.getMessage()
 )
 # aiokafka has no setting for it.
+fetcher.MemoryRecords = FetchedBytes
 fetcher.PartitionRecords = PlainRecords
 # mode names loggers after the module; Faust's name is more useful here.
 for service in (BatchThread, BatchConsumer, NoProducer, NoTables):

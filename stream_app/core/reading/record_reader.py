@@ -9,8 +9,17 @@ from stream_app.core.reading.event_time import to_unix_ms
 from stream_app.core.reading.passed_fields import compile_pass_through
 from stream_app.core.reading.user_functions import clean, extract_features
 from stream_app.core.reading.validator import Validator, compile_validator
+from stream_app.error_codes import UNREADABLE
 from stream_app.pipeline import Pipeline, parsed
-from stream_app.records import Failure, Features, Fields, Record, Target, fast_namedtuple
+from stream_app.records import (
+    Failure,
+    Features,
+    Fields,
+    Record,
+    Target,
+    UnreadableRecord,
+    fast_namedtuple,
+)
 
 # Tolerance for the clocks of producers.
 _MAX_AHEAD_MS = 24 * 60 * 60 * 1000
@@ -137,6 +146,8 @@ def _read_fields(
 ) -> tuple[str, Fields] | Failure:
     """Return the event id as text and the validated fields, both as they were sent."""
     _, _, _, _, sent_key, value, headers = record
+    if isinstance(record, UnreadableRecord):
+        return Failure(UNREADABLE, "the batch of the record cannot be decoded")
     fields = decode(value, headers, schemas)
     if isinstance(fields, Failure):
         return fields
