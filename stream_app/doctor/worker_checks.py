@@ -159,18 +159,29 @@ def evaluate_outcomes(counts: Mapping[int, PartitionCounts]) -> Iterator[CheckRe
     """Yield a warning for each frequent dead letter code that producers cause."""
     sums = total(counts.values())
     unknown, late = sums.label_dead["unknown-event"], sums.dead["event-too-late"]
+    closed = sums.label_dead["label-too-late"]
+    if sums.labels >= MIN_RECORDS and closed > DEAD_LETTER_SHARE * sums.labels:
+        yield warning(
+            f"{closed / sums.labels:.0%} of the labels came after their predictions were closed "
+            "(dead letters `label-too-late`)",
+            "Their messages say which watermark closed the predictions, and how much lateness is "
+            "needed; allow it under a new name, or check that no producer sends times that are "
+            "ahead (alarm `watermark-jump`)",
+        )
     if sums.labels >= MIN_RECORDS and unknown > DEAD_LETTER_SHARE * sums.labels:
         yield warning(
             f"{unknown / sums.labels:.0%} of the labels have no event "
             "(dead letters `unknown-event`)",
-            "Check that events and labels have the same id and key, and that producers use "
-            "Java's partitioner (see the check of producers)",
+            "See what became of the event of one of them: `stream-app explain PIPELINE EVENT_ID`. "
+            "Typical: it was never sent, is a dead letter, came later than allowed_lateness, or "
+            "has another id, key or partitioner (see the check of producers)",
         )
     if sums.events >= MIN_RECORDS and late > DEAD_LETTER_SHARE * sums.events:
         yield warning(
             f"{late / sums.events:.0%} of the events are too late (dead letters `event-too-late`)",
-            "Check that no producer sends event times that are ahead, which advance the clock "
-            "for all events, or allow more lateness",
+            "See the alarm `watermark-jump`, which names an event whose time is far ahead of the "
+            "others: it advances the clock for all events of its partition. Else send events in "
+            "order of time, or allow more lateness under a new name",
         )
 
 

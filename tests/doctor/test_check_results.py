@@ -193,6 +193,9 @@ def test_many_labels_without_event_or_late_events_are_a_warning() -> None:
         == []
     )
     assert levels(
+        evaluate_outcomes({0: counts(joined=90, label_dead=Counter({"label-too-late": 10}))})
+    ) == ["warning"]
+    assert levels(
         evaluate_outcomes({0: counts(scored=90, dead=Counter({"event-too-late": 10}))})
     ) == ["warning"]
 

@@ -1,4 +1,4 @@
-"""What `explain` says about labels is true, whatever became of them."""
+"""`explain` says of every label what became of it."""
 
 import pytest
 
