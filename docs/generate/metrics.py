@@ -12,7 +12,7 @@ _INTRODUCTION = """# Metrics
 
 Every worker serves its metrics at `/metrics` in Prometheus's text format; see
 [Operations](../operations.md#health) for the port. A histogram has the series `_bucket`, `_sum` and
-`_count`.
+`_count`. Each series also has the label `pipeline`, the name of the pipeline.
 """
 
 

@@ -21,7 +21,7 @@ from stream_app.worker.run_folder import read_error
 
 _HTTP_SECONDS = 1.0
 _KEEP_ENDED_SECONDS = 24 * 3600
-_MEMORY = re.compile(r"^process_resident_memory_bytes (\S+)$", re.MULTILINE)
+_MEMORY = re.compile(r"^process_resident_memory_bytes(?:\{.*\})? (\S+)$", re.MULTILINE)
 
 
 class LocalWorker(NamedTuple):

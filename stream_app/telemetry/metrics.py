@@ -1,4 +1,7 @@
-"""Every Prometheus metric; a process exports those of its role at `/metrics`."""
+"""Every Prometheus metric; a process exports those of its role at `/metrics`.
+
+A worker adds the label `pipeline` to all of them when it serves them.
+"""
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -27,7 +30,7 @@ READY: Final = Gauge(
 )
 RECORDS: Final = Counter(
     "stream_app_records_total",
-    "Raw records and labels by outcome; dead letters are in stream_app_dead_letters_total.",
+    "Records of raw or labels by outcome; dead letters are in stream_app_dead_letters_total.",
     ["role", "topic", "outcome"],
 )
 BATCH_SECONDS: Final = Histogram(
@@ -85,7 +88,7 @@ ALARMS_OPEN: Final = Gauge(
 
 DEAD_LETTERS: Final = Counter(
     "stream_app_dead_letters_total",
-    "Dead letters by source topic and error code.",
+    "Dead letters by error code and by topic: raw (with its replays) or labels.",
     ["topic", "code"],
 )
 QUARANTINE_CANDIDATES: Final = Counter(

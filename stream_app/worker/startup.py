@@ -23,6 +23,7 @@ from stream_app.kafka.topics import MissingTopicsError, check_topics
 from stream_app.loading import load_pipeline
 from stream_app.retrying import NEVER, wait_until
 from stream_app.settings import Settings
+from stream_app.telemetry.labelled_metrics import labelled_registry
 from stream_app.telemetry.logs import get_logger, setup_logging
 from stream_app.telemetry.metrics import WORKER
 from stream_app.worker.health import HealthServer
@@ -93,6 +94,7 @@ def run_worker(spec: str, role: str, instance: str, settings: Settings) -> None:
             ),
             details=lambda: worker.details() if worker else {},
             info={"pipeline": pipeline.name, "role": role, "instance": instance},
+            registry=labelled_registry({"pipeline": pipeline.name}),
         ) as health:
             _announce(health, base)
             await_cluster(pipeline.name, role, settings, outages)

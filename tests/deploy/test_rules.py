@@ -1,6 +1,10 @@
 """Prometheus accepts its configuration and rules, and each alert fires when it should."""
 
+import json
+import os
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,9 +19,10 @@ RULES = [
     for rule in group["rules"]
 ]
 
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 ANCHORS = {
     line.lstrip("# ").lower().replace(" ", "-")
-    for line in (ROOT / "docs" / "operations.md").read_text().splitlines()
+    for line in OPERATIONS.splitlines()
     if line.startswith("#")
 }
 
@@ -29,6 +34,36 @@ def promtool(*arguments: str) -> str:
 def test_the_configuration_and_the_rules_are_valid() -> None:
     promtool("check", "config", "prometheus.yml")
     promtool("check", "rules", "--lint-fatal", "alerts.yml")
+
+
+def test_the_scrape_examples_of_the_docs_are_valid(tmp_path: Path) -> None:
+    """The targets of workers that `stream-app up` has started come from their run files."""
+    examples = [block for block in blocks("yaml") if "scrape_configs" in block]
+    assert len(examples) == 2
+    (command,) = [block for block in blocks("sh") if "jq -s" in block]
+    home, targets = tmp_path, tmp_path / "stream_app.json"
+    run_folder = home / ".local" / "share" / "stream-app" / "run" / "payments"
+    run_folder.mkdir(parents=True)
+    run_file = {"pid": 1, "pipeline": "payments", "role": "score", "instance": "0"}
+    address = {"host": "127.0.0.1", "port": 4711}
+    (run_folder / "score-0.json").write_text(json.dumps(run_file | address))
+    subprocess.run(
+        ["sh", "-c", command.replace("/etc/prometheus", str(tmp_path))],
+        env={"HOME": str(home), "PATH": os.environ["PATH"]},
+        check=True,
+    )
+    labels = {"pipeline": "payments", "job": "scorer", "instance": "payments-score-0"}
+    assert json.loads(targets.read_text()) == [{"targets": ["127.0.0.1:4711"], "labels": labels}]
+    for example in examples:
+        config = yaml.safe_load(example.replace("/etc/prometheus", str(tmp_path)))
+        del config["rule_files"]
+        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+        promtool("check", "config", str(tmp_path / "prometheus.yml"))
+
+
+def blocks(language: str) -> list[str]:
+    """Return the code blocks of a language in the page about operations."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", OPERATIONS, re.DOTALL | re.MULTILINE)
 
 
 def test_each_alert_fires_when_it_should_and_only_then() -> None:

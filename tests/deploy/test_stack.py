@@ -98,7 +98,10 @@ def queries() -> list[tuple[str, str]]:
     filled = [
         (
             panel["title"],
-            target["expr"].replace("$__rate_interval", "10s").replace("$instance", ".*"),
+            target["expr"]
+            .replace("$__rate_interval", "10s")
+            .replace("$instance", ".*")
+            .replace("$pipeline", "flights"),
         )
         for panel in dashboard["panels"]
         for target in panel.get("targets", ())

@@ -104,7 +104,7 @@ def test_one_partition_waits_and_the_others_continue(
         assert "1 partitions wait for the schema registry" in answer(system, "/readyz")[1]
         system.until(
             lambda: (
-                'stream_app_waiting_partitions{reason="schema-registry"} 1.0'
+                f'{{pipeline="{system.name}",reason="schema-registry"}} 1.0'
                 in answer(system, "/metrics")[1]
             ),
             20,

@@ -25,6 +25,7 @@ from stream_app.telemetry.metrics import (
     STATE_ENTRIES,
     WATERMARK,
 )
+from stream_app.topic_kinds import InputKind
 from stream_app.worker.outages import Outage, OutageTracker
 from stream_app.worker.processor import Processor, WaitReason
 from stream_app.worker.roles.output_encoders import Encode, encode_measurements
@@ -33,14 +34,15 @@ from stream_app.worker.run_folder import RestartHistory
 log = get_logger(__name__)
 
 OUTAGE_ALARM = "outage"
-COUNTED_OUTCOMES = (
-    "scored",
-    "duplicates",
-    "joined",
-    "label_duplicates",
-    "label_expired",
-    "expired",
-)
+COUNTED_OUTCOMES: Mapping[str, InputKind] = {
+    "scored": "raw",
+    "duplicates": "raw",
+    "expired": "raw",
+    "joined": "labels",
+    "label_duplicates": "labels",
+    "label_expired": "labels",
+}
+"""Outcomes with the topic whose records have them; an event expires that gets no label."""
 # Kinds that count no alarms: lasting alarms report breached thresholds of performance.
 _UNCOUNTED_KINDS = frozenset({"corrective_action", "performance"})
 
@@ -171,18 +173,15 @@ class FaultPublisher:
 
 
 class ExportedMetrics:
-    """Committed record counts and state of one scorer's partition, as metrics.
+    """Committed record counts and state of one scorer's partition, as metrics."""
 
-    Args:
-        raw: full name of the partition's topic of raw records.
-    """
-
-    def __init__(self, raw: str) -> None:
-        self._raw = raw
+    def __init__(self) -> None:
         self._exported = RecordCounts()
         # Series start at 0, or an outcome that never happened would look like missing data.
-        for outcome in COUNTED_OUTCOMES:
-            RECORDS.labels("score", raw, outcome)
+        self._records = {
+            outcome: RECORDS.labels("score", topic, outcome)
+            for outcome, topic in COUNTED_OUTCOMES.items()
+        }
 
     def start(self, state: PartitionState) -> None:
         """Export a restored state; another worker has exported its counts."""
@@ -192,10 +191,10 @@ class ExportedMetrics:
     def update(self, state: PartitionState) -> None:
         """Export a committed state, and what it counted since the one before."""
         counts, exported = state.counts, self._exported
-        for outcome in COUNTED_OUTCOMES:
+        for outcome, records in self._records.items():
             change = getattr(counts, outcome) - getattr(exported, outcome)
             if change:
-                RECORDS.labels("score", self._raw, outcome).inc(change)
+                records.inc(change)
         DEGRADED.inc(counts.degraded - exported.degraded)
         for codes, before, topic in (
             (counts.dead, exported.dead, "raw"),

@@ -69,7 +69,7 @@ class ScoreProcessor:
         self._guard = guard
         self._reporter = reporter
         self._breaker = EventBreaker(pipeline.breaker, scorer.state)
-        self._metrics = ExportedMetrics(self._raw)
+        self._metrics = ExportedMetrics()
         self._schemas: Schemas = NO_SCHEMAS
         self.waiting_for: WaitReason | None = None
 
