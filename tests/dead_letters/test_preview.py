@@ -74,6 +74,12 @@ def edits(tmp_path: Path) -> str:
     return str(file)
 
 
+def test_a_label_passes_however_old_it_is_because_its_prediction_may_be_open() -> None:
+    preview = make_preview(clock=NOW + 1000 * HOUR)
+    preview.add(make_dead_letter(5, orjson.dumps(label(5)), kind="labels"))
+    assert (preview.result.labels, preview.result.failing) == (1, [])
+
+
 def test_a_preview_counts_every_dead_letter_once() -> None:
     preview = make_preview()
     for one in (
@@ -211,7 +217,7 @@ def test_commands_show_export_and_try_dead_letters(tmp_path: Path, broker: Embed
     assert len(lines) == 4
     shown = commands.run("dead-letters", "show", "PIPELINE", "--id", lines[0].split()[1])[0]
     assert '"amount": "1"' in shown
-    assert "original-offset" in shown
+    assert "stream-app-original-offset" in shown
 
     commands.run("dead-letters", "export", "PIPELINE", "--raw", "--to", str(tmp_path / "values"))
     assert sorted((tmp_path / "values").read_bytes().split(b"\n")) == sorted(values)

@@ -8,6 +8,8 @@
 - `retries`: events that wait for another attempt.
 - `circuit_breaker`: stops the events of a partition while most of them fail.
 - `record_counts`: exact counts of the outcomes.
+- `replayed_labels`: counts of the outcomes of replayed labels.
+- `lateness`: failures of records that come too late.
 - `dead_letter`: dead letters with the failure in their headers.
 - `failure_fingerprint`: the same fingerprint for failures with the same cause.
 """
