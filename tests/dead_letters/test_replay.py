@@ -1,5 +1,6 @@
 """Commands replay dead letters exactly once, and park, drop and restore them."""
 
+import json
 import re
 import time
 from collections import Counter
@@ -64,7 +65,7 @@ def test_events_with_a_renamed_field_are_fixed_replayed_and_learned(
     )
     system.until(lambda: system.learned() >= 1200, 60, "not every event is learned")
     sent, scored = (
-        Counter(headers(message).get("replay-id") for message in system.read(kind))
+        Counter(headers(message).get("stream-app-replay-id") for message in system.read(kind))
         for kind in ("raw.replay", "scored")
     )
     assert sent[done["replay_id"]] == scored[done["replay_id"]] == 1000
@@ -102,8 +103,13 @@ def test_a_replay_can_name_a_version_and_skip_learning(system: DeadLetterSystem)
         40,
         40,
     )
+    trace = json.loads(system.command("explain", "PIPELINE", f"e{system.first}", "--json").stdout)
+    assert trace["label"] == "joined; not learned: replayed with --no-learn"
+    assert [one["outcome"] for one in trace["labels"]] == ["joined"]
     replayed = [
-        m for m in system.read("scored") if headers(m).get("replay-id") == done["replay_id"]
+        m
+        for m in system.read("scored")
+        if headers(m).get("stream-app-replay-id") == done["replay_id"]
     ]
     assert {system.decode(message.value() or b"")["model"]["version"] for message in replayed} == {
         0
@@ -142,14 +148,16 @@ def test_replayed_records_that_fail_again_are_open_until_they_are_parked(
 ) -> None:
     """A further dead letter keeps the origin of the first."""
     system.send_renamed(20)
-    first = {headers(letter)["original-offset"] for letter in system.read("raw.dlq")[-20:]}
+    first = {
+        headers(letter)["stream-app-original-offset"] for letter in system.read("raw.dlq")[-20:]
+    }
     for attempt in (1, 2):
         done = system.replay("--force", "--max-failure-rate", "1", "--max-replays", "2")
         assert (done["sent"], done["failed"]) == (20, {"missing-field": 20})
         newest = [headers(letter) for letter in system.read("raw.dlq")[-20:]]
-        assert {one["replay-count"] for one in newest} == {str(attempt)}
-        assert {one["original-offset"] for one in newest} == first
-        assert {one["original-topic"] for one in newest} == {f"{system.name}.raw"}
+        assert {one["stream-app-replay-count"] for one in newest} == {str(attempt)}
+        assert {one["stream-app-original-offset"] for one in newest} == first
+        assert {one["stream-app-original-topic"] for one in newest} == {f"{system.name}.raw"}
     assert system.replay("--force", "--max-failure-rate", "1", "--max-replays", "2") is None
     assert system.audit_entries()[-1] == ("park", 20, "replayed 2 times already: test")
 
