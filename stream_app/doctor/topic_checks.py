@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from confluent_kafka import Message
 from confluent_kafka.admin import ConfigResource, ResourceType
 
 from stream_app.doctor.context import DoctorContext
@@ -15,6 +16,8 @@ from stream_app.topic_kinds import TopicKind
 
 # Newest records of a topic whose keys are checked.
 SAMPLE_SIZE = 500
+# Fewer misplaced keys may be where they are by chance.
+MIN_MOVED_KEYS = 10
 
 
 class KeyedRecord(NamedTuple):
@@ -213,15 +216,20 @@ def check_partitioner(context: DoctorContext) -> Iterator[CheckResult]:
         bounds = context.view.select(context.offset_bounds, kind)
         if not bounds:
             continue
-        each = max(1, SAMPLE_SIZE // len(bounds))
-        newest = {
-            partition_id: (max(low, end - each), end) for partition_id, (low, end) in bounds.items()
-        }
         sample = [
             KeyedRecord(message.key(), message.partition() or 0)
-            for message in context.view.reader.records(newest)
+            for message in newest_records(context, kind)
         ]
         yield from evaluate_keys(context.view.topic(kind), sample, len(bounds))
+
+
+def newest_records(context: DoctorContext, kind: TopicKind) -> Iterator[Message]:
+    """Return the newest records of all partitions of a topic, 500 at most."""
+    bounds = context.view.select(context.offset_bounds, kind)
+    each = max(1, SAMPLE_SIZE // max(1, len(bounds)))
+    return context.view.reader.records(
+        {partition_id: (max(low, end - each), end) for partition_id, (low, end) in bounds.items()}
+    )
 
 
 def evaluate_keys(
@@ -242,7 +250,15 @@ def evaluate_keys(
     wrong = [
         (key, partition) for key, partition in keyed if java_partition(key, partitions) != partition
     ]
-    if wrong:
+    former = wrong and _former_count(wrong, partitions)
+    if former:
+        yield problem(
+            f"{len(wrong)} of the {len(sample)} newest records of {topic} are where Java's "
+            f"partitioner put their keys when it had {former} partitions: partitions were added, "
+            "so keys have moved away from their state",
+            f"Start the pipeline under a new name with STREAM_APP_TOPICS__PARTITIONS={partitions}",
+        )
+    elif wrong:
         crc = all(librdkafka_partition(key, partitions) == partition for key, partition in wrong)
         explanation = (
             "they are where librdkafka's default partitioner puts them"
@@ -252,10 +268,25 @@ def evaluate_keys(
         yield problem(
             f"{len(wrong)} of the {len(sample)} newest records of {topic} are not in the "
             f"partition that Java's partitioner chooses: {explanation}",
-            "Set partitioner=murmur2_random in producers that use librdkafka, "
-            "and check that the number of partitions was not changed",
+            "Set partitioner=murmur2_random in producers that use librdkafka",
         )
     elif keyed and partitions > 1:
         yield ok(f"{topic}: the {len(keyed)} newest keys are where Java's partitioner puts them")
     elif keyed:
         yield ok(f"{topic}: has one partition, so every partitioner puts keys there")
+
+
+def _former_count(wrong: Sequence[tuple[bytes, int]], partitions: int) -> int | None:
+    """Return the smaller number of partitions that explains where several keys are, or None."""
+    if len({key for key, _ in wrong}) < MIN_MOVED_KEYS:
+        return None
+    # One partition would also explain a producer that sends everything to partition 0.
+    counts = range(partitions - 1, 1, -1)
+    return next(
+        (
+            count
+            for count in counts
+            if all(java_partition(key, count) == partition for key, partition in wrong)
+        ),
+        None,
+    )

@@ -80,6 +80,24 @@ class MissingTopicsError(TopicsError):
         self.kinds = kinds
 
 
+class AddedPartitionsError(TopicsError):
+    """Topics have more partitions than the state, so that keys have left their state."""
+
+    def __init__(self, pipeline: str, counts: Mapping[TopicKind, int]) -> None:
+        original = counts["score.state"]
+        added = ", ".join(
+            f"{topic_name(pipeline, kind)} (now {count})"
+            for kind, count in counts.items()
+            if count > original
+        )
+        super().__init__(
+            f"Partitions were added to {added}: keys have moved, "
+            f"and their state has stayed in the {original} partitions that {pipeline} was made for",
+            "Start the pipeline under a new name with "
+            f"STREAM_APP_TOPICS__PARTITIONS={max(counts.values())}",
+        )
+
+
 def topic_specs(pipeline: str, settings: Settings) -> tuple[TopicSpec, ...]:
     """Return the required topics of a pipeline, in the order of `KINDS`."""
     return tuple(
@@ -124,6 +142,7 @@ def create_topics(admin: AdminClient, pipeline: str, settings: Settings) -> list
     """Create the missing topics of a pipeline.
 
     Raises:
+        AddedPartitionsError: topics have more partitions than the state.
         TopicsError: an existing topic has another partition count than the settings; then nothing
             is created.
         AccessError: this user may not create topics.
@@ -131,6 +150,7 @@ def create_topics(admin: AdminClient, pipeline: str, settings: Settings) -> list
     """
     specs = topic_specs(pipeline, settings)
     existing = _partition_counts(admin)
+    check_added_partitions(pipeline, existing)
     for spec in specs:
         _require_partitions(spec, existing.get(spec.name, spec.partitions))
     missing = [spec for spec in specs if spec.name not in existing]
@@ -202,11 +222,25 @@ def _partition_counts(admin: AdminClient) -> dict[str, int]:
     }
 
 
+def check_added_partitions(pipeline: str, existing: Mapping[str, int]) -> None:
+    """Raise `AddedPartitionsError` if a topic has more partitions than the pipeline's state.
+
+    Args:
+        existing: partition counts by topic.
+    """
+    names: dict[TopicKind, str] = {kind: topic_name(pipeline, kind) for kind in PARTITIONED}
+    counts = {kind: existing[name] for kind, name in names.items() if name in existing}
+    original = counts.get("score.state")
+    if original is not None and min(counts.values()) == original < max(counts.values()):
+        raise AddedPartitionsError(pipeline, counts)
+
+
 def check_topics(admin: AdminClient, pipeline: str, settings: Settings) -> int:
     """Return the partition count of a pipeline.
 
     Raises:
         MissingTopicsError: topics are missing.
+        AddedPartitionsError: topics have more partitions than the state.
         TopicsError: partition counts differ.
         AccessError: topics are hidden from this user.
     """
@@ -216,6 +250,7 @@ def check_topics(admin: AdminClient, pipeline: str, settings: Settings) -> int:
     if missing:
         check_visible(admin, [topic_name(pipeline, kind) for kind in missing])
         raise MissingTopicsError(pipeline, missing)
+    check_added_partitions(pipeline, existing)
     counts = {spec.name: existing[spec.name] for spec in specs if spec.kind in PARTITIONED}
     if len(set(counts.values())) > 1:
         listing = ", ".join(f"{name} {count}" for name, count in counts.items())

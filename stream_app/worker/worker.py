@@ -16,10 +16,11 @@ from yarl import URL
 
 from stream_app.errors import KafkaUnavailableError, StreamAppError
 from stream_app.kafka.client_config import client_config
-from stream_app.kafka.clients import ConnectionErrors, make_admin
+from stream_app.kafka.clients import ClientOwner, ConnectionErrors, make_admin
 from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.security import aiokafka_options
 from stream_app.kafka.topic_uses import USES, group_name, member_name
+from stream_app.kafka.topics import AddedPartitionsError, check_topics
 from stream_app.pipeline import Pipeline
 from stream_app.records import ENVELOPE_BYTES
 from stream_app.settings import Settings
@@ -44,6 +45,8 @@ log = get_logger(__name__)
 STOP_SECONDS = 1.5
 # Interval of the check whether the cluster rejects this client.
 ACCESS_CHECK_SECONDS = 0.5
+# Longest time for which the check for added partitions delays an assignment.
+PARTITION_CHECK_SECONDS = 2.0
 # A worker without partitions does not poll, and must not leave the group for that.
 MAX_POLL_SECONDS = 10.0**6
 # Exit code of an unexpected error (EX_SOFTWARE).
@@ -97,6 +100,8 @@ class Worker:
         )
         self._app: faust.App | None = None
         self._joined = False
+        # Highest number of an assigned partition so far.
+        self._highest_partition = -1
 
     def blockers(self) -> list[str]:
         """Return the reasons why the worker is not ready, empty if it is. Thread-safe."""
@@ -268,10 +273,26 @@ class Worker:
             yield None
 
     async def _on_assigned(self, app: faust.App, assigned: Any, **_: Any) -> None:
+        highest = max((partition.partition for partition in assigned), default=-1)
+        if highest > self._highest_partition:
+            self._highest_partition = highest
+            await asyncio.get_running_loop().run_in_executor(None, self._check_partitions)
         self._assignments.assign(app.consumer, assigned)
 
     async def _on_revoked(self, app: faust.App, revoked: Any, **_: Any) -> None:
         await self._assignments.revoke(app.consumer)
+
+    def _check_partitions(self) -> None:
+        """End the process if partitions were added to a topic: their state does not exist."""
+        # The task meets all other errors.
+        with suppress(StreamAppError):
+            admin = ClientOwner(make_admin(self._settings, PARTITION_CHECK_SECONDS))
+            try:
+                check_topics(admin.client, self._pipeline.name, self._settings)
+            except AddedPartitionsError as error:
+                self.fatal(error)
+            finally:
+                admin.close()
 
     # --- Task -------------------------------------------------------------------------------------
 

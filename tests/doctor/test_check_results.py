@@ -161,6 +161,16 @@ def test_keys_in_partitions_of_an_unknown_partitioner_are_a_problem() -> None:
     assert "librdkafka's default partitioner does not explain it either" in found.message
 
 
+def test_keys_that_are_where_fewer_partitions_had_them_are_explained_by_added_ones() -> None:
+    keys = [b"key-%d" % number for number in range(100)]
+    (found,) = evaluate_keys("p.raw", [KeyedRecord(key, java_partition(key, 4)) for key in keys], 6)
+    assert found.level == "problem"
+    assert "when it had 4 partitions: partitions were added" in found.message
+    assert found.remedy.endswith("under a new name with STREAM_APP_TOPICS__PARTITIONS=6")
+    (constant,) = evaluate_keys("p.raw", [KeyedRecord(key, 0) for key in keys], 6)
+    assert "does not explain it either" in constant.message
+
+
 def counts(
     partition: int = 0, clock: int = 0, entries: int | None = None, **values: Any
 ) -> PartitionCounts:

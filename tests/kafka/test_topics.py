@@ -9,9 +9,16 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import TopicsError
 from stream_app.kafka.clients import make_admin
-from stream_app.kafka.topics import check_topics, create_topics, describe_topics, topic_specs
+from stream_app.kafka.topics import (
+    AddedPartitionsError,
+    check_added_partitions,
+    check_topics,
+    create_topics,
+    describe_topics,
+    topic_specs,
+)
 from stream_app.settings import KafkaSettings, Settings, TopicSettings
-from stream_app.topic_kinds import KINDS, TopicKind, topic_name
+from stream_app.topic_kinds import KINDS, PARTITIONED, TopicKind, topic_name
 from tests.transfer.clusters import settings_for, unique_name
 
 KIB = 1024
@@ -45,6 +52,31 @@ def test_state_examples_and_models_are_kept_as_they_must_be(tmp_path: Path) -> N
     }
     states = {"score.state", "learn.state", "monitor.state"}
     assert larger == {"raw.replay", "raw.dlq", "labels.dlq", "examples", "replays"} | states
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"raw": 6}, "Partitions were added to p.raw (now 6): keys have moved"),
+        ({"raw": 6, "labels": 5}, "Partitions were added to p.raw (now 6), p.labels (now 5): keys"),
+    ],
+)
+def test_added_partitions_are_one_error_with_one_remedy(
+    changed: dict[str, int], named: str
+) -> None:
+    counts = {topic_name("p", kind): changed.get(kind, 4) for kind in PARTITIONED}
+    with pytest.raises(AddedPartitionsError) as caught:
+        check_added_partitions("p", counts)
+    assert caught.value.message.startswith(named)
+    assert caught.value.remedy == (
+        "Start the pipeline under a new name with STREAM_APP_TOPICS__PARTITIONS=6"
+    )
+
+
+@pytest.mark.parametrize("changed", [{}, {"labels": 3}, {"score.state": 6}, {"score.state": 0}])
+def test_other_partition_counts_are_not_taken_for_added_ones(changed: dict[str, int]) -> None:
+    counts = {topic_name("p", kind): changed.get(kind, 4) for kind in PARTITIONED}
+    check_added_partitions("p", {name: count for name, count in counts.items() if count})
 
 
 def test_retention_can_be_for_ever(tmp_path: Path) -> None:
@@ -124,7 +156,7 @@ def test_missing_topics_are_named_with_the_remedy(admin: AdminClient, settings: 
 
 @pytest.mark.broker
 @pytest.mark.parametrize(
-    ("kind", "complaint"), [("labels", "Partition counts differ"), ("examples", "exactly 1")]
+    ("kind", "complaint"), [("labels", "Partitions were added"), ("examples", "exactly 1")]
 )
 def test_topics_of_another_shape_are_refused(
     admin: AdminClient, settings: Settings, kind: TopicKind, complaint: str

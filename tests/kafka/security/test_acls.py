@@ -106,7 +106,8 @@ def test_the_acls_of_a_role_suffice_for_its_work(
         paused = run(
             tmp_path, users[AclRole.OBSERVER], "learning", "pause", pipeline, "--why", "test"
         )
-        assert f"use the transactional id {system.name}.model-admin.decisions" in paused.errors, paused
+        refused = f"use the transactional id {system.name}.model-admin.decisions"
+        assert refused in paused.errors, paused
         for typed in (
             "learning pause",
             "learning resume",
