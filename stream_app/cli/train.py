@@ -23,11 +23,10 @@ from stream_app.model_admin.decisions import reason
 from stream_app.offline.simulation import open_simulation
 from stream_app.offline.simulation_rendering import summary_lines
 from stream_app.offline.simulation_summary import summarise
-from stream_app.offline.training import TrainedModel, Training
+from stream_app.offline.training import TrainedModel, Training, require_better_than_baseline
 from stream_app.offline.version_publishing import TrainedModelPublisher
 from stream_app.pipeline import Pipeline
 from stream_app.transfer.consume import parse_since
-from stream_app.transfer.input_files import Format
 from stream_app.transfer.progress import report_progress
 
 app = typer.Typer()
@@ -48,11 +47,18 @@ class TrainOptions:
         ),
     ] = None
     file_format: FormatOption = None
+    sort: Annotated[
+        bool, typer.Option("--sort", help="Sort the events by their event time, in memory.")
+    ] = False
     yes: Annotated[
         bool, typer.Option("--yes", help="Publish the version; without, only measure it.")
     ] = False
     promote: Annotated[
         bool, typer.Option("--promote", help="With --yes: also serve it at once.")
+    ] = False
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="With --promote: serve it even if it is no better than none."),
     ] = False
     why: Annotated[
         str | None,
@@ -106,7 +112,9 @@ def train(
     publisher = (
         TrainedModelPublisher(context.log_operations().settings, loaded) if options.yes else None
     )
-    trained, summary = _train(loaded, file, labels, options.file_format, since)
+    trained, summary = _train(loaded, file, labels, options, since)
+    if options.promote and not options.force:
+        require_better_than_baseline(trained)
     found: dict[str, Any] = {"done": options.yes, "summary": summary, "offline": trained.as_dict()}
     if publisher is not None:
         found |= _publish(publisher, trained, options.why or "", promote=options.promote)
@@ -114,12 +122,15 @@ def train(
 
 
 def _train(
-    pipeline: Pipeline, file: str, labels: str, file_format: Format | None, since: int
+    pipeline: Pipeline, file: str, labels: str, options: TrainOptions, since: int
 ) -> tuple[TrainedModel, dict[str, Any]]:
     """Return the trained model, and the same summary as `try`; Ctrl-C ends the command."""
     started = time.monotonic()
     with (
-        open_simulation(pipeline, file, labels, None, file_format) as (simulation, lines),
+        open_simulation(pipeline, file, labels, None, options.file_format, sort=options.sort) as (
+            simulation,
+            lines,
+        ),
         noting_ctrl_c(simulation) as stopped,
     ):
         training = Training(simulation, since)

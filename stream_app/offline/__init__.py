@@ -6,6 +6,9 @@ In memory:
     timeline: events and labels of files in the order in which they become known.
 Simulation (`stream-app try`):
     simulation, stage_timing, simulation_summary, simulation_rendering.
+    simulation_warnings: what makes the results meaningless.
+    learning_failures: reason why an example was not learned.
+    proposed_bounds: bounds of numeric fields that declare none.
 Training (`stream-app train`):
     training: model, metrics and distributions from a simulation.
     version_publishing: publishes the model as a version.

@@ -25,9 +25,11 @@ from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.kafka.topic_uses import group_name
+from stream_app.model_store.evidence import ModelEvidence
 from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import dump, load
+from stream_app.offline.learning_failures import LearningFailure, explain_learning_failure
 from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome
 from stream_app.pipeline import Pipeline
 from stream_app.records import Features, Output, Record
@@ -35,6 +37,8 @@ from stream_app.settings import TopicSettings, WorkerSettings
 from stream_app.telemetry.metrics import app_version
 
 _MILLISECOND = timedelta(milliseconds=1)
+# Different label delays up to which their quantiles are exact.
+_EXACT_DELAYS = 100_000
 # Length in milliseconds of a window that never closes.
 _ALL_TIME = 2**62
 
@@ -55,6 +59,7 @@ class Engine:
         observers: functions that get every example before it is learned.
         label_delays: time from an event to its label, in milliseconds.
         learning_times: time to evaluate and learn one example, in nanoseconds.
+        learning_failure: reason why the first such example was not learned.
         model: model version that scores the next event.
 
     Raises:
@@ -66,8 +71,9 @@ class Engine:
         self.dead_letters: list[DeadLetterOutcome] = []
         self.monitoring: list[dict[str, Any]] = []
         self.observers: list[Callable[[Example], None]] = []
-        self.label_delays = DelayQuantiles()
+        self.label_delays = DelayQuantiles(exact=_EXACT_DELAYS)
         self.learning_times = DelayQuantiles()
+        self.learning_failure: LearningFailure | None = None
         self.task = task_of(pipeline)
         self._fingerprint = fingerprint(pipeline)
         load(dump(pipeline.model()), pipeline_names(pipeline.model, pipeline.features))
@@ -82,6 +88,16 @@ class Engine:
     def record_counts(self) -> RecordCounts:
         """Counts of the outcomes of all records."""
         return self._scorer.state.counts
+
+    @property
+    def event_watermark(self) -> int:
+        """Largest event time that was scored, `NEVER` before the first."""
+        return self._scorer.state.event_watermark
+
+    @property
+    def retention(self) -> int:
+        """Horizon + allowed lateness in milliseconds."""
+        return self._scorer.state.retention
 
     @property
     def learner(self) -> LearnerState:
@@ -165,6 +181,8 @@ class Engine:
         started = perf_counter_ns()
         outputs = self._learner.learn(self._examples, example)
         self.learning_times.add(perf_counter_ns() - started)
+        if self.learning_failure is None and self.learner.unlearnable:
+            self.learning_failure = explain_learning_failure(self.learner.learned, example)
         self._report(outputs)
         self._monitor.example("examples", example)
         self._examples += 1
@@ -172,12 +190,16 @@ class Engine:
 
     def _serve(self) -> None:
         """Score with what has been learned so far."""
+        learned, evaluator = self.learner.learned, self.learner.evaluator
         self.model = LoadedModel(
             self.pipeline.name,
             self._examples,
             self._fingerprint,
-            self.learner.learned.model,
+            learned.model,
             self.task,
+            evidence=ModelEvidence(
+                self.task.prior(evaluator.baseline), learned.examples, learned.features
+            ),
         )
 
     def _report(self, outputs: list[Output]) -> None:

@@ -10,10 +10,20 @@ from itertools import islice
 from typing import NamedTuple
 
 from stream_app.clock import now_ms
+from stream_app.core.reading.event_time import NEVER
+from stream_app.core.reading.time_units import is_suspect
 from stream_app.offline.engine import Engine
+from stream_app.offline.proposed_bounds import RecordSample
 from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome
 from stream_app.offline.stage_timing import SAMPLE_INTERVAL, StageTimer
-from stream_app.offline.timeline import InputLine, LineKind, Timed, in_time_order, read_lines
+from stream_app.offline.timeline import (
+    InputLine,
+    LineKind,
+    Timed,
+    in_order,
+    in_time_order,
+    read_lines,
+)
 from stream_app.pipeline import Pipeline
 from stream_app.records import Record
 from stream_app.transfer.input_files import Format, infer_format
@@ -21,6 +31,8 @@ from stream_app.transfer.json_lines import InputLines, open_lines
 
 # Code of lines that `stream-app produce` would not send.
 NOT_SENT = "not-sent"
+# Code of joined labels that the model could not learn.
+NOT_LEARNED = "not-learned"
 # Lines that are listed for each cause.
 _LISTED = 10
 
@@ -32,14 +44,22 @@ class SimulatedRecord(NamedTuple):
     outcome: EventOutcome | LabelOutcome | None
 
 
+class WatermarkJump(NamedTuple):
+    """Line of an event that moved event time by so many milliseconds at once."""
+
+    line: int
+    milliseconds: int
+
+
 @dataclass(slots=True)
 class FailureCause:
     """Cause that several records failed with.
 
     Attributes:
         kind: "event" or "label".
-        code: one of `stream_app.error_codes.ERROR_CODES`, or "not-sent" for lines that
-            `stream-app produce` leaves out.
+        code: one of `stream_app.error_codes.ERROR_CODES`, "not-sent" for lines that
+            `stream-app produce` leaves out, or "not-learned" for joined labels that the model
+            could not learn.
         message: error message of the first record.
         remedy: what to do about it.
         stage: stage that failed.
@@ -87,6 +107,10 @@ class Simulation:
         read: lines read, by kind.
         unsent: lines that `stream-app produce` would not send, by kind.
         causes: causes of failures.
+        suspect_times: times that seem to have another unit than the declared one, by kind.
+        disordered: events after one whose time is later by more than the allowed lateness.
+        sample: sample of the events.
+        largest_jump: event that moved event time farthest beyond horizon + allowed lateness.
         reading: True while it waits for the next line, when it can be interrupted at once.
     """
 
@@ -102,7 +126,14 @@ class Simulation:
         self.read = Counter[LineKind]()
         self.unsent = Counter[LineKind]()
         self.causes: dict[str, FailureCause] = {}
+        self.suspect_times = Counter[LineKind]()
+        self.disordered = 0
+        self.sample = RecordSample()
+        self.largest_jump: WatermarkJump | None = None
         self.reading = False
+        self._unlearnable = 0
+        self._latest = 0
+        self._lateness = pipeline.label.allowed_lateness // timedelta(milliseconds=1)
         self._lines = in_time_order(events, labels)
         self._now = now
         # Lines of records that may still become dead letters, by topic and offset.
@@ -112,6 +143,7 @@ class Simulation:
         while (timed := self._next()) is not None:
             line = timed.item
             self.read[line.kind] += 1
+            self._check_time(line.kind, timed.time)
             if line.record is None:
                 self.unsent[line.kind] += 1
                 self._add_unsent(line)
@@ -119,6 +151,15 @@ class Simulation:
             else:
                 yield from self._process(line, line.record)
         yield from self._retry()
+
+    def _check_time(self, kind: LineKind, time: int | None) -> None:
+        """Count a time of a wrong unit, or of an event that is out of order."""
+        if time is None:
+            return
+        self.suspect_times[kind] += is_suspect(time)
+        if kind == "event":
+            self.disordered += time < self._latest - self._lateness
+            self._latest = max(self._latest, time)
 
     def _next(self) -> Timed[InputLine] | None:
         self.reading = True
@@ -131,9 +172,15 @@ class Simulation:
         """Return the line, and the waiting labels that expired at its event time."""
         origin = record.topic, record.offset
         self._open[origin] = line
+        before = self.engine.event_watermark
         outcome = (
             self._score(record) if line.kind == "event" else self.engine.join(record, self._now)
         )
+        self._note_jump(line, before)
+        if line.kind == "event":
+            self.sample.add(record)
+        if self.engine.learner.unlearnable > self._unlearnable:
+            self._add_unlearned(line)
         late = [
             SimulatedRecord(other, LabelOutcome("dead-lettered", dead_letter=dead_letter))
             for other, dead_letter in self._take_dead_letters()
@@ -144,6 +191,13 @@ class Simulation:
             SimulatedRecord(line, outcome),
             *(simulated for simulated in late if simulated.line is not line),
         ]
+
+    def _note_jump(self, line: InputLine, before: int) -> None:
+        """Keep the event that moved the watermark of events farthest, if that was too far."""
+        step = self.engine.event_watermark - before
+        largest = self.largest_jump.milliseconds if self.largest_jump else self.engine.retention
+        if before != NEVER and step > largest:
+            self.largest_jump = WatermarkJump(line.number, step)
 
     def _retry(self) -> Iterator[SimulatedRecord]:
         """Retry events with a transient failure as often as workers do, without the delays."""
@@ -167,6 +221,20 @@ class Simulation:
             line.kind, NOT_SENT, problem, "Correct the line; produce names it and sends the others."
         )
         self.causes.setdefault(re.sub(r"\d+", "#", f"{line.kind} {problem}"), cause).add(line)
+
+    def _add_unlearned(self, line: InputLine) -> None:
+        """Count labels that the model could not learn; the first of them is explained."""
+        failure = self.engine.learning_failure
+        cause = FailureCause(
+            line.kind,
+            NOT_LEARNED,
+            failure.message if failure else "the model failed",
+            "The event was scored, and its label joined. Correct the features or the model.",
+            "learn",
+            failure.where if failure else None,
+        )
+        self.causes.setdefault(NOT_LEARNED, cause).add(line)
+        self._unlearnable = self.engine.learner.unlearnable
 
     def _take_dead_letters(self) -> list[tuple[InputLine, DeadLetterOutcome]]:
         """Return the new dead letters with their lines, and count them by cause."""
@@ -196,6 +264,8 @@ def open_simulation(
     labels: str | None = None,
     limit: int | None = None,
     file_format: Format | None = None,
+    *,
+    sort: bool = False,
 ) -> Iterator[tuple[Simulation, InputLines]]:
     """Open a simulation of files as they would be produced now.
 
@@ -205,6 +275,7 @@ def open_simulation(
         labels: path of the labels.
         limit: number of events, with their labels; None for all.
         file_format: format of the files; None for the format of each file's name.
+        sort: True to bring the events into the order of their event time, in memory.
 
     Returns:
         The simulation, and the lines of events, which show its progress.
@@ -220,6 +291,8 @@ def open_simulation(
         event_records = read_lines(
             pipeline, event_lines, file_format or infer_format(events), "event"
         )
+        if sort:
+            event_records = in_order(event_records)
         label_records: Iterator[Timed[InputLine]] = iter(())
         if label_lines is not None and labels is not None:
             label_records = read_lines(
@@ -235,10 +308,10 @@ def open_simulation(
 def _labels_of(
     events: Iterable[Timed[InputLine]], labels: Iterable[Timed[InputLine]]
 ) -> Iterator[Timed[InputLine]]:
-    """Yield the labels of these events."""
+    """Yield the labels of these events, and those that cannot be read."""
     event_ids = {line.meaning.event_id for _, line in events if line.meaning is not None}
     return (
         timed
         for timed in labels
-        if timed.item.meaning is not None and timed.item.meaning.event_id in event_ids
+        if timed.item.meaning is None or timed.item.meaning.event_id in event_ids
     )

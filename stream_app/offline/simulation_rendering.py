@@ -120,6 +120,8 @@ Summary = Mapping[str, Any]
 
 def summary_lines(summary: Summary) -> Iterator[str]:
     """Yield the lines of the summary, without empty parts."""
+    for warning in summary["warnings"]:
+        yield f"warning       {warning}."
     yield f"events        {_outcomes(summary['events'])}"
     if summary["degraded"]:
         degraded = f"{summary['degraded']:,} of them"
@@ -128,6 +130,7 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         yield f"labels        {_outcomes(summary['labels'])}"
         yield from _coverage(summary)
     yield from _causes(summary["causes"])
+    yield from _bounds(summary["proposed_bounds"])
     yield ""
     if summary["model"]["learned"]:
         yield from _model(summary)
@@ -165,6 +168,15 @@ def _coverage(summary: Summary) -> Iterator[str]:
             f"coverage      {summary['label_coverage']:.0%} of the scored events have their label, "
             f"half of them within {delay['p50']:g} h, 95% within {delay['p95']:g} h"
         )
+
+
+def _bounds(proposed: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the proposed bounds as lines to paste."""
+    if proposed:
+        yield ""
+        yield "bounds        no bounds are declared for these numbers; proposal for `clean`:"
+        for one in proposed:
+            yield f"    {one['line']},  # {one['reason']}"
 
 
 def _causes(causes: list[dict[str, Any]]) -> Iterator[str]:

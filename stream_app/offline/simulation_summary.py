@@ -5,7 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from stream_app.formatting import iso_time
+from stream_app.offline.proposed_bounds import propose_bounds
 from stream_app.offline.simulation import Simulation
+from stream_app.offline.simulation_warnings import simulation_warnings
 from stream_app.offline.stage_timing import microseconds
 
 
@@ -43,6 +45,11 @@ def summarise(simulation: Simulation, seconds: float, *, complete: bool) -> dict
             "dead_lettered": dict(counts.label_dead.most_common()),
             "not_sent": simulation.unsent["label"],
         },
+        "warnings": simulation_warnings(simulation),
+        "proposed_bounds": [
+            {**one._asdict(), "line": one.line, "reason": one.reason}
+            for one in propose_bounds(pipeline, simulation.sample.records)
+        ],
         "degraded": counts.degraded,
         "predictions": {
             "joined": counts.joined,

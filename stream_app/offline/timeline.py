@@ -52,6 +52,14 @@ def in_time_order(events: Iterable[Timed[T]], labels: Iterable[Timed[T]]) -> Ite
     return _merged(events, deque(_sorted(labels)))
 
 
+def in_order(items: Iterable[Timed[T]]) -> Iterator[Timed[T]]:
+    """Yield items in the order of their time; all are kept in memory.
+
+    An item without a time comes with the one before it.
+    """
+    return (timed for _, timed in _sorted(items))
+
+
 def _merged(events: Iterable[Timed[T]], waiting: deque[tuple[int, Timed[T]]]) -> Iterator[Timed[T]]:
     now = -END_OF_TIME
     for event in events:

@@ -103,6 +103,34 @@ class Training:
             self._times = min(first, example.label_time), max(last, example.label_time)
 
 
+# Loss of a model, and that of its baseline over the same events, by task.
+_LOSSES = (("log_loss", "prior_log_loss"), ("mae", "mean_mae"))
+
+
+def require_better_than_baseline(trained: TrainedModel) -> None:
+    """Require that a trained model has a smaller loss than no model over the same events.
+
+    The baseline is the share of each class, or the mean, of the labels that were known before.
+
+    Raises:
+        DecisionError: it has not, or a loss is not defined.
+    """
+    for name, baseline in _LOSSES:
+        loss, limit = trained.metrics.get(name), trained.metrics.get(baseline)
+        if loss is not None and limit is not None:
+            if loss < limit:
+                return
+            raise DecisionError(
+                f"The model is no better than none: {name} {loss:.4f}, without a model "
+                f"{limit:.4f}, over the same {trained.window['n']:,} labels; nothing is published",
+                "Improve it with `stream-app try`, or add --force to serve it all the same",
+            )
+    raise DecisionError(
+        "The model cannot be compared with none: its loss is not defined; nothing is published",
+        "Give more labels, or add --force to serve it all the same",
+    )
+
+
 def _nothing_to_publish(cause: str, remedy: str) -> DecisionError:
     return DecisionError(f"{cause}, so there is nothing to publish", remedy)
 

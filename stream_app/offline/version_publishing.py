@@ -114,6 +114,7 @@ class TrainedModelPublisher:
             profile=trained.profile,
             thresholds=thresholds_as_dict(self._pipeline.thresholds),
             decision=decision,
+            prior=learner.evaluator.task.prior(learner.evaluator.baseline),
         )
 
     def _audit_entry(self, trained: TrainedModel, number: int, why: Reason) -> Output:

@@ -13,7 +13,11 @@ from stream_app.cli import app
 from stream_app.errors import DecisionError
 from stream_app.loading import load_pipeline
 from stream_app.offline.simulation import open_simulation
-from stream_app.offline.training import ReferenceProfile
+from stream_app.offline.training import (
+    ReferenceProfile,
+    TrainedModel,
+    require_better_than_baseline,
+)
 from stream_app.transformers import Pick
 from tests.learning import logistic
 from tests.offline import phishing
@@ -96,6 +100,32 @@ def test_text_and_booleans_have_no_distribution_and_a_feature_named_score_is_ign
         "amount": 2.5,
         "score": 0.25,
     }
+
+
+def measured(**metrics: float) -> TrainedModel:
+    window = {"start": 0, "end": 1, "n": 5}
+    return TrainedModel(None, metrics, window, {}, [])  # type: ignore[arg-type]  # not used
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"log_loss": 0.71, "prior_log_loss": 0.55},
+        {"log_loss": 0.55, "prior_log_loss": 0.55},
+        {"log_loss": float("nan"), "prior_log_loss": 0.55},
+        {"mae": 3.0, "mean_mae": 2.0},
+        {"roc_auc": 0.5},
+        {},
+    ],
+)
+def test_a_model_that_is_no_better_than_none_is_not_promoted(metrics: dict[str, float]) -> None:
+    with pytest.raises(DecisionError, match=r"nothing is published\. .* add --force"):
+        require_better_than_baseline(measured(**metrics))
+
+
+def test_a_model_that_is_better_than_none_may_be_promoted(declared: str, tmp_path: Path) -> None:
+    require_better_than_baseline(train(declared, *phishing.write(tmp_path)))
+    require_better_than_baseline(measured(mae=1.0, mean_mae=2.0))
 
 
 def run(*arguments: str, **options: Any) -> Result:

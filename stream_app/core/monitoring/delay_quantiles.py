@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 # Ratio of neighbouring bin edges, for a relative error of 2 %.
@@ -10,6 +11,8 @@ _RATIO = 1.02 / 0.98
 
 class DelayQuantiles:
     """Sketch of durations in milliseconds: quantiles are within 2 %, the maximum is exact.
+
+    Quantiles of up to `exact` different durations are exact too.
 
     Masson, Rim, Lee (2019), "DDSketch: a fast and fully-mergeable quantile sketch with
     relative-error guarantees".
@@ -20,16 +23,21 @@ class DelayQuantiles:
     >>> 49 < delays.quantile(0.5) / 60_000 < 51, delays.largest / 60_000
     (True, 100.0)
 
+    Args:
+        exact: number of different durations that are kept as they are; the state has none of them.
+
     Attributes:
         n: number of durations.
         largest: largest duration in milliseconds.
     """
 
-    __slots__ = ("_bins", "_log", "largest", "n")
+    __slots__ = ("_bins", "_exact", "_log", "_values", "largest", "n")
 
-    def __init__(self) -> None:
+    def __init__(self, exact: int = 0) -> None:
         self.n = 0
         self.largest = 0
+        self._exact = exact
+        self._values: dict[int, int] = {}
         self._bins: dict[int, int] = {}
         self._log = math.log(_RATIO)
 
@@ -39,16 +47,20 @@ class DelayQuantiles:
         self._bins[index] = self._bins.get(index, 0) + 1
         self.n += 1
         self.largest = max(self.largest, milliseconds)
+        if self._exact:
+            self._values[milliseconds] = self._values.get(milliseconds, 0) + 1
+            if len(self._values) > self._exact:
+                self._exact = 0
+                self._values.clear()
 
     def quantile(self, share: float) -> float:
         """Return the duration in milliseconds that this share does not exceed; 0 without any."""
+        if not self.n:
+            return 0.0
         rank = share * (self.n - 1)
-        seen = 0
-        for index in sorted(self._bins):
-            seen += self._bins[index]
-            if seen > rank:
-                return 2 * _RATIO**index / (_RATIO + 1)
-        return 0.0
+        if self._values:
+            return float(_value_at(rank, self._values))
+        return 2 * _RATIO ** _value_at(rank, self._bins) / (_RATIO + 1)
 
     def summary(self) -> dict[str, float]:
         """Return median, 95th percentile and maximum in milliseconds."""
@@ -69,3 +81,10 @@ class DelayQuantiles:
         delays._bins = {int(index): count for index, count in state["bins"].items()}
         delays.n = sum(delays._bins.values())
         return delays
+
+
+def _value_at(rank: float, counts: Mapping[int, int]) -> int:
+    """Return the value at a rank, from 0, of values with their counts; there is at least one."""
+    values = sorted(counts)
+    seen = accumulate(counts[value] for value in values)
+    return next(value for value, number in zip(values, seen, strict=True) if number > rank)

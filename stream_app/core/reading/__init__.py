@@ -6,6 +6,7 @@ Files, in the order of the flow:
     validator, validator_checks, validator_codegen: validation against an Avro schema.
     user_functions: cleaning steps and the feature function of the pipeline.
     event_time: times in Unix milliseconds.
+    time_units: suspected units of times that are not in milliseconds.
     avro_schema: traversal of Avro schemas, shared by the compilers.
     avro_reader, avro_writer: binary Avro to fields, and back.
 """

@@ -5,6 +5,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from stream_app.core.reading.event_time import AvroTimestamp, to_unix_ms
+from stream_app.core.reading.time_units import smaller_unit
 
 MISSING = "missing"
 NOT_FINITE = "a number that is not finite"
@@ -105,10 +106,19 @@ def timestamp(per_millisecond: int) -> Check:
         else:
             time = to_unix_ms(value)
         if time is None:
-            return mismatch("timestamp (ISO 8601 with offset, or integer)", value)
+            return _time_mismatch(value, per_millisecond)
         return time
 
     return check
+
+
+def _time_mismatch(value: Any, per_millisecond: int) -> Mismatch:
+    """Return the mismatch of a value that is no time, with the unit that it seems to have."""
+    found = mismatch("timestamp (ISO 8601 with offset, or integer)", value)
+    unit = smaller_unit(value) if per_millisecond == 1 and type(value) is int else None
+    if unit is None:
+        return found
+    return found._replace(actual=f"integer that seems to be in {unit}, not in milliseconds")
 
 
 def _text(name: str, fits: Callable[[str], bool]) -> Check:
