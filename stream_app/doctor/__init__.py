@@ -8,6 +8,7 @@ all of them in order.
 - `machine_checks`: settings, Python and packages, disks, the embedded broker.
 - `cluster_checks`: connections of both Kafka clients, brokers' settings, clocks.
 - `topic_checks`: partitions, settings and replication of topics; keys that producers write.
+- `value_checks`: units of times and bounds of numbers that producers send.
 - `worker_checks`: members and offsets of consumer groups; record counts of the scorers.
 - `model_checks`: pipeline file, artifact store, signing keys, schema registry, served version.
 - `runner`: the list of checks, and how they run.

@@ -9,6 +9,7 @@ from stream_app.doctor import (
     model_checks,
     results,
     topic_checks,
+    value_checks,
     worker_checks,
 )
 from stream_app.doctor.context import DoctorContext, NoModelError, UnavailableError
@@ -32,6 +33,7 @@ CHECKS = (
     Check("topics", cluster_checks.check_clock),
     Check("producers", topic_checks.check_partitioner),
     Check("registry", model_checks.check_registry),
+    Check("producers", value_checks.check_values),
     Check("workers", worker_checks.check_members),
     Check("workers", worker_checks.check_offsets),
     Check("workers", worker_checks.check_record_counts),
