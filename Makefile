@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 BENCH := benchmarks/.venv
 INSTALL := -m pip install --quiet --disable-pip-version-check
 PIP := $(BIN)/python $(INSTALL)
+INSTALL_COUNTED := deploy/pip_progress.py
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --upgrade
 ARGS ?=
 
@@ -27,7 +28,7 @@ $(VENV)/.ready: requirements-build.lock requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the locked dependencies into $(VENV) ..." >&2
 	@$(PIP) --require-hashes -r requirements-build.lock >&2
-	@$(PIP) --require-hashes --no-deps --no-build-isolation -r requirements.lock >&2
+	@$(BIN)/python $(INSTALL_COUNTED) --require-hashes --no-deps --no-build-isolation -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation -e . >&2
 	@echo "Installed: $(BIN)/stream-app --help" >&2
 	@touch $@
@@ -53,7 +54,7 @@ $(BENCH)/.ready: requirements-build.lock benchmarks/requirements.lock pyproject.
 	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	@echo "Installing the contenders into $(BENCH) ..." >&2
 	@$(BENCH)/bin/python $(INSTALL) --require-hashes -r requirements-build.lock >&2
-	@$(BENCH)/bin/python $(INSTALL) --require-hashes --no-deps --no-build-isolation -r benchmarks/requirements.lock >&2
+	@$(BENCH)/bin/python $(INSTALL_COUNTED) --require-hashes --no-deps --no-build-isolation -r benchmarks/requirements.lock
 	@$(BENCH)/bin/python $(INSTALL) --no-deps --no-build-isolation -e . >&2
 	@touch $@
 
