@@ -351,8 +351,10 @@ Renames = Mapping[str, Mapping[str, str]]
 """Old to new names of one topic's `fields`, `headers`, `values` and `keys` (patterns)."""
 
 CLOCK = re.compile(
-    r"^(scored_at|created_at|at|error-first-failed-at|error-last-failed-at|error-stacktrace|original-timestamp"
-    r"|signature|key_id|sha256|size|fingerprint|schema-version|app-version|decided_at|who|id"
+    r"^(scored_at|created_at|at"
+    r"|(stream-app-)?(error-first-failed-at|error-last-failed-at|error-stacktrace|original-timestamp)"
+    r"|(stream-app-)?(schema-version|app-version)"
+    r"|signature|key_id|sha256|size|fingerprint|decided_at|who|id"
     r"|seconds|since|first_at|last_at|time)$"
 )
 STAMP = re.compile(r"\b20[2-9]\d-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*\+00:00\b")

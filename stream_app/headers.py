@@ -1,48 +1,49 @@
 """Names of the Kafka record headers that the program writes or reads."""
 
+# All headers of the program begin with it, so that none is mistaken for one of a producer. Headers
+# of the producer stay on dead letters and replayed records unless they begin with it.
+HEADER_PREFIX = "stream-app-"
+
 # Failure of a record: on dead letters.
-ERROR_ID = "error-id"
-ERROR_CODE = "error-code"
-ERROR_CLASS = "error-class"
-ERROR_STAGE = "error-stage"
-ERROR_MESSAGE = "error-message"
-ERROR_EXCEPTION = "error-exception"
-ERROR_STACKTRACE = "error-stacktrace"
-ERROR_FINGERPRINT = "error-fingerprint"
-ERROR_ATTEMPTS = "error-attempts"
-ERROR_FIRST_FAILED_AT = "error-first-failed-at"
-ERROR_LAST_FAILED_AT = "error-last-failed-at"
+ERROR_ID = f"{HEADER_PREFIX}error-id"
+ERROR_CODE = f"{HEADER_PREFIX}error-code"
+ERROR_CLASS = f"{HEADER_PREFIX}error-class"
+ERROR_STAGE = f"{HEADER_PREFIX}error-stage"
+ERROR_MESSAGE = f"{HEADER_PREFIX}error-message"
+ERROR_EXCEPTION = f"{HEADER_PREFIX}error-exception"
+ERROR_STACKTRACE = f"{HEADER_PREFIX}error-stacktrace"
+ERROR_FINGERPRINT = f"{HEADER_PREFIX}error-fingerprint"
+ERROR_ATTEMPTS = f"{HEADER_PREFIX}error-attempts"
+ERROR_FIRST_FAILED_AT = f"{HEADER_PREFIX}error-first-failed-at"
+ERROR_LAST_FAILED_AT = f"{HEADER_PREFIX}error-last-failed-at"
 
 # Origin of the failed record: on dead letters and on replayed records.
-ORIGINAL_TOPIC = "original-topic"
-ORIGINAL_PARTITION = "original-partition"
-ORIGINAL_OFFSET = "original-offset"
-ORIGINAL_TIMESTAMP = "original-timestamp"
-ORIGINAL_SIZE = "original-size"
+ORIGINAL_TOPIC = f"{HEADER_PREFIX}original-topic"
+ORIGINAL_PARTITION = f"{HEADER_PREFIX}original-partition"
+ORIGINAL_OFFSET = f"{HEADER_PREFIX}original-offset"
+ORIGINAL_TIMESTAMP = f"{HEADER_PREFIX}original-timestamp"
+ORIGINAL_SIZE = f"{HEADER_PREFIX}original-size"
 
 # Versions in use when the record failed: on dead letters.
-MODEL_VERSION = "model-version"
-SCHEMA_VERSION = "schema-version"
-APP_VERSION = "app-version"
+MODEL_VERSION = f"{HEADER_PREFIX}model-version"
+SCHEMA_VERSION = f"{HEADER_PREFIX}schema-version"
+APP_VERSION = f"{HEADER_PREFIX}app-version"
 
 # Replay of a dead letter: on replayed records, and on dead letters that were replayed.
-REPLAY_COUNT = "replay-count"
-REPLAY_ID = "replay-id"
+REPLAY_COUNT = f"{HEADER_PREFIX}replay-count"
+REPLAY_ID = f"{HEADER_PREFIX}replay-id"
 
-# Options of a replay, on replayed records. `REPLAY_LEARN` is "no" if the event must not become an
-# example; `REPLAY_MODEL` is the version that scores the event instead of the served one.
-REPLAY_LEARN = "replay-learn"
-REPLAY_MODEL = "replay-model"
+# Options of a replay, believed only on `<p>.raw.replay`, which no producer writes. `REPLAY_LEARN` is
+# "no" if the event must not become an example; `REPLAY_MODEL` is the version that scores the event
+# instead of the served one.
+REPLAY_LEARN = f"{HEADER_PREFIX}replay-learn"
+REPLAY_MODEL = f"{HEADER_PREFIX}replay-model"
 
 # W3C trace context, copied from raw records to scored records.
 TRACEPARENT = "traceparent"
 
 # Id of the Avro schema of the value, as Confluent's serializers write it.
 VALUE_SCHEMA_ID = "__value_schema_id"
-
-# Headers that the program adds to failed and replayed records begin with one of these.
-REPLAY_PREFIX = "replay-"
-FAILURE_HEADER_PREFIXES = ("error-", "original-", REPLAY_PREFIX)
 
 # Headers of a dead letter in the order in which they are written, each with its documentation.
 DEAD_LETTER_HEADERS = {

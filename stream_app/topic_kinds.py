@@ -60,3 +60,12 @@ def topic_name(pipeline: str, kind: TopicKind) -> str:
     'flights.raw.dlq'
     """
     return f"{pipeline}.{kind}"
+
+
+def is_replay_topic(topic: str) -> bool:
+    """Return True for the full name of a topic that only replays write.
+
+    >>> is_replay_topic("flights.raw.replay"), is_replay_topic("flights.raw")
+    (True, False)
+    """
+    return topic.endswith(".raw.replay")

@@ -330,11 +330,16 @@ def dead_letters(messages: list[Message]) -> Counter[str]:
     """Count dead letters by code; no source offset may occur twice."""
     found = [headers(message) for message in messages]
     sources = Counter(
-        (f["original-topic"], f["original-partition"], f["original-offset"], f["replay-count"])
+        (
+            f["stream-app-original-topic"],
+            f["stream-app-original-partition"],
+            f["stream-app-original-offset"],
+            f["stream-app-replay-count"],
+        )
         for f in found
     )
     assert all(count == 1 for count in sources.values())
-    return Counter(headers(message)["error-code"] for message in messages)
+    return Counter(headers(message)["stream-app-error-code"] for message in messages)
 
 
 def headers(message: Message) -> Mapping[str, str]:

@@ -271,9 +271,10 @@ def _run_on_kafka(user: FirstHour, points: Points, up: subprocess.Popen[str]) ->
     )
     assert points.second_half_roc_auc(_scores(scored)) > MIN_ROC_AUC
     dead = user.lines("consume", "PIPELINE", "dead-letters", "--until-end")
-    assert [(dead_letter["key"], dead_letter["headers"]["error-code"]) for dead_letter in dead] == [
-        ("bad", "rejected")
-    ]
+    assert [
+        (dead_letter["key"], dead_letter["headers"]["stream-app-error-code"])
+        for dead_letter in dead
+    ] == [("bad", "rejected")]
     counts = status["record_counts"]
     assert counts["balanced"]
     assert (counts["events"], counts["scored"], counts["duplicates"], counts["dead"]) == (

@@ -95,7 +95,7 @@ class DeadLetter:
         return [
             (name, content)
             for name, content in self.headers
-            if name not in names.DEAD_LETTER_HEADERS
+            if not name.startswith(names.HEADER_PREFIX)
         ]
 
     @property

@@ -8,9 +8,9 @@ import orjson
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.groups import DeadLetterGroup
 from stream_app.dead_letters.index import IndexEntry
-from stream_app.error_codes import ERROR_CODES
+from stream_app.error_codes import ERROR_CODES, UNREADABLE
 from stream_app.formatting import duration, iso_time
-from stream_app.headers import DEAD_LETTER_HEADERS, ERROR_STACKTRACE, ORIGINAL_SIZE
+from stream_app.headers import ERROR_STACKTRACE, HEADER_PREFIX, ORIGINAL_SIZE
 from stream_app.transfer.record_rendering import json_text, sanitize_for_terminal
 
 # Characters of a value in text output, and a quarter as many bytes in hexadecimal.
@@ -157,7 +157,7 @@ def _lines(dead_letter: DeadLetter) -> Iterator[str]:
     known = ERROR_CODES.get(dead_letter.code)
     if known is not None:
         yield f"  {known.remedy}"
-    failure = {name: text for name, text in headers.items() if name in DEAD_LETTER_HEADERS}
+    failure = {name: text for name, text in headers.items() if name.startswith(HEADER_PREFIX)}
     stack_trace = failure.get(ERROR_STACKTRACE, "")
     yield "headers of the failure"
     yield from _table(
@@ -187,7 +187,9 @@ def _value_lines(dead_letter: DeadLetter) -> Iterator[str]:
     value = dead_letter.value
     if value is None:
         size = dead_letter.header_texts.get(ORIGINAL_SIZE)
-        if size is None:
+        if dead_letter.code == UNREADABLE:
+            yield "value: unknown, as the batch cannot be decoded"
+        elif size is None:
             yield "value: null"
         else:
             yield f"value: {size} bytes, too large to be stored; read it at its origin"

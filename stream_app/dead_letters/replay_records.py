@@ -61,11 +61,7 @@ class ReplayRoute(NamedTuple):
             partition = java_partition(key, self.partitions)
         texts = dead_letter.header_texts
         headers = [
-            *(
-                (name, content)
-                for name, content in dead_letter.original_headers
-                if not name.startswith(names.REPLAY_PREFIX)
-            ),
+            *dead_letter.original_headers,
             *((name, texts[name].encode()) for name in _KEPT_HEADERS if name in texts),
             (names.REPLAY_ID, self.replay_id.encode()),
             (names.REPLAY_COUNT, str(replay_count(dead_letter) + 1).encode()),

@@ -41,6 +41,7 @@ from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.offline.stage_timing import Stages
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Features
+from stream_app.topic_kinds import is_replay_topic
 
 # Name of the model's intercept among the contributions.
 INTERCEPT = "(intercept)"
@@ -158,7 +159,8 @@ class TraceBuilder:
         scored_from: Message | None,
         events: list[TracedRecord],
     ) -> LabelKnowledge:
-        headers = headers_of(scored_from) if scored_from is not None else ()
+        replayed = scored_from is not None and is_replay_topic(scored_from.topic() or "")
+        headers = headers_of(scored_from) if scored_from is not None and replayed else ()
         return LabelKnowledge(
             None if scored is None else scored["label_due_by"],
             None if example is None else example.label_time,

@@ -167,9 +167,9 @@ def test_records_of_other_programs_are_indexed_with_an_unknown_code(case: Case) 
     topic = f"{case.name}.raw.dlq"
     sender.produce(topic, None, None)
     headers = [
-        ("error-attempts", b"\xb2"),
-        ("original-offset", b"9" * 40),
-        ("error-message", None),
+        ("stream-app-error-attempts", b"\xb2"),
+        ("stream-app-original-offset", b"9" * 40),
+        ("stream-app-error-message", None),
         ("x", b"\xff"),
     ]
     sender.produce(topic, b"\xff", b"\xfe", headers=headers)

@@ -158,7 +158,9 @@ EXPRESSIONS: dict[str, Callable[[DeadLetter], bool]] = {
     "any(name in message for name in ('at', 'line'))": lambda one: (
         "at" in one.message or "line" in one.message
     ),
-    "headers['model-version'] == '7' and offset % 2": lambda one: one.ref.origin.offset % 2 == 1,
+    "headers['stream-app-model-version'] == '7' and offset % 2": lambda one: (
+        one.ref.origin.offset % 2 == 1
+    ),
     "topic.endswith('.labels') and partition == 1": lambda one: (
         one.ref.kind == "labels.dlq" and one.ref.partition == 1
     ),

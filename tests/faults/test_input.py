@@ -84,7 +84,10 @@ def test_records_larger_than_allowed_become_dead_letters_without_value(
             f"{supervision.report()}"
         )
         for kind in ("raw.dlq", "labels.dlq"):
-            sizes = {headers(dead_letter).get("original-size") for dead_letter in system.read(kind)}
+            sizes = {
+                headers(dead_letter).get("stream-app-original-size")
+                for dead_letter in system.read(kind)
+            }
             assert str(HUGE_BYTES) in sizes
         assert not supervision.exits
 

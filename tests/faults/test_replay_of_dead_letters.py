@@ -60,7 +60,7 @@ def test_each_of_a_hundred_thousand_dead_letters_is_sent_once(
         system.sent["raw"] += COUNT
         system.check_outcomes()
         origins = Counter(
-            (headers(m)["original-partition"], headers(m)["original-offset"])
+            (headers(m)["stream-app-original-partition"], headers(m)["stream-app-original-offset"])
             for m in system.read("raw.replay")
         )
         assert (len(origins), set(origins.values())) == (COUNT, {1})

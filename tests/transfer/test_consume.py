@@ -98,8 +98,8 @@ def test_a_limit_stops_within_a_batch(settings: Settings, name: str) -> None:
 def test_dead_letters_are_those_of_events_and_of_labels(settings: Settings, name: str) -> None:
     sender = producer(settings)
     failed = [
-        ("error-code", b"invalid-json"),
-        ("error-message", b"unexpected character"),
+        ("stream-app-error-code", b"invalid-json"),
+        ("stream-app-error-message", b"unexpected character"),
         ("original", b"\xff"),
     ]
     sender.produce(f"{name}.raw.dlq", b"\xff\x00{", b"\xfe", headers=failed)
@@ -114,8 +114,10 @@ def test_dead_letters_are_those_of_events_and_of_labels(settings: Settings, name
     assert event["value"] == {"base64": "/wB7"}
     assert event["key"] == {"base64": "/g=="}
     assert event["headers"] == {
-        "error-code": "invalid-json", "error-message": "unexpected character", "original": "\ufffd",
-    }  # fmt: skip
+        "stream-app-error-code": "invalid-json",
+        "stream-app-error-message": "unexpected character",
+        "original": "\ufffd",
+    }
     assert (label["value"], label["key"], label["headers"], label["offset"]) == (None, None, {}, 0)
     shown = {bytes(line) for line in (text_line(message, message.value()) for message in found)}
     assert any(rb"\xfe  invalid-json (unexpected character)  \xff\x00{" in line for line in shown)

@@ -125,4 +125,4 @@ def machine_load() -> float:
 def messages(system: System) -> list[tuple[str, str]]:
     """Return code and message of each dead letter."""
     found = [headers(message) for message in system.read("raw.dlq")]
-    return [(one["error-code"], one["error-message"]) for one in found]
+    return [(one["stream-app-error-code"], one["stream-app-error-message"]) for one in found]

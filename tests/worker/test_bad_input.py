@@ -110,10 +110,10 @@ def test_bad_records_become_dead_letters_and_the_rest_is_scored(system: System) 
     assert counts.scored == 51
     original = {(m.partition(), str(m.offset())): (m.key(), m.value()) for m in system.read("raw")}
     for message in system.read("raw.dlq"):
-        source = (message.partition(), headers(message)["original-offset"])
+        source = (message.partition(), headers(message)["stream-app-original-offset"])
         assert (message.key(), message.value()) == original[source]
-        assert headers(message)["original-topic"] == f"{system.name}.raw"
-        assert headers(message)["error-fingerprint"]
+        assert headers(message)["stream-app-original-topic"] == f"{system.name}.raw"
+        assert headers(message)["stream-app-error-fingerprint"]
     system.check_outcomes()
 
 

@@ -156,9 +156,17 @@ def test_the_dead_letter_after_the_last_attempt_names_the_number_of_attempts(
         system.check_outcomes()
         found = [headers(message) for message in system.read("raw.dlq")]
         assert {
-            (one["error-code"], one["error-class"], one["error-attempts"]) for one in found
+            (
+                one["stream-app-error-code"],
+                one["stream-app-error-class"],
+                one["stream-app-error-attempts"],
+            )
+            for one in found
         } == {("features-unavailable", "transient", "3")}
-        assert all(one["error-first-failed-at"] < one["error-last-failed-at"] for one in found)
+        assert all(
+            one["stream-app-error-first-failed-at"] < one["stream-app-error-last-failed-at"]
+            for one in found
+        )
 
 
 def test_an_open_circuit_breaker_limits_dead_letters_and_closes_after_the_failure(

@@ -20,7 +20,7 @@ from stream_app.headers import (
     ERROR_MESSAGE,
     ERROR_STACKTRACE,
     ERROR_STAGE,
-    FAILURE_HEADER_PREFIXES,
+    HEADER_PREFIX,
     MODEL_VERSION,
     ORIGINAL_OFFSET,
     ORIGINAL_PARTITION,
@@ -91,6 +91,9 @@ def dead_letter(
         for name, content in record.headers
         if name in _COPIED
     }
+    if REPLAY_ID not in earlier:
+        # Only a replay sends them.
+        earlier = {}
     attempts = _number(earlier.get(ERROR_ATTEMPTS)) + (last_attempt.number if last_attempt else 0)
     first_failed = iso_time(last_attempt.first_failed if last_attempt else now)
     ours = {
@@ -117,7 +120,9 @@ def dead_letter(
     }
     if earlier.get(REPLAY_ID):
         ours |= {name: text for name, text in earlier.items() if name in _ORIGIN}
-    kept = [(name, content) for name, content in record.headers if name not in ours]
+    kept = [
+        (name, content) for name, content in record.headers if not name.startswith(HEADER_PREFIX)
+    ]
     headers = kept + [(name, text.encode()) for name, text in ours.items()]
     return Output(topic, record.partition, record.key, record.value, headers)
 
@@ -128,11 +133,7 @@ def shortened(letter: Output) -> Output:
     That is the case for records that came compressed or with huge headers. The value can be read at
     the original topic, partition and offset.
     """
-    ours = [
-        (name, content)
-        for name, content in letter.headers
-        if name.startswith(FAILURE_HEADER_PREFIXES)
-    ]
+    ours = [(name, content) for name, content in letter.headers if name.startswith(HEADER_PREFIX)]
     value_size = (ORIGINAL_SIZE, str(len(letter.value or b"")).encode())
     key = (letter.key or b"")[:MAX_COPIED_BYTES]
     return Output(letter.topic, letter.partition, key, None, [*ours, value_size])

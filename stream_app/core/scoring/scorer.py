@@ -42,7 +42,7 @@ from stream_app.records import (
     fast_namedtuple,
     output_size,
 )
-from stream_app.topic_kinds import DeadLetterKind
+from stream_app.topic_kinds import DeadLetterKind, is_replay_topic
 
 DEGRADED_ALARM = "degraded"
 WATERMARK_JUMP_ALARM = "watermark-jump"
@@ -268,7 +268,9 @@ class Scorer:
         # Copy: orjson returns over-allocated buffers (1 kB and more).
         value = b"%b" % self._encode(fields)
         scored = _output(("scored", partition, key, value, headers and _copied(headers)))
-        learned = None if headers and _NOT_LEARNED in headers else features
+        learned = (
+            None if headers and _NOT_LEARNED in headers and is_replay_topic(topic) else features
+        )
         pending = event_time, score, version, learned
         packed = state.pack(pending)
         fits = (

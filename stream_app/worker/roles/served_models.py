@@ -10,6 +10,7 @@ from stream_app.errors import StreamAppError
 from stream_app.headers import REPLAY_MODEL
 from stream_app.records import Features, Record
 from stream_app.telemetry.logs import get_logger
+from stream_app.topic_kinds import is_replay_topic
 
 log = get_logger(__name__)
 
@@ -37,10 +38,12 @@ class ModelOverrides:
         self._loaded: dict[int, Model] = {}
 
     def model(self, record: Record) -> Model:
-        """Return the model of the record's header `replay-model`, else the served version.
+        """Return the model that a replay has chosen for the record, else the served version.
 
         If the version cannot be loaded, scoring with the returned model fails.
         """
+        if not record.headers or not is_replay_topic(record.topic):
+            return self._served()
         requested = dict(record.headers).get(REPLAY_MODEL) or b""
         if not requested.isdigit() or len(requested) > _MAX_DIGITS:
             return self._served()

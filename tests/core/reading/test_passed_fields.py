@@ -100,6 +100,6 @@ def test_passed_fields_count_for_the_size_of_the_scored_record(size: int, fits: 
     assert [output.topic for output in outputs if output.topic in ("scored", "raw.dlq")] == (
         ["scored"] if fits else ["raw.dlq"]
     )
-    assert fits or dict(outputs[0].headers)["error-code"] == b"output-too-large"
+    assert fits or dict(outputs[0].headers)["stream-app-error-code"] == b"output-too-large"
     without = scorer(max_bytes=10_000).score([sent], BrokenModel(), NOW)
     assert "fields" not in scored(without)

@@ -78,7 +78,7 @@ HEADERS = st.sampled_from(
         (),
         [(VALUE_SCHEMA_ID, b"?")],
         [("traceparent", b"00-1")],
-        [("replay-learn", b"no")],
+        [("stream-app-replay-learn", b"no")],
         [("x", b"y" * 90)],
     ]
 )

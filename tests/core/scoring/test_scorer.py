@@ -14,7 +14,7 @@ from stream_app.core.example import Example
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import MAX_EXPIRED_PER_CALL, Scorer, ScorerConfig
 from stream_app.headers import REPLAY_ID
-from stream_app.records import Features, Output, Record
+from stream_app.records import Features, Output, Record, UnreadableRecord
 from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
 
 DAY = 24 * HOUR
@@ -49,7 +49,7 @@ def of(outputs: list[Output], topic: str) -> list[Output]:
 
 
 def code(output: Output) -> str:
-    return dict(output.headers)["error-code"].decode()
+    return dict(output.headers)["stream-app-error-code"].decode()
 
 
 def test_an_event_is_scored_with_everything_that_explains_the_score() -> None:
@@ -186,11 +186,11 @@ def test_a_label_whose_event_never_comes_is_a_dead_letter_with_its_bytes_untouch
     (dead,) = of(outputs, "labels.dlq")
     assert (code(dead), dead.key, dead.value) == ("unknown-event", sent.key, sent.value)
     assert dict(dead.headers)["x"] == b"\xff"
-    assert dict(dead.headers)["original-offset"] == b"4"
+    assert dict(dead.headers)["stream-app-original-offset"] == b"4"
 
 
 def message(output: Output) -> str:
-    return dict(output.headers)["error-message"].decode()
+    return dict(output.headers)["stream-app-error-message"].decode()
 
 
 def seen(working: Scorer, events_to: int, labels_to: int) -> None:
@@ -251,7 +251,7 @@ def test_failures_of_lateness_have_the_same_fingerprint_whatever_the_times() -> 
         working = scorer()
         seen(working, NOW + hours * HOUR, NOW + hours * HOUR)
         (dead,) = of(working.join([record(label(1))], FixedModel(), NOW), "labels.dlq")
-        return dict(dead.headers)["error-fingerprint"].decode()
+        return dict(dead.headers)["stream-app-error-fingerprint"].decode()
 
     assert failed(31) == failed(12_345)
 
@@ -355,19 +355,74 @@ def test_a_dead_letter_that_is_too_large_names_the_original_offset() -> None:
     )
     (dead,) = of(outputs, "raw.dlq")
     headers = dict(dead.headers)
-    assert (dead.value, headers["error-code"], headers["original-size"]) == (
+    assert (dead.value, headers["stream-app-error-code"], headers["stream-app-original-size"]) == (
         None,
         b"invalid-json",
         b"400000",
     )
-    assert (headers["original-topic"], headers["original-offset"]) == (b"payments.raw", b"7")
+    assert (headers["stream-app-original-topic"], headers["stream-app-original-offset"]) == (
+        b"payments.raw",
+        b"7",
+    )
 
 
 @pytest.mark.parametrize("content", [b"9" * 5000, b"\xff" * 900_000, b"-1", b""])
 def test_malformed_headers_of_an_earlier_failure_are_ignored(content: bytes) -> None:
-    sent = record(b"?", headers=[("error-attempts", content), ("replay-id", content)])
+    sent = record(
+        b"?", headers=[("stream-app-error-attempts", content), ("stream-app-replay-id", content)]
+    )
     (dead,) = of(scorer().score([sent], FixedModel(), NOW), "raw.dlq")
-    assert dict(dead.headers)["error-attempts"] == b"1"
+    assert dict(dead.headers)["stream-app-error-attempts"] == b"1"
+
+
+FOREIGN: list[tuple[str, Any]] = [
+    ("error-code", b"mine"),
+    ("original-topic", b"mine"),
+    ("replay-id", b"mine"),
+    ("replay-learn", b"no"),
+    ("n\\xe4me", None),
+]
+
+
+def test_headers_of_the_producer_stay_on_the_dead_letter() -> None:
+    (dead,) = of(scorer().score([record(b"?", headers=FOREIGN)], FixedModel(), NOW), "raw.dlq")
+    assert [one for one in dead.headers if not one[0].startswith("stream-app-")] == FOREIGN
+
+
+def test_a_forged_header_of_the_program_is_not_believed() -> None:
+    forged = [
+        ("stream-app-replay-learn", b"no"),
+        ("stream-app-original-topic", b"other"),
+        ("stream-app-error-attempts", b"9"),
+        ("stream-app-other", b"x"),
+    ]
+    subject = scorer()
+    subject.score([record(event(1), headers=forged)], FixedModel(), NOW)
+    (example,) = of(subject.join([record(label(1))], FixedModel(), NOW), "examples")
+    assert subject.state.counts.unlearned == 0
+    assert example.value is not None
+    (dead,) = of(subject.score([record(b"?", headers=forged)], FixedModel(), NOW), "raw.dlq")
+    found = dict(dead.headers)
+    assert found["stream-app-original-topic"] == b"payments.raw"
+    assert found["stream-app-error-attempts"] == b"1"
+    assert not {"stream-app-replay-learn", "stream-app-other"} & found.keys()
+
+
+def test_a_replay_decides_that_an_event_is_not_learned() -> None:
+    subject = scorer()
+    sent = record(event(1), headers=[("stream-app-replay-learn", b"no")])
+    subject.score([sent._replace(topic="payments.raw.replay")], FixedModel(), NOW)
+    assert not of(subject.join([record(label(1))], FixedModel(), NOW), "examples")
+    assert subject.state.counts.unlearned == 1
+
+
+def test_an_unreadable_record_is_a_dead_letter_without_bytes() -> None:
+    lost = UnreadableRecord("payments.raw", 0, 17, -1, None, None)
+    (dead,) = scorer().score([lost], FixedModel(), NOW)
+    assert (dead.topic, dead.value, code(dead)) == ("raw.dlq", None, "unreadable-record")
+    assert dict(dead.headers)["stream-app-original-offset"] == b"17"
+    (dead,) = scorer().join([lost], FixedModel(), NOW)
+    assert (dead.topic, code(dead)) == ("labels.dlq", "unreadable-record")
 
 
 def test_an_event_time_in_the_future_expires_nothing() -> None:

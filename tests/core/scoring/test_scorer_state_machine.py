@@ -287,12 +287,12 @@ def _without_times(retries: RetryQueue) -> dict[str, Attempt]:
 
 
 def code(output: Output) -> str:
-    return dict(output.headers)["error-code"].decode()
+    return dict(output.headers)["stream-app-error-code"].decode()
 
 
 def original(output: Output) -> Position:
     headers = dict(output.headers)
-    return headers["original-topic"].decode(), int(headers["original-offset"])
+    return headers["stream-app-original-topic"].decode(), int(headers["stream-app-original-offset"])
 
 
 def source(output: Output) -> Position:
