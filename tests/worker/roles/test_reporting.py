@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from stream_app.core.scoring.partition_state import PartitionState
-from stream_app.pipeline import Retry
+from stream_app.resilience import Retry
 from stream_app.worker.roles.reporting import ExportedMetrics
 
 HOUR_MS = timedelta(hours=1) // timedelta(milliseconds=1)
