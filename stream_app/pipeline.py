@@ -140,8 +140,9 @@ class Pipeline:
     window: timedelta = timedelta(days=1)
     """Length of a metrics window in event time."""
     untrained: Literal["allowed", "rejected"] = "rejected"
-    """`allowed` starts with an untrained model as version 0. `rejected` scores nothing before a
-    trained version is published."""
+    """`allowed` starts with an untrained model as version 0; events that it cannot score get the
+    share or mean of the labels so far. `rejected` scores nothing before a trained version is
+    published."""
     pass_through: tuple[str, ...] = ()
     """Fields of the event that scored records carry under `fields`, so that consumers need not
     join the raw records. They are as received: validated, before cleaning; a missing field has its

@@ -23,6 +23,7 @@ from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
 from stream_app.kafka.topic_uses import group_name
 from stream_app.model_store.artifacts import pipeline_store
+from stream_app.model_store.evidence import ModelEvidence
 from stream_app.model_store.key_files import trusted_keys
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import LoadedModel, load_version
@@ -185,7 +186,9 @@ def _served_model(
     settings: Settings, pipeline: Pipeline, registry: ModelRegistry
 ) -> tuple[Model, str]:
     current, version = fingerprint(pipeline), registry.served
-    untrained = LoadedModel(pipeline.name, 0, current, pipeline.model(), task_of(pipeline))
+    task = task_of(pipeline)
+    evidence = ModelEvidence(task.prior(task.new_baseline()), 0, frozenset())
+    untrained = LoadedModel(pipeline.name, 0, current, pipeline.model(), task, evidence=evidence)
     if version is None:
         return untrained, "an untrained model, because no version is served"
     try:

@@ -119,8 +119,11 @@ def evaluate_version(model: LoadedModel, examples: list[Example]) -> VersionEval
             score = task.valid_score(model.score(example.features))
         # A model may raise anything.
         except Exception as error:
-            reason = f"{type(error).__name__} on the event {example.event_id}"
-            raise _evaluation_failed(model, reason) from error
+            score = model.prior_for(example.features)
+            if score is None:
+                reason = f"{type(error).__name__} on the event {example.event_id}"
+                raise _evaluation_failed(model, reason) from error
+        score = model.prior_for(example.features) if score is None else score
         if score is None:
             reason = f"its score of the event {example.event_id} is not {task.score_type}"
             raise _evaluation_failed(model, reason)

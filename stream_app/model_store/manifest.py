@@ -70,6 +70,7 @@ class Manifest(NamedTuple):
             "deviation", "minimum", "maximum" and nine "deciles".
         thresholds: thresholds that the pipeline declared at publication.
         decision: number of decisions (rollbacks, promotions) before it.
+        prior: score without a model, from the labels before it.
         key_id: key that signed it.
         signature: base64, over all other fields.
     """
@@ -99,6 +100,7 @@ class Manifest(NamedTuple):
     profile: Mapping[str, Mapping[str, Any]] = _EMPTY
     thresholds: Mapping[str, Any] = _EMPTY
     decision: int = 0
+    prior: float | Mapping[str, float] | None = None
     key_id: str = ""
     signature: str = ""
 

@@ -3,9 +3,15 @@
 from typing import Any
 
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, ScoreFunction, task_of
+from stream_app.core.learning.finite_learning import (
+    NoGroupValueError,
+    lacks_group_values,
+    needs_group_values,
+)
 from stream_app.core.learning.learner_state import LearnedModel
 from stream_app.errors import IncompatibleModelError, ModelError
 from stream_app.model_store.artifacts import ArtifactStore
+from stream_app.model_store.evidence import ModelEvidence
 from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.folded import fold
 from stream_app.model_store.manifest import Manifest, check_runtime
@@ -13,6 +19,7 @@ from stream_app.model_store.pickling import load
 from stream_app.model_store.signing import verify
 from stream_app.model_store.trusted_keys import TrustedKeys
 from stream_app.pipeline import Pipeline
+from stream_app.records import Features, Score
 
 
 class LoadedModel:
@@ -27,12 +34,13 @@ class LoadedModel:
         model: River model.
         task: prediction task.
         frozen: True if the model never learns again; it may then score faster, with equal scores.
+        evidence: what it has learned, None if a model that lacks evidence must not score.
 
     Attributes:
         score: returns the score of features, or raises the model's own exception.
     """
 
-    __slots__ = ("fingerprint", "name", "score", "task", "version")
+    __slots__ = ("_evidence", "_model", "fingerprint", "name", "score", "task", "version")
 
     def __init__(
         self,
@@ -43,12 +51,32 @@ class LoadedModel:
         task: PredictionTask,
         *,
         frozen: bool = False,
+        evidence: ModelEvidence | None = None,
     ) -> None:
         self.name = name
         self.version = version
         self.fingerprint = fingerprint
         self.task = task
+        self._model = model
+        self._evidence = evidence
         self.score: ScoreFunction = (fold(model) if frozen else None) or task.score_function(model)
+        if evidence is not None and needs_group_values(model):
+            self.score = _with_group_values(model, self.score)
+
+    def prior_for(self, features: Features) -> Score | None:
+        """Return the score of an event about which the model has learned nothing, else None."""
+        return None if self._evidence is None else self._evidence.prior_for(self._model, features)
+
+
+def _with_group_values(model: Any, score: ScoreFunction) -> ScoreFunction:
+    """Return a function that raises NoGroupValueError for an event of a new group, else scores."""
+
+    def checked(features: Features) -> Score:
+        if lacks_group_values(model, features):
+            raise NoGroupValueError
+        return score(features)
+
+    return checked
 
 
 def load_version(
@@ -84,9 +112,18 @@ def load_verified(
 
     Raises as `load_version`.
     """
-    model = read_model(store, manifest, pipeline, fingerprint)
+    model, task = read_model(store, manifest, pipeline, fingerprint), task_of(pipeline)
+    prior = task.prior(task.new_baseline()) if manifest.prior is None else manifest.prior
     return LoadedModel(
-        manifest.name, manifest.version, manifest.fingerprint, model, task_of(pipeline), frozen=True
+        manifest.name,
+        manifest.version,
+        manifest.fingerprint,
+        model,
+        task,
+        frozen=True,
+        evidence=ModelEvidence(prior, manifest.learned, frozenset(manifest.features))
+        if pipeline.untrained == "allowed"
+        else None,
     )
 
 

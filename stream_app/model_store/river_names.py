@@ -325,6 +325,7 @@ METHODS: dict[Name, frozenset[str]] = {
     ("river.drift.page_hinkley", "PageHinkley"): frozenset(
         {"_test_both", "_test_decrease", "_test_increase"}
     ),
+    ("river.feature_extraction.kernel_approx", "RBFSampler"): frozenset({"_random_weights"}),
     ("river.linear_model.pa", "PAClassifier"): frozenset(
         {"_calc_tau_0", "_calc_tau_1", "_calc_tau_2"}
     ),
@@ -332,6 +333,12 @@ METHODS: dict[Name, frozenset[str]] = {
         {"_calc_tau_0", "_calc_tau_1", "_calc_tau_2"}
     ),
     ("river.multiclass.occ", "OutputCodeClassifier"): frozenset({"_next_code"}),
+    ("river.preprocessing.random_projection", "GaussianRandomProjector"): frozenset(
+        {"_rand_gauss"}
+    ),
+    ("river.preprocessing.random_projection", "SparseRandomProjector"): frozenset(
+        {"_rand_weights_for_feature"}
+    ),
     ("river.preprocessing.scale_target", "TargetMinMaxScaler"): frozenset({"_scale", "_unscale"}),
     ("river.preprocessing.scale_target", "TargetStandardScaler"): frozenset({"_scale", "_unscale"}),
     ("river.tree.splitter.qo_splitter", "Slot"): frozenset({"_update_estimator_univariate"}),

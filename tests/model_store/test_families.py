@@ -12,12 +12,14 @@ from river import (
     compose,
     ensemble,
     feature_extraction,
+    feature_selection,
     forest,
     linear_model,
     metrics,
     model_selection,
     preprocessing,
     rules,
+    stats,
     tree,
 )
 
@@ -33,6 +35,7 @@ from stream_app.model_store.families import (
 )
 from stream_app.model_store.pickling import AllowedNames, dump, load
 from stream_app.model_store.river_names import FAMILIES, GROUPS, METHODS, REJECTED
+from stream_app.transformers import Pick, TargetRate
 
 DECLARED = [(task, name) for task, models in CATALOGUE.items() for name in models]
 GETATTR = ("builtins", "getattr")
@@ -70,6 +73,61 @@ def test_the_names_of_a_family_are_complete_after_many_examples(task: str, name:
         model.learn_one(x, y)
         if number % 250 == 249:
             model = load(dump(model), names)
+
+
+TRANSFORMERS: dict[str, Callable[[], Any]] = {
+    "RBFSampler": lambda: feature_extraction.RBFSampler(seed=1),
+    "GaussianRandomProjector": lambda: preprocessing.GaussianRandomProjector(seed=1),
+    "SparseRandomProjector": lambda: preprocessing.SparseRandomProjector(seed=1, density=0.5),
+    "PolynomialExtender": lambda: feature_extraction.PolynomialExtender(),
+    "SelectKBest": lambda: feature_selection.SelectKBest(stats.PearsonCorr(), k=2),
+    "PoissonInclusion": lambda: feature_selection.PoissonInclusion(p=0.5, seed=1),
+    "VarianceThreshold": lambda: feature_selection.VarianceThreshold(),
+    "FeatureHasher": lambda: preprocessing.FeatureHasher(n_features=4, seed=1),
+    "PreviousImputer": lambda: preprocessing.PreviousImputer(),
+    "StatImputer": lambda: preprocessing.StatImputer(),
+    "OneHotEncoder": lambda: preprocessing.OneHotEncoder(),
+    "OrdinalEncoder": lambda: preprocessing.OrdinalEncoder(),
+    "AdaptiveStandardScaler": lambda: preprocessing.AdaptiveStandardScaler(),
+    "Binarizer": lambda: preprocessing.Binarizer(),
+    "MaxAbsScaler": lambda: preprocessing.MaxAbsScaler(),
+    "MinMaxScaler": lambda: preprocessing.MinMaxScaler(),
+    "Normalizer": lambda: preprocessing.Normalizer(),
+    "RobustScaler": lambda: preprocessing.RobustScaler(),
+    "StandardScaler": lambda: preprocessing.StandardScaler(),
+    "Agg": lambda: feature_extraction.Agg("long_url", "is_popular", stats.Max()),
+    "TargetAgg": lambda: feature_extraction.TargetAgg("is_popular", stats.Mean()),
+    "Grouper": lambda: compose.Grouper(preprocessing.StandardScaler(), by="is_popular"),
+    "Prefixer": lambda: compose.Prefixer("a_"),
+    "Suffixer": lambda: compose.Suffixer("_a"),
+    "Discard": lambda: compose.Discard("long_url"),
+    "Select": lambda: compose.Select("long_url"),
+    "SelectType": lambda: compose.SelectType(float),
+    "Pick": lambda: Pick(["long_url"]),
+    "TargetRate": lambda: TargetRate(["is_popular"], half_life=20),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_a_model_with_a_transformer_comes_back_bit_for_bit_and_learns_on(name: str) -> None:
+    def make() -> Any:
+        return TRANSFORMERS[name]() | linear_model.LogisticRegression()
+
+    model, names = make(), pipeline_names(make)
+    load(dump(model), names)
+    for x, y in rows("binary")[:60]:
+        model.learn_one(x, y)
+    stored = load(dump(model), names)
+    for x, y in rows("binary")[60:120]:
+        assert stored.predict_proba_one(x) == model.predict_proba_one(x)
+        model.learn_one(x, y)
+        stored.learn_one(x, y)
+
+
+def test_every_transformer_that_the_page_recommends_is_stored_and_loaded() -> None:
+    declared = {name for names in GROUPS["transformers"].values() for name in names.split()}
+    structural = {"Pipeline", "TransformerProduct", "TransformerUnion", "Rolling", "TimeRolling"}
+    assert declared - structural == set(TRANSFORMERS)
 
 
 def test_the_catalogue_has_every_class_of_every_family() -> None:

@@ -14,9 +14,6 @@ from river import metrics
 
 from stream_app.core.evaluation.roc_auc import RocAuc
 
-# Prediction of a multiclass model that knows no class yet.
-NO_CLASS = ""
-
 # Probabilities are clamped to this distance from 0 and 1, as by River's LogLoss, so that the loss
 # of a certain but wrong prediction is finite.
 _CLAMP = 1e-15
@@ -150,13 +147,14 @@ class MulticlassMetrics(ClassificationMetrics):
     """Sums over labelled predictions of one class among several.
 
     Attributes:
-        confusion: counts by label and prediction.
+        confusion: counts by label and prediction; the prediction of a model that knows no class is
+            None, because any text may be a class.
     """
 
-    confusion: dict[tuple[str, str], int] = field(default_factory=dict)
+    confusion: dict[tuple[str, str | None], int] = field(default_factory=dict)
 
     def update(
-        self, label: str, probability: float, predicted: str, baseline: MulticlassBaseline
+        self, label: str, probability: float, predicted: str | None, baseline: MulticlassBaseline
     ) -> None:
         """Count a prediction.
 
@@ -182,7 +180,7 @@ class MulticlassMetrics(ClassificationMetrics):
         for pair, count in other.confusion.items():
             self._count(pair, count)
 
-    def _count(self, pair: tuple[str, str], count: int) -> None:
+    def _count(self, pair: tuple[str, str | None], count: int) -> None:
         self.confusion[pair] = self.confusion.get(pair, 0) + count
 
 
@@ -206,6 +204,34 @@ def _binary_matrix(sums: BinaryMetrics) -> "metrics.ConfusionMatrix":
     }
     counts[False, False] = sums.n - sum(counts.values())
     return _river_matrix(counts)
+
+
+def _precision(sums: BinaryMetrics) -> float | None:
+    """Return the share of predicted positives that came true; None without any of the two."""
+    if not sums.positives or not sums.predicted_positives:
+        return None
+    return float(metrics.Precision(_binary_matrix(sums)).get())
+
+
+def _recall(sums: BinaryMetrics) -> float | None:
+    """Return the share of positives that were predicted; None without a positive label."""
+    return float(metrics.Recall(_binary_matrix(sums)).get()) if sums.positives else None
+
+
+def _binary_f1(sums: BinaryMetrics) -> float | None:
+    return float(metrics.F1(_binary_matrix(sums)).get()) if sums.positives else None
+
+
+def _binary_kappa(sums: BinaryMetrics) -> float | None:
+    if not 0 < sums.positives < sums.n:
+        return None
+    return float(metrics.CohenKappa(_binary_matrix(sums)).get())
+
+
+def _multiclass_kappa(sums: MulticlassMetrics) -> float | None:
+    if len({label for label, _ in sums.confusion}) < 2:
+        return None
+    return float(metrics.CohenKappa(_river_matrix(sums.confusion)).get())
 
 
 def _binary_accuracy(sums: BinaryMetrics) -> float:
@@ -233,14 +259,14 @@ def _macro_f1(sums: MulticlassMetrics) -> float:
 
     The F1 score is the harmonic mean of precision and recall.
     """
-    correct: dict[str, int] = {}
-    total: dict[str, int] = {}
+    correct: dict[str | None, int] = {}
+    total: dict[str | None, int] = {}
     for (label, predicted), count in sums.confusion.items():
         for name in (label, predicted):
             total[name] = total.get(name, 0) + count
         if label == predicted:
             correct[label] = count
-    total.pop(NO_CLASS, None)
+    total.pop(None, None)
     return sum(2 * correct.get(name, 0) / count for name, count in total.items()) / len(total)
 
 
@@ -248,24 +274,29 @@ BINARY_METRICS: dict[str, Callable[[BinaryMetrics], float | None]] = {
     "log_loss": lambda sums: sums.log_loss / sums.n,
     "roc_auc": lambda sums: sums.roc_auc.auc(),
     "accuracy": _binary_accuracy,
-    "precision": lambda sums: float(metrics.Precision(_binary_matrix(sums)).get()),
-    "recall": lambda sums: float(metrics.Recall(_binary_matrix(sums)).get()),
-    "f1": lambda sums: float(metrics.F1(_binary_matrix(sums)).get()),
+    "precision": _precision,
+    "recall": _recall,
+    "f1": _binary_f1,
     # Brier (1950), "Verification of forecasts expressed in terms of probability", Monthly Weather
     # Review 78.
     "brier": lambda sums: sums.squared_error / sums.n,
     # Cohen (1960), "A coefficient of agreement for nominal scales".
-    "kappa": lambda sums: float(metrics.CohenKappa(_binary_matrix(sums)).get()),
+    "kappa": _binary_kappa,
     "kappa_temporal": lambda sums: _kappa_temporal(_binary_accuracy(sums), sums),
 }
-"""Metrics by name, of sums that are not empty; None where undefined."""
+"""Metrics by name, of sums that are not empty.
+
+A metric is None where it is undefined: where it would divide by zero, or where the labels alone fix
+its value, so that it says nothing about the model. Without a positive label these are precision,
+recall and F1; with labels of one kind only, the kappa and the ROC AUC.
+"""
 
 MULTICLASS_METRICS: dict[str, Callable[[MulticlassMetrics], float | None]] = {
     "log_loss": lambda sums: sums.log_loss / sums.n,
     "accuracy": _multiclass_accuracy,
     "macro_f1": _macro_f1,
     # Cohen (1960), "A coefficient of agreement for nominal scales".
-    "kappa": lambda sums: float(metrics.CohenKappa(_river_matrix(sums.confusion)).get()),
+    "kappa": _multiclass_kappa,
     "kappa_temporal": lambda sums: _kappa_temporal(_multiclass_accuracy(sums), sums),
 }
 """Metrics by name, of sums that are not empty; None where undefined. A class that the model did not

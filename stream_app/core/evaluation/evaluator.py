@@ -37,6 +37,7 @@ class WindowReport(NamedTuple):
         model_version: version that made the newest prediction.
         values: every metric and baseline that is defined, by name.
         examples: offsets from the first example counted to the one that closed the window.
+        failed: names of the exceptions of metrics that could not be computed, by metric.
     """
 
     start: int
@@ -45,6 +46,7 @@ class WindowReport(NamedTuple):
     model_version: int
     values: dict[str, float]
     examples: ExampleOffsets
+    failed: dict[str, str]
 
 
 class ClosedWindow(NamedTuple):
@@ -138,7 +140,7 @@ class Evaluator:
 
         Before a window has closed, those of all examples so far.
         """
-        return self._values(self._everything()) if self.latest is None else self.latest.values
+        return self._values(self._everything())[0] if self.latest is None else self.latest.values
 
     def _open(self, time: int, offset: int) -> Window:
         start = max(time - time % self.length, self.closed_to)
@@ -181,14 +183,29 @@ class Evaluator:
         return metrics
 
     def _report(self, window: Window, last: int) -> WindowReport:
-        values, examples = self._values(window.metrics), ExampleOffsets(window.first, last)
+        values, failed = self._values(window.metrics)
         return WindowReport(
-            window.start, window.end, window.metrics.n, window.model_version, values, examples
+            window.start,
+            window.end,
+            window.metrics.n,
+            window.model_version,
+            values,
+            ExampleOffsets(window.first, last),
+            failed,
         )
 
-    def _values(self, metrics: Any) -> dict[str, float]:
-        if metrics.n == 0:
-            return {}
-        functions = {**self.task.metrics, **self.task.baselines}
-        values = {name: function(metrics) for name, function in functions.items()}
-        return {name: value for name, value in values.items() if value is not None}
+    def _values(self, metrics: Any) -> tuple[dict[str, float], dict[str, str]]:
+        """Return the defined metrics, and the exceptions of those that could not be computed."""
+        values: dict[str, float] = {}
+        failed: dict[str, str] = {}
+        functions = {**self.task.metrics, **self.task.baselines} if metrics.n else {}
+        for name, function in functions.items():
+            try:
+                value = function(metrics)
+            # A metric that fails must not stop learning; it is reported as failed.
+            except Exception as error:
+                failed[name] = type(error).__name__
+            else:
+                if value is not None:
+                    values[name] = value
+        return values, failed

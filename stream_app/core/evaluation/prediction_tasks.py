@@ -94,6 +94,13 @@ class PredictionTask(ABC):
         """Return the loss of a score: log loss in nats, or the absolute error of a number."""
 
     @abstractmethod
+    def prior(self, baseline: Any) -> Score:
+        """Return the score without a model: shares or mean of the labels that a baseline has seen.
+
+        Before the first label: 0.5, the same probability for each declared class, or 0.
+        """
+
+    @abstractmethod
     def new_baseline(self) -> Any:
         """Return a baseline that has seen no label."""
 
@@ -156,6 +163,9 @@ class BinaryTask(PredictionTask):
     def loss(self, label: bool, score: float) -> float:
         return log_loss(label, score)
 
+    def prior(self, baseline: BinaryBaseline) -> float:
+        return baseline.positives / baseline.seen if baseline.seen else 0.5
+
     def new_baseline(self) -> BinaryBaseline:
         return BinaryBaseline()
 
@@ -174,7 +184,13 @@ class BinaryTask(PredictionTask):
 
 @dataclass(frozen=True)
 class MulticlassTask(PredictionTask):
-    """One of several classes. A score maps each class that the model knows to its probability."""
+    """One of several classes. A score maps each class that the model knows to its probability.
+
+    Attributes:
+        classes: classes that the schema declares, none if it allows any text.
+    """
+
+    classes: tuple[str, ...] = ()
 
     name = "multi-class classification"
     score_type = "a mapping of class to probability"
@@ -217,6 +233,11 @@ class MulticlassTask(PredictionTask):
 
     def loss(self, label: str, score: Probabilities) -> float:
         return class_log_loss(score.get(label, 0.0))
+
+    def prior(self, baseline: MulticlassBaseline) -> Probabilities:
+        if baseline.seen:
+            return {name: count / baseline.seen for name, count in baseline.counts.items()}
+        return {name: 1.0 / len(self.classes) for name in self.classes}
 
     def new_baseline(self) -> MulticlassBaseline:
         return MulticlassBaseline()
@@ -283,6 +304,9 @@ class RegressionTask(PredictionTask):
     def loss(self, label: float, score: float) -> float:
         return abs(difference(label, score))
 
+    def prior(self, baseline: RegressionBaseline) -> float:
+        return baseline.mean
+
     def new_baseline(self) -> RegressionBaseline:
         return RegressionBaseline()
 
@@ -311,12 +335,16 @@ def task_of(pipeline: Pipeline) -> PredictionTask:
     kind = next(
         field["type"] for field in parsed(label.schema)["fields"] if field["name"] == label.field
     )
+    classes: tuple[str, ...] = ()
     while not isinstance(kind, str):
-        kind = kind["type"] if isinstance(kind, Mapping) else kind[0]
+        if isinstance(kind, Mapping):
+            kind, classes = kind["type"], tuple(kind.get("symbols", ()))
+        else:
+            kind = kind[0]
     if kind in BinaryTask.label_types:
         return BinaryTask(pipeline.thresholds.decision)
     # Any other type is a string or an enum, perhaps with a name of its own.
-    return RegressionTask() if kind in RegressionTask.label_types else MulticlassTask()
+    return RegressionTask() if kind in RegressionTask.label_types else MulticlassTask(classes)
 
 
 def _classifier_problem(model: Any) -> tuple[str, str] | None:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import sqrt
 
-# Larger differences are clamped to this, so that their squares are finite.
-_MAX_DIFFERENCE = 1e150
+# Larger differences are clamped to this, so that the sums of their squares are finite.
+_MAX_DIFFERENCE = 1e140
 
 
 def difference(label: float, value: float) -> float:
-    """Return label - value, clamped so that its square is finite."""
+    """Return label - value, clamped so that sums of its square are finite."""
     return min(max(label - value, -_MAX_DIFFERENCE), _MAX_DIFFERENCE)
 
 

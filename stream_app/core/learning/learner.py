@@ -10,6 +10,7 @@ from stream_app.core.evaluation.evaluator import ClosedWindow, WindowReport
 from stream_app.core.evaluation.thresholds import ThresholdFindings, check_metric
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import VERSION_CHANGES, Control
+from stream_app.core.learning.finite_learning import NotFiniteError
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.measurement import Kind, LimitCheck, Measurement
 from stream_app.core.reading.event_time import NEVER
@@ -18,6 +19,15 @@ from stream_app.records import Output
 
 # Reference of a performance measurement of predictions by versions that a decision moved away from.
 SUPERSEDED = "superseded versions"
+
+# Cause of an example after which the model would not be finite, and the alarm about it.
+NOT_FINITE = "not-finite"
+NOT_FINITE_ALARM = "example-not-finite"
+# Number of such examples that are named one by one in a window; further ones are counted.
+MAX_NAMED = 100
+
+EVALUATION_ALARM = "evaluation-failed"
+CONSTANT_SCORE_ALARM = "constant-score"
 
 # Number of examples that are relearned between two yields of `Learner.apply`.
 RELEARN_CHUNK = 100
@@ -55,9 +65,11 @@ class Learner:
         """Evaluate the served prediction, then learn from the label.
 
         While learning is paused, the example is evaluated only; so is one of another fingerprint.
-        If the model raises, the example is counted and skipped. A River model raises before it
-        changes, but in a chain the steps before the failing one have then learned the features; a
-        replay of the log fails and continues in the same way.
+        If the evaluation raises, that is counted and reported, and the example is learned. If the
+        model raises, the example is counted and skipped. A River model raises before it changes,
+        but in a chain the steps before the failing one have then learned the features; a replay of
+        the log fails and continues in the same way. An example after which the model would not be
+        finite leaves the model as it was.
 
         Args:
             offset: offset of the example in the log.
@@ -67,20 +79,18 @@ class Learner:
             Measurements to publish.
         """
         state = self.state
-        control = state.control
-        closed = state.evaluator.add(
-            example, offset, superseded=control.is_superseded(example.model_version)
-        )
-        outputs = [output for window in closed for output in self._report(window)] if closed else []
-        rise = state.alarm.update(state.evaluator.error(example), example.label_time)
-        if rise is not None:
-            outputs.append(self._alarm(example, rise.before, rise.after, rise.n))
-        if control.paused:
+        try:
+            outputs = self._evaluate(offset, example)
+        except Exception as error:  # an error in the evaluation must not stop learning
+            outputs = self._evaluation_failed(offset, example, error)
+        if state.control.paused:
             return outputs
         if example.fingerprint != self._fingerprint:
             return outputs + self.skip(offset, "fingerprint", example.label_time)
         try:
             state.learned.learn(offset, example)
+        except NotFiniteError:
+            return outputs + self._reject(offset, example)
         except Exception as error:  # a model may raise anything, which must not stop the log
             return outputs + self.skip(offset, type(error).__name__, example.label_time)
         return outputs
@@ -99,10 +109,47 @@ class Learner:
             return []
         if time is None:
             time = 0 if state.evaluator.watermark == NEVER else state.evaluator.watermark
-        found = Measurement(
-            "unlearnable", cause, time, time, 1, 1.0, LimitCheck(0.0, True), f"offset {offset}"
+        return [self._unlearnable(cause, time, f"offset {offset}")]
+
+    def _evaluate(self, offset: int, example: Example) -> list[Output]:
+        """Count the served prediction, and return the measurements of windows and alarms."""
+        state = self.state
+        closed = state.evaluator.add(
+            example, offset, superseded=state.control.is_superseded(example.model_version)
         )
-        return [found.output(self._pipeline.name)]
+        outputs = [output for window in closed for output in self._report(window)] if closed else []
+        rise = state.alarm.update(state.evaluator.error(example), example.label_time)
+        if rise is not None:
+            outputs.append(self._alarm(example, rise.before, rise.after, rise.n))
+        # An untrained model and the rule of a fallback may give every event the same score.
+        if example.model_version > 0:
+            equal = state.constant_score.update(
+                example.model_version, example.score, example.features
+            )
+            if equal:
+                score = example.score if isinstance(example.score, float) else None
+                outputs.append(
+                    self._event(CONSTANT_SCORE_ALARM, example, equal, score, "equal scores")
+                )
+        return outputs
+
+    def _evaluation_failed(self, offset: int, example: Example, error: Exception) -> list[Output]:
+        """Count a failed evaluation; alarms at the first one and whenever their number doubles."""
+        self.state.unevaluated = n = self.state.unevaluated + 1
+        if n & (n - 1):
+            return []
+        where = f"offset {offset}: {type(error).__name__}"
+        return [self._event(EVALUATION_ALARM, example, n, None, where)]
+
+    def _reject(self, offset: int, example: Example) -> list[Output]:
+        """Count an example after which the model would not be finite, name it, and alarm."""
+        found, where = self.skip(offset, NOT_FINITE, example.label_time), f"offset {offset}"
+        n = self.state.failures[NOT_FINITE]
+        if found:
+            found.append(self._event(NOT_FINITE_ALARM, example, n, None, where))
+        elif n <= MAX_NAMED:
+            found.append(self._unlearnable(NOT_FINITE, example.label_time, where))
+        return found
 
     def apply(
         self, offset: int, control: Control, load: LoadVersion, read: ReadExamples
@@ -171,6 +218,21 @@ class Learner:
             if number % RELEARN_CHUNK == 0:
                 yield False
 
+    def _unlearnable(self, cause: str, time: int, where: str) -> Output:
+        check = LimitCheck(0.0, True)
+        found = Measurement("unlearnable", cause, time, time, 1, 1.0, check, where)
+        return found.output(self._pipeline.name)
+
+    def _event(
+        self, name: str, example: Example, n: int, value: float | None, reference: str
+    ) -> Output:
+        """Return an alarm about the moment at which an example was read."""
+        time, check = example.label_time, LimitCheck(None, True)
+        found = Measurement(
+            "alarm", name, time, time, n, value, check, reference, example.model_version
+        )
+        return found.output(self._pipeline.name)
+
     def _alarm(self, example: Example, before: float, after: float, n: int) -> Output:
         time = example.label_time
         found = Measurement(
@@ -194,6 +256,7 @@ class Learner:
             )
         )
         found = self._performance(closed) + self._baselines(closed) + self._failures(closed)
+        found += self._failed_metrics(closed)
         return [measurement.output(self._pipeline.name) for measurement in found]
 
     def _performance(self, closed: ClosedWindow) -> list[Measurement]:
@@ -216,8 +279,28 @@ class Learner:
 
     @staticmethod
     def _measured(kind: Kind, name: str, report: WindowReport) -> Measurement:
-        start, end, n, version, values, _ = report
+        start, end, n, version, values, *_ = report
         return Measurement(kind, name, start, end, n, values.get(name), model_version=version)
+
+    @staticmethod
+    def _failed_metrics(closed: ClosedWindow) -> list[Measurement]:
+        """Return an alarm for each metric that could not be computed."""
+        window = closed.window
+        failed = {**closed.total.failed, **window.failed}
+        return [
+            Measurement(
+                "alarm",
+                EVALUATION_ALARM,
+                window.end,
+                window.end,
+                1,
+                None,
+                LimitCheck(None, True),
+                f"{metric}: {error}",
+                window.model_version,
+            )
+            for metric, error in failed.items()
+        ]
 
     def _failures(self, closed: ClosedWindow) -> list[Measurement]:
         window, failures = closed.window, self.state.failures

@@ -11,6 +11,14 @@ from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.evaluation.thresholds import ThresholdState
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import LEARNER, VERSION_CHANGES, Control
+from stream_app.core.learning.finite_learning import (
+    NotFiniteError,
+    is_extreme,
+    learn_extreme,
+    learn_first_of_group,
+    unsound_aggregates,
+)
+from stream_app.core.monitoring.constant_score import ConstantScore
 from stream_app.core.monitoring.drift import ErrorAlarm
 from stream_app.pipeline import Pipeline
 
@@ -29,6 +37,7 @@ class LearnedModel:
         next_offset: offset from which on the model has learned no example.
         features: names of all features in the examples.
         offline_metrics: metrics of the trained version that the model descends from.
+        groups_first: True if the first label of a group is learned by its aggregate only.
     """
 
     model: Any
@@ -37,15 +46,27 @@ class LearnedModel:
     next_offset: int = 0
     features: frozenset[str] = frozenset()
     offline_metrics: Mapping[str, float] = field(default_factory=dict)
+    groups_first: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.groups_first = unsound_aggregates(self.model)
 
     def learn(self, offset: int, example: Example) -> None:
         """Learn an example.
 
         Raises:
+            NotFiniteError: the model would not be finite after it; the model is as before.
             Exception: whatever the model raises; the example is not counted then.
         """
         self.next_offset = offset + 1
-        self.model.learn_one(example.features, example.label)
+        features, label = example.features, example.label
+        if is_extreme(features, label):
+            before = learn_extreme(self.model, features, label)
+            if before is not None:
+                self.model = before
+                raise NotFiniteError
+        elif not (self.groups_first and learn_first_of_group(self.model, features, label)):
+            self.model.learn_one(features, label)
         self.examples += 1
         if not self.features.issuperset(example.features):
             self.features |= example.features.keys()
@@ -111,7 +132,9 @@ class LearnerState:
         control: decisions that were applied.
         evaluator: metrics of the served predictions.
         alarm: drift detector of their errors.
+        constant_score: detector of a score that is the same for all events.
         unlearnable: number of examples that could not be learned.
+        unevaluated: number of examples whose evaluation failed.
         failures: those since the last window closed, by cause.
         thresholds: state of the declared thresholds.
     """
@@ -121,7 +144,9 @@ class LearnerState:
     evaluator: Evaluator
     alarm: ErrorAlarm
     control: ControlState = field(default_factory=ControlState)
+    constant_score: ConstantScore = field(default_factory=ConstantScore)
     unlearnable: int = 0
+    unevaluated: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     thresholds: ThresholdState = field(default_factory=ThresholdState)
 

@@ -1,18 +1,21 @@
-"""Predictions that may fail: the served version, and the fallback that the pipeline declares."""
+"""Predictions that may fail: the served version, the declared fallback, and the prior."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, ScoreFunction
 from stream_app.records import Failure, Features, Score
 from stream_app.resilience import TRANSIENT, Fallback
 
-# Model version of a score that the rule of a fallback made.
+# Model version of a score that the rule of a fallback made, or of a prior.
 NO_VERSION = -1
 
 # After this many consecutive failures, a version is not called for the time below.
 MAX_FAILURES = 5
 REST_MS = 10_000
+
+# Failures that may come from a lack of evidence.
+_LACK_OF_EVIDENCE = frozenset({"model-failed", "score-invalid"})
 
 
 class Model(Protocol):
@@ -26,13 +29,21 @@ class Model(Protocol):
         """Function from features to a score, which may raise whatever the model raises."""
 
 
+@runtime_checkable
+class TrainableModel(Protocol):
+    """Model version that may lack evidence."""
+
+    def prior_for(self, features: Features) -> Score | None:
+        """Return the score of an event about which the model has learned nothing, else None."""
+
+
 class Degraded(NamedTuple):
     """Score that the served version did not make.
 
     Attributes:
         score: the score.
         version: version that made it, or `NO_VERSION`.
-        by: "last-good" or "rule".
+        by: "last-good", "rule" or "prior".
         cause: error code of the served version's failure.
     """
 
@@ -44,6 +55,9 @@ class Degraded(NamedTuple):
 
 class Predictor:
     """Calls the model, checks the score, and uses the fallback if the model fails.
+
+    Without a fallback, an event about which the model has learned nothing gets the prior, if the
+    pipeline allows untrained models.
 
     Args:
         task: prediction task.
@@ -93,9 +107,8 @@ class Predictor:
         if not isinstance(score, Failure):
             self._failing, self._failures = NO_VERSION, 0
             return score
-        if self._fallback is None:
-            return score
-        self._count_failure(model.version, score, now)
+        if self._fallback is not None:
+            self._count_failure(model.version, score, now)
         return self._fall_back(model, features, score)
 
     def reset(self) -> None:
@@ -118,7 +131,7 @@ class Predictor:
     def _fall_back(self, model: Model, features: Features, failure: Failure) -> Degraded | Failure:
         fallback = self._fallback
         if fallback is None:
-            return failure
+            return self._prior(model, features, failure)
         good = self._last_good(model) if fallback.last_good else None
         if good is not None:
             score = self._call(good.score, features)
@@ -126,11 +139,18 @@ class Predictor:
                 return Degraded(score, good.version, "last-good", failure.code)
         rule = fallback.score
         if rule is None:
-            return failure
+            return self._prior(model, features, failure)
         score = self._call(rule if callable(rule) else lambda _: rule, features)
         if isinstance(score, Failure):
-            return failure
+            return self._prior(model, features, failure)
         return Degraded(score, NO_VERSION, "rule", failure.code)
+
+    def _prior(self, model: Model, features: Features, failure: Failure) -> Degraded | Failure:
+        """Return the prior if the model failed for lack of evidence, else the failure."""
+        if failure.code not in _LACK_OF_EVIDENCE or not isinstance(model, TrainableModel):
+            return failure
+        prior = model.prior_for(features)
+        return failure if prior is None else Degraded(prior, NO_VERSION, "prior", failure.code)
 
     def _call(self, function: ScoreFunction, features: Features) -> Score | Failure:
         try:

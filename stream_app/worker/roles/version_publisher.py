@@ -226,6 +226,7 @@ class VersionPublisher:
             profile={} if parent is None else parent.profile,
             thresholds=thresholds_as_dict(self._pipeline.thresholds),
             decision=state.control.decision,
+            prior=state.evaluator.task.prior(state.evaluator.baseline),
         )
 
     def _learned(self) -> list[int]:

@@ -3,6 +3,7 @@
 import math
 import pickle
 import random
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,7 @@ RIVER = {
     "f1": metrics.F1,
     "kappa": metrics.CohenKappa,
 }
+UNDEFINED_WITHOUT_POSITIVES = {"precision", "recall", "f1", "kappa"}
 PREDICTIONS = st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=60)
 
 
@@ -55,7 +57,42 @@ def test_metrics_equal_those_of_river(name: str, predictions: list[tuple[bool, f
     theirs = RIVER[name]()
     for label, score in predictions:
         theirs.update(label, score if name == "log_loss" else score >= 0.5)
-    assert BINARY_METRICS[name](sums_of(predictions)) == pytest.approx(theirs.get())
+    found, positives = BINARY_METRICS[name](sums_of(predictions)), {y for y, _ in predictions}
+    if found is None:
+        assert name in UNDEFINED_WITHOUT_POSITIVES
+        assert len(positives) == 1 or all(score < 0.5 for _, score in predictions)
+    else:
+        assert found == pytest.approx(theirs.get())
+
+
+@pytest.mark.parametrize(
+    ("predictions", "undefined"),
+    [
+        ([(False, 0.1), (False, 0.9)], {"precision", "recall", "f1", "kappa", "roc_auc"}),
+        ([(False, 0.1)], {"precision", "recall", "f1", "kappa", "roc_auc", "kappa_temporal"}),
+        ([(True, 0.1), (False, 0.1)], {"precision"}),
+        ([(True, 0.9), (True, 0.1)], {"kappa", "roc_auc"}),
+        ([(True, 0.9), (False, 0.1)], set()),
+    ],
+)
+def test_a_metric_that_the_labels_alone_decide_is_undefined(
+    predictions: list[tuple[bool, float]], undefined: set[str]
+) -> None:
+    sums = sums_of(predictions)
+    found = {name for name, metric in BINARY_METRICS.items() if metric(sums) is None}
+    assert found - {"kappa_temporal"} == undefined - {"kappa_temporal"}
+
+
+def test_a_metric_that_raises_is_reported_and_leaves_the_others() -> None:
+    class Broken(BinaryTask):
+        metrics: ClassVar[Any] = {**BINARY_METRICS, "f1": lambda sums: 1 // 0}
+
+    evaluator = Evaluator(HOUR, Broken())
+    evaluator.add(example(True, 0))
+    (closed,) = evaluator.add(example(True, 2 * HOUR))
+    assert closed.window.failed == closed.total.failed == {"f1": "ZeroDivisionError"}
+    assert closed.window.values["accuracy"] == 1.0
+    assert "f1" not in evaluator.metrics()
 
 
 @given(predictions=PREDICTIONS)

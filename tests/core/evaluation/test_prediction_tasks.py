@@ -84,6 +84,10 @@ def test_multiclass_metrics_equal_those_of_river(
         for name, metric in theirs.items():
             metric.update(label, score if name == "log_loss" else max(score, key=score.__getitem__))
     found = measured(MulticlassTask(), served)
+    # With labels of one class, the kappa says nothing about the model.
+    if len({label for label, _ in served}) == 1:
+        del theirs["kappa"]
+        assert "kappa" not in found
     assert {name: found[name] for name in theirs} == pytest.approx(
         {name: one.get() for name, one in theirs.items()}
     )
@@ -183,7 +187,7 @@ class _Silent:
         ("boolean", BinaryTask(0.5)),
         ({"type": "boolean"}, BinaryTask(0.5)),
         ("string", MulticlassTask()),
-        ({"type": "enum", "name": "Kind", "symbols": NAMES}, MulticlassTask()),
+        ({"type": "enum", "name": "Kind", "symbols": NAMES}, MulticlassTask(tuple(NAMES))),
         ("int", RegressionTask()),
         ({"type": "long"}, RegressionTask()),
         ("float", RegressionTask()),
@@ -301,7 +305,39 @@ def test_an_untrained_model_predicts_no_class() -> None:
         frozen=True,
     )
     assert model.score({"x": 1.0}) == {}
-    assert MulticlassTask().prediction_fields({}) == ("", 0.0, None, {})
+    assert MulticlassTask().prediction_fields({}) == (None, 0.0, None, {})
+
+
+def test_an_empty_text_is_a_class_like_any_other() -> None:
+    assert MulticlassTask().prediction_fields({"": 0.75, "cat": 0.25}) == (
+        "",
+        0.75,
+        None,
+        {"": 0.75, "cat": 0.25},
+    )
+    wrong = measured(MulticlassTask(), [("", {}), ("", {})])
+    assert (wrong["accuracy"], wrong["macro_f1"]) == (0.0, 0.0)
+    right = measured(MulticlassTask(), [("", {"": 1.0}), ("cat", {"": 1.0})])
+    assert (right["accuracy"], right["macro_f1"]) == (0.5, pytest.approx((2 / 3 + 0) / 2))
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "before", "after"),
+    [
+        (BinaryTask(), [True, False, True, True], 0.5, 0.75),
+        (MulticlassTask(("cat", "dog")), ["cat"], {"cat": 0.5, "dog": 0.5}, {"cat": 1.0}),
+        (MulticlassTask(), ["", "dog"], {}, {"": 0.5, "dog": 0.5}),
+        (RegressionTask(), [2.0, 4.0], 0.0, 3.0),
+    ],
+)
+def test_the_prior_is_the_share_or_mean_of_the_labels(
+    task: PredictionTask, labels: list[Target], before: Score, after: Score
+) -> None:
+    baseline = task.new_baseline()
+    assert task.valid_score(task.prior(baseline)) == before
+    for label in labels:
+        baseline.update(label)
+    assert task.valid_score(task.prior(baseline)) == after
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,8 @@ OFFLINE = {"log_loss": 0.5, "roc_auc": 0.75}
 def window(number: int, log_loss: float, n: int = 200, **values: float) -> WindowReport:
     """Return the report of an hour, with a hundred offsets of the log."""
     examples = ExampleOffsets(number * 100, number * 100 + 120)
-    return WindowReport(
-        number * HOUR, (number + 1) * HOUR, n, number, {"log_loss": log_loss, **values}, examples
-    )
+    found = {"log_loss": log_loss, **values}
+    return WindowReport(number * HOUR, (number + 1) * HOUR, n, number, found, examples, {})
 
 
 def threshold(**changes: Any) -> Threshold:

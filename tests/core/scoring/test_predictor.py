@@ -55,6 +55,14 @@ def predictor(
     return Predictor(task, fallback, budget, clock or Clock(), lambda _: before)
 
 
+@dataclass
+class UntrainedVersion(Version):
+    """Model that lacks evidence for events with a negative x."""
+
+    def prior_for(self, features: Features) -> float | None:
+        return 0.25 if features["x"] < 0 else None  # type: ignore[operator]  # a number
+
+
 def failing() -> Version:
     return Version(2, ValueError("no"))
 
@@ -134,3 +142,28 @@ def test_a_new_version_is_called_at_once() -> None:
     for now in range(8):
         asking.predict(failing(), {"x": 1.0}, now)
     assert asking.predict(Version(3, 0.6), {"x": 1.0}, 8) == 0.6
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [(ValueError("no"), "model-failed"), (nan, "score-invalid")]
+)
+def test_an_event_without_evidence_gets_the_prior(answer: object, code: str) -> None:
+    untrained = UntrainedVersion(0, answer)
+    expected = Degraded(0.25, NO_VERSION, "prior", code)
+    for fallback in (None, Fallback(), Fallback(score=lambda features: 1 / 0)):
+        assert predictor(fallback).predict(untrained, {"x": -1.0}, 0) == expected
+        found = predictor(fallback).predict(untrained, {"x": 1.0}, 0)
+        assert isinstance(found, Failure)
+        assert found.code == code
+    assert predictor(Fallback(score=0.5)).predict(untrained, {"x": -1.0}, 0) == Degraded(
+        0.5, NO_VERSION, "rule", code
+    )
+
+
+def test_a_transient_failure_gets_no_prior() -> None:
+    untrained = UntrainedVersion(0, TransientError("no"))
+    assert isinstance(predictor(None).predict(untrained, {"x": -1.0}, 0), Failure)
+
+
+def test_a_version_that_scores_needs_no_prior() -> None:
+    assert predictor(None).predict(UntrainedVersion(0, 0.75), {"x": -1.0}, 0) == 0.75
