@@ -52,6 +52,7 @@ class ProposedBounds(NamedTuple):
         low, high: bounds.
         values: number of values in the sample.
         outside: number of them outside the bounds.
+        nullable: True if the field may be null, which replaces a number outside the bounds.
     """
 
     field: str
@@ -59,11 +60,13 @@ class ProposedBounds(NamedTuple):
     high: float
     values: int
     outside: int
+    nullable: bool = False
 
     @property
     def line(self) -> str:
         """Cleaning step to paste into `clean`."""
-        return f'Between("{self.field}", {_text(self.low)}, {_text(self.high)})'
+        otherwise = "" if self.nullable else ', otherwise="reject"'
+        return f'Between("{self.field}", {_text(self.low)}, {_text(self.high)}{otherwise})'
 
     @property
     def reason(self) -> str:
@@ -96,8 +99,9 @@ def propose_bounds(
                 number = _number(fields.get(name))
                 if number is not None:
                     numbers.append(number)
+    types = {field["name"]: field["type"] for field in parsed(pipeline.schema)["fields"]}
     found = [_propose(name, sorted(numbers)) for name, numbers in values.items()]
-    return [one for one in found if one is not None]
+    return [one._replace(nullable="null" in types[one.field]) for one in found if one is not None]
 
 
 def _unbounded(pipeline: Pipeline) -> list[str]:

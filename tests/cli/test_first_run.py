@@ -142,7 +142,7 @@ def test_a_wrong_path_is_an_error(
         (
             "horizon=",
             "horizn=",
-            "edited.py:13: Label: unknown field horizn; the nearest is horizon. Choose from schema, ",
+            "edited.py:13: Label: unknown field horizn; the nearest is horizon. Choose from ",
         ),
         (
             "from river",

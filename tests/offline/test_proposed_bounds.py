@@ -9,7 +9,7 @@ from stream_app.cleaning import Between, Clip
 from stream_app.offline.proposed_bounds import RecordSample, propose_bounds
 from stream_app.pipeline import Pipeline
 from stream_app.records import Record
-from tests.small_pipeline import event, record, small_pipeline
+from tests.small_pipeline import EVENT_SCHEMA, event, record, small_pipeline
 
 CHANCE = random.Random(17)
 ABSURD = [1e200, 1.7e308, -1.7e308, 1e155]
@@ -21,7 +21,8 @@ def sample(amounts: Sequence[object]) -> list[Record]:
 
 def bounds(amounts: Sequence[object], pipeline: Pipeline | None = None) -> tuple[float, float]:
     (found,) = propose_bounds(pipeline or small_pipeline(), sample(amounts))
-    assert eval(found.line, {"Between": Between}) == Between("amount", found.low, found.high)
+    expected = Between("amount", found.low, found.high, otherwise="reject")
+    assert eval(found.line, {"Between": Between}) == expected
     return found.low, found.high
 
 
@@ -81,3 +82,13 @@ def test_a_sample_is_bounded_and_spread_evenly() -> None:
     low, high = (taken.records[at].value or b"" for at in (0, -1))
     assert b'"e0"' in low
     assert b'"e99' in high
+
+
+def test_null_replaces_an_absurd_number_only_where_it_is_declared() -> None:
+    fields = [
+        {**field, "type": ["null", "double"]} if field["name"] == "amount" else field
+        for field in EVENT_SCHEMA["fields"]
+    ]
+    pipeline = small_pipeline(schema={**EVENT_SCHEMA, "fields": fields})
+    (found,) = propose_bounds(pipeline, sample([float(n) for n in range(100)]))
+    assert found.line == f'Between("amount", 0, {found.high:g})'
