@@ -49,7 +49,7 @@ def test_the_nearest_field_is_named(declare: Any, wrong: str, right: str) -> Non
         (lambda: Label(schema={}, field="x", time="t"), "Label lacks horizon"),  # type: ignore[call-arg]
         (lambda: Label(schema={}), "Label lacks field, time, horizon"),  # type: ignore[call-arg]
         (lambda: Between("x"), "Between lacks low, high"),  # type: ignore[call-arg]
-        (lambda: Retry(3), "Retry has a value without the name of its field"),  # type: ignore[misc]
+        (lambda: Retry(3), "Retry has a value without the name of its field"),  # type: ignore[call-arg]
         (lambda: Retry(xyz=3), "Retry: unknown field xyz"),  # type: ignore[call-arg]
     ],
 )

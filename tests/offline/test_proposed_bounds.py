@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -85,10 +86,11 @@ def test_a_sample_is_bounded_and_spread_evenly() -> None:
 
 
 def test_null_replaces_an_absurd_number_only_where_it_is_declared() -> None:
+    schema: Any = EVENT_SCHEMA
     fields = [
         {**field, "type": ["null", "double"]} if field["name"] == "amount" else field
-        for field in EVENT_SCHEMA["fields"]
+        for field in schema["fields"]
     ]
-    pipeline = small_pipeline(schema={**EVENT_SCHEMA, "fields": fields})
+    pipeline = small_pipeline(schema={**schema, "fields": fields})
     (found,) = propose_bounds(pipeline, sample([float(n) for n in range(100)]))
     assert found.line == f'Between("amount", 0, {found.high:g})'

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from stream_app.core.reading.decoding import SchemaId, add_frame
+from stream_app.core.reading.decoding import SchemaId, add_frame, decode
 from stream_app.errors import RegistryError
 from stream_app.headers import VALUE_SCHEMA_ID
 from stream_app.records import Failure, Record
@@ -280,3 +280,11 @@ def test_looking_up_a_schema_waits_for_the_registry_and_asks_once(registry: Fake
     registry.down = True
     with pytest.raises(RegistryError, match="does not answer"):
         cache[2]
+
+
+def test_without_a_registry_the_format_is_not_claimed() -> None:
+    """JSON Schema and Protobuf have the same frame as Avro."""
+    failure = decode(b"\0\0\0\0\7{}", (), SchemaCache(None))
+    assert isinstance(failure, Failure)
+    assert failure.code == "unknown-schema"
+    assert "names a schema of a registry (Avro, JSON Schema or Protobuf)" in failure.message
