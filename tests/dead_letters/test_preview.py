@@ -16,6 +16,7 @@ from stream_app.dead_letters.preview import Preview
 from stream_app.dead_letters.record_evaluator import RecordEvaluator
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.errors import PipelineError, SelectionError
+from stream_app.headers import HEADER_PREFIX
 from stream_app.loading import complete
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.records import Features
@@ -49,7 +50,9 @@ def make_dead_letter(
     """Return a dead letter that is on no topic."""
     origin = Origin(f"payments.{kind}", 0, number)
     ref = DeadLetterRef(f"{kind}.dlq", 0, number, f"id{number}", origin)  # type: ignore[arg-type]
-    texts = [(name.replace("_", "-"), text.encode()) for name, text in headers.items()]
+    texts = [
+        (HEADER_PREFIX + name.replace("_", "-"), text.encode()) for name, text in headers.items()
+    ]
     return DeadLetter(ref, NOW, f"e{number}".encode(), value, texts)
 
 
