@@ -27,16 +27,17 @@ def test_an_alarm_opens_at_two_thousand_equal_scores_and_when_they_double() -> N
 
 
 def test_one_other_score_starts_over() -> None:
-    other = [(1, 0.6, {"x": 1.0})]
+    other: list[Scored] = [(1, 0.6, {"x": 1.0})]
     assert alarms(equal(MAX_EQUAL_SCORES - 1) + other + equal(MAX_EQUAL_SCORES - 1)) == []
 
 
 def test_the_same_event_again_and_again_opens_no_alarm() -> None:
-    assert alarms([(1, 0.5, {"x": 1.0})] * MAX_EQUAL_SCORES * 2) == []
+    same: list[Scored] = [(1, 0.5, {"x": 1.0})]
+    assert alarms(same * MAX_EQUAL_SCORES * 2) == []
 
 
 def test_each_version_may_have_a_score_of_its_own_even_interleaved() -> None:
-    scored = [
+    scored: list[Scored] = [
         (version, version / 10, {"x": float(number)})
         for number in range(MAX_EQUAL_SCORES)
         for version in (1, 2)
@@ -45,7 +46,9 @@ def test_each_version_may_have_a_score_of_its_own_even_interleaved() -> None:
 
 
 def test_versions_with_one_event_each_are_no_evidence() -> None:
-    scored = [(number, number / 1e6, {"x": float(number)}) for number in range(1, 5_000)]
+    scored: list[Scored] = [
+        (number, number / 1e6, {"x": float(number)}) for number in range(1, 5_000)
+    ]
     assert alarms(scored) == []
 
 
