@@ -1,11 +1,97 @@
 """Shares of dead letters in the last minutes."""
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
+import orjson
 import pytest
 
+from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
-from stream_app.status.recent_outcomes import SHARE_WINDOW_MS, OutcomeHistory, RecentOutcomes
+from stream_app.kafka.offsets import OffsetBounds
+from stream_app.kafka.reader import PartitionReader
+from stream_app.status.recent_outcomes import (
+    MAX_OFFSETS,
+    SHARE_WINDOW_MS,
+    OutcomeHistory,
+    RecentOutcomes,
+    earlier_counts,
+)
+from stream_app.status.record_counts_reading import PartitionCounts
+
+STATE = ("p.score.state", 0)
+
+
+class CountsRecord(NamedTuple):
+    """Record of the state topic: at each offset the counts, or an entry."""
+
+    offset: int
+    at: int
+    scored: int | None
+
+    def key(self) -> bytes:
+        return b"e1" if self.scored is None else COUNTS_KEY
+
+    def value(self) -> bytes:
+        fields: dict[str, Any] = dict.fromkeys(("event_watermark", "label_watermark", "clock"), 0)
+        scored = counts(self.scored or 0, 0).as_dict()
+        return orjson.dumps({**fields, "record_counts": scored, "positions": {}})
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self.at
+
+    def topic(self) -> str:
+        return STATE[0]
+
+    def partition(self) -> int:
+        return STATE[1]
+
+
+class StateLog:
+    """Reader of a state topic in memory."""
+
+    def __init__(self, records: list[CountsRecord]) -> None:
+        self.log = records
+
+    def offsets_since(self, ends: Mapping[tuple[str, int], int], since: int) -> Any:
+        later = (one.offset for one in self.log if one.at >= since)
+        return {STATE: next(later, ends[STATE])}
+
+    def records(self, bounds: OffsetBounds) -> Iterator[CountsRecord]:
+        start, end = bounds[STATE]
+        return (one for one in self.log if start <= one.offset < end)
+
+
+@pytest.mark.parametrize(
+    ("log", "since", "scored"),
+    [
+        # The last counts before the time.
+        ([(0, 10, 5), (1, 20, 7), (2, 30, None), (3, 40, 9)], 25, 7),
+        # The whole log is later.
+        ([(0, 10, 5), (1, 20, 7)], 5, 0),
+        # Nothing is later.
+        ([(0, 10, 5), (1, 20, 7)], 25, 7),
+        # Compaction has deleted the earlier ones.
+        ([(900, 30, None), (901, 40, 9), (902, 50, 12)], 25, 9),
+        # Only the newest offsets are searched.
+        ([(0, 10, 5), (1, 30, 6), (MAX_OFFSETS, 40, 9), (2 * MAX_OFFSETS, 50, 12)], 25, 12),
+    ],
+)
+def test_earlier_counts_are_those_before_a_time_or_the_oldest_after_it(
+    log: list[tuple[int, int, int | None]], since: int, scored: int
+) -> None:
+    records = [CountsRecord(*one) for one in log]
+    reader = cast("PartitionReader", StateLog(records))
+    newest = cast("PartitionCounts", Newest(counts(records[-1].scored or 0, 0)))
+    bounds = {STATE: (0, records[-1].offset + 1)}
+    assert earlier_counts(reader, bounds, {0: newest}, since).scored == scored
+
+
+class Newest(NamedTuple):
+    """Newest counts of the partition."""
+
+    counts: RecordCounts
 
 
 def counts(scored: int, dead: int, joined: int = 0, label_dead: int = 0) -> RecordCounts:
