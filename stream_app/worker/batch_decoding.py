@@ -46,32 +46,42 @@ class TolerantRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     _records: FetchedBytes
     next_fetch_offset: int
 
-    def _unpack_records(self) -> Iterator[Record]:
-        first = self.next_fetch_offset
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._first = self.next_fetch_offset
+
+    def __next__(self) -> Record:
         while True:
             try:
-                # Continues after the batch that failed.
-                yield from super()._unpack_records()
-                return
+                record: Record = next(self._records_iterator)
+                return record
+            except StopIteration:
+                self._records_iterator = None
+                raise
             except Exception as error:
-                position = self.next_fetch_offset
-                batch = _batch_at(self._records.data, position)
-                is_intact = batch is not None and batch.validate_crc()
-                log.warning(
-                    "fetched batch cannot be decoded as it is", topic=self._tp.topic,
-                    partition=self._tp.partition, offset=position, error=type(error).__name__,
-                    checksum="right" if is_intact else "wrong",
-                )  # fmt: skip
-            if batch is None or not is_intact:
-                # The end of the batch is unknown. The broker knows it: if the next offset belongs
-                # to the same batch, the next fetch returns it again.
-                if position == first:
-                    self.next_fetch_offset = position + 1
-                    yield self._unreadable(position)
-                return
-            if not self._is_hidden(batch):
-                yield from self._tolerant(batch)
-            self.next_fetch_offset = batch.next_offset
+                self._records_iterator = self._recover(error)
+
+    def _recover(self, error: Exception) -> Iterator[Record]:
+        """Yield the rest of the batch that failed, and the records after it."""
+        position = self.next_fetch_offset
+        batch = _batch_at(self._records.data, position)
+        is_intact = batch is not None and batch.validate_crc()
+        log.warning(
+            "fetched batch cannot be decoded as it is", topic=self._tp.topic,
+            partition=self._tp.partition, offset=position, error=type(error).__name__,
+            checksum="right" if is_intact else "wrong",
+        )  # fmt: skip
+        if batch is None or not is_intact:
+            # The end of the batch is unknown. The broker knows it: if the next offset belongs
+            # to the same batch, the next fetch returns it again.
+            if position == self._first:
+                self.next_fetch_offset = position + 1
+                yield self._unreadable(position)
+            return
+        if not self._is_hidden(batch):
+            yield from self._tolerant(batch)
+        self.next_fetch_offset = batch.next_offset
+        yield from self._unpack_records()
 
     def _is_hidden(self, batch: _DefaultRecordBatchPy) -> bool:
         """Return True for transaction markers and records of aborted transactions."""
