@@ -33,9 +33,9 @@ APP_VERSION = f"{HEADER_PREFIX}app-version"
 REPLAY_COUNT = f"{HEADER_PREFIX}replay-count"
 REPLAY_ID = f"{HEADER_PREFIX}replay-id"
 
-# Options of a replay, believed only on `<p>.raw.replay`, which no producer writes. `REPLAY_LEARN` is
-# "no" if the event must not become an example; `REPLAY_MODEL` is the version that scores the event
-# instead of the served one.
+# Options of a replay, believed only on `<p>.raw.replay`, which no producer writes. `REPLAY_LEARN`
+# is "no" if the event must not become an example; `REPLAY_MODEL` is the version that scores the
+# event instead of the served one.
 REPLAY_LEARN = f"{HEADER_PREFIX}replay-learn"
 REPLAY_MODEL = f"{HEADER_PREFIX}replay-model"
 

@@ -19,10 +19,10 @@ milliseconds unless noted otherwise. Raw records and labels have the schemas of 
 """
 
 _NOTES = {
-    "scored": """If the pipeline declares `pass_through`, the last field is `fields`: a record with the
-fields of the event that it names, before cleaning. In JSON, their values are as validated: a
-missing field has its default, timestamps are Unix milliseconds, and bytes are text of code points up
-to 255. In [Avro](../avro.md#passed-fields) they have the types of the event's schema.
+    "scored": """If the pipeline declares `pass_through`, the last field is `fields`: a record with
+the fields of the event that it names, before cleaning. In JSON, their values are as validated: a
+missing field has its default, timestamps are Unix milliseconds, and bytes are text of code points
+up to 255. In [Avro](../avro.md#passed-fields) they have the types of the event's schema.
 """
 }
 

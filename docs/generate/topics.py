@@ -30,7 +30,8 @@ _RETENTION = """## Retention
 [`reset`](../operations.md#delete-or-reset-a-pipeline) deletes them. `stream-app doctor` compares
 the settings of every topic on the cluster with this table.
 
-In the other topics, retention may delete records that all readers have read. The compacted topics are state: without
+In the other topics, retention may delete records that all readers have read. The compacted topics
+are state: without
 `score.state` duplicates are not recognised and labels find no prediction; without `replays` the
 handled dead letters are unknown; without `models` and `learn.state` the learner needs all of
 `examples`. [Operations](../operations.md#backups) lists what to back up.
