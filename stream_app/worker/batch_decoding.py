@@ -45,6 +45,7 @@ class TolerantRecords(fetcher.PartitionRecords):  # type: ignore[misc]
 
     _records: FetchedBytes
     next_fetch_offset: int
+    _records_iterator: Any
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
