@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from threading import Thread, current_thread
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -28,54 +28,31 @@ class ClientOwner(Generic[C]):
     """Owner of one librdkafka client, the only place that closes one.
 
     Only the thread that calls a client may close it: librdkafka does not return, or crashes, if a
-    client is destroyed during a call. Another thread may close it once the caller has ended or has
-    handed it over. Closing takes up to a second; it can run in the background.
+    client is destroyed during a call. Closing takes up to a second; it can run in the background.
     """
 
     def __init__(self, client: C) -> None:
         self._client: C | None = client
-        self._caller: Thread | None = None
 
     @property
     def client(self) -> C:
-        """The client, which the caller must not keep beyond `close` or `hand_over`."""
+        """The client, which the caller must not keep beyond `close`."""
         if self._client is None:
             raise RuntimeError("the Kafka client is closed")
-        self._caller = current_thread()
         return self._client
 
-    def hand_over(self) -> None:
-        """Let any thread close or call the client: the caller is in no call and begins none."""
-        self._caller = None
-
     def close(self) -> None:
-        """Close the client and wait until librdkafka has released it. Idempotent.
-
-        Raises:
-            RuntimeError: another thread may be in a call of the client.
-        """
-        self._check_caller()
+        """Close the client and wait until librdkafka has released it. Idempotent."""
         client, self._client = self._client, None
         if isinstance(client, Consumer):
             client.close()
 
     def close_in_background(self) -> None:
-        """Close the client in a thread of its own and return at once; idempotent as `close`."""
-        self._check_caller()
+        """Close the client in a thread of its own and return at once. Idempotent."""
         if self._client is not None:
             # The copy holds the last reference, so the new thread destroys the client.
             copy, self._client = ClientOwner(self._client), None
             Thread(target=copy.close, name="closing").start()
-
-    def _check_caller(self) -> None:
-        caller = self._caller
-        if self._client is None or caller in (None, current_thread()):
-            return
-        if caller is not None and caller.is_alive():
-            raise RuntimeError(
-                f"the thread {current_thread().name} closes a Kafka client that the thread "
-                f"{caller.name} calls"
-            )
 
 
 class ConnectionErrors:

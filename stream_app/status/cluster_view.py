@@ -1,18 +1,13 @@
-"""Consumer groups and offsets of topics as the cluster reports them.
-
-No request of `AdminClient` here goes to a group's coordinator: librdkafka 2.9 crashes or hangs when
-such a request fails (librdkafka issue 4605), as after an outage. Members come from `list_groups`,
-and committed offsets from consumers.
-"""
+"""Consumer groups and offsets of topics as the cluster reports them."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
-from struct import calcsize, unpack_from
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -42,10 +37,7 @@ _TEMPORARY = frozenset(
         KafkaError._TIMED_OUT,
     }
 )
-# Length of the id that the broker appends to that of a member, with a hyphen.
-_UUID_LENGTH = 36
 K = TypeVar("K")
-T = TypeVar("T")
 V = TypeVar("V")
 
 
@@ -81,19 +73,11 @@ def offset_bounds(admin: AdminClient, partition_ids: Iterable[PartitionId]) -> O
     }
 
 
-def group_members(admin: AdminClient, name: str) -> tuple[GroupMember, ...]:
-    """Return the members of a consumer group, none if there is no such group.
-
-    Raises as `request`.
-    """
-
-    def call() -> Any:
-        admin.poll(0)
-        # Without `super` it warns and recommends the requests that crash.
-        return super(AdminClient, admin).list_groups(name, timeout=_REQUEST_SECONDS)
-
-    groups = _repeated(f"see group {name}", call)
-    return tuple(_member(member) for group in groups for member in group.members)
+def consumer_groups(admin: AdminClient, names: Iterable[str]) -> dict[str, ConsumerGroup]:
+    """Return the consumer groups of these names."""
+    wanted = list(names)
+    found = {name: _members(admin, name) for name in wanted}
+    return {name: ConsumerGroup(name, found[name], _committed(admin, name)) for name in wanted}
 
 
 def request(
@@ -114,11 +98,6 @@ def request(
         admin.poll(0)
         return {key: future.result(timeout=_REQUEST_SECONDS) for key, future in send().items()}
 
-    return _repeated(action, call)
-
-
-def _repeated(action: str, call: Callable[[], T]) -> T:
-    """Return the result of a call, which is repeated after temporary errors."""
     try:
         deadline = time.monotonic() + _RETRY_SECONDS
         return retry_until(deadline, call, KafkaException, _is_temporary, _RETRY_INTERVAL)
@@ -147,35 +126,21 @@ def _offsets(
     }
 
 
-def _member(member: Any) -> GroupMember:
-    """Return a member of `list_groups`, which has no field for the static id.
-
-    The broker makes a member's id of the static id, or else of the client id, and a UUID.
-    """
-    name = member.id[: -_UUID_LENGTH - 1]
-    return GroupMember(
-        None if name == member.client_id else name or None,
-        member.client_id,
-        member.client_host.lstrip("/"),
-        frozenset(assigned_partitions(member.assignment or b"")),
+def _members(admin: AdminClient, name: str) -> tuple[GroupMember, ...]:
+    call = partial(admin.describe_consumer_groups, [name])
+    answer: Any = request(admin, f"see group {name}", call)[name]
+    return tuple(
+        GroupMember(
+            member.group_instance_id or None,
+            member.client_id,
+            member.host.lstrip("/"),
+            frozenset((tp.topic, tp.partition) for tp in member.assignment.topic_partitions),
+        )
+        for member in answer.members
     )
 
 
-def assigned_partitions(assignment: bytes) -> Iterator[PartitionId]:
-    """Yield the partitions of an assignment in the consumer protocol, any version.
-
-    >>> sorted(assigned_partitions(bytes.fromhex("0001 00000001 0001 74 00000001 00000003")))
-    [('t', 3)]
-    """
-    if not assignment:
-        return
-    _, topics = unpack_from(">hi", assignment)
-    at = calcsize(">hi")
-    for _ in range(topics):
-        (length,) = unpack_from(">h", assignment, at)
-        topic = assignment[at + 2 : at + 2 + length].decode()
-        at += 2 + length
-        (count,) = unpack_from(">i", assignment, at)
-        for partition in unpack_from(f">{count}i", assignment, at + 4):
-            yield topic, partition
-        at += 4 + 4 * count
+def _committed(admin: AdminClient, name: str) -> dict[PartitionId, int]:
+    call = partial(admin.list_consumer_group_offsets, [ConsumerGroupTopicPartitions(name)])
+    answer: Any = request(admin, f"read the offsets of group {name}", call)[name]
+    return {(tp.topic, tp.partition): tp.offset for tp in answer.topic_partitions if tp.offset >= 0}

@@ -12,19 +12,13 @@ from pathlib import Path
 from threading import Timer
 from time import monotonic
 
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
 from filelock import FileLock, Timeout
 
-from stream_app.errors import (
-    FencedError,
-    KafkaUnavailableError,
-    SettingsError,
-    StoreError,
-    StreamAppError,
-)
+from stream_app.errors import FencedError, KafkaUnavailableError, SettingsError, StoreError
 from stream_app.kafka.clients import ClientOwner, make_admin
-from stream_app.kafka.reader import PartitionReader
-from stream_app.kafka.topic_uses import ROLE_INPUTS, USES, group_name
+from stream_app.kafka.topic_uses import USES, group_name
 from stream_app.kafka.topics import MissingTopicsError, check_topics
 from stream_app.loading import load_pipeline
 from stream_app.retrying import NEVER, wait_until
@@ -32,7 +26,6 @@ from stream_app.settings import Settings
 from stream_app.telemetry.labelled_metrics import labelled_registry
 from stream_app.telemetry.logs import get_logger, setup_logging
 from stream_app.telemetry.metrics import WORKER
-from stream_app.topic_kinds import topic_name
 from stream_app.worker.health import HealthServer
 from stream_app.worker.outages import Blocker, OutageTracker
 from stream_app.worker.quarantine.journal import worker_file
@@ -49,6 +42,7 @@ ANNOUNCE_SECONDS = 10.0
 FIRST_REQUEST_SECONDS = 2.0
 REQUEST_SECONDS = 6.0
 POLL_SECONDS = 1.0
+GROUP_SECONDS = 10.0
 # Longest time that a thread back from a call of librdkafka waits for one that computes.
 SWITCH_SECONDS = 0.001
 # glibc's M_ARENA_MAX.
@@ -189,26 +183,23 @@ def _missing_topics(
     except MissingTopicsError as missing:
         used = [kind for kind in missing.kinds if role in USES[kind].writers + USES[kind].readers]
         vital = any(role in USES[kind].readers for kind in used)
-        if vital or not _has_run(pipeline, role, settings):
+        if vital or not _has_run(admin, group_name(pipeline, role)):
             raise
         return missing if used else None
     return None
 
 
-def _has_run(pipeline: str, role: str, settings: Settings) -> bool:
-    """Return True if a role has committed an offset of one of its inputs."""
-    inputs = [
-        (topic_name(pipeline, kind), partition)
-        for kind in ROLE_INPUTS[role]
-        for partition in range(settings.topics.partitions)
-    ]
-    reader = PartitionReader.open(settings, group_name(pipeline, role))
+def _has_run(admin: AdminClient, group: str) -> bool:
+    """Return True if a group has committed an offset."""
     try:
-        return bool(reader.committed(inputs))
-    except StreamAppError:
+        (answer,) = admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)]
+        ).values()
+        return any(
+            found.offset >= 0 for found in answer.result(GROUP_SECONDS).topic_partitions or ()
+        )
+    except KafkaException:
         return False
-    finally:
-        reader.close_in_background()
 
 
 # --- Tuning of the interpreter --------------------------------------------------------------------

@@ -228,10 +228,7 @@ class StreamTask(Thread):
     def _fence(self, writer: TransactionWriter) -> None:
         """Fence the previous owner, unless the assignment has ended: the next owner stays."""
         if not self._stopping.is_set():
-            try:
-                writer.take_over()
-            finally:
-                writer.hand_over()
+            writer.take_over()
 
     def _close_fences(self) -> None:
         fences, self._writers = self._writers[1:], self._writers[:1]

@@ -143,10 +143,6 @@ class TransactionWriter:
             self._await_topic(self._name_of(kind))
         self.blocker = None
 
-    def hand_over(self) -> None:
-        """Let another thread use or close the writer; this one is in no call of it."""
-        self._owner.hand_over()
-
     def stop(self) -> None:
         """Give up calls that do not succeed soon. Thread-safe."""
         self._stop_by = monotonic() + STOP_SECONDS
