@@ -1,14 +1,8 @@
-"""CSV files as rows: a header with field names, then one record per line, typed by a schema.
-
-A quoted cell may contain line breaks, so a stray quote looks like the start of a cell that contains
-all lines up to the next quote. Only the line of that quote is lost: reading resumes after it if the
-record is not CSV, or if the lines inside it are records themselves.
-"""
+"""CSV files as rows: a header with field names, then one record per line, typed by a schema."""
 
 import csv
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -20,10 +14,6 @@ Converter = Callable[[str], Any]
 """Converts the text of a cell to a value; text that does not fit the type stays text."""
 
 _REMEDY = "Begin the file with one line of field names, each once"
-# Largest record in characters; more than a Kafka record may have.
-_MAX_RECORD = 1 << 23
-# Lines of a quoted cell, all of them records themselves, after which its quote is a stray one.
-_MAX_SWALLOWED = 100
 
 
 def csv_rows(lines: InputLines, schema: Mapping[str, Any], key: str) -> Iterator[Row | BadLine]:
@@ -36,89 +26,21 @@ def csv_rows(lines: InputLines, schema: Mapping[str, Any], key: str) -> Iterator
     Raises:
         InputError: the header has an empty or repeated name, or lacks the key field.
     """
-    # The usual limit of a cell is 128 KiB.
-    csv.field_size_limit(_MAX_RECORD)
-    source = _Source(lines)
-    reader = csv.reader(source, strict=True)
+    reader = csv.reader((line.decode() for line in lines), strict=True)
     header = _read_header(reader, lines.name, key)
-    source.accept()
     converters = _converters(schema)
-    source.columns = {name: converters.get(name, str) for name in header}
-    return _rows(reader, source, key)
+    return _rows(reader, {name: converters.get(name, str) for name in header}, key)
 
 
-class _Source:
-    """Lines of the input, grouped by record, so that a record can be given up line by line.
-
-    Attributes:
-        number: number of the first line of the current record.
-        columns: converter of each column, empty while the header is read.
-    """
-
-    def __init__(self, lines: Iterable[bytes]) -> None:
-        self.number = 1
-        self.columns: dict[str, Converter] = {}
-        self._lines = iter(lines)
-        self._record: list[str] = []
-        self._returned: deque[str] = deque()
-        self._size = 0
-
-    def __iter__(self) -> "_Source":
-        return self
-
-    def __next__(self) -> str:
-        if len(self._record) == _MAX_SWALLOWED and self.swallows_records():
-            raise csv.Error("a quote is not closed")
-        line = self._returned.popleft() if self._returned else next(self._lines).decode()
-        self._size += len(line)
-        if self._record and self._size > _MAX_RECORD:
-            self._returned.appendleft(line)
-            raise csv.Error("a quote is not closed, or the record is too large")
-        self._record.append(line)
-        return line
-
-    def accept(self) -> None:
-        """End the current record."""
-        self.number += len(self._record)
-        self._record.clear()
-        self._size = 0
-
-    def give_up_line(self) -> None:
-        """End the current record with its first line; its other lines are read again."""
-        self._returned.extendleft(reversed(self._record[1:]))
-        del self._record[1:]
-        self.accept()
-
-    def swallows_records(self) -> bool:
-        """Return True if the record has more than one line, and all but the first are records."""
-        return len(self._record) > 1 and all(map(self._is_record, self._record[1:]))
-
-    def _is_record(self, line: str) -> bool:
-        """Return True if a line has a cell for each column, and each typed cell has its type."""
-        cells = next(csv.reader([line]), [])
-        if len(cells) != len(self.columns):
-            return False
-        typed = [
-            convert(cell)
-            for convert, cell in zip(self.columns.values(), cells, strict=True)
-            if cell and convert is not str
-        ]
-        return bool(typed) and not any(isinstance(value, str) for value in typed)
-
-
-def _rows(reader: Iterator[list[str]], source: _Source, key: str) -> Iterator[Row | BadLine]:
-    columns = source.columns
+def _rows(reader: Any, columns: Mapping[str, Converter], key: str) -> Iterator[Row | BadLine]:
+    # The type of `csv.reader` has no public name.
     while True:
-        number = source.number
+        number = reader.line_num + 1
         try:
             cells = next(reader, None)
-            if source.swallows_records():
-                raise csv.Error("a quote is not closed")
         except csv.Error as error:
-            source.give_up_line()
             yield BadLine(number, f"not CSV: {error}")
             continue
-        source.accept()
         if cells is None:
             return
         if len(cells) == len(columns):
