@@ -137,6 +137,6 @@ def _watch(watched: WatchedPipeline, as_json: bool) -> None:
 
 def _print(screen: RenderableType, console: Console, live: Live | None) -> None:
     if live is None:
-        console.print(screen)
+        console.print(screen, soft_wrap=isinstance(screen, str))
     else:
         live.update(screen, refresh=True)

@@ -152,8 +152,12 @@ class PipelineView:
         if read_open_check is not None:
             ledger = self.select(bounds, "replays") if positions else {}
             is_open = read_open_check(self.reader, ledger)
-            still_open = Counter(
-                code for kind, number, offset, code in positions if is_open(kind, number, offset)
+            still_open = dict(
+                Counter(
+                    code
+                    for kind, number, offset, code in positions
+                    if is_open(kind, number, offset)
+                )
             )
         complete = all(ranges[partition_id][0] == since[partition_id] for partition_id in ranges)
         events, labels = dict(found["raw.dlq"]), dict(found["labels.dlq"])
