@@ -41,6 +41,8 @@ def setup_logging(settings: LogSettings, **context: str | int) -> None:
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("stream_app").setLevel(settings.level.upper())
+    # Faust warns if a process ends during an assignment, which a worker reports itself.
+    logging.getLogger("faust.app.base").setLevel(logging.ERROR)
     logging.captureWarnings(True)
     structlog.configure(
         processors=[

@@ -292,7 +292,7 @@ class Worker:
             except AddedPartitionsError as error:
                 self.fatal(error)
             finally:
-                admin.close()
+                admin.close_in_background()
 
     # --- Task -------------------------------------------------------------------------------------
 
