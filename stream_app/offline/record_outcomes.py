@@ -33,7 +33,7 @@ class DeadLetterOutcome:
         topic: "raw.dlq" or "labels.dlq".
         key: key of the dead letter.
         value: value of the failed record.
-        headers: headers of the dead letter, see docs/errors.md.
+        headers: headers of the dead letter, see docs/reference/errors.md.
     """
 
     topic: str

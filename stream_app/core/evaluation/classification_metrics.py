@@ -2,7 +2,7 @@
 
 Only sums and counts are kept; the metrics are computed from them when a window closes. River's
 incremental metrics give the same values, but cannot be merged, which windows need, and take
-several times as long per example.
+three times as long per example (7.6 against 2.5 µs).
 """
 
 import math
