@@ -16,8 +16,7 @@ from pydantic import SecretStr
 
 from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
-from stream_app.kafka.client_config import client_config
-from stream_app.kafka.clients import make_admin
+from stream_app.kafka.clients import client_config, make_admin
 from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.topics import create_topics
 from stream_app.records import InputPartition

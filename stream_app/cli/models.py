@@ -9,7 +9,7 @@ from stream_app.cli import model_operations
 from stream_app.cli.model_operations import ModelContext
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
 from stream_app.errors import VerificationError
-from stream_app.kafka.client_config import client_config
+from stream_app.kafka.clients import client_config
 from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.topic_uses import group_name
 from stream_app.model_admin.model_rendering import (

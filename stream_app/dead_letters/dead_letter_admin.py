@@ -16,8 +16,7 @@ from stream_app.dead_letters.ledger import (
 )
 from stream_app.dead_letters.record_evaluator import read_partition_counts
 from stream_app.errors import FencedError, SelectionError, StreamAppError
-from stream_app.kafka.client_config import client_config
-from stream_app.kafka.clients import ConnectionErrors
+from stream_app.kafka.clients import ConnectionErrors, client_config
 from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.offsets import VISIBLE_SECONDS, OffsetBounds, open_transaction
 from stream_app.kafka.reader import PartitionReader

@@ -21,8 +21,7 @@ from stream_app.demo.send_schedule import RateLimiter, ScheduledSend, scheduled_
 from stream_app.errors import StreamAppError, VerificationError
 from stream_app.examples.flights import pipeline
 from stream_app.examples.nycflights import read_flights, timeline
-from stream_app.kafka.client_config import client_config
-from stream_app.kafka.clients import make_admin, make_producer
+from stream_app.kafka.clients import client_config, make_admin, make_producer
 from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.offsets import PartitionId
 from stream_app.kafka.reader import PartitionReader

@@ -6,8 +6,7 @@ from typing import Any, Generic, TypeVar, overload
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from stream_app.errors import ModelError, StreamAppError
-from stream_app.kafka.client_config import bootstrap_servers
-from stream_app.kafka.clients import cluster_topics, make_admin
+from stream_app.kafka.clients import bootstrap_servers, cluster_topics, make_admin
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.topics import TopicSpec, topic_specs
 from stream_app.loading import load_pipeline

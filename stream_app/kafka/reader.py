@@ -10,8 +10,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from stream_app.errors import StreamAppError, TopicsError
 from stream_app.kafka.access_errors import kafka_error
-from stream_app.kafka.client_config import client_config
-from stream_app.kafka.clients import ClientOwner, ConnectionErrors, check_visible, make_consumer
+from stream_app.kafka.clients import (
+    ClientOwner,
+    ConnectionErrors,
+    check_visible,
+    client_config,
+    make_consumer,
+)
 from stream_app.kafka.offsets import (
     OffsetBounds,
     PartitionId,

@@ -9,8 +9,7 @@ from confluent_kafka import Message
 
 from stream_app.errors import FencedError, ModelError, StreamAppError
 from stream_app.fault_points import kill_at
-from stream_app.kafka.client_config import client_config
-from stream_app.kafka.clients import ConnectionErrors
+from stream_app.kafka.clients import ConnectionErrors, client_config
 from stream_app.kafka.offsets import VISIBLE_SECONDS, open_transaction, wait_until_stable
 from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
 from stream_app.kafka.topic_uses import group_name, member_name

@@ -7,8 +7,7 @@ from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
 from stream_app.headers import ERROR_CODE
-from stream_app.kafka.client_config import bootstrap_servers
-from stream_app.kafka.clients import cluster_topics, make_admin
+from stream_app.kafka.clients import bootstrap_servers, cluster_topics, make_admin
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
 from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader, headers_of, partition_of
 from stream_app.kafka.topic_uses import ROLE_INPUTS, group_name

@@ -15,8 +15,7 @@ from aiokafka.errors import KafkaConnectionError
 from yarl import URL
 
 from stream_app.errors import KafkaUnavailableError, StreamAppError
-from stream_app.kafka.client_config import client_config
-from stream_app.kafka.clients import ClientOwner, ConnectionErrors, make_admin
+from stream_app.kafka.clients import ClientOwner, ConnectionErrors, client_config, make_admin
 from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.security import aiokafka_options
 from stream_app.kafka.topic_uses import USES, group_name, member_name

@@ -7,8 +7,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import KafkaUnavailableError
-from stream_app.kafka.client_config import bootstrap_servers, client_config
-from stream_app.kafka.clients import make_admin, make_producer
+from stream_app.kafka.clients import bootstrap_servers, client_config, make_admin, make_producer
 from stream_app.kafka.reader import PartitionReader
 from stream_app.kafka.topics import create_topics
 from stream_app.settings import KafkaSettings, LogSettings, Settings

@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.errors import IncompatibleModelError
-from stream_app.kafka.client_config import client_config
+from stream_app.kafka.clients import client_config
 from stream_app.model_store.key_files import create_key
 from stream_app.model_store.manifest import (
     CHAMPION_KEY,

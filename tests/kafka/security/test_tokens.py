@@ -13,8 +13,7 @@ from pydantic import SecretStr
 
 from stream_app.errors import AccessError, KafkaUnavailableError
 from stream_app.kafka.acl import AclRole, required_acls
-from stream_app.kafka.client_config import client_config
-from stream_app.kafka.clients import make_admin
+from stream_app.kafka.clients import client_config, make_admin
 from stream_app.kafka.tokens import RETRY_SECONDS, TokenSource, token_source
 from stream_app.settings import KafkaSettings, Settings
 from tests.kafka.security.authority import LOOPBACK, Authority
