@@ -8,8 +8,7 @@ from typing import Any
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import ConfigResource, OffsetSpec, ResourceType
 
-from stream_app.doctor.context import DoctorContext
-from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
+from stream_app.doctor.context import CheckResult, DoctorContext, ok, problem, skipped, warning
 from stream_app.errors import AccessError, KafkaUnavailableError
 from stream_app.formatting import duration
 from stream_app.kafka.security import aiokafka_options

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 
-from stream_app.doctor.context import DoctorContext
-from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
+from stream_app.doctor.context import CheckResult, DoctorContext, ok, problem, skipped, warning
 from stream_app.kafka.security import check_security
 
 _PINNED = re.compile(r"([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)$")

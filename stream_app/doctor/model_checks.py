@@ -5,8 +5,15 @@ import stat
 from collections.abc import Iterator
 
 from stream_app.declaration.pipeline_fingerprint import fingerprint
-from stream_app.doctor.context import DoctorContext, UnavailableError
-from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
+from stream_app.doctor.context import (
+    CheckResult,
+    DoctorContext,
+    UnavailableError,
+    ok,
+    problem,
+    skipped,
+    warning,
+)
 from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
 from stream_app.model_store.key_files import (
     KeyPaths,

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stream_app.doctor.results import Level, ReportedResult
+from stream_app.doctor.context import Level, ReportedResult
 from stream_app.formatting import counted
 
 _SYMBOLS: Mapping[Level, tuple[str, str]] = {

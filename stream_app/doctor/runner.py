@@ -12,8 +12,15 @@ from stream_app.doctor import (
     value_checks,
     worker_checks,
 )
-from stream_app.doctor.context import DoctorContext, NoModelError, UnavailableError
-from stream_app.doctor.results import Check, CheckFunction, CheckResult, ReportedResult
+from stream_app.doctor.context import (
+    Check,
+    CheckFunction,
+    CheckResult,
+    DoctorContext,
+    NoModelError,
+    ReportedResult,
+    UnavailableError,
+)
 from stream_app.errors import StreamAppError
 
 # In the order in which they run: a check comes after those that test what it builds on.

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message
 from confluent_kafka.admin import ConfigResource, ResourceType
 
-from stream_app.doctor.context import DoctorContext
-from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
+from stream_app.doctor.context import CheckResult, DoctorContext, ok, problem, skipped, warning
 from stream_app.errors import AccessError
 from stream_app.kafka.partitioner import java_partition, librdkafka_partition
 from stream_app.kafka.topics import KEPT_FOR_EVER, TopicSpec, check_topics

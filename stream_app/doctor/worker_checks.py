@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from stream_app.core.reading.event_time import NEVER
-from stream_app.doctor.context import DoctorContext
-from stream_app.doctor.results import CheckResult, ok, problem, skipped, warning
+from stream_app.doctor.context import CheckResult, DoctorContext, ok, problem, skipped, warning
 from stream_app.formatting import duration, iso_time
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.topic_uses import ROLE_INPUTS

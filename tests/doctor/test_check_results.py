@@ -9,13 +9,13 @@ from aiokafka.partitioner import murmur2
 
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.doctor.cluster_checks import evaluate_broker
+from stream_app.doctor.context import CheckResult
 from stream_app.doctor.machine_checks import (
     PROBLEM_BYTES,
     WARNING_BYTES,
     compare_versions,
     evaluate_disk,
 )
-from stream_app.doctor.results import CheckResult
 from stream_app.doctor.topic_checks import (
     KeyedRecord,
     Replication,

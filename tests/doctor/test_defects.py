@@ -24,8 +24,7 @@ from stream_app.doctor import (
     topic_checks,
     worker_checks,
 )
-from stream_app.doctor.context import DoctorContext
-from stream_app.doctor.results import Check, CheckFunction, ReportedResult
+from stream_app.doctor.context import Check, CheckFunction, DoctorContext, ReportedResult
 from stream_app.doctor.runner import run_checks
 from stream_app.formatting import duration
 from stream_app.kafka.topics import create_topics, topic_specs

@@ -12,8 +12,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.doctor import model_checks
-from stream_app.doctor.context import DoctorContext
-from stream_app.doctor.results import Check
+from stream_app.doctor.context import Check, DoctorContext
 from stream_app.doctor.runner import run_checks
 from stream_app.errors import UnhealthyError
 from tests.running_system import ROOT, System

@@ -6,17 +6,17 @@ from io import StringIO
 
 from rich.console import Console
 
-from stream_app.doctor.context import DoctorContext
-from stream_app.doctor.report_rendering import render
-from stream_app.doctor.results import (
+from stream_app.doctor.context import (
     Check,
     CheckResult,
+    DoctorContext,
     ReportedResult,
     ok,
     problem,
     skipped,
     warning,
 )
+from stream_app.doctor.report_rendering import render
 from stream_app.doctor.runner import run_checks
 from stream_app.settings import KafkaSettings, Settings
 
