@@ -11,8 +11,7 @@ from rich.console import Console
 from stream_app.broker.broker_errors import disk_errors
 from stream_app.broker.download import sha512_of
 from stream_app.broker.java import JavaRuntime
-from stream_app.broker.node import Node, wait_until_ready
-from stream_app.broker.ports import free_port
+from stream_app.broker.node import Node, free_port, wait_until_ready
 from stream_app.broker.process import kill, terminate
 from stream_app.errors import BrokerError
 

@@ -21,8 +21,7 @@ from stream_app.broker.broker_errors import (
 from stream_app.broker.class_data_archive import with_archive
 from stream_app.broker.jars import MAVEN_CENTRAL, JarCache, kafka_version, read_lock
 from stream_app.broker.java import JavaRuntime, find_java
-from stream_app.broker.node import Node, wait_until_ready
-from stream_app.broker.ports import HOST, free_port, is_free, port_taken
+from stream_app.broker.node import HOST, Node, free_port, is_free, port_taken, wait_until_ready
 from stream_app.broker.process import BrokerState, kill, terminate
 
 _NONE: Mapping[str, str] = MappingProxyType({})

@@ -19,7 +19,7 @@ from stream_app.broker import parent_death
 from stream_app.broker.class_data_archive import with_archive
 from stream_app.broker.jars import MAVEN_CENTRAL, JarCache, kafka_version, read_lock
 from stream_app.broker.java import JavaRuntime, find_java
-from stream_app.broker.ports import free_port
+from stream_app.broker.node import free_port
 from tests.deploy.compose import DEPLOY, ROOT, Service, is_app, read_compose
 
 KAFKA_PORTS = ("9092", "9093", "9094", "29092")

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from stream_app.broker.ports import free_port
+from stream_app.broker.node import free_port
 
 PROGRAMS = ("prometheus", "promtool")
 

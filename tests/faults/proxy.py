@@ -8,7 +8,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.broker.ports import HOST, free_port
+from stream_app.broker.node import HOST, free_port
 
 CHUNK_BYTES = 16 * 1024
 # Chunks in flight per connection and direction; further ones wait at the sender.

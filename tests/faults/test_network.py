@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.broker.ports import HOST
+from stream_app.broker.node import HOST
 from tests.faults.proxy import Proxy, proxied_broker
 from tests.faults.run import await_recovery, supervised
 from tests.running_system import System

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from stream_app.broker.ports import free_port
+from stream_app.broker.node import free_port
 from stream_app.errors import RegistryError, SettingsError
 from stream_app.schema_registry import SchemaRegistry, UnknownSchemaError, open_registry
 from stream_app.settings import RegistrySettings

@@ -19,7 +19,7 @@ from confluent_kafka.admin import (
 )
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.broker.ports import HOST, free_port
+from stream_app.broker.node import HOST, free_port
 from stream_app.kafka.acl import AclRule, grant_acls
 from stream_app.settings import KafkaSettings, SaslMechanism
 from tests.kafka.security.authority import LOOPBACK, Authority, Identity
