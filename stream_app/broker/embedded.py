@@ -1,16 +1,21 @@
 """Embedded broker: start, stop, status."""
 
+import fcntl
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import rmtree
 from types import MappingProxyType
+from typing import IO
 
 import psutil
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
+from rich.console import Console
 
 from stream_app.broker.broker_errors import (
     NotStartedError,
@@ -18,13 +23,73 @@ from stream_app.broker.broker_errors import (
     StartTimeoutError,
     disk_errors,
 )
-from stream_app.broker.class_data_archive import with_archive
+from stream_app.broker.download import sha512_of
 from stream_app.broker.jars import MAVEN_CENTRAL, JarCache, kafka_version, read_lock
 from stream_app.broker.java import JavaRuntime, find_java
 from stream_app.broker.node import HOST, Node, free_port, is_free, port_taken, wait_until_ready
 from stream_app.broker.process import BrokerState, kill, terminate
+from stream_app.errors import BrokerError
 
+# Limit for the start, and for writing the archive, on a busy machine.
+_TRIAL_SECONDS = 180.0
+_log = logging.getLogger(__name__)
 _NONE: Mapping[str, str] = MappingProxyType({})
+_STOP_SECONDS = 8.0
+
+
+def with_archive(runtime: JavaRuntime, folder: Path) -> JavaRuntime:
+    """Return the runtime with its archive, or unchanged if that cannot be made.
+
+    Args:
+        folder: folder of the archive, which is created if it is missing or damaged.
+    """
+    archive = folder / f"start-{runtime.fingerprint()}.aot"
+    try:
+        with disk_errors(folder):
+            if not _is_intact(archive):
+                with FileLock(folder / "archive.lock"):
+                    if not _is_intact(archive):
+                        _create(runtime, archive)
+    except BrokerError as error:
+        _log.warning("broker starts without class data archive: %s", error)
+        return runtime
+    return JavaRuntime(
+        runtime.java, runtime.jars, (f"-XX:AOTCache={archive}", "-Xlog:aot*=off,cds*=off")
+    )
+
+
+def _digest_file(archive: Path) -> Path:
+    return archive.with_name(archive.name + ".sha512")
+
+
+def _is_intact(archive: Path) -> bool:
+    """Return True if the archive has its digest: Java does not start with a damaged one."""
+    digest = _digest_file(archive)
+    return archive.exists() and digest.exists() and digest.read_text() == sha512_of(archive)
+
+
+def _create(runtime: JavaRuntime, archive: Path) -> None:
+    """Start a broker in a temporary folder and stop it; Java writes the archive at its end."""
+    folder = archive.parent / "trial"
+    rmtree(folder, ignore_errors=True)
+    new = folder / archive.name
+    node = Node(folder)
+    node.make_folders()
+    with Console(stderr=True).status("Preparing a fast start of Apache Kafka, once ..."):
+        trial = JavaRuntime(
+            runtime.java, runtime.jars, (f"-XX:AOTCacheOutput={new}", "-Xlog:disable")
+        )
+        process = node.launch(trial, free_port(), free_port(), owned=True)
+        try:
+            wait_until_ready(node, process, time.monotonic() + _TRIAL_SECONDS)
+            terminate(process, _TRIAL_SECONDS)
+        finally:
+            kill(process)
+    if not new.exists():
+        raise BrokerError("Java wrote no class data archive", f"See {folder / 'logs'}")
+    new.replace(archive)
+    _digest_file(archive).write_text(sha512_of(archive))
+    rmtree(folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,3 +274,49 @@ class EmbeddedBroker:
             raise PortTakenError(
                 f"The broker already runs on port {state.port}", "Stop it first, or omit the port"
             )
+
+
+@contextmanager
+def use_broker(broker: EmbeddedBroker) -> Iterator[None]:
+    """Start the broker unless it runs; stop it after its last use, unless a user started it.
+
+    Every block holds a shared lock on a file in the data folder, which the kernel releases when the
+    process ends. A broker left by a killed process is stopped by the next process that uses it.
+    """
+    folder, marker = broker.status().data_dir, _marker(broker)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "users.lock").open("w")
+    with lock:
+        if not _lock_exclusively(lock):
+            # Waits while another process starts or stops the broker.
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        elif not broker.status().running:
+            marker.touch()
+        broker.start()
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            if _lock_exclusively(lock) and marker.exists():
+                broker.stop(timeout=_STOP_SECONDS)
+                marker.unlink(missing_ok=True)
+
+
+def keep_running(broker: EmbeddedBroker) -> None:
+    """Keep the broker running after its last use, because a user has started it."""
+    _marker(broker).unlink(missing_ok=True)
+
+
+def _marker(broker: EmbeddedBroker) -> Path:
+    """Return the file that exists while the broker runs only for commands that use it."""
+    return broker.status().data_dir / "started-for-use"
+
+
+def _lock_exclusively(lock: IO[str]) -> bool:
+    """Return True if no other process uses the broker."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

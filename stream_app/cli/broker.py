@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stream_app.broker.embedded import BrokerStatus, EmbeddedBroker
-from stream_app.broker.shared_broker import keep_running
+from stream_app.broker.embedded import BrokerStatus, EmbeddedBroker, keep_running
 from stream_app.cli.options import JsonOption, print_json
 from stream_app.settings import load_settings
 

@@ -9,7 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.broker.shared_broker import use_broker
+from stream_app.broker.embedded import use_broker
 from stream_app.errors import FencedError
 from stream_app.kafka.clients import make_admin
 from stream_app.kafka.topics import create_topics

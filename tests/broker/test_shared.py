@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.broker.shared_broker import keep_running, use_broker
+from stream_app.broker.embedded import keep_running, use_broker
 from tests.running_system import ROOT
 
 USER = """
 import os, signal, sys
 from pathlib import Path
 from stream_app.broker import EmbeddedBroker
-from stream_app.broker.shared_broker import use_broker
+from stream_app.broker.embedded import use_broker
 with use_broker(EmbeddedBroker(Path(sys.argv[1]))):
     os.kill(os.getpid(), signal.SIGKILL)
 """
