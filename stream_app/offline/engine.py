@@ -6,8 +6,10 @@ lags behind another.
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import PurePath
 from time import perf_counter, perf_counter_ns
-from typing import Any
+from traceback import walk_tb
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,8 +17,9 @@ from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, task_of
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_example
+from stream_app.core.learning.finite_learning import NotFiniteError
 from stream_app.core.learning.learner import Learner
-from stream_app.core.learning.learner_state import LearnerState
+from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.scored_record import ScoredRecord
@@ -29,18 +32,76 @@ from stream_app.model_store.evidence import ModelEvidence
 from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import dump, load
-from stream_app.offline.learning_failures import LearningFailure, explain_learning_failure
 from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome
 from stream_app.pipeline import Pipeline
 from stream_app.records import Features, Output, Record
 from stream_app.settings import TopicSettings, WorkerSettings
 from stream_app.telemetry.metrics import app_version
 
+_CORE = f"{PurePath(__file__).parent.parent / 'core'}"
 _MILLISECOND = timedelta(milliseconds=1)
 # Different label delays up to which their quantiles are exact.
 _EXACT_DELAYS = 100_000
 # Length in milliseconds of a window that never closes.
 _ALL_TIME = 2**62
+
+
+class LearningFailure(NamedTuple):
+    """Failure to learn an example.
+
+    Attributes:
+        message: exception, method of the model that raised it, and features at fault.
+        where: file and line, for example "scale.py:139"; None outside the model.
+    """
+
+    message: str
+    where: str | None
+
+
+def explain_learning_failure(learned: LearnedModel, example: Example) -> LearningFailure | None:
+    """Return why a model does not learn an example, None if it does; the model is unchanged.
+
+    Features at fault are those with which alone a copy of the model fails in the same way.
+    """
+    error = _error(learned, example)
+    if error is None:
+        return None
+    features = example.features
+    at_fault = [
+        f"{name} ({type(value).__name__})"
+        for name, value in features.items()
+        if type(_error(learned, example._replace(features={name: value}))) is type(error)
+    ]
+    if isinstance(error, NotFiniteError):
+        message, where = "after it the model or its score would not be finite", None
+    else:
+        method, where = _place(error)
+        message = f"{type(error).__name__} in {method}"
+    if at_fault and (len(at_fault) < len(features) or len(features) == 1):
+        message += f", feature{'s' if len(at_fault) > 1 else ''} {', '.join(at_fault)}"
+    return LearningFailure(message, where)
+
+
+def _error(learned: LearnedModel, example: Example) -> Exception | None:
+    try:
+        learned.copied().learn(0, example)
+    except Exception as error:  # a model may raise anything
+        return error
+    return None
+
+
+def _place(error: Exception) -> tuple[str, str | None]:
+    """Return the method of the model, and the file and line, in which an exception was raised."""
+    method, where = "learn_one", None
+    for frame, line in walk_tb(error.__traceback__):
+        code = frame.f_code
+        if code.co_filename.startswith((_CORE, __file__)):
+            continue
+        where = f"{PurePath(code.co_filename).name}:{line}"
+        owner = frame.f_locals.get("self")
+        if owner is not None:
+            method = f"{type(owner).__name__}.{code.co_name}"
+    return method, where
 
 
 class Engine:
