@@ -1,7 +1,7 @@
 """One event stamped far ahead is named by `try`, because it makes later ones too late."""
 
 from stream_app.offline.simulation import Simulation
-from stream_app.offline.simulation_warnings import simulation_warnings
+from stream_app.offline.simulation_summary import simulation_warnings
 from stream_app.offline.timeline import InputLine, Timed
 from tests.small_pipeline import HOUR, NOW, event, record, small_pipeline
 
