@@ -1,20 +1,164 @@
 """Fingerprint of a pipeline: a hash of everything it computes, equal on every machine."""
 
+import ast
 import functools
 import hashlib
 import inspect
 import json
 import re
 import sys
-from collections.abc import Mapping
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from importlib.metadata import version
+from importlib.util import decode_source, resolve_name
 from pathlib import Path
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from stream_app.declaration.function_sources import Code, Sources
+from stream_app.errors import PipelineError
 from stream_app.pipeline import Pipeline, parsed
+
+_INSTALLED = {"site-packages", "dist-packages"}
+
+Code = type[Any] | FunctionType
+
+
+class Sources:
+    """Source texts of the code in a folder and below; other code is a library, known by its name.
+
+    The text of a function is followed by the statements of its module that bind the names it uses,
+    directly or indirectly, and by the whole text of the modules in the folder that these import.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def has(self, code: Code) -> bool:
+        """Return True if the code belongs to the user."""
+        module = sys.modules.get(code.__module__)
+        return module is not None and self._is_users(module)
+
+    def text(self, code: Code) -> str:
+        """Return the text of the code, in a stable order."""
+        own = source_of(code)
+        return (
+            "\n".join([own, *self._used(sys.modules[code.__module__], _names(code))])
+            if self.has(code)
+            else own
+        )
+
+    def _used(self, module: ModuleType, names: set[str]) -> list[str]:
+        """Return the statements of a module that bind the names, directly or indirectly."""
+        source = _module_text(module)
+        binding: dict[str, list[ast.stmt]] = defaultdict(list)
+        for statement in ast.parse(source).body:
+            for name in _bound(statement):
+                binding[name].append(statement)
+        used: dict[int, ast.stmt] = {}
+        waiting = sorted(names)
+        while waiting:
+            for statement in binding.pop(waiting.pop(), []):
+                used[statement.lineno] = statement
+                waiting += sorted(_loaded(statement))
+        modules = [
+            text
+            for _, statement in sorted(used.items())
+            for text in self._imported(module, statement, set())
+        ]
+        return [ast.get_source_segment(source, used[line]) or "" for line in sorted(used)] + modules
+
+    def _imported(self, module: ModuleType, tree: ast.AST, seen: set[str]) -> Iterator[str]:
+        """Yield the text of each user module that a tree imports, directly or indirectly."""
+        for name in _imports(tree, module.__package__ or ""):
+            other = sys.modules.get(name)
+            if other is None or other is module or name in seen or not self._is_users(other):
+                continue
+            seen.add(name)
+            source = _module_text(other)
+            yield source
+            yield from self._imported(other, ast.parse(source), seen)
+
+    def _is_users(self, module: ModuleType) -> bool:
+        path = Path(getattr(module, "__file__", None) or "").resolve()
+        if path.suffix != ".py" or not path.is_relative_to(self._folder):
+            return False
+        return not _INSTALLED & set(path.relative_to(self._folder).parts)
+
+
+def source_of(code: Code) -> str:
+    """Return the text of a function or class itself.
+
+    Raises:
+        PipelineError: there is no file to read it from.
+    """
+    try:
+        return textwrap.dedent(inspect.getsource(code)).strip()
+    except (OSError, TypeError):
+        raise PipelineError(
+            f"the source of {code.__qualname__} cannot be read", "Declare it in a Python file"
+        ) from None
+
+
+def _module_text(module: ModuleType) -> str:
+    return decode_source(Path(module.__file__ or "").read_bytes())
+
+
+def _names(code: Code) -> set[str]:
+    """Return the global names that the code may use, and the one that it is declared under."""
+    root = code.__qualname__.partition(".")[0]
+    used = (
+        _loaded(ast.parse(source_of(code)))
+        if isinstance(code, type)
+        else set(_code_names(code.__code__))
+    )
+    return {root} | used
+
+
+def _code_names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _code_names(constant)
+
+
+def _loaded(tree: ast.AST) -> set[str]:
+    return {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    names = set[str]()
+    for node in ast.walk(statement):
+        match node:
+            case (
+                ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.ClassDef(name=name)
+            ):
+                names.add(name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                names.add(name)
+            case ast.alias(name=name, asname=asname):
+                names.add(asname or name.partition(".")[0])
+    return names
+
+
+def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                base = (
+                    resolve_name("." * level + (module or ""), package) if level else module or ""
+                )
+                yield base
+                yield from (f"{base}.{alias.name}" for alias in names)
 
 
 def fingerprint(pipeline: Pipeline) -> str:
