@@ -13,8 +13,12 @@ from types import ModuleType
 from typing import Any
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.declaration.misnamed_fields import explain_misnamed_field
-from stream_app.declaration.validation import check_model, require_parts, validate_pipeline
+from stream_app.declaration.validation import (
+    check_model,
+    explain_misnamed_field,
+    require_parts,
+    validate_pipeline,
+)
 from stream_app.errors import ModelError, PipelineError
 from stream_app.model_store.families import UnsoundModelError, pipeline_names
 from stream_app.pipeline import Pipeline, Schema

@@ -17,7 +17,7 @@ from stream_app import (
     Thresholds,
 )
 from stream_app.cleaning import Between
-from stream_app.declaration.misnamed_fields import explain_misnamed_field
+from stream_app.declaration.validation import explain_misnamed_field
 
 
 @pytest.mark.parametrize(
