@@ -35,7 +35,7 @@ from stream_app.errors import FencedError, SelectionError
 from stream_app.formatting import iso_time
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
-from stream_app.telemetry.operator_identity import operator
+from stream_app.telemetry.logs import operator
 
 ClosingKind = Literal["park", "drop"]
 

@@ -27,7 +27,7 @@ from stream_app.dead_letters.replay_records import ReplayRoute
 from stream_app.errors import FencedError, ReplayError, SelectionError
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings
-from stream_app.telemetry.operator_identity import operator
+from stream_app.telemetry.logs import operator
 from stream_app.transfer.progress import report_progress
 
 

@@ -35,7 +35,7 @@ from stream_app.errors import FencedError, ReplayError
 from stream_app.kafka.topic_uses import member_name
 from stream_app.records import Output
 from stream_app.schema_registry.schema_cache import open_schema_cache
-from stream_app.telemetry.operator_identity import operator
+from stream_app.telemetry.logs import operator
 from stream_app.worker.transaction_writer import TransactionWriter
 
 # Records of the first transactions, whose outcomes are awaited before more is sent.

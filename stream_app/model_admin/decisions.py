@@ -23,7 +23,7 @@ from stream_app.model_store.annotations import (
 from stream_app.model_store.manifest import REQUESTED_KEY, Alias, Manifest, encode_alias
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.records import Output
-from stream_app.telemetry.operator_identity import operator
+from stream_app.telemetry.logs import operator
 from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 VersionChange = Literal["rollback", "promote"]

@@ -1,6 +1,9 @@
 """Structured logs on standard error: JSON for machines, coloured text on a terminal."""
 
+import getpass
 import logging
+import os
+import socket
 import sys
 from collections.abc import Iterable
 
@@ -86,3 +89,12 @@ def _renderers(settings: LogSettings) -> list[Processor]:
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(default=str),
     ]
+
+
+def operator() -> str:
+    """Return `user@host`; a user without a name, as in a container, is given by number."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
