@@ -3,10 +3,13 @@
 A worker adds the label `pipeline` to all of them when it serves them.
 """
 
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram, Info
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 # Upper bounds of histogram buckets in seconds.
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -172,3 +175,39 @@ def clear_partition_metrics() -> None:
         ALARMS_OPEN,
     ):
         gauge.clear()
+
+
+class LabelledMetrics(Collector):
+    """Collector of the metrics of another registry, with more labels.
+
+    Args:
+        registry: source of the metrics.
+        labels: labels of each series that does not have them itself.
+    """
+
+    def __init__(self, registry: CollectorRegistry, labels: Mapping[str, str]) -> None:
+        self._registry = registry
+        self._labels = dict(labels)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: the other registry has checked the names."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics as they are now."""
+        for metric in self._registry.collect():
+            labelled = Metric(metric.name, metric.documentation, metric.type, metric.unit)
+            labelled.samples = [
+                sample._replace(labels={**self._labels, **sample.labels})
+                for sample in metric.samples
+            ]
+            yield labelled
+
+
+def labelled_registry(
+    labels: Mapping[str, str], registry: CollectorRegistry = REGISTRY
+) -> CollectorRegistry:
+    """Return a registry with the metrics of another one, each with these labels."""
+    found = CollectorRegistry()
+    found.register(LabelledMetrics(registry, labels))
+    return found

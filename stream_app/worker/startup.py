@@ -23,9 +23,8 @@ from stream_app.kafka.topics import MissingTopicsError, check_topics
 from stream_app.loading import load_pipeline
 from stream_app.retrying import NEVER, wait_until
 from stream_app.settings import Settings
-from stream_app.telemetry.labelled_metrics import labelled_registry
 from stream_app.telemetry.logs import get_logger, setup_logging
-from stream_app.telemetry.metrics import WORKER
+from stream_app.telemetry.metrics import WORKER, labelled_registry
 from stream_app.worker.health import HealthServer
 from stream_app.worker.outages import Blocker, OutageTracker
 from stream_app.worker.quarantine.journal import worker_file

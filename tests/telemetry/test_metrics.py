@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
-from stream_app.telemetry.labelled_metrics import labelled_registry
+from stream_app.telemetry.metrics import labelled_registry
 
 
 def test_every_series_has_the_label_as_of_the_moment_of_reading() -> None:
