@@ -9,8 +9,7 @@ from typing import Any
 
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.edits import EditedRecord, EditFailure, RecordEditor
-from stream_app.dead_letters.ledger import DeadLetterOffsets, DlqPartition, Ledger
-from stream_app.dead_letters.offset_ranges import OffsetRanges
+from stream_app.dead_letters.ledger import DeadLetterOffsets, DlqPartition, Ledger, OffsetRanges
 from stream_app.dead_letters.record_evaluator import RecordEvaluator
 from stream_app.dead_letters.replay_records import ReplayRoute, replay_count
 from stream_app.error_codes import ERROR_CODES, ErrorClass, Stage

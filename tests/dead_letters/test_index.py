@@ -12,8 +12,13 @@ from stream_app.broker import EmbeddedBroker
 from stream_app.dead_letters.access import DeadLetters, open_dead_letters
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
 from stream_app.dead_letters.groups import find_groups
-from stream_app.dead_letters.ledger import DlqPartition, Ledger, Operation, operation_records
-from stream_app.dead_letters.offset_ranges import OffsetRanges
+from stream_app.dead_letters.ledger import (
+    DlqPartition,
+    Ledger,
+    OffsetRanges,
+    Operation,
+    operation_records,
+)
 from stream_app.errors import TopicsError
 from stream_app.kafka.topics import create_topics
 from stream_app.topic_kinds import InputKind

@@ -7,13 +7,13 @@ from stream_app.dead_letters.ledger import (
     DlqPartition,
     Ledger,
     LedgerRecord,
+    OffsetRanges,
     Operation,
     OperationKind,
     ReplayProgress,
     operation_records,
     progress_record,
 )
-from stream_app.dead_letters.offset_ranges import OffsetRanges
 
 PARTITION: DlqPartition = ("raw.dlq", 1)
 
