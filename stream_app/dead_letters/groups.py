@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
-from stream_app.dead_letters.index import Index, IndexEntry
+from stream_app.dead_letters.index import ALL, Condition, Index, IndexEntry
 from stream_app.dead_letters.ledger import Ledger
-from stream_app.dead_letters.query import ALL, Condition
 from stream_app.error_codes import ERROR_CODES
 
 # Newest dead letters of a group from which `DeadLetterGroup.top` is computed.

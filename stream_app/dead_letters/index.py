@@ -1,19 +1,21 @@
 """Index of a pipeline's dead letters: answers queries without reading the topics."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream_app.dead_letters.dead_letter_record import DeadLetterReader, DeadLetterRef, Origin
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection, FilterExpression
 from stream_app.dead_letters.indexer import Indexer, Notify
 from stream_app.dead_letters.ledger import Ledger
-from stream_app.dead_letters.query import Condition, DeadLetterCause, condition_of
+from stream_app.errors import SelectionError
 from stream_app.topic_kinds import DEAD_LETTER_KINDS
 from stream_app.transfer.progress import report_progress
 
+# Groups that an error message lists for an ambiguous prefix.
+_MAX_LISTED = 3
 _POSITION = "kind, partition, offset"
 _REF_COLUMNS = f"{_POSITION}, error_id, topic, source_partition, source_offset"
 _REF_TABLES = "dead_letters JOIN contexts ON contexts.id = context"
@@ -24,6 +26,107 @@ _ENTRY_COLUMNS = (
     "app_version, replay_count, replay_id"
 )
 _ENTRY_TABLES = f"{_REF_TABLES} JOIN causes ON causes.id = cause"
+
+
+class DeadLetterCause(NamedTuple):
+    """Cause that several dead letters share: a row of the table `causes` without its id."""
+
+    fingerprint: str
+    code: str
+    error_class: str
+    stage: str
+
+
+class Condition(NamedTuple):
+    """SQL expression after WHERE, and the values of its placeholders."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+    def and_(self, sql: str, *values: Any) -> "Condition":
+        """Return the conjunction of this condition and another.
+
+        >>> ALL.and_("partition = ?", 3)
+        Condition(sql='1 AND partition = ?', values=(3,))
+        """
+        return Condition(f"{self.sql} AND {sql}", (*self.values, *values))
+
+
+ALL = Condition("1")
+
+
+def condition_of(
+    selection: DeadLetterSelection, causes: Mapping[int, DeadLetterCause]
+) -> Condition:
+    """Return the condition of a selection, without its expression.
+
+    Args:
+        causes: all causes in the index, by id.
+
+    Raises:
+        SelectionError: a group is unknown or its prefix is ambiguous.
+    """
+    found = ALL
+    if selection.groups or selection.codes or selection.classes or selection.stages:
+        ids = _cause_ids(selection, causes)
+        # The + keeps SQLite in the order of the table instead of the index by cause.
+        found = found.and_(f"+cause IN ({_placeholders(ids)})", *ids)
+    if selection.ids:
+        prefixes = " OR ".join(["substr(error_id, 1, ?) = ?"] * len(selection.ids))
+        values = [part for prefix in selection.ids for part in (len(prefix), prefix)]
+        found = found.and_(f"({prefixes})", *values)
+    if selection.keys:
+        found = found.and_(f"key IN ({_placeholders(selection.keys)})", *selection.keys)
+    if selection.source is not None:
+        kind = "labels.dlq" if selection.source == "labels" else "raw.dlq"
+        found = found.and_("kind = ?", DEAD_LETTER_KINDS.index(kind))
+    first, last = selection.offsets
+    for column, operator, value in (
+        ("timestamp", ">=", selection.since),
+        ("timestamp", "<", selection.until),
+        ("source_partition", "=", selection.partition),
+        ("source_offset", ">=", first),
+        ("source_offset", "<=", last),
+    ):
+        if value is not None:
+            found = found.and_(f"{column} {operator} ?", value)
+    return found
+
+
+def _cause_ids(selection: DeadLetterSelection, causes: Mapping[int, DeadLetterCause]) -> list[int]:
+    """Return the ids of the causes that meet the conditions on group, code, class and stage."""
+    groups = {_fingerprint(prefix, causes.values()) for prefix in selection.groups}
+    return [
+        cause_id
+        for cause_id, cause in causes.items()
+        if (not groups or cause.fingerprint in groups)
+        and (not selection.codes or cause.code in selection.codes)
+        and (not selection.classes or cause.error_class in selection.classes)
+        and (not selection.stages or cause.stage in selection.stages)
+    ]
+
+
+def _fingerprint(prefix: str, causes: Iterable[DeadLetterCause]) -> str:
+    """Return the only fingerprint with a prefix."""
+    found = sorted(cause.fingerprint for cause in causes if cause.fingerprint.startswith(prefix))
+    if prefix in found:
+        return prefix
+    if not found or not prefix:
+        raise SelectionError(
+            f"No group of dead letters is {prefix or 'empty'}",
+            "List the groups with `stream-app dead-letters groups PIPELINE --all`",
+        )
+    if len(found) > 1:
+        more = ", ..." if len(found) > _MAX_LISTED else ""
+        raise SelectionError(
+            f"{prefix} is a prefix of {len(found)} groups: {', '.join(found[:_MAX_LISTED])}{more}",
+            "Give more characters of the fingerprint",
+        )
+    return found[0]
+
+
+def _placeholders(values: Iterable[Any]) -> str:
+    return ", ".join("?" for _ in values)
 
 
 @dataclass(frozen=True, slots=True)
