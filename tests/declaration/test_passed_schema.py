@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.core.reading.avro_writer import compile_writer
-from stream_app.core.reading.passed_fields import compile_pass_through
+from stream_app.core.reading.record_reader import compile_pass_through
 from stream_app.core.reading.validator import compile_validator
 from stream_app.declaration.passed_schema import passed_schema
 from stream_app.errors import PipelineError

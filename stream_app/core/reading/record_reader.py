@@ -1,12 +1,13 @@
 """Reads records: decode, validate, check the key, clean, read the time, extract the features."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any, NamedTuple
 
 from orjson import JSONDecodeError, loads
 
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.core.reading.event_time import to_unix_ms
-from stream_app.core.reading.passed_fields import compile_pass_through
 from stream_app.core.reading.user_functions import clean, extract_features
 from stream_app.core.reading.validator import Validator, compile_validator
 from stream_app.error_codes import UNREADABLE
@@ -21,8 +22,35 @@ from stream_app.records import (
     fast_namedtuple,
 )
 
+PassFields = Callable[[Fields], Fields]
+"""Returns the passed fields of a validated record."""
+
+_SCALARS = frozenset(
+    ("null", "boolean", "int", "long", "float", "double", "bytes", "string", "enum", "fixed")
+)
 # Tolerance for the clocks of producers.
 _MAX_AHEAD_MS = 24 * 60 * 60 * 1000
+
+
+def compile_pass_through(pipeline: Pipeline) -> PassFields | None:
+    """Return the function that selects the fields named by `pass_through`, None if it names none.
+
+    Arrays, maps and records are copied, because a step might change them in place.
+    """
+    names = pipeline.pass_through
+    if not names:
+        return None
+    types = {field["name"]: field["type"] for field in parsed(pipeline.schema)["fields"]}
+    if all(_is_scalar(types[name]) for name in names):
+        return lambda fields: {name: fields[name] for name in names}
+    return lambda fields: deepcopy({name: fields[name] for name in names})
+
+
+def _is_scalar(schema: Any) -> bool:
+    """Return True if all values of a type are immutable; False for a reference to a named type."""
+    if isinstance(schema, list):
+        return all(map(_is_scalar, schema))
+    return _is_scalar(schema["type"]) if isinstance(schema, Mapping) else schema in _SCALARS
 
 
 class Event(NamedTuple):
