@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from stream_app.core.reading.decoding import Schemas
+from stream_app.core.reading.event_time import SUSPICION, UNIT_REMEDY, is_suspect
 from stream_app.core.reading.record_reader import Event, LabelEvent, LabelReader
-from stream_app.core.reading.time_units import SUSPICION, UNIT_REMEDY, is_suspect
 from stream_app.doctor.context import CheckResult, DoctorContext, ok, skipped, warning
 from stream_app.doctor.topic_checks import newest_records
 from stream_app.kafka.log_reader import as_record

@@ -10,8 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from stream_app.clock import now_ms
-from stream_app.core.reading.event_time import NEVER
-from stream_app.core.reading.time_units import is_suspect
+from stream_app.core.reading.event_time import NEVER, is_suspect
 from stream_app.offline.engine import Engine
 from stream_app.offline.proposed_bounds import RecordSample
 from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, NamedTuple
 
-from stream_app.core.reading.event_time import AvroTimestamp, to_unix_ms
-from stream_app.core.reading.time_units import smaller_unit
+from stream_app.core.reading.event_time import AvroTimestamp, smaller_unit, to_unix_ms
 
 MISSING = "missing"
 NOT_FINITE = "a number that is not finite"
