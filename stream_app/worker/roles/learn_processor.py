@@ -30,7 +30,7 @@ from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import EXAMPLES_LEARNED, MODEL_VERSION
 from stream_app.topic_kinds import topic_name
 from stream_app.worker.processor import WaitReason
-from stream_app.worker.quarantine.record_guards import ExampleGuard
+from stream_app.worker.quarantine.quarantine import ExampleGuard
 from stream_app.worker.roles.control_handling import ControlPreparation, applied_records
 from stream_app.worker.roles.learner_recovery import (
     ALARMS_KEY,

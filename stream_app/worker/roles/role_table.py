@@ -21,8 +21,7 @@ from stream_app.telemetry.metrics import STATE_LIMIT, app_version
 from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.model_follower import ModelFollower
 from stream_app.worker.processor import Processor
-from stream_app.worker.quarantine.quarantine import Quarantine
-from stream_app.worker.quarantine.record_guards import ExampleGuard, RecordGuard
+from stream_app.worker.quarantine.quarantine import ExampleGuard, Quarantine, RecordGuard
 from stream_app.worker.roles.output_encoders import OutputEncoders
 from stream_app.worker.roles.reporting import TaskReporter
 from stream_app.worker.roles.score_processor import ScoreProcessor

@@ -14,7 +14,7 @@ from stream_app.records import Failure, InputPartition, Output, Record
 from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.topic_kinds import topic_name
 from stream_app.worker.processor import WaitReason
-from stream_app.worker.quarantine.record_guards import RecordGuard
+from stream_app.worker.quarantine.quarantine import RecordGuard
 from stream_app.worker.roles.event_breaker import EventBreaker
 from stream_app.worker.roles.reporting import ExportedMetrics, TaskReporter
 from stream_app.worker.roles.served_models import ServedModels

@@ -6,7 +6,7 @@ from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_example
 from stream_app.records import Output, Record
-from stream_app.worker.quarantine.record_guards import ExampleGuard
+from stream_app.worker.quarantine.quarantine import ExampleGuard
 
 # Prefix of a key of the state topic, before the offset.
 SKIP_PREFIX = b"skip/"

@@ -28,8 +28,7 @@ from stream_app.worker.quarantine.journal import (
     unfinished_records,
     worker_file,
 )
-from stream_app.worker.quarantine.quarantine import Quarantine
-from stream_app.worker.quarantine.record_guards import RecordGuard
+from stream_app.worker.quarantine.quarantine import Quarantine, RecordGuard
 from stream_app.worker.quarantine.trial_runs import TrialCase, TrialResults, TrialRuns
 from tests.small_pipeline import event, record
 from tests.worker.poison import CODES, DECLARED, HOARD, LEAVE, SEGFAULT, SPIN, STOP
