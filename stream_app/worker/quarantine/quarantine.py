@@ -14,9 +14,9 @@ from stream_app.records import Failure, Record
 from stream_app.resilience import Limits
 from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import QUARANTINE_CANDIDATES
-from stream_app.worker.quarantine.candidates import CandidateFile
 from stream_app.worker.quarantine.journal import (
     CODES,
+    CandidateFile,
     Journal,
     crash_location,
     unfinished_records,

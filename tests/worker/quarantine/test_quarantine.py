@@ -18,11 +18,11 @@ from stream_app.model_store.pickling import dump
 from stream_app.records import Record
 from stream_app.resilience import Limits
 from stream_app.settings import Settings
-from stream_app.worker.quarantine.candidates import CandidateFile
 from stream_app.worker.quarantine.journal import (
     CRASHED,
     GREW,
     HUNG,
+    CandidateFile,
     Journal,
     Working,
     unfinished_records,
