@@ -1,6 +1,7 @@
 """Record counts of the scorers, read from one record of each partition's state topic."""
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,8 +12,16 @@ from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds
-from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.reader import PartitionReader, partition_of
 from stream_app.status.status_model import PartitionStatus, RecordCountTotals
+
+SHARE_WINDOW_MS = 10 * 60_000
+# Newest offsets of a state topic that are searched for record counts of ten minutes ago.
+MAX_OFFSETS = 4000
+# Offsets before the ten minutes, for the last transaction before them.
+_EARLIER_OFFSETS = 64
+# Fewer dead letters are an incident, and no share.
+MIN_DEAD_LETTERS = 3
 
 
 class PartitionCounts(NamedTuple):
@@ -117,3 +126,92 @@ def partition_statuses(
 
 def _time(milliseconds: int) -> str | None:
     return None if milliseconds == NEVER else iso_time(milliseconds)
+
+
+class RecentOutcomes(NamedTuple):
+    """Records that got an outcome recently, and how many of them became dead letters."""
+
+    events: int
+    dead_events: int
+    labels: int
+    dead_labels: int
+
+    def problems(self, max_share: float) -> Iterator[str]:
+        """Yield a problem for each input with a larger share of dead letters."""
+        for name, count, dead in (
+            ("events", self.events, self.dead_events),
+            ("labels", self.labels, self.dead_labels),
+        ):
+            if dead >= MIN_DEAD_LETTERS and dead > max_share * count:
+                yield (
+                    f"{dead:,} of {count:,} recent {name} became dead letters "
+                    f"({dead / count:.1%}, the limit is {max_share:.1%}): "
+                    "see `stream-app dead-letters groups PIPELINE`"
+                )
+
+
+class OutcomeHistory:
+    """Record counts of the last ten minutes, of all partitions together."""
+
+    def __init__(self) -> None:
+        self._counts: deque[tuple[int, RecordCounts]] = deque()
+
+    def begin(self, earlier: RecordCounts, now: int) -> None:
+        """Set the counts of ten minutes ago; `now` is in Unix milliseconds."""
+        self._counts.append((now, earlier))
+
+    @property
+    def is_empty(self) -> bool:
+        """True before `begin`."""
+        return not self._counts
+
+    def add(self, counts: RecordCounts, now: int) -> RecentOutcomes:
+        """Add the present counts, and return what was counted in the last minutes."""
+        while len(self._counts) > 1 and self._counts[0][0] < now - SHARE_WINDOW_MS:
+            self._counts.popleft()
+        self._counts.append((now, counts))
+        before = self._counts[0][1]
+        return RecentOutcomes(
+            max(0, _finished_events(counts) - _finished_events(before)),
+            max(0, counts.dead.total() - before.dead.total()),
+            max(0, _finished_labels(counts) - _finished_labels(before)),
+            max(0, counts.label_dead.total() - before.label_dead.total()),
+        )
+
+
+def _finished_events(counts: RecordCounts) -> int:
+    return counts.events - counts.retrying
+
+
+def _finished_labels(counts: RecordCounts) -> int:
+    return counts.labels - counts.waiting
+
+
+def earlier_counts(
+    reader: PartitionReader,
+    bounds: OffsetBounds,
+    newest: Mapping[int, PartitionCounts],
+    since: int,
+) -> RecordCounts:
+    """Return the record counts as of a time, or as of the oldest later transaction that is found.
+
+    Args:
+        bounds: bounds of the state topic.
+        newest: present counts, which count for partitions without earlier ones.
+        since: Unix milliseconds.
+    """
+    ends = {one: end for one, (low, end) in bounds.items() if low < end}
+    starts = reader.offsets_since(ends, since) if ends else {}
+    searched = {
+        one: (max(bounds[one][0], starts[one] - _EARLIER_OFFSETS, end - MAX_OFFSETS), end)
+        for one, end in ends.items()
+    }
+    found: dict[int, PartitionCounts] = {}
+    for message in filter(is_counts, reader.records(searched)):
+        one = partition_of(message)
+        # If the search begins with the log, the first counts are those of its first transaction.
+        is_oldest = searched[one][0] > 0 and one[1] not in found
+        if message.timestamp()[1] < since or is_oldest:
+            found[one[1]] = decode_counts(message)
+    new = {number for (_, number), (start, _) in searched.items() if start == 0} - found.keys()
+    return total(found.get(number, one) for number, one in newest.items() if number not in new)

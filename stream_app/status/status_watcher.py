@@ -28,9 +28,11 @@ from stream_app.status.measurements import (
 )
 from stream_app.status.pipeline_view import PipelineView, ReadOpenCheck
 from stream_app.status.problems import find_problems
-from stream_app.status.recent_outcomes import SHARE_WINDOW_MS, OutcomeHistory, earlier_counts
 from stream_app.status.record_counts_reading import (
+    SHARE_WINDOW_MS,
+    OutcomeHistory,
     PartitionCounts,
+    earlier_counts,
     partition_statuses,
     record_count_totals,
     total,

@@ -11,14 +11,14 @@ from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.reader import PartitionReader
-from stream_app.status.recent_outcomes import (
+from stream_app.status.record_counts_reading import (
     MAX_OFFSETS,
     SHARE_WINDOW_MS,
     OutcomeHistory,
+    PartitionCounts,
     RecentOutcomes,
     earlier_counts,
 )
-from stream_app.status.record_counts_reading import PartitionCounts
 
 STATE = ("p.score.state", 0)
 
