@@ -24,8 +24,14 @@ from stream_app.broker.broker_errors import (
     disk_errors,
 )
 from stream_app.broker.download import sha512_of
-from stream_app.broker.jars import MAVEN_CENTRAL, JarCache, kafka_version, read_lock
-from stream_app.broker.java import JavaRuntime, find_java
+from stream_app.broker.jars import (
+    MAVEN_CENTRAL,
+    JarCache,
+    JavaRuntime,
+    find_java,
+    kafka_version,
+    read_lock,
+)
 from stream_app.broker.node import HOST, Node, free_port, is_free, port_taken, wait_until_ready
 from stream_app.broker.process import BrokerState, kill, terminate
 from stream_app.errors import BrokerError

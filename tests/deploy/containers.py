@@ -17,8 +17,14 @@ from platformdirs import user_cache_path
 
 from stream_app.broker import parent_death
 from stream_app.broker.embedded import with_archive
-from stream_app.broker.jars import MAVEN_CENTRAL, JarCache, kafka_version, read_lock
-from stream_app.broker.java import JavaRuntime, find_java
+from stream_app.broker.jars import (
+    MAVEN_CENTRAL,
+    JarCache,
+    JavaRuntime,
+    find_java,
+    kafka_version,
+    read_lock,
+)
 from stream_app.broker.node import free_port
 from tests.deploy.compose import DEPLOY, ROOT, Service, is_app, read_compose
 
