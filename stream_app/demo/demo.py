@@ -15,8 +15,7 @@ from rich.console import Console
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.demo.collector import Collector, ModelTimeline
-from stream_app.demo.demo_summary import summarise, verify
-from stream_app.demo.live_view import LiveView, summary_table
+from stream_app.demo.demo_summary import LiveView, summarise, summary_table, verify
 from stream_app.demo.send_schedule import RateLimiter, ScheduledSend, scheduled_sends
 from stream_app.errors import StreamAppError, VerificationError
 from stream_app.examples.flights import pipeline
