@@ -6,7 +6,9 @@ from importlib.resources import files
 from typing import Any, Literal, Protocol
 
 from stream_app.core.reading.decoding import SchemaId
+from stream_app.declaration.passed_schema import passed_schema
 from stream_app.errors import RegistryError
+from stream_app.pipeline import Pipeline
 
 BundledSchemaName = Literal["scored", "monitoring", "example", "manifest"]
 
@@ -71,3 +73,20 @@ def bundled_schema(name: BundledSchemaName) -> dict[str, Any]:
         (files("stream_app") / "schemas" / f"{name}.avsc").read_text(encoding="utf-8")
     )
     return schema
+
+
+def scored_schema(pipeline: Pipeline) -> dict[str, Any]:
+    """Return the Avro schema of `<p>.scored`: the bundled one, and the typed passed fields.
+
+    Without `pass_through` it is the bundled schema, which reads the other ones too.
+    """
+    schema = bundled_schema("scored")
+    if not pipeline.pass_through:
+        return schema
+    field = {
+        "name": "fields",
+        "type": ["null", passed_schema(pipeline)],
+        "default": None,
+        "doc": "Fields that pass_through names, before cleaning.",
+    }
+    return {**schema, "fields": [*schema["fields"], field]}

@@ -11,8 +11,7 @@ from stream_app.pipeline import Pipeline, parsed
 from stream_app.schema_registry import SchemaRegistry, open_registry
 from stream_app.schema_registry.compatibility import Incompatibility, incompatibilities
 from stream_app.schema_registry.folder_registry import FolderRegistry
-from stream_app.schema_registry.registry import bundled_schema
-from stream_app.schema_registry.scored_schema import scored_schema
+from stream_app.schema_registry.registry import bundled_schema, scored_schema
 from stream_app.settings import Settings
 
 

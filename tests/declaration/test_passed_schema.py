@@ -18,8 +18,7 @@ from stream_app.errors import PipelineError
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure
 from stream_app.schema_registry.compatibility import incompatibilities
-from stream_app.schema_registry.registry import bundled_schema
-from stream_app.schema_registry.scored_schema import scored_schema
+from stream_app.schema_registry.registry import bundled_schema, scored_schema
 from tests.core.reading.test_decoding import JSON
 from tests.small_pipeline import EVENT_SCHEMA, small_pipeline
 

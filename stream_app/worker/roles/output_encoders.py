@@ -11,9 +11,13 @@ from stream_app.pipeline import Pipeline
 from stream_app.records import Fields, Output
 from stream_app.retrying import NEVER, retry_until
 from stream_app.schema_registry import SchemaRegistry
-from stream_app.schema_registry.registry import NotRegisteredError, bundled_schema, value_schema_id
+from stream_app.schema_registry.registry import (
+    NotRegisteredError,
+    bundled_schema,
+    scored_schema,
+    value_schema_id,
+)
 from stream_app.schema_registry.schema_cache import SchemaCache
-from stream_app.schema_registry.scored_schema import scored_schema
 from stream_app.telemetry.logs import get_logger
 from stream_app.topic_kinds import topic_name
 
