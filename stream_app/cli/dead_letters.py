@@ -15,12 +15,12 @@ from stream_app.cli.options import JsonOption, PipelineArgument, expand_options
 from stream_app.cli.transfer import write_lines
 from stream_app.clock import now_ms
 from stream_app.dead_letters.access import DeadLetters, open_dead_letters
-from stream_app.dead_letters.dead_letter_export import export_dead_letters
 from stream_app.dead_letters.dead_letter_rendering import (
     dead_letter_json,
     dead_letter_lines,
     entry_json,
     entry_line,
+    export_dead_letters,
     group_lines,
     group_object,
     origin_text,
