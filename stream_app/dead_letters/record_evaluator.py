@@ -23,10 +23,9 @@ from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
 from stream_app.kafka.topic_uses import group_name
 from stream_app.model_store.artifacts import pipeline_store
-from stream_app.model_store.evidence import ModelEvidence
 from stream_app.model_store.key_files import trusted_keys
 from stream_app.model_store.manifest import Manifest
-from stream_app.model_store.model_loading import LoadedModel, load_version
+from stream_app.model_store.model_loading import LoadedModel, ModelEvidence, load_version
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output, Record
