@@ -12,8 +12,7 @@ from time import thread_time_ns
 from typing import NamedTuple
 
 from benchmarks.catalogue import CATALOGUE, CLASSES_ONLY, predict, rows
-from stream_app.model_store.families import family_of
-from stream_app.model_store.pickling import dump
+from stream_app.model_store.pickling import dump, family_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "families.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"

@@ -20,7 +20,7 @@ from stream_app.declaration.validation import (
     validate_pipeline,
 )
 from stream_app.errors import ModelError, PipelineError
-from stream_app.model_store.families import UnsoundModelError, pipeline_names
+from stream_app.model_store.pickling import UnsoundModelError, pipeline_names
 from stream_app.pipeline import Pipeline, Schema
 
 

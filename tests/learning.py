@@ -13,9 +13,8 @@ from avro.schema import Schema, parse
 from river import datasets, linear_model, optim, preprocessing
 
 from stream_app.core.example import Example
-from stream_app.model_store.families import OWN, allowed_names
 from stream_app.model_store.model_loading import LoadedModel
-from stream_app.model_store.pickling import AllowedNames
+from stream_app.model_store.pickling import OWN, AllowedNames, allowed_names
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.records import Features, InputPartition, Output, Record, Score
 from stream_app.transformers import TargetRate

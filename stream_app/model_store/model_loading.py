@@ -14,9 +14,8 @@ from stream_app.core.learning.finite_learning import (
 from stream_app.core.learning.learner_state import LearnedModel
 from stream_app.errors import IncompatibleModelError, ModelError
 from stream_app.model_store.artifacts import ArtifactStore
-from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.manifest import Manifest, check_runtime
-from stream_app.model_store.pickling import load
+from stream_app.model_store.pickling import load, pipeline_names
 from stream_app.model_store.signing import verify
 from stream_app.model_store.trusted_keys import TrustedKeys
 from stream_app.pipeline import Pipeline

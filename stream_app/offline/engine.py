@@ -28,9 +28,8 @@ from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.kafka.topic_uses import group_name
-from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.model_loading import LoadedModel, ModelEvidence
-from stream_app.model_store.pickling import dump, load
+from stream_app.model_store.pickling import dump, load, pipeline_names
 from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome
 from stream_app.pipeline import Pipeline
 from stream_app.records import Features, Output, Record

@@ -12,7 +12,6 @@ from stream_app.model_admin.decisions import Reason, change_version
 from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.model_admin.version_checks import VersionLoader, evaluate_version, newest_examples
 from stream_app.model_store.artifacts import Artifact
-from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.manifest import (
     Manifest,
     model_parameters,
@@ -21,7 +20,7 @@ from stream_app.model_store.manifest import (
     version_key,
 )
 from stream_app.model_store.model_registry import ModelRegistry
-from stream_app.model_store.pickling import dump, load
+from stream_app.model_store.pickling import dump, load, pipeline_names
 from stream_app.model_store.signing import open_signer
 from stream_app.offline.training import TrainedModel
 from stream_app.pipeline import Pipeline

@@ -7,8 +7,7 @@ import pytest
 
 from benchmarks.catalogue import CATALOGUE, rows
 from benchmarks.families import PAGE
-from stream_app.model_store.families import family_of
-from stream_app.model_store.pickling import dump
+from stream_app.model_store.pickling import dump, family_of
 from stream_app.model_store.river_names import REJECTED
 
 TEXT = PAGE.read_text(encoding="utf-8")

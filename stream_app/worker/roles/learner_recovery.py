@@ -10,10 +10,9 @@ from stream_app.core.measurement import LimitCheck, Measurement
 from stream_app.core.monitoring.alarms import Alarms
 from stream_app.errors import ModelError
 from stream_app.model_store.artifacts import ArtifactStore, wait_for_store
-from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.manifest import CHECKPOINT_KEY, Checkpoint, Manifest, check_runtime
 from stream_app.model_store.model_loading import pipeline_changed_error
-from stream_app.model_store.pickling import dump, load
+from stream_app.model_store.pickling import dump, load, pipeline_names
 from stream_app.model_store.signing import verify
 from stream_app.model_store.trusted_keys import TrustedKeys
 from stream_app.pipeline import Pipeline

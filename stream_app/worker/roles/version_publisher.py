@@ -9,7 +9,6 @@ from stream_app.errors import StoreError
 from stream_app.fault_points import kill_at
 from stream_app.formatting import iso_time
 from stream_app.model_store.artifacts import ArtifactStore
-from stream_app.model_store.families import pipeline_names
 from stream_app.model_store.manifest import (
     CHAMPION_KEY,
     CHECKPOINT_KEY,
@@ -23,7 +22,7 @@ from stream_app.model_store.manifest import (
     version_key,
 )
 from stream_app.model_store.model_registry import ModelRegistry
-from stream_app.model_store.pickling import dump
+from stream_app.model_store.pickling import dump, pipeline_names
 from stream_app.model_store.signing import Signer
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output
