@@ -16,7 +16,6 @@ from stream_app.cli.dead_letter_options import (
 from stream_app.cli.options import JsonOption, PipelineArgument, expand_options
 from stream_app.dead_letters import operations
 from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin
-from stream_app.dead_letters.edits import load_optional_edit
 from stream_app.dead_letters.operations import (
     ClosingRequest,
     OperationStatus,
@@ -27,6 +26,7 @@ from stream_app.dead_letters.replay import PreparedReplay, Replay
 from stream_app.dead_letters.replay_outcomes import ReplayResult
 from stream_app.dead_letters.replay_plan import ReplayPlan, ReplayRequest
 from stream_app.dead_letters.replay_producer import SendLimits
+from stream_app.dead_letters.replay_records import load_optional_edit
 from stream_app.errors import SelectionError
 from stream_app.formatting import counted, iso_time
 from stream_app.transfer.progress import report_progress

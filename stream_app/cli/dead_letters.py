@@ -26,10 +26,10 @@ from stream_app.dead_letters.dead_letter_rendering import (
     origin_text,
 )
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
-from stream_app.dead_letters.edits import RecordEditor, load_optional_edit
 from stream_app.dead_letters.groups import find_groups
 from stream_app.dead_letters.preview import Preview, PreviewResult
 from stream_app.dead_letters.record_evaluator import open_evaluator
+from stream_app.dead_letters.replay_records import RecordEditor, load_optional_edit
 from stream_app.errors import SelectionError
 from stream_app.transfer.progress import report_progress
 from stream_app.transfer.record_rendering import sanitize_for_terminal

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
-from stream_app.dead_letters.edits import EditFailure, RecordEditor
 from stream_app.dead_letters.record_evaluator import RecordEvaluator, RepeatedFailure
+from stream_app.dead_letters.replay_records import EditFailure, RecordEditor
 from stream_app.error_codes import ErrorClass
 
 

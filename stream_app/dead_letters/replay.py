@@ -9,7 +9,6 @@ from stream_app.dead_letters.access import open_dead_letters
 from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin, PlannedOperation
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
-from stream_app.dead_letters.edits import EditedRecord, EditFailure, EditFunction, RecordEditor
 from stream_app.dead_letters.ledger import DeadLetterOffsets, Ledger, Operation, count_offsets
 from stream_app.dead_letters.operations import nothing_open
 from stream_app.dead_letters.record_evaluator import RecordEvaluator, open_evaluator
@@ -23,7 +22,13 @@ from stream_app.dead_letters.replay_plan import (
     ranges_by_partition,
 )
 from stream_app.dead_letters.replay_producer import ReplayProducer, ReportProgress, SendLimits
-from stream_app.dead_letters.replay_records import ReplayRoute
+from stream_app.dead_letters.replay_records import (
+    EditedRecord,
+    EditFailure,
+    EditFunction,
+    RecordEditor,
+    ReplayRoute,
+)
 from stream_app.errors import FencedError, ReplayError, SelectionError
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings

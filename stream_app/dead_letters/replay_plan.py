@@ -8,10 +8,15 @@ from hashlib import blake2b
 from typing import Any
 
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
-from stream_app.dead_letters.edits import EditedRecord, EditFailure, RecordEditor
 from stream_app.dead_letters.ledger import DeadLetterOffsets, DlqPartition, Ledger, OffsetRanges
 from stream_app.dead_letters.record_evaluator import RecordEvaluator
-from stream_app.dead_letters.replay_records import ReplayRoute, replay_count
+from stream_app.dead_letters.replay_records import (
+    EditedRecord,
+    EditFailure,
+    RecordEditor,
+    ReplayRoute,
+    replay_count,
+)
 from stream_app.error_codes import ERROR_CODES, ErrorClass, Stage
 from stream_app.errors import ReplayError
 from stream_app.records import Record, output_size

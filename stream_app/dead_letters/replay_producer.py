@@ -16,7 +16,6 @@ from stream_app.dead_letters.dead_letter_admin import (
     log_audits,
 )
 from stream_app.dead_letters.dead_letter_record import DeadLetter, read_ref
-from stream_app.dead_letters.edits import EditedRecord
 from stream_app.dead_letters.ledger import (
     Ledger,
     Operation,
@@ -30,7 +29,7 @@ from stream_app.dead_letters.replay_outcomes import (
     ReplayResult,
     replay_result,
 )
-from stream_app.dead_letters.replay_records import ReplayRoute
+from stream_app.dead_letters.replay_records import EditedRecord, ReplayRoute
 from stream_app.errors import FencedError, ReplayError
 from stream_app.kafka.topic_uses import member_name
 from stream_app.records import Output

@@ -1,12 +1,19 @@
 """Records that a replay sends: their topics, partitions and headers."""
 
-from typing import NamedTuple
+import traceback
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from stream_app import headers as names
+from stream_app.core.reading.decoding import decode
 from stream_app.dead_letters.dead_letter_record import DeadLetter
-from stream_app.dead_letters.edits import EditedRecord
+from stream_app.errors import PipelineError, SelectionError
 from stream_app.kafka.partitioner import java_partition
-from stream_app.records import Output
+from stream_app.loading import load_file
+from stream_app.pipeline import Pipeline
+from stream_app.records import Failure, Output
 from stream_app.topic_kinds import DeadLetterKind, TopicKind
 
 REPLAY_TOPICS: dict[DeadLetterKind, TopicKind] = {"raw.dlq": "raw.replay", "labels.dlq": "labels"}
@@ -24,6 +31,106 @@ _KEPT_HEADERS = (
     names.ORIGINAL_OFFSET,
     names.ORIGINAL_TIMESTAMP,
 )
+
+
+class EditFailure(NamedTuple):
+    """Failure of an edit function: its reason, e.g. "KeyError", and its location: "fix.py:7"."""
+
+    reason: str
+    location: str
+
+
+class EditedRecord(NamedTuple):
+    """Key and value with which a dead letter is sent."""
+
+    key: bytes | None
+    value: bytes | None
+
+
+EditFunction = Callable[[DeadLetter], bytes | EditFailure | None]
+"""Returns the new value of a dead letter, None to skip it, or a failure. Never raises."""
+
+
+class LoadedEdit(NamedTuple):
+    """Edit function, and the SHA-256 of its file with its name; both empty without an edit."""
+
+    function: EditFunction | None
+    digest: str
+
+
+def load_optional_edit(spec: str | None) -> LoadedEdit:
+    """Return the edit that `FILE:function` names, if any; raises as `load_edit`."""
+    if spec is None:
+        return LoadedEdit(None, "")
+    function = load_edit(spec)
+    file, _, name = spec.rpartition(":")
+    return LoadedEdit(function, f"{sha256(Path(file).read_bytes()).hexdigest()}:{name}")
+
+
+def load_edit(spec: str) -> EditFunction:
+    """Return the function that `FILE:function` names.
+
+    The user's function takes a `DeadLetter` and returns the new value as bytes, or None.
+
+    Raises:
+        SelectionError: `spec` names no function, or the file does not define it.
+        PipelineError: the file cannot be loaded.
+    """
+    target, colon, name = spec.rpartition(":")
+    if not colon or not name.isidentifier() or not target.endswith(".py"):
+        raise SelectionError(
+            f"--edit {spec} names no function", "Give FILE:function, e.g. fix.py:edit"
+        )
+    try:
+        module = load_file(Path(target))
+    except PipelineError as error:
+        raise PipelineError(f"--edit: {error.message}", error.remedy) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise SelectionError(
+            f"--edit: {target} has no function {name}", f"Define {name}(dead_letter) in the file"
+        )
+    file = Path(target).resolve()
+    return lambda dead_letter: _call(function, dead_letter, file)
+
+
+def _call(
+    function: Callable[[DeadLetter], Any], dead_letter: DeadLetter, file: Path
+) -> bytes | EditFailure | None:
+    # The function is the user's code and may raise anything, including SystemExit.
+    try:
+        value = function(dead_letter)
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+        location = f"{file.name}:{lines[-1]}" if lines else file.name
+        return EditFailure(type(error).__name__, location)
+    if value is None or isinstance(value, bytes):
+        return value
+    return EditFailure(f"it returned {type(value).__name__}, not bytes or None", file.name)
+
+
+class RecordEditor:
+    """Applies an optional edit function to dead letters of a pipeline."""
+
+    def __init__(self, pipeline: Pipeline, edit: EditFunction | None) -> None:
+        self._edit = edit
+        self._key = pipeline.key or pipeline.event_id
+
+    def __call__(self, dead_letter: DeadLetter) -> EditedRecord | EditFailure | None:
+        """Return the edited record, or None if the edit function skips the dead letter.
+
+        With an edit function, the key becomes the key field of the new value if it has one. A
+        wrong key can therefore be corrected.
+        """
+        if self._edit is None:
+            return EditedRecord(dead_letter.key, dead_letter.value)
+        value = self._edit(dead_letter)
+        if value is None or isinstance(value, EditFailure):
+            return value
+        fields = decode(value, dead_letter.original_headers, dead_letter.schemas)
+        key = None if isinstance(fields, Failure) else fields.get(self._key)
+        return EditedRecord(dead_letter.key if key is None else str(key).encode(), value)
 
 
 class ReplayRoute(NamedTuple):
