@@ -27,8 +27,7 @@ from stream_app.dead_letters.dead_letter_rendering import (
 )
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
 from stream_app.dead_letters.groups import find_groups
-from stream_app.dead_letters.preview import Preview, PreviewResult
-from stream_app.dead_letters.record_evaluator import open_evaluator
+from stream_app.dead_letters.record_evaluator import Preview, PreviewResult, open_evaluator
 from stream_app.dead_letters.replay_records import RecordEditor, load_optional_edit
 from stream_app.errors import SelectionError
 from stream_app.transfer.progress import report_progress
