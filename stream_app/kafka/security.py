@@ -7,8 +7,7 @@ from typing import Any
 
 from stream_app.errors import SettingsError
 from stream_app.kafka.tokens import token_source
-from stream_app.secrets import read_secret
-from stream_app.settings import KafkaSettings
+from stream_app.settings import KafkaSettings, read_secret
 
 VARIABLE = "STREAM_APP_KAFKA__"
 

@@ -15,8 +15,7 @@ from urllib.parse import quote, urlencode
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from stream_app.errors import AccessError, KafkaUnavailableError, StreamAppError
-from stream_app.secrets import read_secret
-from stream_app.settings import KafkaSettings
+from stream_app.settings import KafkaSettings, read_secret
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from stream_app.errors import SettingsError
-from stream_app.secrets import read_secret
-from stream_app.settings import RegistrySettings
+from stream_app.settings import RegistrySettings, read_secret
 
 URL_VARIABLE = "STREAM_APP_REGISTRY__URL"
 _PASSWORD = "STREAM_APP_REGISTRY__PASSWORD"
