@@ -3,7 +3,7 @@
 from typing import Any
 
 from stream_app.core.reading.decoding import NO_SCHEMAS
-from stream_app.doctor.value_checks import evaluate_numbers, evaluate_times
+from stream_app.doctor.topic_checks import evaluate_numbers, evaluate_times
 from stream_app.loading import complete
 from stream_app.records import Record
 from tests.small_pipeline import NOW, event, label, record, small_pipeline
