@@ -1,9 +1,28 @@
 """Scored record: the outcome of an event that was scored, as published to `<p>.scored`."""
 
-from collections.abc import Sequence
-from typing import Any, Literal, NotRequired, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
-from stream_app.records import Features, Fields
+import orjson
+
+from stream_app.records import Features, Fields, Output, Score, Target
+
+Kind = Literal[
+    "performance",
+    "cumulative",
+    "baseline",
+    "drift",
+    "alarm",
+    "corrective_action",
+    "experimentation_needed",
+    "unlearnable",
+    "volume",
+    "coverage",
+    "delay",
+]
+
+# Metrics of which less is better.
+LOSSES = frozenset({"log_loss", "brier", "mae", "rmse"})
 
 
 class ScoringModel(TypedDict):
@@ -53,3 +72,108 @@ PREDICTION_FIELDS: tuple[PredictionField, ...] = (
     "threshold",
     "probabilities",
 )
+
+
+class Example(NamedTuple):
+    """Event with the prediction that was served, and its label.
+
+    Attributes:
+        event_id: id of the event.
+        event_time: time of the event in Unix milliseconds.
+        label_time: time at which the label became known in Unix milliseconds.
+        label: the label.
+        score: served score.
+        model_version: version that made the score.
+        features: features as they were at the prediction.
+        fingerprint: fingerprint of the pipeline's declaration.
+    """
+
+    event_id: str
+    event_time: int
+    label_time: int
+    label: Target
+    score: Score
+    model_version: int
+    features: Features
+    fingerprint: str
+
+    def encode(self) -> bytes:
+        """Return the JSON object that `<p>.examples` carries."""
+        return orjson.dumps({"kind": "example", **self._asdict()})
+
+    @classmethod
+    def decode(cls, value: bytes) -> "Example":
+        """Return the example of `encode`, without any check."""
+        fields: dict[str, Any] = orjson.loads(value)
+        return cls(**{name: fields[name] for name in cls._fields})
+
+
+class ExampleOffsets(NamedTuple):
+    """Offsets of examples in the log, from `first` to `last`, both inclusive."""
+
+    first: int
+    last: int
+
+
+class LimitCheck(NamedTuple):
+    """A limit, and whether it is breached; without a limit it is not."""
+
+    threshold: float | None = None
+    breached: bool = False
+
+
+class Measurement(NamedTuple):
+    """One measured value. The time at which it was written is that of its Kafka record.
+
+    Corrective actions and lasting alarms use some attributes in their own way: `name` is the action
+    or alarm, `reference` its cause, `n` the number of times; the window is from its start to its
+    end by the worker's clock, and `source` names the task or worker.
+
+    Attributes:
+        kind: kind of the measurement.
+        name: name of the metric or variable.
+        start, end: window of event time in Unix milliseconds, `end` exclusive.
+        n: number of observations in the window.
+        value: measured value; None if undefined, such as ROC AUC of a single class.
+        limit_check: limit of the value.
+        reference: what the value is compared with.
+        model_version: version that served the newest observation.
+        source: task or worker.
+        examples: offsets of the examples that it is about, if any.
+    """
+
+    kind: Kind
+    name: str
+    start: int
+    end: int
+    n: int
+    value: float | None = None
+    limit_check: LimitCheck = LimitCheck()
+    reference: str | None = None
+    model_version: int | None = None
+    source: str | None = None
+    examples: ExampleOffsets | None = None
+
+    def output(self, pipeline: str) -> Output:
+        """Return the record to write, with kind and name as its key."""
+        fields = {
+            "kind": self.kind,
+            "name": self.name,
+            "pipeline": pipeline,
+            "model_version": self.model_version,
+            "window": {"start": self.start, "end": self.end},
+            "reference": self.reference,
+            "n": self.n,
+            "value": self.value,
+            "threshold": self.limit_check.threshold,
+            "breached": self.limit_check.breached,
+            "source": self.source,
+            "examples": None if self.examples is None else self.examples._asdict(),
+        }
+        return Output("monitoring", -1, f"{self.kind}/{self.name}".encode(), orjson.dumps(fields))
+
+
+def is_lasting_alarm(measurement: Mapping[str, Any]) -> bool:
+    """Return True if the fields of a measurement are those of an alarm that lasts for some time."""
+    window = measurement["window"]
+    return bool(measurement["kind"] == "alarm" and window["end"] > window["start"])

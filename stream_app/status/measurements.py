@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import orjson
 from confluent_kafka import Message
 
-from stream_app.core.measurement import is_lasting_alarm
+from stream_app.core.scored_record import is_lasting_alarm
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.reader import PartitionReader

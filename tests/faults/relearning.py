@@ -3,8 +3,8 @@
 from collections import defaultdict, deque
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import decode_example
+from stream_app.core.scored_record import Example
 from stream_app.kafka.clients import client_config
 from stream_app.kafka.log_reader import LogReader
 from stream_app.loading import load_pipeline

@@ -2,10 +2,9 @@
 
 import pytest
 
-from stream_app.core.example import ExampleOffsets
-from stream_app.core.measurement import LimitCheck, Measurement
 from stream_app.core.monitoring.alarms import Alarms
 from stream_app.core.monitoring.corrective_actions import CorrectiveActions
+from stream_app.core.scored_record import ExampleOffsets, LimitCheck, Measurement
 from stream_app.transfer.record_rendering import measurement_text
 
 NOW = 1_700_000_000_000

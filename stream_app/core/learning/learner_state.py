@@ -9,7 +9,6 @@ from typing import Any
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.evaluation.thresholds import ThresholdState
-from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import LEARNER, VERSION_CHANGES, Control
 from stream_app.core.learning.finite_learning import (
     NotFiniteError,
@@ -20,6 +19,7 @@ from stream_app.core.learning.finite_learning import (
 )
 from stream_app.core.monitoring.constant_score import ConstantScore
 from stream_app.core.monitoring.drift import ErrorAlarm
+from stream_app.core.scored_record import Example
 from stream_app.pipeline import Pipeline
 
 # Format of a pickled `LearnerState`. A checkpoint with another one is not loaded.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from stream_app.core.measurement import Measurement
+from stream_app.core.scored_record import Measurement
 
 # Time between two reports of one action and cause; doubled after each report, up to the maximum.
 FIRST_INTERVAL_MS = 10_000

@@ -6,10 +6,10 @@ from time import monotonic
 from typing import Any
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import LEARNER, VERSION_CHANGES, Control
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnedModel
+from stream_app.core.scored_record import Example
 from stream_app.errors import ModelError, StoreError
 from stream_app.kafka.log_reader import TopicReader
 from stream_app.model_store.annotations import pause_records, version_change_audit

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import (
     CONTROL_KEY,
     VERSION_CHANGES,
@@ -15,7 +14,7 @@ from stream_app.core.learning.examples_log import (
 )
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnerState
-from stream_app.core.measurement import LimitCheck, Measurement
+from stream_app.core.scored_record import Example, LimitCheck, Measurement
 from stream_app.errors import ModelError, StoreError
 from stream_app.kafka.log_reader import TopicReader
 from stream_app.model_store.artifacts import ArtifactStore, wait_for_store

@@ -7,11 +7,10 @@ from typing import cast
 import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import control_in, decode_example
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
-from stream_app.core.scored_record import ScoredRecord
+from stream_app.core.scored_record import Example, ScoredRecord
 from stream_app.errors import ModelError
 from stream_app.kafka.log_reader import TopicReader
 from stream_app.pipeline import Pipeline

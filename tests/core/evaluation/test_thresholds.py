@@ -16,8 +16,7 @@ from stream_app.core.evaluation.thresholds import (
     check_metric,
     check_threshold,
 )
-from stream_app.core.example import ExampleOffsets
-from stream_app.core.measurement import LimitCheck
+from stream_app.core.scored_record import ExampleOffsets, LimitCheck
 from stream_app.pipeline import Threshold
 
 HOUR = 3_600_000

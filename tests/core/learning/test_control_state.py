@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.core.example import Example
 from stream_app.core.learning.examples_log import (
     LEARNER,
     VERSION_CHANGES,
@@ -19,6 +18,7 @@ from stream_app.core.learning.examples_log import (
 )
 from stream_app.core.learning.learner import SUPERSEDED, Learner
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
+from stream_app.core.scored_record import Example
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import dump, load
 from tests.learning import ALL_NAMES, FINGERPRINT, examples, measurements, pipeline, scores_of

@@ -7,7 +7,6 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.measurement import Measurement
 from stream_app.core.monitoring.corrective_actions import (
     FIRST_INTERVAL_MS,
     MAX_CAUSES,
@@ -15,6 +14,7 @@ from stream_app.core.monitoring.corrective_actions import (
     OTHER,
     CorrectiveActions,
 )
+from stream_app.core.scored_record import Measurement
 
 NOW = 1_700_000_000_000
 ADDED = st.lists(
