@@ -2,8 +2,7 @@
 
 import pytest
 
-from stream_app.core.monitoring.alarms import Alarms
-from stream_app.core.monitoring.corrective_actions import CorrectiveActions
+from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
 from stream_app.core.scored_record import ExampleOffsets, LimitCheck, Measurement
 from stream_app.transfer.record_rendering import measurement_text
 

@@ -11,8 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from stream_app.core.monitoring.alarms import Alarms
-from stream_app.core.monitoring.corrective_actions import CorrectiveActions
+from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scoring.expiry_queue import ExpiryQueue
 from stream_app.core.scoring.record_counts import RecordCounts

@@ -5,8 +5,7 @@ from typing import Any, get_args
 
 import orjson
 
-from stream_app.core.monitoring.alarms import Alarms
-from stream_app.core.monitoring.corrective_actions import CorrectiveActions
+from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scored_record import Kind, Measurement, is_lasting_alarm
 from stream_app.core.scoring.partition_state import PartitionState

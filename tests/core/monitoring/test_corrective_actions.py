@@ -7,7 +7,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.monitoring.corrective_actions import (
+from stream_app.core.monitoring.alarms import (
     FIRST_INTERVAL_MS,
     MAX_CAUSES,
     MAX_INTERVAL_MS,
