@@ -16,11 +16,11 @@ from benchmarks.peers import ours
 from benchmarks.peers.work import score, trained_model
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.learning.learner import Learner
+from stream_app.core.published_records import Example
 from stream_app.core.reading.avro_reader import compile_reader
 from stream_app.core.reading.avro_writer import compile_writer
 from stream_app.core.reading.decoding import Schemas
 from stream_app.core.reading.record_reader import EventReader
-from stream_app.core.scored_record import Example
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.examples.nycflights import read_flights

@@ -23,6 +23,11 @@ SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"
 # A host name, or an IPv4 or IPv6 address, and a port; the default of both Kafka clients is 9092.
 _SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[\w.-]+)(?::(\d{1,5}))?")
 _HIGHEST_PORT = 65_535
+# Kubernetes gives each container the addresses of the Services of its namespace; these are the
+# variables of a Service that is named stream-app.
+_SERVICE_LINK = re.compile(
+    r"STREAM_APP_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
 
 
 class _Section(BaseModel):
@@ -255,13 +260,32 @@ def load_settings() -> Settings:
         ) from None
 
 
+def service_links() -> list[str]:
+    """Return the variables that Kubernetes sets for a Service named stream-app: no settings."""
+    return sorted(variable for variable in os.environ if _SERVICE_LINK.fullmatch(variable.upper()))
+
+
+def service_links_warning() -> str | None:
+    """Return the warning about ignored variables, None if there are none."""
+    found = service_links()
+    if not found:
+        return None
+    return (
+        f"{found[0]} and {len(found) - 1} more variables of a Kubernetes Service named stream-app "
+        "are ignored: they are no settings. Set enableServiceLinks: false in the pod"
+        if len(found) > 1
+        else f"{found[0]} of a Kubernetes Service named stream-app is ignored: it is no setting. "
+        "Set enableServiceLinks: false in the pod"
+    )
+
+
 def _reject_unknown() -> None:
     """Reject misspelt variables, which pydantic would silently ignore."""
     prefix = str(Settings.model_config["env_prefix"])
     known = list(_variables(Settings, prefix))
     for variable in sorted(os.environ):
         name = variable.upper()
-        if not name.startswith(prefix) or name in known:
+        if not name.startswith(prefix) or name in known or _SERVICE_LINK.fullmatch(name):
             continue
         nearest = get_close_matches(name, known, 1, cutoff=0.0)[0]
         raise SettingsError(

@@ -12,7 +12,7 @@ from avro.io import validate
 from avro.schema import Schema, parse
 from river import datasets, linear_model, optim, preprocessing
 
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import OWN, AllowedNames, allowed_names
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
@@ -117,7 +117,7 @@ def scores_of(model: LoadedModel) -> list[Score]:
 
 
 class MemoryLog:
-    """`LogReader` over topics in memory; offsets can have gaps, as left by transaction markers."""
+    """`RetryingReader` over topics in memory; offsets can have gaps, as left by transaction markers."""
 
     def __init__(self) -> None:
         self.topics: dict[str, list[Record]] = {}

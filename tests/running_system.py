@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.kafka.clients import client_config, make_admin
-from stream_app.kafka.log_reader import LogReader
+from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.topics import create_topics
 from stream_app.records import InputPartition
 from stream_app.settings import KafkaSettings, Settings, TopicSettings
@@ -364,7 +364,7 @@ class TopicFollower:
                 "fetch.wait.max.ms": 20,
             }
         )
-        self._log = LogReader(config, "test-reader")
+        self._log = RetryingReader(config, "test-reader")
         count = len(self._consumer.list_topics(topic, timeout=10).topics[topic].partitions)
         self._partitions = [TopicPartition(topic, partition, 0) for partition in range(count)]
         self._consumer.assign(self._partitions)

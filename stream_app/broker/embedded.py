@@ -24,7 +24,7 @@ from stream_app.broker.broker_errors import (
     disk_errors,
 )
 from stream_app.broker.download import sha512_of
-from stream_app.broker.jars import (
+from stream_app.broker.java_runtime import (
     MAVEN_CENTRAL,
     JarCache,
     JavaRuntime,

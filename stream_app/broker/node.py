@@ -21,7 +21,7 @@ from stream_app.broker.broker_errors import (
     disk_full,
     start_failure,
 )
-from stream_app.broker.jars import JavaRuntime
+from stream_app.broker.java_runtime import JavaRuntime
 from stream_app.broker.process import is_alive, java_environment, spawn
 
 HOST = "127.0.0.1"

@@ -26,8 +26,8 @@ from stream_app.dead_letters.dead_letter_rendering import (
     origin_text,
 )
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
+from stream_app.dead_letters.dry_run import Preview, PreviewResult, open_evaluator
 from stream_app.dead_letters.groups import find_groups
-from stream_app.dead_letters.record_evaluator import Preview, PreviewResult, open_evaluator
 from stream_app.dead_letters.replay_records import RecordEditor, load_optional_edit
 from stream_app.errors import SelectionError
 from stream_app.transfer.progress import report_progress

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from stream_app.cli.exit_codes import INTERRUPTED, UNEXPECTED, epilog
 from stream_app.deferred_imports import defer_river
 from stream_app.errors import StreamAppError
+from stream_app.settings import service_links_warning
 
 
 class LazyCommand(NamedTuple):
@@ -134,6 +135,7 @@ app = typer.Typer(
 
 @app.callback()
 def options(
+    context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", help="Log everything; show tracebacks of unexpected errors.")
     ] = False,
@@ -141,6 +143,10 @@ def options(
     """Set options of every command and of the processes that it starts."""
     if debug:
         os.environ["STREAM_APP_LOG__LEVEL"] = "debug"
+    warning = service_links_warning()
+    # A worker logs it.
+    if warning is not None and context.invoked_subcommand != "worker":
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def main() -> NoReturn:

@@ -10,7 +10,7 @@ from stream_app.cli.model_operations import ModelContext
 from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
 from stream_app.errors import VerificationError
 from stream_app.kafka.clients import client_config
-from stream_app.kafka.log_reader import LogReader
+from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.topic_uses import group_name
 from stream_app.model_admin.model_rendering import (
     audit_lines,
@@ -124,7 +124,7 @@ def verify(
     context = ModelContext(pipeline, as_json)
     registry = context.registry
     chosen = registry.current.version if version is None else version
-    reader = LogReader(client_config(context.settings), group_name(context.name, "learn"))
+    reader = RetryingReader(client_config(context.settings), group_name(context.name, "learn"))
     verifier = Verifier(context.pipeline, reader, registry, context.loader)
     with report_progress("relearning", chosen) as progress:
         result = verifier.verify(chosen, progress.update)

@@ -12,7 +12,7 @@ Reading, in the order of the flow:
 Evaluating without sending:
 
 - `edits`: edit functions of the user.
-- `record_evaluator`: the failure of a record with the current pipeline and model.
+- `dry_run`: the failure of a record with the current pipeline and model.
 - `preview`: outcomes of many dead letters.
 
 Changing their state:

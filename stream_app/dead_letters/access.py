@@ -13,7 +13,7 @@ from stream_app.dead_letters.indexer import Indexer, Notify
 from stream_app.dead_letters.ledger import Ledger
 from stream_app.errors import TopicsError
 from stream_app.kafka.offsets import OffsetBounds
-from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.partition_reader import PartitionReader
 from stream_app.pipeline import Pipeline
 from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.settings import Settings

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from stream_app.core.monitoring.audit_entry import AuditEntry
+from stream_app.dead_letters.dry_run import read_partition_counts
 from stream_app.dead_letters.ledger import (
     DeadLetterOffsets,
     Ledger,
@@ -14,12 +15,11 @@ from stream_app.dead_letters.ledger import (
     operation_records,
     partition_key,
 )
-from stream_app.dead_letters.record_evaluator import read_partition_counts
 from stream_app.errors import FencedError, SelectionError, StreamAppError
 from stream_app.kafka.clients import ConnectionErrors, client_config
-from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.offsets import VISIBLE_SECONDS, OffsetBounds, open_transaction
-from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.partition_reader import PartitionReader
+from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.topic_uses import group_name, member_name
 from stream_app.records import ENVELOPE_BYTES, InputPartition, Output
 from stream_app.settings import Settings
@@ -79,7 +79,7 @@ class DeadLetterAdmin:
         topics = [self.topic(kind) for kind in _REQUIRED_TOPICS]
         partitions = self._counting.find_partitions(topics)
         self.partitions = sum(topic == self.topic("raw.replay") for topic, _ in partitions)
-        self.reader = LogReader(self.config, group_name(name, "score"))
+        self.reader = RetryingReader(self.config, group_name(name, "score"))
         self._ledger_partition = InputPartition(self.topic("replays"), 0)
 
     def topic(self, kind: TopicKind) -> str:

@@ -11,7 +11,7 @@ from confluent_kafka import Message
 from stream_app import headers as names
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.error_codes import UNREADABLE
-from stream_app.kafka.reader import PartitionReader, headers_of
+from stream_app.kafka.partition_reader import PartitionReader, headers_of
 from stream_app.records import Failure, Fields, Headers, Record
 from stream_app.topic_kinds import DeadLetterKind, topic_name
 

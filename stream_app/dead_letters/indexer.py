@@ -23,7 +23,7 @@ from stream_app.dead_letters.index_file import (
 )
 from stream_app.errors import OutputError, StreamAppError
 from stream_app.kafka.offsets import OffsetBounds
-from stream_app.kafka.reader import PartitionReader, headers_of
+from stream_app.kafka.partition_reader import PartitionReader, headers_of
 from stream_app.pipeline import Pipeline
 from stream_app.topic_kinds import DEAD_LETTER_KINDS, topic_name
 from stream_app.transfer.progress import ProgressReporter, report_progress

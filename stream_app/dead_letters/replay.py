@@ -9,9 +9,9 @@ from stream_app.dead_letters.access import open_dead_letters
 from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin, PlannedOperation
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
+from stream_app.dead_letters.dry_run import RecordEvaluator, open_evaluator
 from stream_app.dead_letters.ledger import DeadLetterOffsets, Ledger, Operation, count_offsets
 from stream_app.dead_letters.operations import nothing_open
-from stream_app.dead_letters.record_evaluator import RecordEvaluator, open_evaluator
 from stream_app.dead_letters.replay_outcomes import ReplayResult
 from stream_app.dead_letters.replay_plan import (
     ReplayPlan,

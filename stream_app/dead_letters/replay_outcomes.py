@@ -13,7 +13,7 @@ from stream_app.dead_letters.ledger import Operation, ReplayProgress
 from stream_app.errors import ReplayError
 from stream_app.headers import ERROR_CODE, REPLAY_ID
 from stream_app.kafka.offsets import PartitionId
-from stream_app.kafka.reader import PartitionReader, headers_of
+from stream_app.kafka.partition_reader import PartitionReader, headers_of
 from stream_app.records import InputPartition
 from stream_app.topic_kinds import TopicKind, topic_name
 

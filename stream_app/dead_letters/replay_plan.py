@@ -8,8 +8,8 @@ from hashlib import blake2b
 from typing import Any
 
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
+from stream_app.dead_letters.dry_run import RecordEvaluator
 from stream_app.dead_letters.ledger import DeadLetterOffsets, DlqPartition, Ledger, OffsetRanges
-from stream_app.dead_letters.record_evaluator import RecordEvaluator
 from stream_app.dead_letters.replay_records import (
     EditedRecord,
     EditFailure,

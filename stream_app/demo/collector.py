@@ -15,12 +15,12 @@ from confluent_kafka import Message
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.learning.examples_log import decode_example
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.headers import ERROR_CODE
 from stream_app.kafka.offsets import PartitionId
-from stream_app.kafka.reader import PartitionReader, headers_of
+from stream_app.kafka.partition_reader import PartitionReader, headers_of
 from stream_app.model_store.manifest import CHAMPION_KEY, Manifest, decode_alias, version_of
 from stream_app.records import InputPartition
 from stream_app.worker.supervisor import Supervisor, WorkerProcess

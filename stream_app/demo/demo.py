@@ -21,9 +21,9 @@ from stream_app.errors import StreamAppError, VerificationError
 from stream_app.examples.flights import pipeline
 from stream_app.examples.nycflights import read_flights, timeline
 from stream_app.kafka.clients import client_config, make_admin, make_producer
-from stream_app.kafka.log_reader import LogReader
 from stream_app.kafka.offsets import PartitionId
-from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.partition_reader import PartitionReader
+from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.topic_uses import group_name
 from stream_app.kafka.topics import create_topics
 from stream_app.lifecycle.up import embedded_broker
@@ -149,7 +149,7 @@ class FlightReplay:
         )
         self.observer.assign(_output_partitions(settings))
         self._producer: Producer = make_producer(settings)
-        self._reader = LogReader(client_config(settings), group_name(pipeline.name, "monitor"))
+        self._reader = RetryingReader(client_config(settings), group_name(pipeline.name, "monitor"))
         self._model_timeline = ModelTimeline(supervisor)
         self._supervisor = supervisor
         self._view = view

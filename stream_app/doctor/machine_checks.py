@@ -105,7 +105,7 @@ def evaluate_disk(name: str, free: int, total: int) -> CheckResult:
 
 def check_embedded_broker(context: DoctorContext) -> Iterator[CheckResult]:
     """Check Java and the jars of the embedded broker, if it is used."""
-    from stream_app.broker.jars import find_java, kafka_version, read_lock
+    from stream_app.broker.java_runtime import find_java, kafka_version, read_lock
 
     if context.settings.kafka.bootstrap_servers:
         yield skipped(

@@ -96,9 +96,16 @@ def check_registry(context: DoctorContext) -> Iterator[CheckResult]:
     if not avro and not context.settings.registry.url:
         yield skipped("no schema registry: none is configured, and the pipeline writes JSON")
         return
-    registry = open_registry(context.settings.registry)
-    for checked in check_schemas(context.pipeline, versions_in_registry(registry)):
-        yield evaluate_schema(checked, required=avro)
+    try:
+        registry = open_registry(context.settings.registry)
+        for checked in check_schemas(context.pipeline, versions_in_registry(registry)):
+            yield evaluate_schema(checked, required=avro)
+    except RegistryError as error:
+        if avro:
+            raise
+        yield warning(
+            f"{error.message}; the pipeline writes JSON, and its workers need no registry", _UNUSED
+        )
 
 
 def evaluate_schema(checked: CheckedSubject, *, required: bool) -> CheckResult:
@@ -106,7 +113,7 @@ def evaluate_schema(checked: CheckedSubject, *, required: bool) -> CheckResult:
     match checked.result:
         case "incompatible":
             first = checked.problems[0]
-            return problem(
+            return (problem if required else warning)(
                 f"the schema of {checked.subject} cannot read records of version "
                 f"{first.version}: {first.reason}",
                 first.remedy,

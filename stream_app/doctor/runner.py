@@ -7,9 +7,7 @@ from stream_app.doctor import (
     cluster_checks,
     machine_checks,
     model_checks,
-    results,
     topic_checks,
-    value_checks,
     worker_checks,
 )
 from stream_app.doctor.context import (
@@ -20,6 +18,9 @@ from stream_app.doctor.context import (
     NoModelError,
     ReportedResult,
     UnavailableError,
+    from_error,
+    problem,
+    skipped,
 )
 from stream_app.errors import StreamAppError
 
@@ -40,7 +41,7 @@ CHECKS = (
     Check("topics", cluster_checks.check_clock),
     Check("producers", topic_checks.check_partitioner),
     Check("registry", model_checks.check_registry),
-    Check("producers", value_checks.check_values),
+    Check("producers", topic_checks.check_values),
     Check("workers", worker_checks.check_members),
     Check("workers", worker_checks.check_offsets),
     Check("workers", worker_checks.check_record_counts),
@@ -67,7 +68,7 @@ def _run_with_limit(check: Check, context: DoctorContext) -> list[CheckResult]:
     if thread.is_alive():
         context.reset()
         return [
-            results.problem(
+            problem(
                 f"no result within {check.limit:.0f} s",
                 "Check that the network and the disk are not slow, and try again",
             )
@@ -83,19 +84,19 @@ def _run(run: CheckFunction, context: DoctorContext) -> list[CheckResult]:
     except UnavailableError as missing:
         found.append(_missing(missing))
     except StreamAppError as error:
-        found.append(results.from_error(error))
+        found.append(from_error(error))
     # A bug in one check must not hide the results of the others.
     except Exception as error:
         message = f"the check itself failed: {type(error).__name__}: {error}"
-        found.append(results.problem(message, "This is a bug in the check; please report it"))
+        found.append(problem(message, "This is a bug in the check; please report it"))
     return found
 
 
 def _missing(missing: UnavailableError) -> CheckResult:
     """Return the error for the first check that meets it, and a skipped result for later ones."""
     if missing.error is None or missing.reported:
-        return results.skipped(f"needs {missing.name}")
+        return skipped(f"needs {missing.name}")
     missing.reported = True
     if isinstance(missing.error, NoModelError):
-        return results.skipped(missing.error.message)
-    return results.from_error(missing.error)
+        return skipped(missing.error.message)
+    return from_error(missing.error)

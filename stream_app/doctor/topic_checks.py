@@ -11,8 +11,8 @@ from stream_app.core.reading.event_time import SUSPICION, UNIT_REMEDY, is_suspec
 from stream_app.core.reading.record_reader import Event, LabelEvent, LabelReader
 from stream_app.doctor.context import CheckResult, DoctorContext, ok, problem, skipped, warning
 from stream_app.errors import AccessError
-from stream_app.kafka.log_reader import as_record
 from stream_app.kafka.partitioner import java_partition, librdkafka_partition
+from stream_app.kafka.retrying_reader import as_record
 from stream_app.kafka.topics import KEPT_FOR_EVER, TopicSpec, check_topics
 from stream_app.offline.proposed_bounds import propose_bounds
 from stream_app.offline.timeline import END_OF_TIME, time_reader

@@ -8,8 +8,8 @@ import orjson
 from confluent_kafka import Message
 
 from stream_app.core.learning.examples_log import Control, control_in
+from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.decoding import Schemas, decode
-from stream_app.core.scored_record import ScoredRecord
 from stream_app.core.scoring.partition_state import COUNTS_KEY, ENTRY_PREFIX
 from stream_app.core.scoring.state_codec import is_packed
 from stream_app.dead_letters.dead_letter_record import DeadLetter, read_ref
@@ -17,8 +17,8 @@ from stream_app.error_codes import ERROR_CODES
 from stream_app.explain.event_trace import FailureDetail, TracedRecord
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
+from stream_app.kafka.partition_reader import PartitionReader, headers_of
 from stream_app.kafka.partitioner import java_partition
-from stream_app.kafka.reader import PartitionReader, headers_of
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Fields
 from stream_app.schema_registry.schema_cache import open_schema_cache

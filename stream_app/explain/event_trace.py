@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from stream_app.core.scored_record import ScoredRecord
+from stream_app.core.published_records import ScoredRecord
 from stream_app.formatting import iso_time
 from stream_app.records import Features
 from stream_app.transfer.record_rendering import sanitize_for_terminal

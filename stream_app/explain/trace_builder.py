@@ -7,9 +7,9 @@ from confluent_kafka import Message
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.learning.examples_log import decode_example
+from stream_app.core.published_records import PREDICTION_FIELDS, Example, ScoredRecord
 from stream_app.core.reading.record_reader import LabelReader
 from stream_app.core.reading.user_functions import CleanedRecord
-from stream_app.core.scored_record import PREDICTION_FIELDS, Example, ScoredRecord
 from stream_app.core.scoring.predictor import NO_VERSION
 from stream_app.error_codes import ERROR_CODES
 from stream_app.errors import ModelError, SelectionError
@@ -33,8 +33,8 @@ from stream_app.explain.first_learner import first_learner
 from stream_app.explain.label_knowledge import LabelKnowledge, label_state
 from stream_app.formatting import iso_time
 from stream_app.headers import REPLAY_LEARN
-from stream_app.kafka.log_reader import as_record
-from stream_app.kafka.reader import headers_of
+from stream_app.kafka.partition_reader import headers_of
+from stream_app.kafka.retrying_reader import as_record
 from stream_app.model_admin.version_checks import STORE_ERRORS, VersionLoader
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.offline.stage_timing import Stages

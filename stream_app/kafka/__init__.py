@@ -7,7 +7,7 @@
 - `clients`: creation and closing of clients, errors of an unreachable cluster.
 - `offsets`: partitions, beginning and end offsets, offsets by time, last stable offset.
 - `reader`: reader of committed records between offsets, or from offsets on.
-- `log_reader`: reader for workers, which waits out an outage.
+- `retrying_reader`: reader for workers, which waits out an outage.
 - `partitioner`: partition of a key.
 - `topics`: creation and checks of a pipeline's topics.
 - `topic_uses`: contents, writers and readers of each kind of topic.

@@ -11,7 +11,7 @@ from stream_app.errors import FencedError, ModelError, StreamAppError
 from stream_app.fault_points import kill_at
 from stream_app.kafka.clients import ConnectionErrors, client_config
 from stream_app.kafka.offsets import VISIBLE_SECONDS, open_transaction, wait_until_stable
-from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
+from stream_app.kafka.partition_reader import SILENCE_SECONDS, PartitionReader
 from stream_app.kafka.topic_uses import group_name, member_name
 from stream_app.model_store.manifest import CHECKPOINT_KEY, Checkpoint
 from stream_app.model_store.model_registry import ModelRegistry

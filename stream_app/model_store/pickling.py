@@ -29,7 +29,7 @@ FORMAT = "pickle-5"
 # Modules whose classes a learner's state consists of.
 _STATE_MODULES = frozenset(
     {
-        "stream_app.core.scored_record",
+        "stream_app.core.published_records",
         "stream_app.core.evaluation.classification_metrics",
         "stream_app.core.evaluation.evaluator",
         "stream_app.core.evaluation.prediction_tasks",

@@ -21,7 +21,7 @@ from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
-from stream_app.core.scored_record import Example, ScoredRecord
+from stream_app.core.published_records import Example, ScoredRecord
 from stream_app.core.scoring.partition_state import PartitionState, PendingPrediction
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig

@@ -8,11 +8,11 @@ from typing import BinaryIO, NamedTuple
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.learning.examples_log import control_in, decode_example
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.errors import OutputError, SelectionError
 from stream_app.files import atomic_file
 from stream_app.kafka.offsets import PartitionId
-from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
+from stream_app.kafka.partition_reader import SILENCE_SECONDS, PartitionReader
 from stream_app.offline.table_files import Columns, Row, example_row, table_file_for
 from stream_app.pipeline import Pipeline
 from stream_app.settings import Settings

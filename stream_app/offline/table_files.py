@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 
 import orjson
 
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.errors import OutputError
 from stream_app.formatting import iso_time
 

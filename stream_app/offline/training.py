@@ -9,7 +9,7 @@ from river import stats
 
 from stream_app.core.learning.learner_state import LearnerState
 from stream_app.core.monitoring.distribution_monitor import ReferenceSample
-from stream_app.core.scored_record import Example, ScoredRecord
+from stream_app.core.published_records import Example, ScoredRecord
 from stream_app.errors import DecisionError
 from stream_app.offline.engine import make_evaluator
 from stream_app.offline.record_outcomes import EventOutcome

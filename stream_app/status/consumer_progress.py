@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
-from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.partition_reader import PartitionReader
 from stream_app.status.cluster_view import ConsumerGroup
 from stream_app.status.status_model import InputStatus, Rates
 from stream_app.status.worker_status import worker_name

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import orjson
 from confluent_kafka import Message
 
-from stream_app.core.scored_record import is_lasting_alarm
+from stream_app.core.published_records import is_lasting_alarm
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds
-from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.partition_reader import PartitionReader
 from stream_app.status.status_model import Alarm, CorrectiveAction, LabelStatus
 from stream_app.transfer.value_encoding import ValueDecoder
 

@@ -9,7 +9,12 @@ from confluent_kafka.admin import AdminClient
 from stream_app.headers import ERROR_CODE
 from stream_app.kafka.clients import bootstrap_servers, cluster_topics, make_admin
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
-from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader, headers_of, partition_of
+from stream_app.kafka.partition_reader import (
+    SILENCE_SECONDS,
+    PartitionReader,
+    headers_of,
+    partition_of,
+)
 from stream_app.kafka.topic_uses import ROLE_INPUTS, group_name
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry

@@ -12,7 +12,7 @@ from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds
-from stream_app.kafka.reader import PartitionReader, partition_of
+from stream_app.kafka.partition_reader import PartitionReader, partition_of
 from stream_app.status.status_model import PartitionStatus, RecordCountTotals
 
 SHARE_WINDOW_MS = 10 * 60_000

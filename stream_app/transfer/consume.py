@@ -11,7 +11,7 @@ from confluent_kafka import Message
 
 from stream_app.core.reading.event_time import to_unix_ms
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
-from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.partition_reader import PartitionReader
 from stream_app.settings import Settings
 from stream_app.topic_kinds import DEAD_LETTER_KINDS, topic_name
 

@@ -6,11 +6,11 @@ from typing import Any
 import orjson
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
+from stream_app.core.published_records import is_lasting_alarm
 from stream_app.core.reading.decoding import parse_schema_id
-from stream_app.core.scored_record import is_lasting_alarm
 from stream_app.formatting import iso_time
 from stream_app.headers import ERROR_CODE, ERROR_MESSAGE, VALUE_SCHEMA_ID
-from stream_app.kafka.reader import headers_of
+from stream_app.kafka.partition_reader import headers_of
 
 _MAX_CHARACTERS = 2000
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")

@@ -8,7 +8,7 @@ from confluent_kafka import Message
 
 from stream_app.core.reading.decoding import AvroFrame, decode, find_frame
 from stream_app.core.reading.validator import compile_validator
-from stream_app.kafka.reader import headers_of
+from stream_app.kafka.partition_reader import headers_of
 from stream_app.records import Failure
 from stream_app.schema_registry import SchemaRegistry
 from stream_app.schema_registry.schema_cache import SchemaCache

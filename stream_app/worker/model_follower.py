@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import Message
 
 from stream_app.errors import IncompatibleModelError, ModelError, StoreError
-from stream_app.kafka.reader import PartitionReader, unauthorized_read
+from stream_app.kafka.partition_reader import PartitionReader, unauthorized_read
 from stream_app.model_store.manifest import (
     CHAMPION_KEY,
     REQUESTED_KEY,

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from stream_app.clock import now_ms
 from stream_app.errors import FencedError
-from stream_app.kafka.log_reader import LogReader
+from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.records import InputPartition, Output, Record
 from stream_app.settings import WorkerSettings
 from stream_app.telemetry.logs import get_logger
@@ -119,7 +119,7 @@ class StreamTask(Thread):
         subtasks: list[Subtask],
         writer: TransactionWriter,
         fences: list[TransactionWriter],
-        reader: LogReader,
+        reader: RetryingReader,
         assignment: Assignment,
         settings: WorkerSettings,
     ) -> None:

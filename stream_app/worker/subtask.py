@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from stream_app.errors import DataLossError
-from stream_app.kafka.log_reader import LogReader
+from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.records import InputPartition, Record
 from stream_app.worker.processor import Processor, WaitReason
 
@@ -135,7 +135,7 @@ class OffsetCheck:
         accept_data_loss: True to continue at the first offset that is left.
     """
 
-    def __init__(self, reader: LogReader, accept_data_loss: bool) -> None:
+    def __init__(self, reader: RetryingReader, accept_data_loss: bool) -> None:
         self._reader = reader
         self._accept_data_loss = accept_data_loss
 

@@ -16,7 +16,7 @@ from yarl import URL
 
 from stream_app.errors import KafkaUnavailableError, StreamAppError
 from stream_app.kafka.clients import ClientOwner, ConnectionErrors, client_config, make_admin
-from stream_app.kafka.log_reader import LogReader
+from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.security import aiokafka_options
 from stream_app.kafka.topic_uses import USES, group_name, member_name
 from stream_app.kafka.topics import AddedPartitionsError, check_topics
@@ -83,7 +83,7 @@ class Worker:
         config = client_config(settings)
         self._connection_errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
         self._config = {**config, "error_cb": self._connection_errors}
-        self._reader = LogReader(self._config, self._group)
+        self._reader = RetryingReader(self._config, self._group)
         self._context = WorkerContext(
             pipeline,
             settings,

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
-from stream_app.broker.jars import JarCache, find_java, read_lock
+from stream_app.broker.java_runtime import JarCache, find_java, read_lock
 from stream_app.broker.process import is_alive, kill, spawn
 from stream_app.settings import Settings
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from hashlib import sha512
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from stream_app.broker.jars import Jar
+from stream_app.broker.java_runtime import Jar
 
 
 class Repository(ThreadingHTTPServer):

@@ -17,7 +17,7 @@ from platformdirs import user_cache_path
 
 from stream_app.broker import parent_death
 from stream_app.broker.embedded import with_archive
-from stream_app.broker.jars import (
+from stream_app.broker.java_runtime import (
     MAVEN_CENTRAL,
     JarCache,
     JavaRuntime,

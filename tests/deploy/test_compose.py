@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stream_app.broker.jars import kafka_version, read_lock
+from stream_app.broker.java_runtime import kafka_version, read_lock
 from stream_app.settings import Settings
 from tests.deploy.compose import DEPLOY, ROOT, Service, is_app, is_job, read_compose
 

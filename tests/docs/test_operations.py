@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from stream_app.cli.exit_codes import exit_codes
-from stream_app.core.scored_record import Kind
+from stream_app.core.published_records import Kind
 from stream_app.error_codes import ERROR_CODES
 from stream_app.worker.supervisor import PERMANENT_ERRORS, RETRIABLE_CODES
 from tests.docs.documents import OPERATIONS

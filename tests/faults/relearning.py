@@ -4,9 +4,9 @@ from collections import defaultdict, deque
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.learning.examples_log import decode_example
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.kafka.clients import client_config
-from stream_app.kafka.log_reader import LogReader
+from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.loading import load_pipeline
 from stream_app.model_admin.verification import Verifier
 from stream_app.model_admin.version_checks import VersionLoader
@@ -32,7 +32,7 @@ def check_relearning(system: System) -> int:
             served[example.model_version].append((example.features, example.score))
     loader, compared = VersionLoader(system.settings, pipeline), 0
     published, stored = manifests(system)
-    reader = LogReader(client_config(system.settings), f"{system.name}.learn")
+    reader = RetryingReader(client_config(system.settings), f"{system.name}.learn")
     relearner = Verifier(pipeline, reader, ModelRegistry(published), loader).relearner()
     for version, manifest in published.items():
         deque(relearner.advance(version), maxlen=0)

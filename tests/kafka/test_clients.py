@@ -8,7 +8,7 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import KafkaUnavailableError
 from stream_app.kafka.clients import bootstrap_servers, client_config, make_admin, make_producer
-from stream_app.kafka.reader import PartitionReader
+from stream_app.kafka.partition_reader import PartitionReader
 from stream_app.kafka.topics import create_topics
 from stream_app.settings import KafkaSettings, LogSettings, Settings
 from stream_app.topic_kinds import topic_name

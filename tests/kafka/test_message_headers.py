@@ -9,8 +9,8 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.produce import ProduceRequest
 from confluent_kafka import Producer
 
-from stream_app.kafka.log_reader import as_record
-from stream_app.kafka.reader import PartitionReader, headers_of
+from stream_app.kafka.partition_reader import PartitionReader, headers_of
+from stream_app.kafka.retrying_reader import as_record
 from stream_app.transfer.record_rendering import json_line, text_line
 from tests.worker.test_batch_decoding import GOOD, Latin1, batch
 

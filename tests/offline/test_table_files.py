@@ -12,7 +12,7 @@ import orjson
 import pytest
 from pyarrow import parquet
 
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.errors import OutputError
 from stream_app.offline.table_files import Columns, Row, example_row, table_file_for
 from stream_app.records import Features

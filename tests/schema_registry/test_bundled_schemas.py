@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from stream_app.cleaning import Impute
-from stream_app.core.scored_record import Kind, LimitCheck, Measurement
+from stream_app.core.published_records import Kind, LimitCheck, Measurement
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.records import Score

@@ -3,7 +3,7 @@
 import pytest
 
 from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
-from stream_app.core.scored_record import ExampleOffsets, LimitCheck, Measurement
+from stream_app.core.published_records import ExampleOffsets, LimitCheck, Measurement
 from stream_app.transfer.record_rendering import measurement_text
 
 NOW = 1_700_000_000_000

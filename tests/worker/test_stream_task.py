@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import DataLossError, FencedError, KafkaUnavailableError
-from stream_app.kafka.log_reader import LogReader
+from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.records import InputPartition, Output, Record
 from stream_app.retrying import wait_until
 from stream_app.settings import WorkerSettings
@@ -139,7 +139,7 @@ class TaskRunner:
             [Subtask(source.partition, [source], copier) for source, copier in sources],
             self.writer(0),
             [self.writer(source.partition) for source in self.sources[1:]],
-            LogReader(self.config, self.name),
+            RetryingReader(self.config, self.name),
             # A group without members accepts offsets from anybody.
             Assignment(self.sources, Membership(self.name, -1, "", None), fetch, self._fail),
             WorkerSettings(**settings),
@@ -262,7 +262,7 @@ def test_an_input_is_paused_while_a_record_waits_and_then_resumed(
     runner.deliver(task, fetch, 0, 300)
     runner.deliver(task, fetch, 300, 500)
     runner.until_outputs(150)
-    assert LogReader({"bootstrap.servers": runner.servers}, runner.name).committed(
+    assert RetryingReader({"bootstrap.servers": runner.servers}, runner.name).committed(
         [runner.source]
     ) == {runner.source: 150}
     _until(lambda: task.waiting() == [WaitReason.SCHEMA_REGISTRY])
@@ -405,7 +405,7 @@ def test_stopping_commits_what_was_processed_and_leaves_the_rest(
     task.join(10)
     done = runner.outputs()
     assert done == list(range(len(done)))
-    assert LogReader(runner.config, runner.name).committed([runner.source]) == {
+    assert RetryingReader(runner.config, runner.name).committed([runner.source]) == {
         runner.source: len(done)
     }
     assert len(done) == sum(runner.copiers[0].chunks)
@@ -421,7 +421,7 @@ def test_subtasks_share_a_transaction_without_those_that_received_nothing(
         task.deliver(source, Batch(fetch.assignment_ids[source], 0, list(records)))
     runner.until_outputs(2)
     first, second, third = runner.sources
-    committed = LogReader(runner.config, runner.name).committed(runner.sources)
+    committed = RetryingReader(runner.config, runner.name).committed(runner.sources)
     assert committed == {first: 1, second: 1, third: -1}
     _until(lambda: [copier.committed for copier in runner.copiers] == [1, 1, 0])
     task.stop()
@@ -454,7 +454,10 @@ def test_a_task_ends_the_open_transactions_of_the_previous_owners_of_its_partiti
     previous.write([Output("scored", 0, None, b"99")])
     previous._producer.flush(10)
     task, _ = runner.task()
-    assert list(LogReader(runner.config, runner.name).read_stable(f"{runner.name}.scored", 0)) == []
+    assert (
+        list(RetryingReader(runner.config, runner.name).read_stable(f"{runner.name}.scored", 0))
+        == []
+    )
     with pytest.raises(FencedError):
         previous.commit({}, None)
     task.stop()
@@ -468,7 +471,7 @@ def test_a_log_is_stable_once_its_open_transaction_has_ended(
     slow.take_over()
     slow.write([Output("scored", 0, b"key", b"value")])
     slow._producer.flush(10)
-    reader = LogReader(runner.config, runner.name)
+    reader = RetryingReader(runner.config, runner.name)
     assert list(reader.read_all(f"{runner.name}.scored", 0)) == []
     committing = threading.Timer(0.5, slow.commit, ({}, None))
     committing.start()
@@ -487,7 +490,9 @@ def test_offsets_in_an_open_transaction_are_awaited(
     slow.send_offsets_to_transaction([TopicPartition(*runner.source, 7)], membership.metadata(), 10)
     committing = threading.Timer(0.5, slow.commit_transaction)
     committing.start()
-    assert LogReader(runner.config, runner.name).committed([runner.source]) == {runner.source: 7}
+    assert RetryingReader(runner.config, runner.name).committed([runner.source]) == {
+        runner.source: 7
+    }
     committing.join()
 
 

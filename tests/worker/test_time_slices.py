@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from stream_app.errors import FencedError
-from stream_app.kafka.log_reader import LogReader
+from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.records import InputPartition, Output, Record
 from stream_app.settings import WorkerSettings
 from stream_app.worker.stream_task import RESTORE_THREADS, Assignment, StreamTask
@@ -67,7 +67,7 @@ class FakeWriter(TransactionWriter):
         return 0
 
 
-class FakeReader(LogReader):
+class FakeReader(RetryingReader):
     """Reader of a fake broker."""
 
     def __init__(self, broker: FakeBroker) -> None:

@@ -27,7 +27,7 @@ from stream_app.core.evaluation.regression_metrics import (
     difference,
 )
 from stream_app.core.evaluation.roc_auc import RocAuc
-from stream_app.core.scored_record import ScoredRecord
+from stream_app.core.published_records import ScoredRecord
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import Features, Fields, Score
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
 from stream_app.core.evaluation.evaluator import WindowReport
+from stream_app.core.published_records import LOSSES, ExampleOffsets, LimitCheck
 from stream_app.core.reading.event_time import NEVER
-from stream_app.core.scored_record import LOSSES, ExampleOffsets, LimitCheck
 from stream_app.formatting import iso_time
 from stream_app.pipeline import Threshold, Thresholds
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import orjson
 
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.records import Output
 
 # It imports River, which commands that only read the registry do not need.

@@ -11,8 +11,8 @@ from stream_app.core.evaluation.thresholds import ThresholdFindings, check_metri
 from stream_app.core.learning.examples_log import VERSION_CHANGES, Control
 from stream_app.core.learning.finite_learning import NotFiniteError
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
+from stream_app.core.published_records import Example, Kind, LimitCheck, Measurement
 from stream_app.core.reading.event_time import NEVER
-from stream_app.core.scored_record import Example, Kind, LimitCheck, Measurement
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output
 

@@ -19,7 +19,7 @@ from stream_app.core.learning.finite_learning import (
 )
 from stream_app.core.monitoring.constant_score import ConstantScore
 from stream_app.core.monitoring.drift import ErrorAlarm
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.pipeline import Pipeline
 
 # Format of a pickled `LearnerState`. A checkpoint with another one is not loaded.

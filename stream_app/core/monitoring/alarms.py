@@ -3,7 +3,7 @@
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from stream_app.core.scored_record import LimitCheck, Measurement
+from stream_app.core.published_records import LimitCheck, Measurement
 
 # Time between two reports of a lasting alarm.
 REPORT_INTERVAL_MS = 60_000

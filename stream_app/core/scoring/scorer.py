@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.published_records import Example, ScoredRecord
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.reading.record_reader import EventReader, LabelEvent, LabelReader
-from stream_app.core.scored_record import Example, ScoredRecord
 from stream_app.core.scoring.circuit_breaker import IndexedFailure
 from stream_app.core.scoring.dead_letter import FailureContext, dead_letter, shortened
 from stream_app.core.scoring.lateness import (

@@ -9,9 +9,9 @@ from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.learning.examples_log import LEARNER, VERSION_CHANGES, Control
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnedModel
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.errors import ModelError, StoreError
-from stream_app.kafka.log_reader import TopicReader
+from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.model_store.annotations import pause_records, version_change_audit
 from stream_app.model_store.artifacts import STORE_RETRY_SECONDS, ArtifactStore
 from stream_app.model_store.manifest import Manifest

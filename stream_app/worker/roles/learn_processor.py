@@ -14,9 +14,9 @@ from stream_app.core.learning.examples_log import (
 )
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnerState
-from stream_app.core.scored_record import Example, LimitCheck, Measurement
+from stream_app.core.published_records import Example, LimitCheck, Measurement
 from stream_app.errors import ModelError, StoreError
-from stream_app.kafka.log_reader import TopicReader
+from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.model_store.artifacts import ArtifactStore, wait_for_store
 from stream_app.model_store.manifest import Checkpoint
 from stream_app.model_store.model_registry import ModelRegistry

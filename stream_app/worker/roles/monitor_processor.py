@@ -9,10 +9,10 @@ import orjson
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.learning.examples_log import control_in, decode_example
 from stream_app.core.monitoring.window_monitor import WindowMonitor
+from stream_app.core.published_records import Example, ScoredRecord
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
-from stream_app.core.scored_record import Example, ScoredRecord
 from stream_app.errors import ModelError
-from stream_app.kafka.log_reader import TopicReader
+from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, InputPartition, Output, Record
 from stream_app.schema_registry.schema_cache import SchemaCache

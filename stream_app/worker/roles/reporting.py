@@ -6,8 +6,8 @@ from typing import Any, get_args
 import orjson
 
 from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
+from stream_app.core.published_records import Kind, Measurement, is_lasting_alarm
 from stream_app.core.reading.event_time import NEVER
-from stream_app.core.scored_record import Kind, Measurement, is_lasting_alarm
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.records import InputPartition, Output, Record

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.declaration.pipeline_fingerprint import fingerprint
-from stream_app.kafka.log_reader import LogReader
+from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.topic_uses import ROLE_INPUTS
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.key_files import trusted_keys
@@ -60,7 +60,7 @@ class WorkerContext:
         self,
         pipeline: Pipeline,
         settings: Settings,
-        reader: LogReader,
+        reader: RetryingReader,
         config: Mapping[str, Any],
         group: str,
         fatal: Callable[[BaseException], None],

@@ -8,7 +8,7 @@ from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.scoring.predictor import Model
 from stream_app.core.scoring.scorer import DEGRADED_ALARM, WATERMARK_JUMP_ALARM, Scorer
 from stream_app.errors import DataLossError
-from stream_app.kafka.log_reader import TopicReader
+from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, InputPartition, Output, Record
 from stream_app.schema_registry.schema_cache import SchemaCache

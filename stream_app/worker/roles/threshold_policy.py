@@ -16,7 +16,7 @@ from stream_app.core.learning.examples_log import LEARNER, learner_commands
 from stream_app.core.learning.learner_state import LearnerState
 from stream_app.core.monitoring.alarms import Alarms
 from stream_app.core.monitoring.audit_entry import AuditEntry
-from stream_app.core.scored_record import LimitCheck, Measurement
+from stream_app.core.published_records import LimitCheck, Measurement
 from stream_app.formatting import iso_time
 from stream_app.model_store.manifest import Manifest
 from stream_app.pipeline import Pipeline, Threshold

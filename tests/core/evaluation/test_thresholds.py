@@ -16,7 +16,7 @@ from stream_app.core.evaluation.thresholds import (
     check_metric,
     check_threshold,
 )
-from stream_app.core.scored_record import ExampleOffsets, LimitCheck
+from stream_app.core.published_records import ExampleOffsets, LimitCheck
 from stream_app.pipeline import Threshold
 
 HOUR = 3_600_000

@@ -18,7 +18,7 @@ from stream_app.core.learning.examples_log import (
 )
 from stream_app.core.learning.learner import SUPERSEDED, Learner
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import dump, load
 from tests.learning import ALL_NAMES, FINGERPRINT, examples, measurements, pipeline, scores_of

@@ -23,7 +23,7 @@ from stream_app.core.learning.finite_learning import (
     learn_extreme,
 )
 from stream_app.core.learning.learner import MAX_NAMED, Learner
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.model_admin.version_diff import first_difference
 from stream_app.pipeline import Threshold, Thresholds
 from stream_app.records import Features

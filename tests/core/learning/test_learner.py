@@ -11,7 +11,7 @@ from river import linear_model, optim, preprocessing
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.learning.learner import Learner
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import dump, load
 from stream_app.pipeline import Thresholds

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.core.monitoring.alarms import REPORT_INTERVAL_MS, Alarms
-from stream_app.core.scored_record import LimitCheck, Measurement, is_lasting_alarm
+from stream_app.core.published_records import LimitCheck, Measurement, is_lasting_alarm
 
 NOW = 1_700_000_000_000
 STEPS = st.lists(

@@ -14,7 +14,7 @@ from stream_app.core.monitoring.alarms import (
     OTHER,
     CorrectiveActions,
 )
-from stream_app.core.scored_record import Measurement
+from stream_app.core.published_records import Measurement
 
 NOW = 1_700_000_000_000
 ADDED = st.lists(

@@ -10,7 +10,7 @@ import pytest
 
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
-from stream_app.core.scored_record import Example, ScoredRecord
+from stream_app.core.published_records import Example, ScoredRecord
 from tests.learning import FINGERPRINT, HOUR, measurements, pipeline
 
 DECLARED = pipeline(window=timedelta(hours=1))  # labels have a horizon of 12 hours

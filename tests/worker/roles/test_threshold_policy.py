@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from stream_app.core.learning.examples_log import LEARNER, Control, decode_control
-from stream_app.core.scored_record import Example
+from stream_app.core.published_records import Example
 from stream_app.model_store.manifest import Manifest
 from stream_app.pipeline import Threshold, Thresholds
 from tests.learning import HOUR, examples, fits, pipeline

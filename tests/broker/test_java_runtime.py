@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.broker.broker_errors import DiskError, DownloadError
-from stream_app.broker.jars import JarCache, kafka_version, read_lock
+from stream_app.broker.java_runtime import JarCache, kafka_version, read_lock
 from stream_app.broker.node import free_port
 from tests.broker.repository import Repository, serving
 

@@ -11,7 +11,7 @@ from stream_app.errors import KafkaUnavailableError
 from stream_app.kafka.access_errors import kafka_error
 from stream_app.kafka.clients import ClientOwner, make_consumer
 from stream_app.kafka.offsets import wait_until_stable
-from stream_app.kafka.reader import PartitionReader, any_permanent, headers_of
+from stream_app.kafka.partition_reader import PartitionReader, any_permanent, headers_of
 from stream_app.records import InputPartition, Record
 from stream_app.retrying import retry_until
 
@@ -56,7 +56,7 @@ class TopicReader(Protocol):
         """Return the beginning offset and the last stable offset."""
 
 
-class LogReader:
+class RetryingReader:
     """Reads partitions for workers; every read has a consumer of its own. Thread-safe.
 
     Args:

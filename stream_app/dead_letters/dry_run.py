@@ -22,7 +22,7 @@ from stream_app.error_codes import ERROR_CODES, ErrorClass
 from stream_app.errors import ModelError, StoreError
 from stream_app.headers import ERROR_CODE, ERROR_FINGERPRINT, ERROR_MESSAGE, ERROR_STACKTRACE
 from stream_app.kafka.offsets import OffsetBounds
-from stream_app.kafka.reader import SILENCE_SECONDS, PartitionReader
+from stream_app.kafka.partition_reader import SILENCE_SECONDS, PartitionReader
 from stream_app.kafka.topic_uses import group_name
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.key_files import trusted_keys
