@@ -12,16 +12,16 @@ from stream_app.core.learning.examples_log import Control, ControlCommand
 from stream_app.errors import DecisionError
 from stream_app.formatting import counted, iso_time
 from stream_app.model_admin.model_admin import ModelAdmin, concurrent_decision
-from stream_app.model_store.annotations import (
+from stream_app.model_store.manifest import REQUESTED_KEY, Alias, Manifest, encode_alias
+from stream_app.model_store.model_registry import (
     Annotation,
+    ModelRegistry,
     decision_audit,
     learning_annotation,
     pause_records,
     pin_annotation,
     version_change_audit,
 )
-from stream_app.model_store.manifest import REQUESTED_KEY, Alias, Manifest, encode_alias
-from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.records import Output
 from stream_app.telemetry.logs import operator
 from stream_app.transfer.record_rendering import sanitize_for_terminal

@@ -8,7 +8,6 @@ from rich.console import Console
 from stream_app.core.evaluation.thresholds import thresholds_as_dict
 from stream_app.model_admin.model_rendering import audit_lines, registry_object, version_lines
 from stream_app.model_admin.version_diff import Shift, compare
-from stream_app.model_store.annotations import Annotation, learning_annotation, pin_annotation
 from stream_app.model_store.manifest import (
     CHAMPION_KEY,
     REQUESTED_KEY,
@@ -18,7 +17,12 @@ from stream_app.model_store.manifest import (
     runtime,
     version_key,
 )
-from stream_app.model_store.model_registry import ModelRegistry
+from stream_app.model_store.model_registry import (
+    Annotation,
+    ModelRegistry,
+    learning_annotation,
+    pin_annotation,
+)
 from stream_app.model_store.signing import Signer
 from stream_app.pipeline import Threshold, Thresholds
 from tests.model_store.keyrings import MANIFEST, key_paths_in

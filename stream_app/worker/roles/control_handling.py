@@ -12,11 +12,10 @@ from stream_app.core.learning.learner_state import LearnedModel
 from stream_app.core.published_records import Example
 from stream_app.errors import ModelError, StoreError
 from stream_app.kafka.retrying_reader import TopicReader
-from stream_app.model_store.annotations import pause_records, version_change_audit
 from stream_app.model_store.artifacts import STORE_RETRY_SECONDS, ArtifactStore
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import read_model, to_learned_model
-from stream_app.model_store.model_registry import ModelRegistry
+from stream_app.model_store.model_registry import ModelRegistry, pause_records, version_change_audit
 from stream_app.model_store.signing import verify
 from stream_app.model_store.trusted_keys import TrustedKeys
 from stream_app.pipeline import Pipeline
