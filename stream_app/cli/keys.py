@@ -15,8 +15,8 @@ from stream_app.cli.options import (
     require_reason,
 )
 from stream_app.model_admin import key_admin
-from stream_app.model_admin.decisions import reason
 from stream_app.model_store.key_files import KeyInfo, KeyPaths, key_paths, list_keys
+from stream_app.model_store.model_registry import reason
 
 app = typer.Typer(no_args_is_help=True)
 

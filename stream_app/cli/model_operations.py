@@ -9,14 +9,8 @@ import typer
 from stream_app.cli.context import CommandContext
 from stream_app.cli.options import JsonOption, PipelineArgument, WhyOption, require_reason
 from stream_app.model_admin import decisions
-from stream_app.model_admin.decisions import (
-    VersionChange,
-    change_version,
-    check_not_served,
-    reason,
-)
-from stream_app.model_admin.garbage_collection import collect, find_garbage
-from stream_app.model_admin.model_admin import ModelAdmin
+from stream_app.model_admin.decisions import VersionChange, change_version, check_not_served
+from stream_app.model_admin.model_admin import ModelAdmin, collect, find_garbage
 from stream_app.model_admin.version_checks import (
     STORE_ERRORS,
     VersionEvaluation,
@@ -26,7 +20,7 @@ from stream_app.model_admin.version_checks import (
 )
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.manifest import Manifest
-from stream_app.model_store.model_registry import ModelRegistry
+from stream_app.model_store.model_registry import ModelRegistry, reason
 from stream_app.transfer.progress import report_progress
 
 app = typer.Typer()

@@ -19,7 +19,7 @@ from stream_app.cli.options import (
     require_reason,
 )
 from stream_app.formatting import iso_time
-from stream_app.model_admin.decisions import reason
+from stream_app.model_store.model_registry import reason
 from stream_app.offline.simulation import open_simulation
 from stream_app.offline.simulation_rendering import summary_lines
 from stream_app.offline.simulation_summary import summarise

@@ -7,15 +7,14 @@ to the registry, and an audit entry.
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from stream_app.clock import now_ms
 from stream_app.core.learning.examples_log import Control, ControlCommand
 from stream_app.errors import DecisionError
 from stream_app.formatting import counted, iso_time
 from stream_app.model_admin.model_admin import ModelAdmin, concurrent_decision
 from stream_app.model_store.manifest import REQUESTED_KEY, Alias, Manifest, encode_alias
 from stream_app.model_store.model_registry import (
-    Annotation,
     ModelRegistry,
+    Reason,
     decision_audit,
     learning_annotation,
     pause_records,
@@ -23,28 +22,10 @@ from stream_app.model_store.model_registry import (
     version_change_audit,
 )
 from stream_app.records import Output
-from stream_app.telemetry.logs import operator
 from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 VersionChange = Literal["rollback", "promote"]
 _LIST = "See `stream-app models list PIPELINE`"
-
-
-class Reason(NamedTuple):
-    """Author, time (Unix milliseconds) and reason of a decision."""
-
-    who: str
-    at: int
-    why: str
-
-    def annotation(self, *, active: bool = True) -> Annotation:
-        """Return the annotation of the decision in the registry."""
-        return Annotation(active, iso_time(self.at), self.who, self.why)
-
-
-def reason(why: str) -> Reason:
-    """Return the reason of a decision that this user makes now."""
-    return Reason(operator(), now_ms(), why)
 
 
 def change_version(

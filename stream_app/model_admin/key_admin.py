@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from stream_app.core.monitoring.audit_entry import AuditEntry, ModelOperation
 from stream_app.errors import DecisionError
-from stream_app.model_admin.decisions import Reason
 from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.model_store.key_files import (
     DamagedKeyError,
@@ -20,6 +19,7 @@ from stream_app.model_store.key_files import (
     revoke_key,
     rotate_key,
 )
+from stream_app.model_store.model_registry import Reason
 from stream_app.records import Output
 
 

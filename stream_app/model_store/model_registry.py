@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import orjson
 
+from stream_app.clock import now_ms
 from stream_app.core.learning.examples_log import Control
 from stream_app.core.monitoring.audit_entry import AuditEntry, ModelOperation
 from stream_app.errors import ModelError
+from stream_app.formatting import iso_time
 from stream_app.model_store.manifest import (
     CHAMPION_KEY,
     REQUESTED_KEY,
@@ -21,7 +23,7 @@ from stream_app.model_store.manifest import (
 from stream_app.model_store.signing import verify
 from stream_app.model_store.trusted_keys import TrustedKeys
 from stream_app.records import Output
-from stream_app.telemetry.logs import get_logger
+from stream_app.telemetry.logs import get_logger, operator
 
 LEARNING_KEY = "learning"
 PIN_PREFIX = "pin/"
@@ -42,6 +44,23 @@ class Annotation(NamedTuple):
     at: str
     who: str
     why: str
+
+
+class Reason(NamedTuple):
+    """Author, time (Unix milliseconds) and reason of a decision."""
+
+    who: str
+    at: int
+    why: str
+
+    def annotation(self, *, active: bool = True) -> Annotation:
+        """Return the annotation of the decision in the registry."""
+        return Annotation(active, iso_time(self.at), self.who, self.why)
+
+
+def reason(why: str) -> Reason:
+    """Return the reason of a decision that this user makes now."""
+    return Reason(operator(), now_ms(), why)
 
 
 def learning_annotation(annotation: Annotation) -> Output:

@@ -8,7 +8,7 @@ from stream_app.core.evaluation.thresholds import thresholds_as_dict
 from stream_app.core.learning.examples_log import Control
 from stream_app.core.monitoring.audit_entry import AuditEntry
 from stream_app.formatting import iso_time
-from stream_app.model_admin.decisions import Reason, change_version
+from stream_app.model_admin.decisions import change_version
 from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.model_admin.version_checks import VersionLoader, evaluate_version, newest_examples
 from stream_app.model_store.artifacts import Artifact
@@ -19,7 +19,7 @@ from stream_app.model_store.manifest import (
     runtime,
     version_key,
 )
-from stream_app.model_store.model_registry import ModelRegistry
+from stream_app.model_store.model_registry import ModelRegistry, Reason
 from stream_app.model_store.pickling import dump, load, pipeline_names
 from stream_app.model_store.signing import open_signer
 from stream_app.offline.training import TrainedModel

@@ -9,11 +9,11 @@ from uuid import uuid4
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import StreamAppError
 from stream_app.loading import load_pipeline
-from stream_app.model_admin.decisions import VersionChange, change_version, reason
+from stream_app.model_admin.decisions import VersionChange, change_version
 from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.model_admin.version_checks import VersionLoader
 from stream_app.model_store.manifest import Manifest
-from stream_app.model_store.model_registry import ModelRegistry
+from stream_app.model_store.model_registry import ModelRegistry, reason
 from tests.running_system import System
 
 BATCH = 40  # events, each with its label

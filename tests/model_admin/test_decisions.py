@@ -17,13 +17,12 @@ from stream_app.model_admin.decisions import (
     learning_status,
     pause,
     pin,
-    reason,
     resume,
     unpin,
 )
-from stream_app.model_admin.garbage_collection import collect, find_garbage
-from stream_app.model_admin.model_admin import ModelAdmin
+from stream_app.model_admin.model_admin import ModelAdmin, collect, find_garbage
 from stream_app.model_admin.version_checks import evaluate_version, newest_examples
+from stream_app.model_store.model_registry import reason
 from tests.learning import fits
 from tests.model_admin.decision_setup import BATCH, VersionedSystem
 

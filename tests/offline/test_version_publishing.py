@@ -12,10 +12,10 @@ from stream_app.core.learning.examples_log import decode_control, decode_example
 from stream_app.core.published_records import Example
 from stream_app.dead_letters.dry_run import open_evaluator
 from stream_app.loading import load_pipeline
-from stream_app.model_admin.decisions import reason
 from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.model_admin.version_checks import VersionLoader
 from stream_app.model_store.manifest import Manifest, version_key
+from stream_app.model_store.model_registry import reason
 from stream_app.offline.version_publishing import TrainedModelPublisher
 from stream_app.status.pipeline_view import PipelineView
 from tests.learning import fits

@@ -21,7 +21,7 @@ from stream_app.kafka.clients import make_admin
 from stream_app.kafka.topic_uses import USES
 from stream_app.kafka.topics import check_topics, create_topics, describe_topics
 from stream_app.loading import load_pipeline
-from stream_app.model_admin.decisions import reason
+from stream_app.model_store.model_registry import reason
 from stream_app.offline.version_publishing import TrainedModelPublisher
 from stream_app.settings import KafkaSettings, Settings
 from stream_app.topic_kinds import KINDS
