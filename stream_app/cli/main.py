@@ -37,7 +37,7 @@ COMMANDS = {
     "init": LazyCommand("init", "Write a pipeline that runs, with sample data and tests."),
     "try": LazyCommand("try_files", "Run PIPELINE over files in memory, without Kafka."),
     "train": LazyCommand("train", "Learn a model of PIPELINE from files, and publish it."),
-    "export": LazyCommand("export", "Write examples of PIPELINE to a file."),
+    "export": LazyCommand("transfer", "Write examples of PIPELINE to a file."),
     "up": LazyCommand("up", "Run all of PIPELINE on one machine."),
     "worker": LazyCommand("worker", "Run one worker of PIPELINE in this process."),
     "produce": LazyCommand("transfer", "Send a file's records to PIPELINE."),

@@ -1,4 +1,4 @@
-"""`produce` and `consume`: records between files and the topics of a pipeline."""
+"""`produce`, `consume` and `export`: records between files and the topics of a pipeline."""
 
 import os
 import select
@@ -6,16 +6,19 @@ import sys
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from stream_app.cli.context import CommandContext
 from stream_app.cli.options import FormatOption, JsonOption, PipelineArgument, expand_options
+from stream_app.offline.example_export import ExampleExport, ExampleRange
 from stream_app.schema_registry import open_registry
 from stream_app.transfer import consume as committed_records
 from stream_app.transfer.consume import RecordSelection, SelectedKind, Start, parse_since
 from stream_app.transfer.produce import produce_file
+from stream_app.transfer.progress import report_progress
 from stream_app.transfer.record_rendering import json_line, text_line
 from stream_app.transfer.value_encoding import ValueDecoder
 
@@ -158,3 +161,36 @@ def _is_unread() -> bool:
     except (OSError, AttributeError):
         # Standard output is no file, as in a test, or the system has no poll.
         return False
+
+
+@app.command(epilog="Example: stream-app export flights --since 7d --out week.parquet")
+def export(
+    pipeline: PipelineArgument,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="A new file; ends in .parquet, .csv or .jsonl.")
+    ],
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME|OFFSET",
+            help="First example, by time of writing (2h, 1d ago, ISO) or offset.",
+        ),
+    ] = "0",
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME|OFFSET", help="End, exclusive [default: the present end]."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write examples of PIPELINE to a file: features as served, prediction, label and times."""
+    context = CommandContext(pipeline, as_json)
+    work = ExampleExport(ExampleRange(context.settings, context.pipeline, since, until), out)
+    with report_progress("finding the columns", work.size) as progress:
+        work.find_columns(progress)
+    with report_progress(f"writing {out}", work.size) as progress:
+        found = work.write(progress)
+    skipped = f", {found.unreadable:,} unreadable records skipped" if found.unreadable else ""
+    context.write(
+        {"file": str(out), **found._asdict()},
+        f"{out}: {found.examples:,} examples of the offsets {found.start} to {found.end}{skipped}",
+    )
