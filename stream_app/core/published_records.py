@@ -1,28 +1,12 @@
-"""Scored record: the outcome of an event that was scored, as published to `<p>.scored`."""
+"""Records that the roles publish: scored records, labelled examples and measurements."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 import orjson
 
 from stream_app.records import Features, Fields, Output, Score, Target
-
-Kind = Literal[
-    "performance",
-    "cumulative",
-    "baseline",
-    "drift",
-    "alarm",
-    "corrective_action",
-    "experimentation_needed",
-    "unlearnable",
-    "volume",
-    "coverage",
-    "delay",
-]
-
-# Metrics of which less is better.
-LOSSES = frozenset({"log_loss", "brier", "mae", "rmse"})
 
 
 class ScoringModel(TypedDict):
@@ -113,6 +97,67 @@ class ExampleOffsets(NamedTuple):
 
     first: int
     last: int
+
+
+class ExampleTask(Protocol):
+    """Task that tells if labels and scores are its own; every `PredictionTask` is one."""
+
+    def is_label(self, label: object) -> bool:
+        """Return True if the value is a label of the task."""
+
+    def valid_score(self, score: object) -> Score | None:
+        """Return the score, or None if the value is not a score of the task."""
+
+
+_example_fields = itemgetter(*Example._fields)
+
+
+def decode_example(value: bytes | None, task: ExampleTask) -> Example | str:
+    """Return the example that a value holds.
+
+    Returns:
+        The example, or the cause why there is none: "empty", "undecodable", "unknown-kind" or
+        "wrong-type".
+    """
+    if value is None:
+        return "empty"
+    try:
+        fields: dict[str, Any] = orjson.loads(value)
+        if fields["kind"] != "example":
+            return "unknown-kind"
+        example = Example._make(_example_fields(fields))
+    except (ValueError, TypeError, KeyError):
+        return "undecodable"
+    return example if _has_example_types(example, task) else "wrong-type"
+
+
+def _has_example_types(example: Example, task: ExampleTask) -> bool:
+    return (
+        task.is_label(example.label)
+        and type(example.label_time) is int
+        and type(example.event_time) is int
+        and type(example.model_version) is int
+        and type(example.features) is dict
+        and task.valid_score(example.score) is not None
+    )
+
+
+Kind = Literal[
+    "performance",
+    "cumulative",
+    "baseline",
+    "drift",
+    "alarm",
+    "corrective_action",
+    "experimentation_needed",
+    "unlearnable",
+    "volume",
+    "coverage",
+    "delay",
+]
+
+# Metrics of which less is better.
+LOSSES = frozenset({"log_loss", "brier", "mae", "rmse"})
 
 
 class LimitCheck(NamedTuple):

@@ -14,8 +14,7 @@ from confluent_kafka import Message
 
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import PredictionTask
-from stream_app.core.learning.examples_log import decode_example
-from stream_app.core.published_records import Example
+from stream_app.core.published_records import Example, decode_example
 from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.headers import ERROR_CODE

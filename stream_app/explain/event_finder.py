@@ -7,7 +7,7 @@ from typing import Literal
 import orjson
 from confluent_kafka import Message
 
-from stream_app.core.learning.examples_log import Control, control_in
+from stream_app.core.learning.control import Control, control_in
 from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.decoding import Schemas, decode
 from stream_app.core.scoring.partition_state import COUNTS_KEY, ENTRY_PREFIX

@@ -6,8 +6,12 @@ from typing import Any, cast
 from confluent_kafka import Message
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.learning.examples_log import decode_example
-from stream_app.core.published_records import PREDICTION_FIELDS, Example, ScoredRecord
+from stream_app.core.published_records import (
+    PREDICTION_FIELDS,
+    Example,
+    ScoredRecord,
+    decode_example,
+)
 from stream_app.core.reading.record_reader import LabelReader
 from stream_app.core.reading.user_functions import CleanedRecord
 from stream_app.core.scoring.predictor import NO_VERSION

@@ -29,16 +29,17 @@ FORMAT = "pickle-5"
 # Modules whose classes a learner's state consists of.
 _STATE_MODULES = frozenset(
     {
-        "stream_app.core.published_records",
         "stream_app.core.evaluation.classification_metrics",
         "stream_app.core.evaluation.evaluator",
         "stream_app.core.evaluation.prediction_tasks",
         "stream_app.core.evaluation.regression_metrics",
         "stream_app.core.evaluation.roc_auc",
         "stream_app.core.evaluation.thresholds",
+        "stream_app.core.learning.control",
         "stream_app.core.learning.learner_state",
         "stream_app.core.monitoring.constant_score",
         "stream_app.core.monitoring.drift",
+        "stream_app.core.published_records",
     }
 )
 _GETATTR = ("builtins", "getattr")

@@ -15,13 +15,12 @@ import orjson
 
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, task_of
-from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.learning.finite_learning import NotFiniteError
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
-from stream_app.core.published_records import Example, ScoredRecord
+from stream_app.core.published_records import Example, ScoredRecord, decode_example
 from stream_app.core.scoring.partition_state import PartitionState, PendingPrediction
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig

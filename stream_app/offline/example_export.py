@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.learning.examples_log import control_in, decode_example
-from stream_app.core.published_records import Example
+from stream_app.core.learning.control import control_in
+from stream_app.core.published_records import Example, decode_example
 from stream_app.errors import OutputError, SelectionError
 from stream_app.files import atomic_file
 from stream_app.kafka.offsets import PartitionId

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.core.learning.examples_log import decode_example
-from stream_app.core.published_records import Example
+from stream_app.core.published_records import Example, decode_example
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.errors import ModelError
 from stream_app.model_admin.verification import VerificationResult, Verifier

@@ -1,6 +1,6 @@
 """Learning: the examples log becomes a model and its metrics.
 
-- `examples_log`: records of the log: control records, and decoding of examples.
-- `learner_state`: model, applied decisions and metrics; the content of a checkpoint.
+- `control`: control records of the log, such as rollbacks, and the decisions that were applied.
+- `learner_state`: model and metrics; with the applied decisions the content of a checkpoint.
 - `learner`: evaluates predictions, learns examples and applies control records.
 """

@@ -1,4 +1,4 @@
-"""State of a learner: its model, the decisions that were applied, and what is evaluated."""
+"""State of a learner: its model, what it has learned, and what is evaluated."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -9,7 +9,7 @@ from typing import Any
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.evaluation.thresholds import ThresholdState
-from stream_app.core.learning.examples_log import LEARNER, VERSION_CHANGES, Control
+from stream_app.core.learning.control import ControlState
 from stream_app.core.learning.finite_learning import (
     NotFiniteError,
     is_extreme,
@@ -23,7 +23,7 @@ from stream_app.core.published_records import Example
 from stream_app.pipeline import Pipeline
 
 # Format of a pickled `LearnerState`. A checkpoint with another one is not loaded.
-STATE_FORMAT = 4
+STATE_FORMAT = 5
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,50 +76,6 @@ class LearnedModel:
     def copied(self) -> "LearnedModel":
         """Return a deep copy, which learns without changing this one."""
         return deepcopy(self)
-
-
-@dataclass(slots=True, kw_only=True)
-class ControlState:
-    """Decisions that were applied to a learner; a function of the examples log alone.
-
-    Attributes:
-        decision: number of rollbacks and promotions so far.
-        decided_at: offset of the last of them, -1 before the first.
-        base_version: version that it selected, None before the first.
-        selected_versions: every version that was ever selected.
-        paused: True while examples are evaluated but not learned.
-    """
-
-    decision: int = 0
-    decided_at: int = -1
-    base_version: int | None = None
-    selected_versions: frozenset[int] = frozenset()
-    paused: bool = False
-
-    def is_superseded(self, version: int) -> bool:
-        """Return True if the last decision moved away from the version that made a prediction."""
-        return 0 <= version <= self.decided_at and version != self.base_version
-
-    def is_void(self, control: Control) -> bool:
-        """Return True if a control record has no effect.
-
-        Either a concurrent decision came first in the log, or nothing would change. A pause that
-        the learner requested is void if somebody has selected a version since.
-        """
-        if control.command in VERSION_CHANGES:
-            return control.decision <= self.decision or control.version is None
-        if control.command == "pause":
-            return self.paused or (control.who == LEARNER and control.decision < self.decision)
-        return control.command == "resume" and not self.paused
-
-    def apply(self, offset: int, control: Control) -> None:
-        """Apply the control record at an offset of the log, which must not be void."""
-        if control.command in VERSION_CHANGES and control.version is not None:
-            self.decision, self.decided_at = control.decision, offset
-            self.base_version = control.version
-            self.selected_versions |= {control.version}
-        elif control.command in ("pause", "resume"):
-            self.paused = control.command == "pause"
 
 
 @dataclass(slots=True, kw_only=True)

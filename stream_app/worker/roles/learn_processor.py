@@ -5,16 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.learning.examples_log import (
-    CONTROL_KEY,
-    VERSION_CHANGES,
-    Control,
-    control_in,
-    decode_example,
-)
+from stream_app.core.learning.control import CONTROL_KEY, VERSION_CHANGES, Control, control_in
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnerState
-from stream_app.core.published_records import Example, LimitCheck, Measurement
+from stream_app.core.published_records import Example, LimitCheck, Measurement, decode_example
 from stream_app.errors import ModelError, StoreError
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.model_store.artifacts import ArtifactStore, wait_for_store

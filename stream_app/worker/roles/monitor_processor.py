@@ -7,9 +7,9 @@ from typing import cast
 import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.learning.examples_log import control_in, decode_example
+from stream_app.core.learning.control import control_in
 from stream_app.core.monitoring.window_monitor import WindowMonitor
-from stream_app.core.published_records import Example, ScoredRecord
+from stream_app.core.published_records import Example, ScoredRecord, decode_example
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.errors import ModelError
 from stream_app.kafka.retrying_reader import TopicReader

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from stream_app.core.evaluation.prediction_tasks import PredictionTask
-from stream_app.core.learning.examples_log import decode_example
-from stream_app.core.published_records import Example
+from stream_app.core.published_records import Example, decode_example
 from stream_app.records import Output, Record
 from stream_app.worker.quarantine.quarantine import ExampleGuard
 

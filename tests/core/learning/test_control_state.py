@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.core.learning.examples_log import (
+from stream_app.core.learning.control import (
     LEARNER,
     VERSION_CHANGES,
     Control,

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from river import linear_model, optim, preprocessing
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.core.learning.examples_log import decode_example
 from stream_app.core.learning.learner import Learner
-from stream_app.core.published_records import Example
+from stream_app.core.published_records import Example, decode_example
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import dump, load
 from stream_app.pipeline import Thresholds

@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from stream_app.core.learning.examples_log import CONTROL_KEY, LEARNER, learner_commands
+from stream_app.core.learning.control import CONTROL_KEY, LEARNER, learner_commands
 from stream_app.model_store.manifest import REQUESTED_KEY, Alias, encode_alias
 from stream_app.model_store.signing import open_signer
 from stream_app.worker.processor import WaitReason

@@ -1,16 +1,14 @@
-"""Records of the examples log: control records, and checked decoding of both kinds of records."""
+"""Control records of the examples log, such as rollbacks, and their effect on a learner's state.
 
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+`Learner` applies one: it loads the version, relearns examples, and notes it in `ControlState`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
 
 import orjson
 
-from stream_app.core.published_records import Example
 from stream_app.records import Output
-
-# It imports River, which commands that only read the registry do not need.
-if TYPE_CHECKING:
-    from stream_app.core.evaluation.prediction_tasks import PredictionTask
 
 ControlCommand = Literal["rollback", "promote", "pause", "resume", "pin", "unpin", "trained"]
 CONTROL_KEY = b"control"
@@ -22,7 +20,6 @@ LEARNER = "learner"
 VERSION_CHANGES: frozenset[ControlCommand] = frozenset({"rollback", "promote"})
 
 _COMMANDS = frozenset(get_args(ControlCommand))
-_example_fields = itemgetter(*Example._fields)
 
 
 class Control(NamedTuple):
@@ -102,25 +99,6 @@ def learner_commands(
     return [pause, Control("rollback", rollback_to, decision + 1, at, LEARNER, why).output()]
 
 
-def decode_example(value: bytes | None, task: "PredictionTask") -> Example | str:
-    """Return the example that a value holds.
-
-    Returns:
-        The example, or the cause why there is none: "empty", "undecodable", "unknown-kind" or
-        "wrong-type".
-    """
-    if value is None:
-        return "empty"
-    try:
-        fields: dict[str, Any] = orjson.loads(value)
-        if fields["kind"] != "example":
-            return "unknown-kind"
-        example = Example._make(_example_fields(fields))
-    except (ValueError, TypeError, KeyError):
-        return "undecodable"
-    return example if _has_example_types(example, task) else "wrong-type"
-
-
 def _has_control_types(control: Control) -> bool:
     return (
         control.command in _COMMANDS
@@ -131,12 +109,45 @@ def _has_control_types(control: Control) -> bool:
     )
 
 
-def _has_example_types(example: Example, task: "PredictionTask") -> bool:
-    return (
-        task.is_label(example.label)
-        and type(example.label_time) is int
-        and type(example.event_time) is int
-        and type(example.model_version) is int
-        and type(example.features) is dict
-        and task.valid_score(example.score) is not None
-    )
+@dataclass(slots=True, kw_only=True)
+class ControlState:
+    """Decisions that were applied to a learner; a function of the examples log alone.
+
+    Attributes:
+        decision: number of rollbacks and promotions so far.
+        decided_at: offset of the last of them, -1 before the first.
+        base_version: version that it selected, None before the first.
+        selected_versions: every version that was ever selected.
+        paused: True while examples are evaluated but not learned.
+    """
+
+    decision: int = 0
+    decided_at: int = -1
+    base_version: int | None = None
+    selected_versions: frozenset[int] = frozenset()
+    paused: bool = False
+
+    def is_superseded(self, version: int) -> bool:
+        """Return True if the last decision moved away from the version that made a prediction."""
+        return 0 <= version <= self.decided_at and version != self.base_version
+
+    def is_void(self, control: Control) -> bool:
+        """Return True if a control record has no effect.
+
+        Either a concurrent decision came first in the log, or nothing would change. A pause that
+        the learner requested is void if somebody has selected a version since.
+        """
+        if control.command in VERSION_CHANGES:
+            return control.decision <= self.decision or control.version is None
+        if control.command == "pause":
+            return self.paused or (control.who == LEARNER and control.decision < self.decision)
+        return control.command == "resume" and not self.paused
+
+    def apply(self, offset: int, control: Control) -> None:
+        """Apply the control record at an offset of the log, which must not be void."""
+        if control.command in VERSION_CHANGES and control.version is not None:
+            self.decision, self.decided_at = control.decision, offset
+            self.base_version = control.version
+            self.selected_versions |= {control.version}
+        elif control.command in ("pause", "resume"):
+            self.paused = control.command == "pause"
