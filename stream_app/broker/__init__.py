@@ -1,14 +1,10 @@
 """The embedded broker: Apache Kafka as a child process, without installation or configuration.
 
-- `embedded`: start, stop and status of a broker.
-- `shared_broker`: one broker used by several commands at the same time.
-- `node`: data folder, configuration, formatting, start, readiness.
+- `embedded`: start, stop and status of a broker, which several commands can share.
+- `node`: data folder, address, configuration, formatting, start, readiness.
 - `process`: processes, and recognition of the broker's process.
 - `parent_death`: script that runs a command which ends with its starter.
-- `ports`: address and free ports.
-- `java`: command line of Java.
-- `class_data_archive`: Java's cache of loaded classes, which shortens the start.
-- `jars`: the server's jars, verified.
+- `java_runtime`: Java's command line, and the server's jars, verified.
 - `jars_lock`: maintainers' script that writes `jars.lock`.
 - `download`: verified downloads that can be resumed.
 - `broker_errors`: errors of the broker, with the cause of a failed start.

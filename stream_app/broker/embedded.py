@@ -1,4 +1,4 @@
-"""Embedded broker: start, stop, status."""
+"""Embedded broker: start, stop, status; shared by commands, the last of which stops it."""
 
 import fcntl
 import logging

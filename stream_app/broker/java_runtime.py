@@ -1,4 +1,4 @@
-"""The server's jars of `jars.lock`, fetched once per user and verified at every start."""
+"""Java, and the server's jars of `jars.lock`, fetched once per user and verified at every start."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Data folder of a broker: files, configuration, formatting, start, readiness."""
+"""Node of a broker: data folder, ports, configuration, formatting, start, readiness."""
 
 import random
 import socket

@@ -2,12 +2,12 @@
 
     main: table of the commands, lazy imports, exit codes of errors.
     options, context: shared options; settings, pipeline and output of a command.
-    exit_codes, interruption: documented exit codes; handling of Ctrl-C.
+    exit_codes: documented exit codes.
 
 Commands:
-    init, try_files, train, export: develop a pipeline.
+    init, offline: develop a pipeline: try and train.
     up, worker, broker: run it, and the embedded Kafka.
-    transfer: produce and consume records.
+    transfer: produce, consume and export records.
     status, doctor, explain: observe it.
     dead_letters, dead_letter_operations, dead_letter_options: inspect and replay failed records.
     models, model_operations, learning, keys: control its model.

@@ -5,5 +5,5 @@
 - `learning`: labelled examples become a model.
 - `evaluation`: predictions are compared with their labels.
 - `monitoring`: drift, alarms, corrective actions and the audit.
-- `scored_record`, `example`, `measurement`: records that the packages exchange.
+- `published_records`: scored records, examples and measurements, which the packages exchange.
 """

@@ -4,23 +4,21 @@ Reading, in the order of the flow:
 
 - `dead_letter_record`: a dead letter, its reference and origin, and the reader of chosen ones.
 - `index_file`, `indexer`, `index`: the local index, its update from the topics, and its queries.
-- `dead_letter_selection`, `query`: a selection of dead letters, and its SQL condition.
+- `dead_letter_selection`: a selection of dead letters.
 - `access`: opens index, reader and ledger of a pipeline.
 - `groups`: dead letters by cause.
-- `dead_letter_rendering`, `dead_letter_export`: output as text, JSON and files.
+- `dead_letter_rendering`: output as text, JSON and files.
 
 Evaluating without sending:
 
-- `edits`: edit functions of the user.
-- `dry_run`: the failure of a record with the current pipeline and model.
-- `preview`: outcomes of many dead letters.
+- `dry_run`: outcomes of dead letters with the current pipeline and model.
 
 Changing their state:
 
-- `offset_ranges`, `ledger`: operations and the states of dead letters in `<p>.replays`.
+- `ledger`: operations and the states of dead letters in `<p>.replays`.
 - `dead_letter_admin`: admin client that writes ledger and audit in transactions.
 - `operations`: park, drop, restore, and the status of all operations.
 - `replay`: a replay from request to result.
 - `replay_plan`, `replay_records`, `replay_producer`, `replay_outcomes`: its plan, the records that
-  it sends, the producer, and what becomes of the records.
+  it sends with the user's edits, the producer, and what becomes of the records.
 """

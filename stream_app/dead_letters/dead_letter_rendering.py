@@ -1,4 +1,4 @@
-"""Renders dead letters and their groups as JSON and as text."""
+"""Renders dead letters and their groups as JSON and as text, and exports them to files."""
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Evaluates records with the current pipeline and model, without writing anything."""
+"""Dry run of dead letters with the current pipeline and model: nothing is written or sent."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""Index of a pipeline's dead letters: answers queries without reading the topics."""
+"""Index of a pipeline's dead letters: answers queries by SQL, without reading the topics."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence

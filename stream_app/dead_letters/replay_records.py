@@ -1,4 +1,4 @@
-"""Records that a replay sends: their topics, partitions and headers."""
+"""Records that a replay sends: their topics, partitions and headers, and the user's edits."""
 
 import traceback
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Rules of a pipeline's declaration: types, names, schemas, label, cleaning steps and model."""
+"""Rules of a pipeline's declaration: types, names, schemas, label, cleaning steps, model."""
 
 import re
 from dataclasses import fields

@@ -3,6 +3,5 @@
 demo: starts broker and workers, replays the flights.
 send_schedule: records to send, with some producers' mistakes, and the rate of sending.
 collector: reads all output topics.
-live_view: progress on the terminal.
-demo_summary: summary, and verification that no event was lost or duplicated.
+demo_summary: progress on the terminal, summary, verification that no event was lost or duplicated.
 """

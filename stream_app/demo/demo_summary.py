@@ -1,4 +1,4 @@
-"""Summary of a demo run, and verification that no event was lost or duplicated."""
+"""Progress and summary of a demo run, and verification that no event was lost or duplicated."""
 
 import sys
 from collections.abc import Mapping

@@ -3,12 +3,11 @@
 A check is a function that takes a `DoctorContext` and yields `CheckResult`s; `runner.CHECKS` lists
 all of them in order.
 
-- `context`: settings, pipeline, cluster and record counts, loaded on first use.
-- `results`: checks and their results.
+- `context`: settings, pipeline and cluster, loaded on first use; results of checks.
 - `machine_checks`: settings, Python and packages, disks, the embedded broker.
 - `cluster_checks`: connections of both Kafka clients, brokers' settings, clocks.
-- `topic_checks`: partitions, settings and replication of topics; keys that producers write.
-- `value_checks`: units of times and bounds of numbers that producers send.
+- `topic_checks`: partitions, settings and replication of topics; keys and values that producers
+  write.
 - `worker_checks`: members and offsets of consumer groups; record counts of the scorers.
 - `model_checks`: pipeline file, artifact store, signing keys, schema registry, served version.
 - `runner`: the list of checks, and how they run.

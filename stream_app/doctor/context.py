@@ -1,4 +1,4 @@
-"""Context of the checks: settings, pipeline, cluster and record counts, loaded on first use."""
+"""Checks, their results and their context: settings, pipeline and cluster, loaded on first use."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

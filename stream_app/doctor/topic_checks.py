@@ -1,4 +1,4 @@
-"""Checks of the pipeline's topics: partitions, settings, replication, and keys of producers."""
+"""Checks of the pipeline's topics: partitions, settings, and keys and values of producers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -2,11 +2,10 @@
 
 - `security`: security settings, as options of librdkafka and of aiokafka.
 - `tokens`: OAuth tokens of the clients.
-- `client_config`: options of consumers and producers.
 - `access_errors`: errors of a cluster that rejects a client, and of missing ACLs.
-- `clients`: creation and closing of clients, errors of an unreachable cluster.
+- `clients`: options, creation and closing of clients, errors of an unreachable cluster.
 - `offsets`: partitions, beginning and end offsets, offsets by time, last stable offset.
-- `reader`: reader of committed records between offsets, or from offsets on.
+- `partition_reader`: reader of committed records between offsets, or from offsets on.
 - `retrying_reader`: reader for workers, which waits out an outage.
 - `partitioner`: partition of a key.
 - `topics`: creation and checks of a pipeline's topics.

@@ -1,4 +1,4 @@
-"""Creation and closing of Kafka clients, and the errors of an unreachable cluster."""
+"""Options, creation and closing of Kafka clients, and the errors of an unreachable cluster."""
 
 import logging
 import time

@@ -1,4 +1,12 @@
-"""Loading of model versions, for scoring and for further learning."""
+"""Loading of model versions, for scoring and for further learning.
+
+A frozen scaler and linear model are folded to one sum, in half of River's time. The sum has River's
+operations in River's order, so the scores are bit for bit the same: River visits the features in
+their order, standardises each one and multiplies it by its weight. A feature without variance
+contributes nothing.
+
+An untrained model may be unable to score: a scaler without a minimum, the maximum of a group
+without a value. Then nothing would ever be learned, so such an event gets the prior."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

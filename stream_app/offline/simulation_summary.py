@@ -1,4 +1,4 @@
-"""Summary of a simulation as plain data."""
+"""Summary of a simulation as plain data, with warnings about the simulation as a whole."""
 
 from collections import Counter
 from collections.abc import Iterator

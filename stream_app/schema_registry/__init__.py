@@ -1,12 +1,11 @@
 """Client of a schema registry: Avro schemas by the id that records carry, and by subject.
 
 Files:
-    registry: the interface of registries, and the schemas that are part of the package.
+    registry: the interface of registries, the bundled schemas, and that of scored records.
     http_registry: registries with Confluent's HTTP API.
     folder_registry: a folder of files as a registry.
     address: URL and credentials of an HTTP registry.
     schema_cache: compiled readers of schemas, for workers and tools.
-    scored_schema: the schema of scored records, with the fields that a pipeline passes through.
     subjects: the subjects of a pipeline; checks and registers them.
     compatibility: backward compatibility of schemas, with reasons and remedies.
 """

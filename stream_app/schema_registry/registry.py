@@ -1,4 +1,4 @@
-"""Interface of schema registries, and the schemas that are part of the package."""
+"""Interface of schema registries, the bundled schemas, and the schema of a pipeline's records."""
 
 import json
 from collections.abc import Mapping

@@ -3,8 +3,7 @@
 - `status_model`: the status as data, which is also the JSON of `stream-app status`.
 - `cluster_view`: consumer groups and offsets of topics.
 - `pipeline_view`: everything that the cluster tells about one pipeline.
-- `record_counts_reading`: record counts of the scorers.
-- `recent_outcomes`: share of dead letters in the last minutes.
+- `record_counts_reading`: record counts of the scorers, and of the last minutes.
 - `measurements`: alarms, corrective actions and label coverage.
 - `worker_status`: workers of each role.
 - `consumer_progress`: lag and rates.

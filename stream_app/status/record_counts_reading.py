@@ -1,4 +1,4 @@
-"""Record counts of the scorers, read from one record of each partition's state topic."""
+"""Record counts of the scorers, read from each partition's state topic: all and recent ones."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping

@@ -4,7 +4,6 @@
 - `distribution_monitor`: compares histograms of variables with references.
 - `drift`: population stability index, and ADWIN on errors.
 - `delay_quantiles`: quantiles of label delays.
-- `alarms`: alarms that last for some time.
-- `corrective_actions`: automatic responses to faults, counted.
+- `alarms`: alarms that last for some time, and corrective actions, counted.
 - `audit_entry`: entries of the audit.
 """

@@ -1,4 +1,4 @@
-"""Lasting alarms: raised when a problem begins, reported while it lasts, ended when it is over."""
+"""Lasting alarms, from the beginning to the end of a problem, and counted corrective actions."""
 
 from dataclasses import astuple, dataclass
 from typing import Any

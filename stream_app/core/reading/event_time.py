@@ -1,4 +1,4 @@
-"""Times of events in Unix milliseconds, between the years 1 and 9999."""
+"""Times of events in Unix milliseconds, between the years 1 and 9999, and suspected units."""
 
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar

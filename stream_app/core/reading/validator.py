@@ -1,5 +1,9 @@
 """Compiles Avro schemas into validators of decoded records.
 
+Python source is generated that tests common values without a call: each field has a *fast
+condition*, true only if the record has the field and its check would return the value unchanged. If
+it is false, the check decides. Fast conditions change the running time and nothing else.
+
 A boolean is not a number. `int` and `long` accept integers of 32 and 64 bits. `float` and `double`
 accept any finite number in range and give a float. `bytes` and `fixed` are text of code points up
 to 255, as in Avro's JSON encoding; actual bytes are converted to it. `timestamp-millis` and

@@ -10,6 +10,5 @@
 - `record_counts`: exact counts of the outcomes.
 - `replayed_labels`: counts of the outcomes of replayed labels.
 - `lateness`: failures of records that come too late.
-- `dead_letter`: dead letters with the failure in their headers.
-- `failure_fingerprint`: the same fingerprint for failures with the same cause.
+- `dead_letter`: dead letters with the failure, and the fingerprint of its cause, in the headers.
 """

@@ -1,4 +1,7 @@
-"""Dead letters: the original bytes of a failed record, with the failure in the headers."""
+"""Dead letters: the original bytes of a failed record, with the failure in the headers.
+
+The fingerprint of a failure covers the error code, the stage, the place in the user's code, and the
+message without values: it is the same for all failures with the same cause."""
 
 import re
 import sysconfig
