@@ -3,11 +3,13 @@
 import csv
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
 
 from stream_app.errors import InputError
+from stream_app.transfer.csv_records import CsvRecords
 from stream_app.transfer.json_lines import BadLine, InputLines, Row, make_row
 
 Converter = Callable[[str], Any]
@@ -26,41 +28,44 @@ def csv_rows(lines: InputLines, schema: Mapping[str, Any], key: str) -> Iterator
     Raises:
         InputError: the header has an empty or repeated name, or lacks the key field.
     """
-    reader = csv.reader((line.decode() for line in lines), strict=True)
-    header = _read_header(reader, lines.name, key)
-    converters = _converters(schema)
-    return _rows(reader, {name: converters.get(name, str) for name in header}, key)
-
-
-def _rows(reader: Any, columns: Mapping[str, Converter], key: str) -> Iterator[Row | BadLine]:
-    # The type of `csv.reader` has no public name.
-    while True:
-        number = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            yield BadLine(number, f"not CSV: {error}")
-            continue
-        if cells is None:
-            return
-        if len(cells) == len(columns):
-            pairs = zip(columns.items(), cells, strict=True)
-            fields = {name: convert(cell) if cell else None for (name, convert), cell in pairs}
-            yield make_row(number, fields, orjson.dumps(fields), key)
-        elif cells:
-            yield BadLine(number, f"{len(cells)} cells, and the header has {len(columns)}")
-
-
-def _read_header(reader: Iterator[list[str]], name: str, key: str) -> list[str]:
     try:
-        header = next(reader, [])
+        records = CsvRecords(lines)
     except csv.Error as error:
-        raise InputError(f"The header of {name} is not CSV: {error}", _REMEDY) from None
+        raise InputError(f"The header of {lines.name} is not CSV: {error}", _REMEDY) from None
+    _check_header(records.header, lines.name, key)
+    converters = _converters(schema)
+    return _rows(records, {name: converters.get(name, str) for name in records.header}, key)
+
+
+def _rows(
+    records: CsvRecords, columns: Mapping[str, Converter], key: str
+) -> Iterator[Row | BadLine]:
+    for cells in records.read(partial(_is_record, columns)):
+        if isinstance(cells, BadLine):
+            yield cells
+            continue
+        pairs = zip(columns.items(), cells, strict=True)
+        fields = {name: convert(cell) if cell else None for (name, convert), cell in pairs}
+        yield make_row(records.number, fields, orjson.dumps(fields), key)
+
+
+def _is_record(columns: Mapping[str, Converter], cells: list[str]) -> bool:
+    """Return True if there is a cell for each column, and each typed cell has its type."""
+    if len(cells) != len(columns):
+        return False
+    typed = [
+        convert(cell)
+        for convert, cell in zip(columns.values(), cells, strict=True)
+        if cell and convert is not str
+    ]
+    return bool(typed) and not any(isinstance(value, str) for value in typed)
+
+
+def _check_header(header: list[str], name: str, key: str) -> None:
     if not all(header) or len(set(header)) != len(header):
         raise InputError(f"The header of {name} has an empty or repeated name", _REMEDY)
     if key not in header:
         raise InputError(f"The header of {name} lacks the key field {key}", _REMEDY)
-    return header
 
 
 def _converters(schema: Mapping[str, Any]) -> dict[str, Converter]:
