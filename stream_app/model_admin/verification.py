@@ -19,7 +19,7 @@ from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.pipeline import Pipeline
 from stream_app.records import InputPartition, Record
 from stream_app.topic_kinds import topic_name
-from stream_app.worker.roles.skipped_offsets import SkippedOffsets
+from stream_app.worker.roles.learner_recovery import SkippedOffsets
 
 # Offsets before and after a version whose examples are scored with both models.
 OFFSETS_BEFORE, OFFSETS_AFTER = 2_000, 20_000

@@ -22,7 +22,7 @@ from stream_app.pipeline import Pipeline
 from stream_app.records import Output
 from stream_app.telemetry.logs import get_logger
 from stream_app.topic_kinds import topic_name
-from stream_app.worker.roles.skipped_offsets import SkippedOffsets
+from stream_app.worker.roles.learner_recovery import SkippedOffsets
 from stream_app.worker.roles.version_publisher import VersionPublisher
 
 log = get_logger(__name__)

@@ -27,6 +27,7 @@ from stream_app.worker.quarantine.quarantine import ExampleGuard
 from stream_app.worker.roles.control_handling import ControlPreparation, applied_records
 from stream_app.worker.roles.learner_recovery import (
     ALARMS_KEY,
+    SkippedOffsets,
     check_fingerprint,
     check_log_covers,
     check_new_model,
@@ -37,7 +38,6 @@ from stream_app.worker.roles.learner_recovery import (
 from stream_app.worker.roles.output_encoders import Encode, encode_measurements
 from stream_app.worker.roles.publishing_schedule import PublishingSchedule
 from stream_app.worker.roles.reporting import export_measurements
-from stream_app.worker.roles.skipped_offsets import SkippedOffsets
 from stream_app.worker.roles.threshold_policy import ThresholdPolicy
 from stream_app.worker.roles.version_publisher import VersionPublisher
 
