@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from stream_app.core.published_records import Example
 from stream_app.errors import OutputError
-from stream_app.offline.table_files import Columns, Row, example_row, table_file_for
+from stream_app.offline.example_export import Columns, Row, example_row, table_file_for
 from stream_app.records import Features
 from tests.learning import examples
 from tests.running_system import ROOT
@@ -111,7 +111,7 @@ def test_an_unknown_extension_and_a_missing_package_are_errors(tmp_path: Path) -
     with pytest.raises(OutputError, match=r"End it in \.jsonl, \.csv, \.parquet"):
         table_file_for(tmp_path / "rows.xlsx")
     program = "import sys; sys.modules['pyarrow'] = None\nfrom pathlib import Path\n"
-    program += "from stream_app.offline.table_files import table_file_for\n"
+    program += "from stream_app.offline.example_export import table_file_for\n"
     program += "table_file_for(Path('x.parquet'))"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
