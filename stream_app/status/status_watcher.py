@@ -11,15 +11,6 @@ from stream_app.kafka.topics import check_topics
 from stream_app.model_store.manifest import Manifest
 from stream_app.settings import Settings
 from stream_app.status.cluster_view import ConsumerGroup
-from stream_app.status.consumer_progress import (
-    GroupProgress,
-    ProgressSample,
-    input_status,
-    next_offsets,
-    oldest_times,
-    rates,
-    take_sample,
-)
 from stream_app.status.measurements import (
     WrittenMeasurement,
     alarms,
@@ -38,7 +29,17 @@ from stream_app.status.record_counts_reading import (
     total,
 )
 from stream_app.status.status_model import InputStatus, ModelStatus, Rates, Status
-from stream_app.status.worker_status import local_workers, role_status
+from stream_app.status.worker_status import (
+    GroupProgress,
+    ProgressSample,
+    input_status,
+    local_workers,
+    next_offsets,
+    oldest_times,
+    rates,
+    role_status,
+    take_sample,
+)
 
 MAX_DEAD_LETTER_SHARE = 0.05
 
