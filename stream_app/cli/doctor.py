@@ -9,8 +9,7 @@ from rich.console import Console
 
 from stream_app.cli.options import JsonOption, print_json, report_console
 from stream_app.doctor.context import DoctorContext
-from stream_app.doctor.report_rendering import render
-from stream_app.doctor.runner import CHECKS, run_checks
+from stream_app.doctor.runner import CHECKS, render, run_checks
 from stream_app.errors import UnhealthyError
 from stream_app.formatting import counted
 

@@ -283,3 +283,22 @@ def test_unregistered_schemas_are_problems_of_an_avro_pipeline(
     pipeline.file.write_text(AVRO.replace("NAME", pipeline.name).replace("'avro'", "'json'"))
     assert levels(pipeline.examine(model_checks.check_registry, registry=settings)) == ["ok"] * 4
     assert levels(pipeline.examine(model_checks.check_registry)) == ["skipped"]
+
+
+def test_a_registry_that_a_json_pipeline_does_not_need_is_a_warning(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    pipeline = ExaminedPipeline(broker, tmp_path).create()
+    away = RegistrySettings(url="http://127.0.0.1:9", timeout_seconds=0.5)
+    (found,) = pipeline.examine(model_checks.check_registry, registry=away)
+    assert found.level == "warning"
+    assert "the pipeline writes JSON, and its workers need no registry" in found.message
+    assert "STREAM_APP_REGISTRY__URL" in found.remedy
+    settings = RegistrySettings(url=(tmp_path / "schemas").as_uri())
+    (tmp_path / "schemas").mkdir()
+    other = json.dumps({"type": "record", "name": "Other", "fields": []})
+    open_registry(settings).register(f"{pipeline.topic('raw')}-value", other)
+    found_in = pipeline.examine(model_checks.check_registry, registry=settings)
+    assert levels(found_in) == ["warning", "ok", "ok", "ok"]
+    pipeline.file.write_text(AVRO.replace("NAME", pipeline.name))
+    assert levels(pipeline.examine(model_checks.check_registry, registry=away)) == ["problem"]

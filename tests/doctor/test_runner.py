@@ -16,8 +16,7 @@ from stream_app.doctor.context import (
     skipped,
     warning,
 )
-from stream_app.doctor.report_rendering import render
-from stream_app.doctor.runner import run_checks
+from stream_app.doctor.runner import render, run_checks
 from stream_app.settings import KafkaSettings, Settings
 
 
