@@ -40,13 +40,12 @@ def exact_duration(milliseconds: int) -> str:
     """Return a duration of zero or more, to the millisecond; all have the same form.
 
     >>> exact_duration(90_061_005)
-    '1 days 01:01:01.005'
+    '25 h 01 min 01.005 s'
     """
     seconds, thousandths = divmod(milliseconds, 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    return f"{days} days {hours:02}:{minutes:02}:{seconds:02}.{thousandths:03}"
+    return f"{hours} h {minutes:02} min {seconds:02}.{thousandths:03} s"
 
 
 def counted(count: int, noun: str) -> str:

@@ -15,6 +15,10 @@ from stream_app.errors import InputError
 from stream_app.records import Fields
 
 
+# Keys of a line of `stream-app consume --json`.
+_CONSUMED = {"topic", "partition", "offset", "timestamp", "key", "headers", "value"}
+
+
 class Row(NamedTuple):
     """Record to send, with the number of its first line."""
 
@@ -92,7 +96,10 @@ def _unreadable(path: str, error: OSError | ValueError) -> InputError:
 
 
 def json_rows(lines: Iterable[bytes], key: str) -> Iterator[Row | BadLine]:
-    """Yield one row per JSON object, with its bytes unchanged; empty lines are skipped."""
+    """Yield one row per JSON object, with its bytes unchanged; empty lines are skipped.
+
+    Of a line that `stream-app consume --json` wrote, the row is the record's value.
+    """
     for number, line in enumerate(lines, start=1):
         value = line.strip()
         if value:
@@ -106,7 +113,17 @@ def _json_row(number: int, value: bytes, key: str) -> Row | BadLine:
         return BadLine(number, f"not JSON: {error.msg}, column {error.colno}")
     if not isinstance(fields, dict):
         return BadLine(number, "not a JSON object")
+    if fields.keys() == _CONSUMED:
+        return _consumed_row(number, fields, key)
     return make_row(number, fields, value, key)
+
+
+def _consumed_row(number: int, record: Fields, key: str) -> Row | BadLine:
+    fields = record["value"]
+    if not isinstance(fields, dict) or fields.keys() == {"base64"}:
+        position = f"{record['topic']}[{record['partition']}]@{record['offset']}"
+        return BadLine(number, f"the value of {position} is not a JSON object")
+    return make_row(number, fields, orjson.dumps(fields), key)
 
 
 def make_row(number: int, fields: Fields, value: bytes, key: str) -> Row | BadLine:

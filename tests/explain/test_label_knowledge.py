@@ -8,7 +8,7 @@ from stream_app.explain.label_knowledge import LabelKnowledge, label_state
 from tests.small_pipeline import HOUR, NOW
 
 REMOVED_AT = "2026-01-01T00:00:00.000+00:00"
-LATE = FailureDetail("event-too-late", "the event came 0 days 01:00:00.000 later than allowed", "")
+LATE = FailureDetail("event-too-late", "the event came 1 h 00 min 00.000 s later than allowed", "")
 
 
 def knowledge(
@@ -44,7 +44,7 @@ def knowledge(
             "duplicate: the event got another label",
         ),
         (knowledge("joined", unlearned=True), 1, [], "joined"),
-        (knowledge(), 25, [], "not counted: known 0 days 01:00:00.000 after the horizon"),
+        (knowledge(), 25, [], "not counted: known 1 h 00 min 00.000 s after the horizon"),
         (knowledge("waiting", scored=False), 1, [], "waiting for its event"),
         (
             knowledge("waiting", scored=False),
@@ -77,7 +77,7 @@ def test_a_label_that_is_no_dead_letter_has_one_outcome(
             knowledge("removed"),
             25,
             3,
-            "The label became known 0 days 01:00:00.000 after the horizon; its prediction was",
+            "The label became known 1 h 00 min 00.000 s after the horizon; its prediction was",
         ),
         (
             "unknown-event",

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from stream_app.core.published_records import Example
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import MAX_EXPIRED_PER_CALL, Scorer, ScorerConfig
-from stream_app.headers import REPLAY_ID
 from stream_app.records import Features, Output, Record, UnreadableRecord
+from tests.core.scoring.test_replay_headers import as_replayed
 from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
 
 DAY = 24 * HOUR
@@ -213,7 +213,7 @@ def test_a_label_in_time_for_a_closed_prediction_says_what_closed_it(
     assert code(dead) == "label-too-late"
     for part in (
         f"event time was moved to 2023-11-16T05:13:20.000+00:00 by the watermark of {mover}",
-        "An allowed_lateness of 1 days 06:00:00.000 instead of 0 days 06:00:00.000 would",
+        "An allowed_lateness of 30 h 00 min 00.000 s instead of 6 h 00 min 00.000 s would",
     ):
         assert part in message(dead)
     counts = working.state.counts
@@ -258,7 +258,7 @@ def test_failures_of_lateness_have_the_same_fingerprint_whatever_the_times() -> 
 
 def test_replayed_labels_are_counted_by_outcome() -> None:
     working = scorer()
-    replayed = [(REPLAY_ID, b"r1")]
+    replayed = as_replayed("payments.raw")
     working.score([record(event(1))], FixedModel(), NOW)
     sent = [
         record(label(1, known_at=NOW + 25 * HOUR), headers=replayed),
@@ -271,7 +271,7 @@ def test_replayed_labels_are_counted_by_outcome() -> None:
     working.join(sent, FixedModel(), NOW + DAY)
     working.score([record(event(3))], FixedModel(), NOW)
     assert working.state.replayed_labels.as_dict() == {
-        "r1": {"expired": 1, "joined": 2, "duplicate": 1, "waiting": 1}
+        "0123456789": {"expired": 1, "joined": 2, "duplicate": 1, "waiting": 1}
     }
 
 
@@ -293,7 +293,7 @@ def test_an_event_that_is_too_late_says_by_how_much() -> None:
     seen(working, NOW + 31 * HOUR, NOW + 31 * HOUR)
     (dead,) = of(working.score([record(event(1))], FixedModel(), NOW), "raw.dlq")
     assert message(dead).startswith(
-        "the event came 0 days 01:00:00.000 later than horizon + allowed_lateness allow; "
+        "the event came 1 h 00 min 00.000 s later than horizon + allowed_lateness allow; "
         "event time was moved to 2023-11-16T05:13:20.000+00:00 by the watermark of events"
     )
 
