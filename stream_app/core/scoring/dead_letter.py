@@ -11,6 +11,7 @@ from traceback import format_tb
 from types import CodeType, TracebackType
 from typing import NamedTuple
 
+from stream_app.core.scoring.replay_headers import ORIGIN, replay_headers
 from stream_app.core.scoring.retries import Attempt
 from stream_app.error_codes import ERROR_CODES
 from stream_app.formatting import iso_time
@@ -66,11 +67,8 @@ _STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 _INSTALLED = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 MAX_STACKTRACE = 4000  # characters
 MAX_MESSAGE = 1000  # characters
-# A key or a header of an earlier failure is cut to this length.
+# A key of a shortened dead letter is cut to this length.
 MAX_COPIED_BYTES = 100
-
-_ORIGIN = frozenset({ORIGINAL_TOPIC, ORIGINAL_PARTITION, ORIGINAL_OFFSET, ORIGINAL_TIMESTAMP})
-_COPIED = frozenset({ERROR_ATTEMPTS, ERROR_FIRST_FAILED_AT, REPLAY_COUNT, REPLAY_ID}) | _ORIGIN
 
 
 def fingerprint(failure: Failure) -> str:
@@ -166,15 +164,8 @@ def dead_letter(
         last_attempt: attempt before this one, if the record was retried.
     """
     kind = ERROR_CODES[failure.code]
-    earlier = {
-        name: (content or b"")[:MAX_COPIED_BYTES].decode("utf-8", "replace")
-        for name, content in record.headers
-        if name in _COPIED
-    }
-    if REPLAY_ID not in earlier:
-        # Only a replay sends them.
-        earlier = {}
-    attempts = _number(earlier.get(ERROR_ATTEMPTS)) + (last_attempt.number if last_attempt else 0)
+    earlier = replay_headers(record) if record.headers else {}
+    attempts = int(earlier.get(ERROR_ATTEMPTS, 0)) + (last_attempt.number if last_attempt else 0)
     first_failed = iso_time(last_attempt.first_failed if last_attempt else now)
     ours = {
         ERROR_ID: error_id(context.group, record),
@@ -186,7 +177,7 @@ def dead_letter(
         ERROR_STACKTRACE: _stacktrace(failure.exception),
         ERROR_FINGERPRINT: fingerprint(failure),
         ERROR_ATTEMPTS: str(attempts + 1),
-        ERROR_FIRST_FAILED_AT: earlier.get(ERROR_FIRST_FAILED_AT) or first_failed,
+        ERROR_FIRST_FAILED_AT: earlier.get(ERROR_FIRST_FAILED_AT, first_failed),
         ERROR_LAST_FAILED_AT: iso_time(now),
         ORIGINAL_TOPIC: record.topic,
         ORIGINAL_PARTITION: str(record.partition),
@@ -198,8 +189,7 @@ def dead_letter(
         REPLAY_COUNT: earlier.get(REPLAY_COUNT, "0"),
         REPLAY_ID: earlier.get(REPLAY_ID, ""),
     }
-    if earlier.get(REPLAY_ID):
-        ours |= {name: text for name, text in earlier.items() if name in _ORIGIN}
+    ours |= {name: text for name, text in earlier.items() if name in ORIGIN}
     kept = [
         (name, content) for name, content in record.headers if not name.startswith(HEADER_PREFIX)
     ]
@@ -217,10 +207,6 @@ def shortened(letter: Output) -> Output:
     value_size = (ORIGINAL_SIZE, str(len(letter.value or b"")).encode())
     key = (letter.key or b"")[:MAX_COPIED_BYTES]
     return Output(letter.topic, letter.partition, key, None, [*ours, value_size])
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and len(text) < 10 and text.isdecimal() else 0
 
 
 def _stacktrace(error: BaseException | None) -> str:

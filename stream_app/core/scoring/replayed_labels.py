@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
 
+from stream_app.core.scoring.replay_headers import replay_headers
 from stream_app.headers import REPLAY_ID
 from stream_app.records import Record
 
@@ -11,7 +12,6 @@ LabelResult = Literal["joined", "waiting", "duplicate", "expired"]
 
 # Replays that are remembered; of more, the first ones are forgotten.
 MAX_REPLAYS = 20
-_MAX_ID_BYTES = 100
 
 
 class ReplayedLabels:
@@ -27,10 +27,9 @@ class ReplayedLabels:
         """Count the outcome of a label record if it was replayed."""
         if not record.headers:
             return
-        replay_id = dict(record.headers).get(REPLAY_ID)
-        if not replay_id:
+        name = replay_headers(record).get(REPLAY_ID)
+        if name is None:
             return
-        name = replay_id[:_MAX_ID_BYTES].decode("utf-8", "replace")
         found = self._counts.get(name)
         if found is None:
             if len(self._counts) >= MAX_REPLAYS:

@@ -27,6 +27,7 @@ from stream_app.core.scoring.partition_state import (
     WaitingLabel,
 )
 from stream_app.core.scoring.predictor import Degraded, Model, Predictor
+from stream_app.core.scoring.replay_headers import replay_headers
 from stream_app.core.scoring.state_codec import MAX_NAME_BYTES, Prediction
 from stream_app.error_codes import ERROR_CODES, ErrorClass
 from stream_app.headers import REPLAY_ID, REPLAY_LEARN, TRACEPARENT
@@ -266,7 +267,7 @@ class Scorer:
             fields["fields"] = passed
         # Copy: orjson returns over-allocated buffers (1 kB and more).
         value = b"%b" % self._encode(fields)
-        scored = _output(("scored", partition, key, value, headers and _copied(headers)))
+        scored = _output(("scored", partition, key, value, headers and _copied(record)))
         learned = (
             None if headers and _NOT_LEARNED in headers and is_replay_topic(topic) else features
         )
@@ -404,8 +405,13 @@ class Scorer:
         return [letter if output_size(letter) <= self._max_kept else shortened(letter)]
 
 
-def _copied(headers: Headers) -> Headers:
+def _copied(record: Record) -> Headers:
     """Return the headers of a raw record that its scored record gets as well."""
-    return [
-        (name, text) for name, text in headers if name in _COPIED_HEADERS and len(text or b"") < 100
+    copied = [
+        (name, text)
+        for name, text in record.headers
+        if name in _COPIED_HEADERS and len(text or b"") < 100
     ]
+    if all(name != REPLAY_ID for name, _ in copied) or replay_headers(record):
+        return copied
+    return [(name, text) for name, text in copied if name != REPLAY_ID]
