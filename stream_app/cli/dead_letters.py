@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli import dead_letter_operations
 from stream_app.cli.context import CommandContext
 from stream_app.cli.dead_letter_options import EditOption, SelectionOptions
-from stream_app.cli.options import JsonOption, PipelineArgument, expand_options
+from stream_app.cli.options import JsonOption, PipelineArgument, continued_in, expand_options
 from stream_app.cli.transfer import write_lines
 from stream_app.clock import now_ms
 from stream_app.dead_letters.access import DeadLetters, open_dead_letters
@@ -43,7 +42,7 @@ AllOption = Annotated[
     bool, typer.Option("--all", help="Include those that were replayed, parked or dropped.")
 ]
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(cls=continued_in("stream_app.cli.dead_letter_operations"), no_args_is_help=True)
 
 
 @app.command(epilog="Example: stream-app dead-letters groups flights --since 2h")
@@ -221,6 +220,3 @@ def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
     remaining = iter(lines)
     while batch := list(islice(remaining, _BATCH_LINES)):
         yield batch
-
-
-app.add_typer(dead_letter_operations.app)

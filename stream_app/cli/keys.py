@@ -6,7 +6,8 @@ import typer
 from rich.table import Table
 
 from stream_app.cli.context import CommandContext
-from stream_app.cli.model_operations import ModelContext, open_for_operation
+from stream_app.cli.model_operations import open_for_operation
+from stream_app.cli.models import ModelContext
 from stream_app.cli.options import (
     JsonOption,
     PipelineArgument,

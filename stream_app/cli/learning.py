@@ -2,7 +2,8 @@
 
 import typer
 
-from stream_app.cli.model_operations import ModelContext, SinceOption, open_for_operation
+from stream_app.cli.model_operations import SinceOption, open_for_operation
+from stream_app.cli.models import ModelContext
 from stream_app.cli.options import JsonOption, PipelineArgument, WhyOption, require_reason
 from stream_app.model_admin import decisions
 from stream_app.model_admin.decisions import learning_status

@@ -1,4 +1,4 @@
-"""`models rollback`, `promote`, `pin`, `unpin` and `gc`: operations on model versions."""
+"""`models verify`, `rollback`, `promote`, `pin`, `unpin` and `gc`: operations on model versions."""
 
 import time
 from functools import cached_property
@@ -6,11 +6,22 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.context import CommandContext
-from stream_app.cli.options import JsonOption, PipelineArgument, WhyOption, require_reason
+from stream_app.cli.models import ModelContext, OptionalVersion
+from stream_app.cli.options import (
+    JsonOption,
+    PipelineArgument,
+    WhyOption,
+    print_json,
+    require_reason,
+)
+from stream_app.errors import VerificationError
+from stream_app.kafka.clients import client_config
+from stream_app.kafka.retrying_reader import RetryingReader
+from stream_app.kafka.topic_uses import group_name
 from stream_app.model_admin import decisions
 from stream_app.model_admin.decisions import VersionChange, change_version, check_not_served
-from stream_app.model_admin.model_admin import ModelAdmin, collect, find_garbage
+from stream_app.model_admin.model_admin import collect, find_garbage
+from stream_app.model_admin.verification import Verifier
 from stream_app.model_admin.version_checks import (
     STORE_ERRORS,
     VersionEvaluation,
@@ -20,7 +31,7 @@ from stream_app.model_admin.version_checks import (
 )
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.manifest import Manifest
-from stream_app.model_store.model_registry import ModelRegistry, reason
+from stream_app.model_store.model_registry import reason
 from stream_app.transfer.progress import report_progress
 
 app = typer.Typer()
@@ -33,18 +44,8 @@ SinceOption = Annotated[
 _VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", help="A version's number.")]
 
 
-class ModelContext(CommandContext):
-    """Context of a command about models: its registry is read once."""
-
-    @cached_property
-    def admin(self) -> ModelAdmin:
-        """Admin client for the models of the pipeline."""
-        return ModelAdmin(self.settings, self.name)
-
-    @cached_property
-    def registry(self) -> ModelRegistry:
-        """Registry as it was at the first use."""
-        return self.admin.registry()
+class VersionContext(ModelContext):
+    """Context of a command that loads model versions."""
 
     @cached_property
     def loader(self) -> VersionLoader:
@@ -52,11 +53,40 @@ class ModelContext(CommandContext):
         return VersionLoader(self.settings, self.pipeline)
 
 
-def open_for_operation(pipeline: str, as_json: bool) -> ModelContext:
+def open_for_operation(pipeline: str, as_json: bool) -> VersionContext:
     """Return the context of a command whose operation is logged to standard error."""
-    context = ModelContext(pipeline, as_json)
+    context = VersionContext(pipeline, as_json)
     context.log_operations()
     return context
+
+
+@app.command(epilog="Example: stream-app models verify flights 1200")
+def verify(
+    pipeline: PipelineArgument,
+    version: OptionalVersion = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Relearn a model version of PIPELINE from the log, and compare it bit for bit.
+
+    Ends with exit code 12 if it differs.
+    """
+    context = VersionContext(pipeline, as_json)
+    registry = context.registry
+    chosen = registry.current.version if version is None else version
+    reader = RetryingReader(client_config(context.settings), group_name(context.name, "learn"))
+    verifier = Verifier(context.pipeline, reader, registry, context.loader)
+    with report_progress("relearning", chosen) as progress:
+        result = verifier.verify(chosen, progress.update)
+    if as_json:
+        print_json({"reproduced": result.reproduced, **result._asdict()})
+    if not result.reproduced:
+        raise VerificationError(
+            result.summary(),
+            "Check that the model is deterministic (seeds; `stream_app.transformers.Pick`), "
+            "and which programs may write to the log",
+        )
+    if not as_json:
+        typer.echo(result.summary())
 
 
 @app.command(epilog="Example: stream-app models rollback flights --why 'labels were wrong' --pause")

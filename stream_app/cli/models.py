@@ -1,17 +1,20 @@
-"""`models`: commands that read model versions; those that write are in `model_operations`."""
+"""`models list`, `show`, `diff` and `audit`; the other commands are in `model_operations`."""
 
+from functools import cached_property
 from itertools import islice
 from typing import Annotated
 
 import typer
 
-from stream_app.cli import model_operations
-from stream_app.cli.model_operations import ModelContext
-from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
-from stream_app.errors import VerificationError
-from stream_app.kafka.clients import client_config
-from stream_app.kafka.retrying_reader import RetryingReader
-from stream_app.kafka.topic_uses import group_name
+from stream_app.cli.context import CommandContext
+from stream_app.cli.options import (
+    JsonOption,
+    PipelineArgument,
+    continued_in,
+    print_json,
+    report_console,
+)
+from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.model_admin.model_rendering import (
     audit_lines,
     diff_text,
@@ -20,10 +23,8 @@ from stream_app.model_admin.model_rendering import (
     version_object,
     version_table,
 )
-from stream_app.model_admin.verification import Verifier
 from stream_app.model_admin.version_diff import compare
 from stream_app.model_store.model_registry import ModelRegistry
-from stream_app.transfer.progress import report_progress
 
 LimitOption = Annotated[
     int, typer.Option(metavar="N", min=1, help="The newest N; with --json all are listed.")
@@ -35,7 +36,21 @@ OptionalVersion = Annotated[
 # Metrics that are columns of the list.
 _LISTED_METRICS = 3
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(cls=continued_in("stream_app.cli.model_operations"), no_args_is_help=True)
+
+
+class ModelContext(CommandContext):
+    """Context of a command about models: its registry is read once."""
+
+    @cached_property
+    def admin(self) -> ModelAdmin:
+        """Admin client for the models of the pipeline."""
+        return ModelAdmin(self.settings, self.name)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        """Registry as it was at the first use."""
+        return self.admin.registry()
 
 
 @app.command("list", epilog="Example: stream-app models list flights --limit 5")
@@ -71,7 +86,10 @@ def show(
     context = ModelContext(pipeline, as_json)
     registry = context.registry
     manifest = registry.current if version is None else registry.manifest(version)
-    problem = context.loader.problem(manifest)
+    # It imports River, which `models list` does not need.
+    from stream_app.model_admin.version_checks import VersionLoader
+
+    problem = VersionLoader(context.settings, context.pipeline).problem(manifest)
     if as_json:
         print_json({**version_object(registry, manifest.version), "problem": problem})
         return
@@ -111,35 +129,6 @@ def audit(
     )
 
 
-@app.command(epilog="Example: stream-app models verify flights 1200")
-def verify(
-    pipeline: PipelineArgument,
-    version: OptionalVersion = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Relearn a model version of PIPELINE from the log, and compare it bit for bit.
-
-    Ends with exit code 12 if it differs.
-    """
-    context = ModelContext(pipeline, as_json)
-    registry = context.registry
-    chosen = registry.current.version if version is None else version
-    reader = RetryingReader(client_config(context.settings), group_name(context.name, "learn"))
-    verifier = Verifier(context.pipeline, reader, registry, context.loader)
-    with report_progress("relearning", chosen) as progress:
-        result = verifier.verify(chosen, progress.update)
-    if as_json:
-        print_json({"reproduced": result.reproduced, **result._asdict()})
-    if not result.reproduced:
-        raise VerificationError(
-            result.summary(),
-            "Check that the model is deterministic (seeds; `stream_app.transformers.Pick`), "
-            "and which programs may write to the log",
-        )
-    if not as_json:
-        typer.echo(result.summary())
-
-
 def _summary(registry: ModelRegistry, hidden: int) -> str:
     parts = [f"{len(registry.versions):,} versions"]
     if hidden:
@@ -153,6 +142,3 @@ def _summary(registry: ModelRegistry, hidden: int) -> str:
     if registry.unreadable:
         parts.append(f"records that cannot be read: {', '.join(registry.unreadable)}")
     return "; ".join(parts) + "."
-
-
-app.add_typer(model_operations.app)

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
+from importlib import import_module
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 # Columns of an output that is not a terminal.
 _FILE_COLUMNS = 200
@@ -87,6 +89,27 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
     expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return expanded
+
+
+def continued_in(module: str) -> type[TyperGroup]:
+    """Return the class of a group whose further commands are in another module.
+
+    The module, which has them in its `app`, is imported when one of them is looked up.
+    """
+
+    class ContinuedGroup(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            return [*self.commands, *_group().commands]
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            return self.commands.get(cmd_name) or _group().commands.get(cmd_name)
+
+    def _group() -> TyperGroup:
+        app: typer.Typer = import_module(module).app
+        app.rich_markup_mode = None
+        return typer.main.get_group(app)
+
+    return ContinuedGroup
 
 
 def _option_parameters(group: type[Any]) -> list[inspect.Parameter]:

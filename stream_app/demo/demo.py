@@ -76,7 +76,7 @@ def scheduled_sends(items: Iterable[Item], mistakes: float, seed: int) -> Iterat
     """
     random = Random(seed)
     broken: set[str] = set()
-    for kind, time, fields in items:
+    for kind, at, fields in items:
         name = fields["event_id"]
         key, value = name.encode(), orjson.dumps(fields)
         mistake = random.choice(("twice", "cut", "type")) if random.random() < mistakes else ""
@@ -87,10 +87,10 @@ def scheduled_sends(items: Iterable[Item], mistakes: float, seed: int) -> Iterat
         if mistake in ("cut", "type"):
             broken.add(name)
         yield ScheduledSend(
-            kind, time, key, value, name if kind == "labels" and name not in broken else None
+            kind, at, key, value, name if kind == "labels" and name not in broken else None
         )
         if mistake == "twice":
-            yield ScheduledSend(kind, time, key, value)
+            yield ScheduledSend(kind, at, key, value)
 
 
 def _with_wrong_type(kind: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -133,8 +133,8 @@ def _grouped(results: Sequence[ReportedResult]) -> Iterator[ReportedResult]:
             areas.setdefault(result.message, []).append(result.area)
         else:
             yield result
-    for message, skipped in areas.items():
-        names = list(dict.fromkeys(skipped))
+    for message, skipped_areas in areas.items():
+        names = list(dict.fromkeys(skipped_areas))
         listed = f": {', '.join(names)}" if len(names) > 1 else ""
         area = names[0] if len(names) == 1 else ""
         yield ReportedResult(area, "skipped", message + listed, "")
@@ -142,8 +142,10 @@ def _grouped(results: Sequence[ReportedResult]) -> Iterator[ReportedResult]:
 
 def _row(result: ReportedResult) -> tuple[Text, RenderableType]:
     symbol, style = _SYMBOLS[result.level]
-    skipped = result.level == "skipped"
-    message = Text(f"{'not checked: ' * skipped}{result.message}", style="dim" if skipped else "")
+    is_skipped = result.level == "skipped"
+    message = Text(
+        f"{'not checked: ' * is_skipped}{result.message}", style="dim" if is_skipped else ""
+    )
     cell = Group(message, Text(f"→ {result.remedy}")) if result.remedy else message
     return Text(f"{symbol} {result.area}", style=style), cell
 

@@ -74,6 +74,17 @@ def test_help_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
 
 
+@pytest.mark.parametrize("command", ["status", "models list"])
+def test_frequent_commands_import_no_library_that_they_do_not_need(command: str) -> None:
+    program = (
+        "import sys; from stream_app.cli import app\n"
+        f"app([*{command.split()}, '--help'], standalone_mode=False)\n"
+        "heavy = {'river', 'faust', 'scipy', 'numpy', 'pyarrow'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
+
+
 def test_version_is_shown() -> None:
     assert run("version").stdout.strip() == app_version()
 
