@@ -260,22 +260,14 @@ def load_settings() -> Settings:
         ) from None
 
 
-def service_links() -> list[str]:
-    """Return the variables that Kubernetes sets for a Service named stream-app: no settings."""
-    return sorted(variable for variable in os.environ if _SERVICE_LINK.fullmatch(variable.upper()))
-
-
 def service_links_warning() -> str | None:
-    """Return the warning about ignored variables, None if there are none."""
-    found = service_links()
+    """Return the warning about variables of a Kubernetes Service named stream-app, or None."""
+    found = sorted(variable for variable in os.environ if _SERVICE_LINK.fullmatch(variable.upper()))
     if not found:
         return None
     return (
-        f"{found[0]} and {len(found) - 1} more variables of a Kubernetes Service named stream-app "
-        "are ignored: they are no settings. Set enableServiceLinks: false in the pod"
-        if len(found) > 1
-        else f"{found[0]} of a Kubernetes Service named stream-app is ignored: it is no setting. "
-        "Set enableServiceLinks: false in the pod"
+        "ignored, because Kubernetes sets them for a Service named stream-app: "
+        f"{', '.join(found)}. Set `enableServiceLinks: false` in the pod"
     )
 
 

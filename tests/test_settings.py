@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.errors import SettingsError
-from stream_app.settings import load_settings
+from stream_app.settings import load_settings, service_links_warning
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +77,48 @@ def test_the_artifact_store_defaults_to_a_folder(
 ) -> None:
     monkeypatch.setenv("STREAM_APP_DATA_DIR", str(tmp_path))
     assert load_settings().store == (tmp_path / "store").as_uri()
+
+
+SERVICE_LINKS = {
+    "STREAM_APP_SERVICE_HOST": "10.96.0.17",
+    "STREAM_APP_SERVICE_PORT": "8080",
+    "STREAM_APP_SERVICE_PORT_HEALTH": "8080",
+    "STREAM_APP_PORT": "tcp://10.96.0.17:8080",
+    "STREAM_APP_PORT_8080_TCP": "tcp://10.96.0.17:8080",
+    "STREAM_APP_PORT_8080_TCP_PROTO": "tcp",
+    "STREAM_APP_PORT_8080_TCP_PORT": "8080",
+    "STREAM_APP_PORT_8080_TCP_ADDR": "10.96.0.17",
+}
+
+
+def test_variables_of_a_kubernetes_service_are_ignored_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert service_links_warning() is None
+    for variable, value in SERVICE_LINKS.items():
+        monkeypatch.setenv(variable, value)
+    assert load_settings().kafka.bootstrap_servers is None
+    warning = service_links_warning()
+    assert warning is not None
+    assert all(variable in warning for variable in SERVICE_LINKS)
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("STREAM_APP_KAFKA__BOOTSTRAP_SERVER", "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS"),
+        ("STREAM_APP_SERVICE_HOSTS", None),
+        ("STREAM_APP_PORTS", None),
+        ("STREAM_APP_PORT_HEALTH", None),
+        ("STREAM_APP_WORKER_HEALTH_PORT", "STREAM_APP_WORKER__HEALTH_PORT"),
+        ("STREAM_APP_SCORER_SERVICE_HOST", None),
+    ],
+)
+def test_any_other_unknown_variable_is_an_error_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, nearest: str | None
+) -> None:
+    monkeypatch.setenv(variable, "8080")
+    with pytest.raises(SettingsError, match=f"{variable} is not a setting") as caught:
+        load_settings()
+    assert "the nearest name is STREAM_APP_" in caught.value.remedy
+    assert nearest is None or caught.value.remedy.endswith(nearest)

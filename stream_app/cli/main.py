@@ -14,9 +14,11 @@ import typer
 from typer.core import TyperGroup
 
 from stream_app.cli.exit_codes import INTERRUPTED, UNEXPECTED, epilog
+from stream_app.cli.first_process import leave_first_process
 from stream_app.deferred_imports import defer_river
 from stream_app.errors import StreamAppError
-from stream_app.settings import service_links_warning
+
+_SERVICE_LINKS = ("STREAM_APP_SERVICE_", "STREAM_APP_PORT")
 
 
 class LazyCommand(NamedTuple):
@@ -143,14 +145,24 @@ def options(
     """Set options of every command and of the processes that it starts."""
     if debug:
         os.environ["STREAM_APP_LOG__LEVEL"] = "debug"
-    warning = service_links_warning()
-    # A worker logs it.
-    if warning is not None and context.invoked_subcommand != "worker":
-        typer.echo(f"warning: {warning}", err=True)
+    # A worker logs the warning.
+    if context.invoked_subcommand != "worker":
+        _warn_of_service_links()
+
+
+def _warn_of_service_links() -> None:
+    if any(variable.upper().startswith(_SERVICE_LINKS) for variable in os.environ):
+        # Imports pydantic, which few commands without settings need.
+        from stream_app.settings import service_links_warning
+
+        warning = service_links_warning()
+        if warning is not None:
+            typer.echo(f"warning: {warning}", err=True)
 
 
 def main() -> NoReturn:
     """Run the command line; a failure is one line on standard error and a documented exit code."""
+    leave_first_process()
     try:
         app(prog_name="stream-app")
     except StreamAppError as error:

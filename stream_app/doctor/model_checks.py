@@ -1,8 +1,10 @@
 """Checks of pipeline file, artifact store, signing keys, schema registry and served version."""
 
+import os
 import secrets
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.doctor.context import (
@@ -14,6 +16,7 @@ from stream_app.doctor.context import (
     skipped,
     warning,
 )
+from stream_app.errors import RegistryError
 from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
 from stream_app.model_store.key_files import (
     KeyPaths,
@@ -28,6 +31,7 @@ from stream_app.schema_registry.subjects import CheckedSubject, check_schemas, v
 
 _OTHER_USERS = stat.S_IRWXG | stat.S_IRWXO
 _REGISTER = "Run `stream-app schemas register PIPELINE`"
+_UNUSED = "Unset STREAM_APP_REGISTRY__URL, or start the registry if consumers need it"
 
 
 def check_pipeline(context: DoctorContext) -> Iterator[CheckResult]:
@@ -83,11 +87,22 @@ def evaluate_key_files(paths: KeyPaths) -> Iterator[CheckResult]:
         )
     else:
         yield ok(f"keys: {len(trusted)} trusted; key {signing.id} signs")
-    if signing is not None and paths.signing.stat().st_mode & _OTHER_USERS:
+    if signing is not None and _is_readable_by_others(paths.signing):
         yield warning(
             f"the signing key {paths.signing} can be read by other users of this machine",
             f"chmod 600 {paths.signing}, and rotate it if somebody may have read it",
         )
+
+
+def _is_readable_by_others(file: Path) -> bool:
+    """Return True if other users can read a file.
+
+    A file of another owner that this user reads as a member of its group, such as a Kubernetes
+    Secret, must be readable by the group.
+    """
+    state = file.stat()
+    shared = stat.S_IRWXO if state.st_uid != os.geteuid() else _OTHER_USERS
+    return bool(state.st_mode & shared)
 
 
 def check_registry(context: DoctorContext) -> Iterator[CheckResult]:

@@ -22,7 +22,7 @@ from stream_app.kafka.topic_uses import USES, group_name
 from stream_app.kafka.topics import MissingTopicsError, check_topics
 from stream_app.loading import load_pipeline
 from stream_app.retrying import NEVER, wait_until
-from stream_app.settings import Settings
+from stream_app.settings import Settings, service_links_warning
 from stream_app.telemetry.logs import get_logger, setup_logging
 from stream_app.telemetry.metrics import WORKER, labelled_registry
 from stream_app.worker.health import HealthServer
@@ -62,6 +62,9 @@ def run_worker(spec: str, role: str, instance: str, settings: Settings) -> None:
     limit_arenas()
     instance = instance_name(instance)
     setup_logging(settings.log, role=role, instance=instance)
+    warning = service_links_warning()
+    if warning is not None:
+        log.warning(warning)
     if role in ("learn", "monitor") and instance != "0":
         raise SettingsError(f"A pipeline has one {role} worker", "Leave --instance at 0")
     pipeline = load_pipeline(spec)

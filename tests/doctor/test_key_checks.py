@@ -1,5 +1,6 @@
 """Tests the results of the check of signing keys."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,19 @@ def test_results_for_missing_present_and_revoked_keys(tmp_path: Path) -> None:
 def test_a_signing_key_that_others_can_read_is_a_warning(tmp_path: Path) -> None:
     create_key(key_paths_in(tmp_path))
     (tmp_path / "signing.pem").chmod(0o640)
+    assert [level for level, _ in found(tmp_path)] == ["ok", "warning"]
+
+
+def test_a_signing_key_may_be_readable_by_the_group_alone_if_another_user_owns_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a Kubernetes Secret, which root owns."""
+    create_key(key_paths_in(tmp_path))
+    owner = (tmp_path / "signing.pem").stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    (tmp_path / "signing.pem").chmod(0o440)
+    assert [level for level, _ in found(tmp_path)] == ["ok"]
+    (tmp_path / "signing.pem").chmod(0o444)
     assert [level for level, _ in found(tmp_path)] == ["ok", "warning"]
 
 
