@@ -22,15 +22,11 @@ from stream_app.dead_letters.dead_letter_rendering import (
     export_dead_letters,
     group_lines,
     group_object,
-    origin_text,
 )
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
-from stream_app.dead_letters.dry_run import Preview, PreviewResult, open_evaluator
 from stream_app.dead_letters.groups import find_groups
-from stream_app.dead_letters.replay_records import RecordEditor, load_optional_edit
 from stream_app.errors import SelectionError
 from stream_app.transfer.progress import report_progress
-from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 # Entries that `list` shows by default as text.
 _DEFAULT_LIMIT = 100
@@ -157,6 +153,10 @@ def try_dead_letters(
     as_json: JsonOption = False,
 ) -> None:
     """Run PIPELINE over its open dead letters and count those that would pass; sends nothing."""
+    # They import River, which the other commands do not need.
+    from stream_app.dead_letters.dry_run import Preview, open_evaluator
+    from stream_app.dead_letters.replay_records import RecordEditor, load_optional_edit
+
     context, selection = CommandContext(pipeline, as_json), chosen.selection()
     function = load_optional_edit(edit).function
     with _open(context) as dead_letters:
@@ -170,30 +170,7 @@ def try_dead_letters(
                 preview.add(dead_letter)
                 progress.update(number, number)
     result = preview.result
-    context.write({"model": model, **result.as_dict()}, *_preview_lines(result, model))
-
-
-def _preview_lines(result: PreviewResult, model: str) -> Iterator[str]:
-    yield f"{result.evaluated:,} dead letters tried with {model}; nothing was sent"
-    for count, outcome in (
-        (result.passed, "would pass"),
-        (result.degraded, "would be scored by the fallback, because the model fails"),
-        (result.labels, "labels can be read; only a worker knows whether their events exist"),
-        (result.skipped, "are skipped by the edit function"),
-        (result.value_not_stored, "were too large to be stored: send them again from their source"),
-        (
-            result.poison,
-            "crashed or hung a worker and are not run here: export one and try it by itself",
-        ),
-    ):
-        if count:
-            yield f"{count:>9,} {outcome}"
-    for failing in sorted(result.failing, key=lambda one: -one.count):
-        location = f" ({failing.location})" if failing.location else ""
-        message = sanitize_for_terminal(failing.message)
-        yield f"{failing.count:>9,} would fail: {failing.code}: {message}{location}"
-        sample = failing.sample
-        yield f"{'':>9} e.g. {sample.error_id} at {origin_text(sample)}. {failing.remedy}"
+    context.write({"model": model, **result.as_dict()}, *result.lines(model))
 
 
 @contextmanager

@@ -13,7 +13,6 @@ import typer
 
 from stream_app.cli.context import CommandContext
 from stream_app.cli.options import FormatOption, JsonOption, PipelineArgument, expand_options
-from stream_app.offline.example_export import ExampleExport, ExampleRange
 from stream_app.schema_registry import open_registry
 from stream_app.transfer import consume as committed_records
 from stream_app.transfer.consume import RecordSelection, SelectedKind, Start, parse_since
@@ -183,6 +182,9 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write examples of PIPELINE to a file: features as served, prediction, label and times."""
+    # It imports River, which `produce` and `consume` do not need.
+    from stream_app.offline.example_export import ExampleExport, ExampleRange
+
     context = CommandContext(pipeline, as_json)
     work = ExampleExport(ExampleRange(context.settings, context.pipeline, since, until), out)
     with report_progress("finding the columns", work.size) as progress:

@@ -16,6 +16,7 @@ from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.predictor import Model
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
+from stream_app.dead_letters.dead_letter_rendering import origin_text
 from stream_app.dead_letters.replay_records import EditFailure, RecordEditor
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.error_codes import ERROR_CODES, ErrorClass
@@ -36,6 +37,7 @@ from stream_app.settings import Settings
 from stream_app.status.record_counts_reading import PartitionCounts, read_record_counts
 from stream_app.telemetry.metrics import app_version
 from stream_app.topic_kinds import DeadLetterKind, TopicKind, topic_name
+from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 _MILLISECOND = timedelta(milliseconds=1)
 _NO_RETRY = Retry(max_attempts=1)
@@ -257,6 +259,32 @@ class PreviewResult:
         """Return the JSON object of `dead-letters try --json`."""
         failing = [asdict(one) | {"sample": _sample(one.sample)} for one in self.failing]
         return asdict(self) | {"failing": failing}
+
+    def lines(self, model: str) -> Iterator[str]:
+        """Yield the lines of `dead-letters try`."""
+        yield f"{self.evaluated:,} dead letters tried with {model}; nothing was sent"
+        for count, outcome in (
+            (self.passed, "would pass"),
+            (self.degraded, "would be scored by the fallback, because the model fails"),
+            (self.labels, "labels can be read; only a worker knows whether their events exist"),
+            (self.skipped, "are skipped by the edit function"),
+            (
+                self.value_not_stored,
+                "were too large to be stored: send them again from their source",
+            ),
+            (
+                self.poison,
+                "crashed or hung a worker and are not run here: export one and try it by itself",
+            ),
+        ):
+            if count:
+                yield f"{count:>9,} {outcome}"
+        for failing in sorted(self.failing, key=lambda one: -one.count):
+            location = f" ({failing.location})" if failing.location else ""
+            message = sanitize_for_terminal(failing.message)
+            yield f"{failing.count:>9,} would fail: {failing.code}: {message}{location}"
+            sample = failing.sample
+            yield f"{'':>9} e.g. {sample.error_id} at {origin_text(sample)}. {failing.remedy}"
 
 
 class Preview:

@@ -74,7 +74,7 @@ def test_help_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
 
 
-@pytest.mark.parametrize("command", ["status", "models list"])
+@pytest.mark.parametrize("command", ["status", "models list", "dead-letters groups"])
 def test_frequent_commands_import_no_library_that_they_do_not_need(command: str) -> None:
     program = (
         "import sys; from stream_app.cli import app\n"
