@@ -39,10 +39,7 @@ class CommandContext:
         Raises:
             PipelineError: it cannot be loaded.
         """
-        # It imports River, which `--help` and wrong options do not need.
-        from stream_app.loading import load_pipeline
-
-        return load_pipeline(self._spec)
+        return self._load(with_model=True)
 
     @cached_property
     def declaration(self) -> Pipeline:
@@ -51,9 +48,13 @@ class CommandContext:
         Raises:
             PipelineError: it cannot be loaded.
         """
+        return self._load(with_model=False)
+
+    def _load(self, with_model: bool) -> Pipeline:
+        # It imports River, which `--help` and wrong options do not need.
         from stream_app.loading import load_pipeline
 
-        return load_pipeline(self._spec, with_model=False)
+        return load_pipeline(self._spec, with_model=with_model)
 
     @property
     def name(self) -> str:
