@@ -18,8 +18,7 @@ from stream_app.transfer import consume as committed_records
 from stream_app.transfer.consume import RecordSelection, SelectedKind, Start, parse_since
 from stream_app.transfer.produce import produce_file
 from stream_app.transfer.progress import report_progress
-from stream_app.transfer.record_rendering import json_line, text_line
-from stream_app.transfer.value_encoding import ValueDecoder
+from stream_app.transfer.record_rendering import ValueDecoder, json_line, text_line
 
 app = typer.Typer()
 

@@ -11,7 +11,7 @@ from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.partition_reader import PartitionReader
 from stream_app.status.status_model import Alarm, CorrectiveAction, LabelStatus
-from stream_app.transfer.value_encoding import ValueDecoder
+from stream_app.transfer.record_rendering import ValueDecoder
 
 # Newest measurements of a partition that are read.
 MAX_MEASUREMENTS = 20_000

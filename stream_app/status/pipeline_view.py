@@ -25,7 +25,7 @@ from stream_app.status.measurements import Measurements, read_measurements
 from stream_app.status.record_counts_reading import PartitionCounts, read_record_counts
 from stream_app.status.status_model import RecentDeadLetters
 from stream_app.topic_kinds import KINDS, DeadLetterKind, TopicKind, topic_name
-from stream_app.transfer.value_encoding import ValueDecoder
+from stream_app.transfer.record_rendering import ValueDecoder
 
 OpenCheck = Callable[[DeadLetterKind, int, int], bool]
 """Returns True if the dead letter of a kind, partition and offset is open."""

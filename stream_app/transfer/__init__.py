@@ -4,7 +4,6 @@
 - `csv_records`: records of a CSV file, of which a stray quote costs one line.
 - `csv_files`: CSV files as rows.
 - `input_files`: rows of an input file of any format, Avro included.
-- `value_encoding`: values between JSON and Avro.
 - `produce`: sending of rows.
 - `consume`: selection and consumption of records.
 - `record_rendering`: records as JSON or text lines.

@@ -8,11 +8,14 @@ from typing import Any, Literal
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from stream_app.core.reading.decoding import decode
+from stream_app.core.reading.validator import compile_validator
 from stream_app.errors import AccessError, StreamAppError
 from stream_app.kafka.access_errors import kafka_error, missing_right
 from stream_app.kafka.clients import ConnectionErrors, make_producer
 from stream_app.kafka.offsets import find_partitions
 from stream_app.pipeline import Pipeline, parsed
+from stream_app.records import Failure
 from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.registry import value_schema_id
 from stream_app.settings import Settings
@@ -20,7 +23,6 @@ from stream_app.topic_kinds import topic_name
 from stream_app.transfer.input_files import Format, infer_format, read_rows
 from stream_app.transfer.json_lines import BadLine, InputLines, Row, open_lines
 from stream_app.transfer.progress import ProgressReporter, report_progress
-from stream_app.transfer.value_encoding import encode_rows
 
 _DELIVERY_MS = 60_000
 _BATCH_BYTES = 1_000_000
@@ -202,3 +204,23 @@ class _FileProducer:
 
     def _update(self) -> None:
         self._progress.update(self._lines.position, self.summary.produced)
+
+
+def encode_rows(
+    rows: Iterator[Row | BadLine], schema: Mapping[str, Any], schema_id: int
+) -> Iterator[Row | BadLine]:
+    """Yield the rows encoded as Avro; a row that does not fit the schema is a bad line."""
+    from stream_app.core.reading.avro_writer import compile_writer
+
+    validate, write = compile_validator(schema), compile_writer(schema, schema_id)
+    for row in rows:
+        if isinstance(row, BadLine):
+            yield row
+            continue
+        fields = decode(row.value)
+        if not isinstance(fields, Failure):
+            fields = validate(fields)
+        if isinstance(fields, Failure):
+            yield BadLine(row.number, fields.message)
+        else:
+            yield row._replace(value=write(fields))

@@ -1,4 +1,4 @@
-"""Kafka records as lines: JSON for programs, text for people."""
+"""Kafka records as lines: JSON for programs, text for people; Avro values as JSON."""
 
 import base64
 from typing import Any
@@ -7,10 +7,13 @@ import orjson
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from stream_app.core.published_records import is_lasting_alarm
-from stream_app.core.reading.decoding import parse_schema_id
+from stream_app.core.reading.decoding import AvroFrame, find_frame, parse_schema_id
 from stream_app.formatting import iso_time
 from stream_app.headers import ERROR_CODE, ERROR_MESSAGE, VALUE_SCHEMA_ID
 from stream_app.kafka.partition_reader import headers_of
+from stream_app.records import Failure
+from stream_app.schema_registry import SchemaRegistry
+from stream_app.schema_registry.schema_cache import SchemaCache
 
 _MAX_CHARACTERS = 2000
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
@@ -155,3 +158,40 @@ def _plain(content: bytes | None) -> str:
     if len(text) <= _MAX_CHARACTERS:
         return text
     return f"{text[:_MAX_CHARACTERS]}… ({len(content):,} bytes)"
+
+
+class ValueDecoder:
+    """Decodes Avro values to JSON, with the schemas of a registry.
+
+    Args:
+        registry: registry of the schemas; without it, values are returned unchanged.
+    """
+
+    def __init__(self, registry: SchemaRegistry | None) -> None:
+        self._schemas = SchemaCache(registry)
+
+    def to_json(self, message: Message) -> bytes | None:
+        """Return a value as JSON if it is readable Avro, else unchanged.
+
+        Raises:
+            RegistryError: the registry does not answer.
+        """
+        value: bytes | None = message.value()
+        frame = find_frame(value, headers_of(message)) if value else None
+        if value is None or not isinstance(frame, AvroFrame):
+            return value
+        reader = self._schemas[frame.schema_id]
+        fields = reader if isinstance(reader, Failure) else reader(value, frame.start)
+        if isinstance(fields, Failure):
+            return value
+        try:
+            return orjson.dumps(fields, default=_text)
+        # Nested too deeply for JSON.
+        except TypeError:
+            return value
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    raise TypeError

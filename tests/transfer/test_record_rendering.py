@@ -14,8 +14,7 @@ from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.subjects import register_schemas
 from stream_app.settings import RegistrySettings, Settings
 from stream_app.transfer.produce import ProduceSummary, produce_file
-from stream_app.transfer.record_rendering import json_line, text_line
-from stream_app.transfer.value_encoding import ValueDecoder
+from stream_app.transfer.record_rendering import ValueDecoder, json_line, text_line
 from tests import avro_samples
 from tests.small_pipeline import EVENT_SCHEMA, event, small_pipeline
 from tests.transfer.clusters import producer, read
