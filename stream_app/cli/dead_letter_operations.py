@@ -16,12 +16,6 @@ from stream_app.cli.dead_letter_options import (
 from stream_app.cli.options import JsonOption, PipelineArgument, expand_options
 from stream_app.dead_letters import operations
 from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin
-from stream_app.dead_letters.operations import (
-    ClosingRequest,
-    OperationStatus,
-    close_dead_letters,
-    operation_statuses,
-)
 from stream_app.dead_letters.replay import PreparedReplay, Replay
 from stream_app.dead_letters.replay_outcomes import ReplayResult
 from stream_app.dead_letters.replay_plan import ReplayPlan, ReplayRequest
@@ -90,7 +84,7 @@ def replay(
 @expand_options
 def park(pipeline: PipelineArgument, chosen: SelectionOptions, options: OperationOptions) -> None:
     """Set open dead letters of PIPELINE aside: they are not open until they are restored."""
-    _close(pipeline, ClosingRequest("park", chosen.selection(), options.reason), options)
+    _close(pipeline, operations.ClosingRequest("park", chosen.selection(), options.reason), options)
 
 
 @app.command(
@@ -99,7 +93,7 @@ def park(pipeline: PipelineArgument, chosen: SelectionOptions, options: Operatio
 @expand_options
 def drop(pipeline: PipelineArgument, chosen: SelectionOptions, options: OperationOptions) -> None:
     """Discard open dead letters of PIPELINE; they can be restored until retention deletes them."""
-    _close(pipeline, ClosingRequest("drop", chosen.selection(), options.reason), options)
+    _close(pipeline, operations.ClosingRequest("drop", chosen.selection(), options.reason), options)
 
 
 @app.command(
@@ -141,7 +135,9 @@ def status(
 ) -> None:
     """Show the operations on dead letters of PIPELINE, and the outcomes of replayed ones."""
     context = CommandContext(pipeline, as_json)
-    found = operation_statuses(DeadLetterAdmin(context.settings, context.name), operation)
+    found = operations.operation_statuses(
+        DeadLetterAdmin(context.settings, context.name), operation
+    )
     lines = [line for one in found for line in _status_lines(one)]
     context.write(
         [one.as_dict() for one in found],
@@ -157,11 +153,13 @@ def _check_replay_id(replay_id: str | None) -> None:
         )
 
 
-def _close(pipeline: str, request: ClosingRequest, options: OperationOptions) -> None:
+def _close(pipeline: str, request: operations.ClosingRequest, options: OperationOptions) -> None:
     context = CommandContext(pipeline, options.as_json)
     loaded = context.pipeline
     context.log_operations()
-    operation, not_open = close_dead_letters(context.settings, loaded, request, write=options.yes)
+    operation, not_open = operations.close_dead_letters(
+        context.settings, loaded, request, write=options.yes
+    )
     verb = "are" if options.yes else "would be"
     closed = {"park": "parked", "drop": "dropped"}[request.kind]
     others = _not_open_text(not_open)
@@ -234,7 +232,7 @@ def _result_text(result: ReplayResult) -> str:
     )
 
 
-def _status_lines(one: OperationStatus) -> Iterator[str]:
+def _status_lines(one: operations.OperationStatus) -> Iterator[str]:
     operation = one.operation
     yield (
         f"{operation.id}  {operation.kind} {one.state}  {iso_time(operation.at)[:19]}Z  "

@@ -51,7 +51,7 @@ COMMANDS = {
     "reset": LazyCommand("cluster", "Delete all stored data of PIPELINE, to start it over."),
     "dead-letters": LazyCommand("dead_letters", "Dead letters: inspect, try, replay."),
     "models": LazyCommand("models", "Model versions: list, compare, verify, roll back, pin."),
-    "learning": LazyCommand("learning", "Learning: pause, resume, status."),
+    "learning": LazyCommand("model_operations", "Learning: pause, resume, status.", "learning"),
     "keys": LazyCommand("keys", "Signing keys of model versions: list, create, rotate, revoke."),
     "topics": LazyCommand("cluster", "Topics of a pipeline: create, show.", "topics"),
     "schemas": LazyCommand("schemas", "Avro schemas of a pipeline: check, register."),

@@ -1,4 +1,4 @@
-"""`models verify`, `rollback`, `promote`, `pin`, `unpin` and `gc`: operations on model versions."""
+"""`models verify`, `rollback`, `promote`, `pin`, `unpin` and `gc`; `learning`."""
 
 import time
 from functools import cached_property
@@ -19,7 +19,6 @@ from stream_app.kafka.clients import client_config
 from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.topic_uses import group_name
 from stream_app.model_admin import decisions
-from stream_app.model_admin.decisions import VersionChange, change_version, check_not_served
 from stream_app.model_admin.model_admin import collect, find_garbage
 from stream_app.model_admin.verification import Verifier
 from stream_app.model_admin.version_checks import (
@@ -35,6 +34,7 @@ from stream_app.model_store.model_registry import reason
 from stream_app.transfer.progress import report_progress
 
 app = typer.Typer()
+learning = typer.Typer(no_args_is_help=True)
 
 
 SinceOption = Annotated[
@@ -116,7 +116,7 @@ def rollback(
     registry = context.registry
     try:
         manifest = context.loader.previous(registry) if to is None else registry.manifest(to)
-        check_not_served(registry, manifest.version)
+        decisions.check_not_served(registry, manifest.version)
         if to is not None:
             context.loader.load(manifest)
     except STORE_ERRORS:
@@ -148,7 +148,7 @@ def promote(
         require_reason(why)
     context = open_for_operation(pipeline, as_json)
     manifest = context.registry.manifest(version)
-    check_not_served(context.registry, version)
+    decisions.check_not_served(context.registry, version)
     loader = context.loader
     model = loader.load(manifest)
     found = evaluate_version(model, newest_examples(context.admin, loader.fingerprint, loader.task))
@@ -228,9 +228,43 @@ def gc(
     context.write({"done": yes, **counts}, line)
 
 
+@learning.command("pause", epilog="Example: stream-app learning pause flights --why 'wrong labels'")
+def pause_learning(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = False) -> None:
+    """Pause learning of PIPELINE until it is resumed; scoring continues."""
+    require_reason(why)
+    context = open_for_operation(pipeline, as_json)
+    decisions.pause(context.admin, reason(why))
+    context.write({"paused": True}, "Learning is paused.")
+
+
+@learning.command(
+    "resume",
+    epilog="Example: stream-app learning resume flights --why 'labels corrected' --since 120000",
+)
+def resume_learning(
+    pipeline: PipelineArgument,
+    why: WhyOption,
+    since: SinceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Resume learning of PIPELINE, with --since also of the examples skipped from that offset."""
+    require_reason(why)
+    context = open_for_operation(pipeline, as_json)
+    decisions.resume(context.admin, reason(why), since)
+    context.write({"paused": False}, "Learning is resumed.")
+
+
+@learning.command("status", epilog="Example: stream-app learning status flights --json")
+def show_learning(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
+    """Show if learning of PIPELINE is paused, by whom and why, and the progress of the learner."""
+    context = ModelContext(pipeline, as_json)
+    found = decisions.learning_status(context.admin)
+    context.write(found._asdict(), *found.lines())
+
+
 def _change_version(
     context: ModelContext,
-    command: VersionChange,
+    command: decisions.VersionChange,
     manifest: Manifest,
     why: str,
     *,
@@ -239,7 +273,7 @@ def _change_version(
     evaluation: VersionEvaluation | None = None,
 ) -> None:
     registry = context.registry
-    decision = change_version(
+    decision = decisions.change_version(
         context.admin, registry, command, manifest, reason(why), since=since, pause=pause
     )
     found: dict[str, object] = {
