@@ -15,7 +15,7 @@ from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scoring.expiry_queue import ExpiryQueue
 from stream_app.core.scoring.record_counts import RecordCounts
-from stream_app.core.scoring.replayed_labels import ReplayedLabels
+from stream_app.core.scoring.replay_headers import ReplayedLabels
 from stream_app.core.scoring.retries import RetryQueue
 from stream_app.core.scoring.state_codec import (
     Prediction,
