@@ -11,7 +11,7 @@ Commands:
     status, doctor, explain: observe it.
     dead_letters, dead_letter_operations, dead_letter_options: inspect and replay failed records.
     models, model_operations, keys: control its model and learning.
-    cluster, schemas: topics, rights, reset; Avro schemas.
+    cluster: topics, rights, Avro schemas, reset.
     about: error codes and version.
 """
 

@@ -54,7 +54,7 @@ COMMANDS = {
     "learning": LazyCommand("model_operations", "Learning: pause, resume, status.", "learning"),
     "keys": LazyCommand("keys", "Signing keys of model versions: list, create, rotate, revoke."),
     "topics": LazyCommand("cluster", "Topics of a pipeline: create, show.", "topics"),
-    "schemas": LazyCommand("schemas", "Avro schemas of a pipeline: check, register."),
+    "schemas": LazyCommand("cluster", "Avro schemas of a pipeline: check, register.", "schemas"),
     "acl": LazyCommand("cluster", "Access rights on the cluster, by role: show, apply.", "acl"),
     "broker": LazyCommand("broker", "The embedded Kafka broker: start, stop, status, logs."),
     "errors": LazyCommand("about", "Explain the codes of failed records and of commands."),

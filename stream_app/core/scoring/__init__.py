@@ -9,7 +9,6 @@
 - `circuit_breaker`: stops the events of a partition while most of them fail.
 - `record_counts`: exact counts of the outcomes.
 - `replay_headers`: headers of a replay, if they are believable.
-- `replayed_labels`: counts of the outcomes of replayed labels.
 - `lateness`: failures of records that come too late.
 - `dead_letter`: dead letters with the failure, and the fingerprint of its cause, in the headers.
 """

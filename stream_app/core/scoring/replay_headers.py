@@ -2,6 +2,8 @@
 
 Replays write labels, and with `--to source` events, to topics of producers, who may send any header
 there. What is not of the form below is not believed, so that every reader can rely on it.
+
+The outcomes of replayed labels, which leave no other trace than an example, are counted by replay.
 """
 
 import re
