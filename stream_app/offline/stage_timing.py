@@ -8,7 +8,7 @@ from typing import Any
 
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
-from stream_app.core.reading.user_functions import clean, extract_features
+from stream_app.core.reading.record_reader import clean, extract_features
 from stream_app.core.reading.validator import compile_validator
 from stream_app.core.scoring.predictor import Model
 from stream_app.pipeline import Pipeline, parsed

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.cleaning import Clip
-from stream_app.core.reading.user_functions import clean, extract_features
+from stream_app.core.reading.record_reader import clean, extract_features
 from stream_app.core.scoring.dead_letter import fingerprint, normalized, raised_in
 from stream_app.error_codes import ERROR_CODES
 from stream_app.records import Failure
