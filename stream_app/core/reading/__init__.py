@@ -1,10 +1,9 @@
 """Reads Kafka records: bytes in, events and labels or a `Failure` out.
 
 Files, in the order of the flow:
-    record_reader: the stages of reading an event or a label.
+    record_reader: the stages of reading an event or a label; the pipeline's own functions.
     decoding: bytes to fields, from JSON or framed Avro.
     validator, validator_checks: validation against an Avro schema.
-    user_functions: cleaning steps and the feature function of the pipeline.
     event_time: times in Unix milliseconds, and suspected other units.
     avro_schema: traversal of Avro schemas, shared by the compilers.
     avro_reader, avro_writer: binary Avro to fields, and back.
