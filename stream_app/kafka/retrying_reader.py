@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -36,6 +36,13 @@ _TRANSIENT = frozenset(
     }
 )
 T = TypeVar("T")
+
+
+class CommittedOffset(NamedTuple):
+    """Offset that a group has committed, -1 for none, and its metadata."""
+
+    offset: int
+    metadata: str
 
 
 class TopicReader(Protocol):
@@ -77,12 +84,23 @@ class RetryingReader:
 
     def committed(self, inputs: list[InputPartition]) -> dict[InputPartition, int]:
         """Return the group's offsets, -1 where it has none."""
+        return {source: one.offset for source, one in self.committed_metadata(inputs).items()}
+
+    def committed_metadata(
+        self, inputs: list[InputPartition]
+    ) -> dict[InputPartition, CommittedOffset]:
+        """Return the group's offsets with their metadata."""
         wanted = [TopicPartition(topic, partition) for topic, partition in inputs]
         call = self._offsets.client.committed
         found = self._request(
             lambda: call(wanted, timeout=CALL_TIMEOUT), "read the group's offsets"
         )
-        return {InputPartition(one.topic, one.partition): max(one.offset, -1) for one in found}
+        return {
+            InputPartition(one.topic, one.partition): CommittedOffset(
+                max(one.offset, -1), one.metadata or ""
+            )
+            for one in found
+        }
 
     def ends(self, source: InputPartition) -> tuple[int, int]:
         """Return the beginning offset and the last stable offset of a partition."""

@@ -11,8 +11,13 @@ from time import monotonic
 from typing import Protocol
 
 from stream_app.clock import now_ms
-from stream_app.errors import FencedError
-from stream_app.kafka.retrying_reader import RetryingReader
+from stream_app.errors import (
+    FencedError,
+    KafkaUnavailableError,
+    StreamAppError,
+    TopicsError,
+)
+from stream_app.kafka.retrying_reader import CommittedOffset, RetryingReader
 from stream_app.records import InputPartition, Output, Record
 from stream_app.settings import WorkerSettings
 from stream_app.telemetry.logs import get_logger
@@ -144,6 +149,8 @@ class StreamTask(Thread):
         # Monotonic seconds at which the open transaction is due.
         self._deadline: float | None = None
         self._next_idle = 0.0
+        # Input and offset of a claim that is committed, and whose records are not.
+        self._begun: tuple[InputPartition, int] | None = None
 
     def deliver(self, source: InputPartition, batch: Batch) -> None:
         """Queue a batch. Thread-safe."""
@@ -202,6 +209,7 @@ class StreamTask(Thread):
         # The only place that catches a failure of the task.
         except BaseException as error:
             self._stopping.set()
+            self._withdraw_claim(error)
             self._assignment.failed(self, error)
         finally:
             self._close_fences()
@@ -216,7 +224,7 @@ class StreamTask(Thread):
         with ThreadPoolExecutor(RESTORE_THREADS, "restore") as threads:
             list(threads.map(self._fence, self._writers))
             self._close_fences()
-            committed = self._reader.committed(self.inputs)
+            committed = self._reader.committed_metadata(self.inputs)
             positions: dict[InputPartition, InputPosition] = {}
             for found in threads.map(partial(self._restore, committed), self.subtasks):
                 positions |= found
@@ -236,22 +244,32 @@ class StreamTask(Thread):
             writer.close()
 
     def _restore(
-        self, committed: Mapping[InputPartition, int], subtask: Subtask
+        self, committed: Mapping[InputPartition, CommittedOffset], subtask: Subtask
     ) -> dict[InputPartition, InputPosition]:
         """Restore the state of a subtask; returns the start positions of its inputs."""
         if self._stopping.is_set():
             raise assignment_ended()
         started = monotonic()
         offsets = subtask.processor.restore(
-            {source: committed[source] for source in subtask.inputs}
+            {source: committed[source].offset for source in subtask.inputs}
         )
         seconds = monotonic() - started
         RESTORE_SECONDS.labels(str(subtask.number)).set(seconds)
         log.info("ready", partition=subtask.number, restore_seconds=round(seconds, 3))
         return {
-            source: InputPosition(self._offset_check.start_offset(source, offsets[source]))
+            source: self._start_position(subtask, source, offsets[source], committed[source])
             for source in subtask.inputs
         }
+
+    def _start_position(
+        self, subtask: Subtask, source: InputPartition, offset: int, committed: CommittedOffset
+    ) -> InputPosition:
+        position = InputPosition(self._offset_check.start_offset(source, offset))
+        if subtask.claims is not None:
+            if committed.offset == position.next:
+                position.metadata = committed.metadata
+            position.claims = subtask.claims.resume(source, position.metadata, subtask.number)
+        return position
 
     def _seek(self, source: InputPartition) -> None:
         position = self._positions[source]
@@ -347,7 +365,10 @@ class StreamTask(Thread):
             start, processor = 0, self._subtask_of[source].processor
             until = monotonic() + TIME_SLICE_SECONDS
             while start < len(records):
-                chunk = records[start : start + position.chunk]
+                size, claims = position.chunk, position.claims
+                if claims is not None:
+                    size = claims.limit(records[start].offset, size)
+                chunk = records[start : start + size]
                 ready = processor.ready(chunk, now_ms())
                 if ready:
                     self._process_chunk(source, position, chunk[:ready])
@@ -378,12 +399,15 @@ class StreamTask(Thread):
     ) -> None:
         """Process few records: a slow model must not exceed the transaction timeout."""
         alone = self._assignment.careful and position.chunk < MAX_CHUNK
+        if position.claims is not None:
+            alone = self._begin_claim(source, position, records) or alone
         if alone and self._deadline is not None:
             self._commit()
         now, started, subtask = now_ms(), monotonic(), self._subtask_of[source]
         outputs = subtask.processor.process(source, records, now)
         position.adapt_chunk(len(records), monotonic() - started)
         position.next = records[-1].offset + 1
+        position.metadata = ""
         position.age = max(0.0, (now - records[-1].timestamp) / 1000)
         self._writer.write(outputs)
         subtask.open = True
@@ -391,6 +415,36 @@ class StreamTask(Thread):
         self._deadline = due if self._deadline is None else min(due, self._deadline)
         if self._commit_is_due():
             self._commit()
+
+    # --- Claims -----------------------------------------------------------------------------------
+
+    def _begin_claim(
+        self, source: InputPartition, position: InputPosition, records: list[Record]
+    ) -> bool:
+        """Commit a claim to process records; returns True if they are committed alone."""
+        claims = position.claims
+        assert claims is not None
+        position.metadata = claims.begin(records)
+        self._subtask_of[source].open = True
+        self._commit()
+        self._begun = source, position.next
+        if claims.is_over(records[-1].offset + 1):
+            position.claims = None
+        return claims.isolates
+
+    def _withdraw_claim(self, error: BaseException) -> None:
+        """Remove a claim if an expected error ends the process, for which no record is to blame.
+
+        A task that failed because of Kafka has a successor in the same process.
+        """
+        if self._begun is None or not isinstance(error, StreamAppError):
+            return
+        if not isinstance(error, FencedError | KafkaUnavailableError | TopicsError):
+            source, offset = self._begun
+            with suppress(StreamAppError):
+                self._writer.abort()
+                self._writer.write([])
+                self._writer.commit({source: offset}, self._assignment.membership)
 
     # --- Commit -----------------------------------------------------------------------------------
 
@@ -416,8 +470,9 @@ class StreamTask(Thread):
                 own = {source: self._positions[source].next for source in subtask.inputs}
                 self._writer.write(subtask.processor.before_commit(own, now_ms()))
                 positions |= own
-            aborts = self._writer.commit(positions, self._assignment.membership)
-        self._deadline = None
+            metadata = {source: self._positions[source].metadata for source in positions}
+            aborts = self._writer.commit(positions, self._assignment.membership, metadata)
+        self._deadline = self._begun = None
         for subtask in subtasks:
             subtask.open = False
             subtask.processor.after_commit()

@@ -6,6 +6,7 @@ from stream_app.errors import DataLossError
 from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.records import InputPartition, Record
 from stream_app.worker.processor import Processor, WaitReason
+from stream_app.worker.quarantine.claims import ClaimJournal, InputClaims
 
 # Maximum number of records between two checks whether a commit is due.
 MAX_CHUNK = 100
@@ -70,6 +71,8 @@ class InputPosition:
         next: next offset.
         age: age of the record before it when it was processed, in seconds.
         chunk: number of records to process at once; adapts to the time that they take.
+        claims: claims of the first records, None if none are written any more.
+        metadata: metadata to commit with the next offset.
         missing_since: time in monotonic seconds since which fetched batches are missing.
         delivered: bytes put into the queue; written by the delivering thread only.
         taken: bytes taken from the queue; written by the task's thread only.
@@ -79,7 +82,9 @@ class InputPosition:
         "age",
         "assignment_id",
         "chunk",
+        "claims",
         "delivered",
+        "metadata",
         "missing_since",
         "next",
         "sequence",
@@ -92,6 +97,8 @@ class InputPosition:
         self.assignment_id = -1
         self.sequence = 0
         self.chunk = 1
+        self.claims: InputClaims | None = None
+        self.metadata = ""
         self.missing_since: float | None = None
         self.delivered = 0
         self.taken = 0
@@ -117,14 +124,24 @@ class InputPosition:
 class Subtask:
     """Inputs that share a state: those of one partition number, or all of them.
 
+    Args:
+        claims: claims of the worker, None for a role without quarantine.
+
     Attributes:
         open: True if the open transaction contains outputs of this subtask.
     """
 
-    def __init__(self, number: int, inputs: list[InputPartition], processor: Processor) -> None:
+    def __init__(
+        self,
+        number: int,
+        inputs: list[InputPartition],
+        processor: Processor,
+        claims: ClaimJournal | None = None,
+    ) -> None:
         self.number = number
         self.inputs = inputs
         self.processor = processor
+        self.claims = claims
         self.open = False
 
 

@@ -213,11 +213,17 @@ class TransactionWriter:
             raise aborted
 
     def abort(self) -> None:
-        """Abort the open transaction."""
-        self._abort()
+        """Abort the open transaction, if there is one."""
+        if self._open:
+            self._abort()
         self._clear()
 
-    def commit(self, positions: Mapping[InputPartition, int], membership: Membership | None) -> int:
+    def commit(
+        self,
+        positions: Mapping[InputPartition, int],
+        membership: Membership | None,
+        metadata: Mapping[InputPartition, str] | None = None,
+    ) -> int:
         """Commit the outputs together with the offsets of the inputs.
 
         After an abort, everything is produced again.
@@ -225,18 +231,20 @@ class TransactionWriter:
         Args:
             positions: next offset of each input.
             membership: None to commit no offsets.
+            metadata: metadata of offsets that have some.
 
         Returns:
             Number of aborts before the commit.
         """
         started = monotonic()
         aborts = 0
+        texts = metadata or {}
         offsets = [
-            TopicPartition(topic, partition, offset)
-            for (topic, partition), offset in positions.items()
+            TopicPartition(*source, offset, texts.get(source, ""))
+            for source, offset in positions.items()
         ]
-        metadata = membership.metadata() if membership else None
-        while aborted := self._try_commit(offsets, metadata):
+        group = membership.metadata() if membership else None
+        while aborted := self._try_commit(offsets, group):
             self._record_blocker(aborted, started)
             aborts += 1
             sleep(ABORT_RETRY_SECONDS)

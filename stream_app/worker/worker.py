@@ -28,6 +28,7 @@ from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.assignments import AssignmentManager
 from stream_app.worker.outages import OutageTracker
 from stream_app.worker.processor import Processor
+from stream_app.worker.quarantine.claims import ClaimJournal
 from stream_app.worker.quarantine.journal import worker_file
 from stream_app.worker.quarantine.quarantine import Quarantine
 from stream_app.worker.roles.reporting import FaultPublisher, TaskReporter
@@ -75,6 +76,15 @@ class Worker:
         self._error_file = worker_file(base, "error")
         self._quarantine = quarantine
         self._role = role
+        self._claims = (
+            ClaimJournal(
+                quarantine,
+                [topic_name(pipeline.name, kind) for kind in role.inputs],
+                settings.worker.commit_records,
+            )
+            if role.is_guarded
+            else None
+        )
         self._group = group_name(pipeline.name, role.name)
         self._name = f"{role.name}-{instance}"
         self._instance = member_name(pipeline.name, role.name, instance)
@@ -300,7 +310,7 @@ class Worker:
         group_of = self._role.group_of
         grouped = groupby(sorted(assignment.inputs, key=group_of), group_of)
         subtasks = [
-            Subtask(number, list(inputs), self._make_processor(number))
+            Subtask(number, list(inputs), self._make_processor(number), self._claims)
             for number, inputs in grouped
         ]
         writer = self._make_writer(subtasks[0].number, self._written_kinds())

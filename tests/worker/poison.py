@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from types import TracebackType
+from typing import Self
 
 from tests.running_system import System, headers
 from tests.small_pipeline import HOUR
@@ -63,7 +64,7 @@ class Restarting:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> "Restarting":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -82,7 +83,11 @@ class Restarting:
             if code is not None:
                 self.exit_codes.append(code)
                 assert len(self.exit_codes) < 20, "the worker ends again and again"
-                self._system.start(*self._worker.split("-"))
+                self.restart(*self._worker.split("-"))
+
+    def restart(self, role: str, instance: str) -> None:
+        """Start the worker again."""
+        self._system.start(role, instance)
 
 
 class EventBatches:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,13 +12,16 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.errors import DataLossError, FencedError, KafkaUnavailableError
-from stream_app.kafka.retrying_reader import RetryingReader
+from stream_app.errors import DataLossError, FencedError, KafkaUnavailableError, ModelError
+from stream_app.kafka.retrying_reader import CommittedOffset, RetryingReader
 from stream_app.records import InputPartition, Output, Record
+from stream_app.resilience import Limits
 from stream_app.retrying import wait_until
 from stream_app.settings import WorkerSettings
 from stream_app.worker.outages import Blocker
 from stream_app.worker.processor import WaitReason
+from stream_app.worker.quarantine.claims import ClaimJournal, decode_claim
+from stream_app.worker.quarantine.quarantine import Quarantine
 from stream_app.worker.stream_task import Assignment, StreamTask
 from stream_app.worker.subtask import Batch, Subtask
 from stream_app.worker.transaction_writer import Membership, TransactionWriter
@@ -33,6 +37,7 @@ class Copier:
         missing: offsets of records that wait.
         seconds: time to process one record.
         chunks: numbers of records that were processed together.
+        error: raised instead of processing records.
     """
 
     def __init__(self) -> None:
@@ -41,6 +46,7 @@ class Copier:
         self.chunks: list[int] = []
         self.idled = 0
         self.committed = 0
+        self.error: Exception | None = None
 
     def restore(self, committed: Mapping[InputPartition, int]) -> Mapping[InputPartition, int]:
         return committed
@@ -56,6 +62,8 @@ class Copier:
 
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
         time.sleep(self.seconds * len(records))
+        if self.error is not None:
+            raise self.error
         self.chunks.append(len(records))
         return [Output("scored", 0, record.key, record.value) for record in records]
 
@@ -121,6 +129,7 @@ class TaskRunner:
         self.error: BaseException | None = None
         self.copiers = [Copier() for _ in self.sources]
         self.copier = self.copiers[0]
+        self.claims: ClaimJournal | None = None
 
     def task(self, **settings: Any) -> tuple[StreamTask, FakeFetchControl]:
         """Start a task and wait until it is ready or has failed."""
@@ -136,7 +145,10 @@ class TaskRunner:
         sources = zip(self.sources, self.copiers, strict=True)
         task = StreamTask(
             "copy",
-            [Subtask(source.partition, [source], copier) for source, copier in sources],
+            [
+                Subtask(source.partition, [source], copier, self.claims)
+                for source, copier in sources
+            ],
             self.writer(0),
             [self.writer(source.partition) for source in self.sources[1:]],
             RetryingReader(self.config, self.name),
@@ -205,6 +217,38 @@ def test_a_fenced_task_commits_nothing_and_the_next_task_leaves_no_gap(
     assert runner.outputs() == list(range(300))
     second.stop()
     third.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "claimed"), [(ModelError("unknown", "Restore it"), False), (ValueError("bug"), True)]
+)
+def test_a_claim_remains_unless_an_expected_error_ended_the_task(
+    broker: EmbeddedBroker, tmp_path: Path, error: Exception, claimed: bool
+) -> None:
+    """A successor blames the first record only if processing it may have ended the process."""
+    runner = TaskRunner(broker.bootstrap_servers, 10)
+    quarantine = Quarantine("p", tmp_path / "new", Limits(), 0)
+    runner.claims = ClaimJournal(quarantine, [runner.source.topic], 1000)
+    runner.copier.error = error
+    task, fetch = runner.task()
+    runner.deliver(task, fetch, 0, 10)
+    assert runner.failed.wait(20)
+    assert runner.error is error
+    reader = RetryingReader(runner.config, runner.name)
+    found = reader.committed_metadata([runner.source])[runner.source]
+    assert found.offset == 0
+    assert (decode_claim(found.metadata) is not None) is claimed
+    runner.copier.error = None
+    second, fetch = runner.task()
+    runner.deliver(second, fetch, 0, 10)
+    runner.until_outputs(10)
+    second.stop()
+    _until(
+        lambda: (
+            reader.committed_metadata([runner.source]) == {runner.source: CommittedOffset(10, "")}
+        )
+    )
+    quarantine.close()
 
 
 def test_a_task_seeks_back_after_a_dropped_batch(broker: EmbeddedBroker) -> None:

@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from stream_app.errors import FencedError
-from stream_app.kafka.retrying_reader import RetryingReader
+from stream_app.kafka.retrying_reader import CommittedOffset, RetryingReader
 from stream_app.records import InputPartition, Output, Record
 from stream_app.settings import WorkerSettings
 from stream_app.worker.stream_task import RESTORE_THREADS, Assignment, StreamTask
@@ -56,7 +56,12 @@ class FakeWriter(TransactionWriter):
         self._opened = self._opened or time.monotonic()
         self._outputs += outputs
 
-    def commit(self, positions: Mapping[InputPartition, int], membership: Membership | None) -> int:
+    def commit(
+        self,
+        positions: Mapping[InputPartition, int],
+        membership: Membership | None,
+        metadata: Mapping[InputPartition, str] | None = None,
+    ) -> int:
         if time.monotonic() - self._opened > self._broker.timeout:
             self._broker.lost += 1
             raise FencedError("the transaction was open for too long", "Begin again")
@@ -73,8 +78,11 @@ class FakeReader(RetryingReader):
     def __init__(self, broker: FakeBroker) -> None:
         self._broker = broker
 
-    def committed(self, inputs: list[InputPartition]) -> dict[InputPartition, int]:
-        return {source: self._broker.committed.get(source, 0) for source in inputs}
+    def committed_metadata(
+        self, inputs: list[InputPartition]
+    ) -> dict[InputPartition, CommittedOffset]:
+        offsets = self._broker.committed
+        return {source: CommittedOffset(offsets.get(source, 0), "") for source in inputs}
 
     def ends(self, source: InputPartition) -> tuple[int, int]:
         return 0, 10_000

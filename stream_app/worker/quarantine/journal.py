@@ -284,6 +284,12 @@ class CandidateFile:
         self._save()
         return found
 
+    def add_crashed(self, key: tuple[int, int, int], crashes: int) -> None:
+        """Add a record on which workers without this file ended; zero crashes only suspect it."""
+        candidate = self._candidates.setdefault(key, Candidate(*key))
+        candidate.crashes, candidate.last = max(candidate.crashes, crashes), time()
+        self._save()
+
     def get(self, number: int, partition: int, offset: int) -> Candidate | None:
         """Return the candidate at an offset of the input with this number, or None."""
         return self._candidates.get((number, partition, offset))

@@ -1,4 +1,4 @@
-"""Quarantine of one worker: its journal, watchdog, candidates and trial process."""
+"""Quarantine of one worker: check of every record, journal, watchdog, candidates, trial process."""
 
 import faulthandler
 import os
@@ -52,6 +52,7 @@ class Quarantine:
 
     Attributes:
         current_manifest: returns the manifest of the served version, which trial runs use.
+        lost_journal: True if an earlier worker left no journal, as in a new data folder.
     """
 
     def __init__(self, spec: str, base: Path, limits: Limits, seconds: float) -> None:
@@ -60,11 +61,14 @@ class Quarantine:
         self._pid = os.getpid()
         self._watchdog: Popen[bytes] | None = None
         self._trace: TextIO | None = None
+        self.lost_journal = not worker_file(base, "journal").exists()
         self._add_unfinished(base)
         self.journal = Journal(worker_file(base, "journal"), limits)
         if self.journal.path is None:
+            self.lost_journal = True
             log.warning(
-                "cannot write the journal; a record that crashes this worker will not be found",
+                "cannot write the journal; a record that hangs this worker will not be found, and "
+                "one that crashes it will after more restarts",
                 folder=base.parent,
             )
         with suppress(OSError):
@@ -96,6 +100,27 @@ class Quarantine:
         if self._watchdog is not None:
             self._watchdog.kill()
             self._watchdog.wait()
+
+    def resume_claim(self, topic: str, key: tuple[int, int, int], crashes: int | None) -> None:
+        """Isolate the records that were claimed by a worker that died.
+
+        Args:
+            key: input, partition and offset of the first record.
+            crashes: number of workers that died while they processed exactly this record; None if
+                it may have been another one behind it.
+        """
+        log.warning(
+            "an earlier worker without a journal ended while it processed records; they are "
+            "isolated",
+            topic=topic,
+            partition=key[1],
+            offset=key[2],
+            crashes=crashes,
+        )
+        if crashes is None:
+            self.candidates.include_all()
+        else:
+            self.candidates.add_crashed(key, crashes)
 
     def submit(self, case: TrialCase) -> None:
         """Queue records for a trial run."""
@@ -203,6 +228,17 @@ class RecordGuard:
     def has_results(self) -> bool:
         """True if trial runs have results that nobody has taken."""
         return bool(self._results)
+
+    def suspect_waiting(self, waiting: Iterable[str]) -> None:
+        """Give records that wait for a retry a trial run first, if there is no journal of them.
+
+        Args:
+            waiting: `topic/offset` of each record.
+        """
+        if self._quarantine.lost_journal:
+            for topic, _, offset in (name.rpartition("/") for name in waiting):
+                key = self._numbers[topic], self._partition, int(offset)
+                self._quarantine.candidates.add_crashed(key, 0)
 
     def committed(self, positions: Mapping[str, int], waiting: Iterable[str] = ()) -> None:
         """Remove candidates whose outcome is committed.

@@ -111,6 +111,7 @@ class Role(NamedTuple):
         group_of: returns the number of the subtask that processes an input partition.
         prepare: blocks until the worker may join its consumer group.
         make: returns the processor of a subtask.
+        is_guarded: True if records that crash the worker are isolated.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Role(NamedTuple):
     group_of: Callable[[Partition], int]
     prepare: Callable[[WorkerContext], None]
     make: Callable[[WorkerContext, int], Processor]
+    is_guarded: bool = True
 
 
 def _prepare_encoders(context: WorkerContext) -> None:
@@ -214,5 +216,12 @@ def _single(_: Partition) -> int:
 ROLES = {
     "score": Role("score", ROLE_INPUTS["score"], _partition, _prepare_scorer, _make_scorer),
     "learn": Role("learn", ROLE_INPUTS["learn"], _single, _prepare_learner, _make_learner),
-    "monitor": Role("monitor", ROLE_INPUTS["monitor"], _single, _prepare_encoders, _make_monitor),
+    "monitor": Role(
+        "monitor",
+        ROLE_INPUTS["monitor"],
+        _single,
+        _prepare_encoders,
+        _make_monitor,
+        is_guarded=False,
+    ),
 }

@@ -95,6 +95,7 @@ class ScoreProcessor:
         self._guard.committed(
             {source.topic: offset for source, offset in start.items()}, state.retries.waiting
         )
+        self._guard.suspect_waiting(state.retries.waiting)
         return start
 
     def ready(self, records: Sequence[Record], now: int) -> int:
