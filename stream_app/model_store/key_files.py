@@ -138,8 +138,19 @@ def require_signing_key(paths: KeyPaths) -> SigningKey:
     if not _public_file(paths, key.id).exists() and key.id not in {
         info.id for info in list_keys(paths)
     }:
-        _trust(paths, key)
+        _trust_existing(paths, key)
     return key
+
+
+def _trust_existing(paths: KeyPaths, key: SigningKey) -> None:
+    try:
+        _trust(paths, key)
+    except OutputError:
+        raise ModelError(
+            f"the public key of the signing key {key.id} is not in {paths.trusted}, "
+            "and this process cannot write there",
+            f"Add it there: `openssl pkey -in {paths.signing.name} -pubout`",
+        ) from None
 
 
 def create_key(paths: KeyPaths) -> SigningKey:

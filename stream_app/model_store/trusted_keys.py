@@ -1,5 +1,6 @@
 """Trusted keys: the public keys in a folder, without the revoked ones."""
 
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -86,13 +87,14 @@ class TrustedKeys:
     def _take_snapshot(self) -> _Snapshot:
         if not self.folder.exists():
             return frozenset()
-        files = [
-            path for path in self.folder.iterdir() if path.suffix in (PUBLIC_SUFFIX, REVOKED_SUFFIX)
-        ]
-        stats = [(path.name, path.stat()) for path in files]
-        return frozenset(
-            (name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats
-        )
+        files: set[tuple[str, int, int, int]] = set()
+        for path in self.folder.iterdir():
+            # Removed in the meantime, or a link to a file that is, as in a folder of Kubernetes.
+            with suppress(FileNotFoundError):
+                if path.suffix in (PUBLIC_SUFFIX, REVOKED_SUFFIX):
+                    stat = path.stat()
+                    files.add((path.name, stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        return frozenset(files)
 
     def _read(self, names: list[str]) -> None:
         keys: dict[str, Ed25519PublicKey] = {}

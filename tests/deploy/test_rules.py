@@ -39,7 +39,9 @@ def test_the_configuration_and_the_rules_are_valid() -> None:
 def test_the_scrape_examples_of_the_docs_are_valid(tmp_path: Path) -> None:
     """The targets of workers that `stream-app up` has started come from their run files."""
     examples = [block for block in blocks("yaml") if "scrape_configs" in block]
-    assert len(examples) == 2
+    kubernetes = (ROOT / "docs" / "kubernetes.md").read_text()
+    examples += [block for block in blocks("yaml", kubernetes) if "scrape_configs" in block]
+    assert len(examples) == 3
     (command,) = [block for block in blocks("sh") if "jq -s" in block]
     home, targets = tmp_path, tmp_path / "stream_app.json"
     run_folder = home / ".local" / "share" / "stream-app" / "run" / "payments"
@@ -61,9 +63,9 @@ def test_the_scrape_examples_of_the_docs_are_valid(tmp_path: Path) -> None:
         promtool("check", "config", str(tmp_path / "prometheus.yml"))
 
 
-def blocks(language: str) -> list[str]:
-    """Return the code blocks of a language in the page about operations."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", OPERATIONS, re.DOTALL | re.MULTILINE)
+def blocks(language: str, page: str = OPERATIONS) -> list[str]:
+    """Return the code blocks of a language in a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
 
 
 def test_each_alert_fires_when_it_should_and_only_then() -> None:

@@ -35,7 +35,7 @@ def test_a_signing_key_that_others_can_read_is_a_warning(tmp_path: Path) -> None
 def test_a_signing_key_may_be_readable_by_the_group_alone_if_another_user_owns_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a Kubernetes Secret, which root owns."""
+    """Root owns a Kubernetes Secret."""
     create_key(key_paths_in(tmp_path))
     owner = (tmp_path / "signing.pem").stat().st_uid
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)

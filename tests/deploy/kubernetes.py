@@ -1,0 +1,95 @@
+"""deploy/kubernetes as objects, and what their pods mount and run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.deploy.compose import DEPLOY
+
+FOLDER = DEPLOY / "kubernetes"
+PAGE = DEPLOY.parent / "docs" / "kubernetes.md"
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """Pod template of a workload.
+
+    Attributes:
+        owner: the StatefulSet or Job.
+        spec: spec of the pod.
+    """
+
+    owner: Manifest
+    spec: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the workload."""
+        return str(self.owner["metadata"]["name"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of the pods."""
+        return dict(self.owner["spec"]["template"]["metadata"]["labels"])
+
+    @property
+    def container(self) -> dict[str, Any]:
+        """The only container."""
+        (found,) = self.spec["containers"]
+        return dict(found)
+
+    @property
+    def mounts(self) -> dict[str, dict[str, Any]]:
+        """Mount of each path."""
+        return {mount["mountPath"]: mount for mount in self.container["volumeMounts"]}
+
+    @property
+    def volumes(self) -> dict[str, dict[str, Any]]:
+        """Source of each volume."""
+        return {volume["name"]: volume for volume in self.spec["volumes"]}
+
+    def mount_of(self, path: str) -> dict[str, Any]:
+        """Return the mount that holds a path."""
+        return next(
+            self.mounts[str(parent)]
+            for parent in (Path(path), *Path(path).parents)
+            if str(parent) in self.mounts
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables of the container."""
+        found: dict[str, str] = {}
+        for source in self.container.get("envFrom", ()):
+            (settings,) = by_kind("ConfigMap", source["configMapRef"]["name"])
+            found |= settings["data"]
+        return found | {one["name"]: one["value"] for one in self.container.get("env", ())}
+
+
+def manifests() -> Iterator[tuple[str, Manifest]]:
+    """Yield file name and content of every object."""
+    for file in sorted(FOLDER.glob("*.yaml")):
+        for one in yaml.safe_load_all(file.read_text()):
+            yield file.name, one
+
+
+def by_kind(kind: str, name: str = "") -> list[Manifest]:
+    """Return the objects of a kind, and of a name if one is given."""
+    return [
+        one
+        for _, one in manifests()
+        if one["kind"] == kind and name in ("", one["metadata"]["name"])
+    ]
+
+
+def pods() -> list[Pod]:
+    """Return the pods of all workloads."""
+    return [
+        Pod(one, one["spec"]["template"]["spec"])
+        for kind in ("StatefulSet", "Job")
+        for one in by_kind(kind)
+    ]
