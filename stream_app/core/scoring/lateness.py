@@ -1,4 +1,4 @@
-"""Failures of records that come too late: by how much, because of what, and what would help."""
+"""Decides if a label is late, and says of late records why: by how much, and what would help."""
 
 from stream_app.core.scoring.partition_state import ClockMover, PartitionState
 from stream_app.formatting import exact_duration, iso_time
@@ -21,8 +21,15 @@ def event_too_late(state: PartitionState, event_time: int) -> Failure:
     )
 
 
-def label_too_late(state: PartitionState, label_time: int) -> Failure:
-    """Return the failure of a label without an open prediction that is too old to wait."""
+def is_within_horizon(state: PartitionState, event_time: int, label_time: int) -> bool:
+    """Return True if a label became known early enough to be joined to its prediction."""
+    return label_time <= event_time + state.horizon
+
+
+def label_too_late(state: PartitionState, label_time: int) -> Failure | None:
+    """Return the failure of a label without an open prediction, or None if it can wait."""
+    if label_time + state.lateness >= state.clock:
+        return None
     age = exact_duration(state.clock - label_time)
     return Failure(
         "label-too-late",

@@ -16,6 +16,7 @@ from stream_app.core.scoring.circuit_breaker import IndexedFailure
 from stream_app.core.scoring.dead_letter import FailureContext, dead_letter, shortened
 from stream_app.core.scoring.lateness import (
     event_too_late,
+    is_within_horizon,
     label_too_late,
     label_without_event,
 )
@@ -290,7 +291,7 @@ class Scorer:
             self._warn_of_jump(record, state.event_watermark - before, now)
         if waiting is None:
             return [scored, state.expect(event_id, event_time, packed)]
-        in_time = waiting.label_time <= event_time + state.horizon
+        in_time = is_within_horizon(state, event_time, waiting.label_time)
         state.replayed_labels.count(waiting.record, "waiting", -1)
         state.replayed_labels.count(waiting.record, "joined" if in_time else "expired")
         if not in_time:
@@ -337,7 +338,7 @@ class Scorer:
             state.replayed_labels.count(record, "duplicate")
             return []
         state.label_watermark = max(state.label_watermark, min(label.label_time, now))
-        if label.label_time > known.event_time + state.horizon:
+        if not is_within_horizon(state, known.event_time, label.label_time):
             state.counts.label_expired += 1
             state.replayed_labels.count(record, "expired")
             return []
@@ -347,8 +348,9 @@ class Scorer:
     def _wait(self, record: Record, label: LabelEvent, now: int) -> list[Output] | Failure:
         """Keep a label until its event comes, unless it is too late for that."""
         state = self.state
-        if label.label_time + state.lateness < state.clock:
-            return label_too_late(state, label.label_time)
+        too_late = label_too_late(state, label.label_time)
+        if too_late is not None:
+            return too_late
         waiting = WaitingLabel(label.label, label.label_time, record)
         encoded = waiting.encode()
         if len(encoded) + len(label.event_id.encode()) > self._max_kept:

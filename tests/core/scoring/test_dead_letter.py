@@ -103,7 +103,7 @@ def test_the_place_of_an_error_in_a_library_is_the_users_function() -> None:
         return {"a": statistics.stdev(fields["a"])}
 
     place = raised_in(traceback_of(failed(spread, [])))
-    assert place.startswith("test_failure_fingerprint.py:test_the_place_of_an_error")
+    assert place.startswith("test_dead_letter.py:test_the_place_of_an_error")
     assert place.endswith("<locals>.spread")
 
 
