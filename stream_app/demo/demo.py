@@ -1,4 +1,6 @@
-"""The demo: its own broker and workers, and two months of flights replayed in event time."""
+"""The demo: its own broker and workers, and two months of flights replayed in event time.
+
+Some records have mistakes of producers."""
 
 import os
 import shutil

@@ -10,6 +10,5 @@ all of them in order.
   write.
 - `worker_checks`: members and offsets of consumer groups; record counts of the scorers.
 - `model_checks`: pipeline file, artifact store, signing keys, schema registry, served version.
-- `runner`: the list of checks, and how they run.
-- `report_rendering`: the report as text.
+- `runner`: the list of checks, how they run, and the report as text.
 """

@@ -1,4 +1,6 @@
-"""List of all checks, and a runner that isolates them from each other."""
+"""List of all checks, a runner that isolates them from each other, and the report as text.
+
+Problems come last in the report, where a terminal shows them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import Thread

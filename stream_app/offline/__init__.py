@@ -11,6 +11,5 @@ Training (`stream-app train`):
     training: model, metrics and distributions from a simulation.
     version_publishing: publishes the model as a version.
 Export (`stream-app export`):
-    example_export: reads the log.
-    table_files: Parquet, CSV and JSON lines.
+    example_export: from the log to Parquet, CSV and JSON lines.
 """

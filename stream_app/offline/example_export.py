@@ -1,4 +1,4 @@
-"""Export of examples from the log to a table file."""
+"""Export of examples from the log to a table file: Parquet, CSV or JSON lines."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping

@@ -5,9 +5,8 @@
 - `served_models`: the served version, overrides by replays, and the last good version.
 - `event_breaker`: the circuit breaker of a partition's events.
 - `learn_processor`: learning from the examples log.
-- `learner_recovery`: state of earlier learners.
+- `learner_recovery`: state of earlier learners, and records of the log that are skipped.
 - `control_handling`: control records, prepared and applied.
-- `skipped_offsets`: records of the log that are skipped.
 - `threshold_policy`: alarms, pauses and rollbacks by declared thresholds.
 - `publishing_schedule`: times of versions and checkpoints.
 - `version_publisher`: model versions and checkpoints.

@@ -1,4 +1,6 @@
-"""Recovery of a learner: state of earlier learners, checked before learning continues."""
+"""Recovery of a learner: state of earlier learners, checked before learning continues.
+
+Records of the examples log that a learner skips are kept in its state, for every replay."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
