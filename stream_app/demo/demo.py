@@ -1,6 +1,7 @@
 """The demo: its own broker and workers, and two months of flights replayed in event time.
 
-Some records have mistakes of producers."""
+Some records have mistakes of producers.
+"""
 
 import os
 import shutil

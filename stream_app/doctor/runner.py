@@ -1,6 +1,7 @@
 """List of all checks, a runner that isolates them from each other, and the report as text.
 
-Problems come last in the report, where a terminal shows them."""
+Problems come last in the report, where a terminal shows them.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import Thread

@@ -1,6 +1,7 @@
 """Admin client for models: reads registry, log and audit of a pipeline, and writes decisions.
 
-Garbage collection deletes the artifacts that no version or checkpoint names, as left by crashes."""
+Garbage collection deletes the artifacts that no version or checkpoint names, as left by crashes.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress

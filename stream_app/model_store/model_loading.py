@@ -6,7 +6,8 @@ their order, standardises each one and multiplies it by its weight. A feature wi
 contributes nothing.
 
 An untrained model may be unable to score: a scaler without a minimum, the maximum of a group
-without a value. Then nothing would ever be learned, so such an event gets the prior."""
+without a value. Then nothing would ever be learned, so such an event gets the prior.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """Registry of a pipeline's model versions, read from `<pipeline>.models`.
 
 Pins and the pause of learning are annotations there, which anybody can read. The learner itself
-follows the control records in `<pipeline>.examples`."""
+follows the control records in `<pipeline>.examples`.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace

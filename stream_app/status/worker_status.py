@@ -1,6 +1,7 @@
 """Workers: members of consumer groups, combined with what this machine knows of its own workers.
 
-With the progress of each role in the partitions that it reads, and rates."""
+With the progress of each role in the partitions that it reads, and rates.
+"""
 
 import json
 import re

@@ -2,5 +2,6 @@
 
 - `control`: control records of the log, such as rollbacks, and the decisions that were applied.
 - `learner_state`: model and metrics; with the applied decisions the content of a checkpoint.
+- `finite_learning`: learning that keeps a model finite.
 - `learner`: evaluates predictions, learns examples and applies control records.
 """

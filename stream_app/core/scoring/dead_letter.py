@@ -1,7 +1,8 @@
 """Dead letters: the original bytes of a failed record, with the failure in the headers.
 
 The fingerprint of a failure covers the error code, the stage, the place in the user's code, and the
-message without values: it is the same for all failures with the same cause."""
+message without values: it is the same for all failures with the same cause.
+"""
 
 import re
 import sysconfig

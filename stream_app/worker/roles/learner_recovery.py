@@ -1,6 +1,7 @@
 """Recovery of a learner: state of earlier learners, checked before learning continues.
 
-Records of the examples log that a learner skips are kept in its state, for every replay."""
+Records of the examples log that a learner skips are kept in its state, for every replay.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
