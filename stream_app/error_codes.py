@@ -118,6 +118,13 @@ _CODES = (
         "Send the type that the schema declares.",
     ),
     ErrorCode(
+        "class-too-long",
+        ErrorClass.CONTRACT,
+        Stage.VALIDATE,
+        "The class in a label has more than 200 characters; each scored record would carry it.",
+        "Send a short name of the class, or declare the classes as an enum.",
+    ),
+    ErrorCode(
         "missing-key",
         ErrorClass.CONTRACT,
         Stage.VALIDATE,

@@ -30,6 +30,8 @@ PassFields = Callable[[Fields], Fields]
 _SCALARS = frozenset(
     ("null", "boolean", "int", "long", "float", "double", "bytes", "string", "enum", "fixed")
 )
+# Characters of a class, which the model keeps, and with it every scored record.
+_MAX_CLASS_LENGTH = 200
 # Tolerance for the clocks of producers.
 _MAX_AHEAD_MS = 24 * 60 * 60 * 1000
 
@@ -266,7 +268,13 @@ class LabelReader:
         label_time = to_unix_ms(fields[self._label_time])
         if label_time is None or label_time > now + _MAX_AHEAD_MS:
             return _time_failure(fields, self._label_time)
-        return LabelEvent(event_id, fields[self._label], label_time)
+        label = fields[self._label]
+        if type(label) is str and len(label) > _MAX_CLASS_LENGTH:
+            return Failure(
+                "class-too-long",
+                f"field {self._label} has more than {_MAX_CLASS_LENGTH} characters",
+            )
+        return LabelEvent(event_id, label, label_time)
 
 
 def _read_fields(

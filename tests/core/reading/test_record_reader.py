@@ -23,6 +23,7 @@ from stream_app.errors import PipelineError
 from stream_app.pipeline import CleaningStep, Label, Pipeline
 from stream_app.records import Failure, Features, Fields, Record
 from tests.core.reading.test_decoding import JSON
+from tests.small_pipeline import labelled, small_pipeline
 
 NOW = 1_700_000_000_000
 DAY = 24 * 60 * 60 * 1000
@@ -232,6 +233,15 @@ def test_each_defect_of_a_label_has_a_specific_code(sent: Any, code: str) -> Non
     failure = LabelReader(pipeline()).read(record(sent), NOW)
     assert isinstance(failure, Failure)
     assert failure.code == code
+
+
+def test_a_class_may_have_two_hundred_characters() -> None:
+    reader = LabelReader(small_pipeline(label=labelled("string")))
+    sent = {"id": "f1", "known_at": NOW}
+    label = reader.read(record({**sent, "fraud": "ü" * 200}), NOW)
+    assert label == LabelEvent("f1", "ü" * 200, NOW)
+    failure = reader.read(record({**sent, "fraud": "u" * 201}), NOW)
+    assert failure == Failure("class-too-long", "field fraud has more than 200 characters")
 
 
 def test_a_label_without_key_fails_even_if_its_schema_lacks_the_key_field() -> None:
