@@ -1,7 +1,7 @@
 """deploy/kubernetes as objects, and what their pods mount and run."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +70,14 @@ class Pod:
         return found | {one["name"]: one["value"] for one in self.container.get("env", ())}
 
 
-def manifests() -> Iterator[tuple[str, Manifest]]:
-    """Yield file name and content of every object."""
-    for file in sorted(FOLDER.glob("*.yaml")):
-        for one in yaml.safe_load_all(file.read_text()):
-            yield file.name, one
+@cache
+def manifests() -> list[tuple[str, Manifest]]:
+    """Return file name and content of every object."""
+    return [
+        (file.name, one)
+        for file in sorted(FOLDER.glob("*.yaml"))
+        for one in yaml.safe_load_all(file.read_text())
+    ]
 
 
 def by_kind(kind: str, name: str = "") -> list[Manifest]:

@@ -1,26 +1,24 @@
 """The manifests are valid, refer only to existing things, and give pods few rights."""
 
-import os
 import re
 import shlex
 import subprocess
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import kubernetes_validate
 import pytest
-import typer
 
-from stream_app.cli import app
 from stream_app.errors import ModelError
 from stream_app.model_store.key_files import KeyPaths, key_paths, require_signing_key
 from stream_app.model_store.signing import Signer
-from stream_app.settings import KeySettings, Settings, load_settings
+from stream_app.settings import KeySettings, Settings
 from tests.deploy.kubernetes import FOLDER, PAGE, Manifest, by_kind, manifests, pods
+from tests.deploy.test_named_paths import check_command, check_settings
 from tests.docs.documents import Document
 from tests.model_store.keyrings import CHECKPOINT
 
-MANIFESTS = list(manifests())
+MANIFESTS = manifests()
 PODS = {pod.name: pod for pod in pods()}
 BLOCKS = [block.text for block in Document(PAGE).blocks]
 WORKERS = {one["metadata"]["name"] for one in by_kind("StatefulSet")}
@@ -34,7 +32,7 @@ def test_every_object_is_valid(file: str, manifest: Manifest, version: str) -> N
 
 
 def test_a_misspelt_field_is_invalid() -> None:
-    (workload,) = by_kind("StatefulSet", "payments-learner")
+    workload = deepcopy(by_kind("StatefulSet", "payments-learner")[0])
     workload["spec"]["podManagmentPolicy"] = "Parallel"
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(workload, VERSIONS[0], strict=True)
@@ -50,14 +48,7 @@ def test_names_are_unique_and_in_the_namespace() -> None:
 
 @pytest.mark.parametrize("name", PODS)
 def test_every_variable_is_a_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in os.environ:
-        if variable.startswith("STREAM_APP_"):
-            monkeypatch.delenv(variable)
-    for variable, value in PODS[name].environment().items():
-        monkeypatch.setenv(variable, value)
-    load_settings.cache_clear()
-    settings = load_settings()
-    load_settings.cache_clear()
+    settings = check_settings(PODS[name].environment(), monkeypatch)
     assert settings.topics.replication == 3
     assert not PODS[name].spec["enableServiceLinks"]
 
@@ -204,15 +195,7 @@ def test_selectors_select_the_pods() -> None:
 
 @pytest.mark.parametrize("name", PODS)
 def test_the_arguments_are_a_command(name: str) -> None:
-    words: list[str] = PODS[name].container["args"]
-    command: Any = typer.main.get_group(app)
-    context = typer.Context(command)
-    while hasattr(command, "get_command"):
-        command = command.get_command(context, words[0])
-        assert command is not None, words
-        words = words[1:]
-    # Raises for an option that is unknown, or has another type.
-    command.make_context(name, list(words), parent=context)
+    check_command(PODS[name].container["args"])
 
 
 def test_the_page_links_every_file() -> None:
