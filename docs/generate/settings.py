@@ -26,7 +26,8 @@ _BOUNDS = {Ge: "at least", Gt: "more than", Le: "at most", Lt: "less than"}
 _INTRODUCTION = """# Settings
 
 All settings are optional environment variables. An invalid value or an unknown variable ends a
-command with exit code 3 and a line that names it. Each *secret* also has a variable that ends in
+command with exit code 3 and a line that names it; those that Kubernetes sets for a Service named
+stream-app are ignored with a warning. Each *secret* also has a variable that ends in
 `_FILE`: the path of a file with the secret, which keeps it out of the environment.
 """
 
