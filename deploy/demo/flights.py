@@ -1,38 +1,37 @@
 """Sends the flights that left New York in 2013 and their labels, in the order of their time.
 
 ``python flights.py 100`` sends 100 records per second until the end of the year, one in 500 with an
-injected mistake. Started again, it continues where it ended, even after a `kill -9`: each
-transaction also commits the number of records sent so far.
+injected mistake. Started again, it continues where it ended. After a `kill -9`, the records of the
+last fifth of a second are sent twice, as a producer's retry may do; they count as duplicates.
 """
 
 import logging
+import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice, pairwise
+from math import ceil
+from threading import Event
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from stream_app.demo.demo import scheduled_sends
-from stream_app.errors import KafkaUnavailableError, StreamAppError
 from stream_app.examples.flights import pipeline
 from stream_app.examples.nycflights import Item, read_flights, timeline
-from stream_app.kafka.clients import client_config, producer_config
-from stream_app.kafka.retrying_reader import RetryingReader
-from stream_app.records import InputPartition, Output
+from stream_app.kafka.clients import client_config, make_consumer, make_producer
 from stream_app.settings import Settings, load_settings
 from stream_app.topic_kinds import topic_name
-from stream_app.worker.transaction_writer import Membership, TransactionWriter
 
 log = logging.getLogger("flights")
 
 MONTHS = [datetime(2013, month, 1, tzinfo=UTC) for month in range(1, 13)] + [
     datetime(2014, 1, 1, tzinfo=UTC)
 ]
-# Seconds between two transactions, and after which Kafka ends one of a job that was killed.
-TRANSACTION_SECONDS = 0.2
-TIMEOUT_SECONDS = 10
-# The producer selects the partition by the key.
-BY_KEY = -1
+# Seconds between two flushes, each of which keeps the position.
+FLUSH_SECONDS = 0.2
 
 
 def year() -> Iterator[Item]:
@@ -57,55 +56,55 @@ class Position:
     """
 
     def __init__(self, settings: Settings, name: str) -> None:
-        self._settings = settings
-        self._group = f"{name}.demo"
-        self.partition = InputPartition(topic_name(name, "raw"), 0)
-        self.membership = Membership(self._group, -1, "", None)
+        self._consumer = make_consumer(client_config(settings), f"{name}.demo")
+        self._partition = (topic_name(name, "raw"), 0)
 
     def read(self) -> int:
-        """Returns the committed number, 0 if there is none."""
-        reader = RetryingReader(client_config(self._settings), self._group)
-        return max(0, reader.committed([self.partition])[self.partition])
+        """Returns the number, 0 if there is none."""
+        (found,) = self._consumer.committed([TopicPartition(*self._partition)], timeout=30.0)
+        return max(0, int(found.offset))
+
+    def commit(self, number: int) -> None:
+        """Keeps the number; without an answer, the next call does."""
+        with suppress(KafkaException):
+            offset = TopicPartition(*self._partition, number)
+            self._consumer.commit(offsets=[offset], asynchronous=False)
 
 
 def send(settings: Settings, name: str, rate: float) -> None:
-    """Sends the records that a pipeline has not got yet, `rate` per second."""
-    position = Position(settings, name)
-    config = {**producer_config(settings), "transaction.timeout.ms": TIMEOUT_SECONDS * 1000}
-    writer = TransactionWriter(config, f"{name}.demo", lambda kind: topic_name(name, kind))
-    try:
-        # Ends the last transaction of a job that was killed.
-        writer.take_over()
-        sent = position.read()
-        if sent:
-            log.info("continuing after %d records", sent)
-        records = islice(scheduled_sends(year(), mistakes=0.002, seed=2013), sent, None)
-        next_at = time.monotonic()
-        while chunk := list(islice(records, max(1, round(rate * TRANSACTION_SECONDS)))):
-            time.sleep(max(0.0, next_at - time.monotonic()))
-            writer.write([Output(one.kind, BY_KEY, one.key, one.value) for one in chunk])
-            sent += len(chunk)
-            writer.commit({position.partition: sent}, position.membership)
-            next_at += len(chunk) / rate
-        log.info("all %d records are sent", sent)
-    finally:
-        writer.close()
+    """Sends the records that a pipeline has not got yet, `rate` per second, until SIGTERM.
 
-
-def main(rate: float) -> int:
-    """Sends all records, also if Kafka is away for a while; returns the exit code."""
-    while True:
-        try:
-            send(load_settings(), pipeline.name, rate)
-        except KafkaUnavailableError as error:
-            log.error("%s", error)
-        except StreamAppError as error:
-            log.error("%s", error)
-            return error.exit_code
-        else:
-            return 0
+    Raises:
+        KafkaException: Kafka was away for longer than the producer tries again.
+    """
+    stopped = Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    failures: list[KafkaError] = []
+    producer, position = make_producer(settings), Position(settings, name)
+    sent = position.read()
+    if sent:
+        log.info("continuing after %d records", sent)
+    records = islice(scheduled_sends(year(), mistakes=0.002, seed=2013), sent, None)
+    next_at = time.monotonic()
+    while not stopped.is_set() and (chunk := list(islice(records, ceil(rate * FLUSH_SECONDS)))):
+        stopped.wait(next_at - time.monotonic())
+        for record in chunk:
+            topic = topic_name(name, record.kind)
+            producer.produce(
+                topic,
+                record.value,
+                record.key,
+                on_delivery=lambda error, _: failures.append(error) if error else None,
+            )
+        producer.flush()
+        if failures:
+            raise KafkaException(failures[0])
+        sent += len(chunk)
+        position.commit(sent)
+        next_at += len(chunk) / rate
+    log.info("%d records are sent", sent)
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    sys.exit(main(float(sys.argv[1])))
+    send(load_settings(), pipeline.name, float(sys.argv[1]))

@@ -28,9 +28,14 @@ def read_compose(variables: Mapping[str, str] | None = None) -> dict[str, Any]:
 
 def is_job(service: Service) -> bool:
     """Return True if the service ends by itself."""
-    return service.get("restart", "no") in ("no", "on-failure")
+    return service.get("restart", "no") in ("no", "on-failure") and not is_builder(service)
 
 
 def is_app(service: Service) -> bool:
     """Return True if the service runs the project's image."""
-    return bool(service["image"] == "stream-app")
+    return bool(service["image"] == "stream-app") and not is_builder(service)
+
+
+def is_builder(service: Service) -> bool:
+    """Return True if the service only builds an image, and has no container."""
+    return "build" in service and service["scale"] == 0

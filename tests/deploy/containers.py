@@ -49,9 +49,10 @@ class Container:
         self._service = service
         self._folder = folder
         self._replacements = {
-            "localhost:8080": f"127.0.0.1:{self.port}",
+            "127.0.0.1:8080": f"127.0.0.1:{self.port}",
+            "/opt/stream-app/ready.py": str(DEPLOY / "ready.py"),
             "0.0.0.0": "127.0.0.1",
-            "/tmp/stream-app": str(folder / "tmp" / name),
+            "/data": str(folder / "data" / name),
             **replacements,
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -156,7 +157,7 @@ class Stack:
         self.services: dict[str, Service] = read_compose()["services"]
         self.containers: list[Container] = []
         self._ports = {port: str(free_port()) for port in KAFKA_PORTS}
-        for name in ("models", "secrets", "kafka-data", "tmp"):
+        for name in ("models", "secrets", "kafka-data", "data"):
             (folder / name).mkdir()
         shutil.copy(DEPLOY / "secrets.sh", folder)
         subprocess.run(["sh", str(folder / "secrets.sh")], check=True)

@@ -9,7 +9,7 @@ import pytest
 
 from stream_app.broker.java_runtime import kafka_version, read_lock
 from stream_app.settings import Settings
-from tests.deploy.compose import DEPLOY, ROOT, Service, is_app, is_job, read_compose
+from tests.deploy.compose import DEPLOY, ROOT, Service, is_app, is_builder, is_job, read_compose
 
 COMPOSE = read_compose()
 SERVICES: dict[str, Service] = COMPOSE["services"]
@@ -39,7 +39,10 @@ def test_every_variable_is_a_setting(name: str, monkeypatch: pytest.MonkeyPatch)
 def test_everything_that_a_service_refers_to_is_declared(name: str) -> None:
     service = SERVICES[name]
     for volume in service.get("volumes", ()):
-        source = volume.split(":")[0]
+        source, _, target = volume.partition(":")
+        if not target:
+            # A volume of each container alone, without a name.
+            continue
         assert (
             (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
         ), volume
@@ -47,7 +50,9 @@ def test_everything_that_a_service_refers_to_is_declared(name: str) -> None:
     assert set(service.get("depends_on", ())) <= SERVICES.keys()
     for other, dependency in service.get("depends_on", {}).items():
         awaited = "service_completed_successfully" if is_job(SERVICES[other]) else "service_healthy"
-        assert dependency["condition"] == awaited
+        assert dependency["condition"] == (
+            "service_started" if is_builder(SERVICES[other]) else awaited
+        )
         if SERVICES[other].get("profiles") != service.get("profiles"):
             assert dependency.get("required", True) is ("profiles" not in SERVICES[other])
 
@@ -55,7 +60,7 @@ def test_everything_that_a_service_refers_to_is_declared(name: str) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_images_are_pinned(name: str) -> None:
     service = SERVICES[name]
-    if not is_app(service):
+    if not is_app(service) and not is_builder(service):
         _, _, tag = service["image"].partition(":")
         assert tag[0].isdigit() or tag[0] == "v", service["image"]
         assert tag.count(".") >= 2, service["image"]
@@ -67,12 +72,43 @@ def test_images_have_the_tested_versions() -> None:
     assert f"/{SERVICES['registry']['image'].split(':')[1]}/" in registry
 
 
+def test_the_image_is_built_once_and_never_fetched() -> None:
+    """With a build for each service, `up` after `up --build` would replace all containers."""
+    builders = [name for name, service in SERVICES.items() if "build" in service]
+    assert builders == ["stream-app"]
+    for name in (*APPS, *builders):
+        assert SERVICES[name]["pull_policy"] == "never"
+    for name in ("setup", "schemas"):
+        assert "stream-app" in SERVICES[name]["depends_on"]
+
+
+def test_an_image_of_ones_own_replaces_that_of_every_service_but_not_the_built_one() -> None:
+    services = read_compose({"IMAGE": "payments"})["services"]
+    assert {services[name]["image"] for name in APPS} == {"payments"}
+    assert services["stream-app"]["image"] == "stream-app"
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_service_has_a_health_check_and_restarts(name: str) -> None:
     service = SERVICES[name]
-    if not is_job(service):
+    if not is_job(service) and not is_builder(service):
         assert service["healthcheck"]["test"][0] == "CMD"
         assert service["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("name", [name for name in APPS if is_job(SERVICES[name])])
+def test_a_job_that_fails_is_not_repeated(name: str) -> None:
+    """`up` ends with its exit code: repeated, it would wait without a word."""
+    assert SERVICES[name]["restart"] == "no"
+
+
+@pytest.mark.parametrize("name", [name for name in APPS if not is_job(SERVICES[name])])
+def test_the_data_folder_of_a_worker_survives_a_restart(name: str) -> None:
+    """It contains the journal that finds a record which crashes the worker."""
+    service = SERVICES[name]
+    folder = service["environment"]["STREAM_APP_DATA_DIR"]
+    assert folder in service["volumes"]
+    assert not any(folder.startswith(temporary) for temporary in service["tmpfs"])
 
 
 @pytest.mark.parametrize("name", SERVICES)

