@@ -117,7 +117,7 @@ def scores_of(model: LoadedModel) -> list[Score]:
 
 
 class MemoryLog:
-    """`RetryingReader` over topics in memory; offsets can have gaps, as left by transaction markers."""
+    """`RetryingReader` over topics in memory; offsets have gaps, as transaction markers leave."""
 
     def __init__(self) -> None:
         self.topics: dict[str, list[Record]] = {}

@@ -2,7 +2,7 @@
 
 Reading, in the order of the flow:
 
-- `dead_letter_record`: a dead letter, its reference and origin, and the reader of chosen ones.
+- `dead_letter_reader`: a dead letter, its reference and origin, and the reader of chosen ones.
 - `index_file`, `indexer`, `index`: the local index, its update from the topics, and its queries.
 - `dead_letter_selection`: a selection of dead letters.
 - `access`: opens index, reader and ledger of a pipeline.

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from stream_app.dead_letters.dead_letter_record import DeadLetterReader
+from stream_app.dead_letters.dead_letter_reader import DeadLetterReader
 from stream_app.dead_letters.index import Index
 from stream_app.dead_letters.indexer import Indexer, Notify
 from stream_app.dead_letters.ledger import Ledger

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
+from stream_app.dead_letters.dead_letter_reader import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.groups import DeadLetterGroup
 from stream_app.dead_letters.index import IndexEntry
 from stream_app.error_codes import ERROR_CODES, UNREADABLE

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from types import CodeType
 from typing import Any, Literal
 
-from stream_app.dead_letters.dead_letter_record import DeadLetter
+from stream_app.dead_letters.dead_letter_reader import DeadLetter
 from stream_app.errors import SelectionError
 from stream_app.formatting import iso_time
 from stream_app.transfer.consume import parse_since

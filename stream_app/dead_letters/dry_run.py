@@ -15,7 +15,7 @@ from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.predictor import Model
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
-from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
+from stream_app.dead_letters.dead_letter_reader import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.dead_letter_rendering import origin_text
 from stream_app.dead_letters.replay_records import EditFailure, RecordEditor
 from stream_app.declaration.pipeline_fingerprint import fingerprint
@@ -241,7 +241,7 @@ class PreviewResult:
         degraded: events that would be scored by the fallback.
         labels: labels that can be read. Whether their events are known, only a worker can tell.
         skipped: dead letters for which the edit function returns None.
-        value_not_stored: dead letters whose value was too large to be stored.
+        value_not_stored: dead letters whose value was too large or unreadable, so not stored.
         poison: dead letters that crashed or hung a worker. They are not run in a preview.
         failing: failures by cause, in the order of their first dead letter.
     """
@@ -270,7 +270,7 @@ class PreviewResult:
             (self.skipped, "are skipped by the edit function"),
             (
                 self.value_not_stored,
-                "were too large to be stored: send them again from their source",
+                "have no stored value, too large or unreadable: send them from their source",
             ),
             (
                 self.poison,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
 
-from stream_app.dead_letters.dead_letter_record import DeadLetterReader, DeadLetterRef, Origin
+from stream_app.dead_letters.dead_letter_reader import DeadLetterReader, DeadLetterRef, Origin
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection, FilterExpression
 from stream_app.dead_letters.indexer import Indexer, Notify
 from stream_app.dead_letters.ledger import Ledger

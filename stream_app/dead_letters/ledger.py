@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-from stream_app.dead_letters.dead_letter_record import DeadLetterRef
+from stream_app.dead_letters.dead_letter_reader import DeadLetterRef
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.topic_kinds import DEAD_LETTER_KINDS, DeadLetterKind, topic_name
 

@@ -7,7 +7,7 @@ from typing import Any
 from stream_app.clock import now_ms
 from stream_app.dead_letters.access import open_dead_letters
 from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin, PlannedOperation
-from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
+from stream_app.dead_letters.dead_letter_reader import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.dead_letter_selection import DeadLetterSelection
 from stream_app.dead_letters.dry_run import RecordEvaluator, open_evaluator
 from stream_app.dead_letters.ledger import DeadLetterOffsets, Ledger, Operation, count_offsets

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from stream_app.dead_letters.dead_letter_record import DeadLetter, DeadLetterRef
+from stream_app.dead_letters.dead_letter_reader import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.dry_run import RecordEvaluator
 from stream_app.dead_letters.ledger import DeadLetterOffsets, DlqPartition, Ledger, OffsetRanges
 from stream_app.dead_letters.replay_records import (
@@ -76,7 +76,7 @@ class ReplayPlan:
         send: offsets of the dead letters to send.
         park: offsets of the dead letters that have been replayed too often.
         skipped: number for which the edit function returns None.
-        value_not_stored: number whose value was too large to be stored.
+        value_not_stored: number whose value was too large or unreadable, so not stored.
         too_large: number whose record is too large for its topic.
         edit_failures: number for which the edit function failed, by failure.
         failing: number of those to send that would fail again, by error code.

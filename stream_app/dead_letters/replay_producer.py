@@ -15,7 +15,7 @@ from stream_app.dead_letters.dead_letter_admin import (
     ledger_output,
     log_audits,
 )
-from stream_app.dead_letters.dead_letter_record import DeadLetter, read_ref
+from stream_app.dead_letters.dead_letter_reader import DeadLetter, read_ref
 from stream_app.dead_letters.ledger import (
     Ledger,
     Operation,

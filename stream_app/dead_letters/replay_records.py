@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from stream_app import headers as names
 from stream_app.core.reading.decoding import decode
-from stream_app.dead_letters.dead_letter_record import DeadLetter
+from stream_app.dead_letters.dead_letter_reader import DeadLetter
 from stream_app.errors import PipelineError, SelectionError
 from stream_app.kafka.partitioner import java_partition
 from stream_app.loading import load_file

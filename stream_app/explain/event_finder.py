@@ -7,12 +7,12 @@ from typing import Literal
 import orjson
 from confluent_kafka import Message
 
-from stream_app.core.learning.control import Control, control_in
+from stream_app.core.learning.control_commands import Control, control_in
 from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.decoding import Schemas, decode
 from stream_app.core.scoring.partition_state import COUNTS_KEY, ENTRY_PREFIX
 from stream_app.core.scoring.state_codec import is_packed
-from stream_app.dead_letters.dead_letter_record import DeadLetter, read_ref
+from stream_app.dead_letters.dead_letter_reader import DeadLetter, read_ref
 from stream_app.error_codes import ERROR_CODES
 from stream_app.explain.event_trace import FailureDetail, TracedRecord
 from stream_app.formatting import iso_time

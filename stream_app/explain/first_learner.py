@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from stream_app.core.learning.control import VERSION_CHANGES, Control
+from stream_app.core.learning.control_commands import VERSION_CHANGES, Control
 from stream_app.model_store.model_registry import ModelRegistry
 
 Decisions = Callable[[int, int | None], Iterable[tuple[int, Control]]]

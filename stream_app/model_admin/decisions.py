@@ -7,7 +7,7 @@ to the registry, and an audit entry.
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from stream_app.core.learning.control import Control, ControlCommand
+from stream_app.core.learning.control_commands import Control, ControlCommand
 from stream_app.errors import DecisionError
 from stream_app.formatting import counted, iso_time
 from stream_app.model_admin.model_admin import ModelAdmin, concurrent_decision

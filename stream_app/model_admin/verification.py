@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.learning.control import Control, control_in
+from stream_app.core.learning.control_commands import Control, control_in
 from stream_app.core.learning.learner import Learner, LoadVersion
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.published_records import Example, decode_example

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from stream_app.clock import now_ms
-from stream_app.core.learning.control import Control
+from stream_app.core.learning.control_commands import Control
 from stream_app.core.monitoring.audit_entry import AuditEntry, ModelOperation
 from stream_app.errors import ModelError
 from stream_app.formatting import iso_time

@@ -35,7 +35,7 @@ _STATE_MODULES = frozenset(
         "stream_app.core.evaluation.regression_metrics",
         "stream_app.core.evaluation.roc_auc",
         "stream_app.core.evaluation.thresholds",
-        "stream_app.core.learning.control",
+        "stream_app.core.learning.control_commands",
         "stream_app.core.learning.learner_state",
         "stream_app.core.monitoring.constant_score",
         "stream_app.core.monitoring.drift",

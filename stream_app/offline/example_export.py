@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
 import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.learning.control import control_in
+from stream_app.core.learning.control_commands import control_in
 from stream_app.core.published_records import Example, decode_example
 from stream_app.errors import OutputError, SelectionError
 from stream_app.files import atomic_file

@@ -5,7 +5,7 @@ The offset of the control record is the number of the version.
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.evaluation.thresholds import thresholds_as_dict
-from stream_app.core.learning.control import Control
+from stream_app.core.learning.control_commands import Control
 from stream_app.core.monitoring.audit_entry import AuditEntry
 from stream_app.formatting import iso_time
 from stream_app.model_admin.decisions import change_version

@@ -6,7 +6,7 @@
 - `assignments`: one task per assignment, replaced if it fails.
 - `stream_task`, `subtask`: batches in, transactions out, exactly once.
 - `transaction_writer`: transactional producer that retries and fences.
-- `transport`, `coordinator`: Faust's consumer, and its membership in the group.
+- `faust_transport`, `coordinator`: Faust's consumer, and its membership in the group.
 - `batch_decoding`: batches that the client library cannot decode.
 - `processor`: interface between a task and a role.
 - `model_follower`: model version that the aliases name.

@@ -19,12 +19,12 @@ from stream_app.telemetry.metrics import (
     WAITING_PARTITIONS,
     clear_partition_metrics,
 )
+from stream_app.worker.faust_transport import BatchConsumer
 from stream_app.worker.outages import UNAVAILABLE, Blocker, OutageTracker
 from stream_app.worker.processor import WaitReason
 from stream_app.worker.stream_task import Assignment, StreamTask, assignment_ended
 from stream_app.worker.subtask import Batch, InputProgress
 from stream_app.worker.transaction_writer import CALL_TIMEOUT, Membership
-from stream_app.worker.transport import BatchConsumer
 
 log = get_logger(__name__)
 

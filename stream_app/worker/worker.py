@@ -26,6 +26,7 @@ from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger
 from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.assignments import AssignmentManager
+from stream_app.worker.faust_transport import BatchTransport, NoTables
 from stream_app.worker.outages import OutageTracker
 from stream_app.worker.processor import Processor
 from stream_app.worker.quarantine.claims import ClaimJournal
@@ -37,7 +38,6 @@ from stream_app.worker.run_folder import RestartHistory, write_error
 from stream_app.worker.stream_task import Assignment, StreamTask
 from stream_app.worker.subtask import Subtask
 from stream_app.worker.transaction_writer import TransactionWriter
-from stream_app.worker.transport import BatchTransport, NoTables
 
 log = get_logger(__name__)
 

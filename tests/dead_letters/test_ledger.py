@@ -2,7 +2,7 @@
 
 import random
 
-from stream_app.dead_letters.dead_letter_record import DeadLetterRef, Origin
+from stream_app.dead_letters.dead_letter_reader import DeadLetterRef, Origin
 from stream_app.dead_letters.ledger import (
     DlqPartition,
     Ledger,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.dead_letters.access import DeadLetters, open_dead_letters
-from stream_app.dead_letters.dead_letter_record import DeadLetter
+from stream_app.dead_letters.dead_letter_reader import DeadLetter
 from stream_app.dead_letters.dead_letter_selection import (
     DeadLetterSelection,
     OffsetBounds,

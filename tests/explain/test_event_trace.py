@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from stream_app.core.learning.control import Control, ControlCommand
+from stream_app.core.learning.control_commands import Control, ControlCommand
 from stream_app.core.published_records import ScoredRecord
 from stream_app.explain.event_trace import (
     EventTrace,

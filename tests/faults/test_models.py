@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.learning.control import decode_control
+from stream_app.core.learning.control_commands import decode_control
 from stream_app.model_store.model_registry import ModelRegistry
 from tests.model_admin.decision_setup import VersionedSystem
 from tests.running_system import ROOT

@@ -12,7 +12,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.classification_metrics import log_loss
-from stream_app.core.learning.control import LEARNER, Control, decode_control
+from stream_app.core.learning.control_commands import LEARNER, Control, decode_control
 from stream_app.core.reading.record_reader import Event, EventReader
 from stream_app.examples.nycflights import Item, read_flights, timeline
 from stream_app.loading import load_pipeline

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.learning.control import Control, decode_control
+from stream_app.core.learning.control_commands import Control, decode_control
 from stream_app.errors import DecisionError, ModelError
 from stream_app.model_admin.decisions import (
     change_version,

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from river import metrics
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.learning.control import CONTROL_KEY, Control
+from stream_app.core.learning.control_commands import CONTROL_KEY, Control
 from stream_app.errors import StreamAppError
 from stream_app.loading import load_pipeline
 from stream_app.model_admin.model_admin import ModelAdmin

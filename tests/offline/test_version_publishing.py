@@ -8,7 +8,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.core.learning.control import decode_control
+from stream_app.core.learning.control_commands import decode_control
 from stream_app.core.published_records import Example, decode_example
 from stream_app.dead_letters.dry_run import open_evaluator
 from stream_app.loading import load_pipeline

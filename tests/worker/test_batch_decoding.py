@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition
 
 from stream_app.records import Record, UnreadableRecord
 from stream_app.worker.batch_decoding import FetchedBytes
-from stream_app.worker.transport import PlainRecords
+from stream_app.worker.faust_transport import PlainRecords
 
 PARTITION = TopicPartition("payments.raw", 3)
 GOOD: list[tuple[str, Any]] = [("team", b"a"), ("none", None)]

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from stream_app.core.evaluation.evaluator import ClosedWindow, WindowReport
 from stream_app.core.evaluation.thresholds import ThresholdFindings, check_metric
-from stream_app.core.learning.control import VERSION_CHANGES, Control
+from stream_app.core.learning.control_commands import VERSION_CHANGES, Control
 from stream_app.core.learning.finite_learning import NotFiniteError
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.published_records import Example, Kind, LimitCheck, Measurement

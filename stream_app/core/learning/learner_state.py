@@ -9,7 +9,7 @@ from typing import Any
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.evaluation.thresholds import ThresholdState
-from stream_app.core.learning.control import ControlState
+from stream_app.core.learning.control_commands import ControlState
 from stream_app.core.learning.finite_learning import (
     NotFiniteError,
     is_extreme,

@@ -6,7 +6,7 @@
 - `event_breaker`: the circuit breaker of a partition's events.
 - `learn_processor`: learning from the examples log.
 - `learner_recovery`: state of earlier learners, and records of the log that are skipped.
-- `control_handling`: control records, prepared and applied.
+- `control_preparation`: control records, prepared and applied.
 - `threshold_policy`: alarms, pauses and rollbacks by declared thresholds.
 - `publishing_schedule`: times of versions and checkpoints.
 - `version_publisher`: model versions and checkpoints.

@@ -5,7 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.learning.control import CONTROL_KEY, VERSION_CHANGES, Control, control_in
+from stream_app.core.learning.control_commands import (
+    CONTROL_KEY,
+    VERSION_CHANGES,
+    Control,
+    control_in,
+)
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnerState
 from stream_app.core.published_records import Example, LimitCheck, Measurement, decode_example
@@ -24,7 +29,7 @@ from stream_app.telemetry.metrics import EXAMPLES_LEARNED, MODEL_VERSION
 from stream_app.topic_kinds import topic_name
 from stream_app.worker.processor import WaitReason
 from stream_app.worker.quarantine.quarantine import ExampleGuard
-from stream_app.worker.roles.control_handling import ControlPreparation, applied_records
+from stream_app.worker.roles.control_preparation import ControlPreparation, applied_records
 from stream_app.worker.roles.learner_recovery import (
     ALARMS_KEY,
     SkippedOffsets,

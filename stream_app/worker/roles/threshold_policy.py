@@ -12,7 +12,7 @@ from stream_app.core.evaluation.thresholds import (
     allows_rollback_to,
     thresholds_as_dict,
 )
-from stream_app.core.learning.control import LEARNER, learner_commands
+from stream_app.core.learning.control_commands import LEARNER, learner_commands
 from stream_app.core.learning.learner_state import LearnerState
 from stream_app.core.monitoring.alarms import Alarms
 from stream_app.core.monitoring.audit_entry import AuditEntry

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.core.learning.control import (
+from stream_app.core.learning.control_commands import (
     LEARNER,
     VERSION_CHANGES,
     Control,

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from stream_app.core.learning.control import LEARNER, Control, decode_control
+from stream_app.core.learning.control_commands import LEARNER, Control, decode_control
 from stream_app.core.published_records import Example
 from stream_app.model_store.manifest import Manifest
 from stream_app.pipeline import Threshold, Thresholds

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.learning.control import LEARNER, VERSION_CHANGES, Control
+from stream_app.core.learning.control_commands import LEARNER, VERSION_CHANGES, Control
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnedModel
 from stream_app.core.published_records import Example
