@@ -10,6 +10,8 @@ from tests.faults.hostile_values import (
     HEADER_VALUES,
     OTHER_TYPES,
     VALUES,
+    Encode,
+    FieldPairs,
     any_bytes,
     any_text,
     any_time,
@@ -18,9 +20,8 @@ from tests.faults.hostile_values import (
 )
 
 Fields = Mapping[str, Any]
-Pairs = list[tuple[str, Any]]
-# Longest time between the records of one hostile event, in records of the generator.
-LATEST = 400
+# Largest number of records between two of one hostile event.
+SPREAD = 400
 
 
 class ForeignRecord(NamedTuple):
@@ -47,7 +48,7 @@ class HostileRecords:
     Attributes:
         touched: ids of honest events that hostile records use.
         ids: ids of hostile events, in the order of their first records.
-        ahead: True for times between the honest ones and yesterday, too.
+        ahead: True for times between the honest ones and 2025, too.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class HostileRecords:
         seed: int,
         time_field: Sequence[str],
         label_value: Callable[[Random], Any],
-        encode: Callable[[Pairs], bytes] = to_json,
+        encode: Encode = to_json,
         *,
         borrowed: float = 0.02,
         ahead: bool = False,
@@ -117,7 +118,7 @@ class HostileRecords:
 
     def _queue(self, records: list[ForeignRecord]) -> None:
         for record in records:
-            place = self._chance.randrange(LATEST)
+            place = self._chance.randrange(SPREAD)
             while len(self._later) <= place:
                 self._later.append([])
             self._later[place].append(record)
@@ -126,7 +127,7 @@ class HostileRecords:
         self, kind: TopicKind, template: Fields, event_id: str, latest: int
     ) -> ForeignRecord:
         chance = self._chance
-        fields: Pairs = list({**template, "event_id": event_id}.items())
+        fields: FieldPairs = list({**template, "event_id": event_id}.items())
         if kind == "labels":
             fields = [
                 (name, value if type(value) is str and name in (*self._time_fields, "event_id")
@@ -141,10 +142,10 @@ class HostileRecords:
             value = chance.choice((*VALUES[:-1], *[any_bytes(chance)] * 5))
             value = VALUES[-1] if chance.random() < 0.02 else value
         else:
-            value = self._encode(self._broken(fields, latest))
+            value = self._encode(kind, self._broken(fields, latest))
         return ForeignRecord(kind, key, value, self._headers())
 
-    def _broken(self, fields: Pairs, latest: int) -> Pairs:
+    def _broken(self, fields: FieldPairs, latest: int) -> FieldPairs:
         """Returns fields of which some are changed, absent, doubled or unknown."""
         chance = self._chance
         choice = chance.random()
@@ -175,11 +176,12 @@ class HostileRecords:
         chance = self._chance
         if chance.random() < 0.7:
             return []
-        number = 1000 if chance.random() < 0.01 else chance.randint(1, 5)
+        if chance.random() < 0.01:
+            return [(any_bytes(chance), any_bytes(chance)) for _ in range(1000)]
         return [
             (
                 chance.choice(HEADER_NAMES) if chance.random() < 0.7 else any_bytes(chance),
                 chance.choice(HEADER_VALUES) if chance.random() < 0.7 else any_bytes(chance),
             )
-            for _ in range(number)
+            for _ in range(chance.randint(1, 5))
         ]
