@@ -198,7 +198,10 @@ def _plan_lines(plan: ReplayPlan, to: str) -> Iterator[str]:
     for count, outcome in (
         (plan.park_count, "have been replayed too often and would be parked"),
         (plan.skipped, "are skipped by the edit function"),
-        (plan.value_not_stored, "have no stored value, too large or unreadable: send them from their source"),
+        (
+            plan.value_not_stored,
+            "have no stored value, too large or unreadable: send them from their source",
+        ),
         (plan.too_large, "are too large for their topic"),
         (plan.edit_failures.total(), "make the edit function fail"),
         (plan.poison, "crashed or hung a worker and are not run here"),

@@ -1,5 +1,6 @@
 """Reader of committed records between offsets, or from offsets on."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from gc import get_referents
@@ -17,6 +18,7 @@ from stream_app.kafka.clients import (
     client_config,
     make_consumer,
 )
+from stream_app.kafka.corrupt_batches import batch_end, is_undecodable
 from stream_app.kafka.offsets import (
     OffsetBounds,
     PartitionId,
@@ -68,7 +70,8 @@ class PartitionReader:
     """Reads committed records of chosen partitions, without joining a consumer group.
 
     A partition is read to its end when the reader's position reaches it, not with the last record:
-    transaction markers have offsets and are no records. For one thread.
+    transaction markers have offsets and are no records. A batch that cannot be decompressed is left
+    out with a line on standard error, unless the policy makes it an error. For one thread.
 
     Args:
         config: result of `client_config`.
@@ -100,6 +103,7 @@ class PartitionReader:
     ) -> None:
         if errors is not None:
             config = {**config, "error_cb": errors}
+        self._config = config
         self._owner = ClientOwner[Consumer](make_consumer(config, group, **options))
         self._consumer = self._owner.client
         self._group = group
@@ -216,7 +220,8 @@ class PartitionReader:
             messages += self._consumer.consume(limit - 1, 0)
         self._check_connection(bool(messages))
         self.at_end = False
-        return [message for message in messages if self._is_wanted(message)]
+        skipped: set[PartitionId] = set()
+        return [message for message in messages if self._is_wanted(message, skipped)]
 
     def batches(self, bounds: OffsetBounds) -> Iterator[list[Message]]:
         """Return batches of the records within bounds, in order within each partition.
@@ -271,20 +276,47 @@ class PartitionReader:
             raise RuntimeError("this reader has no collector of connection errors")
         return self._reported
 
-    def _is_wanted(self, message: Message) -> bool:
-        """Return True for a record below its partition's end; updates the position."""
+    def _is_wanted(self, message: Message, skipped: set[PartitionId]) -> bool:
+        """Return True for a record below its partition's end; updates the position.
+
+        Args:
+            skipped: partitions whose other messages of this poll are fetched again.
+        """
         partition, offset, error = partition_of(message), message.offset() or 0, message.error()
+        if partition in skipped:
+            return False
         self.at_end = error is not None and error.code() == KafkaError._PARTITION_EOF
         if error is not None and not self.at_end:
             if problem := self._policy(partition[0], error):
                 raise problem
+            if is_undecodable(error):
+                self._skip_batch(partition, offset)
+                skipped.add(partition)
             return False
-        position = offset if self.at_end else offset + 1
+        self._advance(partition, offset if self.at_end else offset + 1)
+        end = self._ends.get(partition)
+        return not self.at_end and (end is None or offset < end)
+
+    def _advance(self, partition: PartitionId, position: int) -> None:
         self.positions[partition] = position
         end = self._ends.get(partition)
         if end is not None and position >= end:
             self._unread.discard(partition)
-        return not self.at_end and (end is None or offset < end)
+
+    def _skip_batch(self, partition: PartitionId, offset: int) -> None:
+        """Continue after a batch that cannot be decompressed, which librdkafka fetches for ever."""
+        start = max(offset, self.positions.get(partition, 0))
+        end = batch_end(self._config, *partition, start)
+        if end is None:
+            return
+        topic, number = partition
+        # Not a log record: standard output is for records.
+        sys.stderr.write(
+            f"{topic}[{number}]: {end - start} records from offset {start} on cannot be decoded "
+            "and are left out\n"
+        )
+        self._consumer.seek(TopicPartition(*partition, end))
+        self._advance(partition, end)
 
     def _check_connection(self, answered: bool) -> None:
         """Raise if the cluster is lost; a topic without new records is silent, too."""

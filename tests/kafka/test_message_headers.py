@@ -14,6 +14,8 @@ from stream_app.kafka.retrying_reader import as_record
 from stream_app.transfer.record_rendering import json_line, text_line
 from tests.worker.test_batch_decoding import GOOD, Latin1, batch
 
+NOT_LEADER = 6
+
 
 @pytest.fixture
 def mock_servers() -> Iterator[str]:
@@ -32,8 +34,13 @@ async def produce(servers: str, topic: str, records: bytes) -> None:
     await client.bootstrap()
     try:
         node = client.get_random_node()
-        answer = await client.send(node, ProduceRequest(None, -1, 5000, [(topic, [(0, records)])]))
-        assert answer.topics[0][1][0][1] == 0
+        request = ProduceRequest(None, -1, 5000, [(topic, [(0, records)])])
+        code = NOT_LEADER
+        # A new topic has no leader at first.
+        while code == NOT_LEADER:
+            answer = await client.send(node, request)
+            code = answer.topics[0][1][0][1]
+        assert code == 0
     finally:
         await client.close()
 
