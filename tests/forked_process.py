@@ -37,7 +37,7 @@ class ForkedProcess:
 
     Args:
         arguments: words after `stream-app`.
-        environment: all variables of the process. KILL_AT is a point of `tests.faults.points`.
+        environment: all variables of the process. FAULT_AT is a point of `tests.faults.points`.
         log: file that standard output and error are appended to.
     """
 
@@ -99,7 +99,7 @@ def start_process(
     """Start `stream-app` with these arguments, forked unless FRESH_PROCESSES is set."""
     if not os.environ.get("FRESH_PROCESSES"):
         return ForkedProcess(arguments, environment, log)
-    program = "tests.faults.points" if "KILL_AT" in environment else "stream_app"
+    program = "tests.faults.points" if "FAULT_AT" in environment else "stream_app"
     command = [sys.executable, "-m", program, *arguments]
     with log.open("ab") as file:
         return subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, env=environment)
@@ -113,10 +113,10 @@ def _run(arguments: tuple[str, ...], environment: dict[str, str], log: Path) -> 
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = ["stream-app", *arguments]
-    if "KILL_AT" in environment:
+    if "FAULT_AT" in environment:
         from tests.faults.points import arm
 
-        arm(environment["KILL_AT"])
+        arm(environment["FAULT_AT"])
     from stream_app.cli import main
 
     main()

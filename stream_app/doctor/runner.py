@@ -4,6 +4,7 @@ Problems come last in the report, where a terminal shows them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from threading import Thread
 
 from rich.console import Group, RenderableType
@@ -75,9 +76,13 @@ def run_checks(checks: Iterable[Check], context: DoctorContext) -> Iterator[Repo
 
 
 def _run_with_limit(check: Check, context: DoctorContext) -> list[CheckResult]:
-    """Run a check in a daemon thread, which is abandoned when the time limit passes."""
+    """Run a check in a daemon thread, which is abandoned when the time limit passes.
+
+    It has a context of its own, so that later checks never use the clients that it may still call.
+    """
     found: list[CheckResult] = []
-    thread = Thread(target=lambda: found.extend(_run(check.run, context)), daemon=True)
+    own = copy(context)
+    thread = Thread(target=lambda: found.extend(_run(check.run, own)), daemon=True)
     thread.start()
     thread.join(check.limit)
     if thread.is_alive():

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from threading import Thread
+from threading import Thread, current_thread
 from typing import Any, Generic, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -121,31 +121,54 @@ class ClientOwner(Generic[C]):
     """Owner of one librdkafka client, the only place that closes one.
 
     Only the thread that calls a client may close it: librdkafka does not return, or crashes, if a
-    client is destroyed during a call. Closing takes up to a second; it can run in the background.
+    client is destroyed during a call. Another thread may close it once the caller has ended or has
+    handed it over. Closing takes up to a second; it can run in the background.
     """
 
     def __init__(self, client: C) -> None:
         self._client: C | None = client
+        self._caller: Thread | None = None
 
     @property
     def client(self) -> C:
-        """The client, which the caller must not keep beyond `close`."""
+        """The client, which the caller must not keep beyond `close` or `hand_over`."""
         if self._client is None:
             raise RuntimeError("the Kafka client is closed")
+        self._caller = current_thread()
         return self._client
 
+    def hand_over(self) -> None:
+        """Let any thread close or call the client: the caller is in no call and begins none."""
+        self._caller = None
+
     def close(self) -> None:
-        """Close the client and wait until librdkafka has released it. Idempotent."""
+        """Close the client and wait until librdkafka has released it. Idempotent.
+
+        Raises:
+            RuntimeError: another thread may be in a call of the client.
+        """
+        self._check_caller()
         client, self._client = self._client, None
         if isinstance(client, Consumer):
             client.close()
 
     def close_in_background(self) -> None:
-        """Close the client in a thread of its own and return at once. Idempotent."""
+        """Close the client in a thread of its own and return at once; idempotent as `close`."""
+        self._check_caller()
         if self._client is not None:
             # The copy holds the last reference, so the new thread destroys the client.
             copy, self._client = ClientOwner(self._client), None
             Thread(target=copy.close, name="closing").start()
+
+    def _check_caller(self) -> None:
+        caller = self._caller
+        if self._client is None or caller in (None, current_thread()):
+            return
+        if caller is not None and caller.is_alive():
+            raise RuntimeError(
+                f"the thread {current_thread().name} closes a Kafka client that the thread "
+                f"{caller.name} calls"
+            )
 
 
 class ConnectionErrors:
@@ -200,7 +223,8 @@ def make_admin(settings: Settings, timeout: float = 6.0) -> AdminClient:
     """
     config = client_config(settings)
     errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
-    admin = AdminClient({**config, "reconnect.backoff.max.ms": 500}, error_cb=errors)
+    config = {**config, "reconnect.backoff.max.ms": 500, "error_cb": errors}
+    admin = _create(AdminClient, config)
     deadline = time.monotonic() + timeout
     while (remaining := deadline - time.monotonic()) > 0 and not errors.rejected:
         admin.poll(0)
@@ -227,19 +251,29 @@ def make_producer(
     """
     config = producer_config(settings, **options)
     errors = errors or ConnectionErrors(config["bootstrap.servers"], settings.kafka)
-    return Producer({**config, "error_cb": errors})
+    return _create(Producer, {**config, "error_cb": errors})
 
 
 def make_transactional_producer(config: Mapping[str, Any]) -> Producer:
-    """Return a producer from a complete configuration."""
-    return Producer(dict(config))
+    """Return a producer from a complete configuration; raises as `TokenSource.token`."""
+    return _create(Producer, config)
 
 
 def make_consumer(
     config: Mapping[str, Any], group: str = "stream-app-reader", **options: str | int
 ) -> Consumer:
     """Return a consumer of committed records; parameters as of `consumer_config`."""
-    return Consumer(consumer_config(config, group, **options))
+    return _create(Consumer, consumer_config(config, group, **options))
+
+
+def _create(client_type: type[C], config: Mapping[str, Any]) -> C:
+    """Return a client; raises the reason if it would get no token.
+
+    Otherwise the constructor waits ten seconds and does not say why.
+    """
+    if "oauth_cb" in config:
+        config["oauth_cb"](None)
+    return client_type(dict(config))
 
 
 def cluster_topics(admin: AdminClient, timeout: float = 10.0) -> ClusterMetadata:

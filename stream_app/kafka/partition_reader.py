@@ -28,6 +28,7 @@ from stream_app.kafka.offsets import (
     offsets_since,
 )
 from stream_app.records import Headers
+from stream_app.retrying import retry_until
 from stream_app.settings import Settings
 
 # Unlike `message.headers()` in a hot loop, it always notices an exception beside the result.
@@ -40,6 +41,13 @@ POLL_SECONDS = 0.1
 SILENCE_SECONDS = 10.0
 _REQUEST_SECONDS = 1.5
 _COMMITTED_SECONDS = 10.0
+_COORDINATOR_MOVES = frozenset(
+    {
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
 # `newest` reads backwards in windows of so many offsets, each larger by the factor.
 _FIRST_WINDOW = 64
 _WINDOW_FACTOR = 16
@@ -105,7 +113,6 @@ class PartitionReader:
             config = {**config, "error_cb": errors}
         self._config = config
         self._owner = ClientOwner[Consumer](make_consumer(config, group, **options))
-        self._consumer = self._owner.client
         self._group = group
         self._reported = errors
         self._silence = silence
@@ -134,14 +141,16 @@ class PartitionReader:
         self.close()
 
     def close(self) -> None:
-        """Close the consumer."""
-        del self._consumer
+        """Close the consumer; raises as `ClientOwner.close`."""
         self._owner.close()
 
     def close_in_background(self) -> None:
-        """Close the consumer without waiting for librdkafka."""
-        del self._consumer
+        """Close the consumer without waiting for librdkafka; raises as `ClientOwner.close`."""
         self._owner.close_in_background()
+
+    def hand_over(self) -> None:
+        """Let another thread use or close the reader; this one is in no call of it."""
+        self._owner.hand_over()
 
     def find_partitions(self, topics: Iterable[str]) -> list[PartitionId]:
         """Return all partitions of the topics; raises as `offsets.find_partitions`."""
@@ -169,15 +178,26 @@ class PartitionReader:
         """Return the first offset since a time in Unix milliseconds, or the end."""
         return offsets_since(self._consumer, self._errors, ends, since)
 
-    def committed(self, partition: PartitionId) -> int | None:
-        """Return the offset that the group has committed, None if it has not."""
-        wanted = [TopicPartition(*partition)]
+    def committed(self, partitions: Iterable[PartitionId]) -> dict[PartitionId, int]:
+        """Return the offsets that the group has committed, without partitions that have none."""
+        wanted = [TopicPartition(*one) for one in partitions]
+        if not wanted:
+            return {}
+        deadline = time.monotonic() + _COMMITTED_SECONDS
+
+        def call() -> list[TopicPartition]:
+            # Lets the client fetch a token and report errors of the connection.
+            self._consumer.poll(0)
+            remaining = max(0.1, deadline - time.monotonic())
+            found: list[TopicPartition] = self._consumer.committed(wanted, timeout=remaining)
+            return found
+
         try:
-            (found,) = self._consumer.committed(wanted, timeout=_COMMITTED_SECONDS)
+            answers = retry_until(deadline, call, KafkaException, _is_coordinator_moving, 0.1)
         except KafkaException as error:
             action = f"read the offsets of the group {self._group}"
             raise kafka_error(error.args[0], action) from None
-        return found.offset if found.offset >= 0 else None
+        return {(one.topic, one.partition): one.offset for one in answers if one.offset >= 0}
 
     def assign(
         self, starts: Mapping[PartitionId, int], ends: Mapping[PartitionId, int] | None = None
@@ -271,6 +291,10 @@ class PartitionReader:
         return found
 
     @property
+    def _consumer(self) -> Consumer:
+        return self._owner.client
+
+    @property
     def _errors(self) -> ConnectionErrors:
         if self._reported is None:
             raise RuntimeError("this reader has no collector of connection errors")
@@ -338,6 +362,10 @@ class PartitionReader:
             self._reported.last = None
         if self._reported.rejected:
             raise self._reported.unavailable()
+
+
+def _is_coordinator_moving(error: KafkaException) -> bool:
+    return error.args[0].code() in _COORDINATOR_MOVES
 
 
 def partition_of(message: Message) -> PartitionId:

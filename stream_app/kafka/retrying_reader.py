@@ -148,6 +148,8 @@ class RetryingReader:
             for message in reader.records({(topic, partition): (start, end)}):
                 yield as_record(message)
         finally:
+            # Perhaps in another thread: that of a garbage collection.
+            reader.hand_over()
             reader.close_in_background()
 
     @cached_property

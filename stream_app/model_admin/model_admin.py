@@ -102,7 +102,8 @@ class ModelAdmin:
 
     def learned_to(self) -> int | None:
         """Return the offset of the next example of the learner, None before it has run."""
-        return self._reader.committed((self.topic("examples"), 0))
+        partition = (self.topic("examples"), 0)
+        return self._reader.committed([partition]).get(partition)
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the newest checkpoint of the learner."""

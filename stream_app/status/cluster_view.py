@@ -1,4 +1,8 @@
-"""Consumer groups and offsets of topics as the cluster reports them."""
+"""Consumer groups and offsets of topics as the cluster reports them.
+
+Committed offsets come from consumers (`PartitionReader.committed`): librdkafka crashes if an admin
+client asks for them and the coordinator has just moved, as after an outage.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -7,7 +11,6 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -73,11 +76,22 @@ def offset_bounds(admin: AdminClient, partition_ids: Iterable[PartitionId]) -> O
     }
 
 
-def consumer_groups(admin: AdminClient, names: Iterable[str]) -> dict[str, ConsumerGroup]:
-    """Return the consumer groups of these names."""
-    wanted = list(names)
-    found = {name: _members(admin, name) for name in wanted}
-    return {name: ConsumerGroup(name, found[name], _committed(admin, name)) for name in wanted}
+def group_members(admin: AdminClient, name: str) -> tuple[GroupMember, ...]:
+    """Return the members of a consumer group, none if there is no such group.
+
+    Raises as `request`.
+    """
+    call = partial(admin.describe_consumer_groups, [name], request_timeout=_REQUEST_SECONDS)
+    answer: Any = request(admin, f"see group {name}", call)[name]
+    return tuple(
+        GroupMember(
+            member.group_instance_id or None,
+            member.client_id,
+            member.host.lstrip("/"),
+            frozenset((tp.topic, tp.partition) for tp in member.assignment.topic_partitions),
+        )
+        for member in answer.members
+    )
 
 
 def request(
@@ -124,23 +138,3 @@ def _offsets(
         (partition.topic, partition.partition): answer.offset
         for partition, answer in answers.items()
     }
-
-
-def _members(admin: AdminClient, name: str) -> tuple[GroupMember, ...]:
-    call = partial(admin.describe_consumer_groups, [name])
-    answer: Any = request(admin, f"see group {name}", call)[name]
-    return tuple(
-        GroupMember(
-            member.group_instance_id or None,
-            member.client_id,
-            member.host.lstrip("/"),
-            frozenset((tp.topic, tp.partition) for tp in member.assignment.topic_partitions),
-        )
-        for member in answer.members
-    )
-
-
-def _committed(admin: AdminClient, name: str) -> dict[PartitionId, int]:
-    call = partial(admin.list_consumer_group_offsets, [ConsumerGroupTopicPartitions(name)])
-    answer: Any = request(admin, f"read the offsets of group {name}", call)[name]
-    return {(tp.topic, tp.partition): tp.offset for tp in answer.topic_partitions if tp.offset >= 0}

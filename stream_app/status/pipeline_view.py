@@ -20,7 +20,7 @@ from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.schema_registry import open_registry
 from stream_app.settings import Settings
-from stream_app.status.cluster_view import ConsumerGroup, consumer_groups, offset_bounds
+from stream_app.status.cluster_view import ConsumerGroup, group_members, offset_bounds
 from stream_app.status.measurements import Measurements, read_measurements
 from stream_app.status.record_counts_reading import PartitionCounts, read_record_counts
 from stream_app.status.status_model import RecentDeadLetters
@@ -63,6 +63,7 @@ class PipelineView:
             max_partition_fetch_bytes=256 * 1024,
             queued_max_messages_kbytes=1024,
         )
+        self._group_readers: dict[str, PartitionReader] = {}
         self._known: set[str] = set()
         self._decoder = ValueDecoder(
             open_registry(settings.registry) if settings.registry.url else None
@@ -100,8 +101,25 @@ class PipelineView:
 
     def groups(self) -> dict[str, ConsumerGroup]:
         """Return the consumer group of each role."""
-        found = consumer_groups(self.admin, [group_name(self.name, role) for role in ROLE_INPUTS])
-        return {role: found[group_name(self.name, role)] for role in ROLE_INPUTS}
+        topics = cluster_topics(self.admin).topics
+        found = {}
+        for role, kinds in ROLE_INPUTS.items():
+            name = group_name(self.name, role)
+            inputs = [
+                (topic, partition)
+                for topic in map(self.topic, kinds)
+                if topic in topics
+                for partition in topics[topic].partitions
+            ]
+            members = group_members(self.admin, name)
+            found[role] = ConsumerGroup(name, members, self._group_reader(name).committed(inputs))
+        return found
+
+    def _group_reader(self, name: str) -> PartitionReader:
+        """Return the reader that asks for the committed offsets of a group; it reads no record."""
+        if name not in self._group_readers:
+            self._group_readers[name] = PartitionReader.open(self.settings, name)
+        return self._group_readers[name]
 
     def record_counts(self, bounds: OffsetBounds) -> dict[int, PartitionCounts]:
         """Return the record counts of each partition that has some."""
@@ -169,6 +187,9 @@ class PipelineView:
 
     def close(self) -> None:
         """Close the connections."""
+        for reader in self._group_readers.values():
+            reader.close_in_background()
+        self._group_readers = {}
         self.reader.close()
 
 

@@ -22,8 +22,8 @@ from stream_app.telemetry.metrics import (
 from stream_app.worker.faust_transport import BatchConsumer
 from stream_app.worker.outages import UNAVAILABLE, Blocker, OutageTracker
 from stream_app.worker.processor import WaitReason
-from stream_app.worker.stream_task import Assignment, StreamTask, assignment_ended
-from stream_app.worker.subtask import Batch, InputProgress
+from stream_app.worker.stream_task import Assignment, StreamTask
+from stream_app.worker.subtask import Batch, InputProgress, assignment_ended
 from stream_app.worker.transaction_writer import CALL_TIMEOUT, Membership
 
 log = get_logger(__name__)
@@ -33,6 +33,8 @@ STOP_SECONDS = 3.0
 SEEK_SECONDS = 10.0
 # A call of librdkafka that takes longer hangs, if the brokers respond.
 HUNG_SECONDS = 3 * CALL_TIMEOUT
+# Each hung call costs a thread and a producer, so the process ends after this number of them.
+MAX_HUNG_CALLS = 5
 SUPERVISE_SECONDS = 0.5
 # Delay before a failed task is replaced; doubled for each failure within HEALTHY_SECONDS.
 FIRST_DELAY_SECONDS = 0.5
@@ -143,6 +145,7 @@ class AssignmentManager:
         self._failure: TaskFailure | None = None
         self._outages = outages
         self._session_seconds = session_seconds
+        self._hung_calls = 0
         # Monotonic seconds at which the broker last seemed to be unavailable.
         self._unavailable_at = float("-inf")
         # Exported from 0 on, because the first value of a counter is not an increase.
@@ -193,10 +196,7 @@ class AssignmentManager:
             self._task.deliver(InputPartition(tp.topic, tp.partition), batch)
 
     async def supervise(self) -> None:
-        """Export metrics, replace a failed task, and track outages, until cancelled.
-
-        Ends the process if a call of librdkafka does not return although the brokers respond.
-        """
+        """Export metrics, replace a failed or hung task, and track outages, until cancelled."""
         while True:
             await asyncio.sleep(SUPERVISE_SECONDS)
             self._replace_failed()
@@ -206,12 +206,7 @@ class AssignmentManager:
             for reason in WaitReason:
                 WAITING_PARTITIONS.labels(reason).set(waiting[reason])
             if self._hangs():
-                self._fatal(
-                    KafkaUnavailableError(
-                        f"librdkafka did not respond for {HUNG_SECONDS:.0f} s",
-                        "Check that the brokers are up and reachable",
-                    )
-                )
+                self._abandon_task()
 
     async def revoke(self, consumer: BatchConsumer) -> None:
         """Commit processed records, then end the task."""
@@ -222,6 +217,8 @@ class AssignmentManager:
         if task is not None:
             task.stop()
             await asyncio.get_running_loop().run_in_executor(None, task.join, STOP_SECONDS)
+            if task.is_alive():
+                task.abandon()
         ASSIGNED.labels(self._role).set(0)
         clear_partition_metrics()
 
@@ -269,8 +266,25 @@ class AssignmentManager:
             return None
         return Blocker(UNAVAILABLE, "Kafka does not answer the group's heartbeats", confirmed_at)
 
+    def _abandon_task(self) -> None:
+        """Abandon a task in a call that does not return; the next one takes its place.
+
+        The call may be a commit that the broker has done. So nothing in memory counts: the next
+        task fences this one and reads offsets and state again.
+        """
+        error = KafkaUnavailableError(
+            f"librdkafka did not respond for {HUNG_SECONDS:.0f} s",
+            "Check that the brokers are up and reachable",
+        )
+        self._hung_calls += 1
+        if self._task is None or self._hung_calls > MAX_HUNG_CALLS:
+            self._fatal(error)
+        else:
+            self._task.abandon()
+            self._record_failure(self._task, error)
+
     def _hangs(self) -> bool:
-        """Return True if a call of librdkafka will not return.
+        """Return True if a call of librdkafka will not return, and its task is not abandoned yet.
 
         Time without a broker does not count: then its timeouts often do not apply.
         """
@@ -279,8 +293,12 @@ class AssignmentManager:
             self._unavailable_at = now
         return (
             self._task is not None
+            and not self._has_failed(self._task)
             and min(self._task.call_seconds(), now - self._unavailable_at) > HUNG_SECONDS
         )
+
+    def _has_failed(self, task: StreamTask) -> bool:
+        return self._failure is not None and self._failure.task is task
 
     def _is_stable(self) -> bool:
         """Return True if the worker has its partitions and processes them."""
@@ -297,8 +315,8 @@ class AssignmentManager:
 
     def _failed(self, task: StreamTask, error: BaseException) -> None:
         """Handle the error of a task; the next owner repeats what it did not commit."""
-        if task is not self._task:
-            log.info("a task of an earlier assignment ended", why=str(error))
+        if task is not self._task or self._has_failed(task):
+            log.info("a task that was replaced ended", why=str(error))
         elif isinstance(error, RETRIABLE_ERRORS):
             self._record_failure(task, error)
         else:

@@ -12,19 +12,26 @@ from pathlib import Path
 from threading import Timer
 from time import monotonic
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
 from filelock import FileLock, Timeout
 
-from stream_app.errors import FencedError, KafkaUnavailableError, SettingsError, StoreError
+from stream_app.errors import (
+    FencedError,
+    KafkaUnavailableError,
+    SettingsError,
+    StoreError,
+    StreamAppError,
+)
 from stream_app.kafka.clients import ClientOwner, make_admin
-from stream_app.kafka.topic_uses import USES, group_name
+from stream_app.kafka.partition_reader import PartitionReader
+from stream_app.kafka.topic_uses import ROLE_INPUTS, USES, group_name
 from stream_app.kafka.topics import MissingTopicsError, check_topics
 from stream_app.loading import load_pipeline
 from stream_app.retrying import NEVER, wait_until
 from stream_app.settings import Settings, service_links_warning
 from stream_app.telemetry.logs import get_logger, setup_logging
 from stream_app.telemetry.metrics import WORKER, labelled_registry
+from stream_app.topic_kinds import topic_name
 from stream_app.worker.health import HealthServer
 from stream_app.worker.outages import Blocker, OutageTracker
 from stream_app.worker.quarantine.journal import worker_file
@@ -41,7 +48,6 @@ ANNOUNCE_SECONDS = 10.0
 FIRST_REQUEST_SECONDS = 2.0
 REQUEST_SECONDS = 6.0
 POLL_SECONDS = 1.0
-GROUP_SECONDS = 10.0
 # Longest time that a thread back from a call of librdkafka waits for one that computes.
 SWITCH_SECONDS = 0.001
 # glibc's M_ARENA_MAX.
@@ -185,23 +191,26 @@ def _missing_topics(
     except MissingTopicsError as missing:
         used = [kind for kind in missing.kinds if role in USES[kind].writers + USES[kind].readers]
         vital = any(role in USES[kind].readers for kind in used)
-        if vital or not _has_run(admin, group_name(pipeline, role)):
+        if vital or not _has_run(pipeline, role, settings):
             raise
         return missing if used else None
     return None
 
 
-def _has_run(admin: AdminClient, group: str) -> bool:
-    """Return True if a group has committed an offset."""
+def _has_run(pipeline: str, role: str, settings: Settings) -> bool:
+    """Return True if a role has committed an offset of one of its inputs."""
+    inputs = [
+        (topic_name(pipeline, kind), partition)
+        for kind in ROLE_INPUTS[role]
+        for partition in range(settings.topics.partitions)
+    ]
+    reader = PartitionReader.open(settings, group_name(pipeline, role))
     try:
-        (answer,) = admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)]
-        ).values()
-        return any(
-            found.offset >= 0 for found in answer.result(GROUP_SECONDS).topic_partitions or ()
-        )
-    except KafkaException:
+        return bool(reader.committed(inputs))
+    except StreamAppError:
         return False
+    finally:
+        reader.close_in_background()
 
 
 # --- Tuning of the interpreter --------------------------------------------------------------------

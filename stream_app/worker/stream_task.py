@@ -38,6 +38,7 @@ from stream_app.worker.subtask import (
     OffsetCheck,
     Subtask,
     WaitingRecords,
+    assignment_ended,
 )
 from stream_app.worker.transaction_writer import Membership, TransactionWriter
 
@@ -169,6 +170,19 @@ class StreamTask(Thread):
         for writer in self._writers:
             writer.stop()
         self._queue.put(None)
+
+    def abandon(self) -> None:
+        """End without commit once the present call of librdkafka returns, if ever. Thread-safe.
+
+        Only this thread may use or free the producer. The state is dropped at once: that of two
+        tasks does not fit in memory.
+        """
+        self._stopping.set()
+        for writer in self._writers:
+            writer.abandon()
+        self._queue = SimpleQueue()
+        for subtask in self.subtasks:
+            subtask.release()
 
     def call_seconds(self) -> float:
         """Return the seconds of the current call of librdkafka, 0 without one. Thread-safe."""
@@ -478,10 +492,3 @@ class StreamTask(Thread):
             subtask.processor.after_commit()
         TRANSACTIONS.labels(self.role, "committed").inc()
         TRANSACTIONS.labels(self.role, "aborted").inc(aborts)
-
-
-def assignment_ended() -> FencedError:
-    """Return the error of work for an assignment that was revoked."""
-    return FencedError(
-        "the assignment has ended", "No action needed: the new owner of the partition continues"
-    )

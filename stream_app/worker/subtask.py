@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from stream_app.errors import DataLossError
+from stream_app.errors import DataLossError, FencedError
 from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.records import InputPartition, Record
 from stream_app.worker.processor import Processor, WaitReason
@@ -140,9 +140,27 @@ class Subtask:
     ) -> None:
         self.number = number
         self.inputs = inputs
-        self.processor = processor
         self.claims = claims
         self.open = False
+        self._processor: Processor | None = processor
+
+    @property
+    def processor(self) -> Processor:
+        """Processor with the state; raises `FencedError` once it is released."""
+        if self._processor is None:
+            raise assignment_ended()
+        return self._processor
+
+    def release(self) -> None:
+        """Drop the state; the task uses it no more. Thread-safe."""
+        self._processor = None
+
+
+def assignment_ended() -> FencedError:
+    """Return the error of work for an assignment that was revoked."""
+    return FencedError(
+        "the assignment has ended", "No action needed: the new owner of the partition continues"
+    )
 
 
 class OffsetCheck:

@@ -28,10 +28,20 @@ ABORT_RETRY_SECONDS = 0.1
 MISSING_TOPIC_SECONDS = 1.0
 # Approximate size of key, headers and framing of a record.
 RECORD_OVERHEAD_BYTES = 100
-# Longer than most transactions: few large batches, which a commit sends at once.
-LINGER_MS = 500
-# With less, librdkafka gives up its search for a coordinator and hangs.
-RETRY_BACKOFF_MS = 50
+PRODUCER_CONFIG: Mapping[str, Any] = {
+    # Longer than most transactions: few large batches, which a commit sends at once.
+    "linger.ms": 500,
+    "compression.type": "lz4",
+    "queue.buffering.max.messages": 200_000,
+    # With 5 ms and no maximum, librdkafka gives up its search for a coordinator and hangs.
+    "retry.backoff.ms": 5,
+    "retry.backoff.max.ms": 100,
+    # Without these three, sending offsets hangs after most restarts of a broker: librdkafka keeps
+    # a dead connection, and a cached answer about the coordinator (librdkafka issue 5511).
+    "connections.max.idle.ms": 3000,
+    "topic.metadata.refresh.interval.ms": 1000,
+    "metadata.max.age.ms": 2000,
+}
 
 # PRODUCER_FENCED, which confluent-kafka does not name.
 _PRODUCER_FENCED = 90
@@ -105,17 +115,9 @@ class TransactionWriter:
         name_of: Callable[[TopicKind], str],
         kinds: Iterable[TopicKind] = (),
     ) -> None:
-        producer = make_transactional_producer(
-            {
-                **config,
-                "transactional.id": transactional_id,
-                "linger.ms": LINGER_MS,
-                "compression.type": "lz4",
-                "retry.backoff.ms": RETRY_BACKOFF_MS,
-                "queue.buffering.max.messages": 200_000,
-            }
-        )
-        self._owner = ClientOwner[Producer](producer)
+        self._config = {**config, **PRODUCER_CONFIG, "transactional.id": transactional_id}
+        # Created by `take_over`: without a token that takes long, or fails.
+        self._owner: ClientOwner[Producer] | None = None
         self._id = transactional_id
         self._name_of = cache(name_of)
         self._kinds = kinds
@@ -124,32 +126,51 @@ class TransactionWriter:
         # Start of the current call, and limit of all calls, in monotonic seconds.
         self._call_started: float | None = None
         self._stop_by = NEVER
+        self._abandoned = False
         self.blocker: Blocker | None = None
         self.bytes = 0
 
     @property
     def _producer(self) -> Producer:
+        if self._owner is None:
+            self._owner = ClientOwner(make_transactional_producer(self._config))
         return self._owner.client
 
     def take_over(self) -> None:
-        """Fence the previous owner, end its last transaction, and wait for missing topics."""
-        self._repeat(
-            lambda: self._producer.init_transactions(CALL_TIMEOUT),
-            "start a transactional producer",
-            lambda: f"use the transactional id {self._id}",
-        )
-        # Looked up now: librdkafka would do so only a second after the first record.
-        for kind in self._kinds:
-            self._await_topic(self._name_of(kind))
-        self.blocker = None
+        """Fence the previous owner, end its last transaction, and wait for missing topics.
+
+        Any thread may use or close the writer afterwards.
+        """
+        try:
+            self._repeat(
+                lambda: self._producer.init_transactions(CALL_TIMEOUT),
+                "start a transactional producer",
+                lambda: f"use the transactional id {self._id}",
+            )
+            # Looked up now: librdkafka would do so only a second after the first record.
+            for kind in self._kinds:
+                self._await_topic(self._name_of(kind))
+            self.blocker = None
+        finally:
+            if self._owner is not None:
+                self._owner.hand_over()
 
     def stop(self) -> None:
         """Give up calls that do not succeed soon. Thread-safe."""
         self._stop_by = monotonic() + STOP_SECONDS
 
+    def abandon(self) -> None:
+        """Make the current call, which may hang, the last one. Thread-safe.
+
+        If it returns, it raises `FencedError`, whatever its result: a successor has taken over.
+        """
+        self._abandoned = True
+        self.stop()
+
     def close(self) -> None:
         """Free the producer; what is not committed is lost."""
-        self._owner.close_in_background()
+        if self._owner is not None:
+            self._owner.close_in_background()
 
     def serve(self) -> None:
         """Let librdkafka fetch a token and report connection errors while nothing is written."""
@@ -261,7 +282,6 @@ class TransactionWriter:
         self, offsets: list[TopicPartition], metadata: bytes | None
     ) -> StreamAppError | None:
         """Return None once committed, or the reason of an abort after which a retry may succeed."""
-        send, commit = self._producer.send_offsets_to_transaction, self._producer.commit_transaction
 
         def write() -> str:
             topics = map(self._name_of, {output.topic for output in self._outputs})
@@ -274,16 +294,24 @@ class TransactionWriter:
         try:
             if metadata is not None:
                 self._repeat(
-                    lambda: send(offsets, metadata, CALL_TIMEOUT),
+                    lambda: self._send_offsets(offsets, metadata),
                     "send offsets to a transaction",
                     read_or_write,
                 )
-            self._repeat(lambda: commit(CALL_TIMEOUT), "commit a transaction", write)
+            self._repeat(self._commit_transaction, "commit a transaction", write)
         except _AbortNeededError as why:
             self._abort()
             self._open = False
             return why
         return None
+
+    # Fault tests let these two hang after librdkafka has returned.
+
+    def _send_offsets(self, offsets: list[TopicPartition], metadata: bytes) -> None:
+        self._producer.send_offsets_to_transaction(offsets, metadata, CALL_TIMEOUT)
+
+    def _commit_transaction(self) -> None:
+        self._producer.commit_transaction(CALL_TIMEOUT)
 
     def _abort(self) -> None:
         self._repeat(lambda: self._producer.abort_transaction(CALL_TIMEOUT), "abort a transaction")
@@ -329,6 +357,7 @@ class TransactionWriter:
         started = monotonic()
 
         def timed_call() -> None:
+            self._check_successor()
             try:
                 # Fetches a token, which may take long, and reports connection errors.
                 self._producer.poll(0)
@@ -336,6 +365,7 @@ class TransactionWriter:
                 call()
             finally:
                 self._call_started = None
+            self._check_successor()
 
         def is_retriable(raised: KafkaException) -> bool:
             error = raised.args[0]
@@ -346,6 +376,13 @@ class TransactionWriter:
             return True
 
         retry_until(NEVER, timed_call, KafkaException, is_retriable, RETRY_SECONDS)
+
+    def _check_successor(self) -> None:
+        if self._abandoned:
+            raise FencedError(
+                "a call of librdkafka did not return in time, so the task was replaced",
+                "No action needed: its successor continues at the committed offsets",
+            )
 
     def _record_blocker(self, error: StreamAppError, since: float) -> None:
         """Record the blocking error; raises it once the deadline has passed."""

@@ -105,3 +105,22 @@ def test_the_report_lists_problems_last_with_their_remedies() -> None:
         "",
         "1 problem, 1 warning",
     ]
+
+
+def test_a_hanging_check_and_the_later_ones_share_no_client() -> None:
+    used: list[dict[str, object]] = []
+
+    def hangs(context: DoctorContext) -> Iterator[CheckResult]:
+        used.append(context.values)
+        time.sleep(1)
+        context.values["late"] = used
+        yield ok("late")
+
+    def later(context: DoctorContext) -> Iterator[CheckResult]:
+        time.sleep(1.5)
+        used.append(context.values)
+        yield ok("fine")
+
+    list(run_checks([Check("a", hangs, limit=0.2), Check("b", later)], DoctorContext(None)))
+    assert "late" in used[0]
+    assert "late" not in used[1]

@@ -1,5 +1,6 @@
 """Running system under load for fault tests: its recovery time, and its outcomes at the end."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ RATE = 400
 ABORTED_SECONDS = 20.0
 # Delay between the crash and the restart of a worker.
 RESTART_DELAY_SECONDS = 0.5
+# Times that each fault of the broker is repeated.
+ROUNDS = int(os.environ.get("FAULT_ROUNDS", "3"))
 # Limit of the recovery from any fault.
 RECOVERY_SECONDS = 60.0
 

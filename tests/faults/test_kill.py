@@ -63,7 +63,7 @@ def kill_at_points(broker: EmbeddedBroker, folder: Path, points: list[str]) -> N
             worker = "score-0" if point in IN_TRANSACTION else "learn-0"
             system.kill(worker)
             role, instance = worker.split("-")
-            assert system.start(role, instance, KILL_AT=point).wait(30) == -9, system.log(worker)
+            assert system.start(role, instance, FAULT_AT=point).wait(30) == -9, system.log(worker)
             restart(system, worker)
 
 

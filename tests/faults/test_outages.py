@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -13,8 +14,20 @@ from confluent_kafka import Producer
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import FencedError
-from tests.faults.run import ABORTED_SECONDS, Recovery, await_progress, restart, running
+from tests.faults.freezing import freeze
+from tests.faults.run import (
+    ABORTED_SECONDS,
+    ROUNDS,
+    Recovery,
+    await_learner,
+    await_progress,
+    restart,
+    running,
+)
 from tests.running_system import System
+
+# In the log of a worker that has given up a call of librdkafka.
+HUNG = "librdkafka did not respond"
 
 
 @pytest.mark.faults
@@ -72,26 +85,57 @@ def test_a_worker_without_a_broker_logs_an_outage_and_waits(
         assert system.terminate("score-0") < 2
 
 
+def stop(broker: EmbeddedBroker) -> None:
+    broker.stop()
+    time.sleep(2)
+    broker.start()
+
+
+def kill(broker: EmbeddedBroker) -> None:
+    broker.kill()
+    time.sleep(2)
+    broker.start()
+
+
 @pytest.mark.faults
-@pytest.mark.parametrize("clean", [True, False], ids=["stopped", "killed"])
-def test_workers_recover_after_the_broker_restarts(tmp_path: Path, clean: bool) -> None:
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("fault", [stop, kill, freeze])
+def test_workers_recover_from_every_fault_of_the_broker(
+    tmp_path: Path, fault: Callable[[EmbeddedBroker], None]
+) -> None:
     broker = EmbeddedBroker(tmp_path / "kafka", owned=True)
     broker.start()
     try:
         with running(broker, tmp_path) as (system, _):
-            time.sleep(2)
-            if clean:
-                broker.stop()
-            else:
-                broker.kill()
-            time.sleep(2)
-            broker.start()
-            print(f"\nrecovered {await_progress(system):.1f} s after the broker")
-            assert [worker.poll() for worker in system.workers.values()] == [None] * len(
-                system.workers
+            seconds = []
+            for _ in range(ROUNDS):
+                time.sleep(2)
+                fault(broker)
+                seconds.append(round(await_progress(system), 1))
+                assert {worker.poll() for worker in system.workers.values()} == {None}
+            hung = sum(
+                HUNG in (tmp_path / f"{worker}.log").read_text() for worker in system.workers
             )
+            print(f"\nrecovered {seconds} s after the broker; calls hung in {hung} workers")
     finally:
         broker.kill()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("worker", ["score-0", "learn-0"])
+@pytest.mark.parametrize("call", ["_send_offsets", "_commit_transaction"])
+def test_a_call_that_does_not_return_ends_the_task_and_not_the_worker(
+    broker: EmbeddedBroker, tmp_path: Path, worker: str, call: str
+) -> None:
+    """The broker has done what the call asked for, and the worker does not know."""
+    with running(broker, tmp_path) as (system, _):
+        system.kill(worker)
+        point = f"stream_app.worker.transaction_writer:TransactionWriter.{call},hang,20"
+        process = system.start(*worker.split("-"), FAULT_AT=point)
+        system.until(lambda: HUNG in system.log(worker), 60, "no call hangs")
+        print(f"\nrecovered {await_progress(system):.1f} s after the call was given up")
+        await_learner(system)
+        assert process.poll() is None, system.log(worker)
 
 
 @pytest.mark.faults

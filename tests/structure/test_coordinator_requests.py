@@ -1,0 +1,17 @@
+"""No admin client reads or changes committed offsets: librdkafka crashes when that fails."""
+
+import ast
+
+from tests.structure.sources import sources
+
+CRASHING_REQUESTS = {"alter_consumer_group_offsets", "list_consumer_group_offsets"}
+
+
+def test_no_admin_client_asks_for_committed_offsets() -> None:
+    found = [
+        f"{source}:{node.lineno} calls {node.attr}"
+        for source in sources("stream_app")
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute) and node.attr in CRASHING_REQUESTS
+    ]
+    assert not found, "\n".join(found)
