@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from threading import Thread, current_thread
 from typing import Any, Generic, TypeVar
 
@@ -283,6 +284,23 @@ def cluster_topics(admin: AdminClient, timeout: float = 10.0) -> ClusterMetadata
         return admin.list_topics(timeout=timeout)
     except KafkaException as error:
         raise kafka_error(error.args[0], "list the topics") from None
+
+
+@contextmanager
+def leaders_reloaded_on_error(
+    client: AdminClient | Consumer | Producer, topics: Iterable[str]
+) -> Iterator[None]:
+    """Load the leaders of topics again after an error, before the request is repeated.
+
+    After an outage librdkafka may keep a former leader, or none, until it next loads metadata.
+    """
+    try:
+        yield
+    except KafkaException:
+        for topic in set(topics):
+            with suppress(KafkaException):
+                client.list_topics(topic, timeout=_REQUEST_SECONDS)
+        raise
 
 
 def check_visible(

@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaException, Producer, Topi
 from confluent_kafka.admin import ClusterMetadata
 
 from stream_app.errors import FencedError, TopicsError
-from stream_app.kafka.clients import ConnectionErrors, check_visible
+from stream_app.kafka.clients import ConnectionErrors, check_visible, leaders_reloaded_on_error
 from stream_app.retrying import wait_until
 
 PartitionId = tuple[str, int]
@@ -70,10 +70,15 @@ def offset_bounds(
     consumer: Consumer, errors: ConnectionErrors, partitions: Iterable[PartitionId]
 ) -> OffsetBounds:
     """Return the beginning and end offsets of partitions; transaction markers count as offsets."""
-    call = partial(consumer.get_watermark_offsets, timeout=_REQUEST_SECONDS, cached=False)
-    return {
-        one: _request(errors, consumer, partial(call, TopicPartition(*one))) for one in partitions
-    }
+
+    def bounds(one: PartitionId) -> tuple[int, int]:
+        with leaders_reloaded_on_error(consumer, one[:1]):
+            found: tuple[int, int] = consumer.get_watermark_offsets(
+                TopicPartition(*one), timeout=_REQUEST_SECONDS, cached=False
+            )
+            return found
+
+    return {one: _request(errors, consumer, partial(bounds, one)) for one in partitions}
 
 
 def offsets_since(
@@ -86,9 +91,15 @@ def offsets_since(
         since: Unix milliseconds.
     """
     wanted = [TopicPartition(*one, max(since, 0)) for one in ends]
-    found = _request(
-        errors, consumer, lambda: consumer.offsets_for_times(wanted, timeout=_REQUEST_SECONDS)
-    )
+
+    def call() -> list[TopicPartition]:
+        with leaders_reloaded_on_error(consumer, [topic for topic, _ in ends]):
+            answers: list[TopicPartition] = consumer.offsets_for_times(
+                wanted, timeout=_REQUEST_SECONDS
+            )
+            return answers
+
+    found = _request(errors, consumer, call)
     offsets = {(answer.topic, answer.partition): answer.offset for answer in found}
     return {one: ends[one] if offset == OFFSET_END else offset for one, offset in offsets.items()}
 

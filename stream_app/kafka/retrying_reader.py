@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from stream_app.errors import KafkaUnavailableError
 from stream_app.kafka.access_errors import kafka_error
-from stream_app.kafka.clients import ClientOwner, make_consumer
+from stream_app.kafka.clients import ClientOwner, leaders_reloaded_on_error, make_consumer
 from stream_app.kafka.offsets import wait_until_stable
 from stream_app.kafka.partition_reader import PartitionReader, any_permanent, headers_of
 from stream_app.records import InputPartition, Record
@@ -29,6 +29,8 @@ _TRANSIENT = frozenset(
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.NOT_COORDINATOR,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._TIMED_OUT,
         KafkaError._TRANSPORT,
@@ -160,12 +162,16 @@ class RetryingReader:
         return owner
 
     def _bounds(self, owner: ClientOwner[Consumer], source: InputPartition) -> tuple[int, int]:
-        partition, call = TopicPartition(*source), owner.client.get_watermark_offsets
-        low, high = self._request(
-            lambda: call(partition, timeout=CALL_TIMEOUT, cached=False),
-            f"read the ends of {source.topic}",
-        )
-        return low, high
+        client, partition = owner.client, TopicPartition(*source)
+
+        def call() -> tuple[int, int]:
+            with leaders_reloaded_on_error(client, [source.topic]):
+                low, high = client.get_watermark_offsets(
+                    partition, timeout=CALL_TIMEOUT, cached=False
+                )
+                return low, high
+
+        return self._request(call, f"read the ends of {source.topic}")
 
     def _request(self, call: Callable[[], T], action: str) -> T:
         """Return the answer; repeats the request while its error is transient."""

@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from stream_app.errors import KafkaUnavailableError
 from stream_app.kafka.access_errors import kafka_error
+from stream_app.kafka.clients import leaders_reloaded_on_error
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
 from stream_app.retrying import retry_until
 
@@ -34,8 +35,11 @@ _TEMPORARY = frozenset(
         KafkaError.NOT_COORDINATOR,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._NOENT,
+        KafkaError._UNKNOWN_PARTITION,
         KafkaError._TRANSPORT,
         KafkaError._TIMED_OUT,
     }
@@ -95,13 +99,17 @@ def group_members(admin: AdminClient, name: str) -> tuple[GroupMember, ...]:
 
 
 def request(
-    admin: AdminClient, action: str, send: Callable[[], Mapping[K, "Future[V]"]]
+    admin: AdminClient,
+    action: str,
+    send: Callable[[], Mapping[K, "Future[V]"]],
+    topics: Iterable[str] = (),
 ) -> dict[K, V]:
     """Return all results of an admin request, which is repeated after temporary errors.
 
     Args:
         action: completes "Could not …" in an error message.
         send: sends the request.
+        topics: topics whose leaders answer the request.
 
     Raises:
         AccessError: this user may not do it.
@@ -110,7 +118,8 @@ def request(
 
     def call() -> dict[K, V]:
         admin.poll(0)
-        return {key: future.result(timeout=_REQUEST_SECONDS) for key, future in send().items()}
+        with leaders_reloaded_on_error(admin, topics):
+            return {key: future.result(timeout=_REQUEST_SECONDS) for key, future in send().items()}
 
     try:
         deadline = time.monotonic() + _RETRY_SECONDS
@@ -133,7 +142,8 @@ def _offsets(
 ) -> dict[PartitionId, int]:
     asked = {TopicPartition(*partition_id): spec for partition_id in partition_ids}
     call = partial(admin.list_offsets, asked, isolation_level=IsolationLevel.READ_COMMITTED)
-    answers: dict[Any, Any] = request(admin, "read where the topics end", call)
+    topics = [topic for topic, _ in partition_ids]
+    answers: dict[Any, Any] = request(admin, "read where the topics end", call, topics)
     return {
         (partition.topic, partition.partition): answer.offset
         for partition, answer in answers.items()

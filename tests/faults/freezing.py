@@ -6,8 +6,10 @@ import time
 
 from stream_app.broker import EmbeddedBroker
 
-# Longer than the broker's session with its controller (9 s): partitions and coordinators move.
+# Longer than the sessions of the broker with its controller (3 s) and of workers with their group
+# (6 s): leaders and coordinators are elected again, and groups rebalance.
 FROZEN_SECONDS = 14.0
+SHORT_SECONDS = 7.0
 
 
 def freeze(broker: EmbeddedBroker, seconds: float = FROZEN_SECONDS) -> None:

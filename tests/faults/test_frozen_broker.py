@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from stream_app.broker import EmbeddedBroker
-from tests.faults.freezing import freeze
+from tests.faults.freezing import FROZEN_SECONDS, SHORT_SECONDS, freeze
 from tests.forked_process import WorkerProcess, start_process
 from tests.running_system import System
 
@@ -52,14 +52,14 @@ class Followers:
             self.processes[log] = start_process(words, os.environ | environment, log)
 
     def await_output(self, why: str) -> None:
-        """Waits until each command has written something new about records sent from now on."""
-        before = {log: log.stat().st_size if log.exists() else 0 for log in self.processes}
+        """Waits until each command has written JSON again, while records are sent."""
+        before = {log: log.stat().st_size for log in self.processes}
 
         def have_written() -> bool:
             for number in range(4):
                 self.system.send_event(time.time_ns(), int(time.time() * 1000) - 1000 * number)
                 self.system.send("raw", b"not a record", b"%d" % number)
-            return all(log.exists() and log.stat().st_size > before[log] for log in before)
+            return all(b'{"' in log.read_bytes()[size:] for log, size in before.items())
 
         self.system.until(have_written, RECOVERY_SECONDS, why)
 
@@ -82,7 +82,7 @@ class Followers:
 
 
 def follow_through(
-    broker: EmbeddedBroker, folder: Path, commands: list[str], copies: int, freezes: int
+    broker: EmbeddedBroker, folder: Path, commands: list[str], copies: int, freezes: list[float]
 ) -> None:
     """Freezes the broker under followers, which must all live and show new records."""
     with System(broker.bootstrap_servers, folder, f"frozen-{uuid4().hex[:8]}") as system:
@@ -90,8 +90,8 @@ def follow_through(
         followers = Followers(system, commands, copies)
         try:
             followers.await_output("a command shows nothing")
-            for _ in range(freezes):
-                freeze(broker)
+            for seconds in freezes:
+                freeze(broker, seconds)
                 time.sleep(THAWED_SECONDS)
                 followers.check_alive()
             followers.await_output("a command shows nothing after the freeze")
@@ -110,10 +110,10 @@ def follow_through(
 def test_no_copy_of_a_following_command_crashes_on_a_broker_that_freezes_four_times(
     frozen_broker: EmbeddedBroker, tmp_path: Path, command: str
 ) -> None:
-    follow_through(frozen_broker, tmp_path, [command], COPIES, FREEZES)
+    follow_through(frozen_broker, tmp_path, [command], COPIES, [FROZEN_SECONDS] * FREEZES)
 
 
 def test_following_commands_and_workers_survive_a_frozen_broker(
     frozen_broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
-    follow_through(frozen_broker, tmp_path, COMMANDS, 1, 1)
+    follow_through(frozen_broker, tmp_path, COMMANDS, 1, [SHORT_SECONDS])
