@@ -51,7 +51,7 @@ def test_workers_recover_when_the_coordinators_broker_goes_away(
 
 
 def disturb(system: System, brokers: list[ClusterBroker], clean: bool) -> float:
-    """Takes a broker away and brings it back; returns the seconds until all partitions go on.
+    """Takes a broker away and brings it back; returns the seconds until all partitions make progress.
 
     The first broker stays: it is the only controller.
     """

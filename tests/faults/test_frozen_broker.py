@@ -1,4 +1,4 @@
-"""Commands that follow a pipeline survive a frozen broker, and go on afterwards."""
+"""Commands that follow a pipeline survive a frozen broker, and then continue."""
 
 import os
 import signal
