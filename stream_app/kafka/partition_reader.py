@@ -238,7 +238,7 @@ class PartitionReader:
         messages = self._consumer.consume(1, timeout)
         if messages and limit > 1:
             messages += self._consumer.consume(limit - 1, 0)
-        self._check_connection(bool(messages))
+        self._check_connection(any(_is_answer(message) for message in messages))
         self.at_end = False
         skipped: set[PartitionId] = set()
         return [message for message in messages if self._is_wanted(message, skipped)]
@@ -362,6 +362,12 @@ class PartitionReader:
             self._reported.last = None
         if self._reported.rejected:
             raise self._reported.unavailable()
+
+
+def _is_answer(message: Message) -> bool:
+    """Return True for a record or the end of a partition; errors may repeat without end."""
+    error = message.error()
+    return error is None or error.code() == KafkaError._PARTITION_EOF
 
 
 def _is_coordinator_moving(error: KafkaException) -> bool:
