@@ -87,7 +87,7 @@ def record_to_json(record: Record) -> list[Any]:
 def record_from_json(content: list[Any]) -> Record:
     """Return the record of `record_to_json`."""
     topic, partition, offset, timestamp, key, value, headers = content
-    originals = tuple((name, _bytes(text) or b"") for name, text in headers)
+    originals = tuple((name, _bytes(text)) for name, text in headers)
     return Record(topic, partition, offset, timestamp, _bytes(key), _bytes(value), originals)
 
 
