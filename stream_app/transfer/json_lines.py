@@ -14,7 +14,6 @@ import orjson
 from stream_app.errors import InputError
 from stream_app.records import Fields
 
-
 # Keys of a line of `stream-app consume --json`.
 _CONSUMED = {"topic", "partition", "offset", "timestamp", "key", "headers", "value"}
 
