@@ -1,4 +1,6 @@
-"""Names of the Kafka record headers that the program writes or reads."""
+"""Names of the Kafka record headers that the program writes or reads, and their texts."""
+
+from collections.abc import Iterable
 
 # All headers of the program begin with it, so that none is mistaken for one of a producer. Headers
 # of the producer stay on dead letters and replayed records unless they begin with it.
@@ -73,3 +75,18 @@ DEAD_LETTER_HEADERS = {
     ORIGINAL_SIZE: "Bytes of a value that is too large for the dead letter, "
     "whose own value is then null.",
 }
+
+
+def own_header_texts(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    """Returns the headers of the program as texts by name.
+
+    Headers of producers, whose values may be any bytes, are left out.
+
+    >>> own_header_texts([("stream-app-error-code", b"late"), ("trace", b"\\xff"), ("x", None)])
+    {'stream-app-error-code': 'late'}
+    """
+    return {
+        name: (content or b"").decode("utf-8", "replace")
+        for name, content in headers
+        if name.startswith(HEADER_PREFIX)
+    }

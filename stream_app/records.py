@@ -20,7 +20,7 @@ Target = bool | str | float
 Score = float | Mapping[str, float]
 """Output of a model: the probability of true, that of each class, or the predicted number."""
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 # Dead-letter, state and example topics accept records that are this much larger than raw ones.
 ENVELOPE_BYTES = 64 * 1024

@@ -201,4 +201,4 @@ def _text(content: bytes | None) -> str:
 
 
 def _number(content: bytes | None) -> int:
-    return int(content) if content and content.isdigit() else -1
+    return int(content) if content and len(content) < 19 and content.isdigit() else -1

@@ -21,7 +21,13 @@ from stream_app.dead_letters.replay_records import EditFailure, RecordEditor
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.error_codes import ERROR_CODES, ErrorClass
 from stream_app.errors import ModelError, StoreError
-from stream_app.headers import ERROR_CODE, ERROR_FINGERPRINT, ERROR_MESSAGE, ERROR_STACKTRACE
+from stream_app.headers import (
+    ERROR_CODE,
+    ERROR_FINGERPRINT,
+    ERROR_MESSAGE,
+    ERROR_STACKTRACE,
+    own_header_texts,
+)
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.partition_reader import SILENCE_SECONDS, PartitionReader
 from stream_app.kafka.topic_uses import group_name
@@ -165,7 +171,7 @@ def read_partition_counts(settings: Settings, pipeline: str) -> dict[int, Partit
 
 
 def _failure_of(output: Output) -> RepeatedFailure:
-    headers = {name: (content or b"").decode() for name, content in output.headers}
+    headers = own_header_texts(output.headers)
     lines = re.findall(
         r'File "(?:[^"]*[/\\])?([^"]+)", line (\d+)', headers.get(ERROR_STACKTRACE, "")
     )

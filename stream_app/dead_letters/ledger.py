@@ -208,7 +208,7 @@ class Ledger:
         self._offsets: dict[str, dict[DlqPartition, OffsetRanges]] = {}
         for key, value in records:
             if key is not None and value is not None:
-                self._add(key.decode(), value)
+                self._add(key.decode("utf-8", "replace"), value)
         self.reverted = {one.reverts for one in self.operations.values() if one.reverts}
         self._closed: dict[DlqPartition, _ClosedRanges] = {}
         for operation in self.operations.values():

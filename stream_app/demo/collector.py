@@ -17,7 +17,7 @@ from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.published_records import Example, decode_example
 from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
-from stream_app.headers import ERROR_CODE
+from stream_app.headers import ERROR_CODE, own_header_texts
 from stream_app.kafka.offsets import PartitionId
 from stream_app.kafka.partition_reader import PartitionReader, headers_of
 from stream_app.model_store.manifest import CHAMPION_KEY, Manifest, decode_alias, version_of
@@ -137,7 +137,7 @@ class Collector:
         self._evaluator.add(example)
 
     def _take_model(self, message: Message) -> None:
-        key, value = (message.key() or b"").decode(), message.value()
+        key, value = (message.key() or b"").decode("utf-8", "replace"), message.value()
         version = version_of(key)
         if value is not None and version is not None:
             self._manifests[version] = Manifest.decode(value)
@@ -162,8 +162,8 @@ class Collector:
 
     def _take_dead(self, message: Message) -> None:
         kind = str(message.topic()).removeprefix(self._prefix).removesuffix(".dlq")
-        headers = dict(headers_of(message))
-        self.dead[kind][(headers[ERROR_CODE] or b"").decode()] += 1
+        headers = own_header_texts(headers_of(message))
+        self.dead[kind][headers.get(ERROR_CODE, "unknown")] += 1
 
 
 POLL_SECONDS = 0.02

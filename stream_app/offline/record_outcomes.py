@@ -17,6 +17,7 @@ from stream_app.headers import (
     ERROR_STAGE,
     ORIGINAL_OFFSET,
     ORIGINAL_TOPIC,
+    own_header_texts,
 )
 from stream_app.records import Features, Fields, Headers, Output, Target
 
@@ -91,9 +92,7 @@ class DeadLetterOutcome:
         return self._header(ORIGINAL_TOPIC), int(self._header(ORIGINAL_OFFSET))
 
     def _header(self, name: str) -> str:
-        return next(
-            ((content or b"").decode() for header, content in self.headers if header == name), ""
-        )
+        return own_header_texts(self.headers).get(name, "")
 
 
 class Outcome:

@@ -115,6 +115,19 @@ def test_a_preview_counts_every_dead_letter_once() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("value", [event(1), event(1, amount="x")])
+def test_headers_of_a_producer_do_not_affect_a_preview(value: dict[str, object]) -> None:
+    plain = make_dead_letter(1, orjson.dumps(value))
+    headers = [("x", content) for content in (b"\xff", b"\0", b"", None)]
+    found = []
+    for one in (plain, replace(plain, headers=headers)):
+        preview = make_preview()
+        preview.add(one)
+        found.append(preview.result)
+    assert found[0] == found[1]
+    assert found[1].passed + len(found[1].failing) == 1
+
+
 def test_an_edit_function_fixes_skips_or_fails(edits: str) -> None:
     preview = make_preview(f"{edits}:edit")
     for number, value in enumerate((b'"1"', b'"unknown"', b'"x"', b'"y"', b"null")):

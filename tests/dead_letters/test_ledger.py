@@ -46,6 +46,10 @@ def test_dead_letters_are_open_unless_an_operation_closes_them() -> None:
     assert states([]) == {}
 
 
+def test_a_key_that_is_no_text_is_ignored() -> None:
+    assert states([(b"\xff/a", b"{}")], written("a", "park", 0)) == {"0": "parked"}
+
+
 def test_a_position_is_open_unless_an_operation_closes_it() -> None:
     ledger = Ledger(written("a", "replay", 0, 1))
     assert [ledger.is_open("raw.dlq", 1, offset) for offset in range(3)] == [False, False, True]

@@ -51,5 +51,4 @@ def as_record(sent: ForeignRecord, offset: int) -> Record:
     headers = tuple(
         (name.decode("utf-8", "backslashreplace"), content) for name, content in sent.headers
     )
-    # Headers may have null values, which `Headers` does not say.
-    return Record(f"hostile.{sent.kind}", 0, offset, -1, sent.key, sent.value, headers)  # type: ignore[arg-type]
+    return Record(f"hostile.{sent.kind}", 0, offset, -1, sent.key, sent.value, headers)

@@ -18,6 +18,7 @@ from stream_app.core.published_records import Example, decode_example
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.retries import Attempt, RetryQueue
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
+from stream_app.headers import own_header_texts
 from stream_app.records import Failure, Features, Fields, Output, Record
 from stream_app.resilience import Fallback, Retry, TransientError
 from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
@@ -286,12 +287,12 @@ def _without_times(retries: RetryQueue) -> dict[str, Attempt]:
 
 
 def code(output: Output) -> str:
-    return dict(output.headers)["stream-app-error-code"].decode()
+    return own_header_texts(output.headers)["stream-app-error-code"]
 
 
 def original(output: Output) -> Position:
-    headers = dict(output.headers)
-    return headers["stream-app-original-topic"].decode(), int(headers["stream-app-original-offset"])
+    headers = own_header_texts(output.headers)
+    return headers["stream-app-original-topic"], int(headers["stream-app-original-offset"])
 
 
 def source(output: Output) -> Position:
