@@ -50,9 +50,9 @@ def test_everything_that_a_service_refers_to_is_declared(name: str) -> None:
     assert set(service.get("depends_on", ())) <= SERVICES.keys()
     for other, dependency in service.get("depends_on", {}).items():
         awaited = "service_completed_successfully" if is_job(SERVICES[other]) else "service_healthy"
-        assert dependency["condition"] == (
-            "service_started" if is_builder(SERVICES[other]) else awaited
-        )
+        # Prometheus only has to stop before the workers.
+        at_once = is_builder(SERVICES[other]) or name == "prometheus"
+        assert dependency["condition"] == ("service_started" if at_once else awaited)
         if SERVICES[other].get("profiles") != service.get("profiles"):
             assert dependency.get("required", True) is ("profiles" not in SERVICES[other])
 
@@ -109,6 +109,11 @@ def test_the_data_folder_of_a_worker_survives_a_restart(name: str) -> None:
     folder = service["environment"]["STREAM_APP_DATA_DIR"]
     assert folder in service["volumes"]
     assert not any(folder.startswith(temporary) for temporary in service["tmpfs"])
+
+
+def test_prometheus_stops_before_the_workers() -> None:
+    """Otherwise it keeps samples of stopped workers: `WorkerDown` fires after the next `up`."""
+    assert SERVICES["prometheus"]["depends_on"].keys() == {"scorer", "learner", "monitor"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
