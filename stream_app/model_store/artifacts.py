@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from errno import EROFS
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -63,9 +64,17 @@ class ArtifactStore:
             ) from None
         self._local = isinstance(self._fs, LocalFileSystem)
         with self._errors(SettingsError if self._local else StoreError):
+            self._prepare()
+
+    def _prepare(self) -> None:
+        try:
             self._fs.makedirs(self._root, exist_ok=True)
             if self._local:
                 _remove_stale(Path(self._root))
+        except OSError as error:
+            # Mounted read-only, for a process that only reads: the learner makes the folder.
+            if error.errno != EROFS:
+                raise
 
     def put(self, data: bytes) -> Artifact:
         """Store bytes. Storing the same bytes again only renews their modification time."""

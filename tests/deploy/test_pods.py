@@ -87,7 +87,8 @@ def test_pods_survive_a_record_that_hangs_and_are_replaced_one_by_one(
         while not system.has_all_outcomes():
             for scorer in scorers:
                 if scorer.process.poll() is not None:
-                    assert scorer.process.returncode == 128 + signal.SIGKILL
+                    ended = scorer.process.returncode
+                    assert ended in (128 + signal.SIGABRT, 128 + signal.SIGKILL)
                     scorer.start()
             assert time.monotonic() < deadline, system.log(scorers[0].name)
             time.sleep(0.1)
@@ -99,3 +100,34 @@ def test_pods_survive_a_record_that_hangs_and_are_replaced_one_by_one(
         run_folder = tmp_path / scorers[1].name / "run" / name
         assert (run_folder / f"score-{scorers[1].name}.json").exists()
         system.check_outcomes()
+
+
+READER = """
+import sys
+from stream_app.errors import StoreError
+from stream_app.model_store.artifacts import ArtifactStore
+
+store = ArtifactStore(sys.argv[1] + "/payments")
+print(store.stored())
+try:
+    store.put(b"x")
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_scorer_may_start_before_the_learner_has_made_the_folder_of_a_read_only_store(
+    tmp_path: Path,
+) -> None:
+    program = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    words = [*namespace(), "--mount", "sh", "-c", program, str(tmp_path)]
+    done = subprocess.run(
+        [*words, sys.executable, "-c", READER, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("[]\n")
+    assert "cannot be used" in done.stdout
+    assert list(tmp_path.iterdir()) == []

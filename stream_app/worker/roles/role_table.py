@@ -1,6 +1,7 @@
 """Table of the roles: their input topics, the tasks of their partitions, and their processors."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
@@ -9,7 +10,7 @@ from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.topic_uses import ROLE_INPUTS
-from stream_app.model_store.artifacts import pipeline_store
+from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
 from stream_app.model_store.key_files import trusted_keys
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import load_version
@@ -77,12 +78,20 @@ class WorkerContext:
         self.registry = open_registry(settings.registry) if avro or settings.registry.url else None
         self.schemas = SchemaCache(self.registry)
         self.encoders = OutputEncoders()
-        self.store = pipeline_store(settings, pipeline.name)
         self.trusted = trusted_keys(settings, pipeline.name)
         models = topic_name(pipeline.name, "models")
         self.follower = ModelFollower(
             config, models, self._load, fatal, keep_previous=self.replaces_failing_models
         )
+
+    @cached_property
+    def store(self) -> ArtifactStore:
+        """Store of model artifacts; a role without models never opens it.
+
+        Raises:
+            SettingsError: it cannot be used.
+        """
+        return pipeline_store(self.settings, self.pipeline.name)
 
     @property
     def replaces_failing_models(self) -> bool:
@@ -130,12 +139,15 @@ def _prepare_encoders(context: WorkerContext) -> None:
 
 def _prepare_learner(context: WorkerContext) -> None:
     """Start the watchdog, which ends a learner that hangs, and wait for the schema ids."""
+    # A store that cannot be used ends the worker at once.
+    _ = context.store
     context.quarantine.start(context.fatal, with_trials=False)
     _prepare_encoders(context)
 
 
 def _prepare_scorer(context: WorkerContext) -> None:
     """Wait for a model version: a scorer never joins without one."""
+    _ = context.store
     context.quarantine.current_manifest = lambda: context.follower.manifest
     context.quarantine.start(context.fatal, with_trials=True)
     _prepare_encoders(context)

@@ -77,7 +77,9 @@ def test_a_worker_that_is_killed_while_idle_blames_no_record(
         for _ in range(4):
             ended = len(restarting.exit_codes)
             system.kill("score-0")
+            deadline = time.monotonic() + 60
             while len(restarting.exit_codes) == ended:
+                assert time.monotonic() < deadline, "not restarted"
                 time.sleep(0.1)
             time.sleep(0.5)
         batches.send([], good=50)
