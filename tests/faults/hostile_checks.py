@@ -18,6 +18,7 @@ Position = tuple[int, int]
 COMMANDS = (
     ("status", "PIPELINE"),
     ("status", "PIPELINE", "--json"),
+    ("status", "PIPELINE", "--check"),
     ("doctor", "PIPELINE"),
     ("dead-letters", "groups", "PIPELINE"),
     ("dead-letters", "groups", "PIPELINE", "--json"),
@@ -28,8 +29,16 @@ COMMANDS = (
     ("dead-letters", "show", "PIPELINE", "--limit", "300", "--json"),
     ("dead-letters", "try", "PIPELINE"),
     ("dead-letters", "replay", "PIPELINE", "--code", "wrong-type"),
+    ("dead-letters", "export", "PIPELINE", "--to", "NEW_FILE"),
+    ("dead-letters", "drop", "PIPELINE", "--where", "b'\\xff' in (value or b'')"),
+    ("dead-letters", "park", "PIPELINE", "--code", "key-mismatch", "--yes", "--why", "\x1b[2J"),
     ("dead-letters", "status", "PIPELINE"),
     ("models", "list", "PIPELINE"),
+    ("models", "show", "PIPELINE"),
+    ("models", "audit", "PIPELINE"),
+    ("models", "verify", "PIPELINE"),
+    ("models", "gc", "PIPELINE"),
+    ("keys", "list", "PIPELINE"),
     ("learning", "status", "PIPELINE"),
     ("topics", "show", "PIPELINE"),
     *(
@@ -142,7 +151,8 @@ class Visitor:
 
     def run(self, *words: str, count: bool = True) -> str:
         """Runs a command, which must end well and write no control characters."""
-        done = self._system.command(*words)
+        new_file = str(self._system.folder / f"exported-{self.visits.total()}")
+        done = self._system.command(*(new_file if word == "NEW_FILE" else word for word in words))
         said = f"{words}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         assert done.returncode in ALLOWED, said
         assert "Traceback" not in done.stdout + done.stderr, said

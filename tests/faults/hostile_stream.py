@@ -1,11 +1,15 @@
 """Live stream of flights, of which a tenth is hostile, to real workers."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
 from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.request import urlopen
 from uuid import uuid4
 
 import orjson
@@ -23,6 +27,8 @@ from tests.running_system import System
 TIME_FIELDS = ("scheduled_departure", "known_at")
 # One of so many records is hostile.
 HOSTILE = 10
+# The newest examples may be unlearnable, and then they make no version.
+MAX_UNLEARNED = 10
 # Declares the flights without bounds, or with those that `try` proposes.
 DECLARED = """
 from dataclasses import replace
@@ -137,7 +143,8 @@ class MixedChunks:
 class Stream(Thread):
     """Sends chunks to a system, and the honest records of them to another one, too.
 
-    It is at most a chunk ahead of scorers and learners, as a stream in real time would be.
+    It sends a chunk once the one before it is learned and served, as a stream in real time would,
+    so that both systems score each event with a model that is equally old.
 
     Attributes:
         failure: what ended it early.
@@ -161,6 +168,8 @@ class Stream(Thread):
                 if self._stopping.is_set():
                     return
                 self.send(chunk)
+                for system in (self._mixed, *self._honest):
+                    await_served(system)
         except Exception as error:
             self.failure = error
 
@@ -174,7 +183,7 @@ class Stream(Thread):
         self.join()
 
     def send(self, chunk: Chunk) -> None:
-        """Sends a chunk, and waits until the one before it has been learned."""
+        """Sends a chunk, the hostile records at any places among the honest ones."""
         places = [self._chance.randrange(len(chunk.honest) + 1) for _ in chunk.hostile]
         records = [*zip(sorted(places), chunk.hostile, strict=True)]
         for place, record in enumerate(chunk.honest):
@@ -185,21 +194,34 @@ class Stream(Thread):
         for _, record in records:
             self._producer.send(record)
         self._producer.flush()
-        size = len(chunk.honest) + len(chunk.hostile)
         for system in (self._mixed, *self._honest):
             system.producer.flush(60)
-            await_progress(system, size)
 
 
-def await_progress(system: System, size: int) -> None:
-    """Waits until all but the newest records have been scored, and learned."""
+def await_served(system: System) -> None:
+    """Waits until every record has its outcome, and the scorer serves what was learned of it."""
 
-    def is_near() -> bool:
-        counts = system.record_counts()
-        behind = system.sent.total() - counts.events - counts.labels
-        return behind <= size and counts.joined - counts.unlearned - system.learned() <= size
+    def is_served() -> bool:
+        # The number of a version is the offset of the first example that it has not learned.
+        newest_first = reversed(system.read("examples"))
+        served = served_version(system)
+        behind = takewhile(lambda example: (example.offset() or 0) >= served, newest_first)
+        return sum(1 for _ in behind) <= MAX_UNLEARNED
 
-    system.until(is_near, 120, "the workers do not keep up")
+    system.until(system.has_all_outcomes, 120, "the workers do not keep up")
+    system.until(is_served, 120, "the examples are not learned and served")
+
+
+def served_version(system: System) -> int:
+    """Returns the model version that the scorer serves, 0 while it is not ready."""
+    folder = system.settings.data_dir / "run" / system.name
+    worker = orjson.loads((folder / "score-0.json").read_bytes())
+    with (
+        suppress(HTTPError),
+        urlopen(f"http://{worker['host']}:{worker['port']}/readyz", timeout=10) as answer,
+    ):
+        return int(orjson.loads(answer.read()).get("model_version", 0))
+    return 0
 
 
 def propose_bounds(folder: Path, items: Sequence[Item]) -> str:

@@ -24,8 +24,8 @@ from tests.faults.hostile_stream import (
 )
 
 SEED = 7
-HONEST = 1_350
-LAST = 500
+HONEST = 700
+LAST = 300
 
 
 def test_hostile_records_with_classes_of_any_text_have_one_outcome_each(
