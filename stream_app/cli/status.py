@@ -94,6 +94,16 @@ class WatchedPipeline:
             time.sleep(RATE_SECONDS)
         return self._watcher.look()
 
+    def reconnect(self) -> None:
+        """Let the next look connect again, with new clients.
+
+        After an outage a client of librdkafka may keep a removed broker or a former coordinator,
+        and not reach the cluster for minutes.
+        """
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.close_in_background()
+
     def close(self) -> None:
         """Close the connections."""
         if self._watcher is not None:
@@ -119,20 +129,27 @@ def _watch(watched: WatchedPipeline, as_json: bool) -> None:
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     with nullcontext() if as_json or live is None else live:
         while True:
-            try:
-                found = watched.look()
-            except KafkaUnavailableError as error:
-                waiting = f"{error}. Looking again."
+            found = _look(watched)
+            if isinstance(found, str):
+                # The error has gone, and with it the last other reference to the clients.
+                watched.reconnect()
                 if as_json:
-                    typer.echo(waiting, err=True)
+                    typer.echo(found, err=True)
                 else:
-                    _print(waiting, console, live)
+                    _print(found, console, live)
+            elif as_json:
+                print_json(asdict(found))
             else:
-                if as_json:
-                    print_json(asdict(found))
-                else:
-                    _print(fit(found, console), console, live)
+                _print(fit(found, console), console, live)
             time.sleep(WATCH_SECONDS)
+
+
+def _look(watched: WatchedPipeline) -> Status | str:
+    """Return the present status, or a line that says why there is none."""
+    try:
+        return watched.look()
+    except KafkaUnavailableError as error:
+        return f"{error}. Looking again."
 
 
 def _print(screen: RenderableType, console: Console, live: Live | None) -> None:

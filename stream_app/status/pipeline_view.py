@@ -7,7 +7,12 @@ from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
 from stream_app.headers import ERROR_CODE
-from stream_app.kafka.clients import bootstrap_servers, cluster_topics, make_admin
+from stream_app.kafka.clients import (
+    ClientOwner,
+    bootstrap_servers,
+    cluster_topics,
+    make_admin,
+)
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
 from stream_app.kafka.partition_reader import (
     SILENCE_SECONDS,
@@ -57,6 +62,7 @@ class PipelineView:
         self.settings = settings
         self.servers = bootstrap_servers(settings)
         self.admin = admin or make_admin(settings)
+        self._is_admin_shared = admin is not None
         self.reader = PartitionReader.open(
             settings,
             silence=SILENCE_SECONDS,
@@ -191,6 +197,17 @@ class PipelineView:
             reader.close_in_background()
         self._group_readers = {}
         self.reader.close()
+
+    def close_in_background(self) -> None:
+        """Close the connections, also that of an admin client of its own, and return at once."""
+        for reader in (self.reader, *self._group_readers.values()):
+            reader.close_in_background()
+        self._group_readers = {}
+        if not self._is_admin_shared:
+            owner = ClientOwner(self.admin)
+            # Otherwise this thread would destroy the client, which takes up to a second.
+            del self.admin
+            owner.close_in_background()
 
 
 class RegistryReader:

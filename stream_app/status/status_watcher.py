@@ -127,6 +127,10 @@ class StatusWatcher:
         """Close the connections."""
         self._view.close()
 
+    def close_in_background(self) -> None:
+        """Close the connections and return at once."""
+        self._view.close_in_background()
+
     def _sample(self, bounds: OffsetBounds, counts: Counts) -> ProgressSample:
         raw, labels = self._view.topic("raw"), self._view.topic("labels")
         return take_sample(time.monotonic(), bounds, raw, labels, total(counts.values()))

@@ -1,14 +1,19 @@
-"""`status --watch` while Kafka is away."""
+"""`status --watch` while Kafka is away, and afterwards."""
 
 import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from threading import enumerate as threads
 
 import pytest
 
+from stream_app.broker import EmbeddedBroker
+from stream_app.cli.status import WatchedPipeline
 from tests.running_system import ROOT
+from tests.transfer.clusters import new_topics, settings_for
 
 
 @pytest.mark.parametrize(("option", "stream"), [((), "stdout"), (("--json",), "stderr")])
@@ -35,3 +40,21 @@ def test_a_watch_that_starts_while_kafka_is_away_waits_and_says_so(
     _, errors = process.communicate(timeout=15)
     assert process.returncode == 130, errors
     assert all("127.0.0.1:1" in line and "Looking again." in line for line in said), said
+
+
+@pytest.mark.broker
+def test_a_watch_continues_with_new_clients_after_it_has_closed_the_old_ones(
+    broker: EmbeddedBroker,
+) -> None:
+    settings = settings_for(broker, partitions=1)
+    name = new_topics(settings)
+    with closing(WatchedPipeline(settings, name, 0.05)) as watched:
+        before = watched.look()
+        watched.reconnect()
+        for thread in threads():
+            if thread.name == "closing":
+                thread.join(10)
+                assert not thread.is_alive()
+        after = watched.look()
+        assert (before.pipeline, after.pipeline) == (name, name)
+        assert after.record_counts == before.record_counts
