@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -25,10 +26,7 @@ SEND = "import sys, flights; flights.send(flights.load_settings(), sys.argv[1], 
 @pytest.fixture
 def flights(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(DEPLOY / "demo"))
-    import flights
-
-    module: ModuleType = flights
-    return module
+    return import_module("flights")
 
 
 def start(system: System) -> subprocess.Popen[bytes]:
