@@ -94,6 +94,7 @@ class LearnedVersion(NamedTuple):
         version: first stored version that learned the example.
         is_first: False if an earlier version may have been deleted.
         reason: reason why there is no version.
+        is_certain: False if the example may have been one that could not be learned.
     """
 
     offset: int
@@ -102,6 +103,7 @@ class LearnedVersion(NamedTuple):
     version: int | None
     is_first: bool
     reason: str
+    is_certain: bool = True
 
 
 class EventTrace(NamedTuple):
@@ -229,4 +231,9 @@ def _learned_text(learned: LearnedVersion) -> str:
     if learned.version is None:
         return f"{example}; {learned.reason or 'no version has learned it yet'}"
     which = "the first version" if learned.is_first else "the first stored version"
-    return f"{example}; {which} that learned it is {learned.version}"
+    doubt = (
+        ""
+        if learned.is_certain
+        else ", unless it could not be learned: of such examples, the version names only newer ones"
+    )
+    return f"{example}; {which} that learned it is {learned.version}{doubt}"

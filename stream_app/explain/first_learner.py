@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from stream_app.core.learning.control_commands import VERSION_CHANGES, Control
+from stream_app.core.learning.learner_state import MAX_UNLEARNED
 from stream_app.model_store.model_registry import ModelRegistry
+
+NOT_LEARNED = "it could not be learned; `unlearnable` measurements give the causes"
 
 Decisions = Callable[[int, int | None], Iterable[tuple[int, Control]]]
 """Returns the control records with start <= offset < end, each with its offset.
@@ -19,12 +22,15 @@ class FirstLearner(NamedTuple):
     Attributes:
         version: first stored version that learned it, None if there is none.
         is_first: False if an earlier version may have been deleted.
-        reason: decision because of which there is none, "" if the next version will learn it.
+        reason: why there is none, "" if the next version will learn it.
+        is_certain: False if the version may not have learned it: it names only the newest examples
+            that it could not learn, and the example is older.
     """
 
     version: int | None
     is_first: bool
     reason: str = ""
+    is_certain: bool = True
 
 
 def first_learner(
@@ -54,7 +60,13 @@ def first_learner(
     reason = _discarded(offset, decisions(start, version))
     if reason:
         return FirstLearner(None, True, reason)
-    return FirstLearner(version, any(one <= offset for one in learned))
+    if version is None:
+        return FirstLearner(None, True)
+    unlearned = registry.versions[version].unlearned
+    if any(first <= offset < end for first, end in unlearned):
+        return FirstLearner(None, True, NOT_LEARNED)
+    is_certain = len(unlearned) < MAX_UNLEARNED or offset >= unlearned[0][0]
+    return FirstLearner(version, any(one <= offset for one in learned), "", is_certain)
 
 
 def _discarded(offset: int, decisions: Iterable[tuple[int, Control]]) -> str:

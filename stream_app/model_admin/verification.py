@@ -104,7 +104,7 @@ class LogRelearner:
         if control.since is not None and control.since < self._first:
             raise BaseTooLateError
 
-    def _examples(self, first: int, end: int) -> Iterator[tuple[int, Example]]:
+    def _examples(self, first: int, end: int) -> Iterator[tuple[int, Example | None]]:
         return self._skipped.examples(self._records(first, end), self._task)
 
     def _records(self, start: int, end: int) -> Iterable[Record]:

@@ -21,6 +21,7 @@ REQUESTED_KEY = "alias/requested"
 CHECKPOINT_KEY = "checkpoint"
 _VERSION_PREFIX = "version/"
 _NO_NAMES: Sequence[str] = []
+_NO_RANGES: Sequence[Sequence[int]] = []
 _EMPTY: Mapping[str, Any] = {}
 
 
@@ -71,6 +72,8 @@ class Manifest(NamedTuple):
         thresholds: thresholds that the pipeline declared at publication.
         decision: number of decisions (rollbacks, promotions) before it.
         prior: score without a model, from the labels before it.
+        unlearned: ranges of offsets, end exclusive, of the newest examples before it that it could
+            not learn; at most `MAX_UNLEARNED`.
         key_id: key that signed it.
         signature: base64, over all other fields.
     """
@@ -101,6 +104,7 @@ class Manifest(NamedTuple):
     thresholds: Mapping[str, Any] = _EMPTY
     decision: int = 0
     prior: float | Mapping[str, float] | None = None
+    unlearned: Sequence[Sequence[int]] = _NO_RANGES
     key_id: str = ""
     signature: str = ""
 

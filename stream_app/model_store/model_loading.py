@@ -299,6 +299,7 @@ def to_learned_model(manifest: Manifest, model: Any) -> LearnedModel:
         next_offset=manifest.version if manifest.origin == "learned" else 0,
         features=frozenset(manifest.features),
         offline_metrics=manifest.offline_metrics,
+        unlearned=[list(one) for one in manifest.unlearned],
     )
 
 

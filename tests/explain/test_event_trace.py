@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 
 from stream_app.core.learning.control_commands import Control, ControlCommand
+from stream_app.core.learning.learner_state import MAX_UNLEARNED
 from stream_app.core.published_records import ScoredRecord
 from stream_app.explain.event_trace import (
     EventTrace,
@@ -19,7 +20,8 @@ from stream_app.explain.event_trace import (
     trace_lines,
     trace_object,
 )
-from stream_app.explain.first_learner import FirstLearner, first_learner
+from stream_app.explain.first_learner import NOT_LEARNED, FirstLearner, first_learner
+from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
 from tests.model_store.test_model_registry import version
 
@@ -74,6 +76,42 @@ def test_a_version_is_not_the_first_if_earlier_ones_may_be_deleted() -> None:
     assert first_learner(ModelRegistry.of([version(100)]), 70, None, lambda *_: []) == FirstLearner(
         100, False
     )
+
+
+@pytest.mark.parametrize(
+    ("unlearned", "offset", "expected"),
+    [
+        ([[60, 71], [80, 81]], 70, FirstLearner(None, True, NOT_LEARNED)),
+        ([[60, 70], [80, 81]], 70, FirstLearner(100, True)),
+        # A version names the newest that it could not learn: of older examples nothing is known.
+        (
+            [[one, one + 1] for one in range(71, 71 + MAX_UNLEARNED)],
+            70,
+            FirstLearner(300, True, "", False),
+        ),
+        (
+            [[one, one + 1] for one in range(70, 70 + MAX_UNLEARNED)],
+            72,
+            FirstLearner(None, True, NOT_LEARNED),
+        ),
+    ],
+)
+def test_an_example_that_could_not_be_learned_has_no_version(
+    unlearned: list[list[int]], offset: int, expected: FirstLearner
+) -> None:
+    number = 300 if len(unlearned) == MAX_UNLEARNED else 100
+    key, value = version(number)
+    assert value is not None
+    changed = Manifest.decode(value)._replace(unlearned=unlearned)
+    registry = ModelRegistry.of([version(0), (key, changed.encode())])
+    assert first_learner(registry, offset, None, lambda *_: []) == expected
+
+
+def test_a_trace_says_that_the_example_may_not_have_been_learned() -> None:
+    trace = sample_trace()
+    assert trace.learned is not None
+    uncertain = trace._replace(learned=trace.learned._replace(is_certain=False))
+    assert "learned it is 100, unless it could not be learned" in "\n".join(trace_lines(uncertain))
 
 
 def sample_trace() -> EventTrace:

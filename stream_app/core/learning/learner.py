@@ -4,7 +4,6 @@ The state after a record is a function of the examples log alone.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 
 from stream_app.core.evaluation.evaluator import ClosedWindow, WindowReport
 from stream_app.core.evaluation.thresholds import ThresholdFindings, check_metric
@@ -34,8 +33,11 @@ RELEARN_CHUNK = 100
 LoadVersion = Callable[[int], LearnedModel]
 """Returns the model of a version. Raises `ModelError` if it cannot be loaded."""
 
-ReadExamples = Callable[[int, int], Iterable[tuple[int, Example]]]
-"""Returns the examples from one offset up to another (exclusive), each with its offset."""
+ReadExamples = Callable[[int, int], Iterable[tuple[int, Example | None]]]
+"""Returns the examples from one offset up to another (exclusive), each with its offset.
+
+A skipped example is None.
+"""
 
 
 class Learner:
@@ -103,6 +105,8 @@ class Learner:
         """
         state = self.state
         state.unlearnable += 1
+        if not state.control.paused:
+            state.learned.note_unlearned(offset)
         state.failures[cause] = state.failures.get(cause, 0) + 1
         if state.failures[cause] > 1:
             return []
@@ -207,13 +211,17 @@ class Learner:
         return found
 
     def _relearn(
-        self, start: LearnedModel, examples: Iterable[tuple[int, Example]]
+        self, start: LearnedModel, examples: Iterable[tuple[int, Example | None]]
     ) -> Iterator[bool]:
         """Learn examples that have been evaluated before; those that fail were reported then."""
         for number, (offset, example) in enumerate(examples, 1):
-            if example.fingerprint == self._fingerprint:
-                with suppress(Exception):  # a model may raise anything, which must not stop the log
+            if example is None or example.fingerprint != self._fingerprint:
+                start.note_unlearned(offset)
+            else:
+                try:
                     start.learn(offset, example)
+                except Exception:  # a model may raise anything, which must not stop the log
+                    start.note_unlearned(offset)
             if number % RELEARN_CHUNK == 0:
                 yield False
 

@@ -23,7 +23,9 @@ from stream_app.core.published_records import Example
 from stream_app.pipeline import Pipeline
 
 # Format of a pickled `LearnerState`. A checkpoint with another one is not loaded.
-STATE_FORMAT = 5
+STATE_FORMAT = 6
+# Number of ranges of offsets of examples that a model could not learn that it keeps, the newest.
+MAX_UNLEARNED = 100
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +39,8 @@ class LearnedModel:
         next_offset: offset from which on the model has learned no example.
         features: names of all features in the examples.
         offline_metrics: metrics of the trained version that the model descends from.
+        unlearned: ranges of offsets, end exclusive, of the newest examples that it could not learn.
+        unlearned_at: number of examples learned before the last of them.
         groups_first: True if the first label of a group is learned by its aggregate only.
     """
 
@@ -46,6 +50,8 @@ class LearnedModel:
     next_offset: int = 0
     features: frozenset[str] = frozenset()
     offline_metrics: Mapping[str, float] = field(default_factory=dict)
+    unlearned: list[list[int]] = field(default_factory=list)
+    unlearned_at: int = -1
     groups_first: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,6 +78,21 @@ class LearnedModel:
             self.features |= example.features.keys()
         if self.max_label_time is None or example.label_time > self.max_label_time:
             self.max_label_time = example.label_time
+
+    def note_unlearned(self, offset: int) -> None:
+        """Keep the offset of an example that could not be learned; again while relearning is safe.
+
+        Two such examples with none learned between them are in one range.
+        """
+        ranges = self.unlearned
+        if ranges and offset < ranges[-1][1]:
+            return
+        if ranges and self.unlearned_at == self.examples:
+            ranges[-1][1] = offset + 1
+        else:
+            ranges.append([offset, offset + 1])
+            del ranges[:-MAX_UNLEARNED]
+        self.unlearned_at = self.examples
 
     def copied(self) -> "LearnedModel":
         """Return a deep copy, which learns without changing this one."""

@@ -64,6 +64,29 @@ def _parse_any(text: str) -> int | None:
         return None
 
 
+def time_problem(value: object) -> str:
+    """Return why `to_unix_ms` gives None for a value, without the value.
+
+    >>> time_problem("0001-01-01T00:00:00+01:00")
+    'is before the year 1 in UTC'
+    >>> time_problem(2**62), time_problem("2013-01-01T05:15:00")
+    ('is after the year 9999 in UTC', 'has no offset from UTC')
+    >>> time_problem("soon"), time_problem(1.5)
+    ('is not ISO 8601', 'is not a time but float')
+    """
+    if type(value) is int:
+        return f"is {'before the year 1' if value < FIRST_MS else 'after the year 9999'} in UTC"
+    if type(value) is not str:
+        return f"is not a time but {type(value).__name__}"
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        return "is not ISO 8601"
+    if time.tzinfo is None:
+        return "has no offset from UTC"
+    return time_problem((time - _UNIX_EPOCH) // _MILLISECOND)
+
+
 class AvroTimestamp(int):
     """Value of an Avro timestamp: an integer with its unit."""
 

@@ -9,7 +9,7 @@ from orjson import JSONDecodeError, loads
 
 from stream_app.cleaning import Rejected, step_name
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
-from stream_app.core.reading.event_time import to_unix_ms
+from stream_app.core.reading.event_time import time_problem, to_unix_ms
 from stream_app.core.reading.validator import Validator, compile_validator
 from stream_app.error_codes import UNREADABLE
 from stream_app.pipeline import CleaningStep, Pipeline, parsed
@@ -312,6 +312,5 @@ def _key_failure(key: bytes | None, fields: Fields, name: str | None) -> Failure
 def _time_failure(fields: Fields, name: str) -> Failure:
     """Return the failure of a time that cannot be parsed or is more than a day ahead."""
     if to_unix_ms(fields[name]) is None:
-        kind = type(fields[name]).__name__
-        return Failure("event-time-invalid", f"field {name} is not a time but {kind}")
+        return Failure("event-time-invalid", f"field {name} {time_problem(fields[name])}")
     return Failure("event-in-future", f"field {name} is more than a day ahead")

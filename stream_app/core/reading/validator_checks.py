@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, NamedTuple
 
-from stream_app.core.reading.event_time import AvroTimestamp, smaller_unit, to_unix_ms
+from stream_app.core.reading.event_time import AvroTimestamp, smaller_unit, time_problem, to_unix_ms
 
 MISSING = "missing"
 NOT_FINITE = "a number that is not finite"
@@ -105,19 +105,24 @@ def timestamp(per_millisecond: int) -> Check:
         else:
             time = to_unix_ms(value)
         if time is None:
-            return _time_mismatch(value, per_millisecond)
+            units = getattr(value, "per_millisecond", per_millisecond)
+            return _time_mismatch(value, units)
         return time
 
     return check
 
 
 def _time_mismatch(value: Any, per_millisecond: int) -> Mismatch:
-    """Return the mismatch of a value that is no time, with the unit that it seems to have."""
+    """Return the mismatch of a value that is no time, with the reason or its probable unit."""
     found = mismatch("timestamp (ISO 8601 with offset, or integer)", value)
-    unit = smaller_unit(value) if per_millisecond == 1 and type(value) is int else None
-    if unit is None:
+    if type(value) is str:
+        return found._replace(actual=f"string that {time_problem(value)}")
+    if not isinstance(value, int) or type(value) is bool:
         return found
-    return found._replace(actual=f"integer that seems to be in {unit}, not in milliseconds")
+    unit = smaller_unit(value) if per_millisecond == 1 and type(value) is int else None
+    if unit is not None:
+        return found._replace(actual=f"integer that seems to be in {unit}, not in milliseconds")
+    return found._replace(actual=f"integer that {time_problem(value // per_millisecond)}")
 
 
 def _text(name: str, fits: Callable[[str], bool]) -> Check:

@@ -134,7 +134,7 @@ class ControlPreparation:
         verify(manifest, self._trusted)
         return read_model(self._store, manifest, self._pipeline, self._fingerprint)
 
-    def _read(self, first: int, end: int) -> Iterable[tuple[int, Example]]:
+    def _read(self, first: int, end: int) -> Iterable[tuple[int, Example | None]]:
         topic = topic_name(self._pipeline.name, "examples")
         return self._skips.examples(self._reader.read_range(topic, 0, first, end), self._task)
 

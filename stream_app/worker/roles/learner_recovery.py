@@ -210,9 +210,12 @@ class SkippedOffsets:
 
     def examples(
         self, records: Iterable[Record], task: PredictionTask
-    ) -> Iterator[tuple[int, Example]]:
-        """Yield the examples that are not skipped, each with its offset."""
+    ) -> Iterator[tuple[int, Example | None]]:
+        """Yield the examples, each with its offset; None in place of a skipped one."""
         for record in self.journaled(records):
-            example = self.code(record) or decode_example(record.value, task)
+            if self.code(record) is not None:
+                yield record.offset, None
+                continue
+            example = decode_example(record.value, task)
             if isinstance(example, Example):
                 yield record.offset, example

@@ -226,6 +226,7 @@ class VersionPublisher:
             thresholds=thresholds_as_dict(self._pipeline.thresholds),
             decision=state.control.decision,
             prior=state.evaluator.task.prior(state.evaluator.baseline),
+            unlearned=[list(one) for one in learned.unlearned],
         )
 
     def _learned(self) -> list[int]:

@@ -157,6 +157,7 @@ def test_an_example_of_another_declaration_is_not_relearned() -> None:
     strange = STREAM[25]._replace(fingerprint="other")
     log: Log = [*STREAM[:25], strange, *STREAM[26:30], control("rollback", 10, 1, since=10)]
     assert (after(log).learned.examples, after(log).unlearnable) == (29, 1)
+    assert after(log).learned.unlearned == [[25, 26]]
 
 
 def commands(decision: int) -> Iterator[Control]:

@@ -23,6 +23,7 @@ from stream_app.core.learning.finite_learning import (
     learn_extreme,
 )
 from stream_app.core.learning.learner import MAX_NAMED, Learner
+from stream_app.core.learning.learner_state import MAX_UNLEARNED, LearnedModel
 from stream_app.core.published_records import Example
 from stream_app.model_admin.version_diff import first_difference
 from stream_app.pipeline import Threshold, Thresholds
@@ -106,6 +107,24 @@ def test_each_example_is_named_up_to_a_hundred_in_a_window() -> None:
     assert [one["name"] for one in found if one["kind"] == "alarm"] == ["example-not-finite"]
 
 
+def test_the_model_keeps_the_offsets_that_it_could_not_learn_as_ranges() -> None:
+    hostile = {20, 21, 40, 59}
+    stream = [example(n, 1e200) if n in hostile else usual(1, n)[0] for n in range(60)]
+    learner, _ = learned(MODELS["scaled"], stream)
+    assert learner.state.learned.unlearned == [[20, 22], [40, 41], [59, 60]]
+    learner.state.learned.note_unlearned(40)
+    assert learner.state.learned.unlearned == [[20, 22], [40, 41], [59, 60]]
+
+
+def test_the_newest_ranges_are_kept() -> None:
+    model = LearnedModel(model=None)
+    for offset in range(2 * MAX_UNLEARNED):
+        model.examples += 1
+        model.note_unlearned(2 * offset)
+    assert model.unlearned[0] == [2 * MAX_UNLEARNED, 2 * MAX_UNLEARNED + 1]
+    assert len(model.unlearned) == MAX_UNLEARNED
+
+
 def test_an_extreme_example_that_leaves_the_model_finite_is_learned() -> None:
     model = MODELS["tree"]()
     assert learn_extreme(model, {"amount": 1e40}, True) is None
@@ -185,7 +204,9 @@ def test_a_failing_evaluation_is_counted_and_reported_and_learning_continues() -
 
 def test_a_window_without_a_positive_label_breaches_nothing() -> None:
     names = ("precision", "recall", "f1", "kappa", "roc_auc")
-    limits = tuple(Threshold(metric=name, limit=0.5, min_labels=1) for name in names)
+    limits = tuple(
+        Threshold(metric=name, limit=0.5, min_labels=1, action="rollback") for name in names
+    )
     declared = pipeline(
         MODELS["scaled"],
         metrics=names,
@@ -201,6 +222,7 @@ def test_a_window_without_a_positive_label_breaches_nothing() -> None:
     assert {one["name"] for one in performance} == set(names)
     assert {(one["value"], one["breached"]) for one in performance} == {(None, False)}
     assert learner.state.thresholds.runs == {}
+    assert {one.triggered for one in learner.take_findings()} == {None}
 
 
 def test_a_constant_score_alarms() -> None:

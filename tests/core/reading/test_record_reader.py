@@ -198,6 +198,24 @@ def test_an_event_time_invalidated_by_cleaning_fails(made: Any) -> None:
     assert failure.code == "event-time-invalid"
 
 
+@pytest.mark.parametrize(
+    ("sent", "problem"),
+    [
+        ("0001-01-01T00:00:00+01:00", "is before the year 1 in UTC"),
+        ("9999-12-31T23:59:59-00:01", "is after the year 9999 in UTC"),
+        ("2013-01-01T05:15:00", "has no offset from UTC"),
+        ("0000-01-01T00:00:00Z", "is not ISO 8601"),
+    ],
+)
+def test_the_message_says_why_a_text_is_not_an_event_time(sent: str, problem: str) -> None:
+    expected = "field at: expected timestamp (ISO 8601 with offset, or integer), got string that"
+    failure = EventReader(pipeline()).read(record({**SENT, "at": sent}), NOW)
+    assert failure == Failure("event-time-invalid", f"{expected} {problem}")
+    cleaned = pipeline(clean=(lambda fields: {"at": sent},))
+    failure = EventReader(cleaned).read(record(SENT), NOW)
+    assert failure == Failure("event-time-invalid", f"field at {problem}")
+
+
 def test_features_are_extracted_last() -> None:
     failure = EventReader(pipeline(features=lambda fields: {"x": None})).read(record(SENT), NOW)
     assert failure == Failure("feature-invalid", "feature x is NoneType")

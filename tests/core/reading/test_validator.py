@@ -110,12 +110,14 @@ def test_a_valid_value_is_converted_to_the_type_of_the_schema(
         (
             MILLIS,
             "2013-01-01T10:15",
-            "field f: expected timestamp (ISO 8601 with offset, or integer), got string",
+            "field f: expected timestamp (ISO 8601 with offset, or integer), "
+            "got string that has no offset from UTC",
         ),
         (
             MILLIS,
             2**62,
-            "field f: expected timestamp (ISO 8601 with offset, or integer), got integer",
+            "field f: expected timestamp (ISO 8601 with offset, or integer), "
+            "got integer that is after the year 9999 in UTC",
         ),
         (MILLIS, 1.5, "field f: expected timestamp (ISO 8601 with offset, or integer), got number"),
         (

@@ -279,6 +279,23 @@ def test_examples_learned_before_a_restart_are_published_after_it(driver: Learne
     )
 
 
+def test_versions_name_the_examples_that_they_could_not_learn(driver: LearnerDriver) -> None:
+    stream = examples(160)
+    for number in (7, 8, 60):
+        stream[number] = stream[number]._replace(fingerprint="other")
+    driver.fill(stream)
+    driver.start()
+    driver.transaction(0)
+    driver.run()
+    offsets = [record.offset for record in driver.log.topics["p.examples/0"]]
+    early, late = [offsets[7], offsets[8] + 1], [offsets[60], offsets[60] + 1]
+    for version, manifest in driver.manifests().items():
+        expected = [one for one in (early, late) if one[1] <= version]
+        assert manifest.unlearned == expected
+        assert fits("manifest", orjson.loads(manifest.encode()))
+    assert driver.manifests()[driver.champion()].unlearned == [early, late]
+
+
 def test_records_that_are_not_examples_are_reported_and_skipped(driver: LearnerDriver) -> None:
     good = examples(3)
     driver.fill(good[:2])
