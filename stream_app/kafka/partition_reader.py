@@ -18,7 +18,7 @@ from stream_app.kafka.clients import (
     client_config,
     make_consumer,
 )
-from stream_app.kafka.corrupt_batches import batch_end, is_undecodable
+from stream_app.kafka.corrupt_batches import EXACT_OFFSETS, batch_end, is_undecodable
 from stream_app.kafka.offsets import (
     OffsetBounds,
     PartitionId,
@@ -39,6 +39,8 @@ MAX_BATCH = 500
 POLL_SECONDS = 0.1
 # Silence after which a reported connection error is verified, or the cluster counts as lost.
 SILENCE_SECONDS = 10.0
+# Time between two looks for partitions that do not advance.
+_PROGRESS_SECONDS = 3.0
 _REQUEST_SECONDS = 1.5
 _COMMITTED_SECONDS = 10.0
 _COORDINATOR_MOVES = frozenset(
@@ -78,8 +80,8 @@ class PartitionReader:
     """Reads committed records of chosen partitions, without joining a consumer group.
 
     A partition is read to its end when the reader's position reaches it, not with the last record:
-    transaction markers have offsets and are no records. A batch that cannot be decompressed is left
-    out with a line on standard error, unless the policy makes it an error. For one thread.
+    transaction markers have offsets and are no records. A batch that cannot be decoded is left out
+    with a line on standard error, unless the policy makes it an error. For one thread.
 
     Args:
         config: result of `client_config`.
@@ -122,6 +124,9 @@ class PartitionReader:
         self._unread: set[PartitionId] = set()
         self._is_endless = False
         self._last_answer = time.monotonic()
+        self._starts: Mapping[PartitionId, int] = {}
+        self._looked_at: Mapping[PartitionId, int] = {}
+        self._looked = self._last_answer
         self.positions: dict[PartitionId, int] = {}
         self.at_end = False
 
@@ -215,6 +220,8 @@ class PartitionReader:
         self._last_answer = time.monotonic()
         self.positions, self.at_end = {}, False
         chosen = starts if self._is_endless else self._unread
+        self._starts = {one: starts[one] for one in chosen}
+        self._looked_at, self._looked = {}, time.monotonic()
         self._consumer.assign([TopicPartition(*one, starts[one]) for one in chosen])
 
     @property
@@ -241,7 +248,10 @@ class PartitionReader:
         self._check_connection(any(_is_answer(message) for message in messages))
         self.at_end = False
         skipped: set[PartitionId] = set()
-        return [message for message in messages if self._is_wanted(message, skipped)]
+        wanted = [message for message in messages if self._is_wanted(message, skipped)]
+        if time.monotonic() - self._looked > _PROGRESS_SECONDS:
+            self._look_for_garbage(is_idle=not messages)
+        return wanted
 
     def batches(self, bounds: OffsetBounds) -> Iterator[list[Message]]:
         """Return batches of the records within bounds, in order within each partition.
@@ -327,20 +337,51 @@ class PartitionReader:
         if end is not None and position >= end:
             self._unread.discard(partition)
 
+    def _look_for_garbage(self, *, is_idle: bool) -> None:
+        """Skip batches of garbage: librdkafka fetches them for ever and reports nothing.
+
+        A partition that has not advanced since the last look is a candidate. Its batch is skipped
+        only if a separate read from its position fails.
+
+        Args:
+            is_idle: True if nothing has arrived.
+        """
+        before, self._looked_at = self._looked_at, {**self._starts, **self.positions}
+        for partition, position in self._looked_at.items():
+            if before.get(partition) != position or position < 0:
+                continue
+            if self._is_endless:
+                known = self._consumer.get_watermark_offsets(
+                    TopicPartition(*partition), cached=True
+                )
+                is_behind = known is not None and position < known[1]
+            else:
+                is_behind = is_idle and partition in self._unread
+            if is_behind:
+                self._skip_batch(partition, position)
+        self._looked = time.monotonic()
+
     def _skip_batch(self, partition: PartitionId, offset: int) -> None:
-        """Continue after a batch that cannot be decompressed, which librdkafka fetches for ever."""
+        """Continue after a batch that cannot be decoded, which librdkafka fetches for ever."""
         start = max(offset, self.positions.get(partition, 0))
         end = batch_end(self._config, *partition, start)
-        if end is None:
+        if end is None or end == start:
             return
         topic, number = partition
+        cause = "they cannot be decoded"
+        if end - start > EXACT_OFFSETS:
+            cause = (
+                f"the first {EXACT_OFFSETS} and the last cannot be decoded, others may be intact"
+            )
         # Not a log record: standard output is for records.
         sys.stderr.write(
-            f"{topic}[{number}]: {end - start} records from offset {start} on cannot be decoded "
-            "and are left out\n"
+            f"{topic}[{number}]: {end - start} records from offset {start} on are left out: "
+            f"{cause}\n"
         )
         self._consumer.seek(TopicPartition(*partition, end))
         self._advance(partition, end)
+        # The search took time in which nothing could arrive.
+        self._last_answer = time.monotonic()
 
     def _check_connection(self, answered: bool) -> None:
         """Raise if the cluster is lost; a topic without new records is silent, too."""
