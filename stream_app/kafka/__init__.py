@@ -3,6 +3,7 @@
 - `security`: security settings, as options of librdkafka and of aiokafka.
 - `tokens`: OAuth tokens of the clients.
 - `access_errors`: errors of a cluster that rejects a client, and of missing ACLs.
+- `listener_checks`: checks of a listener that closes connections.
 - `clients`: options, creation and closing of clients, errors of an unreachable cluster.
 - `offsets`: partitions, beginning and end offsets, offsets by time, last stable offset.
 - `corrupt_batches`: ends of batches that librdkafka cannot decompress.

@@ -1,25 +1,22 @@
 """Errors of a cluster that rejects a client, each with the setting or ACL that resolves it."""
 
 import re
-import socket
-import ssl
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError
 
 from stream_app.errors import AccessError, KafkaUnavailableError, StreamAppError
+from stream_app.kafka.listener_checks import (
+    Address,
+    certificate_problem,
+    is_encrypted,
+    is_plaintext,
+    requires_authentication,
+)
 from stream_app.kafka.security import VARIABLE, tls_context
 from stream_app.kafka.tokens import token_source
 from stream_app.settings import KafkaSettings
-
-Address = tuple[str, int]
-"""Host and port."""
-
-_CONNECT_SECONDS = 2.0
-# ApiVersions, the one request that a broker answers without authentication.
-_API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 
 _RESOURCES = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",
@@ -38,28 +35,6 @@ _CHECK_CERTIFICATE = (
     f"Check {VARIABLE}CERTIFICATE_FILE: it has expired, or the brokers do not trust its authority"
 )
 _CHECK_PROTOCOL = f"Set {VARIABLE}SECURITY_PROTOCOL to the protocol of the listener at this address"
-
-
-def is_encrypted(address: Address) -> bool:
-    """Return True if the listener speaks TLS."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with socket.create_connection(address, _CONNECT_SECONDS) as plain:
-            context.wrap_socket(plain).close()
-    except OSError:
-        return False
-    return True
-
-
-def is_plaintext(address: Address) -> bool:
-    """Return True if the listener speaks Kafka's protocol without encryption."""
-    try:
-        with socket.create_connection(address, _CONNECT_SECONDS) as plain:
-            plain.sendall(_API_VERSIONS)
-            return plain.recv(8, socket.MSG_WAITALL)[4:] == _API_VERSIONS[8:12]
-    except OSError:
-        return False
 
 
 class _Rejection(NamedTuple):
@@ -102,26 +77,17 @@ _REJECTIONS = (
         _CHECK_CERTIFICATE,
     ),
     _Rejection(
-        "connecting to a SSL listener",
-        False,
-        "closes the connection: the listener requires TLS",
-        _CHECK_PROTOCOL,
-        is_encrypted,
-    ),
-    _Rejection(
         "connecting to a PLAINTEXT",
         False,
         "closes the connection: the listener does not use TLS",
         _CHECK_PROTOCOL,
         is_plaintext,
     ),
-    _Rejection(
-        "might require SASL",
-        False,
-        "closes the connection: the listener seems to require authentication",
-        _CHECK_PROTOCOL,
-    ),
 )
+
+
+# A listener that closes each connection; without a reason, only that no broker is left.
+_CLOSED = "brokers are down|might require SASL|connecting to a SSL listener"
 
 
 def kafka_error(error: KafkaError, action: str) -> StreamAppError:
@@ -159,6 +125,8 @@ def access_error(error: KafkaError, servers: str, kafka: KafkaSettings) -> Strea
     """Return the error of a client that the cluster rejects, None if it does not."""
     if _is_about_token(error):
         return token_source(kafka).problem
+    if re.search(_CLOSED, str(error.str())):
+        return _closed_connection(servers, kafka)
     found, address = _find(error), _address(error)
     if found is None:
         return None
@@ -170,6 +138,30 @@ def access_error(error: KafkaError, servers: str, kafka: KafkaSettings) -> Strea
     elif remedy is _CHECK_USER and kafka.sasl_mechanism == "OAUTHBEARER":
         remedy = _CHECK_OAUTH_CLIENT
     return AccessError(f"Kafka at {servers} {meaning}", remedy)
+
+
+def _closed_connection(servers: str, kafka: KafkaSettings) -> AccessError | None:
+    """Return the error of listeners that close connections for a wrong protocol, else None."""
+    uses_tls = kafka.security_protocol in ("ssl", "sasl_ssl")
+    uses_sasl = kafka.security_protocol in ("sasl_plaintext", "sasl_ssl")
+    context = tls_context(kafka) if uses_tls else None
+    for address in _addresses(servers):
+        if not uses_tls and is_encrypted(address):
+            meaning = "requires TLS"
+        elif not uses_sasl and requires_authentication(address, context):
+            meaning = "requires authentication"
+        else:
+            continue
+        return AccessError(
+            f"Kafka at {servers} closes the connection: the listener {meaning}", _CHECK_PROTOCOL
+        )
+    return None
+
+
+def _addresses(servers: str) -> Iterator[Address]:
+    for server in servers.split(","):
+        if found := re.fullmatch(r"(?:.*://)?\[?(.+?)\]?:(\d+)", server.strip()):
+            yield found[1], int(found[2])
 
 
 def _find(error: KafkaError) -> _Rejection | None:
@@ -192,7 +184,7 @@ def _examine_certificate(address: Address | None, kafka: KafkaSettings) -> tuple
 
     Python's TLS library gives a more precise reason than librdkafka.
     """
-    reason = _certificate_problem(address, tls_context(kafka)) if address is not None else ""
+    reason = certificate_problem(address, tls_context(kafka)) if address is not None else ""
     if "expired" in reason or "not yet valid" in reason:
         remedy = "Have the brokers' certificate renewed, or set this machine's clock"
     elif "mismatch" in reason:
@@ -200,15 +192,3 @@ def _examine_certificate(address: Address | None, kafka: KafkaSettings) -> tuple
     else:
         remedy = f"Name the authority of the brokers' certificates in {VARIABLE}CA_FILE"
     return f"is not trusted: {reason or 'its certificate cannot be verified'}", remedy
-
-
-def _certificate_problem(address: Address, context: ssl.SSLContext) -> str:
-    """Return the reason why a listener's certificate is not trusted, empty if unknown."""
-    try:
-        with socket.create_connection(address, _CONNECT_SECONDS) as plain:
-            context.wrap_socket(plain, server_hostname=address[0]).close()
-    except ssl.SSLCertVerificationError as error:
-        return error.verify_message
-    except OSError:
-        pass
-    return ""

@@ -24,6 +24,16 @@ _SILENT = 0
 _DEBUG = 7
 C = TypeVar("C", Consumer, Producer, AdminClient)
 
+# Answers of a broker that does not lead a partition at the moment; the connection works.
+_LEADER_MOVES = frozenset(
+    {
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    }
+)
+
 # Seconds of one request; between requests the client reports that the cluster rejects it.
 _REQUEST_SECONDS = 0.5
 
@@ -190,6 +200,8 @@ class ConnectionErrors:
         return cls(bootstrap_servers(settings), settings.kafka)
 
     def __call__(self, error: KafkaError) -> None:
+        if error.code() in _LEADER_MOVES:
+            return
         if self.last is None or not _is_consequence(error):
             self.last = error
 

@@ -126,14 +126,20 @@ def open_transaction(topic: str) -> FencedError:
 
 def _request(errors: ConnectionErrors, client: Consumer | Producer, call: Callable[[], T]) -> T:
     """Return the answer; repeats the request while the cluster starts or leaders move."""
-    deadline = time.monotonic() + _DEADLINE_SECONDS
+    deadline, noted = time.monotonic() + _DEADLINE_SECONDS, None
     while time.monotonic() < deadline and not errors.rejected:
         # Lets the client fetch a token.
         client.poll(0)
         try:
-            return call()
+            answer = call()
         except KafkaException as error:
-            errors.last = errors.last or error.args[0]
+            noted = error.args[0]
+            errors.last = errors.last or noted
             # Lets the client report errors of the connection.
             client.poll(0.05)
+        else:
+            # The error has passed. Otherwise it would count as one of the connection.
+            if errors.last is noted:
+                errors.last = None
+            return answer
     raise errors.unavailable()

@@ -98,7 +98,7 @@ CASES = (
         "no authentication",
         "CLIENT",
         {"security_protocol": "ssl"},
-        "to require authentication",
+        "requires authentication",
         "PROTOCOL",
     ),
     Case(
