@@ -1,5 +1,6 @@
 """Commands replay dead letters exactly once, and park, drop and restore them."""
 
+import asyncio
 import json
 import re
 import time
@@ -7,10 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from stream_app.broker import EmbeddedBroker
-from tests.dead_letters.replay_setup import DeadLetterSystem
+from tests.dead_letters.replay_setup import DeadLetterSystem, renamed
+from tests.kafka.test_message_headers import produce
 from tests.running_system import headers
+from tests.worker.test_batch_decoding import Latin1
 
 pytestmark = pytest.mark.broker
 
@@ -83,6 +87,23 @@ def test_a_replayed_event_that_was_scored_before_is_a_duplicate(system: DeadLett
     system.await_outcomes()
     done = system.replay(*system.fix)
     assert (done["sent"], done["passed"], done["duplicates"]) == (20, 12, 8)
+
+
+def test_a_dead_letter_whose_header_name_is_not_utf8_is_replayed_with_escapes(
+    system: DeadLetterSystem,
+) -> None:
+    bad = renamed(system.first, system.now)
+    builder = _DefaultRecordBatchBuilderPy(2, 0, False, -1, 0, 0, 1 << 20)
+    key = f"e{system.first}".encode()
+    builder.append(0, system.now, key, bad, [(Latin1("näme"), b"x"), ("team", b"a")])
+    topic = f"{system.name}.raw"
+    asyncio.run(produce(system.servers, topic, bytes(builder.build())))
+    system.sent["raw"] += 1
+    system.await_outcomes()
+    done = system.replay(*system.fix)
+    assert (done["sent"], done["passed"]) == (1, 1)
+    (replayed,) = [one for one in system.read("raw.replay") if one.key() == key]
+    assert {"n\\xe4me": "x", "team": "a"}.items() <= headers(replayed).items()
 
 
 @pytest.mark.faults
