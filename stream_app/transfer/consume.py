@@ -1,6 +1,7 @@
 """Selection of records and their consumption: from a start to an end, or without end."""
 
 import re
+import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Literal
 from confluent_kafka import Message
 
 from stream_app.core.reading.event_time import to_unix_ms
+from stream_app.errors import KafkaUnavailableError
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
 from stream_app.kafka.partition_reader import PartitionReader
 from stream_app.settings import Settings
@@ -73,6 +75,9 @@ def consume(
 ) -> Generator[list[Message]]:
     """Yield batches of records, in order within each partition; an empty one at least every 0.1 s.
 
+    A selection without end waits out an outage that begins after the first batch, and reports it on
+    standard error.
+
     Args:
         pipeline: name of the pipeline.
         selection: topics, start and end.
@@ -80,15 +85,36 @@ def consume(
     Raises:
         TopicsError: a topic is missing.
         AccessError: the cluster rejects this client.
-        KafkaUnavailableError: the cluster does not answer for some seconds.
+        KafkaUnavailableError: the cluster does not answer for some seconds, when reading begins or
+            a selection with an end is read.
     """
     with PartitionReader.open(settings) as reader:
         bounds = reader.topic_bounds(_topics(pipeline, selection.kind))
         ends = {one: end for one, (_, end) in bounds.items()}
         starts = _starts(reader, bounds, ends, selection.start)
         reader.assign(starts, ends if selection.until_end else None)
-        batches = reader.rest()
+        batches = reader.rest() if selection.until_end else _follow(settings, reader, starts)
         yield from (batches if selection.limit is None else _limited(batches, selection.limit))
+
+
+def _follow(
+    settings: Settings, reader: PartitionReader, starts: Mapping[PartitionId, int]
+) -> Iterator[list[Message]]:
+    """Yield batches without end; after an outage a new reader continues where the last one was."""
+    try:
+        while True:
+            try:
+                for batch in reader.rest():
+                    # Not earlier: what an interrupted poll has read is read again.
+                    starts = {**starts, **reader.positions}
+                    yield batch
+            except KafkaUnavailableError as error:
+                sys.stderr.write(f"{error}. Reading again.\n")
+                reader.close_in_background()
+                reader = PartitionReader.open(settings)
+                reader.assign(starts)
+    finally:
+        reader.close()
 
 
 def _topics(pipeline: str, kind: SelectedKind) -> list[str]:

@@ -23,6 +23,7 @@ from stream_app.kafka.topics import check_topics, create_topics, describe_topics
 from stream_app.loading import load_pipeline
 from stream_app.model_store.model_registry import reason
 from stream_app.offline.version_publishing import TrainedModelPublisher
+from stream_app.retrying import wait_until
 from stream_app.settings import KafkaSettings, Settings
 from stream_app.topic_kinds import KINDS
 from stream_app.transfer.consume import RecordSelection, consume
@@ -176,10 +177,17 @@ def test_acls_are_applied_as_they_are_shown(
         AclOperation.ANY,
         AclPermissionType.ANY,
     )
-    found = cluster.admin.describe_acls(anything).result(10)
-    assert {(acl.operation.name.lower(), acl.restype.name.lower(), acl.name) for acl in found} == {
+    granted = {
         (rule["operation"], rule["resource"], rule["name"]) for rule in applied.json["granted"]
     }
+
+    def present() -> set[tuple[str, str, str]]:
+        found = cluster.admin.describe_acls(anything).result(10)
+        return {(acl.operation.name.lower(), acl.restype.name.lower(), acl.name) for acl in found}
+
+    # The broker answers from its own copy, which follows the controller's.
+    wait_until(time.monotonic() + 10, lambda: present() == granted, 0.1)
+    assert present() == granted
 
 
 def test_an_operator_can_create_missing_topics(cluster: SecuredCluster, tmp_path: Path) -> None:
