@@ -97,7 +97,8 @@ def follow_through(
             followers.await_output("a command shows nothing after the freeze")
             followers.check_alive()
             assert followers.interrupt() == {130}
-            assert {worker.poll() for worker in system.workers.values()} == {None}
+            for name, worker in system.workers.items():
+                assert worker.poll() is None, (worker.poll(), system.log(name))
         finally:
             for process in followers.processes.values():
                 if process.poll() is None:
