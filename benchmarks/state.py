@@ -1,9 +1,12 @@
 """Memory, changelog size and restore time of an event in the state: `python -m benchmarks.state`.
 
-Measured for a month of flights before their labels arrive (`pending`) and after (`joined`).
+Measured for a month of flights before their labels arrive (`pending`), after (`joined`), and mixed
+with a share of 20 % and 80 % of them joined. The changelog is the one that a scorer writes, after
+compaction.
 """
 
 import gc
+import random
 import tracemalloc
 from collections.abc import Iterable
 from datetime import datetime
@@ -12,30 +15,31 @@ from time import process_time
 import orjson
 
 from stream_app.core.reading.record_reader import Event, EventReader
-from stream_app.core.scoring.partition_state import JoinedEvent, PartitionState, PendingPrediction
+from stream_app.core.scoring.partition_state import PartitionState
+from stream_app.core.scoring.state_changelog import JoinedEvent
+from stream_app.core.scoring.state_codec import PendingPrediction, PredictionOrigin
 from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
 from stream_app.records import Failure, Output, Record
 
 DAY_MS = 86_400_000
+# Records between two commits, as at high load.
+TRANSACTION_EVENTS = 1000
+ORIGIN = PredictionOrigin("0123456789abcdef", 0.5, "raw", False)
+
 Changelog = list[tuple[bytes | None, bytes | None]]
 
 
 def main() -> None:
     """Prints the figures."""
     events = list(flights())
-    pending = {
-        event.event_id: PendingPrediction(event.event_time, 0.25, 1, event.features)
-        for event in events
-    }
-    joined = {event.event_id: JoinedEvent(event.event_time) for event in events}
-    for name, entries in (("pending", pending), ("joined", joined)):
-        log = changelog(entries)
+    for name, share in (("pending", 0.0), ("joined", 1.0), ("20 % joined", 0.2), ("80 %", 0.8)):
+        log = changelog(events, share)
         size = sum(len(key or b"") + len(value or b"") for key, value in log)
         print(
-            f"{name}: {memory(log) / len(log):,.0f} bytes of memory, "
-            f"{size / len(log):,.0f} bytes of changelog, "
-            f"{seconds(log) / len(log) * 1e6:.1f} us to restore, per event of {len(log):,}"
+            f"{name}: {memory(log) / len(events):,.0f} bytes of memory, "
+            f"{size / len(events):,.0f} bytes of changelog in {len(log):,} records, "
+            f"{seconds(log) / len(events) * 1e6:.1f} us to restore, per event of {len(events):,}"
         )
 
 
@@ -51,17 +55,28 @@ def flights() -> Iterable[Event]:
             yield event
 
 
-def changelog(entries: dict[str, PendingPrediction] | dict[str, JoinedEvent]) -> Changelog:
-    """Returns the changelog records that the scorer writes for these entries."""
+def changelog(events: list[Event], share: float) -> Changelog:
+    """Returns the compacted changelog of events, a share of which have their label."""
     state = PartitionState(0, DAY_MS, DAY_MS)
-    outputs = [_put(state, event_id, entry) for event_id, entry in entries.items()]
-    return [(output.key, output.value) for output in (*outputs, state.checkpoint())]
-
-
-def _put(state: PartitionState, event_id: str, entry: PendingPrediction | JoinedEvent) -> Output:
-    if isinstance(entry, JoinedEvent):
-        return state.put(event_id, entry)
-    return state.expect(event_id, entry.event_time, state.pack(entry))
+    outputs: list[Output] = []
+    for offset, event in enumerate(events):
+        packed = state.pack(
+            PendingPrediction(event.event_time, 0.25123456789, 1, event.features, ORIGIN, offset)
+        )
+        outputs += state.expect(event.event_id, event.event_time, packed)
+        if offset % TRANSACTION_EVENTS == 0:
+            outputs += state.final_records()
+        outputs += state.full_blocks()
+    outputs += state.final_records()
+    chosen = random.Random(1)
+    outputs += [
+        state.put(event.event_id, JoinedEvent(event.event_time))
+        for event in events
+        if chosen.random() < share
+    ]
+    outputs += state.final_records()
+    newest = {output.key: at for at, output in enumerate(outputs)}
+    return [(one.key, one.value) for at, one in enumerate(outputs) if newest[one.key] == at]
 
 
 def memory(log: Changelog) -> int:

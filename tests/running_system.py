@@ -14,8 +14,8 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from pydantic import SecretStr
 
-from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
+from stream_app.core.scoring.state_changelog import COUNTS_KEY
 from stream_app.kafka.clients import client_config, make_admin
 from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.topics import create_topics

@@ -1,8 +1,8 @@
 """Finds the records about one event in the pipeline's topics, and reads what they say."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 import orjson
 from confluent_kafka import Message
@@ -10,10 +10,16 @@ from confluent_kafka import Message
 from stream_app.core.learning.control_commands import Control, control_in
 from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.decoding import Schemas, decode
-from stream_app.core.scoring.partition_state import COUNTS_KEY, ENTRY_PREFIX
-from stream_app.core.scoring.state_codec import is_packed
+from stream_app.core.scoring.state_changelog import (
+    BLOCK_PREFIX,
+    COUNTS_KEY,
+    ENTRY_PREFIX,
+    CheckpointChange,
+    decode_change,
+)
 from stream_app.dead_letters.dead_letter_reader import DeadLetter, read_ref
 from stream_app.error_codes import ERROR_CODES
+from stream_app.explain.entry_history import EntryHistory, EntryState
 from stream_app.explain.event_trace import FailureDetail, TracedRecord
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
@@ -33,9 +39,6 @@ _QUEUED_KB = 16_384
 # Largest difference between the clocks of two workers.
 _CLOCK_SKEW_MS = 60_000
 
-EntryState = Literal["pending", "joined", "waiting", "removed", "unknown"]
-"""A prediction that waits for its label, or has it; a label that waits; or none of them."""
-
 Position = tuple[str, int, int]
 """Topic, partition and offset of a record."""
 
@@ -45,9 +48,14 @@ class EventRecords:
     """Records about an event.
 
     Attributes:
-        by_kind: records by topic kind, oldest first; those of "score.state" are the event's own.
+        by_kind: records by topic kind, oldest first; those of "score.state" contain its entry.
+        history: history of the event's entry in the scorer's state.
+        is_complete: True if the changelog was read from its beginning.
         positions: offsets up to which the scorers have processed the partition, by topic.
     """
+
+    history: EntryHistory
+    is_complete: bool
 
     by_kind: dict[str, list[Message]] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
@@ -61,30 +69,28 @@ class EventRecords:
         topic, _, offset = position_of(record)
         return offset < self.positions.get(topic, 0)
 
-    @property
-    def entry(self) -> EntryState:
-        """State of the event's entry in the scorer's state."""
-        entries = self.of("score.state")
-        if not entries:
-            return "unknown"
-        value = entries[-1].value()
-        if value is None:
+    def entry(self, event_time: int | None) -> EntryState:
+        """Return the state of the event's entry in the scorer's state.
+
+        Args:
+            event_time: time of the scored event in Unix milliseconds, None if it was not scored.
+        """
+        history = self.history
+        if (
+            history.state == "unknown"
+            and self.is_complete
+            and event_time is not None
+            and history.is_below_floor(event_time)
+        ):
             return "removed"
-        if is_packed(value):
-            return "pending"
-        return "waiting" if orjson.loads(value)[0] == "w" else "joined"
+        return history.state
 
     @property
     def removed_at(self) -> str | None:
         """Wall-clock time at which the entry was removed, in ISO 8601; None if that is unknown."""
-        return (
-            iso_time(self.of("score.state")[-1].timestamp()[1]) if self.entry == "removed" else None
-        )
-
-    def was_scored(self) -> bool:
-        """Return True if the scorer's state has, or had, a prediction or a joined label."""
-        values = [entry.value() or b"" for entry in self.of("score.state")]
-        return any(is_packed(value) or value.startswith(b'["j"') for value in values)
+        history = self.history
+        is_known = history.state == "removed" and history.removed_at is not None
+        return iso_time(history.removed_at or 0) if is_known else None
 
     def failure(self, kind: DeadLetterKind, record: Message) -> FailureDetail | None:
         """Return the failure of a record if it is a dead letter."""
@@ -122,6 +128,7 @@ class EventFinder:
         self._since = since
         self._event_id = event_id
         self._id_bytes = event_id.encode()
+        self._id_json = orjson.dumps(event_id)
         self._id_is_key = pipeline.key in (None, pipeline.event_id)
         self._examples: PartitionId = (topic_name(pipeline.name, "examples"), 0)
 
@@ -187,21 +194,41 @@ class EventFinder:
             ends = {one: end for one, (_, end) in bounds.items()}
             starts = self._reader.offsets_since(ends, self._since)
             bounds = {one: (max(low, starts[one]), end) for one, (low, end) in bounds.items()}
-        records = EventRecords()
-        record_counts: dict[int, bytes] = {}
+        histories: dict[int, EntryHistory] = defaultdict(lambda: EntryHistory(self._event_id))
+        checkpoints: dict[int, bytes] = {}
+        by_kind: dict[str, list[Message]] = defaultdict(list)
         partition = 0
         total = sum(end - start for start, end in bounds.values())
         with report_progress("searching the event", total) as progress:
             for message in self._read(bounds, progress):
                 kind = (message.topic() or "").removeprefix(f"{self._pipeline.name}.")
-                if kind == "score.state" and message.key() == COUNTS_KEY:
-                    record_counts[message.partition() or 0] = message.value() or b"{}"
-                elif self._is_about_event(kind, message):
-                    records.by_kind.setdefault(kind, []).append(message)
-                    partition = message.partition() or 0
-        if partition in record_counts:
-            records.positions = orjson.loads(record_counts[partition])["positions"]
-        return records
+                number = message.partition() or 0
+                if kind == "score.state":
+                    is_wanted = self._take_state(message, histories[number], checkpoints)
+                else:
+                    is_wanted = self._is_about_event(kind, message)
+                if is_wanted:
+                    by_kind[kind].append(message)
+                    partition = number
+        last = decode_change(COUNTS_KEY, checkpoints.get(partition))
+        positions = last.value["positions"] if isinstance(last, CheckpointChange) else {}
+        return EventRecords(histories[partition], self._since is None, dict(by_kind), positions)
+
+    def _take_state(
+        self, message: Message, history: EntryHistory, checkpoints: dict[int, bytes]
+    ) -> bool:
+        """Apply a record of a changelog; return True if it contains the event's entry."""
+        key, value = message.key() or b"", message.value()
+        # Most records need not be decoded, of the checkpoints only the last one.
+        if key == COUNTS_KEY:
+            checkpoints[message.partition() or 0] = value or b""
+            return False
+        if key[:1] == ENTRY_PREFIX and key[1:] != self._id_bytes:
+            return False
+        if key[:1] == BLOCK_PREFIX and self._id_json not in (value or b""):
+            return False
+        change = decode_change(key, value)
+        return change is not None and history.apply(change, message.timestamp()[1])
 
     def _read(self, bounds: OffsetBounds, progress: ProgressReporter) -> Iterable[Message]:
         count = 0
@@ -212,8 +239,6 @@ class EventFinder:
 
     def _is_about_event(self, kind: str, message: Message) -> bool:
         key, value = message.key(), message.value() or b""
-        if kind == "score.state":
-            return bool(key == ENTRY_PREFIX + self._id_bytes)
         if self._id_is_key and key == self._id_bytes:
             return True
         # Most records need not be decoded. A value that begins with byte 0 is Avro.

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from stream_app.explain.event_finder import EntryState
+from stream_app.explain.entry_history import EntryState
 from stream_app.explain.event_trace import FailureDetail
 from stream_app.formatting import exact_duration, iso_time
 

@@ -147,7 +147,7 @@ class TraceBuilder:
             outcome = "not processed yet"
         elif scored is not None:
             outcome = "duplicate"
-        elif records.was_scored():
+        elif records.history.was_scored:
             outcome = "scored, but the scored record is deleted"
         else:
             outcome = "waiting for another attempt"
@@ -166,7 +166,7 @@ class TraceBuilder:
         return LabelKnowledge(
             None if scored is None else scored["label_due_by"],
             None if example is None else example.label_time,
-            records.entry,
+            records.entry(None if scored is None else scored["event_time"]),
             records.removed_at,
             None if scored is None else scored["source"]["partition"],
             (REPLAY_LEARN, b"no") in headers,

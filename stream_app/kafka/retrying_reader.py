@@ -110,9 +110,11 @@ class RetryingReader:
 
     def read_all(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         """Yield key and value of every record below the last stable offset."""
-        bounds = self.ends(InputPartition(topic, partition))
-        for record in self.read_range(topic, partition, *bounds):
-            yield record.key, record.value
+        # Not as records of the core: a changelog may have millions of them.
+        for message in self._messages(
+            topic, partition, *self.ends(InputPartition(topic, partition))
+        ):
+            yield message.key(), message.value()
 
     def read_stable(
         self, topic: str, partition: int
@@ -144,11 +146,13 @@ class RetryingReader:
         return wait_until_stable(lambda: self.ends(source)[1], written, timeout)
 
     def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
-        """Yield the committed records with start <= offset < end; waits out an outage."""
+        """Return the committed records with start <= offset < end; waits out an outage."""
+        return map(as_record, self._messages(topic, partition, start, end))
+
+    def _messages(self, topic: str, partition: int, start: int, end: int) -> Iterator[Message]:
         reader = PartitionReader(self._config, self._group, policy=any_permanent, reads_empty=True)
         try:
-            for message in reader.records({(topic, partition): (start, end)}):
-                yield as_record(message)
+            yield from reader.records({(topic, partition): (start, end)})
         finally:
             # Perhaps in another thread: that of a garbage collection.
             reader.hand_over()

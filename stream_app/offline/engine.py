@@ -21,9 +21,10 @@ from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.published_records import Example, ScoredRecord, decode_example
-from stream_app.core.scoring.partition_state import PartitionState, PendingPrediction
+from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
+from stream_app.core.scoring.state_codec import PendingPrediction
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.kafka.topic_uses import group_name
 from stream_app.model_store.model_loading import LoadedModel, ModelEvidence

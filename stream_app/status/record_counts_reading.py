@@ -8,8 +8,8 @@ import orjson
 from confluent_kafka import Message
 
 from stream_app.core.reading.event_time import NEVER
-from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
+from stream_app.core.scoring.state_changelog import COUNTS_KEY
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.partition_reader import PartitionReader, partition_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream_app.explain.event_finder import EntryState
+from stream_app.explain.entry_history import EntryState
 from stream_app.explain.event_trace import FailureDetail
 from stream_app.explain.label_knowledge import LabelKnowledge, label_state
 from tests.small_pipeline import HOUR, NOW

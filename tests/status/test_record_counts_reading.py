@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, cast
 import orjson
 import pytest
 
-from stream_app.core.scoring.partition_state import COUNTS_KEY
 from stream_app.core.scoring.record_counts import RecordCounts
+from stream_app.core.scoring.state_changelog import COUNTS_KEY
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.partition_reader import PartitionReader
 from stream_app.status.record_counts_reading import (

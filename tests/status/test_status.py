@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Message
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.core.scoring.partition_state import COUNTS_KEY
+from stream_app.core.scoring.state_changelog import COUNTS_KEY
 from stream_app.dead_letters.access import read_open_check
 from stream_app.errors import KafkaUnavailableError, TopicsError, UnhealthyError
 from stream_app.status.pipeline_view import PipelineView

@@ -3,7 +3,9 @@
 - `scorer`: scores the events of a partition and joins labels to predictions.
 - `predictor`: calls the model, with the declared fallback.
 - `partition_state`: keyed state of a partition: known events, waiting labels, watermarks.
-- `state_codec`: compact encodings of predictions and records in that state.
+- `prediction_blocks`: blocks of predictions in the changelog, and the restore floor.
+- `state_changelog`: records of the changelog and their only reader.
+- `state_codec`: compact encodings of predictions and records in the state.
 - `expiry_queue`: order in which entries of the state expire.
 - `retries`: events that wait for another attempt.
 - `circuit_breaker`: stops the events of a partition while most of them fail.

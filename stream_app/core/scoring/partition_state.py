@@ -7,91 +7,49 @@ of the garbage collector's time.
 
 from collections.abc import Iterable
 from math import inf
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, TypeGuard
 
 import orjson
 
 from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scoring.expiry_queue import ExpiryQueue
+from stream_app.core.scoring.prediction_blocks import BLOCK_LIMITS, BlockLimits, PredictionBlocks
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.replay_headers import ReplayedLabels
 from stream_app.core.scoring.retries import RetryQueue
-from stream_app.core.scoring.state_codec import (
-    Prediction,
-    PredictionCodec,
-    is_packed,
-    packed_event_time,
-    record_from_json,
-    record_to_json,
+from stream_app.core.scoring.state_changelog import (
+    COUNTS_KEY,
+    ENTRY_PREFIX,
+    RETRY_PREFIX,
+    TOPIC,
+    BlockChange,
+    CheckpointChange,
+    CompactEntry,
+    EntryChange,
+    FloorChange,
+    JoinedEvent,
+    RetryChange,
+    WaitingLabel,
+    decode_change,
 )
-from stream_app.records import Features, Output, Record, Score, Target, fast_namedtuple
+from stream_app.core.scoring.state_codec import (
+    PendingPrediction,
+    PredictionCodec,
+    is_single,
+    packed_event_time,
+    to_single,
+)
+from stream_app.records import Output
 from stream_app.resilience import Retry
-from stream_app.topic_kinds import TopicKind
 
-TOPIC: TopicKind = "score.state"
-
-# Key of the record that completes a transaction: record counts, watermarks and positions.
-COUNTS_KEY = b"t"
-ENTRY_PREFIX = b"e"
-RETRY_PREFIX = b"r"
-
-_output = fast_namedtuple(Output)
-
-
-class PendingPrediction(NamedTuple):
-    """Prediction that waits for its label.
-
-    Attributes:
-        event_time: time of the event in Unix milliseconds.
-        score: served score.
-        model_version: version that made it.
-        features: features of the event; None if it must not be learned.
-    """
-
-    event_time: int
-    score: Score
-    model_version: int
-    features: Features | None
-
-
-class JoinedEvent(NamedTuple):
-    """Event that has its label; kept to recognise duplicates.
-
-    Attributes:
-        event_time: time of the event in Unix milliseconds.
-    """
-
-    event_time: int
-
-    def encode(self) -> bytes:
-        return orjson.dumps(("j", *self))
-
-
-class WaitingLabel(NamedTuple):
-    """Label that came before its event.
-
-    Attributes:
-        label: the label.
-        label_time: time at which it became known in Unix milliseconds.
-        record: its record, unchanged.
-    """
-
-    label: Target
-    label_time: int
-    record: Record
-
-    def encode(self) -> bytes:
-        return orjson.dumps(("w", self.label, self.label_time, record_to_json(self.record)))
-
+# A restore with fewer entries drops those that were removed only at its end.
+_CLEANED_AFTER = 200_000
 
 Entry = PendingPrediction | JoinedEvent | WaitingLabel
 
 ClockMover = Literal["events", "labels", "full state"]
 """Cause of the last advance of a clock: the watermark that decided it, or a full state."""
-
-CompactEntry = bytes | int | str
-"""Entry in memory: packed prediction, event time of a joined event, or encoded waiting label."""
 
 
 class PartitionState:
@@ -107,9 +65,11 @@ class PartitionState:
         horizon: time in milliseconds in which the label of an event may become known.
         lateness: time in milliseconds by which records may be out of order.
         retry: declared retries.
+        limits: limits of a block of the changelog.
 
     Attributes:
         entries: compact entries by event id.
+        blocks: predictions that have no single record.
         retention: time in milliseconds from an event's time to its expiry.
         counts: record counts.
         event_watermark, label_watermark, clock: event time in Unix milliseconds.
@@ -122,12 +82,20 @@ class PartitionState:
         replayed_labels: outcomes of replayed labels.
     """
 
-    def __init__(self, partition: int, horizon: int, lateness: int, retry: Retry = Retry()) -> None:
+    def __init__(
+        self,
+        partition: int,
+        horizon: int,
+        lateness: int,
+        retry: Retry = Retry(),
+        limits: BlockLimits = BLOCK_LIMITS,
+    ) -> None:
         self.partition = partition
         self.horizon = horizon
         self.lateness = lateness
         self.retention = horizon + lateness
         self.entries: dict[str, CompactEntry] = {}
+        self.blocks = PredictionBlocks(partition, self.retention, limits)
         self._codec = PredictionCodec()
         self._expiry = ExpiryQueue(self._expiry_time)
         self.counts = RecordCounts()
@@ -142,30 +110,33 @@ class PartitionState:
         self.retries = RetryQueue(retry, TOPIC, partition, RETRY_PREFIX)
         self.replayed_labels = ReplayedLabels()
 
-    def expiry_time(self, entry: Entry) -> int:
-        """Return when an entry expires, in Unix milliseconds of event time."""
-        if isinstance(entry, WaitingLabel):
-            return entry.label_time + self.lateness
-        return entry.event_time + self.retention
-
     def find(self, event_id: str) -> Entry | None:
         """Return the entry of an event, or None."""
         compact = self.entries.get(event_id)
         return None if compact is None else self._entry(compact)
 
-    def pack(self, prediction: Prediction) -> bytes:
+    def pack(self, prediction: PendingPrediction) -> bytes:
         """Return a prediction in the form that `expect` takes."""
         return self._codec.pack(prediction)
 
-    def expect(self, event_id: str, event_time: int, packed: bytes) -> Output:
-        """Set a prediction that waits for its label; return the changelog record."""
+    def expect(self, event_id: str, event_time: int, packed: bytes) -> list[Output]:
+        """Set a prediction that waits for its label.
+
+        Returns:
+            The changelog record of an id that had one, for a label that came first. Others are
+            written in blocks, by `full_blocks` or `final_records`.
+        """
         before = self.entries.get(event_id)
-        if before is not None:
-            self._count(before, -1)
-        self.entries[event_id] = packed
         self.counts.pending += 1
         self._expiry.add(event_time + self.retention, event_id)
-        return _output((TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), packed, ()))
+        if before is None:
+            self.entries[event_id] = packed
+            blocks = self.blocks
+            blocks.unwritten[event_id] = event_time, packed
+            blocks.unwritten_bytes += len(packed)
+            return []
+        self._count(before, -1)
+        return [self._write_single(event_id, packed)]
 
     def put(
         self, event_id: str, entry: JoinedEvent | WaitingLabel, encoded: bytes | None = None
@@ -173,22 +144,45 @@ class PartitionState:
         """Set another entry, which may have been encoded already; return the changelog record."""
         if encoded is None:
             encoded = entry.encode()
-        self._set(event_id, entry, encoded)
+        before = self.entries.get(event_id)
+        if before is not None:
+            self._count(before, -1)
+            # In one transaction with its prediction, which is not written any more.
+            self.blocks.unwritten.pop(event_id, None)
+        if isinstance(entry, JoinedEvent):
+            self.entries[event_id] = entry.event_time
+        else:
+            self.entries[event_id] = encoded.decode()
+            self.counts.waiting += 1
+        # A prediction that becomes a joined event keeps its expiry time.
+        if type(before) is not bytes:
+            self._expiry.add(self._expiry_of(self.entries[event_id]), event_id)
         return Output(TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), encoded)
 
-    def pop_expired(self) -> Iterable[tuple[Entry, Output]]:
-        """Remove and yield expired entries, oldest first, each with its changelog tombstone."""
+    def pop_expired(self) -> Iterable[tuple[Entry, list[Output]]]:
+        """Remove and yield expired entries, oldest first, each with its changelog records.
+
+        `floor_records` completes them.
+        """
         for _, event_id in self._expiry.pop(self.clock):
             yield self._remove(event_id)
 
-    def pop_oldest(self) -> tuple[Entry, Output]:
-        """Remove the entry that expires first.
+    def pop_oldest(self) -> tuple[Entry, list[Output]]:
+        """Remove the entry that expires first, as `pop_expired` does.
 
         The clock moves past it, so that its event is too late if it comes again.
         """
         time, event_id = next(self._expiry.pop(inf))
         self._move_clock(time + 1, "full state")
         return self._remove(event_id)
+
+    def floor_records(self) -> list[Output]:
+        """Return the changelog records that let blocks forget what was removed."""
+        return self.blocks.floor_records()
+
+    def full_blocks(self) -> list[Output]:
+        """Return the changelog records of unwritten predictions if they are enough for a block."""
+        return self._write_predictions() if self.blocks.is_full else []
 
     def saw_event(self, event_time: int, now: int) -> None:
         """Move the watermark of events; an event time ahead of `now` counts as `now`."""
@@ -203,8 +197,76 @@ class PartitionState:
         else:
             self._move_clock(self.label_watermark, "labels")
 
-    def checkpoint(self) -> Output:
-        """Return the changelog record that completes a transaction."""
+    def final_records(self) -> list[Output]:
+        """Return the changelog records that complete a transaction, at last the checkpoint."""
+        return [*self.floor_records(), *self._write_predictions(), self._checkpoint()]
+
+    def restore(self, changelog: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+        """Load the state from the keys and values of its changelog, oldest first."""
+        most = _CLEANED_AFTER
+        for key, value in changelog:
+            change = decode_change(key, value)
+            if isinstance(change, EntryChange):
+                event_id, entry = change
+                if entry is None:
+                    self.entries.pop(event_id, None)
+                else:
+                    self.entries[event_id] = entry
+            elif isinstance(change, BlockChange):
+                self.blocks.set_block(change.number, change.last)
+                self.entries.update(zip(change.ids, change.packed, strict=True))
+                if len(self.entries) > most:
+                    self._drop_removed()
+                    most = max(_CLEANED_AFTER, 2 * len(self.entries))
+            elif isinstance(change, FloorChange):
+                self.blocks.restore_floor(change.floor)
+            elif isinstance(change, RetryChange):
+                self.retries.restore(change.name, change.value)
+            elif isinstance(change, CheckpointChange):
+                self._restore_checkpoint(change.value)
+        self._finish_restore()
+        self.retries.finish_restore()
+
+    def _finish_restore(self) -> None:
+        """Drop what was removed; set what depends on all entries: expiry, counts and rows."""
+        add, retention = self._expiry.add, self.retention
+        pending, removed = list[bytes](), list[str]()
+        self.counts.waiting = 0
+        # In place instead of `_expiry_of`: called for millions of entries.
+        for event_id, compact in self.entries.items():
+            if type(compact) is int:
+                add(compact + retention, event_id)
+            elif type(compact) is bytes:
+                time = packed_event_time(compact)
+                if self._is_removed(event_id, time, compact):
+                    removed.append(event_id)
+                else:
+                    pending.append(compact)
+                    add(time + retention, event_id)
+            else:
+                self.counts.waiting += 1
+                add(self._expiry_of(compact), event_id)
+        for event_id in removed:
+            del self.entries[event_id]
+        self.counts.pending = len(pending)
+        self._codec = self._codec.without_unused(pending)
+
+    def _drop_removed(self) -> None:
+        """Drop the predictions of blocks that were removed."""
+        removed = [
+            event_id
+            for event_id, compact in self.entries.items()
+            if type(compact) is bytes
+            and self._is_removed(event_id, packed_event_time(compact), compact)
+        ]
+        for event_id in removed:
+            del self.entries[event_id]
+
+    def _is_removed(self, event_id: str, event_time: int, packed: bytes) -> bool:
+        """Return True for a prediction of the changelog that is in a block and was removed."""
+        return self.blocks.is_removed(event_time, event_id) and not is_single(packed)
+
+    def _checkpoint(self) -> Output:
         value = {
             "record_counts": self.counts.as_dict(),
             "event_watermark": self.event_watermark,
@@ -214,30 +276,13 @@ class PartitionState:
             "positions": self.positions,
             "good_version": self.good_version,
             "entries": len(self.entries),
-            "names": self._codec.names,
+            "rows": self._codec.as_list(),
+            "next_block": self.blocks.next_number,
             "actions": self.actions.as_dict(),
             "alarms": self.alarms.as_dict(),
             "replayed_labels": self.replayed_labels.as_dict(),
         }
         return Output(TOPIC, self.partition, COUNTS_KEY, orjson.dumps(value))
-
-    def restore(self, changelog: Iterable[tuple[bytes | None, bytes | None]]) -> None:
-        """Load the state from the keys and values of its changelog, oldest first."""
-        for key, value in changelog:
-            if key == COUNTS_KEY and value is not None:
-                self._restore_checkpoint(orjson.loads(value))
-            elif key is not None and key.startswith(RETRY_PREFIX):
-                self.retries.restore(key[1:], value)
-            elif key is not None and value is None:
-                self.entries.pop(key[1:].decode(), None)
-            elif key is not None and value is not None and is_packed(value):
-                self.expect(key[1:].decode(), packed_event_time(value), value)
-            elif key is not None and value is not None:
-                self._set(key[1:].decode(), _decode(value), value)
-        self.retries.finish_restore()
-        self.counts.waiting = self.counts.pending = 0
-        for compact in self.entries.values():
-            self._count(compact, +1)
 
     def _restore_checkpoint(self, value: dict[str, Any]) -> None:
         self.counts = RecordCounts.from_dict(value["record_counts"])
@@ -250,39 +295,51 @@ class PartitionState:
         self.actions = CorrectiveActions.from_dict(value["actions"])
         self.alarms = Alarms.from_dict(value["alarms"])
         self.replayed_labels = ReplayedLabels(value["replayed_labels"])
-        self._codec = PredictionCodec(value["names"])
+        self._codec = PredictionCodec(value["rows"])
+        self.blocks.next_number = value["next_block"]
 
     def _move_clock(self, time: int, mover: ClockMover) -> None:
         if time > self.clock:
             self.clock, self.clock_mover = time, mover
 
-    def _set(self, event_id: str, entry: JoinedEvent | WaitingLabel, encoded: bytes) -> None:
-        after: CompactEntry = (
-            entry.event_time if isinstance(entry, JoinedEvent) else encoded.decode()
-        )
-        before = self.entries.get(event_id)
-        if before is not None:
-            self._count(before, -1)
-        self._count(after, +1)
-        self.entries[event_id] = after
-        # A prediction that becomes a joined event keeps its expiry time.
-        if not (type(before) is bytes and type(after) is int):
-            self._expiry.add(self.expiry_time(entry), event_id)
+    def _write_predictions(self) -> list[Output]:
+        if not self.blocks.unwritten:
+            return []
+        blocks, singles = self.blocks.write()
+        return blocks + [self._write_single(event_id, packed) for event_id, packed in singles]
+
+    def _write_single(self, event_id: str, packed: bytes) -> Output:
+        """Make a prediction one that has a single record; return the record."""
+        self.entries[event_id] = single = to_single(packed)
+        return Output(TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), single)
 
     def _entry(self, compact: CompactEntry) -> Entry:
         if isinstance(compact, bytes):
-            return PendingPrediction(*self._codec.unpack(compact))
-        return JoinedEvent(compact) if isinstance(compact, int) else _decode(compact)
+            return self._codec.unpack(compact)
+        return JoinedEvent(compact) if isinstance(compact, int) else WaitingLabel.decode(compact)
 
     def _expiry_time(self, event_id: str) -> int | None:
-        entry = self.find(event_id)
-        return None if entry is None else self.expiry_time(entry)
+        compact = self.entries.get(event_id)
+        return None if compact is None else self._expiry_of(compact)
 
-    def _remove(self, event_id: str) -> tuple[Entry, Output]:
+    def _expiry_of(self, compact: CompactEntry) -> int:
+        """Return when an entry expires, in Unix milliseconds of event time."""
+        if isinstance(compact, bytes):
+            return packed_event_time(compact) + self.retention
+        if isinstance(compact, int):
+            return compact + self.retention
+        return WaitingLabel.decode(compact).label_time + self.lateness
+
+    def _remove(self, event_id: str) -> tuple[Entry, list[Output]]:
         compact = self.entries.pop(event_id)
         self._count(compact, -1)
-        key = ENTRY_PREFIX + event_id.encode()
-        return self._entry(compact), Output(TOPIC, self.partition, key, None)
+        entry = self._entry(compact)
+        if not isinstance(entry, WaitingLabel):
+            self.blocks.raise_floor(entry.event_time, event_id)
+        if _is_in_block(compact):
+            self.blocks.unwritten.pop(event_id, None)
+            return entry, []
+        return entry, [Output(TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), None)]
 
     def _count(self, compact: CompactEntry, change: int) -> None:
         if type(compact) is bytes:
@@ -291,10 +348,6 @@ class PartitionState:
             self.counts.waiting += change
 
 
-def _decode(value: bytes | str) -> JoinedEvent | WaitingLabel:
-    """Return the entry that `encode` of its class wrote."""
-    kind, *rest = orjson.loads(value)
-    if kind == "j":
-        return JoinedEvent(*rest)
-    label, label_time, record = rest
-    return WaitingLabel(label, label_time, record_from_json(record))
+def _is_in_block(compact: CompactEntry) -> TypeGuard[bytes]:
+    """Return True for a prediction that is in a block, or not written yet."""
+    return type(compact) is bytes and not is_single(compact)

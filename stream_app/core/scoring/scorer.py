@@ -20,16 +20,11 @@ from stream_app.core.scoring.lateness import (
     label_too_late,
     label_without_event,
 )
-from stream_app.core.scoring.partition_state import (
-    Entry,
-    JoinedEvent,
-    PartitionState,
-    PendingPrediction,
-    WaitingLabel,
-)
+from stream_app.core.scoring.partition_state import Entry, PartitionState
 from stream_app.core.scoring.predictor import Degraded, Model, Predictor
 from stream_app.core.scoring.replay_headers import replay_headers
-from stream_app.core.scoring.state_codec import MAX_NAME_BYTES, Prediction
+from stream_app.core.scoring.state_changelog import JoinedEvent, WaitingLabel
+from stream_app.core.scoring.state_codec import MAX_ROW_BYTES, PendingPrediction, PredictionOrigin
 from stream_app.error_codes import ERROR_CODES, ErrorClass
 from stream_app.headers import REPLAY_ID, REPLAY_LEARN, TRACEPARENT
 from stream_app.pipeline import Pipeline
@@ -43,7 +38,7 @@ from stream_app.records import (
     fast_namedtuple,
     output_size,
 )
-from stream_app.topic_kinds import DeadLetterKind, is_replay_topic
+from stream_app.topic_kinds import DeadLetterKind, TopicKind, is_replay_topic
 
 DEGRADED_ALARM = "degraded"
 WATERMARK_JUMP_ALARM = "watermark-jump"
@@ -53,13 +48,14 @@ SAFETY_MARGIN_BYTES = 1024
 MAX_EXPIRED_PER_CALL = 1000
 
 # Size of an example in excess of its state record and twice its event id.
-EXAMPLE_OVERHEAD_BYTES = 4096 + MAX_NAME_BYTES
+EXAMPLE_OVERHEAD_BYTES = 4096 + MAX_ROW_BYTES
 
 # Headers of a raw record that are copied to its scored record.
 _COPIED_HEADERS = (TRACEPARENT, REPLAY_ID)
 _NOT_LEARNED = (REPLAY_LEARN, b"no")
 
 _output = fast_namedtuple(Output)
+_prediction = fast_namedtuple(PendingPrediction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +118,9 @@ class Scorer:
         self._config = config
         self._fingerprint = config.fingerprint
         self._publish_features = pipeline.publish_features
+        self._keyed = pipeline.key not in (None, pipeline.event_id)
+        # By topic, because looking them up by value would take time.
+        self._origins: dict[str, PredictionOrigin] = {}
         # Outputs up to this size fit in any case: no event id is longer than its value.
         self._small = (config.max_bytes - EXAMPLE_OVERHEAD_BYTES - SAFETY_MARGIN_BYTES) // 3
         # Largest record in a dead letter or in the state.
@@ -151,6 +150,7 @@ class Scorer:
                 self.failures.append(IndexedFailure(index, result.code))
                 result = self._fail(record, result, model, now)
             outputs += result
+        outputs += self.state.full_blocks()
         return outputs + self.expire(model, now, labels_at_end=False)
 
     def retry(
@@ -164,7 +164,7 @@ class Scorer:
                 outputs += self._fail(record, result, model, now)
             else:
                 outputs += result + self._release(record)
-        return outputs
+        return outputs + self.state.full_blocks()
 
     def join(
         self, records: Iterable[Record], model: Model, now: int, schemas: Schemas = NO_SCHEMAS
@@ -200,12 +200,12 @@ class Scorer:
         state = self.state
         state.advance(labels_at_end)
         outputs: list[Output] = []
-        for entry, tombstone in islice(state.pop_expired(), MAX_EXPIRED_PER_CALL):
-            outputs += [tombstone, *self._close(entry, model, now)]
+        for entry, tombstones in islice(state.pop_expired(), MAX_EXPIRED_PER_CALL):
+            outputs += tombstones + self._close(entry, model, now)
         while len(state.entries) > self._config.max_entries:
-            entry, tombstone = state.pop_oldest()
-            outputs += [tombstone, *self._close(entry, model, now)]
-        return outputs
+            entry, tombstones = state.pop_oldest()
+            outputs += tombstones + self._close(entry, model, now)
+        return outputs + state.floor_records()
 
     def _close(self, entry: Entry, model: Model, now: int) -> list[Output]:
         """Return the outputs of an entry that was removed from the state."""
@@ -272,7 +272,9 @@ class Scorer:
         learned = (
             None if headers and _NOT_LEARNED in headers and is_replay_topic(topic) else features
         )
-        pending = event_time, score, version, learned
+        origin = self._origins.get(topic) or self._origin(topic, threshold)
+        key_text = (key or b"").decode() if self._keyed else None
+        pending = _prediction((event_time, score, version, learned, origin, offset, key_text))
         packed = state.pack(pending)
         fits = (
             len(value) + len(packed) < self._small
@@ -290,14 +292,20 @@ class Scorer:
         if state.event_watermark - before > state.retention and before != NEVER:
             self._warn_of_jump(record, state.event_watermark - before, now)
         if waiting is None:
-            return [scored, state.expect(event_id, event_time, packed)]
+            return [scored, *state.expect(event_id, event_time, packed)]
         in_time = is_within_horizon(state, event_time, waiting.label_time)
         state.replayed_labels.count(waiting.record, "waiting", -1)
         state.replayed_labels.count(waiting.record, "joined" if in_time else "expired")
         if not in_time:
             state.counts.label_expired += 1
-            return [scored, state.expect(event_id, event_time, packed)]
+            return [scored, *state.expect(event_id, event_time, packed)]
         return [scored, *self._example(event_id, pending, waiting.label, waiting.label_time)]
+
+    def _origin(self, topic: str, threshold: float | None) -> PredictionOrigin:
+        """Return the origin of predictions for events of a topic."""
+        source: TopicKind = "raw.replay" if is_replay_topic(topic) else "raw"
+        found = PredictionOrigin(self._config.fingerprint, threshold, source, self._keyed)
+        return self._origins.setdefault(topic, found)
 
     def _warn_of_jump(self, record: Record, step: int, now: int) -> None:
         """Raise an alarm: one event moved the watermark so far that later ones may be too late."""
@@ -362,16 +370,16 @@ class Scorer:
         return [state.put(label.event_id, waiting, encoded)]
 
     def _example(
-        self, event_id: str, prediction: Prediction, label: Target, label_time: int
+        self, event_id: str, prediction: PendingPrediction, label: Target, label_time: int
     ) -> list[Output]:
-        event_time, score, version, features = prediction
+        event_time, score, version, features, origin, _, _ = prediction
         self.state.counts.joined += 1
         joined = self.state.put(event_id, JoinedEvent(event_time))
         if features is None:
             self.state.counts.unlearned += 1
             return [joined]
         example = Example(
-            event_id, event_time, label_time, label, score, version, features, self._fingerprint
+            event_id, event_time, label_time, label, score, version, features, origin.fingerprint
         )
         return [joined, Output("examples", 0, event_id.encode(), example.encode())]
 

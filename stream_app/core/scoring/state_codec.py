@@ -1,80 +1,176 @@
 """Compact encodings of predictions and records in the keyed state of a partition."""
 
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 
-from stream_app.records import Features, Record, Score
+from stream_app.records import Features, Record, Score, fast_namedtuple
+from stream_app.topic_kinds import TopicKind
 
-# Limit of the size of the feature names that are kept in the state, as JSON.
-MAX_NAME_BYTES = 16_384
+# Limit of the size of the rows that are kept in the state, as JSON.
+MAX_ROW_BYTES = 16_384
 
-Prediction = tuple[int, Score, int, Features | None]
-"""Event time in Unix milliseconds, score, model version, features."""
+# Beginning of a single record of a prediction.
+_SINGLE = b'["p",'
+_QUOTE = _SINGLE[1]
+
+
+class PredictionOrigin(NamedTuple):
+    """Properties of a prediction that all predictions of a scorer from one topic have in common.
+
+    Attributes:
+        fingerprint: fingerprint of the pipeline that predicted.
+        threshold: decision threshold at the prediction, None if the pipeline has none.
+        source: kind of the topic of the event.
+        keyed: True if the record key is not the event id and is kept with the prediction.
+    """
+
+    fingerprint: str
+    threshold: float | None
+    source: TopicKind
+    keyed: bool
+
+
+class PendingPrediction(NamedTuple):
+    """Prediction that waits for its label.
+
+    Attributes:
+        event_time: time of the event in Unix milliseconds.
+        score: served score.
+        model_version: version that made it.
+        features: features of the event; None if it must not be learned.
+        origin: pipeline that predicted, and topic of the event.
+        source_offset: offset of the event in its topic.
+        record_key: text of the record key; None if it is the event id.
+    """
+
+    event_time: int
+    score: Score
+    model_version: int
+    features: Features | None
+    origin: PredictionOrigin
+    source_offset: int
+    record_key: str | None = None
+
+
+class PredictionRow(NamedTuple):
+    """Parts of predictions that are kept once for many of them.
+
+    Attributes:
+        names: names of the features, None without features.
+    """
+
+    origin: PredictionOrigin
+    names: tuple[str, ...] | None
+
+
+PlainRow = Sequence[Any]
+"""A row as JSON data."""
+
+_prediction = fast_namedtuple(PendingPrediction)
 
 
 class PredictionCodec:
-    """Packs predictions as JSON arrays without feature names, for memory and changelog alike.
+    """Packs predictions as JSON arrays, for memory and changelog alike.
 
-    A packed prediction is `["p", event time, score, version, names, value, ...]`; `names` is an
-    index into the attribute `names`, or the features themselves if there is no room for more names,
-    or null without features. The bytes can be unpacked as long as `names` is kept as well.
+    A packed prediction is `[event time, row, score, version, source offset, value, ...]`, with the
+    record key before the values if its origin is keyed. The row is an index into the attribute
+    `rows`, or the row itself if there is no room for more. The bytes can be unpacked as long as
+    `rows` is kept as well.
+
+    Args:
+        rows: rows of `as_list`.
 
     Attributes:
-        names: tuples of feature names that were seen together.
+        rows: rows by index; None where one was dropped.
     """
 
-    def __init__(self, names: Sequence[Sequence[str]] = ()) -> None:
-        self.names: list[tuple[str, ...]] = list(map(tuple, names))
-        self._indexes = {names: index for index, names in enumerate(self.names)}
-        self._room = MAX_NAME_BYTES - sum(map(_json_size, self.names))
+    def __init__(self, rows: Sequence[PlainRow | None] = ()) -> None:
+        self.rows: list[PredictionRow | None] = [None if row is None else _row(row) for row in rows]
+        self._indexes: dict[PredictionOrigin, dict[tuple[str, ...] | None, int]] = {}
+        self._room = MAX_ROW_BYTES
+        for index, row in enumerate(self.rows):
+            if row is not None:
+                self._indexes.setdefault(row.origin, {})[row.names] = index
+                self._room -= _json_size(_plain(row))
+        # Indexes of the last origin, because looking it up in each call would take time.
+        self._origin: PredictionOrigin | None = None
+        self._of_origin: dict[tuple[str, ...] | None, int] = {}
 
-    def pack(self, prediction: Prediction) -> bytes:
-        """Return the bytes of a prediction; new feature names are added to `names`."""
-        event_time, score, version, features = prediction
-        packed: tuple[Any, ...]
-        if features is None:
-            packed = "p", event_time, score, version, None
-        elif (index := self._index(tuple(features))) is None:
-            packed = "p", event_time, score, version, features
-        else:
-            packed = "p", event_time, score, version, index, *features.values()
+    def as_list(self) -> list[PlainRow | None]:
+        """Return the rows as plain data for the changelog."""
+        return [None if row is None else _plain(row) for row in self.rows]
+
+    def pack(self, prediction: PendingPrediction) -> bytes:
+        """Return the bytes of a prediction; a new row is added to `rows`."""
+        event_time, score, version, features, origin, offset, key = prediction
+        if origin is not self._origin:
+            self._origin, self._of_origin = origin, self._indexes.setdefault(origin, {})
+        names = None if features is None else tuple(features)
+        row: int | PlainRow | None = self._of_origin.get(names)
+        if row is None:
+            row = self._add(PredictionRow(origin, names))
+        values = () if features is None else features.values()
+        if origin.keyed:
+            values = (key, *values)
         # Copy: orjson returns over-allocated buffers (1 kB and more).
-        return b"%b" % orjson.dumps(packed)
+        return b"%b" % orjson.dumps((event_time, row, score, version, offset, *values))
 
-    def unpack(self, packed: bytes) -> Prediction:
-        """Return the prediction of packed bytes."""
-        _, event_time, score, version, names, *values = orjson.loads(packed)
-        features = (
-            dict(zip(self.names[names], values, strict=True)) if type(names) is int else names
+    def unpack(self, packed: bytes) -> PendingPrediction:
+        """Return the prediction of packed bytes, or of those of a single record."""
+        fields = orjson.loads(packed)
+        event_time, found, score, version, offset, *values = (
+            fields[1:] if is_single(packed) else fields
         )
-        return event_time, score, version, features
+        row = self.rows[found] if type(found) is int else _row(found)
+        if row is None:
+            raise ValueError(f"row {found} of the state was dropped")
+        origin, names = row
+        key = values.pop(0) if origin.keyed else None
+        features = None if names is None else dict(zip(names, values, strict=True))
+        return _prediction((event_time, score, version, features, origin, offset, key))
 
-    def _index(self, names: tuple[str, ...]) -> int | None:
-        """Return the index of names; None if there is no room for them."""
-        known = self._indexes.get(names)
-        if known is not None:
-            return known
-        size = _json_size(names)
+    def without_unused(self, predictions: Iterable[bytes]) -> "PredictionCodec":
+        """Return a codec for these predictions without the rows that none of them uses."""
+        if len(self.rows) < 2:
+            return self
+        used = set(map(_row_text, predictions))
+        return PredictionCodec(
+            [
+                _plain(row) if row is not None and b"%d" % index in used else None
+                for index, row in enumerate(self.rows)
+            ]
+        )
+
+    def _add(self, row: PredictionRow) -> int | PlainRow:
+        """Add a row and return its index, or the row itself if there is no room for it."""
+        plain = _plain(row)
+        size = _json_size(plain)
         if size > self._room:
-            return None
+            return plain
         self._room -= size
-        index = self._indexes[names] = len(self.names)
-        self.names.append(names)
+        index = next((at for at, known in enumerate(self.rows) if known is None), len(self.rows))
+        self.rows[index : index + 1] = [row]
+        self._of_origin[row.names] = index
         return index
 
 
+def to_single(packed: bytes) -> bytes:
+    """Return the value of a single record of a packed prediction."""
+    return _SINGLE + packed[1:]
+
+
+def is_single(value: bytes) -> bool:
+    """Return True for the value of `to_single`."""
+    return value.startswith(_SINGLE)
+
+
 def packed_event_time(packed: bytes) -> int:
-    """Return the event time of a packed prediction, which takes no names."""
-    time: int = orjson.loads(packed)[1]
-    return time
-
-
-def is_packed(value: bytes) -> bool:
-    """Return True if a value of the changelog is a packed prediction."""
-    return value.startswith(b'["p",')
+    """Return the event time of a packed prediction, which takes no rows."""
+    start = len(_SINGLE) if packed[1] == _QUOTE else 1
+    return int(packed[start : packed.index(b",", start)])
 
 
 def record_to_json(record: Record) -> list[Any]:
@@ -91,8 +187,22 @@ def record_from_json(content: list[Any]) -> Record:
     return Record(topic, partition, offset, timestamp, _bytes(key), _bytes(value), originals)
 
 
-def _json_size(names: tuple[str, ...]) -> int:
-    return len(orjson.dumps(names)) + 1
+def _plain(row: PredictionRow) -> PlainRow:
+    return tuple(row.origin), row.names
+
+
+def _row(plain: Sequence[Any]) -> PredictionRow:
+    origin, names = plain
+    return PredictionRow(PredictionOrigin(*origin), None if names is None else tuple(names))
+
+
+def _row_text(packed: bytes) -> bytes:
+    """Return the index of a packed prediction's row, or the beginning of the row itself."""
+    return packed.split(b",", 3)[2 if is_single(packed) else 1]
+
+
+def _json_size(row: PlainRow) -> int:
+    return len(orjson.dumps(row)) + 1
 
 
 def _text(content: bytes | None) -> str | None:

@@ -148,7 +148,7 @@ class ScoreProcessor:
             source.topic: offset for source, offset in positions.items()
         }
         reports = self._report(now)
-        return [*reports, self._scorer.state.checkpoint()]
+        return [*reports, *self._scorer.state.final_records()]
 
     def after_commit(self) -> None:
         """Export the committed state as metrics."""

@@ -59,7 +59,7 @@ def outcomes(subject: Scorer, records: list[Record], labels: list[Record]) -> tu
     made: list[Output] = []
     for one, label in zip(records, labels, strict=True):
         made += subject.score([one], Model(), NOW) + subject.join([label], Model(), NOW)
-    return made, subject.failures, subject.state.entries, subject.state.checkpoint()
+    return made, subject.failures, subject.state.entries, subject.state.final_records()
 
 
 CHANGES: list[Fields] = [

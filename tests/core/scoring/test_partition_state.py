@@ -3,14 +3,22 @@
 from math import inf
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.core.scoring import state_codec
 from stream_app.core.scoring.expiry_queue import ExpiryQueue
-from stream_app.core.scoring.state_codec import PredictionCodec
-from stream_app.records import Features
+from stream_app.core.scoring.state_codec import (
+    PendingPrediction,
+    PredictionCodec,
+    PredictionOrigin,
+    is_single,
+    packed_event_time,
+    to_single,
+)
+from tests.small_pipeline import NOW
 
 MINUTE = 60_000
 times = st.integers(-3 * MINUTE, 3 * MINUTE) | st.integers(-(2**50), 2**50)
@@ -63,34 +71,86 @@ values = (
     | st.text()
 )
 features = st.dictionaries(st.sampled_from("abc") | st.text(), values)
-predictions = st.tuples(
-    st.integers(-(2**60), 2**60), st.floats(0, 1), st.integers(0, 2**62), features
+origins = st.builds(
+    PredictionOrigin,
+    st.sampled_from(["a" * 16, "b" * 16]),
+    st.sampled_from([None, 0.5]),
+    st.sampled_from(["raw", "raw.replay"]),
+    st.booleans(),
 )
 
 
-@pytest.fixture(params=[0, 2, 1000])
-def most_names(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state_codec, "MAX_NAME_BYTES", request.param)
+@st.composite
+def predictions(draw: st.DrawFn) -> PendingPrediction:
+    """Draw a prediction; its record key is kept only if its origin is keyed."""
+    origin = draw(origins)
+    scores = st.floats(0, 1) | st.dictionaries(st.text(), st.floats(0, 1), min_size=1)
+    return PendingPrediction(
+        draw(st.integers(-(2**60), 2**60)),
+        draw(scores),
+        draw(st.integers(-1, 2**62)),
+        draw(features | st.none()),
+        origin,
+        draw(st.integers(0, 2**62)),
+        draw(st.text()) if origin.keyed else None,
+    )
 
 
-@pytest.mark.usefixtures("most_names")
+@pytest.fixture(params=[0, 200, 10_000])
+def most_rows(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_codec, "MAX_ROW_BYTES", request.param)
+
+
+@pytest.mark.usefixtures("most_rows")
 def test_a_packed_prediction_is_unpacked_unchanged() -> None:
-    @given(st.lists(predictions))
-    def unpacked(predictions: list[tuple[int, float, int, Features]]) -> None:
+    @given(st.lists(predictions()), st.booleans())
+    def unpacked(predictions: list[PendingPrediction], is_restored: bool) -> None:
         packer = PredictionCodec()
         packed = [packer.pack(prediction) for prediction in predictions]
+        if is_restored:
+            packer = PredictionCodec(orjson.loads(orjson.dumps(packer.as_list())))
         for prediction, one in zip(predictions, packed, strict=True):
-            found = packer.unpack(one)
-            assert repr(found) == repr(prediction)  # types and the order of the features count
+            for form in (one, to_single(one)):
+                found = packer.unpack(form)
+                assert repr(found) == repr(prediction)  # types and order of the features count
+                assert packed_event_time(form) == prediction.event_time
             assert packer.pack(found) == one
+            assert b"\n" not in one
+            assert (is_single(one), is_single(to_single(one))) == (False, True)
 
     unpacked()
 
 
-def test_packed_predictions_do_not_repeat_the_names_of_features() -> None:
+def prediction(names: str, fingerprint: str = "f" * 16) -> PendingPrediction:
+    origin = PredictionOrigin(fingerprint, 0.5, "raw", False)
+    return PendingPrediction(NOW, 0.5, 1, dict.fromkeys(names, 1.0), origin, 7)
+
+
+def test_packed_predictions_do_not_repeat_what_they_have_in_common() -> None:
     packer = PredictionCodec()
-    packed = [
-        packer.pack((0, 0.5, 1, {"a feature with a long name": 1.0, "another": 2.0}))
-        for _ in range(3)
-    ]
-    assert b"name" not in b"".join(packed)
+    packed = [packer.pack(prediction("xyz")) for _ in range(3)]
+    assert packed == [b"[%d,0,0.5,1,7,1.0,1.0,1.0]" % NOW] * 3
+
+
+def test_rows_that_no_prediction_uses_make_room() -> None:
+    packer = PredictionCodec()
+    old, new = packer.pack(prediction("x", "old")), packer.pack(prediction("x", "new"))
+    packer = packer.without_unused([to_single(new)])
+    assert [row and row.origin.fingerprint for row in packer.rows] == [None, "new"]
+    with pytest.raises(ValueError, match="row 0"):
+        packer.unpack(old)
+    newest = packer.pack(prediction("y", "newest"))
+    assert [row and row.origin.fingerprint for row in packer.rows] == ["newest", "new"]
+    assert packer.unpack(newest) == prediction("y", "newest")
+    assert packer.unpack(new) == prediction("x", "new")
+
+
+def test_predictions_contain_their_row_if_there_is_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(state_codec, "MAX_ROW_BYTES", 60)
+    packer = PredictionCodec()
+    first, second = packer.pack(prediction("x")), packer.pack(prediction("y"))
+    assert len(packer.rows) == 1
+    assert packer.without_unused([first, second]).unpack(second) == prediction("y")
+    assert packer.without_unused([first, second]).unpack(first) == prediction("x")

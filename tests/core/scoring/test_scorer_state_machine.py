@@ -192,7 +192,7 @@ class ScorerMachine(RuleBasedStateMachine):
             "labels": self.next_label,
             "replay": self.next_replay,
         }
-        self.committed += [*self.open, self.state.checkpoint()]
+        self.committed += [*self.open, *self.state.final_records()]
         self.open = []
 
     @rule()

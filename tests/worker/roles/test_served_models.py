@@ -44,8 +44,8 @@ def test_the_next_owner_restores_the_last_good_version_if_it_exists() -> None:
     for version, found in ((4, Version(4)), (6, Version(1))):
         before = PartitionState(0, 1, 1)
         LastGood(before, lambda: None, load).mark_good(Version(version))
-        output, state = before.checkpoint(), PartitionState(0, 1, 1)
-        state.restore([(output.key, output.value)])
+        state = PartitionState(0, 1, 1)
+        state.restore((output.key, output.value) for output in before.final_records())
         good = LastGood(state, lambda: Version(1), load)
         good.restore()
         assert good.replacement(Version(9)) == found

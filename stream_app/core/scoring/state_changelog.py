@@ -1,0 +1,172 @@
+"""Records of the changelog of a partition's state: keys, values, and their only reader.
+
+`docs/state.md` describes the records and why they restore the state.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from stream_app.core.scoring.state_codec import is_single, record_from_json, record_to_json
+from stream_app.records import Record, Target, fast_namedtuple
+from stream_app.topic_kinds import TopicKind
+
+TOPIC: TopicKind = "score.state"
+
+# Key of the record that completes a transaction: record counts, watermarks and positions.
+COUNTS_KEY = b"t"
+FLOOR_KEY = b"f"
+BLOCK_PREFIX = b"b"
+ENTRY_PREFIX = b"e"
+RETRY_PREFIX = b"r"
+
+_JOINED = b'["j",'
+
+CompactEntry = bytes | int | str
+"""Entry in memory: packed prediction, event time of a joined event, or encoded waiting label."""
+
+
+class RestoreFloor(NamedTuple):
+    """Prediction or joined event that was removed last; predictions in blocks up to it are gone.
+
+    Attributes:
+        event_time: time of the event in Unix milliseconds.
+        event_id: its id.
+    """
+
+    event_time: int
+    event_id: str
+
+    def encode(self) -> bytes:
+        """Return the value of the record under `FLOOR_KEY`."""
+        return orjson.dumps(tuple(self))
+
+
+class JoinedEvent(NamedTuple):
+    """Event that has its label; kept to recognise duplicates.
+
+    Attributes:
+        event_time: time of the event in Unix milliseconds.
+    """
+
+    event_time: int
+
+    def encode(self) -> bytes:
+        """Return the value of its single record."""
+        return b'["j",%d]' % self.event_time
+
+
+class WaitingLabel(NamedTuple):
+    """Label that came before its event.
+
+    Attributes:
+        label: the label.
+        label_time: time at which it became known in Unix milliseconds.
+        record: its record, unchanged.
+    """
+
+    label: Target
+    label_time: int
+    record: Record
+
+    def encode(self) -> bytes:
+        """Return the value of its single record."""
+        return orjson.dumps(("w", self.label, self.label_time, record_to_json(self.record)))
+
+    @classmethod
+    def decode(cls, value: bytes | str) -> "WaitingLabel":
+        """Return the label of `encode`."""
+        _, label, label_time, record = orjson.loads(value)
+        return cls(label, label_time, record_from_json(record))
+
+
+class CheckpointChange(NamedTuple):
+    """Checkpoint that completes a transaction, as plain data."""
+
+    value: dict[str, Any]
+
+
+class FloorChange(NamedTuple):
+    """Restore floor that was moved."""
+
+    floor: RestoreFloor
+
+
+class BlockChange(NamedTuple):
+    """Block that was written, or deleted if it has no predictions.
+
+    Attributes:
+        last: last prediction by event time and id, None if the block was deleted.
+        ids: event ids.
+        packed: packed predictions, in the order of the ids.
+    """
+
+    number: int
+    last: RestoreFloor | None
+    ids: Sequence[str]
+    packed: Sequence[bytes]
+
+
+class EntryChange(NamedTuple):
+    """Entry that has a single record now, or was removed if it is None."""
+
+    event_id: str
+    entry: CompactEntry | None
+
+
+class RetryChange(NamedTuple):
+    """Event that waits for a retry under a name, or does no longer if the value is None."""
+
+    name: bytes
+    value: bytes | None
+
+
+_entry_change = fast_namedtuple(EntryChange)
+
+StateChange = CheckpointChange | FloorChange | BlockChange | EntryChange | RetryChange
+
+
+def encode_block(last: RestoreFloor, ids: Sequence[str], packed: Iterable[bytes]) -> bytes:
+    """Return the value of a block.
+
+    >>> encode_block(RestoreFloor(2, "b"), ["a", "b"], [b"[1]", b"[2]"])
+    b'[2,"b",["a","b"]]\\n[1]\\n[2]'
+    """
+    return b"\n".join((orjson.dumps((*last, ids)), *packed))
+
+
+def decode_change(key: bytes | None, value: bytes | None) -> StateChange | None:
+    """Return the change that a record of the changelog stands for, None for an unknown key.
+
+    >>> decode_change(b"b7", None)
+    BlockChange(number=7, last=None, ids=(), packed=())
+    >>> decode_change(b"ea", None)
+    EntryChange(event_id='a', entry=None)
+    """
+    if key is None:
+        return None
+    prefix = key[:1]
+    if prefix == ENTRY_PREFIX:
+        # Fast path: most records of a restore are joined events.
+        if value is not None and value[:5] == _JOINED:
+            return _entry_change((key[1:].decode(), int(value[5:-1])))
+        return EntryChange(key[1:].decode(), None if value is None else _compact(value))
+    if prefix == BLOCK_PREFIX:
+        if value is None:
+            return BlockChange(int(key[1:]), None, (), ())
+        header, *packed = value.split(b"\n")
+        time, event_id, ids = orjson.loads(header)
+        return BlockChange(int(key[1:]), RestoreFloor(time, event_id), ids, packed)
+    if prefix == RETRY_PREFIX:
+        return RetryChange(key[1:], value)
+    if value is None:
+        return None
+    if key == FLOOR_KEY:
+        return FloorChange(RestoreFloor(*orjson.loads(value)))
+    return CheckpointChange(orjson.loads(value)) if key == COUNTS_KEY else None
+
+
+def _compact(value: bytes) -> CompactEntry:
+    """Return the compact form of the value of a single record."""
+    return value if is_single(value) else value.decode()

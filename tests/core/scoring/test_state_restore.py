@@ -1,0 +1,243 @@
+"""The changelog restores the state in memory, at any transaction and after any compaction."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from random import Random
+from typing import Any
+
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_app.core.example import Example
+from stream_app.core.scoring.partition_state import PartitionState
+from stream_app.core.scoring.prediction_blocks import BlockLimits
+from stream_app.core.scoring.scorer import Scorer, ScorerConfig
+from stream_app.records import Features, Fields, Output, Record
+from stream_app.resilience import Retry, TransientError
+from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
+
+DAY = 24 * HOUR
+RETRY = Retry(max_attempts=3, max_waiting=4)
+LIMITS = BlockLimits(enough=4, least=2, bytes=400)
+MAX_ENTRIES = 18
+IDS = 30
+# Horizons in hours.
+HORIZONS = [6, 12, 24, 72]
+# Hours of event time that pass with each step, on average.
+PACE = 0.5
+
+Changelog = list[tuple[bytes | None, bytes | None]]
+
+
+class Lookup:
+    """External lookup of features, available or down."""
+
+    down = False
+
+
+class FixedModel:
+    """Model that scores by amount."""
+
+    name = "payments"
+    version = 1
+
+    def score(self, features: Features) -> float:
+        return float(features["amount"]) / 100
+
+
+def looked_up(fields: Fields) -> Features:
+    """Return features that need the external lookup; they have other names for large amounts."""
+    if Lookup.down:
+        raise TransientError("no answer")
+    return {"amount": fields["amount"], **({"large": True} if fields["amount"] > 9 else {})}
+
+
+def compacted(changelog: Changelog, random: Random) -> Changelog:
+    """Return a changelog as Kafka may compact it: superseded records, then tombstones, are gone."""
+    newest = {key: at for at, (key, _) in enumerate(changelog)}
+    kept: Changelog = []
+    for at, (key, value) in enumerate(changelog):
+        is_superseded = newest[key] > at
+        is_alone = all(other != key for other, _ in kept)
+        is_removable = is_superseded or (value is None and is_alone)
+        if not (is_removable and random.random() < 0.7):
+            kept.append((key, value))
+    return kept
+
+
+def view(state: PartitionState) -> dict[str, Any]:
+    """Return everything that determines what a scorer does with a state."""
+    draining = deepcopy(state)
+    draining.clock = 2**60
+    return {
+        "removal": [entry for entry, _ in draining.pop_expired()],
+        "left": draining.entries,
+        "entries": {event_id: state.find(event_id) for event_id in state.entries},
+        "compact": state.entries,
+        "counts": state.counts,
+        "clock": (state.clock, state.clock_mover, state.event_watermark, state.label_watermark),
+        "positions": state.positions,
+        "floor": state.blocks.floor,
+        "blocks": (state.blocks.next_number, state.blocks.alive),
+        "retries": {
+            name: attempt._replace(due=0) for name, attempt in state.retries.waiting.items()
+        },
+    }
+
+
+class ScoredPartition:
+    """One partition: the scorer at work, and its committed changelog.
+
+    The steps are chosen by a generator of random numbers instead of by hypothesis, which would try
+    far fewer in the same time.
+    """
+
+    def __init__(self, random: Random) -> None:
+        Lookup.down = False
+        self.random = random
+        self.keyed = random.random() < 0.3
+        changes = {"key": "country"} if self.keyed else {}
+        self.pipeline = small_pipeline(features=looked_up, retry=RETRY, breaker=None, **changes)
+        self.horizon, self.fingerprint = random.choice(HORIZONS), "a" * 16
+        self.changelog: Changelog = []
+        self.scored_by: dict[str, str] = {}
+        self.committed_scored_by: dict[str, str] = {}
+        self.hours = 0.0
+        self.now = NOW + 600 * DAY
+        self.start()
+        self.commit()
+
+    def restored(self, changelog: Changelog) -> PartitionState:
+        state = PartitionState(0, self.horizon * HOUR, 6 * HOUR, RETRY, LIMITS)
+        state.restore(changelog)
+        return state
+
+    def start(self) -> None:
+        """Continue as a new owner, with everything from the changelog."""
+        self.state = self.restored(self.changelog)
+        config = ScorerConfig(
+            fingerprint=self.fingerprint,
+            group="g",
+            app_version="1",
+            max_bytes=100_000,
+            max_entries=MAX_ENTRIES,
+        )
+        self.scorer = Scorer(self.pipeline, config, self.state, lambda: 0.0)
+        self.open: list[Output] = []
+        self.offset = self.state.positions.get("raw", 0)
+        self.scored_by = dict(self.committed_scored_by)
+
+    def step(self) -> None:
+        """Take one random step."""
+        steps = {
+            self.score: 30,
+            self.join: 20,
+            self.expire: 10,
+            self.commit: 10,
+            self.compare: 10,
+            self.compact: 4,
+            self.retry: 4,
+            self.crash: 3,
+            self.change_lookup: 3,
+            self.change_pipeline: 3,
+        }
+        self.hours += self.random.random() * 2 * PACE
+        self.random.choices(list(steps), list(steps.values()))[0]()
+        blocks = self.state.blocks
+        assert all(last > blocks.floor for last in blocks.alive.values())
+
+    def score(self) -> None:
+        random, topic = self.random, "payments.raw"
+        if random.random() < 0.2:
+            topic = "payments.raw.replay"
+        fields = [
+            event(random.randrange(IDS), self.time(), amount=float(random.randrange(20)))
+            for _ in range(random.randrange(9))
+        ]
+        batch = [self.sent(one, topic) for one in fields]
+        self.take(self.scorer.score(batch, FixedModel(), self.now))
+
+    def join(self) -> None:
+        fields = [
+            label(self.random.randrange(IDS), self.time()) for _ in range(self.random.randrange(6))
+        ]
+        batch = [self.sent(one, "payments.labels") for one in fields]
+        self.take(self.scorer.join(batch, FixedModel(), self.now))
+
+    def retry(self) -> None:
+        self.now += 60_000
+        self.take(self.scorer.retry(self.state.retries.due(self.now), FixedModel(), self.now))
+
+    def change_lookup(self) -> None:
+        Lookup.down = self.random.random() < 0.15
+
+    def expire(self) -> None:
+        before = set(self.state.entries)
+        at_end = self.random.random() < 0.7
+        outputs = self.scorer.expire(FixedModel(), self.now, labels_at_end=at_end)
+        # An idle task commits if there is something to write.
+        assert bool(outputs) == (before != self.state.entries.keys())
+        self.take(outputs)
+
+    def commit(self) -> None:
+        self.state.positions = {"raw": self.offset}
+        outputs = [*self.open, *self.state.final_records()]
+        self.changelog += [(one.key, one.value) for one in outputs if one.topic == "score.state"]
+        self.open = []
+        self.committed_scored_by = dict(self.scored_by)
+        assert self.changelog[-1][0] == b"t"
+
+    def compare(self) -> None:
+        self.commit()
+        for changelog in (self.changelog, compacted(self.changelog, self.random)):
+            assert view(self.restored(changelog)) == view(self.state)
+
+    def compact(self) -> None:
+        self.changelog = compacted(self.changelog, self.random)
+
+    def crash(self) -> None:
+        self.start()
+
+    def change_pipeline(self) -> None:
+        """Continue as an owner with another horizon: nothing is lost, nothing comes back."""
+        self.commit()
+        before = {event_id: self.state.find(event_id) for event_id in self.state.entries}
+        self.horizon, self.fingerprint = (
+            self.random.choice(HORIZONS),
+            self.random.choice("abc") * 16,
+        )
+        self.start()
+        assert {event_id: self.state.find(event_id) for event_id in before} == before
+        assert before.keys() == self.state.entries.keys()
+
+    def time(self) -> int:
+        """Return an event time near the present; some are the same, late or far ahead."""
+        random = self.random
+        hours = int(self.hours) - random.choice([0, 0, 0, 0, 1, 2, 3, 8, 20, 40])
+        return NOW + HOUR * (hours + (400 if random.random() < 0.002 else 0))
+
+    def sent(self, fields: Fields, topic: str) -> Record:
+        self.offset += 1
+        sent = record(fields, self.offset, topic=topic)
+        return sent._replace(key=b"NL") if self.keyed else sent
+
+    def take(self, outputs: Sequence[Output]) -> None:
+        """Keep outputs; check that each example carries the fingerprint of its prediction."""
+        self.open += outputs
+        for output in outputs:
+            if output.topic == "scored":
+                fields = orjson.loads(output.value or b"")
+                self.scored_by[fields["event_id"]] = fields["fingerprint"]
+            elif output.topic == "examples":
+                example = Example.decode(output.value or b"")
+                assert example.fingerprint == self.scored_by[example.event_id]
+
+
+@settings(max_examples=80)
+@given(st.integers(0, 2**32), st.integers(50, 150))
+def test_the_changelog_restores_the_state(seed: int, steps: int) -> None:
+    partition = ScoredPartition(Random(seed))
+    for _ in range(steps):
+        partition.step()
+    partition.compare()

@@ -1,0 +1,64 @@
+"""History of an event's entry, from the records that the state writes."""
+
+import pytest
+
+from stream_app.core.scoring.state_changelog import (
+    BlockChange,
+    EntryChange,
+    FloorChange,
+    RestoreFloor,
+    StateChange,
+    decode_change,
+    encode_block,
+)
+from stream_app.explain.entry_history import EntryHistory
+
+PREDICTION = b"[5,0,0.5,1,7]"
+BLOCK = decode_change(b"b0", encode_block(RestoreFloor(9, "z"), ["x", "z"], [PREDICTION, b"[9]"]))
+
+
+def floor(event_time: int, event_id: str) -> FloorChange:
+    return FloorChange(RestoreFloor(event_time, event_id))
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "removed_at", "was_scored"),
+    [
+        ([], "unknown", None, False),
+        ([EntryChange("y", 5), BlockChange(1, None, (), ())], "unknown", None, False),
+        ([EntryChange("x", '["w"]')], "waiting", None, False),
+        ([EntryChange("x", '["w"]'), EntryChange("x", None)], "removed", 1, False),
+        ([EntryChange("x", b'["p",5]')], "pending", None, True),
+        ([EntryChange("x", 5)], "joined", None, True),
+        ([BLOCK], "pending", None, True),
+        ([BLOCK, EntryChange("x", 5)], "joined", None, True),
+        ([BLOCK, EntryChange("x", 5), floor(5, "x")], "joined", None, True),
+        ([BLOCK, floor(5, "w"), floor(4, "z")], "pending", None, True),
+        # Compaction may have removed an earlier floor that was above the event.
+        ([BLOCK, floor(5, "x")], "removed", None, True),
+        ([BLOCK, floor(4, "x"), floor(5, "x"), floor(6, "x")], "removed", 2, True),
+        ([BLOCK, EntryChange("x", 5), EntryChange("x", None), floor(5, "x")], "removed", 2, True),
+    ],
+)
+def test_the_changes_give_the_state_of_the_entry(
+    changes: list[StateChange], state: str, removed_at: int | None, was_scored: bool
+) -> None:
+    history = EntryHistory("x")
+    for at, change in enumerate(changes):
+        history.apply(change, at)
+    assert (history.state, history.was_scored) == (state, was_scored)
+    if state == "removed":
+        assert history.removed_at == removed_at
+
+
+def test_a_change_tells_whether_it_contains_the_event() -> None:
+    assert BLOCK is not None
+    changes = [BLOCK, EntryChange("x", None), EntryChange("y", None), floor(5, "x")]
+    assert [EntryHistory("x").apply(change, 0) for change in changes] == [True, True, False, False]
+
+
+def test_an_event_up_to_the_floor_is_below_it() -> None:
+    history = EntryHistory("x")
+    assert not history.is_below_floor(5)
+    history.apply(floor(5, "x"), 0)
+    assert [history.is_below_floor(time) for time in (4, 5, 6)] == [True, True, False]
