@@ -61,7 +61,7 @@ def changelog(events: list[Event], share: float) -> Changelog:
     outputs: list[Output] = []
     for offset, event in enumerate(events):
         packed = state.pack(
-            PendingPrediction(event.event_time, 0.25123456789, 1, event.features, ORIGIN, offset)
+            PendingPrediction(event.event_time, 0.25, 1, event.features, ORIGIN, offset)
         )
         outputs += state.expect(event.event_id, event.event_time, packed)
         if offset % TRANSACTION_EVENTS == 0:

@@ -74,7 +74,8 @@ USES: dict[TopicKind, TopicUse] = {
         "Changelog of a partition: pending predictions, waiting labels, known ids, record counts.",
         ("score",),
         ("score", "replayer"),
-        "event id, or `t` for the record counts",
+        "`b<number of a block>`, `e<event id>`, `f`, `r<topic>/<offset>`, or `t` for the record "
+        "counts",
     ),
     "examples": TopicUse(
         "Predictions with their labels, in the order of learning, and control records.",

@@ -22,6 +22,7 @@ from stream_app.core.scoring.state_changelog import (
     COUNTS_KEY,
     ENTRY_PREFIX,
     RETRY_PREFIX,
+    STATE_FORMAT,
     TOPIC,
     BlockChange,
     CheckpointChange,
@@ -30,6 +31,7 @@ from stream_app.core.scoring.state_changelog import (
     FloorChange,
     JoinedEvent,
     RetryChange,
+    StateFormatError,
     WaitingLabel,
     decode_change,
 )
@@ -202,7 +204,11 @@ class PartitionState:
         return [*self.floor_records(), *self._write_predictions(), self._checkpoint()]
 
     def restore(self, changelog: Iterable[tuple[bytes | None, bytes | None]]) -> None:
-        """Load the state from the keys and values of its changelog, oldest first."""
+        """Load the state from the keys and values of its changelog, oldest first.
+
+        Raises:
+            StateFormatError: another version of this program has written the changelog.
+        """
         most = _CLEANED_AFTER
         for key, value in changelog:
             change = decode_change(key, value)
@@ -268,6 +274,7 @@ class PartitionState:
 
     def _checkpoint(self) -> Output:
         value = {
+            "format": STATE_FORMAT,
             "record_counts": self.counts.as_dict(),
             "event_watermark": self.event_watermark,
             "label_watermark": self.label_watermark,
@@ -285,6 +292,8 @@ class PartitionState:
         return Output(TOPIC, self.partition, COUNTS_KEY, orjson.dumps(value))
 
     def _restore_checkpoint(self, value: dict[str, Any]) -> None:
+        if value.get("format") != STATE_FORMAT:
+            raise StateFormatError(f"format {value.get('format', 1)}, expected {STATE_FORMAT}")
         self.counts = RecordCounts.from_dict(value["record_counts"])
         self.event_watermark = value["event_watermark"]
         self.label_watermark = value["label_watermark"]

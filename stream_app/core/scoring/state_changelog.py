@@ -14,6 +14,9 @@ from stream_app.topic_kinds import TopicKind
 
 TOPIC: TopicKind = "score.state"
 
+# Format of the records below; a state in another one is not read.
+STATE_FORMAT = 2
+
 # Key of the record that completes a transaction: record counts, watermarks and positions.
 COUNTS_KEY = b"t"
 FLOOR_KEY = b"f"
@@ -25,6 +28,10 @@ _JOINED = b'["j",'
 
 CompactEntry = bytes | int | str
 """Entry in memory: packed prediction, event time of a joined event, or encoded waiting label."""
+
+
+class StateFormatError(Exception):
+    """The changelog has another format."""
 
 
 class RestoreFloor(NamedTuple):

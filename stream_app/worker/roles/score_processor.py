@@ -7,6 +7,7 @@ from time import monotonic
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.scoring.predictor import Model
 from stream_app.core.scoring.scorer import DEGRADED_ALARM, WATERMARK_JUMP_ALARM, Scorer
+from stream_app.core.scoring.state_changelog import StateFormatError
 from stream_app.errors import DataLossError
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.pipeline import Pipeline
@@ -79,10 +80,19 @@ class ScoreProcessor:
         The changelog contains positions too, in case the offsets of the group have expired.
 
         Raises:
-            DataLossError: the changelog is empty, or older than the committed offsets.
+            DataLossError: the changelog is empty, older than the committed offsets, or of another
+                version of this program.
         """
         state = self._scorer.state
-        state.restore(self._reader.read_stable(self._state_topic, state.partition))
+        changelog = self._reader.read_stable(self._state_topic, state.partition)
+        try:
+            state.restore(changelog)
+        except StateFormatError as error:
+            raise DataLossError(
+                f"{self._state_topic}[{state.partition}] was written by another version of "
+                f"stream-app ({error})",
+                "Run that version, or start over: `stream-app reset PIPELINE`, or another name",
+            ) from None
         self._reporter.export(state.actions, state.alarms)
         self._metrics.start(state)
         self._check_changelog(committed)

@@ -1,8 +1,16 @@
 """Records that the state writes: blocks of predictions, single records, floor and tombstones."""
 
+import orjson
+import pytest
+
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.prediction_blocks import BLOCK_LIMITS, BlockLimits
-from stream_app.core.scoring.state_changelog import JoinedEvent, WaitingLabel, decode_change
+from stream_app.core.scoring.state_changelog import (
+    JoinedEvent,
+    StateFormatError,
+    WaitingLabel,
+    decode_change,
+)
 from stream_app.core.scoring.state_codec import PendingPrediction, PredictionOrigin
 from stream_app.records import Output, Record
 from tests.small_pipeline import HOUR, NOW
@@ -130,3 +138,11 @@ def test_a_prediction_below_the_floor_has_a_single_record() -> None:
     for event_id, at in (("a", NOW - HOUR), ("x", NOW), ("y", NOW), ("z", NOW + 1)):
         after.predict(event_id, at)
     assert after.commit() == ["b0: y z", "ea", "ex"]
+
+
+def test_a_changelog_of_another_format_is_not_read() -> None:
+    (checkpoint,) = PartitionState(0, HOUR, HOUR).final_records()
+    value = orjson.loads(checkpoint.value or b"")
+    del value["format"]
+    with pytest.raises(StateFormatError, match="format 1, expected 2"):
+        PartitionState(0, HOUR, HOUR).restore([(b"t", orjson.dumps(value))])
