@@ -46,7 +46,7 @@ from stream_app.records import Output
 from stream_app.resilience import Retry
 
 # A restore with fewer entries drops those that were removed only at its end.
-_CLEANED_AFTER = 200_000
+CLEANED_AFTER = 200_000
 
 Entry = PendingPrediction | JoinedEvent | WaitingLabel
 
@@ -209,7 +209,7 @@ class PartitionState:
         Raises:
             StateFormatError: another version of this program has written the changelog.
         """
-        most = _CLEANED_AFTER
+        most = CLEANED_AFTER
         for key, value in changelog:
             change = decode_change(key, value)
             if isinstance(change, EntryChange):
@@ -223,7 +223,7 @@ class PartitionState:
                 self.entries.update(zip(change.ids, change.packed, strict=True))
                 if len(self.entries) > most:
                     self._drop_removed()
-                    most = max(_CLEANED_AFTER, 2 * len(self.entries))
+                    most = max(CLEANED_AFTER, 2 * len(self.entries))
             elif isinstance(change, FloorChange):
                 self.blocks.restore_floor(change.floor)
             elif isinstance(change, RetryChange):

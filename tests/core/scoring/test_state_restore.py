@@ -1,15 +1,17 @@
 """The changelog restores the state in memory, at any transaction and after any compaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from random import Random
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_app.core.example import Example
+from stream_app.core.scoring import partition_state
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.prediction_blocks import BlockLimits
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
@@ -232,6 +234,14 @@ class ScoredPartition:
             elif output.topic == "examples":
                 example = Example.decode(output.value or b"")
                 assert example.fingerprint == self.scored_by[example.event_id]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cleaned_early() -> Iterator[None]:
+    """Let a restore drop what was removed before its end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partition_state, "CLEANED_AFTER", 8)
+        yield
 
 
 @settings(max_examples=80)
