@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from stream_app.core.reading.event_time import NEVER
+from stream_app.core.scoring.state_changelog import OTHER_FORMAT_REMEDY, STATE_FORMAT
 from stream_app.doctor.context import CheckResult, DoctorContext, ok, problem, skipped, warning
+from stream_app.errors import DataLossError
 from stream_app.formatting import duration, iso_time
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.topic_uses import ROLE_INPUTS
@@ -115,6 +117,7 @@ def check_record_counts(context: DoctorContext) -> Iterator[CheckResult]:
     longest_wait = label.horizon + label.allowed_lateness
     found = [
         *evaluate_balance(counts),
+        *evaluate_format(counts),
         *evaluate_state(counts, context.settings.worker.max_state_entries),
         *evaluate_outcomes(counts),
         *evaluate_clocks(counts, int(longest_wait.total_seconds() * 1000)),
@@ -140,6 +143,18 @@ def evaluate_balance(counts: Mapping[int, PartitionCounts]) -> Iterator[CheckRes
                 f"the record counts of partition {partition} do not add up: "
                 "an event was lost or duplicated",
                 "Keep the topics, and report this",
+            )
+
+
+def evaluate_format(counts: Mapping[int, PartitionCounts]) -> Iterator[CheckResult]:
+    """Yield a problem for each partition whose state this version cannot read."""
+    for partition, one in counts.items():
+        if one.state_format != STATE_FORMAT:
+            yield problem(
+                f"the state of partition {partition} has format {one.state_format}, and this "
+                f"version reads format {STATE_FORMAT}: scorers end with exit code "
+                f"{DataLossError.exit_code}",
+                OTHER_FORMAT_REMEDY,
             )
 
 

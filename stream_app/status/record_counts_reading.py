@@ -9,7 +9,7 @@ from confluent_kafka import Message
 
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scoring.record_counts import RecordCounts
-from stream_app.core.scoring.state_changelog import COUNTS_KEY
+from stream_app.core.scoring.state_changelog import COUNTS_KEY, STATE_FORMAT
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.partition_reader import PartitionReader, partition_of
@@ -32,6 +32,7 @@ class PartitionCounts(NamedTuple):
         positions: next offset of each input topic.
         entries: entries of the state, None if the worker did not write it.
         replayed_labels: outcomes of replayed labels by replay, see `ReplayedLabels`.
+        state_format: format of the state; scorers reject others than `STATE_FORMAT`.
     """
 
     partition: int
@@ -42,6 +43,7 @@ class PartitionCounts(NamedTuple):
     positions: Mapping[str, int]
     entries: int | None
     replayed_labels: Mapping[str, Mapping[str, int]]
+    state_format: int = STATE_FORMAT
 
     @property
     def balanced(self) -> bool:
@@ -83,6 +85,7 @@ def decode_counts(message: Message) -> PartitionCounts:
         {topic: max(offset, 0) for topic, offset in value["positions"].items()},
         value.get("entries"),
         value.get("replayed_labels", {}),
+        value.get("format", 1),
     )
 
 

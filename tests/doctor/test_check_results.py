@@ -26,6 +26,7 @@ from stream_app.doctor.topic_checks import (
 from stream_app.doctor.worker_checks import (
     evaluate_balance,
     evaluate_clocks,
+    evaluate_format,
     evaluate_outcomes,
     evaluate_state,
 )
@@ -183,6 +184,13 @@ def test_contradicting_record_counts_are_a_problem() -> None:
     assert levels(evaluate_balance({0: counts(scored=2, pending=2)})) == []
     assert levels(evaluate_balance({0: counts(scored=2, pending=1)})) == ["problem"]
     assert levels(evaluate_balance({0: counts(scored=10**6 + 1, pending=10**6 + 1)})) == ["problem"]
+
+
+def test_a_state_that_scorers_cannot_read_is_a_problem() -> None:
+    assert levels(evaluate_format({0: counts()})) == []
+    (found,) = evaluate_format({3: counts()._replace(state_format=1)})
+    assert found.level == "problem"
+    assert "partition 3 has format 1, and this version reads format 2" in found.message
 
 
 def test_a_nearly_full_state_is_a_warning() -> None:

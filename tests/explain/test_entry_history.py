@@ -12,6 +12,7 @@ from stream_app.core.scoring.state_changelog import (
     encode_block,
 )
 from stream_app.explain.entry_history import EntryHistory
+from stream_app.explain.event_finder import EventRecords
 
 PREDICTION = b"[5,0,0.5,1,7]"
 BLOCK = decode_change(b"b0", encode_block(RestoreFloor(9, "z"), ["x", "z"], [PREDICTION, b"[9]"]))
@@ -62,3 +63,29 @@ def test_an_event_up_to_the_floor_is_below_it() -> None:
     assert not history.is_below_floor(5)
     history.apply(floor(5, "x"), 0)
     assert [history.is_below_floor(time) for time in (4, 5, 6)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("is_complete", "event_time", "expected"),
+    [
+        (True, 5, "removed"),
+        (True, 6, "unknown"),
+        (True, None, "unknown"),
+        # The single record of the entry may be older than the search.
+        (False, 5, "unknown"),
+    ],
+)
+def test_a_scored_event_below_the_floor_was_removed_even_if_compaction_left_no_record(
+    is_complete: bool, event_time: int | None, expected: str
+) -> None:
+    history = EntryHistory("x")
+    history.apply(floor(5, "x"), 0)
+    records = EventRecords(history, is_complete)
+    assert records.entry(event_time) == expected
+    assert records.removed_at is None
+
+
+def test_the_time_of_a_tombstone_is_that_of_the_removal() -> None:
+    history = EntryHistory("x")
+    history.apply(EntryChange("x", None), 1_700_000_000_000)
+    assert EventRecords(history, True).removed_at == "2023-11-14T22:13:20.000+00:00"

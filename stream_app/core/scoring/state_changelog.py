@@ -16,6 +16,9 @@ TOPIC: TopicKind = "score.state"
 
 # Format of the records below; a state in another one is not read.
 STATE_FORMAT = 2
+OTHER_FORMAT_REMEDY = (
+    "Run the version that wrote it, or start over: `stream-app reset PIPELINE`, or another name"
+)
 
 # Key of the record that completes a transaction: record counts, watermarks and positions.
 COUNTS_KEY = b"t"

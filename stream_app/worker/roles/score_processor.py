@@ -7,7 +7,7 @@ from time import monotonic
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.scoring.predictor import Model
 from stream_app.core.scoring.scorer import DEGRADED_ALARM, WATERMARK_JUMP_ALARM, Scorer
-from stream_app.core.scoring.state_changelog import StateFormatError
+from stream_app.core.scoring.state_changelog import OTHER_FORMAT_REMEDY, StateFormatError
 from stream_app.errors import DataLossError
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.pipeline import Pipeline
@@ -91,7 +91,7 @@ class ScoreProcessor:
             raise DataLossError(
                 f"{self._state_topic}[{state.partition}] was written by another version of "
                 f"stream-app ({error})",
-                "Run that version, or start over: `stream-app reset PIPELINE`, or another name",
+                OTHER_FORMAT_REMEDY,
             ) from None
         self._reporter.export(state.actions, state.alarms)
         self._metrics.start(state)
