@@ -15,6 +15,9 @@ from stream_app.core.scoring.state_changelog import (
 )
 from stream_app.records import Output
 
+# Longest encoding of a character of an id.
+_ESCAPED_BYTES = 6
+
 BlockEntry = tuple[int, str, bytes]
 """Event time, event id and packed prediction."""
 
@@ -85,10 +88,13 @@ class PredictionBlocks:
             Blocks, and the predictions that need single records, with their ids.
         """
         entries = [(time, event_id, one) for event_id, (time, one) in self.unwritten.items()]
+        # More than the size of all, since some may have been discarded.
+        size = self.unwritten_bytes + _ESCAPED_BYTES * sum(map(len, self.unwritten))
         self.unwritten, self.unwritten_bytes = {}, 0
+        fitting, singles = self._separated(entries)
+        groups = [fitting] if size <= self._limits.bytes else self._groups(fitting)
         blocks: list[Output] = []
-        singles: list[tuple[str, bytes]] = []
-        for group in self._groups(entries, singles):
+        for group in groups:
             if len(group) < self._limits.least:
                 singles += [(event_id, packed) for _, event_id, packed in group]
             else:
@@ -129,24 +135,29 @@ class PredictionBlocks:
             self._last[number] = last
             heappush(self._heap, (last, number))
 
-    def _groups(
-        self, entries: list[BlockEntry], singles: list[tuple[str, bytes]]
-    ) -> Iterator[list[BlockEntry]]:
-        """Yield predictions that fit into one block; add to `singles` what must not be in one."""
+    def _separated(
+        self, entries: list[BlockEntry]
+    ) -> tuple[list[BlockEntry], list[tuple[str, bytes]]]:
+        """Return predictions that may be in a block, and those that must not be."""
         times = [time for time, _, _ in entries]
         latest = self._latest(times)
-        if min(times, default=0) <= self.floor.event_time or max(times, default=0) > latest:
-            singles += [
-                (event_id, packed)
-                for time, event_id, packed in entries
-                if time > latest or self.is_removed(time, event_id)
-            ]
-            excluded = {event_id for event_id, _ in singles}
-            entries = [entry for entry in entries if entry[1] not in excluded]
+        if min(times, default=0) > self.floor.event_time and max(times, default=0) <= latest:
+            return entries, []
+        fitting: list[BlockEntry] = []
+        singles: list[tuple[str, bytes]] = []
+        for time, event_id, packed in entries:
+            if time > latest or self.is_removed(time, event_id):
+                singles.append((event_id, packed))
+            else:
+                fitting.append((time, event_id, packed))
+        return fitting, singles
+
+    def _groups(self, entries: list[BlockEntry]) -> Iterator[list[BlockEntry]]:
+        """Yield predictions that are small enough for one block."""
         group: list[BlockEntry] = []
         size = 0
         for entry in entries:
-            added = len(entry[2]) + 4 * len(entry[1])
+            added = len(entry[2]) + _ESCAPED_BYTES * len(entry[1])
             if size + added > self._limits.bytes:
                 yield group
                 group, size = [], 0
