@@ -146,3 +146,17 @@ def test_a_changelog_of_another_format_is_not_read() -> None:
     del value["format"]
     with pytest.raises(StateFormatError, match="format 1, expected 2"):
         PartitionState(0, HOUR, HOUR).restore([(b"t", orjson.dumps(value))])
+
+
+def test_the_floor_never_falls() -> None:
+    before = Written(BlockLimits(least=2))
+    before.predict("x", NOW)
+    before.expire(NOW + 2 * HOUR + 1)
+    records = [*before.outputs, *before.state.final_records()]
+    after = Written(BlockLimits(least=2), horizon=24 * HOUR)
+    after.state.restore((one.key, one.value) for one in records)
+    after.predict("a", NOW - HOUR)
+    assert after.commit() == ["ea"]
+    after.expire(NOW + 24 * HOUR + 1)
+    assert after.commit() == ["-ea"]
+    assert after.state.blocks.floor == (NOW, "x")
