@@ -9,8 +9,8 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_app.core.published_records import Example
 
+from stream_app.core.published_records import Example
 from stream_app.core.scoring import partition_state
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.prediction_blocks import BlockLimits
