@@ -104,6 +104,15 @@ def test_a_raw_record_is_read_as_an_event() -> None:
     )
 
 
+@given(st.permutations(list({"id": "f1", "at": NOW, "carrier": "UA", "wind": 12.0}.items())))
+def test_the_order_of_the_sent_fields_does_not_change_the_event(sent: list[Any]) -> None:
+    reader = EventReader(pipeline(features=lambda fields: {**fields, "wind": 12.0}))
+    events = [reader.read(record(fields), NOW) for fields in (dict(sent), {**dict(sent), "x": 1})]
+    assert repr(events[0]) == repr(events[1])
+    assert isinstance(events[0], Event)
+    assert list(events[0].features) == ["id", "at", "carrier", "wind"]
+
+
 def test_an_event_lists_its_imputed_fields() -> None:
     event = EventReader(pipeline()).read(record({**SENT, "wind": 1048}), NOW)
     assert isinstance(event, Event)

@@ -218,6 +218,22 @@ def test_the_input_is_not_modified_and_unknown_fields_are_dropped() -> None:
     assert type(fields["f"]) is int
 
 
+@given(st.permutations([("f", 1.0), ("g", None), ("h", {"x": 1.0, "y": 2.0}), ("unknown", 0)]))
+def test_fields_are_in_the_order_of_the_schema(sent: list[tuple[str, Any]]) -> None:
+    inner = [{"name": name, "type": "double"} for name in "yx"]
+    schema = record(["null", "int"], default=None)
+    schema["fields"] = [
+        {"name": "h", "type": {"type": "record", "name": "H", "fields": inner}},
+        {"name": "g", "type": ["null", "int"], "default": None},
+        {"name": "f", "type": "double"},
+    ]
+    expected = {"h": {"y": 2.0, "x": 1.0}, "g": None, "f": 1.0}
+    for fields in (dict(sent), dict(sent[1:]), {"f": 1.0, "g": None, "h": {"x": 1.0, "y": 2.0}}):
+        result = compile_validator(schema)(fields)
+        assert isinstance(result, Failure) or repr(result) == repr(expected)
+    assert repr(compile_validator(schema)(dict(sent))) == repr(expected)
+
+
 def test_a_named_type_can_be_referred_to_by_name() -> None:
     schema = record(POINT)
     schema["fields"].append({"name": "g", "type": ["null", "Point"]})
