@@ -225,7 +225,7 @@ class Build:
 
     def drain(self, group: str, kinds: tuple[str, ...], seconds: float = 120.0) -> None:
         """Waits until a group has committed the ends of its inputs, then for two idle seconds."""
-        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": f"{NAME}-{group}"})
+        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": f"{NAME}.{group}"})
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             inputs = [TopicPartition(f"{NAME}.{kind}", 0) for kind in kinds]
