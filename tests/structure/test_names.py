@@ -11,8 +11,8 @@ SHARED_FILE_NAMES = {"__init__.py", "__main__.py"}
 MAX_PARAMETERS = 7
 CORE_IMPORTS = (
     "abc base64 bisect collections contextlib copy dataclasses datetime decimal enum fastavro "
-    "functools hashlib heapq io itertools json math numpy operator orjson re river scipy struct "
-    "sysconfig traceback types typing unicodedata uuid zoneinfo"
+    "functools hashlib heapq io itertools json math msgspec numpy operator orjson re river scipy "
+    "struct sysconfig traceback types typing unicodedata uuid zoneinfo"
 )
 CORE_PROJECT_IMPORTS = (
     "cleaning core error_codes errors formatting headers pipeline records resilience topic_kinds"

@@ -2,6 +2,7 @@
 
 Files, in the order of the flow:
     record_reader: the stages of reading an event or a label; the pipeline's own functions.
+    typed_decoding: fast path of the next two for JSON.
     decoding: bytes to fields, from JSON or framed Avro.
     validator, validator_checks: validation against an Avro schema.
     event_time: times in Unix milliseconds, and suspected other units.

@@ -5,11 +5,10 @@ from copy import deepcopy
 from math import isfinite
 from typing import Any, NamedTuple
 
-from orjson import JSONDecodeError, loads
-
 from stream_app.cleaning import Rejected, step_name
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.core.reading.event_time import time_problem, to_unix_ms
+from stream_app.core.reading.typed_decoding import compile_fast_decoder
 from stream_app.core.reading.validator import Validator, compile_validator
 from stream_app.error_codes import UNREADABLE
 from stream_app.pipeline import CleaningStep, Pipeline, parsed
@@ -190,7 +189,9 @@ class EventReader:
     """Reads raw records of a loaded pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._validate = compile_validator(parsed(pipeline.schema), pipeline.event_time)
+        schema = parsed(pipeline.schema)
+        self._validate = compile_validator(schema, pipeline.event_time)
+        self._decode = compile_fast_decoder(schema, self._validate)
         self._event_id = pipeline.event_id
         self._key = pipeline.key or pipeline.event_id
         self._event_time = pipeline.event_time
@@ -210,13 +211,10 @@ class EventReader:
         # Fast path: nearly all records are valid JSON with the right key, and calls take time.
         # `_read_fields` handles all others, including Avro, and returns the failure.
         _, _, _, _, key, value, headers = record
-        try:
-            # Avro begins with byte 0, or has a header with its schema id.
-            fields = self._validate(loads(value)) if value and value[0] and not headers else None
-        except JSONDecodeError:
-            fields = None
+        # Avro begins with byte 0, or has a header with its schema id.
+        fields = self._decode(value) if value and value[0] and not headers else None
         if (
-            type(fields) is dict
+            fields is not None
             and fields[self._event_id]
             and fields[self._key]
             and str(fields[self._key]).encode() == key
@@ -254,6 +252,7 @@ class LabelReader:
         schema = parsed(pipeline.label.schema)
         key = pipeline.key or pipeline.event_id
         self._validate = compile_validator(schema, pipeline.label.time)
+        self._decode = compile_fast_decoder(schema, self._validate)
         self._event_id = pipeline.event_id
         self._key = key if any(field["name"] == key for field in schema["fields"]) else None
         self._label = pipeline.label.field
@@ -261,7 +260,14 @@ class LabelReader:
 
     def read(self, record: Record, now: int, schemas: Schemas = NO_SCHEMAS) -> LabelEvent | Failure:
         """Return the label of a record, or the first failure; arguments as for an event."""
-        sent = _read_fields(record, schemas, self._validate, self._event_id, self._key)
+        _, _, _, _, key, value, headers = record
+        # Fast path, as for an event.
+        fields = self._decode(value) if value and value[0] and not headers else None
+        sent = (
+            _read_fields(record, schemas, self._validate, self._event_id, self._key)
+            if fields is None
+            else _with_id(key, fields, self._event_id, self._key)
+        )
         if isinstance(sent, Failure):
             return sent
         event_id, fields = sent
@@ -288,8 +294,13 @@ def _read_fields(
     if isinstance(fields, Failure):
         return fields
     fields = validate(fields)
-    if isinstance(fields, Failure):
-        return fields
+    return fields if isinstance(fields, Failure) else _with_id(sent_key, fields, event_id, key)
+
+
+def _with_id(
+    sent_key: bytes | None, fields: Fields, event_id: str, key: str | None
+) -> tuple[str, Fields] | Failure:
+    """Return the event id as text and the fields, or the failure of id or key."""
     identity = fields[event_id]
     if identity is None or identity == "":
         return Failure("missing-field", f"field {event_id} is empty")

@@ -1,0 +1,120 @@
+"""CPU of the core per event, of several builds in turn: `python -m benchmarks.core TREE ...`.
+
+Each TREE is a checkout of the project, such as a `git worktree` of an earlier commit. Each round
+runs the same flights through the scorer of every build, each in a process of its own, without
+cleaning (the pipeline of `make bench`) and with the cleaning of the example. The figures are user
+CPU, and medians of the rounds. Builds with the same outputs have the same digest.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import orjson
+
+# Unix milliseconds, later than all events.
+NOW = 2**53
+HORIZON_MS = 36 * 3_600_000
+BATCH_RECORDS = 500
+REPEATS = 3
+
+
+def main() -> None:
+    """Prints the figures of every build, and their ratios to the first one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("trees", nargs="*", type=Path, default=[Path.cwd()], metavar="TREE")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the comparison")
+    parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.once:
+        print(json.dumps(dict(cases())))
+        return
+    rounds = [[run(tree) for tree in options.trees] for _ in range(options.rounds)]
+    for name in rounds[0][0]:
+        print(name)
+        for number, tree in enumerate(options.trees):
+            times = [found[number][name]["seconds"] for found in rounds]
+            ratios = [
+                found[number][name]["seconds"] / found[0][name]["seconds"] for found in rounds
+            ]
+            print(
+                f"  {median(times) * 1e6:6.1f} us  {median(ratios):.3f} "
+                f"({min(ratios):.3f} to {max(ratios):.3f})  "
+                f"{rounds[0][number][name]['digest']}  {tree}"
+            )
+
+
+def run(tree: Path) -> dict[str, Any]:
+    """Returns the figures of one process with the build of a tree."""
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__, "--once"],
+        env=os.environ | {"PYTHONPATH": str(tree)},
+        cwd=tree,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    figures: dict[str, Any] = json.loads(result.stdout)
+    return figures
+
+
+def cases() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields name and figures of the cases, of the build that is imported."""
+    from benchmarks.peers import ours  # the build under test
+    from stream_app.examples.flights import CLEAN
+    from stream_app.examples.nycflights import read_flights
+    from stream_app.records import Record
+
+    flights = read_flights(datetime(2013, 1, 1), datetime(2013, 1, 15))
+    records = [
+        Record(
+            "flights.raw", 0, 0, 0, flight.event["event_id"].encode(), orjson.dumps(flight.event)
+        )
+        for flight in flights
+    ]
+    plain = ours.make("flights")
+    yield "without cleaning", score(plain, records)
+    yield "with the 12 cleaning steps of the example", score(replace(plain, clean=CLEAN), records)
+
+
+def score(pipeline: Any, records: list[Any]) -> dict[str, Any]:
+    """Returns the seconds per event and the digest of the outputs."""
+    from benchmarks.peers.work import trained_model
+    from stream_app.core.evaluation.prediction_tasks import BinaryTask
+    from stream_app.core.scoring.partition_state import PartitionState
+    from stream_app.core.scoring.scorer import Scorer, ScorerConfig
+    from stream_app.model_store.model_loading import LoadedModel
+
+    model = LoadedModel("flights", 1, "", trained_model(), BinaryTask(), frozen=True)
+    config = ScorerConfig(
+        fingerprint="", group="", app_version="", max_bytes=2**20, max_entries=2**20
+    )
+    best, digest = float("inf"), hashlib.sha256()
+    for repeat in range(REPEATS):
+        state = PartitionState(0, HORIZON_MS, HORIZON_MS)
+        scorer = Scorer(pipeline, config, state, perf_counter)
+        started = getrusage(RUSAGE_SELF).ru_utime
+        outputs = [
+            scorer.score(records[start : start + BATCH_RECORDS], model, NOW)
+            for start in range(0, len(records), BATCH_RECORDS)
+        ]
+        best = min(best, getrusage(RUSAGE_SELF).ru_utime - started)
+        if not repeat:
+            for batch in outputs:
+                for output in batch:
+                    digest.update(repr(tuple(output)).encode())
+    return {"seconds": best / len(records), "digest": digest.hexdigest()[:16]}
+
+
+if __name__ == "__main__":
+    main()
