@@ -12,7 +12,8 @@ from stream_app.core.published_records import (
     ScoredRecord,
     decode_example,
 )
-from stream_app.core.reading.record_reader import CleanedRecord, LabelReader
+from stream_app.core.reading.cleaning_steps import CleanedRecord
+from stream_app.core.reading.record_reader import LabelReader
 from stream_app.core.scoring.predictor import NO_VERSION
 from stream_app.error_codes import ERROR_CODES
 from stream_app.errors import ModelError, SelectionError

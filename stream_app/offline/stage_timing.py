@@ -7,8 +7,9 @@ from time import perf_counter_ns
 from typing import Any
 
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
+from stream_app.core.reading.cleaning_steps import compile_cleaning
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
-from stream_app.core.reading.record_reader import clean, extract_features
+from stream_app.core.reading.record_reader import extract_features
 from stream_app.core.reading.validator import compile_validator
 from stream_app.core.scoring.predictor import Model
 from stream_app.pipeline import Pipeline, parsed
@@ -24,6 +25,7 @@ class Stages:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._validate = compile_validator(parsed(pipeline.schema), pipeline.event_time)
+        self._clean = compile_cleaning(pipeline.clean)
 
     def of(self, record: Record, schemas: Schemas = NO_SCHEMAS) -> Iterator[tuple[str, Any]]:
         """Yield the name and the result of each stage; a `Failure` is the last."""
@@ -35,7 +37,7 @@ class Stages:
         yield "validate", fields
         if isinstance(fields, Failure):
             return
-        cleaned = clean(fields, self._pipeline.clean)
+        cleaned = self._clean(fields)
         yield "clean", cleaned
         if not isinstance(cleaned, Failure):
             yield "features", extract_features(self._pipeline.features, cleaned.fields)

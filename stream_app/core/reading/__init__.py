@@ -5,6 +5,7 @@ Files, in the order of the flow:
     typed_decoding: fast path of the next two for JSON.
     decoding: bytes to fields, from JSON or framed Avro.
     validator, validator_checks: validation against an Avro schema.
+    cleaning_steps: the pipeline's cleaning, and its fast path.
     event_time: times in Unix milliseconds, and suspected other units.
     avro_schema: traversal of Avro schemas, shared by the compilers.
     avro_reader, avro_writer: binary Avro to fields, and back.

@@ -1,5 +1,6 @@
 """Times of events in Unix milliseconds, between the years 1 and 9999, and suspected units."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
@@ -25,6 +26,19 @@ _LARGE = (("microseconds", range(10**14, 4 * 10**15)), ("nanoseconds", range(10*
 SUSPICION = "is in January 1970, as if its unit were wrong by a factor of 1,000"
 UNIT_REMEDY = "Send the unit of the schema (timestamp-millis: Unix milliseconds), or ISO 8601 text"
 
+# Milliseconds of the parts of common texts, such as `2013-01-01T`, `05:15` and `:00-05:00`.
+_HOURS_AND_MINUTES = {
+    f"{hour:02}:{minute:02}": (hour * 60 + minute) * 60_000
+    for hour in range(24)
+    for minute in range(60)
+}
+_SECONDS_AND_OFFSET: dict[str, int] = {}
+_DATES: dict[str, int] = {}
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]")
+_SECONDS = re.compile(r":[0-5][0-9]")
+# Parts that are kept; of a stream with more dates, all are forgotten now and then.
+_MAX_PARTS = 4096
+
 
 def to_unix_ms(value: object) -> int | None:
     """Return the Unix milliseconds of an integer, or of an ISO 8601 text with an offset.
@@ -37,8 +51,37 @@ def to_unix_ms(value: object) -> int | None:
     True
     """
     if type(value) is str:
-        return _parse(value)
+        # Fast path: a look-up of the parts is twice as fast as the library.
+        try:
+            return (
+                _DATES[value[:11]]
+                + _HOURS_AND_MINUTES[value[11:16]]
+                + _SECONDS_AND_OFFSET[value[16:]]
+            )
+        except KeyError:
+            return _learn(value)
     return value if type(value) is int and FIRST_MS <= value <= LAST_MS else None
+
+
+def _learn(text: str) -> int | None:
+    """Parse a text and remember its parts if they are in the common format."""
+    time = _parse(text)
+    date, minutes, rest = text[:11], text[11:16], text[16:]
+    if (
+        time is not None
+        and minutes in _HOURS_AND_MINUTES
+        and _SECONDS.fullmatch(rest[:3])
+        and rest[3:] in _OFFSETS_MS
+        and _DATE.fullmatch(date)
+        # Every time of these years is in range.
+        and "0001" < date[:4] < "9999"
+    ):
+        for parts in (_DATES, _SECONDS_AND_OFFSET):
+            if len(parts) >= _MAX_PARTS:
+                parts.clear()
+        seconds = _SECONDS_AND_OFFSET[rest] = int(rest[1:3]) * 1000 - _OFFSETS_MS[rest[3:]]
+        _DATES[date] = time - _HOURS_AND_MINUTES[minutes] - seconds
+    return time
 
 
 def _parse(text: str) -> int | None:

@@ -1,17 +1,17 @@
 """Reads records: decode, validate, check the key, clean, read the time, extract the features."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from math import isfinite
 from typing import Any, NamedTuple
 
-from stream_app.cleaning import Rejected, step_name
+from stream_app.core.reading.cleaning_steps import compile_cleaning
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.core.reading.event_time import time_problem, to_unix_ms
 from stream_app.core.reading.typed_decoding import compile_fast_decoder
 from stream_app.core.reading.validator import Validator, compile_validator
 from stream_app.error_codes import UNREADABLE
-from stream_app.pipeline import CleaningStep, Pipeline, parsed
+from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import (
     Failure,
     Features,
@@ -33,41 +33,6 @@ _SCALARS = frozenset(
 _MAX_CLASS_LENGTH = 200
 # Tolerance for the clocks of producers.
 _MAX_AHEAD_MS = 24 * 60 * 60 * 1000
-
-
-class CleanedRecord(NamedTuple):
-    """Fields of a record after cleaning; `imputed` names those whose value was made up."""
-
-    fields: Fields
-    imputed: tuple[str, ...] = ()
-
-
-def clean(fields: Fields, steps: Sequence[CleaningStep]) -> CleanedRecord | Failure:
-    """Apply the cleaning steps in order; `fields` is not modified.
-
-    Failures: `rejected` if a step raised `Rejected`, with its reason; `cleaning-unavailable` if an
-    external system failed; `cleaning-failed` if a step raised anything else or did not return a
-    mapping.
-
-    >>> clean({"distance": 10}, [lambda fields: {"km": fields["distance"] * 1.609}]).fields
-    {'distance': 10, 'km': 16.09}
-    """
-    cleaned, imputed = fields.copy(), dict[str, None]()
-    for step in steps:
-        try:
-            changes = step(cleaned)
-            cleaned.update(changes)
-        except Rejected as rejection:
-            return Failure("rejected", rejection.reason)
-        except TRANSIENT as error:
-            return Failure(
-                "cleaning-unavailable", f"{type(error).__name__} in {step_name(step)}", error
-            )
-        except Exception as error:
-            return Failure("cleaning-failed", f"{type(error).__name__} in {step_name(step)}", error)
-        if changes and getattr(step, "imputes", False):
-            imputed |= dict.fromkeys(changes)
-    return CleanedRecord(cleaned, tuple(imputed))
 
 
 def extract_features(function: Callable[[Fields], Features], fields: Fields) -> Features | Failure:
@@ -195,7 +160,7 @@ class EventReader:
         self._event_id = pipeline.event_id
         self._key = pipeline.key or pipeline.event_id
         self._event_time = pipeline.event_time
-        self._steps = pipeline.clean
+        self._clean = compile_cleaning(pipeline.clean) if pipeline.clean else None
         self._features = pipeline.features
         self._pass = compile_pass_through(pipeline)
 
@@ -227,8 +192,8 @@ class EventReader:
             event_id, fields = sent
         passed = None if self._pass is None else self._pass(fields)
         imputed: tuple[str, ...] = ()
-        if self._steps:
-            cleaned = clean(fields, self._steps)
+        if self._clean is not None:
+            cleaned = self._clean(fields)
             if isinstance(cleaned, Failure):
                 return cleaned
             fields, imputed = cleaned

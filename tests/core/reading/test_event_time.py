@@ -1,11 +1,13 @@
 """Event times: the fast parser agrees with the standard library."""
 
+import random
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_app.core.reading import event_time
 from stream_app.core.reading.event_time import FIRST_MS, LAST_MS, to_unix_ms
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -89,4 +91,24 @@ minutes = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minute
     | st.tuples(st.text("0123456789-:.TZ+", min_size=19, max_size=19), offsets).map("".join)
 )
 def test_any_text_is_parsed_like_in_the_standard_library(text: str) -> None:
-    assert to_unix_ms(text) == expected_ms(text)
+    # The second time, the parts of the text may be known.
+    assert [to_unix_ms(text), to_unix_ms(text)] == [expected_ms(text)] * 2
+
+
+def test_40000_combinations_of_parts_are_parsed_like_in_the_standard_library() -> None:
+    rng = random.Random(7)
+    for _ in range(40_000):
+        year = rng.choice([1, 2, 1969, 2013, 2024, 9998, 9999])
+        date = f"{year:04}-{rng.randrange(14):02}-{rng.randrange(33):02}"
+        time = f"{rng.randrange(26):02}:{rng.randrange(62):02}:{rng.randrange(62):02}"
+        offset = rng.choice(["Z", "+00:00", "-05:00", "+05:30", "-14:45", "+15:00", "", ".5Z", "z"])
+        text = f"{date}{rng.choice('TTT t')}{time}{offset}"
+        assert to_unix_ms(text) == expected_ms(text), text
+
+
+def test_the_number_of_parts_that_are_kept_is_limited() -> None:
+    day = timedelta(days=1)
+    for number in range(5000):
+        to_unix_ms((EPOCH + number * day).isoformat())
+    assert len(event_time._DATES) <= event_time._MAX_PARTS
+    assert to_unix_ms("1970-01-01T00:00:00+00:00") == 0

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.cleaning import Clip
-from stream_app.core.reading.record_reader import clean, extract_features
+from stream_app.core.reading.cleaning_steps import clean
+from stream_app.core.reading.record_reader import extract_features
 from stream_app.core.scoring.dead_letter import fingerprint, normalized, raised_in
 from stream_app.error_codes import ERROR_CODES
 from stream_app.records import Failure

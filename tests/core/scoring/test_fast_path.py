@@ -1,5 +1,6 @@
 """Fast path of the scorer: its outcomes equal those of the full reading and the full checks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from stream_app.cleaning import Between, Impute, Normalise, NullIf, Rejected
 from stream_app.core.reading import record_reader
+from stream_app.core.reading.cleaning_steps import Cleaning, clean
 from stream_app.core.reading.typed_decoding import FastDecoder
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
@@ -70,6 +72,10 @@ STEPS: list[tuple[CleaningStep, ...]] = [
 def no_fast_decoder(schema: Any, validate: Any) -> FastDecoder:
     """Return a decoder that leaves every value to the full reading."""
     return lambda value: None
+
+
+def step_by_step(steps: Sequence[CleaningStep]) -> Cleaning:
+    return lambda fields: clean(fields, steps)
 
 
 def outcomes(subject: Scorer, records: list[Record], labels: list[Record]) -> tuple[Any, ...]:
@@ -196,6 +202,7 @@ def test_the_fast_path_changes_no_outcome(
     assert all(output_size(output) <= max_bytes for output in fast[0] if output.topic == "scored")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record_reader, "compile_fast_decoder", no_fast_decoder)
+        patch.setattr(record_reader, "compile_cleaning", step_by_step)
         slow = scorer(changes, max_bytes)
     slow._small = -1  # every output is measured
     assert repr(fast) == repr(outcomes(slow, records, labels))
