@@ -21,7 +21,7 @@ from stream_app.cleaning import (
     step_name,
 )
 from stream_app.pipeline import CleaningStep
-from stream_app.records import Failure, Fields
+from stream_app.records import Failure, Fields, fast_namedtuple
 from stream_app.resilience import TRANSIENT
 
 
@@ -66,6 +66,8 @@ Cleaning = Callable[[Fields], CleanedRecord | Failure]
 _Run = Callable[[Fields], Sequence[str]]
 """Applies steps to a record in place; returns the names of imputed fields, perhaps repeatedly."""
 
+_cleaned_record = fast_namedtuple(CleanedRecord)
+
 _BUNDLED = (Impute, Clip, Between, Normalise, Rename, NullIf)
 
 
@@ -106,7 +108,7 @@ def _single(run: _Run, steps: Sequence[CleaningStep]) -> Cleaning:
             names = run(fields)
         except Exception:
             return clean(fields, steps)
-        return CleanedRecord(fields, tuple(dict.fromkeys(names)) if names else ())
+        return _cleaned_record((fields, tuple(dict.fromkeys(names)) if names else ()))
 
     return clean_at_once
 

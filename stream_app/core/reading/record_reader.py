@@ -62,8 +62,13 @@ def extract_features(function: Callable[[Fields], Features], fields: Fields) -> 
     if not features:
         return Failure("feature-invalid", "the feature function returned no features")
     for name, value in features.items():
-        # Fast path of nearly all features: NaN or infinity minus itself is NaN, not zero.
+        # Fast paths of nearly all features. NaN or infinity minus itself is NaN, not zero.
         if type(value) is float and value - value == 0.0 and type(name) is str and name.isascii():
+            continue
+        if (
+            (type(value) is str and value.isascii())
+            or (type(value) is int and -(2**63) <= value < 2**63)
+        ) and (type(name) is str and name.isascii()):
             continue
         if type(name) is not str or not _is_encodable(name):
             return Failure("feature-invalid", "a feature's name is not a string")

@@ -306,7 +306,7 @@ class Half(float):
 
 
 def test_numbers_booleans_and_strings_are_valid_features() -> None:
-    features: Features = {"a": 1.5, "b": -(2**63), "c": True, "d": "é", "e": ""}
+    features: Features = {"a": 1.5, "b": -(2**63), "c": True, "d": "é", "e": "", "é": 2**63 - 1}
     assert extract_features(lambda fields: features, {}) == features
 
 
@@ -328,6 +328,10 @@ def test_the_feature_function_gets_the_cleaned_record() -> None:
         ({"a": float("nan")}, "feature a is float that is not finite"),
         ({"a": 1.0, "b": float("-inf")}, "feature b is float that is not finite"),
         ({"a": 2**63}, "feature a is int of more than 64 bits"),
+        ({"a": -(2**63) - 1}, "feature a is int of more than 64 bits"),
+        ({"\ud800": 1}, "a feature's name is not a string"),
+        ({"\ud800": "a"}, "a feature's name is not a string"),
+        ({1: "a"}, "a feature's name is not a string"),
         ({"a": "x\udfff"}, "feature a is str with a lone surrogate"),
     ],
 )
