@@ -18,7 +18,7 @@ from tests.running_system import System, headers
 from tests.small_pipeline import event
 from tests.worker.test_batch_decoding import HEADER_BYTES, Latin1, sealed
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 AT = int(time.time() * 1000) - 1000
 # Number of records and codec of the batches from offset 1 on.
