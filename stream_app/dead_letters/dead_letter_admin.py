@@ -109,11 +109,11 @@ class DeadLetterAdmin:
         return Ledger.read(self.reader, self.name)
 
     def outcome_ends(self) -> dict[str, int]:
-        """Return the end offsets of `OUTCOME_TOPICS` by "kind/partition"."""
+        """Return the end offsets of `OUTCOME_TOPICS` by "kind/partition", once they are stable."""
         return {
-            partition_key(kind, number): self.reader.ends(InputPartition(self.topic(kind), number))[
-                1
-            ]
+            partition_key(kind, number): self.reader.visible_end(
+                InputPartition(self.topic(kind), number)
+            )
             for kind in OUTCOME_TOPICS
             for number in range(self.partitions)
         }

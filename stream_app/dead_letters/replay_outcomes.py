@@ -12,7 +12,7 @@ from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin
 from stream_app.dead_letters.ledger import Operation, ReplayProgress
 from stream_app.errors import ReplayError
 from stream_app.headers import ERROR_CODE, REPLAY_ID
-from stream_app.kafka.offsets import PartitionId
+from stream_app.kafka.offsets import VISIBLE_SECONDS, PartitionId
 from stream_app.kafka.partition_reader import PartitionReader, headers_of
 from stream_app.records import InputPartition
 from stream_app.topic_kinds import TopicKind, topic_name
@@ -162,6 +162,8 @@ class ReplayBacklog:
         Raises:
             ReplayError: no scorer has read any of them for `STALL_SECONDS`.
         """
+        for partition in self._inputs:
+            self._admin.reader.wait_until_stable(partition, VISIBLE_SECONDS)
         ends, previous, changed_at = self._ends(), -1, monotonic()
         while (remaining := self._remaining(ends, exact)) > limit:
             if remaining != previous:

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from stream_app.errors import KafkaUnavailableError
 from stream_app.kafka.access_errors import kafka_error
 from stream_app.kafka.clients import ClientOwner, leaders_reloaded_on_error, make_consumer
-from stream_app.kafka.offsets import wait_until_stable
+from stream_app.kafka.offsets import VISIBLE_SECONDS, wait_until_stable
 from stream_app.kafka.partition_reader import PartitionReader, any_permanent, headers_of
 from stream_app.records import InputPartition, Record
 from stream_app.retrying import retry_until
@@ -144,6 +144,15 @@ class RetryingReader:
         """
         _, written = self._bounds(self._uncommitted, source)
         return wait_until_stable(lambda: self.ends(source)[1], written, timeout)
+
+    def visible_end(self, source: InputPartition) -> int:
+        """Return the last stable offset, once what was committed before this call is below it.
+
+        A commit returns before its markers are in every partition. A transaction that stays open
+        is waited for `VISIBLE_SECONDS`.
+        """
+        self.wait_until_stable(source, VISIBLE_SECONDS)
+        return self.ends(source)[1]
 
     def read_range(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """Return the committed records with start <= offset < end; waits out an outage."""
