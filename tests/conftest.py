@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,9 @@ from stream_app.broker import EmbeddedBroker
 from tests.apicurio.server import Apicurio, installed
 from tests.broker_fixture import shared_broker
 from tests.kafka.security.cluster import SecuredCluster
+
+# A job in the background of a shell ignores Ctrl-C, and so would the commands under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Other processes use the machine, so examples may be slow.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -72,6 +72,7 @@ class System:
         self._newest: dict[int, bytes] = {}
         self._checked = 0
         self.decode: Callable[[bytes], dict[str, Any]] = orjson.loads
+        self.undelivered: list[str] = []
         self.producer = Producer(
             {
                 **self._config,
@@ -149,12 +150,18 @@ class System:
         """Produce one record unchanged."""
         while True:
             try:
-                self.producer.produce(topic_name(self.name, kind), value, key, **options)
+                self.producer.produce(
+                    topic_name(self.name, kind), value, key, on_delivery=self._note, **options
+                )
                 break
             except BufferError:
                 self.producer.poll(0.1)
         self.sent[kind] += 1
         self.producer.poll(0)
+
+    def _note(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self.undelivered.append(f"{message.topic()} {message.key()!r}: {error.str()}")
 
     def send_event(self, number: int, at: int, **changes: Any) -> None:
         fields = event(number, at, **changes)
@@ -240,7 +247,8 @@ class System:
         while not condition():
             if time.monotonic() - started > timeout:
                 logs = "\n".join(f"--- {worker}\n{self.log(worker)}" for worker in self.workers)
-                raise AssertionError(f"{why}: {self.record_counts()}, sent {self.sent}\n{logs}")
+                sent = f"sent {self.sent}, not delivered {self.undelivered}"
+                raise AssertionError(f"{why}: {self.record_counts()}, {sent}\n{logs}")
             time.sleep(0.1)
         return time.monotonic() - started
 
@@ -311,7 +319,8 @@ class Load(threading.Thread):
         """Stop sending, with everything delivered."""
         self._stopping.set()
         self.join()
-        self._system.producer.flush(30)
+        if queued := self._system.producer.flush(30):
+            self._system.undelivered.append(f"{queued} records were queued after 30 s")
 
     def _send(self, number: int) -> None:
         at = self._base + number
