@@ -40,6 +40,8 @@ def test_kill_9_of_the_monitor_reports_each_window_once(
             system.kill("monitor-0")
             system.start("monitor")
             wait_for_more(system)
+        newest = complete_from + 5 * WINDOW_MS
+        system.until(lambda: max(volumes(system)) > newest, 60, "too few windows were reported")
         load.stop()
         system.await_outcomes()
         wait_until_idle(system)
