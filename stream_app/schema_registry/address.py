@@ -20,12 +20,12 @@ class RegistryAddress:
     Attributes:
         url: URL without credentials, to send requests to and to show in messages.
         credentials: `user:password` for basic authentication, or None.
-        trust: TLS context with the trusted certificates.
+        trust: file or folder of the trusted certificates; None for those of the HTTP client.
     """
 
     url: str
     credentials: str | None = field(repr=False)
-    trust: ssl.SSLContext
+    trust: str | None
 
 
 def address_of(settings: RegistrySettings) -> RegistryAddress:
@@ -82,9 +82,13 @@ def _credentials(settings: RegistrySettings, parts: SplitResult) -> str | None:
     return f"{settings.username}:{password}"
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
+def _trust(ca_file: Path | None) -> str | None:
+    if ca_file is None:
+        machine = ssl.get_default_verify_paths()
+        return machine.cafile or machine.capath
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        ssl.create_default_context(cafile=ca_file)
+        return str(ca_file)
     # Includes ssl.SSLError, for a file that contains no certificate.
     except OSError as error:
         reason = "it has no certificates" if isinstance(error, ssl.SSLError) else error.strerror

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import fastavro
-import httpx
+import httpx2
 from fastavro.schema import SchemaParseException, UnknownType
 
 from stream_app.core.reading.decoding import SchemaId
@@ -28,7 +28,7 @@ with warnings.catch_warnings():
 
 T = TypeVar("T")
 
-# Retries after the HTTP status codes 408, 429 and 5xx.
+# Retries without a response, and after the HTTP status codes 408, 429 and 5xx.
 _RETRIES = 2
 _RETRY_MS = 200
 _RETRY_MAX_MS = 1000
@@ -53,8 +53,8 @@ class HttpRegistry:
         self._client = SchemaRegistryClient(
             {
                 "url": address.url,
-                # Every request may be sent twice.
-                "timeout": settings.timeout_seconds / 2,
+                # The client repeats a request that fails, also one without a response.
+                "timeout": settings.timeout_seconds / (1 + _RETRIES),
                 "max.retries": _RETRIES,
                 "retries.wait.ms": _RETRY_MS,
                 "retries.max.wait.ms": _RETRY_MAX_MS,
@@ -177,33 +177,21 @@ def request(url: str, send: Callable[[], T], about: str = "the request") -> T | 
         RegistryError: there is no response, or not a valid one.
     """
     try:
-        return _send_twice(send)
+        return send()
     except SchemaRegistryError as error:
         if error.http_status_code == 404 and error.error_code in _UNKNOWN:
             return None
         raise _rejection(url, error, about) from None
-    except httpx.TimeoutException:
+    except httpx2.TimeoutException:
         raise RegistryError(
             f"The schema registry at {url} does not answer in time",
             "Check it, or raise STREAM_APP_REGISTRY__TIMEOUT_SECONDS",
         ) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise _unreachable(url, str(error)) from None
     # The response is not JSON, or not the JSON that the client expects.
     except (ValueError, TypeError, KeyError, AttributeError):
         raise _not_a_registry(url) from None
-
-
-def _send_twice(send: Callable[[], T]) -> T:
-    """Send again if the connection broke or no response came.
-
-    The registry may have closed an idle connection. Apicurio loses one request in a thousand
-    just after its start.
-    """
-    try:
-        return send()
-    except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ReadTimeout):
-        return send()
 
 
 def _not_a_registry(url: str) -> RegistryError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from stream_app.errors import InputError, RegistryError
@@ -133,14 +133,14 @@ def test_a_schema_rejected_by_the_registry_can_be_registered_later(
     settings = Settings(registry=RegistrySettings(url=apicurio, timeout_seconds=60))
     register_schemas(small_pipeline(name), settings)
     config = f"{apicurio}/config/{name}.labels-value"
-    httpx.put(config, json={"compatibility": "FULL"}, timeout=60).raise_for_status()
+    httpx2.put(config, json={"compatibility": "FULL"}, timeout=60).raise_for_status()
     stricter = with_labels(name, evolved(LABEL_SCHEMA, without="fraud"))
     with pytest.raises(
         RegistryError, match=f"rejects the schema of {name}.labels-value as incompatible: "
     ) as caught:
         register_schemas(stricter, settings)
     assert len(str(caught.value).splitlines()) == 1
-    httpx.put(config, json={"compatibility": "BACKWARD"}, timeout=60).raise_for_status()
+    httpx2.put(config, json={"compatibility": "BACKWARD"}, timeout=60).raise_for_status()
     assert results(stricter, settings) == ["exists", "registered", "exists", "exists"]
 
 
