@@ -104,6 +104,12 @@ def continued_in(module: str) -> type[TyperGroup]:
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
             return self.commands.get(cmd_name) or _group().commands.get(cmd_name)
 
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            if args and self.get_command(ctx, args[0]) is None:
+                # The error proposes the nearest of all names.
+                self.commands = {**self.commands, **_group().commands}
+            return super().resolve_command(ctx, args)
+
     def _group() -> TyperGroup:
         app: typer.Typer = import_module(module).app
         app.rich_markup_mode = None
