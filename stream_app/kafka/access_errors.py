@@ -136,6 +136,9 @@ def access_error(error: KafkaError, servers: str, kafka: KafkaSettings) -> Strea
     if not remedy:
         meaning, remedy = _examine_certificate(address, kafka)
     elif remedy is _CHECK_USER and kafka.sasl_mechanism == "OAUTHBEARER":
+        if isinstance(token_source(kafka).problem, AccessError):
+            # The token has expired because the provider gives no other.
+            return token_source(kafka).problem
         remedy = _CHECK_OAUTH_CLIENT
     return AccessError(f"Kafka at {servers} {meaning}", remedy)
 
