@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +24,15 @@ settings.load_profile("busy")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
     """Real broker, one per test process; tests use different topics and groups."""
     broker = shared_broker(tmp_path_factory.mktemp("broker"))
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    """Broker that no other test uses, to be stopped or frozen."""
+    broker = EmbeddedBroker(tmp_path / "kafka", owned=True)
+    broker.start()
     yield broker
     broker.kill()
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,15 +24,6 @@ COPIES = 20
 FREEZES = 4
 THAWED_SECONDS = 6.0
 RECOVERY_SECONDS = 60.0
-
-
-@pytest.fixture
-def frozen_broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
-    """Returns a broker that no other test needs."""
-    broker = EmbeddedBroker(tmp_path / "kafka", owned=True)
-    broker.start()
-    yield broker
-    broker.kill()
 
 
 class Followers:
@@ -109,12 +99,12 @@ def follow_through(
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_copy_of_a_following_command_crashes_on_a_broker_that_freezes_four_times(
-    frozen_broker: EmbeddedBroker, tmp_path: Path, command: str
+    own_broker: EmbeddedBroker, tmp_path: Path, command: str
 ) -> None:
-    follow_through(frozen_broker, tmp_path, [command], COPIES, [FROZEN_SECONDS] * FREEZES)
+    follow_through(own_broker, tmp_path, [command], COPIES, [FROZEN_SECONDS] * FREEZES)
 
 
 def test_following_commands_and_workers_survive_a_frozen_broker(
-    frozen_broker: EmbeddedBroker, tmp_path: Path
+    own_broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
-    follow_through(frozen_broker, tmp_path, COMMANDS, 1, [SHORT_SECONDS])
+    follow_through(own_broker, tmp_path, COMMANDS, 1, [SHORT_SECONDS])

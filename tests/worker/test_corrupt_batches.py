@@ -31,14 +31,6 @@ GARBAGE = "garbage"
 
 
 @pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
-    broker = EmbeddedBroker(tmp_path / "kafka", owned=True)
-    broker.start()
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
 def system(own_broker: EmbeddedBroker, tmp_path: Path) -> Iterator[System]:
     servers = own_broker.bootstrap_servers
     with System(servers, tmp_path, "corrupt", partitions=1) as system:
