@@ -12,15 +12,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import latency, learner, profile, recovery, throughput
+from benchmarks import (
+    latency,
+    latency_report,
+    learner,
+    profile,
+    recovery,
+    restore,
+    startup,
+    throughput,
+    throughput_report,
+)
 from benchmarks.cluster import flights, running_broker
-from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import BEFORE, CONTENDERS, Setup
+from benchmarks.history import read_history, record
 from benchmarks.observe import FAILURES
-from benchmarks.report import Report, as_json, markdown
+from benchmarks.report import Report, all_figures, as_json, core, markdown
 from stream_app.settings import LogSettings
 from stream_app.telemetry.logs import setup_logging
 
-Measure = Callable[[str, Path, argparse.Namespace], Iterator[Report]]
+Measure = Callable[[Setup, argparse.Namespace], Iterator[Report]]
 
 
 def main() -> None:
@@ -32,10 +43,11 @@ def main() -> None:
     code = 0
     try:
         with running_broker() as (servers, folder):
+            setup = Setup(servers, folder, options.rounds, progress, options.before)
             for name in options.benchmarks:
                 progress(f"{name} ...")
                 try:
-                    for part in BENCHMARKS[name](servers, folder, options):
+                    for part in BENCHMARKS[name](setup, options):
                         found[name] = part
                 except FAILURES as error:
                     progress(f"{name} stopped early: {error or type(error).__name__}")
@@ -45,44 +57,71 @@ def main() -> None:
         code = 130
     finally:
         if found:
-            parts = list(found.values())
-            print(json.dumps(as_json(parts), indent=1) if options.json else markdown(parts))
+            _print(list(found.values()), options)
     sys.exit(code)
 
 
-def _throughput(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Report]:
-    cases = [case for case in throughput.CASES if case.contender in options.only]
-    return throughput.measure(servers, folder, options.records, cases, options.rounds, progress)
+def _print(parts: list[Report], options: argparse.Namespace) -> None:
+    """Prints the results, and appends their ratios to the history if that was asked for."""
+    history = read_history()
+    print(json.dumps(as_json(parts), indent=1) if options.json else markdown(parts, history))
+    if options.record:
+        progress(f"recorded {record(all_figures(parts), core())} ratios")
 
 
-def _latency(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Report]:
+def _throughput(setup: Setup, options: argparse.Namespace) -> Iterator[Report]:
+    cases = [case for case in throughput_report.CASES if case.contender in _contenders(options)]
+    return throughput.measure(setup, options.records, cases)
+
+
+def _workloads(setup: Setup, options: argparse.Namespace) -> Iterator[Report]:
+    cases = throughput_report.OTHER_WORK
+    summarise = throughput_report.workload_summary
+    return throughput.measure(setup, options.records // 2, cases, summarise)
+
+
+def _latency(setup: Setup, options: argparse.Namespace) -> Iterator[Report]:
     cases = [
         case
-        for case in latency.CASES
-        if case.contender in options.only and case.rate in options.rate
+        for case in latency_report.CASES
+        if case.contender in _contenders(options) and case.rate in options.rate
     ]
-    return latency.measure(
-        servers, folder, flights(options.records), cases, options.seconds, progress
-    )
+    return latency.measure(setup, flights(options.records), cases, options.seconds)
 
 
-def _learner(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Report]:
-    return learner.measure(servers, folder, options.records // 3, options.rounds, progress)
+def _learner(setup: Setup, options: argparse.Namespace) -> Iterator[Report]:
+    return learner.measure(setup, options.records // 3)
 
 
-def _recovery(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Report]:
-    return recovery.measure(servers, folder, flights(options.records), options.rounds, progress)
+def _startup(setup: Setup, options: argparse.Namespace) -> Iterator[Report]:
+    return startup.measure(setup)
 
 
-def _profile(servers: str, folder: Path, options: argparse.Namespace) -> Iterator[Report]:
-    return profile.measure(servers, folder, flights(options.records), progress)
+def _recovery(setup: Setup, options: argparse.Namespace) -> Iterator[Report]:
+    return recovery.measure(setup, flights(options.records))
+
+
+def _restore(setup: Setup, options: argparse.Namespace) -> Iterator[Report]:
+    return restore.measure(setup)
+
+
+def _profile(setup: Setup, options: argparse.Namespace) -> Iterator[Report]:
+    return profile.measure(setup, flights(options.records))
+
+
+def _contenders(options: argparse.Namespace) -> list[str]:
+    """Returns the selected contenders; `before` needs its checkout."""
+    return [name for name in options.only if name != BEFORE or options.before]
 
 
 BENCHMARKS: dict[str, Measure] = {
     "throughput": _throughput,
+    "workloads": _workloads,
     "latency": _latency,
     "learner": _learner,
+    "startup": _startup,
     "recovery": _recovery,
+    "restore": _restore,
     "profile": _profile,
 }
 
@@ -107,10 +146,19 @@ def parse() -> argparse.Namespace:
         "--rate",
         type=int,
         nargs="+",
-        default=latency.RATES,
+        default=latency_report.RATES,
         help="events per second of the latency cases",
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="duration of each latency case")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="PATH",
+        help="checkout of an earlier commit, with its dependencies in .venv: a contender as well",
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="append the ratios to benchmarks/history.csv"
+    )
     parser.add_argument(
         "--json", action="store_true", help="print the figures of every round as JSON"
     )
@@ -118,6 +166,10 @@ def parse() -> argparse.Namespace:
     for name in options.benchmarks:
         if name not in BENCHMARKS:
             parser.error(f"unknown benchmark {name}: choose from {', '.join(BENCHMARKS)}")
+    if options.before:
+        options.before = options.before.resolve()
+        if not (options.before / ".venv" / "bin" / "python").exists():
+            parser.error(f"no Python in {options.before}/.venv: run `make setup` there")
     options.benchmarks = options.benchmarks or list(BENCHMARKS)
     return options
 

@@ -12,6 +12,7 @@ import orjson
 from confluent_kafka import IsolationLevel, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
+from benchmarks.workload import to_payload
 from stream_app.broker import EmbeddedBroker
 from stream_app.examples.nycflights import Flight, read_flights
 
@@ -39,10 +40,11 @@ def all_flights() -> list[Flight]:
     return read_flights(datetime(2013, 1, 1), datetime(2014, 1, 1))
 
 
-def flights(count: int) -> Records:
-    """Returns keys and values of `count` events, one in a hundred of them truncated JSON.
+def flights(count: int, payload: str = "flights", bad_every: int = BAD_EVERY) -> Records:
+    """Returns keys and values of `count` events, one in `bad_every` of them truncated JSON.
 
-    The flights of 2013 are repeated under new ids until there are enough.
+    The flights of 2013 are repeated under new ids until there are enough. With `bad_every` 0, all
+    are valid.
     """
     records = []
     all_of_2013 = all_flights()
@@ -50,8 +52,9 @@ def flights(count: int) -> Records:
         lap, position = divmod(number, len(all_of_2013))
         event = all_of_2013[position].event
         event_id = f"{event['event_id']}{f'-{lap}' if lap else ''}"
-        value = orjson.dumps({**event, "event_id": event_id})
-        records.append((event_id.encode(), value[:-9] if number % BAD_EVERY == 7 else value))
+        value = orjson.dumps(to_payload({**event, "event_id": event_id}, payload))
+        is_bad = bad_every and number % bad_every == 7
+        records.append((event_id.encode(), value[:-9] if is_bad else value))
     return records
 
 

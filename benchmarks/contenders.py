@@ -11,19 +11,34 @@ from typing import NamedTuple
 from confluent_kafka import KafkaException
 
 from benchmarks.cluster import EndOffsets, create, delete
-from benchmarks.observe import BenchmarkError, wait_until
+from benchmarks.observe import BenchmarkError, Progress, wait_until
+from benchmarks.workload import Workload
 from stream_app.broker import parent_death
 from stream_app.kafka.topics import topic_specs
 from stream_app.settings import Settings, TopicSettings
 
+HERE = Path(__file__).resolve().parents[1]
+"""Checkout of the program that runs."""
+
 SCRIPTS = {
     "transactional": "transactional",
+    "tuned": "tuned",
     "baseline": "baseline",
     "bytewax": "bytewax_flow",
     "quix": "quix",
+    "quix-exactly-once": "quix",
     "faust": "faust_app",
 }
-CONTENDERS = ("ours", *SCRIPTS)
+"""Modules of `benchmarks.peers` by contender."""
+
+BEFORE = "before"
+"""An earlier commit of this project."""
+
+OURS = ("ours", BEFORE)
+CONTENDERS = ("ours", *SCRIPTS, BEFORE)
+HAND_WRITTEN = ("transactional", "tuned")
+EXACTLY_ONCE = (*OURS, *HAND_WRITTEN, "quix-exactly-once")
+"""Contenders that commit at an interval and have one outcome for each event."""
 
 
 class RunConfig(NamedTuple):
@@ -36,6 +51,9 @@ class RunConfig(NamedTuple):
         partitions: number of partitions of each topic.
         workers: number of processes.
         commit_ms: commit interval in milliseconds, for the contenders that have one.
+        workload: payload and model.
+        tree: checkout whose package is run, with its own environment in `.venv` unless it is this
+            one.
     """
 
     servers: str
@@ -44,6 +62,8 @@ class RunConfig(NamedTuple):
     partitions: int = 4
     workers: int = 1
     commit_ms: int = 100
+    workload: Workload = Workload()
+    tree: Path = HERE
 
     @property
     def raw(self) -> str:
@@ -57,7 +77,12 @@ class RunConfig(NamedTuple):
 
     def group(self, contender: str) -> str:
         """Returns the contender's consumer group."""
-        return f"{self.name}.score" if contender == "ours" else f"{self.name}.scored"
+        return f"{self.name}.score" if contender in OURS else f"{self.name}.scored"
+
+    @property
+    def python(self) -> str:
+        """Python interpreter of the tree."""
+        return sys.executable if self.tree == HERE else str(self.tree / ".venv" / "bin" / "python")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -69,8 +94,37 @@ class RunConfig(NamedTuple):
             "STREAM_APP_TOPICS__PARTITIONS": str(self.partitions),
             "STREAM_APP_WORKER__COMMIT_INTERVAL_MS": str(self.commit_ms),
             "STREAM_APP_LOG__LEVEL": "warning",
-            "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": os.pathsep.join([str(self.tree), os.environ.get("PYTHONPATH", "")]),
+            **self.workload.environment,
         }
+
+
+class Setup(NamedTuple):
+    """What all benchmarks of one call have in common.
+
+    Attributes:
+        servers: bootstrap servers.
+        folder: scratch folder.
+        rounds: number of rounds of each comparison.
+        progress: prints a progress message.
+        before: checkout of an earlier commit to compare with, or None.
+    """
+
+    servers: str
+    folder: Path
+    rounds: int
+    progress: Progress
+    before: Path | None = None
+
+    @property
+    def ours(self) -> tuple[str, ...]:
+        """This build, and the earlier one if there is one."""
+        return OURS if self.before else OURS[:1]
+
+    def config(self, name: str, contender: str) -> RunConfig:
+        """Returns the environment of a contender; `name` is unique in this call."""
+        tree = self.before if contender == BEFORE and self.before else HERE
+        return RunConfig(self.servers, self.folder, f"{name}-{contender}", tree=tree)
 
 
 @contextmanager
@@ -94,7 +148,7 @@ def running_contender(config: RunConfig, contender: str) -> Iterator[list[Popen[
     """
     with worker_log(config, contender) as log:
         processes = (
-            start_ours(config, log) if contender == "ours" else _start_peer(config, contender, log)
+            start_ours(config, log) if contender in OURS else _start_peer(config, contender, log)
         )
         try:
             yield processes
@@ -126,18 +180,22 @@ def stop(processes: list[Popen[bytes]]) -> None:
 def start_ours(config: RunConfig, log: Path, program: str = "stream_app") -> list[Popen[bytes]]:
     """Starts scorers after a learner has published version 0 and stopped."""
     worker = worker_command(config, program)
-    _publish_untrained(config, spawn([*worker, "learn"], log, config.environment))
-    scorers = range(config.workers)
-    return [
-        spawn([*worker, "score", "--instance", str(number)], log, config.environment)
-        for number in scorers
-    ]
+    publish_untrained(config, spawn([*worker, "learn"], log, config.environment, config.tree))
+    return [start_scorer(config, log, number, program) for number in range(config.workers)]
+
+
+def start_scorer(
+    config: RunConfig, log: Path, instance: int = 0, program: str = "stream_app"
+) -> Popen[bytes]:
+    """Starts a scorer, for which a version must have been published."""
+    command = [*worker_command(config, program), "score", "--instance", str(instance)]
+    return spawn(command, log, config.environment, config.tree)
 
 
 def worker_command(config: RunConfig, program: str = "stream_app") -> list[str]:
     """Returns the command that runs a worker, up to the value of `--role`."""
     return [
-        sys.executable,
+        config.python,
         "-W",
         "ignore",
         "-m",
@@ -172,14 +230,32 @@ def spawn(
 
 
 def _start_peer(config: RunConfig, contender: str, log: Path) -> list[Popen[bytes]]:
-    state = [f"{config.name}.score.state"] if contender == "transactional" else []
     script = [sys.executable, "-W", "ignore", "-m", f"benchmarks.peers.{SCRIPTS[contender]}"]
-    command = [*script, config.servers, config.raw, *config.outputs, *state]
-    environment = {**os.environ, "PYTHONPATH": config.environment["PYTHONPATH"]}
+    command = [
+        *script,
+        config.servers,
+        config.raw,
+        *config.outputs,
+        *_further_arguments(config, contender),
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": config.environment["PYTHONPATH"],
+        **config.workload.environment,
+    }
     return [spawn(command, log, environment, config.folder) for _ in range(config.workers)]
 
 
-def _publish_untrained(config: RunConfig, learner: Popen[bytes]) -> None:
+def _further_arguments(config: RunConfig, contender: str) -> tuple[str, ...]:
+    if contender in HAND_WRITTEN:
+        return (f"{config.name}.score.state", str(config.commit_ms))
+    if contender == "quix-exactly-once":
+        return ("exactly-once", str(config.commit_ms))
+    return ()
+
+
+def publish_untrained(config: RunConfig, learner: Popen[bytes]) -> None:
+    """Waits until a learner has published version 0, and stops it."""
     models = EndOffsets(config.servers, [f"{config.name}.models"])
     try:
         wait_until(lambda: sum(models.now()), [learner])

@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import NamedTuple
 
+import psutil
 from confluent_kafka import Consumer
 
 from benchmarks.cluster import Records
-from benchmarks.contenders import CONTENDERS, RunConfig, running_contender, topics
-from benchmarks.figures import Figures, percentile
-from benchmarks.observe import FAILURES, BenchmarkError, Progress, check_running
-from benchmarks.report import Report, Row, Table
+from benchmarks.contenders import RunConfig, Setup, running_contender, topics
+from benchmarks.figures import percentile
+from benchmarks.latency_report import Case, Latency, Results, summary
+from benchmarks.observe import FAILURES, BenchmarkError, check_running
+from benchmarks.report import Report
 from benchmarks.steady import Sender, outcome_reader
 
 # Events are measured from this time after the first outcome.
@@ -22,70 +22,31 @@ LOST_SECONDS = 10.0
 START_SECONDS = 60.0
 
 
-class Case(NamedTuple):
-    """Contender, events per second, and commit interval in milliseconds if it has one."""
+def measure(setup: Setup, records: Records, cases: list[Case], seconds: float) -> Iterator[Report]:
+    """Runs every case for `seconds` in every round; yields the results so far after each.
 
-    contender: str
-    rate: int
-    commit_ms: int = 100
-
-    def __str__(self) -> str:
-        commits = (
-            f", commits every {self.commit_ms} ms"
-            if self.contender in ("ours", "transactional")
-            else ""
-        )
-        return f"{self.contender}{commits}"
-
-
-OURS = [Case("ours", 1000), Case("ours", 1000, 20), Case("ours", 5000), Case("ours", 5000, 20)]
-CASES = [*OURS, *(Case(name, 1000) for name in CONTENDERS[1:])]
-COLUMNS = ("4 partitions, 1 worker", "events/s", "p50 ms", "p99 ms", "largest ms")
-RATES = sorted({case.rate for case in CASES})
-TARGETS = {
-    OURS[0]: "latency at 1,000/s, p99",
-    OURS[1]: "latency at 1,000/s, 20 ms interval, p99",
-    OURS[2]: "latency at 5,000/s, p99",
-}
+    A case that is compared with no other runs in the first round only.
+    """
+    results: Results = {case: {} for case in cases}
+    failed: set[Case] = set()
+    for number in range(setup.rounds):
+        for index, case in enumerate(cases):
+            if number and not case.is_compared:
+                continue
+            config = setup.config(f"latency-{number}-{index}", case.contender)
+            try:
+                found = run(config._replace(commit_ms=case.commit_ms), case, records, seconds)
+            except FAILURES as error:
+                setup.progress(str(error))
+                failed.add(case)
+            else:
+                results[case][number] = found
+                setup.progress(f"round {number + 1} of {setup.rounds}: {case}: {found}")
+            yield summary(results, failed)
 
 
-def measure(
-    servers: str,
-    folder: Path,
-    records: Records,
-    cases: list[Case],
-    seconds: float,
-    progress: Progress,
-) -> Iterator[Report]:
-    """Runs every case once for `seconds`; yields the results so far after each."""
-    rows: list[Row] = []
-    figures: Figures = {}
-    for number, case in enumerate(cases):
-        config = RunConfig(
-            servers, folder, f"latency-{number}-{case.contender}", commit_ms=case.commit_ms
-        )
-        try:
-            milliseconds = run(config, case, records, seconds)
-        except FAILURES as error:
-            progress(str(error))
-            rows.append((str(case), f"{case.rate:,}", "does not keep up", "", ""))
-        else:
-            p50, p99, maximum = (percentile(milliseconds, share) for share in (0.5, 0.99, 1.0))
-            rows.append(
-                (
-                    str(case),
-                    f"{case.rate:,}",
-                    *(f"{value:,.0f}" for value in (p50, p99, maximum)),
-                )
-            )
-            progress(f"{case} at {case.rate:,}/s: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
-            name = TARGETS.get(case, f"latency at {case.rate:,}/s, {case}, p99")
-            figures |= {name: [p99], f"{name.removesuffix('p99')}p50": [p50]}
-        yield Report([Table("Latency", COLUMNS, list(rows))], dict(figures))
-
-
-def run(config: RunConfig, case: Case, records: Records, seconds: float) -> list[float]:
-    """Returns the latencies in milliseconds of all events sent in `seconds` after the warm-up."""
+def run(config: RunConfig, case: Case, records: Records, seconds: float) -> Latency:
+    """Returns the latency of all events sent in `seconds` after the warm-up."""
     with topics(config), running_contender(config, case.contender) as processes:
         reader = outcome_reader(config)
         sender = Sender(config, records, case.rate)
@@ -96,9 +57,7 @@ def run(config: RunConfig, case: Case, records: Records, seconds: float) -> list
             reader.close()
 
 
-def _follow(
-    reader: Consumer, sender: Sender, seconds: float, check: Callable[[], None]
-) -> list[float]:
+def _follow(reader: Consumer, sender: Sender, seconds: float, check: Callable[[], None]) -> Latency:
     """Reads outcomes until every measured event has one."""
     received: dict[bytes, float] = {}
     deadline = time.monotonic() + START_SECONDS
@@ -109,9 +68,14 @@ def _follow(
             raise BenchmarkError(f"no outcome after {START_SECONDS:.0f} s")
     sender.start_full_rate()
     begin = time.monotonic() + WARM_UP_SECONDS
+    while time.monotonic() < begin:
+        _read(reader, received)
+    # Of the machine, since the last call.
+    psutil.cpu_times_percent()
     end = begin + seconds
     while time.monotonic() < end:
         _read(reader, received)
+    cpu = psutil.cpu_times_percent()
     check()
     counted = [key for key, at in dict(sender.sent).items() if begin <= at < end]
     missing = {key for key in counted if key not in received}
@@ -119,7 +83,9 @@ def _follow(
         missing.discard(_read(reader, received))
         if time.monotonic() > end + LOST_SECONDS:
             raise BenchmarkError(f"{len(missing):,} of {len(counted):,} events had no outcome")
-    return [(received[key] - sender.sent[key]) * 1000 for key in counted]
+    milliseconds = [(received[key] - sender.sent[key]) * 1000 for key in counted]
+    p50, p99, largest = (percentile(milliseconds, share) for share in (0.5, 0.99, 1.0))
+    return Latency(p50, p99, largest, cpu.idle + getattr(cpu, "iowait", 0.0))
 
 
 def _read(reader: Consumer, received: dict[bytes, float]) -> bytes:

@@ -6,14 +6,16 @@ offset is committed.
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.cluster import all_flights, preload
 from benchmarks.contenders import (
+    BEFORE,
+    OURS,
     RunConfig,
+    Setup,
     pipeline_file,
     spawn,
     stop,
@@ -25,7 +27,6 @@ from benchmarks.figures import Figures, ratios, spread
 from benchmarks.observe import (
     FAILURES,
     OutcomeCounts,
-    Progress,
     Throughput,
     compute_throughput,
     sample_outcomes,
@@ -39,34 +40,31 @@ from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.loading import load_pipeline
 from stream_app.pipeline import Pipeline
 
-LEARNER, BASELINE = "learner", "hand-written River loop"
+LEARNER, BASELINE = "ours", "hand-written River loop"
 IN_MEMORY_EXAMPLES = 20_000
 
 Rounds = dict[str, list[Throughput]]
 
 
-def measure(
-    servers: str, folder: Path, count: int, rounds: int, progress: Progress
-) -> Iterator[Report]:
-    """Runs both ways alternately in several rounds; yields the results so far after each."""
-    config = RunConfig(servers, folder, "learner")
-    pipeline = load_pipeline(str(pipeline_file(config)))
+def measure(setup: Setup, count: int) -> Iterator[Report]:
+    """Runs all ways alternately in several rounds; yields the results so far after each."""
+    pipeline = load_pipeline(str(pipeline_file(setup.config("learner", "ours"))))
     mark = fingerprint(pipeline)
     examples = labelled(mark, count)
-    core = in_core(pipeline, mark, examples[:IN_MEMORY_EXAMPLES], rounds)
-    kafka: Rounds = {LEARNER: [], BASELINE: []}
-    for number in range(rounds):
+    core = in_core(pipeline, mark, examples[:IN_MEMORY_EXAMPLES], setup.rounds)
+    kafka: Rounds = {name: [] for name in (*setup.ours, BASELINE)}
+    for number in range(setup.rounds):
         for name, runs in kafka.items():
-            config = RunConfig(
-                servers, folder, f"learner-{number}-{'ours' if name == LEARNER else 'baseline'}"
-            )
+            config = setup.config(f"learner-{number}", "baseline" if name == BASELINE else name)
             try:
                 runs.append(through_kafka(config, name, examples))
             except FAILURES as error:
-                progress(f"round {number + 1} of {rounds}: {error}")
-                continue
-            progress(f"round {number + 1} of {rounds}: {name}: {runs[-1].rate:,.0f} examples/s")
-            yield summary(core, kafka)
+                setup.progress(f"round {number + 1} of {setup.rounds}: {error}")
+                return
+            setup.progress(
+                f"round {number + 1} of {setup.rounds}: {name}: {runs[-1].rate:,.0f} examples/s"
+            )
+        yield summary(core, kafka)
 
 
 def labelled(mark: str, count: int) -> list[Example]:
@@ -111,7 +109,8 @@ def through_kafka(config: RunConfig, name: str, examples: list[Example]) -> Thro
         preload(config.servers, topic, [(one.event_id.encode(), one.encode()) for one in examples])
         admin = AdminClient({"bootstrap.servers": config.servers, "log_level": 0})
         with worker_log(config, name) as log:
-            process = spawn(_command(config, name, topic, group), log, config.environment)
+            command = _command(config, name, topic, group)
+            process = spawn(command, log, config.environment, config.tree)
             try:
                 samples = sample_outcomes(
                     lambda: (committed(admin, group, topic),), len(examples), [process]
@@ -122,7 +121,7 @@ def through_kafka(config: RunConfig, name: str, examples: list[Example]) -> Thro
 
 
 def _command(config: RunConfig, name: str, topic: str, group: str) -> list[str]:
-    if name == LEARNER:
+    if name in OURS:
         return [*worker_command(config), "learn"]
     return [
         sys.executable,
@@ -151,7 +150,7 @@ def summary(core: Figures, kafka: Rounds) -> Report:
     for where, found in (("core", core), ("through Kafka", rates)):
         times = ratios(found[LEARNER], found[BASELINE])
         if times:
-            figures[f"examples/s, learner / hand-written River loop, {where}"] = times
+            figures[f"examples/s, learner / {BASELINE}, {where}"] = times
             figures |= {f"examples/s, {name}, {where}": values for name, values in found.items()}
             rows.append(
                 (
@@ -160,4 +159,6 @@ def summary(core: Figures, kafka: Rounds) -> Report:
                     spread(times).text(2),
                 )
             )
-    return Report([Table("Learning", ("examples/s", LEARNER, BASELINE, "ratio"), rows)], figures)
+    if against := ratios(rates[LEARNER], rates.get(BEFORE, ())):
+        figures[f"examples/s, learner / {BEFORE}, through Kafka"] = against
+    return Report([Table("Learning", ("examples/s", "learner", BASELINE, "ratio"), rows)], figures)

@@ -17,8 +17,8 @@ from time import perf_counter
 import orjson
 
 from benchmarks.cluster import EndOffsets, Records, preload
-from benchmarks.contenders import RunConfig, start_ours, stop, topics, worker_log
-from benchmarks.observe import BEGIN, END, Progress, wait_until
+from benchmarks.contenders import RunConfig, Setup, start_ours, stop, topics, worker_log
+from benchmarks.observe import BEGIN, END, wait_until
 from benchmarks.peers.ours import make
 from benchmarks.peers.work import numbers, trained_model
 from benchmarks.report import Report, Table
@@ -52,10 +52,10 @@ OTHERS = "other threads"
 WHOLE = "whole scorer"
 
 
-def measure(servers: str, folder: Path, records: Records, progress: Progress) -> Iterator[Report]:
+def measure(setup: Setup, records: Records) -> Iterator[Report]:
     """Measures by thread and by stage."""
-    threads = by_thread(RunConfig(servers, folder, "profile"), records)
-    progress("threads measured, measuring stages")
+    threads = by_thread(setup.config("profile", "ours"), records)
+    setup.progress("threads measured, measuring stages")
     stages = by_stage(records[:STAGE_RECORDS])
     tasks = threads.get(THREADS["Task"], 0.0)
     outside = ("task: taking batches, produce, transactions", tasks - stages.pop(WHOLE))

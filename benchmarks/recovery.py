@@ -1,62 +1,85 @@
 """Time to recover after the loss of a worker, and time to start a broker.
 
-Two scorers run under the supervisor, as with `stream-app up`, under a constant stream of events.
-The recovery time ends when, on every partition, an event sent after the worker's exit has an
-outcome visible to a reader of committed records.
+`stream-app up` runs two scorers under a constant stream of events. The recovery time ends when, on
+every partition, an event sent after the worker's exit has an outcome visible to a reader of
+committed records.
 """
 
+import json
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import Popen, TimeoutExpired
 
+import psutil
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.cluster import Records
-from benchmarks.contenders import RunConfig, pipeline_file, topics, worker_log
-from benchmarks.figures import Figures, spread
-from benchmarks.observe import POLL_SECONDS, BenchmarkError, Progress
+from benchmarks.contenders import (
+    BEFORE,
+    RunConfig,
+    Setup,
+    pipeline_file,
+    spawn,
+    stop,
+    topics,
+    worker_log,
+)
+from benchmarks.figures import Figures, ratios, spread
+from benchmarks.observe import FAILURES, POLL_SECONDS, check_running, wait_until
 from benchmarks.report import Report, Table
+from benchmarks.startup import is_ready, run_file
 from benchmarks.steady import Sender, outcome_reader
 from benchmarks.throughput import all_have_partitions
 from stream_app.broker import EmbeddedBroker
-from stream_app.settings import KafkaSettings, Settings
-from stream_app.worker.supervisor import FIRST_DELAY, Supervisor
 
 EVENTS_PER_SECOND = 400
-# Pause between two rounds.
-PAUSE_SECONDS = 4.0
+# Time with both workers before one is lost.
+PAUSE_SECONDS = 3.0
 TIMEOUT_SECONDS = 60.0
-KILLED = "recovery after kill -9"
-RESTARTED = "restart by SIGTERM, until all partitions are served again"
+STOP_SECONDS = 15.0
+KILLED = "kill -9 to all partitions served"
+RESTARTED = "SIGTERM to all partitions served"
+SIGNALS = {KILLED: signal.SIGKILL, RESTARTED: signal.SIGTERM}
 COLD, WARM = "embedded broker, new folder: start", "embedded broker, existing folder: start"
+LOST_WORKER = "score-0"
 
 
-def measure(
-    servers: str, folder: Path, records: Records, rounds: int, progress: Progress
-) -> Iterator[Report]:
-    """Measures the start of brokers, then kills and terminates workers alternately."""
-    figures: Figures = {KILLED: [], RESTARTED: [], **broker_starts(folder, rounds)}
-    config = RunConfig(servers, folder, "recovery", workers=2)
-    with topics(config), worker_log(config, "ours") as log:
-        up = _supervisor(config, log)
-        system = System(config, up, records)
-        try:
-            for number in range(rounds):
-                figures[KILLED].append(system.lose_a_worker(kill=True))
-                figures[RESTARTED].append(system.lose_a_worker(kill=False))
-                times = ", ".join(
-                    f"{name} {figures[name][-1]:.1f} s" for name in (KILLED, RESTARTED)
+def measure(setup: Setup, records: Records) -> Iterator[Report]:
+    """Measures the start of brokers, then kills and terminates a worker of each build in turn."""
+    starts = broker_starts(setup.folder, setup.rounds)
+    losses = {name: {key: list[float]() for key in SIGNALS} for name in setup.ours}
+    for number in range(setup.rounds):
+        for key in SIGNALS:
+            for name, values in losses.items():
+                config = setup.config(f"recovery-{number}-{SIGNALS[key].name.lower()}", name)
+                try:
+                    values[key].append(lose_a_worker(config._replace(workers=2), key, records))
+                except FAILURES as error:
+                    setup.progress(f"round {number + 1} of {setup.rounds}: {name}: {error}")
+                    return
+                setup.progress(
+                    f"round {number + 1} of {setup.rounds}: {name}: {key} {values[key][-1]:.1f} s"
                 )
-                progress(f"round {number + 1} of {rounds}: {times}")
-                yield _summary(figures)
-        finally:
-            system.close()
+        yield _summary(losses, starts)
 
 
-def _summary(figures: Figures) -> Report:
-    rows = [(name, f"{spread(values).text(1)} s") for name, values in figures.items() if values]
-    return Report([Table("Recovery", ("", "time"), rows)], figures)
+def _summary(losses: dict[str, Figures], starts: Figures) -> Report:
+    figures = {**starts}
+    for name, values in losses.items():
+        figures |= {key if name == "ours" else f"{key}, {name}": values[key] for key in SIGNALS}
+    if BEFORE in losses:
+        for key in SIGNALS:
+            figures[f"{key}, ours / {BEFORE}"] = ratios(losses["ours"][key], losses[BEFORE][key])
+    rows = [
+        (key, *(f"{spread(values[key]).text(1)} s" for values in losses.values()))
+        for key in SIGNALS
+    ]
+    others = ("",) * (len(losses) - 1)
+    rows += [(key, f"{spread(values).text(1)} s", *others) for key, values in starts.items()]
+    return Report([Table("Recovery", ("", *losses), rows)], figures)
 
 
 def broker_starts(folder: Path, rounds: int) -> Figures:
@@ -72,67 +95,74 @@ def broker_starts(folder: Path, rounds: int) -> Figures:
     return figures
 
 
-class System:
+def lose_a_worker(config: RunConfig, key: str, records: Records) -> float:
+    """Returns the seconds until all partitions are served again after a worker got a signal."""
+    with topics(config), worker_log(config, "recovery") as log:
+        system = RunningSystem(config, log, records)
+        try:
+            return system.lose_a_worker(SIGNALS[key])
+        finally:
+            system.close()
+
+
+class RunningSystem:
     """Running workers, a stream of events, and a reader of their outcomes."""
 
-    def __init__(self, config: RunConfig, supervisor: Supervisor, records: Records) -> None:
+    def __init__(self, config: RunConfig, log: Path, records: Records) -> None:
         self._config = config
         self._admin = AdminClient({"bootstrap.servers": config.servers, "log_level": 0})
-        self._up = supervisor
-        self._partitions = range(config.partitions)
         self._scored = config.outputs[0]
-        self._up.start()
+        command = [config.python, "-W", "ignore", "-m", "stream_app", "up"]
+        options = ["--scorers", str(config.workers), "--no-monitor"]
+        self._up = spawn(
+            [*command, str(pipeline_file(config)), *options], log, config.environment, config.tree
+        )
         self._sender = Sender(config, records, EVENTS_PER_SECOND)
         self._reader = outcome_reader(config)
 
-    def lose_a_worker(self, *, kill: bool) -> float:
+    def lose_a_worker(self, signal_number: int) -> float:
         """Returns the seconds until the partitions of a stopped worker are served again."""
         self._sender.start_full_rate()
-        self._await_assignment()
+        wait_until(self._is_complete, [self._up], TIMEOUT_SECONDS)
         self._served_since(time.monotonic() + PAUSE_SECONDS)
-        child = self._up.workers[0]
-        if child.process is None:
-            raise BenchmarkError(f"{child.name} is not running")
-        # Every round counts as the first failure.
-        child.delay = FIRST_DELAY
+        worker = psutil.Process(json.loads(run_file(self._config, LOST_WORKER).read_text())["pid"])
         signalled = time.monotonic()
-        child.process.kill() if kill else child.process.terminate()
+        worker.send_signal(signal_number)
         # It may serve events until it has exited.
-        child.process.wait()
+        worker.wait(TIMEOUT_SECONDS)
         return self._served_since(time.monotonic()) - signalled
 
     def close(self) -> None:
         """Stops workers, sender and reader."""
         self._sender.stop()
-        self._up.stop()
+        _terminate(self._up)
         self._reader.close()
 
-    def _await_assignment(self) -> None:
-        """Waits until both workers have partitions; the loss of an idle one would take no time."""
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not all_have_partitions(self._admin, self._config, "ours"):
-            self._up.supervise()
-            if self._up.failed is not None or time.monotonic() > deadline:
-                raise BenchmarkError(f"{self._up.failed or 'a worker got no partitions'}")
-            time.sleep(POLL_SECONDS)
+    def _is_complete(self) -> bool:
+        """Returns True if all workers are ready and have partitions.
+
+        The loss of an idle worker would take no time.
+        """
+        workers = (f"score-{number}" for number in range(self._config.workers))
+        return all(is_ready(self._config, name) for name in workers) and all_have_partitions(
+            self._admin, self._config, "ours"
+        )
 
     def _served_since(self, moment: float) -> float:
         """Returns the time when every partition had an outcome of an event sent after `moment`."""
-        waiting = set(self._partitions)
+        waiting = set(range(self._config.partitions))
         deadline = moment + TIMEOUT_SECONDS
         while waiting:
-            self._up.supervise()
-            message = self._reader.poll(0.05)
+            message = self._reader.poll(POLL_SECONDS)
             if (
                 message is not None
                 and message.topic() == self._scored
                 and self._sent(message) > moment
             ):
                 waiting.discard(message.partition())
-            if self._up.failed is not None:
-                raise BenchmarkError(f"{self._up.failed}")
+            check_running([self._up])
             if time.monotonic() > deadline:
-                raise BenchmarkError(
+                raise TimeoutError(
                     f"partitions {sorted(waiting)} were not served for {TIMEOUT_SECONDS:.0f} s"
                 )
         return time.monotonic()
@@ -141,16 +171,9 @@ class System:
         return self._sender.sent[message.key()] if message.error() is None else 0.0
 
 
-def _supervisor(config: RunConfig, log: Path) -> Supervisor:
-    settings = Settings(
-        data_dir=config.folder / "data", kafka=KafkaSettings(bootstrap_servers=config.servers)
-    )
-    return Supervisor(
-        str(pipeline_file(config)),
-        config.name,
-        settings,
-        scorers=config.workers,
-        monitor=False,
-        environment=config.environment,
-        log_file=log,
-    )
+def _terminate(process: Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except TimeoutExpired:
+        stop([process])

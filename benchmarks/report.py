@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from benchmarks.figures import TARGETS, Figures, spread
+from benchmarks.figures import RATIOS, TARGETS, Figures, spread
+from benchmarks.history import History
+from stream_app.core.scoring import scorer
 
 Row = tuple[str, ...]
 
@@ -45,11 +47,15 @@ class Report(NamedTuple):
     invalid: tuple[str, ...] = ()
 
 
-def markdown(parts: list[Report]) -> str:
-    """Returns all results as Markdown, the targets first."""
-    figures = _all_figures(parts)
+def markdown(parts: list[Report], history: History | None = None) -> str:
+    """Returns all results as Markdown: ratios beside recorded ones, targets, tables."""
+    figures = all_figures(parts)
     warnings = [f"**INVALID**: {reason}.\n" for part in parts for reason in part.invalid]
-    tables = [_targets(figures), *(table for part in parts for table in part.tables)]
+    tables = [
+        _ratios(figures, history),
+        _targets(figures),
+        *(table for part in parts for table in part.tables),
+    ]
     return "\n".join(
         [machine(), "", *warnings, *(table.markdown() for table in tables if table.rows)]
     )
@@ -57,7 +63,7 @@ def markdown(parts: list[Report]) -> str:
 
 def as_json(parts: list[Report]) -> dict[str, Any]:
     """Returns all results with the values of every round."""
-    figures = _all_figures(parts)
+    figures = all_figures(parts)
     targets = [
         {
             "name": target.name,
@@ -79,8 +85,13 @@ def machine() -> str:
     return (
         f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, "
         f"Python {platform.python_version()}, {platform.system()} {platform.release()}; "
-        "broker, contenders and producer on the same machine."
+        f"{core()} core; broker, contenders and producer on the same machine."
     )
+
+
+def core() -> str:
+    """Returns `compiled` or `interpreted`: how the core of this build runs."""
+    return "interpreted" if str(scorer.__file__).endswith(".py") else "compiled"
 
 
 def _processor() -> str:
@@ -92,8 +103,23 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _all_figures(parts: list[Report]) -> Figures:
+def all_figures(parts: list[Report]) -> Figures:
+    """Returns the figures of all results."""
     return {name: values for part in parts for name, values in part.figures.items()}
+
+
+def _ratios(figures: Figures, history: History | None) -> Table:
+    """Returns the ratios of this run beside the last recorded ones, and the change."""
+    rows = []
+    for name in RATIOS:
+        values = figures.get(name)
+        if values:
+            found = spread(values)
+            last = history.get(name) if history else None
+            change = f"{found.median / last.median - 1:+.0%}" if last and last.median else ""
+            recorded = f"{last.median:.2f} ({last.commit})" if last else ""
+            rows.append((name, found.text(2), recorded, change))
+    return Table("Ratios", ("medians of the rounds", "now", "last recorded", "change"), rows)
 
 
 def _targets(figures: Figures) -> Table:

@@ -1,44 +1,36 @@
 """Hand-written transactional loop with validation, deduplication, state and the same outputs.
 
-It is written for one schema and does not join labels; it only stores what a join would need.
+It is written for one schema and does not join labels; it only stores what a join would need. This
+is the plain one, as it is written before anything is measured; `benchmarks.peers.tuned` is the
+fast one.
 """
 
-import re
 import sys
-import traceback
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from hashlib import blake2b
 from math import isfinite
 from time import monotonic, time
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Message, Producer, TopicPartition
 
-from benchmarks.peers.work import BAD, numbers, trained_model
+from benchmarks.peers.exactly_once import (
+    DAY,
+    HORIZON,
+    LATENESS,
+    MINUTE,
+    RecordCounts,
+    committed_reader,
+    dead_headers,
+    transactional_producer,
+)
+from benchmarks.peers.work import BAD, features_of, trained_model
 
-COMMIT_SECONDS = 0.1
-HORIZON = 36 * 3600 * 1000
-LATENESS = 3600 * 1000
-DAY = 24 * 3600 * 1000
-MINUTE = 60_000
 TEXTS = ("event_id", "scheduled_departure", "carrier", "origin", "dest")
 INTEGERS = ("flight", "distance", "local_departure", "planned_minutes")
 MEASURED = ("humidity", "wind_speed", "precipitation", "pressure", "visibility")
-
-
-@dataclass(slots=True)
-class RecordCounts:
-    """Counters that each transaction writes; times in Unix milliseconds."""
-
-    scored: int = 0
-    dead: int = 0
-    duplicates: int = 0
-    watermark: int = 0
-    # Labels would advance it.
-    clock: int = 0
 
 
 @dataclass(slots=True)
@@ -56,36 +48,19 @@ class State:
     expiry: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
-def main(servers: str, raw: str, scored: str, dead: str, state: str) -> None:
+def main(servers: str, raw: str, scored: str, dead: str, state: str, commit_ms: str) -> None:
     """Runs until killed."""
     model = trained_model()
     states: dict[int, State] = defaultdict(State)
-    consumer = Consumer(
-        {
-            "bootstrap.servers": servers,
-            "group.id": scored,
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-        }
-    )
+    commit_seconds = int(commit_ms) / 1000
+    consumer = committed_reader(servers, scored)
     consumer.subscribe([raw])
-    producer = Producer(
-        {
-            "bootstrap.servers": servers,
-            "transactional.id": scored,
-            # Fewer, larger batches; a commit flushes them.
-            "linger.ms": 50,
-            "queue.buffering.max.messages": 200_000,
-            "compression.type": "lz4",
-            "retry.backoff.ms": 50,
-        }
-    )
+    producer = transactional_producer(servers, scored)
     producer.init_transactions()
     began = 0.0
     positions: dict[int, int] = {}
     while True:
-        messages = consumer.consume(1000, 0.05 if positions else 0.2)
+        messages = consumer.consume(1000, min(0.05, commit_seconds / 2) if positions else 0.2)
         if messages and not positions:
             producer.begin_transaction()
             began = monotonic()
@@ -93,7 +68,7 @@ def main(servers: str, raw: str, scored: str, dead: str, state: str) -> None:
         for message in messages:
             positions[message.partition()] = message.offset() + 1
             work(producer, model, states[message.partition()], message, now, scored, dead, state)
-        if positions and monotonic() - began > COMMIT_SECONDS:
+        if positions and monotonic() - began > commit_seconds:
             for partition in positions:
                 counts = {**asdict(states[partition].counts), "position": positions[partition]}
                 producer.produce(state, orjson.dumps(counts), b"record_counts", partition=partition)
@@ -130,10 +105,10 @@ def work(
         if event_id in partition_state.pending:
             counts.duplicates += 1
             return
-        features = numbers(flight)
+        features = features_of(flight)
         if not all(isfinite(number) for number in features.values() if isinstance(number, float)):
             raise ValueError("not finite")
-        score = model.predict_proba_one(features)[True]
+        score = model.predict_proba_one(features).get(True, 0.0)
     except BAD as error:
         counts.dead += 1
         producer.produce(
@@ -187,27 +162,6 @@ def check(flight: Any, key: bytes) -> None:
             raise TypeError(f"field {name}")
     if key != flight["event_id"].encode():
         raise ValueError("key")
-
-
-def dead_headers(message: Message, error: Exception, now: int) -> list[tuple[str, bytes]]:
-    """Returns the headers of a dead letter."""
-    text = str(error)
-    headers = {
-        "error-id": blake2b(
-            f"{message.topic()}/{message.partition()}/{message.offset()}".encode()
-        ).hexdigest()[:16],
-        "error-code": "bad",
-        "error-message": text,
-        "error-exception": type(error).__name__,
-        "error-stacktrace": "".join(traceback.format_tb(error.__traceback__)),
-        "error-fingerprint": blake2b(re.sub(r"\d+", "#", text).encode()).hexdigest()[:16],
-        "original-topic": message.topic(),
-        "original-partition": str(message.partition()),
-        "original-offset": str(message.offset()),
-        "original-timestamp": str(message.timestamp()[1]),
-        "error-last-failed-at": str(now),
-    }
-    return [(name, content.encode()) for name, content in headers.items()]
 
 
 if __name__ == "__main__":

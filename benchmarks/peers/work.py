@@ -1,13 +1,17 @@
-"""Work of every contender: eight features of a flight, a frozen linear model, one small record."""
+"""Work of every contender: eight features of a flight, a frozen model, one small record."""
 
 import random
 from functools import cache
 from typing import Any
 
 import orjson
-from river import linear_model, optim, preprocessing
+from river import forest, linear_model, optim, preprocessing, tree
 
+from benchmarks.workload import OPTIONAL, Workload
 from stream_app.records import Features, Fields
+
+WORKLOAD = Workload.from_environment()
+SEED = 7
 
 RANGES = {
     "distance": (100.0, 2700.0),
@@ -23,14 +27,18 @@ RANGES = {
 
 
 def new_model() -> Any:
-    """Returns the untrained model."""
+    """Returns the untrained model of the workload."""
+    if WORKLOAD.model == "tree":
+        return tree.HoeffdingTreeClassifier(grace_period=50)
+    if WORKLOAD.model == "forest":
+        return forest.ARFClassifier(n_models=10, seed=SEED)
     return preprocessing.StandardScaler() | linear_model.LogisticRegression(optim.SGD(0.01))
 
 
 @cache
 def trained_on() -> tuple[tuple[dict[str, float], bool], ...]:
     """Returns the training data: 2,000 random flights, the same for every contender."""
-    chance = random.Random(7)
+    chance = random.Random(SEED)
     flights = [
         {name: chance.uniform(*range_) for name, range_ in RANGES.items()} for _ in range(2000)
     ]
@@ -57,6 +65,18 @@ def numbers(flight: Fields) -> Features:
     return {name: float(flight[name] or 0.0) for name in RANGES}
 
 
+def numbers_of_small(flight: Fields) -> Features:
+    """Returns the features of a flight of which some fields may be missing; raises as `numbers`."""
+    return {
+        name: float((flight.get(name) if name in OPTIONAL else flight[name]) or 0.0)
+        for name in RANGES
+    }
+
+
+features_of = numbers_of_small if WORKLOAD.payload == "small" else numbers
+"""Returns the features of an event of the workload."""
+
+
 def score(model: Any, value: bytes) -> bytes:
     """Returns the scored record of a raw record.
 
@@ -64,7 +84,7 @@ def score(model: Any, value: bytes) -> bytes:
         KeyError, TypeError, ValueError: the record is invalid.
     """
     flight = orjson.loads(value)
-    probability = model.predict_proba_one(numbers(flight))[True]
+    probability = model.predict_proba_one(features_of(flight)).get(True, 0.0)
     return orjson.dumps(
         {"event_id": flight["event_id"], "score": probability, "prediction": probability >= 0.5}
     )
