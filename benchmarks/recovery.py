@@ -63,10 +63,11 @@ def measure(setup: Setup, records: Records) -> Iterator[Report]:
                 setup.progress(
                     f"round {number + 1} of {setup.rounds}: {name}: {key} {values[key][-1]:.1f} s"
                 )
-        yield _summary(losses, starts)
+        yield summary(losses, starts)
 
 
-def _summary(losses: dict[str, Figures], starts: Figures) -> Report:
+def summary(losses: dict[str, Figures], starts: Figures) -> Report:
+    """Returns table and figures of the results, by contender."""
     figures = {**starts}
     for name, values in losses.items():
         figures |= {key if name == "ours" else f"{key}, {name}": values[key] for key in SIGNALS}

@@ -60,6 +60,11 @@ def summary(results: Results) -> Report:
     named = {case.contender: runs for case, runs in rates.items() if case in PEERS}
     figures: Figures = {f"events/s, {case}": values for case, values in rates.items() if values}
     figures |= {f"events/s, ours / {name}": values for name, values in _against(results).items()}
+    figures |= {
+        f"CPU per event, ours / {case.contender}": values
+        for case in PEERS[1:]
+        if (values := _ratio(results, Case("ours"), case, "cpu"))
+    }
     figures |= _scaling(results)
     return Report(
         [_throughput_table(results), _scale_table(results)],
@@ -118,11 +123,11 @@ def _scaling(results: Results) -> Figures:
     return figures
 
 
-def _ratio(results: Results, one: Case, other: Case) -> list[float]:
-    """Returns the ratios of the rounds in which both ran."""
+def _ratio(results: Results, one: Case, other: Case, value: str = "rate") -> list[float]:
+    """Returns the ratios of the rounds in which both ran, of the rates or of another value."""
     first, second = results.get(one, {}), results.get(other, {})
     both = sorted(first.keys() & second.keys())
-    return ratios([first[number].rate for number in both], [second[number].rate for number in both])
+    return ratios(*([getattr(runs[number], value) for number in both] for runs in (first, second)))
 
 
 def _throughput_table(results: Results) -> Table:
