@@ -24,12 +24,14 @@ from benchmarks import (
     throughput_report,
 )
 from benchmarks.cluster import flights, running_broker
-from benchmarks.contenders import BEFORE, CONTENDERS, Setup
+from benchmarks.contenders import BEFORE, CONTENDERS, HERE, Setup
 from benchmarks.history import read_history, record
 from benchmarks.observe import FAILURES
-from benchmarks.report import Report, all_figures, as_json, core, markdown
+from benchmarks.report import Report, all_figures, as_json, core, markdown, replace_figures
 from stream_app.settings import LogSettings
 from stream_app.telemetry.logs import setup_logging
+
+PAGE = HERE / "docs" / "performance.md"
 
 Measure = Callable[[Setup, argparse.Namespace], Iterator[Report]]
 
@@ -65,6 +67,9 @@ def _print(parts: list[Report], options: argparse.Namespace) -> None:
     """Prints the results, and appends their ratios to the history if that was asked for."""
     history = read_history()
     print(json.dumps(as_json(parts), indent=1) if options.json else markdown(parts, history))
+    if options.page:
+        page = PAGE.read_text()
+        PAGE.write_text(replace_figures(page, markdown(parts, history)))
     if options.record:
         progress(f"recorded {record(all_figures(parts), core())} ratios")
 
@@ -161,6 +166,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--json", action="store_true", help="print the figures of every round as JSON"
+    )
+    parser.add_argument(
+        "--page", action="store_true", help="replace the figures of docs/performance.md as well"
     )
     options = parser.parse_args()
     for name in options.benchmarks:

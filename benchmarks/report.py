@@ -15,6 +15,8 @@ from stream_app.core.scoring import scorer
 
 Row = tuple[str, ...]
 
+BEGIN_MARK, END_MARK = "<!-- figures -->\n", "<!-- end of figures -->\n"
+
 
 class Table(NamedTuple):
     """A titled table; cells are Markdown."""
@@ -59,6 +61,19 @@ def markdown(parts: list[Report], history: History | None = None) -> str:
     return "\n".join(
         [machine(), "", *warnings, *(table.markdown() for table in tables if table.rows)]
     )
+
+
+def replace_figures(page: str, figures: str) -> str:
+    """Returns a page with these figures between its two marks.
+
+    >>> replace_figures("a\\n<!-- figures -->\\nold\\n<!-- end of figures -->\\nb", "new\\n")
+    'a\\n<!-- figures -->\\nnew\\n<!-- end of figures -->\\nb'
+    """
+    before, _, rest = page.partition(BEGIN_MARK)
+    _, end, after = rest.partition(END_MARK)
+    if not end:
+        raise ValueError(f"the page has no {BEGIN_MARK} and {END_MARK}")
+    return f"{before}{BEGIN_MARK}{figures}{END_MARK}{after}"
 
 
 def as_json(parts: list[Report]) -> dict[str, Any]:

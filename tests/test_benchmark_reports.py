@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import latency_report, learner, recovery, report, restore, startup
-from benchmarks.contenders import BEFORE
+from benchmarks.contenders import BEFORE, HERE
 from benchmarks.figures import RATIOS, Figures
 from benchmarks.history import read_history, record
 from benchmarks.latency_report import MIN_IDLE_PERCENT, Latency
@@ -111,3 +111,13 @@ def test_without_an_earlier_build_nothing_is_compared(contenders: tuple[str, ...
     compared = [name for name in found.figures if name.endswith(f"ours / {BEFORE}")]
     assert len(compared) == (len(startup.UNITS) if BEFORE in contenders else 0)
     assert found.tables[0].columns == ("", *contenders)
+
+
+def test_the_page_has_a_place_for_figures() -> None:
+    page = (HERE / "docs" / "performance.md").read_text()
+    replaced = report.replace_figures(page, "new figures\n")
+    assert "new figures" in replaced
+    assert "### Throughput" not in replaced
+    assert replaced.endswith(page[-1000:])
+    with pytest.raises(ValueError, match="figures"):
+        report.replace_figures("a page", "new figures")
