@@ -250,7 +250,7 @@ def _further_arguments(config: RunConfig, contender: str) -> tuple[str, ...]:
     if contender in HAND_WRITTEN:
         return (f"{config.name}.score.state", str(config.commit_ms))
     if contender == "quix-exactly-once":
-        return ("exactly-once", str(config.commit_ms))
+        return (str(config.commit_ms),)
     return ()
 
 

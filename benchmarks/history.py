@@ -48,18 +48,13 @@ def read_history(file: Path = FILE) -> History:
 def record(figures: Figures, core: str, file: Path = FILE) -> int:
     """Appends the ratios of a run to the file; returns their number."""
     date, commit = datetime.now(UTC).strftime("%Y-%m-%d"), measured_commit()
-    rows = [
-        RecordedRatio(
-            date,
-            commit,
-            core,
-            name,
-            *(round(value, 3) for value in spread(figures[name])),
-            len(figures[name]),
-        )
-        for name in RATIOS
-        if figures.get(name)
-    ]
+    rows = []
+    for name in RATIOS:
+        if values := figures.get(name):
+            middle, low, high = (round(value, 3) for value in spread(values))
+            rows.append(
+                RecordedRatio(date, commit, core, name, middle, low, high, rounds=len(values))
+            )
     is_new = not file.exists()
     with file.open("a", newline="") as output:
         writer = csv.writer(output, lineterminator="\n")

@@ -6,7 +6,7 @@ It runs with the package of any commit since the state has packed predictions.
 import gc
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from importlib import import_module
 from time import process_time
@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.peers.work import numbers
 from stream_app.examples.nycflights import read_flights
+from stream_app.records import Features
 
 DAY_MS = 86_400_000
 # Events between two commits, as at high load.
@@ -29,12 +30,16 @@ ORIGIN: Any = (
 )
 
 Changelog = list[tuple[bytes | None, bytes | None]]
+"""Keys and values, oldest first."""
+
+Known = tuple[str, int, Features]
+"""Id, time in Unix milliseconds and features of an event."""
 
 
 def main() -> None:
     """Writes the changelog; then prints the CPU seconds of a restore for each line of input."""
     count, share = int(sys.argv[1]), int(sys.argv[2]) / 100
-    log = changelog(count, share)
+    log = changelog(events(count), share)
     # As in a worker.
     gc.collect()
     gc.freeze()
@@ -48,12 +53,12 @@ def main() -> None:
         print(seconds, flush=True)
 
 
-def changelog(count: int, share: float) -> Changelog:
+def changelog(events: Iterable[Known], share: float) -> Changelog:
     """Returns the compacted changelog of events, a share of which have their label."""
     state, chosen = partition_state.PartitionState(0, DAY_MS, DAY_MS), random.Random(1)
     newest: dict[bytes | None, bytes | None] = {}
     times: dict[str, int] = {}
-    for offset, (event_id, event_time, features) in enumerate(events(count)):
+    for offset, (event_id, event_time, features) in enumerate(events):
         times[event_id] = event_time
         packed = state.pack(prediction(event_time, features, offset))
         write(newest, state.expect(event_id, event_time, packed))
@@ -68,7 +73,7 @@ def changelog(count: int, share: float) -> Changelog:
     return list(newest.items())
 
 
-def events(count: int) -> Iterator[tuple[str, int, dict[str, float]]]:
+def events(count: int) -> Iterator[Known]:
     """Yields id, time and features of flights, repeated under new ids."""
     flights = read_flights(datetime(2013, 1, 1), datetime(2014, 1, 1))
     for number in range(count):
@@ -88,7 +93,7 @@ def write(newest: dict[bytes | None, bytes | None], *outputs: Any) -> None:
 # The interfaces of the state have changed; what an earlier one lacks is not called.
 
 
-def prediction(event_time: int, features: dict[str, float], offset: int) -> Any:
+def prediction(event_time: int, features: Features, offset: int) -> Any:
     """Returns a pending prediction."""
     if hasattr(state_codec, "PredictionOrigin"):
         return state_codec.PendingPrediction(event_time, 0.25, 1, features, ORIGIN, offset)

@@ -6,7 +6,6 @@ compaction.
 """
 
 import gc
-import random
 import tracemalloc
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,25 +13,19 @@ from time import process_time
 
 import orjson
 
+from benchmarks.restore_process import Changelog, changelog
 from stream_app.core.reading.record_reader import Event, EventReader
 from stream_app.core.scoring.partition_state import PartitionState
-from stream_app.core.scoring.state_changelog import JoinedEvent
-from stream_app.core.scoring.state_codec import PendingPrediction, PredictionOrigin
 from stream_app.examples.nycflights import read_flights
 from stream_app.loading import load_pipeline
-from stream_app.records import Failure, Output, Record
+from stream_app.records import Failure, Record
 
 DAY_MS = 86_400_000
-# Records between two commits, as at high load.
-TRANSACTION_EVENTS = 1000
-ORIGIN = PredictionOrigin("0123456789abcdef", 0.5, "raw", False)
-
-Changelog = list[tuple[bytes | None, bytes | None]]
 
 
 def main() -> None:
     """Prints the figures."""
-    events = list(flights())
+    events = [(event.event_id, event.event_time, event.features) for event in flights()]
     for name, share in (("pending", 0.0), ("joined", 1.0), ("20 % joined", 0.2), ("80 %", 0.8)):
         log = changelog(events, share)
         size = sum(len(key or b"") + len(value or b"") for key, value in log)
@@ -53,30 +46,6 @@ def flights() -> Iterable[Event]:
         )
         if not isinstance(event, Failure):
             yield event
-
-
-def changelog(events: list[Event], share: float) -> Changelog:
-    """Returns the compacted changelog of events, a share of which have their label."""
-    state = PartitionState(0, DAY_MS, DAY_MS)
-    outputs: list[Output] = []
-    for offset, event in enumerate(events):
-        packed = state.pack(
-            PendingPrediction(event.event_time, 0.25, 1, event.features, ORIGIN, offset)
-        )
-        outputs += state.expect(event.event_id, event.event_time, packed)
-        if offset % TRANSACTION_EVENTS == 0:
-            outputs += state.final_records()
-        outputs += state.full_blocks()
-    outputs += state.final_records()
-    chosen = random.Random(1)
-    outputs += [
-        state.put(event.event_id, JoinedEvent(event.event_time))
-        for event in events
-        if chosen.random() < share
-    ]
-    outputs += state.final_records()
-    newest = {output.key: at for at, output in enumerate(outputs)}
-    return [(one.key, one.value) for at, one in enumerate(outputs) if newest[one.key] == at]
 
 
 def memory(log: Changelog) -> int:

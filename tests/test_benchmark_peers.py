@@ -8,12 +8,14 @@ from typing import Any
 import orjson
 import pytest
 
+from benchmarks import restore_process
 from benchmarks.cluster import all_flights, flights
 from benchmarks.contenders import BEFORE, HERE, Setup
 from benchmarks.peers import ours, transactional, tuned
 from benchmarks.peers.work import BAD, numbers, numbers_of_small, trained_model
 from benchmarks.workload import MODELS, PAYLOADS, Workload, schema, to_payload
 from stream_app.core.reading.record_reader import Event, EventReader
+from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.state_changelog import BlockChange, decode_change
 from stream_app.loading import complete
 from stream_app.records import Record
@@ -81,17 +83,17 @@ def plain_loop(messages: list[Fetched]) -> dict[str, list[tuple[bytes, bytes]]]:
             NOW,
             SCORED,
             DEAD,
-            CHANGELOG,  # type: ignore[arg-type]
+            CHANGELOG,
         )
     return written.records
 
 
 def tuned_loop(messages: list[Fetched]) -> dict[str, list[tuple[bytes, bytes]]]:
     written = Written()
-    outputs = tuned.Outputs(written, (SCORED, DEAD, CHANGELOG), 2)  # type: ignore[arg-type]
+    outputs = tuned.Outputs(written, (SCORED, DEAD, CHANGELOG), 2)
     predict, decode = tuned.predict_function(trained_model()), tuned.decoder().decode
     for start in range(0, len(messages), 300):
-        outputs.process(messages[start : start + 300], predict, decode, NOW)  # type: ignore[arg-type]
+        outputs.process(messages[start : start + 300], predict, decode, NOW)
     outputs.complete(len(messages))
     return written.records
 
@@ -146,7 +148,7 @@ def test_the_folded_weights_give_the_probability_of_the_model() -> None:
     for flight in all_flights()[:500]:
         features = numbers(flight.event)
         expected = model.predict_proba_one(features)[True]
-        assert predict(tuple(features.values())) == pytest.approx(expected, abs=1e-12)
+        assert predict(tuple(map(float, features.values()))) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(("payload", "size"), [("small", 200), ("flights", 320), ("large", 2000)])
@@ -191,3 +193,14 @@ def test_an_earlier_build_runs_with_its_own_environment(tmp_path: Path) -> None:
     assert present.environment["PYTHONPATH"].startswith(str(HERE))
     assert earlier.raw != present.raw
     assert Setup("localhost:1", tmp_path, 1, print).ours == ("ours",)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_the_changelog_of_the_benchmark_restores_every_event(share: float) -> None:
+    log = restore_process.changelog(restore_process.events(1000), share)
+    state = PartitionState(0, restore_process.DAY_MS, restore_process.DAY_MS)
+    state.restore(log)
+    joined = sum(isinstance(entry, int) for entry in state.entries.values())
+    assert len(state.entries) == 1000
+    assert joined / 1000 == pytest.approx(share, abs=0.05)
+    assert state.counts.pending == 1000 - joined

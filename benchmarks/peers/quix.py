@@ -4,13 +4,12 @@ Exactly once, it commits as often as the other transactional contenders; its own
 """
 
 import sys
-from typing import Literal
 
 from quixstreams import Application
 
 from benchmarks.peers.work import BAD, score, trained_model
 
-Guarantee = Literal["at-least-once", "exactly-once"]
+DEFAULT_COMMIT_SECONDS = 5.0
 
 
 def main(
@@ -18,17 +17,16 @@ def main(
     raw: str,
     scored: str,
     dead: str,
-    guarantee: Guarantee = "at-least-once",
-    commit_ms: str = "5000",
+    commit_ms: str = "",
 ) -> None:
-    """Runs until killed."""
+    """Runs until killed, exactly once if there is a commit interval."""
     app = Application(
         broker_address=servers,
         consumer_group=scored,
         auto_offset_reset="earliest",
         auto_create_topics=False,
-        processing_guarantee=guarantee,
-        commit_interval=int(commit_ms) / 1000,
+        processing_guarantee="exactly-once" if commit_ms else "at-least-once",
+        commit_interval=int(commit_ms) / 1000 if commit_ms else DEFAULT_COMMIT_SECONDS,
     )
     model = trained_model()
     source = app.topic(raw, key_deserializer="bytes", value_deserializer="bytes")
