@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from benchmarks.cluster import all_flights, preload
+from benchmarks.cluster import first_flights, preload
 from benchmarks.contenders import (
     BEFORE,
     OURS,
@@ -47,24 +47,32 @@ Rounds = dict[str, list[Throughput]]
 
 
 def measure(setup: Setup, count: int) -> Iterator[Report]:
-    """Runs all ways alternately in several rounds; yields the results so far after each."""
+    """Runs all ways alternately in several rounds; yields the results so far after each.
+
+    A round in which one fails is skipped.
+    """
     pipeline = load_pipeline(str(pipeline_file(setup.config("learner", "ours"))))
     mark = fingerprint(pipeline)
     examples = labelled(mark, count)
     core = in_core(pipeline, mark, examples[:IN_MEMORY_EXAMPLES], setup.rounds)
     kafka: Rounds = {name: [] for name in (*setup.ours, BASELINE)}
     for number in range(setup.rounds):
-        for name, runs in kafka.items():
-            config = setup.config(f"learner-{number}", "baseline" if name == BASELINE else name)
-            try:
-                runs.append(through_kafka(config, name, examples))
-            except FAILURES as error:
-                setup.progress(f"round {number + 1} of {setup.rounds}: {error}")
-                return
-            setup.progress(
-                f"round {number + 1} of {setup.rounds}: {name}: {runs[-1].rate:,.0f} examples/s"
-            )
+        where = f"round {number + 1} of {setup.rounds}"
+        try:
+            found = {
+                name: through_kafka(_config(setup, number, name), name, examples) for name in kafka
+            }
+        except FAILURES as error:
+            setup.progress(f"{where}: skipped: {error}")
+            continue
+        for name, run in found.items():
+            kafka[name].append(run)
+            setup.progress(f"{where}: {name}: {run.rate:,.0f} examples/s")
         yield summary(core, kafka)
+
+
+def _config(setup: Setup, number: int, name: str) -> RunConfig:
+    return setup.config(f"learner-{number}", "baseline" if name == BASELINE else name)
 
 
 def labelled(mark: str, count: int) -> list[Example]:
@@ -80,7 +88,7 @@ def labelled(mark: str, count: int) -> list[Example]:
             numbers(flight.event),
             mark,
         )
-        for flight in all_flights()
+        for flight in first_flights()
         if flight.label
     ][:count]
 

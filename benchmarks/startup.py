@@ -38,7 +38,7 @@ from benchmarks.report import Report, Table
 PENDING = 200_000
 # Pause after the last outcome, in which the last commit is completed.
 SETTLE_SECONDS = 2.0
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 POLL_SECONDS = 0.02
 
 START = "worker start to ready"
@@ -51,20 +51,30 @@ Results = dict[str, dict[str, list[float]]]
 
 
 def measure(setup: Setup) -> Iterator[Report]:
-    """Starts a worker of each build in each round; yields the results so far after each."""
+    """Starts a worker of each build in each round; yields the results so far after each.
+
+    A round in which one fails is skipped.
+    """
     found: Results = {name: {key: [] for key in UNITS} for name in setup.ours}
     records = flights(PENDING, bad_every=0)
     for number in range(setup.rounds):
-        for name, values in found.items():
-            try:
-                measured = run(setup.config(f"startup-{number}", name), records)
-            except FAILURES as error:
-                setup.progress(f"round {number + 1} of {setup.rounds}: {name}: {error}")
-                return
+        where = f"round {number + 1} of {setup.rounds}"
+        try:
+            values = {name: run(setup.config(f"startup-{number}", name), records) for name in found}
+        except FAILURES as error:
+            setup.progress(f"{where}: skipped: {error}")
+            continue
+        for name, measured in values.items():
             for key, value in measured.items():
-                values[key].append(value)
-            setup.progress(f"round {number + 1} of {setup.rounds}: {name}: {measured}")
+                found[name][key].append(value)
+            setup.progress(f"{where}: {name}: {', '.join(_texts(measured))}")
         yield summary(found)
+
+
+def _texts(measured: dict[str, float]) -> Iterator[str]:
+    for key, value in measured.items():
+        unit, digits = UNITS[key]
+        yield f"{key} {value:.{digits}f} {unit}"
 
 
 def run(config: RunConfig, records: list[tuple[bytes, bytes]]) -> dict[str, float]:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from benchmarks import restore_process
-from benchmarks.cluster import all_flights, flights
+from benchmarks.cluster import first_flights, flights
 from benchmarks.contenders import BEFORE, HERE, Setup
 from benchmarks.peers import ours, transactional, tuned
 from benchmarks.peers.work import BAD, numbers, numbers_of_small, trained_model
@@ -23,6 +23,7 @@ from stream_app.records import Record
 NOW = 1_700_000_000_000
 SCORED, DEAD, CHANGELOG = "p.scored", "p.raw.dlq", "p.score.state"
 EXTRA_EVENTS = 30
+EVENTS = [(f"e{number}", NOW + number % 7, {"x": 1.5}) for number in range(1000)]
 
 
 @dataclass
@@ -136,7 +137,7 @@ def test_the_tuned_loop_writes_the_blocks_that_a_scorer_reads(fetched: list[Fetc
     ids=str,
 )
 def test_both_loops_reject_what_is_invalid(change: dict[str, Any]) -> None:
-    event = all_flights()[0].event
+    event = first_flights(1)[0].event
     record = event["event_id"].encode(), orjson.dumps({**event, **change})
     for loop in (plain_loop, tuned_loop):
         assert SCORED not in loop([Fetched(0, record)])
@@ -145,7 +146,7 @@ def test_both_loops_reject_what_is_invalid(change: dict[str, Any]) -> None:
 def test_the_folded_weights_give_the_probability_of_the_model() -> None:
     model = trained_model()
     predict = tuned.predict_function(model)
-    for flight in all_flights()[:500]:
+    for flight in first_flights(1)[:500]:
         features = numbers(flight.event)
         expected = model.predict_proba_one(features)[True]
         assert predict(tuple(map(float, features.values()))) == pytest.approx(expected, abs=1e-12)
@@ -177,7 +178,7 @@ def test_a_workload_survives_the_environment() -> None:
 
 
 def test_a_small_payload_lacks_only_what_the_schema_does_not_require() -> None:
-    event = all_flights()[0].event
+    event = first_flights(1)[0].event
     required = {one["name"] for one in schema("small")["fields"] if "default" not in one}
     assert set(to_payload(event, "small")) == required
     with pytest.raises(BAD):
@@ -197,7 +198,7 @@ def test_an_earlier_build_runs_with_its_own_environment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
 def test_the_changelog_of_the_benchmark_restores_every_event(share: float) -> None:
-    log = restore_process.changelog(restore_process.events(1000), share)
+    log = restore_process.changelog(EVENTS, share)
     state = PartitionState(0, restore_process.DAY_MS, restore_process.DAY_MS)
     state.restore(log)
     joined = sum(isinstance(entry, int) for entry in state.entries.values())
