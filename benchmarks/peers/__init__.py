@@ -1,1 +1,1 @@
-"""The same work by six stream processors, for `benchmarks.throughput`."""
+"""The same work by several stream processors, for `benchmarks.throughput`."""
