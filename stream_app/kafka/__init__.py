@@ -10,6 +10,7 @@
 - `partition_reader`: reader of committed records between offsets, or from offsets on.
 - `retrying_reader`: reader for workers, which waits out an outage.
 - `partitioner`: partition of a key.
+- `transient_errors`: errors of requests that pass by themselves.
 - `topics`: creation and checks of a pipeline's topics.
 - `topic_uses`: contents, writers and readers of each kind of topic.
 - `acl`: ACLs of each role.

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata
 from stream_app.errors import KafkaUnavailableError, StreamAppError
 from stream_app.kafka.access_errors import access_error, is_rejection, kafka_error, missing_right
 from stream_app.kafka.security import librdkafka_options
+from stream_app.kafka.transient_errors import LEADER_MOVES
 from stream_app.records import ENVELOPE_BYTES
 from stream_app.settings import KafkaSettings, Settings
 
@@ -23,16 +24,6 @@ _LOG = logging.getLogger("stream_app.kafka.librdkafka")
 _SILENT = 0
 _DEBUG = 7
 C = TypeVar("C", Consumer, Producer, AdminClient)
-
-# Answers of a broker that does not lead a partition at the moment; the connection works.
-_LEADER_MOVES = frozenset(
-    {
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-    }
-)
 
 # Seconds of one request; between requests the client reports that the cluster rejects it.
 _REQUEST_SECONDS = 0.5
@@ -200,7 +191,7 @@ class ConnectionErrors:
         return cls(bootstrap_servers(settings), settings.kafka)
 
     def __call__(self, error: KafkaError) -> None:
-        if error.code() in _LEADER_MOVES:
+        if error.code() in LEADER_MOVES:
             return
         if self.last is None or not _is_consequence(error):
             self.last = error

@@ -27,6 +27,7 @@ from stream_app.kafka.offsets import (
     offset_bounds,
     offsets_since,
 )
+from stream_app.kafka.transient_errors import LEADER_MOVES, raised_transient
 from stream_app.records import Headers
 from stream_app.retrying import retry_until
 from stream_app.settings import Settings
@@ -43,13 +44,6 @@ SILENCE_SECONDS = 10.0
 _PROGRESS_SECONDS = 3.0
 _REQUEST_SECONDS = 1.5
 _COMMITTED_SECONDS = 10.0
-_COORDINATOR_MOVES = frozenset(
-    {
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-    }
-)
 # `newest` reads backwards in windows of so many offsets, each larger by the factor.
 _FIRST_WINDOW = 64
 _WINDOW_FACTOR = 16
@@ -72,8 +66,9 @@ def unauthorized_read(topic: str, error: KafkaError) -> StreamAppError | None:
 
 
 def any_permanent(topic: str, error: KafkaError) -> StreamAppError | None:
-    """Return the error unless librdkafka declares it retriable."""
-    return None if error.retriable() else kafka_error(error, f"read {topic}")
+    """Return the error unless librdkafka recovers from it; a missing topic is an error."""
+    recovers = error.retriable() or error.code() in LEADER_MOVES
+    return None if recovers else kafka_error(error, f"read {topic}")
 
 
 class PartitionReader:
@@ -198,7 +193,7 @@ class PartitionReader:
             return found
 
         try:
-            answers = retry_until(deadline, call, KafkaException, _is_coordinator_moving, 0.1)
+            answers = retry_until(deadline, call, KafkaException, raised_transient, 0.1)
         except KafkaException as error:
             action = f"read the offsets of the group {self._group}"
             raise kafka_error(error.args[0], action) from None
@@ -409,10 +404,6 @@ def _is_answer(message: Message) -> bool:
     """Return True for a record or the end of a partition; errors may repeat without end."""
     error = message.error()
     return error is None or error.code() == KafkaError._PARTITION_EOF
-
-
-def _is_coordinator_moving(error: KafkaException) -> bool:
-    return error.args[0].code() in _COORDINATOR_MOVES
 
 
 def partition_of(message: Message) -> PartitionId:

@@ -5,13 +5,14 @@ from functools import cached_property
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from stream_app.errors import KafkaUnavailableError
 from stream_app.kafka.access_errors import kafka_error
 from stream_app.kafka.clients import ClientOwner, leaders_reloaded_on_error, make_consumer
 from stream_app.kafka.offsets import VISIBLE_SECONDS, wait_until_stable
 from stream_app.kafka.partition_reader import PartitionReader, any_permanent, headers_of
+from stream_app.kafka.transient_errors import raised_transient
 from stream_app.records import InputPartition, Record
 from stream_app.retrying import retry_until
 
@@ -22,21 +23,6 @@ DEADLINE_SECONDS = 30.0
 STABLE_SECONDS = 45.0
 _RETRY_SECONDS = 0.1
 
-_TRANSIENT = frozenset(
-    {
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._TIMED_OUT,
-        KafkaError._TRANSPORT,
-        KafkaError._UNKNOWN_PARTITION,
-    }
-)
 T = TypeVar("T")
 
 
@@ -198,17 +184,11 @@ class RetryingReader:
                 monotonic() + DEADLINE_SECONDS,
                 served,
                 KafkaException,
-                _is_transient,
+                raised_transient,
                 _RETRY_SECONDS,
             )
         except KafkaException as error:
             raise kafka_error(error.args[0], action) from None
-
-
-def _is_transient(error: KafkaException) -> bool:
-    """Return True for errors that occur while a leader moves or just after a topic was created."""
-    reason: KafkaError = error.args[0]
-    return reason.retriable() or reason.code() in _TRANSIENT
 
 
 def as_record(message: Message) -> Record:

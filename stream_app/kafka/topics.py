@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from stream_app.errors import TopicsError
 from stream_app.kafka.access_errors import kafka_error, missing_right
 from stream_app.kafka.clients import check_visible, cluster_topics
+from stream_app.kafka.transient_errors import is_transient
 from stream_app.records import ENVELOPE_BYTES
 from stream_app.retrying import wait_until
 from stream_app.settings import Settings
@@ -197,7 +198,7 @@ def _raise_unless_exists(name: str, error: KafkaError) -> None:
     """Raise the error of a topic that was not created, unless another process has created it."""
     if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
         return
-    if error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT) or missing_right(error, ""):
+    if is_transient(error) or missing_right(error, ""):
         raise kafka_error(error, f"create {name}")
     raise TopicsError(
         f"Topic {name} cannot be created: {error.str()}", "Check the broker and the topic settings"

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
     IsolationLevel,
-    KafkaError,
     KafkaException,
     TopicPartition,
 )
@@ -22,28 +21,13 @@ from stream_app.errors import KafkaUnavailableError
 from stream_app.kafka.access_errors import kafka_error
 from stream_app.kafka.clients import leaders_reloaded_on_error
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
+from stream_app.kafka.transient_errors import raised_transient
 from stream_app.retrying import retry_until
 
 _REQUEST_SECONDS = 10.0
 # A temporary error, as while a coordinator loads, is retried for this time.
 _RETRY_SECONDS = 8.0
 _RETRY_INTERVAL = 0.1  # seconds
-_TEMPORARY = frozenset(
-    {
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._NOENT,
-        KafkaError._UNKNOWN_PARTITION,
-        KafkaError._TRANSPORT,
-        KafkaError._TIMED_OUT,
-    }
-)
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -123,18 +107,13 @@ def request(
 
     try:
         deadline = time.monotonic() + _RETRY_SECONDS
-        return retry_until(deadline, call, KafkaException, _is_temporary, _RETRY_INTERVAL)
+        return retry_until(deadline, call, KafkaException, raised_transient, _RETRY_INTERVAL)
     except KafkaException as error:
         raise kafka_error(error.args[0], action) from None
     except TimeoutError:
         raise KafkaUnavailableError(
             f"Could not {action}: no answer", "Check that the brokers are up"
         ) from None
-
-
-def _is_temporary(error: KafkaException) -> bool:
-    reason: KafkaError = error.args[0]
-    return bool(reason.retriable()) or reason.code() in _TEMPORARY
 
 
 def _offsets(

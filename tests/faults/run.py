@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.topic_kinds import INPUT_KINDS
+from tests.faults.cluster import BrokerCluster
 from tests.faults.relearning import check_relearning
 from tests.faults.supervision import MAX_MEMORY_BYTES, Supervision
 from tests.running_system import Load, System
@@ -28,14 +29,18 @@ RECOVERY_SECONDS = 60.0
 
 @contextmanager
 def running(
-    broker: EmbeddedBroker, folder: Path, scorers: int = 2, **environment: str
+    broker: EmbeddedBroker | BrokerCluster, folder: Path, scorers: int = 2, **environment: str
 ) -> Iterator[tuple[System, Load]]:
     """Runs a system under load, its workers with `environment`.
+
+    In a cluster every topic has a replica on each broker.
 
     At the end every record must have exactly one outcome, and an undisturbed relearning run must
     give the same versions and predictions.
     """
-    with System(broker.bootstrap_servers, folder, f"fault-{uuid4().hex[:8]}") as system:
+    replication = len(broker.brokers) if isinstance(broker, BrokerCluster) else 1
+    name = f"fault-{uuid4().hex[:8]}"
+    with System(broker.bootstrap_servers, folder, name, replication=replication) as system:
         system.environment = environment
         system.start_all(scorers)
         system.send_event(10**6, int(time.time() * 1000) - 3_600_000)
