@@ -25,6 +25,15 @@ _SILENT = 0
 _DEBUG = 7
 C = TypeVar("C", Consumer, Producer, AdminClient)
 
+# Without these three, librdkafka hangs after some restarts of a broker, because it keeps a dead
+# connection, and a cached answer about the coordinator (librdkafka issue 5511): a producer sends
+# nothing any more, a consumer fetches nothing, and a call that sends offsets does not return.
+_RECONNECT: Mapping[str, int] = {
+    "connections.max.idle.ms": 3000,
+    "topic.metadata.refresh.interval.ms": 1000,
+    "metadata.max.age.ms": 2000,
+}
+
 # Seconds of one request; between requests the client reports that the cluster rejects it.
 _REQUEST_SECONDS = 0.5
 
@@ -69,7 +78,7 @@ def client_config(settings: Settings) -> ClientConfig:
         "client.id": "stream-app",
         "log_level": _DEBUG if debug else _SILENT,
         "logger": _LOG,
-        "topic.metadata.refresh.interval.ms": 30_000,
+        **_RECONNECT,
         # Otherwise a request for a missing topic creates it, with the broker's partition count.
         "allow.auto.create.topics": False,
     }

@@ -36,11 +36,6 @@ PRODUCER_CONFIG: Mapping[str, Any] = {
     # With 5 ms and no maximum, librdkafka gives up its search for a coordinator and hangs.
     "retry.backoff.ms": 5,
     "retry.backoff.max.ms": 100,
-    # Without these three, sending offsets hangs after most restarts of a broker: librdkafka keeps
-    # a dead connection, and a cached answer about the coordinator (librdkafka issue 5511).
-    "connections.max.idle.ms": 3000,
-    "topic.metadata.refresh.interval.ms": 1000,
-    "metadata.max.age.ms": 2000,
 }
 
 # PRODUCER_FENCED, which confluent-kafka does not name.
