@@ -83,6 +83,11 @@ class ConsumerFetchControl:
         cursor = self._consumer.cursors.get(TP(*source))
         return None if cursor is None else cursor.at_end
 
+    def may_have_more(self, source: InputPartition) -> bool:
+        """Return True if records may follow the stable end of the log."""
+        cursor = self._consumer.cursors.get(TP(*source))
+        return cursor is None or cursor.may_have_more
+
     def confirmed_at(self) -> float:
         """Return the monotonic time of the broker's last confirmation of membership."""
         confirmed_at: float = self._consumer.confirmed_at()

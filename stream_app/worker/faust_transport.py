@@ -8,6 +8,7 @@ sequence number, because Faust drops fetched batches when a rebalance starts: th
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
+from time import monotonic
 from typing import Any
 
 import aiokafka
@@ -18,6 +19,7 @@ from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from stream_app.clock import now_ms
 from stream_app.kafka.access_errors import unauthorized
 from stream_app.records import Record, fast_namedtuple
 from stream_app.worker.batch_decoding import FetchedBytes, TolerantRecords
@@ -29,6 +31,8 @@ from stream_app.worker.transaction_writer import Membership
 FETCH_SECONDS = 0.2
 # A resumed partition waits for the request in flight.
 FETCH_MAX_WAIT_MS = 50
+# A broker answers at least each `FETCH_MAX_WAIT_MS`. After this time its answer is out of date.
+CURRENT_SECONDS = 1.0
 
 _record = fast_namedtuple(Record)
 
@@ -56,6 +60,8 @@ class Cursor:
     Attributes:
         at_end: assignment id and number of batches once the log's stable end is reached.
         end: last stable offset when it was last fetched.
+        has_open_transaction: True if records beyond the stable end were undecided then.
+        fetched_at: monotonic seconds of the broker's last answer.
     """
 
     def __init__(self, assignment_id: int) -> None:
@@ -63,6 +69,13 @@ class Cursor:
         self.sequence = 0
         self.at_end: tuple[int, int] | None = None
         self.end: int | None = None
+        self.has_open_transaction = False
+        self.fetched_at = float("-inf")
+
+    @property
+    def may_have_more(self) -> bool:
+        """True if records may follow the stable end. Thread-safe."""
+        return self.has_open_transaction or monotonic() - self.fetched_at > CURRENT_SECONDS
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -181,6 +194,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if cursor is None or state is None or not state.has_valid_position or state.lso is None:
                 continue
             cursor.end = state.lso
+            cursor.has_open_transaction = (state.highwater or 0) > state.lso
+            cursor.fetched_at = monotonic() - (now_ms() - state.timestamp) / 1000
             cursor.at_end = (
                 (cursor.assignment_id, cursor.sequence) if state.position >= state.lso else None
             )

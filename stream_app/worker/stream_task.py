@@ -77,6 +77,9 @@ class FetchControl(Protocol):
     def at_end(self, source: InputPartition) -> tuple[int, int] | None:
         """Return assignment id and number of batches if the log is fetched to its stable end."""
 
+    def may_have_more(self, source: InputPartition) -> bool:
+        """Return True if records may follow the stable end: an open transaction, or no news."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -337,7 +340,13 @@ class StreamTask(Thread):
             self._deadline, subtask.open = monotonic(), True
 
     def _at_end(self, source: InputPartition) -> bool:
-        return self._fetch.at_end(source) == self._positions[source].batches
+        """Return True if every record of an input has been processed, undecided ones included.
+
+        Records of one transaction become readable in one partition after the other. If the first
+        of them counted alone, its times would close what the others still belong to.
+        """
+        is_read = self._fetch.at_end(source) == self._positions[source].batches
+        return is_read and not self._fetch.may_have_more(source)
 
     def _find_lost(self, source: InputPartition, position: InputPosition) -> None:
         """Restart an input whose last fetched batches never arrived."""

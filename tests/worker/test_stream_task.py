@@ -22,7 +22,7 @@ from stream_app.worker.outages import Blocker
 from stream_app.worker.processor import WaitReason
 from stream_app.worker.quarantine.claims import ClaimJournal, decode_claim
 from stream_app.worker.quarantine.quarantine import Quarantine
-from stream_app.worker.stream_task import Assignment, StreamTask
+from stream_app.worker.stream_task import IDLE_SECONDS, Assignment, StreamTask
 from stream_app.worker.subtask import Batch, Subtask
 from stream_app.worker.transaction_writer import Membership, TransactionWriter
 from tests.running_system import read_topic
@@ -88,6 +88,7 @@ class FakeFetchControl:
         self.started: list[int] = []
         self.paused: set[InputPartition] = set()
         self.end: tuple[int, int] | None = None
+        self.more = False
 
     def start_at(self, source: InputPartition, offset: int) -> int:
         self.assignment_id += 1
@@ -105,6 +106,9 @@ class FakeFetchControl:
 
     def at_end(self, source: InputPartition) -> tuple[int, int] | None:
         return self.end
+
+    def may_have_more(self, source: InputPartition) -> bool:
+        return self.more
 
 
 class TaskRunner:
@@ -468,6 +472,17 @@ def test_subtasks_share_a_transaction_without_those_that_received_nothing(
     committed = RetryingReader(runner.config, runner.name).committed(runner.sources)
     assert committed == {first: 1, second: 1, third: -1}
     _until(lambda: [copier.committed for copier in runner.copiers] == [1, 1, 0])
+    task.stop()
+
+
+def test_an_input_with_an_open_transaction_is_not_at_its_end(broker: EmbeddedBroker) -> None:
+    runner = TaskRunner(broker.bootstrap_servers, 0)
+    task, fetch = runner.task()
+    fetch.end, fetch.more = (fetch.assignment_ids[runner.source], 0), True
+    time.sleep(10 * IDLE_SECONDS)
+    assert runner.copier.idled == 0
+    fetch.more = False
+    _until(lambda: runner.copier.idled > 0)
     task.stop()
 
 
