@@ -100,7 +100,7 @@ class RunConfig(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What all benchmarks of one call have in common.
+    """Settings that all benchmarks of one call share.
 
     Attributes:
         servers: bootstrap servers.

@@ -23,7 +23,9 @@ from stream_app.records import Record
 NOW = 1_700_000_000_000
 SCORED, DEAD, CHANGELOG = "p.scored", "p.raw.dlq", "p.score.state"
 EXTRA_EVENTS = 30
-EVENTS = [(f"e{number}", NOW + number % 7, {"x": 1.5}) for number in range(1000)]
+EVENTS: list[restore_process.Known] = [
+    (f"e{number}", NOW + number % 7, {"x": 1.5}) for number in range(1000)
+]
 
 
 @dataclass
