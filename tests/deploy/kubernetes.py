@@ -1,5 +1,6 @@
 """deploy/kubernetes as objects, and what their pods mount and run."""
 
+import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import yaml
 
 from tests.deploy.compose import DEPLOY
+from tests.docs.documents import Document
 
 FOLDER = DEPLOY / "kubernetes"
 PAGE = DEPLOY.parent / "docs" / "kubernetes.md"
+BLOCKS = [block.text for block in Document(PAGE).blocks]
 
 Manifest = dict[str, Any]
 
@@ -96,3 +99,24 @@ def pods() -> list[Pod]:
         for kind in ("StatefulSet", "Job")
         for one in by_kind(kind)
     ]
+
+
+def projected(folder: Path, files: dict[str, bytes]) -> Path:
+    """Write a folder as the kubelet does: links to the files of a version."""
+    folder.mkdir(parents=True, exist_ok=True)
+    version = folder / f"..{len(list(folder.iterdir()))}"
+    version.mkdir()
+    for name, content in files.items():
+        (version / name).write_bytes(content)
+    (folder / "..new").symlink_to(version.name)
+    (folder / "..new").replace(folder / "..data")
+    for name in files:
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")
+    return folder
+
+
+def make_keys(folder: Path) -> None:
+    """Run the commands of the page that make the keys, in a folder."""
+    (commands,) = [block for block in BLOCKS if "mkdir trusted" in block]
+    subprocess.run(["sh", "-ec", commands], cwd=folder, check=True)

@@ -13,14 +13,22 @@ from stream_app.errors import ModelError
 from stream_app.model_store.key_files import KeyPaths, key_paths, require_signing_key
 from stream_app.model_store.signing import Signer
 from stream_app.settings import KeySettings, Settings
-from tests.deploy.kubernetes import FOLDER, PAGE, Manifest, by_kind, manifests, pods
+from tests.deploy.kubernetes import (
+    BLOCKS,
+    FOLDER,
+    PAGE,
+    Manifest,
+    by_kind,
+    make_keys,
+    manifests,
+    pods,
+    projected,
+)
 from tests.deploy.test_named_paths import check_command, check_settings
-from tests.docs.documents import Document
 from tests.model_store.keyrings import CHECKPOINT
 
 MANIFESTS = manifests()
 PODS = {pod.name: pod for pod in pods()}
-BLOCKS = [block.text for block in Document(PAGE).blocks]
 WORKERS = {one["metadata"]["name"] for one in by_kind("StatefulSet")}
 VERSIONS = ["1.30", "1.37"]
 
@@ -213,28 +221,12 @@ def test_repeated_parts_are_equal() -> None:
 # --- Keys -----------------------------------------------------------------------------------------
 
 
-def projected(folder: Path, files: dict[str, bytes]) -> Path:
-    """Write a folder as the kubelet does: links to the files of a version."""
-    folder.mkdir(parents=True, exist_ok=True)
-    version = folder / f"..{len(list(folder.iterdir()))}"
-    version.mkdir()
-    for name, content in files.items():
-        (version / name).write_bytes(content)
-    (folder / "..new").symlink_to(version.name)
-    (folder / "..new").replace(folder / "..data")
-    for name in files:
-        if not (folder / name).is_symlink():
-            (folder / name).symlink_to(f"..data/{name}")
-    return folder
-
-
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
     """Folder in which the commands of the page have made the keys."""
     folder = tmp_path / "made"
     folder.mkdir()
-    (commands,) = [block for block in BLOCKS if "mkdir trusted" in block]
-    subprocess.run(["sh", "-ec", commands], cwd=folder, check=True)
+    make_keys(folder)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Scorers as pods: process 1 of a namespace, named by their host, with empty folders at each start.
+"""Workers as pods: process 1 of a namespace, named by their host, with empty folders at each start.
 
 Kubernetes is not needed: a pod is a namespace here, and the folder of its settings is emptied.
 """
@@ -12,23 +12,31 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
+import orjson
 import pytest
 
 from stream_app.broker import EmbeddedBroker
 from tests.cli.test_first_process import children, namespace
-from tests.deploy.kubernetes import pods
+from tests.deploy.kubernetes import Pod, make_keys, pods, projected
 from tests.running_system import ROOT, System
+from tests.small_pipeline import HOUR
 from tests.worker.poison import DECLARED, SPIN, EventBatches, messages
 
-SCORER = next(pod for pod in pods() if pod.name == "payments-scorer")
+WORKLOADS = {pod.name: pod for pod in pods()}
 
 
-class ScorerPod:
-    """Pod of the scorers' StatefulSet with an ordinal number."""
+class WorkerPod:
+    """Pod of a StatefulSet with an ordinal number.
 
-    def __init__(self, number: int, system: System) -> None:
-        self.name = f"{SCORER.name}-{number}"
+    Args:
+        mounts: folder in place of `/`, with the Secrets and ConfigMaps of the keys.
+    """
+
+    def __init__(self, workload: str, number: int, system: System, mounts: Path) -> None:
+        self.name = f"{workload}-{number}"
+        self._workload: Pod = WORKLOADS[workload]
         self._system = system
+        self._mounts = mounts
         self._data = system.folder / self.name
         self.starts = 0
 
@@ -39,14 +47,22 @@ class ScorerPod:
         system = self._system
         words = [
             str(system.pipeline) if word.startswith("/pipelines/") else word
-            for word in SCORER.container["args"]
+            for word in self._workload.container["args"]
         ]
+        keys = {
+            name: f"{self._mounts}{path}"
+            for name, path in self._workload.environment().items()
+            if name.startswith("STREAM_APP_KEYS__")
+        }
         environment = {
             **os.environ,
             **system._settings_environment(),
+            **keys,
             "STREAM_APP_DATA_DIR": str(self._data),
             "STREAM_APP_STORE_URL": (system.settings.data_dir / "store").as_uri(),
-            "STREAM_APP_KEYS__FOLDER": str(system.settings.data_dir / "keys"),
+            # Kubernetes sets such variables for a Service named stream-app.
+            "STREAM_APP_PORT": "tcp://10.96.7.7:8080",
+            "STREAM_APP_PORT_8080_TCP_ADDR": "10.96.7.7",
         }
         program = 'hostname "$0" && exec "$@"'
         command = [*namespace(), "--uts", "sh", "-c", program, self.name]
@@ -66,8 +82,27 @@ class ScorerPod:
         started = time.monotonic()
         (first,) = children(self.process.pid)
         os.kill(first, signal.SIGTERM)
-        assert self.process.wait(SCORER.spec["terminationGracePeriodSeconds"]) == 0
+        assert self.process.wait(self._workload.spec["terminationGracePeriodSeconds"]) == 0
         return time.monotonic() - started
+
+    def kill(self) -> None:
+        """Kill process 1, as the kernel or the kubelet may do."""
+        (first,) = children(self.process.pid)
+        os.kill(first, signal.SIGKILL)
+        self.process.wait()
+
+
+def mount_keys(folder: Path) -> Path:
+    """Make the keys as the page says; returns the folder with their Secret and ConfigMap."""
+    made = folder / "made"
+    made.mkdir()
+    make_keys(made)
+    mounts = folder / "mounts"
+    projected(mounts / "signing", {"signing.pem": (made / "signing.pem").read_bytes()})
+    projected(mounts / "trusted", {"first.pem": (made / "trusted" / "first.pem").read_bytes()})
+    for file in (mounts / "signing").rglob("*.pem"):
+        file.chmod(0o440)
+    return mounts
 
 
 @pytest.mark.faults
@@ -76,10 +111,10 @@ def test_pods_survive_a_record_that_hangs_and_are_replaced_one_by_one(
 ) -> None:
     name = f"p{uuid4().hex[:8]}"
     with System(broker.bootstrap_servers, tmp_path, name, DECLARED, partitions=2) as system:
-        scorers = [ScorerPod(number, system) for number in range(2)]
-        for scorer in scorers:
-            scorer.start()
-        system.start("learn")
+        mounts = mount_keys(tmp_path)
+        scorers = [WorkerPod("payments-scorer", number, system, mounts) for number in range(2)]
+        for pod in (*scorers, WorkerPod("payments-learner", 0, system, mounts)):
+            pod.start()
         batches = EventBatches(system)
         batches.send([], good=50)
         batches.start([SPIN], good=100)
@@ -99,6 +134,39 @@ def test_pods_survive_a_record_that_hangs_and_are_replaced_one_by_one(
             batches.send([], good=50)
         run_folder = tmp_path / scorers[1].name / "run" / name
         assert (run_folder / f"score-{scorers[1].name}.json").exists()
+        system.check_outcomes()
+
+
+@pytest.mark.faults
+def test_a_replaced_learner_continues_with_the_key_of_its_secret(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    name = f"p{uuid4().hex[:8]}"
+    with System(broker.bootstrap_servers, tmp_path, name, partitions=2) as system:
+        mounts = mount_keys(tmp_path)
+        files = sorted(mounts.rglob("*"))
+        learner = WorkerPod("payments-learner", 0, system, mounts)
+        for pod in (WorkerPod("payments-scorer", 0, system, mounts), learner):
+            pod.start()
+        at = int(time.time() * 1000) - HOUR
+        for count, end in ((30, learner.stop), (60, learner.kill), (90, learner.stop)):
+            for number in range(count - 30, count):
+                system.send_event(number, at + number)
+                system.send_label(number, at + number + 5_000)
+            system.until(lambda: system.learned() == count, 120, "not learned")  # noqa: B023
+            end()
+            learner.start()
+        versions = [
+            orjson.loads(message.value() or b"")
+            for message in system.read("models")
+            if (message.key() or b"").startswith(b"version/") and message.value()
+        ]
+        assert len({version["key_id"] for version in versions}) == 1
+        learned = [version["learned"] for version in versions]
+        assert learned == sorted(learned)
+        # The folders of the pods are emptied, and none has made a key.
+        assert sorted(mounts.rglob("*")) == files
+        assert list((tmp_path / learner.name).rglob("*.pem")) == []
         system.check_outcomes()
 
 
