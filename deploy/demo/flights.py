@@ -22,6 +22,8 @@ from stream_app.demo.demo import scheduled_sends
 from stream_app.examples.flights import pipeline
 from stream_app.examples.nycflights import Item, read_flights, timeline
 from stream_app.kafka.clients import client_config, make_consumer, make_producer
+from stream_app.kafka.retrying_reader import RetryingReader
+from stream_app.records import InputPartition
 from stream_app.settings import Settings, load_settings
 from stream_app.topic_kinds import topic_name
 
@@ -56,13 +58,19 @@ class Position:
     """
 
     def __init__(self, settings: Settings, name: str) -> None:
-        self._consumer = make_consumer(client_config(settings), f"{name}.demo")
-        self._partition = (topic_name(name, "raw"), 0)
+        config, group = client_config(settings), f"{name}.demo"
+        self._consumer = make_consumer(config, group)
+        # A new cluster has no coordinator of the group at first.
+        self._reader = RetryingReader(config, group)
+        self._partition = InputPartition(topic_name(name, "raw"), 0)
 
     def read(self) -> int:
-        """Returns the number, 0 if there is none."""
-        (found,) = self._consumer.committed([TopicPartition(*self._partition)], timeout=30.0)
-        return max(0, int(found.offset))
+        """Returns the number, 0 if there is none.
+
+        Raises:
+            StreamAppError: Kafka does not answer.
+        """
+        return max(0, self._reader.committed([self._partition])[self._partition])
 
     def commit(self, number: int) -> None:
         """Keeps the number; without an answer, the next call does."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.running_system import ROOT, System
 RATE = 1000
 # Records between two flushes.
 CHUNK = 200
+READERS = 16
 SEND = "import sys, flights; flights.send(flights.load_settings(), sys.argv[1], float(sys.argv[2]))"
 
 
@@ -85,3 +87,17 @@ def test_a_restarted_job_sends_what_is_missing(
         missing.subtract(sent())
         assert all(count <= 0 for count in missing.values())
         assert -missing.total() <= CHUNK
+
+
+@pytest.mark.broker
+def test_the_job_may_start_while_a_new_broker_has_no_coordinator(
+    own_broker: EmbeddedBroker, tmp_path: Path, flights: ModuleType
+) -> None:
+    """The first readers of an offset make the broker create the topic of all offsets."""
+    servers = own_broker.bootstrap_servers
+    with System(servers, tmp_path, "new", partitions=1) as system:
+        settings = Settings.model_validate({"kafka": {"bootstrap_servers": servers}})
+        positions = [flights.Position(settings, system.name) for _ in range(READERS)]
+        with ThreadPoolExecutor(READERS) as threads:
+            found = list(threads.map(lambda position: position.read(), positions))
+    assert found == [0] * READERS

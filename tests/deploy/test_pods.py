@@ -105,7 +105,9 @@ def mount_keys(folder: Path) -> Path:
     return mounts
 
 
+# The machine may be busy.
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_pods_survive_a_record_that_hangs_and_are_replaced_one_by_one(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
@@ -137,7 +139,9 @@ def test_pods_survive_a_record_that_hangs_and_are_replaced_one_by_one(
         system.check_outcomes()
 
 
+# The machine may be busy.
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_a_replaced_learner_continues_with_the_key_of_its_secret(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
