@@ -40,6 +40,11 @@ class WorkerPod:
         self._data = system.folder / self.name
         self.starts = 0
 
+    @property
+    def run_file(self) -> Path:
+        """Run file of a scorer, whose instance id is the name of the pod."""
+        return self._data / "run" / self._system.name / f"score-{self.name}.json"
+
     def start(self) -> None:
         """Start a new pod with this name, whose `emptyDir` is empty."""
         self.starts += 1
@@ -131,11 +136,12 @@ def test_pods_survive_a_record_that_hangs_and_are_replaced_one_by_one(
             time.sleep(0.1)
         assert [code for code, _ in messages(system)] == ["record-hangs"]
         for scorer in scorers:
+            # Other scorers may have all the work until a pod has started.
+            system.until(scorer.run_file.exists, 120, f"{scorer.name} has no run file of its name")
             scorer.stop()
             scorer.start()
             batches.send([], good=50)
-        run_folder = tmp_path / scorers[1].name / "run" / name
-        assert (run_folder / f"score-{scorers[1].name}.json").exists()
+            system.until(scorer.run_file.exists, 120, f"{scorer.name} has no run file of its name")
         system.check_outcomes()
 
 
