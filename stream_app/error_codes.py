@@ -157,8 +157,8 @@ _CODES = (
         ErrorClass.CONTRACT,
         Stage.VALIDATE,
         "The event is older than horizon + allowed lateness, so duplicates cannot be detected.",
-        "Send events in order of time, or increase allowed_lateness under a new pipeline name; "
-        "check that no event with a wrong, later time came before.",
+        "Read the message. Send events in order of time, or increase allowed_lateness; check that "
+        "no producer sends many events in a row with a wrong, later time.",
     ),
     ErrorCode(
         "rejected",
@@ -231,15 +231,22 @@ _CODES = (
         "Use a faster model, raise limits.predict_seconds, or declare a fallback.",
     ),
     ErrorCode(
+        "completeness-invalid",
+        ErrorClass.CONTRACT,
+        Stage.VALIDATE,
+        "A record without value has the header of a completeness record, and is none.",
+        "Write completeness records with `stream-app labels complete`, or as docs/clock.md says.",
+    ),
+    ErrorCode(
         "unknown-event",
         ErrorClass.REFERENCE,
         Stage.JOIN,
         "No event arrived while its label waited, until event time passed label time + "
-        "allowed lateness.",
+        "allowed lateness, or the state was full.",
         "Find the event with `stream-app explain`. Not sent: send it. A dead letter: fix and "
-        "replay it. Sent later than the label's time + allowed_lateness: allow more lateness under "
-        "a new pipeline name. Sent in time: check that both have the same id and key, and that "
-        "producers use Java's partitioner. Then replay the label.",
+        "replay it. Sent later than the label's time + allowed_lateness: allow more lateness. Sent "
+        "in time: check that both have the same id and key, and that producers use Java's "
+        "partitioner. Then replay the label.",
     ),
     ErrorCode(
         "label-too-late",
@@ -247,7 +254,7 @@ _CODES = (
         Stage.JOIN,
         "No prediction is open for the label, and it is too old to wait for its event: the "
         "prediction was closed before the label came, or there never was one.",
-        "Send labels in order of time, or increase allowed_lateness under a new pipeline name; "
+        "Send labels in order of time, or increase allowed_lateness; "
         "the message says what closed the predictions, and how much lateness is needed.",
     ),
     ErrorCode(

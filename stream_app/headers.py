@@ -41,6 +41,9 @@ REPLAY_ID = f"{HEADER_PREFIX}replay-id"
 REPLAY_LEARN = f"{HEADER_PREFIX}replay-learn"
 REPLAY_MODEL = f"{HEADER_PREFIX}replay-model"
 
+# Statement that an input is complete until a time, in the format of `docs/clock.md`.
+COMPLETENESS = f"{HEADER_PREFIX}completeness"
+
 # W3C trace context, copied from raw records to scored records.
 TRACEPARENT = "traceparent"
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from stream_app.errors import PipelineError
-from stream_app.records import Features, Fields
+from stream_app.records import Features, Fields, Target
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 
 CleaningStep = Callable[[Fields], Mapping[str, Any]]
@@ -35,6 +35,17 @@ class Label:
     allowed_lateness: timedelta = timedelta(hours=12)
     """Extra time, after the horizon, during which records that arrive out of order are still
     joined and duplicates are still recognised."""
+    absent: Target | None = None
+    """Label that is assumed for an event that gets none until its prediction closes, if the labels
+    prove that their source was alive. None: such an event is not learned."""
+    idle_after: timedelta | None = None
+    """Wall-clock time after which an input that has nothing to read, events or labels, does not
+    hold back the clock any more. None: the horizon, at least an hour."""
+
+    @property
+    def idle_time(self) -> timedelta:
+        """Time of `idle_after`, or its default."""
+        return self.idle_after or max(self.horizon, timedelta(hours=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

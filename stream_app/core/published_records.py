@@ -70,6 +70,7 @@ class Example(NamedTuple):
         model_version: version that made the score.
         features: features as they were at the prediction.
         fingerprint: fingerprint of the pipeline's declaration.
+        assumed: True if no label came, and the declared one was assumed.
     """
 
     event_id: str
@@ -80,6 +81,7 @@ class Example(NamedTuple):
     model_version: int
     features: Features
     fingerprint: str
+    assumed: bool = False
 
     def encode(self) -> bytes:
         """Return the JSON object that `<p>.examples` carries."""

@@ -81,17 +81,17 @@ class RecordEvaluator:
         settings: settings of the workers.
         pipeline: loaded pipeline.
         model: model to score with.
-        clocks: event-time clock of each partition's scorer in Unix milliseconds. Events too old
-            for the scorer to recognise duplicates fail with `event-too-late`.
+        oldest: time of the oldest event that each partition's scorer accepts, in Unix milliseconds.
+            Older ones fail with `event-too-late`.
     """
 
     def __init__(
-        self, settings: Settings, pipeline: Pipeline, model: Model, clocks: Mapping[int, int]
+        self, settings: Settings, pipeline: Pipeline, model: Model, oldest: Mapping[int, int]
     ) -> None:
         self._horizon = pipeline.label.horizon // _MILLISECOND
         self._lateness = pipeline.label.allowed_lateness // _MILLISECOND
         self._model = model
-        self._clocks = clocks
+        self._oldest = oldest
         self._now = now_ms()
         config = ScorerConfig(
             fingerprint=fingerprint(pipeline),
@@ -111,7 +111,7 @@ class RecordEvaluator:
         state = self._state(record.partition)
         if kind == "labels.dlq":
             # Its prediction may be open, however old the label is.
-            state.clock = NEVER
+            state = self._state(-1)
         scorer.reset(state)
         process = scorer.join if kind == "labels.dlq" else scorer.score
         outputs = process([record], self._model, self._now, schemas)
@@ -124,7 +124,7 @@ class RecordEvaluator:
 
     def _state(self, partition: int) -> PartitionState:
         state = PartitionState(partition, self._horizon, self._lateness, _NO_RETRY)
-        state.clock = self._clocks.get(partition, NEVER)
+        state.oldest_event = self._oldest.get(partition, NEVER)
         return state
 
 
@@ -160,8 +160,8 @@ def open_evaluator(
         model = _load(settings, pipeline, registry.manifest(version), fingerprint(pipeline))
         description = f"version {version}"
     counts = read_partition_counts(settings, pipeline.name)
-    clocks = {partition: one.clock for partition, one in counts.items()}
-    return CurrentEvaluator(RecordEvaluator(settings, pipeline, model, clocks), description)
+    oldest = {partition: one.oldest_event for partition, one in counts.items()}
+    return CurrentEvaluator(RecordEvaluator(settings, pipeline, model, oldest), description)
 
 
 def read_partition_counts(settings: Settings, pipeline: str) -> dict[int, PartitionCounts]:

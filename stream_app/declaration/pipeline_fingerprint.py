@@ -180,7 +180,12 @@ def fingerprint(pipeline: Pipeline) -> str:
         "model": describe(pipeline.model()),
         "river": version("river"),
         "label_schema": _canonical(parsed(label.schema)),
-        "label": [label.field, label.time, str(label.horizon), str(label.allowed_lateness)],
+        "label": [
+            label.field,
+            label.time,
+            str(label.horizon),
+            *([] if label.absent is None else [repr(label.absent)]),
+        ],
         "decision": float(pipeline.thresholds.decision),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

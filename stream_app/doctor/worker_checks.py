@@ -10,7 +10,7 @@ from stream_app.formatting import duration, iso_time
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.topic_uses import ROLE_INPUTS
 from stream_app.status.cluster_view import ConsumerGroup
-from stream_app.status.record_counts_reading import PartitionCounts, total
+from stream_app.status.record_counts_reading import PartitionCounts, held_by, total
 
 # Share of the state's limit from which a warning is given.
 NEARLY_FULL = 0.8
@@ -179,8 +179,8 @@ def evaluate_outcomes(counts: Mapping[int, PartitionCounts]) -> Iterator[CheckRe
             f"{closed / sums.labels:.0%} of the labels came after their predictions were closed "
             "(dead letters `label-too-late`)",
             "Their messages say which watermark closed the predictions, and how much lateness is "
-            "needed; allow it under a new name, or check that no producer sends times that are "
-            "ahead (alarm `watermark-jump`)",
+            "needed; allow it, or check that no producer sends times that are ahead. If labels "
+            "were idle, raise idle_after",
         )
     if sums.labels >= MIN_RECORDS and unknown > DEAD_LETTER_SHARE * sums.labels:
         yield warning(
@@ -193,9 +193,9 @@ def evaluate_outcomes(counts: Mapping[int, PartitionCounts]) -> Iterator[CheckRe
     if sums.events >= MIN_RECORDS and late > DEAD_LETTER_SHARE * sums.events:
         yield warning(
             f"{late / sums.events:.0%} of the events are too late (dead letters `event-too-late`)",
-            "See the alarm `watermark-jump`, which names an event whose time is far ahead of the "
-            "others: it advances the clock for all events of its partition. Else send events in "
-            "order of time, or allow more lateness under a new name",
+            "Their messages say why. Send events in order of time, or allow more lateness; check "
+            "that no producer sends many events in a row with times that are ahead, and that the "
+            "state was not full",
         )
 
 
@@ -208,7 +208,9 @@ def evaluate_clocks(
         counts: record counts by partition.
         longest_wait: allowed lag in milliseconds.
     """
-    clocks = {partition: one.clock for partition, one in counts.items() if one.clock != NEVER}
+    clocks = {
+        partition: one.clock.time for partition, one in counts.items() if one.clock.time != NEVER
+    }
     newest = max(clocks.values(), default=0)
     for partition, clock in clocks.items():
         if newest - clock > longest_wait:
@@ -217,6 +219,7 @@ def evaluate_clocks(
                 f"event time in partition {partition} stands at {iso_time(clock)[:16]}, {behind} "
                 "behind the others, so its predictions do not expire: "
                 f"{counts[partition].counts.pending:,} wait",
-                "Check that events and labels with keys of this partition still arrive; "
-                "if none are expected, ignore this",
+                f"It is held back by {held_by(counts[partition].clock) or 'nothing'}. Check that "
+                "they still arrive; if none are expected, run `stream-app labels complete` or "
+                "ignore this: after idle_after it goes on",
             )

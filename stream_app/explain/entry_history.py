@@ -8,11 +8,12 @@ from stream_app.core.scoring.state_changelog import (
     FloorChange,
     RestoreFloor,
     StateChange,
+    is_waiting,
 )
 from stream_app.core.scoring.state_codec import packed_event_time
 
-EntryState = Literal["pending", "joined", "waiting", "removed", "unknown"]
-"""A prediction that waits for its label, or has it; a label that waits; or none of them."""
+EntryState = Literal["pending", "joined", "assumed", "waiting", "removed", "unknown"]
+"""A prediction that waits for its label, or has a real or assumed one; a label that waits; none."""
 
 
 class EntryHistory:
@@ -51,7 +52,8 @@ class EntryHistory:
             if change.entry is None:
                 self.state, self.removed_at = "removed", at
             elif isinstance(change.entry, str):
-                self.state = "waiting"
+                self.state = "waiting" if is_waiting(change.entry) else "assumed"
+                self.was_scored = self.was_scored or self.state == "assumed"
             else:
                 self.state = "joined" if isinstance(change.entry, int) else "pending"
                 self.was_scored = True

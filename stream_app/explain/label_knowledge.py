@@ -9,6 +9,7 @@ from stream_app.formatting import exact_duration, iso_time
 
 JOINED = "joined"
 WAITING = "waiting for its event"
+ASSUMED = "assumed, as none came"
 NOT_LEARNED = "not learned: replayed with --no-learn"
 
 
@@ -18,6 +19,7 @@ class LabelKnowledge(NamedTuple):
     Attributes:
         due_by: end of the horizon of the scored event, None if it was not scored.
         example_time: label time of the event's example, None without an example.
+        assumed: True if the label of that example was assumed.
         entry: state of the event's entry in the scorer's state.
         removed_at: wall-clock time at which the entry was removed, if that is known.
         partition: partition of the scored event, None if it was not scored.
@@ -34,6 +36,7 @@ class LabelKnowledge(NamedTuple):
     unlearned: bool
     lateness: int
     event_failures: Sequence[FailureDetail]
+    assumed: bool = False
 
     def outcome(self, time: int | None, after: Collection[str]) -> str:
         """Return the outcome, in words, of a processed label that is not a dead letter.
@@ -48,6 +51,8 @@ class LabelKnowledge(NamedTuple):
             return "duplicate: the event had a label already"
         if self.due_by is not None and time > self.due_by:
             return f"not counted: known {exact_duration(time - self.due_by)} after the horizon"
+        if self.assumed or self.entry == "assumed":
+            return "not learned: it came after a label was assumed"
         if self.example_time is not None:
             is_joined = time == self.example_time
             return JOINED if is_joined else "duplicate: the event got another label"
@@ -96,6 +101,8 @@ class LabelKnowledge(NamedTuple):
 
 def label_state(known: LabelKnowledge) -> str:
     """Return the state of an event's label in words."""
+    if known.assumed or known.entry == "assumed":
+        return ASSUMED
     if known.example_time is not None:
         return JOINED
     if known.entry == "joined":

@@ -173,6 +173,7 @@ class TraceBuilder:
             (REPLAY_LEARN, b"no") in headers,
             self._pipeline.label.allowed_lateness // timedelta(milliseconds=1),
             [one.failure for one in events if one.failure is not None],
+            example is not None and example.assumed,
         )
 
     def _trace_labels(self, records: EventRecords, known: LabelKnowledge) -> list[TracedRecord]:

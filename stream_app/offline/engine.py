@@ -110,6 +110,8 @@ class Engine:
 
     Args:
         pipeline: pipeline as `load_pipeline` returns it.
+        knows_labels: True if every label is joined before an event of a later time is scored, so
+            that a missing one is absent.
 
     Attributes:
         dead_letters: dead letters of events and labels, oldest first.
@@ -124,8 +126,9 @@ class Engine:
         ModelError: the learner would reject the model.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, *, knows_labels: bool = True) -> None:
         self.pipeline = pipeline
+        self._knows_labels = knows_labels
         self.dead_letters: list[DeadLetterOutcome] = []
         self.monitoring: list[dict[str, Any]] = []
         self.observers: list[Callable[[Example], None]] = []
@@ -146,16 +149,6 @@ class Engine:
     def record_counts(self) -> RecordCounts:
         """Counts of the outcomes of all records."""
         return self._scorer.state.counts
-
-    @property
-    def event_watermark(self) -> int:
-        """Largest event time that was scored, `NEVER` before the first."""
-        return self._scorer.state.event_watermark
-
-    @property
-    def retention(self) -> int:
-        """Horizon + allowed lateness in milliseconds."""
-        return self._scorer.state.retention
 
     @property
     def learner(self) -> LearnerState:
@@ -188,7 +181,7 @@ class Engine:
     def join(self, record: Record, now: int) -> LabelOutcome:
         """Process a label record; arguments as for `score`."""
         counts = self.record_counts
-        duplicates, expired = counts.label_duplicates, counts.label_expired
+        before = counts.label_duplicates, counts.label_expired, counts.contradicting
         outputs = self._scorer.join([record], self.model, now)
         dead_letter = self._deliver(outputs, now).get((record.topic, record.offset))
         if dead_letter is not None:
@@ -197,8 +190,11 @@ class Engine:
         if example is not None:
             return LabelOutcome("joined", example)
         counts = self.record_counts
+        duplicates, expired, contradicting = before
         if counts.label_duplicates > duplicates:
             return LabelOutcome("duplicate")
+        if counts.contradicting > contradicting:
+            return LabelOutcome("contradicting")
         return LabelOutcome("expired" if counts.label_expired > expired else "waiting")
 
     def retry(self, now: int) -> None:
@@ -207,8 +203,9 @@ class Engine:
 
     def pass_time(self, now: int) -> None:
         """Close all that is due at `now`, as after the last event of the input."""
-        state = self._scorer.state
-        state.event_watermark = max(state.event_watermark, now)
+        clock = self._scorer.state.clock
+        clock.events.promise(now)
+        clock.labels.promise(now)
         monitor_state = self._monitor.to_state()
         monitor_state["watermarks"] = {**monitor_state["watermarks"], "clock": now}
         self._monitor = WindowMonitor.from_state(self.pipeline, monitor_state)
@@ -222,8 +219,15 @@ class Engine:
                 self._monitor.scored("scored", orjson.loads(output.value or b""))
         for example in _examples(outputs, self.task):
             self._learn(example)
-        while expired := self._scorer.expire(self.model, now, labels_at_end=True):
+        clock = self._scorer.state.clock
+        if self._knows_labels:
+            clock.labels.promise(clock.events.advance())
+        else:
+            clock.labels.idle_ms = clock.idle_after
+        while expired := self._scorer.expire(self.model, now):
             outputs += expired
+            for example in _examples(expired, self.task):
+                self._learn(example)
         self._report(self._monitor.close([]))
         dead_letters = [
             DeadLetterOutcome.of(output) for output in outputs if output.topic.endswith(".dlq")
@@ -281,7 +285,11 @@ def make_scorer(pipeline: Pipeline, pipeline_fingerprint: str) -> Scorer:
     """Return a scorer as the score worker makes it, with default limits."""
     label = pipeline.label
     state = PartitionState(
-        0, label.horizon // _MILLISECOND, label.allowed_lateness // _MILLISECOND, pipeline.retry
+        0,
+        label.horizon // _MILLISECOND,
+        label.allowed_lateness // _MILLISECOND,
+        pipeline.retry,
+        idle_after=label.idle_time // _MILLISECOND,
     )
     config = ScorerConfig(
         fingerprint=pipeline_fingerprint,
@@ -294,8 +302,8 @@ def make_scorer(pipeline: Pipeline, pipeline_fingerprint: str) -> Scorer:
 
 
 def _example(outputs: list[Output], task: PredictionTask) -> Example | None:
-    """Return the first example among the outputs, if there is one."""
-    return next(_examples(outputs, task), None)
+    """Return the first example with a real label among the outputs, if there is one."""
+    return next((one for one in _examples(outputs, task) if not one.assumed), None)
 
 
 def _examples(outputs: list[Output], task: PredictionTask) -> Iterator[Example]:

@@ -169,6 +169,6 @@ class LabelOutcome(Outcome):
         dead_letter: the dead letter of a label that failed.
     """
 
-    kind: Literal["joined", "waiting", "duplicate", "expired", "dead-lettered"]
+    kind: Literal["joined", "waiting", "duplicate", "expired", "contradicting", "dead-lettered"]
     example: Example | None = None
     dead_letter: DeadLetterOutcome | None = None

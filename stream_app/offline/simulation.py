@@ -10,7 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from stream_app.clock import now_ms
-from stream_app.core.reading.event_time import NEVER, is_suspect
+from stream_app.core.reading.event_time import is_suspect
 from stream_app.offline.engine import Engine
 from stream_app.offline.proposed_bounds import RecordSample
 from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome
@@ -41,13 +41,6 @@ class SimulatedRecord(NamedTuple):
 
     line: InputLine
     outcome: EventOutcome | LabelOutcome | None
-
-
-class WatermarkJump(NamedTuple):
-    """Line of an event that moved event time by so many milliseconds at once."""
-
-    line: int
-    milliseconds: int
 
 
 @dataclass(slots=True)
@@ -97,7 +90,8 @@ class Simulation:
     Args:
         pipeline: pipeline to simulate.
         events: events in the order of their file.
-        labels: labels; all of them are read at once.
+        labels: labels; all of them are read at once. None if there are none: then no label is
+            assumed.
         now: time of the workers' clock, in Unix milliseconds.
 
     Attributes:
@@ -109,7 +103,6 @@ class Simulation:
         suspect_times: times that seem to have another unit than the declared one, by kind.
         disordered: events after one whose time is later by more than the allowed lateness.
         sample: sample of the events.
-        largest_jump: event that moved event time farthest beyond horizon + allowed lateness.
         reading: True while it waits for the next line, when it can be interrupted at once.
     """
 
@@ -117,10 +110,10 @@ class Simulation:
         self,
         pipeline: Pipeline,
         events: Iterable[Timed[InputLine]],
-        labels: Iterable[Timed[InputLine]],
+        labels: Iterable[Timed[InputLine]] | None,
         now: int,
     ):
-        self.engine = Engine(pipeline)
+        self.engine = Engine(pipeline, knows_labels=labels is not None)
         self.timer = StageTimer(pipeline)
         self.read = Counter[LineKind]()
         self.unsent = Counter[LineKind]()
@@ -128,12 +121,11 @@ class Simulation:
         self.suspect_times = Counter[LineKind]()
         self.disordered = 0
         self.sample = RecordSample()
-        self.largest_jump: WatermarkJump | None = None
         self.reading = False
         self._unlearnable = 0
         self._latest = 0
         self._lateness = pipeline.label.allowed_lateness // timedelta(milliseconds=1)
-        self._lines = in_time_order(events, labels)
+        self._lines = in_time_order(events, labels or ())
         self._now = now
         # Lines of records that may still become dead letters, by topic and offset.
         self._open: dict[tuple[str, int], InputLine] = {}
@@ -171,11 +163,9 @@ class Simulation:
         """Return the line, and the waiting labels that expired at its event time."""
         origin = record.topic, record.offset
         self._open[origin] = line
-        before = self.engine.event_watermark
         outcome = (
             self._score(record) if line.kind == "event" else self.engine.join(record, self._now)
         )
-        self._note_jump(line, before)
         if line.kind == "event":
             self.sample.add(record)
         if self.engine.learner.unlearnable > self._unlearnable:
@@ -190,13 +180,6 @@ class Simulation:
             SimulatedRecord(line, outcome),
             *(simulated for simulated in late if simulated.line is not line),
         ]
-
-    def _note_jump(self, line: InputLine, before: int) -> None:
-        """Keep the event that moved the watermark of events farthest, if that was too far."""
-        step = self.engine.event_watermark - before
-        largest = self.largest_jump.milliseconds if self.largest_jump else self.engine.retention
-        if before != NEVER and step > largest:
-            self.largest_jump = WatermarkJump(line.number, step)
 
     def _retry(self) -> Iterator[SimulatedRecord]:
         """Retry events with a transient failure as often as workers do, without the delays."""
@@ -292,14 +275,16 @@ def open_simulation(
         )
         if sort:
             event_records = in_order(event_records)
-        label_records: Iterator[Timed[InputLine]] = iter(())
+        label_records: Iterator[Timed[InputLine]] | None = None
         if label_lines is not None and labels is not None:
             label_records = read_lines(
                 pipeline, label_lines, file_format or infer_format(labels), "label"
             )
         if limit is not None:
             chosen = list(islice(event_records, limit))
-            yield Simulation(pipeline, chosen, _labels_of(chosen, label_records), now), event_lines
+            if label_records is not None:
+                label_records = _labels_of(chosen, label_records)
+            yield Simulation(pipeline, chosen, label_records, now), event_lines
         else:
             yield Simulation(pipeline, event_records, label_records, now), event_lines
 

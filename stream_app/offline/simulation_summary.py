@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from stream_app.core.reading.event_time import SUSPICION, UNIT_REMEDY
-from stream_app.formatting import counted, duration, iso_time
+from stream_app.formatting import counted, iso_time
 from stream_app.offline.proposed_bounds import propose_bounds
 from stream_app.offline.simulation import NOT_LEARNED, FailureCause, Simulation
 from stream_app.offline.stage_timing import microseconds
@@ -20,7 +20,6 @@ def simulation_warnings(simulation: Simulation) -> list[str]:
         *_nothing_learned(simulation),
         *_units(simulation),
         *_disorder(simulation),
-        *_jump(simulation),
     ]
 
 
@@ -75,18 +74,6 @@ def _disorder(simulation: Simulation) -> Iterator[str]:
         )
 
 
-def _jump(simulation: Simulation) -> Iterator[str]:
-    late = simulation.engine.record_counts.dead["event-too-late"]
-    jump = simulation.largest_jump
-    if late and jump is not None:
-        by = duration(jump.milliseconds / 1000)
-        yield (
-            f"The event in line {jump.line:,} moved event time ahead by {by} at once, more than "
-            f"horizon + allowed_lateness; {counted(late, 'event')} came too late. If its time is "
-            "wrong, correct it: the scorers would lose the later events too"
-        )
-
-
 def summarise(simulation: Simulation, seconds: float, *, complete: bool) -> dict[str, Any]:
     """Return the summary of a simulation as it stands.
 
@@ -109,6 +96,7 @@ def summarise(simulation: Simulation, seconds: float, *, complete: bool) -> dict
             "scored": counts.scored,
             "duplicates": counts.duplicates,
             "retrying": counts.retrying,
+            "assumed": counts.assumed,
             "dead_lettered": dict(counts.dead.most_common()),
             "not_sent": simulation.unsent["event"],
         },
@@ -118,6 +106,7 @@ def summarise(simulation: Simulation, seconds: float, *, complete: bool) -> dict
             "waiting": counts.waiting,
             "duplicates": counts.label_duplicates,
             "expired": counts.label_expired,
+            "contradicting": counts.contradicting,
             "dead_lettered": dict(counts.label_dead.most_common()),
             "not_sent": simulation.unsent["label"],
         },

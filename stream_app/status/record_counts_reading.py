@@ -8,6 +8,7 @@ import orjson
 from confluent_kafka import Message
 
 from stream_app.core.reading.event_time import NEVER
+from stream_app.core.scoring.event_clock import EventClock
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.state_changelog import COUNTS_KEY, STATE_FORMAT
 from stream_app.formatting import iso_time
@@ -28,7 +29,8 @@ class PartitionCounts(NamedTuple):
     """Record counts of a partition as of its last transaction.
 
     Attributes:
-        event_watermark: Unix milliseconds, as `label_watermark` and `clock`.
+        clock: clock of the partition.
+        oldest_event: time of the oldest event that would be accepted, in Unix milliseconds.
         positions: next offset of each input topic.
         entries: entries of the state, None if the worker did not write it.
         replayed_labels: outcomes of replayed labels by replay, see `ReplayedLabels`.
@@ -37,9 +39,8 @@ class PartitionCounts(NamedTuple):
 
     partition: int
     counts: RecordCounts
-    event_watermark: int
-    label_watermark: int
-    clock: int
+    clock: EventClock
+    oldest_event: int
     positions: Mapping[str, int]
     entries: int | None
     replayed_labels: Mapping[str, Mapping[str, int]]
@@ -49,12 +50,11 @@ class PartitionCounts(NamedTuple):
     def balanced(self) -> bool:
         """True if no event was lost or duplicated.
 
-        Then every prediction is joined, expired or pending, and there are no more outcomes than
-        offsets.
+        Then every prediction is joined, assumed, expired or pending, and there are no more outcomes
+        than offsets.
         """
         counts = self.counts
-        predictions = counts.joined + counts.expired + counts.pending
-        return counts.scored == predictions and self.without_outcome >= 0
+        return counts.scored == counts.closed_or_pending and self.without_outcome >= 0
 
     @property
     def without_outcome(self) -> int:
@@ -79,9 +79,8 @@ def decode_counts(message: Message) -> PartitionCounts:
     return PartitionCounts(
         message.partition() or 0,
         RecordCounts.from_dict(value["record_counts"]),
-        value["event_watermark"],
-        value["label_watermark"],
-        value["clock"],
+        _clock(value),
+        max(value.get("forgotten_before", NEVER), value.get("evicted_before", NEVER)),
         {topic: max(offset, 0) for topic, offset in value["positions"].items()},
         value.get("entries"),
         value.get("replayed_labels", {}),
@@ -119,12 +118,35 @@ def partition_statuses(
             partition,
             one.entries,
             limit,
-            _time(one.clock),
-            _time(one.event_watermark),
-            _time(one.label_watermark),
+            _time(one.clock.time),
+            _time(one.clock.events.watermark),
+            _time(one.clock.labels.watermark),
+            iso_time(one.clock.moved_at) if one.clock.moved_at else None,
+            held_by(one.clock),
+            dict(one.counts.evicted),
         )
         for partition, one in sorted(counts.items())
     )
+
+
+def held_by(clock: EventClock) -> str | None:
+    """Return what holds back a clock, in words; None if both of its inputs are idle."""
+    holder = clock.holder()
+    if holder is None:
+        return None
+    if holder.source is not None:
+        return f"{holder.input}, by part {holder.part} of source {holder.source!r}"
+    return holder.input if holder.watermark != NEVER else f"{holder.input}, too few so far"
+
+
+def _clock(value: Mapping[str, Any]) -> EventClock:
+    """Return the clock of a checkpoint; of another format, one that has not moved."""
+    found = value["clock"]
+    if not isinstance(found, dict):
+        return EventClock(0)
+    clock = EventClock(found["idle_after"])
+    clock.restore(found)
+    return clock
 
 
 def _time(milliseconds: int) -> str | None:

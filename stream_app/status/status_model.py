@@ -120,8 +120,14 @@ class RecordCountTotals:
         pending: predictions that wait for their label.
         expired: predictions whose label did not arrive in time.
         unlearned: predictions among `joined` that are no examples.
-        balanced: True if no event was lost or duplicated: every prediction is joined, expired or
-            pending, and no offset has two outcomes.
+        assumed: predictions that got the label that is assumed if none comes.
+        absent_unproven: predictions among `expired` for which it was not assumed, because nothing
+            proved that the source of labels was alive.
+        contradicting: labels of events for which another label had been assumed.
+        completeness, label_completeness: completeness records among events and labels.
+        evicted: entries that were removed because the state was full, by kind.
+        balanced: True if no event was lost or duplicated: every prediction is joined, assumed,
+            expired or pending, and no offset has two outcomes.
         without_outcome: offsets of transaction markers, and of records deleted unread.
     """
 
@@ -140,6 +146,12 @@ class RecordCountTotals:
     pending: int
     expired: int
     unlearned: int
+    assumed: int
+    absent_unproven: int
+    contradicting: int
+    completeness: int
+    label_completeness: int
+    evicted: Mapping[str, int]
     balanced: bool
     without_outcome: int
 
@@ -217,7 +229,16 @@ class CorrectiveAction:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """State of a scorer's partition: entries, their limit as set here, and event time."""
+    """State of a scorer's partition.
+
+    Attributes:
+        entries: entries of the state, at most `limit` as it is set here.
+        clock: event time; the watermarks of events and labels likewise.
+        clock_moved_at: wall-clock time at which the clock was moved last, None before that.
+        held_by: input that holds back the clock, with the part of its source; None if both inputs
+            are idle.
+        evicted: entries that were removed because the state was full, by kind.
+    """
 
     partition: int
     entries: int | None
@@ -225,6 +246,9 @@ class PartitionStatus:
     clock: str | None
     event_watermark: str | None
     label_watermark: str | None
+    clock_moved_at: str | None
+    held_by: str | None
+    evicted: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

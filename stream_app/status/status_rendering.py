@@ -196,6 +196,8 @@ def summary_lines(status: Status) -> dict[str, str]:
         )
     lines["model"] = _model_line(status.model)
     lines |= _count_lines(status.record_counts)
+    if status.partitions:
+        lines["event time"] = _clock_line(status.partitions)
     lines["label coverage"] = _coverage_line(status)
     lines["dead letters"] = _dead_letter_line(status.recent_dead_letters)
     return lines
@@ -225,11 +227,19 @@ def _count_lines(counts: RecordCountTotals) -> dict[str, str]:
             f"{counts.labels:,}: {counts.joined:,} joined, "
             f"{counts.waiting:,} waiting for their event, "
             f"{counted(counts.label_duplicates, 'duplicate')}, {counts.label_expired:,} too late"
+            + (f", {counts.contradicting:,} contradicting" if counts.contradicting else "")
+            + (
+                f", {counted(counts.label_completeness, 'completeness record')}"
+                if counts.label_completeness
+                else ""
+            )
             + _dead(counts.label_dead)
         ),
         "predictions": (
             f"{counts.scored:,}: {counts.joined:,} joined, {counts.pending:,} waiting for their "
             f"label, {counts.expired:,} expired"
+            + (f", {counts.assumed:,} with an assumed label" if counts.assumed else "")
+            + (f"; evicted: {_codes(counts.evicted)}" if counts.evicted else "")
             + (
                 "; no event lost or duplicated"
                 if counts.balanced
@@ -237,6 +247,16 @@ def _count_lines(counts: RecordCountTotals) -> dict[str, str]:
             )
         ),
     }
+
+
+def _clock_line(partitions: Sequence[PartitionStatus]) -> str:
+    """Return the oldest clock of all partitions, and what holds it back."""
+    oldest = min(partitions, key=lambda one: one.clock or "")
+    time = "not known yet" if oldest.clock is None else oldest.clock[:19]
+    moved = oldest.clock_moved_at
+    since = "" if moved is None else f" since {moved[:19]}"
+    by = "idle inputs" if oldest.held_by is None else oldest.held_by
+    return f"{time} in partition {oldest.partition}{since}, held back by {by}"
 
 
 def _dead(codes: Mapping[str, int]) -> str:

@@ -210,7 +210,7 @@ class StatusWatcher:
         behind = learner.end - manifest.version
         # An offline version has also learned examples that never joined here.
         if not manifest.offline_metrics:
-            behind = min(behind, sums.joined - sums.unlearned - manifest.learned)
+            behind = min(behind, sums.examples - manifest.learned)
         return _model_status(manifest, max(0, behind), now / 1000)
 
 

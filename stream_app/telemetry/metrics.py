@@ -111,8 +111,25 @@ STATE_LIMIT: Final = Gauge(
 )
 WATERMARK: Final = Gauge(
     "stream_app_watermark_seconds",
-    "Watermark of a partition: event time in Unix seconds.",
+    "Clock of a partition: event time in Unix seconds, the least of the watermarks of its inputs.",
     ["partition"],
+)
+INPUT_WATERMARK: Final = Gauge(
+    "stream_app_input_watermark_seconds",
+    "Watermark of an input of a partition, raw or labels: event time in Unix seconds.",
+    ["partition", "topic"],
+)
+IDLE: Final = Gauge(
+    "stream_app_input_idle_seconds",
+    "Time that an input of a partition has had nothing to read; from idle_after on it holds "
+    "nothing back.",
+    ["partition", "topic"],
+)
+EVICTED: Final = Counter(
+    "stream_app_evicted_total",
+    "Entries removed because the state was full, by kind: open predictions, known ids or waiting "
+    "labels.",
+    ["kind"],
 )
 RETRYING: Final = Gauge(
     "stream_app_retrying_records",

@@ -1,6 +1,6 @@
 """Interface between a stream task, which owns transactions, and the role that processes records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -61,6 +61,14 @@ class Processor(Protocol):
 
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
         """Process consecutive records of one input; `now` is in Unix milliseconds."""
+
+    def look(self, now: int, ended: Collection[InputPartition]) -> None:
+        """Note which inputs were read to their end; called several times a second.
+
+        Args:
+            now: wall-clock time in Unix milliseconds.
+            ended: inputs of which nothing is left to read.
+        """
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         """Return outputs that are due while no records arrive; they are committed immediately.

@@ -327,8 +327,10 @@ class StreamTask(Thread):
                 self._fetch.resume_fetching(source)
                 self._find_lost(source, position)
         for subtask in self.subtasks:
+            ended = [source for source in subtask.inputs if self._at_end(source)]
+            subtask.processor.look(now_ms(), ended)
             if not subtask.open:
-                at_end = all(self._at_end(source) for source in subtask.inputs)
+                at_end = len(ended) == len(subtask.inputs)
                 self._write_idle(subtask, subtask.processor.idle(now_ms(), at_end))
             if self._deadline is not None and monotonic() >= self._next_idle:
                 self._commit()

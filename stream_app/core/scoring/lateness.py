@@ -1,19 +1,26 @@
 """Decides if a label is late, and says of late records why: by how much, and what would help."""
 
-from stream_app.core.scoring.partition_state import ClockMover, PartitionState
+from stream_app.core.scoring.event_clock import ClockMover
+from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.formatting import exact_duration, iso_time
 from stream_app.records import Failure
 
 _MOVERS: dict[ClockMover, str] = {
     "events": "the watermark of events",
     "labels": "the watermark of labels",
-    "full state": "a full state (STREAM_APP_WORKER__MAX_STATE_ENTRIES)",
+    "idle inputs": "the wall clock, because nothing was left to read for idle_after",
 }
+_FULL = "the state was full (STREAM_APP_WORKER__MAX_STATE_ENTRIES)"
 
 
 def event_too_late(state: PartitionState, event_time: int) -> Failure:
     """Return the failure of an event that is older than its duplicates are remembered."""
-    late = state.clock - event_time - state.retention
+    if event_time >= state.forgotten_before:
+        return Failure(
+            "event-too-late",
+            f"{_FULL}, so the ids of events before {iso_time(state.evicted_before)} were forgotten",
+        )
+    late = state.forgotten_before - event_time
     return Failure(
         "event-too-late",
         f"the event came {exact_duration(late)} later than horizon + allowed_lateness allow; "
@@ -28,9 +35,9 @@ def is_within_horizon(state: PartitionState, event_time: int, label_time: int) -
 
 def label_too_late(state: PartitionState, label_time: int) -> Failure | None:
     """Return the failure of a label without an open prediction, or None if it can wait."""
-    if label_time + state.lateness >= state.clock:
+    if label_time + state.lateness >= state.clock.time:
         return None
-    age = exact_duration(state.clock - label_time)
+    age = exact_duration(state.clock.time - label_time)
     return Failure(
         "label-too-late",
         f"no prediction is open for the label: it was closed before, or its event never came in "
@@ -42,7 +49,7 @@ def label_too_late(state: PartitionState, label_time: int) -> Failure | None:
 
 def label_without_event(state: PartitionState, label_time: int) -> Failure:
     """Return the failure of a label for whose event nothing waits any longer."""
-    age = exact_duration(state.clock - label_time)
+    age = exact_duration(state.clock.time - label_time)
     return Failure(
         "unknown-event",
         f"no event with this id came while the label waited; {_clock(state)}, {age} after the "
@@ -50,5 +57,13 @@ def label_without_event(state: PartitionState, label_time: int) -> Failure:
     )
 
 
+def label_evicted(label_time: int) -> Failure:
+    """Return the failure of a label that waited for its event when the state was full."""
+    return Failure(
+        "unknown-event",
+        f"{_FULL} before the event of the label of {iso_time(label_time)} came",
+    )
+
+
 def _clock(state: PartitionState) -> str:
-    return f"event time was moved to {iso_time(state.clock)} by {_MOVERS[state.clock_mover]}"
+    return f"event time was moved to {iso_time(state.clock.time)} by {_MOVERS[state.clock.mover]}"

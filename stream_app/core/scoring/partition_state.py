@@ -7,12 +7,13 @@ of the garbage collector's time.
 
 from collections.abc import Iterable
 from math import inf
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 import orjson
 
 from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
 from stream_app.core.reading.event_time import NEVER
+from stream_app.core.scoring.event_clock import EventClock
 from stream_app.core.scoring.expiry_queue import ExpiryQueue
 from stream_app.core.scoring.prediction_blocks import BLOCK_LIMITS, BlockLimits, PredictionBlocks
 from stream_app.core.scoring.record_counts import RecordCounts
@@ -24,6 +25,7 @@ from stream_app.core.scoring.state_changelog import (
     RETRY_PREFIX,
     STATE_FORMAT,
     TOPIC,
+    AssumedEvent,
     BlockChange,
     CheckpointChange,
     CompactEntry,
@@ -34,6 +36,8 @@ from stream_app.core.scoring.state_changelog import (
     StateFormatError,
     WaitingLabel,
     decode_change,
+    decode_text,
+    is_waiting,
 )
 from stream_app.core.scoring.state_codec import (
     PendingPrediction,
@@ -48,10 +52,9 @@ from stream_app.resilience import Retry
 # A restore with fewer entries drops those that were removed only at its end.
 CLEANED_AFTER = 200_000
 
-Entry = PendingPrediction | JoinedEvent | WaitingLabel
+_HOUR_MS = 3_600_000
 
-ClockMover = Literal["events", "labels", "full state"]
-"""Cause of the last advance of a clock: the watermark that decided it, or a full state."""
+Entry = PendingPrediction | JoinedEvent | AssumedEvent | WaitingLabel
 
 
 class PartitionState:
@@ -59,8 +62,8 @@ class PartitionState:
 
     An event and its outcome are kept until the clock has passed event time + horizon + lateness;
     that long a duplicate is recognised. A label waits for its event until the clock has passed
-    label time + lateness. The clock is event time: the older of the watermarks of events and
-    labels, so that a backlog of one input never expires entries of the other.
+    label time + lateness. An event whose label was assumed is kept for as long again, to recognise
+    a label that contradicts. `docs/clock.md` describes the clock.
 
     Args:
         partition: number of the partition.
@@ -68,14 +71,18 @@ class PartitionState:
         lateness: time in milliseconds by which records may be out of order.
         retry: declared retries.
         limits: limits of a block of the changelog.
+        idle_after: time in milliseconds after which an input at its end is idle; None for the
+            horizon, at least an hour.
 
     Attributes:
         entries: compact entries by event id.
         blocks: predictions that have no single record.
         retention: time in milliseconds from an event's time to its expiry.
         counts: record counts.
-        event_watermark, label_watermark, clock: event time in Unix milliseconds.
-        clock_mover: cause of the last advance of the clock.
+        clock: event time, and the watermarks of events and labels.
+        forgotten_before: largest value that clock - retention has ever had in Unix milliseconds,
+            whatever horizon and lateness were; an older event is too late.
+        evicted_before: no evicted prediction or joined event is newer; nor may an event be older.
         positions: next offset of each input.
         good_version: version that last scored a whole batch without a failure.
         actions: corrective actions.
@@ -91,6 +98,7 @@ class PartitionState:
         lateness: int,
         retry: Retry = Retry(),
         limits: BlockLimits = BLOCK_LIMITS,
+        idle_after: int | None = None,
     ) -> None:
         self.partition = partition
         self.horizon = horizon
@@ -101,10 +109,11 @@ class PartitionState:
         self._codec = PredictionCodec()
         self._expiry = ExpiryQueue(self._expiry_time)
         self.counts = RecordCounts()
-        self.event_watermark = NEVER
-        self.label_watermark = NEVER
-        self.clock = NEVER
-        self.clock_mover: ClockMover = "events"
+        self.clock = EventClock(max(horizon, _HOUR_MS) if idle_after is None else idle_after)
+        self.forgotten_before = NEVER
+        self.evicted_before = NEVER
+        # Least time of an event that may be scored.
+        self.oldest_event = NEVER
         self.positions: dict[str, int] = {}
         self.good_version: int | None = None
         self.actions = CorrectiveActions()
@@ -141,7 +150,10 @@ class PartitionState:
         return [self._write_single(event_id, packed)]
 
     def put(
-        self, event_id: str, entry: JoinedEvent | WaitingLabel, encoded: bytes | None = None
+        self,
+        event_id: str,
+        entry: JoinedEvent | AssumedEvent | WaitingLabel,
+        encoded: bytes | None = None,
     ) -> Output:
         """Set another entry, which may have been encoded already; return the changelog record."""
         if encoded is None:
@@ -155,28 +167,32 @@ class PartitionState:
             self.entries[event_id] = entry.event_time
         else:
             self.entries[event_id] = encoded.decode()
-            self.counts.waiting += 1
+            self.counts.waiting += isinstance(entry, WaitingLabel)
         # A prediction that becomes a joined event keeps its expiry time.
         if type(before) is not bytes:
             self._expiry.add(self._expiry_of(self.entries[event_id]), event_id)
         return Output(TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), encoded)
 
-    def pop_expired(self) -> Iterable[tuple[Entry, list[Output]]]:
-        """Remove and yield expired entries, oldest first, each with its changelog records.
+    def pop_expired(self) -> Iterable[tuple[str, Entry, list[Output]]]:
+        """Remove and yield expired entries with their ids, oldest first, and changelog records.
 
         `floor_records` completes them.
         """
-        for _, event_id in self._expiry.pop(self.clock):
-            yield self._remove(event_id)
+        for _, event_id in self._expiry.pop(self.clock.time):
+            yield event_id, *self._remove(event_id)
 
-    def pop_oldest(self) -> tuple[Entry, list[Output]]:
-        """Remove the entry that expires first, as `pop_expired` does.
+    def pop_oldest(self) -> tuple[str, Entry, list[Output]]:
+        """Remove the entry that expires first, as `pop_expired` does, because the state is full.
 
-        The clock moves past it, so that its event is too late if it comes again.
+        Events that are not newer than a removed one are too late, because its id is forgotten. A
+        removed label moves nothing.
         """
-        time, event_id = next(self._expiry.pop(inf))
-        self._move_clock(time + 1, "full state")
-        return self._remove(event_id)
+        _, event_id = next(self._expiry.pop(inf))
+        entry, outputs = self._remove(event_id)
+        if not isinstance(entry, WaitingLabel):
+            self.evicted_before = max(self.evicted_before, entry.event_time + 1)
+            self.oldest_event = max(self.oldest_event, self.evicted_before)
+        return event_id, entry, outputs
 
     def floor_records(self) -> list[Output]:
         """Return the changelog records that let blocks forget what was removed."""
@@ -186,22 +202,16 @@ class PartitionState:
         """Return the changelog records of unwritten predictions if they are enough for a block."""
         return self._write_predictions() if self.blocks.is_full else []
 
-    def saw_event(self, event_time: int, now: int) -> None:
-        """Move the watermark of events; an event time ahead of `now` counts as `now`."""
-        seen = event_time if event_time < now else now
-        if seen > self.event_watermark:
-            self.event_watermark = seen
-
-    def advance(self, labels_at_end: bool) -> None:
-        """Move the clock; with no label left to read, only the watermark of events counts."""
-        if labels_at_end or self.event_watermark <= self.label_watermark:
-            self._move_clock(self.event_watermark, "events")
-        else:
-            self._move_clock(self.label_watermark, "labels")
+    def advance(self, now: int) -> None:
+        """Move the clock as far as the inputs allow; `now` is in Unix milliseconds."""
+        time = self.clock.advance(now)
+        if time - self.retention > self.forgotten_before and time != NEVER:
+            self.forgotten_before = time - self.retention
+            self.oldest_event = max(self.oldest_event, self.forgotten_before)
 
     def final_records(self) -> list[Output]:
         """Return the changelog records that complete a transaction, at last the checkpoint."""
-        return [*self.floor_records(), *self._write_predictions(), self._checkpoint()]
+        return [*self.floor_records(), *self._write_predictions(), self.checkpoint()]
 
     def restore(self, changelog: Iterable[tuple[bytes | None, bytes | None]]) -> None:
         """Load the state from the keys and values of its changelog, oldest first.
@@ -250,7 +260,7 @@ class PartitionState:
                     pending.append(compact)
                     add(time + retention, event_id)
             else:
-                self.counts.waiting += 1
+                self.counts.waiting += is_waiting(compact)
                 add(self._expiry_of(compact), event_id)
         for event_id in removed:
             del self.entries[event_id]
@@ -272,14 +282,14 @@ class PartitionState:
         """Return True for a prediction of the changelog that is in a block and was removed."""
         return self.blocks.is_removed(event_time, event_id) and not is_single(packed)
 
-    def _checkpoint(self) -> Output:
+    def checkpoint(self) -> Output:
+        """Return the record of what is written in each transaction."""
         value = {
             "format": STATE_FORMAT,
             "record_counts": self.counts.as_dict(),
-            "event_watermark": self.event_watermark,
-            "label_watermark": self.label_watermark,
-            "clock": self.clock,
-            "clock_mover": self.clock_mover,
+            "clock": self.clock.as_dict(),
+            "forgotten_before": self.forgotten_before,
+            "evicted_before": self.evicted_before,
             "positions": self.positions,
             "good_version": self.good_version,
             "entries": len(self.entries),
@@ -295,10 +305,10 @@ class PartitionState:
         if value.get("format") != STATE_FORMAT:
             raise StateFormatError(f"format {value.get('format', 1)}, expected {STATE_FORMAT}")
         self.counts = RecordCounts.from_dict(value["record_counts"])
-        self.event_watermark = value["event_watermark"]
-        self.label_watermark = value["label_watermark"]
-        self.clock = value["clock"]
-        self.clock_mover = value["clock_mover"]
+        self.clock.restore(value["clock"])
+        self.forgotten_before = value["forgotten_before"]
+        self.evicted_before = value["evicted_before"]
+        self.oldest_event = max(self.forgotten_before, self.evicted_before)
         self.positions = value["positions"]
         self.good_version = value["good_version"]
         self.actions = CorrectiveActions.from_dict(value["actions"])
@@ -306,10 +316,6 @@ class PartitionState:
         self.replayed_labels = ReplayedLabels(value["replayed_labels"])
         self._codec = PredictionCodec(value["rows"])
         self.blocks.next_number = value["next_block"]
-
-    def _move_clock(self, time: int, mover: ClockMover) -> None:
-        if time > self.clock:
-            self.clock, self.clock_mover = time, mover
 
     def _write_predictions(self) -> list[Output]:
         if not self.blocks.unwritten:
@@ -325,7 +331,7 @@ class PartitionState:
     def _entry(self, compact: CompactEntry) -> Entry:
         if isinstance(compact, bytes):
             return self._codec.unpack(compact)
-        return JoinedEvent(compact) if isinstance(compact, int) else WaitingLabel.decode(compact)
+        return JoinedEvent(compact) if isinstance(compact, int) else decode_text(compact)
 
     def _expiry_time(self, event_id: str) -> int | None:
         compact = self.entries.get(event_id)
@@ -337,13 +343,16 @@ class PartitionState:
             return packed_event_time(compact) + self.retention
         if isinstance(compact, int):
             return compact + self.retention
-        return WaitingLabel.decode(compact).label_time + self.lateness
+        entry = decode_text(compact)
+        if isinstance(entry, AssumedEvent):
+            return entry.event_time + 2 * self.retention
+        return entry.label_time + self.lateness
 
     def _remove(self, event_id: str) -> tuple[Entry, list[Output]]:
         compact = self.entries.pop(event_id)
         self._count(compact, -1)
         entry = self._entry(compact)
-        if not isinstance(entry, WaitingLabel):
+        if isinstance(entry, PendingPrediction | JoinedEvent):
             self.blocks.raise_floor(entry.event_time, event_id)
         if _is_in_block(compact):
             self.blocks.unwritten.pop(event_id, None)
@@ -354,9 +363,16 @@ class PartitionState:
         if type(compact) is bytes:
             self.counts.pending += change
         elif type(compact) is str:
-            self.counts.waiting += change
+            self.counts.waiting += change * is_waiting(compact)
 
 
 def _is_in_block(compact: CompactEntry) -> TypeGuard[bytes]:
     """Return True for a prediction that is in a block, or not written yet."""
     return type(compact) is bytes and not is_single(compact)
+
+
+def eviction_kind(entry: Entry) -> str:
+    """Return the kind of an entry that is evicted, as it is counted and reported."""
+    if isinstance(entry, PendingPrediction):
+        return "open predictions"
+    return "waiting labels" if isinstance(entry, WaitingLabel) else "known ids"

@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+_COUNTERS = ("dead", "label_dead", "evicted")
+
 
 @dataclass(slots=True)
 class RecordCounts:
@@ -23,6 +25,14 @@ class RecordCounts:
         label_expired: labels that came too late.
         label_dead: labels that became dead letters, by error code.
         unlearned: joined predictions that must not be learned.
+        assumed: predictions that got the label that is assumed if none comes.
+        absent_unproven: expired predictions for which it was not assumed, as nothing proved that
+            the source of labels was alive.
+        contradicting: labels of events for which another label had been assumed.
+        completeness: completeness records among the events.
+        label_completeness: completeness records among the labels.
+        evicted: entries that were removed because the state was full, by kind; the predictions
+            among them are expired, and the labels dead letters.
     """
 
     scored: int = 0
@@ -38,11 +48,17 @@ class RecordCounts:
     label_expired: int = 0
     label_dead: Counter[str] = field(default_factory=Counter)
     unlearned: int = 0
+    assumed: int = 0
+    absent_unproven: int = 0
+    contradicting: int = 0
+    completeness: int = 0
+    label_completeness: int = 0
+    evicted: Counter[str] = field(default_factory=Counter)
 
     @property
     def events(self) -> int:
         """Number of raw records that have an outcome or wait for a retry."""
-        return self.scored + self.duplicates + self.retrying + self.dead.total()
+        return self.scored + self.duplicates + self.retrying + self.completeness + self.dead.total()
 
     @property
     def labels(self) -> int:
@@ -52,18 +68,30 @@ class RecordCounts:
             + self.waiting
             + self.label_duplicates
             + self.label_expired
+            + self.contradicting
+            + self.label_completeness
             + self.label_dead.total()
         )
+
+    @property
+    def examples(self) -> int:
+        """Number of examples that were written."""
+        return self.joined - self.unlearned + self.assumed
+
+    @property
+    def closed_or_pending(self) -> int:
+        """Number of predictions by what became of them; equals `scored`."""
+        return self.joined + self.assumed + self.expired + self.pending
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for the changelog."""
         values = {name: getattr(self, name) for name in self.__slots__}
-        return values | {"dead": dict(self.dead), "label_dead": dict(self.label_dead)}
+        return values | {name: dict(getattr(self, name)) for name in _COUNTERS}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RecordCounts":
         """Return the counts of `as_dict`."""
-        counters = {name: Counter(values[name]) for name in ("dead", "label_dead")}
+        counters = {name: Counter(values[name]) for name in _COUNTERS}
         return cls(**{**values, **counters})
 
     def add(self, other: "RecordCounts") -> "RecordCounts":

@@ -35,7 +35,7 @@ _FORMS = {
     ORIGINAL_OFFSET: re.compile(rb"[0-9]{1,18}"),
     ORIGINAL_TIMESTAMP: re.compile(rb"-?[0-9]{1,18}"),
 }
-LabelResult = Literal["joined", "waiting", "duplicate", "expired"]
+LabelResult = Literal["joined", "waiting", "duplicate", "expired", "contradicting"]
 
 # Replays that are remembered; of more, the first ones are forgotten.
 MAX_REPLAYS = 20

@@ -9,21 +9,24 @@ import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.published_records import Example, ScoredRecord
+from stream_app.core.reading.completeness import is_completeness, read_completeness
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
-from stream_app.core.reading.event_time import NEVER
 from stream_app.core.reading.record_reader import EventReader, LabelEvent, LabelReader
 from stream_app.core.scoring.circuit_breaker import IndexedFailure
 from stream_app.core.scoring.dead_letter import FailureContext, dead_letter, shortened
+from stream_app.core.scoring.event_clock import InputName
 from stream_app.core.scoring.lateness import (
     event_too_late,
     is_within_horizon,
+    label_evicted,
     label_too_late,
     label_without_event,
 )
-from stream_app.core.scoring.partition_state import Entry, PartitionState
+from stream_app.core.scoring.partition_state import Entry, PartitionState, eviction_kind
 from stream_app.core.scoring.predictor import Degraded, Model, Predictor
-from stream_app.core.scoring.replay_headers import replay_headers
-from stream_app.core.scoring.state_changelog import JoinedEvent, WaitingLabel
+from stream_app.core.scoring.replay_headers import LabelResult, replay_headers
+from stream_app.core.scoring.source_watermarks import MAX_SOURCES
+from stream_app.core.scoring.state_changelog import AssumedEvent, JoinedEvent, WaitingLabel
 from stream_app.core.scoring.state_codec import MAX_ROW_BYTES, PendingPrediction, PredictionOrigin
 from stream_app.error_codes import ERROR_CODES, ErrorClass
 from stream_app.headers import REPLAY_ID, REPLAY_LEARN, TRACEPARENT
@@ -41,7 +44,11 @@ from stream_app.records import (
 from stream_app.topic_kinds import DeadLetterKind, TopicKind, is_replay_topic
 
 DEGRADED_ALARM = "degraded"
-WATERMARK_JUMP_ALARM = "watermark-jump"
+FULL_STATE_ALARM = "state-full"
+UNPROVEN_ALARM = "absent-unproven"
+CONTRADICTING_ALARM = "contradicting-labels"
+# Alarms that end some time after their last case.
+ENDING_ALARMS = (FULL_STATE_ALARM, UNPROVEN_ALARM, CONTRADICTING_ALARM)
 SAFETY_MARGIN_BYTES = 1024
 
 # Entries that one call of `Scorer.expire` closes at most; bounds the size of a transaction.
@@ -118,6 +125,7 @@ class Scorer:
         self._config = config
         self._fingerprint = config.fingerprint
         self._publish_features = pipeline.publish_features
+        self._absent = pipeline.label.absent
         self._keyed = pipeline.key not in (None, pipeline.event_id)
         # By topic, because looking them up by value would take time.
         self._origins: dict[str, PredictionOrigin] = {}
@@ -151,7 +159,7 @@ class Scorer:
                 result = self._fail(record, result, model, now)
             outputs += result
         outputs += self.state.full_blocks()
-        return outputs + self.expire(model, now, labels_at_end=False)
+        return outputs + self.expire(model, now)
 
     def retry(
         self, records: Iterable[Record], model: Model, now: int, schemas: Schemas = NO_SCHEMAS
@@ -178,7 +186,7 @@ class Scorer:
                 if isinstance(result, Failure)
                 else result
             )
-        return outputs + self.expire(model, now, labels_at_end=False)
+        return outputs + self.expire(model, now)
 
     def reject(
         self, record: Record, failure: Failure, model: Model, now: int, *, label: bool
@@ -187,7 +195,7 @@ class Scorer:
         kind: DeadLetterKind = "labels.dlq" if label else "raw.dlq"
         return self._dead(kind, record, failure, model, now) + self._release(record)
 
-    def expire(self, model: Model, now: int, *, labels_at_end: bool) -> list[Output]:
+    def expire(self, model: Model, now: int) -> list[Output]:
         """Close expired entries, and the oldest ones while the state exceeds its limit.
 
         Many entries may expire at once, for example when labels stop; later calls close the rest.
@@ -195,28 +203,62 @@ class Scorer:
         Args:
             model: served version, for dead letters.
             now: wall-clock time in Unix milliseconds.
-            labels_at_end: True if no label is left to read.
         """
         state = self.state
-        state.advance(labels_at_end)
+        state.advance(now)
         outputs: list[Output] = []
-        for entry, tombstones in islice(state.pop_expired(), MAX_EXPIRED_PER_CALL):
-            outputs += tombstones + self._close(entry, model, now)
+        for event_id, entry, tombstones in islice(state.pop_expired(), MAX_EXPIRED_PER_CALL):
+            outputs += tombstones + self._close(event_id, entry, model, now)
         while len(state.entries) > self._config.max_entries:
-            entry, tombstones = state.pop_oldest()
-            outputs += tombstones + self._close(entry, model, now)
+            _, entry, tombstones = state.pop_oldest()
+            outputs += tombstones + self._evict(entry, model, now)
         return outputs + state.floor_records()
 
-    def _close(self, entry: Entry, model: Model, now: int) -> list[Output]:
-        """Return the outputs of an entry that was removed from the state."""
-        state = self.state
+    def _close(self, event_id: str, entry: Entry, model: Model, now: int) -> list[Output]:
+        """Return the outputs of an entry that the clock has passed, and that was removed."""
         if isinstance(entry, PendingPrediction):
-            state.counts.expired += 1
-        elif isinstance(entry, WaitingLabel):
-            state.replayed_labels.count(entry.record, "waiting", -1)
-            failure = label_without_event(state, entry.label_time)
-            return self._dead("labels.dlq", entry.record, failure, model, now)
+            return self._close_prediction(event_id, entry, now)
+        if isinstance(entry, WaitingLabel):
+            failure = label_without_event(self.state, entry.label_time)
+            return self._give_up(entry, failure, model, now)
         return []
+
+    def _close_prediction(
+        self, event_id: str, prediction: PendingPrediction, now: int
+    ) -> list[Output]:
+        """Return the example with the assumed label, if one is declared and proven."""
+        state, absent = self.state, self._absent
+        closed_at = prediction.event_time + state.retention
+        if absent is None or prediction.features is None:
+            state.counts.expired += 1
+            return []
+        if state.clock.labels.watermark <= closed_at:
+            state.counts.expired += 1
+            state.counts.absent_unproven += 1
+            state.alarms.raise_(UNPROVEN_ALARM, "no label of a later time", now)
+            return []
+        state.counts.assumed += 1
+        kept = state.put(event_id, AssumedEvent(prediction.event_time))
+        example = _example_of(event_id, prediction, absent, closed_at, assumed=True)
+        return [kept, Output("examples", 0, event_id.encode(), example.encode())]
+
+    def _evict(self, entry: Entry, model: Model, now: int) -> list[Output]:
+        """Return the outputs of an entry that was removed because the state is full."""
+        state = self.state
+        state.counts.expired += isinstance(entry, PendingPrediction)
+        kind = eviction_kind(entry)
+        state.counts.evicted[kind] += 1
+        state.alarms.raise_(FULL_STATE_ALARM, kind, now, limit=self._config.max_entries)
+        if isinstance(entry, WaitingLabel):
+            return self._give_up(entry, label_evicted(entry.label_time), model, now)
+        return []
+
+    def _give_up(
+        self, label: WaitingLabel, failure: Failure, model: Model, now: int
+    ) -> list[Output]:
+        """Return the dead letter of a label that waited for its event."""
+        self.state.replayed_labels.count(label.record, "waiting", -1)
+        return self._dead("labels.dlq", label.record, failure, model, now)
 
     def _score_one(
         self, record: Record, model: Model, now: int, schemas: Schemas
@@ -225,13 +267,15 @@ class Scorer:
 
         Hot path, as in the reader: what every event needs is done in place.
         """
-        topic, partition, offset, _, key, _, headers = record
+        topic, partition, offset, _, key, sent, headers = record
         event = self._events.read(record, now, schemas)
         if isinstance(event, Failure):
-            return event
+            if sent or not headers or is_replay_topic(topic) or not is_completeness(record):
+                return event
+            return self._complete(record, "events", now)
         event_id, event_time, _, features, imputed, passed = event
         state = self.state
-        if event_time + state.retention < state.clock:
+        if event_time < state.oldest_event:
             return event_too_late(state, event_time)
         waiting = None
         if event_id in state.entries:
@@ -287,10 +331,7 @@ class Scorer:
         state.counts.scored += 1
         if imputed or degraded is not None:
             self._count_corrections(imputed, degraded, now)
-        before = state.event_watermark
-        state.saw_event(event_time, now)
-        if state.event_watermark - before > state.retention and before != NEVER:
-            self._warn_of_jump(record, state.event_watermark - before, now)
+        state.clock.events.own.times.append(event_time if event_time < now else now)
         if waiting is None:
             return [scored, *state.expect(event_id, event_time, packed)]
         in_time = is_within_horizon(state, event_time, waiting.label_time)
@@ -307,12 +348,19 @@ class Scorer:
         found = PredictionOrigin(self._config.fingerprint, threshold, source, self._keyed)
         return self._origins.setdefault(topic, found)
 
-    def _warn_of_jump(self, record: Record, step: int, now: int) -> None:
-        """Raise an alarm: one event moved the watermark so far that later ones may be too late."""
-        state, position = self.state, f"{record.topic}[{record.partition}]@{record.offset}"
-        state.alarms.raise_(
-            WATERMARK_JUMP_ALARM, position, now, value=step / 1000, limit=state.retention / 1000
-        )
+    def _complete(self, record: Record, name: InputName, now: int) -> list[Output] | Failure:
+        """Apply a completeness record of an input; it has no output."""
+        clock, counts = self.state.clock, self.state.counts
+        found = read_completeness(record, now)
+        if isinstance(found, Failure):
+            return found
+        if not (clock.events if name == "events" else clock.labels).sources.set(found):
+            return Failure("completeness-invalid", f"the input has more than {MAX_SOURCES} sources")
+        if name == "events":
+            counts.completeness += 1
+        else:
+            counts.label_completeness += 1
+        return []
 
     def _is_too_large(self, scored: Output, packed: bytes, event_id: str) -> bool:
         """Return True if the scored record, or the example, does not fit into its topic."""
@@ -335,23 +383,48 @@ class Scorer:
 
     def _join_one(self, record: Record, now: int, schemas: Schemas) -> list[Output] | Failure:
         label = self._labels.read(record, now, schemas)
-        if isinstance(label, Failure):
-            return label
         state = self.state
+        if isinstance(label, Failure):
+            if record.value or not is_completeness(record):
+                return label
+            return self._complete(record, "labels", now)
         known = state.find(label.event_id)
         if known is None:
             return self._wait(record, label, now)
+        if isinstance(known, AssumedEvent):
+            return self._join_assumed(record, label, known, now)
         if not isinstance(known, PendingPrediction):
             state.counts.label_duplicates += 1
             state.replayed_labels.count(record, "duplicate")
             return []
-        state.label_watermark = max(state.label_watermark, min(label.label_time, now))
+        state.clock.labels.own.times.append(min(label.label_time, now))
         if not is_within_horizon(state, known.event_time, label.label_time):
             state.counts.label_expired += 1
             state.replayed_labels.count(record, "expired")
             return []
         state.replayed_labels.count(record, "joined")
         return self._example(label.event_id, known, label.label, label.label_time)
+
+    def _join_assumed(
+        self, record: Record, label: LabelEvent, known: AssumedEvent, now: int
+    ) -> list[Output]:
+        """Count a label of an event whose label was assumed; it is not learned."""
+        state, counts = self.state, self.state.counts
+        state.clock.labels.own.times.append(min(label.label_time, now))
+        outcome: LabelResult = "duplicate"
+        if not is_within_horizon(state, known.event_time, label.label_time):
+            outcome = "expired"
+            counts.label_expired += 1
+        elif label.label == self._absent:
+            counts.label_duplicates += 1
+        else:
+            outcome = "contradicting"
+            counts.contradicting += 1
+            delay = (label.label_time - known.event_time) / 1000
+            limit = state.retention / 1000
+            state.alarms.raise_(CONTRADICTING_ALARM, "a label came", now, delay, limit)
+        state.replayed_labels.count(record, outcome)
+        return []
 
     def _wait(self, record: Record, label: LabelEvent, now: int) -> list[Output] | Failure:
         """Keep a label until its event comes, unless it is too late for that."""
@@ -365,22 +438,19 @@ class Scorer:
             return Failure(
                 "output-too-large", "the label record is too large to be kept until its event comes"
             )
-        state.label_watermark = max(state.label_watermark, min(label.label_time, now))
+        state.clock.labels.own.times.append(min(label.label_time, now))
         state.replayed_labels.count(record, "waiting")
         return [state.put(label.event_id, waiting, encoded)]
 
     def _example(
         self, event_id: str, prediction: PendingPrediction, label: Target, label_time: int
     ) -> list[Output]:
-        event_time, score, version, features, origin, _, _ = prediction
         self.state.counts.joined += 1
-        joined = self.state.put(event_id, JoinedEvent(event_time))
-        if features is None:
+        joined = self.state.put(event_id, JoinedEvent(prediction.event_time))
+        if prediction.features is None:
             self.state.counts.unlearned += 1
             return [joined]
-        example = Example(
-            event_id, event_time, label_time, label, score, version, features, origin.fingerprint
-        )
+        example = _example_of(event_id, prediction, label, label_time)
         return [joined, Output("examples", 0, event_id.encode(), example.encode())]
 
     def _fail(self, record: Record, failure: Failure, model: Model, now: int) -> list[Output]:
@@ -413,6 +483,29 @@ class Scorer:
         last_attempt = self.state.retries.last_attempt(record)
         letter = dead_letter(topic, record, failure, context, now, last_attempt)
         return [letter if output_size(letter) <= self._max_kept else shortened(letter)]
+
+
+def _example_of(
+    event_id: str,
+    prediction: PendingPrediction,
+    label: Target,
+    label_time: int,
+    *,
+    assumed: bool = False,
+) -> Example:
+    """Return the example of a prediction that may be learned."""
+    event_time, score, version, features, origin, _, _ = prediction
+    return Example(
+        event_id,
+        event_time,
+        label_time,
+        label,
+        score,
+        version,
+        features or {},
+        origin.fingerprint,
+        assumed,
+    )
 
 
 def _copied(record: Record) -> Headers:

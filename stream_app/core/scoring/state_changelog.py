@@ -15,7 +15,7 @@ from stream_app.topic_kinds import TopicKind
 TOPIC: TopicKind = "score.state"
 
 # Format of the records below; a state in another one is not read.
-STATE_FORMAT = 2
+STATE_FORMAT = 3
 OTHER_FORMAT_REMEDY = (
     "Run the version that wrote it, or start over: `stream-app reset PIPELINE`, or another name"
 )
@@ -28,9 +28,10 @@ ENTRY_PREFIX = b"e"
 RETRY_PREFIX = b"r"
 
 _JOINED = b'["j",'
+_WAITING = '["w",'
 
 CompactEntry = bytes | int | str
-"""Entry in memory: packed prediction, event time of a joined event, or encoded waiting label."""
+"""Entry in memory: packed prediction, event time of a joined event, or another encoded entry."""
 
 
 class StateFormatError(Exception):
@@ -67,6 +68,20 @@ class JoinedEvent(NamedTuple):
         return b'["j",%d]' % self.event_time
 
 
+class AssumedEvent(NamedTuple):
+    """Event whose label was assumed as none came; kept to recognise a label that contradicts.
+
+    Attributes:
+        event_time: time of the event in Unix milliseconds.
+    """
+
+    event_time: int
+
+    def encode(self) -> bytes:
+        """Return the value of its single record."""
+        return b'["a",%d]' % self.event_time
+
+
 class WaitingLabel(NamedTuple):
     """Label that came before its event.
 
@@ -83,12 +98,6 @@ class WaitingLabel(NamedTuple):
     def encode(self) -> bytes:
         """Return the value of its single record."""
         return orjson.dumps(("w", self.label, self.label_time, record_to_json(self.record)))
-
-    @classmethod
-    def decode(cls, value: bytes | str) -> "WaitingLabel":
-        """Return the label of `encode`."""
-        _, label, label_time, record = orjson.loads(value)
-        return cls(label, label_time, record_from_json(record))
 
 
 class CheckpointChange(NamedTuple):
@@ -135,6 +144,23 @@ class RetryChange(NamedTuple):
 _entry_change = fast_namedtuple(EntryChange)
 
 StateChange = CheckpointChange | FloorChange | BlockChange | EntryChange | RetryChange
+
+
+def decode_text(text: str) -> AssumedEvent | WaitingLabel:
+    """Return an entry of a compact text, which is the value of its single record.
+
+    >>> decode_text('["a",7]')
+    AssumedEvent(event_time=7)
+    """
+    if not is_waiting(text):
+        return AssumedEvent(int(text[5:-1]))
+    _, label, label_time, record = orjson.loads(text)
+    return WaitingLabel(label, label_time, record_from_json(record))
+
+
+def is_waiting(text: str) -> bool:
+    """Return True if a compact text is a waiting label."""
+    return text.startswith(_WAITING)
 
 
 def encode_block(last: RestoreFloor, ids: Sequence[str], packed: Iterable[bytes]) -> bytes:

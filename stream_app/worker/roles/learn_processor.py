@@ -1,6 +1,6 @@
 """Learn role: learns the examples log in order, and publishes model versions and checkpoints."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import orjson
 
@@ -171,6 +171,9 @@ class LearnProcessor:
         return encode_measurements(
             outputs + self._publish_if_due(now) + self._alarm_records(now), self._encode
         )
+
+    def look(self, now: int, ended: Collection[InputPartition]) -> None:
+        """Do nothing: only scorers need to know it."""
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         """Publish a version if one is due."""

@@ -1,7 +1,7 @@
 """Monitor role: reports window metrics over all scored records and the examples log."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import orjson
@@ -104,6 +104,9 @@ class MonitorProcessor:
         return self._close(
             [_name(source) for source, seen in self._last_seen.items() if seen > quiet_since]
         )
+
+    def look(self, now: int, ended: Collection[InputPartition]) -> None:
+        """Do nothing: only scorers need to know it."""
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         """Report all windows that are past once every input is read to its end.

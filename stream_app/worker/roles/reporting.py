@@ -1,6 +1,6 @@
 """Reports of a task: measurements to `<p>.monitoring`, log lines and Prometheus metrics."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 import orjson
@@ -18,6 +18,9 @@ from stream_app.telemetry.metrics import (
     CORRECTIVE_ACTIONS,
     DEAD_LETTERS,
     DEGRADED,
+    EVICTED,
+    IDLE,
+    INPUT_WATERMARK,
     MEASUREMENT,
     RECORDS,
     RETRYING,
@@ -40,8 +43,14 @@ COUNTED_OUTCOMES: Mapping[str, InputKind] = {
     "joined": "labels",
     "label_duplicates": "labels",
     "label_expired": "labels",
+    "contradicting": "labels",
+    "assumed": "raw",
+    "absent_unproven": "raw",
+    "completeness": "raw",
+    "label_completeness": "labels",
 }
-"""Outcomes with the topic whose records have them; an event expires that gets no label."""
+"""Outcomes with the topic whose records have them; an event that gets no label expires, or gets an
+assumed one. Those that are unproven are among the expired ones."""
 # Kinds that count no alarms: lasting alarms report breached thresholds of performance.
 _UNCOUNTED_KINDS = frozenset({"corrective_action", "performance"})
 
@@ -138,6 +147,10 @@ class FaultPublisher:
         """Process records."""
         return self._processor.process(source, records, now)
 
+    def look(self, now: int, ended: Collection[InputPartition]) -> None:
+        """Let the processor note which inputs were read to their end."""
+        self._processor.look(now, ended)
+
     def idle(self, now: int, at_end: bool) -> list[Output]:
         """Return what is due, with the faults of the worker."""
         return self._processor.idle(now, at_end) + self._report(now)
@@ -201,6 +214,8 @@ class ExportedMetrics:
         ):
             for code, count in (codes - before).items():
                 DEAD_LETTERS.labels(topic, code).inc(count)
+        for kind, count in (counts.evicted - exported.evicted).items():
+            EVICTED.labels(kind).inc(count)
         self._exported = _copy(counts)
         self._export_state(state)
 
@@ -210,8 +225,13 @@ class ExportedMetrics:
             STATE_ENTRIES.labels(partition, status).set(getattr(state.counts, status))
         RETRYING.labels(partition).set(state.counts.retrying)
         STATE_ENTRIES.labels(partition, "known").set(len(state.entries))
-        if state.clock != NEVER:
-            WATERMARK.labels(partition).set(state.clock / 1000)
+        clock = state.clock
+        if clock.time != NEVER:
+            WATERMARK.labels(partition).set(clock.time / 1000)
+        for name, one in (("raw", clock.events), ("labels", clock.labels)):
+            IDLE.labels(partition, name).set(one.idle_ms / 1000)
+            if one.watermark != NEVER:
+                INPUT_WATERMARK.labels(partition, name).set(one.watermark / 1000)
 
 
 def export_measurements(outputs: Iterable[Output]) -> None:

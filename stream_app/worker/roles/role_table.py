@@ -164,6 +164,7 @@ def _make_scorer(context: WorkerContext, partition: int) -> Processor:
         horizon=int(pipeline.label.horizon.total_seconds() * 1000),
         lateness=int(pipeline.label.allowed_lateness.total_seconds() * 1000),
         retry=pipeline.retry,
+        idle_after=int(pipeline.label.idle_time.total_seconds() * 1000),
     )
     last_good = LastGood(state, lambda: follower.previous, follower.version)
     config = ScorerConfig(

@@ -1,12 +1,12 @@
 """Score role: scores one partition of raw records, with its state in a changelog topic."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from time import monotonic
 
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.scoring.predictor import Model
-from stream_app.core.scoring.scorer import DEGRADED_ALARM, WATERMARK_JUMP_ALARM, Scorer
+from stream_app.core.scoring.scorer import DEGRADED_ALARM, ENDING_ALARMS, Scorer
 from stream_app.core.scoring.state_changelog import OTHER_FORMAT_REMEDY, StateFormatError
 from stream_app.errors import DataLossError
 from stream_app.kafka.retrying_reader import TopicReader
@@ -24,8 +24,10 @@ POISON_ALARM = "poison-records"
 MODEL_REJECTED_ALARM = "model-rejected"
 # The alarm of degraded predictions ends after this time without one.
 DEGRADED_QUIET_MS = 10_000
-# The alarm of a watermark that jumped ends after this time without another jump.
-JUMP_QUIET_MS = 600_000
+# The alarms of `ENDING_ALARMS` end after this time without another case.
+CLOCK_QUIET_MS = 600_000
+# Least time at the end of an input after which it is committed.
+IDLE_COMMIT_MS = 60_000
 # Limits of the retries in one idle call: a transaction of other partitions may be open.
 IDLE_RETRIES = 10
 IDLE_SECONDS = 0.25
@@ -72,6 +74,8 @@ class ScoreProcessor:
         self._breaker = EventBreaker(pipeline.breaker, scorer.state)
         self._metrics = ExportedMetrics()
         self._schemas: Schemas = NO_SCHEMAS
+        # Time at the ends of the inputs, as of the last checkpoint.
+        self._idle_ms = 0
         self.waiting_for: WaitReason | None = None
 
     def restore(self, committed: Mapping[InputPartition, int]) -> Mapping[InputPartition, int]:
@@ -136,27 +140,48 @@ class ScoreProcessor:
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
         """Retry due events, then score raw or replayed records, or join labels."""
         outputs = self._retry(now, len(records))
+        clock = self._scorer.state.clock
         if source.topic == self._raw:
+            clock.events.received()
             outputs += self._guarded(records, lambda chunk: self._score(chunk, now), now)
         elif source.topic == self._labels:
+            clock.labels.received()
             outputs += self._guarded(records, lambda chunk: self._join(chunk, now), now)
         else:
             outputs += self._guarded(records, lambda chunk: self._replay(chunk, now), now)
         return outputs
 
+    def look(self, now: int, ended: Collection[InputPartition]) -> None:
+        """Count the time that events and labels spend at their ends."""
+        clock, topics = self._scorer.state.clock, {source.topic for source in ended}
+        clock.events.look(now, self._raw in topics)
+        clock.labels.look(now, self._labels in topics)
+
     def idle(self, now: int, at_end: bool) -> list[Output]:
-        """Retry due events. At the end of every input, the events' watermark alone is the time."""
+        """Retry due events, and close what has expired."""
         outputs = self._retry_some(now)
         if at_end:
             self._breaker.end_idle_alarm(now)
-            outputs += self._scorer.expire(self._model(), now, labels_at_end=True)
-        return outputs + self._report(now)
+        outputs += self._scorer.expire(self._model(), now)
+        return outputs + self._idle_time() + self._report(now)
+
+    def _idle_time(self) -> list[Output]:
+        """Return a checkpoint now and then while the clock waits, so that a crash loses no time."""
+        state = self._scorer.state
+        clock = state.clock
+        idle_ms = clock.events.idle_ms + clock.labels.idle_ms
+        step = max(IDLE_COMMIT_MS, clock.idle_after // 50)
+        if not state.entries or idle_ms - self._idle_ms < step:
+            return []
+        return [state.checkpoint()]
 
     def before_commit(self, positions: Mapping[InputPartition, int], now: int) -> list[Output]:
         """Return due reports, and the state's record counts, watermarks and positions."""
         self._scorer.state.positions = {
             source.topic: offset for source, offset in positions.items()
         }
+        clock = self._scorer.state.clock
+        self._idle_ms = clock.events.idle_ms + clock.labels.idle_ms
         reports = self._report(now)
         return [*reports, *self._scorer.state.final_records()]
 
@@ -291,7 +316,8 @@ class ScoreProcessor:
         state = self._scorer.state
         if not self._guard.checks_all:
             state.alarms.end(POISON_ALARM, now)
-        state.alarms.end(WATERMARK_JUMP_ALARM, now, JUMP_QUIET_MS)
+        for name in ENDING_ALARMS:
+            state.alarms.end(name, now, CLOCK_QUIET_MS)
         rejection = self._models.rejection()
         if rejection is None:
             state.alarms.end(MODEL_REJECTED_ALARM, now)
