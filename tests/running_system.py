@@ -262,10 +262,10 @@ class System:
         assert [event_id for event_id, count in scored.items() if count > 1] == []
         assert [event_id for event_id, count in examples.items() if count > 1] == []
         assert scored.total() == counts.scored
-        assert examples.total() == counts.joined - counts.unlearned
+        assert examples.total() == counts.examples
         assert dead_letters(self.read("raw.dlq")) == counts.dead
         assert dead_letters(self.read("labels.dlq")) == counts.label_dead
-        assert counts.scored == counts.joined + counts.expired + counts.pending
+        assert counts.scored == counts.closed_or_pending
         assert counts.retrying == 0
 
     def _settings_environment(self) -> dict[str, str]:

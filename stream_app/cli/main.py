@@ -51,6 +51,7 @@ COMMANDS = {
     "reset": LazyCommand("cluster", "Delete all stored data of PIPELINE, to start it over."),
     "dead-letters": LazyCommand("dead_letters", "Dead letters: inspect, try, replay."),
     "models": LazyCommand("models", "Model versions: list, compare, verify, roll back, pin."),
+    "labels": LazyCommand("labels", "Labels: say that all until a time were sent."),
     "learning": LazyCommand("model_operations", "Learning: pause, resume, status.", "learning"),
     "keys": LazyCommand("keys", "Signing keys of model versions: list, create, rotate, revoke."),
     "topics": LazyCommand("cluster", "Topics of a pipeline: create, show.", "topics"),

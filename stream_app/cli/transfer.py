@@ -13,12 +13,18 @@ import typer
 
 from stream_app.cli.context import CommandContext
 from stream_app.cli.options import FormatOption, JsonOption, PipelineArgument, expand_options
+from stream_app.core.reading.completeness import MAX_NAME, Completeness
+from stream_app.formatting import iso_time
 from stream_app.schema_registry import open_registry
 from stream_app.transfer import consume as committed_records
+from stream_app.transfer.completeness_sending import send_completeness
 from stream_app.transfer.consume import RecordSelection, SelectedKind, Start, parse_since
 from stream_app.transfer.produce import produce_file
 from stream_app.transfer.progress import report_progress
 from stream_app.transfer.record_rendering import ValueDecoder, json_line, text_line
+
+# Name of the source of labels that come from files.
+DEFAULT_SOURCE = "produce"
 
 app = typer.Typer()
 
@@ -46,9 +52,20 @@ def produce(
         float | None,
         typer.Option(metavar="N", min=0.001, help="Send at most this many records per second."),
     ] = None,
+    source: Annotated[
+        str, typer.Option(metavar="NAME", help="With --labels: name of their source.")
+    ] = DEFAULT_SOURCE,
+    incomplete: Annotated[
+        bool,
+        typer.Option("--incomplete", help="With --labels: more labels of the same time follow."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send a file's records to PIPELINE; a line that is not a record is reported and skipped."""
+    if len(source) > MAX_NAME:
+        raise typer.BadParameter(
+            f"give a name of up to {MAX_NAME} characters", param_hint="--source"
+        )
     context = CommandContext(pipeline, as_json)
     done = produce_file(
         context.settings,
@@ -59,9 +76,15 @@ def produce(
         encoding=encoding,
         rate=rate,
     )
+    until = None
+    if done.complete_until is not None and not incomplete:
+        statement = Completeness(source, done.complete_until)
+        send_completeness(context.settings, context.name, statement)
+        until = iso_time(done.complete_until)
     context.write(
-        asdict(done),
-        f"{done.topic}: {done.produced:,} produced, {done.bad:,} bad, {done.failed:,} failed",
+        {**asdict(done), "complete_until": until},
+        f"{done.topic}: {done.produced:,} produced, {done.bad:,} bad, {done.failed:,} failed"
+        + (f"; complete until {until}" if until else ""),
     )
     raise typer.Exit(1 if done.bad or done.failed else 0)
 

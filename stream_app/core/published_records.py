@@ -140,6 +140,7 @@ def _has_example_types(example: Example, task: ExampleTask) -> bool:
         and type(example.event_time) is int
         and type(example.model_version) is int
         and type(example.features) is dict
+        and type(example.assumed) is bool
         and task.valid_score(example.score) is not None
     )
 

@@ -80,6 +80,8 @@ def _check_types(pipeline: Pipeline) -> None:
     texts |= {"label.field": label.field, "label.time": label.time}
     lengths = {"label.horizon": label.horizon, "label.allowed_lateness": label.allowed_lateness}
     require_type(str, texts, "a string")
+    if label.idle_after is not None:
+        lengths["label.idle_after"] = label.idle_after
     require_type(timedelta, {**lengths, "window": pipeline.window}, "a datetime.timedelta")
     require_type(
         tuple,
@@ -124,6 +126,11 @@ def _check_numbers(pipeline: Pipeline) -> None:
     )
     require(
         label.allowed_lateness >= zero, "label.allowed_lateness is negative", "Give zero or more"
+    )
+    require(
+        label.idle_after is None or label.idle_after > zero,
+        "label.idle_after is not positive",
+        "Give the longest outage of the label source that must lose nothing",
     )
     require(
         pipeline.window > zero,
@@ -171,6 +178,12 @@ def _check_label(pipeline: Pipeline) -> None:
 def _check_task(pipeline: Pipeline) -> None:
     """Check that metrics, threshold and fallback fit the prediction task."""
     task, thresholds = task_of(pipeline), pipeline.thresholds
+    absent = pipeline.label.absent
+    require(
+        absent is None or task.is_declared_label(absent),
+        f"label.absent {absent!r} is no value of label.field {pipeline.label.field!r}",
+        f"Give a label of {task.name}, as its records contain it",
+    )
     for name in pipeline.metrics:
         known = name in task.metrics
         require(

@@ -239,7 +239,8 @@ class Engine:
         self._evaluator.add(example)
         for observe in self.observers:
             observe(example)
-        self.label_delays.add(example.label_time - example.event_time)
+        if not example.assumed:
+            self.label_delays.add(example.label_time - example.event_time)
         started = perf_counter_ns()
         outputs = self._learner.learn(self._examples, example)
         self.learning_times.add(perf_counter_ns() - started)

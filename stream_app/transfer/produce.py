@@ -20,6 +20,7 @@ from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.registry import value_schema_id
 from stream_app.settings import Settings
 from stream_app.topic_kinds import topic_name
+from stream_app.transfer.completeness_sending import LabelTimes
 from stream_app.transfer.input_files import Format, infer_format, read_rows
 from stream_app.transfer.json_lines import BadLine, InputLines, Row, open_lines
 from stream_app.transfer.progress import ProgressReporter, report_progress
@@ -43,6 +44,8 @@ class ProduceSummary:
         failed: number of records that were not delivered.
         bad_lines: numbers of the first 100 bad lines.
         failed_lines: line numbers of the first 100 records that were not delivered.
+        complete_until: time until which the labels of the file are complete in Unix milliseconds.
+            None for events, for fewer than four labels, and if a record was not delivered.
     """
 
     topic: str
@@ -51,6 +54,7 @@ class ProduceSummary:
     failed: int = 0
     bad_lines: list[int] = field(default_factory=list)
     failed_lines: list[int] = field(default_factory=list)
+    complete_until: int | None = None
 
 
 def produce_file(
@@ -88,11 +92,16 @@ def produce_file(
     schema = parsed(pipeline.label.schema if labels else pipeline.schema)
     with open_lines(path) as lines:
         rows = read_rows(lines, file_format or infer_format(path), pipeline, labels=labels)
+        times = LabelTimes(pipeline) if labels else None
+        if times is not None:
+            rows = times.observe(rows)
         if (encoding or pipeline.format) == "avro":
             rows = _as_avro(rows, settings, topic, schema)
         with report_progress(f"sending to {topic}", lines.size) as progress:
             producer = _FileProducer(settings, topic, lines, progress)
             producer.send_all(rows, rate)
+    if times is not None and not producer.summary.failed:
+        producer.summary.complete_until = times.complete_until()
     return producer.summary
 
 

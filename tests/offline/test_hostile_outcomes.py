@@ -37,9 +37,9 @@ def test_every_hostile_record_has_one_outcome(tmp_path: Path, task: str, ahead: 
         outcome = (engine.score if sent.kind == "raw" else engine.join)(record, now)
         counts = engine.record_counts
         assert counts.events + counts.labels == number, (sent, outcome)
-        assert counts.scored == counts.joined + counts.pending + counts.expired, sent
+        assert counts.scored == counts.closed_or_pending, sent
     assert counts.scored > RECORDS / 20
-    assert engine.learner.learned.examples + engine.learner.unlearnable == counts.joined
+    assert engine.learner.learned.examples + engine.learner.unlearnable == counts.examples
 
 
 def any_boolean(chance: Random) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 import orjson
 import pytest
 
+from stream_app.core.scoring.event_clock import EventClock
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.state_changelog import COUNTS_KEY
 from stream_app.kafka.offsets import OffsetBounds
@@ -34,7 +35,7 @@ class CountsRecord(NamedTuple):
         return b"e1" if self.scored is None else COUNTS_KEY
 
     def value(self) -> bytes:
-        fields: dict[str, Any] = dict.fromkeys(("event_watermark", "label_watermark", "clock"), 0)
+        fields: dict[str, Any] = {"clock": EventClock(0).as_dict()}
         scored = counts(self.scored or 0, 0).as_dict()
         return orjson.dumps({**fields, "record_counts": scored, "positions": {}})
 

@@ -15,6 +15,8 @@ class Window:
     Attributes:
         start, end: span of label time in Unix milliseconds, `end` exclusive.
         metrics: sums over predictions of versions that are not superseded.
+        assumed: the same of predictions whose label was assumed, None without any; they are no part
+            of `metrics` before the window closes.
         superseded: sums over predictions of versions that a decision moved away from.
         model_version: version that made the newest prediction.
         first: offset of the first example counted.
@@ -26,6 +28,7 @@ class Window:
     superseded: Any
     model_version: int = 0
     first: int = 0
+    assumed: Any = None
 
 
 class WindowReport(NamedTuple):
@@ -56,11 +59,13 @@ class ClosedWindow(NamedTuple):
         window: predictions of the window, without those of superseded versions.
         total: all predictions since the start, up to and including the window.
         superseded: predictions of the window by superseded versions, None without any.
+        labelled: predictions of `window` without those whose label was assumed, None without any.
     """
 
     window: WindowReport
     total: WindowReport
     superseded: WindowReport | None = None
+    labelled: WindowReport | None = None
 
 
 @dataclass(slots=True)
@@ -116,7 +121,7 @@ class Evaluator:
         window = self.open.get(time - time % self.length) or self._open(time, offset)
         self.task.evaluate(
             self.baseline,
-            window.superseded if superseded else window.metrics,
+            self._metrics(window, superseded=superseded, assumed=example.assumed),
             example.label,
             example.score,
         )
@@ -133,7 +138,9 @@ class Evaluator:
         """Count the predictions in open windows as those of superseded versions."""
         for window in self.open.values():
             window.superseded.merge(window.metrics)
-            window.metrics = self.task.new_metrics()
+            if window.assumed is not None:
+                window.superseded.merge(window.assumed)
+            window.metrics, window.assumed = self.task.new_metrics(), None
 
     def metrics(self) -> dict[str, float]:
         """Return the defined metrics and baselines of the last closed window.
@@ -141,6 +148,16 @@ class Evaluator:
         Before a window has closed, those of all examples so far.
         """
         return self._values(self._everything())[0] if self.latest is None else self.latest.values
+
+    def _metrics(self, window: Window, *, superseded: bool, assumed: bool) -> Any:
+        """Return the sums of a window that a prediction is added to."""
+        if superseded:
+            return window.superseded
+        if not assumed:
+            return window.metrics
+        if window.assumed is None:
+            window.assumed = self.task.new_metrics()
+        return window.assumed
 
     def _open(self, time: int, offset: int) -> Window:
         start = max(time - time % self.length, self.closed_to)
@@ -163,6 +180,10 @@ class Evaluator:
 
     def _finish(self, window: Window, offset: int) -> ClosedWindow:
         del self.open[window.start]
+        labelled = None
+        if window.assumed is not None:
+            labelled = self._report(window, offset)
+            window.metrics.merge(window.assumed)
         metrics = self.task.new_metrics(cumulative=True)
         total = self.total or Window(window.start, window.end, metrics, None, first=window.first)
         total.end, total.model_version = window.end, window.model_version
@@ -171,7 +192,9 @@ class Evaluator:
         superseded = None
         if window.superseded.n:
             superseded = self._report(replace(window, metrics=window.superseded), offset)
-        closed = ClosedWindow(self._report(window, offset), self._report(total, offset), superseded)
+        closed = ClosedWindow(
+            self._report(window, offset), self._report(total, offset), superseded, labelled
+        )
         self.total, self.latest, self.closed_to = total, closed.window, window.end
         return closed
 
@@ -180,6 +203,8 @@ class Evaluator:
         for window in self.open.values():
             metrics.merge(window.metrics)
             metrics.merge(window.superseded)
+            if window.assumed is not None:
+                metrics.merge(window.assumed)
         return metrics
 
     def _report(self, window: Window, last: int) -> WindowReport:

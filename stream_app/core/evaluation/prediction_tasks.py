@@ -81,6 +81,10 @@ class PredictionTask(ABC):
     def is_label(self, label: object) -> bool:
         """Return True if the value is a label of this task."""
 
+    def is_declared_label(self, label: object) -> bool:
+        """Return True if the value is a label of this task that its schema allows."""
+        return self.is_label(label)
+
     @abstractmethod
     def prediction_fields(self, score: Any) -> tuple[Any, ...]:
         """Return the values of the fields `PREDICTION_FIELDS` of a scored record."""
@@ -221,6 +225,9 @@ class MulticlassTask(PredictionTask):
 
     def is_label(self, label: object) -> bool:
         return type(label) is str
+
+    def is_declared_label(self, label: object) -> bool:
+        return type(label) is str and (not self.classes or label in self.classes)
 
     def prediction_fields(self, score: Probabilities) -> tuple[Any, ...]:
         predicted = _likeliest(score)

@@ -17,6 +17,8 @@ from stream_app.records import Output
 
 # Reference of a performance measurement of predictions by versions that a decision moved away from.
 SUPERSEDED = "superseded versions"
+# Reference of one of predictions that have a real label, in a window with assumed ones.
+LABELLED = "labelled"
 
 # Cause of an example after which the model would not be finite, and the alarm about it.
 NOT_FINITE = "not-finite"
@@ -267,7 +269,7 @@ class Learner:
         return [measurement.output(self._pipeline.name) for measurement in found]
 
     def _performance(self, closed: ClosedWindow) -> list[Measurement]:
-        window, total, superseded = closed
+        window, total, *parts = closed
         limits, offline = self._pipeline.thresholds.metrics, self.state.learned.offline_metrics
         found = []
         for name in self._pipeline.metrics:
@@ -276,9 +278,10 @@ class Learner:
                 self._measured("performance", name, window)._replace(limit_check=check),
                 self._measured("cumulative", name, total),
             ]
-            if superseded is not None:
-                measured = self._measured("performance", name, superseded)
-                found.append(measured._replace(reference=SUPERSEDED))
+            for reference, part in zip((SUPERSEDED, LABELLED), parts, strict=True):
+                if part is not None:
+                    measured = self._measured("performance", name, part)
+                    found.append(measured._replace(reference=reference))
         return found
 
     def _baselines(self, closed: ClosedWindow) -> list[Measurement]:

@@ -73,8 +73,10 @@ class WindowMonitor:
             self._features.add(window, features)
 
     def example(self, source: str, example: Example) -> None:
-        """Count a label of an input."""
+        """Count a label of an input; one that was assumed has no delay, and is not covered."""
         self._move_watermark(source, example.label_time)
+        if example.assumed:
+            return
         window = example.event_time - example.event_time % self._length
         if self._is_past(window + self._horizon):
             self.late += 1

@@ -18,7 +18,7 @@ PartState = Literal["open", "idle", "complete"]
 ALL_SOURCES = ""
 MAX_PARTS = 1024
 _STATES: tuple[PartState, ...] = get_args(PartState)
-_MAX_NAME = 200
+MAX_NAME = 200
 _MAX_BYTES = 2048
 # Tolerance for the clocks of producers, as for events.
 _MAX_AHEAD_MS = 24 * 60 * 60 * 1000
@@ -79,8 +79,8 @@ def read_completeness(record: Record, now: int) -> Completeness | Failure:
 def _problem(found: Completeness, now: int) -> str | None:
     """Return why the fields are no statement, None if they are one."""
     source, until, part, parts, state = cast(tuple[object, object, object, object, object], found)
-    if type(source) is not str or len(source) > _MAX_NAME:
-        return f"source is not a name of up to {_MAX_NAME} characters"
+    if type(source) is not str or len(source) > MAX_NAME:
+        return f"source is not a name of up to {MAX_NAME} characters"
     if type(parts) is not int or not 1 <= parts <= MAX_PARTS:
         return f"parts is not a number from 1 to {MAX_PARTS}"
     if type(part) is not int or not 0 <= part < parts:

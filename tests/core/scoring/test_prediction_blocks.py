@@ -36,8 +36,8 @@ class Written:
         return [_described(output) for output in outputs[:-1]]
 
     def expire(self, clock: int) -> None:
-        self.state.clock = clock
-        for _, tombstones in self.state.pop_expired():
+        self.state.clock.time = clock
+        for _, _, tombstones in self.state.pop_expired():
             self.outputs += tombstones
 
 
@@ -144,7 +144,7 @@ def test_a_changelog_of_another_format_is_not_read() -> None:
     (checkpoint,) = PartitionState(0, HOUR, HOUR).final_records()
     value = orjson.loads(checkpoint.value or b"")
     del value["format"]
-    with pytest.raises(StateFormatError, match="format 1, expected 2"):
+    with pytest.raises(StateFormatError, match="format 1, expected 3"):
         PartitionState(0, HOUR, HOUR).restore([(b"t", orjson.dumps(value))])
 
 

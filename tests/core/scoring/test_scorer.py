@@ -141,6 +141,7 @@ def test_a_prediction_whose_label_never_comes_expires() -> None:
     subject.score([record(event(1))], FixedModel(), NOW)
     subject.score([record(event(2, at=NOW + 31 * HOUR))], FixedModel(), NOW + 31 * HOUR)
     subject.join([record(label(2, known_at=NOW + 31 * HOUR))], FixedModel(), NOW + 31 * HOUR)
+    seen(subject, NOW + 31 * HOUR, NOW + 31 * HOUR)
     assert subject.state.counts.expired == 1
     assert "e1" not in subject.state.entries
 
@@ -149,9 +150,10 @@ def test_many_expired_entries_are_closed_over_several_calls() -> None:
     working = scorer(max_entries=10_000)
     count = 2 * MAX_EXPIRED_PER_CALL + 1
     working.score([record(event(number), number) for number in range(count)], FixedModel(), NOW)
-    working.state.event_watermark = NOW + 3 * DAY
+    working.state.clock.events.promise(NOW + 3 * DAY)
+    working.state.clock.labels.promise(NOW + 3 * DAY)
     closed = []
-    while working.expire(FixedModel(), NOW, labels_at_end=True):
+    while working.expire(FixedModel(), NOW):
         closed.append(working.state.counts.expired)
     assert closed == [MAX_EXPIRED_PER_CALL, 2 * MAX_EXPIRED_PER_CALL, count]
     assert working.state.counts.expired == count
@@ -159,11 +161,10 @@ def test_many_expired_entries_are_closed_over_several_calls() -> None:
 
 def test_a_backlog_of_labels_expires_nothing() -> None:
     subject = scorer()
-    subject.score(
-        [record(event(1)), record(event(2, at=NOW + 90 * HOUR))], FixedModel(), NOW + 90 * HOUR
-    )
+    subject.score([record(event(1))], FixedModel(), NOW + 90 * HOUR)
+    seen(subject, NOW + 90 * HOUR, NOW + 30 * HOUR)
     assert subject.state.counts.expired == 0
-    subject.expire(FixedModel(), NOW, labels_at_end=True)
+    seen(subject, NOW + 90 * HOUR, NOW + 31 * HOUR)
     assert subject.state.counts.expired == 1
 
 
@@ -186,8 +187,7 @@ def test_a_label_whose_event_never_comes_is_a_dead_letter_with_its_bytes_untouch
         label(1, known_at=NOW), 4, topic="payments.labels", headers=[("x", b"\xff"), ("y", None)]
     )
     subject.join([sent], FixedModel(), NOW)
-    subject.score([record(event(2, at=NOW + 7 * HOUR))], FixedModel(), NOW + 7 * HOUR)
-    outputs = subject.expire(FixedModel(), NOW, labels_at_end=True)
+    outputs = seen(subject, NOW + 7 * HOUR, NOW + 7 * HOUR)
     (dead,) = of(outputs, "labels.dlq")
     assert (code(dead), dead.key, dead.value) == ("unknown-event", sent.key, sent.value)
     assert list(dead.headers[:2]) == [("x", b"\xff"), ("y", None)]
@@ -198,10 +198,11 @@ def message(output: Output) -> str:
     return own_header_texts(output.headers)["stream-app-error-message"]
 
 
-def seen(working: Scorer, events_to: int, labels_to: int) -> None:
-    """Move the watermarks and the clock."""
-    working.state.event_watermark, working.state.label_watermark = events_to, labels_to
-    working.expire(FixedModel(), events_to, labels_at_end=False)
+def seen(working: Scorer, events_to: int, labels_to: int) -> list[Output]:
+    """Move the watermarks and the clock; return the outputs."""
+    working.state.clock.events.promise(events_to)
+    working.state.clock.labels.promise(labels_to)
+    return working.expire(FixedModel(), events_to)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +239,7 @@ def test_a_restored_state_still_knows_what_moved_its_clock() -> None:
     seen(working, NOW + 40 * HOUR, NOW + 31 * HOUR)
     restored = PartitionState(0, DAY, 6 * HOUR)
     restored.restore((one.key, one.value) for one in working.state.final_records())
-    assert restored.clock_mover == "labels"
+    assert restored.clock.mover == "labels"
 
 
 def test_a_label_that_a_full_state_closes_says_so() -> None:
@@ -247,7 +248,9 @@ def test_a_label_that_a_full_state_closes_says_so() -> None:
     outputs = working.join([record(label(2, known_at=NOW + 2 * HOUR))], FixedModel(), NOW)
     (dead,) = of(outputs, "labels.dlq")
     assert code(dead) == "unknown-event"
-    assert "by a full state (STREAM_APP_WORKER__MAX_STATE_ENTRIES)" in message(dead)
+    assert "the state was full (STREAM_APP_WORKER__MAX_STATE_ENTRIES) before" in message(dead)
+    assert working.state.counts.evicted == {"waiting labels": 1}
+    assert "state-full" in working.state.alarms.open
 
 
 def test_failures_of_lateness_have_the_same_fingerprint_whatever_the_times() -> None:
@@ -279,19 +282,6 @@ def test_replayed_labels_are_counted_by_outcome() -> None:
     }
 
 
-def test_an_event_that_moves_the_watermark_beyond_all_lateness_raises_an_alarm() -> None:
-    working = scorer()
-    year = 365 * DAY
-    sent = [record(event(number, NOW - year + number * HOUR), number) for number in range(3)]
-    working.score(sent, FixedModel(), NOW)
-    assert working.state.alarms.open == []
-    working.score([record(event(9, NOW), 77)], FixedModel(), NOW)
-    (raised,) = working.state.alarms.due(NOW)
-    assert (raised.name, raised.reference) == ("watermark-jump", "payments.raw[0]@77")
-    assert raised.limit_check.threshold == 30 * 3600
-    assert raised.value == (year - 2 * HOUR) / 1000
-
-
 def test_an_event_that_is_too_late_says_by_how_much() -> None:
     working = scorer()
     seen(working, NOW + 31 * HOUR, NOW + 31 * HOUR)
@@ -304,8 +294,7 @@ def test_an_event_that_is_too_late_says_by_how_much() -> None:
 
 def test_an_event_older_than_the_retention_is_a_dead_letter() -> None:
     subject = scorer()
-    subject.score([record(event(1, at=NOW + 90 * HOUR))], FixedModel(), NOW + 90 * HOUR)
-    subject.expire(FixedModel(), NOW, labels_at_end=True)
+    seen(subject, NOW + 90 * HOUR, NOW + 90 * HOUR)
     assert (
         code(of(subject.score([record(event(2))], FixedModel(), NOW), "raw.dlq")[0])
         == "event-too-late"
@@ -431,9 +420,10 @@ def test_an_unreadable_record_is_a_dead_letter_without_bytes() -> None:
 
 def test_an_event_time_in_the_future_expires_nothing() -> None:
     subject = scorer()
-    subject.score([record(event(1)), record(event(2, at=NOW + 23 * HOUR))], FixedModel(), NOW)
-    subject.expire(FixedModel(), NOW, labels_at_end=True)
-    assert subject.state.clock == NOW
+    ahead = [record(event(number, at=NOW + 23 * HOUR), number) for number in range(40)]
+    subject.score([record(event(99)), *ahead], FixedModel(), NOW)
+    seen(subject, NOW, NOW + DAY)
+    assert subject.state.clock.time == NOW
 
 
 def test_an_event_forgotten_by_a_full_state_is_rejected_when_it_comes_again() -> None:
@@ -443,6 +433,7 @@ def test_an_event_forgotten_by_a_full_state_is_rejected_when_it_comes_again() ->
     subject.score(events, FixedModel(), NOW + HOUR)
     assert subject.state.counts.scored == 30
     assert subject.state.counts.dead == {"event-too-late": 20}
+    assert subject.state.counts.evicted == {"open predictions": 20}
 
 
 def test_a_corrected_event_is_scored_after_a_failure() -> None:
@@ -498,13 +489,11 @@ def test_every_record_has_one_outcome_and_the_changelog_restores_the_state(
         changelog += [*of(outputs, "score.state"), *subject.state.final_records()]
     counts = subject.state.counts
     assert (counts.events, counts.labels) == (events, labels)
-    assert counts.scored == counts.joined + counts.expired + counts.pending
+    assert counts.scored == counts.closed_or_pending
     copy = restored(subject, changelog)
     assert (copy.entries, copy.counts) == (subject.state.entries, counts)
-    assert (copy.clock, copy.event_watermark) == (
-        subject.state.clock,
-        subject.state.event_watermark,
-    )
+    assert copy.clock.as_dict() == subject.state.clock.as_dict()
+    assert copy.oldest_event == subject.state.oldest_event
 
 
 @given(st.randoms(use_true_random=False), st.integers(1, 25))

@@ -6,6 +6,7 @@ while, and time passes. In any order, every record has exactly one outcome.
 """
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -86,11 +87,19 @@ class ScorerMachine(RuleBasedStateMachine):
         self.next_replay = positions.get("replay", 0)
         self.open: list[Output] = []
 
-    @initialize(fallback=st.sampled_from([None, Fallback(score=0.25)]), down=st.booleans())
-    def begin(self, fallback: Fallback | None, down: bool) -> None:
+    @initialize(
+        fallback=st.sampled_from([None, Fallback(score=0.25)]),
+        down=st.booleans(),
+        absent=st.sampled_from([None, False]),
+    )
+    def begin(self, fallback: Fallback | None, down: bool, absent: bool | None) -> None:
         Lookup.down = down
         self.pipeline = small_pipeline(
-            features=looked_up, retry=RETRY, breaker=None, fallback=fallback
+            features=looked_up,
+            retry=RETRY,
+            breaker=None,
+            fallback=fallback,
+            label=replace(small_pipeline().label, absent=absent),
         )
         self.start()
         self.commit()
@@ -181,9 +190,15 @@ class ScorerMachine(RuleBasedStateMachine):
             poison, Failure("record-crashes", ""), FixedModel(), self.now, label=False
         )
 
-    @rule(at_end=st.booleans())
-    def expire(self, at_end: bool) -> None:
-        self.open += self.scorer.expire(FixedModel(), self.now, labels_at_end=at_end)
+    @rule(age=AGES, idle=st.booleans(), complete=st.booleans())
+    def expire(self, age: int, idle: bool, complete: bool) -> None:
+        """Let event time pass: inputs are idle, or completeness records say that they go on."""
+        clock, until = self.state.clock, self.now - age * HOUR
+        clock.events.promise(until)
+        if complete:
+            clock.labels.promise(until)
+        clock.labels.idle_ms = clock.idle_after if idle else 0
+        self.open += self.scorer.expire(FixedModel(), self.now)
 
     @rule()
     def commit(self) -> None:
@@ -212,7 +227,7 @@ class ScorerMachine(RuleBasedStateMachine):
         outputs, counts = self.committed + self.open, self.state.counts
         assert counts.events == self.next_raw + self.next_replay
         assert counts.labels == self.next_label
-        assert counts.scored == counts.joined + counts.expired + counts.pending
+        assert counts.scored == counts.closed_or_pending
         assert counts.retrying == len(self.state.retries) <= RETRY.max_waiting
         assert (self.state.retries.bytes > 0) == (counts.retrying > 0)
         assert Counter(code(one) for one in outputs if one.topic == "raw.dlq") == +counts.dead
@@ -249,9 +264,14 @@ class ScorerMachine(RuleBasedStateMachine):
             for one in self.labels
         }
         examples = [decode_example(output.value, BinaryTask()) for output in self.of("examples")]
-        assert len(examples) == self.state.counts.joined
+        assert len(examples) == self.state.counts.examples
+        assumed = [one for one in examples if isinstance(one, Example) and one.assumed]
+        assert len(assumed) == self.state.counts.assumed
         for example in examples:
             assert isinstance(example, Example)
+            if example.assumed:
+                assert example.label is self.pipeline.label.absent
+                continue
             assert (example.event_id, example.label) in sent
             assert example.label_time <= example.event_time + DAY
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -71,14 +72,15 @@ def compacted(changelog: Changelog, random: Random) -> Changelog:
 def view(state: PartitionState) -> dict[str, Any]:
     """Return everything that determines what a scorer does with a state."""
     draining = deepcopy(state)
-    draining.clock = 2**60
+    draining.clock.time = 2**60
     return {
-        "removal": [entry for entry, _ in draining.pop_expired()],
+        "removal": [(one, entry) for one, entry, _ in draining.pop_expired()],
         "left": draining.entries,
         "entries": {event_id: state.find(event_id) for event_id in state.entries},
         "compact": state.entries,
         "counts": state.counts,
-        "clock": (state.clock, state.clock_mover, state.event_watermark, state.label_watermark),
+        "clock": state.clock.as_dict(),
+        "oldest": (state.forgotten_before, state.evicted_before, state.oldest_event),
         "positions": state.positions,
         "floor": state.blocks.floor,
         "blocks": (state.blocks.next_number, state.blocks.alive),
@@ -99,7 +101,9 @@ class ScoredPartition:
         Lookup.down = False
         self.random = random
         self.keyed = random.random() < 0.3
-        changes = {"key": "country"} if self.keyed else {}
+        changes: dict[str, Any] = {"key": "country"} if self.keyed else {}
+        if random.random() < 0.5:
+            changes["label"] = replace(small_pipeline().label, absent=False)
         self.pipeline = small_pipeline(features=looked_up, retry=RETRY, breaker=None, **changes)
         self.horizon, self.fingerprint = random.choice(HORIZONS), "a" * 16
         self.changelog: Changelog = []
@@ -175,11 +179,17 @@ class ScoredPartition:
         Lookup.down = self.random.random() < 0.15
 
     def expire(self) -> None:
-        before = set(self.state.entries)
-        at_end = self.random.random() < 0.7
-        outputs = self.scorer.expire(FixedModel(), self.now, labels_at_end=at_end)
+        clock, before = self.state.clock, dict(self.state.entries)
+        if self.random.random() < 0.5:
+            to = self.time() - self.random.randrange(8) * HOUR
+            clock.events.promise(to)
+            if self.random.random() < 0.5:
+                clock.labels.promise(to)
+        for one in (clock.events, clock.labels):
+            one.idle_ms = clock.idle_after if self.random.random() < 0.5 else 0
+        outputs = self.scorer.expire(FixedModel(), self.now)
         # An idle task commits if there is something to write.
-        assert bool(outputs) == (before != self.state.entries.keys())
+        assert bool(outputs) == (before != self.state.entries)
         self.take(outputs)
 
     def commit(self) -> None:
