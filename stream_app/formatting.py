@@ -1,6 +1,8 @@
 """Times, durations and counts as text."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def iso_time(milliseconds: float) -> str:
@@ -8,11 +10,14 @@ def iso_time(milliseconds: float) -> str:
 
     >>> iso_time(1_700_000_000_000)
     '2023-11-14T22:13:20.000+00:00'
+    >>> iso_time(253_402_300_799_999), iso_time(253_402_300_800_000)
+    ('9999-12-31T23:59:59.999+00:00', '253402300800000')
     """
+    # Added to the epoch, because a float of seconds is not exact in years far from 1970.
     try:
-        moment = datetime.fromtimestamp(round(milliseconds) / 1000, UTC)
+        moment = _UNIX_EPOCH + timedelta(milliseconds=round(milliseconds))
         return moment.isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError, OSError):
+    except OverflowError:
         return str(round(milliseconds))
 
 

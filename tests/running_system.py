@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.state_changelog import COUNTS_KEY
+from stream_app.formatting import iso_time
 from stream_app.kafka.clients import client_config, make_admin
 from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.topics import create_topics
@@ -170,6 +171,12 @@ class System:
     def send_label(self, number: int, known_at: int, fraud: bool = False, **changes: Any) -> None:
         fields = label(number, known_at, fraud, **changes)
         self.send("labels", orjson.dumps(fields), fields["id"].encode())
+
+    def complete_labels(self, until: int) -> None:
+        """Say that all labels until a time in Unix milliseconds were sent."""
+        done = self.command("labels", "complete", "PIPELINE", "--until", iso_time(until), "--json")
+        assert done.returncode == 0, done.stderr
+        self.sent["labels"] += orjson.loads(done.stdout)["partitions"]
 
     def read(self, kind: TopicKind) -> list[Message]:
         """Return all committed records of a topic up to its present end."""

@@ -60,6 +60,8 @@ WAITING_SECONDS = 1.0
 BEHIND_SECONDS = 1.0
 # ... and a transaction takes at least this long.
 CATCH_UP_SECONDS = 0.5
+# Inputs may be at their ends if the broker has confirmed the membership since so many seconds.
+CONFIRMED_SECONDS = 10.0
 # Subtasks restored at the same time: most of it is waiting.
 RESTORE_THREADS = 16
 
@@ -79,6 +81,9 @@ class FetchControl(Protocol):
 
     def may_have_more(self, source: InputPartition) -> bool:
         """Return True if records may follow the stable end: an open transaction, or no news."""
+
+    def confirmed_at(self) -> float:
+        """Return the monotonic time of the broker's last confirmation of membership."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,9 +331,11 @@ class StreamTask(Thread):
             if source not in self._waiting and position.queued <= RESUME_BYTES:
                 self._fetch.resume_fetching(source)
                 self._find_lost(source, position)
+        # In an outage nothing is fetched, so an input only seems to be at its end.
+        is_confirmed = monotonic() - self._fetch.confirmed_at() < CONFIRMED_SECONDS
         for subtask in self.subtasks:
             ended = [source for source in subtask.inputs if self._at_end(source)]
-            subtask.processor.look(now_ms(), ended)
+            subtask.processor.look(now_ms(), ended if is_confirmed else ())
             if not subtask.open:
                 at_end = len(ended) == len(subtask.inputs)
                 self._write_idle(subtask, subtask.processor.idle(now_ms(), at_end))

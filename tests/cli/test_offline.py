@@ -197,7 +197,8 @@ def test_scored_events_show_the_passed_fields(tmp_path: Path) -> None:
 def test_a_label_without_an_event_is_shown_again_as_a_dead_letter(
     declared: str, tmp_path: Path
 ) -> None:
-    events = write(tmp_path / "e.jsonl", event(1), event(2, at=NOW + 9 * HOUR))
+    later = [event(number, at=NOW + 9 * HOUR) for number in range(10, 22)]
+    events = write(tmp_path / "e.jsonl", event(1), *later)
     labels = write(tmp_path / "l.jsonl", "", label(7, known_at=NOW - HOUR))
     records, summary = objects(declared, events, "--labels", labels)
     outcomes = [(found["line"], found["outcome"]) for found in records if found["kind"] == "label"]

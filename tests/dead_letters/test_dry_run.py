@@ -57,7 +57,7 @@ def make_dead_letter(
 
 def make_preview(
     edit: str | None = None,
-    clock: int = NEVER,
+    oldest: int = NEVER,
     model: Model | None = None,
     fallback: Fallback | None = None,
 ) -> Preview:
@@ -65,7 +65,7 @@ def make_preview(
     served = model or LoadedModel(
         "payments", 0, fingerprint(pipeline), pipeline.model(), BinaryTask()
     )
-    evaluator = RecordEvaluator(Settings(), pipeline, served, {0: clock})
+    evaluator = RecordEvaluator(Settings(), pipeline, served, {0: oldest})
     return Preview(evaluator, RecordEditor(pipeline, load_edit(edit) if edit else None))
 
 
@@ -77,7 +77,7 @@ def edits(tmp_path: Path) -> str:
 
 
 def test_a_label_passes_however_old_it_is_because_its_prediction_may_be_open() -> None:
-    preview = make_preview(clock=NOW + 1000 * HOUR)
+    preview = make_preview(oldest=NOW + 1000 * HOUR)
     preview.add(make_dead_letter(5, orjson.dumps(label(5)), kind="labels"))
     assert (preview.result.labels, preview.result.failing) == (1, [])
 
@@ -159,7 +159,7 @@ def test_an_edit_corrects_a_wrong_key(edits: str) -> None:
 
 
 def test_an_event_older_than_the_scorers_state_is_too_late() -> None:
-    preview = make_preview(clock=NOW + 30 * HOUR)
+    preview = make_preview(oldest=NOW)
     preview.add(make_dead_letter(1, orjson.dumps(event(1))))
     preview.add(make_dead_letter(2, orjson.dumps(event(2, NOW - 1))))
     assert (preview.result.passed, [one.code for one in preview.result.failing]) == (

@@ -256,6 +256,12 @@ def test_rejected_commands_print_one_line_with_a_remedy(system: DeadLetterSystem
     system.send_label(system.first + 99, system.now + 10**6)
     system.send_event(system.first + 98, system.now + 10**6)
     system.send_renamed(10)
+    # Twelve events, and complete labels, move the clock of each partition.
+    for number in range(300, 400):
+        system.send_event(system.first + number, system.now)
+    system.await_outcomes()
+    system.complete_labels(system.now)
+    system.await_outcomes()
     system.send_event(system.first + 1, system.now - 40 * 3_600_000)
     system.await_outcomes()
     assert "No group of dead letters is abc" in system.select("replay", "--group", "abc", code=18)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from aiokafka.partitioner import murmur2
 
+from stream_app.core.reading.event_time import NEVER
+from stream_app.core.scoring.event_clock import EventClock
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.doctor.cluster_checks import evaluate_broker
 from stream_app.doctor.context import CheckResult
@@ -175,8 +177,10 @@ def test_keys_that_are_where_fewer_partitions_had_them_are_explained_by_added_on
 def counts(
     partition: int = 0, clock: int = 0, entries: int | None = None, **values: Any
 ) -> PartitionCounts:
+    event_clock = EventClock(0)
+    event_clock.time = clock
     return PartitionCounts(
-        partition, RecordCounts(**values), clock, clock, clock, {"p.raw": 10**6}, entries, {}
+        partition, RecordCounts(**values), event_clock, NEVER, {"p.raw": 10**6}, entries, {}
     )
 
 
@@ -190,7 +194,7 @@ def test_a_state_that_scorers_cannot_read_is_a_problem() -> None:
     assert levels(evaluate_format({0: counts()})) == []
     (found,) = evaluate_format({3: counts()._replace(state_format=1)})
     assert found.level == "problem"
-    assert "partition 3 has format 1, and this version reads format 2" in found.message
+    assert "partition 3 has format 1, and this version reads format 3" in found.message
 
 
 def test_a_nearly_full_state_is_a_warning() -> None:

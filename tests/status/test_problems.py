@@ -11,7 +11,9 @@ from stream_app.status.status_model import (
     WorkerStatus,
 )
 
-COUNTS = RecordCountTotals(0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, True, 0)
+COUNTS = RecordCountTotals(
+    0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, {}, True, 0
+)
 
 
 def worker(state: Any, *reasons: str, member: bool = True) -> WorkerStatus:
@@ -91,18 +93,20 @@ def test_a_lagging_role_is_reported_for_its_worst_partition() -> None:
 
 
 def test_contradicting_record_counts_and_a_nearly_full_state_are_problems() -> None:
-    unbalanced = RecordCountTotals(0, 1, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, False, 0)
+    unbalanced = RecordCountTotals(
+        0, 1, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, {}, False, 0
+    )
     assert problems(counts=unbalanced) == (
         "the record counts do not add up, so an event was lost or duplicated: "
         "report this, and keep the topics",
     )
-    full = PartitionStatus(3, 950, 1000, None, None, None)
+    full = PartitionStatus(3, 950, 1000, *[None] * 5, {})
     assert problems(partitions=(full,))[0].startswith("the state of partition 3 is 95% full")
     assert (
         problems(
             partitions=(
-                PartitionStatus(3, 899, 1000, None, None, None),
-                PartitionStatus(3, None, 1, *[None] * 3),
+                PartitionStatus(3, 899, 1000, *[None] * 5, {}),
+                PartitionStatus(3, None, 1, *[None] * 5, {}),
             )
         )
         == ()

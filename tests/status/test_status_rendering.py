@@ -15,7 +15,9 @@ from stream_app.status.status_model import (
 )
 from stream_app.status.status_rendering import fit
 
-COUNTS = RecordCountTotals(0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, True, 0)
+COUNTS = RecordCountTotals(
+    0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, {}, True, 0
+)
 
 
 def status(inputs: int) -> Status:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -67,6 +67,9 @@ class Copier:
         self.chunks.append(len(records))
         return [Output("scored", 0, record.key, record.value) for record in records]
 
+    def look(self, now: int, ended: Collection[InputPartition]) -> None:
+        pass
+
     def idle(self, now: int, at_end: bool) -> list[Output]:
         self.idled += at_end
         return []
@@ -103,6 +106,9 @@ class FakeFetchControl:
 
     def resume_fetching(self, source: InputPartition) -> None:
         self.paused.discard(source)
+
+    def confirmed_at(self) -> float:
+        return float("inf")
 
     def at_end(self, source: InputPartition) -> tuple[int, int] | None:
         return self.end

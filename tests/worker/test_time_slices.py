@@ -1,7 +1,7 @@
 """Subtasks that share a task and its transactions are not delayed by a slow one."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from threading import Event
 
 import pytest
@@ -110,6 +110,9 @@ class SlowCopier(Copier):
         assert isinstance(records, list)
         time.sleep(self.seconds * sum(record.offset >= self.first for record in records))
         return [Output("scored", 0, None, b"%d" % record.offset) for record in records]
+
+    def look(self, now: int, ended: Collection[InputPartition]) -> None:
+        pass
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         if not self.idling:

@@ -72,9 +72,10 @@ class ClosedWindow(NamedTuple):
 class Evaluator:
     """Evaluates examples in tumbling windows of label time, aligned to the Unix epoch.
 
-    A window closes when the largest label time passes its end by a quarter of its length, so labels
-    may be that much out of order; later ones count in the oldest open window. Every example counts
-    exactly once. The baselines see labels in the order of the log.
+    A window closes when two successive label times have passed its end by a quarter of its length,
+    so labels may be that much out of order, and a single wrong time closes nothing; later ones
+    count in the oldest open window. Every example counts exactly once. The baselines see labels in
+    the order of the log.
 
     Gama, Sebastião, Rodrigues (2013), "On evaluating stream learning algorithms", Machine Learning
     90.
@@ -83,7 +84,9 @@ class Evaluator:
         length: length of a window in milliseconds.
         task: prediction task.
         baseline: predictions without a model.
-        watermark: largest label time so far in Unix milliseconds, `NEVER` before the first.
+        watermark: largest time that two successive labels have reached in Unix milliseconds,
+            `NEVER` before the second one.
+        previous: time of the last label.
         closes_at: label time at which the next window closes.
         closed_to: end of the last closed window.
         open: open windows by start.
@@ -95,6 +98,7 @@ class Evaluator:
     task: PredictionTask
     baseline: Any = field(init=False)
     watermark: int = NEVER
+    previous: int = NEVER
     closes_at: int = NEVER
     closed_to: int = NEVER
     open: dict[int, Window] = field(default_factory=dict)
@@ -126,8 +130,10 @@ class Evaluator:
             example.score,
         )
         window.model_version = example.model_version
-        if time > self.watermark:
-            self.watermark = time
+        reached = time if time < self.previous else self.previous
+        self.previous = time
+        if reached > self.watermark:
+            self.watermark = reached
         return self._close(offset) if self.watermark >= self.closes_at else []
 
     def error(self, example: Example) -> float:

@@ -30,8 +30,9 @@ class LabelCoverage:
 class WindowMonitor:
     """Monitors tumbling windows of event time, aligned to the Unix epoch and closed by watermarks.
 
-    The watermark of an input is the largest time seen in it. The watermark is the least of them, so
-    an input that lags behind holds every window open. The distributions of a window are compared
+    The watermark of an input is the largest time that two successive records of it have reached, so
+    that a single wrong time closes nothing. The watermark is the least of them, so an input that
+    lags behind holds every window open. The distributions of a window are compared
     when the watermark passes its end by a quarter of its length; its labels are counted when the
     watermark passes its end by the label's horizon.
 
@@ -49,6 +50,8 @@ class WindowMonitor:
         self._horizon = pipeline.label.horizon // timedelta(milliseconds=1)
         self._watermarks: dict[str, int] = {}
         self._watermark = NEVER
+        # Time of the last record of each input.
+        self._previous: dict[str, int] = {}
         # Model version of the newest record, by window whose distributions are not compared yet.
         self._versions: dict[int, int] = {}
         self._coverage: dict[int, LabelCoverage] = {}
@@ -89,7 +92,7 @@ class WindowMonitor:
 
         Args:
             active: inputs that hold windows open. If there is none, all have been read to their
-                ends, and the largest time seen is the watermark.
+                ends, and the largest of their watermarks is the watermark.
         """
         watermarks = [self._watermarks.get(source, NEVER) for source in active]
         watermark = min(watermarks) if watermarks else max(self._watermarks.values(), default=NEVER)
@@ -107,6 +110,7 @@ class WindowMonitor:
             "length": self._length,
             "watermarks": self._watermarks,
             "watermark": self._watermark,
+            "previous": self._previous,
             "versions": {str(window): version for window, version in self._versions.items()},
             "coverage": {
                 str(window): [c.scored, c.delays.to_state()] for window, c in self._coverage.items()
@@ -126,6 +130,7 @@ class WindowMonitor:
         significance = pipeline.thresholds.psi_significance
         monitor._watermarks = dict(state["watermarks"])
         monitor._watermark = state["watermark"]
+        monitor._previous = dict(state["previous"])
         monitor.late = state["late"]
         if state["length"] != monitor._length:
             return monitor
@@ -139,8 +144,10 @@ class WindowMonitor:
         return monitor
 
     def _move_watermark(self, source: str, time: int) -> None:
-        if time > self._watermarks.get(source, NEVER):
-            self._watermarks[source] = time
+        reached = min(time, self._previous.get(source, NEVER))
+        self._previous[source] = time
+        if reached > self._watermarks.get(source, NEVER):
+            self._watermarks[source] = reached
 
     def _is_past(self, time: int) -> bool:
         """Return True if the watermark has passed the end of a window that starts at `time`."""
