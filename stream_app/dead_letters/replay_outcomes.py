@@ -220,7 +220,8 @@ def replay_result(
         progress.sent,
         outcomes.passed + labels.get("joined", 0),
         dict(failed),
-        labels.get("duplicate", 0),
+        # A label that contradicts an assumed one comes second, too.
+        labels.get("duplicate", 0) + labels.get("contradicting", 0),
         0,
         0,
         labels.get("expired", 0),

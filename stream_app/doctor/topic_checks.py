@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message
 from confluent_kafka.admin import ConfigResource, ResourceType
 
+from stream_app.core.reading.completeness import is_completeness
 from stream_app.core.reading.decoding import Schemas
 from stream_app.core.reading.event_time import SUSPICION, UNIT_REMEDY, is_suspect
 from stream_app.core.reading.record_reader import Event, LabelEvent, LabelReader
@@ -227,6 +228,7 @@ def check_partitioner(context: DoctorContext) -> Iterator[CheckResult]:
         sample = [
             KeyedRecord(message.key(), message.partition() or 0)
             for message in newest_records(context, kind)
+            if not is_completeness(as_record(message))
         ]
         yield from evaluate_keys(context.view.topic(kind), sample, len(bounds))
 

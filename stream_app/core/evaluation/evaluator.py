@@ -72,10 +72,10 @@ class ClosedWindow(NamedTuple):
 class Evaluator:
     """Evaluates examples in tumbling windows of label time, aligned to the Unix epoch.
 
-    A window closes when two successive label times have passed its end by a quarter of its length,
-    so labels may be that much out of order, and a single wrong time closes nothing; later ones
-    count in the oldest open window. Every example counts exactly once. The baselines see labels in
-    the order of the log.
+    A window closes when the watermark passes its end by a quarter of its length, so labels may be
+    that much out of order; later ones count in the oldest open window. The watermark is the largest
+    label time, without a single one that is more than two windows after the one before it: it may
+    be wrong. Every example counts exactly once. The baselines see labels in the order of the log.
 
     Gama, Sebastião, Rodrigues (2013), "On evaluating stream learning algorithms", Machine Learning
     90.
@@ -84,8 +84,7 @@ class Evaluator:
         length: length of a window in milliseconds.
         task: prediction task.
         baseline: predictions without a model.
-        watermark: largest time that two successive labels have reached in Unix milliseconds,
-            `NEVER` before the second one.
+        watermark: Unix milliseconds, `NEVER` before the second label.
         previous: time of the last label.
         closes_at: label time at which the next window closes.
         closed_to: end of the last closed window.
@@ -130,7 +129,8 @@ class Evaluator:
             example.score,
         )
         window.model_version = example.model_version
-        reached = time if time < self.previous else self.previous
+        previous = self.previous
+        reached = time if time <= previous + 2 * self.length else previous
         self.previous = time
         if reached > self.watermark:
             self.watermark = reached

@@ -30,9 +30,9 @@ class LabelCoverage:
 class WindowMonitor:
     """Monitors tumbling windows of event time, aligned to the Unix epoch and closed by watermarks.
 
-    The watermark of an input is the largest time that two successive records of it have reached, so
-    that a single wrong time closes nothing. The watermark is the least of them, so an input that
-    lags behind holds every window open. The distributions of a window are compared
+    The watermark of an input is the largest time seen in it, without a single one that is more than
+    two windows after the one before it: it may be wrong. The watermark is the least of them, so an
+    input that lags behind holds every window open. The distributions of a window are compared
     when the watermark passes its end by a quarter of its length; its labels are counted when the
     watermark passes its end by the label's horizon.
 
@@ -144,7 +144,8 @@ class WindowMonitor:
         return monitor
 
     def _move_watermark(self, source: str, time: int) -> None:
-        reached = min(time, self._previous.get(source, NEVER))
+        previous = self._previous.get(source, NEVER)
+        reached = time if time <= previous + 2 * self._length else previous
         self._previous[source] = time
         if reached > self._watermarks.get(source, NEVER):
             self._watermarks[source] = reached

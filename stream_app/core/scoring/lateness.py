@@ -1,5 +1,6 @@
 """Decides if a label is late, and says of late records why: by how much, and what would help."""
 
+from stream_app.core.reading.event_time import SUSPICION, is_suspect
 from stream_app.core.scoring.event_clock import ClockMover
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.formatting import exact_duration, iso_time
@@ -15,6 +16,8 @@ _FULL = "the state was full (STREAM_APP_WORKER__MAX_STATE_ENTRIES)"
 
 def event_too_late(state: PartitionState, event_time: int) -> Failure:
     """Return the failure of an event that is older than its duplicates are remembered."""
+    if is_suspect(event_time):
+        return Failure("event-too-late", f"the time of the event {SUSPICION}; {_clock(state)}")
     if event_time >= state.forgotten_before:
         return Failure(
             "event-too-late",
@@ -37,6 +40,8 @@ def label_too_late(state: PartitionState, label_time: int) -> Failure | None:
     """Return the failure of a label without an open prediction, or None if it can wait."""
     if label_time + state.lateness >= state.clock.time:
         return None
+    if is_suspect(label_time):
+        return Failure("label-too-late", f"the time of the label {SUSPICION}; {_clock(state)}")
     age = exact_duration(state.clock.time - label_time)
     return Failure(
         "label-too-late",

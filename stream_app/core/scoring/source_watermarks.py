@@ -71,9 +71,9 @@ class SourceWatermarks:
         self._update()
         return True
 
-    def as_dict(self) -> dict[str, list[PartWatermark]]:
+    def as_dict(self) -> dict[str, list[PlainPart]]:
         """Return plain data for the changelog."""
-        return self._parts
+        return {name: [tuple(part) for part in parts] for name, parts in self._parts.items()}
 
     def _update(self) -> None:
         states = {part.state for parts in self._parts.values() for part in parts}
@@ -85,7 +85,9 @@ class SourceWatermarks:
             for number, part in enumerate(parts)
             if part.state in ("open", None)
         ]
-        self.held, self.holding = min(open_parts, default=(None, None))
+        least = min(open_parts, default=None)
+        self.held: int | None = None if least is None else least[0]
+        self.holding: SourcePart | None = None if least is None else least[1]
         everything = self._parts.get(ALL_SOURCES, [_UNKNOWN])[0].until
         promises = [
             min(part.until for part in parts)

@@ -190,6 +190,8 @@ def test_a_label_for_a_closed_window_counts_in_the_next() -> None:
     evaluator = Evaluator(HOUR, BinaryTask())
     for time in (5, 2 * HOUR, 10):
         evaluator.add(example(True, time))
+    # A single time far ahead closes nothing.
+    assert evaluator.add(example(True, 9 * HOUR)) == []
     first, second = (closed.window for closed in evaluator.add(example(True, 9 * HOUR)))
     assert (first.start, first.end, first.n) == (HOUR, 2 * HOUR, 1)
     assert (second.start, second.end, second.n) == (2 * HOUR, 3 * HOUR, 1)
@@ -207,10 +209,10 @@ def test_a_closed_window_has_the_version_of_its_newest_prediction() -> None:
 def test_every_example_counts_exactly_once(times: list[int]) -> None:
     evaluator = Evaluator(HOUR, BinaryTask())
     closed: list[ClosedWindow] = []
-    for time in [*times, 100 * HOUR, 200 * HOUR]:
+    for time in [*times, *[100 * HOUR] * 2, *[200 * HOUR] * 2]:
         closed += evaluator.add(example(True, time))
-    assert sum(found.window.n for found in closed) == len(times) + 1
-    assert [found.total.n for found in closed][-1] == len(times) + 1
+    assert sum(found.window.n for found in closed) == len(times) + 2
+    assert [found.total.n for found in closed][-1] == len(times) + 2
     assert [found.window.start for found in closed] == sorted(
         {found.window.start for found in closed}
     )

@@ -98,7 +98,7 @@ def test_a_full_state_loses_only_what_is_evicted(order: str, limit: int) -> None
     partition = LabelledPartition(13, limit).read(ORDERS[order](events(), labels()))
     counts = partition.counts
     assert (counts.scored, counts.dead.total()) == (COUNT, 0)
-    assert counts.expired == counts.evicted["open predictions"]
+    assert counts.expired >= counts.evicted["open predictions"]
     assert len(partition.examples) == counts.joined
     unjoined = COUNT - counts.joined
     assert unjoined <= counts.evicted["open predictions"] + counts.evicted["waiting labels"]
