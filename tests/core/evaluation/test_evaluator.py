@@ -197,6 +197,31 @@ def test_a_label_for_a_closed_window_counts_in_the_next() -> None:
     assert (second.start, second.end, second.n) == (2 * HOUR, 3 * HOUR, 1)
 
 
+def test_a_window_with_assumed_labels_is_reported_without_them_too() -> None:
+    evaluator = Evaluator(HOUR, BinaryTask())
+    for number, assumed in enumerate((False, True, True)):
+        one = example(not assumed, number, score=0.9)
+        evaluator.add(one._replace(assumed=assumed))
+    assert evaluator.metrics()["accuracy"] == pytest.approx(1 / 3)
+    (closed,) = evaluator.add(example(True, 2 * HOUR))
+    assert closed.labelled is not None
+    assert (closed.window.n, closed.total.n, closed.labelled.n) == (3, 3, 1)
+    assert closed.window.values["accuracy"] == pytest.approx(1 / 3)
+    assert closed.labelled.values["accuracy"] == 1.0
+    (closed,) = evaluator.add(example(True, 4 * HOUR))
+    assert closed.labelled is None
+
+
+def test_a_superseded_version_keeps_its_predictions_with_assumed_labels() -> None:
+    evaluator = Evaluator(HOUR, BinaryTask())
+    evaluator.add(example(True, 1)._replace(assumed=True))
+    evaluator.supersede()
+    evaluator.add(example(True, 2))
+    (closed,) = evaluator.add(example(True, 2 * HOUR))
+    assert closed.superseded is not None
+    assert (closed.window.n, closed.superseded.n, closed.total.n) == (1, 1, 2)
+
+
 def test_a_closed_window_has_the_version_of_its_newest_prediction() -> None:
     evaluator = Evaluator(HOUR, BinaryTask())
     evaluator.add(example(True, 1, version=3))
