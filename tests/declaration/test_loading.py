@@ -305,7 +305,7 @@ INVALID_DECLARATIONS = [
     ),
     ("hours=1)", "hours=1), allowed_lateness=-timedelta(1)", "label.allowed_lateness is negative"),
     ("hours=1)", "hours=1), idle_after=timedelta(0)", "label.idle_after is not positive"),
-    ("hours=1)", "hours=1), idle_after=3600", "label.idle_after is int"),
+    ("hours=1)", "hours=1), idle_after=3600", "label.idle_after is of type int"),
     ("hours=1)", "hours=1), absent=0", "label.absent 0 is no value of label.field"),
     ("features=features", "features=features, window=timedelta(0)", "window is not positive"),
     ("features=features", 'features="features"', "features is not callable"),

@@ -48,7 +48,8 @@ def test_time_at_the_end_is_committed_now_and_then_while_something_waits() -> No
 
     assert commits(NOW, labels) == 0
     scorer.join([record(label(1, NOW), topic="payments.labels")], FixedModel(), NOW)
-    assert commits(NOW + 600_000, labels, raw) in (10, 20)
+    # Every 72 s, a fiftieth of `idle_after`, of both inputs together.
+    assert 14 <= commits(NOW + 600_000, labels, raw) <= 17
     assert commits(NOW + 1_200_000) == 0
     assert state.clock.labels.idle_ms >= 1_190_000
     assert 590_000 <= state.clock.events.idle_ms <= 600_000
