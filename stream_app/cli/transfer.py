@@ -29,7 +29,22 @@ DEFAULT_SOURCE = "produce"
 app = typer.Typer()
 
 
+@dataclass(frozen=True)
+class LabelOptions:
+    """Options that send labels instead of events."""
+
+    labels: Annotated[bool, typer.Option("--labels", help="Send labels instead of events.")] = False
+    source: Annotated[
+        str, typer.Option(metavar="NAME", help="With --labels: name of their source.")
+    ] = DEFAULT_SOURCE
+    incomplete: Annotated[
+        bool,
+        typer.Option("--incomplete", help="With --labels: more labels of the same time follow."),
+    ] = False
+
+
 @app.command(epilog="Example: stream-app produce flights flights.jsonl --rate 100")
+@expand_options
 def produce(
     pipeline: PipelineArgument,
     file: Annotated[
@@ -38,9 +53,7 @@ def produce(
             metavar="FILE", help="JSON lines, CSV or Avro container; - is standard input."
         ),
     ],
-    labels: Annotated[
-        bool, typer.Option("--labels", help="Send labels instead of events.")
-    ] = False,
+    sent: LabelOptions,
     file_format: FormatOption = None,
     encoding: Annotated[
         Literal["json", "avro"] | None,
@@ -52,17 +65,10 @@ def produce(
         float | None,
         typer.Option(metavar="N", min=0.001, help="Send at most this many records per second."),
     ] = None,
-    source: Annotated[
-        str, typer.Option(metavar="NAME", help="With --labels: name of their source.")
-    ] = DEFAULT_SOURCE,
-    incomplete: Annotated[
-        bool,
-        typer.Option("--incomplete", help="With --labels: more labels of the same time follow."),
-    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send a file's records to PIPELINE; a line that is not a record is reported and skipped."""
-    if len(source) > MAX_NAME:
+    if len(sent.source) > MAX_NAME:
         raise typer.BadParameter(
             f"give a name of up to {MAX_NAME} characters", param_hint="--source"
         )
@@ -71,14 +77,14 @@ def produce(
         context.settings,
         context.declaration,
         file,
-        labels=labels,
+        labels=sent.labels,
         file_format=file_format,
         encoding=encoding,
         rate=rate,
     )
     until = None
-    if done.complete_until is not None and not incomplete:
-        statement = Completeness(source, done.complete_until)
+    if done.complete_until is not None and not sent.incomplete:
+        statement = Completeness(sent.source, done.complete_until)
         send_completeness(context.settings, context.name, statement)
         until = iso_time(done.complete_until)
     context.write(

@@ -221,5 +221,5 @@ def evaluate_clocks(
                 f"{counts[partition].counts.pending:,} wait",
                 f"It is held back by {held_by(counts[partition].clock) or 'nothing'}. Check that "
                 "they still arrive; if none are expected, run `stream-app labels complete` or "
-                "ignore this: after idle_after it goes on",
+                "ignore this: after idle_after the clock moves",
             )

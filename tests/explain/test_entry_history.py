@@ -27,14 +27,16 @@ def floor(event_time: int, event_id: str) -> FloorChange:
     [
         ([], "unknown", None, False),
         ([EntryChange("y", 5), BlockChange(1, None, (), ())], "unknown", None, False),
-        ([EntryChange("x", '["w"]')], "waiting", None, False),
-        ([EntryChange("x", '["w"]'), EntryChange("x", None)], "removed", 1, False),
+        ([EntryChange("x", '["w",true]')], "waiting", None, False),
+        ([EntryChange("x", '["w",true]'), EntryChange("x", None)], "removed", 1, False),
         ([EntryChange("x", b'["p",5]')], "pending", None, True),
         ([EntryChange("x", 5)], "joined", None, True),
         ([BLOCK], "pending", None, True),
         ([BLOCK, EntryChange("x", 5)], "joined", None, True),
         ([BLOCK, EntryChange("x", 5), floor(5, "x")], "joined", None, True),
         ([BLOCK, floor(5, "w"), floor(4, "z")], "pending", None, True),
+        ([BLOCK, EntryChange("x", '["a",5]'), floor(5, "x")], "assumed", None, True),
+        ([BLOCK, EntryChange("x", '["a",5]'), EntryChange("x", None)], "removed", 2, True),
         # Compaction may have removed an earlier floor that was above the event.
         ([BLOCK, floor(5, "x")], "removed", None, True),
         ([BLOCK, floor(4, "x"), floor(5, "x"), floor(6, "x")], "removed", 2, True),

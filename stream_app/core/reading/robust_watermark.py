@@ -56,7 +56,7 @@ class RobustWatermark:
         return value
 
     def recent(self) -> list[int]:
-        """Return the times of the last records, which determine how it goes on."""
+        """Return the times of the last records, which determine how it continues."""
         return self.times[-self._needed + 1 :]
 
 

@@ -58,8 +58,8 @@ class SourceWatermarks:
     def set(self, found: Completeness) -> bool:
         """Apply a completeness record; returns False if there are too many sources.
 
-        A source with another number of parts than before is a new one. A watermark never goes back,
-        unless the part begins anew.
+        A source with another number of parts than before is a new one. Else the watermark of a part
+        never goes back.
         """
         parts = self._parts.get(found.source)
         if parts is None or len(parts) != found.parts:

@@ -201,7 +201,7 @@ def test_a_watermark_depends_on_its_records_alone(
         watermark.times += times[start : start + size]
         start += size
         assert watermark.advance() == expected[min(start, len(times)) - 1]
-        # What is kept in the checkpoint determines how it goes on.
+        # What is kept in the checkpoint determines how it continues.
         watermark = RobustWatermark(needed, watermark.value, watermark.recent())
 
 

@@ -192,7 +192,7 @@ class ScorerMachine(RuleBasedStateMachine):
 
     @rule(age=AGES, idle=st.booleans(), complete=st.booleans())
     def expire(self, age: int, idle: bool, complete: bool) -> None:
-        """Let event time pass: inputs are idle, or completeness records say that they go on."""
+        """Let event time pass: inputs are idle, or completeness records move them."""
         clock, until = self.state.clock, self.now - age * HOUR
         clock.events.promise(until)
         if complete:
