@@ -114,6 +114,7 @@ def test_produced_records_are_consumed(commands: Commands, tmp_path: Path) -> No
         "failed": 0,
         "bad_lines": [],
         "failed_lines": [],
+        "complete_until": None,
     }
 
     label = commands.json("consume", "PIPELINE", "labels", "--until-end", own_process=True)

@@ -148,6 +148,7 @@ def test_each_record_has_its_outcome(declared: str, tmp_path: Path) -> None:
         "scored": 2,
         "duplicates": 1,
         "retrying": 0,
+        "assumed": 0,
         "dead_lettered": {"wrong-type": 1},
         "not_sent": 2,
     }
@@ -157,6 +158,7 @@ def test_each_record_has_its_outcome(declared: str, tmp_path: Path) -> None:
         "waiting": 1,
         "duplicates": 1,
         "expired": 0,
+        "contradicting": 0,
         "dead_lettered": {"wrong-type": 1},
         "not_sent": 0,
     }
