@@ -14,7 +14,7 @@ class RobustWatermark:
     >>> watermark = RobustWatermark(3)
     >>> watermark.times += [1, 2, 3, 999, 998, 4, 5]
     >>> watermark.advance(), watermark.recent()
-    (3, [4, 5])
+    (4, [4, 5])
 
     Args:
         needed: number of successive records, at least 2.

@@ -259,7 +259,7 @@ class PartitionState:
                 else:
                     pending.append(compact)
                     add(time + retention, event_id)
-            else:
+            elif isinstance(compact, str):
                 self.counts.waiting += is_waiting(compact)
                 add(self._expiry_of(compact), event_id)
         for event_id in removed:
