@@ -220,22 +220,23 @@ def test_fewer_wrong_times_in_a_row_move_nothing(needed: int) -> None:
 
 
 @given(st.data())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_random_orders_chunks_wrong_times_and_restarts_give_the_same_examples(
     data: st.DataObject,
 ) -> None:
-    count = 600
+    count = 200
     random = Random(data.draw(st.integers(0, 2**32)))
     wrong = {random.randrange(count): random.choice([NOW, NOW + 23 * HOUR, START - YEAR])}
     raw = list(chunks(events(count, wrong), data.draw(st.sampled_from([1, 7, 100]))))
     known = list(chunks(labels(count), data.draw(st.sampled_from([1, 7, 100]))))
     partition = LabelledPartition(data.draw(st.sampled_from([None, 2, 5])))
     ends: Any = st.sampled_from([(), ("events",), ("labels",), ("events", "labels")])
+    share = data.draw(st.sampled_from([0.1, 0.5, 0.9]))
+    # One pause, shorter than `idle_after`.
+    pause_at = random.randrange(len(raw) + len(known))
     while raw or known:
-        take_events = raw and (
-            not known or random.random() < data.draw(st.sampled_from([0.1, 0.9]))
-        )
-        partition.read([(raw if take_events else known).pop(0)])
-        if random.random() < 0.02:
+        if len(raw) + len(known) == pause_at:
             partition.wait(20, *data.draw(ends), step=59_000)
+        take_events = raw and (not known or random.random() < share)
+        partition.read([(raw if take_events else known).pop(0)])
     assert {f"e{n}" for n in range(count) if n not in wrong} <= partition.examples.keys()
