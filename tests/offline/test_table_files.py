@@ -67,6 +67,7 @@ def test_parquet_is_typed_and_has_null_for_missing_values(tmp_path: Path) -> Non
         "label_time": "timestamp[ms, tz=UTC]",
         "label": "bool",
         "score": "double",
+        "assumed": "bool",
         "model_version": "int64",
         "fingerprint": "string",
         "feature.amount": "double",

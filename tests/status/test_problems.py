@@ -100,13 +100,13 @@ def test_contradicting_record_counts_and_a_nearly_full_state_are_problems() -> N
         "the record counts do not add up, so an event was lost or duplicated: "
         "report this, and keep the topics",
     )
-    full = PartitionStatus(3, 950, 1000, *[None] * 5, {})
+    full = PartitionStatus(3, 950, 1000, None, None, None, None, None, {})
     assert problems(partitions=(full,))[0].startswith("the state of partition 3 is 95% full")
     assert (
         problems(
             partitions=(
-                PartitionStatus(3, 899, 1000, *[None] * 5, {}),
-                PartitionStatus(3, None, 1, *[None] * 5, {}),
+                PartitionStatus(3, 899, 1000, None, None, None, None, None, {}),
+                PartitionStatus(3, None, 1, None, None, None, None, None, {}),
             )
         )
         == ()
