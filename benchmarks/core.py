@@ -39,23 +39,24 @@ def main() -> None:
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
-        print(json.dumps(dict(cases())))
+        print(json.dumps({"core": core(), "cases": dict(cases())}))
         return
     rounds = []
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
         rounds.append([run(tree) for tree in options.trees])
-    for name in rounds[0][0]:
+    for tree, first in zip(options.trees, rounds[0], strict=True):
+        print(f"core {first['core']}: {tree}")
+    for name in rounds[0][0]["cases"]:
         print(name)
         for number, tree in enumerate(options.trees):
-            times = [found[number][name]["seconds"] for found in rounds]
-            ratios = [
-                found[number][name]["seconds"] / found[0][name]["seconds"] for found in rounds
-            ]
+            times = [found[number]["cases"][name]["seconds"] for found in rounds]
+            base = [found[0]["cases"][name]["seconds"] for found in rounds]
+            ratios = [time / first for time, first in zip(times, base, strict=True)]
             print(
                 f"  {median(times) * 1e6:6.1f} us  {median(ratios):.3f} "
                 f"({min(ratios):.3f} to {max(ratios):.3f})  "
-                f"{rounds[0][number][name]['digest']}  {tree}"
+                f"{rounds[0][number]['cases'][name]['digest']}  {tree}"
             )
 
 
@@ -70,6 +71,15 @@ def run(tree: Path) -> dict[str, Any]:
     )
     figures: dict[str, Any] = json.loads(result.stdout)
     return figures
+
+
+def core() -> str:
+    """Returns which core the build runs; earlier builds were interpreted."""
+    try:
+        from stream_app.compiled_core import core_state
+    except ImportError:
+        return "interpreted"
+    return core_state()
 
 
 def cases() -> Iterator[tuple[str, dict[str, Any]]]:

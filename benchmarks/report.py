@@ -11,7 +11,7 @@ import psutil
 
 from benchmarks.figures import RATIOS, TARGETS, Figures, spread
 from benchmarks.history import History
-from stream_app.core.scoring import scorer
+from stream_app.compiled_core import COMPILED, core_state
 
 Row = tuple[str, ...]
 
@@ -105,8 +105,8 @@ def machine() -> str:
 
 
 def core() -> str:
-    """Returns `compiled` or `interpreted`: how the core of this build runs."""
-    return "interpreted" if str(scorer.__file__).endswith(".py") else "compiled"
+    """Returns "compiled" or "interpreted", the build of the core that the benchmarks measure."""
+    return "compiled" if core_state() == COMPILED else "interpreted"
 
 
 def _processor() -> str:

@@ -10,11 +10,13 @@ For the authors of pipelines:
 The flow of a record is in `core`; `worker` runs it on Kafka.
 """
 
+from stream_app.compiled_core import use_compiled_core
 from stream_app.deferred_imports import defer_scipy
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry, TransientError
 
 defer_scipy()
+use_compiled_core()
 
 __all__ = [
     "Breaker",

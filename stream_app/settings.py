@@ -1,6 +1,6 @@
 """Settings from environment variables `STREAM_APP_*`, nested by two underscores.
 
-No other module reads the environment.
+No other module reads them, except `compiled_core`, which does before pydantic is imported.
 """
 
 import os
@@ -224,6 +224,9 @@ class Settings(BaseSettings):
     store_url: str = ""
     """Store of model artifacts, as an fsspec URL shared by learner and scorers. Unset:
     `<data_dir>/store`."""
+    core: Literal["compiled", "interpreted"] = "compiled"
+    """Code that processes the records: `compiled` where it was compiled, else `interpreted`, which
+    needs more CPU per record. Both write the same records. `doctor` says which one runs."""
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
     broker: BrokerSettings = BrokerSettings()

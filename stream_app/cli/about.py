@@ -9,6 +9,7 @@ from rich.table import Table
 
 from stream_app.cli.exit_codes import exit_codes
 from stream_app.cli.options import JsonOption, print_json, report_console
+from stream_app.compiled_core import core_state
 from stream_app.error_codes import ERROR_CODES, WHO_ACTS, ErrorClass, ErrorCode
 from stream_app.telemetry.metrics import app_version
 
@@ -25,8 +26,9 @@ ClassOption = Annotated[
 
 @app.command(epilog="Example: stream-app version")
 def version() -> None:
-    """Show the installed version."""
+    """Show the installed version, and if its core is compiled."""
     typer.echo(app_version())
+    typer.echo(f"core: {core_state()}")
 
 
 @app.command(epilog="Example: stream-app errors features-failed")

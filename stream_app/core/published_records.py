@@ -133,7 +133,7 @@ def decode_example(value: bytes | None, task: ExampleTask) -> Example | str:
     return example if _has_example_types(example, task) else "wrong-type"
 
 
-def _has_example_types(example: Example, task: ExampleTask) -> bool:
+def _has_example_types(example: Any, task: ExampleTask) -> bool:
     return (
         task.is_label(example.label)
         and type(example.label_time) is int

@@ -12,8 +12,8 @@ from stream_app.clock import now_ms
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.reading.decoding import Schemas
 from stream_app.core.reading.event_time import NEVER
+from stream_app.core.scoring.model_protocols import Model
 from stream_app.core.scoring.partition_state import PartitionState
-from stream_app.core.scoring.predictor import Model
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.dead_letters.dead_letter_reader import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.dead_letter_rendering import origin_text

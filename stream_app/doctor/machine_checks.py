@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 
+from stream_app.compiled_core import OUTDATED, core_state
 from stream_app.doctor.context import CheckResult, DoctorContext, ok, problem, skipped, warning
 from stream_app.kafka.security import check_security
 
@@ -54,6 +55,15 @@ def check_versions(_: DoctorContext) -> Iterator[CheckResult]:
     else:
         yield ok(f"Python {here}")
     yield from compare_versions([(name, wanted) for name, wanted in pinned], _installed)
+
+
+def check_core(_: DoctorContext) -> Iterator[CheckResult]:
+    """Check that the compiled core, if there is one, is that of the sources."""
+    state = core_state()
+    if state == OUTDATED:
+        yield warning(f"the core is {state}", "Compile it again: make compile")
+    else:
+        yield ok(f"the core is {state}")
 
 
 def compare_versions(

@@ -38,6 +38,7 @@ from stream_app.formatting import counted
 CHECKS = (
     Check("settings", machine_checks.check_settings),
     Check("machine", machine_checks.check_versions),
+    Check("machine", machine_checks.check_core),
     Check("machine", machine_checks.check_disks),
     Check("machine", machine_checks.check_embedded_broker),
     Check("pipeline", model_checks.check_pipeline),

@@ -11,7 +11,7 @@ from stream_app.core.reading.cleaning_steps import compile_cleaning
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.core.reading.record_reader import extract_features
 from stream_app.core.reading.validator import compile_validator
-from stream_app.core.scoring.predictor import Model
+from stream_app.core.scoring.model_protocols import Model
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import Failure, Features, Record
 

@@ -13,6 +13,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
+from stream_app.compiled_core import core_state
 from stream_app.errors import SettingsError
 from stream_app.files import write_atomically
 from stream_app.telemetry.metrics import READY
@@ -62,7 +63,7 @@ class HealthServer:
     ) -> None:
         self._reasons = reasons
         self._details = details
-        self._info = {"pid": os.getpid(), **(info or {})}
+        self._info = {"pid": os.getpid(), "core": core_state(), **(info or {})}
         self._started = time.monotonic()
         self._metrics = make_wsgi_app(registry)
         try:

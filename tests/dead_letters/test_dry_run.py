@@ -9,7 +9,7 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.reading.event_time import NEVER
-from stream_app.core.scoring.predictor import Model
+from stream_app.core.scoring.model_protocols import Model
 from stream_app.dead_letters.dead_letter_reader import DeadLetter, DeadLetterRef, Origin
 from stream_app.dead_letters.dry_run import Preview, RecordEvaluator
 from stream_app.dead_letters.replay_records import EditFailure, RecordEditor, load_edit

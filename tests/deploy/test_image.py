@@ -59,6 +59,21 @@ def test_the_image_installs_only_locked_dependencies() -> None:
     ]
 
 
+def test_the_image_keeps_no_package_that_only_the_build_needs() -> None:
+    found = re.search(r"pip uninstall --yes ([\w -]+?) +&&", "\n".join(LINES))
+    assert found is not None
+    build, runtime = locked("requirements-build.lock"), locked("requirements-runtime.lock")
+    assert set(found[1].split()) == build.keys() - runtime.keys()
+
+
+def test_the_build_lock_has_the_versions_of_the_others() -> None:
+    for file in ("requirements.lock", "requirements-runtime.lock", "benchmarks/requirements.lock"):
+        other = locked(file)
+        shared = locked("requirements-build.lock").keys() & other.keys() - {"setuptools"}
+        build = locked("requirements-build.lock")
+        assert {one: build[one] for one in shared} == {one: other[one] for one in shared}, file
+
+
 def test_the_runtime_lock_is_a_part_of_the_other_one() -> None:
     everything, runtime = locked("requirements.lock"), locked("requirements-runtime.lock")
     assert {name: everything[name] for name in runtime} == runtime

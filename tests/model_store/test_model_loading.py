@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from river import compose, linear_model, optim, preprocessing
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.model_store.model_loading import LoadedModel, fold
+from stream_app.model_store.linear_folding import fold
+from stream_app.model_store.model_loading import LoadedModel
 from stream_app.records import Features
 from stream_app.transformers import Pick
 from tests.learning import FINGERPRINT

@@ -13,6 +13,7 @@ from typing import Any, Self
 from river import metrics
 
 from stream_app.core.evaluation.roc_auc import RocAuc
+from stream_app.core.slots_state import SlotsState
 
 # Probabilities are clamped to this distance from 0 and 1, as by River's LogLoss, so that the loss
 # of a certain but wrong prediction is finite.
@@ -31,7 +32,7 @@ def class_log_loss(probability: float) -> float:
 
 
 @dataclass(slots=True)
-class BinaryBaseline:
+class BinaryBaseline(SlotsState):
     """Predictions without a model, from the labels so far.
 
     Attributes:
@@ -52,7 +53,7 @@ class BinaryBaseline:
 
 
 @dataclass(slots=True)
-class MulticlassBaseline:
+class MulticlassBaseline(SlotsState):
     """Predictions without a model, from the labels so far.
 
     Attributes:
@@ -77,7 +78,7 @@ class MulticlassBaseline:
 
 
 @dataclass(slots=True)
-class ClassificationMetrics:
+class ClassificationMetrics(SlotsState):
     """Sums that binary and multiclass metrics have in common, of one window or the whole stream.
 
     Attributes:

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.published_records import Example, ExampleOffsets
 from stream_app.core.reading.event_time import NEVER
+from stream_app.core.slots_state import SlotsState
 
 
 @dataclass(slots=True)
-class Window:
+class Window(SlotsState):
     """Metrics of the labels that became known in a span of time.
 
     Attributes:
@@ -69,7 +70,7 @@ class ClosedWindow(NamedTuple):
 
 
 @dataclass(slots=True)
-class Evaluator:
+class Evaluator(SlotsState):
     """Evaluates examples in tumbling windows of label time, aligned to the Unix epoch.
 
     A window closes when the watermark passes its end by a quarter of its length, so labels may be

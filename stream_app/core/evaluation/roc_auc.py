@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field
 
+from stream_app.core.slots_state import SlotsState
+
 BINS = 4096
 
 
 @dataclass(slots=True)
-class RocAuc:
+class RocAuc(SlotsState):
     """Scores by label, of which ROC AUC is computed.
 
     Beyond `limit` scores they are counted in 4,096 equal bins, which bounds the memory. Ties share

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from river import compose, feature_extraction, linear_model, stats
 
-from stream_app.records import Features, Target
+from stream_app.records import Features, Fields, Target
 
 # Larger numbers are learned with care. Powers up to the tenth of smaller ones are finite.
 EXTREME = 1e30
@@ -25,7 +25,7 @@ class NotFiniteError(Exception):
     """Raised instead of learning an example after which the model would not be finite."""
 
 
-def is_extreme(features: Features, label: Target) -> bool:
+def is_extreme(features: Fields, label: Target) -> bool:
     """Return True if an example has a number beyond `EXTREME`. Called for every example."""
     for value in features.values():
         if type(value) is float and not -EXTREME < value < EXTREME:

@@ -20,6 +20,7 @@ from stream_app.core.learning.finite_learning import (
 from stream_app.core.monitoring.constant_score import ConstantScore
 from stream_app.core.monitoring.drift import ErrorAlarm
 from stream_app.core.published_records import Example
+from stream_app.core.slots_state import SlotsState
 from stream_app.pipeline import Pipeline
 
 # Format of a pickled `LearnerState`. A checkpoint with another one is not loaded.
@@ -29,7 +30,7 @@ MAX_UNLEARNED = 100
 
 
 @dataclass(slots=True, kw_only=True)
-class LearnedModel:
+class LearnedModel(SlotsState):
     """A model, and the part of the examples log that it has learned.
 
     Attributes:
@@ -75,7 +76,7 @@ class LearnedModel:
             self.model.learn_one(features, label)
         self.examples += 1
         if not self.features.issuperset(example.features):
-            self.features |= example.features.keys()
+            self.features = self.features.union(example.features)
         if self.max_label_time is None or example.label_time > self.max_label_time:
             self.max_label_time = example.label_time
 
@@ -100,7 +101,7 @@ class LearnedModel:
 
 
 @dataclass(slots=True, kw_only=True)
-class LearnerState:
+class LearnerState(SlotsState):
     """Everything that a learner knows, and the content of a checkpoint.
 
     Attributes:

@@ -8,5 +8,6 @@ Files, in the order of the flow:
     cleaning_steps: the pipeline's cleaning, and its fast path.
     event_time: times in Unix milliseconds, and suspected other units.
     avro_schema: traversal of Avro schemas, shared by the compilers.
+    avro_timestamps: integers with the unit of an Avro timestamp.
     avro_reader, avro_writer: binary Avro to fields, and back.
 """

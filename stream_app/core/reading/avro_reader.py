@@ -11,7 +11,7 @@ from struct import error as StructError  # noqa: N812  # an exception class
 from typing import Any
 
 from stream_app.core.reading.avro_schema import SchemaCompiler
-from stream_app.core.reading.event_time import TIMESTAMP_TYPES
+from stream_app.core.reading.avro_timestamps import TIMESTAMP_TYPES
 from stream_app.records import Failure, Fields
 
 AvroReader = Callable[[bytes, int], Fields | Failure]

@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIX_EPOCH_WITHOUT_OFFSET = _UNIX_EPOCH.replace(tzinfo=None)
@@ -128,36 +127,6 @@ def time_problem(value: object) -> str:
     if time.tzinfo is None:
         return "has no offset from UTC"
     return time_problem((time - _UNIX_EPOCH) // _MILLISECOND)
-
-
-class AvroTimestamp(int):
-    """Value of an Avro timestamp: an integer with its unit."""
-
-    per_millisecond: ClassVar[int]
-
-
-class _Milliseconds(AvroTimestamp):
-    per_millisecond = 1
-
-
-class _Microseconds(AvroTimestamp):
-    per_millisecond = 1_000
-
-
-class _Nanoseconds(AvroTimestamp):
-    per_millisecond = 1_000_000
-
-
-TIMESTAMP_TYPES: dict[str, type[AvroTimestamp]] = {
-    f"{zone}timestamp-{unit}": kind
-    for zone in ("", "local-")
-    for unit, kind in (
-        ("millis", _Milliseconds),
-        ("micros", _Microseconds),
-        ("nanos", _Nanoseconds),
-    )
-}
-"""Class of the values by logical type."""
 
 
 def is_suspect(time: int | None) -> bool:

@@ -31,11 +31,12 @@ _SCALARS = frozenset(
 )
 # Characters of a class, which the model keeps, and with it every scored record.
 _MAX_CLASS_LENGTH = 200
+_FIRST_SURROGATE, _LAST_SURROGATE = chr(0xD800), chr(0xDFFF)
 # Tolerance for the clocks of producers.
 _MAX_AHEAD_MS = 24 * 60 * 60 * 1000
 
 
-def extract_features(function: Callable[[Fields], Features], fields: Fields) -> Features | Failure:
+def extract_features(function: Callable[[Fields], object], fields: Fields) -> Features | Failure:
     """Call the feature function on a cleaned record.
 
     Returns a non-empty dict of finite floats, 64-bit integers, booleans and strings, of exactly
@@ -91,7 +92,9 @@ def _is_valid(value: Any) -> bool:
 
 def _is_encodable(value: str) -> bool:
     """Return True if the string has no lone surrogates, which cannot be encoded in UTF-8."""
-    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    return value.isascii() or not any(
+        _FIRST_SURROGATE <= character <= _LAST_SURROGATE for character in value
+    )
 
 
 def _describe(value: Any) -> str:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, NamedTuple
 
-from stream_app.core.reading.event_time import AvroTimestamp, smaller_unit, time_problem, to_unix_ms
+from stream_app.core.reading.avro_timestamps import AvroTimestamp
+from stream_app.core.reading.event_time import smaller_unit, time_problem, to_unix_ms
 
 MISSING = "missing"
 NOT_FINITE = "a number that is not finite"

@@ -2,6 +2,7 @@
 
 - `scorer`: scores the events of a partition and joins labels to predictions.
 - `predictor`: calls the model, with the declared fallback.
+- `model_protocols`: interfaces of the model versions that score.
 - `partition_state`: keyed state of a partition: known events, waiting labels, watermarks.
 - `prediction_blocks`: blocks of predictions in the changelog, and the restore floor.
 - `state_changelog`: records of the changelog and their only reader.

@@ -8,8 +8,8 @@ import re
 import sysconfig
 from functools import lru_cache
 from hashlib import blake2b
-from traceback import format_tb
-from types import CodeType, TracebackType
+from traceback import extract_tb, format_list, walk_tb
+from types import CodeType, FrameType, TracebackType
 from typing import NamedTuple
 
 from stream_app.core.scoring.replay_headers import ORIGIN, replay_headers
@@ -61,9 +61,11 @@ _VALUES = re.compile(
 )
 _LIST = re.compile(r"#(?:, ?#)+")
 
-_OWN_FOLDER = re.split(r"core[\/]scoring[\/]", __file__)[0]
+_OWN_FOLDER = re.split(r"core[\\/]scoring[\\/]", __file__)[0]
 # The examples are written like a user's pipeline, so they count as the user's code.
 _EXAMPLES = f"{_OWN_FOLDER}examples"
+# Modules of which some are compiled.
+_CORE = ("stream_app.core.", "stream_app.model_store.")
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 _INSTALLED = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 MAX_STACKTRACE = 4000  # characters
@@ -91,23 +93,29 @@ def normalized(message: str) -> str:
 
 
 def raised_in(traceback: TracebackType | None) -> str:
-    """Return file and function of the innermost frame in the user's code, else of any.
+    """Return file and function of the innermost frame in the user's code.
 
-    The line number is left out: an edit elsewhere in the file must not change the fingerprint.
+    Without one, of the innermost frame outside the core, which differs if it is compiled. The line
+    number is left out: an edit elsewhere in the file must not change the fingerprint.
     """
-    last = own = None
-    while traceback is not None:
-        last = traceback.tb_frame.f_code
-        if _is_user_code(last.co_filename):
-            own = last
-        traceback = traceback.tb_next
-    code = own or last
+    last = users = None
+    for frame, _ in walk_tb(traceback):
+        if not _is_core(frame):
+            last = frame.f_code
+            if _is_user_code(last.co_filename):
+                users = last
+    code = users or last
     return "" if code is None else _name(code)
 
 
 def digest(*parts: str) -> str:
     """Return a hash of texts, 16 hexadecimal digits."""
     return blake2b("\0".join(parts).encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def _is_core(frame: FrameType) -> bool:
+    """Return True for a frame of the core, which differs if it is compiled."""
+    return str(frame.f_globals.get("__name__")).startswith(_CORE)
 
 
 def _is_user_code(file: str) -> bool:
@@ -211,5 +219,14 @@ def shortened(letter: Output) -> Output:
 
 
 def _stacktrace(error: BaseException | None) -> str:
-    """Return the frames without the exception's message, which may quote a record."""
-    return "" if error is None else "".join(format_tb(error.__traceback__))[-MAX_STACKTRACE:]
+    """Return the frames without the exception's message, which may quote a record.
+
+    Frames of the core are left out: an event leaves the same dead letter whether it is compiled or
+    not.
+    """
+    if error is None:
+        return ""
+    traceback = error.__traceback__
+    frames = zip(walk_tb(traceback), extract_tb(traceback), strict=True)
+    shown = [summary for (frame, _), summary in frames if not _is_core(frame)]
+    return "".join(format_list(shown))[-MAX_STACKTRACE:]

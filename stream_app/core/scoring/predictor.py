@@ -1,9 +1,10 @@
 """Predictions that may fail: the served version, the declared fallback, and the prior."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, ScoreFunction
+from stream_app.core.scoring.model_protocols import Model, TrainableModel
 from stream_app.records import Failure, Features, Score
 from stream_app.resilience import TRANSIENT, Fallback
 
@@ -16,25 +17,6 @@ REST_MS = 10_000
 
 # Failures that may come from a lack of evidence.
 _LACK_OF_EVIDENCE = frozenset({"model-failed", "score-invalid"})
-
-
-class Model(Protocol):
-    """Loaded model version."""
-
-    name: str
-    version: int
-
-    @property
-    def score(self) -> ScoreFunction:
-        """Function from features to a score, which may raise whatever the model raises."""
-
-
-@runtime_checkable
-class TrainableModel(Protocol):
-    """Model version that may lack evidence."""
-
-    def prior_for(self, features: Features) -> Score | None:
-        """Return the score of an event about which the model has learned nothing, else None."""
 
 
 class Degraded(NamedTuple):

@@ -1,7 +1,7 @@
 """Record counts: how many input records had which outcome."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 _COUNTERS = ("dead", "label_dead", "evicted")
@@ -85,7 +85,7 @@ class RecordCounts:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for the changelog."""
-        values = {name: getattr(self, name) for name in self.__slots__}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         return values | {name: dict(getattr(self, name)) for name in _COUNTERS}
 
     @classmethod
@@ -97,5 +97,5 @@ class RecordCounts:
     def add(self, other: "RecordCounts") -> "RecordCounts":
         """Return the sum of the counts of two partitions."""
         return RecordCounts(
-            **{name: getattr(self, name) + getattr(other, name) for name in self.__slots__}
+            **{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)}
         )

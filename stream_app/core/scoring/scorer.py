@@ -22,8 +22,9 @@ from stream_app.core.scoring.lateness import (
     label_too_late,
     label_without_event,
 )
+from stream_app.core.scoring.model_protocols import Model
 from stream_app.core.scoring.partition_state import Entry, PartitionState, eviction_kind
-from stream_app.core.scoring.predictor import Degraded, Model, Predictor
+from stream_app.core.scoring.predictor import Degraded, Predictor
 from stream_app.core.scoring.replay_headers import LabelResult, replay_headers
 from stream_app.core.scoring.source_watermarks import MAX_SOURCES
 from stream_app.core.scoring.state_changelog import AssumedEvent, JoinedEvent, WaitingLabel

@@ -5,7 +5,7 @@ from itertools import groupby
 from time import monotonic
 
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
-from stream_app.core.scoring.predictor import Model
+from stream_app.core.scoring.model_protocols import Model
 from stream_app.core.scoring.scorer import DEGRADED_ALARM, ENDING_ALARMS, Scorer
 from stream_app.core.scoring.state_changelog import OTHER_FORMAT_REMEDY, StateFormatError
 from stream_app.errors import DataLossError

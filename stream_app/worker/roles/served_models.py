@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from stream_app.core.scoring.model_protocols import Model
 from stream_app.core.scoring.partition_state import PartitionState
-from stream_app.core.scoring.predictor import Model
 from stream_app.errors import StreamAppError
 from stream_app.headers import REPLAY_MODEL
 from stream_app.records import Features, Record

@@ -197,8 +197,9 @@ def test_a_failing_evaluation_is_counted_and_reported_and_learning_continues() -
         output for at, one in enumerate(usual(5)) for output in learner.learn(at, one)
     )
     assert (learner.state.learned.examples, learner.state.unevaluated) == (5, 5)
-    assert [(one["name"], one["n"], one["reference"]) for one in found] == [
-        ("evaluation-failed", n, f"offset {n - 1}: AttributeError") for n in (1, 2, 4)
+    # A compiled core raises TypeError where an interpreted one raises AttributeError.
+    assert [(one["name"], one["n"], one["reference"].split(":")[0]) for one in found] == [
+        ("evaluation-failed", n, f"offset {n - 1}") for n in (1, 2, 4)
     ]
 
 
