@@ -1,5 +1,6 @@
 """The examples in docstrings run with the documented results."""
 
+import ast
 import doctest
 import importlib
 import re
@@ -18,8 +19,14 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_give_the_documented_results(name: str) -> None:
-    result = doctest.testmod(
-        importlib.import_module(name), optionflags=doctest.IGNORE_EXCEPTION_DETAIL
-    )
-    assert result.attempted > 0
-    assert result.failed == 0
+    """The docstrings are those of the source, because compiled functions have none."""
+    source = (ROOT / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
+    names = vars(importlib.import_module(name))
+    runner = doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            text = ast.get_docstring(node) or ""
+            line = getattr(node, "lineno", 0)
+            runner.run(doctest.DocTestParser().get_doctest(text, dict(names), name, name, line))
+    assert runner.tries > 0
+    assert runner.failures == 0
