@@ -43,7 +43,7 @@ STAGE_RECORDS = 20_000
 ROUNDS = 3
 
 THREADS = {
-    "Task": "stream task: the core, producing, transactions",
+    "StreamTask": "stream task: the core, producing, transactions",
     "WorkerThread": "Faust's consumer thread: fetching, heartbeats",
     "python": "main thread: Faust's agents",
     "rdk": "librdkafka: batches, compression, sockets",
@@ -57,7 +57,7 @@ def measure(setup: Setup, records: Records) -> Iterator[Report]:
     threads = by_thread(setup.config("profile", "ours"), records)
     setup.progress("threads measured, measuring stages")
     stages = by_stage(records[:STAGE_RECORDS])
-    tasks = threads.get(THREADS["Task"], 0.0)
+    tasks = threads.get(THREADS["StreamTask"], 0.0)
     outside = ("task: taking batches, produce, transactions", tasks - stages.pop(WHOLE))
     yield Report(
         [

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 import orjson
+from msgspec import Meta, MsgspecError, Struct
+from msgspec.json import Decoder, Encoder
 
-from stream_app.records import Features, Fields, Output, Score, Target
+from stream_app.records import Features, Fields, Output, Score
 
 
 class ScoringModel(TypedDict):
@@ -58,8 +60,16 @@ PREDICTION_FIELDS: tuple[PredictionField, ...] = (
 )
 
 
-class Example(NamedTuple):
+_Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_Number = float | _Integer
+
+
+class Example(
+    Struct, tag_field="kind", tag="example", forbid_unknown_fields=True, frozen=True, gc=False
+):
     """Event with the prediction that was served, and its label.
+
+    The types are those of any task, as JSON expresses them.
 
     Attributes:
         event_id: id of the event.
@@ -74,24 +84,23 @@ class Example(NamedTuple):
     """
 
     event_id: str
-    event_time: int
-    label_time: int
-    label: Target
-    score: Score
-    model_version: int
-    features: Features
+    event_time: _Integer
+    label_time: _Integer
+    label: bool | str | _Number
+    score: _Number | Mapping[str, _Number]
+    model_version: _Integer
+    features: dict[str, _Number | bool | str]
     fingerprint: str
     assumed: bool = False
 
     def encode(self) -> bytes:
         """Return the JSON object that `<p>.examples` carries."""
-        return orjson.dumps({"kind": "example", **self._asdict()})
+        return _encode_example(self)
 
     @classmethod
     def decode(cls, value: bytes) -> "Example":
         """Return the example of `encode`, without any check."""
-        fields: dict[str, Any] = orjson.loads(value)
-        return cls(**{name: fields[name] for name in cls._fields})
+        return _decoded(orjson.loads(value))
 
 
 class ExampleOffsets(NamedTuple):
@@ -111,7 +120,12 @@ class ExampleTask(Protocol):
         """Return the score, or None if the value is not a score of the task."""
 
 
-_example_fields = itemgetter(*Example._fields)
+_encode_example = Encoder().encode
+# The last field has a default.
+_example_values = itemgetter(*Example.__struct_fields__[:-1])
+# Beginning of what `Example.encode` returns.
+_ENCODED_START = b'{"kind":"example",'
+_decode_encoded = Decoder(Example).decode
 
 
 def decode_example(value: bytes | None, task: ExampleTask) -> Example | str:
@@ -123,14 +137,30 @@ def decode_example(value: bytes | None, task: ExampleTask) -> Example | str:
     """
     if value is None:
         return "empty"
+    if value.startswith(_ENCODED_START):
+        try:
+            example: Example = _decode_encoded(value)
+        except MsgspecError:
+            return _decode_other(value, task)
+        known = task.is_label(example.label) and task.valid_score(example.score) is not None
+        return example if known else "wrong-type"
+    return _decode_other(value, task)
+
+
+def _decode_other(value: bytes, task: ExampleTask) -> Example | str:
+    """Decode a value that another program may have written."""
     try:
         fields: dict[str, Any] = orjson.loads(value)
         if fields["kind"] != "example":
             return "unknown-kind"
-        example = Example._make(_example_fields(fields))
+        example = _decoded(fields)
     except (ValueError, TypeError, KeyError):
         return "undecodable"
     return example if _has_example_types(example, task) else "wrong-type"
+
+
+def _decoded(fields: dict[str, Any]) -> Example:
+    return Example(*_example_values(fields), assumed=fields.get("assumed", False))
 
 
 def _has_example_types(example: Any, task: ExampleTask) -> bool:

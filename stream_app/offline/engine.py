@@ -12,6 +12,7 @@ from traceback import walk_tb
 from typing import Any, NamedTuple
 
 import orjson
+from msgspec.structs import replace
 
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, task_of
@@ -67,7 +68,7 @@ def explain_learning_failure(learned: LearnedModel, example: Example) -> Learnin
     at_fault = [
         f"{name} ({type(value).__name__})"
         for name, value in features.items()
-        if type(_error(learned, example._replace(features={name: value}))) is type(error)
+        if type(_error(learned, replace(example, features={name: value}))) is type(error)
     ]
     if isinstance(error, NotFiniteError):
         message, where = "after it the model or its score would not be finite", None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
 
 import orjson
+from msgspec.structs import asdict
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.learning.control_commands import control_in
@@ -48,7 +49,7 @@ def example_row(offset: int, example: Example) -> dict[str, Any]:
 
 
 def _cells(example: Example) -> Iterator[tuple[str, Any]]:
-    for name, value in example._asdict().items():
+    for name, value in asdict(example).items():
         if isinstance(value, dict):
             prefix = "feature" if name == _FEATURES else name
             yield from ((f"{prefix}.{key}", item) for key, item in value.items())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.learning.control_commands import Control, decode_control
@@ -116,7 +117,7 @@ def test_a_version_is_evaluated_on_the_newest_examples_before_promotion(
     assert found.loss > 0
     with pytest.raises(DecisionError, match="fails on the newest examples"):
         evaluate_version(
-            system.loader.load(to), [examples[0]._replace(features={"amount": "much"})]
+            system.loader.load(to), [replace(examples[0], features={"amount": "much"})]
         )
     assert system.change_version("promote", to) == "done"
     system.serves(to.version)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.published_records import Example, decode_example
@@ -37,7 +38,7 @@ class PublishedVersions(LearnerDriver):
         self.fingerprint = fingerprint(self.declared)
         self.store = pipeline_store(self.settings, "p")
         self.stream = [
-            one._replace(fingerprint=self.fingerprint, model_version=NONE) for one in examples(400)
+            replace(one, fingerprint=self.fingerprint, model_version=NONE) for one in examples(400)
         ]
         self.learn(0, 200)
 
@@ -103,7 +104,7 @@ def test_a_changed_label_in_the_log_is_detected(tmp_path: Path) -> None:
     records = driver.log.topics["p.examples/0"]
     changed = decode_example(records[170].value, BinaryTask())
     assert isinstance(changed, Example)
-    records[170] = records[170]._replace(value=changed._replace(label=not changed.label).encode())
+    records[170] = records[170]._replace(value=replace(changed, label=not changed.label).encode())
     result = driver.verify(version_of(driver, 200))
     assert not result.reproduced
     assert result.unequal == result.compared
@@ -114,7 +115,7 @@ def test_a_changed_label_in_the_log_is_detected(tmp_path: Path) -> None:
 def test_a_served_score_that_the_version_does_not_give_is_detected(tmp_path: Path) -> None:
     driver = PublishedVersions(tmp_path)
     version = version_of(driver, 200)
-    served = driver.stream[200]._replace(model_version=version, score=0.123)
+    served = replace(driver.stream[200], model_version=version, score=0.123)
     driver.fill([served])
     result = driver.verify(version)
     assert (result.served, result.unequal, result.difference) == (1, 1, None)

@@ -120,7 +120,7 @@ class BinaryMetrics(ClassificationMetrics):
             predicted: served prediction.
             baseline: labels before this one.
         """
-        # Laplace's rule of succession.
+        # Laplace's rule of succession; never 0 or 1, so its loss needs no clamping.
         prior = (baseline.positives + 1.0) / (baseline.seen + 2.0)
         self.n += 1
         self.positives += label
@@ -130,7 +130,7 @@ class BinaryMetrics(ClassificationMetrics):
         self.squared_error += (score - label) ** 2
         self.majority_correct += (baseline.positives * 2 > baseline.seen) is label
         self.no_change_correct += baseline.last is label
-        self.prior_log_loss += log_loss(label, prior)
+        self.prior_log_loss -= math.log(prior if label else 1.0 - prior)
         self.roc_auc.add(label, score)
 
     def merge(self, other: Self) -> None:

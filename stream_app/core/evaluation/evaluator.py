@@ -121,25 +121,31 @@ class Evaluator(SlotsState):
         Returns:
             The windows that this closes, oldest first.
         """
+        self.count(example, offset, superseded=superseded)
+        return self.close(offset) if self.is_due else []
+
+    def count(self, example: Example, offset: int, *, superseded: bool) -> float:
+        """Count a served prediction, without closing windows; arguments as for `add`.
+
+        Returns:
+            The error of the prediction, from 0 to 1.
+        """
         time = example.label_time
         window = self.open.get(time - time % self.length) or self._open(time, offset)
-        self.task.evaluate(
-            self.baseline,
-            self._metrics(window, superseded=superseded, assumed=example.assumed),
-            example.label,
-            example.score,
-        )
+        metrics = self._metrics(window, superseded=superseded, assumed=example.assumed)
+        error = self.task.evaluate(self.baseline, metrics, example.label, example.score)
         window.model_version = example.model_version
         previous = self.previous
         reached = time if time <= previous + 2 * self.length else previous
         self.previous = time
         if reached > self.watermark:
             self.watermark = reached
-        return self._close(offset) if self.watermark >= self.closes_at else []
+        return error
 
-    def error(self, example: Example) -> float:
-        """Return the error, from 0 to 1, of the prediction of the example that was added last."""
-        return self.task.error(self.baseline, example.label, example.score)
+    @property
+    def is_due(self) -> bool:
+        """True if a window can be closed."""
+        return self.watermark >= self.closes_at
 
     def supersede(self) -> None:
         """Count the predictions in open windows as those of superseded versions."""
@@ -179,7 +185,8 @@ class Evaluator(SlotsState):
     def _closing_time(self, window: Window) -> int:
         return window.end + self.length // 4
 
-    def _close(self, offset: int) -> list[ClosedWindow]:
+    def close(self, offset: int) -> list[ClosedWindow]:
+        """Close the windows that are due, oldest first; `offset` is that of the last example."""
         due = [one for one in self.open.values() if self.watermark >= self._closing_time(one)]
         closed = [self._finish(one, offset) for one in sorted(due, key=lambda one: one.start)]
         self.closes_at = min(map(self._closing_time, self.open.values()), default=NEVER)

@@ -113,12 +113,12 @@ class PredictionTask(ABC):
         """Return empty sums, of one window or, if cumulative, of the whole stream."""
 
     @abstractmethod
-    def evaluate(self, baseline: Any, metrics: Any, label: Any, score: Any) -> None:
-        """Count a served score and its label in the metrics, then the label in the baseline."""
+    def evaluate(self, baseline: Any, metrics: Any, label: Any, score: Any) -> float:
+        """Count a served score and its label in the metrics, then the label in the baseline.
 
-    @abstractmethod
-    def error(self, baseline: Any, label: Any, score: Any) -> float:
-        """Return the error of a prediction, from 0 to 1, after it was evaluated."""
+        Returns:
+            The error of the prediction, from 0 to 1.
+        """
 
 
 @dataclass(frozen=True)
@@ -178,12 +178,11 @@ class BinaryTask(PredictionTask):
 
     def evaluate(
         self, baseline: BinaryBaseline, metrics: BinaryMetrics, label: bool, score: float
-    ) -> None:
-        metrics.update(label, score, score >= self.decision, baseline)
+    ) -> float:
+        predicted = score >= self.decision
+        metrics.update(label, score, predicted, baseline)
         baseline.update(label)
-
-    def error(self, baseline: BinaryBaseline, label: bool, score: float) -> float:
-        return (score >= self.decision) is not label
+        return predicted is not label
 
 
 @dataclass(frozen=True)
@@ -258,12 +257,11 @@ class MulticlassTask(PredictionTask):
         metrics: MulticlassMetrics,
         label: str,
         score: Probabilities,
-    ) -> None:
-        metrics.update(label, score.get(label, 0.0), _likeliest(score), baseline)
+    ) -> float:
+        predicted = _likeliest(score)
+        metrics.update(label, score.get(label, 0.0), predicted, baseline)
         baseline.update(label)
-
-    def error(self, baseline: MulticlassBaseline, label: str, score: Probabilities) -> float:
-        return _likeliest(score) != label
+        return predicted != label
 
 
 @dataclass(frozen=True)
@@ -322,11 +320,9 @@ class RegressionTask(PredictionTask):
 
     def evaluate(
         self, baseline: RegressionBaseline, metrics: RegressionMetrics, label: float, score: float
-    ) -> None:
+    ) -> float:
         metrics.update(label, score, baseline)
         baseline.update(label)
-
-    def error(self, baseline: RegressionBaseline, label: float, score: float) -> float:
         return baseline.scaled_error(label, score)
 
 

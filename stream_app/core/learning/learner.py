@@ -118,12 +118,16 @@ class Learner:
 
     def _evaluate(self, offset: int, example: Example) -> list[Output]:
         """Count the served prediction, and return the measurements of windows and alarms."""
-        state = self.state
-        closed = state.evaluator.add(
+        state, outputs = self.state, list[Output]()
+        evaluator = state.evaluator
+        error = evaluator.count(
             example, offset, superseded=state.control.is_superseded(example.model_version)
         )
-        outputs = [output for window in closed for output in self._report(window)] if closed else []
-        rise = state.alarm.update(state.evaluator.error(example), example.label_time)
+        if evaluator.is_due:
+            outputs += [
+                found for window in evaluator.close(offset) for found in self._report(window)
+            ]
+        rise = state.alarm.update(error, example.label_time)
         if rise is not None:
             outputs.append(self._alarm(example, rise.before, rise.after, rise.n))
         # An untrained model and the rule of a fallback may give every event the same score.

@@ -287,6 +287,11 @@ class ExampleGuard:
         """Yield the examples, each written to the journal before it is learned."""
         return self._slot.journaled(0, examples)
 
+    @property
+    def has_candidates(self) -> bool:
+        """True if an example may be poison."""
+        return bool(self._candidates)
+
     def poison_code(self, offset: int) -> str | None:
         """Return the error code of a poison example, else None."""
         candidate = self._candidates.get(0, 0, offset)

@@ -10,10 +10,11 @@ from stream_app.core.learning.control_commands import (
     VERSION_CHANGES,
     Control,
     control_in,
+    decode_control,
 )
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnerState
-from stream_app.core.published_records import Example, LimitCheck, Measurement, decode_example
+from stream_app.core.published_records import LimitCheck, Measurement, decode_example
 from stream_app.errors import ModelError, StoreError
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.model_store.artifacts import ArtifactStore, wait_for_store
@@ -231,19 +232,21 @@ class LearnProcessor:
             now: wall-clock time in Unix milliseconds; None to relearn without outputs.
         """
         outputs: list[Output] = []
-        for record in self._skips.journaled(records):
-            control = control_in(record.key, record.value)
-            if control is not None:
-                found = self._apply(record, control, now)
-            else:
-                example = self._skips.code(record) or decode_example(record.value, self._task)
-                if isinstance(example, Example):
-                    found = self._learner.learn(record.offset, example)
-                    found += self._apply_thresholds(now) if found else []
-                else:
-                    found = self._learner.skip(record.offset, example)
+        skips, task, may_skip = self._skips, self._task, self._skips.may_skip
+        for record in skips.journaled(records):
+            if record.key == CONTROL_KEY:
+                control = decode_control(record.value)
+                if control is not None:
+                    outputs += self._apply(record, control, now)
+                    continue
+            cause = skips.code(record) if may_skip else None
+            example = cause or decode_example(record.value, task)
+            if isinstance(example, str):
+                outputs += self._learner.skip(record.offset, example)
+                continue
+            found = self._learner.learn(record.offset, example)
             if found:
-                outputs += found
+                outputs += found + self._apply_thresholds(now)
         return outputs
 
     def _apply_thresholds(self, now: int | None) -> list[Output]:

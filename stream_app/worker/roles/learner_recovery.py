@@ -182,6 +182,11 @@ class SkippedOffsets:
     def __contains__(self, offset: int) -> bool:
         return offset in self._codes
 
+    @property
+    def may_skip(self) -> bool:
+        """True if records may have to be skipped; False for nearly every learner."""
+        return bool(self._codes) or (self._guard is not None and self._guard.has_candidates)
+
     def journaled(self, records: Iterable[Record]) -> Iterable[Record]:
         """Return the records, each written to the journal before it is learned."""
         return records if self._guard is None else self._guard.journaled(records)

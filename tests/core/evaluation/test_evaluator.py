@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from river import metrics
 
 from stream_app.core.evaluation.classification_metrics import (
@@ -201,7 +202,7 @@ def test_a_window_with_assumed_labels_is_reported_without_them_too() -> None:
     evaluator = Evaluator(HOUR, BinaryTask())
     for number, assumed in enumerate((False, True, True)):
         one = example(not assumed, number, score=0.9)
-        evaluator.add(one._replace(assumed=assumed))
+        evaluator.add(replace(one, assumed=assumed))
     assert evaluator.metrics()["accuracy"] == pytest.approx(1 / 3)
     (closed,) = evaluator.add(example(True, 2 * HOUR))
     assert closed.labelled is not None
@@ -214,7 +215,7 @@ def test_a_window_with_assumed_labels_is_reported_without_them_too() -> None:
 
 def test_a_superseded_version_keeps_its_predictions_with_assumed_labels() -> None:
     evaluator = Evaluator(HOUR, BinaryTask())
-    evaluator.add(example(True, 1)._replace(assumed=True))
+    evaluator.add(replace(example(True, 1), assumed=True))
     evaluator.supersede()
     evaluator.add(example(True, 2))
     (closed,) = evaluator.add(example(True, 2 * HOUR))

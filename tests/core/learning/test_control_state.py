@@ -6,6 +6,7 @@ from typing import get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.learning.control_commands import (
@@ -154,7 +155,7 @@ def test_examples_are_evaluated_during_a_pause_and_learned_once_after_it() -> No
 
 
 def test_an_example_of_another_declaration_is_not_relearned() -> None:
-    strange = STREAM[25]._replace(fingerprint="other")
+    strange = replace(STREAM[25], fingerprint="other")
     log: Log = [*STREAM[:25], strange, *STREAM[26:30], control("rollback", 10, 1, since=10)]
     assert (after(log).learned.examples, after(log).unlearnable) == (29, 1)
     assert after(log).learned.unlearned == [[25, 26]]
@@ -203,14 +204,14 @@ def test_a_void_or_unrelated_control_record_changes_nothing(void: Control) -> No
 
 def test_late_labels_count_for_the_version_that_made_the_prediction() -> None:
     """After a rollback from a bad version 20 to a good version 0, labels of both arrive."""
-    good = [one._replace(model_version=0, score=float(one.label)) for one in STREAM]
-    bad = [one._replace(model_version=20, score=float(not one.label)) for one in STREAM]
+    good = [replace(one, model_version=0, score=float(one.label)) for one in STREAM]
+    bad = [replace(one, model_version=20, score=float(not one.label)) for one in STREAM]
     mixed = [pick[number % 2] for number, pick in enumerate(zip(good, bad, strict=True))]
     run = Run([*bad[:30], control("rollback", 0, 1), *mixed[30:100]])
     run.process(0, 101)
     (window,) = run.learner.state.evaluator.open.values()
     assert (window.metrics.n, window.superseded.n) == (35, 65)
-    late = bad[110]._replace(label_time=10**9)
+    late = replace(bad[110], label_time=10**9)
     # A single time far ahead closes no window.
     assert measurements(run.learner.learn(101, late)) == []
     reports = measurements(run.learner.learn(102, late))

@@ -6,6 +6,7 @@ from math import inf, isfinite, nan
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from river import (
     compose,
     feature_extraction,
@@ -56,7 +57,7 @@ def example(number: int, amount: float, **changes: Any) -> Example:
         {"amount": amount, "age": float(number % 11)},
         FINGERPRINT,
     )
-    return one._replace(**changes)
+    return replace(one, **changes)
 
 
 def usual(count: int, first: int = 0) -> list[Example]:
@@ -162,7 +163,7 @@ def test_the_first_label_of_a_group_is_learned_by_its_aggregate(how: Any, united
         return first | preprocessing.StandardScaler() | linear_model.LogisticRegression()
 
     stream = [
-        one._replace(features={"place": f"p{number % 4}", "age": one.features["age"]})
+        replace(one, features={"place": f"p{number % 4}", "age": one.features["age"]})
         for number, one in enumerate(usual(200))
     ]
     learner, found = learned(make, stream)
@@ -182,7 +183,7 @@ def first_aggregate(model: Any) -> Any:
 
 
 def test_aggregates_with_a_value_from_the_start_learn_as_in_river() -> None:
-    stream = [one._replace(features={"place": "p"}) for one in usual(50)]
+    stream = [replace(one, features={"place": "p"}) for one in usual(50)]
     learner, _ = learned(target_aggregate(stats.Mean()), stream)
     river = target_aggregate(stats.Mean())()
     for one in stream:
@@ -215,7 +216,7 @@ def test_a_window_without_a_positive_label_breaches_nothing() -> None:
         window=timedelta(hours=1),
     )
     learner = Learner(declared, FINGERPRINT)
-    stream = [one._replace(label=False) for one in usual(200)]
+    stream = [replace(one, label=False) for one in usual(200)]
     found = measurements(
         output for at, one in enumerate(stream) for output in learner.learn(at, one)
     )
@@ -231,7 +232,7 @@ def test_a_constant_score_alarms() -> None:
     found = measurements(
         output
         for at, one in enumerate(usual(2_100))
-        for output in learner.learn(at, one._replace(score=0.25))
+        for output in learner.learn(at, replace(one, score=0.25))
     )
     (alarm,) = [one for one in found if one["name"] == "constant-score"]
     assert (alarm["kind"], alarm["n"], alarm["value"]) == ("alarm", 2_000, 0.25)
@@ -242,6 +243,6 @@ def test_the_same_score_by_an_untrained_model_does_not_alarm() -> None:
     found = measurements(
         output
         for at, one in enumerate(usual(2_100))
-        for output in learner.learn(at, one._replace(score=0.5, model_version=0))
+        for output in learner.learn(at, replace(one, score=0.5, model_version=0))
     )
     assert "constant-score" not in {one["name"] for one in found}

@@ -1,14 +1,21 @@
 """Learner: evaluation, learning, skipped examples and reports, all as a function of the log."""
 
+import json
 import math
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict, replace
 from river import linear_model, optim, preprocessing
 
-from stream_app.core.evaluation.prediction_tasks import BinaryTask
+from stream_app.core.evaluation.prediction_tasks import (
+    BinaryTask,
+    MulticlassTask,
+    PredictionTask,
+    RegressionTask,
+)
 from stream_app.core.learning.learner import Learner
 from stream_app.core.published_records import Example, decode_example
 from stream_app.model_store.model_loading import LoadedModel
@@ -114,7 +121,7 @@ def test_a_metric_beyond_its_threshold_is_breached() -> None:
 
 def test_a_rise_of_errors_opens_an_alarm() -> None:
     stream = [
-        one._replace(score=float(one.label if i < 1500 else not one.label))
+        replace(one, score=float(one.label if i < 1500 else not one.label))
         for i, one in enumerate(examples(2500))
     ]
     found = [
@@ -188,7 +195,7 @@ def test_a_restored_learner_uses_the_current_declaration() -> None:
 
 def test_examples_conform_to_the_published_schema() -> None:
     one = examples(1)[0]
-    assert fits("example", {"kind": "example", **one._asdict()})
+    assert fits("example", {"kind": "example", **asdict(one)})
 
 
 @pytest.mark.parametrize(
@@ -203,9 +210,42 @@ def test_examples_conform_to_the_published_schema() -> None:
     ],
 )
 def test_an_example_with_wrong_types_is_detected(wrong: dict[str, Any]) -> None:
-    assert decode_example(examples(1)[0]._replace(**wrong).encode(), BinaryTask()) == "wrong-type"
+    assert decode_example(replace(examples(1)[0], **wrong).encode(), BinaryTask()) == "wrong-type"
 
 
 @given(value=st.binary())
 def test_decoding_an_example_never_raises(value: bytes) -> None:
     assert isinstance(decode_example(value, BinaryTask()), str | Example)
+
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = NUMBERS | st.booleans() | st.text(max_size=3) | st.none()
+VALUES = SCALARS | st.dictionaries(st.text(max_size=3), SCALARS, max_size=3) | st.lists(SCALARS)
+
+
+@given(
+    changed=st.dictionaries(st.sampled_from([*asdict(examples(1)[0]), "kind", "other"]), VALUES),
+    removed=st.none() | st.sampled_from([*asdict(examples(1)[0]), "kind"]),
+    task=st.sampled_from([BinaryTask(), MulticlassTask(), RegressionTask()]),
+)
+def test_the_fast_path_decodes_examples_as_the_other_one_does(
+    changed: dict[str, Any], removed: str | None, task: PredictionTask
+) -> None:
+    fields = {"kind": "example", **asdict(examples(1)[0]), **changed}
+    fields.pop(removed or "", None)
+    # Integers of more than 64 bits become floats, as other programs may write them.
+    value = json.dumps(fields, separators=(",", ":")).encode()
+    found = decode_example(value, task)
+    # A space keeps the value from the fast path.
+    assert repr(found) == repr(decode_example(b" " + value, task))
+
+
+@pytest.mark.parametrize(
+    "rest", [b'"\xff"', b"1e400", b'"\\ud800"', b"01", b"[1e400]", b'{"kind":1}', b"1}"]
+)
+@pytest.mark.parametrize("name", ["other", "features", "score", "kind", "event_id"])
+def test_the_fast_path_accepts_no_malformed_json(name: str, rest: bytes) -> None:
+    value = b'%b,"%b":%b}' % (examples(1)[0].encode()[:-1], name.encode(), rest)
+    assert repr(decode_example(value, BinaryTask())) == repr(
+        decode_example(b" " + value, BinaryTask())
+    )

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from stream_app.core.published_records import Example
 from stream_app.core.reading.completeness import Completeness
@@ -51,7 +52,7 @@ def ended() -> list[Chunk]:
 def plain(examples: dict[str, Example]) -> dict[str, Example]:
     """Return examples without what an assumption changes."""
     return {
-        name: one._replace(assumed=False, label_time=0) for name, one in sorted(examples.items())
+        name: replace(one, assumed=False, label_time=0) for name, one in sorted(examples.items())
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from river import base
 
 from stream_app.errors import ModelError
@@ -282,7 +283,7 @@ def test_examples_learned_before_a_restart_are_published_after_it(driver: Learne
 def test_versions_name_the_examples_that_they_could_not_learn(driver: LearnerDriver) -> None:
     stream = examples(160)
     for number in (7, 8, 60):
-        stream[number] = stream[number]._replace(fingerprint="other")
+        stream[number] = replace(stream[number], fingerprint="other")
     driver.fill(stream)
     driver.start()
     driver.transaction(0)
@@ -304,7 +305,7 @@ def test_records_that_are_not_examples_are_reported_and_skipped(driver: LearnerD
         b"nonsense",
         b"[]",
         b'{"kind": "hold"}',
-        good[0]._replace(score=2.0).encode(),
+        replace(good[0], score=2.0).encode(),
     ):
         driver.log.append("p.examples", b"e", value)
     driver.fill(good[2:])

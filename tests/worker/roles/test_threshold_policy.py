@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from stream_app.core.learning.control_commands import LEARNER, Control, decode_control
 from stream_app.core.published_records import Example
@@ -32,7 +33,7 @@ GOOD, BAD = range(240), range(240, 480)
 def served(good: bool, one: Example) -> Example:
     """Return the example with a confident prediction, right or wrong."""
     right = 0.9 if one.label else 0.1
-    return one._replace(score=right if good else 1 - right)
+    return replace(one, score=right if good else 1 - right)
 
 
 STREAM = [served(number not in BAD, one) for number, one in enumerate(examples(900))]
@@ -76,7 +77,7 @@ def since(driver: LearnerDriver, stream: Sequence[Example], *, good: bool) -> li
     Predictions of superseded versions do not count.
     """
     version = registry(driver).current.version
-    return [served(good, one)._replace(model_version=version) for one in stream]
+    return [replace(served(good, one), model_version=version) for one in stream]
 
 
 def commands(driver: LearnerDriver) -> list[Control]:
