@@ -11,11 +11,20 @@ from stream_app.core.scoring.state_changelog import (
     decode_change,
     encode_block,
 )
+from stream_app.core.scoring.state_codec import (
+    PendingPrediction,
+    PredictionCodec,
+    PredictionOrigin,
+    to_single,
+)
 from stream_app.explain.entry_history import EntryHistory
 from stream_app.explain.event_finder import EventRecords
 
-PREDICTION = b"[5,0,0.5,1,7]"
-BLOCK = decode_change(b"b0", encode_block(RestoreFloor(9, "z"), ["x", "z"], [PREDICTION, b"[9]"]))
+ORIGIN = PredictionOrigin("f", 0.5, "raw", keyed=False)
+EARLIER, LATER = (
+    PredictionCodec().pack(PendingPrediction(time, 0.5, 1, {}, ORIGIN, 7)) for time in (5, 9)
+)
+BLOCK = decode_change(b"b0", encode_block(RestoreFloor(9, "z"), ["x", "z"], [EARLIER, LATER]))
 
 
 def floor(event_time: int, event_id: str) -> FloorChange:
@@ -29,7 +38,7 @@ def floor(event_time: int, event_id: str) -> FloorChange:
         ([EntryChange("y", 5), BlockChange(1, None, (), ())], "unknown", None, False),
         ([EntryChange("x", '["w",true]')], "waiting", None, False),
         ([EntryChange("x", '["w",true]'), EntryChange("x", None)], "removed", 1, False),
-        ([EntryChange("x", b'["p",5]')], "pending", None, True),
+        ([EntryChange("x", to_single(EARLIER))], "pending", None, True),
         ([EntryChange("x", 5)], "joined", None, True),
         ([BLOCK], "pending", None, True),
         ([BLOCK, EntryChange("x", 5)], "joined", None, True),

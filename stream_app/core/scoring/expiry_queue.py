@@ -3,15 +3,18 @@
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 
-_SPAN_MS = 60_000
+_HOUR_MS = 3_600_000
+_MINUTE_MS = 60_000
 
 
 class ExpiryQueue:
     """Event ids by the time at which they expire, in Unix milliseconds of event time.
 
-    Ids are kept unsorted in spans of one minute; only a span that has begun is sorted. Nothing is
-    removed early: an id that expires at another time by now, or never, is skipped. The caller must
-    remove the entry of a popped id before it asks for the next one.
+    Ids are kept unsorted in spans of one hour, and those of an hour that has begun in spans of one
+    minute; only a minute that has begun is sorted. So a list takes little memory with few ids per
+    minute, and sorting with many. Nothing is removed early: an id that expires at another time by
+    now, or never, is skipped. The caller must remove the entry of a popped id before it asks for
+    the next one.
 
     Args:
         expiry_time: returns the time at which an id expires by now, or None for never.
@@ -19,43 +22,80 @@ class ExpiryQueue:
 
     def __init__(self, expiry_time: Callable[[str], int | None]) -> None:
         self._expiry_time = expiry_time
-        self._spans: dict[int, list[str]] = {}
-        self._span_heap: list[int] = []
-        self._sorted: list[tuple[int, str]] = []  # heap of the ids of the spans that have begun
-        self._last_begun: int | None = None
+        self._hours = _Spans(_HOUR_MS)
+        self._minutes = _Spans(_MINUTE_MS)
+        self._sorted: list[tuple[int, str]] = []  # heap of the ids of the minutes that have begun
 
     def add(self, time: int, event_id: str) -> None:
         """Add an id that expires at a time; again if the time changes."""
-        span = time // _SPAN_MS
-        if self._last_begun is not None and span <= self._last_begun:
+        if not (self._hours.add(time, event_id) or self._minutes.add(time, event_id)):
             heappush(self._sorted, (time, event_id))
-            return
-        ids = self._spans.get(span)
-        if ids is None:
-            self._spans[span] = [event_id]
-            heappush(self._span_heap, span)
-        else:
-            ids.append(event_id)
 
     def pop(self, before: float) -> Iterator[tuple[int, str]]:
         """Remove and yield what expires before a time, oldest first; the caller may stop early."""
         while True:
-            heap = self._span_heap
-            while not self._sorted and heap and heap[0] * _SPAN_MS < before:
-                self._begin_next_span()
+            while not self._sorted and self._begin_next_span(before):
+                pass
             if not self._sorted or self._sorted[0][0] >= before:
                 return
             time, event_id = heappop(self._sorted)
             if self._expiry_time(event_id) == time:
                 yield time, event_id
 
-    def _begin_next_span(self) -> None:
-        self._last_begun = heappop(self._span_heap)
-        ids = self._spans.pop(self._last_begun)
-        found = ((self._expiry_time(event_id), event_id) for event_id in set(ids))
-        self._sorted = [
-            (time, event_id)
-            for time, event_id in found
-            if time is not None and time // _SPAN_MS == self._last_begun
-        ]
-        heapify(self._sorted)
+    def _begin_next_span(self, before: float) -> bool:
+        """Begin the next minute, or hour, if it starts before a time; return False if not."""
+        ids = self._minutes.begin_next(before)
+        if ids is not None:
+            self._sorted = list(self._present(ids, self._minutes))
+            heapify(self._sorted)
+            return True
+        ids = self._hours.begin_next(before)
+        if ids is None:
+            return False
+        for time, event_id in self._present(ids, self._hours):
+            self._minutes.add(time, event_id)
+        return True
+
+    def _present(self, ids: list[str], spans: "_Spans") -> Iterator[tuple[int, str]]:
+        """Yield those of some ids that still expire in the span that has begun last."""
+        for event_id in set(ids):
+            time = self._expiry_time(event_id)
+            if time is not None and time // spans.length == spans.last_begun:
+                yield time, event_id
+
+
+class _Spans:
+    """Unsorted ids by spans of time.
+
+    Args:
+        length: length of a span in milliseconds.
+
+    Attributes:
+        last_begun: number of the span that has begun last, None before the first.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.last_begun: int | None = None
+        self._ids: dict[int, list[str]] = {}
+        self._heap: list[int] = []
+
+    def add(self, time: int, event_id: str) -> bool:
+        """Add an id to the span of a time; return False if that span has begun."""
+        span = time // self.length
+        if self.last_begun is not None and span <= self.last_begun:
+            return False
+        ids = self._ids.get(span)
+        if ids is None:
+            self._ids[span] = [event_id]
+            heappush(self._heap, span)
+        else:
+            ids.append(event_id)
+        return True
+
+    def begin_next(self, before: float) -> list[str] | None:
+        """Remove and return the ids of the next span, None if it does not start before a time."""
+        if not self._heap or self._heap[0] * self.length >= before:
+            return None
+        self.last_begun = heappop(self._heap)
+        return self._ids.pop(self.last_begun)

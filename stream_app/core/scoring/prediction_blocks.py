@@ -15,8 +15,9 @@ from stream_app.core.scoring.state_changelog import (
 )
 from stream_app.records import Output
 
-# Longest encoding of a character of an id.
-_ESCAPED_BYTES = 6
+# Largest size of a character of an id, and of the framing of a prediction and its id.
+_CHARACTER_BYTES = 4
+_FRAMING_BYTES = 10
 
 BlockEntry = tuple[int, str, bytes]
 """Event time, event id and packed prediction."""
@@ -89,7 +90,7 @@ class PredictionBlocks:
         """
         entries = [(time, event_id, one) for event_id, (time, one) in self.unwritten.items()]
         # More than the size of all, since some may have been discarded.
-        size = self.unwritten_bytes + _ESCAPED_BYTES * sum(map(len, self.unwritten))
+        size = self.unwritten_bytes + sum(map(_added_bytes, self.unwritten))
         self.unwritten, self.unwritten_bytes = {}, 0
         fitting, singles = self._separated(entries)
         groups = [fitting] if size <= self._limits.bytes else self._groups(fitting)
@@ -157,7 +158,7 @@ class PredictionBlocks:
         group: list[BlockEntry] = []
         size = 0
         for entry in entries:
-            added = len(entry[2]) + _ESCAPED_BYTES * len(entry[1])
+            added = len(entry[2]) + _added_bytes(entry[1])
             if size + added > self._limits.bytes:
                 yield group
                 group, size = [], 0
@@ -177,6 +178,11 @@ class PredictionBlocks:
         last = RestoreFloor(*max(zip(times, ids, strict=True)))
         self.set_block(number, last)
         return Output(TOPIC, self._partition, _key(number), encode_block(last, ids, packed))
+
+
+def _added_bytes(event_id: str) -> int:
+    """Return the largest size of an id and the framing in a block."""
+    return _FRAMING_BYTES + _CHARACTER_BYTES * len(event_id)
 
 
 def _key(number: int) -> bytes:

@@ -3,10 +3,11 @@
 `docs/state.md` describes the records and why they restore the state.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
+from msgspec import MsgspecError, msgpack
 
 from stream_app.core.scoring.state_codec import is_single, record_from_json, record_to_json
 from stream_app.records import Record, Target, fast_namedtuple
@@ -15,7 +16,7 @@ from stream_app.topic_kinds import TopicKind
 TOPIC: TopicKind = "score.state"
 
 # Format of the records below; a state in another one is not read.
-STATE_FORMAT = 3
+STATE_FORMAT = 4
 OTHER_FORMAT_REMEDY = (
     "Run the version that wrote it, or start over: `stream-app reset PIPELINE`, or another name"
 )
@@ -141,6 +142,8 @@ class RetryChange(NamedTuple):
     value: bytes | None
 
 
+_encode = msgpack.Encoder().encode
+_decode_block = msgpack.Decoder(tuple[int, str, list[str], list[bytes]]).decode
 _entry_change = fast_namedtuple(EntryChange)
 
 StateChange = CheckpointChange | FloorChange | BlockChange | EntryChange | RetryChange
@@ -163,13 +166,14 @@ def is_waiting(text: str) -> bool:
     return text.startswith(_WAITING)
 
 
-def encode_block(last: RestoreFloor, ids: Sequence[str], packed: Iterable[bytes]) -> bytes:
+def encode_block(last: RestoreFloor, ids: Sequence[str], packed: Sequence[bytes]) -> bytes:
     """Return the value of a block.
 
-    >>> encode_block(RestoreFloor(2, "b"), ["a", "b"], [b"[1]", b"[2]"])
-    b'[2,"b",["a","b"]]\\n[1]\\n[2]'
+    >>> block = encode_block(RestoreFloor(2, "b"), ["a", "b"], [b"x", b"y"])
+    >>> decode_change(b"b7", block)[1:]
+    (RestoreFloor(event_time=2, event_id='b'), ['a', 'b'], [b'x', b'y'])
     """
-    return b"\n".join((orjson.dumps((*last, ids)), *packed))
+    return _encode((*last, ids, packed))
 
 
 def decode_change(key: bytes | None, value: bytes | None) -> StateChange | None:
@@ -179,6 +183,9 @@ def decode_change(key: bytes | None, value: bytes | None) -> StateChange | None:
     BlockChange(number=7, last=None, ids=(), packed=())
     >>> decode_change(b"ea", None)
     EntryChange(event_id='a', entry=None)
+
+    Raises:
+        StateFormatError: another version of this program has written a block.
     """
     if key is None:
         return None
@@ -191,8 +198,10 @@ def decode_change(key: bytes | None, value: bytes | None) -> StateChange | None:
     if prefix == BLOCK_PREFIX:
         if value is None:
             return BlockChange(int(key[1:]), None, (), ())
-        header, *packed = value.split(b"\n")
-        time, event_id, ids = orjson.loads(header)
+        try:
+            time, event_id, ids, packed = _decode_block(value)
+        except MsgspecError as error:
+            raise StateFormatError(f"block {key[1:].decode()}: {error}") from error
         return BlockChange(int(key[1:]), RestoreFloor(time, event_id), ids, packed)
     if prefix == RETRY_PREFIX:
         return RetryChange(key[1:], value)

@@ -2,9 +2,11 @@
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
+from struct import Struct
 from typing import Any, NamedTuple
 
 import orjson
+from msgspec import msgpack
 
 from stream_app.records import Features, Record, Score, fast_namedtuple
 from stream_app.topic_kinds import TopicKind
@@ -12,9 +14,16 @@ from stream_app.topic_kinds import TopicKind
 # Limit of the size of the rows that are kept in the state, as JSON.
 MAX_ROW_BYTES = 16_384
 
-# Beginning of a single record of a prediction.
-_SINGLE = b'["p",'
-_QUOTE = _SINGLE[1]
+# First byte of a single record of a prediction. A packed prediction begins with another one, since
+# no event time is that late, and so does the JSON of other single records.
+_SINGLE = b"p"
+# Event time and row at the start of a packed prediction.
+_HEADER = Struct(">qH")
+# Number in place of the index of a row that is in the prediction itself.
+_OWN_ROW = 2**16 - 1
+
+_encode = msgpack.Encoder().encode
+_decode = msgpack.Decoder().decode
 
 
 class PredictionOrigin(NamedTuple):
@@ -73,12 +82,13 @@ _prediction = fast_namedtuple(PendingPrediction)
 
 
 class PredictionCodec:
-    """Packs predictions as JSON arrays, for memory and changelog alike.
+    """Packs predictions as bytes, for memory and changelog alike.
 
-    A packed prediction is `[event time, row, score, version, source offset, value, ...]`, with the
-    record key before the values if its origin is keyed. The row is an index into the attribute
-    `rows`, or the row itself if there is no room for more. The bytes can be unpacked as long as
-    `rows` is kept as well.
+    A packed prediction is its event time (8 bytes), the index of its row in the attribute `rows`
+    (2 bytes) and a MessagePack array `[score, version, source offset, value, ...]`, with the record
+    key before the values if its origin is keyed. If there is no room for more rows, the row itself
+    is the first element, and the index is 65,535. The bytes can be unpacked as long as `rows` is
+    kept as well.
 
     Args:
         rows: rows of `as_list`.
@@ -115,18 +125,20 @@ class PredictionCodec:
         values = () if features is None else features.values()
         if origin.keyed:
             values = (key, *values)
-        # Copy: orjson returns over-allocated buffers (1 kB and more).
-        return b"%b" % orjson.dumps((event_time, row, score, version, offset, *values))
+        if type(row) is int:
+            return _HEADER.pack(event_time, row) + _encode((score, version, offset, *values))
+        own = _encode((row, score, version, offset, *values))
+        return _HEADER.pack(event_time, _OWN_ROW) + own
 
     def unpack(self, packed: bytes) -> PendingPrediction:
         """Return the prediction of packed bytes, or of those of a single record."""
-        fields = orjson.loads(packed)
-        event_time, found, score, version, offset, *values = (
-            fields[1:] if is_single(packed) else fields
-        )
-        row = self.rows[found] if type(found) is int else _row(found)
+        start = _header_start(packed)
+        event_time, index = _HEADER.unpack_from(packed, start)
+        fields = _decode(packed[start + _HEADER.size :])
+        row = _row(fields.pop(0)) if index == _OWN_ROW else self.rows[index]
         if row is None:
-            raise ValueError(f"row {found} of the state was dropped")
+            raise ValueError(f"row {index} of the state was dropped")
+        score, version, offset, *values = fields
         origin, names = row
         key = values.pop(0) if origin.keyed else None
         features = None if names is None else dict(zip(names, values, strict=True))
@@ -136,10 +148,10 @@ class PredictionCodec:
         """Return a codec for these predictions without the rows that none of them uses."""
         if len(self.rows) < 2:
             return self
-        used = set(map(_row_text, predictions))
+        used = set(map(_row_index, predictions))
         return PredictionCodec(
             [
-                _plain(row) if row is not None and b"%d" % index in used else None
+                _plain(row) if row is not None and index in used else None
                 for index, row in enumerate(self.rows)
             ]
         )
@@ -159,7 +171,7 @@ class PredictionCodec:
 
 def to_single(packed: bytes) -> bytes:
     """Return the value of a single record of a packed prediction."""
-    return _SINGLE + packed[1:]
+    return _SINGLE + packed
 
 
 def is_single(value: bytes) -> bool:
@@ -169,8 +181,8 @@ def is_single(value: bytes) -> bool:
 
 def packed_event_time(packed: bytes) -> int:
     """Return the event time of a packed prediction, which takes no rows."""
-    start = len(_SINGLE) if packed[1] == _QUOTE else 1
-    return int(packed[start : packed.index(b",", start)])
+    time: int = _HEADER.unpack_from(packed, _header_start(packed))[0]
+    return time
 
 
 def record_to_json(record: Record) -> list[Any]:
@@ -196,9 +208,14 @@ def _row(plain: Sequence[Any]) -> PredictionRow:
     return PredictionRow(PredictionOrigin(*origin), None if names is None else tuple(names))
 
 
-def _row_text(packed: bytes) -> bytes:
-    """Return the index of a packed prediction's row, or the beginning of the row itself."""
-    return packed.split(b",", 3)[2 if is_single(packed) else 1]
+def _row_index(packed: bytes) -> int:
+    """Return the index of a packed prediction's row."""
+    index: int = _HEADER.unpack_from(packed, _header_start(packed))[1]
+    return index
+
+
+def _header_start(packed: bytes) -> int:
+    return len(_SINGLE) if packed.startswith(_SINGLE) else 0
 
 
 def _json_size(row: PlainRow) -> int:

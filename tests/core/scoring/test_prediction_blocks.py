@@ -144,8 +144,13 @@ def test_a_changelog_of_another_format_is_not_read() -> None:
     (checkpoint,) = PartitionState(0, HOUR, HOUR).final_records()
     value = orjson.loads(checkpoint.value or b"")
     del value["format"]
-    with pytest.raises(StateFormatError, match="format 1, expected 3"):
+    with pytest.raises(StateFormatError, match="format 1, expected 4"):
         PartitionState(0, HOUR, HOUR).restore([(b"t", orjson.dumps(value))])
+
+
+def test_a_block_of_another_format_is_not_read() -> None:
+    with pytest.raises(StateFormatError, match="block 7"):
+        PartitionState(0, HOUR, HOUR).restore([(b"b7", b'[2,"b",["b"]]\n[2,0,0.5,1,7]')])
 
 
 def test_the_floor_never_falls() -> None:
