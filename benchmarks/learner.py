@@ -34,8 +34,8 @@ from benchmarks.observe import (
 from benchmarks.peers.work import numbers
 from benchmarks.report import Report, Table
 from benchmarks.stages import cpu_time, river_loop
+from stream_app.core.examples import Example
 from stream_app.core.learning.learner import Learner
-from stream_app.core.published_records import Example
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.loading import load_pipeline
 from stream_app.pipeline import Pipeline

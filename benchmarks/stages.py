@@ -15,8 +15,8 @@ from river import metrics
 from benchmarks.peers import ours
 from benchmarks.peers.work import score, trained_model
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
+from stream_app.core.examples import Example
 from stream_app.core.learning.learner import Learner
-from stream_app.core.published_records import Example
 from stream_app.core.reading.avro_reader import compile_reader
 from stream_app.core.reading.avro_writer import compile_writer
 from stream_app.core.reading.decoding import Schemas

@@ -12,7 +12,7 @@ from avro.io import validate
 from avro.schema import Schema, parse
 from river import datasets, linear_model, optim, preprocessing
 
-from stream_app.core.published_records import Example
+from stream_app.core.examples import Example
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import OWN, AllowedNames, allowed_names
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds

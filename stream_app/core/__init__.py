@@ -5,5 +5,6 @@
 - `learning`: labelled examples become a model.
 - `evaluation`: predictions are compared with their labels.
 - `monitoring`: drift, alarms, corrective actions and the audit.
-- `published_records`: scored records, examples and measurements, which the packages exchange.
+- `examples`: labelled examples.
+- `published_records`: scored records and measurements, which the packages exchange.
 """

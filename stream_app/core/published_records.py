@@ -1,14 +1,11 @@
-"""Records that the roles publish: scored records, labelled examples and measurements."""
+"""Records that the roles publish: scored records and measurements."""
 
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 import orjson
-from msgspec import Meta, MsgspecError, Struct
-from msgspec.json import Decoder, Encoder
 
-from stream_app.records import Features, Fields, Output, Score
+from stream_app.records import Features, Fields, Output
 
 
 class ScoringModel(TypedDict):
@@ -60,119 +57,11 @@ PREDICTION_FIELDS: tuple[PredictionField, ...] = (
 )
 
 
-_Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-_Number = float | _Integer
-
-
-class Example(
-    Struct, tag_field="kind", tag="example", forbid_unknown_fields=True, frozen=True, gc=False
-):
-    """Event with the prediction that was served, and its label.
-
-    The types are those of any task, as JSON expresses them.
-
-    Attributes:
-        event_id: id of the event.
-        event_time: time of the event in Unix milliseconds.
-        label_time: time at which the label became known in Unix milliseconds.
-        label: the label.
-        score: served score.
-        model_version: version that made the score.
-        features: features as they were at the prediction.
-        fingerprint: fingerprint of the pipeline's declaration.
-        assumed: True if no label came, and the declared one was assumed.
-    """
-
-    event_id: str
-    event_time: _Integer
-    label_time: _Integer
-    label: bool | str | _Number
-    score: _Number | Mapping[str, _Number]
-    model_version: _Integer
-    features: dict[str, _Number | bool | str]
-    fingerprint: str
-    assumed: bool = False
-
-    def encode(self) -> bytes:
-        """Return the JSON object that `<p>.examples` carries."""
-        return _encode_example(self)
-
-    @classmethod
-    def decode(cls, value: bytes) -> "Example":
-        """Return the example of `encode`, without any check."""
-        return _decoded(orjson.loads(value))
-
-
 class ExampleOffsets(NamedTuple):
     """Offsets of examples in the log, from `first` to `last`, both inclusive."""
 
     first: int
     last: int
-
-
-class ExampleTask(Protocol):
-    """Task that tells if labels and scores are its own; every `PredictionTask` is one."""
-
-    def is_label(self, label: object) -> bool:
-        """Return True if the value is a label of the task."""
-
-    def valid_score(self, score: object) -> Score | None:
-        """Return the score, or None if the value is not a score of the task."""
-
-
-_encode_example = Encoder().encode
-# The last field has a default.
-_example_values = itemgetter(*Example.__struct_fields__[:-1])
-# Beginning of what `Example.encode` returns.
-_ENCODED_START = b'{"kind":"example",'
-_decode_encoded = Decoder(Example).decode
-
-
-def decode_example(value: bytes | None, task: ExampleTask) -> Example | str:
-    """Return the example that a value holds.
-
-    Returns:
-        The example, or the cause why there is none: "empty", "undecodable", "unknown-kind" or
-        "wrong-type".
-    """
-    if value is None:
-        return "empty"
-    if value.startswith(_ENCODED_START):
-        try:
-            example: Example = _decode_encoded(value)
-        except MsgspecError:
-            return _decode_other(value, task)
-        known = task.is_label(example.label) and task.valid_score(example.score) is not None
-        return example if known else "wrong-type"
-    return _decode_other(value, task)
-
-
-def _decode_other(value: bytes, task: ExampleTask) -> Example | str:
-    """Decode a value that another program may have written."""
-    try:
-        fields: dict[str, Any] = orjson.loads(value)
-        if fields["kind"] != "example":
-            return "unknown-kind"
-        example = _decoded(fields)
-    except (ValueError, TypeError, KeyError):
-        return "undecodable"
-    return example if _has_example_types(example, task) else "wrong-type"
-
-
-def _decoded(fields: dict[str, Any]) -> Example:
-    return Example(*_example_values(fields), assumed=fields.get("assumed", False))
-
-
-def _has_example_types(example: Any, task: ExampleTask) -> bool:
-    return (
-        task.is_label(example.label)
-        and type(example.label_time) is int
-        and type(example.event_time) is int
-        and type(example.model_version) is int
-        and type(example.features) is dict
-        and type(example.assumed) is bool
-        and task.valid_score(example.score) is not None
-    )
 
 
 Kind = Literal[

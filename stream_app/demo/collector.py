@@ -14,7 +14,7 @@ from confluent_kafka import Message
 
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import PredictionTask
-from stream_app.core.published_records import Example, decode_example
+from stream_app.core.examples import Example, decode_example
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.state_changelog import COUNTS_KEY
 from stream_app.headers import ERROR_CODE, own_header_texts

@@ -6,12 +6,8 @@ from typing import Any, cast
 from confluent_kafka import Message
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.published_records import (
-    PREDICTION_FIELDS,
-    Example,
-    ScoredRecord,
-    decode_example,
-)
+from stream_app.core.examples import Example, decode_example
+from stream_app.core.published_records import PREDICTION_FIELDS, ScoredRecord
 from stream_app.core.reading.cleaning_steps import CleanedRecord
 from stream_app.core.reading.record_reader import LabelReader
 from stream_app.core.scoring.predictor import NO_VERSION

@@ -5,10 +5,10 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.examples import Example, decode_example
 from stream_app.core.learning.control_commands import Control, control_in
 from stream_app.core.learning.learner import Learner, LoadVersion
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
-from stream_app.core.published_records import Example, decode_example
 from stream_app.errors import ModelError
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.model_admin.version_checks import VersionLoader

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, task_of
-from stream_app.core.published_records import Example, decode_example
+from stream_app.core.examples import Example, decode_example
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.errors import DecisionError, ModelError, SettingsError, StoreError
 from stream_app.model_admin.model_admin import ModelAdmin

@@ -16,12 +16,13 @@ from msgspec.structs import replace
 
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, task_of
+from stream_app.core.examples import Example, decode_example
 from stream_app.core.learning.finite_learning import NotFiniteError
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
-from stream_app.core.published_records import Example, ScoredRecord, decode_example
+from stream_app.core.published_records import ScoredRecord
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig

@@ -12,8 +12,8 @@ import orjson
 from msgspec.structs import asdict
 
 from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.examples import Example, decode_example
 from stream_app.core.learning.control_commands import control_in
-from stream_app.core.published_records import Example, decode_example
 from stream_app.errors import OutputError, SelectionError
 from stream_app.files import atomic_file
 from stream_app.formatting import iso_time

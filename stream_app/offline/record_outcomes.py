@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import dropwhile
 from typing import Literal
 
-from stream_app.core.published_records import Example, ScoredRecord
+from stream_app.core.examples import Example
+from stream_app.core.published_records import ScoredRecord
 from stream_app.error_codes import ERROR_CODES
 from stream_app.headers import (
     ERROR_CODE,

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 from river import stats
 
+from stream_app.core.examples import Example
 from stream_app.core.learning.learner_state import LearnerState
 from stream_app.core.monitoring.distribution_monitor import ReferenceSample
-from stream_app.core.published_records import Example, ScoredRecord
+from stream_app.core.published_records import ScoredRecord
 from stream_app.errors import DecisionError
 from stream_app.offline.engine import make_evaluator
 from stream_app.offline.record_outcomes import EventOutcome

@@ -18,8 +18,8 @@ from types import ModuleType
 from benchmarks.digest import PIPELINE, Sent, stream
 from stream_app.compiled_core import core_state
 from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.examples import decode_example
 from stream_app.core.learning.learner import Learner
-from stream_app.core.published_records import decode_example
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.model_store.model_loading import LoadedModel

@@ -3,7 +3,7 @@
 from collections import defaultdict, deque
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.published_records import Example, decode_example
+from stream_app.core.examples import Example, decode_example
 from stream_app.kafka.clients import client_config
 from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.loading import load_pipeline

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.core.published_records import Example, decode_example
+from stream_app.core.examples import Example, decode_example
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.errors import ModelError
 from stream_app.model_admin.verification import VerificationResult, Verifier

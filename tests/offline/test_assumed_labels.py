@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stream_app.core.published_records import Example
+from stream_app.core.examples import Example
 from stream_app.loading import complete
 from stream_app.offline.simulation import open_simulation
 from stream_app.offline.simulation_summary import summarise

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from pyarrow import parquet
 
-from stream_app.core.published_records import Example
+from stream_app.core.examples import Example
 from stream_app.errors import OutputError
 from stream_app.offline.example_export import Columns, Row, example_row, table_file_for
 from stream_app.records import Features

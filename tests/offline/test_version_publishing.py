@@ -8,8 +8,8 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
+from stream_app.core.examples import Example, decode_example
 from stream_app.core.learning.control_commands import decode_control
-from stream_app.core.published_records import Example, decode_example
 from stream_app.dead_letters.dry_run import open_evaluator
 from stream_app.loading import load_pipeline
 from stream_app.model_admin.model_admin import ModelAdmin

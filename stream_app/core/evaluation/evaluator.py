@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from stream_app.core.evaluation.prediction_tasks import PredictionTask
-from stream_app.core.published_records import Example, ExampleOffsets
+from stream_app.core.examples import Example
+from stream_app.core.published_records import ExampleOffsets
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.slots_state import SlotsState
 

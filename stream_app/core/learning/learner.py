@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from stream_app.core.evaluation.evaluator import ClosedWindow, WindowReport
 from stream_app.core.evaluation.thresholds import ThresholdFindings, check_metric
+from stream_app.core.examples import Example
 from stream_app.core.learning.control_commands import VERSION_CHANGES, Control
 from stream_app.core.learning.finite_learning import NotFiniteError
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
-from stream_app.core.published_records import Example, Kind, LimitCheck, Measurement
+from stream_app.core.published_records import Kind, LimitCheck, Measurement
 from stream_app.core.reading.event_time import NEVER
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output

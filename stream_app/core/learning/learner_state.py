@@ -9,6 +9,7 @@ from typing import Any
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.evaluation.thresholds import ThresholdState
+from stream_app.core.examples import Example
 from stream_app.core.learning.control_commands import ControlState
 from stream_app.core.learning.finite_learning import (
     NotFiniteError,
@@ -19,7 +20,6 @@ from stream_app.core.learning.finite_learning import (
 )
 from stream_app.core.monitoring.constant_score import ConstantScore
 from stream_app.core.monitoring.drift import ErrorAlarm
-from stream_app.core.published_records import Example
 from stream_app.core.slots_state import SlotsState
 from stream_app.pipeline import Pipeline
 

@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.examples import Example
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.distribution_monitor import DistributionMonitor, DriftFinding
-from stream_app.core.published_records import Example, LimitCheck, Measurement, ScoredRecord
+from stream_app.core.published_records import LimitCheck, Measurement, ScoredRecord
 from stream_app.core.reading.event_time import NEVER
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.published_records import Example, ScoredRecord
+from stream_app.core.examples import Example
+from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.completeness import is_completeness, read_completeness
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.record_reader import EventReader, LabelEvent, LabelReader

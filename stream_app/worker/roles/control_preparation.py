@@ -6,10 +6,10 @@ from time import monotonic
 from typing import Any
 
 from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.examples import Example
 from stream_app.core.learning.control_commands import LEARNER, VERSION_CHANGES, Control
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnedModel
-from stream_app.core.published_records import Example
 from stream_app.errors import ModelError, StoreError
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.model_store.artifacts import STORE_RETRY_SECONDS, ArtifactStore

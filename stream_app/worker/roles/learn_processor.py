@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.examples import decode_example
 from stream_app.core.learning.control_commands import (
     CONTROL_KEY,
     VERSION_CHANGES,
@@ -14,7 +15,7 @@ from stream_app.core.learning.control_commands import (
 )
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnerState
-from stream_app.core.published_records import LimitCheck, Measurement, decode_example
+from stream_app.core.published_records import LimitCheck, Measurement
 from stream_app.errors import ModelError, StoreError
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.model_store.artifacts import ArtifactStore, wait_for_store

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import orjson
 
 from stream_app.core.evaluation.prediction_tasks import PredictionTask
+from stream_app.core.examples import Example, decode_example
 from stream_app.core.learning.learner_state import STATE_FORMAT, LearnerState
 from stream_app.core.monitoring.alarms import Alarms
-from stream_app.core.published_records import Example, LimitCheck, Measurement, decode_example
+from stream_app.core.published_records import LimitCheck, Measurement
 from stream_app.errors import ModelError
 from stream_app.model_store.artifacts import ArtifactStore, wait_for_store
 from stream_app.model_store.manifest import CHECKPOINT_KEY, Checkpoint, Manifest, check_runtime

@@ -7,9 +7,10 @@ from typing import cast
 import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
+from stream_app.core.examples import Example, decode_example
 from stream_app.core.learning.control_commands import control_in
 from stream_app.core.monitoring.window_monitor import WindowMonitor
-from stream_app.core.published_records import Example, ScoredRecord, decode_example
+from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.errors import ModelError
 from stream_app.kafka.retrying_reader import TopicReader

@@ -20,7 +20,7 @@ from stream_app.core.evaluation.classification_metrics import (
 from stream_app.core.evaluation.evaluator import ClosedWindow, Evaluator
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.evaluation.roc_auc import RocAuc
-from stream_app.core.published_records import Example
+from stream_app.core.examples import Example
 from tests.learning import HOUR, examples
 
 RIVER = {

@@ -20,9 +20,10 @@ from stream_app.core.evaluation.prediction_tasks import (
     RegressionTask,
     task_of,
 )
+from stream_app.core.examples import Example, decode_example
 from stream_app.core.learning.learner import Learner
 from stream_app.core.monitoring.window_monitor import WindowMonitor
-from stream_app.core.published_records import Example, ScoredRecord, decode_example
+from stream_app.core.published_records import ScoredRecord
 from stream_app.core.scoring.predictor import NO_VERSION, Degraded
 from stream_app.errors import ModelError, PipelineError
 from stream_app.loading import complete

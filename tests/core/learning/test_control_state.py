@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
+from stream_app.core.examples import Example
 from stream_app.core.learning.control_commands import (
     LEARNER,
     VERSION_CHANGES,
@@ -19,7 +20,6 @@ from stream_app.core.learning.control_commands import (
 )
 from stream_app.core.learning.learner import SUPERSEDED, Learner
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
-from stream_app.core.published_records import Example
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import dump, load
 from tests.learning import ALL_NAMES, FINGERPRINT, examples, measurements, pipeline, scores_of

@@ -17,6 +17,7 @@ from river import (
     tree,
 )
 
+from stream_app.core.examples import Example
 from stream_app.core.learning.finite_learning import (
     count_non_finite,
     is_extreme,
@@ -25,7 +26,6 @@ from stream_app.core.learning.finite_learning import (
 )
 from stream_app.core.learning.learner import MAX_NAMED, Learner
 from stream_app.core.learning.learner_state import MAX_UNLEARNED, LearnedModel
-from stream_app.core.published_records import Example
 from stream_app.model_admin.version_diff import first_difference
 from stream_app.pipeline import Threshold, Thresholds
 from stream_app.records import Features

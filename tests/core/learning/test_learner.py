@@ -16,8 +16,8 @@ from stream_app.core.evaluation.prediction_tasks import (
     PredictionTask,
     RegressionTask,
 )
+from stream_app.core.examples import Example, decode_example
 from stream_app.core.learning.learner import Learner
-from stream_app.core.published_records import Example, decode_example
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import dump, load
 from stream_app.pipeline import Thresholds

@@ -27,8 +27,8 @@ from river import (
 )
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
+from stream_app.core.examples import Example
 from stream_app.core.learning.learner import Learner
-from stream_app.core.published_records import Example
 from stream_app.model_store.model_loading import LoadedModel
 from stream_app.model_store.pickling import dump, load, pipeline_names
 from stream_app.pipeline import Thresholds

@@ -8,9 +8,10 @@ from typing import Any, cast
 import orjson
 import pytest
 
+from stream_app.core.examples import Example
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
-from stream_app.core.published_records import Example, ScoredRecord
+from stream_app.core.published_records import ScoredRecord
 from tests.learning import FINGERPRINT, HOUR, measurements, pipeline
 
 DECLARED = pipeline(window=timedelta(hours=1))  # labels have a horizon of 12 hours

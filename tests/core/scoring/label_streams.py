@@ -6,7 +6,7 @@ from datetime import timedelta
 from itertools import chain, zip_longest
 from typing import Any
 
-from stream_app.core.published_records import Example
+from stream_app.core.examples import Example
 from stream_app.core.reading.completeness import Completeness
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.record_counts import RecordCounts

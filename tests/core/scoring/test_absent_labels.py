@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from stream_app.core.published_records import Example
+from stream_app.core.examples import Example
 from stream_app.core.reading.completeness import Completeness
 from stream_app.records import Record
 from tests.core.scoring.label_streams import (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.published_records import Example
+from stream_app.core.examples import Example
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import MAX_EXPIRED_PER_CALL, Scorer, ScorerConfig
 from stream_app.headers import own_header_texts

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
-from stream_app.core.published_records import Example, decode_example
+from stream_app.core.examples import Example, decode_example
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.retries import Attempt, RetryQueue
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig

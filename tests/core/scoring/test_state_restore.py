@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_app.core.published_records import Example
+from stream_app.core.examples import Example
 from stream_app.core.scoring import partition_state
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.prediction_blocks import BlockLimits

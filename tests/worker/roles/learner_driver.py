@@ -8,8 +8,8 @@ import orjson
 from river import forest, tree
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
+from stream_app.core.examples import Example
 from stream_app.core.learning.control_commands import CONTROL_KEY, Control, ControlCommand
-from stream_app.core.published_records import Example
 from stream_app.model_store.artifacts import ArtifactStore
 from stream_app.model_store.key_files import trusted_keys
 from stream_app.model_store.manifest import Checkpoint, Manifest, decode_alias

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from stream_app.core.published_records import Example
+from stream_app.core.examples import Example
 from stream_app.errors import ModelError
 from stream_app.records import InputPartition, Output
 from stream_app.schema_registry.schema_cache import SchemaCache

@@ -9,8 +9,8 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
+from stream_app.core.examples import Example
 from stream_app.core.learning.control_commands import LEARNER, Control, decode_control
-from stream_app.core.published_records import Example
 from stream_app.model_store.manifest import Manifest
 from stream_app.pipeline import Threshold, Thresholds
 from tests.learning import HOUR, examples, fits, pipeline
