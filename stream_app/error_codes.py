@@ -125,6 +125,15 @@ _CODES = (
         "Send a short name of the class, or declare the classes as an enum.",
     ),
     ErrorCode(
+        "label-unknown",
+        ErrorClass.CONTRACT,
+        Stage.VALIDATE,
+        "The value of a label is neither among those that mean true nor among those that mean "
+        "false.",
+        "Send no label while the truth is not known, or add the value to Label.positive or "
+        "Label.negative under a new pipeline name.",
+    ),
+    ErrorCode(
         "missing-key",
         ErrorClass.CONTRACT,
         Stage.VALIDATE,

@@ -15,6 +15,9 @@ CleaningStep = Callable[[Fields], Mapping[str, Any]]
 Schema = str | Mapping[str, Any]
 """Avro record schema: a path relative to the file that declares the pipeline, or the schema."""
 
+LabelValue = int | float | str
+"""Value of a label's field."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
@@ -26,7 +29,7 @@ class Label:
     field: str
     """Field with the label. Its Avro type selects the prediction task: `boolean` is binary
     classification, `string` or an enum is multiclass classification, `int`, `long`, `float` or
-    `double` is regression."""
+    `double` is regression. With `positive`, every other type is binary classification too."""
     time: str
     """Field with the time at which the label became known, not earlier than the event."""
     horizon: timedelta
@@ -41,6 +44,16 @@ class Label:
     idle_after: timedelta | None = None
     """Wall-clock time after which an input that has nothing to read, events or labels, does not
     hold back the clock any more. None: the horizon, at least an hour."""
+    positive: LabelValue | tuple[LabelValue, ...] | None = None
+    """Value of the field that means true, or a tuple of them: `1`, `"yes"`, `("fraud", "theft")`.
+    None: a label that is not `boolean` is a class or a number."""
+    negative: LabelValue | tuple[LabelValue, ...] | None = None
+    """Value that means false, or a tuple of them. None: 0 for a number, the other symbol for an
+    enum of two; text needs it. A label with any other value becomes a dead letter
+    `label-unknown`, because it is not known to be false."""
+    delay: timedelta | None = None
+    """Time after an event at which its label is taken to be known, for rows of a table that have
+    the label and no `time`. Label records on Kafka always have their time."""
 
     @property
     def idle_time(self) -> timedelta:

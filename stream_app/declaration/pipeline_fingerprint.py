@@ -17,6 +17,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from stream_app.core.reading.label_values import binary_values
 from stream_app.errors import PipelineError
 from stream_app.pipeline import Pipeline, parsed
 
@@ -185,6 +186,7 @@ def fingerprint(pipeline: Pipeline) -> str:
             label.time,
             str(label.horizon),
             *([] if label.absent is None else [repr(label.absent)]),
+            *sorted(map(repr, (binary_values(label) or {}).items())),
         ],
         "decision": float(pipeline.thresholds.decision),
     }

@@ -9,7 +9,8 @@ from typing import Any
 from river import compose
 
 from stream_app.cleaning import Between, Clip, Impute, Normalise, NullIf, Rename
-from stream_app.core.evaluation.prediction_tasks import LABEL_TYPES, BinaryTask, task_of
+from stream_app.core.evaluation.prediction_tasks import BinaryTask, task_of
+from stream_app.declaration.label_rules import ID_TYPES, TIME_TYPES, check_label
 from stream_app.declaration.passed_schema import passed_schema
 from stream_app.declaration.policy_rules import check_resilience, check_thresholds
 from stream_app.declaration.requirements import (
@@ -23,8 +24,6 @@ from stream_app.errors import PipelineError
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds, parsed
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 
-_ID_TYPES = frozenset({"string", "int", "long", "enum"})
-_TIME_TYPES = frozenset({"long", "string"})
 _CLASSES: tuple[Any, ...] = (
     Pipeline, Label, Threshold, Thresholds, Retry, Breaker, Fallback, Limits,
     Between, Clip, Impute, Normalise, NullIf, Rename,
@@ -48,7 +47,7 @@ def validate_pipeline(pipeline: Pipeline) -> None:
         _check_names,
         _check_numbers,
         _check_schema,
-        _check_label,
+        check_label,
         _check_clean,
         _check_pass_through,
     ):
@@ -150,29 +149,9 @@ def _check_numbers(pipeline: Pipeline) -> None:
 
 def _check_schema(pipeline: Pipeline) -> None:
     fields = field_types("schema", pipeline.schema)
-    require_field(fields, "schema", "event_id", pipeline.event_id, _ID_TYPES)
-    require_field(fields, "schema", "key", pipeline.key or pipeline.event_id, _ID_TYPES)
-    require_field(fields, "schema", "event_time", pipeline.event_time, _TIME_TYPES)
-
-
-def _check_label(pipeline: Pipeline) -> None:
-    label, key = pipeline.label, pipeline.key or pipeline.event_id
-    fields = field_types("label.schema", label.schema)
-    require_field(fields, "label.schema", "event_id", pipeline.event_id, _ID_TYPES)
-    require_field(fields, "label.schema", "label.time", label.time, _TIME_TYPES)
-    require_field(fields, "label.schema", "label.field", label.field, LABEL_TYPES)
-    require(
-        "null" not in fields[label.field],
-        f"label.field {label.field!r} may be null in label.schema",
-        "Declare its type without null; send no label where the truth is not known",
-    )
-    require(
-        len(fields[label.field]) == 1,
-        f"label.field {label.field!r} is of several types in label.schema",
-        f"Declare it as one of {', '.join(sorted(LABEL_TYPES))}",
-    )
-    if key in fields:
-        require_field(fields, "label.schema", "key", key, _ID_TYPES)
+    require_field(fields, "schema", "event_id", pipeline.event_id, ID_TYPES)
+    require_field(fields, "schema", "key", pipeline.key or pipeline.event_id, ID_TYPES)
+    require_field(fields, "schema", "event_time", pipeline.event_time, TIME_TYPES)
 
 
 def _check_task(pipeline: Pipeline) -> None:
@@ -194,7 +173,7 @@ def _check_task(pipeline: Pipeline) -> None:
     require(
         isinstance(task, BinaryTask) or thresholds.decision == Thresholds().decision,
         f"thresholds.decision is declared, but the label is one of {task.name}",
-        "Leave it out; it is for boolean labels",
+        "Leave it out; it is for boolean labels and those with positive",
     )
     rule = pipeline.fallback.score if pipeline.fallback is not None else None
     require(

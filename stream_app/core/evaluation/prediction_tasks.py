@@ -28,7 +28,8 @@ from stream_app.core.evaluation.regression_metrics import (
 )
 from stream_app.core.evaluation.roc_auc import RocAuc
 from stream_app.core.published_records import ScoredRecord
-from stream_app.pipeline import Pipeline, parsed
+from stream_app.core.reading.label_values import NUMBER_TYPES, label_type
+from stream_app.pipeline import Pipeline
 from stream_app.records import Features, Fields, Score
 
 ScoreFunction = Callable[[Features], Score]
@@ -205,7 +206,10 @@ class MulticlassTask(PredictionTask):
     def model_problem(self, model: Any) -> tuple[str, str] | None:
         if found := _classifier_problem(model):
             return found
-        remedy = "Wrap it in river.multiclass.OneVsRestClassifier, or choose another one"
+        remedy = (
+            "Wrap it in river.multiclass.OneVsRestClassifier, or choose another one; if the label "
+            'has only two values, add positive="yes", negative="no" to Label'
+        )
         return None if model._multiclass else ("which tells only two classes apart", remedy)
 
     def score_function(self, model: Any) -> ScoreFunction:
@@ -270,7 +274,7 @@ class RegressionTask(PredictionTask):
 
     name = "regression"
     score_type = "a finite number"
-    label_types = frozenset({"int", "long", "float", "double"})
+    label_types = NUMBER_TYPES
     metrics: ClassVar[Metrics] = REGRESSION_METRICS
     baselines: ClassVar[Metrics] = REGRESSION_BASELINES
     default_metrics = ("mae", "rmse", "r2")
@@ -282,8 +286,8 @@ class RegressionTask(PredictionTask):
         if isinstance(model, base.Classifier):
             return (
                 "a classifier, but the label's field is a number",
-                'Declare the field of a binary label as "boolean" (labels true and false, not 1 '
-                'and 0) and that of several classes as "string", or end the model with a regressor',
+                "Add positive=1 to Label if 1 and 0 mean true and false, declare the field of "
+                'several classes as "string", or end the model with a regressor',
             )
         return (
             "no regressor",
@@ -333,18 +337,9 @@ LABEL_TYPES = frozenset[str]().union(*(task.label_types for task in TASKS))
 
 
 def task_of(pipeline: Pipeline) -> PredictionTask:
-    """Return the task of a loaded pipeline, by the Avro type of its label's field."""
-    label = pipeline.label
-    kind = next(
-        field["type"] for field in parsed(label.schema)["fields"] if field["name"] == label.field
-    )
-    classes: tuple[str, ...] = ()
-    while not isinstance(kind, str):
-        if isinstance(kind, Mapping):
-            kind, classes = kind["type"], tuple(kind.get("symbols", ()))
-        else:
-            kind = kind[0]
-    if kind in BinaryTask.label_types:
+    """Return the task of a loaded pipeline, by `positive` and the type of its label's field."""
+    kind, classes = label_type(pipeline.label)
+    if kind in BinaryTask.label_types or pipeline.label.positive is not None:
         return BinaryTask(pipeline.thresholds.decision)
     # Any other type is a string or an enum, perhaps with a name of its own.
     return RegressionTask() if kind in RegressionTask.label_types else MulticlassTask(classes)
@@ -354,8 +349,9 @@ def _classifier_problem(model: Any) -> tuple[str, str] | None:
     if not isinstance(model, base.Classifier):
         if isinstance(model, base.Regressor):
             return (
-                "a regressor, but the label's field is no number",
-                'End it with a classifier of River, or declare the field of the label as "double"',
+                "a regressor, but the label is no number",
+                'End it with a classifier of River, or declare the field of the label as "double" '
+                "and no positive",
             )
         return "no classifier", "End it with a classifier of River"
     if type(model).predict_proba_one is base.Classifier.predict_proba_one:

@@ -8,6 +8,7 @@ from fastavro import parse_schema, schemaless_writer
 from fastavro.write import LOGICAL_WRITERS
 
 from stream_app.core.reading.avro_schema import SchemaCompiler
+from stream_app.core.reading.avro_timestamps import MILLISECONDS, TIMESTAMP_TYPES
 from stream_app.core.reading.decoding import add_frame
 from stream_app.records import Fields
 
@@ -15,7 +16,7 @@ AvroWriter = Callable[[Fields], bytes]
 """Encodes fields, as validated with the same schema, as the value of a Kafka record."""
 
 # Own logical types, by which fastavro converts validated values to the underlying type.
-_TEXT, _MILLISECONDS = "stream-app-text", "stream-app-milliseconds"
+_TEXT, _MILLISECONDS_TO = "stream-app-text", "stream-app-milliseconds-to-"
 
 
 def compile_writer(schema: Any, schema_id: int) -> AvroWriter:
@@ -43,12 +44,15 @@ def _to_bytes(value: Any, _: Any) -> Any:
         return value
 
 
-def _to_microseconds(value: Any, _: Any) -> Any:
-    return value * 1000 if type(value) is int else value
+def _to_unit(value: Any, schema: Any) -> Any:
+    """Return Unix milliseconds in the unit of a timestamp."""
+    unit = TIMESTAMP_TYPES[schema["logicalType"].removeprefix(_MILLISECONDS_TO)].unit
+    return unit.from_ms(value) if type(value) is int else value
 
 
 LOGICAL_WRITERS[f"bytes-{_TEXT}"] = LOGICAL_WRITERS[f"fixed-{_TEXT}"] = _to_bytes
-LOGICAL_WRITERS[f"long-{_MILLISECONDS}"] = _to_microseconds
+for _name in TIMESTAMP_TYPES:
+    LOGICAL_WRITERS[f"long-{_MILLISECONDS_TO}{_name}"] = _to_unit
 
 
 class _WriterSchemaCompiler(SchemaCompiler[Any]):
@@ -64,9 +68,10 @@ class _WriterSchemaCompiler(SchemaCompiler[Any]):
         return full_name
 
     def timestamp(self, logical_type: str) -> Any:
-        if logical_type == "timestamp-micros":
-            return {"type": "long", "logicalType": _MILLISECONDS}
-        return None
+        kind = TIMESTAMP_TYPES.get(logical_type)
+        if kind is None or kind.unit is MILLISECONDS:
+            return None
+        return {"type": "long", "logicalType": f"{_MILLISECONDS_TO}{logical_type}"}
 
     def union(self, schema: Sequence[Any], branches: list[Any]) -> Any:
         return branches

@@ -19,11 +19,12 @@ _OFFSETS_MS = {"Z": 0} | {
 """Offsets in use, by the text that follows date and time to the second (19 characters)."""
 # As milliseconds these are times of January 1970, as seconds times since 1973.
 _SMALL = range(10**8, 30 * 86_400_000)
-# Times from 1973 to 2096 in smaller units, of which milliseconds are after the year 9999.
-_LARGE = (("microseconds", range(10**14, 4 * 10**15)), ("nanoseconds", range(10**17, 4 * 10**18)))
 
 SUSPICION = "is in January 1970, as if its unit were wrong by a factor of 1,000"
-UNIT_REMEDY = "Send the unit of the schema (timestamp-millis: Unix milliseconds), or ISO 8601 text"
+UNIT_REMEDY = (
+    "Send the unit of the schema (timestamp-millis: Unix milliseconds) or ISO 8601 text, or "
+    "declare the unit that is sent (timestamp-seconds, timestamp-micros)"
+)
 
 # Milliseconds of the parts of common texts, such as `2013-01-01T`, `05:15` and `:00-05:00`.
 _HOURS_AND_MINUTES = {
@@ -129,6 +130,19 @@ def time_problem(value: object) -> str:
     return time_problem((time - _UNIX_EPOCH) // _MILLISECOND)
 
 
+def with_utc(text: str) -> str:
+    """Return a time with the offset of UTC if it has none; other text is unchanged.
+
+    >>> with_utc("2013-01-01 05:15:00"), with_utc("2013-01-01T05:15:00-05:00")
+    ('2013-01-01T05:15:00+00:00', '2013-01-01T05:15:00-05:00')
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return text if time.tzinfo else time.replace(tzinfo=UTC).isoformat()
+
+
 def is_suspect(time: int | None) -> bool:
     """Return True if a time in Unix milliseconds seems to have been sent in seconds.
 
@@ -138,12 +152,3 @@ def is_suspect(time: int | None) -> bool:
     (True, False, False)
     """
     return time in _SMALL
-
-
-def smaller_unit(milliseconds: int) -> str | None:
-    """Return the unit that a number seems to have if it is too large for milliseconds.
-
-    >>> smaller_unit(1_760_000_000_000_000), smaller_unit(1_760_000_000_000)
-    ('microseconds', None)
-    """
-    return next((unit for unit, numbers in _LARGE if milliseconds in numbers), None)

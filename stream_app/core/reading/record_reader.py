@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from stream_app.core.reading.cleaning_steps import compile_cleaning
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.core.reading.event_time import time_problem, to_unix_ms
+from stream_app.core.reading.label_values import binary_values
 from stream_app.core.reading.typed_decoding import compile_fast_decoder
 from stream_app.core.reading.validator import Validator, compile_validator
 from stream_app.error_codes import UNREADABLE
@@ -230,6 +231,7 @@ class LabelReader:
         self._key = key if any(field["name"] == key for field in schema["fields"]) else None
         self._label = pipeline.label.field
         self._label_time = pipeline.label.time
+        self._meanings = binary_values(pipeline.label)
 
     def read(self, record: Record, now: int, schemas: Schemas = NO_SCHEMAS) -> LabelEvent | Failure:
         """Return the label of a record, or the first failure; arguments as for an event."""
@@ -248,6 +250,13 @@ class LabelReader:
         if label_time is None or label_time > now + _MAX_AHEAD_MS:
             return _time_failure(fields, self._label_time)
         label = fields[self._label]
+        if self._meanings is not None:
+            label = self._meanings.get(label)
+            if label is None:
+                return Failure(
+                    "label-unknown",
+                    f"field {self._label} has a value that means neither true nor false",
+                )
         if type(label) is str and len(label) > _MAX_CLASS_LENGTH:
             return Failure(
                 "class-too-long",

@@ -13,6 +13,7 @@ from msgspec.json import Decoder
 from msgspec.structs import asdict
 from orjson import JSONDecodeError, loads
 
+from stream_app.core.reading.avro_timestamps import TIMESTAMP_TYPES
 from stream_app.core.reading.event_time import FIRST_MS, LAST_MS, to_unix_ms
 from stream_app.core.reading.validator import Validator, compile_validator
 from stream_app.core.reading.validator_checks import FLOAT_MAX
@@ -130,7 +131,7 @@ def _scalar(schema: Any) -> Any:
         case {"type": "long", "logicalType": str(logical_type)}:
             if _is_timestamp(schema):
                 return _TIMESTAMP
-            return None if logical_type == "timestamp-micros" else _TYPES["long"]
+            return None if logical_type in TIMESTAMP_TYPES else _TYPES["long"]
         case {"type": str(primitive)}:
             return _TYPES.get(primitive)
     return None

@@ -6,9 +6,11 @@ it is false, the check decides. Fast conditions change the running time and noth
 
 A boolean is not a number. `int` and `long` accept integers of 32 and 64 bits. `float` and `double`
 accept any finite number in range and give a float. `bytes` and `fixed` are text of code points up
-to 255, as in Avro's JSON encoding; actual bytes are converted to it. `timestamp-millis` and
-`timestamp-micros` accept an integer of that unit, an `AvroTimestamp`, or ISO 8601 text with an
-offset, and give Unix milliseconds. Other logical types are validated as their underlying type.
+to 255, as in Avro's JSON encoding; actual bytes are converted to it. `timestamp-millis`,
+`-micros`, `-nanos` and `-seconds` accept an integer of that unit, an `AvroTimestamp`, or ISO 8601
+text with an offset, and give Unix milliseconds; seconds may have a fraction. The same types with
+`local-` before them take text without an offset for UTC. Other logical types are validated as
+their underlying type.
 
 A union takes the first branch that fits. An enum takes its default, if it has one, for an unknown
 symbol. A missing field is looked up under its aliases, then gets its default. Fields that are not
@@ -22,6 +24,7 @@ from typing import Any, NamedTuple
 
 from stream_app.core.reading import validator_checks
 from stream_app.core.reading.avro_schema import SchemaCompiler
+from stream_app.core.reading.avro_timestamps import TIMESTAMP_TYPES
 from stream_app.core.reading.event_time import FIRST_MS, LAST_MS
 from stream_app.core.reading.validator_checks import (
     DOUBLE_MAX,
@@ -78,7 +81,7 @@ def _condition(schema: Any) -> str:
             return _PRIMITIVES.get(schema, _NEVER)
         case {"type": "long", "logicalType": "timestamp-millis"}:
             return f"type({{0}}) is int and {FIRST_MS} <= {{0}} <= {LAST_MS}"
-        case {"type": "long", "logicalType": "timestamp-micros"}:
+        case {"type": "long", "logicalType": str(other)} if other in TIMESTAMP_TYPES:
             return _NEVER
         case {"type": str(primitive)}:
             return _PRIMITIVES.get(primitive, _NEVER)
@@ -181,8 +184,10 @@ class _ValidatorCompiler(SchemaCompiler[Check]):
         return lambda value: named[full_name](value)
 
     def timestamp(self, logical_type: str) -> Check | None:
-        per_millisecond = {"timestamp-millis": 1, "timestamp-micros": 1000}.get(logical_type)
-        return None if per_millisecond is None else validator_checks.timestamp(per_millisecond)
+        kind = TIMESTAMP_TYPES.get(logical_type)
+        if kind is None:
+            return None
+        return validator_checks.timestamp(kind.unit, local=logical_type.startswith("local-"))
 
     def union(self, schema: Sequence[Any], branches: list[Check]) -> Check:
         by_name = dict(zip(map(_branch_name, schema), branches, strict=True))

@@ -4,8 +4,13 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, NamedTuple
 
-from stream_app.core.reading.avro_timestamps import AvroTimestamp
-from stream_app.core.reading.event_time import smaller_unit, time_problem, to_unix_ms
+from stream_app.core.reading.avro_timestamps import (
+    SECONDS,
+    AvroTimestamp,
+    TimeUnit,
+    likely_unit,
+)
+from stream_app.core.reading.event_time import time_problem, to_unix_ms, with_utc
 
 MISSING = "missing"
 NOT_FINITE = "a number that is not finite"
@@ -95,35 +100,42 @@ def _number(name: str, limit: float) -> Check:
     return check
 
 
-def timestamp(per_millisecond: int) -> Check:
-    """Return the check of a timestamp, given the units of integers in a millisecond."""
+def timestamp(unit: TimeUnit, *, local: bool = False) -> Check:
+    """Return the check of a timestamp.
+
+    Args:
+        unit: unit of integers; of seconds, numbers with a fraction are accepted too.
+        local: True to read text without an offset as UTC.
+    """
 
     def check(value: Any) -> Any:
-        if type(value) is int:
-            time = to_unix_ms(value // per_millisecond)
+        kind = type(value)
+        if kind is int:
+            time = to_unix_ms(unit.to_ms(value))
         elif isinstance(value, AvroTimestamp):
-            time = to_unix_ms(value // value.per_millisecond)
+            time = to_unix_ms(value.unit.to_ms(value))
+        elif kind is float and unit is SECONDS and _is_finite(value):
+            time = to_unix_ms(round(value * 1000))
         else:
-            time = to_unix_ms(value)
-        if time is None:
-            units = getattr(value, "per_millisecond", per_millisecond)
-            return _time_mismatch(value, units)
-        return time
+            time = to_unix_ms(with_utc(value) if local and kind is str else value)
+        return _time_mismatch(value, getattr(value, "unit", unit)) if time is None else time
 
     return check
 
 
-def _time_mismatch(value: Any, per_millisecond: int) -> Mismatch:
+def _time_mismatch(value: Any, unit: TimeUnit) -> Mismatch:
     """Return the mismatch of a value that is no time, with the reason or its probable unit."""
     found = mismatch("timestamp (ISO 8601 with offset, or integer)", value)
     if type(value) is str:
         return found._replace(actual=f"string that {time_problem(value)}")
     if not isinstance(value, int) or type(value) is bool:
         return found
-    unit = smaller_unit(value) if per_millisecond == 1 and type(value) is int else None
-    if unit is not None:
-        return found._replace(actual=f"integer that seems to be in {unit}, not in milliseconds")
-    return found._replace(actual=f"integer that {time_problem(value // per_millisecond)}")
+    likely = likely_unit(value) if type(value) is int else None
+    if likely is not None and likely is not unit:
+        return found._replace(
+            actual=f"integer that seems to be in {likely.name}, not in {unit.name}"
+        )
+    return found._replace(actual=f"integer that {time_problem(unit.to_ms(value))}")
 
 
 def _text(name: str, fits: Callable[[str], bool]) -> Check:
