@@ -11,8 +11,18 @@ import fastavro
 
 from stream_app.errors import InputError
 from stream_app.pipeline import Pipeline, parsed
-from stream_app.transfer.csv_files import csv_rows
-from stream_app.transfer.json_lines import BadLine, InputLines, Row, json_rows, make_row
+from stream_app.records import Fields
+from stream_app.transfer.csv_files import csv_records, csv_rows
+from stream_app.transfer.json_lines import (
+    BadLine,
+    InputLines,
+    Row,
+    json_records,
+    json_rows,
+    make_row,
+    open_lines,
+)
+from stream_app.transfer.table_rows import has_labels, table_rows
 
 Format = Literal["json", "csv", "avro"]
 
@@ -48,12 +58,50 @@ def read_rows(
     key = pipeline.key or pipeline.event_id
     match file_format:
         case "json":
-            return json_rows(lines, key)
+            rows = json_rows(lines, key)
         case "csv":
-            schema = pipeline.label.schema if labels else pipeline.schema
-            return csv_rows(lines, parsed(schema), key)
+            rows = csv_rows(lines, _columns(pipeline, labels=labels), key)
         case "avro":
-            return avro_rows(lines, key)
+            rows = avro_rows(lines, key)
+    return table_rows(rows, pipeline, lines, labels=labels)
+
+
+def _columns(pipeline: Pipeline, *, labels: bool) -> dict[str, Any]:
+    """Return a schema with the fields of events and of labels, as a table may have both."""
+    own, other = parsed(pipeline.schema), parsed(pipeline.label.schema)
+    if labels:
+        own, other = other, own
+    fields = {field["name"]: field for field in (*other["fields"], *own["fields"])}
+    return {**own, "fields": list(fields.values())}
+
+
+def read_records(lines: InputLines, file_format: Format) -> Iterator[Fields]:
+    """Yield the records of an input file without a pipeline; cells of CSV are text or null.
+
+    Lines that are not records are left out.
+
+    Raises:
+        InputError: the file is damaged, or its header cannot be used.
+    """
+    match file_format:
+        case "json":
+            return json_records(lines)
+        case "csv":
+            return csv_records(lines)
+        case "avro":
+            return (fields for _, fields in _container(lines) if isinstance(fields, dict))
+
+
+def is_table(path: str, file_format: Format | None, pipeline: Pipeline) -> bool:
+    """Return True if a file has both the events and their labels; standard input is none.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if path == "-":
+        return False
+    with open_lines(path) as lines:
+        return has_labels(read_records(lines, file_format or infer_format(path)), pipeline)
 
 
 def avro_rows(lines: InputLines, key: str) -> Iterator[Row | BadLine]:
@@ -62,9 +110,14 @@ def avro_rows(lines: InputLines, key: str) -> Iterator[Row | BadLine]:
     Raises:
         InputError: the file is not an Avro container file, or is damaged.
     """
+    return (_avro_row(number, fields, key) for number, fields in _container(lines))
+
+
+def _container(lines: InputLines) -> Iterator[tuple[int, Any]]:
+    """Yield the records of an Avro container file, numbered from 1."""
     try:
         for number, fields in enumerate(fastavro.reader(lines.stream), start=1):
-            yield _avro_row(number, fields, key)
+            yield number, fields
             _update_position(lines)
         _update_position(lines)
     # A damaged file makes fastavro and the codecs raise almost anything.

@@ -41,6 +41,7 @@ class InputLines:
         size: bytes of the file, None if unknown.
         position: bytes read so far; a caller that reads `stream` directly updates it.
         stream: the file itself, for formats without lines.
+        unlabelled: rows of a table, read as labels, that have no label yet.
     """
 
     def __init__(self, name: str, stream: BinaryIO, size: int | None) -> None:
@@ -48,6 +49,7 @@ class InputLines:
         self.size = size
         self.position = 0
         self.stream = stream
+        self.unlabelled = 0
 
     def __iter__(self) -> Iterator[bytes]:
         number = 0
@@ -99,30 +101,44 @@ def json_rows(lines: Iterable[bytes], key: str) -> Iterator[Row | BadLine]:
 
     Of a line that `stream-app consume --json` wrote, the row is the record's value.
     """
-    for number, line in enumerate(lines, start=1):
-        value = line.strip()
-        if value:
-            yield _json_row(number, value, key)
+    for number, value in _filled(lines):
+        fields = _object(number, value)
+        if isinstance(fields, BadLine):
+            yield fields
+        elif fields.keys() == _CONSUMED:
+            consumed = fields["value"]
+            yield make_row(number, consumed, orjson.dumps(consumed), key)
+        else:
+            yield make_row(number, fields, value, key)
 
 
-def _json_row(number: int, value: bytes, key: str) -> Row | BadLine:
+def json_records(lines: Iterable[bytes]) -> Iterator[Fields]:
+    """Yield the JSON objects of lines; other lines are left out."""
+    for number, value in _filled(lines):
+        fields = _object(number, value)
+        if not isinstance(fields, BadLine):
+            yield fields["value"] if fields.keys() == _CONSUMED else fields
+
+
+def _filled(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not empty, with their numbers."""
+    return ((number, text) for number, line in enumerate(lines, start=1) if (text := line.strip()))
+
+
+def _object(number: int, value: bytes) -> Fields | BadLine:
+    """Return the object of a line, which may be that of a consumed record."""
     try:
-        fields = orjson.loads(value)
+        fields: object = orjson.loads(value)
     except orjson.JSONDecodeError as error:
         return BadLine(number, f"not JSON: {error.msg}, column {error.colno}")
     if not isinstance(fields, dict):
         return BadLine(number, "not a JSON object")
     if fields.keys() == _CONSUMED:
-        return _consumed_row(number, fields, key)
-    return make_row(number, fields, value, key)
-
-
-def _consumed_row(number: int, record: Fields, key: str) -> Row | BadLine:
-    fields = record["value"]
-    if not isinstance(fields, dict) or fields.keys() == {"base64"}:
-        position = f"{record['topic']}[{record['partition']}]@{record['offset']}"
-        return BadLine(number, f"the value of {position} is not a JSON object")
-    return make_row(number, fields, orjson.dumps(fields), key)
+        consumed = fields["value"]
+        if not isinstance(consumed, dict) or consumed.keys() == {"base64"}:
+            position = f"{fields['topic']}[{fields['partition']}]@{fields['offset']}"
+            return BadLine(number, f"the value of {position} is not a JSON object")
+    return fields
 
 
 def make_row(number: int, fields: Fields, value: bytes, key: str) -> Row | BadLine:
