@@ -19,6 +19,7 @@ from stream_app.cli.options import (
     FormatOption,
     JsonOption,
     PipelineArgument,
+    SortOption,
     expand_options,
     require_reason,
 )
@@ -37,6 +38,7 @@ from stream_app.offline.training import TrainedModel, Training, require_better_t
 from stream_app.offline.version_publishing import TrainedModelPublisher
 from stream_app.pipeline import Pipeline
 from stream_app.transfer.consume import parse_since
+from stream_app.transfer.input_files import is_table
 from stream_app.transfer.progress import report_progress
 
 app = typer.Typer()
@@ -91,9 +93,7 @@ class TrainOptions:
         ),
     ] = None
     file_format: FormatOption = None
-    sort: Annotated[
-        bool, typer.Option("--sort", help="Sort the events by their event time, in memory.")
-    ] = False
+    sort: SortOption = False
     yes: Annotated[
         bool, typer.Option("--yes", help="Publish the version; without, only measure it.")
     ] = False
@@ -135,10 +135,14 @@ class TrainOptions:
 def train(
     pipeline: PipelineArgument,
     file: EventsArgument,
-    labels: Annotated[
-        str, typer.Option(metavar="FILE", help="Labels, each learned at its label time.")
-    ],
     options: TrainOptions,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Labels, each learned at its label time [default: those in a table of both].",
+        ),
+    ] = None,
 ) -> None:
     """Learn a model of PIPELINE offline, from files, in the order in which it would learn online.
 
@@ -152,6 +156,11 @@ def train(
     since = options.since
     context = CommandContext(pipeline, options.as_json)
     loaded = context.pipeline
+    if labels is None and not is_table(file, options.file_format, loaded):
+        raise typer.BadParameter(
+            f"give the file of labels: {file} has no field {loaded.label.field}",
+            param_hint="--labels",
+        )
     # Opened before the training, so that missing topics or keys are reported at once.
     publisher = (
         TrainedModelPublisher(context.log_operations().settings, loaded) if options.yes else None
@@ -166,7 +175,7 @@ def train(
 
 
 def _train(
-    pipeline: Pipeline, file: str, labels: str, options: TrainOptions, since: int
+    pipeline: Pipeline, file: str, labels: str | None, options: TrainOptions, since: int
 ) -> tuple[TrainedModel, dict[str, Any]]:
     """Return the trained model, and the same summary as `try`; Ctrl-C ends the command."""
     started = time.monotonic()
@@ -225,13 +234,18 @@ def try_files(
     pipeline: PipelineArgument,
     file: EventsArgument,
     labels: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Labels; each is learned at its time.")
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Labels; each is learned at its time [default: those in a table of both].",
+        ),
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Read only the first N events, with their labels."),
     ] = None,
     file_format: FormatOption = None,
+    sort: SortOption = False,
     failures: Annotated[
         bool, typer.Option("--failures", help="Show every record that fails, and no others.")
     ] = False,
@@ -246,7 +260,10 @@ def try_files(
     started = time.monotonic()
     output = _JsonOutput() if as_json else _TextOutput(failures)
     with (
-        open_simulation(loaded, file, labels, limit, file_format) as (simulation, lines),
+        open_simulation(loaded, file, labels, limit, file_format, sort=sort) as (
+            simulation,
+            lines,
+        ),
         noting_ctrl_c(simulation) as stopped,
     ):
         with (

@@ -26,6 +26,9 @@ PipelineArgument = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Write JSON to standard output, for programs.")
 ]
+SortOption = Annotated[
+    bool, typer.Option("--sort", help="Sort the events by their event time, in memory.")
+]
 WhyOption = Annotated[str, typer.Option(metavar="TEXT", help="Reason, for the audit.")]
 EventsArgument = Annotated[
     str,

@@ -90,6 +90,7 @@ def produce(
     context.write(
         {**asdict(done), "complete_until": until},
         f"{done.topic}: {done.produced:,} produced, {done.bad:,} bad, {done.failed:,} failed"
+        + (f", {done.unlabelled:,} without a label yet" if done.unlabelled else "")
         + (f"; complete until {until}" if until else ""),
     )
     raise typer.Exit(1 if done.bad or done.failed else 0)

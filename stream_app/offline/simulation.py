@@ -25,7 +25,7 @@ from stream_app.offline.timeline import (
 )
 from stream_app.pipeline import Pipeline
 from stream_app.records import Record
-from stream_app.transfer.input_files import Format, infer_format
+from stream_app.transfer.input_files import Format, infer_format, is_table
 from stream_app.transfer.json_lines import InputLines, open_lines
 
 # Code of lines that `stream-app produce` would not send.
@@ -254,7 +254,7 @@ def open_simulation(
     Args:
         pipeline: pipeline to simulate.
         events: path of the events; "-" is standard input.
-        labels: path of the labels.
+        labels: path of the labels; None for those of `events` if it is a table that has both.
         limit: number of events, with their labels; None for all.
         file_format: format of the files; None for the format of each file's name.
         sort: True to bring the events into the order of their event time, in memory.
@@ -266,6 +266,8 @@ def open_simulation(
         InputError: a file cannot be read.
     """
     now = now_ms()
+    if labels is None and is_table(events, file_format, pipeline):
+        labels = events
     with (
         open_lines(events) as event_lines,
         open_lines(labels) if labels else nullcontext() as label_lines,

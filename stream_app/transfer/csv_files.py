@@ -60,27 +60,6 @@ def _open(lines: InputLines) -> CsvRecords:
         raise InputError(f"The header of {lines.name} is not CSV: {error}", _REMEDY) from None
 
 
-def csv_records(lines: InputLines) -> Iterator[Fields]:
-    """Yield the records of a comma-separated file as text by name of Avro; empty cells are null.
-
-    Raises:
-        InputError: the header has an empty or repeated name.
-    """
-    records = _open(lines)
-    names = [avro_name(name) for name in records.header]
-    _check_header(names, lines.name)
-    for cells in records.read(lambda cells: len(cells) == len(names)):
-        if not isinstance(cells, BadLine):
-            yield {name: cell or None for name, cell in zip(names, cells, strict=True)}
-
-
-def _open(lines: InputLines) -> CsvRecords:
-    try:
-        return CsvRecords(lines)
-    except csv.Error as error:
-        raise InputError(f"The header of {lines.name} is not CSV: {error}", _REMEDY) from None
-
-
 def _rows(
     records: CsvRecords, columns: Mapping[str, TextField], key: str
 ) -> Iterator[Row | BadLine]:

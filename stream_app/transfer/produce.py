@@ -42,6 +42,7 @@ class ProduceSummary:
         produced: number of records that Kafka has acknowledged.
         bad: number of lines that are not records.
         failed: number of records that were not delivered.
+        unlabelled: number of rows of a table that have no label yet, when labels are sent.
         bad_lines: numbers of the first 100 bad lines.
         failed_lines: line numbers of the first 100 records that were not delivered.
         complete_until: time until which the labels of the file are complete in Unix milliseconds.
@@ -52,6 +53,7 @@ class ProduceSummary:
     produced: int = 0
     bad: int = 0
     failed: int = 0
+    unlabelled: int = 0
     bad_lines: list[int] = field(default_factory=list)
     failed_lines: list[int] = field(default_factory=list)
     complete_until: int | None = None
@@ -100,6 +102,7 @@ def produce_file(
         with report_progress(f"sending to {topic}", lines.size) as progress:
             producer = _FileProducer(settings, topic, lines, progress)
             producer.send_all(rows, rate)
+    producer.summary.unlabelled = lines.unlabelled
     if times is not None and not producer.summary.failed:
         producer.summary.complete_until = times.complete_until()
     return producer.summary
