@@ -2,12 +2,13 @@
 
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import avro.schema
-from avro.errors import AvroException
+from avro.errors import AvroException, IgnoredLogicalType
 
 from stream_app.core.reading.validator import compile_validator
 from stream_app.errors import PipelineError
@@ -67,7 +68,10 @@ def field_types(where: str, schema: Schema) -> dict[str, frozenset[str]]:
         PipelineError: the schema is not a valid record schema.
     """
     try:
-        record = avro.schema.parse(json.dumps(parsed(schema)))
+        with warnings.catch_warnings():
+            # The library does not know timestamp-seconds, nor a reader's own logical types.
+            warnings.simplefilter("ignore", IgnoredLogicalType)
+            record = avro.schema.parse(json.dumps(parsed(schema)))
         compile_validator(parsed(schema))
     except (AvroException, ValueError, TypeError) as error:
         raise PipelineError(

@@ -1,12 +1,19 @@
-"""Writes the starter pipeline into a folder."""
+"""Writes the starter pipeline, or the pipeline of a table, into a folder."""
 
+import os
 import re
 import sys
+from collections.abc import Mapping
 from importlib.metadata import packages_distributions
 from importlib.resources import files
 from pathlib import Path
 
 from stream_app.errors import OutputError, PipelineError
+from stream_app.starter.generated_pipeline import generated_files
+from stream_app.starter.pipeline_guess import PipelineGuess, guess_pipeline
+from stream_app.starter.role_guesses import ChosenColumns
+from stream_app.starter.table_sample import read_sample
+from stream_app.transfer.input_files import Format
 
 _FILES = {
     "NAME.py": "pipeline.py.txt",
@@ -38,6 +45,38 @@ def write_starter(name: str, folder: Path) -> list[Path]:
         .replace("NAME", name)
         for target, source in _FILES.items()
     }
+    _write(folder, texts)
+    return list(texts)
+
+
+def write_pipeline_of(
+    name: str, folder: Path, path: str, chosen: ChosenColumns, file_format: Format | None = None
+) -> tuple[list[Path], PipelineGuess]:
+    """Write a pipeline for a table, and return the paths and the guesses that it consists of.
+
+    Args:
+        name: name of the pipeline and of its module.
+        folder: folder to write into; it is created if missing.
+        path: path of the table.
+        chosen: columns that need not be guessed.
+        file_format: format of the table, by default that of its suffix.
+
+    Raises:
+        PipelineError: the name cannot be that of a pipeline or of its module.
+        InputError: the table cannot be read, or a part of the pipeline cannot be guessed.
+        OutputError: a file exists already, in which case none is written; or cannot be written.
+    """
+    _check(name)
+    guess = guess_pipeline(read_sample(path, file_format), chosen)
+    from_folder = os.path.relpath(path, folder)
+    texts = {
+        folder / file: text for file, text in generated_files(name, from_folder, guess).items()
+    }
+    _write(folder, texts)
+    return list(texts), guess
+
+
+def _write(folder: Path, texts: Mapping[Path, str]) -> None:
     present = [path for path in texts if path.exists()]
     if present:
         raise OutputError(
@@ -52,7 +91,6 @@ def write_starter(name: str, folder: Path) -> list[Path]:
         raise OutputError(
             f"{error.filename} cannot be written: {error.strerror}", "Choose a folder with --dir"
         ) from None
-    return list(texts)
 
 
 def _check(name: str) -> None:

@@ -31,7 +31,7 @@ def csv_rows(lines: InputLines, schema: Mapping[str, Any], key: str) -> Iterator
     """
     records, fields = _open(lines), text_fields(schema)
     records.header[:] = [
-        name if avro_name(name) not in fields else avro_name(name) for name in records.header
+        avro_name(name) if avro_name(name) in fields else name for name in records.header
     ]
     _check_header(records.header, lines.name)
     if key not in records.header:
@@ -55,9 +55,12 @@ def csv_records(lines: InputLines) -> Iterator[Fields]:
 
 def _open(lines: InputLines) -> CsvRecords:
     try:
-        return CsvRecords(lines)
+        records = CsvRecords(lines)
     except csv.Error as error:
         raise InputError(f"The header of {lines.name} is not CSV: {error}", _REMEDY) from None
+    # pandas writes its index as a first column without a name.
+    records.header[:1] = [name or "index" for name in records.header[:1]]
+    return records
 
 
 def _rows(
@@ -85,6 +88,11 @@ def _is_record(columns: Mapping[str, TextField], cells: list[str]) -> bool:
         if cell and column.convert is not str
     ]
     return bool(typed) and all(map(is_typed, typed))
+
+
+def is_avro_name(name: str) -> bool:
+    """Return True if a name can be that of a field."""
+    return re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) is not None
 
 
 def avro_name(column: str) -> str:
