@@ -52,6 +52,8 @@ class ErrorCode:
 
 UNREADABLE = "unreadable-record"
 """Code of a record whose bytes are unknown, as its batch cannot be decoded."""
+LABEL_UNKNOWN = "label-unknown"
+"""Code of a label whose value means neither true nor false."""
 
 _CODES = (
     ErrorCode(
@@ -125,7 +127,7 @@ _CODES = (
         "Send a short name of the class, or declare the classes as an enum.",
     ),
     ErrorCode(
-        "label-unknown",
+        LABEL_UNKNOWN,
         ErrorClass.CONTRACT,
         Stage.VALIDATE,
         "The value of a label is neither among those that mean true nor among those that mean "
@@ -152,7 +154,8 @@ _CODES = (
         ErrorClass.CONTRACT,
         Stage.VALIDATE,
         "The time field cannot be parsed as a time.",
-        "Send ISO 8601 with an offset, or Unix milliseconds.",
+        "Send ISO 8601 with an offset, or an integer in the unit of the schema (timestamp-millis: "
+        "Unix milliseconds), or declare the unit that is sent, such as timestamp-seconds.",
     ),
     ErrorCode(
         "event-in-future",

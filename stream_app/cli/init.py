@@ -108,6 +108,6 @@ def _guesses(guess: PipelineGuess) -> Iterator[str]:
     yield f"label          {guess.label.column.name}: {guess.label.reason}; {guess.values.reason}"
     yield f"{label_time}: {timing.reason}"
     yield f"features       {', '.join([*numbers, *words]) or 'hour and weekday only'}"
-    yield f"order          {guess.disorder}"
+    yield f"order          {guess.order}"
     for role in guess.left_out:
         yield f"left out       {role.column.name}: {role.reason}"

@@ -1,6 +1,7 @@
 """Checks of the pipeline's topics: partitions, settings, and keys and values of producers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from confluent_kafka import Message
@@ -11,6 +12,7 @@ from stream_app.core.reading.decoding import Schemas
 from stream_app.core.reading.event_time import SUSPICION, UNIT_REMEDY, is_suspect
 from stream_app.core.reading.record_reader import Event, LabelEvent, LabelReader
 from stream_app.doctor.context import CheckResult, DoctorContext, ok, problem, skipped, warning
+from stream_app.error_codes import ERROR_CODES, LABEL_UNKNOWN
 from stream_app.errors import AccessError
 from stream_app.kafka.partitioner import java_partition, librdkafka_partition
 from stream_app.kafka.retrying_reader import as_record
@@ -18,7 +20,7 @@ from stream_app.kafka.topics import KEPT_FOR_EVER, TopicSpec, check_topics
 from stream_app.offline.proposed_bounds import propose_bounds
 from stream_app.offline.timeline import END_OF_TIME, time_reader
 from stream_app.pipeline import Pipeline
-from stream_app.records import Record
+from stream_app.records import Failure, Record
 from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.status.cluster_view import request
 from stream_app.topic_kinds import TopicKind
@@ -308,6 +310,7 @@ def check_values(context: DoctorContext) -> Iterator[CheckResult]:
     events = [as_record(message) for message in newest_records(context, "raw")]
     labels = [as_record(message) for message in newest_records(context, "labels")]
     yield from evaluate_times(context.pipeline, events, labels, schemas)
+    yield from evaluate_labels(context.pipeline, labels, schemas)
     yield from evaluate_numbers(context.pipeline, events, schemas)
 
 
@@ -322,6 +325,10 @@ def evaluate_times(
         "events": [one.event_time for one in read_events if isinstance(one, Event)],
         "labels": [one.label_time for one in read_labels if isinstance(one, LabelEvent)],
     }
+    rejected = {"events": _invalid_times(read_events), "labels": _invalid_times(read_labels)}
+    for kind, messages in rejected.items():
+        for message, count in messages.most_common():
+            yield warning(f"{count} of the newest {kind} are rejected: {message}", UNIT_REMEDY)
     for kind, found in times.items():
         suspect = sum(map(is_suspect, found))
         if suspect:
@@ -330,6 +337,29 @@ def evaluate_times(
             )
         elif found:
             yield ok(f"the times of the {len(found)} newest {kind} seem to have the right unit")
+
+
+def _invalid_times(found: Iterable[object]) -> Counter[str]:
+    """Return the messages of records whose time cannot be read, with their numbers."""
+    return Counter(
+        one.message
+        for one in found
+        if isinstance(one, Failure) and one.code == "event-time-invalid"
+    )
+
+
+def evaluate_labels(
+    pipeline: Pipeline, labels: Sequence[Record], schemas: Schemas
+) -> Iterator[CheckResult]:
+    """Yield a warning for labels whose value means neither true nor false."""
+    reader = LabelReader(pipeline)
+    found = [reader.read(record, END_OF_TIME, schemas) for record in labels]
+    unknown = [one for one in found if isinstance(one, Failure) and one.code == LABEL_UNKNOWN]
+    if unknown:
+        yield warning(
+            f"{len(unknown)} of the {len(labels)} newest labels are rejected: {unknown[0].message}",
+            ERROR_CODES[LABEL_UNKNOWN].remedy,
+        )
 
 
 def evaluate_numbers(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from stream_app.clock import now_ms
 from stream_app.core.reading.event_time import is_suspect
 from stream_app.offline.engine import Engine
+from stream_app.offline.event_order import EventOrder
 from stream_app.offline.proposed_bounds import RecordSample
 from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome
 from stream_app.offline.stage_timing import SAMPLE_INTERVAL, StageTimer
@@ -101,6 +102,7 @@ class Simulation:
         unsent: lines that `stream-app produce` would not send, by kind.
         causes: causes of failures.
         suspect_times: times that seem to have another unit than the declared one, by kind.
+        order: distance of the events from being sorted.
         disordered: events after one whose time is later by more than the allowed lateness.
         sample: sample of the events.
         reading: True while it waits for the next line, when it can be interrupted at once.
@@ -119,6 +121,7 @@ class Simulation:
         self.unsent = Counter[LineKind]()
         self.causes: dict[str, FailureCause] = {}
         self.suspect_times = Counter[LineKind]()
+        self.order = EventOrder()
         self.disordered = 0
         self.sample = RecordSample()
         self.reading = False
@@ -149,6 +152,7 @@ class Simulation:
             return
         self.suspect_times[kind] += is_suspect(time)
         if kind == "event":
+            self.order.add(time)
             self.disordered += time < self._latest - self._lateness
             self._latest = max(self._latest, time)
 

@@ -123,6 +123,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
     for warning in summary["warnings"]:
         yield f"warning       {warning}."
     yield f"events        {_outcomes(summary['events'])}"
+    if summary["order"]["displaced_events"]:
+        yield f"order         {summary['order']['text']}"
     if summary["degraded"]:
         degraded = f"{summary['degraded']:,} of them"
         yield f"fallback      scored {degraded}, because the model failed or was too slow"

@@ -66,11 +66,12 @@ def _disorder(simulation: Simulation) -> Iterator[str]:
     counts = simulation.engine.record_counts
     late, unknown = counts.dead["event-too-late"], counts.label_dead["unknown-event"]
     if simulation.disordered and (late or unknown):
+        farthest = duration(simulation.order.milliseconds / 1000)
         yield (
             f"{counted(simulation.disordered, 'event')} come after one whose time is later by "
-            f"more than allowed_lateness: {late:,} are too late, and {unknown:,} labels found no "
-            "event. Sort the file by event time (`stream-app train --sort` does), and check that "
-            "no event has a wrong, later time"
+            f"more than allowed_lateness, by up to {farthest}: {late:,} are too late, "
+            f"and {unknown:,} labels found no event. Add --sort, or sort the file by event time, "
+            "and check that no event has a wrong, later time"
         )
 
 
@@ -111,6 +112,11 @@ def summarise(simulation: Simulation, seconds: float, *, complete: bool) -> dict
             "not_sent": simulation.unsent["label"],
         },
         "warnings": simulation_warnings(simulation),
+        "order": {
+            "displaced_events": simulation.order.displaced,
+            "largest_distance_ms": simulation.order.milliseconds,
+            "text": str(simulation.order),
+        },
         "proposed_bounds": [
             {**one._asdict(), "line": one.line, "reason": one.reason}
             for one in propose_bounds(pipeline, simulation.sample.records)

@@ -17,13 +17,13 @@ KNOWN_AT = "label_known_at"
 """Name of the label's time if the table has none."""
 
 _MODELS = {
-    "binary": ("linear_model.LogisticRegression(optim.AdaGrad(0.1))", ""),
+    "binary": ("linear_model.LogisticRegression(optim.AdaGrad(0.05))", ""),
     "classes": (
-        "multiclass.OneVsRestClassifier(linear_model.LogisticRegression(optim.AdaGrad(0.1)))",
+        "multiclass.OneVsRestClassifier(linear_model.LogisticRegression(optim.AdaGrad(0.05)))",
         "multiclass, ",
     ),
     "number": (
-        "preprocessing.TargetStandardScaler(linear_model.LinearRegression(optim.AdaGrad(0.1)))",
+        "preprocessing.TargetStandardScaler(linear_model.LinearRegression(optim.AdaGrad(0.05)))",
         "",
     ),
 }
@@ -95,7 +95,7 @@ pipeline = Pipeline(
         time="{known}",{delay}
         # {horizon_reason}.
         horizon={horizon},
-        # {disorder}.
+        # {order}.
         allowed_lateness={lateness},
     ),
     # Score from the first event on, before anything was learned.
@@ -160,7 +160,7 @@ def _pipeline_text(name: str, path: str, guess: PipelineGuess) -> str:
         horizon=_days(timing.horizon),
         horizon_reason=_reason(timing.horizon_reason),
         lateness=_days(timing.allowed_lateness),
-        disorder=_reason(str(guess.disorder)),
+        order=_reason(str(guess.order)),
         task=_TASKS[values.kind],
         model=model,
     )

@@ -11,11 +11,11 @@ from typing import Any, Literal, NamedTuple
 
 from stream_app.errors import InputError
 from stream_app.formatting import duration
+from stream_app.offline.event_order import EventOrder
 from stream_app.starter.column_profiles import Column
 from stream_app.starter.leakage import leak_reason
 from stream_app.starter.role_guesses import (
     ChosenColumns,
-    Disorder,
     Role,
     differences,
     guess_event_id,
@@ -23,7 +23,6 @@ from stream_app.starter.role_guesses import (
     guess_label,
     guess_label_time,
     is_id,
-    measure_disorder,
 )
 from stream_app.starter.table_sample import TableSample
 from stream_app.transfer.csv_files import is_avro_name
@@ -90,7 +89,7 @@ class PipelineGuess:
         numbers: features that are numbers.
         words: features that are one of few texts.
         left_out: other columns.
-        disorder: distance of the events from being sorted.
+        order: distance of the events from being sorted.
     """
 
     sample: TableSample
@@ -102,12 +101,12 @@ class PipelineGuess:
     numbers: list[Role]
     words: list[Role]
     left_out: list[Role]
-    disorder: Disorder
+    order: EventOrder
 
     @property
     def must_be_sorted(self) -> bool:
         """True if the scorers would not wait for events that come as late as in the file."""
-        return self.disorder.milliseconds > _MAX_DISORDER_MS
+        return self.order.milliseconds > _MAX_DISORDER_MS
 
     def is_nullable(self, column: Column) -> bool:
         """Return True if a field may be null: it is in the sample, or the sample is not all."""
@@ -135,13 +134,13 @@ def guess_pipeline(sample: TableSample, chosen: ChosenColumns) -> PipelineGuess:
     label = guess_label(columns, chosen.label, [*taken, event_id.column.name])
     values = guess_values(label.column)
     known = guess_label_time(columns, event_time.column, label.column)
-    disorder = measure_disorder(event_time.column.times)
-    timing = _timing(event_time.column, label.column, known, disorder)
+    order = EventOrder.of(event_time.column.times)
+    timing = _timing(event_time.column, label.column, known, order)
     roles = [event_time, event_id, label, *([known] if known else [])]
     others = [one for one in sample.columns if all(one is not role.column for role in roles)]
     numbers, words, left_out = _features(others, label.column, values)
     return PipelineGuess(
-        sample, event_id, event_time, label, values, timing, numbers, words, left_out, disorder
+        sample, event_id, event_time, label, values, timing, numbers, words, left_out, order
     )
 
 
@@ -180,11 +179,11 @@ def _positive(common: Any, rare: Any) -> tuple[Any, Any]:
 
 
 def _timing(
-    event_time: Column, label: Column, known: Role | None, disorder: Disorder
+    event_time: Column, label: Column, known: Role | None, order: EventOrder
 ) -> LabelTiming:
     lateness = _MIN_LATENESS
-    if disorder.milliseconds and disorder.milliseconds <= _MAX_DISORDER_MS:
-        lateness = max(lateness, timedelta(days=ceil(disorder.milliseconds / _DAY_MS)))
+    if order.milliseconds and order.milliseconds <= _MAX_DISORDER_MS:
+        lateness = max(lateness, timedelta(days=ceil(order.milliseconds / _DAY_MS)))
     if known is None:
         day = timedelta(days=1)
         reason = "no column says when the label became known: assumed; correct it"

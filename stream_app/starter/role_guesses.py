@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from stream_app.core.reading.event_time import TIMESTAMP_TYPES
 from stream_app.errors import InputError
-from stream_app.formatting import duration
 from stream_app.starter.column_profiles import Column
 
 _ID_NAME = re.compile(r"(.*[_.\-])?(?i:id|key|uuid|guid|number|nr|reference)|.*[a-z](Id|ID|Key|Nr)")
@@ -197,40 +196,6 @@ def guess_label_time(columns: Sequence[Column], event_time: Column, label: Colum
                 f"{after:,} of {len(pairs):,} times are not before the event; {_time_format(one)}",
             )
     return None
-
-
-class Disorder(NamedTuple):
-    """Events of a file that come after one of a later time.
-
-    Attributes:
-        events: number of them.
-        milliseconds: largest distance to the latest time before.
-    """
-
-    events: int
-    milliseconds: int
-
-    def __str__(self) -> str:
-        if not self.events:
-            return "the events are in order of time"
-        by = duration(self.milliseconds / 1000)
-        return f"{self.events:,} events come after a later one, by up to {by}"
-
-
-def measure_disorder(times: Iterable[int | None]) -> Disorder:
-    """Return how far times are from being sorted.
-
-    >>> measure_disorder([1000, 3000, 2000, 4000])
-    Disorder(events=1, milliseconds=1000)
-    """
-    latest, events, largest = None, 0, 0
-    for time in times:
-        if time is None:
-            continue
-        if latest is not None and time < latest:
-            events, largest = events + 1, max(largest, latest - time)
-        latest = time if latest is None else max(latest, time)
-    return Disorder(events, largest)
 
 
 def named(columns: Sequence[Column], name: str, option: str) -> Column:

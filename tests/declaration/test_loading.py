@@ -292,7 +292,7 @@ INVALID_DECLARATIONS = [
         'field="fraud"',
         'field="known_at"',
         "model() made a LogisticRegression, a classifier, but the label's field is a number. "
-        'Declare the field of a binary label as "boolean" (labels true and false, not 1 and 0)',
+        "Add positive=1 to Label if 1 and 0 mean true and false",
     ),
     ('field="fraud"', 'field="maybe"', "label.field 'maybe' may be null"),
     ('field="fraud"', 'field="spam"', "label.field 'spam' is not a field of label.schema"),
@@ -379,7 +379,7 @@ INVALID_DECLARATIONS = [
     (
         "model=model",
         "model=linear_model.LinearRegression",
-        "model() made a LinearRegression, a regressor, but the label's field is no number. End it",
+        "model() made a LinearRegression, a regressor, but the label is no number. End it",
     ),
     (
         "model=model",

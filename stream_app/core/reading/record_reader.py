@@ -11,7 +11,7 @@ from stream_app.core.reading.event_time import time_problem, to_unix_ms
 from stream_app.core.reading.label_values import binary_values
 from stream_app.core.reading.typed_decoding import compile_fast_decoder
 from stream_app.core.reading.validator import Validator, compile_validator
-from stream_app.error_codes import UNREADABLE
+from stream_app.error_codes import LABEL_UNKNOWN, UNREADABLE
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import (
     Failure,
@@ -254,7 +254,7 @@ class LabelReader:
             label = self._meanings.get(label)
             if label is None:
                 return Failure(
-                    "label-unknown",
+                    LABEL_UNKNOWN,
                     f"field {self._label} has a value that means neither true nor false",
                 )
         if type(label) is str and len(label) > _MAX_CLASS_LENGTH:
