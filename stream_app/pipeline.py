@@ -143,7 +143,8 @@ class Pipeline:
     """Field that identifies an event. A second event with the same id is counted as a duplicate
     and not scored."""
     event_time: str
-    """Field with the time of the event: `timestamp-millis`, or text in ISO 8601 with an offset."""
+    """Field with the time of the event: a timestamp in the unit that the schema declares, such as
+    `timestamp-millis` or `timestamp-seconds`, or text in ISO 8601 with an offset."""
     features: Callable[[Fields], Features]
     """Pure function from a cleaned record to features by name: finite numbers, booleans and
     strings."""

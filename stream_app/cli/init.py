@@ -35,8 +35,8 @@ _NEXT_STEPS_OF_TABLE = """
 Each guess has its reason in NAME.py and in the schemas. Next, without a broker:
 
   cd DIR
-  stream-app try NAME.py TABLE
-  stream-app train NAME.py TABLE
+  stream-app try NAME.py TABLESORT
+  stream-app train NAME.py TABLESORT
 
 On a real Kafka, with the last three in a second terminal:
 
@@ -89,7 +89,9 @@ def init(
         written, guess = write_pipeline_of(name, target, table, chosen, file_format)
         path = shlex.quote(os.path.relpath(table, target))
         sort = " --sort" if guess.must_be_sorted else ""
-        steps = _NEXT_STEPS_OF_TABLE.replace("TABLE", path + sort)
+        steps = _NEXT_STEPS_OF_TABLE.replace("SORT", sort).replace("TABLE", path)
+        if sort:
+            steps += "\n\nSort the table by its time before you produce it: it is far from order."
     typer.echo(f"{target}: {', '.join(path.name for path in written)}")
     if guess is not None:
         typer.echo("\n".join(_guesses(guess)))

@@ -30,6 +30,9 @@ _FORMATS: dict[str, Format] = {
     ".avro": "avro", ".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
 }  # fmt: skip
 
+# Files that pandas converts.
+_TABLES = frozenset({".parquet", ".feather", ".xlsx"})
+
 
 def infer_format(path: str) -> Format:
     """Return the format of a file by its suffix; JSON lines for `-`, which is standard input.
@@ -39,7 +42,12 @@ def infer_format(path: str) -> Format:
     """
     suffix = PurePath(path).suffix.lower()
     if path != "-" and suffix not in _FORMATS:
-        raise InputError(f"The suffix of {path} is unknown", "Add --format json, csv or avro")
+        raise InputError(
+            f"The suffix of {path} is unknown",
+            "Convert it, in pandas with read_parquet(...).to_csv(...)"
+            if suffix in _TABLES
+            else "Add --format json, csv or avro",
+        )
     return _FORMATS.get(suffix, "json")
 
 
