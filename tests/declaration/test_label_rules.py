@@ -110,7 +110,11 @@ def test_a_classifier_of_two_classes_with_text_asks_for_positive() -> None:
 def test_the_fingerprint_covers_the_meaning_and_not_how_it_is_written() -> None:
     zero = fingerprint(complete(declared("int", positive=1)))
     assert zero == fingerprint(complete(declared("int", positive=(1,), negative=0)))
-    others = [{"positive": 2}, {"positive": 1, "negative": 2}, {"positive": (1, 2)}]
+    others: list[dict[str, Any]] = [
+        {"positive": 2},
+        {"positive": 1, "negative": 2},
+        {"positive": (1, 2)},
+    ]
     assert zero not in {fingerprint(complete(declared("int", **one))) for one in others}
     # A delay is for files; what the workers compute is the same.
     assert zero == fingerprint(complete(declared("int", positive=1, delay=timedelta(hours=1))))

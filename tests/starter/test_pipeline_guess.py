@@ -193,7 +193,7 @@ def test_the_lateness_covers_the_disorder_of_the_file() -> None:
     ],
 )
 def test_what_cannot_be_guessed_is_asked_for(
-    change: Callable[[int, Row], Row], chosen: dict[str, str], expected: str
+    change: Callable[[int, Row], Row], chosen: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(InputError) as raised:
         guess(table(change), **chosen)
