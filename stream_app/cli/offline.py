@@ -229,10 +229,28 @@ def _lines(pipeline: Pipeline, found: dict[str, Any]) -> Iterator[str]:
         yield f"Version {found['version']} is published; serve it with `stream-app models promote`."
 
 
+@dataclass(frozen=True)
+class TryOptions:
+    """Options that select what is read, and what is shown."""
+
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Read only the first N events, with their labels."),
+    ] = None
+    file_format: FormatOption = None
+    sort: SortOption = False
+    failures: Annotated[
+        bool, typer.Option("--failures", help="Show every record that fails, and no others.")
+    ] = False
+    as_json: JsonOption = False
+
+
 @app.command("try", epilog="Example: stream-app try orders.py events.jsonl --labels labels.jsonl")
+@expand_options
 def try_files(
     pipeline: PipelineArgument,
     file: EventsArgument,
+    options: TryOptions,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -240,16 +258,6 @@ def try_files(
             help="Labels; each is learned at its time [default: those in a table of both].",
         ),
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Read only the first N events, with their labels."),
-    ] = None,
-    file_format: FormatOption = None,
-    sort: SortOption = False,
-    failures: Annotated[
-        bool, typer.Option("--failures", help="Show every record that fails, and no others.")
-    ] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Run PIPELINE over FILE in memory, without Kafka; show outcomes and the model's metrics."""
     if file == labels == "-":
@@ -258,9 +266,11 @@ def try_files(
         )
     loaded = CommandContext(pipeline).pipeline
     started = time.monotonic()
-    output = _JsonOutput() if as_json else _TextOutput(failures)
+    output = _JsonOutput() if options.as_json else _TextOutput(options.failures)
     with (
-        open_simulation(loaded, file, labels, limit, file_format, sort=sort) as (
+        open_simulation(
+            loaded, file, labels, options.limit, options.file_format, sort=options.sort
+        ) as (
             simulation,
             lines,
         ),
@@ -271,7 +281,7 @@ def try_files(
             ended_by_ctrl_c(stopped),
         ):
             for count, simulated in enumerate(simulation, start=1):
-                if is_failed(simulated) or not failures:
+                if is_failed(simulated) or not options.failures:
                     output.show(simulated)
                 progress.update(lines.position, count)
                 if stopped:

@@ -106,7 +106,7 @@ def profile_columns(records: Iterable[SampledRecord], *, text: bool = False) -> 
 
     Args:
         records: sample.
-        text: True if values are text, whose type is to be guessed.
+        text: True if values are text, whose type must be guessed.
     """
     flat = [flatten(record.fields) for record in records]
     names = dict.fromkeys(name for fields in flat for name in fields)

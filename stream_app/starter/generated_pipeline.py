@@ -9,7 +9,7 @@ from typing import Any
 
 from stream_app.starter.column_profiles import Column
 from stream_app.starter.pipeline_guess import PipelineGuess
-from stream_app.starter.role_guesses import Role
+from stream_app.starter.role_guesses import ColumnRole
 
 _AVRO_TYPES = {"boolean": "boolean", "integer": "long", "number": "double", "text": "string"}
 _WIDTH = 100
@@ -188,7 +188,7 @@ def _tuple(lines: Sequence[str]) -> str:
     return f"({''.join(lines)}\n)" if lines else "()"
 
 
-def _named(roles: Iterable[Role]) -> str:
+def _named(roles: Iterable[ColumnRole]) -> str:
     return _tuple([_commented(f'    "{role.column.name}",', role.reason) for role in roles])
 
 
@@ -207,7 +207,7 @@ def _plain(path: str) -> str:
     return "".join(one if one.isprintable() and one not in '"\\' else "?" for one in path)
 
 
-def _left_out(roles: list[Role]) -> str:
+def _left_out(roles: list[ColumnRole]) -> str:
     if not roles:
         return ""
     lines = [
@@ -254,7 +254,7 @@ def _label(guess: PipelineGuess) -> Iterator[dict[str, Any]]:
     }
 
 
-def _field(role: Role, kind: str, *, nullable: bool = False) -> dict[str, Any]:
+def _field(role: ColumnRole, kind: str, *, nullable: bool = False) -> dict[str, Any]:
     field: dict[str, Any] = {"name": role.column.name, "type": kind}
     if nullable:
         field |= {"type": ["null", kind], "default": None}

@@ -16,7 +16,7 @@ from stream_app.starter.column_profiles import Column
 from stream_app.starter.leakage import leak_reason
 from stream_app.starter.role_guesses import (
     ChosenColumns,
-    Role,
+    ColumnRole,
     differences,
     guess_event_id,
     guess_event_time,
@@ -93,14 +93,14 @@ class PipelineGuess:
     """
 
     sample: TableSample
-    event_id: Role
-    event_time: Role
-    label: Role
+    event_id: ColumnRole
+    event_time: ColumnRole
+    label: ColumnRole
     values: LabelValues
     timing: LabelTiming
-    numbers: list[Role]
-    words: list[Role]
-    left_out: list[Role]
+    numbers: list[ColumnRole]
+    words: list[ColumnRole]
+    left_out: list[ColumnRole]
     order: EventOrder
 
     @property
@@ -179,7 +179,7 @@ def _positive(common: Any, rare: Any) -> tuple[Any, Any]:
 
 
 def _timing(
-    event_time: Column, label: Column, known: Role | None, order: EventOrder
+    event_time: Column, label: Column, known: ColumnRole | None, order: EventOrder
 ) -> LabelTiming:
     lateness = _MIN_LATENESS
     if order.milliseconds and order.milliseconds <= _MAX_DISORDER_MS:
@@ -210,20 +210,20 @@ def _timing(
 
 def _features(
     columns: Sequence[Column], label: Column, values: LabelValues
-) -> tuple[list[Role], list[Role], list[Role]]:
+) -> tuple[list[ColumnRole], list[ColumnRole], list[ColumnRole]]:
     """Return the features that are numbers, those that are text, and the other columns."""
-    numbers, words, left_out = list[Role](), list[Role](), list[Role]()
+    numbers, words, left_out = list[ColumnRole](), list[ColumnRole](), list[ColumnRole]()
     positive = (
         True if label.type == "boolean" else values.positive if values.kind == "binary" else None
     )
     for column in columns:
         reason = _unusable(column) or leak_reason(column, label, positive)
         if reason:
-            left_out.append(Role(column, reason))
+            left_out.append(ColumnRole(column, reason))
         elif column.type in ("integer", "number"):
-            numbers.append(Role(column, _numbers(column)))
+            numbers.append(ColumnRole(column, _numbers(column)))
         else:
-            words.append(Role(column, _values(column)))
+            words.append(ColumnRole(column, _values(column)))
     return numbers, words, left_out
 
 

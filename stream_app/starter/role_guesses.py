@@ -31,7 +31,7 @@ _DIFFERENT = 0.99
 _IN_ORDER = 0.99
 
 
-class Role(NamedTuple):
+class ColumnRole(NamedTuple):
     """Column that was chosen for a role, with the reason."""
 
     column: Column
@@ -46,7 +46,7 @@ class ChosenColumns(NamedTuple):
     label: str | None = None
 
 
-def guess_event_time(columns: Sequence[Column], chosen: str | None) -> Role:
+def guess_event_time(columns: Sequence[Column], chosen: str | None) -> ColumnRole:
     """Return the column with the time of the event.
 
     Raises:
@@ -57,7 +57,7 @@ def guess_event_time(columns: Sequence[Column], chosen: str | None) -> Role:
         if column.time_type is None or column.nulls:
             reason = f"{column.nulls:,} values are missing" if column.nulls else "it is no time"
             raise InputError(f"{chosen} cannot be the time of the event: {reason}", _TIME_REMEDY)
-        return Role(column, f"chosen with --time; {_time_format(column)}")
+        return ColumnRole(column, f"chosen with --time; {_time_format(column)}")
     times = [one for one in columns if one.time_type is not None and one.filled and not one.nulls]
     # A number may be a time by chance, so its name must say it.
     found = [one for one in times if one.type == "text" or _time_score(one) > 0]
@@ -66,7 +66,7 @@ def guess_event_time(columns: Sequence[Column], chosen: str | None) -> Role:
     best = min(found, key=lambda one: (-_time_score(one), median(filter(None, one.times or [0]))))
     others = [one.name for one in found if one is not best]
     among = f"; other times: {', '.join(others)}" if others else ""
-    return Role(best, f"{_time_format(best)}{among}")
+    return ColumnRole(best, f"{_time_format(best)}{among}")
 
 
 _TIME_REMEDY = (
@@ -91,7 +91,9 @@ def _time_format(column: Column) -> str:
     return f"{len(column.filled):,} times with an offset"
 
 
-def guess_event_id(columns: Sequence[Column], chosen: str | None, taken: Iterable[str]) -> Role:
+def guess_event_id(
+    columns: Sequence[Column], chosen: str | None, taken: Iterable[str]
+) -> ColumnRole:
     """Return the column that identifies an event.
 
     Args:
@@ -109,7 +111,7 @@ def guess_event_id(columns: Sequence[Column], chosen: str | None, taken: Iterabl
                 f"{chosen} cannot be the id: it has missing values or is no integer or text",
                 _ID_REMEDY,
             )
-        return Role(column, f"chosen with --id; {differences(column)}")
+        return ColumnRole(column, f"chosen with --id; {differences(column)}")
     other = set(taken)
     possible = [
         one
@@ -122,7 +124,7 @@ def guess_event_id(columns: Sequence[Column], chosen: str | None, taken: Iterabl
         near = f"; the nearest is {most.name}: {differences(most)}" if most else ""
         raise InputError(f"No column identifies a row{near}", _ID_REMEDY)
     best = max(found, key=is_id)
-    return Role(best, differences(best))
+    return ColumnRole(best, differences(best))
 
 
 _ID_REMEDY = (
@@ -141,14 +143,14 @@ def is_id(column: Column) -> bool:
     return bool(_ID_NAME.fullmatch(column.name))
 
 
-def guess_label(columns: Sequence[Column], chosen: str | None, taken: Iterable[str]) -> Role:
+def guess_label(columns: Sequence[Column], chosen: str | None, taken: Iterable[str]) -> ColumnRole:
     """Return the column with the label; arguments as for `guess_event_id`.
 
     Raises:
         InputError: no column seems to be the label.
     """
     if chosen is not None:
-        return Role(named(columns, chosen, "--label"), "chosen with --label")
+        return ColumnRole(named(columns, chosen, "--label"), "chosen with --label")
     other = set(taken)
     possible = [one for one in columns if one.name not in other and one.distinct > 1]
     rules: tuple[tuple[str, Callable[[Column], bool]], ...] = (
@@ -165,14 +167,16 @@ def guess_label(columns: Sequence[Column], chosen: str | None, taken: Iterable[s
     for reason, rule in rules:
         found = [one for one in possible if rule(one)]
         if found:
-            return Role(found[0], reason)
+            return ColumnRole(found[0], reason)
     raise InputError(
         "No column seems to be the label",
         f"Name it with --label: {', '.join(one.name for one in possible)}",
     )
 
 
-def guess_label_time(columns: Sequence[Column], event_time: Column, label: Column) -> Role | None:
+def guess_label_time(
+    columns: Sequence[Column], event_time: Column, label: Column
+) -> ColumnRole | None:
     """Return the column with the time at which the label became known, None if there is none.
 
     It is named like one, is there whenever the label is, and is not before the event.
@@ -191,7 +195,7 @@ def guess_label_time(columns: Sequence[Column], event_time: Column, label: Colum
             event is not None and known is not None and known >= event for event, known in pairs
         )
         if pairs and after >= _IN_ORDER * len(pairs):
-            return Role(
+            return ColumnRole(
                 one,
                 f"{after:,} of {len(pairs):,} times are not before the event; {_time_format(one)}",
             )
