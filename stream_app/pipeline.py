@@ -40,7 +40,8 @@ class Label:
     joined and duplicates are still recognised."""
     absent: Target | None = None
     """Label that is assumed for an event that gets none until its prediction closes, if the labels
-    prove that their source was alive. None: such an event is not learned."""
+    prove that their source was alive; with `positive`, True or False. None: such an event is
+    not learned."""
     idle_after: timedelta | None = None
     """Wall-clock time after which an input that has nothing to read, events or labels, does not
     hold back the clock any more. None: the horizon, at least an hour."""

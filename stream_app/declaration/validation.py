@@ -161,7 +161,9 @@ def _check_task(pipeline: Pipeline) -> None:
     require(
         absent is None or task.is_declared_label(absent),
         f"label.absent {absent!r} is no value of label.field {pipeline.label.field!r}",
-        f"Give a label of {task.name}, as its records contain it",
+        f"Give a label of {task.name}, as its records contain it"
+        if pipeline.label.positive is None
+        else "Give True or False: what the label means, as positive is declared",
     )
     for name in pipeline.metrics:
         known = name in task.metrics

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from stream_app.core.reading.event_time import SUSPICION, UNIT_REMEDY
-from stream_app.formatting import counted, iso_time
+from stream_app.formatting import counted, duration, iso_time
 from stream_app.offline.proposed_bounds import propose_bounds
 from stream_app.offline.simulation import NOT_LEARNED, FailureCause, Simulation
 from stream_app.offline.stage_timing import microseconds

@@ -83,6 +83,7 @@ def test_a_boolean_is_no_number_of_a_label() -> None:
         (THREE, {"positive": "fraud"}, "label.negative is missing"),
         ("int", {"positive": 1, "negative": (0, 1)}, "have a value in common"),
         ("int", {"positive": 1, "delay": timedelta(days=9)}, "label.delay is negative or longer"),
+        ("int", {"positive": 1, "absent": 0}, "Give True or False: what the label means"),
         ("int", {"positive": 1, "delay": 3}, "label.delay is of type int"),
     ],
 )
@@ -132,3 +133,7 @@ def test_labels_of_zero_and_one_are_learned_like_booleans() -> None:
     assert numbers.learned == 200
     numbers.event(event(500))
     assert numbers.label(label(500, fraud=2)).error_code == "label-unknown"
+
+
+def test_an_absent_label_is_given_by_its_meaning() -> None:
+    assert complete(declared("int", positive=1, absent=False)).label.absent is False
