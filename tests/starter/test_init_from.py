@@ -21,8 +21,8 @@ from tests.test_first_hour import Cluster, FirstHour
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    """Return the flights of two days."""
-    return flight_rows(2)
+    """Return the flights of three days."""
+    return flight_rows(3)
 
 
 def init(*arguments: object) -> Result:
