@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from stream_app.core.reading.event_time import TIMESTAMP_TYPES, likely_unit, to_unix_ms, with_utc
+from stream_app.core.reading.avro_timestamps import TIMESTAMP_TYPES, likely_unit
+from stream_app.core.reading.event_time import to_unix_ms, with_utc
 from stream_app.records import Fields
 from stream_app.transfer.text_values import Converter, converter
 

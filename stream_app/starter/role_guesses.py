@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from stream_app.core.reading.event_time import TIMESTAMP_TYPES
+from stream_app.core.reading.avro_timestamps import TIMESTAMP_TYPES
 from stream_app.errors import InputError
 from stream_app.starter.column_profiles import Column
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from stream_app.core.reading.event_time import TIMESTAMP_TYPES, to_unix_ms, with_utc
+from stream_app.core.reading.avro_timestamps import TIMESTAMP_TYPES
+from stream_app.core.reading.event_time import to_unix_ms, with_utc
 
 Converter = Callable[[str], Any]
 """Converts text that is not empty to a value; text that does not fit the type stays text."""

@@ -5,9 +5,10 @@ Files, in the order of the flow:
     typed_decoding: fast path of the next two for JSON.
     decoding: bytes to fields, from JSON or framed Avro.
     validator, validator_checks: validation against an Avro schema.
+    label_values: the values of a label that mean true and false.
     cleaning_steps: the pipeline's cleaning, and its fast path.
     event_time: times in Unix milliseconds, and suspected other units.
     avro_schema: traversal of Avro schemas, shared by the compilers.
-    avro_timestamps: integers with the unit of an Avro timestamp.
+    avro_timestamps: units of times, and integers with the unit of an Avro timestamp.
     avro_reader, avro_writer: binary Avro to fields, and back.
 """
