@@ -2,6 +2,7 @@
 
 For the authors of pipelines:
     pipeline: `Pipeline`, `Label`, `Threshold`, `Thresholds`.
+    sources: `Source`, and origins of its fields.
     resilience: `Retry`, `Breaker`, `Fallback`, `Limits`, `TransientError`.
     cleaning: ready-made cleaning steps, and `Rejected`.
     transformers: additional transformers for River models.
@@ -14,17 +15,35 @@ from stream_app.compiled_core import use_compiled_core
 from stream_app.deferred_imports import defer_scipy
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry, TransientError
+from stream_app.sources import (
+    Constant,
+    Coordinates,
+    EnvelopeField,
+    Epoch,
+    LocalTime,
+    RecordKey,
+    RecordTimestamp,
+    Source,
+)
 
 defer_scipy()
 use_compiled_core()
 
 __all__ = [
     "Breaker",
+    "Constant",
+    "Coordinates",
+    "EnvelopeField",
+    "Epoch",
     "Fallback",
     "Label",
     "Limits",
+    "LocalTime",
     "Pipeline",
+    "RecordKey",
+    "RecordTimestamp",
     "Retry",
+    "Source",
     "Threshold",
     "Thresholds",
     "TransientError",

@@ -59,6 +59,7 @@ IMPORTED = (
     "pipeline",
     "records",
     "resilience",
+    "sources",
     "topic_kinds",
     "transformers",
 )

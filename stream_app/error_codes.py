@@ -29,6 +29,7 @@ WHO_ACTS = {
 class Stage(StrEnum):
     """Stage at which a record failed; `process` is any of them."""
 
+    INGEST = "ingest"
     DECODE = "decode"
     VALIDATE = "validate"
     CLEAN = "clean"
@@ -104,6 +105,27 @@ _CODES = (
         Stage.DECODE,
         "A number is NaN, infinite, or overflows a double.",
         "Send null for a missing number, not NaN or Infinity.",
+    ),
+    ErrorCode(
+        "unknown-source",
+        ErrorClass.CONTRACT,
+        Stage.DECODE,
+        "The header stream-app-source names no source of the pipeline.",
+        "Declare the source by the name that it had, then replay the record.",
+    ),
+    ErrorCode(
+        "invalid-envelope",
+        ErrorClass.CONTRACT,
+        Stage.DECODE,
+        "The record does not have the envelope that its source declares.",
+        "Correct the envelope of the source, or the connector's converter and transforms.",
+    ),
+    ErrorCode(
+        "filter-failed",
+        ErrorClass.BUG,
+        Stage.INGEST,
+        "The filter of the source raised an exception, or did not return True or False.",
+        "Correct where of the source for records of this form, then replay the record.",
     ),
     ErrorCode(
         "missing-field",

@@ -1,6 +1,7 @@
 """Names of the Kafka record headers that the program writes or reads, and their texts."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 # All headers of the program begin with it, so that none is mistaken for one of a producer. Headers
 # of the producer stay on dead letters and replayed records unless they begin with it.
@@ -25,6 +26,12 @@ ORIGINAL_PARTITION = f"{HEADER_PREFIX}original-partition"
 ORIGINAL_OFFSET = f"{HEADER_PREFIX}original-offset"
 ORIGINAL_TIMESTAMP = f"{HEADER_PREFIX}original-timestamp"
 ORIGINAL_SIZE = f"{HEADER_PREFIX}original-size"
+
+# Origin of a record that `ingest` forwarded from a source, and the key that it had there if a field
+# comes from it: on records of `<p>.raw` and `<p>.labels`. The first header of such a record.
+SOURCE = f"{HEADER_PREFIX}source"
+SOURCE_KEY = f"{HEADER_PREFIX}source-key"
+_FORWARDED = (SOURCE, SOURCE_KEY)
 
 # Versions in use when the record failed: on dead letters.
 MODEL_VERSION = f"{HEADER_PREFIX}model-version"
@@ -78,6 +85,47 @@ DEAD_LETTER_HEADERS = {
     ORIGINAL_SIZE: "Bytes of a value that is too large for the dead letter, "
     "whose own value is then null.",
 }
+
+
+def is_of_record(name: str) -> bool:
+    """Return True for a header that belongs to a record, not to its failure or replay.
+
+    >>> is_of_record("trace"), is_of_record(SOURCE), is_of_record(ERROR_CODE)
+    (True, True, False)
+    """
+    return not name.startswith(HEADER_PREFIX) or name in _FORWARDED
+
+
+class SourcePosition(NamedTuple):
+    """Origin of a forwarded record: its source, partition and offset there, and Kafka timestamp.
+
+    >>> SourcePosition("orders", 3, 1234, 1700000000000).header()
+    b'orders/3/1234/1700000000000'
+    """
+
+    source: str
+    partition: int
+    offset: int
+    timestamp: int
+
+    def header(self) -> bytes:
+        """Return the content of the header `SOURCE`."""
+        return "/".join(map(str, self)).encode()
+
+
+def parse_source(content: bytes | None) -> SourcePosition | None:
+    """Return the position in a header `SOURCE`, or None if it is not of that form.
+
+    >>> parse_source(b"orders/3/1234/-1")
+    SourcePosition(source='orders', partition=3, offset=1234, timestamp=-1)
+    >>> parse_source(b"orders/3/x/0") is None
+    True
+    """
+    try:
+        name, partition, offset, timestamp = (content or b"").decode().split("/")
+        return SourcePosition(name, int(partition), int(offset), int(timestamp))
+    except ValueError:
+        return None
 
 
 def own_header_texts(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from stream_app.errors import PipelineError
 from stream_app.records import Features, Fields, Target
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
+from stream_app.sources import Source
 
 CleaningStep = Callable[[Fields], Mapping[str, Any]]
 """Takes a record and returns the fields that it changes; see `stream_app.cleaning`."""
@@ -24,7 +25,7 @@ class Label:
     """Declaration of the delayed labels, which arrive as records on `<pipeline>.labels`."""
 
     schema: Schema
-    """Avro schema of a label record. It contains the pipeline's `event_id` field, and the fields
+    """Avro schema of a label record. It contains the fields of the pipeline's `event_id`, and those
     named by `field` and `time`."""
     field: str
     """Field with the label. Its Avro type selects the prediction task: `boolean` is binary
@@ -55,6 +56,8 @@ class Label:
     delay: timedelta | None = None
     """Time after an event at which its label is taken to be known, for rows of a table that have
     the label and no `time`. Label records on Kafka always have their time."""
+    sources: tuple[Source, ...] = ()
+    """Topics of other programs from which labels are read, besides `<pipeline>.labels`."""
 
     @property
     def idle_time(self) -> timedelta:
@@ -140,9 +143,9 @@ class Pipeline:
     and hyphens."""
     schema: Schema
     """Avro schema of the raw records."""
-    event_id: str
-    """Field that identifies an event. A second event with the same id is counted as a duplicate
-    and not scored."""
+    event_id: str | tuple[str, ...]
+    """Field, or fields, that identify an event of its key. A second event with the same id is
+    counted as a duplicate and not scored."""
     event_time: str
     """Field with the time of the event: a timestamp in the unit that the schema declares, such as
     `timestamp-millis` or `timestamp-seconds`, or text in ISO 8601 with an offset."""
@@ -154,9 +157,11 @@ class Pipeline:
     number. Give models with random parts a seed."""
     label: Label
     """Declaration of the labels."""
-    key: str = ""
-    """Field whose text, in UTF-8, is the Kafka key of events and labels. Empty: the `event_id`
-    field."""
+    key: str | tuple[str, ...] = ""
+    """Field, or fields, whose text in UTF-8 is the Kafka key of events and labels. Event, label and
+    all that is kept of a key are in its partition. Empty: the event id."""
+    sources: tuple[Source, ...] = ()
+    """Topics of other programs from which events are read, besides `<pipeline>.raw`."""
     clean: tuple[CleaningStep, ...] = ()
     """Cleaning steps, in order. Each takes a record and returns the fields that it changes."""
     metrics: tuple[str, ...] = ()

@@ -11,11 +11,27 @@ from stream_app import cleaning
 from stream_app.core.evaluation.prediction_tasks import TASKS
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
+from stream_app.sources import (
+    Constant,
+    Coordinates,
+    EnvelopeField,
+    Epoch,
+    LocalTime,
+    RecordKey,
+    RecordTimestamp,
+    Source,
+)
 
 _INTRODUCTION = """# Pipelines
 
 A pipeline is one Python file with one `Pipeline`. A schema is a path relative to that file, or a
 dict. An invalid declaration is an error when the file is loaded, with exit code 4.
+"""
+
+_ORIGINS = """## Origins of fields
+
+A value of `Source.fields` is one of these. [Attach to a topic that you do not own](../sources.md)
+has examples.
 """
 
 _METRICS = "For `metrics` and `Threshold.metric`, by the type of the label's field.\n"
@@ -33,8 +49,10 @@ cannot fix a record raises
 def page() -> str:
     """Returns the page: the declarations, then the steps."""
     parts = [_INTRODUCTION]
-    for kind in (Pipeline, Label, Thresholds, Threshold, Retry, Breaker, Fallback, Limits):
+    for kind in (Pipeline, Label, Source, Thresholds, Threshold, Retry, Breaker, Fallback, Limits):
         parts += [f"## {kind.__name__}\n", paragraphs(kind.__doc__) + "\n", _fields(kind)]
+        if kind is Source:
+            parts += [_ORIGINS, _origins()]
     parts += ["## Metrics\n", _METRICS, _metrics(), _CLEANING]
     return "\n".join(parts + [_step(step) for step in _steps()])
 
@@ -45,6 +63,22 @@ def _fields(kind: type) -> str:
         for f in declared(kind)
     ]
     return table(["field", "type", "default", "meaning"], rows)
+
+
+def _origins() -> str:
+    """Returns the table of origins, each with its arguments."""
+    path = "Value at a path of the record: names of nested records and of the field, with dots."
+    rows = [[code('"order.id"'), path, ""]]
+    for kind in (
+        Constant, Epoch, LocalTime, RecordTimestamp, RecordKey, Coordinates, EnvelopeField,
+    ):  # fmt: skip
+        arguments = declared(kind)
+        call = f"{kind.__name__}({', '.join(one.name for one in arguments)})"
+        text = inspect.getdoc(kind) or ""
+        meaning = " ".join(text.partition(">>>")[0].split())
+        described = " ".join(f"{code(one.name)}: {one.description}" for one in arguments)
+        rows.append([code(call), meaning, described])
+    return table(["origin", "value", "arguments"], rows)
 
 
 def _metrics() -> str:

@@ -25,7 +25,12 @@ from stream_app.cli.options import (
 )
 from stream_app.formatting import iso_time
 from stream_app.model_store.model_registry import reason
-from stream_app.offline.simulation import SimulatedRecord, Simulation, open_simulation
+from stream_app.offline.simulation import (
+    SampledSources,
+    SimulatedRecord,
+    Simulation,
+    open_simulation,
+)
 from stream_app.offline.simulation_rendering import (
     is_failed,
     json_line,
@@ -76,6 +81,41 @@ def ended_by_ctrl_c(noted: list[int]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         noted.append(signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Options that name the sources whose topics the files are samples of."""
+
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="FILE is a sample of the topic of this source."),
+    ] = None
+    label_source: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The labels are a sample of the topic of this source."),
+    ] = None
+
+    @property
+    def sources(self) -> SampledSources:
+        """Names of the sources of events and of labels."""
+        return SampledSources(self.source, self.label_source)
+
+
+@dataclass(frozen=True)
+class TryOptions:
+    """Options that decide what is read and shown."""
+
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Read only the first N events, with their labels."),
+    ] = None
+    file_format: FormatOption = None
+    sort: SortOption = False
+    failures: Annotated[
+        bool, typer.Option("--failures", help="Show every record that fails, and no others.")
+    ] = False
+    as_json: JsonOption = False
 
 
 @dataclass(frozen=True)
@@ -136,6 +176,7 @@ def train(
     pipeline: PipelineArgument,
     file: EventsArgument,
     options: TrainOptions,
+    samples: SampleOptions,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -165,7 +206,7 @@ def train(
     publisher = (
         TrainedModelPublisher(context.log_operations().settings, loaded) if options.yes else None
     )
-    trained, summary = _train(loaded, file, labels, options, since)
+    trained, summary = _train(loaded, (file, labels), samples.sources, options, since)
     if options.promote and not options.force:
         require_better_than_baseline(trained)
     found: dict[str, Any] = {"done": options.yes, "summary": summary, "offline": trained.as_dict()}
@@ -175,15 +216,18 @@ def train(
 
 
 def _train(
-    pipeline: Pipeline, file: str, labels: str | None, options: TrainOptions, since: int
+    pipeline: Pipeline,
+    files: tuple[str, str | None],
+    sources: SampledSources,
+    options: TrainOptions,
+    since: int,
 ) -> tuple[TrainedModel, dict[str, Any]]:
     """Return the trained model, and the same summary as `try`; Ctrl-C ends the command."""
     started = time.monotonic()
     with (
-        open_simulation(pipeline, file, labels, None, options.file_format, sort=options.sort) as (
-            simulation,
-            lines,
-        ),
+        open_simulation(
+            pipeline, *files, None, options.file_format, sources, sort=options.sort
+        ) as (simulation, lines),
         noting_ctrl_c(simulation) as stopped,
     ):
         training = Training(simulation, since)
@@ -229,28 +273,13 @@ def _lines(pipeline: Pipeline, found: dict[str, Any]) -> Iterator[str]:
         yield f"Version {found['version']} is published; serve it with `stream-app models promote`."
 
 
-@dataclass(frozen=True)
-class TryOptions:
-    """Options that select what is read, and what is shown."""
-
-    limit: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Read only the first N events, with their labels."),
-    ] = None
-    file_format: FormatOption = None
-    sort: SortOption = False
-    failures: Annotated[
-        bool, typer.Option("--failures", help="Show every record that fails, and no others.")
-    ] = False
-    as_json: JsonOption = False
-
-
 @app.command("try", epilog="Example: stream-app try orders.py events.jsonl --labels labels.jsonl")
 @expand_options
 def try_files(
     pipeline: PipelineArgument,
     file: EventsArgument,
     options: TryOptions,
+    samples: SampleOptions,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -269,7 +298,13 @@ def try_files(
     output = _JsonOutput() if options.as_json else _TextOutput(options.failures)
     with (
         open_simulation(
-            loaded, file, labels, options.limit, options.file_format, sort=options.sort
+            loaded,
+            file,
+            labels,
+            options.limit,
+            options.file_format,
+            samples.sources,
+            sort=options.sort,
         ) as (
             simulation,
             lines,

@@ -23,6 +23,14 @@ class SourceOffset(TypedDict):
     offset: int
 
 
+class EventOrigin(TypedDict):
+    """Name of the source from which an event was forwarded, partition and offset there."""
+
+    source: str
+    partition: int
+    offset: int
+
+
 class ScoredRecord(TypedDict):
     """Fields of `schemas/scored.avsc`, which documents them; times are Unix milliseconds.
 
@@ -43,6 +51,7 @@ class ScoredRecord(TypedDict):
     imputed: Sequence[str]
     label_due_by: int
     features: Features | None
+    origin: EventOrigin | None
     fields: NotRequired[Fields]
 
 

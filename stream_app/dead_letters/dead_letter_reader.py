@@ -91,12 +91,8 @@ class DeadLetter:
 
     @cached_property
     def original_headers(self) -> Headers:
-        """Headers that the producer of the record set."""
-        return [
-            (name, content)
-            for name, content in self.headers
-            if not name.startswith(names.HEADER_PREFIX)
-        ]
+        """Headers of the record: those of its producer, and its position in a source."""
+        return [(name, content) for name, content in self.headers if names.is_of_record(name)]
 
     @property
     def is_shortened(self) -> bool:

@@ -13,6 +13,7 @@ from confluent_kafka import Message
 from filelock import FileLock, Timeout
 
 from stream_app import headers as names
+from stream_app.core.reading.identity import id_fields, identity_text, key_is_id
 from stream_app.dead_letters.index_file import (
     IndexFile,
     LastIndexed,
@@ -165,9 +166,7 @@ class Indexer:
                 self._add(file, new, progress)
 
     def _add(self, file: IndexFile, new: OffsetBounds, progress: ProgressReporter) -> None:
-        event_id = self._pipeline.event_id
-        key_is_id = self._pipeline.key in (None, event_id)
-        rows = IndexRowBuilder(file.cause_id, file.context_id, event_id, key_is_id=key_is_id)
+        rows = IndexRowBuilder(file.cause_id, file.context_id, self._pipeline)
         count = 0
         for messages in _transactions(self._reader.batches(new)):
             with _transaction(file):
@@ -184,15 +183,14 @@ class IndexRowBuilder:
     Args:
         causes: returns the id of a cause.
         contexts: returns the id of a context.
-        event_id: name of the field that holds the event id.
-        key_is_id: True if the record's key is the event id as text.
+        pipeline: loaded pipeline, which declares the event id and the key.
     """
 
-    def __init__(self, causes: FindId, contexts: FindId, event_id: str, *, key_is_id: bool) -> None:
+    def __init__(self, causes: FindId, contexts: FindId, pipeline: Pipeline) -> None:
         self._cause = lru_cache(maxsize=10_000)(lambda *parts: causes(tuple(map(_text, parts))))
         self._context = lru_cache(maxsize=10_000)(lambda *parts: contexts(tuple(map(_text, parts))))
-        self._event_id = event_id
-        self._key_is_id = key_is_id
+        self._id_fields = id_fields(pipeline)
+        self._key_is_id = key_is_id(pipeline)
 
     def row(self, message: Message) -> tuple[Any, ...]:
         """Return the values of `index_file.COLUMNS`."""
@@ -238,9 +236,9 @@ class IndexRowBuilder:
                 fields = orjson.loads(value)
             except orjson.JSONDecodeError:
                 fields = None
-            found = fields.get(self._event_id) if type(fields) is dict else None
+            found = identity_text(fields, self._id_fields) if type(fields) is dict else None
             if found is not None:
-                return str(found)
+                return found
         return _text(key) if self._key_is_id and key is not None else None
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from stream_app import headers as names
 from stream_app.core.reading.decoding import decode
+from stream_app.core.reading.identity import identity_text, key_fields
 from stream_app.dead_letters.dead_letter_reader import DeadLetter
 from stream_app.errors import PipelineError, SelectionError
 from stream_app.kafka.partitioner import java_partition
@@ -115,13 +116,13 @@ class RecordEditor:
 
     def __init__(self, pipeline: Pipeline, edit: EditFunction | None) -> None:
         self._edit = edit
-        self._key = pipeline.key or pipeline.event_id
+        self._key_fields = key_fields(pipeline)
 
     def __call__(self, dead_letter: DeadLetter) -> EditedRecord | EditFailure | None:
         """Return the edited record, or None if the edit function skips the dead letter.
 
-        With an edit function, the key becomes the key field of the new value if it has one. A
-        wrong key can therefore be corrected.
+        With an edit function, the key becomes that of the new value if it has one. A wrong key can
+        therefore be corrected.
         """
         if self._edit is None:
             return EditedRecord(dead_letter.key, dead_letter.value)
@@ -129,8 +130,8 @@ class RecordEditor:
         if value is None or isinstance(value, EditFailure):
             return value
         fields = decode(value, dead_letter.original_headers, dead_letter.schemas)
-        key = None if isinstance(fields, Failure) else fields.get(self._key)
-        return EditedRecord(dead_letter.key if key is None else str(key).encode(), value)
+        key = None if isinstance(fields, Failure) else identity_text(fields, self._key_fields)
+        return EditedRecord(dead_letter.key if key is None else key.encode(), value)
 
 
 class ReplayRoute(NamedTuple):

@@ -1,8 +1,10 @@
 """Rules of the declaration of labels: fields, types, and the values that mean true and false."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from stream_app.core.evaluation.prediction_tasks import LABEL_TYPES
+from stream_app.core.reading.identity import FieldNames, id_fields, key_fields
 from stream_app.core.reading.label_values import (
     NUMBER_TYPES,
     LabelType,
@@ -31,9 +33,9 @@ def check_label(pipeline: Pipeline) -> None:
     Raises:
         PipelineError: a rule is violated.
     """
-    label, key = pipeline.label, pipeline.key or pipeline.event_id
+    label = pipeline.label
     fields = field_types("label.schema", label.schema)
-    require_field(fields, "label.schema", "event_id", pipeline.event_id, ID_TYPES)
+    require_id_fields(fields, "label.schema", "event_id", id_fields(pipeline))
     require_field(fields, "label.schema", "label.time", label.time, TIME_TYPES)
     require_field(fields, "label.schema", "label.field", label.field, LABEL_TYPES)
     require(
@@ -46,10 +48,22 @@ def check_label(pipeline: Pipeline) -> None:
         f"label.field {label.field!r} is of several types in label.schema",
         f"Declare it as one of {', '.join(sorted(LABEL_TYPES))}",
     )
-    if key in fields:
-        require_field(fields, "label.schema", "key", key, ID_TYPES)
+    own = tuple(name for name in key_fields(pipeline) if name in fields)
+    require_id_fields(fields, "label.schema", "key", own)
     _check_delay(label)
     _check_values(label)
+
+
+def require_id_fields(
+    fields: Mapping[str, frozenset[str]], where: str, role: str, names: FieldNames
+) -> None:
+    """Require that fields of an id or a key exist and have types with a unique text.
+
+    Raises:
+        PipelineError: a field is missing or has another type.
+    """
+    for name in names:
+        require_field(fields, where, role, name, ID_TYPES)
 
 
 def _check_delay(label: Label) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from stream_app.core.reading.label_values import binary_values
 from stream_app.errors import PipelineError
 from stream_app.pipeline import Pipeline, parsed
+from stream_app.sources import Source
 
 _INSTALLED = {"site-packages", "dist-packages"}
 
@@ -168,8 +169,9 @@ def fingerprint(pipeline: Pipeline) -> str:
     It covers all that scores and examples depend on: the schemas (with defaults and logical types,
     without documentation), the roles of fields, the cleaning steps and features (their text, and
     the text in the pipeline's folder that they refer to), the model with its parameters and
-    River's version, the label and the decision threshold. It does not cover the name, passed
-    fields, metrics, alarms and windows.
+    River's version, the label, the decision threshold, and how fields are taken from sources. It
+    does not cover the name, topics of sources, their filters and starts, passed fields, metrics,
+    alarms and windows.
     """
     describe = _Description(_folder(pipeline)).of
     label = pipeline.label
@@ -190,7 +192,20 @@ def fingerprint(pipeline: Pipeline) -> str:
         ],
         "decision": float(pipeline.thresholds.decision),
     }
+    content |= {
+        name: found
+        for name, sources in (("sources", pipeline.sources), ("label_sources", label.sources))
+        if (found := sorted({json.dumps(_selection(source)) for source in sources}))
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _selection(source: Source) -> list[Any]:
+    """Return what a source does to the fields of its records."""
+    origins = {
+        name: [type(origin).__name__, repr(origin)] for name, origin in source.fields.items()
+    }
+    return [source.envelope, dict(sorted(origins.items()))]
 
 
 def _folder(pipeline: Pipeline) -> Path:

@@ -10,7 +10,8 @@ from river import compose
 
 from stream_app.cleaning import Between, Clip, Impute, Normalise, NullIf, Rename
 from stream_app.core.evaluation.prediction_tasks import BinaryTask, task_of
-from stream_app.declaration.label_rules import ID_TYPES, TIME_TYPES, check_label
+from stream_app.core.reading.identity import id_fields, key_fields
+from stream_app.declaration.label_rules import TIME_TYPES, check_label, require_id_fields
 from stream_app.declaration.passed_schema import passed_schema
 from stream_app.declaration.policy_rules import check_resilience, check_thresholds
 from stream_app.declaration.requirements import (
@@ -20,13 +21,25 @@ from stream_app.declaration.requirements import (
     require_field,
     require_type,
 )
+from stream_app.declaration.source_rules import START_FORM, check_sources
 from stream_app.errors import PipelineError
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds, parsed
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
+from stream_app.sources import (
+    Constant,
+    Coordinates,
+    EnvelopeField,
+    Epoch,
+    LocalTime,
+    RecordKey,
+    RecordTimestamp,
+    Source,
+)
 
 _CLASSES: tuple[Any, ...] = (
     Pipeline, Label, Threshold, Thresholds, Retry, Breaker, Fallback, Limits,
     Between, Clip, Impute, Normalise, NullIf, Rename,
+    Source, Constant, Epoch, LocalTime, RecordTimestamp, RecordKey, Coordinates, EnvelopeField,
 )  # fmt: skip
 _FIELDS = {one.__name__: [field.name for field in fields(one)] for one in _CLASSES}
 
@@ -52,6 +65,7 @@ def validate_pipeline(pipeline: Pipeline) -> None:
         _check_pass_through,
     ):
         rule(pipeline)
+    check_sources(pipeline)
     _check_task(pipeline)
     check_resilience(pipeline)
     check_thresholds(pipeline)
@@ -75,8 +89,10 @@ def require_parts(pipeline: Pipeline) -> None:
 
 def _check_types(pipeline: Pipeline) -> None:
     label = pipeline.label
-    texts = {name: getattr(pipeline, name) for name in ("name", "event_id", "event_time", "key")}
+    texts = {name: getattr(pipeline, name) for name in ("name", "event_time")}
     texts |= {"label.field": label.field, "label.time": label.time}
+    for role in ("event_id", "key"):
+        _check_field_names(role, getattr(pipeline, role))
     lengths = {"label.horizon": label.horizon, "label.allowed_lateness": label.allowed_lateness}
     require_type(str, texts, "a string")
     if label.idle_after is not None:
@@ -93,6 +109,20 @@ def _check_types(pipeline: Pipeline) -> None:
             f"{name} is not callable",
             f"Give {name} a function, not its result",
         )
+
+
+def _check_field_names(role: str, declared: object) -> None:
+    """Check that a role is the name of a field, or a tuple of names."""
+    if isinstance(declared, str):
+        return
+    form = f'Give {role} as the name of a field, or a tuple of names, as in ("bank", "account")'
+    is_tuple = isinstance(declared, tuple)
+    require(is_tuple, f"{role} is of type {type(declared).__name__}", form)
+    assert isinstance(declared, tuple)
+    require(bool(declared), f"{role} is an empty tuple", form)
+    for name in declared:
+        require(isinstance(name, str), f"{role} has a value of type {type(name).__name__}", form)
+        require(declared.count(name) == 1, f"{role} has {name!r} twice", "Name each field once")
 
 
 def _check_names(pipeline: Pipeline) -> None:
@@ -149,8 +179,8 @@ def _check_numbers(pipeline: Pipeline) -> None:
 
 def _check_schema(pipeline: Pipeline) -> None:
     fields = field_types("schema", pipeline.schema)
-    require_field(fields, "schema", "event_id", pipeline.event_id, ID_TYPES)
-    require_field(fields, "schema", "key", pipeline.key or pipeline.event_id, ID_TYPES)
+    require_id_fields(fields, "schema", "event_id", id_fields(pipeline))
+    require_id_fields(fields, "schema", "key", key_fields(pipeline))
     require_field(fields, "schema", "event_time", pipeline.event_time, TIME_TYPES)
 
 
@@ -280,8 +310,11 @@ def _unknown(name: str, wrong: str) -> tuple[str, str]:
 
 def _missing(name: str, quoted: str) -> tuple[str, str]:
     missing = re.findall(r"'(\w+)'", quoted)
-    return f"{name} lacks {', '.join(missing)}", "Declare it"
+    remedy = START_FORM if name == "Source" and "start" in missing else "Declare it"
+    return f"{name} lacks {', '.join(missing)}", remedy
 
 
 def _unnamed(name: str) -> tuple[str, str]:
+    if not _FIELDS[name]:
+        return f"{name} takes no value", f"Write {name}()"
     return f"{name} has a value without the name of its field", "Write field=value for each"

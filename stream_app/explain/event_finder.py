@@ -10,6 +10,7 @@ from confluent_kafka import Message
 from stream_app.core.learning.control_commands import Control, control_in
 from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.decoding import Schemas, decode
+from stream_app.core.reading.identity import id_fields, identity_text, key_is_id
 from stream_app.core.scoring.state_changelog import (
     BLOCK_PREFIX,
     COUNTS_KEY,
@@ -129,7 +130,7 @@ class EventFinder:
         self._event_id = event_id
         self._id_bytes = event_id.encode()
         self._id_json = orjson.dumps(event_id)
-        self._id_is_key = pipeline.key in (None, pipeline.event_id)
+        self._id_is_key = key_is_id(pipeline)
         self._examples: PartitionId = (topic_name(pipeline.name, "examples"), 0)
 
     def find(self) -> EventRecords:
@@ -245,8 +246,8 @@ class EventFinder:
         if self._id_bytes not in value and value[:1] != b"\0" and self._event_id.isascii():
             return False
         fields = self.fields(message)
-        name = "event_id" if kind == "scored" else self._pipeline.event_id
-        return fields is not None and str(fields.get(name)) == self._event_id
+        names = ("event_id",) if kind == "scored" else id_fields(self._pipeline)
+        return fields is not None and identity_text(fields, names) == self._event_id
 
 
 def traced_record(record: Message, outcome: str, failure: FailureDetail | None) -> TracedRecord:

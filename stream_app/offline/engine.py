@@ -33,7 +33,7 @@ from stream_app.model_store.model_loading import LoadedModel, ModelEvidence
 from stream_app.model_store.pickling import dump, load, pipeline_names
 from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome
 from stream_app.pipeline import Pipeline
-from stream_app.records import Features, Output, Record
+from stream_app.records import Failure, Features, Output, Record
 from stream_app.settings import TopicSettings, WorkerSettings
 from stream_app.telemetry.metrics import app_version
 
@@ -179,6 +179,13 @@ class Engine:
             )
         content: ScoredRecord = orjson.loads(scored.value or b"")
         return EventOutcome("scored", content, self._features(content["event_id"], outputs))
+
+    def reject(
+        self, record: Record, failure: Failure, now: int, *, label: bool
+    ) -> DeadLetterOutcome:
+        """Return the dead letter of a record of a source that `ingest` does not forward."""
+        outputs = self._scorer.reject(record, failure, self.model, now, label=label)
+        return self._deliver(outputs, now)[record.topic, record.offset]
 
     def join(self, record: Record, now: int) -> LabelOutcome:
         """Process a label record; arguments as for `score`."""

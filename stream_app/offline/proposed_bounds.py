@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from stream_app.cleaning import Between, Clip
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
+from stream_app.core.reading.identity import id_fields, key_fields
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import Record
 
@@ -107,7 +108,7 @@ def propose_bounds(
 def _unbounded(pipeline: Pipeline) -> list[str]:
     """Return the numeric fields without declared bounds, apart from ids and times."""
     declared = {step.field for step in pipeline.clean if isinstance(step, Between | Clip)}
-    declared |= {pipeline.event_id, pipeline.key, pipeline.event_time}
+    declared |= {*id_fields(pipeline), *key_fields(pipeline), pipeline.event_time}
     return [
         field["name"]
         for field in parsed(pipeline.schema)["fields"]

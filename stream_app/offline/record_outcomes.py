@@ -9,6 +9,7 @@ from typing import Literal
 
 from stream_app.core.examples import Example
 from stream_app.core.published_records import ScoredRecord
+from stream_app.core.reading.envelopes import Skipped
 from stream_app.error_codes import ERROR_CODES
 from stream_app.headers import (
     ERROR_CODE,
@@ -118,13 +119,14 @@ class EventOutcome(Outcome):
     """Outcome of an event; attributes that do not apply are None.
 
     Attributes:
-        kind: "retrying" is an event with a transient failure, which is retried as time passes.
+        kind: "retrying" is an event with a transient failure, which is retried as time passes;
+            "filtered" and "tombstone" are records of a source that are not forwarded.
         record: scored record, in the form of `schemas/scored.avsc`.
         features: features that the model got.
         dead_letter: the dead letter of an event that failed.
     """
 
-    kind: Literal["scored", "dead-lettered", "duplicate", "retrying"]
+    kind: Literal["scored", "dead-lettered", "duplicate", "retrying"] | Skipped
     record: ScoredRecord | None = None
     features: Features | None = None
     dead_letter: DeadLetterOutcome | None = None
@@ -170,6 +172,9 @@ class LabelOutcome(Outcome):
         dead_letter: the dead letter of a label that failed.
     """
 
-    kind: Literal["joined", "waiting", "duplicate", "expired", "contradicting", "dead-lettered"]
+    kind: (
+        Literal["joined", "waiting", "duplicate", "expired", "contradicting", "dead-lettered"]
+        | Skipped
+    )
     example: Example | None = None
     dead_letter: DeadLetterOutcome | None = None

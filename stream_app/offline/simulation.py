@@ -10,6 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from stream_app.clock import now_ms
+from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.event_time import is_suspect
 from stream_app.offline.engine import Engine
 from stream_app.offline.event_order import EventOrder
@@ -25,7 +26,7 @@ from stream_app.offline.timeline import (
     read_lines,
 )
 from stream_app.pipeline import Pipeline
-from stream_app.records import Record
+from stream_app.records import Failure, Record
 from stream_app.transfer.input_files import Format, infer_format, is_table
 from stream_app.transfer.json_lines import InputLines, open_lines
 
@@ -42,6 +43,16 @@ class SimulatedRecord(NamedTuple):
 
     line: InputLine
     outcome: EventOutcome | LabelOutcome | None
+
+
+class SampledSources(NamedTuple):
+    """Names of the sources whose topics files are samples of; None: in the pipeline's form."""
+
+    events: str | None = None
+    labels: str | None = None
+
+
+_IN_THE_PIPELINES_FORM = SampledSources()
 
 
 @dataclass(slots=True)
@@ -100,6 +111,7 @@ class Simulation:
         timer: duration of the stages.
         read: lines read, by kind.
         unsent: lines that `stream-app produce` would not send, by kind.
+        skipped: records of sources that are filtered or tombstones, by kind.
         causes: causes of failures.
         suspect_times: times that seem to have another unit than the declared one, by kind.
         order: distance of the events from being sorted.
@@ -119,6 +131,7 @@ class Simulation:
         self.timer = StageTimer(pipeline)
         self.read = Counter[LineKind]()
         self.unsent = Counter[LineKind]()
+        self.skipped: dict[LineKind, Counter[Skipped]] = {"event": Counter(), "label": Counter()}
         self.causes: dict[str, FailureCause] = {}
         self.suspect_times = Counter[LineKind]()
         self.order = EventOrder()
@@ -142,6 +155,8 @@ class Simulation:
                 self.unsent[line.kind] += 1
                 self._add_unsent(line)
                 yield SimulatedRecord(line, None)
+            elif line.result is not None:
+                yield self._leave_out(line, line.record, line.result)
             else:
                 yield from self._process(line, line.record)
         yield from self._retry()
@@ -184,6 +199,19 @@ class Simulation:
             SimulatedRecord(line, outcome),
             *(simulated for simulated in late if simulated.line is not line),
         ]
+
+    def _leave_out(
+        self, line: InputLine, record: Record, result: Skipped | Failure
+    ) -> SimulatedRecord:
+        """Return the outcome of a record that `ingest` does not forward."""
+        of_kind = EventOutcome if line.kind == "event" else LabelOutcome
+        if not isinstance(result, Failure):
+            self.skipped[line.kind][result] += 1
+            return SimulatedRecord(line, of_kind(result))
+        self._open[record.topic, record.offset] = line
+        self.engine.reject(record, result, self._now, label=line.kind == "label")
+        ((_, dead_letter),) = self._take_dead_letters()
+        return SimulatedRecord(line, of_kind("dead-lettered", dead_letter=dead_letter))
 
     def _retry(self) -> Iterator[SimulatedRecord]:
         """Retry events with a transient failure as often as workers do, without the delays."""
@@ -250,6 +278,7 @@ def open_simulation(
     labels: str | None = None,
     limit: int | None = None,
     file_format: Format | None = None,
+    sources: SampledSources = _IN_THE_PIPELINES_FORM,
     *,
     sort: bool = False,
 ) -> Iterator[tuple[Simulation, InputLines]]:
@@ -261,13 +290,14 @@ def open_simulation(
         labels: path of the labels; None for those of `events` if it is a table that has both.
         limit: number of events, with their labels; None for all.
         file_format: format of the files; None for the format of each file's name.
+        sources: names of the sources whose topics the files are samples of.
         sort: True to bring the events into the order of their event time, in memory.
 
     Returns:
         The simulation, and the lines of events, which show its progress.
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: a file cannot be read, or the pipeline declares no such source.
     """
     now = now_ms()
     if labels is None and is_table(events, file_format, pipeline):
@@ -277,14 +307,14 @@ def open_simulation(
         open_lines(labels) if labels else nullcontext() as label_lines,
     ):
         event_records = read_lines(
-            pipeline, event_lines, file_format or infer_format(events), "event"
+            pipeline, event_lines, file_format or infer_format(events), "event", sources.events
         )
         if sort:
             event_records = in_order(event_records)
         label_records: Iterator[Timed[InputLine]] | None = None
         if label_lines is not None and labels is not None:
             label_records = read_lines(
-                pipeline, label_lines, file_format or infer_format(labels), "label"
+                pipeline, label_lines, file_format or infer_format(labels), "label", sources.labels
             )
         if limit is not None:
             chosen = list(islice(event_records, limit))

@@ -157,8 +157,8 @@ def _outcomes(counts: Mapping[str, Any]) -> str:
 
 def _outcome(name: str, count: int) -> str:
     return (
-        counted(count, "duplicate")
-        if name == "duplicates"
+        counted(count, name.removesuffix("s"))
+        if name in ("duplicates", "tombstones")
         else f"{count:,} {_NAMES.get(name, name)}"
     )
 

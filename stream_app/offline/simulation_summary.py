@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.event_time import SUSPICION, UNIT_REMEDY
 from stream_app.formatting import counted, duration, iso_time
 from stream_app.offline.proposed_bounds import propose_bounds
@@ -100,6 +101,7 @@ def summarise(simulation: Simulation, seconds: float, *, complete: bool) -> dict
             "assumed": counts.assumed,
             "dead_lettered": dict(counts.dead.most_common()),
             "not_sent": simulation.unsent["event"],
+            **_skipped(simulation, "event"),
         },
         "labels": {
             "read": simulation.read["label"],
@@ -110,6 +112,7 @@ def summarise(simulation: Simulation, seconds: float, *, complete: bool) -> dict
             "contradicting": counts.contradicting,
             "dead_lettered": dict(counts.label_dead.most_common()),
             "not_sent": simulation.unsent["label"],
+            **_skipped(simulation, "label"),
         },
         "warnings": simulation_warnings(simulation),
         "order": {
@@ -155,6 +158,13 @@ def summarise(simulation: Simulation, seconds: float, *, complete: bool) -> dict
         },
         "seconds": round(seconds, 2),
     }
+
+
+def _skipped(simulation: Simulation, kind: LineKind) -> dict[str, int]:
+    """Return the counts of records that are left out, which only files of sources have."""
+    counts = simulation.skipped[kind]
+    names: tuple[tuple[str, Skipped], ...] = (("filtered", "filtered"), ("tombstones", "tombstone"))
+    return {name: counts[outcome] for name, outcome in names if counts[outcome]}
 
 
 def _windows(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,12 +5,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Generic, Literal, NamedTuple, TypeVar
 
+from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.record_reader import Event, EventReader, LabelEvent, LabelReader
+from stream_app.offline.ingesting import OfflineIngest
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Features, Fields, Record
 from stream_app.topic_kinds import topic_name
 from stream_app.transfer.input_files import Format, read_rows
 from stream_app.transfer.json_lines import BadLine, InputLines
+from stream_app.transfer.source_files import source_records
 
 T = TypeVar("T")
 
@@ -88,6 +91,7 @@ class InputLine(NamedTuple):
         record: record of the line, None if `stream-app produce` would not send it.
         meaning: the decoded record, an event without its features; None if it cannot be read.
         problem: reason why `stream-app produce` would not send the line.
+        result: what `ingest` would do with a record of a source that it does not forward.
     """
 
     kind: LineKind
@@ -95,27 +99,72 @@ class InputLine(NamedTuple):
     record: Record | None = None
     meaning: Event | LabelEvent | None = None
     problem: str | None = None
+    result: Skipped | Failure | None = None
 
 
 def read_lines(
-    pipeline: Pipeline, lines: InputLines, file_format: Format, kind: LineKind
+    pipeline: Pipeline,
+    lines: InputLines,
+    file_format: Format,
+    kind: LineKind,
+    source: str | None = None,
 ) -> Iterator[Timed[InputLine]]:
-    """Yield every event, or every label, of a file in its order; record offsets count from 0."""
+    """Yield every event, or every label, of a file in its order; record offsets count from 0.
+
+    Args:
+        pipeline: loaded pipeline.
+        lines: lines of the file.
+        file_format: format of the file.
+        kind: "event" or "label".
+        source: name of the source whose topic the records are from; None for records in the
+            pipeline's form.
+
+    Raises:
+        InputError: the file is damaged, or the pipeline declares no such source.
+    """
+    labels = kind == "label"
+    reader = LabelReader(pipeline) if labels else time_reader(pipeline)
+    for found in (
+        _own_lines(pipeline, lines, file_format, kind)
+        if source is None
+        else _source_lines(OfflineIngest(pipeline, source, labels=labels), lines, file_format, kind)
+    ):
+        meaning = (
+            None
+            if found.record is None or found.result is not None
+            else reader.read(found.record, END_OF_TIME)
+        )
+        if meaning is None or isinstance(meaning, Failure):
+            yield Timed(None, found)
+        else:
+            yield Timed(_time(meaning), found._replace(meaning=meaning))
+
+
+def _own_lines(
+    pipeline: Pipeline, lines: InputLines, file_format: Format, kind: LineKind
+) -> Iterator[InputLine]:
     labels = kind == "label"
     topic = topic_name(pipeline.name, "labels" if labels else "raw")
-    reader = LabelReader(pipeline) if labels else time_reader(pipeline)
     offset = 0
     for row in read_rows(lines, file_format, pipeline, labels=labels):
         if isinstance(row, BadLine):
-            yield Timed(None, InputLine(kind, row.number, problem=row.problem))
+            yield InputLine(kind, row.number, problem=row.problem)
             continue
-        record = Record(topic, 0, offset, 0, row.key, row.value)
+        yield InputLine(kind, row.number, Record(topic, 0, offset, 0, row.key, row.value))
         offset += 1
-        meaning = reader.read(record, END_OF_TIME)
-        if isinstance(meaning, Failure):
-            yield Timed(None, InputLine(kind, row.number, record))
-        else:
-            yield Timed(_time(meaning), InputLine(kind, row.number, record, meaning))
+
+
+def _source_lines(
+    ingest: OfflineIngest, lines: InputLines, file_format: Format, kind: LineKind
+) -> Iterator[InputLine]:
+    records = source_records(lines, file_format, ingest.source)
+    for offset, found in enumerate(records):
+        if isinstance(found, BadLine):
+            yield InputLine(kind, found.number, problem=found.problem)
+            continue
+        number, record = found
+        forwarded, result = ingest.ingest(record, offset)
+        yield InputLine(kind, number, forwarded, result=result)
 
 
 def _time(meaning: Event | LabelEvent) -> int:

@@ -7,11 +7,14 @@ from typing import Any
 
 import orjson
 
+from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.event_time import to_unix_ms
+from stream_app.core.reading.identity import identity_text, key_fields
 from stream_app.core.reading.record_reader import LabelReader
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.loading import complete, load_pipeline
 from stream_app.offline.engine import Engine
+from stream_app.offline.ingesting import Ingested, OfflineIngest
 from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome
 from stream_app.offline.timeline import END_OF_TIME, Timed, in_time_order, time_reader
 from stream_app.pipeline import Pipeline
@@ -67,23 +70,41 @@ class PipelineHarness:
         self._events = time_reader(loaded)
         self._labels = LabelReader(loaded)
         self._sent = {"raw": 0, "labels": 0}
+        self._ingests: dict[tuple[InputKind, str], OfflineIngest] = {}
 
     def event(
-        self, fields: Fields, *, key: bytes | str | None = _DERIVED, headers: Headers = ()
+        self,
+        fields: Fields,
+        *,
+        key: bytes | str | None = _DERIVED,
+        headers: Headers = (),
+        source: str | None = None,
     ) -> EventOutcome:
         """Send an event.
 
         Args: fields: content of the event, or the bytes of its value. key: key of the record, None
-            for no key; by default the text of the pipeline's key field. headers: headers of the
-            record.
+            for no key; by default the text of the pipeline's key fields, and no key in the topic of
+            a source. headers: headers of the record. source: name of the source in whose topic the
+            record is, in the form of that topic; its Kafka timestamp is `now`.
         """
-        return self._score(*self._timed_event(self._record("raw", fields, key, headers)))
+        record, result = self._arrived("raw", fields, key, headers, source)
+        if result is None:
+            return self._score(*self._timed_event(record))
+        return EventOutcome(*self._left_out(record, result, label=False))
 
     def label(
-        self, fields: Fields, *, key: bytes | str | None = _DERIVED, headers: Headers = ()
+        self,
+        fields: Fields,
+        *,
+        key: bytes | str | None = _DERIVED,
+        headers: Headers = (),
+        source: str | None = None,
     ) -> LabelOutcome:
         """Send a label; arguments as for `event`."""
-        return self._join(*self._timed_label(self._record("labels", fields, key, headers)))
+        record, result = self._arrived("labels", fields, key, headers, source)
+        if result is None:
+            return self._join(*self._timed_label(record))
+        return LabelOutcome(*self._left_out(record, result, label=True))
 
     def replay(self, events: Records, labels: Records = ()) -> list[EventOutcome]:
         """Send events in their order, and each label before the first event of a later time.
@@ -196,9 +217,10 @@ class PipelineHarness:
         fields: Fields,
         key: bytes | str | None = _DERIVED,
         headers: Headers = (),
+        source: str | None = None,
     ) -> Record:
         if key is _DERIVED:
-            key = self._key(fields)
+            key = self._key(fields) if source is None else None
         value = avro_to_json(fields) if isinstance(fields, Mapping) else fields
         offset = self._sent[topic]
         self._sent[topic] += 1
@@ -207,14 +229,41 @@ class PipelineHarness:
             topic_name(self.pipeline.name, topic), 0, offset, self.now, encoded, value, headers
         )
 
+    def _arrived(
+        self,
+        topic: InputKind,
+        fields: Fields,
+        key: bytes | str | None,
+        headers: Headers,
+        source: str | None,
+    ) -> Ingested:
+        """Return a record as it arrives in the pipeline's topic, through `ingest` if it must."""
+        record = self._record(topic, fields, key, headers, source)
+        if source is None:
+            return Ingested(record)
+        if (topic, source) not in self._ingests:
+            ingest = OfflineIngest(self.pipeline, source, labels=topic == "labels")
+            self._ingests[topic, source] = ingest
+        found = self._ingests[topic, source]
+        return found.ingest(record._replace(topic=found.source.topic), record.offset)
+
+    def _left_out(
+        self, record: Record, result: Skipped | Failure, *, label: bool
+    ) -> tuple[Any, ...]:
+        """Return the attributes of the outcome of a record that `ingest` does not forward."""
+        if not isinstance(result, Failure):
+            return (result,)
+        dead_letter = self._engine.reject(record, result, self.now, label=label)
+        return ("dead-lettered", None, *(() if label else (None,)), dead_letter)
+
     def _key(self, fields: Fields) -> bytes | None:
         """Return the key that `stream-app produce` gives a record, None if it would not send it."""
         try:
             content = orjson.loads(fields or b"") if not isinstance(fields, Mapping) else fields
-            value = content.get(self.pipeline.key)
+            text = identity_text(content, key_fields(self.pipeline))
         except (ValueError, AttributeError):
             return None
-        return None if value is None else str(value).encode()
+        return None if text is None else text.encode()
 
 
 def _milliseconds(time: datetime | int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from stream_app.core.reading.identity import FieldNames
 from stream_app.errors import InputError
 from stream_app.records import Fields
 from stream_app.transfer.csv_records import CsvRecords
@@ -17,25 +18,28 @@ from stream_app.transfer.text_values import UNDECLARED, TextField, is_typed, tex
 _REMEDY = "Begin the file with one line of field names, each once"
 
 
-def csv_rows(lines: InputLines, schema: Mapping[str, Any], key: str) -> Iterator[Row | BadLine]:
+def csv_rows(
+    lines: InputLines, schema: Mapping[str, Any], key: FieldNames
+) -> Iterator[Row | BadLine]:
     """Return the rows of a comma-separated file as JSON records, typed by a schema.
 
     A column whose name is none of Avro, such as "Order ID", is the field Order_ID.
 
     Args:
         schema: parsed Avro schema, whose fields give the types.
-        key: name of the key field.
+        key: names of the fields of the key.
 
     Raises:
-        InputError: the header has an empty or repeated name, or lacks the key field.
+        InputError: the header has an empty or repeated name, or lacks a field of the key.
     """
     records, fields = _open(lines), text_fields(schema)
     records.header[:] = [
         avro_name(name) if avro_name(name) in fields else name for name in records.header
     ]
     _check_header(records.header, lines.name)
-    if key not in records.header:
-        raise InputError(f"The header of {lines.name} lacks the key field {key}", _REMEDY)
+    for one in key:
+        if one not in records.header:
+            raise InputError(f"The header of {lines.name} lacks the key field {one}", _REMEDY)
     return _rows(records, {name: fields.get(name, UNDECLARED) for name in records.header}, key)
 
 
@@ -64,7 +68,7 @@ def _open(lines: InputLines) -> CsvRecords:
 
 
 def _rows(
-    records: CsvRecords, columns: Mapping[str, TextField], key: str
+    records: CsvRecords, columns: Mapping[str, TextField], key: FieldNames
 ) -> Iterator[Row | BadLine]:
     for cells in records.read(partial(_is_record, columns)):
         if isinstance(cells, BadLine):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import fastavro
 
+from stream_app.core.reading.identity import FieldNames, key_fields
 from stream_app.errors import InputError
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import Fields
@@ -63,7 +64,7 @@ def read_rows(
     Raises:
         InputError: the file is damaged, or its header cannot be used.
     """
-    key = pipeline.key or pipeline.event_id
+    key = key_fields(pipeline)
     match file_format:
         case "json":
             rows = json_rows(lines, key)
@@ -112,7 +113,7 @@ def is_table(path: str, file_format: Format | None, pipeline: Pipeline) -> bool:
         return has_labels(read_records(lines, file_format or infer_format(path)), pipeline)
 
 
-def avro_rows(lines: InputLines, key: str) -> Iterator[Row | BadLine]:
+def avro_rows(lines: InputLines, key: FieldNames) -> Iterator[Row | BadLine]:
     """Yield the records of an Avro container file as JSON, numbered from 1.
 
     Raises:
@@ -142,7 +143,7 @@ def _update_position(lines: InputLines) -> None:
         lines.position = lines.stream.tell()
 
 
-def _avro_row(number: int, fields: Any, key: str) -> Row | BadLine:
+def _avro_row(number: int, fields: Any, key: FieldNames) -> Row | BadLine:
     if not isinstance(fields, dict):
         return BadLine(number, "not an Avro record")
     try:

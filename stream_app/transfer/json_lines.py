@@ -11,11 +11,12 @@ from typing import BinaryIO, NamedTuple
 
 import orjson
 
+from stream_app.core.reading.identity import FieldNames, identity_text
 from stream_app.errors import InputError
 from stream_app.records import Fields
 
 # Keys of a line of `stream-app consume --json`.
-_CONSUMED = {"topic", "partition", "offset", "timestamp", "key", "headers", "value"}
+CONSUMED = {"topic", "partition", "offset", "timestamp", "key", "headers", "value"}
 
 
 class Row(NamedTuple):
@@ -96,7 +97,7 @@ def _unreadable(path: str, error: OSError | ValueError) -> InputError:
     )
 
 
-def json_rows(lines: Iterable[bytes], key: str) -> Iterator[Row | BadLine]:
+def json_rows(lines: Iterable[bytes], key: FieldNames) -> Iterator[Row | BadLine]:
     """Yield one row per JSON object, with its bytes unchanged; empty lines are skipped.
 
     Of a line that `stream-app consume --json` wrote, the row is the record's value.
@@ -105,7 +106,7 @@ def json_rows(lines: Iterable[bytes], key: str) -> Iterator[Row | BadLine]:
         fields = _object(number, value)
         if isinstance(fields, BadLine):
             yield fields
-        elif fields.keys() == _CONSUMED:
+        elif fields.keys() == CONSUMED:
             consumed = fields["value"]
             yield make_row(number, consumed, orjson.dumps(consumed), key)
         else:
@@ -117,7 +118,7 @@ def json_records(lines: Iterable[bytes]) -> Iterator[Fields]:
     for number, value in _filled(lines):
         fields = _object(number, value)
         if not isinstance(fields, BadLine):
-            yield fields["value"] if fields.keys() == _CONSUMED else fields
+            yield fields["value"] if fields.keys() == CONSUMED else fields
 
 
 def _filled(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -133,7 +134,7 @@ def _object(number: int, value: bytes) -> Fields | BadLine:
         return BadLine(number, f"not JSON: {error.msg}, column {error.colno}")
     if not isinstance(fields, dict):
         return BadLine(number, "not a JSON object")
-    if fields.keys() == _CONSUMED:
+    if fields.keys() == CONSUMED:
         consumed = fields["value"]
         if not isinstance(consumed, dict) or consumed.keys() == {"base64"}:
             position = f"{fields['topic']}[{fields['partition']}]@{fields['offset']}"
@@ -141,8 +142,10 @@ def _object(number: int, value: bytes) -> Fields | BadLine:
     return fields
 
 
-def make_row(number: int, fields: Fields, value: bytes, key: str) -> Row | BadLine:
-    """Return a row with its record's key: the text of the key field in UTF-8."""
-    if fields.get(key) is None:
-        return BadLine(number, f"no key: field {key} is missing or null")
-    return Row(number, str(fields[key]).encode(), value)
+def make_row(number: int, fields: Fields, value: bytes, key: FieldNames) -> Row | BadLine:
+    """Return a row with its record's key: the text of the key's fields in UTF-8."""
+    text = identity_text(fields, key)
+    if text is None:
+        name = next(name for name in key if fields.get(name) is None)
+        return BadLine(number, f"no key: field {name} is missing or null")
+    return Row(number, text.encode(), value)

@@ -121,6 +121,7 @@ def sample_trace() -> EventTrace:
         "degraded": None,
         "model": {"version": 50},
         "label_due_by": 0,
+        "origin": None,
     }
     return EventTrace(
         "p1",

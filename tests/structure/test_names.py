@@ -15,7 +15,8 @@ CORE_IMPORTS = (
     "struct sysconfig traceback types typing unicodedata uuid zoneinfo"
 )
 CORE_PROJECT_IMPORTS = (
-    "cleaning core error_codes errors formatting headers pipeline records resilience topic_kinds"
+    "cleaning core error_codes errors formatting headers pipeline records resilience sources "
+    "topic_kinds"
 )
 
 

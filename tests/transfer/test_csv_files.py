@@ -18,7 +18,7 @@ NOT_CLOSED = "not CSV: a quoted cell is not closed before a comma or the end of 
 
 def rows(*records: str) -> list[Row | BadLine]:
     content = "\n".join((HEADER, *records, "")).encode()
-    return list(csv_rows(InputLines("events.csv", BytesIO(content), None), EVENT_SCHEMA, "id"))
+    return list(csv_rows(InputLines("events.csv", BytesIO(content), None), EVENT_SCHEMA, ("id",)))
 
 
 def record(number: int, country: str = "NL") -> str:
@@ -108,7 +108,7 @@ def test_a_stream_without_end_is_delayed_by_at_most_a_hundred_lines() -> None:
             yield record(number).encode() + b"\n"
 
     source = InputLines("standard input", lines(), None)  # type: ignore[arg-type]
-    found = list(islice(csv_rows(source, EVENT_SCHEMA, "id"), 3))
+    found = list(islice(csv_rows(source, EVENT_SCHEMA, ("id",)), 3))
     assert bad(found) == {2: NOT_CLOSED}
     assert keys(found) == ["e2", "e3"]
 

@@ -2,6 +2,11 @@
 
 Files, in the order of the flow:
     record_reader: the stages of reading an event or a label; the pipeline's own functions.
+    selection: forwarded records of sources: fields as the pipeline declares them; `SourceIntake`.
+    source_values: paths, conversions of times, parts of the Kafka record.
+    envelopes: Debezium's and Connect's envelopes.
+    selected_decoding: fast path of selection for JSON.
+    identity: texts of the key and of the event id.
     typed_decoding: fast path of the next two for JSON.
     decoding: bytes to fields, from JSON or framed Avro.
     validator, validator_checks: validation against an Avro schema.

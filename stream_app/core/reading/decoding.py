@@ -27,6 +27,7 @@ NO_SCHEMAS: Schemas = MappingProxyType({})
 _MAGIC = 0
 _PREFIX_BYTES = 5  # the magic byte and a 32-bit id
 _MAX_ID = 2**31 - 1
+_MAX_DIGITS = 20  # of an integer of 64 bits, with its sign
 
 
 def decode(
@@ -86,6 +87,36 @@ def _is_only_not_finite(value: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return bool(constants) or not all(map(isfinite, numbers))
+
+
+def decode_leniently(
+    value: bytes | None, headers: Headers = (), schemas: Schemas = NO_SCHEMAS
+) -> Fields | Failure:
+    """Decode a value as `decode` does, but leave numbers in JSON that are not finite in the fields.
+
+    So such a number does no harm in a field that nothing reads; the validator rejects it in others.
+
+    >>> decode_leniently(b'{"distance": 1400, "ratio": NaN}')
+    {'distance': 1400, 'ratio': nan}
+    """
+    fields = decode(value, headers, schemas)
+    if not isinstance(fields, Failure) or fields.code != "not-finite":
+        return fields
+    found = json.loads((value or b"").decode(), parse_int=_number)
+    try:
+        # Lone surrogates, which the lenient parser accepts as well, cannot be encoded.
+        orjson.dumps(found)
+    except (TypeError, RecursionError):
+        return Failure("invalid-json", "a text has a lone surrogate, or the value is nested deeply")
+    if type(found) is not dict:
+        return Failure("not-an-object", "the value is JSON, but not an object")
+    return found
+
+
+def _number(text: str) -> int | float:
+    """Return an integer as the strict parser does: one of more than 64 bits is a float."""
+    number = float(text) if len(text) > _MAX_DIGITS else int(text)
+    return number if -(2**63) <= number < 2**64 else float(text)
 
 
 class AvroFrame(NamedTuple):

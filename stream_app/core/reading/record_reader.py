@@ -8,10 +8,27 @@ from typing import Any, NamedTuple
 from stream_app.core.reading.cleaning_steps import compile_cleaning
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.core.reading.event_time import time_problem, to_unix_ms
+from stream_app.core.reading.identity import (
+    FieldNames,
+    empty_field,
+    id_fields,
+    identity_text,
+    key_fields,
+)
 from stream_app.core.reading.label_values import binary_values
+from stream_app.core.reading.selection import (
+    SourceReader,
+    find_header,
+    has_read_header,
+    is_forwarded,
+    named,
+    read_forwarded,
+    source_readers,
+)
 from stream_app.core.reading.typed_decoding import compile_fast_decoder
 from stream_app.core.reading.validator import Validator, compile_validator
 from stream_app.error_codes import LABEL_UNKNOWN, UNREADABLE
+from stream_app.headers import SOURCE, SourcePosition
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import (
     Failure,
@@ -138,6 +155,7 @@ class Event(NamedTuple):
         features: input of the model.
         imputed: names of fields whose value was made up by cleaning.
         passed: fields of the scored record, before cleaning; None if the pipeline declares none.
+        origin: position in the source; None for a record that `ingest` has not forwarded.
     """
 
     event_id: str
@@ -146,6 +164,7 @@ class Event(NamedTuple):
     features: Features
     imputed: tuple[str, ...]
     passed: Fields | None = None
+    origin: SourcePosition | None = None
 
 
 _event = fast_namedtuple(Event)
@@ -159,6 +178,20 @@ class LabelEvent(NamedTuple):
     label_time: int
 
 
+class _SentFields(NamedTuple):
+    """Fields of a record as they were sent, validated, with the event id as text.
+
+    Attributes:
+        event_id: id as text.
+        fields: validated fields.
+        origin: position in the source, None for a record that was not forwarded.
+    """
+
+    event_id: str
+    fields: Fields
+    origin: SourcePosition | None = None
+
+
 class EventReader:
     """Reads raw records of a loaded pipeline."""
 
@@ -166,8 +199,11 @@ class EventReader:
         schema = parsed(pipeline.schema)
         self._validate = compile_validator(schema, pipeline.event_time)
         self._decode = compile_fast_decoder(schema, self._validate)
-        self._event_id = pipeline.event_id
-        self._key = pipeline.key or pipeline.event_id
+        self._sources = source_readers(pipeline.sources, schema, pipeline.event_time)
+        self._id_fields = id_fields(pipeline)
+        self._key_fields = key_fields(pipeline)
+        self._event_id, self._key = self._id_fields[0], self._key_fields[0]
+        self._is_single = len(self._id_fields) == len(self._key_fields) == 1
         self._event_time = pipeline.event_time
         self._clean = compile_cleaning(pipeline.clean) if pipeline.clean else None
         self._features = pipeline.features
@@ -183,22 +219,31 @@ class EventReader:
         """
         # Id and key are compared as they were sent, before cleaning: the label has the same ones.
         # Fast path: nearly all records are valid JSON with the right key, and calls take time.
-        # `_read_fields` handles all others, including Avro, and returns the failure.
+        # `_read_sent` handles all others, including Avro, and returns the failure.
         _, _, _, _, key, value, headers = record
+        fields: Fields | None = None
+        origin: SourcePosition | None = None
+        if headers and headers[0][0] == SOURCE:
+            forwarded = read_forwarded(record, headers[0][1], schemas, self._sources)
+            if isinstance(forwarded, Failure):
+                return forwarded
+            fields, origin = forwarded
         # Avro begins with byte 0, or has a header with its schema id.
-        fields = self._decode(value) if value and value[0] and not headers else None
+        elif value and value[0] and (not headers or not has_read_header(headers)):
+            fields = self._decode(value)
         if (
             fields is not None
+            and self._is_single
             and fields[self._event_id]
             and fields[self._key]
             and str(fields[self._key]).encode() == key
         ):
             event_id = str(fields[self._event_id])
         else:
-            sent = _read_fields(record, schemas, self._validate, self._event_id, self._key)
+            sent = self._read_sent(record, fields, origin, schemas)
             if isinstance(sent, Failure):
                 return sent
-            event_id, fields = sent
+            event_id, fields, origin = sent
         passed = None if self._pass is None else self._pass(fields)
         imputed: tuple[str, ...] = ()
         if self._clean is not None:
@@ -208,47 +253,65 @@ class EventReader:
             fields, imputed = cleaned
         event_time = to_unix_ms(fields[self._event_time])
         if event_time is None or event_time > now + _MAX_AHEAD_MS:
-            return _time_failure(fields, self._event_time)
+            return _time_failure(fields, self._event_time, origin)
         features = extract_features(self._features, fields)
         if isinstance(features, Failure):
             return features
-        return _event((event_id, event_time, fields, features, imputed, passed))
+        return _event((event_id, event_time, fields, features, imputed, passed, origin))
+
+    def _read_sent(
+        self,
+        record: Record,
+        fields: Fields | None,
+        origin: SourcePosition | None,
+        schemas: Schemas,
+    ) -> _SentFields | Failure:
+        names = self._id_fields, self._key_fields
+        if fields is not None:
+            return _with_id(record.key, fields, names, origin)
+        return _read_fields(record, schemas, self._validate, self._sources, names)
 
 
 class LabelReader:
     """Reads label records of a loaded pipeline.
 
-    A label has the key of its event. The key is compared with the key field if the label's schema
-    has that field. Otherwise any key is accepted, and a label with a wrong key finds no event.
+    A label has the key of its event. The key is compared with the fields of the key if the label's
+    schema has them. Otherwise any key is accepted, and a label with a wrong key finds no event.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        schema = parsed(pipeline.label.schema)
-        key = pipeline.key or pipeline.event_id
-        self._validate = compile_validator(schema, pipeline.label.time)
+        label, schema = pipeline.label, parsed(pipeline.label.schema)
+        own = {field["name"] for field in schema["fields"]}
+        self._validate = compile_validator(schema, label.time)
         self._decode = compile_fast_decoder(schema, self._validate)
-        self._event_id = pipeline.event_id
-        self._key = key if any(field["name"] == key for field in schema["fields"]) else None
-        self._label = pipeline.label.field
-        self._label_time = pipeline.label.time
-        self._meanings = binary_values(pipeline.label)
+        self._sources = source_readers(label.sources, schema, label.time)
+        self._id_fields = id_fields(pipeline)
+        self._key_fields = key_fields(pipeline) if own.issuperset(key_fields(pipeline)) else ()
+        self._label = label.field
+        self._label_time = label.time
+        self._meanings = binary_values(label)
 
     def read(self, record: Record, now: int, schemas: Schemas = NO_SCHEMAS) -> LabelEvent | Failure:
         """Return the label of a record, or the first failure; arguments as for an event."""
         _, _, _, _, key, value, headers = record
         # Fast path, as for an event.
-        fields = self._decode(value) if value and value[0] and not headers else None
+        fields = (
+            self._decode(value)
+            if value and value[0] and (not headers or not has_read_header(headers))
+            else None
+        )
+        names = self._id_fields, self._key_fields
         sent = (
-            _read_fields(record, schemas, self._validate, self._event_id, self._key)
+            _read_fields(record, schemas, self._validate, self._sources, names)
             if fields is None
-            else _with_id(key, fields, self._event_id, self._key)
+            else _with_id(key, fields, names)
         )
         if isinstance(sent, Failure):
             return sent
-        event_id, fields = sent
+        event_id, fields, origin = sent
         label_time = to_unix_ms(fields[self._label_time])
         if label_time is None or label_time > now + _MAX_AHEAD_MS:
-            return _time_failure(fields, self._label_time)
+            return _time_failure(fields, self._label_time, origin)
         label = fields[self._label]
         if self._meanings is not None:
             label = self._meanings.get(label)
@@ -266,44 +329,63 @@ class LabelReader:
 
 
 def _read_fields(
-    record: Record, schemas: Schemas, validate: Validator, event_id: str, key: str | None
-) -> tuple[str, Fields] | Failure:
-    """Return the event id as text and the validated fields, both as they were sent."""
-    _, _, _, _, sent_key, value, headers = record
+    record: Record,
+    schemas: Schemas,
+    validate: Validator,
+    sources: Mapping[bytes, SourceReader],
+    names: tuple[FieldNames, FieldNames],
+) -> _SentFields | Failure:
+    """Return id and fields of a record, forwarded or not; `names` are those of id and key."""
+    _, _, _, _, key, value, headers = record
+    if headers and is_forwarded(headers):
+        forwarded = read_forwarded(record, find_header(headers, SOURCE), schemas, sources)
+        if isinstance(forwarded, Failure):
+            return forwarded
+        return _with_id(key, forwarded.fields, names, forwarded.position)
     if isinstance(record, UnreadableRecord):
         return Failure(UNREADABLE, "the batch of the record cannot be decoded")
     fields = decode(value, headers, schemas)
     if isinstance(fields, Failure):
         return fields
     fields = validate(fields)
-    return fields if isinstance(fields, Failure) else _with_id(sent_key, fields, event_id, key)
+    return fields if isinstance(fields, Failure) else _with_id(key, fields, names)
 
 
 def _with_id(
-    sent_key: bytes | None, fields: Fields, event_id: str, key: str | None
-) -> tuple[str, Fields] | Failure:
+    key: bytes | None,
+    fields: Fields,
+    names: tuple[FieldNames, FieldNames],
+    origin: SourcePosition | None = None,
+) -> _SentFields | Failure:
     """Return the event id as text and the fields, or the failure of id or key."""
-    identity = fields[event_id]
-    if identity is None or identity == "":
-        return Failure("missing-field", f"field {event_id} is empty")
-    return _key_failure(sent_key, fields, key) or (str(identity), fields)
+    failure = _identity_failure(key, fields, *names)
+    if failure is not None:
+        return failure if origin is None else named(failure, origin.source)
+    return _SentFields(identity_text(fields, names[0]) or "", fields, origin)
 
 
-def _key_failure(key: bytes | None, fields: Fields, name: str | None) -> Failure | None:
+def _identity_failure(
+    key: bytes | None, fields: Fields, id_names: FieldNames, key_names: FieldNames
+) -> Failure | None:
+    """Return the failure of id or key; `key_names` is empty if the record has no fields of it."""
+    empty = empty_field(fields, id_names)
+    if empty is not None:
+        return empty
     if key is None:
         return Failure("missing-key", "the record has no key")
-    if name is None:
-        return None
-    value = fields[name]
-    if value is None:
-        return Failure("missing-field", f"field {name} is empty")
-    if key != str(value).encode():
-        return Failure("key-mismatch", f"the key is not that of field {name}")
+    empty = empty_field(fields, key_names)
+    if empty is not None:
+        return empty
+    if key_names and key != (identity_text(fields, key_names) or "").encode():
+        return Failure("key-mismatch", f"the key is not that of field {', '.join(key_names)}")
     return None
 
 
-def _time_failure(fields: Fields, name: str) -> Failure:
+def _time_failure(fields: Fields, name: str, origin: SourcePosition | None) -> Failure:
     """Return the failure of a time that cannot be parsed or is more than a day ahead."""
-    if to_unix_ms(fields[name]) is None:
-        return Failure("event-time-invalid", f"field {name} {time_problem(fields[name])}")
-    return Failure("event-in-future", f"field {name} is more than a day ahead")
+    failure = (
+        Failure("event-time-invalid", f"field {name} {time_problem(fields[name])}")
+        if to_unix_ms(fields[name]) is None
+        else Failure("event-in-future", f"field {name} is more than a day ahead")
+    )
+    return failure if origin is None else named(failure, origin.source)

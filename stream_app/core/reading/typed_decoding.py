@@ -46,27 +46,20 @@ def compile_fast_decoder(schema: Mapping[str, Any], validate: Validator) -> Fast
     True
     """
     fields = schema["fields"]
-    types = [_type_of(field) for field in fields]
+    types = [struct_type(field) for field in fields]
     if not fields or None in types:
         return _untyped(validate)
-    # A default is stored as the validator gives it. All of these types are immutable.
-    defaults = (
-        compile_validator({**schema, "fields": [field]})({}) if "default" in field else None
-        for field in fields
-    )
     struct = defstruct(
         "Sent",
         [
-            (field["name"], kind, default[field["name"]])
-            if isinstance(default, dict)
-            else (field["name"], kind)
-            for field, kind, default in zip(fields, types, defaults, strict=True)
+            (field["name"], kind, *struct_default(field))
+            for field, kind in zip(fields, types, strict=True)
         ],
         forbid_unknown_fields=True,
         kw_only=True,
         gc=False,
     )
-    times = [field["name"] for field in fields if _is_timestamp(field["type"])]
+    times = [field["name"] for field in fields if is_timestamp(field["type"])]
     return _with_times(Decoder(struct).decode, times) if times else _typed(Decoder(struct).decode)
 
 
@@ -110,7 +103,19 @@ def _untyped(validate: Validator) -> FastDecoder:
     return decode_untyped
 
 
-def _type_of(field: Mapping[str, Any]) -> Any:
+def struct_default(field: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the default of a field with a `struct_type` in a tuple, which is empty without one.
+
+    The default is stored as the validator gives it. All of these types are immutable.
+    """
+    if "default" not in field:
+        return ()
+    schema = {"type": "record", "name": "Default", "fields": [field]}
+    default = compile_validator(schema)({})
+    return (default[field["name"]],) if isinstance(default, dict) else ()
+
+
+def struct_type(field: Mapping[str, Any]) -> Any:
     """Return the type of a field in a Struct, or None if it has none."""
     name: str = field["name"]
     # A Struct has attributes whose names begin with two underscores.
@@ -129,7 +134,7 @@ def _scalar(schema: Any) -> Any:
         case str():
             return _TYPES.get(schema)
         case {"type": "long", "logicalType": str(logical_type)}:
-            if _is_timestamp(schema):
+            if is_timestamp(schema):
                 return _TIMESTAMP
             return None if logical_type in TIMESTAMP_TYPES else _TYPES["long"]
         case {"type": str(primitive)}:
@@ -137,9 +142,10 @@ def _scalar(schema: Any) -> Any:
     return None
 
 
-def _is_timestamp(schema: Any) -> bool:
+def is_timestamp(schema: Any) -> bool:
+    """Return True if values of a type, or of one of its branches, are Unix milliseconds."""
     if isinstance(schema, list):
-        return any(map(_is_timestamp, schema))
+        return any(map(is_timestamp, schema))
     return isinstance(schema, Mapping) and (
         schema["type"] == "long" and schema.get("logicalType") == "timestamp-millis"
     )

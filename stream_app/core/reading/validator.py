@@ -18,8 +18,9 @@ in the schema are dropped. The others are in its order, because the last digit o
 fields depends on it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from stream_app.core.reading import validator_checks
@@ -133,11 +134,23 @@ def _full_check(field: FieldCheck) -> Check:
     return lambda record: check(record[name]) if name in record else absent(record)
 
 
-def compile_validator(schema: Mapping[str, Any], time_field: str = "") -> Validator:
+def compile_validator(
+    schema: Mapping[str, Any],
+    time_field: str = "",
+    *,
+    only: Collection[str] | None = None,
+    origins: Mapping[str, str] = MappingProxyType({}),
+) -> Validator:
     """Compile a record schema into a validator.
 
     A validator returns the validated record, or a Failure: `missing-field`, `not-finite`,
     `wrong-type`, or `event-time-invalid` for a wrong type of `time_field`.
+
+    Args:
+        schema: parsed schema.
+        time_field: name of the field with the time.
+        only: names of the fields that a record is validated for and has; None for all.
+        origins: origins of fields, for messages, by name.
 
     Raises:
         ValueError: the schema cannot be validated against, or a default does not fit its field.
@@ -151,14 +164,23 @@ def compile_validator(schema: Mapping[str, Any], time_field: str = "") -> Valida
     """
     if not isinstance(schema, Mapping) or schema.get("type") != "record":
         raise ValueError("the schema is not a record")
-    check = _ValidatorCompiler().compile(schema)
+    compiler = _ValidatorCompiler()
+    if only is not None:
+        compiler.restrict(schema, only)
+    check = compiler.compile(schema)
 
     def validate(fields: Fields) -> Fields | Failure:
         try:
             result: Fields | Mismatch = check(fields)
         except RecursionError:
             return Failure("wrong-type", "the record is nested too deeply")
-        return _failure(result, time_field) if isinstance(result, Mismatch) else result
+        if not isinstance(result, Mismatch):
+            return result
+        failure = _failure(result, time_field)
+        origin = origins.get(result.path[0]) if result.path else None
+        return (
+            failure if origin is None else failure._replace(message=f"{failure.message} {origin}")
+        )
 
     return validate
 
@@ -176,6 +198,14 @@ def _failure(mismatch: Mismatch, time_field: str) -> Failure:
 class _ValidatorCompiler(SchemaCompiler[Check]):
     primitives = validator_checks.PRIMITIVES
     incomplete = staticmethod(validator_checks.incomplete)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._restricted: tuple[Mapping[str, Any], Collection[str]] | None = None
+
+    def restrict(self, schema: Mapping[str, Any], only: Collection[str]) -> None:
+        """Leave out the checks of all fields of a record schema but some."""
+        self._restricted = schema, only
 
     def reference(self, full_name: str) -> Check:
         named = self.named
@@ -205,9 +235,10 @@ class _ValidatorCompiler(SchemaCompiler[Check]):
     def record(self, schema: Mapping[str, Any], types: list[Check]) -> Check:
         if schema["type"] == "error":
             raise ValueError("type error is not known")
-        return record_of(
-            [_field_check(*field) for field in zip(schema["fields"], types, strict=True)]
-        )
+        fields = list(zip(schema["fields"], types, strict=True))
+        if self._restricted is not None and self._restricted[0] is schema:
+            fields = [field for field in fields if field[0]["name"] in self._restricted[1]]
+        return record_of([_field_check(*field) for field in fields])
 
     def enum(self, schema: Mapping[str, Any]) -> Check:
         symbols = frozenset(schema["symbols"])

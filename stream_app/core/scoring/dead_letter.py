@@ -39,6 +39,7 @@ from stream_app.headers import (
     REPLAY_COUNT,
     REPLAY_ID,
     SCHEMA_VERSION,
+    is_of_record,
 )
 from stream_app.records import Failure, Output, Record
 from stream_app.topic_kinds import TopicKind
@@ -199,9 +200,7 @@ def dead_letter(
         REPLAY_ID: earlier.get(REPLAY_ID, ""),
     }
     ours |= {name: text for name, text in earlier.items() if name in ORIGIN}
-    kept = [
-        (name, content) for name, content in record.headers if not name.startswith(HEADER_PREFIX)
-    ]
+    kept = [(name, content) for name, content in record.headers if is_of_record(name)]
     headers = kept + [(name, text.encode()) for name, text in ours.items()]
     return Output(topic, record.partition, record.key, record.value, headers)
 

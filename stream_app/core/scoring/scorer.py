@@ -9,9 +9,10 @@ import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example
-from stream_app.core.published_records import ScoredRecord
+from stream_app.core.published_records import EventOrigin, ScoredRecord
 from stream_app.core.reading.completeness import is_completeness, read_completeness
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
+from stream_app.core.reading.identity import key_is_id
 from stream_app.core.reading.record_reader import EventReader, LabelEvent, LabelReader
 from stream_app.core.scoring.circuit_breaker import IndexedFailure
 from stream_app.core.scoring.dead_letter import FailureContext, dead_letter, shortened
@@ -31,7 +32,7 @@ from stream_app.core.scoring.source_watermarks import MAX_SOURCES
 from stream_app.core.scoring.state_changelog import AssumedEvent, JoinedEvent, WaitingLabel
 from stream_app.core.scoring.state_codec import MAX_ROW_BYTES, PendingPrediction, PredictionOrigin
 from stream_app.error_codes import ERROR_CODES, ErrorClass
-from stream_app.headers import REPLAY_ID, REPLAY_LEARN, TRACEPARENT
+from stream_app.headers import REPLAY_ID, REPLAY_LEARN, TRACEPARENT, SourcePosition
 from stream_app.pipeline import Pipeline
 from stream_app.records import (
     ENVELOPE_BYTES,
@@ -128,7 +129,7 @@ class Scorer:
         self._fingerprint = config.fingerprint
         self._publish_features = pipeline.publish_features
         self._absent = pipeline.label.absent
-        self._keyed = pipeline.key not in (None, pipeline.event_id)
+        self._keyed = not key_is_id(pipeline)
         # By topic, because looking them up by value would take time.
         self._origins: dict[str, PredictionOrigin] = {}
         # Outputs up to this size fit in any case: no event id is longer than its value.
@@ -275,7 +276,7 @@ class Scorer:
             if sent or not headers or is_replay_topic(topic) or not is_completeness(record):
                 return event
             return self._complete(record, "events", now)
-        event_id, event_time, _, features, imputed, passed = event
+        event_id, event_time, _, features, imputed, passed, source = event
         state = self.state
         if event_time < state.oldest_event:
             return event_too_late(state, event_time)
@@ -309,6 +310,7 @@ class Scorer:
             "imputed": imputed,
             "label_due_by": event_time + state.horizon,
             "features": features if self._publish_features else None,
+            "origin": None if source is None else _event_origin(source),
         }
         if passed is not None:
             fields["fields"] = passed
@@ -485,6 +487,14 @@ class Scorer:
         last_attempt = self.state.retries.last_attempt(record)
         letter = dead_letter(topic, record, failure, context, now, last_attempt)
         return [letter if output_size(letter) <= self._max_kept else shortened(letter)]
+
+
+def _event_origin(position: SourcePosition) -> EventOrigin:
+    return {
+        "source": position.source,
+        "partition": position.partition,
+        "offset": position.offset,
+    }
 
 
 def _example_of(

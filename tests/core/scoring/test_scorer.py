@@ -72,6 +72,7 @@ def test_an_event_is_scored_with_everything_that_explains_the_score() -> None:
         "imputed": [],
         "label_due_by": NOW + DAY,
         "features": None,
+        "origin": None,
     }
 
 

@@ -1,0 +1,66 @@
+"""Ingest in memory: records of a source as `ingest` would forward them."""
+
+from typing import NamedTuple
+
+from stream_app.core.reading.envelopes import Skipped
+from stream_app.core.reading.selection import Forwarded, SourceIntake
+from stream_app.errors import InputError
+from stream_app.pipeline import Pipeline
+from stream_app.records import Failure, Record
+from stream_app.sources import Source
+from stream_app.topic_kinds import topic_name
+
+
+class Ingested(NamedTuple):
+    """Record of a source, and what `ingest` would do with it.
+
+    Attributes:
+        record: the record as forwarded; the record of the source itself if it is not forwarded.
+        result: outcome of a record that is left out, failure of a dead letter of `ingest`, or None
+            for a forwarded record.
+    """
+
+    record: Record
+    result: Skipped | Failure | None = None
+
+
+class OfflineIngest:
+    """Forwards records of one source of a pipeline.
+
+    Args:
+        pipeline: loaded pipeline.
+        name: name of the source.
+        labels: True for a source of labels.
+
+    Raises:
+        InputError: the pipeline declares no such source.
+    """
+
+    def __init__(self, pipeline: Pipeline, name: str, *, labels: bool) -> None:
+        self.source = find_source(pipeline, name, labels=labels)
+        self._intake = SourceIntake(pipeline, self.source, label=labels)
+        self._topic = topic_name(pipeline.name, "labels" if labels else "raw")
+
+    def ingest(self, record: Record, offset: int) -> Ingested:
+        """Return a record as forwarded with an offset in the pipeline's topic."""
+        result = self._intake.read(record)
+        if not isinstance(result, Forwarded):
+            return Ingested(record, result)
+        forwarded = Record(
+            self._topic, 0, offset, record.timestamp, result.key, record.value, result.headers
+        )
+        return Ingested(forwarded)
+
+
+def find_source(pipeline: Pipeline, name: str, *, labels: bool) -> Source:
+    """Return the source of events, or of labels, of a name.
+
+    Raises:
+        InputError: the pipeline declares no such source.
+    """
+    kind, sources = ("labels", pipeline.label.sources) if labels else ("events", pipeline.sources)
+    found = {source.source_name: source for source in sources}
+    if name not in found:
+        known = f"Choose from {', '.join(found)}" if found else "Declare it as a Source(...)"
+        raise InputError(f"{pipeline.name} has no source of {kind} with the name {name}", known)
+    return found[name]
