@@ -204,3 +204,8 @@ def parsed(schema: Schema) -> Mapping[str, Any]:
             f"schema {schema} was not read", "Load the pipeline with stream_app.loading first"
         )
     return schema
+
+
+def source_topics(pipeline: Pipeline) -> list[str]:
+    """Return the topics of all sources, first those of events."""
+    return [source.topic for source in (*pipeline.sources, *pipeline.label.sources)]

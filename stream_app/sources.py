@@ -127,6 +127,12 @@ class Source:
     """Updated rows of Debezium's envelope: counted as `filtered`, or events of their own, whose id
     contains `Coordinates()` or the log position."""
 
+    on_loss: Literal["wait", "continue"] = "wait"
+    """What `ingest` does in a partition whose next records were deleted before it read them, by
+    retention or with the topic. `"wait"`: it reads nothing there until the worker is started with
+    `"continue"`, and reads the other partitions. `"continue"`: it counts them as `lost`, raises an
+    alarm, and goes on with the first record that is left."""
+
     @property
     def source_name(self) -> str:
         """Name of the source; by default that of its topic."""

@@ -41,6 +41,8 @@ SinglePartitionKind = Literal[
     "learn.state",
     # Changelog of the monitor's state.
     "monitor.state",
+    # State of the role `ingest`, by partition of its sources.
+    "ingest.state",
 ]
 """Kinds with exactly one partition."""
 
@@ -51,6 +53,8 @@ INPUT_KINDS: tuple[InputKind, ...] = get_args(InputKind)
 DEAD_LETTER_KINDS: tuple[DeadLetterKind, ...] = get_args(DeadLetterKind)
 PARTITIONED: tuple[TopicKind, ...] = get_args(PartitionedKind)
 KINDS: tuple[TopicKind, ...] = get_args(TopicKind)
+SOURCE_KINDS: tuple[TopicKind, ...] = ("ingest.state",)
+"""Kinds that only pipelines with sources have."""
 
 
 def topic_name(pipeline: str, kind: TopicKind) -> str:

@@ -40,6 +40,7 @@ class System:
 
     Args:
         declared: Python source that binds `pipeline`, with NAME for its name.
+        with_sources: True for a pipeline with sources.
         kafka: connection to a secured cluster, for the test and for the workers; `environment` and
             arguments of `start` override it for the workers.
     """
@@ -52,6 +53,7 @@ class System:
         declared: str = "",
         *,
         kafka: KafkaSettings | None = None,
+        with_sources: bool = False,
         **topics: Any,
     ) -> None:
         self.servers = servers
@@ -84,7 +86,7 @@ class System:
                 "message.max.bytes": self.settings.topics.max_message_bytes + 100_000,
             }
         )
-        create_topics(make_admin(self.settings), name, self.settings)
+        create_topics(make_admin(self.settings), name, self.settings, with_sources)
 
     def __enter__(self) -> "System":
         return self

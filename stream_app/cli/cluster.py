@@ -15,6 +15,7 @@ from stream_app.kafka.clients import make_admin
 from stream_app.kafka.topics import create_topics, describe_topics
 from stream_app.lifecycle.reset import Reset, await_no_workers, execute_reset, plan_reset
 from stream_app.lifecycle.up import exclusive_use, running_cluster
+from stream_app.pipeline import source_topics
 from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.subjects import (
     CheckedSubject,
@@ -46,7 +47,8 @@ AgainstOption = Annotated[
 def create_missing(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Create the topics of PIPELINE that are missing; leave existing ones as they are."""
     context = CommandContext(pipeline, as_json)
-    results = create_topics(make_admin(context.settings), context.name, context.settings)
+    admin, sources = make_admin(context.settings), bool(source_topics(context.declaration))
+    results = create_topics(admin, context.name, context.settings, sources)
     context.write(
         [asdict(result) for result in results],
         *(f"{one.name}: {one.result}, partitions: {one.partitions}" for one in results),
@@ -57,7 +59,8 @@ def create_missing(pipeline: PipelineArgument, as_json: JsonOption = False) -> N
 def show_topics(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Show the topics of PIPELINE as they are on the cluster, and those that are missing."""
     context = CommandContext(pipeline, as_json)
-    found = describe_topics(make_admin(context.settings), context.name, context.settings)
+    admin, sources = make_admin(context.settings), bool(source_topics(context.declaration))
+    found = describe_topics(admin, context.name, context.settings, sources)
     lines = []
     for topic in found:
         config = "".join(f", {setting}: {value}" for setting, value in topic.config.items())
@@ -76,7 +79,10 @@ def show_rights(
 ) -> None:
     """Show the least rights that each role of PIPELINE needs; asks no cluster."""
     context = CommandContext(pipeline, as_json)
-    found = {one: required_acls(context.name, one) for one in role or AclRole}
+    found = {
+        one: required_acls(context.name, one, sources=source_topics(context.declaration))
+        for one in role or AclRole
+    }
     lines = []
     for one, rules in found.items():
         lines += [f"{one}: {ROLE_DESCRIPTIONS[one]}", *(f"  {_in_words(rule)}" for rule in rules)]
@@ -98,7 +104,7 @@ def apply_rights(
     if not principal.startswith("User:") or principal == "User:":
         raise typer.BadParameter("write it as User:NAME", param_hint="--principal")
     context = CommandContext(pipeline, as_json)
-    rules = required_acls(context.name, *role)
+    rules = required_acls(context.name, *role, sources=source_topics(context.declaration))
     grant_acls(make_admin(context.settings), principal, rules)
     context.write(
         {"principal": principal, "granted": [rule._asdict() for rule in rules]},

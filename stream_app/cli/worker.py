@@ -15,7 +15,7 @@ app = typer.Typer()
 def worker(
     pipeline: PipelineArgument,
     role: Annotated[
-        Literal["score", "learn", "monitor"], typer.Option(help="Role of this process.")
+        Literal["score", "learn", "monitor", "ingest"], typer.Option(help="Role of this process.")
     ],
     instance: Annotated[
         str,

@@ -37,6 +37,7 @@ _CHOICES = {
     "format": ("json", "avro"),
     "envelope": (None, "debezium", "connect"),
     "updates": ("dropped", "events"),
+    "on_loss": ("wait", "continue"),
 }
 _STARTS = ("earliest", "latest")
 START_FORM = 'Set start to "earliest", "latest" or a datetime with a time zone'

@@ -19,7 +19,7 @@ from stream_app.kafka.retrying_reader import as_record
 from stream_app.kafka.topics import KEPT_FOR_EVER, TopicSpec, check_topics
 from stream_app.offline.proposed_bounds import propose_bounds
 from stream_app.offline.timeline import END_OF_TIME, time_reader
-from stream_app.pipeline import Pipeline
+from stream_app.pipeline import Pipeline, source_topics
 from stream_app.records import Failure, Record
 from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.status.cluster_view import request
@@ -58,7 +58,8 @@ class Replication(NamedTuple):
 
 def check_shape(context: DoctorContext) -> Iterator[CheckResult]:
     """Check that every topic exists, and that co-partitioned topics have as many partitions."""
-    partitions = check_topics(context.admin, context.pipeline.name, context.settings)
+    pipeline, sources = context.pipeline, bool(source_topics(context.pipeline))
+    partitions = check_topics(context.admin, pipeline.name, context.settings, sources)
     yield ok(f"all {len(context.specs)} topics exist; partitions: {partitions}")
     wanted = context.settings.topics.partitions
     if partitions != wanted:

@@ -1,6 +1,6 @@
 """ACLs that each role needs on the cluster, derived from the uses of the topics."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
@@ -17,7 +17,7 @@ from confluent_kafka.admin import (
 from stream_app.errors import AccessError, StreamAppError
 from stream_app.kafka.access_errors import kafka_error
 from stream_app.kafka.topic_uses import USES, group_name, member_name
-from stream_app.topic_kinds import KINDS, TopicKind, topic_name
+from stream_app.topic_kinds import KINDS, SOURCE_KINDS, TopicKind, topic_name
 
 _TIMEOUT = 30.0  # seconds
 
@@ -29,6 +29,7 @@ class AclRole(StrEnum):
     SCORER = "scorer"
     LEARNER = "learner"
     MONITOR = "monitor"
+    INGESTER = "ingester"
     CONSUMER = "consumer"
     REPLAYER = "replayer"
     MODEL_ADMIN = "model-admin"
@@ -41,6 +42,7 @@ ROLE_DESCRIPTIONS = {
     AclRole.SCORER: "a worker with --role score",
     AclRole.LEARNER: "a worker with --role learn",
     AclRole.MONITOR: "a worker with --role monitor",
+    AclRole.INGESTER: "a worker with --role ingest, of a pipeline with sources",
     AclRole.CONSUMER: "reads what the pipeline writes",
     AclRole.REPLAYER: "replays, parks and drops dead letters",
     AclRole.MODEL_ADMIN: "trains, rolls back, promotes, pins, deletes versions; pauses learning",
@@ -48,7 +50,12 @@ ROLE_DESCRIPTIONS = {
     AclRole.OBSERVER: "reads the status",
 }
 
-_WORKER_ROLES = {AclRole.SCORER: "score", AclRole.LEARNER: "learn", AclRole.MONITOR: "monitor"}
+_WORKER_ROLES = {
+    AclRole.SCORER: "score",
+    AclRole.LEARNER: "learn",
+    AclRole.MONITOR: "monitor",
+    AclRole.INGESTER: "ingest",
+}
 # Names of other users in `TopicUse.readers` and `TopicUse.writers`.
 _OTHER_USERS = {
     AclRole.PRODUCER: "producers",
@@ -72,12 +79,15 @@ class AclRule(NamedTuple):
     prefixed: bool = False
 
 
-def required_acls(pipeline: str, *roles: AclRole) -> list[AclRule]:
+def required_acls(pipeline: str, *roles: AclRole, sources: Sequence[str] = ()) -> list[AclRule]:
     """Return the minimal rules for a user with these roles, sorted by resource.
 
     Reading and writing imply describing, so that is not listed again.
+
+    Args:
+        sources: topics of the pipeline's sources.
     """
-    found = {rule for role in roles for rule in _rules(pipeline, role)}
+    found = {rule for role in roles for rule in _rules(pipeline, role, sources)}
     implied = {
         AclRule("describe", rule.resource, rule.name, rule.prefixed)
         for rule in found
@@ -115,9 +125,17 @@ def _grant_error(error: KafkaError) -> StreamAppError:
     return kafka_error(error, "grant ACLs")
 
 
-def _rules(pipeline: str, role: AclRole) -> Iterator[AclRule]:
+def _rules(pipeline: str, role: AclRole, sources: Sequence[str]) -> Iterator[AclRule]:
+    if role is AclRole.INGESTER and not sources:
+        return
     for kind in KINDS:
-        yield from _topic_rules(kind, topic_name(pipeline, kind), role)
+        if sources or kind not in SOURCE_KINDS:
+            yield from _topic_rules(kind, topic_name(pipeline, kind), role)
+    if role is AclRole.INGESTER:
+        yield from (AclRule("read", "topic", name) for name in sources)
+    # For the status of `ingest`, and for `doctor`.
+    if role in (AclRole.OBSERVER, AclRole.OPERATOR):
+        yield from (AclRule("describe", "topic", name) for name in sources)
     if role in _WORKER_ROLES:
         worker = _WORKER_ROLES[role]
         yield AclRule("read", "group", group_name(pipeline, worker))
@@ -132,7 +150,8 @@ def _rules(pipeline: str, role: AclRole) -> Iterator[AclRule]:
         yield AclRule("describe", "group", group_name(pipeline, "learn"))
     elif role is AclRole.OBSERVER:
         for worker in _WORKER_ROLES.values():
-            yield AclRule("describe", "group", group_name(pipeline, worker))
+            if sources or worker != "ingest":
+                yield AclRule("describe", "group", group_name(pipeline, worker))
 
 
 def _topic_rules(kind: TopicKind, name: str, role: AclRole) -> Iterator[AclRule]:

@@ -17,3 +17,10 @@ def java_partition(key: bytes, partitions: int) -> int:
 def librdkafka_partition(key: bytes, partitions: int) -> int:
     """Return the partition chosen by librdkafka's default partitioner, `consistent_random`."""
     return zlib.crc32(key) % partitions
+
+
+PLACED_BY_KEY = -1
+"""Partition of an output that librdkafka places by its key, as `java_partition` does."""
+
+WRITER_PARTITIONER = "murmur2"
+"""Partitioner of librdkafka that places keys as `java_partition` does."""

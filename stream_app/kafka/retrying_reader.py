@@ -5,7 +5,7 @@ from functools import cached_property
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
 
 from stream_app.errors import KafkaUnavailableError
 from stream_app.kafka.access_errors import kafka_error
@@ -93,6 +93,28 @@ class RetryingReader:
     def ends(self, source: InputPartition) -> tuple[int, int]:
         """Return the beginning offset and the last stable offset of a partition."""
         return self._bounds(self._offsets, source)
+
+    def partition_count(self, topic: str) -> int:
+        """Return the number of partitions of a topic, 0 if there is none."""
+        client = self._offsets.client
+        found = self._request(
+            lambda: client.list_topics(topic, timeout=CALL_TIMEOUT),
+            f"read the partitions of {topic}",
+        )
+        return len(found.topics[topic].partitions)
+
+    def offset_since(self, source: InputPartition, since: int) -> int:
+        """Return the first offset with a timestamp of at least `since`, in Unix milliseconds.
+
+        It is the end of the partition if there is none.
+        """
+        client, wanted = self._offsets.client, TopicPartition(*source, max(since, 0))
+        found = self._request(
+            lambda: client.offsets_for_times([wanted], timeout=CALL_TIMEOUT),
+            f"read the times of {source.topic}",
+        )
+        offset = int(found[0].offset)
+        return self.ends(source)[1] if offset == OFFSET_END else offset
 
     def read_all(self, topic: str, partition: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         """Yield key and value of every record below the last stable offset."""

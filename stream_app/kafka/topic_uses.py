@@ -30,14 +30,14 @@ class TopicUse(NamedTuple):
 USES: dict[TopicKind, TopicUse] = {
     "raw": TopicUse(
         "Events to score.",
-        ("producers", "replayer"),
+        ("producers", "replayer", "ingest"),
         ("score", "replayer"),
         "text of the key field",
         "Pipeline.schema",
     ),
     "labels": TopicUse(
         "Labels of events.",
-        ("producers", "replayer"),
+        ("producers", "replayer", "ingest"),
         ("score", "replayer"),
         "key of the event",
         "Label.schema",
@@ -58,14 +58,14 @@ USES: dict[TopicKind, TopicUse] = {
     ),
     "raw.dlq": TopicUse(
         "Events that cannot be scored: unchanged bytes, with the reason in the headers.",
-        ("score",),
+        ("score", "ingest"),
         ("replayer", "consumers"),
         "key of the event",
         "Pipeline.schema",
     ),
     "labels.dlq": TopicUse(
         "Labels that cannot be joined: unchanged bytes, with the reason in the headers.",
-        ("score",),
+        ("score", "ingest"),
         ("replayer", "consumers"),
         "key of the label",
         "Label.schema",
@@ -93,7 +93,7 @@ USES: dict[TopicKind, TopicUse] = {
     ),
     "monitoring": TopicUse(
         "Measurements, alarms and corrective actions.",
-        ("score", "learn", "monitor"),
+        ("score", "learn", "monitor", "ingest"),
         ("consumers",),
         "kind/name",
         "monitoring",
@@ -118,14 +118,21 @@ USES: dict[TopicKind, TopicUse] = {
         "`checkpoint`",
     ),
     "monitor.state": TopicUse("Counts of the monitor.", ("monitor",), ("monitor",), "`state`"),
+    "ingest.state": TopicUse(
+        "Counts, watermark and next offset of each partition of the sources.",
+        ("ingest",),
+        ("ingest",),
+        "`<topic>/<partition>` of the source",
+    ),
 }
 
 ROLE_INPUTS: dict[str, tuple[TopicKind, ...]] = {
     "score": ("raw", "labels", "raw.replay"),
     "learn": ("examples",),
     "monitor": ("scored", "examples"),
+    "ingest": (),
 }
-"""Topic kinds that the workers of each role consume, by role."""
+"""Topic kinds that the workers of each role consume, by role; `ingest` consumes the sources."""
 
 
 def group_name(pipeline: str, role: str) -> str:

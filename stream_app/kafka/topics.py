@@ -15,7 +15,7 @@ from stream_app.kafka.transient_errors import is_transient
 from stream_app.records import ENVELOPE_BYTES
 from stream_app.retrying import wait_until
 from stream_app.settings import Settings
-from stream_app.topic_kinds import KINDS, PARTITIONED, TopicKind, topic_name
+from stream_app.topic_kinds import KINDS, PARTITIONED, SOURCE_KINDS, TopicKind, topic_name
 
 KEPT_FOR_EVER: tuple[TopicKind, ...] = ("examples", "audit")
 """Kinds that are never compacted and whose records are never deleted because of age or size."""
@@ -99,8 +99,14 @@ class AddedPartitionsError(TopicsError):
         )
 
 
-def topic_specs(pipeline: str, settings: Settings) -> tuple[TopicSpec, ...]:
-    """Return the required topics of a pipeline, in the order of `KINDS`."""
+def topic_specs(
+    pipeline: str, settings: Settings, with_sources: bool = False
+) -> tuple[TopicSpec, ...]:
+    """Return the required topics of a pipeline, in the order of `KINDS`.
+
+    Args:
+        with_sources: True for a pipeline with sources, which has more topics.
+    """
     return tuple(
         TopicSpec(
             kind=kind,
@@ -109,6 +115,7 @@ def topic_specs(pipeline: str, settings: Settings) -> tuple[TopicSpec, ...]:
             config=_topic_config(kind, settings),
         )
         for kind in KINDS
+        if with_sources or kind not in SOURCE_KINDS
     )
 
 
@@ -121,10 +128,12 @@ def _topic_config(kind: TopicKind, settings: Settings) -> dict[str, str]:
     max_bytes = settings.topics.max_message_bytes + (ENVELOPE_BYTES if is_larger else 0)
     config = {"message.timestamp.type": "CreateTime", "max.message.bytes": str(max_bytes)}
     if kind in ("models", "replays") or kind.endswith(".state"):
+        # The newest segment is never compacted, and each partition of a source reads all of it.
+        segment = 4 << 20 if kind in SOURCE_KINDS else 64 << 20
         return config | {
             "cleanup.policy": "compact",
             "min.cleanable.dirty.ratio": "0.2",
-            "segment.bytes": str(64 << 20),
+            "segment.bytes": str(segment),
         }
     return config | {"cleanup.policy": "delete", "retention.ms": str(_retention_ms(kind, settings))}
 
@@ -139,8 +148,10 @@ def _retention_ms(kind: TopicKind, settings: Settings) -> int:
     return -1 if kind in KEPT_FOR_EVER or hours < 0 else hours * _HOUR_MS
 
 
-def create_topics(admin: AdminClient, pipeline: str, settings: Settings) -> list[TopicResult]:
-    """Create the missing topics of a pipeline.
+def create_topics(
+    admin: AdminClient, pipeline: str, settings: Settings, with_sources: bool = False
+) -> list[TopicResult]:
+    """Create the missing topics of a pipeline; for `with_sources` see `topic_specs`.
 
     Raises:
         AddedPartitionsError: topics have more partitions than the state.
@@ -149,7 +160,7 @@ def create_topics(admin: AdminClient, pipeline: str, settings: Settings) -> list
         AccessError: this user may not create topics.
         KafkaUnavailableError: the cluster does not answer.
     """
-    specs = topic_specs(pipeline, settings)
+    specs = topic_specs(pipeline, settings, with_sources)
     existing = _partition_counts(admin)
     check_added_partitions(pipeline, existing)
     for spec in specs:
@@ -236,8 +247,10 @@ def check_added_partitions(pipeline: str, existing: Mapping[str, int]) -> None:
         raise AddedPartitionsError(pipeline, counts)
 
 
-def check_topics(admin: AdminClient, pipeline: str, settings: Settings) -> int:
-    """Return the partition count of a pipeline.
+def check_topics(
+    admin: AdminClient, pipeline: str, settings: Settings, with_sources: bool = False
+) -> int:
+    """Return the partition count of a pipeline; for `with_sources` see `topic_specs`.
 
     Raises:
         MissingTopicsError: topics are missing.
@@ -246,7 +259,7 @@ def check_topics(admin: AdminClient, pipeline: str, settings: Settings) -> int:
         AccessError: topics are hidden from this user.
     """
     existing = _partition_counts(admin)
-    specs = topic_specs(pipeline, settings)
+    specs = topic_specs(pipeline, settings, with_sources)
     missing = [spec.kind for spec in specs if spec.name not in existing]
     if missing:
         check_visible(admin, [topic_name(pipeline, kind) for kind in missing])
@@ -273,10 +286,15 @@ def _require_single_partitions(existing: Mapping[str, int], specs: Sequence[Topi
             )
 
 
-def describe_topics(admin: AdminClient, pipeline: str, settings: Settings) -> list[TopicStatus]:
-    """Return the actual state of every topic of a pipeline, missing ones included."""
+def describe_topics(
+    admin: AdminClient, pipeline: str, settings: Settings, with_sources: bool = False
+) -> list[TopicStatus]:
+    """Return the actual state of every topic of a pipeline, missing ones included.
+
+    For `with_sources` see `topic_specs`.
+    """
     existing = _partition_counts(admin)
-    specs = topic_specs(pipeline, settings)
+    specs = topic_specs(pipeline, settings, with_sources)
     check_visible(admin, [spec.name for spec in specs if spec.name not in existing])
     configs = _configs(admin, [spec.name for spec in specs if spec.name in existing])
     return [

@@ -33,7 +33,8 @@ READY: Final = Gauge(
 )
 RECORDS: Final = Counter(
     "stream_app_records_total",
-    "Records of raw or labels by outcome; dead letters are in stream_app_dead_letters_total.",
+    "Records of raw, labels or a source by outcome; dead letters are in "
+    "stream_app_dead_letters_total.",
     ["role", "topic", "outcome"],
 )
 BATCH_SECONDS: Final = Histogram(
@@ -62,7 +63,8 @@ LAG_SECONDS: Final = Gauge(
 )
 WAITING_PARTITIONS: Final = Gauge(
     "stream_app_waiting_partitions",
-    "Input partitions that wait, by reason: schema-registry, trial-run, circuit-breaker, decision.",
+    "Input partitions that wait, by reason: schema-registry, trial-run, circuit-breaker, decision, "
+    "source.",
     ["reason"],
 )
 OUTAGE: Final = Gauge(
@@ -118,6 +120,11 @@ INPUT_WATERMARK: Final = Gauge(
     "stream_app_input_watermark_seconds",
     "Watermark of an input of a partition, raw or labels: event time in Unix seconds.",
     ["partition", "topic"],
+)
+SOURCE_WATERMARK: Final = Gauge(
+    "stream_app_source_watermark_seconds",
+    "Watermark of a partition of a source: event time in Unix seconds.",
+    ["source", "partition"],
 )
 IDLE: Final = Gauge(
     "stream_app_input_idle_seconds",
@@ -184,6 +191,7 @@ def clear_partition_metrics() -> None:
     for gauge in (
         LAG,
         LAG_SECONDS,
+        SOURCE_WATERMARK,
         RESTORE_SECONDS,
         STATE_ENTRIES,
         WATERMARK,

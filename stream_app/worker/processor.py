@@ -14,6 +14,7 @@ class WaitReason(StrEnum):
     TRIAL_RUN = "trial-run"
     CIRCUIT_BREAKER = "circuit-breaker"
     DECISION = "decision"
+    SOURCE = "source"
 
     @property
     def description(self) -> str:
@@ -26,7 +27,11 @@ _DESCRIPTIONS = {
     WaitReason.TRIAL_RUN: "the trial run of records that may crash the worker",
     WaitReason.CIRCUIT_BREAKER: "the circuit breaker to close",
     WaitReason.DECISION: "the model version that a decision selects, or the examples to relearn",
+    WaitReason.SOURCE: "the acceptance of records that were deleted before they were read",
 }
+
+HELD = -2
+"""Offset of an input that must not be read; see `Processor.restore`."""
 
 
 class Processor(Protocol):
@@ -40,6 +45,7 @@ class Processor(Protocol):
         """Load the state and return the next offset of every input.
 
         Runs after the transactions of the previous owner have ended. May block without limit.
+        `HELD` stands for an input that stays where it is and is not read.
 
         Args:
             committed: committed offset of every input, -1 where the group has none.

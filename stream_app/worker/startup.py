@@ -18,15 +18,19 @@ from filelock import FileLock, Timeout
 from stream_app.errors import (
     FencedError,
     KafkaUnavailableError,
+    PipelineError,
     SettingsError,
     StoreError,
     StreamAppError,
+    TopicsError,
 )
 from stream_app.kafka.clients import ClientOwner, make_admin
 from stream_app.kafka.partition_reader import PartitionReader
+from stream_app.kafka.source_topics import missing_sources
 from stream_app.kafka.topic_uses import ROLE_INPUTS, USES, group_name
 from stream_app.kafka.topics import MissingTopicsError, check_topics
 from stream_app.loading import load_pipeline
+from stream_app.pipeline import Pipeline, source_topics
 from stream_app.retrying import NEVER, wait_until
 from stream_app.settings import Settings, service_links_warning
 from stream_app.telemetry.logs import get_logger, setup_logging
@@ -74,6 +78,11 @@ def run_worker(spec: str, role: str, instance: str, settings: Settings) -> None:
     if role in ("learn", "monitor") and instance != "0":
         raise SettingsError(f"A pipeline has one {role} worker", "Leave --instance at 0")
     pipeline = load_pipeline(spec)
+    if role == "ingest" and not source_topics(pipeline):
+        raise PipelineError(
+            f"{pipeline.name} declares no sources, so there is nothing to ingest",
+            "Declare Pipeline(sources=...), or start no ingest worker",
+        )
     folder = make_run_folder(settings, pipeline.name)
     base = folder / f"{role}-{instance}"
     lock = FileLock(worker_file(base, "lock"))
@@ -105,7 +114,7 @@ def run_worker(spec: str, role: str, instance: str, settings: Settings) -> None:
             registry=labelled_registry({"pipeline": pipeline.name}),
         ) as health:
             _announce(health, base)
-            await_cluster(pipeline.name, role, settings, outages)
+            await_cluster(pipeline, role, settings, outages)
             worker = Worker(pipeline, ROLES[role], instance, settings, base, quarantine, outages)
             tune_interpreter()
             worker.run()
@@ -141,7 +150,9 @@ def _announce(health: HealthServer, base: Path, again: bool = False) -> None:
 # --- Waiting for Kafka ----------------------------------------------------------------------------
 
 
-def await_cluster(pipeline: str, role: str, settings: Settings, outages: OutageTracker) -> None:
+def await_cluster(
+    pipeline: Pipeline, role: str, settings: Settings, outages: OutageTracker
+) -> None:
     """Wait until Kafka responds and has the topics that a role needs; SIGTERM ends the process.
 
     Raises:
@@ -168,7 +179,7 @@ def await_cluster(pipeline: str, role: str, settings: Settings, outages: OutageT
 
 
 def _find_blocker(
-    pipeline: str, role: str, settings: Settings, timeout: float, since: float
+    pipeline: Pipeline, role: str, settings: Settings, timeout: float, since: float
 ) -> Blocker | None:
     owner: ClientOwner[AdminClient] | None = None
     try:
@@ -183,18 +194,18 @@ def _find_blocker(
 
 
 def _missing_topics(
-    admin: AdminClient, pipeline: str, role: str, settings: Settings
-) -> MissingTopicsError | None:
-    """Return the error of topics that this role writes, and that existed before."""
+    admin: AdminClient, pipeline: Pipeline, role: str, settings: Settings
+) -> TopicsError | None:
+    """Return the error of topics that the role writes and that existed before, or of sources."""
     try:
-        check_topics(admin, pipeline, settings)
+        check_topics(admin, pipeline.name, settings, with_sources=role == "ingest")
     except MissingTopicsError as missing:
         used = [kind for kind in missing.kinds if role in USES[kind].writers + USES[kind].readers]
         vital = any(role in USES[kind].readers for kind in used)
-        if vital or not _has_run(pipeline, role, settings):
+        if vital or not _has_run(pipeline.name, role, settings):
             raise
         return missing if used else None
-    return None
+    return missing_sources(admin, pipeline) if role == "ingest" else None
 
 
 def _has_run(pipeline: str, role: str, settings: Settings) -> bool:

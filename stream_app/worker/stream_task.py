@@ -28,7 +28,7 @@ from stream_app.telemetry.metrics import (
     TRANSACTIONS,
 )
 from stream_app.worker.outages import Blocker
-from stream_app.worker.processor import WaitReason
+from stream_app.worker.processor import HELD, WaitReason
 from stream_app.worker.subtask import (
     MAX_CHUNK,
     Batch,
@@ -154,6 +154,10 @@ class StreamTask(Thread):
         self._queue: SimpleQueue[Delivery | None] = SimpleQueue()
         self._positions: dict[InputPartition, InputPosition] = {}
         self._waiting: dict[InputPartition, WaitingRecords] = {}
+        # Topics of other programs, whose processors decide on lost records.
+        self._reads_sources = role == "ingest"
+        # Inputs that are not read.
+        self._held: set[InputPartition] = set()
         self._stopping = Event()
         # Monotonic seconds at which the open transaction is due.
         self._deadline: float | None = None
@@ -219,7 +223,7 @@ class StreamTask(Thread):
             waiting.reason
             for waiting in inputs
             if waiting.reason is not None and now - waiting.since > WAITING_SECONDS
-        ]
+        ] + [WaitReason.SOURCE] * len(self._held)
 
     def run(self) -> None:
         try:
@@ -252,7 +256,8 @@ class StreamTask(Thread):
                 positions |= found
         self._positions = positions
         for source in self.inputs:
-            self._seek(source)
+            if source not in self._held:
+                self._seek(source)
         self.ready.set()
 
     def _fence(self, writer: TransactionWriter) -> None:
@@ -286,11 +291,16 @@ class StreamTask(Thread):
     def _start_position(
         self, subtask: Subtask, source: InputPartition, offset: int, committed: CommittedOffset
     ) -> InputPosition:
+        if offset == HELD:
+            self._held.add(source)
+            return InputPosition(committed.offset)
+        if self._reads_sources:
+            return InputPosition(offset)
         position = InputPosition(self._offset_check.start_offset(source, offset))
         if subtask.claims is not None:
             if committed.offset == position.next:
                 position.metadata = committed.metadata
-            position.claims = subtask.claims.resume(source, position.metadata, subtask.number)
+            position.claims = subtask.claims.resume(source, position.metadata, source.partition)
         return position
 
     def _seek(self, source: InputPartition) -> None:
@@ -382,7 +392,12 @@ class StreamTask(Thread):
         if batch.sequence != position.sequence:
             self._seek(source)
             return
-        self._offset_check.check_contiguity(source, position.next, batch.records[0].offset)
+        check = (
+            self._offset_check.check_source
+            if self._reads_sources
+            else self._offset_check.check_contiguity
+        )
+        check(source, position.next, batch.records[0].offset)
         if self._process_records(source, position, batch.records):
             position.sequence += 1
 
@@ -499,7 +514,11 @@ class StreamTask(Thread):
         with TRANSACTION_SECONDS.labels(self.role).time():
             positions: dict[InputPartition, int] = {}
             for subtask in subtasks:
-                own = {source: self._positions[source].next for source in subtask.inputs}
+                own = {
+                    source: self._positions[source].next
+                    for source in subtask.inputs
+                    if source not in self._held
+                }
                 self._writer.write(subtask.processor.before_commit(own, now_ms()))
                 positions |= own
             metadata = {source: self._positions[source].metadata for source in positions}

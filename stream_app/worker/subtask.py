@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from stream_app.errors import DataLossError, FencedError
+from stream_app.errors import DataLossError, FencedError, TopicsError
 from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.records import InputPartition, Record
 from stream_app.worker.processor import Processor, WaitReason
@@ -122,9 +122,11 @@ class InputPosition:
 
 
 class Subtask:
-    """Inputs that share a state: those of one partition number, or all of them.
+    """Inputs that share a state: those of one partition number, one of them, or all.
 
     Args:
+        number: number in logs, metrics and transactional ids; of a partition of a source,
+            `<topic>.<partition>`.
         claims: claims of the worker, None for a role without quarantine.
 
     Attributes:
@@ -133,7 +135,7 @@ class Subtask:
 
     def __init__(
         self,
-        number: int,
+        number: int | str,
         inputs: list[InputPartition],
         processor: Processor,
         claims: ClaimJournal | None = None,
@@ -197,6 +199,21 @@ class OffsetCheck:
             f"{source.topic}[{source.partition}] continues at offset {offset}, but {gone}",
             "Restore the topic, or accept the loss with STREAM_APP_WORKER__ACCEPT_DATA_LOSS=true",
         )
+
+    def check_source(self, source: InputPartition, expected: int, first: int) -> None:
+        """Check that a batch continues the log of another program's topic.
+
+        Raises:
+            TopicsError: it does not; the processor decides when it is restored again.
+        """
+        if first == expected:
+            return
+        low, high = self._reader.ends(source)
+        if first < expected or not low <= expected <= high:
+            raise TopicsError(
+                f"{source.topic}[{source.partition}] does not continue at offset {expected}",
+                "No action needed: its task starts again and decides what to do",
+            )
 
     def check_contiguity(self, source: InputPartition, expected: int, first: int) -> None:
         """Check that a batch continues the log.

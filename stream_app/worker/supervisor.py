@@ -71,6 +71,7 @@ class Supervisor:
     Attributes:
         pipeline: pipeline as on the command line.
         name: name of the pipeline.
+        ingest: True to start an ingest worker, which a pipeline with sources needs.
         environment: variables added to the workers' environment; None removes one.
         log_file: file for the workers' output instead of standard error.
         failed: error of a worker that only the operator can resolve, or None.
@@ -85,6 +86,7 @@ class Supervisor:
     log_file: Path | None = None
     workers: list[WorkerProcess] = field(default_factory=list)
     failed: StreamAppError | None = None
+    ingest: bool = False
 
     def start(self) -> None:
         """Start all workers."""
@@ -92,6 +94,8 @@ class Supervisor:
         self.workers.append(WorkerProcess("learn", "0"))
         if self.monitor:
             self.workers.append(WorkerProcess("monitor", "0"))
+        if self.ingest:
+            self.workers.append(WorkerProcess("ingest", "0"))
         self.supervise()
 
     def supervise(self) -> None:

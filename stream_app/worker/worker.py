@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -16,12 +16,13 @@ from yarl import URL
 
 from stream_app.errors import KafkaUnavailableError, StreamAppError
 from stream_app.kafka.clients import ClientOwner, ConnectionErrors, client_config, make_admin
+from stream_app.kafka.partitioner import WRITER_PARTITIONER
 from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.security import aiokafka_options
 from stream_app.kafka.topic_uses import USES, group_name, member_name
 from stream_app.kafka.topics import AddedPartitionsError, check_topics
 from stream_app.pipeline import Pipeline
-from stream_app.records import ENVELOPE_BYTES
+from stream_app.records import ENVELOPE_BYTES, InputPartition
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger
 from stream_app.topic_kinds import TopicKind, topic_name
@@ -269,8 +270,7 @@ class Worker:
 
     def _declare_agents(self, app: faust.App) -> None:
         """Declare one agent per input topic; the task follows the assignment."""
-        for kind in self._role.inputs:
-            name = topic_name(self._pipeline.name, kind)
+        for name in self._role.topics(self._pipeline):
             topic = app.topic(name, key_serializer="raw", value_serializer="raw", acks=False)
             app.agent(topic, name=name)(self._consume)
         app.on_partitions_assigned.connect(self._on_assigned, weak=False)
@@ -310,8 +310,8 @@ class Worker:
         group_of = self._role.group_of
         grouped = groupby(sorted(assignment.inputs, key=group_of), group_of)
         subtasks = [
-            Subtask(number, list(inputs), self._make_processor(number), self._claims)
-            for number, inputs in grouped
+            Subtask(number, inputs, self._make_processor(inputs), self._claims)
+            for number, inputs in [(number, list(group)) for number, group in grouped]
         ]
         writer = self._make_writer(subtasks[0].number, self._written_kinds())
         fences = [self._make_writer(subtask.number) for subtask in subtasks[1:]]
@@ -320,14 +320,14 @@ class Worker:
             self._role.name, subtasks, writer, fences, self._reader, assignment, limits
         )
 
-    def _make_writer(self, partition: int, kinds: Iterable[TopicKind] = ()) -> TransactionWriter:
-        transactional_id = member_name(self._pipeline.name, self._role.name, partition)
+    def _make_writer(self, number: int | str, kinds: Iterable[TopicKind] = ()) -> TransactionWriter:
+        transactional_id = member_name(self._pipeline.name, self._role.name, number)
         return TransactionWriter(self._writer_config(), transactional_id, self._name_of, kinds)
 
-    def _make_processor(self, partition: int) -> Processor:
+    def _make_processor(self, inputs: Sequence[InputPartition]) -> Processor:
         reporter = TaskReporter(self._pipeline.name, self._name, self._context.encoders.monitoring)
         return FaultPublisher(
-            self._role.make(self._context, partition), self._restarts, self._outages, reporter
+            self._role.make(self._context, inputs), self._restarts, self._outages, reporter
         )
 
     def _written_kinds(self) -> list[TopicKind]:
@@ -348,6 +348,7 @@ class Worker:
             "transaction.timeout.ms": int(self._settings.worker.transaction_timeout_seconds * 1000),
             "message.max.bytes": self._settings.topics.max_message_bytes + 2 * ENVELOPE_BYTES,
             "batch.size": min(1_000_000, self._settings.topics.max_message_bytes),
+            "partitioner": WRITER_PARTITIONER,
         }
 
 

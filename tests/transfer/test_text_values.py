@@ -68,7 +68,7 @@ def rows(text: str) -> list[Any]:
     lines = InputLines("orders.csv", BytesIO(text.encode()), None)
     return [
         row if isinstance(row, BadLine) else (row.key, orjson.loads(row.value))
-        for row in csv_rows(lines, SCHEMA, "Order_ID")
+        for row in csv_rows(lines, SCHEMA, ("Order_ID",))
         if isinstance(row, Row | BadLine)
     ]
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from stream_app.core.scoring.replay_headers import ORIGIN, replay_headers
 from stream_app.core.scoring.retries import Attempt
-from stream_app.error_codes import ERROR_CODES
+from stream_app.error_codes import ERROR_CODES, Stage
 from stream_app.formatting import iso_time
 from stream_app.headers import (
     APP_VERSION,
@@ -75,11 +75,12 @@ MAX_MESSAGE = 1000  # characters
 MAX_COPIED_BYTES = 100
 
 
-def fingerprint(failure: Failure) -> str:
-    """Return the fingerprint of a failure, 16 hexadecimal digits."""
+def fingerprint(failure: Failure, stage: Stage | None = None) -> str:
+    """Return the fingerprint of a failure, 16 hexadecimal digits; the stage is that of its code."""
     error = failure.exception
     place = "" if error is None else raised_in(error.__traceback__)
-    return digest(failure.code, ERROR_CODES[failure.code].stage, normalized(failure.message), place)
+    stage = stage or ERROR_CODES[failure.code].stage
+    return digest(failure.code, stage, normalized(failure.message), place)
 
 
 # Most failures with the same cause have the same message.
@@ -159,6 +160,7 @@ def dead_letter(
     context: FailureContext,
     now: int,
     last_attempt: Attempt | None = None,
+    stage: Stage | None = None,
 ) -> Output:
     """Return the dead letter of a record: its key, value and headers, and headers of the failure.
 
@@ -172,6 +174,7 @@ def dead_letter(
         context: worker that processed the record.
         now: wall-clock time in Unix milliseconds.
         last_attempt: attempt before this one, if the record was retried.
+        stage: stage that failed, by default that of the code.
     """
     kind = ERROR_CODES[failure.code]
     earlier = replay_headers(record) if record.headers else {}
@@ -181,11 +184,11 @@ def dead_letter(
         ERROR_ID: error_id(context.group, record),
         ERROR_CODE: failure.code,
         ERROR_CLASS: kind.error_class,
-        ERROR_STAGE: kind.stage,
+        ERROR_STAGE: stage or kind.stage,
         ERROR_MESSAGE: failure.message[:MAX_MESSAGE],
         ERROR_EXCEPTION: type(failure.exception).__name__ if failure.exception else "",
         ERROR_STACKTRACE: _stacktrace(failure.exception),
-        ERROR_FINGERPRINT: fingerprint(failure),
+        ERROR_FINGERPRINT: fingerprint(failure, stage),
         ERROR_ATTEMPTS: str(attempts + 1),
         ERROR_FIRST_FAILED_AT: earlier.get(ERROR_FIRST_FAILED_AT, first_failed),
         ERROR_LAST_FAILED_AT: iso_time(now),

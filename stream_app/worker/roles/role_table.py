@@ -1,10 +1,11 @@
 """Table of the roles: their input topics, the tasks of their partitions, and their processors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from stream_app.core.scoring.dead_letter import FailureContext
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.declaration.pipeline_fingerprint import fingerprint
@@ -14,7 +15,8 @@ from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
 from stream_app.model_store.key_files import trusted_keys
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import load_version
-from stream_app.pipeline import Pipeline
+from stream_app.pipeline import Pipeline, source_topics
+from stream_app.records import InputPartition
 from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.settings import Settings
@@ -23,6 +25,13 @@ from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.model_follower import ModelFollower
 from stream_app.worker.processor import Processor
 from stream_app.worker.quarantine.quarantine import ExampleGuard, Quarantine, RecordGuard
+from stream_app.worker.roles.ingest_processor import (
+    Feed,
+    IngestLimits,
+    IngestProcessor,
+    IngestServices,
+    feeds_of,
+)
 from stream_app.worker.roles.output_encoders import OutputEncoders
 from stream_app.worker.roles.reporting import TaskReporter
 from stream_app.worker.roles.score_processor import ScoreProcessor
@@ -30,13 +39,6 @@ from stream_app.worker.roles.served_models import LastGood, ModelOverrides, Serv
 
 # Part of a Kafka message's size limit that is left for its headers.
 _HEADER_BYTES = 1024
-
-
-class Partition(Protocol):
-    """Anything with a partition number."""
-
-    @property
-    def partition(self) -> int: ...
 
 
 class WorkerContext:
@@ -93,6 +95,11 @@ class WorkerContext:
         """
         return pipeline_store(self.settings, self.pipeline.name)
 
+    @cached_property
+    def feeds(self) -> dict[str, Feed]:
+        """What the sources feed, by topic; only `ingest` reads them."""
+        return feeds_of(self.pipeline)
+
     @property
     def replaces_failing_models(self) -> bool:
         """True if the pipeline's fallback is the last good version."""
@@ -117,18 +124,26 @@ class Role(NamedTuple):
     Attributes:
         name: name in commands, settings and consumer groups.
         inputs: kinds of the input topics.
-        group_of: returns the number of the subtask that processes an input partition.
+        group_of: returns the number of the subtask that processes an input partition; `Subtask`
+            says what else than a number it may be.
         prepare: blocks until the worker may join its consumer group.
-        make: returns the processor of a subtask.
+        make: returns the processor of a subtask with these inputs.
         is_guarded: True if records that crash the worker are isolated.
+        reads_sources: True if the topics of the sources are inputs as well.
     """
 
     name: str
     inputs: tuple[TopicKind, ...]
-    group_of: Callable[[Partition], int]
+    group_of: Callable[[InputPartition], int | str]
     prepare: Callable[[WorkerContext], None]
-    make: Callable[[WorkerContext, int], Processor]
+    make: Callable[[WorkerContext, Sequence[InputPartition]], Processor]
     is_guarded: bool = True
+    reads_sources: bool = False
+
+    def topics(self, pipeline: Pipeline) -> list[str]:
+        """Return the full names of the input topics."""
+        own = [topic_name(pipeline.name, kind) for kind in self.inputs]
+        return own + (source_topics(pipeline) if self.reads_sources else [])
 
 
 def _prepare_encoders(context: WorkerContext) -> None:
@@ -156,7 +171,8 @@ def _prepare_scorer(context: WorkerContext) -> None:
     context.follower.model()
 
 
-def _make_scorer(context: WorkerContext, partition: int) -> Processor:
+def _make_scorer(context: WorkerContext, inputs: Sequence[InputPartition]) -> Processor:
+    partition = inputs[0].partition
     pipeline, settings, follower = context.pipeline, context.settings, context.follower
     STATE_LIMIT.set(settings.worker.max_state_entries)
     state = PartitionState(
@@ -183,19 +199,19 @@ def _make_scorer(context: WorkerContext, partition: int) -> Processor:
         ModelOverrides(pipeline.name, follower.model, follower.version),
         last_good if context.replaces_failing_models else None,
     )
-    inputs = [topic_name(pipeline.name, kind) for kind in ROLE_INPUTS["score"]]
+    topics = [topic_name(pipeline.name, kind) for kind in ROLE_INPUTS["score"]]
     return ScoreProcessor(
         pipeline,
         scorer,
         context.reader,
         context.schemas,
         models,
-        RecordGuard(context.quarantine, partition, inputs),
+        RecordGuard(context.quarantine, partition, topics),
         TaskReporter(pipeline.name, f"score[{partition}]", context.encoders.monitoring),
     )
 
 
-def _make_learner(context: WorkerContext, _: int) -> Processor:
+def _make_learner(context: WorkerContext, _: Sequence[InputPartition]) -> Processor:
     # Imports statistics for about a second, which scorers need not wait for.
     from stream_app.worker.roles.learn_processor import LearnProcessor
 
@@ -210,7 +226,7 @@ def _make_learner(context: WorkerContext, _: int) -> Processor:
     )
 
 
-def _make_monitor(context: WorkerContext, _: int) -> Processor:
+def _make_monitor(context: WorkerContext, _: Sequence[InputPartition]) -> Processor:
     from stream_app.worker.roles.monitor_processor import MonitorProcessor
 
     return MonitorProcessor(
@@ -218,12 +234,29 @@ def _make_monitor(context: WorkerContext, _: int) -> Processor:
     )
 
 
-def _partition(source: Partition) -> int:
+def _make_ingest(context: WorkerContext, inputs: Sequence[InputPartition]) -> Processor:
+    pipeline, settings, (source,) = context.pipeline, context.settings, inputs
+    services = IngestServices(
+        context.feeds,
+        context.reader,
+        context.schemas,
+        TaskReporter(pipeline.name, f"ingest[{_each(source)}]", context.encoders.monitoring),
+        FailureContext(context.group, "", context.fingerprint, app_version()),
+        IngestLimits(settings.topics.max_message_bytes, settings.worker.accept_data_loss),
+    )
+    return IngestProcessor(pipeline, source, services)
+
+
+def _partition(source: InputPartition) -> int:
     return source.partition
 
 
-def _single(_: Partition) -> int:
+def _single(_: InputPartition) -> int:
     return 0
+
+
+def _each(source: InputPartition) -> str:
+    return f"{source.topic}.{source.partition}"
 
 
 ROLES = {
@@ -236,5 +269,14 @@ ROLES = {
         _prepare_encoders,
         _make_monitor,
         is_guarded=False,
+    ),
+    "ingest": Role(
+        "ingest",
+        ROLE_INPUTS["ingest"],
+        _each,
+        _prepare_encoders,
+        _make_ingest,
+        is_guarded=False,
+        reads_sources=True,
     ),
 }

@@ -1,0 +1,377 @@
+"""Ingest role: forwards the records of one partition of a source with the pipeline's key."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from stream_app.clock import now_ms
+from stream_app.core.monitoring.alarms import CorrectiveActions
+from stream_app.core.reading.completeness import Completeness, PartState
+from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
+from stream_app.core.reading.event_time import NEVER
+from stream_app.core.reading.selection import Forwarded, SourceIntake
+from stream_app.core.scoring.dead_letter import FailureContext, dead_letter, shortened
+from stream_app.core.scoring.event_clock import EVENTS_NEEDED, LABELS_NEEDED
+from stream_app.error_codes import Stage
+from stream_app.errors import DataLossError
+from stream_app.headers import HEADER_PREFIX, SOURCE, SourcePosition
+from stream_app.kafka.partitioner import PLACED_BY_KEY
+from stream_app.kafka.retrying_reader import TopicReader
+from stream_app.pipeline import Pipeline
+from stream_app.records import (
+    ENVELOPE_BYTES,
+    Failure,
+    InputPartition,
+    Output,
+    Record,
+    output_size,
+)
+from stream_app.schema_registry.schema_cache import SchemaCache
+from stream_app.sources import Source
+from stream_app.telemetry.logs import get_logger
+from stream_app.telemetry.metrics import DEAD_LETTERS, RECORDS, SOURCE_WATERMARK
+from stream_app.topic_kinds import DeadLetterKind, InputKind, topic_name
+from stream_app.worker.processor import HELD, WaitReason
+from stream_app.worker.roles.ingest_state import SourceState, read_states
+from stream_app.worker.roles.reporting import TaskReporter
+
+log = get_logger(__name__)
+
+LOST_ALARM = "source-records-lost"
+HELD_ALARM = "source-held"
+# The alarm of lost records ends after this time.
+LOST_QUIET_MS = 600_000
+# Least time between two progress records of a partition.
+PROGRESS_MS = 1_000
+# Least time at the end of a partition after which it is committed.
+IDLE_COMMIT_MS = 60_000
+
+
+class SourceTopicReader(TopicReader, Protocol):
+    """Reader that also knows the partitions of topics and the times of their records."""
+
+    def partition_count(self, topic: str) -> int:
+        """Return the number of partitions of a topic."""
+
+    def offset_since(self, source: InputPartition, since: int) -> int:
+        """Return the first offset with a timestamp of at least `since`, in Unix milliseconds."""
+
+
+class Feed(NamedTuple):
+    """Source, and what its records become.
+
+    Attributes:
+        kind: topic that they are forwarded to.
+        intake: decides what happens to each record.
+        needed: successive records that move the watermark of a partition.
+    """
+
+    source: Source
+    kind: InputKind
+    intake: SourceIntake
+    needed: int
+
+
+class IngestLimits(NamedTuple):
+    """Limits of ingest.
+
+    Attributes:
+        max_bytes: largest size of a record of the pipeline's input topics.
+        accept_loss: True if records that were deleted unread are accepted in every source.
+    """
+
+    max_bytes: int
+    accept_loss: bool
+
+
+class IngestServices(NamedTuple):
+    """What the processor of one partition works with.
+
+    Attributes:
+        feeds: what the sources feed, by topic.
+        reader: reader of the state and of the source's offsets.
+        schemas: cache of the schemas that Avro records name.
+        reporter: reporter of the partition's task.
+        context: this worker, for dead letters.
+        limits: limits of ingest.
+        now: clock in Unix milliseconds.
+    """
+
+    feeds: Mapping[str, Feed]
+    reader: SourceTopicReader
+    schemas: SchemaCache
+    reporter: TaskReporter
+    context: FailureContext
+    limits: IngestLimits
+    now: Callable[[], int] = now_ms
+
+
+def feeds_of(pipeline: Pipeline) -> dict[str, Feed]:
+    """Return what the sources of a pipeline feed, by topic."""
+    events = [
+        Feed(source, "raw", SourceIntake(pipeline, source, label=False), EVENTS_NEEDED)
+        for source in pipeline.sources
+    ]
+    labels = [
+        Feed(source, "labels", SourceIntake(pipeline, source, label=True), LABELS_NEEDED)
+        for source in pipeline.label.sources
+    ]
+    return {feed.source.topic: feed for feed in events + labels}
+
+
+class IngestProcessor:
+    """Forwards the records of one partition of a source.
+
+    The records get the pipeline's key, by which librdkafka places them as producers of the
+    pipeline do. They, the dead letters, the counts and the watermark are in one transaction with
+    the offset. Progress records pass the watermark on to every partition that is forwarded to.
+
+    Args:
+        pipeline: loaded pipeline.
+        source: the partition.
+        services: what it works with.
+
+    Attributes:
+        waiting_for: reason why `ready` held records back, or why nothing is read, or None.
+        state: outcomes, watermark and offset.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        source: InputPartition,
+        services: IngestServices,
+    ) -> None:
+        feed = services.feeds[source.topic]
+        self.waiting_for: WaitReason | None = None
+        self.state = SourceState(source, feed.needed)
+        self._source = source
+        self._feed = feed
+        self._name = feed.source.source_name
+        self._services = services
+        self._reader = services.reader
+        self._state_topic = topic_name(pipeline.name, "ingest.state")
+        self._target = topic_name(pipeline.name, feed.kind)
+        self._dead_kind: DeadLetterKind = "raw.dlq" if feed.kind == "raw" else "labels.dlq"
+        self._idle_after = int(pipeline.label.idle_time.total_seconds() * 1000)
+        self._schemas: Schemas = NO_SCHEMAS
+        self._parts = self._targets = 1
+        self._is_first = False
+        # Last progress record, and its time in Unix milliseconds.
+        self._told: Completeness | None = None
+        self._told_at = 0
+        # Idle time as of the last commit.
+        self._idle_ms = 0
+        self._exported = SourceState(source, feed.needed)
+
+    def restore(self, committed: Mapping[InputPartition, int]) -> Mapping[InputPartition, int]:
+        """Load the state and return the next offset, `HELD` if records were deleted unread.
+
+        Raises:
+            DataLossError: the state is damaged.
+        """
+        source, state = self._source, self.state
+        states = self._read_states()
+        if source in states:
+            state.restore(states[source])
+        self._export_restored()
+        self._parts = self._reader.partition_count(source.topic)
+        self._targets = self._reader.partition_count(self._target)
+        self._is_first = not states
+        offset = max(committed[source], state.next)
+        low, high = self._reader.ends(source)
+        if offset < 0:
+            state.next = self._first_offset(states, low, high)
+        elif low <= offset <= high:
+            state.next = offset
+            state.alarms.end(HELD_ALARM, self._services.now())
+        elif not self._accepts_loss(offset, low, high):
+            state.next = offset
+            return {source: HELD}
+        return {source: state.next}
+
+    def ready(self, records: Sequence[Record], now: int) -> int:
+        """Return the number of records, counted from the first, whose schemas are known."""
+        count, self._schemas = self._services.schemas.ready(records)
+        self.waiting_for = WaitReason.SCHEMA_REGISTRY if count < len(records) else None
+        return count
+
+    def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
+        """Forward records, leave them out, or reject them."""
+        state = self.state
+        state.clock.received()
+        read, schemas, times = self._feed.intake.read, self._schemas, state.clock.own.times
+        outputs = []
+        for record in records:
+            found = read(record, schemas)
+            if isinstance(found, Forwarded):
+                output = Output(
+                    self._feed.kind, PLACED_BY_KEY, found.key, record.value, found.headers
+                )
+                problem = self._size_problem(output)
+                if problem is None:
+                    outputs.append(output)
+                    state.counts["forwarded"] += 1
+                    if found.time is not None:
+                        times.append(min(found.time, now))
+                    continue
+                found = problem
+            if isinstance(found, Failure):
+                outputs.append(self._reject(record, found, now))
+                state.dead[found.code] += 1
+            else:
+                state.counts[found] += 1
+        state.next = records[-1].offset + 1
+        return outputs
+
+    def look(self, now: int, ended: Collection[InputPartition]) -> None:
+        """Count the time at the end of the partition."""
+        self.state.clock.look(now, self._source in ended)
+
+    def idle(self, now: int, at_end: bool) -> list[Output]:
+        """Return due reports and progress records; commits the time at the end now and then."""
+        outputs = self._reports(now) + self._progress(now)
+        step = max(IDLE_COMMIT_MS, self._idle_after // 50)
+        if not outputs and self.state.clock.idle_ms - self._idle_ms >= step:
+            return [self.state.output()]
+        return outputs
+
+    def before_commit(self, positions: Mapping[InputPartition, int], now: int) -> list[Output]:
+        """Return due reports, progress records, and the state."""
+        outputs = self._reports(now) + self._progress(now)
+        self._idle_ms = self.state.clock.idle_ms
+        return [*outputs, self.state.output()]
+
+    def after_commit(self) -> None:
+        """Export the committed state as metrics."""
+        state, exported = self.state, self._exported
+        for outcome, count in (state.counts - exported.counts).items():
+            RECORDS.labels("ingest", self._source.topic, outcome).inc(count)
+        for code, count in (state.dead - exported.dead).items():
+            DEAD_LETTERS.labels(self._feed.kind, code).inc(count)
+        self._export_restored()
+        self._services.reporter.export(CorrectiveActions(), state.alarms)
+
+    # --- Start ------------------------------------------------------------------------------------
+
+    def _read_states(self) -> dict[InputPartition, Mapping[str, Any]]:
+        try:
+            return read_states(self._reader.read_stable(self._state_topic, 0))
+        except (ValueError, KeyError) as error:
+            raise DataLossError(
+                f"the state in {self._state_topic} cannot be read: {type(error).__name__}",
+                "Restore the topic; or delete and create it: the counts then start over",
+            ) from None
+
+    def _first_offset(
+        self, states: Mapping[InputPartition, Mapping[str, Any]], low: int, high: int
+    ) -> int:
+        """Return where to begin a partition that was never read.
+
+        Partitions that were added since the topic was first read begin at their first record.
+        """
+        counts = [
+            state["first_parts"]
+            for source, state in states.items()
+            if source.topic == self._source.topic
+        ]
+        self.state.first_parts = min(counts, default=self._parts)
+        start = self._feed.source.start
+        if start == "earliest" or self._source.partition >= self.state.first_parts:
+            return low
+        if isinstance(start, datetime):
+            return self._reader.offset_since(self._source, int(start.timestamp() * 1000))
+        return high
+
+    def _accepts_loss(self, offset: int, low: int, high: int) -> bool:
+        """Go on after records that were deleted unread if that is accepted, else wait."""
+        services, now = self._services, self._services.now()
+        where = f"{self._source.topic}[{self._source.partition}]"
+        count = max(0, low - offset)
+        why = f"{count} records were deleted" if count else f"the topic ends at {high}"
+        if services.limits.accept_loss or self._feed.source.on_loss == "continue":
+            log.warning("records of a source are lost", partition=where, why=why, next=low)
+            self.state.counts["lost"] += count
+            self.state.next = low
+            self.state.alarms.end(HELD_ALARM, now)
+            self.state.alarms.raise_(LOST_ALARM, where, now, value=float(count))
+            return True
+        log.error(
+            "a partition of a source waits",
+            partition=where,
+            why=f"it continues at offset {offset}, but {why}",
+            action=f'restore the topic, or set on_loss="continue" of source {self._name}',
+        )
+        self.waiting_for = WaitReason.SOURCE
+        self.state.alarms.raise_(HELD_ALARM, where, now, value=float(count))
+        return False
+
+    # --- Records ----------------------------------------------------------------------------------
+
+    def _size_problem(self, output: Output) -> Failure | None:
+        value = output.value or b""
+        limit = self._services.limits.max_bytes
+        if len(value) < limit // 2 and not output.headers[1:]:
+            return None
+        if output_size(output) <= limit:
+            return None
+        return Failure(
+            "output-too-large", f"the record exceeds {limit} bytes (source {self._name})"
+        )
+
+    def _reject(self, record: Record, failure: Failure, now: int) -> Output:
+        position = SourcePosition(self._name, record.partition, record.offset, record.timestamp)
+        theirs = [header for header in record.headers if not header[0].startswith(HEADER_PREFIX)]
+        sent = record._replace(headers=[(SOURCE, position.header()), *theirs])
+        context = self._services.context
+        letter = dead_letter(self._dead_kind, sent, failure, context, now, stage=Stage.INGEST)
+        letter = letter._replace(partition=record.partition % self._targets)
+        fits = output_size(letter) <= self._services.limits.max_bytes + ENVELOPE_BYTES // 2
+        return letter if fits else shortened(letter)
+
+    # --- Progress ---------------------------------------------------------------------------------
+
+    def _progress(self, now: int) -> list[Output]:
+        """Return the progress records that are due: at most once a second, and on changes only."""
+        if 0 <= now - self._told_at < PROGRESS_MS or self.waiting_for is WaitReason.SOURCE:
+            return []
+        clock = self.state.clock
+        watermark = clock.advance()
+        state: PartState = "idle" if clock.idle_ms >= self._idle_after else "open"
+        until = None if watermark == NEVER else watermark
+        own = Completeness(self._name, until, self._source.partition, self._parts, state)
+        if own == self._told:
+            return []
+        told = [own]
+        if self._is_first:
+            # Nobody has said anything yet, so the others must hold the clock from the start.
+            told = [*self._other_sources(), own]
+            self._is_first = False
+        self._told, self._told_at = own, now
+        return [
+            Output(self._feed.kind, partition, None, None, one.headers())
+            for one in told
+            for partition in range(self._targets)
+        ]
+
+    def _other_sources(self) -> list[Completeness]:
+        """Return progress records that announce the other sources of the same topic."""
+        others = [
+            (feed.source.source_name, self._reader.partition_count(topic))
+            for topic, feed in self._services.feeds.items()
+            if feed.kind == self._feed.kind and topic != self._source.topic
+        ]
+        return [Completeness(name, None, 0, parts, "open") for name, parts in others if parts]
+
+    # --- Reports ----------------------------------------------------------------------------------
+
+    def _reports(self, now: int) -> list[Output]:
+        self.state.alarms.end(LOST_ALARM, now, LOST_QUIET_MS)
+        return self._services.reporter.due(CorrectiveActions(), self.state.alarms, now)
+
+    def _export_restored(self) -> None:
+        state = self.state
+        self._exported.counts, self._exported.dead = state.counts.copy(), state.dead.copy()
+        if state.clock.watermark != NEVER:
+            labels = self._name, str(self._source.partition)
+            SOURCE_WATERMARK.labels(*labels).set(state.clock.watermark / 1000)

@@ -1,0 +1,85 @@
+"""State of one partition of a source: outcomes of its records, watermark and next offset."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import orjson
+
+from stream_app.core.monitoring.alarms import Alarms
+from stream_app.core.scoring.event_clock import InputClock
+from stream_app.records import InputPartition, Output
+
+SourceOutcome = Literal["forwarded", "filtered", "tombstone", "lost"]
+"""Outcome of a record of a source that is no dead letter; `lost` ones were deleted unread."""
+
+
+class SourceState:
+    """State of one partition of a source; its record in `<p>.ingest.state` has all of it.
+
+    Args:
+        source: the partition.
+        needed: successive records that move the watermark.
+
+    Attributes:
+        next: offset after the last record, -1 before the partition was read.
+        first_parts: number of partitions that the topic had when this one was first read.
+        counts: records by outcome.
+        dead: dead letters by error code.
+        clock: watermark of the forwarded records, and time at the end of the partition.
+        alarms: alarms of the partition.
+    """
+
+    def __init__(self, source: InputPartition, needed: int) -> None:
+        self.source = source
+        self.next = -1
+        self.first_parts = 0
+        self.counts: Counter[SourceOutcome] = Counter()
+        self.dead: Counter[str] = Counter()
+        self.clock = InputClock(needed)
+        self.alarms = Alarms()
+
+    def output(self) -> Output:
+        """Return the record with the state."""
+        value = {
+            "next": self.next,
+            "first_parts": self.first_parts,
+            "counts": self.counts,
+            "dead": self.dead,
+            "clock": self.clock.as_dict(),
+            "alarms": self.alarms.as_dict(),
+        }
+        return Output("ingest.state", 0, state_key(self.source), orjson.dumps(value))
+
+    def restore(self, value: Mapping[str, Any]) -> None:
+        """Set what `output` wrote."""
+        self.next, self.first_parts = value["next"], value["first_parts"]
+        self.counts, self.dead = Counter(value["counts"]), Counter(value["dead"])
+        self.clock.restore(value["clock"])
+        self.alarms = Alarms.from_dict(value["alarms"])
+
+
+def state_key(source: InputPartition) -> bytes:
+    """Return the key of the record with the state of a partition.
+
+    >>> state_key(InputPartition("shop.orders", 3))
+    b'shop.orders/3'
+    """
+    return f"{source.topic}/{source.partition}".encode()
+
+
+def read_states(
+    records: Iterable[tuple[bytes | None, bytes | None]],
+) -> dict[InputPartition, Mapping[str, Any]]:
+    """Return the newest state of each partition of the sources, from a changelog.
+
+    Raises:
+        ValueError, KeyError: a record is damaged.
+    """
+    newest = {key: value for key, value in records if key is not None}
+    return {
+        InputPartition(topic, int(partition)): orjson.loads(value)
+        for key, value in newest.items()
+        if value is not None
+        for topic, _, partition in [key.decode().rpartition("/")]
+    }

