@@ -25,6 +25,7 @@ _CONTEXT.set_forkserver_preload(
         "stream_app.worker.worker",
         "stream_app.worker.roles.learn_processor",
         "stream_app.worker.roles.monitor_processor",
+        "stream_app.worker.roles.ingest_processor",
         "stream_app.worker.roles.score_processor",
         "tests.small_pipeline",
         "tests.forked_process",

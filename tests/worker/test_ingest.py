@@ -5,7 +5,7 @@ from pathlib import Path
 from stream_app.broker import EmbeddedBroker
 from stream_app.kafka.partitioner import java_partition
 from tests.attached_system import PARTITIONS, AttachedSystem
-from tests.conftest import unique_name
+from tests.transfer.clusters import unique_name
 
 
 def test_every_record_of_foreign_topics_has_one_outcome_on_two_workers(
@@ -17,12 +17,12 @@ def test_every_record_of_foreign_topics_has_one_outcome_on_two_workers(
         system.start_all(2)
         for instance in "01":
             system.start("ingest", instance)
-        system.await_sources(60)
+        system.await_sources(90)
         system.send_orders(100)
         system.terminate("ingest-0")
         system.send_orders(100)
         system.start("ingest", "0")
-        system.await_sources(60)
+        system.await_sources(90)
         outcomes = system.check_sources()
         assert outcomes == {
             "scored": 300 - 20 + 400 - 20 + 40 + 0,
