@@ -214,8 +214,19 @@ class ReplayPlanner:
                 self.plan.not_open[state] += 1
 
     def add(self, dead_letter: DeadLetter) -> None:
-        """Add an open dead letter to the plan."""
+        """Add an open dead letter to the plan.
+
+        Raises:
+            ReplayError: it is one of `ingest`.
+        """
         plan, ref = self.plan, dead_letter.ref
+        if dead_letter.stage == Stage.INGEST:
+            raise ReplayError(
+                f"Dead letter {ref.error_id} was written by ingest: {ref.origin.topic} belongs to "
+                "another program, so it cannot be replayed",
+                "Let the producer send the record again, and drop the dead letter; to replay the "
+                "others, select them by --stage",
+            )
         if dead_letter.is_shortened:
             plan.value_not_stored += 1
         elif replay_count(dead_letter) >= self._request.max_replays:

@@ -49,6 +49,7 @@ CHECKS = (
     Check("cluster", cluster_checks.check_broker_limits),
     Check("topics", topic_checks.check_shape),
     Check("topics", topic_checks.check_topic_settings),
+    Check("topics", topic_checks.check_sources),
     Check("topics", cluster_checks.check_clock),
     Check("producers", topic_checks.check_partitioner),
     Check("registry", model_checks.check_registry),

@@ -16,13 +16,14 @@ from stream_app.error_codes import ERROR_CODES, LABEL_UNKNOWN
 from stream_app.errors import AccessError
 from stream_app.kafka.partitioner import java_partition, librdkafka_partition
 from stream_app.kafka.retrying_reader import as_record
+from stream_app.kafka.source_topics import missing_sources
 from stream_app.kafka.topics import KEPT_FOR_EVER, TopicSpec, check_topics
 from stream_app.offline.proposed_bounds import propose_bounds
 from stream_app.offline.timeline import END_OF_TIME, time_reader
 from stream_app.pipeline import Pipeline, source_topics
 from stream_app.records import Failure, Record
 from stream_app.schema_registry.schema_cache import open_schema_cache
-from stream_app.status.cluster_view import request
+from stream_app.status.cluster_view import offset_bounds, request
 from stream_app.topic_kinds import TopicKind
 
 # Newest records of a topic whose keys are checked.
@@ -68,6 +69,26 @@ def check_shape(context: DoctorContext) -> Iterator[CheckResult]:
             f"Set STREAM_APP_TOPICS__PARTITIONS={partitions} here; "
             "`up` and `topics create` fail until then",
         )
+
+
+def check_sources(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check that the topics of the sources exist and can be read."""
+    sources = source_topics(context.pipeline)
+    if not sources:
+        yield skipped("the pipeline declares no sources")
+        return
+    missing = missing_sources(context.admin, context.pipeline)
+    if missing is not None:
+        raise missing
+    topics = context.metadata.topics
+    for name in sources:
+        context.view.reader.check_visible(name)
+        ((low, end),) = offset_bounds(context.admin, [(name, 0)]).values()
+        if low < end:
+            # Reading is a right of its own.
+            next(iter(context.view.reader.records({(name, 0): (end - 1, end)})), None)
+    counts = ", ".join(f"{name} {len(topics[name].partitions)}" for name in sources)
+    yield ok(f"the topics of the sources can be read; partitions: {counts}")
 
 
 def check_topic_settings(context: DoctorContext) -> Iterator[CheckResult]:

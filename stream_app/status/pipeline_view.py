@@ -106,20 +106,42 @@ class PipelineView:
         }
 
     def groups(self) -> dict[str, ConsumerGroup]:
-        """Return the consumer group of each role."""
+        """Return the consumer group of each role; `ingest` is left out without sources."""
         topics = cluster_topics(self.admin).topics
         found = {}
         for role, kinds in ROLE_INPUTS.items():
             name = group_name(self.name, role)
+            names = list(map(self.topic, kinds))
+            if role == "ingest":
+                if self.topic("ingest.state") not in topics:
+                    continue
+                names = self._ingested_topics()
             inputs = [
                 (topic, partition)
-                for topic in map(self.topic, kinds)
+                for topic in names
                 if topic in topics
                 for partition in topics[topic].partitions
             ]
             members = group_members(self.admin, name)
             found[role] = ConsumerGroup(name, members, self._group_reader(name).committed(inputs))
         return found
+
+    def _ingested_topics(self) -> list[str]:
+        """Return the topics of sources that were read, as the state of `ingest` says."""
+        bounds = offset_bounds(self.admin, [(self.topic("ingest.state"), 0)])
+        keys = {message.key() or b"" for message in self.reader.records(bounds)}
+        return sorted({key.decode().rpartition("/")[0] for key in keys})
+
+    def input_bounds(self, role: str, group: ConsumerGroup, bounds: OffsetBounds) -> OffsetBounds:
+        """Return the bounds of what a role reads.
+
+        Args:
+            group: consumer group of the role.
+            bounds: bounds of the pipeline's own topics.
+        """
+        if role == "ingest":
+            return offset_bounds(self.admin, list(group.offsets))
+        return self.select(bounds, *ROLE_INPUTS[role])
 
     def _group_reader(self, name: str) -> PartitionReader:
         """Return the reader that asks for the committed offsets of a group; it reads no record."""

@@ -6,7 +6,6 @@ from stream_app.clock import now_ms
 from stream_app.errors import RegistryError, StreamAppError
 from stream_app.formatting import iso_time, seconds_since
 from stream_app.kafka.offsets import OffsetBounds
-from stream_app.kafka.topic_uses import ROLE_INPUTS
 from stream_app.kafka.topics import check_topics
 from stream_app.model_store.manifest import Manifest
 from stream_app.settings import Settings
@@ -182,9 +181,7 @@ class StatusWatcher:
             known = next_offsets(group, positions if role == "score" else {})
             progress += [
                 GroupProgress(role, partition_id, known.get(partition_id), low, end)
-                for partition_id, (low, end) in self._view.select(
-                    bounds, *ROLE_INPUTS[role]
-                ).items()
+                for partition_id, (low, end) in self._view.input_bounds(role, group, bounds).items()
             ]
         oldest = oldest_times(self._view.reader, progress)
         return tuple(

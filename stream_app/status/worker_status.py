@@ -134,7 +134,8 @@ def role_status(
     """Return the status of a role with all its workers in the order of their names."""
     members = {worker_name(group, role, member): member for member in group.members}
     here = {worker.name: worker for worker in local if worker.name.startswith(f"{role}-")}
-    first_input = topic_name(pipeline, ROLE_INPUTS[role][0])
+    inputs = ROLE_INPUTS[role]
+    first_input = topic_name(pipeline, inputs[0]) if inputs else None
     workers = [
         _worker_status(name, members.get(name), here.get(name), first_input)
         for name in sorted(members.keys() | here.keys(), key=lambda name: (len(name), name))
@@ -143,7 +144,7 @@ def role_status(
 
 
 def _worker_status(
-    name: str, member: GroupMember | None, found: LocalWorker | None, topic: str
+    name: str, member: GroupMember | None, found: LocalWorker | None, topic: str | None
 ) -> WorkerStatus:
     local = found or LocalWorker(name)
     readiness = local.readiness or {}
@@ -155,7 +156,7 @@ def _worker_status(
         reasons=tuple(readiness.get("reasons", errors)),
         member=member is not None,
         host=member.host if member else "",
-        partitions=tuple(sorted(number for owned, number in assigned if owned == topic)),
+        partitions=tuple(sorted(number for owned, number in assigned if topic in (None, owned))),
         pid=local.pid,
         model_version=readiness.get("model_version"),
         memory_bytes=local.memory_bytes,

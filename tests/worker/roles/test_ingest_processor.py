@@ -223,7 +223,10 @@ def test_a_partition_with_lost_records_waits_until_that_is_accepted(low: int, hi
     assert waiting.state.alarms.open == ["source-held"]
     assert told(waiting.idle(NOW, at_end=False)) == []
     assert waiting.state.next == 30
-    for accepting in (processor_of(reader, on_loss="continue"), processor_of(reader, accept_loss=True)):
+    for accepting in (
+        processor_of(reader, on_loss="continue"),
+        processor_of(reader, accept_loss=True),
+    ):
         assert accepting.restore({ORDERS: 30}) == {ORDERS: low}
         assert accepting.state.alarms.open == ["source-records-lost"]
         assert accepting.state.counts["lost"] == max(0, low - 30)
