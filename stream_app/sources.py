@@ -128,10 +128,10 @@ class Source:
     contains `Coordinates()` or the log position."""
 
     on_loss: Literal["wait", "continue"] = "wait"
-    """What `ingest` does in a partition whose next records were deleted before it read them, by
+    """Reaction of `ingest` if the next records of a partition were deleted before it read them, by
     retention or with the topic. `"wait"`: it reads nothing there until the worker is started with
     `"continue"`, and reads the other partitions. `"continue"`: it counts them as `lost`, raises an
-    alarm, and goes on with the first record that is left."""
+    alarm, and continues with the first record that is left."""
 
     @property
     def source_name(self) -> str:

@@ -58,7 +58,7 @@ class SourceTopicReader(TopicReader, Protocol):
 
 
 class Feed(NamedTuple):
-    """Source, and what its records become.
+    """Source, and the topic that its records are forwarded to.
 
     Attributes:
         kind: topic that they are forwarded to.
@@ -85,7 +85,7 @@ class IngestLimits(NamedTuple):
 
 
 class IngestServices(NamedTuple):
-    """What the processor of one partition works with.
+    """Objects that the processor of one partition works with.
 
     Attributes:
         feeds: what the sources feed, by topic.
@@ -284,7 +284,7 @@ class IngestProcessor:
         return high
 
     def _accepts_loss(self, offset: int, low: int, high: int) -> bool:
-        """Go on after records that were deleted unread if that is accepted, else wait."""
+        """Return True, and skip records that were deleted unread, if that is accepted."""
         services, now = self._services, self._services.now()
         where = f"{self._source.topic}[{self._source.partition}]"
         count = max(0, low - offset)

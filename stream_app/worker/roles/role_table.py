@@ -97,7 +97,7 @@ class WorkerContext:
 
     @cached_property
     def feeds(self) -> dict[str, Feed]:
-        """What the sources feed, by topic; only `ingest` reads them."""
+        """Feeds of the sources by topic; only `ingest` reads them."""
         return feeds_of(self.pipeline)
 
     @property
