@@ -114,6 +114,11 @@ class AttachedSystem(System):
             verdict = {"order": name, "ts": BASE + number + 60, "fraud": number % 3 == 0}
             self._produce("verdicts", verdict)
 
+    def send_verdict(self, name: str) -> None:
+        """Send one label."""
+        self._produce("verdicts", {"order": name, "ts": BASE, "fraud": False})
+        self.foreign.flush(30)
+
     def _produce(self, source: str, fields: dict[str, Any]) -> None:
         key = str(self._random.randrange(1000)).encode()
         self.foreign.produce(self.topic(source), orjson.dumps(fields), key)

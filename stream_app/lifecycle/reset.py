@@ -17,7 +17,9 @@ from stream_app.status.pipeline_view import PipelineView
 from stream_app.status.worker_status import local_workers
 from stream_app.topic_kinds import TopicKind
 
-KEPT: tuple[TopicKind, ...] = ("raw", "labels", "audit")
+KEPT: tuple[TopicKind, ...] = ("raw", "labels", "audit", "ingest.state")
+# Its offsets are kept with the raw records: what it has forwarded must not come again.
+_KEPT_ROLE = "ingest"
 
 _TIMEOUT_SECONDS = 30.0
 _POLL_SECONDS = 0.2
@@ -47,7 +49,8 @@ def plan_reset(view: PipelineView, *, keep_raw: bool, keep_scored: bool = False)
     """Return the plan of a reset.
 
     Args:
-        keep_raw: keep raw records and labels, to be processed again, and the audit log.
+        keep_raw: keep raw records and labels, to be processed again, the state of `ingest`, which
+            has forwarded them, and the audit log.
         keep_scored: keep scored records, for their consumers.
     """
     records: dict[str, int] = {}
@@ -61,7 +64,11 @@ def plan_reset(view: PipelineView, *, keep_raw: bool, keep_scored: bool = False)
         view.servers,
         {topic: count for topic, count in records.items() if topic not in kept},
         {topic: count for topic, count in records.items() if topic in kept},
-        tuple(group.name for group in view.groups().values()),
+        tuple(
+            group.name
+            for role, group in view.groups().items()
+            if not (keep_raw and role == _KEPT_ROLE)
+        ),
     )
 
 

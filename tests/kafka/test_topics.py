@@ -11,6 +11,7 @@ from stream_app.errors import TopicsError
 from stream_app.kafka.clients import make_admin
 from stream_app.kafka.topics import (
     AddedPartitionsError,
+    MissingTopicsError,
     check_added_partitions,
     check_topics,
     create_topics,
@@ -18,7 +19,7 @@ from stream_app.kafka.topics import (
     topic_specs,
 )
 from stream_app.settings import KafkaSettings, Settings, TopicSettings
-from stream_app.topic_kinds import KINDS, PARTITIONED, TopicKind, topic_name
+from stream_app.topic_kinds import KINDS, PARTITIONED, SOURCE_KINDS, TopicKind, topic_name
 from tests.transfer.clusters import settings_for, unique_name
 
 KIB = 1024
@@ -29,8 +30,10 @@ def test_state_examples_and_models_are_kept_as_they_must_be(tmp_path: Path) -> N
         data_dir=tmp_path,
         topics=TopicSettings(partitions=3, retention_hours=2, max_message_bytes=KIB),
     )
-    specs = {spec.kind: spec for spec in topic_specs("p", settings)}
+    without = tuple(spec.kind for spec in topic_specs("p", settings))
+    specs = {spec.kind: spec for spec in topic_specs("p", settings, with_sources=True)}
     assert tuple(specs) == KINDS
+    assert without == tuple(kind for kind in KINDS if kind not in SOURCE_KINDS)
     partitioned = {kind for kind, spec in specs.items() if spec.partitions == 3}
     assert partitioned == {
         "raw",
@@ -43,14 +46,14 @@ def test_state_examples_and_models_are_kept_as_they_must_be(tmp_path: Path) -> N
     }
     assert {spec.partitions for kind, spec in specs.items() if kind not in partitioned} == {1}
     compacted = {kind for kind, spec in specs.items() if spec.config["cleanup.policy"] == "compact"}
-    assert compacted == {"models", "replays", "score.state", "learn.state", "monitor.state"}
+    states = {"score.state", "learn.state", "monitor.state", "ingest.state"}
+    assert compacted == {"models", "replays"} | states
     for kept in ("examples", "audit"):
         assert specs[kept].config["retention.ms"] == "-1"
     assert specs["scored"].config["retention.ms"] == str(2 * 3_600_000)
     larger = {
         kind for kind, spec in specs.items() if spec.config["max.message.bytes"] == str(65 * KIB)
     }
-    states = {"score.state", "learn.state", "monitor.state"}
     assert larger == {"raw.replay", "raw.dlq", "labels.dlq", "examples", "replays"} | states
 
 
@@ -108,11 +111,17 @@ def create(admin: AdminClient, partitions: dict[str, int]) -> None:
 @pytest.mark.broker
 def test_creating_twice_changes_nothing(admin: AdminClient, settings: Settings) -> None:
     name = unique_name()
+    own = [topic_name(name, kind) for kind in KINDS if kind not in SOURCE_KINDS]
     first = create_topics(admin, name, settings)
     assert {result.result for result in first} == {"created"}
-    assert [result.name for result in first] == [topic_name(name, kind) for kind in KINDS]
+    assert [result.name for result in first] == own
     assert {result.result for result in create_topics(admin, name, settings)} == {"exists"}
     assert check_topics(admin, name, settings) == 2
+    with pytest.raises(MissingTopicsError, match=r"ingest\.state"):
+        check_topics(admin, name, settings, with_sources=True)
+    with_sources = create_topics(admin, name, settings, with_sources=True)
+    assert [one.name for one in with_sources if one.result == "created"] == [f"{name}.ingest.state"]
+    assert check_topics(admin, name, settings, with_sources=True) == 2
 
 
 @pytest.mark.broker
