@@ -41,3 +41,30 @@ def test_ten_kills_of_ingest_and_of_scorers_lose_and_duplicate_nothing(
         print(f"\n{sent} records of the sources: {dict(outcomes)}")
         assert outcomes.total() == sent
         assert set(outcomes) == {"scored", "dead-lettered", "filtered", "duplicate", "tombstone"}
+
+
+WRITER = "stream_app.worker.transaction_writer:TransactionWriter."
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        f"{WRITER}_send_offsets,after,3",
+        f"{WRITER}_commit_transaction,before,3",
+        f"{WRITER}_commit_transaction,after,3",
+    ],
+)
+def test_a_kill_at_each_step_of_a_commit_of_ingest_loses_and_duplicates_nothing(
+    point: str, broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    with AttachedSystem(broker.bootstrap_servers, tmp_path, unique_name()) as system:
+        system.start_all()
+        killed = system.start("ingest", FAULT_AT=point)
+        deadline = time.monotonic() + 90
+        while killed.poll() is None:
+            assert time.monotonic() < deadline, "the fault point was not reached"
+            system.send_orders(20)
+            time.sleep(0.2)
+        system.start("ingest")
+        system.await_sources(120)
+        assert system.check_sources()["scored"] > 0

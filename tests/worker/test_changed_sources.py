@@ -20,11 +20,11 @@ def test_ingest_reads_added_partitions_and_waits_where_records_were_deleted_unre
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     with AttachedSystem(broker.bootstrap_servers, tmp_path, unique_name()) as system:
-        admin = make_admin(system.settings)
         system.start("ingest")
         system.send_orders(50)
         await_ingested(system)
         refunds, added = system.topic("refunds"), PARTITIONS["refunds"]
+        admin = make_admin(system.settings)
         admin.create_partitions([NewPartitions(refunds, added + 1)])[refunds].result(10)
         system.until(
             lambda: len(admin.list_topics(refunds, timeout=5).topics[refunds].partitions) > added,
@@ -37,6 +37,8 @@ def test_ingest_reads_added_partitions_and_waits_where_records_were_deleted_unre
         # Two records of partition 0 are deleted unread, one is left.
         for number in range(3):
             send_refund(system, f"deleted-{number}", 0)
+        # A new client: the connections of the other one have been idle for too long.
+        admin = make_admin(system.settings)
         delete_before(admin, refunds, 0, end_of(admin, refunds, 0) - 1)
         send_refund(system, "elsewhere", 1)
         system.start("ingest")
@@ -64,11 +66,10 @@ def test_a_topic_that_is_recreated_holds_its_partitions_and_no_others(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     with AttachedSystem(broker.bootstrap_servers, tmp_path, unique_name()) as system:
-        admin = make_admin(system.settings)
         system.start("ingest")
         system.send_orders(50)
         await_ingested(system)
-        refunds = system.topic("refunds")
+        refunds, admin = system.topic("refunds"), make_admin(system.settings)
         admin.delete_topics([refunds])[refunds].result(10)
         time.sleep(1)
         admin.create_topics([NewTopic(refunds, PARTITIONS["refunds"], 1)])[refunds].result(10)

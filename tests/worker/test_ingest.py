@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import orjson
+
 from stream_app.broker import EmbeddedBroker
 from stream_app.kafka.partitioner import java_partition
-from tests.attached_system import AttachedSystem
+from tests.attached_system import PARTITIONS, AttachedSystem
 from tests.transfer.clusters import unique_name
 
 
@@ -24,6 +26,15 @@ def test_every_record_of_foreign_topics_has_one_outcome_on_two_workers(
         system.start("ingest", "0")
         system.await_sources(90)
         outcomes = system.check_sources()
+        # Before the workers end, so that nothing is reported as missing.
+        doctor = system.command("doctor", "PIPELINE").stdout
+        orders, refunds, verdicts = (system.topic(source) for source in PARTITIONS)
+        assert f"can be read; partitions: {orders} 6, {refunds} 4, {verdicts} 4" in doctor
+        shown = orjson.loads(system.command("status", "PIPELINE", "--json").stdout)
+        assert {one["role"] for one in shown["roles"]} == {"score", "learn", "monitor", "ingest"}
+        inputs = [one for one in shown["inputs"] if one["role"] == "ingest"]
+        assert len(inputs) == sum(PARTITIONS.values())
+        assert {one["lag_records"] for one in inputs} == {0}
         # Of 400 orders: 40 quotes, 20 without id, 20 with a wrong amount, 20 sent twice.
         assert outcomes == {
             "scored": 320 + 400,
