@@ -111,18 +111,19 @@ class PipelineView:
         found = {}
         for role, kinds in ROLE_INPUTS.items():
             name = group_name(self.name, role)
-            names = list(map(self.topic, kinds))
+            names, members = list(map(self.topic, kinds)), group_members(self.admin, name)
             if role == "ingest":
                 if self.topic("ingest.state") not in topics:
                     continue
-                names = self._ingested_topics()
+                # While it runs, only its present sources: others may have been removed.
+                present = {topic for member in members for topic, _ in member.partitions}
+                names = sorted(present) or self._ingested_topics()
             inputs = [
                 (topic, partition)
                 for topic in names
                 if topic in topics
                 for partition in topics[topic].partitions
             ]
-            members = group_members(self.admin, name)
             found[role] = ConsumerGroup(name, members, self._group_reader(name).committed(inputs))
         return found
 

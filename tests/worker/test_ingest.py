@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 
 from stream_app.broker import EmbeddedBroker
+from stream_app.errors import ReplayError
 from stream_app.kafka.partitioner import java_partition
 from tests.attached_system import PARTITIONS, AttachedSystem
 from tests.transfer.clusters import unique_name
@@ -28,6 +29,16 @@ def test_every_record_of_foreign_topics_has_one_outcome_on_two_workers(
         outcomes = system.check_sources()
         # Before the workers end, so that nothing is reported as missing.
         doctor = system.command("doctor", "PIPELINE").stdout
+        listed = system.command("dead-letters", "list", "PIPELINE", "--stage", "ingest", "--json")
+        assert {
+            one["origin"]["topic"] for one in map(orjson.loads, listed.stdout.splitlines())
+        } == {
+            system.topic("orders"),
+            system.topic("refunds"),
+        }
+        replayed = system.command("dead-letters", "replay", "PIPELINE", "--stage", "ingest")
+        assert "belongs to another program, so it cannot be replayed" in replayed.stderr
+        assert replayed.returncode == ReplayError.exit_code
         orders, refunds, verdicts = (system.topic(source) for source in PARTITIONS)
         assert f"can be read; partitions: {orders} 6, {refunds} 4, {verdicts} 4" in doctor
         shown = orjson.loads(system.command("status", "PIPELINE", "--json").stdout)

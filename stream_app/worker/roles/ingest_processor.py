@@ -175,7 +175,7 @@ class IngestProcessor:
         if source in states:
             state.restore(states[source])
         self._export_restored()
-        self._parts = self._reader.partition_count(source.topic)
+        self._parts = max(self._reader.partition_count(source.topic), source.partition + 1)
         self._targets = self._reader.partition_count(self._target)
         self._is_first = not states
         offset = max(committed[source], state.next)
