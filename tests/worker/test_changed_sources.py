@@ -2,10 +2,9 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 import orjson
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 from stream_app.broker import EmbeddedBroker
@@ -107,9 +106,10 @@ def alarms(system: AttachedSystem) -> set[str]:
 
 def send_refund(system: AttachedSystem, name: str, partition: int) -> None:
     value = orjson.dumps({**REFUND, "order": name})
-    options: dict[str, Any] = {"partition": partition}
-    system.foreign.produce(system.topic("refunds"), value, b"k", **options)
-    system.foreign.flush(30)
+    # A new producer knows an added partition at once.
+    producer = Producer({"bootstrap.servers": system.servers})
+    producer.produce(system.topic("refunds"), value, b"k", partition=partition)
+    assert producer.flush(30) == 0
 
 
 def end_of(admin: AdminClient, topic: str, partition: int) -> int:
