@@ -91,7 +91,7 @@ class AttachedSystem(System):
         self.foreign.flush(30)
 
     def _send_order(self, number: int) -> None:
-        order = {
+        order: dict[str, Any] = {
             "kind": "quote" if number % 10 == 3 else "order",
             "order": {"id": f"o{number}", "buyer": {"id": number % 7, "country": "NL"}},
             "payment": {"ts": BASE + number},
@@ -99,7 +99,7 @@ class AttachedSystem(System):
         }
         refund = {"order": f"r{number}", "ts": BASE + number, "amount": number % 11}
         if number % 20 == 5:
-            del order["order"]["id"]  # type: ignore[index, attr-defined]
+            del order["order"]["id"]
         if number % 20 == 7:
             order["amount"] = "many"
         self._produce("orders", order)
