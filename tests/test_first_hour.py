@@ -232,6 +232,7 @@ def test_an_edited_starter_pipeline_scores_each_event_once_and_learns(
         "read": count + 2,
         "scored": count,
         "duplicates": 1,
+        "assumed": 0,
         "retrying": 0,
         "dead_lettered": {"rejected": 1},
         "not_sent": 0,
@@ -284,7 +285,7 @@ def _run_on_kafka(user: FirstHour, points: Points, up: subprocess.Popen[str]) ->
         {"rejected": 1},
     )
     assert (counts["labels"], counts["joined"], counts["pending"], counts["expired"]) == (
-        count,
+        count + counts["label_completeness"],
         count,
         0,
         0,

@@ -105,6 +105,10 @@ def apply_rights(
         raise typer.BadParameter("write it as User:NAME", param_hint="--principal")
     context = CommandContext(pipeline, as_json)
     rules = required_acls(context.name, *role, sources=source_topics(context.declaration))
+    if not rules:
+        raise typer.BadParameter(
+            "it needs no rights: the pipeline declares no sources", param_hint="--role"
+        )
     grant_acls(make_admin(context.settings), principal, rules)
     context.write(
         {"principal": principal, "granted": [rule._asdict() for rule in rules]},

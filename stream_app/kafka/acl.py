@@ -107,6 +107,8 @@ def grant_acls(admin: AdminClient, principal: str, rules: Iterable[AclRule]) -> 
         KafkaUnavailableError: the cluster does not answer.
     """
     bindings = [_binding(principal, rule) for rule in rules]
+    if not bindings:
+        return
     for future in admin.create_acls(bindings, request_timeout=_TIMEOUT).values():
         try:
             future.result(_TIMEOUT)

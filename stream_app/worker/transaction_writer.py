@@ -334,6 +334,8 @@ class TransactionWriter:
                 except KafkaException as raised:
                     if raised.args[0].code() in _MISSING_TOPIC:
                         raise _missing_topic(name_of(kind)) from None
+                    if denied := missing_right(raised.args[0], f"write to {name_of(kind)}"):
+                        raise denied from None
                     if raised.args[0].code() not in _TRANSACTION_OVER:
                         raise
                     # The commit raises the reason, and produces everything again or gives up.

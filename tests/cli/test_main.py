@@ -86,7 +86,9 @@ def test_frequent_commands_import_no_library_that_they_do_not_need(command: str)
 
 
 def test_version_is_shown() -> None:
-    assert run("version").stdout.strip() == app_version()
+    version, core = run("version").stdout.splitlines()
+    assert version == app_version()
+    assert core in ("core: compiled", "core: interpreted")
 
 
 def test_an_unreachable_cluster_is_one_line_of_error() -> None:

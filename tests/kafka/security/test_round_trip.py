@@ -61,7 +61,8 @@ def test_events_are_scored_over_secured_connections(
             ).code
             == 0
         )
-        system.sent.update(raw=20, labels=20)
+        # The labels' completeness has a record in each of two partitions.
+        system.sent.update(raw=20, labels=20 + 2)
         system.check_outcomes()
         read = run(
             tmp_path, kafka, "consume", pipeline, "scored", "--until-end", "--json", **debugging
