@@ -110,11 +110,12 @@ class PipelineView:
         topics = cluster_topics(self.admin).topics
         found = {}
         for role, kinds in ROLE_INPUTS.items():
+            # Without sources, no right to see the group of `ingest` is needed.
+            if role == "ingest" and self.topic("ingest.state") not in topics:
+                continue
             name = group_name(self.name, role)
             names, members = list(map(self.topic, kinds)), group_members(self.admin, name)
             if role == "ingest":
-                if self.topic("ingest.state") not in topics:
-                    continue
                 # While it runs, only its present sources: others may have been removed.
                 present = {topic for member in members for topic, _ in member.partitions}
                 names = sorted(present) or self._ingested_topics()
