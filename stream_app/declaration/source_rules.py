@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
+from stream_app.core.reading.avro_timestamps import MILLISECONDS, TIMESTAMP_TYPES
 from stream_app.core.reading.identity import id_fields, key_fields
 from stream_app.core.reading.source_values import UNIT_NAMES
 from stream_app.core.reading.validator import compile_validator
@@ -248,8 +249,9 @@ def _branches(declared: Any) -> list[Any]:
 def _is_milliseconds(declared: Any) -> bool:
     if not isinstance(declared, Mapping):
         return bool(declared == "long")
-    return declared["type"] == "long" and not str(declared.get("logicalType")).endswith(
-        ("-micros", "-nanos")
+    logical_type = declared.get("logicalType")
+    return declared["type"] == "long" and (
+        logical_type not in TIMESTAMP_TYPES or TIMESTAMP_TYPES[logical_type].unit is MILLISECONDS
     )
 
 

@@ -174,12 +174,12 @@ def test_a_mistake_in_a_source(changes: dict[str, Any], message: str) -> None:
     assert message in error(source(**changes))
 
 
-def test_milliseconds_need_a_field_that_is_read_as_milliseconds() -> None:
+@pytest.mark.parametrize("unit", ["micros", "nanos", "seconds"])
+def test_milliseconds_need_a_field_that_is_read_as_milliseconds(unit: str) -> None:
     declared: dict[str, Any] = EVENT_SCHEMA
-    micros = {"type": "long", "logicalType": "timestamp-micros"}
+    other = {"type": "long", "logicalType": f"timestamp-{unit}"}
     fields = [
-        {**field, "type": micros} if field["name"] == "at" else field
-        for field in declared["fields"]
+        {**field, "type": other} if field["name"] == "at" else field for field in declared["fields"]
     ]
     schema = {**declared, "fields": fields}
     found = error(source(fields={"at": Epoch("t", "s")}), schema=schema)

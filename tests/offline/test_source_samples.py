@@ -99,6 +99,7 @@ def test_a_sample_of_each_topic_is_tried(tmp_path: Path) -> None:
         "read": 5,
         "scored": 1,
         "duplicates": 0,
+        "assumed": 0,
         "retrying": 0,
         "dead_lettered": {"event-time-invalid": 1, "missing-field": 1},
         "not_sent": 0,

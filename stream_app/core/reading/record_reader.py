@@ -316,15 +316,11 @@ class LabelReader:
         if self._meanings is not None:
             label = self._meanings.get(label)
             if label is None:
-                return Failure(
-                    LABEL_UNKNOWN,
-                    f"field {self._label} has a value that means neither true nor false",
-                )
+                problem = f"field {self._label} has a value that means neither true nor false"
+                return _in_source(Failure(LABEL_UNKNOWN, problem), origin)
         if type(label) is str and len(label) > _MAX_CLASS_LENGTH:
-            return Failure(
-                "class-too-long",
-                f"field {self._label} has more than {_MAX_CLASS_LENGTH} characters",
-            )
+            problem = f"field {self._label} has more than {_MAX_CLASS_LENGTH} characters"
+            return _in_source(Failure("class-too-long", problem), origin)
         return LabelEvent(event_id, label, label_time)
 
 
@@ -360,7 +356,7 @@ def _with_id(
     """Return the event id as text and the fields, or the failure of id or key."""
     failure = _identity_failure(key, fields, *names)
     if failure is not None:
-        return failure if origin is None else named(failure, origin.source)
+        return _in_source(failure, origin)
     return _SentFields(identity_text(fields, names[0]) or "", fields, origin)
 
 
@@ -388,4 +384,9 @@ def _time_failure(fields: Fields, name: str, origin: SourcePosition | None) -> F
         if to_unix_ms(fields[name]) is None
         else Failure("event-in-future", f"field {name} is more than a day ahead")
     )
+    return _in_source(failure, origin)
+
+
+def _in_source(failure: Failure, origin: SourcePosition | None) -> Failure:
+    """Return a failure whose message names the source of a forwarded record."""
     return failure if origin is None else named(failure, origin.source)
