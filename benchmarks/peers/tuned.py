@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from struct import Struct
 from time import monotonic, time
 from typing import Annotated, Any
 
@@ -36,6 +37,9 @@ from benchmarks.workload import schema
 BATCH_RECORDS = 3000
 # Predictions of a block of the changelog, and fewer than which become single records.
 BLOCK_RECORDS, LEAST_RECORDS = 100, 8
+# Event time and row of a prediction in the changelog.
+HEADER = Struct(">qH")
+encode = msgspec.msgpack.Encoder().encode
 IDLE_SECONDS = 0.2
 
 Int = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
@@ -93,6 +97,7 @@ class Outputs:
         state, produce, scored, partition = self.state, self._produce, self._scored, self._partition
         counts, pending, expiry = state.counts, state.pending, state.expiry
         unwritten, dumps, isfinite = state.unwritten, orjson.dumps, math.isfinite
+        pack = encode
         topic = dumps(messages[0].topic())
         for message in messages:
             key, offset = message.key(), message.offset()
@@ -128,8 +133,7 @@ class Outputs:
                 headers = dead_headers(message, error, now)
                 produce(self._dead, message.value(), key, partition, headers=headers)
                 continue
-            # Copy: orjson returns over-allocated buffers (≥ 1 kB).
-            packed = b"%b" % dumps((event_time, 0, score, 0, offset, *values))
+            packed = HEADER.pack(event_time, 0) + pack((score, 0, offset, *values))
             pending[event_id] = packed
             due = event_time + HORIZON
             expiry[(due + LATENESS) // MINUTE].append(event_id)
@@ -162,9 +166,7 @@ class Outputs:
         if len(state.unwritten) >= LEAST_RECORDS:
             self._write_block()
         for _, event_id, packed in state.unwritten:
-            self._produce(
-                self._changelog, b'["p",' + packed[1:], b"e" + event_id.encode(), self._partition
-            )
+            self._produce(self._changelog, b"p" + packed, b"e" + event_id.encode(), self._partition)
         state.unwritten.clear()
         counts = {**asdict(state.counts), "position": position, "next_block": state.blocks}
         self._produce(self._changelog, orjson.dumps(counts), b"t", self._partition)
@@ -172,8 +174,7 @@ class Outputs:
     def _write_block(self) -> None:
         state = self.state
         times, ids, packed = zip(*state.unwritten, strict=True)
-        header = orjson.dumps((*max(zip(times, ids, strict=True)), ids))
-        value = b"\n".join((header, *packed))
+        value = encode((*max(zip(times, ids, strict=True)), ids, packed))
         self._produce(self._changelog, value, b"b%d" % state.blocks, self._partition)
         state.blocks += 1
         state.unwritten.clear()

@@ -194,7 +194,7 @@ def test_a_state_that_scorers_cannot_read_is_a_problem() -> None:
     assert levels(evaluate_format({0: counts()})) == []
     (found,) = evaluate_format({3: counts()._replace(state_format=1)})
     assert found.level == "problem"
-    assert "partition 3 has format 1, and this version reads format 3" in found.message
+    assert "partition 3 has format 1, and this version reads format 4" in found.message
 
 
 def test_a_nearly_full_state_is_a_warning() -> None:

@@ -69,7 +69,7 @@ def test_a_running_pipeline_has_no_problem_until_its_file_changes(
         assert any(
             message.endswith("loads; examples learned: 40") for message in by_level(report, "ok")
         )
-        assert len(by_level(report, "skipped")) == 3, by_level(report, "skipped")
+        assert len(by_level(report, "skipped")) == 4, by_level(report, "skipped")
 
         changed = tmp_path / "changed.py"
         changed.write_text(CHANGED.replace("NAME", system.name))

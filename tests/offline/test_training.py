@@ -155,13 +155,14 @@ def test_without_yes_only_the_metrics_are_shown(declared: str, tmp_path: Path) -
         (("e.jsonl", "--labels", "l.jsonl", "--promote"), "it requires --yes"),
         (("e.jsonl", "--labels", "l.jsonl", "--yes"), "say why"),
         (("e.jsonl", "--labels", "l.jsonl", "--measure-since", "soon"), "give 30d or"),
-        (("e.jsonl",), "--labels"),
+        (("EVENTS",), "--labels"),
     ],
 )
 def test_a_wrong_command_line_ends_with_2(
-    declared: str, arguments: tuple[str, ...], expected: str
+    declared: str, tmp_path: Path, arguments: tuple[str, ...], expected: str
 ) -> None:
-    result = run(declared, *arguments)
+    events, _ = phishing.write(tmp_path)
+    result = run(declared, *(str(events) if one == "EVENTS" else one for one in arguments))
     assert result.exit_code == 2
     assert expected in result.stderr
 

@@ -11,6 +11,7 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from stream_app.compiled_core import core_state
 from stream_app.errors import SettingsError, StoreError
 from stream_app.worker.health import HealthServer
 
@@ -46,6 +47,7 @@ def test_healthz_reports_alive(health: HealthServer) -> None:
         "status": "alive",
         "uptime_seconds": 0,
         "pid": os.getpid(),
+        "core": core_state(),
         "role": "score",
     }
 
@@ -92,6 +94,7 @@ def test_the_address_is_written_to_a_file(health: HealthServer, tmp_path: Path) 
     health.announce(path)
     assert json.loads(path.read_text()) == {
         "pid": os.getpid(),
+        "core": core_state(),
         "role": "score",
         "host": "127.0.0.1",
         "port": health.port,
