@@ -16,6 +16,8 @@ from tests.deploy.containers import Container, Stack
 from tests.deploy.prometheus import Prometheus, find_programs, run, running_prometheus
 
 WORKERS = {"learner": ("learner",), "monitor": ("monitor",), "scorer": ("scorer-1", "scorer-2")}
+"""Processes of each service; other services, such as those of a profile, have none."""
+
 PANELS_WITHOUT_DATA = {"Drift", "Label coverage"}
 """Panels that need closed windows of event time, which the first seconds do not have."""
 
@@ -70,7 +72,9 @@ def configuration(workers: dict[str, Container], folder: Path) -> Path:
     for job in config["scrape_configs"]:
         names = [name for discovery in job.pop("dns_sd_configs") for name in discovery["names"]]
         targets = [
-            f"127.0.0.1:{workers[worker].port}" for name in names for worker in WORKERS[name]
+            f"127.0.0.1:{workers[worker].port}"
+            for name in names
+            for worker in WORKERS.get(name, ())
         ]
         job["static_configs"] = [{"targets": targets}]
     written = folder / "prometheus.yml"
