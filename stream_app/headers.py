@@ -96,6 +96,17 @@ def is_of_record(name: str) -> bool:
     return not name.startswith(HEADER_PREFIX) or name in _FORWARDED
 
 
+def producer_headers(
+    headers: Iterable[tuple[str, bytes | None]],
+) -> list[tuple[str, bytes | None]]:
+    """Return the headers that are not the program's.
+
+    >>> producer_headers([("trace", b"1"), (SOURCE, b"forged")])
+    [('trace', b'1')]
+    """
+    return [header for header in headers if not header[0].startswith(HEADER_PREFIX)]
+
+
 class SourcePosition(NamedTuple):
     """Origin of a forwarded record: its source, partition and offset there, and Kafka timestamp.
 

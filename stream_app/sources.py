@@ -7,7 +7,7 @@ label's, it says where the value comes from: a path in the record, a constant, o
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Unit = Literal["s", "ms", "us", "ns"]
 """Unit of a number since 1970: seconds, milliseconds, microseconds or nanoseconds."""
@@ -84,6 +84,10 @@ FieldOrigin = (
     str | Constant | Epoch | LocalTime | RecordTimestamp | RecordKey | Coordinates | EnvelopeField
 )
 """Origin of a field: text is a path, whose parts are separated by dots and name nested records."""
+
+
+ORIGIN_CLASSES: tuple[type, ...] = tuple(one for one in get_args(FieldOrigin) if one is not str)
+"""Classes of the origins that are no path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

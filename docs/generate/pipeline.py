@@ -11,16 +11,7 @@ from stream_app import cleaning
 from stream_app.core.evaluation.prediction_tasks import TASKS
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
-from stream_app.sources import (
-    Constant,
-    Coordinates,
-    EnvelopeField,
-    Epoch,
-    LocalTime,
-    RecordKey,
-    RecordTimestamp,
-    Source,
-)
+from stream_app.sources import ORIGIN_CLASSES, Source
 
 _INTRODUCTION = """# Pipelines
 
@@ -69,9 +60,7 @@ def _origins() -> str:
     """Returns the table of origins, each with its arguments."""
     path = "Value at a path of the record: names of nested records and of the field, with dots."
     rows = [[code('"order.id"'), path, ""]]
-    for kind in (
-        Constant, Epoch, LocalTime, RecordTimestamp, RecordKey, Coordinates, EnvelopeField,
-    ):  # fmt: skip
+    for kind in ORIGIN_CLASSES:
         arguments = declared(kind)
         call = f"{kind.__name__}({', '.join(one.name for one in arguments)})"
         text = inspect.getdoc(kind) or ""

@@ -197,11 +197,13 @@ def train(
     since = options.since
     context = CommandContext(pipeline, options.as_json)
     loaded = context.pipeline
-    if labels is None and not is_table(file, options.file_format, loaded):
-        raise typer.BadParameter(
-            f"give the file of labels: {file} has no field {loaded.label.field}",
-            param_hint="--labels",
-        )
+    if labels is None:
+        if not is_table(file, options.file_format, loaded):
+            raise typer.BadParameter(
+                f"give the file of labels: {file} has no field {loaded.label.field}",
+                param_hint="--labels",
+            )
+        labels = file
     # Opened before the training, so that missing topics or keys are reported at once.
     publisher = (
         TrainedModelPublisher(context.log_operations().settings, loaded) if options.yes else None
@@ -217,7 +219,7 @@ def train(
 
 def _train(
     pipeline: Pipeline,
-    files: tuple[str, str | None],
+    files: tuple[str, str],
     sources: SampledSources,
     options: TrainOptions,
     since: int,

@@ -16,6 +16,7 @@ from stream_app.declaration.requirements import field_types, require, require_ty
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import Failure
 from stream_app.sources import (
+    ORIGIN_CLASSES,
     Constant,
     Coordinates,
     EnvelopeField,
@@ -27,9 +28,6 @@ from stream_app.sources import (
 )
 from stream_app.topic_kinds import KINDS, topic_name
 
-_ORIGINS = (
-    str, Constant, Epoch, LocalTime, RecordTimestamp, RecordKey, Coordinates, EnvelopeField,
-)  # fmt: skip
 _ORIGIN_FORM = (
     'a path such as "order.id", Constant(...), Epoch(...), LocalTime(...), RecordTimestamp(), '
     "RecordKey(), Coordinates() or EnvelopeField(...)"
@@ -174,7 +172,7 @@ def _check_origins(where: str, source: Source, known: Mapping[str, Mapping[str, 
             f"Choose from {', '.join(known)}",
         )
         require(
-            isinstance(origin, _ORIGINS),
+            isinstance(origin, (str, *ORIGIN_CLASSES)),
             f"{place} is of type {type(origin).__name__}",
             f"Give {_ORIGIN_FORM}",
         )

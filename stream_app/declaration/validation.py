@@ -25,21 +25,12 @@ from stream_app.declaration.source_rules import START_FORM, check_sources
 from stream_app.errors import PipelineError
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds, parsed
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
-from stream_app.sources import (
-    Constant,
-    Coordinates,
-    EnvelopeField,
-    Epoch,
-    LocalTime,
-    RecordKey,
-    RecordTimestamp,
-    Source,
-)
+from stream_app.sources import ORIGIN_CLASSES, Source
 
 _CLASSES: tuple[Any, ...] = (
     Pipeline, Label, Threshold, Thresholds, Retry, Breaker, Fallback, Limits,
     Between, Clip, Impute, Normalise, NullIf, Rename,
-    Source, Constant, Epoch, LocalTime, RecordTimestamp, RecordKey, Coordinates, EnvelopeField,
+    Source, *ORIGIN_CLASSES,
 )  # fmt: skip
 _FIELDS = {one.__name__: [field.name for field in fields(one)] for one in _CLASSES}
 

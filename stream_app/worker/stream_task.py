@@ -36,6 +36,7 @@ from stream_app.worker.subtask import (
     InputPosition,
     InputProgress,
     OffsetCheck,
+    SourceOffsetCheck,
     Subtask,
     WaitingRecords,
     assignment_ended,
@@ -147,15 +148,18 @@ class StreamTask(Thread):
         # All writers until the previous owners are fenced, then the one in use.
         self._writers = [writer, *fences]
         self._reader = reader
-        self._offset_check = OffsetCheck(reader, settings.accept_data_loss)
+        # Processors decide on lost records of topics of other programs.
+        self._offset_check = (
+            SourceOffsetCheck(reader)
+            if role == "ingest"
+            else OffsetCheck(reader, settings.accept_data_loss)
+        )
         self._fetch = assignment.fetch
         self._assignment = assignment
         self._settings = settings
         self._queue: SimpleQueue[Delivery | None] = SimpleQueue()
         self._positions: dict[InputPartition, InputPosition] = {}
         self._waiting: dict[InputPartition, WaitingRecords] = {}
-        # Topics of other programs, whose processors decide on lost records.
-        self._reads_sources = role == "ingest"
         # Inputs that are not read.
         self._held: set[InputPartition] = set()
         self._stopping = Event()
@@ -294,8 +298,6 @@ class StreamTask(Thread):
         if offset == HELD:
             self._held.add(source)
             return InputPosition(committed.offset)
-        if self._reads_sources:
-            return InputPosition(offset)
         position = InputPosition(self._offset_check.start_offset(source, offset))
         if subtask.claims is not None:
             if committed.offset == position.next:
@@ -392,12 +394,7 @@ class StreamTask(Thread):
         if batch.sequence != position.sequence:
             self._seek(source)
             return
-        check = (
-            self._offset_check.check_source
-            if self._reads_sources
-            else self._offset_check.check_contiguity
-        )
-        check(source, position.next, batch.records[0].offset)
+        self._offset_check.check_contiguity(source, position.next, batch.records[0].offset)
         if self._process_records(source, position, batch.records):
             position.sequence += 1
 

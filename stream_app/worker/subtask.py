@@ -200,21 +200,6 @@ class OffsetCheck:
             "Restore the topic, or accept the loss with STREAM_APP_WORKER__ACCEPT_DATA_LOSS=true",
         )
 
-    def check_source(self, source: InputPartition, expected: int, first: int) -> None:
-        """Check that a batch continues the log of another program's topic.
-
-        Raises:
-            TopicsError: it does not; the processor decides when it is restored again.
-        """
-        if first == expected:
-            return
-        low, high = self._reader.ends(source)
-        if first < expected or not low <= expected <= high:
-            raise TopicsError(
-                f"{source.topic}[{source.partition}] does not continue at offset {expected}",
-                "No action needed: its task starts again and decides what to do",
-            )
-
     def check_contiguity(self, source: InputPartition, expected: int, first: int) -> None:
         """Check that a batch continues the log.
 
@@ -229,4 +214,30 @@ class OffsetCheck:
             raise DataLossError(
                 f"{source.topic}[{source.partition}] went back from offset {expected} to {first}",
                 "It was recreated while in use; stop the pipeline, then keep or reset its state",
+            )
+
+
+class SourceOffsetCheck:
+    """Check of offsets in topics of other programs, whose processors decide on lost records."""
+
+    def __init__(self, reader: RetryingReader) -> None:
+        self._reader = reader
+
+    def start_offset(self, source: InputPartition, offset: int) -> int:
+        """Return the offset to start at: that of the processor."""
+        return offset
+
+    def check_contiguity(self, source: InputPartition, expected: int, first: int) -> None:
+        """Check that a batch continues the log.
+
+        Raises:
+            TopicsError: it does not; the processor decides when it is restored again.
+        """
+        if first == expected:
+            return
+        low, high = self._reader.ends(source)
+        if first < expected or not low <= expected <= high:
+            raise TopicsError(
+                f"{source.topic}[{source.partition}] does not continue at offset {expected}",
+                "No action needed: its task starts again and decides what to do",
             )

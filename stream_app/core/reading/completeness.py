@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, cast, get_args
 
 import orjson
 
-from stream_app.core.reading.event_time import FIRST_MS, LAST_MS
+from stream_app.core.reading.event_time import FIRST_MS, LAST_MS, MAX_AHEAD_MS
 from stream_app.headers import COMPLETENESS
 from stream_app.records import Failure, Headers, Record
 
@@ -20,8 +20,6 @@ MAX_PARTS = 1024
 _STATES: tuple[PartState, ...] = get_args(PartState)
 MAX_NAME = 200
 _MAX_BYTES = 2048
-# Tolerance for the clocks of producers, as for events.
-_MAX_AHEAD_MS = 24 * 60 * 60 * 1000
 
 
 class Completeness(NamedTuple):
@@ -93,7 +91,7 @@ def _problem(found: Completeness, now: int) -> str | None:
         return "until is missing" if state == "complete" else None
     if type(until) is not int or not FIRST_MS <= until <= LAST_MS:
         return "until is not a time in Unix milliseconds"
-    return "until is more than a day ahead" if until > now + _MAX_AHEAD_MS else None
+    return "until is more than a day ahead" if until > now + MAX_AHEAD_MS else None
 
 
 def _failure(problem: str) -> Failure:

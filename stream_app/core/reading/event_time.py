@@ -10,6 +10,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 NEVER = -(2**62)
 FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _UNIX_EPOCH) // _MILLISECOND
 LAST_MS = (datetime.max.replace(tzinfo=UTC) - _UNIX_EPOCH) // _MILLISECOND
+# Tolerance for the clocks of producers: a time that is further ahead is invalid.
+MAX_AHEAD_MS = 24 * 60 * 60 * 1000
 _OFFSETS_MS = {"Z": 0} | {
     f"{sign}{hours:02}:{minutes:02}": int(f"{sign}1") * (hours * 60 + minutes) * 60_000
     for sign in "+-"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from stream_app.core.reading.cleaning_steps import compile_cleaning
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
-from stream_app.core.reading.event_time import time_problem, to_unix_ms
+from stream_app.core.reading.event_time import MAX_AHEAD_MS, time_problem, to_unix_ms
 from stream_app.core.reading.identity import (
     FieldNames,
     empty_field,
@@ -50,8 +50,6 @@ _SCALARS = frozenset(
 # Characters of a class, which the model keeps, and with it every scored record.
 _MAX_CLASS_LENGTH = 200
 _FIRST_SURROGATE, _LAST_SURROGATE = chr(0xD800), chr(0xDFFF)
-# Tolerance for the clocks of producers.
-_MAX_AHEAD_MS = 24 * 60 * 60 * 1000
 
 
 def extract_features(function: Callable[[Fields], object], fields: Fields) -> Features | Failure:
@@ -252,7 +250,7 @@ class EventReader:
                 return cleaned
             fields, imputed = cleaned
         event_time = to_unix_ms(fields[self._event_time])
-        if event_time is None or event_time > now + _MAX_AHEAD_MS:
+        if event_time is None or event_time > now + MAX_AHEAD_MS:
             return _time_failure(fields, self._event_time, origin)
         features = extract_features(self._features, fields)
         if isinstance(features, Failure):
@@ -310,7 +308,7 @@ class LabelReader:
             return sent
         event_id, fields, origin = sent
         label_time = to_unix_ms(fields[self._label_time])
-        if label_time is None or label_time > now + _MAX_AHEAD_MS:
+        if label_time is None or label_time > now + MAX_AHEAD_MS:
             return _time_failure(fields, self._label_time, origin)
         label = fields[self._label]
         if self._meanings is not None:

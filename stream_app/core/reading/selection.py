@@ -27,11 +27,11 @@ from stream_app.core.reading.source_values import (
 from stream_app.core.reading.validator import compile_validator
 from stream_app.error_codes import UNREADABLE
 from stream_app.headers import (
-    HEADER_PREFIX,
     SOURCE,
     SOURCE_KEY,
     VALUE_SCHEMA_ID,
     SourcePosition,
+    producer_headers,
 )
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import (
@@ -286,7 +286,7 @@ class SourceIntake:
         if self._forwards_key:
             ours.append((SOURCE_KEY, key))
         if headers:
-            ours += [header for header in headers if not header[0].startswith(HEADER_PREFIX)]
+            ours += producer_headers(headers)
         return ours
 
 

@@ -1,7 +1,7 @@
 """Values of fields that come from a source: nested paths, converted times, parts of the record."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import floor, isfinite
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -24,6 +24,7 @@ from stream_app.sources import (
 UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _PER_MILLISECOND = {"us": 1_000, "ns": 1_000_000}
 _MILLISECONDS = {"s": 1_000, "ms": 1}
+_MILLISECOND = timedelta(milliseconds=1)
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -210,8 +211,7 @@ def convert_local_time(zone: ZoneInfo) -> Convert:
                 passed = time - _UNIX_EPOCH
         except (ValueError, OverflowError):
             return Problem("is not ISO 8601")
-        milliseconds = passed.days * 86_400_000 + passed.seconds * 1000
-        milliseconds += passed.microseconds // 1000
+        milliseconds = passed // _MILLISECOND
         if to_unix_ms(milliseconds) is None:
             return Problem(time_problem(milliseconds))
         return milliseconds

@@ -10,12 +10,25 @@ from stream_app.core.scoring.source_watermarks import SourceWatermarks
 # Successive records that move the watermark of an input.
 EVENTS_NEEDED = 12
 LABELS_NEEDED = 4
+# Least time at the end of an input after which it is committed.
+_IDLE_COMMIT_MS = 60_000
 # Longest time between two looks that counts as one at the end of an input.
 _MAX_LOOK_MS = 60_000
 
 InputName = Literal["events", "labels"]
 ClockMover = Literal["events", "labels", "idle inputs"]
 """Cause of the last advance of a clock: the watermark that decided it, or idle inputs."""
+
+
+def idle_commit_step(idle_after: int) -> int:
+    """Return the time at the end of an input after which it is committed, in milliseconds.
+
+    A crash then loses little of the time after which the input is idle.
+
+    >>> idle_commit_step(3_600_000), idle_commit_step(86_400_000)
+    (72000, 1728000)
+    """
+    return max(_IDLE_COMMIT_MS, idle_after // 50)
 
 
 class ClockHolder(NamedTuple):

@@ -11,10 +11,10 @@ from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.reading.selection import Forwarded, SourceIntake
 from stream_app.core.scoring.dead_letter import FailureContext, dead_letter, shortened
-from stream_app.core.scoring.event_clock import EVENTS_NEEDED, LABELS_NEEDED
+from stream_app.core.scoring.event_clock import EVENTS_NEEDED, LABELS_NEEDED, idle_commit_step
 from stream_app.error_codes import Stage
 from stream_app.errors import DataLossError
-from stream_app.headers import HEADER_PREFIX, SOURCE, SourcePosition
+from stream_app.headers import SOURCE, SourcePosition, producer_headers
 from stream_app.kafka.partitioner import PLACED_BY_KEY
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.pipeline import Pipeline
@@ -43,8 +43,6 @@ HELD_ALARM = "source-held"
 LOST_QUIET_MS = 600_000
 # Least time between two progress records of a partition.
 PROGRESS_MS = 1_000
-# Least time at the end of a partition after which it is committed.
-IDLE_COMMIT_MS = 60_000
 
 
 class SourceTopicReader(TopicReader, Protocol):
@@ -231,7 +229,7 @@ class IngestProcessor:
     def idle(self, now: int, at_end: bool) -> list[Output]:
         """Return due reports and progress records; commits the time at the end now and then."""
         outputs = self._reports(now) + self._progress(now)
-        step = max(IDLE_COMMIT_MS, self._idle_after // 50)
+        step = idle_commit_step(self._idle_after)
         if not outputs and self.state.clock.idle_ms - self._idle_ms >= step:
             return [self.state.output()]
         return outputs
@@ -321,7 +319,7 @@ class IngestProcessor:
 
     def _reject(self, record: Record, failure: Failure, now: int) -> Output:
         position = SourcePosition(self._name, record.partition, record.offset, record.timestamp)
-        theirs = [header for header in record.headers if not header[0].startswith(HEADER_PREFIX)]
+        theirs = producer_headers(record.headers)
         sent = record._replace(headers=[(SOURCE, position.header()), *theirs])
         context = self._services.context
         letter = dead_letter(self._dead_kind, sent, failure, context, now, stage=Stage.INGEST)

@@ -5,6 +5,7 @@ from itertools import groupby
 from time import monotonic
 
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
+from stream_app.core.scoring.event_clock import idle_commit_step
 from stream_app.core.scoring.model_protocols import Model
 from stream_app.core.scoring.scorer import DEGRADED_ALARM, ENDING_ALARMS, Scorer
 from stream_app.core.scoring.state_changelog import OTHER_FORMAT_REMEDY, StateFormatError
@@ -26,8 +27,6 @@ MODEL_REJECTED_ALARM = "model-rejected"
 DEGRADED_QUIET_MS = 10_000
 # The alarms of `ENDING_ALARMS` end after this time without another case.
 CLOCK_QUIET_MS = 600_000
-# Least time at the end of an input after which it is committed.
-IDLE_COMMIT_MS = 60_000
 # Limits of the retries in one idle call: a transaction of other partitions may be open.
 IDLE_RETRIES = 10
 IDLE_SECONDS = 0.25
@@ -170,7 +169,7 @@ class ScoreProcessor:
         state = self._scorer.state
         clock = state.clock
         idle_ms = clock.events.idle_ms + clock.labels.idle_ms
-        step = max(IDLE_COMMIT_MS, clock.idle_after // 50)
+        step = idle_commit_step(clock.idle_after)
         if not state.entries or idle_ms - self._idle_ms < step:
             return []
         return [state.checkpoint()]
