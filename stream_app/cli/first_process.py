@@ -24,12 +24,18 @@ def leave_first_process() -> None:
     """
     if os.getpid() != FIRST:
         return
+    # A signal between the fork and the handlers would be lost: the kernel drops what the first
+    # process does not handle. Blocked signals wait instead.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGINT})
     child = os.fork()
+    if child:
+        _forward_signals(child)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if child:
         _await(child)
 
 
-def _await(child: int) -> None:
+def _forward_signals(child: int) -> None:
     def forward(number: int, _: FrameType | None) -> None:
         os.kill(child, number)
 
@@ -38,6 +44,9 @@ def _await(child: int) -> None:
         signal.signal(number, handler)
     # A terminal sends SIGINT to both.
     signal.signal(signal.SIGINT, signal.SIG_IGN if sys.stdin.isatty() else handler)
+
+
+def _await(child: int) -> None:
     while True:
         ended, status = os.wait()
         if ended == child:

@@ -30,9 +30,9 @@ def namespace() -> list[str]:
     return words
 
 
-def start(body: str) -> "subprocess.Popen[str]":
+def start(body: str, before: str = "") -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [*namespace(), sys.executable, "-c", PROGRAM.replace("BODY", body)],
+        [*namespace(), sys.executable, "-c", before + PROGRAM.replace("BODY", body)],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -68,6 +68,29 @@ def test_sigterm_reaches_the_command() -> None:
         os.kill(first, signal.SIGTERM)
         process.communicate(timeout=30)
     assert process.returncode == 7
+
+
+def test_a_signal_right_after_the_fork_is_forwarded() -> None:
+    """The command may run, and be told to end, before the first process has its handlers."""
+    body = "time.sleep(60)"
+    slow_handlers = (
+        "import signal as module, time\n"
+        "install = module.signal\n"
+        "module.signal = lambda *words: (time.sleep(0.3), install(*words))[1]\n"
+        "import os\nfork = os.fork\n"
+        "def fork_and_say():\n"
+        "    child = fork()\n"
+        "    if child:\n        print('forked', flush=True)\n"
+        "    return child\n"
+        "os.fork = fork_and_say\n"
+    )
+    with start(body, before=slow_handlers) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "forked\n"
+        (first,) = children(process.pid)
+        os.kill(first, signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_orphans_are_awaited() -> None:
