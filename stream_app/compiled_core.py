@@ -26,6 +26,8 @@ MODULES = (
     "core.reading.typed_decoding",
     "core.reading.cleaning_steps",
     "core.reading.record_reader",
+    "core.reading.robust_watermark",
+    "core.scoring.event_clock",
     "core.scoring.expiry_queue",
     "core.scoring.lateness",
     "core.scoring.partition_state",
@@ -33,7 +35,9 @@ MODULES = (
     "core.scoring.predictor",
     "core.scoring.record_counts",
     "core.scoring.retries",
+    "core.scoring.scored_encoding",
     "core.scoring.scorer",
+    "core.scoring.source_watermarks",
     "core.scoring.state_changelog",
     "core.scoring.state_codec",
     "core.evaluation.classification_metrics",
@@ -43,6 +47,7 @@ MODULES = (
     "core.learning.learner",
     "core.learning.learner_state",
     "model_store.linear_folding",
+    "worker.quarantine.journal_slot",
 )
 # Library with the code of all modules; the files of the single modules only refer to it.
 LIBRARY = "stream_app_core"

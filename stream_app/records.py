@@ -86,9 +86,9 @@ def fast_namedtuple(kind: type[T]) -> Callable[[tuple[Any, ...]], T]:
 def output_size(output: Output) -> int:
     """Return the largest size of a record in a batch: key, value, headers and framing."""
     _, _, key, value, headers = output
-    framed = (
-        sum(len(name) * 4 + len(content or b"") + 10 for name, content in headers) if headers else 0
-    )
+    framed = 0
+    for name, content in headers:
+        framed += len(name) * 4 + len(content or b"") + 10
     return len(key or b"") + len(value or b"") + framed + 100
 
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, nextafter
 from typing import Any, ClassVar
 
 from river import base
@@ -39,6 +39,8 @@ Probabilities = dict[str, float]
 # Scores that are kept exactly for the ROC AUC since the start, which is in every checkpoint.
 _CUMULATIVE_SCORES = 10_000
 
+_LARGEST = nextafter(inf, 0.0)
+
 # Rounding error of a probability that is corrected.
 _ROUNDING = 1e-9
 
@@ -51,6 +53,7 @@ class PredictionTask(ABC):
     Attributes:
         name: name of the task, for messages.
         score_type: type of a score, for messages.
+        score_range: least and greatest float that is a score; empty if scores are not floats.
         label_types: Avro types that a label may have.
         metrics: metrics by name, as functions of sums that are not empty.
         baselines: likewise, for predictions without a model.
@@ -60,6 +63,7 @@ class PredictionTask(ABC):
 
     name: ClassVar[str]
     score_type: ClassVar[str]
+    score_range: ClassVar[tuple[float, float]]
     label_types: ClassVar[frozenset[str]]
     metrics: ClassVar[Metrics]
     baselines: ClassVar[Metrics]
@@ -130,6 +134,7 @@ class BinaryTask(PredictionTask):
 
     name = "binary classification"
     score_type = "a probability"
+    score_range = (0.0, 1.0)
     label_types = frozenset({"boolean"})
     metrics: ClassVar[Metrics] = BINARY_METRICS
     baselines: ClassVar[Metrics] = CLASSIFICATION_BASELINES
@@ -151,9 +156,7 @@ class BinaryTask(PredictionTask):
         return score
 
     def valid_score(self, score: object) -> float | None:
-        # In place instead of `_is_number`: called for every event.
-        number = isinstance(score, float) or type(score) is int
-        return float(score) if number and 0.0 <= score <= 1.0 else None  # type: ignore[arg-type,operator]  # a number
+        return _number_between(score, *self.score_range)
 
     def is_label(self, label: object) -> bool:
         return type(label) is bool
@@ -198,6 +201,7 @@ class MulticlassTask(PredictionTask):
 
     name = "multi-class classification"
     score_type = "a mapping of class to probability"
+    score_range = (1.0, 0.0)
     label_types = frozenset({"string", "enum"})
     metrics: ClassVar[Metrics] = MULTICLASS_METRICS
     baselines: ClassVar[Metrics] = CLASSIFICATION_BASELINES
@@ -222,7 +226,8 @@ class MulticlassTask(PredictionTask):
         if not isinstance(score, Mapping):
             return None
         valid = all(
-            isinstance(name, str) and _is_number(p) and 0.0 <= p <= 1.0 for name, p in score.items()
+            isinstance(name, str) and _number_between(p, 0.0, 1.0) is not None
+            for name, p in score.items()
         )
         return {name: float(probability) for name, probability in score.items()} if valid else None
 
@@ -274,6 +279,7 @@ class RegressionTask(PredictionTask):
 
     name = "regression"
     score_type = "a finite number"
+    score_range = (-_LARGEST, _LARGEST)
     label_types = NUMBER_TYPES
     metrics: ClassVar[Metrics] = REGRESSION_METRICS
     baselines: ClassVar[Metrics] = REGRESSION_BASELINES
@@ -299,7 +305,7 @@ class RegressionTask(PredictionTask):
         return lambda features: float(predict(features))
 
     def valid_score(self, score: object) -> float | None:
-        return float(score) if _is_number(score) and isfinite(score) else None  # type: ignore[arg-type]  # a number
+        return _number_between(score, *self.score_range)
 
     def is_label(self, label: object) -> bool:
         return self.valid_score(label) is not None
@@ -367,8 +373,11 @@ def _likeliest(probabilities: Probabilities) -> str | None:
     return max(probabilities, key=probabilities.__getitem__) if probabilities else None
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, float) or type(value) is int
+def _number_between(value: object, least: float, greatest: float) -> float | None:
+    """Return a number as a float, or None for anything else, however large an integer is."""
+    if isinstance(value, float) or type(value) is int:
+        return float(value) if least <= value <= greatest else None
+    return None
 
 
 def _rounded(probability: float) -> float:

@@ -4,6 +4,7 @@ Avro records are framed in Confluent's wire format: the value, or a header, name
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Set
 from math import isfinite
 from types import MappingProxyType
@@ -27,6 +28,8 @@ NO_SCHEMAS: Schemas = MappingProxyType({})
 _MAGIC = 0
 _PREFIX_BYTES = 5  # the magic byte and a 32-bit id
 _MAX_ID = 2**31 - 1
+# Text without which no number in JSON is NaN, infinite or overflows a double.
+_MAYBE_NOT_FINITE = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{200}")
 _MAX_DIGITS = 20  # of an integer of 64 bits, with its sign
 
 
@@ -75,6 +78,8 @@ def _json_failure(value: bytes, error: orjson.JSONDecodeError) -> Failure:
 
 def _is_only_not_finite(value: bytes) -> bool:
     """Return True if a lenient parser accepts the JSON and finds numbers that are not finite."""
+    if not _MAYBE_NOT_FINITE.search(value):
+        return False
     constants: list[str] = []
     try:
         numbers: list[float] = []
@@ -166,9 +171,10 @@ def parse_schema_id(content: bytes | None) -> SchemaId | None:
 
 def schema_ids(records: Iterable[Record]) -> Set[SchemaId]:
     """Return the ids of all schemas that records refer to, in the order of the records."""
-    frames = (
-        find_frame(value, headers)
-        for _, _, _, _, _, value, headers in records
-        if value and (headers or value[0] == _MAGIC)
-    )
-    return {frame.schema_id: None for frame in frames if isinstance(frame, AvroFrame)}.keys()
+    found: dict[SchemaId, None] = {}
+    for _, _, _, _, _, value, headers in records:
+        if value and (headers or value[0] == _MAGIC):
+            frame = find_frame(value, headers)
+            if isinstance(frame, AvroFrame):
+                found[frame.schema_id] = None
+    return found.keys()

@@ -229,15 +229,12 @@ class EventReader:
         # Avro begins with byte 0, or has a header with its schema id.
         elif value and value[0] and (not headers or not has_read_header(headers)):
             fields = self._decode(value)
-        if (
-            fields is not None
-            and self._is_single
-            and fields[self._event_id]
-            and fields[self._key]
-            and str(fields[self._key]).encode() == key
-        ):
-            event_id = str(fields[self._event_id])
-        else:
+        event_id = ""
+        if fields is not None and self._is_single:
+            sent_id, sent_key = fields[self._event_id], fields[self._key]
+            if sent_id and sent_key and str(sent_key).encode() == key:
+                event_id = str(sent_id)
+        if fields is None or not event_id:
             sent = self._read_sent(record, fields, origin, schemas)
             if isinstance(sent, Failure):
                 return sent

@@ -63,7 +63,8 @@ class CircuitBreaker:
             now: wall-clock time in Unix milliseconds.
         """
         self._seen += count
-        self._codes.update(failure.code for failure in failures)
+        if failures:
+            self._codes.update([failure.code for failure in failures])
         if self.state == "half-open":
             self._probe_left -= count
             if self._probe_left <= 0:

@@ -179,7 +179,8 @@ def dead_letter(
     kind = ERROR_CODES[failure.code]
     earlier = replay_headers(record) if record.headers else {}
     attempts = int(earlier.get(ERROR_ATTEMPTS, 0)) + (last_attempt.number if last_attempt else 0)
-    first_failed = iso_time(last_attempt.first_failed if last_attempt else now)
+    failed_at = iso_time(now)
+    first_failed = iso_time(last_attempt.first_failed) if last_attempt else failed_at
     ours = {
         ERROR_ID: error_id(context.group, record),
         ERROR_CODE: failure.code,
@@ -191,7 +192,7 @@ def dead_letter(
         ERROR_FINGERPRINT: fingerprint(failure, stage),
         ERROR_ATTEMPTS: str(attempts + 1),
         ERROR_FIRST_FAILED_AT: earlier.get(ERROR_FIRST_FAILED_AT, first_failed),
-        ERROR_LAST_FAILED_AT: iso_time(now),
+        ERROR_LAST_FAILED_AT: failed_at,
         ORIGINAL_TOPIC: record.topic,
         ORIGINAL_PARTITION: str(record.partition),
         ORIGINAL_OFFSET: str(record.offset),

@@ -58,6 +58,7 @@ class Predictor:
         last_good: Callable[[Model], Model | None],
     ) -> None:
         self._task = task
+        self._least, self._greatest = task.score_range
         self._fallback = fallback
         self._last_good = last_good
         self._budget = budget
@@ -142,6 +143,9 @@ class Predictor:
         # A model may raise anything; it fails this record only.
         except Exception as error:
             return Failure("model-failed", f"the model raised {type(error).__name__}", error)
+        # Fast path of nearly all scores.
+        if type(value) is float and self._least <= value <= self._greatest:
+            return value
         score = self._task.valid_score(value)
         if score is None:
             expected, found = self._task.score_type, type(value).__name__

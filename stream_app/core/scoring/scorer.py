@@ -9,7 +9,6 @@ import orjson
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example
-from stream_app.core.published_records import EventOrigin, ScoredRecord
 from stream_app.core.reading.completeness import is_completeness, read_completeness
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.identity import key_is_id
@@ -28,11 +27,12 @@ from stream_app.core.scoring.model_protocols import Model
 from stream_app.core.scoring.partition_state import Entry, PartitionState, eviction_kind
 from stream_app.core.scoring.predictor import Degraded, Predictor
 from stream_app.core.scoring.replay_headers import LabelResult, replay_headers
+from stream_app.core.scoring.scored_encoding import ScoredEncoder
 from stream_app.core.scoring.source_watermarks import MAX_SOURCES
 from stream_app.core.scoring.state_changelog import AssumedEvent, JoinedEvent, WaitingLabel
 from stream_app.core.scoring.state_codec import MAX_ROW_BYTES, PendingPrediction, PredictionOrigin
 from stream_app.error_codes import ERROR_CODES, ErrorClass
-from stream_app.headers import REPLAY_ID, REPLAY_LEARN, TRACEPARENT, SourcePosition
+from stream_app.headers import REPLAY_ID, REPLAY_LEARN, TRACEPARENT
 from stream_app.pipeline import Pipeline
 from stream_app.records import (
     ENVELOPE_BYTES,
@@ -122,12 +122,16 @@ class Scorer:
         self._predictor = Predictor(
             task, pipeline.fallback, pipeline.limits.predict_seconds, clock, last_good
         )
-        self._encode = encode
+        self._encoder = ScoredEncoder(
+            state.partition,
+            config.fingerprint,
+            state.horizon,
+            pipeline.publish_features,
+            encode,
+        )
         self._events = EventReader(pipeline)
         self._labels = LabelReader(pipeline)
         self._config = config
-        self._fingerprint = config.fingerprint
-        self._publish_features = pipeline.publish_features
         self._absent = pipeline.label.absent
         self._keyed = not key_is_id(pipeline)
         # By topic, because looking them up by value would take time.
@@ -155,12 +159,12 @@ class Scorer:
         """
         outputs: list[Output] = []
         self.failures, self.degraded_cause = [], ""
+        self._encoder.begin(model, now)
         for index, record in enumerate(records):
-            result = self._score_one(record, model, now, schemas)
-            if isinstance(result, Failure):
-                self.failures.append(IndexedFailure(index, result.code))
-                result = self._fail(record, result, model, now)
-            outputs += result
+            failure = self._score_one(record, model, now, schemas, outputs)
+            if failure is not None:
+                self.failures.append(IndexedFailure(index, failure.code))
+                outputs += self._fail(record, failure, model, now)
         outputs += self.state.full_blocks()
         return outputs + self.expire(model, now)
 
@@ -169,12 +173,13 @@ class Scorer:
     ) -> list[Output]:
         """Return the outputs of raw records whose retry is due; arguments as for `score`."""
         outputs: list[Output] = []
+        self._encoder.begin(model, now)
         for record in records:
-            result = self._score_one(record, model, now, schemas)
-            if isinstance(result, Failure):
-                outputs += self._fail(record, result, model, now)
+            failure = self._score_one(record, model, now, schemas, outputs)
+            if failure is not None:
+                outputs += self._fail(record, failure, model, now)
             else:
-                outputs += result + self._release(record)
+                outputs += self._release(record)
         return outputs + self.state.full_blocks()
 
     def join(
@@ -264,9 +269,9 @@ class Scorer:
         return self._dead("labels.dlq", label.record, failure, model, now)
 
     def _score_one(
-        self, record: Record, model: Model, now: int, schemas: Schemas
-    ) -> list[Output] | Failure:
-        """Return the scored record, the change of the state and, if the label waits, the example.
+        self, record: Record, model: Model, now: int, schemas: Schemas, outputs: list[Output]
+    ) -> Failure | None:
+        """Add the scored record, the change of the state and, if the label waits, the example.
 
         Hot path, as in the reader: what every event needs is done in place.
         """
@@ -276,7 +281,7 @@ class Scorer:
             if sent or not headers or is_replay_topic(topic) or not is_completeness(record):
                 return event
             return self._complete(record, "events", now)
-        event_id, event_time, _, features, imputed, passed, source = event
+        event_id, event_time, _, features, imputed, _, _ = event
         state = self.state
         if event_time < state.oldest_event:
             return event_too_late(state, event_time)
@@ -285,7 +290,7 @@ class Scorer:
             known = state.find(event_id)
             if not isinstance(known, WaitingLabel):
                 state.counts.duplicates += 1
-                return []
+                return None
             waiting = known
         result = self._predictor.predict(model, features, now)
         if isinstance(result, Failure):
@@ -294,33 +299,13 @@ class Scorer:
             degraded, score, version = result, result.score, result.version
         else:
             degraded, score, version = None, result, model.version
-        prediction, number, threshold, probabilities = self._prediction_fields(score)
-        fields: ScoredRecord = {
-            "event_id": event_id,
-            "event_time": event_time,
-            "scored_at": now,
-            "prediction": prediction,
-            "score": number,
-            "threshold": threshold,
-            "probabilities": probabilities,
-            "model": {"name": model.name, "version": version},
-            "degraded": None if degraded is None else degraded.by,
-            "source": {"topic": topic, "partition": partition, "offset": offset},
-            "fingerprint": self._fingerprint,
-            "imputed": imputed,
-            "label_due_by": event_time + state.horizon,
-            "features": features if self._publish_features else None,
-            "origin": None if source is None else _event_origin(source),
-        }
-        if passed is not None:
-            fields["fields"] = passed
-        # Copy: orjson returns over-allocated buffers (1 kB and more).
-        value = b"%b" % self._encode(fields)
+        predicted = self._prediction_fields(score)
+        value = self._encoder.encode(event, topic, offset, predicted, degraded)
         scored = _output(("scored", partition, key, value, headers and _copied(record)))
         learned = (
             None if headers and _NOT_LEARNED in headers and is_replay_topic(topic) else features
         )
-        origin = self._origins.get(topic) or self._origin(topic, threshold)
+        origin = self._origins.get(topic) or self._origin(topic, predicted[2])
         key_text = (key or b"").decode() if self._keyed else None
         pending = _prediction((event_time, score, version, learned, origin, offset, key_text))
         packed = state.pack(pending)
@@ -336,15 +321,19 @@ class Scorer:
         if imputed or degraded is not None:
             self._count_corrections(imputed, degraded, now)
         state.clock.events.own.times.append(event_time if event_time < now else now)
+        outputs.append(scored)
         if waiting is None:
-            return [scored, *state.expect(event_id, event_time, packed)]
+            outputs += state.expect(event_id, event_time, packed)
+            return None
         in_time = is_within_horizon(state, event_time, waiting.label_time)
         state.replayed_labels.count(waiting.record, "waiting", -1)
         state.replayed_labels.count(waiting.record, "joined" if in_time else "expired")
-        if not in_time:
+        if in_time:
+            outputs += self._example(event_id, pending, waiting.label, waiting.label_time)
+        else:
             state.counts.label_expired += 1
-            return [scored, *state.expect(event_id, event_time, packed)]
-        return [scored, *self._example(event_id, pending, waiting.label, waiting.label_time)]
+            outputs += state.expect(event_id, event_time, packed)
+        return None
 
     def _origin(self, topic: str, threshold: float | None) -> PredictionOrigin:
         """Return the origin of predictions for events of a topic."""
@@ -352,7 +341,7 @@ class Scorer:
         found = PredictionOrigin(self._config.fingerprint, threshold, source, self._keyed)
         return self._origins.setdefault(topic, found)
 
-    def _complete(self, record: Record, name: InputName, now: int) -> list[Output] | Failure:
+    def _complete(self, record: Record, name: InputName, now: int) -> Failure | None:
         """Apply a completeness record of an input; it has no output."""
         clock, counts = self.state.clock, self.state.counts
         found = read_completeness(record, now)
@@ -364,7 +353,7 @@ class Scorer:
             counts.completeness += 1
         else:
             counts.label_completeness += 1
-        return []
+        return None
 
     def _is_too_large(self, scored: Output, packed: bytes, event_id: str) -> bool:
         """Return True if the scored record, or the example, does not fit into its topic."""
@@ -391,7 +380,7 @@ class Scorer:
         if isinstance(label, Failure):
             if record.value or not is_completeness(record):
                 return label
-            return self._complete(record, "labels", now)
+            return self._complete(record, "labels", now) or []
         known = state.find(label.event_id)
         if known is None:
             return self._wait(record, label, now)
@@ -487,14 +476,6 @@ class Scorer:
         last_attempt = self.state.retries.last_attempt(record)
         letter = dead_letter(topic, record, failure, context, now, last_attempt)
         return [letter if output_size(letter) <= self._max_kept else shortened(letter)]
-
-
-def _event_origin(position: SourcePosition) -> EventOrigin:
-    return {
-        "source": position.source,
-        "partition": position.partition,
-        "offset": position.offset,
-    }
 
 
 def _example_of(

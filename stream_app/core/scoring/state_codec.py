@@ -126,8 +126,8 @@ class PredictionCodec:
         if origin.keyed:
             values = (key, *values)
         if type(row) is int:
-            return _HEADER.pack(event_time, row) + _encode((score, version, offset, *values))
-        own = _encode((row, score, version, offset, *values))
+            return _HEADER.pack(event_time, row) + _encode([score, version, offset, *values])
+        own = _encode([row, score, version, offset, *values])
         return _HEADER.pack(event_time, _OWN_ROW) + own
 
     def unpack(self, packed: bytes) -> PendingPrediction:

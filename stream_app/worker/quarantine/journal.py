@@ -5,18 +5,17 @@ import mmap
 import os
 import re
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from threading import get_native_id
-from time import monotonic_ns, time
+from time import time
 from traceback import extract_tb
 from typing import Any, NamedTuple
 
 from stream_app.files import write_atomically
-from stream_app.records import Record
 from stream_app.resilience import Limits
+from stream_app.worker.quarantine.journal_slot import OFFSET_WORD, REASON_WORD, JournalSlot
 
 # Partitions beyond this number share slots.
 SLOTS = 1024
@@ -26,8 +25,6 @@ _SLOT_WORDS = 8
 _FILE_BYTES = (1 + SLOTS) * _SLOT_WORDS * _WORD_BYTES
 # Words of the header.
 _PID, _NANOSECONDS, _BYTES = range(3)
-# Words of a slot. The offset is stored plus one, because 0 means none.
-_OFFSET, _STARTED, _INPUT, _PARTITION, _THREAD, _REASON = range(6)
 
 CRASHED, HUNG, GREW = range(3)
 """Reasons why a process ended while it processed a record; HUNG and GREW are the watchdog's."""
@@ -56,32 +53,6 @@ class Working(NamedTuple):
     reason: int
 
 
-class Slot:
-    """Slot of one partition in a journal; used by one thread."""
-
-    __slots__ = ("_first", "_words")
-
-    def __init__(self, words: Any, partition: int) -> None:
-        self._words = words
-        self._first = _first_word(partition)
-        words[self._first + _PARTITION] = partition
-
-    def journaled(self, number: int, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield records of an input, each written to the slot before it is processed.
-
-        The slot is cleared after the last record. It keeps a record whose processing raises.
-        """
-        words, first = self._words, self._first
-        offset, started = first + _OFFSET, first + _STARTED
-        words[first + _INPUT] = number
-        words[first + _THREAD] = get_native_id()
-        for record in records:
-            words[started] = monotonic_ns()
-            words[offset] = record.offset + 1
-            yield record
-        words[offset] = 0
-
-
 class Journal:
     """Journal of this process; replaces an earlier file.
 
@@ -104,14 +75,14 @@ class Journal:
         self._words[_BYTES] = limits.memory_mb << 20
         self._words[_PID] = os.getpid()
 
-    def slot(self, partition: int) -> Slot:
+    def slot(self, partition: int) -> JournalSlot:
         """Return the slot of a partition."""
-        return Slot(self._words, partition)
+        return JournalSlot(self._words, _first_word(partition), partition)
 
     def clear(self) -> None:
         """Clear all slots, before the process ends for a reason other than a record."""
         for partition in range(SLOTS):
-            self._words[_first_word(partition) + _OFFSET] = 0
+            self._words[_first_word(partition) + OFFSET_WORD] = 0
 
 
 class JournalReader:
@@ -146,7 +117,7 @@ class JournalReader:
 
     def set_reason(self, partition: int, reason: int) -> None:
         """Store the reason for which the process is about to be killed."""
-        self._words[_first_word(partition) + _REASON] = reason
+        self._words[_first_word(partition) + REASON_WORD] = reason
 
 
 def worker_file(base: Path, suffix: str) -> Path:

@@ -391,3 +391,14 @@ def test_the_monitor_detects_drift_of_the_predicted_classes() -> None:
     assert [(one["name"], one["breached"]) for one in drifts] == [
         ("score", False), ("prediction", False), ("score", False), ("prediction", True),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("score", [10**400, -(10**400), inf, nan, "0.5", True, None])
+@pytest.mark.parametrize("task", [BinaryTask(), RegressionTask()], ids=["binary", "regression"])
+def test_anything_but_a_number_in_range_is_no_score(task: PredictionTask, score: object) -> None:
+    """An integer beyond the largest float cannot be converted to one."""
+    assert task.valid_score(score) is None
+
+
+def test_integers_are_scores() -> None:
+    assert [BinaryTask().valid_score(1), RegressionTask().valid_score(-(10**300))] == [1.0, -1e300]
