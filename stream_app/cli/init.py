@@ -1,17 +1,25 @@
-"""`init`: write a starter pipeline, or the pipeline of a table."""
+"""`init`: write a starter pipeline, or the pipeline of a table or of topics."""
 
 import os
 import shlex
-from collections.abc import Iterator
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stream_app.cli.options import FormatOption
+from stream_app.cli.options import FormatOption, expand_options
+from stream_app.settings import load_settings
+from stream_app.starter.generated_sources import first_command
+from stream_app.starter.guess_rendering import guess_lines, topic_guess_lines
 from stream_app.starter.pipeline_guess import PipelineGuess
 from stream_app.starter.role_guesses import ChosenColumns
-from stream_app.starter.starter import write_pipeline_of, write_starter
+from stream_app.starter.starter import (
+    ChosenTopics,
+    write_pipeline_of,
+    write_pipeline_of_topics,
+    write_starter,
+)
 
 app = typer.Typer()
 
@@ -45,26 +53,43 @@ On a real Kafka, with the last three in a second terminal:
   stream-app produce NAME.py TABLE
   stream-app consume NAME.py scored --from-beginning"""
 
+_NEXT_STEPS_OF_TOPICS = """
+Each guess has its reason in NAME.py and in the schemas. Next, without a broker:
 
-def _column_option(name: str, role: str) -> typer.models.OptionInfo:
+  cd DIR
+  TRY
+
+On the cluster, with the last two in a second terminal:
+
+  stream-app topics create NAME.py
+  stream-app doctor NAME.py
+  stream-app up NAME.py
+  stream-app consume NAME.py scored --from-beginning
+  stream-app status NAME.py"""
+
+
+def _field_option(name: str, role: str) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(
-        name, metavar="COLUMN", help=f"With --from: column with {role} [default: guessed]."
+        name,
+        metavar="FIELD",
+        help=f"With --from or --from-topic: column, or path, of {role} [default: guessed].",
     )
     return option
 
 
-@app.command(epilog="Example: stream-app init payments --from payments.csv --label fraud")
-def init(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="Name of the pipeline: lower-case letters, digits, hyphens."
-        ),
-    ],
-    folder: Annotated[
-        Path | None,
-        typer.Option("--dir", metavar="DIR", help="Folder to write into [default: ./NAME]."),
-    ] = None,
+@dataclass(frozen=True)
+class FieldOptions:
+    """Options that name fields which need not be guessed."""
+
+    label: Annotated[str | None, _field_option("--label", "the label")] = None
+    event_id: Annotated[str | None, _field_option("--id", "the id of an event")] = None
+    event_time: Annotated[str | None, _field_option("--time", "the time of an event")] = None
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """Options that say what a pipeline is guessed from."""
+
     table: Annotated[
         str | None,
         typer.Option(
@@ -72,44 +97,84 @@ def init(
             metavar="FILE",
             help="Guess the pipeline from a table of events and labels: CSV, JSON lines, Avro.",
         ),
+    ] = None
+    topic: Annotated[
+        str | None,
+        typer.Option(
+            "--from-topic", metavar="TOPIC", help="Guess the pipeline from a topic of events."
+        ),
+    ] = None
+    label_topic: Annotated[
+        str | None,
+        typer.Option("--label-topic", metavar="TOPIC", help="With --from-topic: topic of labels."),
+    ] = None
+    file_format: FormatOption = None
+
+    def check(self, fields: FieldOptions) -> None:
+        """Raise a usage error for options that exclude or need each other."""
+        if self.table is not None and self.topic is not None:
+            raise typer.BadParameter("give it or --from", param_hint="--from-topic")
+        if self.label_topic is not None and self.topic is None:
+            raise typer.BadParameter("it needs --from-topic", param_hint="--label-topic")
+        if self.file_format and self.table is None:
+            raise typer.BadParameter("it is for a table, given with --from", param_hint="--format")
+        if self.topic is not None and fields.label and self.label_topic is None:
+            raise typer.BadParameter("it needs --label-topic", param_hint="--label")
+        if self.table is None and self.topic is None and any(astuple(fields)):
+            raise typer.BadParameter(
+                "it is for a table or a topic, given with --from or --from-topic",
+                param_hint="--label, --id or --time",
+            )
+
+
+@app.command(
+    epilog="Example: stream-app init payments --from-topic shop.orders --label-topic shop.verdicts"
+)
+@expand_options
+def init(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Name of the pipeline: lower-case letters, digits, hyphens."
+        ),
+    ],
+    inputs: InputOptions,
+    fields: FieldOptions,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", metavar="DIR", help="Folder to write into [default: ./NAME]."),
     ] = None,
-    label: Annotated[str | None, _column_option("--label", "the label")] = None,
-    event_id: Annotated[str | None, _column_option("--id", "the id of an event")] = None,
-    event_time: Annotated[str | None, _column_option("--time", "the time of an event")] = None,
-    file_format: FormatOption = None,
 ) -> None:
-    """Write a pipeline that runs, with sample data or from a table; overwrites no file."""
+    """Write a pipeline that runs: with sample data, from a table, or from topics.
+
+    Overwrites no file.
+    """
+    inputs.check(fields)
     target = Path(name) if folder is None else folder
-    chosen = ChosenColumns(event_id, event_time, label)
-    if table is None:
-        if any(chosen) or file_format:
-            raise typer.BadParameter("it is for a table, given with --from", param_hint="--label")
-        written, guess, steps = write_starter(name, target), None, _NEXT_STEPS
+    chosen = ChosenColumns(fields.event_id, fields.event_time, fields.label)
+    lines: list[str] = []
+    if inputs.topic is not None:
+        topics = ChosenTopics(inputs.topic, inputs.label_topic)
+        written, topic_guess = write_pipeline_of_topics(
+            name, target, load_settings(), topics, chosen
+        )
+        lines = list(topic_guess_lines(topic_guess))
+        steps = _NEXT_STEPS_OF_TOPICS.replace("TRY", first_command(name, topic_guess))
+    elif inputs.table is not None:
+        written, guess = write_pipeline_of(name, target, inputs.table, chosen, inputs.file_format)
+        lines = list(guess_lines(guess))
+        steps = _table_steps(guess, os.path.relpath(inputs.table, target))
     else:
-        written, guess = write_pipeline_of(name, target, table, chosen, file_format)
-        path = shlex.quote(os.path.relpath(table, target))
-        sort = " --sort" if guess.must_be_sorted else ""
-        steps = _NEXT_STEPS_OF_TABLE.replace("SORT", sort).replace("TABLE", path)
-        if sort:
-            steps += "\n\nSort the table by its time before you produce it: it is far from order."
+        written, steps = write_starter(name, target), _NEXT_STEPS
     typer.echo(f"{target}: {', '.join(path.name for path in written)}")
-    if guess is not None:
-        typer.echo("\n".join(_guesses(guess)))
+    if lines:
+        typer.echo("\n".join(lines))
     typer.echo(steps.replace("NAME", name).replace("DIR", shlex.quote(str(target))))
 
 
-def _guesses(guess: PipelineGuess) -> Iterator[str]:
-    """Yield the guesses, one a line, with their reasons."""
-    known, timing = guess.timing.time, guess.timing
-    label_time = f"time of label  {known.name}" if known else f"delay          {timing.delay}"
-    numbers, words = (
-        [role.column.name for role in roles] for roles in (guess.numbers, guess.words)
-    )
-    yield f"id             {guess.event_id.column.name}: {guess.event_id.reason}"
-    yield f"time           {guess.event_time.column.name}: {guess.event_time.reason}"
-    yield f"label          {guess.label.column.name}: {guess.label.reason}; {guess.values.reason}"
-    yield f"{label_time}: {timing.reason}"
-    yield f"features       {', '.join([*numbers, *words]) or 'hour and weekday only'}"
-    yield f"order          {guess.order}"
-    for role in guess.left_out:
-        yield f"left out       {role.column.name}: {role.reason}"
+def _table_steps(guess: PipelineGuess, path: str) -> str:
+    sort = " --sort" if guess.must_be_sorted else ""
+    steps = _NEXT_STEPS_OF_TABLE.replace("SORT", sort).replace("TABLE", shlex.quote(path))
+    if sort:
+        steps += "\n\nSort the table by its time before you produce it: it is far from order."
+    return steps

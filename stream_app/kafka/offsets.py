@@ -58,6 +58,14 @@ def find_partitions(
     return [(name, partition) for name, count in counts.items() for partition in range(count)]
 
 
+def topic_names(client: Consumer | Producer, errors: ConnectionErrors) -> list[str]:
+    """Return the names of all topics that have partitions; raises as `cluster_id`."""
+    cluster: ClusterMetadata = _request(
+        errors, client, lambda: client.list_topics(timeout=_REQUEST_SECONDS)
+    )
+    return [name for name, topic in cluster.topics.items() if topic.partitions]
+
+
 def cluster_id(client: Consumer | Producer, errors: ConnectionErrors) -> str:
     """Return the id that the cluster was given when its storage was formatted."""
     cluster: ClusterMetadata = _request(

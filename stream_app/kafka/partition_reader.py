@@ -26,6 +26,7 @@ from stream_app.kafka.offsets import (
     find_partitions,
     offset_bounds,
     offsets_since,
+    topic_names,
 )
 from stream_app.kafka.transient_errors import LEADER_MOVES, raised_transient
 from stream_app.records import Headers
@@ -155,6 +156,10 @@ class PartitionReader:
     def find_partitions(self, topics: Iterable[str]) -> list[PartitionId]:
         """Return all partitions of the topics; raises as `offsets.find_partitions`."""
         return find_partitions(self._consumer, self._errors, topics)
+
+    def topics(self) -> list[str]:
+        """Return the names of all topics that this user sees; raises as `find_partitions`."""
+        return topic_names(self._consumer, self._errors)
 
     def check_visible(self, topic: str) -> None:
         """Raise `AccessError` if a topic is hidden; makes it known to the consumer."""

@@ -32,6 +32,16 @@ class EventOrder:
                 order.add(time)
         return order
 
+    @classmethod
+    def sum(cls, parts: Iterable["EventOrder"]) -> "EventOrder":
+        """Return the order of events that are in several parts, each in its own order."""
+        total = cls()
+        for part in parts:
+            total.events += part.events
+            total.displaced += part.displaced
+            total.milliseconds = max(total.milliseconds, part.milliseconds)
+        return total
+
     def add(self, time: int) -> None:
         """Add the time of the next event, in Unix milliseconds."""
         self.events += 1

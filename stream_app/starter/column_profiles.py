@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from stream_app.core.reading.avro_timestamps import TIMESTAMP_TYPES, likely_unit
+from stream_app.core.reading.avro_timestamps import (
+    TIMESTAMP_TYPES,
+    AvroTimestamp,
+    TimeUnit,
+    likely_unit,
+)
 from stream_app.core.reading.event_time import to_unix_ms, with_utc
 from stream_app.records import Fields
 from stream_app.transfer.text_values import Converter, converter
@@ -49,11 +54,13 @@ class Column:
         name: name of the field; the path of a nested one, such as "customer.country".
         type: type of its values; "other" for lists and for mixed types, "empty" if all are null.
         values: value in each record, None where it is missing.
+        declared_time: logical type of times whose unit need not be guessed, else None.
     """
 
     name: str
     type: ColumnType
     values: Sequence[Any] = field(repr=False)
+    declared_time: str | None = None
 
     @cached_property
     def filled(self) -> list[Any]:
@@ -73,6 +80,8 @@ class Column:
     @cached_property
     def time_type(self) -> str | None:
         """Logical type of a field whose values may all be times, else None."""
+        if self.declared_time is not None:
+            return self.declared_time
         if self.type == "text":
             times = [to_unix_ms(with_utc(value)) for value in self.filled]
             if None in times:
@@ -86,12 +95,17 @@ class Column:
         name = None if unit is None else _LOGICAL_TYPES[unit]
         return None if self.type == "number" and name != "timestamp-seconds" else name
 
+    @property
+    def unit(self) -> TimeUnit:
+        """Unit of a field of times."""
+        return TIMESTAMP_TYPES[self.time_type or "timestamp-millis"].unit
+
     @cached_property
     def times(self) -> list[int | None]:
         """Times in Unix milliseconds, None where there is none."""
         if self.time_type is None:
             return [None] * len(self.values)
-        unit = TIMESTAMP_TYPES[self.time_type].unit
+        unit = self.unit
         return [
             None
             if value is None
@@ -137,8 +151,11 @@ def _column(name: str, values: list[Any], text: bool) -> Column:
         return Column(name, "empty", values)
     if types == {int, float}:
         return Column(name, "number", values)
-    kind = _EXACT_TYPES.get(types.pop(), "other") if len(types) == 1 else "other"
-    return Column(name, kind, values)
+    if len(types) == 1 and issubclass(kind := next(iter(types)), AvroTimestamp):
+        numbers = [None if value is None else int(value) for value in values]
+        return Column(name, "integer", numbers, _LOGICAL_TYPES[kind.unit])
+    exact = _EXACT_TYPES.get(types.pop(), "other") if len(types) == 1 else "other"
+    return Column(name, exact, values)
 
 
 def _text_column(name: str, values: list[str | None]) -> Column:

@@ -1,11 +1,13 @@
 """Text of the pipeline and the schemas of a guessed pipeline."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import PurePath
 from statistics import median
-from typing import Any
+from textwrap import wrap
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from stream_app.starter.column_profiles import Column
 from stream_app.starter.pipeline_guess import PipelineGuess
@@ -13,6 +15,7 @@ from stream_app.starter.role_guesses import ColumnRole
 
 _AVRO_TYPES = {"boolean": "boolean", "integer": "long", "number": "double", "text": "string"}
 _WIDTH = 100
+_MAX_REASON = 400
 KNOWN_AT = "label_known_at"
 """Name of the label's time if the table has none."""
 
@@ -28,19 +31,18 @@ _MODELS = {
     ),
 }
 
-_TEMPLATE = '''"""Scores the rows of {file} and learns from {label}; by `stream-app init`.
+_TEMPLATE = '''"""Scores {file} and learns from {label}; by `stream-app init`.
 
-Each guess has its reason beside it, from {records}.
+{intro}
 Correct what is wrong, and see the effect:
 
-    stream-app try {name}.py {path}{sort}
+    {command}
 """
 
 from datetime import timedelta
 
 from river import linear_model, {multiclass}optim, preprocessing
 
-from stream_app import Label, Pipeline
 {imports}from stream_app.transformers import Pick
 
 # 1. Fields that the model learns from. They must be known when the event happens.
@@ -81,9 +83,9 @@ pipeline = Pipeline(
     name="{name}",
     schema="{name}.avsc",
     # {id_reason}.
-    event_id="{id}",
+    event_id="{id}",{key}
     # {time_reason}.
-    event_time="{time}",
+    event_time="{time}",{sources}
     clean=CLEAN,
     features=features,
     model=model,
@@ -96,7 +98,7 @@ pipeline = Pipeline(
         # {horizon_reason}.
         horizon={horizon},
         # {order}.
-        allowed_lateness={lateness},
+        allowed_lateness={lateness},{label_sources}
     ),
     # Score from the first event on, before anything was learned.
     untrained="allowed",
@@ -111,70 +113,122 @@ _TASKS = {
 }
 
 
-def generated_files(name: str, path: str, guess: PipelineGuess) -> dict[str, str]:
-    """Return the texts of the files of a pipeline, by file name.
+class PipelineParts(NamedTuple):
+    """Parts of a generated pipeline in which tables and topics differ.
+
+    Attributes:
+        scored: what is scored, after "Scores".
+        read: kind and name of what is read, for the schema.
+        command: command that shows the effect of a change.
+        records: number of records that were looked at.
+        paths: path of each field in the records of a topic.
+        names: names to import from `stream_app`.
+        key: K if it is not the event id.
+        key_text, source_text, label_text: lines of the declaration, each beginning with a line
+            break.
+    """
+
+    scored: str
+    read: str
+    command: str
+    records: str
+    paths: Mapping[str, str] = MappingProxyType({})
+    names: Sequence[str] = ("Label", "Pipeline")
+    key: ColumnRole | None = None
+    key_text: str = ""
+    source_text: str = ""
+    label_text: str = ""
+
+
+def table_files(name: str, path: str, guess: PipelineGuess) -> dict[str, str]:
+    """Return the texts of the files of a pipeline for a table, by file name.
 
     Args:
         name: name of the pipeline.
         path: path of the table, relative to the folder of the pipeline.
         guess: guessed pipeline.
     """
-    return {
-        f"{name}.py": _pipeline_text(name, path, guess),
-        f"{name}.avsc": _schema_text("Event", f"Row of {PurePath(path).name}.", _event(guess)),
-        f"{name}_label.avsc": _schema_text("Outcome", "Label of an event.", _label(guess)),
-    }
-
-
-def _pipeline_text(name: str, path: str, guess: PipelineGuess) -> str:
-    values, timing, sample = guess.values, guess.timing, guess.sample
-    model, multiclass = _MODELS[values.kind]
-    clean = list(_imputations(guess))
+    sample, file = guess.sample, plain(PurePath(path).name)
     how_many = (
         f"all {sample.total:,} rows"
         if sample.is_complete
         else f"{sample.records:,} of {sample.total:,} rows"
     )
+    sort = " --sort" if guess.must_be_sorted else ""
+    command = f"stream-app try {name}.py {plain(path)}{sort}"
+    return pipeline_files(
+        name, guess, PipelineParts(f"the rows of {file}", f"Row of {file}.", command, how_many)
+    )
+
+
+def pipeline_files(name: str, guess: PipelineGuess, parts: PipelineParts) -> dict[str, str]:
+    """Return the texts of the files of a pipeline, by file name."""
+    return {
+        f"{name}.py": _pipeline_text(name, guess, parts),
+        f"{name}.avsc": _schema_text("Event", parts.read, _event(guess, parts.key)),
+        f"{name}_label.avsc": _schema_text(
+            "Outcome", "Label of an event.", _label(guess, parts.key)
+        ),
+    }
+
+
+def _pipeline_text(name: str, guess: PipelineGuess, parts: PipelineParts) -> str:
+    values, timing = guess.values, guess.timing
+    model, multiclass = _MODELS[values.kind]
+    clean = list(_imputations(guess))
+    cleaning = "from stream_app.cleaning import Impute\n" if clean else ""
     return _TEMPLATE.format(
-        file=_plain(PurePath(path).name),
-        path=_plain(path),
+        file=parts.scored,
         name=name,
-        sort=" --sort" if guess.must_be_sorted else "",
-        records=how_many,
+        command=parts.command,
+        intro="\n".join(
+            wrap(f"Each guess has its reason beside it, from {parts.records}.", _WIDTH)
+        ),
         multiclass=multiclass,
-        imports="from stream_app.cleaning import Impute\n" if clean else "",
+        imports=_import(parts.names) + cleaning,
         numbers=_named(guess.numbers),
         words=_named(guess.words),
-        left_out=_left_out(guess.left_out),
+        left_out=_left_out(guess.left_out, parts.paths),
         clean=_tuple(clean),
+        key=parts.key_text,
+        sources=parts.source_text,
+        label_sources=parts.label_text,
         time=guess.event_time.column.name,
-        time_reason=_reason(guess.event_time.reason),
+        time_reason=reason_lines(guess.event_time.reason),
         id=guess.event_id.column.name,
-        id_reason=_reason(guess.event_id.reason),
+        id_reason=reason_lines(guess.event_id.reason),
         label=guess.label.column.name,
-        label_reason=_reason(f"{guess.label.reason}; {values.reason}"),
+        label_reason=reason_lines(f"{guess.label.reason}; {values.reason}", 8),
         values=_values(guess),
         known=KNOWN_AT if timing.time is None else timing.time.name,
-        known_reason=_reason(timing.reason),
+        known_reason=reason_lines(timing.reason, 8),
         delay="" if timing.delay is None else f"\n        delay={_days(timing.delay)},",
         horizon=_days(timing.horizon),
-        horizon_reason=_reason(timing.horizon_reason),
+        horizon_reason=reason_lines(timing.horizon_reason, 8),
         lateness=_days(timing.allowed_lateness),
-        order=_reason(str(guess.order)),
+        order=reason_lines(str(guess.order), 8),
         task=_TASKS[values.kind],
         model=model,
     )
+
+
+def _import(names: Sequence[str]) -> str:
+    line = f"from stream_app import {', '.join(names)}"
+    if len(line) > _WIDTH:
+        line = "".join(["from stream_app import (\n", *(f"    {name},\n" for name in names), ")"])
+    return f"{line}\n"
 
 
 def _values(guess: PipelineGuess) -> str:
     """Return the lines that declare positive and negative values."""
     found = {"positive": guess.values.positive, "negative": guess.values.negative}
     return "".join(
-        f"\n        {name}={_literal(value)}," for name, value in found.items() if value is not None
+        f"\n        {name}={literal(value)}," for name, value in found.items() if value is not None
     )
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
+    """Return a text or a number as it is written in Python."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -202,21 +256,34 @@ def _reason(text: str, used: int = 12) -> str:
     return text if len(text) + used <= _WIDTH else f"{text[: _WIDTH - used - 1]}…"
 
 
-def _plain(path: str) -> str:
+def reason_lines(text: str, indent: int = 4) -> str:
+    """Return a reason as a comment without its beginning, on as many lines as it needs."""
+    text = "".join(one if one.isprintable() else " " for one in text)
+    text = text if len(text) <= _MAX_REASON else f"{text[: _MAX_REASON - 1]}…"
+    lines = wrap(text, _WIDTH - indent - 3, break_on_hyphens=False)
+    return f"\n{' ' * indent}# ".join(lines)
+
+
+def plain(path: str) -> str:
     """Return a path as it may stand in a text of Python."""
     return "".join(one if one.isprintable() and one not in '"\\' else "?" for one in path)
 
 
-def _left_out(roles: list[ColumnRole]) -> str:
+def _left_out(roles: list[ColumnRole], paths: Mapping[str, str]) -> str:
     if not roles:
         return ""
-    lines = [
-        f"#   {role.column.name}: {_reason(role.reason, len(role.column.name) + 8)}"
-        for role in roles
-    ]
-    return "\n".join(
-        ["# Left out; add a name above, and its field to the schema, to use it:", *lines, ""]
+    lines = []
+    for role in roles:
+        name = role.column.name
+        path = paths.get(name, name)
+        shown = name if path == name else f"{name} (from {plain(path)})"
+        lines.append(f"#   {shown}: {_reason(role.reason, len(shown) + 8)}")
+    schema = (
+        ", its field to the schema, and its path to the source"
+        if paths
+        else ", and its field to the schema"
     )
+    return "\n".join([f"# Left out; add a name above{schema}, to use it:", *lines, ""])
 
 
 def _imputations(guess: PipelineGuess) -> Iterator[str]:
@@ -229,8 +296,8 @@ def _imputations(guess: PipelineGuess) -> Iterator[str]:
             yield f'\n    Impute("{column.name}", {value!r}),'
 
 
-def _event(guess: PipelineGuess) -> Iterator[dict[str, Any]]:
-    yield _field(guess.event_id, _AVRO_TYPES[guess.event_id.column.type])
+def _event(guess: PipelineGuess, key: ColumnRole | None) -> Iterator[dict[str, Any]]:
+    yield from _identity(guess, key)
     yield _time_field(guess.event_time.column, guess.event_time.reason)
     for role in (*guess.numbers, *guess.words):
         # Numbers with a fraction may come, even if there are none in the sample.
@@ -239,12 +306,18 @@ def _event(guess: PipelineGuess) -> Iterator[dict[str, Any]]:
         yield _field(role, kind, nullable=nullable)
 
 
-def _label(guess: PipelineGuess) -> Iterator[dict[str, Any]]:
+def _identity(guess: PipelineGuess, key: ColumnRole | None) -> Iterator[dict[str, Any]]:
+    for role in (guess.event_id, *([key] if key else [])):
+        yield _field(role, _AVRO_TYPES[role.column.type])
+
+
+def _label(guess: PipelineGuess, key: ColumnRole | None) -> Iterator[dict[str, Any]]:
     timing = guess.timing
-    yield _field(guess.event_id, _AVRO_TYPES[guess.event_id.column.type])
+    yield from _identity(guess, key)
     if timing.time is None:
         kind = {"type": "long", "logicalType": "timestamp-millis"}
-        yield {"name": KNOWN_AT, "type": kind, "doc": "Time of the event + Label.delay."}
+        doc = "Time of the event + Label.delay." if timing.delay else "When it became known."
+        yield {"name": KNOWN_AT, "type": kind, "doc": doc}
     else:
         yield _time_field(timing.time, timing.reason)
     yield {

@@ -135,10 +135,10 @@ def guess_pipeline(sample: TableSample, chosen: ChosenColumns) -> PipelineGuess:
     values = guess_values(label.column)
     known = guess_label_time(columns, event_time.column, label.column)
     order = EventOrder.of(event_time.column.times)
-    timing = _timing(event_time.column, label.column, known, order)
+    timing = guess_timing(event_time.column, label.column, known, order)
     roles = [event_time, event_id, label, *([known] if known else [])]
     others = [one for one in sample.columns if all(one is not role.column for role in roles)]
-    numbers, words, left_out = _features(others, label.column, values)
+    numbers, words, left_out = guess_features(others, label.column, values)
     return PipelineGuess(
         sample, event_id, event_time, label, values, timing, numbers, words, left_out, order
     )
@@ -178,12 +178,18 @@ def _positive(common: Any, rare: Any) -> tuple[Any, Any]:
     return (common, rare) if common.lower() in _POSITIVE_WORDS else (rare, common)
 
 
-def _timing(
+def guess_timing(
     event_time: Column, label: Column, known: ColumnRole | None, order: EventOrder
 ) -> LabelTiming:
-    lateness = _MIN_LATENESS
-    if order.milliseconds and order.milliseconds <= _MAX_DISORDER_MS:
-        lateness = max(lateness, timedelta(days=ceil(order.milliseconds / _DAY_MS)))
+    """Return the time at which labels become known.
+
+    Args:
+        event_time: times of the events.
+        label: label of each event, None where there is none.
+        known: times of these labels; None if there are none.
+        order: distance of the events from being sorted.
+    """
+    lateness = guess_lateness(order)
     if known is None:
         day = timedelta(days=1)
         reason = "no column says when the label became known: assumed; correct it"
@@ -208,10 +214,23 @@ def _timing(
     )
 
 
-def _features(
+def guess_lateness(order: EventOrder) -> timedelta:
+    """Return an allowed lateness that covers the disorder of the events, up to 30 days."""
+    if not 0 < order.milliseconds <= _MAX_DISORDER_MS:
+        return _MIN_LATENESS
+    return max(_MIN_LATENESS, timedelta(days=ceil(order.milliseconds / _DAY_MS)))
+
+
+def guess_features(
     columns: Sequence[Column], label: Column, values: LabelValues
 ) -> tuple[list[ColumnRole], list[ColumnRole], list[ColumnRole]]:
-    """Return the features that are numbers, those that are text, and the other columns."""
+    """Return the features that are numbers, those that are text, and the other columns.
+
+    Args:
+        columns: columns without another role.
+        label: label of each event, None where there is none.
+        values: meaning of the label's values.
+    """
     numbers, words, left_out = list[ColumnRole](), list[ColumnRole](), list[ColumnRole]()
     positive = (
         True if label.type == "boolean" else values.positive if values.kind == "binary" else None

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from stream_app.core.reading.avro_timestamps import TIMESTAMP_TYPES
 from stream_app.errors import InputError
 from stream_app.starter.column_profiles import Column
 
@@ -57,22 +56,34 @@ def guess_event_time(columns: Sequence[Column], chosen: str | None) -> ColumnRol
         if column.time_type is None or column.nulls:
             reason = f"{column.nulls:,} values are missing" if column.nulls else "it is no time"
             raise InputError(f"{chosen} cannot be the time of the event: {reason}", _TIME_REMEDY)
-        return ColumnRole(column, f"chosen with --time; {_time_format(column)}")
+        return ColumnRole(column, f"chosen with --time; {time_format(column)}")
     times = [one for one in columns if one.time_type is not None and one.filled and not one.nulls]
     # A number may be a time by chance, so its name must say it.
-    found = [one for one in times if one.type == "text" or _time_score(one) > 0]
+    found = list(filter(seems_time, times))
     if not found:
         raise InputError("No column is a time that is never missing", _TIME_REMEDY)
     best = min(found, key=lambda one: (-_time_score(one), median(filter(None, one.times or [0]))))
     others = [one.name for one in found if one is not best]
     among = f"; other times: {', '.join(others)}" if others else ""
-    return ColumnRole(best, f"{_time_format(best)}{among}")
+    return ColumnRole(best, f"{time_format(best)}{among}")
 
 
 _TIME_REMEDY = (
     "Name a column with --time that has ISO 8601 text or Unix time in every row; pandas converts "
     "with pd.to_datetime(column)"
 )
+
+
+def seems_time(column: Column) -> bool:
+    """Return True if values and name of a column are those of a time."""
+    if column.time_type is None or not column.filled:
+        return False
+    return column.type == "text" or column.declared_time is not None or _time_score(column) > 0
+
+
+def is_later_time(column: Column) -> bool:
+    """Return True if the name of a column is that of a time after the event."""
+    return bool(_LATER_NAME.fullmatch(column.name))
 
 
 def _time_score(column: Column) -> int:
@@ -82,10 +93,11 @@ def _time_score(column: Column) -> int:
     return score - 2 if later else score
 
 
-def _time_format(column: Column) -> str:
+def time_format(column: Column) -> str:
+    """Return how the times of a column are written, and how many there are."""
     name = column.time_type or ""
     if column.type != "text":
-        return f"{len(column.filled):,} numbers, as Unix {TIMESTAMP_TYPES[name].unit.name}"
+        return f"{len(column.filled):,} numbers, as Unix {column.unit.name}"
     if name.startswith("local-"):
         return f"{len(column.filled):,} times without an offset, read as UTC"
     return f"{len(column.filled):,} times with an offset"
@@ -112,19 +124,37 @@ def guess_event_id(
                 _ID_REMEDY,
             )
         return ColumnRole(column, f"chosen with --id; {differences(column)}")
+    found = possible_ids(columns, taken)
+    if not found:
+        raise InputError(f"No column identifies a row{nearest_id(columns, taken)}", _ID_REMEDY)
+    best = max(found, key=is_id)
+    return ColumnRole(best, differences(best))
+
+
+def possible_ids(columns: Sequence[Column], taken: Iterable[str]) -> list[Column]:
+    """Return the columns that may identify an event; arguments as for `guess_event_id`."""
+    return [
+        one
+        for one in _complete_texts(columns, taken)
+        if one.distinct >= _DIFFERENT * len(one.filled)
+    ]
+
+
+def nearest_id(columns: Sequence[Column], taken: Iterable[str]) -> str:
+    """Return a remark on the column with the most different values, empty if there is none."""
+    possible = _complete_texts(columns, taken)
+    most = max(possible, key=lambda one: one.distinct, default=None)
+    return f"; the nearest is {most.name}: {differences(most)}" if most else ""
+
+
+def _complete_texts(columns: Sequence[Column], taken: Iterable[str]) -> list[Column]:
+    """Return the columns of texts and integers that are never missing."""
     other = set(taken)
-    possible = [
+    return [
         one
         for one in columns
         if one.name not in other and one.type in ("integer", "text") and not one.nulls
     ]
-    found = [one for one in possible if one.distinct >= _DIFFERENT * len(one.filled)]
-    if not found:
-        most = max(possible, key=lambda one: one.distinct, default=None)
-        near = f"; the nearest is {most.name}: {differences(most)}" if most else ""
-        raise InputError(f"No column identifies a row{near}", _ID_REMEDY)
-    best = max(found, key=is_id)
-    return ColumnRole(best, differences(best))
 
 
 _ID_REMEDY = (
@@ -174,6 +204,12 @@ def guess_label(columns: Sequence[Column], chosen: str | None, taken: Iterable[s
     )
 
 
+def seems_label(column: Column) -> bool:
+    """Return True if the name of a column is that of a label, and it has few values."""
+    name = column.name.lower() in _LABEL_NAMES or _LABEL_NAME.fullmatch(column.name)
+    return bool(name) and column.distinct <= 2
+
+
 def guess_label_time(
     columns: Sequence[Column], event_time: Column, label: Column
 ) -> ColumnRole | None:
@@ -197,7 +233,7 @@ def guess_label_time(
         if pairs and after >= _IN_ORDER * len(pairs):
             return ColumnRole(
                 one,
-                f"{after:,} of {len(pairs):,} times are not before the event; {_time_format(one)}",
+                f"{after:,} of {len(pairs):,} times are not before the event; {time_format(one)}",
             )
     return None
 
