@@ -10,14 +10,11 @@ import typer
 
 from stream_app.cli.options import FormatOption, expand_options
 from stream_app.settings import load_settings
-from stream_app.starter.generated_sources import first_command
-from stream_app.starter.guess_rendering import guess_lines, topic_guess_lines
+from stream_app.starter.guess_rendering import guess_lines
 from stream_app.starter.pipeline_guess import PipelineGuess
 from stream_app.starter.role_guesses import ChosenColumns
 from stream_app.starter.starter import (
-    ChosenTopics,
     write_pipeline_of,
-    write_pipeline_of_topics,
     write_starter,
 )
 
@@ -154,12 +151,8 @@ def init(
     chosen = ChosenColumns(fields.event_id, fields.event_time, fields.label)
     lines: list[str] = []
     if inputs.topic is not None:
-        topics = ChosenTopics(inputs.topic, inputs.label_topic)
-        written, topic_guess = write_pipeline_of_topics(
-            name, target, load_settings(), topics, chosen
-        )
-        lines = list(topic_guess_lines(topic_guess))
-        steps = _NEXT_STEPS_OF_TOPICS.replace("TRY", first_command(name, topic_guess))
+        written, lines, command = _write_from_topics(name, target, inputs, chosen)
+        steps = _NEXT_STEPS_OF_TOPICS.replace("TRY", command)
     elif inputs.table is not None:
         written, guess = write_pipeline_of(name, target, inputs.table, chosen, inputs.file_format)
         lines = list(guess_lines(guess))
@@ -170,6 +163,20 @@ def init(
     if lines:
         typer.echo("\n".join(lines))
     typer.echo(steps.replace("NAME", name).replace("DIR", shlex.quote(str(target))))
+
+
+def _write_from_topics(
+    name: str, folder: Path, inputs: InputOptions, chosen: ChosenColumns
+) -> tuple[list[Path], list[str], str]:
+    """Return the paths that were written, the guesses, and the command to go on with."""
+    # They import the clients of Kafka, which takes half a second.
+    from stream_app.starter.generated_sources import first_command
+    from stream_app.starter.topic_rendering import topic_guess_lines
+    from stream_app.starter.topic_starter import ChosenTopics, write_pipeline_of_topics
+
+    topics = ChosenTopics(inputs.topic or "", inputs.label_topic)
+    written, guess = write_pipeline_of_topics(name, folder, load_settings(), topics, chosen)
+    return written, list(topic_guess_lines(guess)), first_command(name, guess)
 
 
 def _table_steps(guess: PipelineGuess, path: str) -> str:

@@ -189,7 +189,7 @@ def _pipeline_text(name: str, guess: PipelineGuess, parts: PipelineParts) -> str
         numbers=_named(guess.numbers),
         words=_named(guess.words),
         left_out=_left_out(guess.left_out, parts.paths),
-        clean=_tuple(clean),
+        clean=_one_line(clean) or _tuple(clean),
         key=parts.key_text,
         sources=parts.source_text,
         label_sources=parts.label_text,
@@ -235,6 +235,12 @@ def literal(value: Any) -> str:
 def _days(time: timedelta) -> str:
     hours = time // timedelta(hours=1)
     return f"timedelta(days={hours // 24})" if hours % 24 == 0 else f"timedelta(hours={hours})"
+
+
+def _one_line(lines: Sequence[str]) -> str:
+    """Return a tuple of one short line, empty for others; so does ruff."""
+    text = f"({lines[0].strip()})" if len(lines) == 1 else ""
+    return text if len(text) + len("CLEAN = ") <= _WIDTH else ""
 
 
 def _tuple(lines: Sequence[str]) -> str:

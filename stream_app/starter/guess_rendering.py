@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 
 from stream_app.starter.generated_pipeline import KNOWN_AT
-from stream_app.starter.generated_sources import origin_text
 from stream_app.starter.pipeline_guess import PipelineGuess
-from stream_app.starter.topic_guess import CHOOSE, SourceGuess, TopicGuess
 
 
 def guess_lines(guess: PipelineGuess) -> Iterator[str]:
@@ -14,31 +12,6 @@ def guess_lines(guess: PipelineGuess) -> Iterator[str]:
     yield f"order          {guess.order}"
     for role in guess.left_out:
         yield f"left out       {role.column.name}: {role.reason}"
-
-
-def topic_guess_lines(guess: TopicGuess) -> Iterator[str]:
-    """Yield the guesses about topics, one a line, with their reasons; choices come last."""
-    yield from _topic("events", guess.events)
-    if guess.labels is not None:
-        yield from _topic("labels", guess.labels)
-    key = guess.key.column.name if guess.key else guess.pipeline.event_id.column.name
-    yield f"key            {key}: {guess.key_reason}"
-    for line in guess_lines(guess.pipeline):
-        yield line.replace(CHOOSE, "")
-    for choice in guess.choices():
-        yield f"CHOOSE         {choice}"
-
-
-def _topic(kind: str, source: SourceGuess) -> Iterator[str]:
-    sample = source.columns.sample
-    parts = [
-        f"{len(sample.rows):,} of {sample.total:,} records in {sample.partitions} partitions",
-        sample.format if sample.envelope is None else f"{sample.format} of {sample.envelope}",
-        source.columns.placement(),
-    ]
-    yield f"{kind:<14} {sample.topic}: {'; '.join(filter(None, parts))}"
-    for name, origin in source.fields.items():
-        yield f"  {name:<12} {origin_text(origin)}"
 
 
 def _roles(guess: PipelineGuess) -> Iterator[str]:

@@ -11,7 +11,7 @@ from stream_app.starter.column_profiles import Column
 _ID_NAME = re.compile(r"(.*[_.\-])?(?i:id|key|uuid|guid|number|nr|reference)|.*[a-z](Id|ID|Key|Nr)")
 _TIME_NAME = re.compile(
     r"(?i)(.*_)?(ts|time|timestamp|datetime|created|occurred|event|ordered|paid|placed|started|"
-    r"start|departure|when|hour)(_.*)?|.*_at|.*time|.*timestamp"
+    r"start|departure|when|hour)(_.*)?|(.*_)?at|.*time|.*timestamp"
 )
 _DATE_NAME = re.compile(r"(?i)(.*_)?(date|day|on|epoch|unix)(_.*)?|.*date")
 _LATER_NAME = re.compile(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 
 import orjson
 
@@ -25,6 +26,11 @@ RECORD_TIMESTAMP = "record_timestamp"
 _MAX_COLUMNS = 300
 _MIN_KEYS = 20
 _PLACED = 0.99
+# Times that differ from the timestamps by whole hours are in another zone.
+_HOUR_MS = 3_600_000
+_MAX_HOURS = 14
+_NEAR_MS = 10 * 60_000
+_NEAR = 0.9
 _PARTITIONERS: tuple[tuple[str, Callable[[bytes, int], int]], ...] = (
     ("murmur2, as by Java, kafka-python, aiokafka and kafkajs", java_partition),
     ("crc32, as by librdkafka and kcat", librdkafka_partition),
@@ -112,6 +118,21 @@ class TopicColumns:
         if (column.time_type or "").startswith("local-") and column.declared_time is None:
             return LocalTime(self.paths[column.name], "UTC")
         return self.origin(column)
+
+    def shift(self, column: Column) -> str:
+        """Return by how many hours times differ from the timestamps, empty if they do not."""
+        gaps = [
+            time - sent
+            for time, sent in zip(column.times, self.timestamp.times, strict=True)
+            if time is not None and sent is not None
+        ]
+        middle = median(gaps) if gaps else 0
+        hours = round(middle / _HOUR_MS)
+        near = sum(abs(gap - hours * _HOUR_MS) < _NEAR_MS for gap in gaps)
+        if not 0 < abs(hours) <= _MAX_HOURS or near < _NEAR * len(gaps):
+            return ""
+        direction = "ahead of" if hours > 0 else "behind"
+        return f"; they are {abs(hours)} h {direction} the records' timestamps"
 
     def order(self, times: Sequence[int | None]) -> EventOrder:
         """Return the distance of the records' times from order within their partitions."""

@@ -9,7 +9,7 @@ from stream_app.errors import InputError
 from stream_app.formatting import counted
 from stream_app.offline.event_order import EventOrder
 from stream_app.records import Record
-from stream_app.sources import Constant, FieldOrigin, RecordTimestamp
+from stream_app.sources import Constant, FieldOrigin, LocalTime, RecordTimestamp
 from stream_app.starter.column_profiles import Column
 from stream_app.starter.label_links import LabelLink, find_link, row_texts
 from stream_app.starter.pipeline_guess import (
@@ -175,14 +175,14 @@ def _in_milliseconds(column: Column) -> Column:
     return Column(column.name, "integer", column.times, "timestamp-millis")
 
 
-_ZONE = (
-    f'{CHOOSE}the times have no offset and are read in UTC; set the zone in LocalTime(..., zone="")'
-)
-
-
-def _time_reason(column: Column) -> str:
-    text = column.type == "text" and (column.time_type or "").startswith("local-")
-    return f"{_ZONE}; {time_format(column)}" if text else time_format(column)
+def _time_reason(topic: TopicColumns, column: Column) -> str:
+    """Return how times are written; times without an offset need a zone."""
+    if not isinstance(topic.time_origin(column), LocalTime):
+        return time_format(column)
+    return (
+        f"{CHOOSE}the times have no offset and are read in UTC: put their zone into LocalTime"
+        f"{topic.shift(column)}; {time_format(column)}"
+    )
 
 
 def _event_time(topic: TopicColumns, chosen: str | None) -> tuple[ColumnRole, FieldOrigin | None]:
@@ -197,7 +197,7 @@ def _event_time(topic: TopicColumns, chosen: str | None) -> tuple[ColumnRole, Fi
             "record is used, which is often that of sending; name a time in fields if there is one"
         )
         return ColumnRole(topic.timestamp, reason), RecordTimestamp()
-    reason = role.reason.replace(time_format(role.column), _time_reason(role.column))
+    reason = role.reason.replace(time_format(role.column), _time_reason(topic, role.column))
     # A choice stands at the beginning.
     if CHOOSE in reason:
         reason = CHOOSE + reason.replace(CHOOSE, "")
@@ -347,7 +347,9 @@ def _label(
         if named.distinct == 1:
             return _only_positive(topic, named)
         return role, guess_values(named), None, None
-    usable = [one for one in others if one.type != "other" and not (is_id(one) or seems_time(one))]
+    usable = [
+        one for one in others if one.type != "other" and not (is_id(one) or _may_be_later(one))
+    ]
     possible = [one for one in usable if one.distinct > 1]
     single = next((one for one in usable if one.distinct == 1 and seems_label(one)), None)
     if len(possible) == 1 and single is None:
@@ -379,6 +381,11 @@ def _only_positive(
     return ColumnRole(label, reason), values, "False", Constant(True)
 
 
+def _may_be_later(column: Column) -> bool:
+    """Return True if a column may be the time at which labels became known."""
+    return seems_time(column) or (column.time_type is not None and is_later_time(column))
+
+
 def _known_at(
     topic: TopicColumns, link: LabelLink, event_time: Column, label: Column | None
 ) -> tuple[ColumnRole, FieldOrigin | None]:
@@ -386,13 +393,13 @@ def _known_at(
     times = [
         one
         for one in topic.columns
-        if one is not label and one.name != link.label_name and not one.nulls and seems_time(one)
+        if one is not label and one.name != link.label_name and not one.nulls and _may_be_later(one)
     ]
     pairs = {one.name: link.after(event_time, one) for one in times}
     possible = [one for one in times if pairs[one.name].share >= _IN_ORDER]
     if possible:
         best = max(possible, key=lambda one: (is_later_time(one), pairs[one.name].median))
-        reason = _time_reason(best)
+        reason = _time_reason(topic, best)
         if pairs[best.name].total:
             reason += f"; {pairs[best.name]}"
         return ColumnRole(_in_milliseconds(best), reason), topic.time_origin(best)

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from math import ceil
 from typing import Literal, NamedTuple
 
 from stream_app.core.reading.decoding import decode_leniently, find_frame
@@ -111,7 +112,12 @@ def _read(reader: PartitionReader, bounds: OffsetBounds) -> list[Record]:
     """Return records of each place in turn, until a limit is reached."""
     found: list[Record] = []
     size, deadline = 0, time.monotonic() + _SECONDS
-    windows = {one: places(*span, _SAMPLED // len(bounds)) for one, span in bounds.items()}
+    total = sum(end - start for start, end in bounds.values())
+    # In proportion, so that a place is about the same time in each partition.
+    windows = {
+        one: places(start, end, ceil(_SAMPLED * (end - start) / max(total, _SAMPLED)))
+        for one, (start, end) in bounds.items()
+    }
     for place in range(_PLACES):
         chosen = {one: spans[place] for one, spans in windows.items() if place < len(spans)}
         for batch in reader.batches(chosen):
@@ -131,7 +137,7 @@ def places(start: int, end: int, limit: int) -> list[tuple[int, int]]:
     if start == end:
         return []
     size = max(1, limit // _PLACES)
-    if end - start <= size * _PLACES:
+    if end - start <= max(limit, size * _PLACES):
         return [(start, end)]
     middle = (start + end - size) // 2
     return [(start, start + size), (middle, middle + size), (end - size, end)]
