@@ -21,7 +21,7 @@ dict. An invalid declaration is an error when the file is loaded, with exit code
 
 _ORIGINS = """## Origins of fields
 
-A value of `Source.fields` is one of these. [Attach to a topic that you do not own](../sources.md)
+A value of `Source.fields` is one of these. [Declare a source](../sources.md)
 has examples.
 """
 

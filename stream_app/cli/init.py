@@ -168,7 +168,7 @@ def init(
 def _write_from_topics(
     name: str, folder: Path, inputs: InputOptions, chosen: ChosenColumns
 ) -> tuple[list[Path], list[str], str]:
-    """Return the paths that were written, the guesses, and the command to go on with."""
+    """Return the paths that were written, the guesses, and the command to run next."""
     # They import the clients of Kafka, which takes half a second.
     from stream_app.starter.generated_sources import first_command
     from stream_app.starter.topic_rendering import topic_guess_lines

@@ -1,4 +1,4 @@
-"""Pipelines that `stream-app init` writes: a starter, or one for a table.
+"""Pipelines that `stream-app init` writes: a starter, or one for a table or for topics.
 
 Files:
     starter: writes the templates in `files/`, or the pipeline of a table, into a folder.
@@ -8,4 +8,12 @@ Files:
     leakage: columns that are known only with the label.
     pipeline_guess: the whole pipeline, each part with its reason.
     generated_pipeline: text of the guessed pipeline and its schemas.
+    guess_rendering: the guesses as lines of a report.
+    topic_starter: writes the pipeline of topics into a folder.
+    topic_sample: reads a sample of a topic.
+    topic_columns: fields of a topic's records as columns, with where each comes from.
+    label_links: the event's id in labels.
+    topic_guess: the pipeline of topics, with the rules for tables.
+    generated_sources: text of the guessed sources.
+    topic_rendering: the guesses about topics as lines of a report.
 """

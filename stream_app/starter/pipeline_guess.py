@@ -152,7 +152,7 @@ def guess_values(label: Column) -> LabelValues:
     """
     counts = Counter(label.filled) if label.type != "other" else Counter[Any]()
     common = counts.most_common()
-    seen = ", ".join(f"{value!r} {count:,} times" for value, count in common[:5])
+    seen = ", ".join(f"{value!r} ({count:,} times)" for value, count in common[:5])
     if len(common) < 2 or (label.type == "text" and len(common) > _MAX_CLASSES):
         raise InputError(
             f"{label.name} cannot be the label: it has {len(common):,} different values",

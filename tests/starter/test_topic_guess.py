@@ -146,7 +146,7 @@ def test_labels_with_the_buyer_key_the_pipeline_by_it(guessed: Any) -> None:
         assert "600 of 600 are the same" in found.text
 
 
-def test_without_labels_their_topic_is_to_be_chosen(guessed: Any) -> None:
+def test_without_labels_the_user_must_choose_their_topic(guessed: Any) -> None:
     found = guessed(order_records(with_amount))
     assert found.pipeline.key == "order_id"
     assert found.pipeline.label.sources == ()
