@@ -83,7 +83,8 @@ class Reader:
             if all(text in status for text in wanted):
                 return status
             assert time.monotonic() < deadline, status
-            time.sleep(1)
+            # Each look takes seconds of the processor that the workers need.
+            time.sleep(4)
 
 
 @pytest.mark.broker
