@@ -7,12 +7,15 @@ Files:
     role_guesses: id, time, label and label time among the columns.
     leakage: columns that are known only with the label.
     pipeline_guess: the whole pipeline, each part with its reason.
-    generated_pipeline: text of the guessed pipeline and its schemas.
+    generated_pipeline: text of the guessed pipeline.
+    generated_schemas: text of its schemas.
     guess_rendering: the guesses as lines of a report.
     topic_starter: writes the pipeline of topics into a folder.
     topic_sample: reads a sample of a topic.
     topic_columns: fields of a topic's records as columns, with where each comes from.
+    record_kinds: events among other records of a topic.
     label_links: the event's id in labels.
+    label_guess: the labels of a topic.
     topic_guess: the pipeline of topics, with the rules for tables.
     generated_sources: text of the guessed sources.
     topic_rendering: the guesses about topics as lines of a report.

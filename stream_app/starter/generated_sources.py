@@ -126,6 +126,11 @@ def _sources(source: SourceGuess | None, indent: int) -> Iterator[str]:
         yield f"{inner}format={literal(sample.format)},"
     if sample.envelope:
         yield f"{inner}envelope={literal(sample.envelope)},"
+    kind = source.columns.kind
+    if kind is not None:
+        yield f"{inner}# {reason_lines(kind.reason, indent + 8)}."
+        path = "".join(f"[{literal(part)}]" for part in kind.path.split("."))
+        yield f"{inner}where=lambda record: record{path} == {literal(kind.value)},"
     if source.fields:
         yield f"{inner}fields={{"
         for name, origin in source.fields.items():
@@ -152,6 +157,8 @@ _REASONS = {
     "empty": "they have no value and are counted as tombstones",
     "tombstone": "they are deleted rows, counted as tombstones",
     "filtered": "they are changes of the database that are no new rows",
+    "repeated": "they equal others and are duplicates",
+    "other kind": "the filter leaves them out",
     "unreadable": "they cannot be read and become dead letters",
     "enveloped": "they have another envelope and become dead letters",
 }

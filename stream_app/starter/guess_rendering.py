@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from stream_app.starter.generated_pipeline import KNOWN_AT
+from stream_app.starter.generated_schemas import KNOWN_AT
 from stream_app.starter.pipeline_guess import PipelineGuess
 
 

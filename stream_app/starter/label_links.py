@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stream_app.sources import FieldOrigin, RecordKey
 from stream_app.starter.column_profiles import Column
-from stream_app.starter.role_guesses import ColumnRole, differences, is_id, seems_time
+from stream_app.starter.role_guesses import CHOOSE, ColumnRole, differences, is_id, seems_time
 from stream_app.starter.topic_columns import TopicColumns
 
 # Values of an id that must be the same in labels and events, and share of those that differ.
@@ -99,9 +99,7 @@ def find_link(possible: Sequence[Column], labels: TopicColumns | None, reason: s
         reason: reason, or the beginning of it.
     """
     first = possible[0]
-    chosen = ColumnRole(
-        first, reason if reason.startswith("CHOOSE") else reason + differences(first)
-    )
+    chosen = ColumnRole(first, reason if reason.startswith(CHOOSE) else reason + differences(first))
     if labels is None:
         return LabelLink(chosen)
     candidates = _candidates(labels)
@@ -144,8 +142,8 @@ def _unlinked(chosen: ColumnRole, labels: TopicColumns, candidates: Sequence[Col
     alike = [one for one in candidates if one.name == name or name.endswith(f"_{one.name}")]
     one = next(iter([*alike, *candidates, labels.key]))
     reason = (
-        f"CHOOSE: no label of the sample has an event of the sample; {_place(labels, one)} of the "
-        f"labels is taken for the id; {chosen.reason.removeprefix('CHOOSE: ')}"
+        f"{CHOOSE}no label of the sample has an event of the sample; {_place(labels, one)} of the "
+        f"labels is taken for the id; {chosen.reason.removeprefix(CHOOSE)}"
     )
     return _link(ColumnRole(chosen.column, reason), labels, one)
 

@@ -24,6 +24,9 @@ _LABEL_NAME = re.compile(
     r"(?i)(is|has|was|did)_.*|(.*_)?(fraud[a-z]*|churn[a-z]*|spam|late|default(ed)?|converted|"
     r"clicked|returned|cancelled|survived|response|result|diagnosis|failed|failure)(_.*)?"
 )
+CHOOSE = "CHOOSE: "
+"""Beginning of the reasons of what could not be guessed."""
+
 # Share of the values of an id that must differ.
 _DIFFERENT = 0.99
 # Share of the label times that must not be before their events.

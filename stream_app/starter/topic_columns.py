@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
+from typing import NamedTuple
 
 import orjson
 
@@ -14,6 +15,7 @@ from stream_app.offline.event_order import EventOrder
 from stream_app.records import Fields, Record
 from stream_app.sources import Coordinates, Epoch, FieldOrigin, LocalTime, RecordKey, Unit
 from stream_app.starter.column_profiles import Column, SampledRecord, profile_columns
+from stream_app.starter.role_guesses import CHOOSE, time_format
 from stream_app.starter.topic_sample import TopicSample
 from stream_app.transfer.csv_files import avro_name, is_avro_name
 
@@ -21,6 +23,9 @@ RECORD_KEY = "record_key"
 COORDINATES = "coordinates"
 RECORD_TIMESTAMP = "record_timestamp"
 """Names of fields that do not come from the value of the record."""
+
+Origins = dict[str, FieldOrigin]
+"""Where fields come from, by their names in the schema."""
 
 # Records with keys that are no names, such as article numbers, have any number of fields.
 _MAX_COLUMNS = 300
@@ -41,6 +46,20 @@ _UNITS: Mapping[str, Unit] = {
 }  # fmt: skip
 
 
+class RecordKind(NamedTuple):
+    """Kind of the records that are events, if a topic has others.
+
+    Attributes:
+        path: path of the field that says the kind.
+        value: its value for events.
+        reason: what tells these records from others.
+    """
+
+    path: str
+    value: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class TopicColumns:
     """Columns of a topic's sample.
@@ -49,11 +68,13 @@ class TopicColumns:
         sample: sample of the topic.
         columns: fields of the values; their names can be those of a schema.
         paths: path of each column in the record.
+        kind: kind of the records that the sample has, None for all.
     """
 
     sample: TopicSample
     columns: list[Column]
     paths: Mapping[str, str]
+    kind: RecordKind | None = None
 
     @cached_property
     def key(self) -> Column:
@@ -119,7 +140,16 @@ class TopicColumns:
             return LocalTime(self.paths[column.name], "UTC")
         return self.origin(column)
 
-    def shift(self, column: Column) -> str:
+    def time_reason(self, column: Column) -> str:
+        """Return how the times of a column are written; those without an offset need a zone."""
+        if not isinstance(self.time_origin(column), LocalTime):
+            return time_format(column)
+        return (
+            f"{CHOOSE}the times have no offset and are read in UTC: put their zone into LocalTime"
+            f"{self._shift(column)}; {time_format(column)}"
+        )
+
+    def _shift(self, column: Column) -> str:
         """Return by how many hours times differ from the timestamps, empty if they do not."""
         gaps = [
             time - sent
@@ -239,6 +269,11 @@ def _free_name(wanted: str, names: dict[str, str], path: str) -> str:
         name, number = f"{wanted}_{number}", number + 1
     names[path] = name
     return name
+
+
+def in_milliseconds(column: Column) -> Column:
+    """Return a column of times as sources give them."""
+    return Column(column.name, "integer", column.times, "timestamp-millis")
 
 
 def topic_columns(sample: TopicSample) -> TopicColumns:

@@ -2,32 +2,24 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import NamedTuple
 
 from stream_app.errors import InputError
-from stream_app.formatting import counted
-from stream_app.offline.event_order import EventOrder
 from stream_app.records import Record
-from stream_app.sources import Constant, FieldOrigin, LocalTime, RecordTimestamp
+from stream_app.sources import FieldOrigin, RecordTimestamp
 from stream_app.starter.column_profiles import Column
+from stream_app.starter.label_guess import guess_labels, no_labels
 from stream_app.starter.label_links import LabelLink, find_link, row_texts
 from stream_app.starter.pipeline_guess import (
-    LabelTiming,
-    LabelValues,
     PipelineGuess,
     guess_features,
-    guess_lateness,
-    guess_timing,
-    guess_values,
 )
 from stream_app.starter.role_guesses import (
+    CHOOSE,
     ChosenColumns,
     ColumnRole,
     guess_event_time,
-    guess_label,
     is_id,
-    is_later_time,
     nearest_id,
     possible_ids,
     seems_label,
@@ -35,16 +27,7 @@ from stream_app.starter.role_guesses import (
     time_format,
 )
 from stream_app.starter.table_sample import TableSample
-from stream_app.starter.topic_columns import TopicColumns
-
-CHOOSE = "CHOOSE: "
-"""Beginning of the reasons of what could not be guessed."""
-
-_LABEL = "label"
-_HORIZON = timedelta(days=7)
-_IN_ORDER = 0.99
-_NEGATIVE = ("0", "0.0", "false", "no")
-Origins = dict[str, FieldOrigin]
+from stream_app.starter.topic_columns import Origins, TopicColumns, in_milliseconds
 
 
 class SourceGuess(NamedTuple):
@@ -96,26 +79,6 @@ class TopicGuess:
                 yield reason.removeprefix(CHOOSE)
 
 
-class _Labels(NamedTuple):
-    """Guesses about the labels.
-
-    Attributes:
-        label: column of the label in its own topic.
-        aligned: label of each sampled event, None where there is none.
-        values: meaning of the values.
-        timing: time at which they become known.
-        absent: label of events without one.
-        fields: origins of the fields of the label's schema.
-    """
-
-    label: ColumnRole
-    aligned: Column
-    values: LabelValues
-    timing: LabelTiming
-    absent: str | None
-    fields: Origins
-
-
 def guess_topics(
     events: TopicColumns, labels: TopicColumns | None, chosen: ChosenColumns
 ) -> TopicGuess:
@@ -131,9 +94,9 @@ def guess_topics(
     key, key_reason, label_key = _key(events, labels, link)
     order = events.order(event_time.column.times)
     found = (
-        _without_labels(event_time, order)
+        no_labels(event_time, order)
         if labels is None
-        else _labels(labels, link, event_time.column, order, chosen.label)
+        else guess_labels(labels, link, event_time.column, order, chosen.label)
     )
     taken = {event_time.column.name, event_id.column.name, *([key.column.name] if key else [])}
     others = [one for one in events.columns if one.name not in taken]
@@ -170,21 +133,6 @@ def _origins(topic: TopicColumns, columns: list[Column]) -> Origins:
     return {name: origin for name, origin in found.items() if origin is not None}
 
 
-def _in_milliseconds(column: Column) -> Column:
-    """Return a column of times as sources give them."""
-    return Column(column.name, "integer", column.times, "timestamp-millis")
-
-
-def _time_reason(topic: TopicColumns, column: Column) -> str:
-    """Return how times are written; times without an offset need a zone."""
-    if not isinstance(topic.time_origin(column), LocalTime):
-        return time_format(column)
-    return (
-        f"{CHOOSE}the times have no offset and are read in UTC: put their zone into LocalTime"
-        f"{topic.shift(column)}; {time_format(column)}"
-    )
-
-
 def _event_time(topic: TopicColumns, chosen: str | None) -> tuple[ColumnRole, FieldOrigin | None]:
     named = topic.find(chosen, "--time")
     try:
@@ -197,11 +145,11 @@ def _event_time(topic: TopicColumns, chosen: str | None) -> tuple[ColumnRole, Fi
             "record is used, which is often that of sending; name a time in fields if there is one"
         )
         return ColumnRole(topic.timestamp, reason), RecordTimestamp()
-    reason = role.reason.replace(time_format(role.column), _time_reason(topic, role.column))
+    reason = role.reason.replace(time_format(role.column), topic.time_reason(role.column))
     # A choice stands at the beginning.
     if CHOOSE in reason:
         reason = CHOOSE + reason.replace(CHOOSE, "")
-    return ColumnRole(_in_milliseconds(role.column), reason), topic.time_origin(role.column)
+    return ColumnRole(in_milliseconds(role.column), reason), topic.time_origin(role.column)
 
 
 # --- Id and key -----------------------------------------------------------------------------------
@@ -280,135 +228,3 @@ def _keyless(topic: TopicColumns) -> str:
     if topic.key.type == "empty":
         return "the records have no keys"
     return "no field equals the records' key"
-
-
-# --- Labels ---------------------------------------------------------------------------------------
-
-
-def _without_labels(event_time: ColumnRole, order: EventOrder) -> _Labels:
-    """Return the labels that the user has to send, as no topic has them."""
-    rows = len(event_time.column.values)
-    column = Column(_LABEL, "boolean", [None] * rows)
-    reason = (
-        f"{CHOOSE}no topic of labels was given: send labels with `stream-app produce --labels`, or "
-        "repeat `init` with --label-topic TOPIC"
-    )
-    horizon = f"{CHOOSE}how long after an event its label comes is not known: 7 days are assumed"
-    lateness = guess_lateness(order)
-    timing = LabelTiming(None, None, _HORIZON, lateness, "when the label became known", horizon)
-    values = LabelValues("binary", None, None, "true or false")
-    return _Labels(ColumnRole(column, reason), column, values, timing, None, {})
-
-
-def _labels(
-    topic: TopicColumns,
-    link: LabelLink,
-    event_time: Column,
-    order: EventOrder,
-    chosen: str | None,
-) -> _Labels:
-    named = topic.find(chosen, "--label")
-    known, known_origin = _known_at(topic, link, event_time, named)
-    taken = {known.column.name, link.label_name}
-    others = [one for one in topic.columns if one.name not in taken]
-    fields: Origins = (
-        {} if link.label_origin is None else {link.event_id.column.name: link.label_origin}
-    )
-    if known_origin is not None:
-        fields[known.column.name] = known_origin
-    label, values, absent, constant = _label(topic, others, named)
-    label_origin = constant or topic.origin(label.column)
-    if label_origin is not None:
-        fields[label.column.name] = label_origin
-    aligned = link.align(label.column)
-    timing = _timing(event_time, aligned, known, link, order)
-    return _Labels(label, aligned, values, timing, absent, fields)
-
-
-def _timing(
-    event_time: Column, aligned: Column, known: ColumnRole, link: LabelLink, order: EventOrder
-) -> LabelTiming:
-    if aligned.filled:
-        times = ColumnRole(link.align(known.column), known.reason)
-        return guess_timing(event_time, aligned, times, order)._replace(time=known.column)
-    horizon = (
-        f"{CHOOSE}no label of the sample has its event in the sample, so how long after an event "
-        "its label comes is not known: 7 days are assumed"
-    )
-    return LabelTiming(known.column, None, _HORIZON, guess_lateness(order), known.reason, horizon)
-
-
-def _label(
-    topic: TopicColumns, others: list[Column], named: Column | None
-) -> tuple[ColumnRole, LabelValues, str | None, Constant | None]:
-    """Return the label, its values, the label of events without one, and its constant."""
-    if named is not None:
-        role = ColumnRole(named, "chosen with --label")
-        if named.distinct == 1:
-            return _only_positive(topic, named)
-        return role, guess_values(named), None, None
-    usable = [
-        one for one in others if one.type != "other" and not (is_id(one) or _may_be_later(one))
-    ]
-    possible = [one for one in usable if one.distinct > 1]
-    single = next((one for one in usable if one.distinct == 1 and seems_label(one)), None)
-    if len(possible) == 1 and single is None:
-        role = ColumnRole(possible[0], "it is the only other field")
-    elif not any(one.distinct == 2 for one in possible) and (single or not possible):
-        return _only_positive(topic, single)
-    else:
-        role = guess_label(possible, None, [])
-    return role, guess_values(role.column), None, None
-
-
-def _only_positive(
-    topic: TopicColumns, column: Column | None
-) -> tuple[ColumnRole, LabelValues, str, Constant]:
-    """Return the label of a topic that has no negative ones: each record says true."""
-    if column is not None and str(column.filled[0]).lower() in _NEGATIVE:
-        raise InputError(
-            f"{column.name} cannot be the label: all of the sample are {column.filled[0]}",
-            "Wait until other labels have come, or name another field with --label",
-        )
-    seen = "its records have no label" if column is None else f"{column.name} has one value only"
-    reason = (
-        f"{CHOOSE}{seen}, so each record is taken as true, and an event without one as false "
-        "(absent=False); correct it if other labels exist"
-    )
-    rows = len(topic.sample.rows)
-    label = Column(column.name if column else _LABEL, "boolean", [True] * rows)
-    values = LabelValues("binary", None, None, f"true {counted(rows, 'time')}")
-    return ColumnRole(label, reason), values, "False", Constant(True)
-
-
-def _may_be_later(column: Column) -> bool:
-    """Return True if a column may be the time at which labels became known."""
-    return seems_time(column) or (column.time_type is not None and is_later_time(column))
-
-
-def _known_at(
-    topic: TopicColumns, link: LabelLink, event_time: Column, label: Column | None
-) -> tuple[ColumnRole, FieldOrigin | None]:
-    """Return the time at which labels became known, and where it comes from."""
-    times = [
-        one
-        for one in topic.columns
-        if one is not label and one.name != link.label_name and not one.nulls and _may_be_later(one)
-    ]
-    pairs = {one.name: link.after(event_time, one) for one in times}
-    possible = [one for one in times if pairs[one.name].share >= _IN_ORDER]
-    if possible:
-        best = max(possible, key=lambda one: (is_later_time(one), pairs[one.name].median))
-        reason = _time_reason(topic, best)
-        if pairs[best.name].total:
-            reason += f"; {pairs[best.name]}"
-        return ColumnRole(_in_milliseconds(best), reason), topic.time_origin(best)
-    after = link.after(event_time, topic.timestamp)
-    names = ", ".join(one.name for one in times)
-    reason = f"no field is a time after the event{f' ({names})' if names else ''}, so the timestamp"
-    reason += " of the Kafka record is used"
-    if after.share < _IN_ORDER:
-        reason = f"{CHOOSE}{reason}, but {after}; give the labels a time"
-    else:
-        reason = f"{CHOOSE}{reason}; {after}" if after.total else f"{CHOOSE}{reason}"
-    return ColumnRole(topic.timestamp, reason), RecordTimestamp()

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from stream_app.starter.generated_sources import origin_text
 from stream_app.starter.guess_rendering import guess_lines
-from stream_app.starter.topic_guess import CHOOSE, SourceGuess, TopicGuess
+from stream_app.starter.role_guesses import CHOOSE
+from stream_app.starter.topic_guess import SourceGuess, TopicGuess
 
 
 def topic_guess_lines(guess: TopicGuess) -> Iterator[str]:

@@ -27,6 +27,8 @@ _SECONDS = 8.0
 _MIN_RECORDS = 10
 # Share of the records that have an envelope, if the topic has one.
 _ENVELOPED = 0.95
+# Share of the records that differ, if equal ones are repetitions of their producer.
+_DIFFERENT = 0.5
 _OPERATIONS = frozenset("crudtm")
 _GRANT = (
     "Grant this user Describe and Read on the topic, as `stream-app acl show PIPELINE --role "
@@ -158,20 +160,8 @@ def decode_sample(
         InputError: fewer than 10 records can be read.
         RegistryError: the registry does not answer.
     """
-    schemas = open_schema_cache(settings.registry)
-    decoded: list[tuple[Record, Fields]] = []
-    left_out, first = Counter[str](), ""
-    for record in records:
-        if record.value is None:
-            left_out["empty"] += 1
-            continue
-        fields = decode_leniently(record.value, record.headers, schemas)
-        if isinstance(fields, Failure):
-            left_out["unreadable"] += 1
-            place = f"{topic}[{record.partition}]@{record.offset}"
-            first = first or f"{place}: {fields.code}, {fields.message}"
-            continue
-        decoded.append((record, fields))
+    left_out = Counter[str]()
+    decoded = _decode(settings, records, left_out)
     envelope = find_envelope([fields for _, fields in decoded])
     unwrap = compile_envelope(Source(topic=topic, start="earliest", envelope=envelope))
     rows = []
@@ -181,13 +171,11 @@ def decode_sample(
             rows.append(SampledRow(record, found.row))
         else:
             left_out[found if isinstance(found, str) else "enveloped"] += 1
-    if first and len(decoded) < left_out["unreadable"]:
-        raise InputError(
-            f"{left_out['unreadable']:,} of {len(records):,} sampled records of {topic} "
-            f"cannot be read; {first}",
-            "A source has JSON objects, or Avro with the id of a schema in the registry that "
-            "STREAM_APP_REGISTRY__URL names",
-        )
+    different = {(row.record.key, row.record.value): row for row in reversed(rows)}
+    # Records without an id or a time may be equal and are no repetitions.
+    if _DIFFERENT * len(rows) <= len(different) < len(rows):
+        left_out["repeated"] = len(rows) - len(different)
+        rows = list(reversed(different.values()))
     if len(rows) < _MIN_RECORDS:
         raise InputError(
             f"Topic {topic} has {len(rows)} records in the sample, too few to guess from",
@@ -196,6 +184,34 @@ def decode_sample(
     return TopicSample(
         topic, *size, list(records), rows, _format(rows[0].record), envelope, left_out
     )
+
+
+def _decode(
+    settings: Settings, records: Sequence[Record], left_out: Counter[str]
+) -> list[tuple[Record, Fields]]:
+    """Return the records that can be decoded; raises as `decode_sample`."""
+    schemas = open_schema_cache(settings.registry)
+    decoded: list[tuple[Record, Fields]] = []
+    first = ""
+    for record in records:
+        if record.value is None:
+            left_out["empty"] += 1
+            continue
+        fields = decode_leniently(record.value, record.headers, schemas)
+        if isinstance(fields, Failure):
+            left_out["unreadable"] += 1
+            place = f"{record.topic}[{record.partition}]@{record.offset}"
+            first = first or f"{place}: {fields.code}, {fields.message}"
+        else:
+            decoded.append((record, fields))
+    if len(decoded) < left_out["unreadable"]:
+        raise InputError(
+            f"{left_out['unreadable']:,} of {len(records):,} sampled records of {records[0].topic} "
+            f"cannot be read; {first}",
+            "A source has JSON objects, or Avro with the id of a schema in the registry that "
+            "STREAM_APP_REGISTRY__URL names",
+        )
+    return decoded
 
 
 def _format(record: Record) -> Literal["json", "avro"]:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 from stream_app.errors import InputError
 from stream_app.settings import Settings
 from stream_app.starter.generated_sources import sample_file, sample_lines, topic_files
+from stream_app.starter.record_kinds import columns_of_events
 from stream_app.starter.role_guesses import ChosenColumns
 from stream_app.starter.starter import check_name, write_files
-from stream_app.starter.topic_columns import topic_columns
 from stream_app.starter.topic_guess import TopicGuess, guess_topics
 from stream_app.starter.topic_sample import sample_topic
 from stream_app.topic_kinds import KINDS, topic_name
@@ -43,7 +43,7 @@ def write_pipeline_of_topics(
     check_name(name)
     _check_topics(name, topics)
     samples = [sample_topic(settings, topic) for topic in topics if topic]
-    events, *labels = map(topic_columns, samples)
+    events, *labels = map(columns_of_events, samples)
     guess = guess_topics(events, labels[0] if labels else None, chosen)
     sources = [guess.events, *([guess.labels] if guess.labels else [])]
     files = topic_files(name, guess) | {

@@ -19,8 +19,9 @@ from stream_app.records import Record
 from stream_app.settings import Settings
 from stream_app.sources import Constant, Coordinates, Epoch, LocalTime, RecordKey, RecordTimestamp
 from stream_app.starter.generated_sources import topic_files
+from stream_app.starter.record_kinds import columns_of_events
 from stream_app.starter.role_guesses import ChosenColumns
-from stream_app.starter.topic_columns import TopicColumns, topic_columns
+from stream_app.starter.topic_columns import TopicColumns
 from stream_app.starter.topic_guess import TopicGuess, guess_topics
 from stream_app.starter.topic_sample import decode_sample, places
 from tests.running_system import ROOT
@@ -36,7 +37,7 @@ from tests.starter.topic_records import (
 def columns(records: Sequence[Record]) -> TopicColumns:
     topic = records[0].topic
     size = PARTITIONS[topic], len(records)
-    return topic_columns(decode_sample(Settings(), records, topic, size))
+    return columns_of_events(decode_sample(Settings(), records, topic, size))
 
 
 class Guessed(NamedTuple):
@@ -313,6 +314,34 @@ def test_the_envelope_of_connect_is_unwrapped(guessed: Any) -> None:
     found = guessed(order_records(change))
     assert found.pipeline.sources[0].envelope == "connect"
     assert found.origins["order_id"] == "order.id"
+
+
+def test_events_among_other_records_are_filtered(guessed: Any) -> None:
+    def change(number: int, row: Row, key: bytes | None) -> tuple[Row, bytes | None]:
+        if number % 4 == 1:
+            return {"meta": {"type": "Login"}, "user": {"session": f"s{number}"}}, key
+        return row | {"meta": {"type": "OrderPlaced"}}, key
+
+    found = guessed(order_records(change), verdict_records())
+    where = found.pipeline.sources[0].where
+    assert where({"meta": {"type": "OrderPlaced"}}) is True
+    assert where({"meta": {"type": "Login"}}) is False
+    assert (
+        "Only the 450 records of the sample with meta.type OrderPlaced have order.id" in found.text
+    )
+    assert "150 of 600 sampled records are left out: the filter leaves them out" in found.text
+    assert found.pipeline.event_id == "order_id"
+    assert "450 of 450 values differ; 450 of 600 labels have it as order" in found.text
+
+
+def test_records_that_are_sent_twice_hide_no_id(guessed: Any) -> None:
+    records = order_records()
+    again = [one._replace(offset=one.offset + 1000) for one in records[::7]]
+    found = guessed(records + again)
+    assert found.pipeline.event_id == "order_id"
+    assert (
+        f"{len(again)} of {600 + len(again)} sampled records are left out: they equal" in found.text
+    )
 
 
 def test_hostile_names_are_fields_of_the_schema_or_left_out(guessed: Any) -> None:
