@@ -25,7 +25,7 @@ RECORD_TIMESTAMP = "record_timestamp"
 """Names of fields that do not come from the value of the record."""
 
 Origins = dict[str, FieldOrigin]
-"""Where fields come from, by their names in the schema."""
+"""Origins of fields, by their names in the schema."""
 
 # Records with keys that are no names, such as article numbers, have any number of fields.
 _MAX_COLUMNS = 300
