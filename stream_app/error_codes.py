@@ -161,15 +161,15 @@ _CODES = (
         "missing-key",
         ErrorClass.CONTRACT,
         Stage.VALIDATE,
-        "The record has no Kafka key.",
+        "The record has no Kafka key, or an empty one.",
         "Send the partition key as the record's key.",
     ),
     ErrorCode(
         "key-mismatch",
         ErrorClass.CONTRACT,
         Stage.VALIDATE,
-        "The Kafka key differs from the text of the key field.",
-        "Send the key field's text, in UTF-8, as the record's key.",
+        "The Kafka key differs from the text of the key, or is not UTF-8.",
+        "Send the text of the key, in UTF-8, as the record's key.",
     ),
     ErrorCode(
         "event-time-invalid",

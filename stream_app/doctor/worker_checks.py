@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from stream_app.core.reading.event_time import NEVER
-from stream_app.core.scoring.state_changelog import OTHER_FORMAT_REMEDY, STATE_FORMAT
+from stream_app.core.reading.identity import key_is_id
+from stream_app.core.scoring.state_changelog import (
+    OTHER_FORMAT_REMEDY,
+    OTHER_IDENTITY_REMEDY,
+    STATE_FORMAT,
+    other_identity,
+)
 from stream_app.doctor.context import CheckResult, DoctorContext, ok, problem, skipped, warning
 from stream_app.errors import DataLossError
 from stream_app.formatting import duration, iso_time
@@ -120,7 +126,7 @@ def check_record_counts(context: DoctorContext) -> Iterator[CheckResult]:
     longest_wait = label.horizon + label.allowed_lateness
     found = [
         *evaluate_balance(counts),
-        *evaluate_format(counts),
+        *evaluate_format(counts, keyed=not key_is_id(context.pipeline)),
         *evaluate_state(counts, context.settings.worker.max_state_entries),
         *evaluate_outcomes(counts),
         *evaluate_clocks(counts, int(longest_wait.total_seconds() * 1000)),
@@ -149,8 +155,13 @@ def evaluate_balance(counts: Mapping[int, PartitionCounts]) -> Iterator[CheckRes
             )
 
 
-def evaluate_format(counts: Mapping[int, PartitionCounts]) -> Iterator[CheckResult]:
-    """Yield a problem for each partition whose state this version cannot read."""
+def evaluate_format(counts: Mapping[int, PartitionCounts], *, keyed: bool) -> Iterator[CheckResult]:
+    """Yield a problem for each partition whose state scorers of this pipeline cannot read.
+
+    Args:
+        counts: record counts by partition.
+        keyed: True if the pipeline identifies events by K and event id.
+    """
     for partition, one in counts.items():
         if one.state_format != STATE_FORMAT:
             yield problem(
@@ -158,6 +169,13 @@ def evaluate_format(counts: Mapping[int, PartitionCounts]) -> Iterator[CheckResu
                 f"version reads format {STATE_FORMAT}: scorers end with exit code "
                 f"{DataLossError.exit_code}",
                 OTHER_FORMAT_REMEDY,
+            )
+        elif one.keyed is not keyed:
+            yield problem(
+                f"the state of partition {partition} was written with another key of the pipeline: "
+                f"{other_identity(keyed=keyed)}: scorers end with exit code "
+                f"{DataLossError.exit_code}",
+                OTHER_IDENTITY_REMEDY,
             )
 
 

@@ -23,6 +23,7 @@ from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.published_records import ScoredRecord
+from stream_app.core.reading.identity import key_is_id
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
@@ -178,7 +179,9 @@ class Engine:
                 "retrying" if self._scorer.state.retries.last_attempt(record) else "duplicate"
             )
         content: ScoredRecord = orjson.loads(scored.value or b"")
-        return EventOutcome("scored", content, self._features(content["event_id"], outputs))
+        return EventOutcome(
+            "scored", content, self._features(scored.key, content["event_id"], outputs)
+        )
 
     def reject(
         self, record: Record, failure: Failure, now: int, *, label: bool
@@ -277,9 +280,9 @@ class Engine:
     def _report(self, outputs: list[Output]) -> None:
         self.monitoring += [orjson.loads(output.value or b"") for output in outputs]
 
-    def _features(self, event_id: str, outputs: list[Output]) -> Features:
+    def _features(self, key: bytes | None, event_id: str, outputs: list[Output]) -> Features:
         """Return the features that the model got, from the prediction or from its example."""
-        entry = self._scorer.state.find(event_id)
+        entry = self._scorer.state.find(self._scorer.identity(key, event_id))
         if isinstance(entry, PendingPrediction):
             return entry.features or {}
         example = _example(outputs, self.task)
@@ -300,6 +303,7 @@ def make_scorer(pipeline: Pipeline, pipeline_fingerprint: str) -> Scorer:
         label.allowed_lateness // _MILLISECOND,
         pipeline.retry,
         idle_after=label.idle_time // _MILLISECOND,
+        keyed=not key_is_id(pipeline),
     )
     config = ScorerConfig(
         fingerprint=pipeline_fingerprint,

@@ -329,9 +329,15 @@ def _labels_of(
     events: Iterable[Timed[InputLine]], labels: Iterable[Timed[InputLine]]
 ) -> Iterator[Timed[InputLine]]:
     """Yield the labels of these events, and those that cannot be read."""
-    event_ids = {line.meaning.event_id for _, line in events if line.meaning is not None}
+    identities = {_identity(line) for _, line in events if line.meaning is not None}
     return (
         timed
         for timed in labels
-        if timed.item.meaning is None or timed.item.meaning.event_id in event_ids
+        if timed.item.meaning is None or _identity(timed.item) in identities
     )
+
+
+def _identity(line: InputLine) -> tuple[bytes | None, str]:
+    """Return the key and the event id of a line that has a meaning; its label has the same."""
+    key = None if line.record is None else line.record.key
+    return key, "" if line.meaning is None else line.meaning.event_id

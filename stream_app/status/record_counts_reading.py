@@ -35,6 +35,7 @@ class PartitionCounts(NamedTuple):
         entries: entries of the state, None if the worker did not write it.
         replayed_labels: outcomes of replayed labels by replay, see `ReplayedLabels`.
         state_format: format of the state; scorers reject others than `STATE_FORMAT`.
+        keyed: True if the state identifies events by K and event id, False by the event id alone.
     """
 
     partition: int
@@ -45,6 +46,7 @@ class PartitionCounts(NamedTuple):
     entries: int | None
     replayed_labels: Mapping[str, Mapping[str, int]]
     state_format: int = STATE_FORMAT
+    keyed: bool = False
 
     @property
     def balanced(self) -> bool:
@@ -85,6 +87,7 @@ def decode_counts(message: Message) -> PartitionCounts:
         value.get("entries"),
         value.get("replayed_labels", {}),
         value.get("format", 1),
+        value.get("keyed", False),
     )
 
 

@@ -191,10 +191,20 @@ def test_contradicting_record_counts_are_a_problem() -> None:
 
 
 def test_a_state_that_scorers_cannot_read_is_a_problem() -> None:
-    assert levels(evaluate_format({0: counts()})) == []
-    (found,) = evaluate_format({3: counts()._replace(state_format=1)})
+    assert levels(evaluate_format({0: counts()}, keyed=False)) == []
+    (found,) = evaluate_format({3: counts()._replace(state_format=1)}, keyed=False)
     assert found.level == "problem"
-    assert "partition 3 has format 1, and this version reads format 4" in found.message
+    assert "partition 3 has format 1, and this version reads format 5" in found.message
+
+
+def test_a_state_of_another_key_is_a_problem() -> None:
+    assert levels(evaluate_format({0: counts()._replace(keyed=True)}, keyed=True)) == []
+    (found,) = evaluate_format({3: counts()._replace(keyed=True)}, keyed=False)
+    assert found.level == "problem"
+    assert found.message == (
+        "the state of partition 3 was written with another key of the pipeline: its key was not "
+        "the event id, and is now: scorers end with exit code 72"
+    )
 
 
 def test_a_nearly_full_state_is_a_warning() -> None:

@@ -20,7 +20,7 @@ from stream_app.core.scoring.state_codec import (
 from stream_app.explain.entry_history import EntryHistory
 from stream_app.explain.event_finder import EventRecords
 
-ORIGIN = PredictionOrigin("f", 0.5, "raw", keyed=False)
+ORIGIN = PredictionOrigin("f", 0.5, "raw")
 EARLIER, LATER = (
     PredictionCodec().pack(PendingPrediction(time, 0.5, 1, {}, ORIGIN, 7)) for time in (5, 9)
 )

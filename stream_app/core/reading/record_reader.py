@@ -271,7 +271,7 @@ class LabelReader:
     """Reads label records of a loaded pipeline.
 
     A label has the key of its event. The key is compared with the fields of the key if the label's
-    schema has them. Otherwise any key is accepted, and a label with a wrong key finds no event.
+    schema has them. Otherwise any text is accepted, and a label with a wrong key finds no event.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -367,8 +367,21 @@ def _identity_failure(
     empty = empty_field(fields, key_names)
     if empty is not None:
         return empty
-    if key_names and key != (identity_text(fields, key_names) or "").encode():
+    if not key_names:
+        return _key_failure(key)
+    if key != (identity_text(fields, key_names) or "").encode():
         return Failure("key-mismatch", f"the key is not that of field {', '.join(key_names)}")
+    return None
+
+
+def _key_failure(key: bytes) -> Failure | None:
+    """Return the failure of a key that is no text of K, whatever K is."""
+    if not key:
+        return Failure("missing-key", "the key of the record is empty")
+    try:
+        key.decode()
+    except UnicodeDecodeError:
+        return Failure("key-mismatch", "the key is not text in UTF-8")
     return None
 
 

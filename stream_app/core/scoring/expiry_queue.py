@@ -8,7 +8,7 @@ _MINUTE_MS = 60_000
 
 
 class ExpiryQueue:
-    """Event ids by the time at which they expire, in Unix milliseconds of event time.
+    """Identities of events by the time at which they expire, in Unix milliseconds of event time.
 
     Ids are kept unsorted in spans of one hour, and those of an hour that has begun in spans of one
     minute; only a minute that has begun is sorted. So a list takes little memory with few ids per
@@ -26,10 +26,10 @@ class ExpiryQueue:
         self._minutes = _Spans(_MINUTE_MS)
         self._sorted: list[tuple[int, str]] = []  # heap of the ids of the minutes that have begun
 
-    def add(self, time: int, event_id: str) -> None:
+    def add(self, time: int, identity: str) -> None:
         """Add an id that expires at a time; again if the time changes."""
-        if not (self._hours.add(time, event_id) or self._minutes.add(time, event_id)):
-            heappush(self._sorted, (time, event_id))
+        if not (self._hours.add(time, identity) or self._minutes.add(time, identity)):
+            heappush(self._sorted, (time, identity))
 
     def pop(self, before: float) -> Iterator[tuple[int, str]]:
         """Remove and yield what expires before a time, oldest first; the caller may stop early."""
@@ -38,9 +38,9 @@ class ExpiryQueue:
                 pass
             if not self._sorted or self._sorted[0][0] >= before:
                 return
-            time, event_id = heappop(self._sorted)
-            if self._expiry_time(event_id) == time:
-                yield time, event_id
+            time, identity = heappop(self._sorted)
+            if self._expiry_time(identity) == time:
+                yield time, identity
 
     def _begin_next_span(self, before: float) -> bool:
         """Begin the next minute, or hour, if it starts before a time; return False if not."""
@@ -52,16 +52,16 @@ class ExpiryQueue:
         ids = self._hours.begin_next(before)
         if ids is None:
             return False
-        for time, event_id in self._present(ids, self._hours):
-            self._minutes.add(time, event_id)
+        for time, identity in self._present(ids, self._hours):
+            self._minutes.add(time, identity)
         return True
 
     def _present(self, ids: list[str], spans: "_Spans") -> Iterator[tuple[int, str]]:
         """Yield those of some ids that still expire in the span that has begun last."""
-        for event_id in set(ids):
-            time = self._expiry_time(event_id)
+        for identity in set(ids):
+            time = self._expiry_time(identity)
             if time is not None and time // spans.length == spans.last_begun:
-                yield time, event_id
+                yield time, identity
 
 
 class _Spans:
@@ -80,17 +80,17 @@ class _Spans:
         self._ids: dict[int, list[str]] = {}
         self._heap: list[int] = []
 
-    def add(self, time: int, event_id: str) -> bool:
+    def add(self, time: int, identity: str) -> bool:
         """Add an id to the span of a time; return False if that span has begun."""
         span = time // self.length
         if self.last_begun is not None and span <= self.last_begun:
             return False
         ids = self._ids.get(span)
         if ids is None:
-            self._ids[span] = [event_id]
+            self._ids[span] = [identity]
             heappush(self._heap, span)
         else:
-            ids.append(event_id)
+            ids.append(identity)
         return True
 
     def begin_next(self, before: float) -> list[str] | None:

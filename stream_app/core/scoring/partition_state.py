@@ -31,6 +31,7 @@ from stream_app.core.scoring.state_changelog import (
     CompactEntry,
     EntryChange,
     FloorChange,
+    IdentityChangedError,
     JoinedEvent,
     RetryChange,
     StateFormatError,
@@ -73,9 +74,10 @@ class PartitionState:
         limits: limits of a block of the changelog.
         idle_after: time in milliseconds after which an input at its end is idle; None for the
             horizon, at least an hour.
+        keyed: True if events are identified by K and event id, False if K is the event id.
 
     Attributes:
-        entries: compact entries by event id.
+        entries: compact entries by the identity of their event.
         blocks: predictions that have no single record.
         retention: time in milliseconds from an event's time to its expiry.
         counts: record counts.
@@ -99,8 +101,10 @@ class PartitionState:
         retry: Retry = Retry(),
         limits: BlockLimits = BLOCK_LIMITS,
         idle_after: int | None = None,
+        keyed: bool = False,
     ) -> None:
         self.partition = partition
+        self.keyed = keyed
         self.horizon = horizon
         self.lateness = lateness
         self.retention = horizon + lateness
@@ -121,65 +125,65 @@ class PartitionState:
         self.retries = RetryQueue(retry, TOPIC, partition, RETRY_PREFIX)
         self.replayed_labels = ReplayedLabels()
 
-    def find(self, event_id: str) -> Entry | None:
+    def find(self, identity: str) -> Entry | None:
         """Return the entry of an event, or None."""
-        compact = self.entries.get(event_id)
+        compact = self.entries.get(identity)
         return None if compact is None else self._entry(compact)
 
     def pack(self, prediction: PendingPrediction) -> bytes:
         """Return a prediction in the form that `expect` takes."""
         return self._codec.pack(prediction)
 
-    def expect(self, event_id: str, event_time: int, packed: bytes) -> list[Output]:
+    def expect(self, identity: str, event_time: int, packed: bytes) -> list[Output]:
         """Set a prediction that waits for its label.
 
         Returns:
             The changelog record of an id that had one, for a label that came first. Others are
             written in blocks, by `full_blocks` or `final_records`.
         """
-        before = self.entries.get(event_id)
+        before = self.entries.get(identity)
         self.counts.pending += 1
-        self._expiry.add(event_time + self.retention, event_id)
+        self._expiry.add(event_time + self.retention, identity)
         if before is None:
-            self.entries[event_id] = packed
+            self.entries[identity] = packed
             blocks = self.blocks
-            blocks.unwritten[event_id] = event_time, packed
+            blocks.unwritten[identity] = event_time, packed
             blocks.unwritten_bytes += len(packed)
             return []
         self._count(before, -1)
-        return [self._write_single(event_id, packed)]
+        return [self._write_single(identity, packed)]
 
     def put(
         self,
-        event_id: str,
+        identity: str,
         entry: JoinedEvent | AssumedEvent | WaitingLabel,
         encoded: bytes | None = None,
     ) -> Output:
         """Set another entry, which may have been encoded already; return the changelog record."""
         if encoded is None:
             encoded = entry.encode()
-        before = self.entries.get(event_id)
+        before = self.entries.get(identity)
         if before is not None:
             self._count(before, -1)
             # In one transaction with its prediction, which is not written any more.
-            self.blocks.unwritten.pop(event_id, None)
+            self.blocks.unwritten.pop(identity, None)
         if isinstance(entry, JoinedEvent):
-            self.entries[event_id] = entry.event_time
+            self.entries[identity] = entry.event_time
         else:
-            self.entries[event_id] = encoded.decode()
+            self.entries[identity] = encoded.decode()
             self.counts.waiting += isinstance(entry, WaitingLabel)
         # A prediction that becomes a joined event keeps its expiry time.
         if type(before) is not bytes:
-            self._expiry.add(self._expiry_of(self.entries[event_id]), event_id)
-        return Output(TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), encoded)
+            self._expiry.add(self._expiry_of(self.entries[identity]), identity)
+        return Output(TOPIC, self.partition, ENTRY_PREFIX + identity.encode(), encoded)
 
     def pop_expired(self) -> Iterable[tuple[str, Entry, list[Output]]]:
-        """Remove and yield expired entries with their ids, oldest first, and changelog records.
+        """Remove and yield expired entries by identity, oldest first, and changelog records.
 
         `floor_records` completes them.
         """
-        for _, event_id in self._expiry.pop(self.clock.time):
-            yield event_id, *self._remove(event_id)
+        for _, identity in self._expiry.pop(self.clock.time):
+            yield identity, *self._remove(identity)
 
     def pop_oldest(self) -> tuple[str, Entry, list[Output]]:
         """Remove the entry that expires first, as `pop_expired` does, because the state is full.
@@ -187,12 +191,12 @@ class PartitionState:
         Events that are not newer than a removed one are too late, because its id is forgotten. A
         removed label moves nothing.
         """
-        _, event_id = next(self._expiry.pop(inf))
-        entry, outputs = self._remove(event_id)
+        _, identity = next(self._expiry.pop(inf))
+        entry, outputs = self._remove(identity)
         if not isinstance(entry, WaitingLabel):
             self.evicted_before = max(self.evicted_before, entry.event_time + 1)
             self.oldest_event = max(self.oldest_event, self.evicted_before)
-        return event_id, entry, outputs
+        return identity, entry, outputs
 
     def floor_records(self) -> list[Output]:
         """Return the changelog records that let blocks forget what was removed."""
@@ -218,16 +222,17 @@ class PartitionState:
 
         Raises:
             StateFormatError: another version of this program has written the changelog.
+            IdentityChangedError: a pipeline with another key has written it.
         """
         most = CLEANED_AFTER
         for key, value in changelog:
             change = decode_change(key, value)
             if isinstance(change, EntryChange):
-                event_id, entry = change
+                identity, entry = change
                 if entry is None:
-                    self.entries.pop(event_id, None)
+                    self.entries.pop(identity, None)
                 else:
-                    self.entries[event_id] = entry
+                    self.entries[identity] = entry
             elif isinstance(change, BlockChange):
                 self.blocks.set_block(change.number, change.last)
                 self.entries.update(zip(change.ids, change.packed, strict=True))
@@ -249,43 +254,44 @@ class PartitionState:
         pending, removed = list[bytes](), list[str]()
         self.counts.waiting = 0
         # In place instead of `_expiry_of`: called for millions of entries.
-        for event_id, compact in self.entries.items():
+        for identity, compact in self.entries.items():
             if type(compact) is int:
-                add(compact + retention, event_id)
+                add(compact + retention, identity)
             elif type(compact) is bytes:
                 time = packed_event_time(compact)
-                if self._is_removed(event_id, time, compact):
-                    removed.append(event_id)
+                if self._is_removed(identity, time, compact):
+                    removed.append(identity)
                 else:
                     pending.append(compact)
-                    add(time + retention, event_id)
+                    add(time + retention, identity)
             elif isinstance(compact, str):
                 self.counts.waiting += is_waiting(compact)
-                add(self._expiry_of(compact), event_id)
-        for event_id in removed:
-            del self.entries[event_id]
+                add(self._expiry_of(compact), identity)
+        for identity in removed:
+            del self.entries[identity]
         self.counts.pending = len(pending)
         self._codec = self._codec.without_unused(pending)
 
     def _drop_removed(self) -> None:
         """Drop the predictions of blocks that were removed."""
         removed = [
-            event_id
-            for event_id, compact in self.entries.items()
+            identity
+            for identity, compact in self.entries.items()
             if type(compact) is bytes
-            and self._is_removed(event_id, packed_event_time(compact), compact)
+            and self._is_removed(identity, packed_event_time(compact), compact)
         ]
-        for event_id in removed:
-            del self.entries[event_id]
+        for identity in removed:
+            del self.entries[identity]
 
-    def _is_removed(self, event_id: str, event_time: int, packed: bytes) -> bool:
+    def _is_removed(self, identity: str, event_time: int, packed: bytes) -> bool:
         """Return True for a prediction of the changelog that is in a block and was removed."""
-        return self.blocks.is_removed(event_time, event_id) and not is_single(packed)
+        return self.blocks.is_removed(event_time, identity) and not is_single(packed)
 
     def checkpoint(self) -> Output:
         """Return the record of what is written in each transaction."""
         value = {
             "format": STATE_FORMAT,
+            "keyed": self.keyed,
             "record_counts": self.counts.as_dict(),
             "clock": self.clock.as_dict(),
             "forgotten_before": self.forgotten_before,
@@ -304,6 +310,8 @@ class PartitionState:
     def _restore_checkpoint(self, value: dict[str, Any]) -> None:
         if value.get("format") != STATE_FORMAT:
             raise StateFormatError(f"format {value.get('format', 1)}, expected {STATE_FORMAT}")
+        if value["keyed"] is not self.keyed:
+            raise IdentityChangedError
         self.counts = RecordCounts.from_dict(value["record_counts"])
         self.clock.restore(value["clock"])
         self.forgotten_before = value["forgotten_before"]
@@ -321,20 +329,20 @@ class PartitionState:
         if not self.blocks.unwritten:
             return []
         blocks, singles = self.blocks.write()
-        return blocks + [self._write_single(event_id, packed) for event_id, packed in singles]
+        return blocks + [self._write_single(identity, packed) for identity, packed in singles]
 
-    def _write_single(self, event_id: str, packed: bytes) -> Output:
+    def _write_single(self, identity: str, packed: bytes) -> Output:
         """Make a prediction one that has a single record; return the record."""
-        self.entries[event_id] = single = to_single(packed)
-        return Output(TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), single)
+        self.entries[identity] = single = to_single(packed)
+        return Output(TOPIC, self.partition, ENTRY_PREFIX + identity.encode(), single)
 
     def _entry(self, compact: CompactEntry) -> Entry:
         if isinstance(compact, bytes):
             return self._codec.unpack(compact)
         return JoinedEvent(compact) if isinstance(compact, int) else decode_text(compact)
 
-    def _expiry_time(self, event_id: str) -> int | None:
-        compact = self.entries.get(event_id)
+    def _expiry_time(self, identity: str) -> int | None:
+        compact = self.entries.get(identity)
         return None if compact is None else self._expiry_of(compact)
 
     def _expiry_of(self, compact: CompactEntry) -> int:
@@ -348,16 +356,16 @@ class PartitionState:
             return entry.event_time + 2 * self.retention
         return entry.label_time + self.lateness
 
-    def _remove(self, event_id: str) -> tuple[Entry, list[Output]]:
-        compact = self.entries.pop(event_id)
+    def _remove(self, identity: str) -> tuple[Entry, list[Output]]:
+        compact = self.entries.pop(identity)
         self._count(compact, -1)
         entry = self._entry(compact)
         if isinstance(entry, PendingPrediction | JoinedEvent):
-            self.blocks.raise_floor(entry.event_time, event_id)
+            self.blocks.raise_floor(entry.event_time, identity)
         if _is_in_block(compact):
-            self.blocks.unwritten.pop(event_id, None)
+            self.blocks.unwritten.pop(identity, None)
             return entry, []
-        return entry, [Output(TOPIC, self.partition, ENTRY_PREFIX + event_id.encode(), None)]
+        return entry, [Output(TOPIC, self.partition, ENTRY_PREFIX + identity.encode(), None)]
 
     def _count(self, compact: CompactEntry, change: int) -> None:
         if type(compact) is bytes:

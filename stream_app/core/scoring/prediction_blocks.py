@@ -20,7 +20,7 @@ _CHARACTER_BYTES = 4
 _FRAMING_BYTES = 10
 
 BlockEntry = tuple[int, str, bytes]
-"""Event time, event id and packed prediction."""
+"""Event time, identity and packed prediction."""
 
 NO_FLOOR = RestoreFloor(NEVER, "")
 
@@ -54,7 +54,7 @@ class PredictionBlocks:
     Attributes:
         next_number: number of the next block.
         floor: prediction or joined event that was removed last.
-        unwritten: event time and packed prediction of what is not written yet, by event id.
+        unwritten: event time and packed prediction of what is not written yet, by identity.
         unwritten_bytes: size of the packed predictions that were added since the last block.
     """
 
@@ -88,7 +88,7 @@ class PredictionBlocks:
         Returns:
             Blocks, and the predictions that need single records, with their ids.
         """
-        entries = [(time, event_id, one) for event_id, (time, one) in self.unwritten.items()]
+        entries = [(time, identity, one) for identity, (time, one) in self.unwritten.items()]
         # More than the size of all, since some may have been discarded.
         size = self.unwritten_bytes + sum(map(_added_bytes, self.unwritten))
         self.unwritten, self.unwritten_bytes = {}, 0
@@ -97,20 +97,20 @@ class PredictionBlocks:
         blocks: list[Output] = []
         for group in groups:
             if len(group) < self._limits.least:
-                singles += [(event_id, packed) for _, event_id, packed in group]
+                singles += [(identity, packed) for _, identity, packed in group]
             else:
                 blocks.append(self._block(group))
         return blocks, singles
 
-    def is_removed(self, event_time: int, event_id: str) -> bool:
+    def is_removed(self, event_time: int, identity: str) -> bool:
         """Return True if a prediction of a block with this time and id was removed."""
         floor_time, floor_id = self.floor
-        return event_time < floor_time or (event_time == floor_time and event_id <= floor_id)
+        return event_time < floor_time or (event_time == floor_time and identity <= floor_id)
 
-    def raise_floor(self, event_time: int, event_id: str) -> None:
+    def raise_floor(self, event_time: int, identity: str) -> None:
         """Move the floor to a prediction or joined event that is removed."""
-        if not self.is_removed(event_time, event_id):
-            self.floor = RestoreFloor(event_time, event_id)
+        if not self.is_removed(event_time, identity):
+            self.floor = RestoreFloor(event_time, identity)
 
     def floor_records(self) -> list[Output]:
         """Return the record of a floor that has moved, and the tombstones of blocks below it."""
@@ -146,11 +146,11 @@ class PredictionBlocks:
             return entries, []
         fitting: list[BlockEntry] = []
         singles: list[tuple[str, bytes]] = []
-        for time, event_id, packed in entries:
-            if time > latest or self.is_removed(time, event_id):
-                singles.append((event_id, packed))
+        for time, identity, packed in entries:
+            if time > latest or self.is_removed(time, identity):
+                singles.append((identity, packed))
             else:
-                fitting.append((time, event_id, packed))
+                fitting.append((time, identity, packed))
         return fitting, singles
 
     def _groups(self, entries: list[BlockEntry]) -> Iterator[list[BlockEntry]]:
@@ -180,9 +180,9 @@ class PredictionBlocks:
         return Output(TOPIC, self._partition, _key(number), encode_block(last, ids, packed))
 
 
-def _added_bytes(event_id: str) -> int:
+def _added_bytes(identity: str) -> int:
     """Return the largest size of an id and the framing in a block."""
-    return _FRAMING_BYTES + _CHARACTER_BYTES * len(event_id)
+    return _FRAMING_BYTES + _CHARACTER_BYTES * len(identity)
 
 
 def _key(number: int) -> bytes:

@@ -11,7 +11,7 @@ from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example
 from stream_app.core.reading.completeness import is_completeness, read_completeness
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
-from stream_app.core.reading.identity import key_is_id
+from stream_app.core.reading.identity import EventIdentity, event_identity, key_is_id
 from stream_app.core.reading.record_reader import EventReader, LabelEvent, LabelReader
 from stream_app.core.scoring.circuit_breaker import IndexedFailure
 from stream_app.core.scoring.dead_letter import FailureContext, dead_letter, shortened
@@ -57,7 +57,7 @@ SAFETY_MARGIN_BYTES = 1024
 # Entries that one call of `Scorer.expire` closes at most; bounds the size of a transaction.
 MAX_EXPIRED_PER_CALL = 1000
 
-# Size of an example in excess of its state record and twice its event id.
+# Size of an example in excess of its state record and twice its identity.
 EXAMPLE_OVERHEAD_BYTES = 4096 + MAX_ROW_BYTES
 
 # Headers of a raw record that are copied to its scored record.
@@ -215,24 +215,24 @@ class Scorer:
         state = self.state
         state.advance(now)
         outputs: list[Output] = []
-        for event_id, entry, tombstones in islice(state.pop_expired(), MAX_EXPIRED_PER_CALL):
-            outputs += tombstones + self._close(event_id, entry, model, now)
+        for identity, entry, tombstones in islice(state.pop_expired(), MAX_EXPIRED_PER_CALL):
+            outputs += tombstones + self._close(identity, entry, model, now)
         while len(state.entries) > self._config.max_entries:
             _, entry, tombstones = state.pop_oldest()
             outputs += tombstones + self._evict(entry, model, now)
         return outputs + state.floor_records()
 
-    def _close(self, event_id: str, entry: Entry, model: Model, now: int) -> list[Output]:
+    def _close(self, identity: str, entry: Entry, model: Model, now: int) -> list[Output]:
         """Return the outputs of an entry that the clock has passed, and that was removed."""
         if isinstance(entry, PendingPrediction):
-            return self._close_prediction(event_id, entry, now)
+            return self._close_prediction(identity, entry, now)
         if isinstance(entry, WaitingLabel):
             failure = label_without_event(self.state, entry.label_time)
             return self._give_up(entry, failure, model, now)
         return []
 
     def _close_prediction(
-        self, event_id: str, prediction: PendingPrediction, now: int
+        self, identity: str, prediction: PendingPrediction, now: int
     ) -> list[Output]:
         """Return the example with the assumed label, if one is declared and proven."""
         state, absent = self.state, self._absent
@@ -246,9 +246,10 @@ class Scorer:
             state.alarms.raise_(UNPROVEN_ALARM, "no label of a later time", now)
             return []
         state.counts.assumed += 1
-        kept = state.put(event_id, AssumedEvent(prediction.event_time))
+        kept = state.put(identity, AssumedEvent(prediction.event_time))
+        key, event_id = EventIdentity.parse(identity) if self._keyed else (identity, identity)
         example = _example_of(event_id, prediction, absent, closed_at, assumed=True)
-        return [kept, Output("examples", 0, event_id.encode(), example.encode())]
+        return [kept, Output("examples", 0, key.encode(), example.encode())]
 
     def _evict(self, entry: Entry, model: Model, now: int) -> list[Output]:
         """Return the outputs of an entry that was removed because the state is full."""
@@ -285,9 +286,10 @@ class Scorer:
         state = self.state
         if event_time < state.oldest_event:
             return event_too_late(state, event_time)
+        identity = self.identity(key, event_id) if self._keyed else event_id
         waiting = None
-        if event_id in state.entries:
-            known = state.find(event_id)
+        if identity in state.entries:
+            known = state.find(identity)
             if not isinstance(known, WaitingLabel):
                 state.counts.duplicates += 1
                 return None
@@ -306,15 +308,14 @@ class Scorer:
             None if headers and _NOT_LEARNED in headers and is_replay_topic(topic) else features
         )
         origin = self._origins.get(topic) or self._origin(topic, predicted[2])
-        key_text = (key or b"").decode() if self._keyed else None
-        pending = _prediction((event_time, score, version, learned, origin, offset, key_text))
+        pending = _prediction((event_time, score, version, learned, origin, offset))
         packed = state.pack(pending)
         fits = (
             len(value) + len(packed) < self._small
             and len(key or b"") < SAFETY_MARGIN_BYTES
             and not headers
         )
-        if not fits and self._is_too_large(scored, packed, event_id):
+        if not fits and self._is_too_large(scored, packed, identity):
             limit = self._config.max_bytes
             return Failure("output-too-large", f"the scored record exceeds {limit} bytes")
         state.counts.scored += 1
@@ -323,22 +324,32 @@ class Scorer:
         state.clock.events.own.times.append(event_time if event_time < now else now)
         outputs.append(scored)
         if waiting is None:
-            outputs += state.expect(event_id, event_time, packed)
+            outputs += state.expect(identity, event_time, packed)
             return None
         in_time = is_within_horizon(state, event_time, waiting.label_time)
         state.replayed_labels.count(waiting.record, "waiting", -1)
         state.replayed_labels.count(waiting.record, "joined" if in_time else "expired")
         if in_time:
-            outputs += self._example(event_id, pending, waiting.label, waiting.label_time)
+            label = LabelEvent(event_id, waiting.label, waiting.label_time)
+            outputs += self._example(identity, key, pending, label)
         else:
             state.counts.label_expired += 1
-            outputs += state.expect(event_id, event_time, packed)
+            outputs += state.expect(identity, event_time, packed)
         return None
+
+    def identity(self, key: bytes | None, event_id: str) -> str:
+        """Return the identity of an event by which the state keeps it.
+
+        Args:
+            key: key of the record of the event or its label, which is in UTF-8.
+            event_id: id of the event.
+        """
+        return event_identity((key or b"").decode(), event_id) if self._keyed else event_id
 
     def _origin(self, topic: str, threshold: float | None) -> PredictionOrigin:
         """Return the origin of predictions for events of a topic."""
         source: TopicKind = "raw.replay" if is_replay_topic(topic) else "raw"
-        found = PredictionOrigin(self._config.fingerprint, threshold, source, self._keyed)
+        found = PredictionOrigin(self._config.fingerprint, threshold, source)
         return self._origins.setdefault(topic, found)
 
     def _complete(self, record: Record, name: InputName, now: int) -> Failure | None:
@@ -355,9 +366,9 @@ class Scorer:
             counts.label_completeness += 1
         return None
 
-    def _is_too_large(self, scored: Output, packed: bytes, event_id: str) -> bool:
+    def _is_too_large(self, scored: Output, packed: bytes, identity: str) -> bool:
         """Return True if the scored record, or the example, does not fit into its topic."""
-        example = len(packed) + EXAMPLE_OVERHEAD_BYTES + 2 * len(event_id.encode())
+        example = len(packed) + EXAMPLE_OVERHEAD_BYTES + 2 * len(identity.encode())
         max_bytes = self._config.max_bytes
         return output_size(scored) > max_bytes or example > max_bytes + ENVELOPE_BYTES
 
@@ -381,9 +392,10 @@ class Scorer:
             if record.value or not is_completeness(record):
                 return label
             return self._complete(record, "labels", now) or []
-        known = state.find(label.event_id)
+        identity = self.identity(record.key, label.event_id)
+        known = state.find(identity)
         if known is None:
-            return self._wait(record, label, now)
+            return self._wait(identity, record, label, now)
         if isinstance(known, AssumedEvent):
             return self._join_assumed(record, label, known, now)
         if not isinstance(known, PendingPrediction):
@@ -396,7 +408,7 @@ class Scorer:
             state.replayed_labels.count(record, "expired")
             return []
         state.replayed_labels.count(record, "joined")
-        return self._example(label.event_id, known, label.label, label.label_time)
+        return self._example(identity, record.key, known, label)
 
     def _join_assumed(
         self, record: Record, label: LabelEvent, known: AssumedEvent, now: int
@@ -419,7 +431,9 @@ class Scorer:
         state.replayed_labels.count(record, outcome)
         return []
 
-    def _wait(self, record: Record, label: LabelEvent, now: int) -> list[Output] | Failure:
+    def _wait(
+        self, identity: str, record: Record, label: LabelEvent, now: int
+    ) -> list[Output] | Failure:
         """Keep a label until its event comes, unless it is too late for that."""
         state = self.state
         too_late = label_too_late(state, label.label_time)
@@ -427,24 +441,25 @@ class Scorer:
             return too_late
         waiting = WaitingLabel(label.label, label.label_time, record)
         encoded = waiting.encode()
-        if len(encoded) + len(label.event_id.encode()) > self._max_kept:
+        if len(encoded) + len(identity.encode()) > self._max_kept:
             return Failure(
                 "output-too-large", "the label record is too large to be kept until its event comes"
             )
         state.clock.labels.own.times.append(min(label.label_time, now))
         state.replayed_labels.count(record, "waiting")
-        return [state.put(label.event_id, waiting, encoded)]
+        return [state.put(identity, waiting, encoded)]
 
     def _example(
-        self, event_id: str, prediction: PendingPrediction, label: Target, label_time: int
+        self, identity: str, key: bytes | None, prediction: PendingPrediction, label: LabelEvent
     ) -> list[Output]:
+        """Join a label to its prediction; return the example, with the key of both records."""
         self.state.counts.joined += 1
-        joined = self.state.put(event_id, JoinedEvent(prediction.event_time))
+        joined = self.state.put(identity, JoinedEvent(prediction.event_time))
         if prediction.features is None:
             self.state.counts.unlearned += 1
             return [joined]
-        example = _example_of(event_id, prediction, label, label_time)
-        return [joined, Output("examples", 0, event_id.encode(), example.encode())]
+        example = _example_of(label.event_id, prediction, label.label, label.label_time)
+        return [joined, Output("examples", 0, key, example.encode())]
 
     def _fail(self, record: Record, failure: Failure, model: Model, now: int) -> list[Output]:
         """Let a failed event wait for a retry if that may help, else make it a dead letter."""
@@ -487,7 +502,7 @@ def _example_of(
     assumed: bool = False,
 ) -> Example:
     """Return the example of a prediction that may be learned."""
-    event_time, score, version, features, origin, _, _ = prediction
+    event_time, score, version, features, origin, _ = prediction
     return Example(
         event_id,
         event_time,

@@ -1,6 +1,7 @@
 """Records of the changelog of a partition's state: keys, values, and their only reader.
 
-`docs/state.md` describes the records and why they restore the state.
+`docs/state.md` describes the records and why they restore the state. Entries, blocks and the floor
+contain identities of events: the text of (K, event id), which is the event id where K is it.
 """
 
 from collections.abc import Sequence
@@ -16,9 +17,12 @@ from stream_app.topic_kinds import TopicKind
 TOPIC: TopicKind = "score.state"
 
 # Format of the records below; a state in another one is not read.
-STATE_FORMAT = 4
+STATE_FORMAT = 5
 OTHER_FORMAT_REMEDY = (
     "Run the version that wrote it, or start over: `stream-app reset PIPELINE`, or another name"
+)
+OTHER_IDENTITY_REMEDY = (
+    "Give the pipeline its former key, or start over: `stream-app reset PIPELINE`, or another name"
 )
 
 # Key of the record that completes a transaction: record counts, watermarks and positions.
@@ -39,16 +43,34 @@ class StateFormatError(Exception):
     """The changelog has another format."""
 
 
+class IdentityChangedError(Exception):
+    """The changelog identifies events by K and event id, and the pipeline by the event id alone.
+
+    Or the other way round: the pipeline got another key.
+    """
+
+
+def other_identity(*, keyed: bool) -> str:
+    """Return what a changelog has that does not fit to a pipeline.
+
+    Args:
+        keyed: True if the pipeline identifies events by K and event id.
+    """
+    if keyed:
+        return "its key was the event id, and is another one now"
+    return "its key was not the event id, and is now"
+
+
 class RestoreFloor(NamedTuple):
     """Prediction or joined event that was removed last; predictions in blocks up to it are gone.
 
     Attributes:
         event_time: time of the event in Unix milliseconds.
-        event_id: its id.
+        identity: its identity.
     """
 
     event_time: int
-    event_id: str
+    identity: str
 
     def encode(self) -> bytes:
         """Return the value of the record under `FLOOR_KEY`."""
@@ -117,8 +139,8 @@ class BlockChange(NamedTuple):
     """Block that was written, or deleted if it has no predictions.
 
     Attributes:
-        last: last prediction by event time and id, None if the block was deleted.
-        ids: event ids.
+        last: last prediction by event time and identity, None if the block was deleted.
+        ids: identities of the events.
         packed: packed predictions, in the order of the ids.
     """
 
@@ -131,7 +153,7 @@ class BlockChange(NamedTuple):
 class EntryChange(NamedTuple):
     """Entry that has a single record now, or was removed if it is None."""
 
-    event_id: str
+    identity: str
     entry: CompactEntry | None
 
 
@@ -171,7 +193,7 @@ def encode_block(last: RestoreFloor, ids: Sequence[str], packed: Sequence[bytes]
 
     >>> block = encode_block(RestoreFloor(2, "b"), ["a", "b"], [b"x", b"y"])
     >>> decode_change(b"b7", block)[1:]
-    (RestoreFloor(event_time=2, event_id='b'), ['a', 'b'], [b'x', b'y'])
+    (RestoreFloor(event_time=2, identity='b'), ['a', 'b'], [b'x', b'y'])
     """
     return _encode((*last, ids, packed))
 
@@ -182,7 +204,7 @@ def decode_change(key: bytes | None, value: bytes | None) -> StateChange | None:
     >>> decode_change(b"b7", None)
     BlockChange(number=7, last=None, ids=(), packed=())
     >>> decode_change(b"ea", None)
-    EntryChange(event_id='a', entry=None)
+    EntryChange(identity='a', entry=None)
 
     Raises:
         StateFormatError: another version of this program has written a block.
@@ -199,10 +221,10 @@ def decode_change(key: bytes | None, value: bytes | None) -> StateChange | None:
         if value is None:
             return BlockChange(int(key[1:]), None, (), ())
         try:
-            time, event_id, ids, packed = _decode_block(value)
+            time, identity, ids, packed = _decode_block(value)
         except MsgspecError as error:
             raise StateFormatError(f"block {key[1:].decode()}: {error}") from error
-        return BlockChange(int(key[1:]), RestoreFloor(time, event_id), ids, packed)
+        return BlockChange(int(key[1:]), RestoreFloor(time, identity), ids, packed)
     if prefix == RETRY_PREFIX:
         return RetryChange(key[1:], value)
     if value is None:

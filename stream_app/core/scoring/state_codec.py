@@ -33,13 +33,11 @@ class PredictionOrigin(NamedTuple):
         fingerprint: fingerprint of the pipeline that predicted.
         threshold: decision threshold at the prediction, None if the pipeline has none.
         source: kind of the topic of the event.
-        keyed: True if the record key is not the event id and is kept with the prediction.
     """
 
     fingerprint: str
     threshold: float | None
     source: TopicKind
-    keyed: bool
 
 
 class PendingPrediction(NamedTuple):
@@ -52,7 +50,6 @@ class PendingPrediction(NamedTuple):
         features: features of the event; None if it must not be learned.
         origin: pipeline that predicted, and topic of the event.
         source_offset: offset of the event in its topic.
-        record_key: text of the record key; None if it is the event id.
     """
 
     event_time: int
@@ -61,7 +58,6 @@ class PendingPrediction(NamedTuple):
     features: Features | None
     origin: PredictionOrigin
     source_offset: int
-    record_key: str | None = None
 
 
 class PredictionRow(NamedTuple):
@@ -85,10 +81,9 @@ class PredictionCodec:
     """Packs predictions as bytes, for memory and changelog alike.
 
     A packed prediction is its event time (8 bytes), the index of its row in the attribute `rows`
-    (2 bytes) and a MessagePack array `[score, version, source offset, value, ...]`, with the record
-    key before the values if its origin is keyed. If there is no room for more rows, the row itself
-    is the first element, and the index is 65,535. The bytes can be unpacked as long as `rows` is
-    kept as well.
+    (2 bytes) and a MessagePack array `[score, version, source offset, value, ...]`. If there is no
+    room for more rows, the row itself is the first element, and the index is 65,535. The bytes can
+    be unpacked as long as `rows` is kept as well.
 
     Args:
         rows: rows of `as_list`.
@@ -115,7 +110,7 @@ class PredictionCodec:
 
     def pack(self, prediction: PendingPrediction) -> bytes:
         """Return the bytes of a prediction; a new row is added to `rows`."""
-        event_time, score, version, features, origin, offset, key = prediction
+        event_time, score, version, features, origin, offset = prediction
         if origin is not self._origin:
             self._origin, self._of_origin = origin, self._indexes.setdefault(origin, {})
         names = None if features is None else tuple(features)
@@ -123,8 +118,6 @@ class PredictionCodec:
         if row is None:
             row = self._add(PredictionRow(origin, names))
         values = () if features is None else features.values()
-        if origin.keyed:
-            values = (key, *values)
         if type(row) is int:
             return _HEADER.pack(event_time, row) + _encode([score, version, offset, *values])
         own = _encode([row, score, version, offset, *values])
@@ -140,9 +133,8 @@ class PredictionCodec:
             raise ValueError(f"row {index} of the state was dropped")
         score, version, offset, *values = fields
         origin, names = row
-        key = values.pop(0) if origin.keyed else None
         features = None if names is None else dict(zip(names, values, strict=True))
-        return _prediction((event_time, score, version, features, origin, offset, key))
+        return _prediction((event_time, score, version, features, origin, offset))
 
     def without_unused(self, predictions: Iterable[bytes]) -> "PredictionCodec":
         """Return a codec for these predictions without the rows that none of them uses."""

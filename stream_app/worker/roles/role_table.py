@@ -5,6 +5,7 @@ from functools import cached_property
 from time import perf_counter
 from typing import Any, NamedTuple
 
+from stream_app.core.reading.identity import key_is_id
 from stream_app.core.scoring.dead_letter import FailureContext
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
@@ -181,6 +182,7 @@ def _make_scorer(context: WorkerContext, inputs: Sequence[InputPartition]) -> Pr
         lateness=int(pipeline.label.allowed_lateness.total_seconds() * 1000),
         retry=pipeline.retry,
         idle_after=int(pipeline.label.idle_time.total_seconds() * 1000),
+        keyed=not key_is_id(pipeline),
     )
     last_good = LastGood(state, lambda: follower.previous, follower.version)
     config = ScorerConfig(

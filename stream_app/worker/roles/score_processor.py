@@ -8,7 +8,13 @@ from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.scoring.event_clock import idle_commit_step
 from stream_app.core.scoring.model_protocols import Model
 from stream_app.core.scoring.scorer import DEGRADED_ALARM, ENDING_ALARMS, Scorer
-from stream_app.core.scoring.state_changelog import OTHER_FORMAT_REMEDY, StateFormatError
+from stream_app.core.scoring.state_changelog import (
+    OTHER_FORMAT_REMEDY,
+    OTHER_IDENTITY_REMEDY,
+    IdentityChangedError,
+    StateFormatError,
+    other_identity,
+)
 from stream_app.errors import DataLossError
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.pipeline import Pipeline
@@ -83,8 +89,8 @@ class ScoreProcessor:
         The changelog contains positions too, in case the offsets of the group have expired.
 
         Raises:
-            DataLossError: the changelog is empty, older than the committed offsets, or of another
-                version of this program.
+            DataLossError: the changelog is empty, older than the committed offsets, of another
+                version of this program, or of a pipeline with another key.
         """
         state = self._scorer.state
         changelog = self._reader.read_stable(self._state_topic, state.partition)
@@ -95,6 +101,12 @@ class ScoreProcessor:
                 f"{self._state_topic}[{state.partition}] was written by another version of "
                 f"stream-app ({error})",
                 OTHER_FORMAT_REMEDY,
+            ) from None
+        except IdentityChangedError:
+            raise DataLossError(
+                f"{self._state_topic}[{state.partition}] was written with another key of the "
+                f"pipeline: {other_identity(keyed=state.keyed)}",
+                OTHER_IDENTITY_REMEDY,
             ) from None
         self._reporter.export(state.actions, state.alarms)
         self._metrics.start(state)

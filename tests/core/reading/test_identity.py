@@ -4,12 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.core.reading.identity import (
+    EventIdentity,
     empty_field,
+    event_identity,
     id_fields,
     identity_text,
     join_texts,
     key_fields,
     key_is_id,
+    split_texts,
 )
 from tests.small_pipeline import small_pipeline
 
@@ -17,22 +20,9 @@ from tests.small_pipeline import small_pipeline
 TEXTS = st.text(st.sampled_from("ab/\\é")) | st.text()
 
 
-def split(text: str) -> list[str]:
-    """Return the texts that were joined, read from left to right."""
-    texts, escaped = [""], False
-    for character in text:
-        if not escaped and character == "/":
-            texts.append("")
-            continue
-        escaped = not escaped and character == "\\"
-        if not escaped:
-            texts[-1] += character
-    return texts
-
-
 @given(st.lists(TEXTS, min_size=1, max_size=4))
 def test_the_text_of_several_fields_can_be_split_again(texts: list[str]) -> None:
-    assert split(join_texts(texts)) == texts
+    assert split_texts(join_texts(texts)) == texts
 
 
 @given(st.tuples(TEXTS, TEXTS), st.tuples(TEXTS, TEXTS))
@@ -40,6 +30,20 @@ def test_different_fields_have_different_texts(
     one: tuple[str, str], other: tuple[str, str]
 ) -> None:
     assert (join_texts(one) == join_texts(other)) is (one == other)
+
+
+@given(TEXTS, TEXTS)
+def test_an_identity_is_the_key_and_the_id_as_two_fields(key: str, event_id: str) -> None:
+    text = event_identity(key, event_id)
+    assert text == join_texts((key, event_id))
+    assert EventIdentity.parse(text) == (key, event_id)
+
+
+@given(st.tuples(TEXTS, TEXTS), st.tuples(TEXTS, TEXTS))
+def test_different_keys_or_ids_are_different_identities(
+    one: tuple[str, str], other: tuple[str, str]
+) -> None:
+    assert (event_identity(*one) == event_identity(*other)) is (one == other)
 
 
 def test_the_text_of_one_field_is_its_value() -> None:

@@ -82,23 +82,20 @@ origins = st.builds(
     st.sampled_from(["a" * 16, "b" * 16]),
     st.sampled_from([None, 0.5]),
     st.sampled_from(["raw", "raw.replay"]),
-    st.booleans(),
 )
 
 
 @st.composite
 def predictions(draw: st.DrawFn) -> PendingPrediction:
-    """Draw a prediction; its record key is kept only if its origin is keyed."""
-    origin = draw(origins)
+    """Draw a prediction."""
     scores = st.floats(0, 1) | st.dictionaries(st.text(), st.floats(0, 1), min_size=1)
     return PendingPrediction(
         draw(st.integers(-(2**60), 2**60)),
         draw(scores),
         draw(st.integers(-1, 2**62)),
         draw(features | st.none()),
-        origin,
+        draw(origins),
         draw(st.integers(0, 2**62)),
-        draw(st.text()) if origin.keyed else None,
     )
 
 
@@ -127,7 +124,7 @@ def test_a_packed_prediction_is_unpacked_unchanged() -> None:
 
 
 def prediction(names: str, fingerprint: str = "f" * 16) -> PendingPrediction:
-    origin = PredictionOrigin(fingerprint, 0.5, "raw", False)
+    origin = PredictionOrigin(fingerprint, 0.5, "raw")
     return PendingPrediction(NOW, 0.5, 1, dict.fromkeys(names, 1.0), origin, 7)
 
 

@@ -15,7 +15,7 @@ from stream_app.core.scoring.state_codec import PendingPrediction, PredictionOri
 from stream_app.records import Output, Record
 from tests.small_pipeline import HOUR, NOW
 
-ORIGIN = PredictionOrigin("f" * 16, 0.5, "raw", False)
+ORIGIN = PredictionOrigin("f" * 16, 0.5, "raw")
 LABEL = WaitingLabel(True, NOW, Record("p.labels", 0, 1, NOW, b"x", b"{}"))
 
 
@@ -144,7 +144,7 @@ def test_a_changelog_of_another_format_is_not_read() -> None:
     (checkpoint,) = PartitionState(0, HOUR, HOUR).final_records()
     value = orjson.loads(checkpoint.value or b"")
     del value["format"]
-    with pytest.raises(StateFormatError, match="format 1, expected 4"):
+    with pytest.raises(StateFormatError, match="format 1, expected 5"):
         PartitionState(0, HOUR, HOUR).restore([(b"t", orjson.dumps(value))])
 
 

@@ -27,6 +27,7 @@ from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
 DAY = 24 * HOUR
 SECOND = 1000
 NUMBERS = st.integers(0, 5)  # of events
+KEYS = ["N", "N/e0"]  # of events with the same id, if the key is not the id
 AGES = st.integers(0, 40)  # hours
 RETRY = Retry(max_attempts=3, max_waiting=4)
 REPLAY = "payments.raw.replay"
@@ -74,7 +75,7 @@ class ScorerMachine(RuleBasedStateMachine):
 
     def start(self) -> None:
         """A new owner: everything from the changelog."""
-        self.state = PartitionState(0, DAY, 6 * HOUR, RETRY)
+        self.state = PartitionState(0, DAY, 6 * HOUR, RETRY, keyed=self.keyed)
         config = ScorerConfig(
             fingerprint="f" * 16, group="g", app_version="1", max_bytes=100_000, max_entries=4
         )
@@ -91,15 +92,19 @@ class ScorerMachine(RuleBasedStateMachine):
         fallback=st.sampled_from([None, Fallback(score=0.25)]),
         down=st.booleans(),
         absent=st.sampled_from([None, False]),
+        keyed=st.booleans(),
     )
-    def begin(self, fallback: Fallback | None, down: bool, absent: bool | None) -> None:
-        Lookup.down = down
+    def begin(
+        self, fallback: Fallback | None, down: bool, absent: bool | None, keyed: bool
+    ) -> None:
+        Lookup.down, self.keyed = down, keyed
         self.pipeline = small_pipeline(
             features=looked_up,
             retry=RETRY,
             breaker=None,
             fallback=fallback,
             label=replace(small_pipeline().label, absent=absent),
+            key="country" if keyed else None,
         )
         self.start()
         self.commit()
@@ -111,8 +116,11 @@ class ScorerMachine(RuleBasedStateMachine):
     )
     def send_events(self, events: list[tuple[int, int, int | str]]) -> None:
         for number, age, amount in events:
-            fields = event(number, self.now - age * HOUR, amount=amount)
-            self.raw.append(record(fields, len(self.raw), headers=(("traceparent", b"00-1-1"),)))
+            number, key = self.named(number)
+            fields = event(number, self.now - age * HOUR, amount=amount, country=key or "NL")
+            headers = (("traceparent", b"00-1-1"),)
+            sent = record(fields, len(self.raw), key=key or "auto", headers=headers)
+            self.raw.append(sent)
 
     @rule(
         labels=st.lists(
@@ -123,8 +131,16 @@ class ScorerMachine(RuleBasedStateMachine):
     )
     def send_labels(self, labels: list[tuple[int, int, bool | str]]) -> None:
         for number, age, fraud in labels:
+            number, key = self.named(number)
             fields = {**label(number, self.now - age * HOUR), "fraud": fraud}
-            self.labels.append(record(fields, len(self.labels), topic="payments.labels"))
+            topic = "payments.labels"
+            self.labels.append(record(fields, len(self.labels), topic=topic, key=key or "auto"))
+
+    def named(self, number: int) -> tuple[int, bytes | None]:
+        """Return the id of an event as a number, and its key if that is not the id."""
+        if not self.keyed:
+            return number, None
+        return number // len(KEYS), KEYS[number % len(KEYS)].encode()
 
     @precondition(lambda self: self.next_raw < len(self.raw))
     @rule(count=st.integers(1, 5))
@@ -251,6 +267,15 @@ class ScorerMachine(RuleBasedStateMachine):
         assert max(Counter(map(original, self.of("labels.dlq"))).values(), default=1) == 1
 
     @invariant()
+    def no_event_is_scored_or_learned_twice(self) -> None:
+        """Two events have the same id only if their keys differ."""
+        for topic in ("scored", "examples"):
+            found = Counter(
+                (one.key, orjson.loads(one.value or b"")["event_id"]) for one in self.of(topic)
+            )
+            assert max(found.values(), default=1) == 1
+
+    @invariant()
     def waiting_events_are_unchanged(self) -> None:
         logs = {"payments.raw": self.raw, REPLAY: self.replay}
         for attempt in self.state.retries.waiting.values():
@@ -260,19 +285,20 @@ class ScorerMachine(RuleBasedStateMachine):
     @invariant()
     def an_example_is_an_event_with_its_label(self) -> None:
         sent = {
-            (orjson.loads(one.value or b"")["id"], orjson.loads(one.value or b"")["fraud"])
+            (one.key, orjson.loads(one.value or b"")["id"], orjson.loads(one.value or b"")["fraud"])
             for one in self.labels
         }
-        examples = [decode_example(output.value, BinaryTask()) for output in self.of("examples")]
+        outputs = self.of("examples")
+        examples = [decode_example(output.value, BinaryTask()) for output in outputs]
         assert len(examples) == self.state.counts.examples
         assumed = [one for one in examples if isinstance(one, Example) and one.assumed]
         assert len(assumed) == self.state.counts.assumed
-        for example in examples:
+        for output, example in zip(outputs, examples, strict=True):
             assert isinstance(example, Example)
             if example.assumed:
                 assert example.label is self.pipeline.label.absent
                 continue
-            assert (example.event_id, example.label) in sent
+            assert (output.key, example.event_id, example.label) in sent
             assert example.label_time <= example.event_time + DAY
 
     @rule()

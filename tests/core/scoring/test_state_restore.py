@@ -26,6 +26,8 @@ RETRY = Retry(max_attempts=3, max_waiting=4)
 LIMITS = BlockLimits(enough=4, least=2, bytes=400)
 MAX_ENTRIES = 18
 IDS = 30
+# Keys of events; joined without escaping, some pairs of key and id would be the same.
+KEYS = ["NL", "N/L", "N\\", "NL/e1"]
 # Horizons in hours.
 HORIZONS = [6, 12, 24, 72]
 # Hours of event time that pass with each step, on average.
@@ -101,22 +103,25 @@ class ScoredPartition:
     def __init__(self, random: Random) -> None:
         Lookup.down = False
         self.random = random
-        self.keyed = random.random() < 0.3
+        # Few ids with several keys, or many ids.
+        self.keyed = random.random() < 0.5
+        self.ids = IDS // len(KEYS) if self.keyed else IDS
         changes: dict[str, Any] = {"key": "country"} if self.keyed else {}
         if random.random() < 0.5:
             changes["label"] = replace(small_pipeline().label, absent=False)
         self.pipeline = small_pipeline(features=looked_up, retry=RETRY, breaker=None, **changes)
         self.horizon, self.fingerprint = random.choice(HORIZONS), "a" * 16
         self.changelog: Changelog = []
-        self.scored_by: dict[str, str] = {}
-        self.committed_scored_by: dict[str, str] = {}
+        # Fingerprint that scored each event, by key and id.
+        self.scored_by: dict[tuple[bytes | None, str], str] = {}
+        self.committed_scored_by: dict[tuple[bytes | None, str], str] = {}
         self.hours = 0.0
         self.now = NOW + 600 * DAY
         self.start()
         self.commit()
 
     def restored(self, changelog: Changelog) -> PartitionState:
-        state = PartitionState(0, self.horizon * HOUR, 6 * HOUR, RETRY, LIMITS)
+        state = PartitionState(0, self.horizon * HOUR, 6 * HOUR, RETRY, LIMITS, keyed=self.keyed)
         state.restore(changelog)
         return state
 
@@ -159,7 +164,12 @@ class ScoredPartition:
         if random.random() < 0.2:
             topic = "payments.raw.replay"
         fields = [
-            event(random.randrange(IDS), self.time(), amount=float(random.randrange(20)))
+            event(
+                random.randrange(self.ids),
+                self.time(),
+                amount=float(random.randrange(20)),
+                country=random.choice(KEYS),
+            )
             for _ in range(random.randrange(9))
         ]
         batch = [self.sent(one, topic) for one in fields]
@@ -167,7 +177,8 @@ class ScoredPartition:
 
     def join(self) -> None:
         fields = [
-            label(self.random.randrange(IDS), self.time()) for _ in range(self.random.randrange(6))
+            label(self.random.randrange(self.ids), self.time())
+            for _ in range(self.random.randrange(6))
         ]
         batch = [self.sent(one, "payments.labels") for one in fields]
         self.take(self.scorer.join(batch, FixedModel(), self.now))
@@ -233,7 +244,10 @@ class ScoredPartition:
     def sent(self, fields: Fields, topic: str) -> Record:
         self.offset += 1
         sent = record(fields, self.offset, topic=topic)
-        return sent._replace(key=b"NL") if self.keyed else sent
+        if not self.keyed:
+            return sent
+        # A label does not have the field.
+        return sent._replace(key=str(fields.get("country", self.random.choice(KEYS))).encode())
 
     def take(self, outputs: Sequence[Output]) -> None:
         """Keep outputs; check that each example carries the fingerprint of its prediction."""
@@ -241,10 +255,10 @@ class ScoredPartition:
         for output in outputs:
             if output.topic == "scored":
                 fields = orjson.loads(output.value or b"")
-                self.scored_by[fields["event_id"]] = fields["fingerprint"]
+                self.scored_by[output.key, fields["event_id"]] = fields["fingerprint"]
             elif output.topic == "examples":
                 example = Example.decode(output.value or b"")
-                assert example.fingerprint == self.scored_by[example.event_id]
+                assert example.fingerprint == self.scored_by[output.key, example.event_id]
 
 
 @pytest.fixture(scope="module", autouse=True)
