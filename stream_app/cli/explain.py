@@ -6,7 +6,9 @@ import typer
 
 from stream_app.cli.context import CommandContext
 from stream_app.cli.options import JsonOption, PipelineArgument
+from stream_app.core.reading.identity import key_is_id
 from stream_app.dead_letters.dead_letter_selection import parse_time
+from stream_app.errors import SelectionError
 from stream_app.explain.event_finder import EventFinder
 from stream_app.explain.event_trace import trace_lines, trace_object
 from stream_app.explain.trace_builder import TraceBuilder
@@ -20,6 +22,14 @@ app = typer.Typer()
 def explain(
     pipeline: PipelineArgument,
     event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", help="Id of the event, as text.")],
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Key of the event, if events with several keys have the id. Several fields: their "
+            "texts joined by /, with \\ before each / and \\ inside them.",
+        ),
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -33,7 +43,12 @@ def explain(
     context = CommandContext(pipeline, as_json)
     start = None if since is None else parse_time(since)
     settings, loaded = context.settings, context.pipeline
-    finder = EventFinder(settings, loaded, event_id, start)
+    if key not in (None, event_id) and key_is_id(loaded):
+        raise SelectionError(
+            f"The key of {loaded.name} is the event id, so --key {key} finds no event {event_id}",
+            "Omit --key",
+        )
+    finder = EventFinder(settings, loaded, event_id, key, start)
     registry = ModelAdmin(settings, loaded.name).registry()
     trace = TraceBuilder(loaded, finder, registry, VersionLoader(settings, loaded)).build(event_id)
     context.write(trace_object(trace), *trace_lines(trace))

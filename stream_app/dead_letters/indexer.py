@@ -14,6 +14,9 @@ from filelock import FileLock, Timeout
 
 from stream_app import headers as names
 from stream_app.core.reading.identity import id_fields, identity_text, key_is_id
+from stream_app.core.reading.record_identity import IdentityReader
+from stream_app.core.reading.selection import is_forwarded
+from stream_app.dead_letters.dead_letter_reader import DeadLetter, read_ref
 from stream_app.dead_letters.index_file import (
     IndexFile,
     LastIndexed,
@@ -191,10 +194,12 @@ class IndexRowBuilder:
         self._context = lru_cache(maxsize=10_000)(lambda *parts: contexts(tuple(map(_text, parts))))
         self._id_fields = id_fields(pipeline)
         self._key_is_id = key_is_id(pipeline)
+        self._identities = [IdentityReader(pipeline, label=label) for label in (False, True)]
 
     def row(self, message: Message) -> tuple[Any, ...]:
         """Return the values of `index_file.COLUMNS`."""
-        get = dict(headers_of(message)).get
+        headers = headers_of(message)
+        get = dict(headers).get
         code = get(names.ERROR_CODE) or b"unknown"
         key, value = message.key(), message.value()
         is_label = (message.topic() or "").endswith(".labels.dlq")
@@ -226,9 +231,18 @@ class IndexRowBuilder:
             _number(get(names.ORIGINAL_TIMESTAMP)),
             _number(get(names.REPLAY_COUNT)),
             _text(get(names.ERROR_ID)),
-            self._find_event_id(key, value),
+            self._find_forwarded_id(message, is_label=is_label)
+            if is_forwarded(headers)
+            else self._find_event_id(key, value),
             len(value or b""),
         )
+
+    def _find_forwarded_id(self, message: Message, *, is_label: bool) -> str | None:
+        """Return the event id in the dead letter of a source's record, None if it is unknown."""
+        letter = DeadLetter.of(read_ref("labels.dlq" if is_label else "raw.dlq", message), message)
+        if len(letter.value or b"") > _MAX_DECODED_BYTES:
+            return None
+        return self._identities[is_label].read(letter.original_record()).event_id
 
     def _find_event_id(self, key: bytes | None, value: bytes | None) -> str | None:
         if value and len(value) <= _MAX_DECODED_BYTES:

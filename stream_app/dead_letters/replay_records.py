@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stream_app import headers as names
-from stream_app.core.reading.decoding import decode
-from stream_app.core.reading.identity import identity_text, key_fields
+from stream_app.core.reading.record_identity import IdentityReader
 from stream_app.dead_letters.dead_letter_reader import DeadLetter
 from stream_app.errors import PipelineError, SelectionError
 from stream_app.kafka.partitioner import java_partition
 from stream_app.loading import load_file
 from stream_app.pipeline import Pipeline
-from stream_app.records import Failure, Output
-from stream_app.topic_kinds import DeadLetterKind, TopicKind
+from stream_app.records import Output
+from stream_app.topic_kinds import DEAD_LETTER_KINDS, DeadLetterKind, TopicKind
 
 REPLAY_TOPICS: dict[DeadLetterKind, TopicKind] = {"raw.dlq": "raw.replay", "labels.dlq": "labels"}
 """Topics to which dead letters are sent by default."""
@@ -116,7 +115,9 @@ class RecordEditor:
 
     def __init__(self, pipeline: Pipeline, edit: EditFunction | None) -> None:
         self._edit = edit
-        self._key_fields = key_fields(pipeline)
+        self._identities = {
+            kind: IdentityReader(pipeline, label=kind == "labels.dlq") for kind in DEAD_LETTER_KINDS
+        }
 
     def __call__(self, dead_letter: DeadLetter) -> EditedRecord | EditFailure | None:
         """Return the edited record, or None if the edit function skips the dead letter.
@@ -129,8 +130,9 @@ class RecordEditor:
         value = self._edit(dead_letter)
         if value is None or isinstance(value, EditFailure):
             return value
-        fields = decode(value, dead_letter.original_headers, dead_letter.schemas)
-        key = None if isinstance(fields, Failure) else identity_text(fields, self._key_fields)
+        # Without the old key, so that only the value counts.
+        record = dead_letter.original_record()._replace(key=None, value=value)
+        key = self._identities[dead_letter.ref.kind].read(record, dead_letter.schemas).key
         return EditedRecord(dead_letter.key if key is None else key.encode(), value)
 
 

@@ -1,5 +1,6 @@
-"""History of one event's entry in the scorer's state, from the changelog of its partition."""
+"""Histories of events' entries in the scorer's state, from the changelog of their partition."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from stream_app.core.scoring.state_changelog import (
@@ -19,6 +20,10 @@ EntryState = Literal["pending", "joined", "assumed", "waiting", "removed", "unkn
 class EntryHistory:
     """State of the entry of one event, updated by the changes of the changelog in their order.
 
+    Args:
+        identity: identity of the event.
+        floor: restore floor before the first change.
+
     Attributes:
         state: state after the last change.
         removed_at: wall-clock time at which the entry was removed, in Unix milliseconds; None if
@@ -26,12 +31,12 @@ class EntryHistory:
         was_scored: True if the entry is, or was, a prediction or a joined event.
     """
 
-    def __init__(self, event_id: str) -> None:
+    def __init__(self, identity: str, floor: RestoreFloor | None = None) -> None:
         self.state: EntryState = "unknown"
         self.removed_at: int | None = None
         self.was_scored = False
-        self._event_id = event_id
-        self._floor: RestoreFloor | None = None
+        self._identity = identity
+        self._floor = floor
         # The prediction, as a floor that removes it, if it is in a block.
         self._in_block: RestoreFloor | None = None
 
@@ -47,7 +52,7 @@ class EntryHistory:
         """
         if isinstance(change, FloorChange):
             self._move_floor(change.floor, at)
-        elif isinstance(change, EntryChange) and change.event_id == self._event_id:
+        elif isinstance(change, EntryChange) and change.identity == self._identity:
             self._in_block = None
             if change.entry is None:
                 self.state, self.removed_at = "removed", at
@@ -58,16 +63,16 @@ class EntryHistory:
                 self.state = "joined" if isinstance(change.entry, int) else "pending"
                 self.was_scored = True
             return True
-        elif isinstance(change, BlockChange) and self._event_id in change.ids:
-            packed = change.packed[change.ids.index(self._event_id)]
-            self._in_block = RestoreFloor(packed_event_time(packed), self._event_id)
+        elif isinstance(change, BlockChange) and self._identity in change.ids:
+            packed = change.packed[change.ids.index(self._identity)]
+            self._in_block = RestoreFloor(packed_event_time(packed), self._identity)
             self.state, self.was_scored = "pending", True
             return True
         return False
 
     def is_below_floor(self, event_time: int) -> bool:
         """Return True if the event, with a time in Unix milliseconds, is not above the floor."""
-        return self._floor is not None and (event_time, self._event_id) <= self._floor
+        return self._floor is not None and (event_time, self._identity) <= self._floor
 
     def _move_floor(self, floor: RestoreFloor, at: int) -> None:
         if self._in_block is not None and self._in_block <= floor:
@@ -75,3 +80,42 @@ class EntryHistory:
             self.state, self.removed_at = "removed", None if self._floor is None else at
             self._in_block = None
         self._floor = floor
+
+
+class EntryHistories:
+    """Histories of entries in the changelog of one partition.
+
+    Args:
+        is_wanted: returns True for the identities of the wanted entries.
+
+    Attributes:
+        by_identity: histories of the wanted entries that the changes contain.
+    """
+
+    def __init__(self, is_wanted: Callable[[str], bool]) -> None:
+        self.by_identity: dict[str, EntryHistory] = {}
+        self._is_wanted = is_wanted
+        self._floor: RestoreFloor | None = None
+
+    def apply(self, change: StateChange, at: int) -> list[str]:
+        """Apply a change; arguments as for `EntryHistory.apply`.
+
+        Returns:
+            The wanted identities that the change contains.
+        """
+        found: list[str] = []
+        if isinstance(change, EntryChange) and self._is_wanted(change.identity):
+            found = [change.identity]
+        elif isinstance(change, BlockChange):
+            found = list(filter(self._is_wanted, change.ids))
+        for identity in found:
+            self.by_identity.setdefault(identity, self.history(identity))
+        for history in self.by_identity.values():
+            history.apply(change, at)
+        if isinstance(change, FloorChange):
+            self._floor = change.floor
+        return found
+
+    def history(self, identity: str) -> EntryHistory:
+        """Return the history of an entry, which has no changes if none was found."""
+        return self.by_identity.get(identity) or EntryHistory(identity, self._floor)

@@ -1,28 +1,19 @@
-"""Finds the records about one event in the pipeline's topics, and reads what they say."""
+"""Finds the records about one event in the pipeline's topics."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, cast
 
-import orjson
 from confluent_kafka import Message
 
 from stream_app.core.learning.control_commands import Control, control_in
-from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.decoding import Schemas, decode
-from stream_app.core.reading.identity import id_fields, identity_text, key_is_id
-from stream_app.core.scoring.state_changelog import (
-    BLOCK_PREFIX,
-    COUNTS_KEY,
-    ENTRY_PREFIX,
-    CheckpointChange,
-    decode_change,
-)
-from stream_app.dead_letters.dead_letter_reader import DeadLetter, read_ref
-from stream_app.error_codes import ERROR_CODES
-from stream_app.explain.entry_history import EntryHistory, EntryState
-from stream_app.explain.event_trace import FailureDetail, TracedRecord
-from stream_app.formatting import iso_time
+from stream_app.core.reading.identity import key_is_id
+from stream_app.core.scoring.state_changelog import COUNTS_KEY, CheckpointChange, decode_change
+from stream_app.errors import SelectionError
+from stream_app.explain.entry_history import EntryHistories
+from stream_app.explain.event_matcher import EventMatcher
+from stream_app.explain.event_records import EventRecords, Position, position_of
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
 from stream_app.kafka.partition_reader import PartitionReader, headers_of
 from stream_app.kafka.partitioner import java_partition
@@ -30,9 +21,9 @@ from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Fields
 from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.settings import Settings
-from stream_app.topic_kinds import PARTITIONED, DeadLetterKind, TopicKind, topic_name
+from stream_app.topic_kinds import PARTITIONED, TopicKind, topic_name
 from stream_app.transfer.progress import ProgressReporter, report_progress
-from stream_app.transfer.record_rendering import json_text
+from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 # Kilobytes of a partition that are fetched ahead.
 _QUEUED_KB = 16_384
@@ -40,68 +31,58 @@ _QUEUED_KB = 16_384
 # Largest difference between the clocks of two workers.
 _CLOCK_SKEW_MS = 60_000
 
-Position = tuple[str, int, int]
-"""Topic, partition and offset of a record."""
+# Keys that the error for an ambiguous id lists.
+_MAX_LISTED = 10
+
+# Kinds of records that tell best in which partition the event's entry is.
+_BEST_KINDS: Mapping[TopicKind, int] = {"scored": 0, "score.state": 1}
 
 
-@dataclass(slots=True)
-class EventRecords:
-    """Records about an event.
+class _FoundRecord(NamedTuple):
+    """Record about the event id.
 
     Attributes:
-        by_kind: records by topic kind, oldest first; those of "score.state" contain its entry.
-        history: history of the event's entry in the scorer's state.
-        is_complete: True if the changelog was read from its beginning.
-        positions: offsets up to which the scorers have processed the partition, by topic.
+        key: text of K, None if the record does not have it.
+        is_event: True for an event, its score or its entry in the state; False for a label.
     """
 
-    history: EntryHistory
-    is_complete: bool
+    kind: TopicKind
+    message: Message
+    key: str | None
+    is_event: bool
 
-    by_kind: dict[str, list[Message]] = field(default_factory=dict)
-    positions: dict[str, int] = field(default_factory=dict)
 
-    def of(self, kind: TopicKind) -> list[Message]:
-        """Return the records on one kind of topic."""
-        return self.by_kind.get(kind, [])
+class _Search(NamedTuple):
+    """What one search has found.
 
-    def is_processed(self, record: Message) -> bool:
-        """Return True if the scorers have processed an input record."""
-        topic, _, offset = position_of(record)
-        return offset < self.positions.get(topic, 0)
+    Attributes:
+        records: records in the order in which they were read.
+        entries: histories of entries with the event id, by partition.
+        checkpoints: last checkpoint of each partition.
+    """
 
-    def entry(self, event_time: int | None) -> EntryState:
-        """Return the state of the event's entry in the scorer's state.
+    records: list[_FoundRecord]
+    entries: dict[int, EntryHistories]
+    checkpoints: dict[int, bytes]
 
-        Args:
-            event_time: time of the scored event in Unix milliseconds, None if it was not scored.
-        """
-        history = self.history
-        if (
-            history.state == "unknown"
-            and self.is_complete
-            and event_time is not None
-            and history.is_below_floor(event_time)
-        ):
-            return "removed"
-        return history.state
+    def keys(self) -> set[str]:
+        """Return the keys of the events with the id; without one, those of their labels."""
+        events = {one.key for one in self.records if one.is_event}
+        keys = events - {None} or {one.key for one in self.records} - {None}
+        return cast(set[str], keys)
 
-    @property
-    def removed_at(self) -> str | None:
-        """Wall-clock time at which the entry was removed, in ISO 8601; None if that is unknown."""
-        history = self.history
-        is_known = history.state == "removed" and history.removed_at is not None
-        return iso_time(history.removed_at or 0) if is_known else None
-
-    def failure(self, kind: DeadLetterKind, record: Message) -> FailureDetail | None:
-        """Return the failure of a record if it is a dead letter."""
-        for message in self.of(kind):
-            ref = read_ref(kind, message)
-            if ref.origin == position_of(record):
-                found = DeadLetter.of(ref, message)
-                known = ERROR_CODES.get(found.code)
-                return FailureDetail(found.code, found.message, known.remedy if known else "")
-        return None
+    def positions(self) -> dict[PartitionId, int]:
+        """Return the offsets up to which the scorers have processed their inputs."""
+        changes = {
+            partition: decode_change(COUNTS_KEY, value)
+            for partition, value in self.checkpoints.items()
+        }
+        return {
+            (topic, partition): offset
+            for partition, change in changes.items()
+            if isinstance(change, CheckpointChange)
+            for topic, offset in change.value["positions"].items()
+        }
 
 
 class EventFinder:
@@ -111,6 +92,7 @@ class EventFinder:
         settings: settings of the connections.
         pipeline: loaded pipeline.
         event_id: id of the event, as text.
+        key: text of K; None finds it, if only one event has the id.
         since: search records with this Kafka timestamp in Unix milliseconds or later; None
             searches all.
 
@@ -121,32 +103,62 @@ class EventFinder:
     """
 
     def __init__(
-        self, settings: Settings, pipeline: Pipeline, event_id: str, since: int | None
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        event_id: str,
+        key: str | None,
+        since: int | None,
     ) -> None:
         self.schemas: Schemas = open_schema_cache(settings.registry)
         self._reader = PartitionReader.open(settings, queued_max_messages_kbytes=_QUEUED_KB)
         self._pipeline = pipeline
         self._since = since
         self._event_id = event_id
-        self._id_bytes = event_id.encode()
-        self._id_json = orjson.dumps(event_id)
-        self._id_is_key = key_is_id(pipeline)
+        self._key = event_id if key_is_id(pipeline) else key
+        self._matcher = EventMatcher(pipeline, event_id, self._key, self.schemas)
+        self._kinds = {topic_name(pipeline.name, kind): kind for kind in PARTITIONED}
         self._examples: PartitionId = (topic_name(pipeline.name, "examples"), 0)
 
     def find(self) -> EventRecords:
-        """Return the records about the event.
+        """Return the records about the event; its key is known from then on.
 
         The partition of the key is searched first, the others only if it has no such records or
-        the key is another field.
+        the key is not given.
+
+        Raises:
+            SelectionError: events with several keys have the id, and no key is given.
         """
-        topics = [topic_name(self._pipeline.name, kind) for kind in PARTITIONED]
-        partitions = self._reader.find_partitions(topics)
+        partitions = self._reader.find_partitions(list(self._kinds))
         count = 1 + max(number for _, number in partitions)
-        home = java_partition(self._id_bytes, count) if self._id_is_key else None
-        records = self._search(one for one in partitions if one[1] == home)
-        if records.by_kind:
-            return records
-        return self._search(one for one in partitions if one[1] != home)
+        home = None if self._key is None else java_partition(self._key.encode(), count)
+        found = self._search(one for one in partitions if one[1] == home)
+        if not found.records:
+            found = self._search(one for one in partitions if one[1] != home)
+        keys = found.keys() if self._key is None else {self._key}
+        if len(keys) > 1:
+            raise _ambiguous(self._pipeline.name, self._event_id, keys)
+        if keys and self._key is None:
+            (self._key,) = keys
+            self._matcher = EventMatcher(self._pipeline, self._event_id, self._key, self.schemas)
+        return self._records(found, self._key)
+
+    def _records(self, found: _Search, key: str | None) -> EventRecords:
+        """Return the records of the event with a key, and the labels that have another one."""
+        by_kind: dict[TopicKind, list[Message]] = defaultdict(list)
+        other_keys: dict[Position, str] = {}
+        for kind, message, other in found.records:
+            if other is not None and other != key:
+                other_keys[position_of(message)] = other
+            by_kind[kind].append(message)
+        own = [one for one in found.records if position_of(one.message) not in other_keys]
+        own.sort(key=lambda one: _BEST_KINDS.get(one.kind, len(_BEST_KINDS)))
+        partition = own[0].message.partition() or 0 if own else 0
+        entries = found.entries.get(partition) or EntryHistories(self._matcher.is_identity)
+        history = entries.history(self._matcher.identity(key or ""))
+        return EventRecords(
+            history, self._since is None, key, by_kind, found.positions(), other_keys
+        )
 
     def example(self, after: int) -> Message | None:
         """Return the event's first example, written at `after` (Unix milliseconds) or later."""
@@ -155,7 +167,7 @@ class EventFinder:
         start = starts[self._examples]
         with report_progress("searching the example", end - start) as progress:
             for message in self._read({self._examples: (start, end)}, progress):
-                if message.key() == self._id_bytes:
+                if self._matcher.is_example(message):
                     return message
         return None
 
@@ -189,47 +201,43 @@ class EventFinder:
         fields = decode(message.value(), headers_of(message), self.schemas)
         return None if isinstance(fields, Failure) else fields
 
-    def _search(self, partitions: Iterable[PartitionId]) -> EventRecords:
+    def _search(self, partitions: Iterable[PartitionId]) -> _Search:
         bounds = dict(self._reader.bounds(partitions))
         if self._since is not None:
             ends = {one: end for one, (_, end) in bounds.items()}
             starts = self._reader.offsets_since(ends, self._since)
             bounds = {one: (max(low, starts[one]), end) for one, (low, end) in bounds.items()}
-        histories: dict[int, EntryHistory] = defaultdict(lambda: EntryHistory(self._event_id))
-        checkpoints: dict[int, bytes] = {}
-        by_kind: dict[str, list[Message]] = defaultdict(list)
-        partition = 0
+        found = _Search([], {}, {})
         total = sum(end - start for start, end in bounds.values())
         with report_progress("searching the event", total) as progress:
             for message in self._read(bounds, progress):
-                kind = (message.topic() or "").removeprefix(f"{self._pipeline.name}.")
-                number = message.partition() or 0
+                kind = self._kinds[message.topic() or ""]
                 if kind == "score.state":
-                    is_wanted = self._take_state(message, histories[number], checkpoints)
+                    self._take_state(message, found)
                 else:
-                    is_wanted = self._is_about_event(kind, message)
-                if is_wanted:
-                    by_kind[kind].append(message)
-                    partition = number
-        last = decode_change(COUNTS_KEY, checkpoints.get(partition))
-        positions = last.value["positions"] if isinstance(last, CheckpointChange) else {}
-        return EventRecords(histories[partition], self._since is None, dict(by_kind), positions)
+                    identity = self._matcher.match(kind, message)
+                    if identity is not None:
+                        is_event = not kind.startswith("labels")
+                        found.records.append(_FoundRecord(kind, message, identity.key, is_event))
+        return found
 
-    def _take_state(
-        self, message: Message, history: EntryHistory, checkpoints: dict[int, bytes]
-    ) -> bool:
-        """Apply a record of a changelog; return True if it contains the event's entry."""
-        key, value = message.key() or b"", message.value()
+    def _take_state(self, message: Message, found: _Search) -> None:
+        """Apply a record of a changelog, and add it if it contains an entry with the id."""
+        partition, key, value = message.partition() or 0, message.key() or b"", message.value()
         # Most records need not be decoded, of the checkpoints only the last one.
         if key == COUNTS_KEY:
-            checkpoints[message.partition() or 0] = value or b""
-            return False
-        if key[:1] == ENTRY_PREFIX and key[1:] != self._id_bytes:
-            return False
-        if key[:1] == BLOCK_PREFIX and self._id_json not in (value or b""):
-            return False
+            found.checkpoints[partition] = value or b""
+            return
+        if not self._matcher.may_change(key, value):
+            return
         change = decode_change(key, value)
-        return change is not None and history.apply(change, message.timestamp()[1])
+        if change is None:
+            return
+        entries = found.entries.setdefault(partition, EntryHistories(self._matcher.is_identity))
+        for identity in entries.apply(change, message.timestamp()[1]):
+            was_scored = entries.by_identity[identity].was_scored
+            own = self._matcher.key_of(identity)
+            found.records.append(_FoundRecord("score.state", message, own, was_scored))
 
     def _read(self, bounds: OffsetBounds, progress: ProgressReporter) -> Iterable[Message]:
         count = 0
@@ -238,33 +246,16 @@ class EventFinder:
             progress.update(count, count)
             yield from batch
 
-    def _is_about_event(self, kind: str, message: Message) -> bool:
-        key, value = message.key(), message.value() or b""
-        if self._id_is_key and key == self._id_bytes:
-            return True
-        # Most records need not be decoded. A value that begins with byte 0 is Avro.
-        if self._id_bytes not in value and value[:1] != b"\0" and self._event_id.isascii():
-            return False
-        fields = self.fields(message)
-        names = ("event_id",) if kind == "scored" else id_fields(self._pipeline)
-        return fields is not None and identity_text(fields, names) == self._event_id
 
-
-def traced_record(record: Message, outcome: str, failure: FailureDetail | None) -> TracedRecord:
-    """Return a record with its outcome."""
-    time, value = iso_time(record.timestamp()[1]), json_text(record.value())
-    return TracedRecord(*position_of(record), time, outcome, failure, value)
-
-
-def position_of(record: Message) -> Position:
-    """Return the position of a record."""
-    return record.topic() or "", record.partition() or 0, record.offset() or 0
-
-
-def source_position(scored: ScoredRecord) -> Position:
-    """Return the position of the raw record from which a scored record was made."""
-    source = scored["source"]
-    return source["topic"], source["partition"], source["offset"]
+def _ambiguous(pipeline: str, event_id: str, keys: Iterable[str]) -> SelectionError:
+    """Return the error for an event id that has several keys."""
+    ordered = sorted(keys)
+    more = ", ..." if len(ordered) > _MAX_LISTED else ""
+    listed = ", ".join(f"'{sanitize_for_terminal(one)}'" for one in ordered[:_MAX_LISTED]) + more
+    return SelectionError(
+        f"{len(ordered)} events of {pipeline} have the id {event_id}, with the keys {listed}",
+        "Give one of them with --key",
+    )
 
 
 def _is_pause_or_resume(message: Message) -> bool:

@@ -111,6 +111,7 @@ class EventTrace(NamedTuple):
 
     Attributes:
         event_id: id of the event, as text.
+        key: text of the event's key, None if no record has one.
         outcome: state of the event in words.
         events: records of the event.
         raw_deleted: True if retention has deleted the record that was scored.
@@ -123,6 +124,7 @@ class EventTrace(NamedTuple):
     """
 
     event_id: str
+    key: str | None
     outcome: str
     events: list[TracedRecord]
     raw_deleted: bool
@@ -153,6 +155,8 @@ def _plain(value: Any) -> Any:
 def trace_lines(trace: EventTrace) -> Iterator[str]:
     """Yield the lines of `explain`."""
     yield _line("event", f"{trace.event_id}: {trace.outcome}")
+    if trace.key not in (None, trace.event_id):
+        yield _line("key", f"{trace.key}")
     if trace.raw_deleted:
         yield _line("raw", "deleted by the topic's retention")
     for record in trace.events:

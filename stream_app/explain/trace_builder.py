@@ -9,12 +9,13 @@ from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example, decode_example
 from stream_app.core.published_records import PREDICTION_FIELDS, ScoredRecord
 from stream_app.core.reading.cleaning_steps import CleanedRecord
+from stream_app.core.reading.identity import key_is_id
 from stream_app.core.reading.record_reader import LabelReader
 from stream_app.core.scoring.predictor import NO_VERSION
 from stream_app.error_codes import ERROR_CODES
 from stream_app.errors import ModelError, SelectionError
-from stream_app.explain.event_finder import (
-    EventFinder,
+from stream_app.explain.event_finder import EventFinder
+from stream_app.explain.event_records import (
     EventRecords,
     position_of,
     source_position,
@@ -74,12 +75,14 @@ class TraceBuilder:
         """Return the trace of the event.
 
         Raises:
-            SelectionError: no record is about the event.
+            SelectionError: no record is about the event, or several events have the id.
         """
         records = self._finder.find()
         if not records.by_kind:
+            keyed = not key_is_id(self._pipeline) and records.key is not None
+            of_key = f" with the key {records.key}" if keyed else ""
             raise SelectionError(
-                f"No record of {self._pipeline.name} is about an event {event_id}",
+                f"No record of {self._pipeline.name} is about an event {event_id}{of_key}",
                 "Correct EVENT_ID, or omit --since to search everything that the topics hold",
             )
         scored_message = next(iter(records.of("scored")), None)
@@ -87,10 +90,11 @@ class TraceBuilder:
         scored = cast(ScoredRecord | None, fields)
         offset, example = self._find_example(scored_message)
         raw, raw_deleted = self._raw_records(records, scored)
-        events = [self._trace_event(records, one, scored) for one in raw]
+        traced = [self._trace_event(records, one, scored) for one in raw]
         scored_from = next(
-            (one for one, event in zip(raw, events, strict=True) if event.outcome == "scored"), None
+            (one for one, event in zip(raw, traced, strict=True) if event.outcome == "scored"), None
         )
+        events = [*records.only_dead("raw.dlq", raw), *traced]
         last_unscored = raw[-1] if raw and scored is None else None
         prepared = self._prepare(scored_from or last_unscored)
         known = self._known_about_label(records, scored, example, scored_from, events)
@@ -100,6 +104,7 @@ class TraceBuilder:
             outcome = events[-1].outcome if events else "no event yet"
         return EventTrace(
             event_id,
+            records.key,
             outcome,
             events,
             raw_deleted,
@@ -174,7 +179,7 @@ class TraceBuilder:
 
     def _trace_labels(self, records: EventRecords, known: LabelKnowledge) -> list[TracedRecord]:
         """Return the label's records; at most one of them is joined or waits."""
-        found: list[TracedRecord] = []
+        found = records.only_dead("labels.dlq", records.of("labels"))
         reader = LabelReader(self._pipeline)
         for record in records.of("labels"):
             label = reader.read(as_record(record), _END_OF_TIME, self._finder.schemas)
@@ -187,6 +192,8 @@ class TraceBuilder:
                 )
             elif not records.is_processed(record):
                 outcome = "not processed yet"
+            elif (other := records.other_keys.get(position_of(record))) is not None:
+                outcome = f"it has another key, {other}: it is the label of another event"
             else:
                 outcome = known.outcome(time, after=[one.outcome for one in found])
             found.append(traced_record(record, outcome, failure))

@@ -17,8 +17,8 @@ from stream_app.core.scoring.state_codec import (
     PredictionOrigin,
     to_single,
 )
-from stream_app.explain.entry_history import EntryHistory
-from stream_app.explain.event_finder import EventRecords
+from stream_app.explain.entry_history import EntryHistories, EntryHistory
+from stream_app.explain.event_records import EventRecords
 
 ORIGIN = PredictionOrigin("f", 0.5, "raw")
 EARLIER, LATER = (
@@ -100,3 +100,19 @@ def test_the_time_of_a_tombstone_is_that_of_the_removal() -> None:
     history = EntryHistory("x")
     history.apply(EntryChange("x", None), 1_700_000_000_000)
     assert EventRecords(history, True).removed_at == "2023-11-14T22:13:20.000+00:00"
+
+
+def test_each_wanted_entry_of_a_partition_has_a_history() -> None:
+    histories = EntryHistories({"x", "y", "v"}.__contains__)
+    changes = [floor(1, "a"), BLOCK, EntryChange("y", 5), EntryChange("w", 5), floor(5, "x")]
+    assert BLOCK is not None
+    found = [histories.apply(change, at) for at, change in enumerate(changes) if change is not None]
+    assert found == [[], ["x"], ["y"], [], []]
+    assert {one: history.state for one, history in histories.by_identity.items()} == {
+        "x": "removed",
+        "y": "joined",
+    }
+    # The floor before the block is known, so the later one has removed the prediction.
+    assert histories.history("x").removed_at == 4
+    assert histories.history("v").state == "unknown"
+    assert histories.history("v").is_below_floor(5)

@@ -125,6 +125,7 @@ def sample_trace() -> EventTrace:
     }
     return EventTrace(
         "p1",
+        "NL-17",
         "scored",
         [
             TracedRecord("p.raw", 3, 17, "2026", "scored", None, '{"id": "p1"}'),
@@ -152,6 +153,7 @@ def test_a_trace_as_text_has_every_part() -> None:
     text = "\n".join(trace_lines(sample_trace()))
     for expected in (
         "p1: scored",
+        "key            NL-17",
         "p.raw[3]@17",
         "wrong-type: field x. Fix it",
         "country: None -> 'NL'  (imputed)",

@@ -6,7 +6,8 @@ Files, in the order of the flow:
     source_values: paths, conversions of times, parts of the Kafka record.
     envelopes: Debezium's and Connect's envelopes.
     selected_decoding: fast path of selection for JSON.
-    identity: texts of the key and of the event id.
+    identity: texts of the key, of the event id, and of both.
+    record_identity: identity in a record that may be invalid otherwise, to look events up.
     typed_decoding: fast path of the next two for JSON.
     decoding: bytes to fields, from JSON or framed Avro.
     validator, validator_checks: validation against an Avro schema.

@@ -61,7 +61,7 @@ class Forwarded(NamedTuple):
     headers: Headers
 
 
-class _Selection:
+class FieldSelection:
     """Selects some fields of a schema from decoded records of a source, and validates them."""
 
     def __init__(
@@ -103,7 +103,7 @@ class _Selection:
         return self._validate(selected)
 
 
-class _SourceDecoder:
+class SourceDecoder:
     """Decodes records of a source and takes them out of their envelope."""
 
     def __init__(self, source: Source) -> None:
@@ -139,8 +139,8 @@ class SourceReader:
 
     def __init__(self, source: Source, schema: Mapping[str, Any], time_field: str) -> None:
         names = [field["name"] for field in schema["fields"]]
-        self._decoder = _SourceDecoder(source)
-        self._selection = _Selection(source, schema, time_field, names)
+        self._decoder = SourceDecoder(source)
+        self._selection = FieldSelection(source, schema, time_field, names)
         self._has_key = _takes_key(source, names)
         self._fast = _fast_decoder(source, schema["fields"])
         self.name = source.source_name
@@ -192,15 +192,15 @@ class SourceIntake:
         self._time_field = time_field
         self._name = source.source_name
         self._where = source.where
-        self._decoder = _SourceDecoder(source)
+        self._decoder = SourceDecoder(source)
         own = {field["name"] for field in schema["fields"]}
         # Fields of K that the label's schema lacks have the types of the pipeline's schema.
         parts = [
             (schema, [name for name in self._key_fields if name in own]),
             (events, [name for name in self._key_fields if name not in own]),
         ]
-        self._keys = [_Selection(source, one, "", names) for one, names in parts if names]
-        self._time = _Selection(source, schema, time_field, [time_field])
+        self._keys = [FieldSelection(source, one, "", names) for one, names in parts if names]
+        self._time = FieldSelection(source, schema, time_field, [time_field])
         self._forwards_key = _takes_key(source, own)
         parts.append((schema, [time_field]))
         needed = {
