@@ -147,7 +147,7 @@ class EventFinder:
         """Return the records of the event with a key, and the labels that have another one."""
         by_kind: dict[TopicKind, list[Message]] = defaultdict(list)
         other_keys: dict[Position, str] = {}
-        for kind, message, other in found.records:
+        for kind, message, other, _ in found.records:
             if other is not None and other != key:
                 other_keys[position_of(message)] = other
             by_kind[kind].append(message)

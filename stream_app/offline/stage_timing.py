@@ -10,10 +10,17 @@ from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.reading.cleaning_steps import compile_cleaning
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.core.reading.record_reader import extract_features
+from stream_app.core.reading.selection import (
+    find_header,
+    is_forwarded,
+    read_forwarded,
+    source_readers,
+)
 from stream_app.core.reading.validator import compile_validator
 from stream_app.core.scoring.model_protocols import Model
+from stream_app.headers import SOURCE
 from stream_app.pipeline import Pipeline, parsed
-from stream_app.records import Failure, Features, Record
+from stream_app.records import Failure, Features, Fields, Record
 
 # Every eighth event passes through the stages a second time, one by one.
 SAMPLE_INTERVAL = 8
@@ -24,16 +31,27 @@ class Stages:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._validate = compile_validator(parsed(pipeline.schema), pipeline.event_time)
+        schema = parsed(pipeline.schema)
+        self._validate = compile_validator(schema, pipeline.event_time)
+        self._sources = source_readers(pipeline.sources, schema, pipeline.event_time)
         self._clean = compile_cleaning(pipeline.clean)
 
     def of(self, record: Record, schemas: Schemas = NO_SCHEMAS) -> Iterator[tuple[str, Any]]:
-        """Yield the name and the result of each stage; a `Failure` is the last."""
-        fields = decode(record.value, record.headers, schemas)
-        yield "decode", fields
-        if isinstance(fields, Failure):
-            return
-        fields = self._validate(fields)
+        """Yield the name and the result of each stage; a `Failure` is the last.
+
+        A record that `ingest` has forwarded is decoded and validated in one stage.
+        """
+        fields: Fields | Failure
+        if is_forwarded(record.headers):
+            content = find_header(record.headers, SOURCE)
+            forwarded = read_forwarded(record, content, schemas, self._sources)
+            fields = forwarded if isinstance(forwarded, Failure) else forwarded.fields
+        else:
+            fields = decode(record.value, record.headers, schemas)
+            yield "decode", fields
+            if isinstance(fields, Failure):
+                return
+            fields = self._validate(fields)
         yield "validate", fields
         if isinstance(fields, Failure):
             return
