@@ -74,14 +74,14 @@ USES: dict[TopicKind, TopicUse] = {
         "Changelog of a partition: pending predictions, waiting labels, known ids, record counts.",
         ("score",),
         ("score", "replayer"),
-        "`b<number of a block>`, `e<event id>`, `f`, `r<topic>/<offset>`, or `t` for the record "
+        "`b<number of a block>`, `e<identity>`, `f`, `r<topic>/<offset>`, or `t` for the record "
         "counts",
     ),
     "examples": TopicUse(
         "Predictions with their labels, in the order of learning, and control records.",
         ("score", "learn", "model-admin"),
         ("learn", "monitor", "model-admin", "consumers"),
-        "event id, or `control`",
+        "key of the event, or `control`",
         "example",
     ),
     "models": TopicUse(

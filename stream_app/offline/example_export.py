@@ -14,6 +14,8 @@ from msgspec.structs import asdict
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example, decode_example
 from stream_app.core.learning.control_commands import control_in
+from stream_app.core.reading.identity import key_is_id
+from stream_app.core.reading.record_identity import key_text
 from stream_app.errors import OutputError, SelectionError
 from stream_app.files import atomic_file
 from stream_app.formatting import iso_time
@@ -38,14 +40,20 @@ _FEATURES = "features"
 GROUP_ROWS = 16_384
 
 
-def example_row(offset: int, example: Example) -> dict[str, Any]:
+def example_row(offset: int, example: Example, key: str | None = None) -> dict[str, Any]:
     """Return the example as one row: its offset, its fields, and `feature.NAME` for each feature.
+
+    Args:
+        offset: offset in the log.
+        example: the example.
+        key: text of K, None if it is the event id.
 
     >>> row = example_row(7, Example("e1", 0, 5, True, 0.5, 3, {"amount": 1.5}, "f1"))
     >>> row["offset"], row["label"], row["feature.amount"]
     (7, True, 1.5)
     """
-    return {"offset": offset, **dict(_cells(example))}
+    own = {} if key is None else {"key": key}
+    return {"offset": offset, **own, **dict(_cells(example))}
 
 
 def _cells(example: Example) -> Iterator[tuple[str, Any]]:
@@ -245,6 +253,7 @@ class ExampleRange:
         self.start = max(offset(since), low)
         self.end = high if until is None else min(offset(until), high)
         self._task = task_of(pipeline)
+        self._keyed = not key_is_id(pipeline)
         self.controls = self.unreadable = 0
 
     def rows(self, progress: ProgressReporter) -> Iterator[Row]:
@@ -254,7 +263,7 @@ class ExampleRange:
         for count, message in enumerate(self._reader.records(limits), start=1):
             offset, example = message.offset() or 0, decode_example(message.value(), self._task)
             if isinstance(example, Example):
-                yield example_row(offset, example)
+                yield example_row(offset, example, key_text(message.key()) if self._keyed else None)
             elif control_in(message.key(), message.value()) is None:
                 self.unreadable += 1
             else:

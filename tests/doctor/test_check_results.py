@@ -203,7 +203,7 @@ def test_a_state_of_another_key_is_a_problem() -> None:
     assert found.level == "problem"
     assert found.message == (
         "the state of partition 3 was written with another key of the pipeline: its key was not "
-        "the event id, and is now: scorers end with exit code 72"
+        "the event id, and is now: scorers end with exit code 9"
     )
 
 

@@ -173,6 +173,12 @@ def test_the_same_id_with_other_keys_is_another_event_everywhere(
         assert broken["outcome"] == "dead-lettered"
         assert broken["events"][0]["failure"]["code"] == "wrong-type"
 
+        to = tmp_path / "examples.jsonl"
+        exported = system.command("export", "PIPELINE", "--out", str(to))
+        assert exported.returncode == 0, exported.stderr
+        rows = [json.loads(line) for line in to.read_text().splitlines()]
+        assert {(row["key"], row["event_id"]) for row in rows} == {(one, "o1"), (other, "o1")}
+
         without_key = system.explained("o5")
         assert (without_key["key"], without_key["outcome"]) == (None, "dead-lettered")
         (rejected,) = without_key["events"]
