@@ -52,8 +52,8 @@ class _FoundRecord(NamedTuple):
     is_event: bool
 
 
-class _Search(NamedTuple):
-    """What one search has found.
+class _SearchResult(NamedTuple):
+    """Result of one search.
 
     Attributes:
         records: records in the order in which they were read.
@@ -143,7 +143,7 @@ class EventFinder:
             self._matcher = EventMatcher(self._pipeline, self._event_id, self._key, self.schemas)
         return self._records(found, self._key)
 
-    def _records(self, found: _Search, key: str | None) -> EventRecords:
+    def _records(self, found: _SearchResult, key: str | None) -> EventRecords:
         """Return the records of the event with a key, and the labels that have another one."""
         by_kind: dict[TopicKind, list[Message]] = defaultdict(list)
         other_keys: dict[Position, str] = {}
@@ -201,13 +201,13 @@ class EventFinder:
         fields = decode(message.value(), headers_of(message), self.schemas)
         return None if isinstance(fields, Failure) else fields
 
-    def _search(self, partitions: Iterable[PartitionId]) -> _Search:
+    def _search(self, partitions: Iterable[PartitionId]) -> _SearchResult:
         bounds = dict(self._reader.bounds(partitions))
         if self._since is not None:
             ends = {one: end for one, (_, end) in bounds.items()}
             starts = self._reader.offsets_since(ends, self._since)
             bounds = {one: (max(low, starts[one]), end) for one, (low, end) in bounds.items()}
-        found = _Search([], {}, {})
+        found = _SearchResult([], {}, {})
         total = sum(end - start for start, end in bounds.values())
         with report_progress("searching the event", total) as progress:
             for message in self._read(bounds, progress):
@@ -221,7 +221,7 @@ class EventFinder:
                         found.records.append(_FoundRecord(kind, message, identity.key, is_event))
         return found
 
-    def _take_state(self, message: Message, found: _Search) -> None:
+    def _take_state(self, message: Message, found: _SearchResult) -> None:
         """Apply a record of a changelog, and add it if it contains an entry with the id."""
         partition, key, value = message.partition() or 0, message.key() or b"", message.value()
         # Most records need not be decoded, of the checkpoints only the last one.

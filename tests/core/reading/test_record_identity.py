@@ -28,14 +28,14 @@ VERDICTS = Source(
 ORDER: dict[str, Any] = {"id": "no", "order": {"id": "o1", "buyer": "NL"}, "amount": "broken"}
 
 
-def reader(*, label: bool = False, **changes: Any) -> IdentityReader:
+def reader(*, of_label: bool = False, **changes: Any) -> IdentityReader:
     declared = {
         "key": "country",
         "sources": (ORDERS,),
         "label": replace(small_pipeline().label, sources=(VERDICTS,)),
         **changes,
     }
-    return IdentityReader(small_pipeline(**declared), label=label)
+    return IdentityReader(small_pipeline(**declared), label=of_label)
 
 
 def forwarded(value: Any, source: str = "orders", topic: str = "payments.raw") -> Record:
@@ -72,7 +72,7 @@ def test_an_unreadable_record_has_only_its_kafka_key(value: bytes | None) -> Non
 
 
 def test_a_label_without_the_fields_of_the_key_has_its_kafka_key() -> None:
-    assert reader(label=True).read(record(label(1), key=b"NL")) == ("NL", "e1")
+    assert reader(of_label=True).read(record(label(1), key=b"NL")) == ("NL", "e1")
 
 
 def test_several_fields_have_one_text() -> None:
@@ -83,7 +83,7 @@ def test_several_fields_have_one_text() -> None:
 def test_a_forwarded_record_is_read_as_its_source_declares() -> None:
     assert reader().read(forwarded(ORDER)) == ("NL", "o1")
     verdict = {"order": "o1", "buyer": "DE"}
-    assert reader(label=True).read(forwarded(verdict, "verdicts")) == ("DE", "o1")
+    assert reader(of_label=True).read(forwarded(verdict, "verdicts")) == ("DE", "o1")
     assert reader().read(forwarded(ORDER, "nobody")) == ("NL", None)
     assert reader().read(forwarded(ORDER)._replace(headers=((SOURCE, b"x"),))) == ("NL", None)
     framed = forwarded(ORDER)

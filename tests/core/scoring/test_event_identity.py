@@ -224,7 +224,10 @@ def _outcomes(
 def test_key_and_id_do_what_a_unique_id_does(seed: int, absent: bool | None) -> None:
     random = Random(seed)
     names = _ranked((key, event_id) for key in KEYS for event_id in IDS)
-    changes = {"breaker": None, "label": replace(small_pipeline().label, absent=absent)}
+    changes: dict[str, Any] = {
+        "breaker": None,
+        "label": replace(small_pipeline().label, absent=absent),
+    }
     keyed = Partition(small_pipeline(key="country", **changes), keyed=True, max_entries=8)
     plain = Partition(small_pipeline(**changes), keyed=False, max_entries=8)
     for step in range(80):
