@@ -23,8 +23,10 @@ TRANSACTION_EVENTS = 1000
 # By name, because an earlier commit has other classes in them.
 partition_state: Any = import_module("stream_app.core.scoring.partition_state")
 state_codec: Any = import_module("stream_app.core.scoring.state_codec")
+# Earlier origins also say that no record key follows.
+ORIGIN_FIELDS = ("0123456789abcdef", 0.5, "raw", False)
 ORIGIN: Any = (
-    state_codec.PredictionOrigin("0123456789abcdef", 0.5, "raw", False)
+    state_codec.PredictionOrigin(*ORIGIN_FIELDS[: len(state_codec.PredictionOrigin._fields)])
     if hasattr(state_codec, "PredictionOrigin")
     else None
 )
