@@ -1,7 +1,7 @@
-"""Stream task of a worker: one thread and one transactional producer for all its partitions."""
+"""Stream task of a worker: one thread and one or two transactional producers for all partitions."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -61,6 +61,12 @@ WAITING_SECONDS = 1.0
 BEHIND_SECONDS = 1.0
 # ... and a transaction takes at least this long.
 CATCH_UP_SECONDS = 0.5
+# Queued records are sent this often while a transaction waits for more, so that few are left to
+# send at its commit. The broker verifies each partition of a transaction at its first record.
+SEND_SECONDS = 0.01
+# Writers that share the partitions and commit at the same time: a broker takes the partitions of a
+# producer one after the other.
+WRITERS = 2
 # Inputs may be at their ends if the broker has confirmed the membership since so many seconds.
 CONFIRMED_SECONDS = 10.0
 # Subtasks restored at the same time: most of it is waiting.
@@ -107,8 +113,8 @@ class Assignment:
 class StreamTask(Thread):
     """Turns batches into transactions, exactly once, for the inputs of one assignment.
 
-    Subtasks share one thread, because threads that compute would only wait for each other, and one
-    transaction, so that many partitions cost no more than few.
+    Subtasks share one thread, because threads that compute would only wait for each other, and two
+    transactions, so that many partitions cost no more than few.
 
     A batch is processed only if it is the next one of its assignment id; after a gap the input
     restarts at its next offset. An input whose records wait, for instance for their schemas, is not
@@ -121,8 +127,7 @@ class StreamTask(Thread):
     So a careful task gives each input transactions of its own until full chunks of it are fast.
 
     Args:
-        writer: writer of the transactions.
-        fences: writers of the other subtasks, whose previous owners they fence.
+        writers: writers of the subtasks, which fence the previous owners; the first ones remain.
 
     Attributes:
         ready: set once the state of all subtasks is restored.
@@ -132,8 +137,7 @@ class StreamTask(Thread):
         self,
         role: str,
         subtasks: list[Subtask],
-        writer: TransactionWriter,
-        fences: list[TransactionWriter],
+        writers: list[TransactionWriter],
         reader: RetryingReader,
         assignment: Assignment,
         settings: WorkerSettings,
@@ -144,9 +148,12 @@ class StreamTask(Thread):
         self.inputs = [source for subtask in subtasks for source in subtask.inputs]
         self.ready = Event()
         self._subtask_of = {source: subtask for subtask in subtasks for source in subtask.inputs}
-        self._writer = writer
-        # All writers until the previous owners are fenced, then the one in use.
-        self._writers = [writer, *fences]
+        # All writers until the previous owners are fenced, then those in use.
+        self._writers = writers
+        self._writer_of = {
+            subtask: writers[number % WRITERS] for number, subtask in enumerate(subtasks)
+        }
+        self._committing = ThreadPoolExecutor(WRITERS, "commit")
         self._reader = reader
         # Processors decide on lost records of topics of other programs.
         self._offset_check = (
@@ -163,8 +170,12 @@ class StreamTask(Thread):
         # Inputs that are not read.
         self._held: set[InputPartition] = set()
         self._stopping = Event()
-        # Monotonic seconds at which the open transaction is due.
+        # Monotonic seconds at which the open transactions are due, and at which they were begun.
         self._deadline: float | None = None
+        self._opened = 0.0
+        # Duration of the last commit.
+        self._commit_seconds = 0.0
+        self._next_send = 0.0
         self._next_idle = 0.0
         # Input and offset of a claim that is committed, and whose records are not.
         self._begun: tuple[InputPartition, int] | None = None
@@ -178,7 +189,7 @@ class StreamTask(Thread):
             position.delivered += size
             if position.queued > PAUSE_BYTES:
                 self._fetch.pause_fetching(source)
-            self._queue.put(Delivery(source, batch, size))
+            self._queue.put(Delivery(source, batch, size, monotonic()))
 
     def stop(self) -> None:
         """Commit processed records if that is possible soon, and end. Thread-safe."""
@@ -242,8 +253,8 @@ class StreamTask(Thread):
             self._withdraw_claim(error)
             self._assignment.failed(self, error)
         finally:
-            self._close_fences()
-            self._writer.close()
+            self._committing.shutdown(wait=False)
+            self._close_writers(0)
 
     # --- Start ------------------------------------------------------------------------------------
 
@@ -253,7 +264,7 @@ class StreamTask(Thread):
             return
         with ThreadPoolExecutor(RESTORE_THREADS, "restore") as threads:
             list(threads.map(self._fence, self._writers))
-            self._close_fences()
+            self._close_writers(WRITERS)
             committed = self._reader.committed_metadata(self.inputs)
             positions: dict[InputPartition, InputPosition] = {}
             for found in threads.map(partial(self._restore, committed), self.subtasks):
@@ -269,9 +280,10 @@ class StreamTask(Thread):
         if not self._stopping.is_set():
             writer.take_over()
 
-    def _close_fences(self) -> None:
-        fences, self._writers = self._writers[1:], self._writers[:1]
-        for writer in fences:
+    def _close_writers(self, kept: int) -> None:
+        """Close all writers but the first ones."""
+        closed, self._writers = self._writers[kept:], self._writers[:kept] or self._writers
+        for writer in closed:
             writer.close()
 
     def _restore(
@@ -318,7 +330,7 @@ class StreamTask(Thread):
         delivery = self._next_delivery()
         if delivery is not None:
             self._take(delivery)
-            self._process(delivery.source, delivery.batch)
+            self._process(delivery)
         # At most one waiting input gets a time slice, then the others.
         any(self._resume(source) for source in waiting)
         if monotonic() >= self._next_idle:
@@ -327,7 +339,13 @@ class StreamTask(Thread):
             self._commit()
 
     def _next_delivery(self) -> Delivery | None:
-        until = self._next_idle if self._deadline is None else min(self._next_idle, self._deadline)
+        until = self._next_idle
+        if self._deadline is not None:
+            if self._queue.empty() and monotonic() >= self._next_send:
+                for writer in self._writers:
+                    writer.send()
+                self._next_send = monotonic() + SEND_SECONDS
+            until = min(until, self._deadline, self._next_send)
         with suppress(Empty):
             return self._queue.get(timeout=max(0.0, until - monotonic()))
         return None
@@ -338,7 +356,8 @@ class StreamTask(Thread):
         If that takes long for some of them, no transaction stays open for the others.
         """
         self._next_idle = monotonic() + IDLE_SECONDS
-        self._writer.serve()
+        for writer in self._writers:
+            writer.serve()
         for source, position in self._positions.items():
             if source not in self._waiting and position.queued <= RESUME_BYTES:
                 self._fetch.resume_fetching(source)
@@ -357,7 +376,7 @@ class StreamTask(Thread):
     def _write_idle(self, subtask: Subtask, outputs: list[Output]) -> None:
         """Write output produced while idle, which is committed immediately."""
         if outputs:
-            self._writer.write(outputs)
+            self._writer_of[subtask].write(outputs)
             self._deadline, subtask.open = monotonic(), True
 
     def _at_end(self, source: InputPartition) -> bool:
@@ -387,8 +406,10 @@ class StreamTask(Thread):
 
     # --- Records ----------------------------------------------------------------------------------
 
-    def _process(self, source: InputPartition, batch: Batch) -> None:
+    def _process(self, delivery: Delivery) -> None:
+        source, batch = delivery.source, delivery.batch
         position = self._positions[source]
+        position.arrived = delivery.arrived
         if batch.assignment_id != position.assignment_id or source in self._waiting:
             return
         if batch.sequence != position.sequence:
@@ -434,6 +455,7 @@ class StreamTask(Thread):
             self._waiting[source] = waiting._replace(reason=processor.waiting_for)
             return False
         del self._waiting[source]
+        position.arrived = monotonic()
         if self._process_records(source, position, waiting.records):
             self._seek(source)
         return True
@@ -453,11 +475,13 @@ class StreamTask(Thread):
         position.next = records[-1].offset + 1
         position.metadata = ""
         position.age = max(0.0, (now - records[-1].timestamp) / 1000)
-        self._writer.write(outputs)
+        self._writer_of[subtask].write(outputs)
         subtask.open = True
-        due = started if alone else started + self._commit_interval(position.age)
-        self._deadline = due if self._deadline is None else min(due, self._deadline)
-        if self._commit_is_due():
+        due = started if alone else self._due(position, started)
+        if self._deadline is None:
+            self._deadline, self._opened, self._next_send = due, started, started + SEND_SECONDS
+        self._deadline = min(due, self._deadline)
+        if alone or self._commit_is_due():
             self._commit()
 
     # --- Claims -----------------------------------------------------------------------------------
@@ -486,43 +510,80 @@ class StreamTask(Thread):
         if not isinstance(error, FencedError | KafkaUnavailableError | TopicsError):
             source, offset = self._begun
             with suppress(StreamAppError):
-                self._writer.abort()
-                self._writer.write([])
-                self._writer.commit({source: offset}, self._assignment.membership)
+                for writer in self._writers:
+                    writer.abort()
+                writer = self._writer_of[self._subtask_of[source]]
+                writer.write([])
+                writer.commit({source: offset}, self._assignment.membership)
 
     # --- Commit -----------------------------------------------------------------------------------
 
-    def _commit_interval(self, age: float) -> float:
-        """Return the seconds until the next commit, given the age of the records in seconds."""
+    def _due(self, position: InputPosition, started: float) -> float:
+        """Return the monotonic seconds at which to commit records processed since `started`.
+
+        The time that they waited in the queue, for the commit before, counts. But a transaction
+        takes as long as that commit, up to the interval: slow brokers must not get more of them.
+        """
         interval = self._settings.commit_interval_ms / 1000
-        return interval if age < BEHIND_SECONDS else max(interval, CATCH_UP_SECONDS)
+        if position.age >= BEHIND_SECONDS:
+            return started + max(interval, CATCH_UP_SECONDS)
+        return max(position.arrived + interval, started + min(interval, self._commit_seconds))
 
     def _commit_is_due(self) -> bool:
-        limits = self._settings
+        """Return True if the open transactions are full, or due and without records in the queue.
+
+        Records that waited as long belong into them, but they must not grow for ever.
+        """
+        limits, now = self._settings, monotonic()
         return (
-            monotonic() >= (self._deadline or 0)
-            or self._writer.pending >= limits.commit_records
-            or self._writer.bytes >= limits.commit_bytes
+            (
+                now >= (self._deadline or 0)
+                and (self._queue.empty() or now >= self._opened + limits.commit_interval_ms / 1000)
+            )
+            or sum([writer.pending for writer in self._writers]) >= limits.commit_records
+            or sum([writer.bytes for writer in self._writers]) >= limits.commit_bytes
         )
 
     def _commit(self) -> None:
-        """Commit the open transaction with the offsets of the subtasks that take part in it."""
+        """Commit the open transactions with the offsets of the subtasks that take part in them."""
         subtasks = [subtask for subtask in self.subtasks if subtask.open]
+        started = monotonic()
         with TRANSACTION_SECONDS.labels(self.role).time():
-            positions: dict[InputPartition, int] = {}
+            by_writer: dict[TransactionWriter, list[Subtask]] = {}
             for subtask in subtasks:
-                own = {
-                    source: self._positions[source].next
-                    for source in subtask.inputs
-                    if source not in self._held
-                }
-                self._writer.write(subtask.processor.before_commit(own, now_ms()))
-                positions |= own
-            metadata = {source: self._positions[source].metadata for source in positions}
-            aborts = self._writer.commit(positions, self._assignment.membership, metadata)
+                by_writer.setdefault(self._writer_of[subtask], []).append(subtask)
+            commits = [self._complete(writer, group) for writer, group in by_writer.items()]
+            aborts = self._commit_together(commits)
         self._deadline = self._begun = None
+        self._commit_seconds = monotonic() - started
         for subtask in subtasks:
             subtask.open = False
             subtask.processor.after_commit()
-        TRANSACTIONS.labels(self.role, "committed").inc()
+        TRANSACTIONS.labels(self.role, "committed").inc(len(commits))
         TRANSACTIONS.labels(self.role, "aborted").inc(aborts)
+
+    def _complete(self, writer: TransactionWriter, subtasks: list[Subtask]) -> Callable[[], int]:
+        """Write what completes a transaction; returns its commit, which returns the aborts."""
+        positions: dict[InputPartition, int] = {}
+        for subtask in subtasks:
+            own = {
+                source: self._positions[source].next
+                for source in subtask.inputs
+                if source not in self._held
+            }
+            writer.write(subtask.processor.before_commit(own, now_ms()))
+            positions |= own
+        metadata = {source: self._positions[source].metadata for source in positions}
+        return partial(writer.commit, positions, self._assignment.membership, metadata)
+
+    def _commit_together(self, commits: list[Callable[[], int]]) -> int:
+        """Commit transactions at the same time, each as a whole; returns the number of aborts.
+
+        Raises the first error once all have ended. What the others committed stays committed, as
+        if another task did it: a subtask has a part in one of them only.
+        """
+        if len(commits) == 1:
+            return commits[0]()
+        running = [self._committing.submit(commit) for commit in commits]
+        wait(running)
+        return sum([one.result() for one in running])

@@ -30,11 +30,17 @@ class Batch(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """Batch in the queue of a task, with its approximate size in bytes."""
+    """Batch in the queue of a task.
+
+    Attributes:
+        bytes: approximate size.
+        arrived: monotonic seconds.
+    """
 
     source: InputPartition
     batch: Batch
     bytes: int
+    arrived: float
 
 
 class WaitingRecords(NamedTuple):
@@ -70,6 +76,7 @@ class InputPosition:
     Attributes:
         next: next offset.
         age: age of the record before it when it was processed, in seconds.
+        arrived: monotonic seconds at which the records being processed arrived.
         chunk: number of records to process at once; adapts to the time that they take.
         claims: claims of the first records, None if none are written any more.
         metadata: metadata to commit with the next offset.
@@ -80,6 +87,7 @@ class InputPosition:
 
     __slots__ = (
         "age",
+        "arrived",
         "assignment_id",
         "chunk",
         "claims",
@@ -93,7 +101,7 @@ class InputPosition:
 
     def __init__(self, offset: int) -> None:
         self.next = offset
-        self.age = 0.0
+        self.age = self.arrived = 0.0
         self.assignment_id = -1
         self.sequence = 0
         self.chunk = 1

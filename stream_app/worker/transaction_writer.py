@@ -17,6 +17,8 @@ from stream_app.retrying import NEVER, retry_until, wait_until
 from stream_app.topic_kinds import TopicKind
 from stream_app.worker.outages import Blocker
 
+# Time for librdkafka's threads to begin to send.
+SEND_SECONDS = 0.001
 # Limit of one call of librdkafka.
 CALL_TIMEOUT = 5.0
 # The writer gives up a transaction after this time: a new producer may succeed.
@@ -173,6 +175,12 @@ class TransactionWriter:
         with suppress(KafkaException):
             self._producer.poll(0)
 
+    def send(self) -> None:
+        """Send queued records now, without waiting until all are sent."""
+        # The commit raises errors.
+        with suppress(KafkaException):
+            self._producer.flush(SEND_SECONDS)
+
     def call_seconds(self) -> float:
         """Return the duration of the current call, 0 if there is none. Thread-safe."""
         started = self._call_started
@@ -242,7 +250,8 @@ class TransactionWriter:
     ) -> int:
         """Commit the outputs together with the offsets of the inputs.
 
-        After an abort, everything is produced again.
+        After an abort, everything is produced again. Any thread may use or close the writer
+        afterwards.
 
         Args:
             positions: next offset of each input.
@@ -252,9 +261,20 @@ class TransactionWriter:
         Returns:
             Number of aborts before the commit.
         """
+        try:
+            return self._commit(positions, membership, metadata or {})
+        finally:
+            if self._owner is not None:
+                self._owner.hand_over()
+
+    def _commit(
+        self,
+        positions: Mapping[InputPartition, int],
+        membership: Membership | None,
+        texts: Mapping[InputPartition, str],
+    ) -> int:
         started = monotonic()
         aborts = 0
-        texts = metadata or {}
         offsets = [
             TopicPartition(*source, offset, texts.get(source, ""))
             for source, offset in positions.items()

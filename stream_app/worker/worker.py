@@ -36,7 +36,7 @@ from stream_app.worker.quarantine.quarantine import Quarantine
 from stream_app.worker.roles.reporting import FaultPublisher, TaskReporter
 from stream_app.worker.roles.role_table import Role, WorkerContext
 from stream_app.worker.run_folder import RestartHistory, write_error
-from stream_app.worker.stream_task import Assignment, StreamTask
+from stream_app.worker.stream_task import WRITERS, Assignment, StreamTask
 from stream_app.worker.subtask import Subtask
 from stream_app.worker.transaction_writer import TransactionWriter
 
@@ -313,14 +313,15 @@ class Worker:
             Subtask(number, inputs, self._make_processor(inputs), self._claims)
             for number, inputs in [(number, list(group)) for number, group in grouped]
         ]
-        writer = self._make_writer(subtasks[0].number, self._written_kinds())
-        fences = [self._make_writer(subtask.number) for subtask in subtasks[1:]]
+        kinds = self._written_kinds()
+        writers = [
+            self._make_writer(subtask.number, kinds if number < WRITERS else ())
+            for number, subtask in enumerate(subtasks)
+        ]
         limits = self._settings.worker
-        return StreamTask(
-            self._role.name, subtasks, writer, fences, self._reader, assignment, limits
-        )
+        return StreamTask(self._role.name, subtasks, writers, self._reader, assignment, limits)
 
-    def _make_writer(self, number: int | str, kinds: Iterable[TopicKind] = ()) -> TransactionWriter:
+    def _make_writer(self, number: int | str, kinds: Iterable[TopicKind]) -> TransactionWriter:
         transactional_id = member_name(self._pipeline.name, self._role.name, number)
         return TransactionWriter(self._writer_config(), transactional_id, self._name_of, kinds)
 

@@ -159,8 +159,7 @@ class TaskRunner:
                 Subtask(source.partition, [source], copier, self.claims)
                 for source, copier in sources
             ],
-            self.writer(0),
-            [self.writer(source.partition) for source in self.sources[1:]],
+            [self.writer(source.partition) for source in self.sources],
             RetryingReader(self.config, self.name),
             # A group without members accepts offsets from anybody.
             Assignment(self.sources, Membership(self.name, -1, "", None), fetch, self._fail),

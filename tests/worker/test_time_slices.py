@@ -52,6 +52,8 @@ class FakeWriter(TransactionWriter):
 
     def serve(self) -> None: ...
 
+    def send(self) -> None: ...
+
     def write(self, outputs: list[Output]) -> None:
         self._opened = self._opened or time.monotonic()
         self._outputs += outputs
@@ -141,8 +143,7 @@ class FakeWorker:
                 Subtask(source.partition, [source], slow)
                 for source, slow in zip(self.sources, self.slow, strict=True)
             ],
-            FakeWriter(broker, self.taking),
-            [FakeWriter(broker, self.taking) for _ in self.sources[1:]],
+            [FakeWriter(broker, self.taking) for _ in self.sources],
             FakeReader(broker),
             Assignment(
                 self.sources,
