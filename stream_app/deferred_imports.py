@@ -19,9 +19,16 @@ from importlib.util import LazyLoader
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-# `scipy.special` is not among them: River calls it for every record.
 DEFERRED = frozenset(
-    {"scipy.integrate", "scipy.io.arff", "scipy.ndimage", "scipy.sparse", "scipy.stats"}
+    {
+        "scipy.integrate",
+        "scipy.io.arff",
+        "scipy.io.arff._arffread",
+        "scipy.ndimage",
+        "scipy.sparse",
+        "scipy.special",
+        "scipy.stats",
+    }
 )
 
 

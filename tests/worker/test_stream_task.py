@@ -13,11 +13,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import DataLossError, FencedError, KafkaUnavailableError, ModelError
+from stream_app.kafka.clients import client_config
 from stream_app.kafka.retrying_reader import CommittedOffset, RetryingReader
 from stream_app.records import InputPartition, Output, Record
 from stream_app.resilience import Limits
 from stream_app.retrying import wait_until
-from stream_app.settings import WorkerSettings
+from stream_app.settings import KafkaSettings, Settings, WorkerSettings
 from stream_app.worker.outages import Blocker
 from stream_app.worker.processor import WaitReason
 from stream_app.worker.quarantine.claims import ClaimJournal, decode_claim
@@ -478,6 +479,62 @@ def test_subtasks_share_a_transaction_without_those_that_received_nothing(
     assert committed == {first: 1, second: 1, third: -1}
     _until(lambda: [copier.committed for copier in runner.copiers] == [1, 1, 0])
     task.stop()
+
+
+def test_a_fenced_writer_takes_nothing_from_the_partitions_of_the_other(
+    broker: EmbeddedBroker,
+) -> None:
+    runner = TaskRunner(broker.bootstrap_servers, 0, partitions=2)
+    task, fetch = runner.task(commit_interval_ms=500)
+    successor = runner.writer(1)
+    successor.take_over()
+    for source in runner.sources:
+        records = [Record(*source, 0, 0, None, str(source.partition).encode())]
+        task.deliver(source, Batch(fetch.assignment_ids[source], 0, list(records)))
+    assert runner.failed.wait(20)
+    assert isinstance(runner.error, FencedError)
+    assert runner.outputs() == [0]
+    first, second = runner.sources
+    assert RetryingReader(runner.config, runner.name).committed(runner.sources) == {
+        first: 1,
+        second: -1,
+    }
+    successor.close()
+
+
+def test_a_commit_after_a_pause_does_not_wait_for_a_connection(broker: EmbeddedBroker) -> None:
+    runner = TaskRunner(broker.bootstrap_servers, 1)
+    settings = Settings(kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers))
+    writers = [
+        TransactionWriter(
+            client_config(settings), f"{runner.name}-pause-{number}", lambda _: runner.source.topic
+        )
+        for number in range(6)
+    ]
+    seconds: list[float] = []
+
+    def commit_after_a_pause(writer: TransactionWriter) -> None:
+        writer.take_over()
+        for pause in (0.0, 4.5):
+            # Brokers close nothing in this time; the client closes its idle connections.
+            paused = time.monotonic()
+            while time.monotonic() - paused < pause:
+                writer.serve()
+                time.sleep(IDLE_SECONDS)
+            writer.write([Output("raw", 0, None, b"1")])
+            began = time.monotonic()
+            writer.commit({runner.source: 1}, Membership(runner.name, -1, "", None))
+            seconds.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=commit_after_a_pause, args=(one,)) for one in writers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(seconds) == 2 * len(writers)
+    assert max(seconds) < 1.0, seconds
+    for writer in writers:
+        writer.close()
 
 
 def test_an_input_with_an_open_transaction_is_not_at_its_end(broker: EmbeddedBroker) -> None:
