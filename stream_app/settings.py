@@ -144,7 +144,10 @@ class WorkerSettings(_Section):
     """
 
     commit_interval_ms: int = Field(default=100, ge=1, le=5000)
-    """Longest duration of a transaction, in milliseconds: lower is less latency and throughput."""
+    """Time in which records are committed, in milliseconds: lower is less latency and throughput.
+
+    It counts from the arrival of a record, and does not include the commit.
+    """
     commit_records: int = Field(default=20_000, ge=1)
     """Largest number of records in a transaction."""
     commit_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
