@@ -47,6 +47,20 @@ REPLAY_ID = f"{HEADER_PREFIX}replay-id"
 # event instead of the served one.
 REPLAY_LEARN = f"{HEADER_PREFIX}replay-learn"
 REPLAY_MODEL = f"{HEADER_PREFIX}replay-model"
+REPLAY_OPTIONS = (REPLAY_LEARN, REPLAY_MODEL)
+
+# On `<p>.ingest.replay`: the input, `raw` or `labels`, that the record belongs to.
+REPLAY_INPUT = f"{HEADER_PREFIX}replay-input"
+
+# Headers of the failure that a replayed record keeps, so that a further dead letter has them.
+REPLAYED_HEADERS = (
+    ERROR_ATTEMPTS,
+    ERROR_FIRST_FAILED_AT,
+    ORIGINAL_TOPIC,
+    ORIGINAL_PARTITION,
+    ORIGINAL_OFFSET,
+    ORIGINAL_TIMESTAMP,
+)
 
 # Statement that an input is complete until a time, in the format of `docs/clock.md`.
 COMPLETENESS = f"{HEADER_PREFIX}completeness"

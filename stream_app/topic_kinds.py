@@ -15,6 +15,8 @@ PartitionedKind = Literal[
     "labels",
     # Events that were dead letters, sent to be scored again.
     "raw.replay",
+    # Records of sources that were dead letters of the role `ingest`, sent to be read again.
+    "ingest.replay",
     # Predictions.
     "scored",
     # Dead letters of `raw` and `raw.replay`.
@@ -53,7 +55,7 @@ INPUT_KINDS: tuple[InputKind, ...] = get_args(InputKind)
 DEAD_LETTER_KINDS: tuple[DeadLetterKind, ...] = get_args(DeadLetterKind)
 PARTITIONED: tuple[TopicKind, ...] = get_args(PartitionedKind)
 KINDS: tuple[TopicKind, ...] = get_args(TopicKind)
-SOURCE_KINDS: tuple[TopicKind, ...] = ("ingest.state",)
+SOURCE_KINDS: tuple[TopicKind, ...] = ("ingest.replay", "ingest.state")
 """Kinds that only pipelines with sources have."""
 
 

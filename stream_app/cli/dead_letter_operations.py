@@ -14,13 +14,14 @@ from stream_app.cli.dead_letter_options import (
     SelectionOptions,
 )
 from stream_app.cli.options import JsonOption, PipelineArgument, expand_options
+from stream_app.core.scoring.replay_headers import REPLAY_ID_FORM
 from stream_app.dead_letters import operations
 from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin
 from stream_app.dead_letters.replay import PreparedReplay, Replay
 from stream_app.dead_letters.replay_outcomes import ReplayResult
 from stream_app.dead_letters.replay_plan import ReplayPlan, ReplayRequest
 from stream_app.dead_letters.replay_producer import SendLimits
-from stream_app.dead_letters.replay_records import load_optional_edit
+from stream_app.dead_letters.replay_records import INGEST_TOPIC, load_optional_edit
 from stream_app.errors import SelectionError
 from stream_app.formatting import counted, iso_time
 from stream_app.transfer.progress import report_progress
@@ -146,7 +147,7 @@ def status(
 
 
 def _check_replay_id(replay_id: str | None) -> None:
-    if replay_id is not None and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", replay_id):
+    if replay_id is not None and not re.fullmatch(REPLAY_ID_FORM, replay_id):
         raise SelectionError(
             f"{replay_id} cannot be the name of a replay",
             "Use at most 40 lowercase letters, digits and hyphens",
@@ -193,6 +194,8 @@ def _prepared_lines(prepared: PreparedReplay, to: str) -> Iterator[str]:
 
 def _plan_lines(plan: ReplayPlan, to: str) -> Iterator[str]:
     topic = "the topic for replays" if to == "replay" else "their topics of origin"
+    if INGEST_TOPIC in plan.topics:
+        topic += "; what ingest wrote, through ingest"
     not_open = _not_open_text(plan.not_open)
     yield f"{plan.send_count:,} open dead letters would be sent to {topic}{not_open}."
     for count, outcome in (
@@ -205,10 +208,12 @@ def _plan_lines(plan: ReplayPlan, to: str) -> Iterator[str]:
         (plan.too_large, "are too large for their topic"),
         (plan.edit_failures.total(), "make the edit function fail"),
         (plan.poison, "crashed or hung a worker and are not run here"),
+        (plan.left_out["filtered"], "of them would be filtered by their source"),
+        (plan.left_out["tombstone"], "of them would be tombstones of their source"),
     ):
         if count:
             yield f"  {count:,} {outcome}"
-    passing = plan.send_count - plan.failing.total() - plan.poison
+    passing = plan.send_count - plan.failing.total() - plan.poison - plan.left_out.total()
     yield f"{passing:,} of them pass the current pipeline."
     for code, count in plan.failing.most_common():
         sample = plan.samples[code]
@@ -230,6 +235,8 @@ def _result_text(result: ReplayResult) -> str:
         f"{counted(result.duplicates, 'duplicate')}"
         f"{f', {result.expired:,} known only after the horizon' if result.expired else ''}"
         f"{f', {result.waiting:,} wait for their event' if result.waiting else ''}"
+        f"{f', {result.filtered:,} filtered' if result.filtered else ''}"
+        f"{f', {result.tombstones:,} tombstones' if result.tombstones else ''}"
         f"{f', {result.retrying:,} wait for another attempt' if result.retrying else ''}"
         f"{f', {result.pending:,} without an outcome yet' if result.pending else ''}"
     )

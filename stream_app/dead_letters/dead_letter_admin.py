@@ -1,8 +1,9 @@
 """Admin client for dead letters: connections, and transactional writes of ledger and audit."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from stream_app.core.monitoring.audit_entry import AuditEntry
@@ -25,12 +26,13 @@ from stream_app.records import ENVELOPE_BYTES, InputPartition, Output
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger, log_audit_entries
 from stream_app.topic_kinds import TopicKind, topic_name
+from stream_app.worker.roles.ingest_state import load_states
 from stream_app.worker.transaction_writer import TransactionWriter
 
 log = get_logger(__name__)
 
 OUTCOME_TOPICS: tuple[TopicKind, ...] = ("scored", "raw.dlq", "labels.dlq")
-"""Topics to which scorers write the outcomes of replayed records."""
+"""Topics to which scorers and `ingest` write the outcomes of replayed records."""
 
 _REQUIRED_TOPICS: tuple[TopicKind, ...] = ("raw.replay", "audit", "replays")
 
@@ -82,6 +84,15 @@ class DeadLetterAdmin:
         self.reader = RetryingReader(self.config, group_name(name, "score"))
         self._ledger_partition = InputPartition(self.topic("replays"), 0)
 
+    @cached_property
+    def ingest_reader(self) -> RetryingReader:
+        """Reader of topics, and of the offsets that `ingest` has committed."""
+        return RetryingReader(self.config, group_name(self.name, "ingest"))
+
+    def require(self, kinds: Iterable[TopicKind]) -> None:
+        """Raise `TopicsError` if a topic is missing."""
+        self._counting.find_partitions([self.topic(kind) for kind in sorted(kinds)])
+
     def topic(self, kind: TopicKind) -> str:
         """Return the full name of one of the pipeline's topics."""
         return topic_name(self.name, kind)
@@ -123,11 +134,20 @@ class DeadLetterAdmin:
         counts = read_partition_counts(self.settings, self.name)
         return sum(one.counts.retrying for one in counts.values())
 
-    def replayed_labels(self) -> Mapping[str, Counter[str]]:
-        """Return the outcomes of replayed labels, without those that failed again, by replay."""
+    def counted_outcomes(self, *, with_ingest: bool) -> Mapping[str, Counter[str]]:
+        """Return outcomes by replay that the workers count: see `ReplayedRecords`.
+
+        Args:
+            with_ingest: True if `ingest` has read replayed records.
+        """
+        counts = read_partition_counts(self.settings, self.name)
+        states = [one.replayed_labels for one in counts.values()]
+        if with_ingest:
+            read = load_states(self.ingest_reader, self.topic("ingest.state"))
+            states += [state.get("replays", {}) for state in read.values()]
         found: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for one in read_partition_counts(self.settings, self.name).values():
-            for replay_id, outcomes in one.replayed_labels.items():
+        for state in states:
+            for replay_id, outcomes in state.items():
                 found[replay_id].update(outcomes)
         return found
 
@@ -208,7 +228,7 @@ def ledger_output(record: LedgerRecord) -> Output:
 
 def audit_entry(operation: Operation, counts: Mapping[str, int]) -> AuditEntry:
     """Return the audit entry of an operation."""
-    options = {name: str(option) for name, option in operation.options.items() if name != "since"}
+    options = {name: str(option) for name, option in operation.shown_options.items()}
     return AuditEntry(
         operation.kind,
         operation.at,

@@ -10,7 +10,7 @@ from confluent_kafka import Message
 
 from stream_app import headers as names
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
-from stream_app.error_codes import UNREADABLE
+from stream_app.error_codes import UNREADABLE, Stage
 from stream_app.kafka.partition_reader import PartitionReader, headers_of
 from stream_app.records import Failure, Fields, Headers, Record
 from stream_app.topic_kinds import DeadLetterKind, topic_name
@@ -55,7 +55,7 @@ class DeadLetter:
     Attributes:
         ref: position of the dead letter, its error id and its origin.
         timestamp: time at which the record became a dead letter, in Unix milliseconds.
-        key: key of the failed record.
+        key: key of the failed record; if `ingest` wrote the dead letter, that of the source.
         value: value of the failed record. It is also None if the value was too large to be stored
             or its batch is unreadable (`is_shortened`); the bytes are then only at `ref.origin`,
             until retention deletes them.
@@ -115,6 +115,11 @@ class DeadLetter:
     def stage(self) -> str:
         """Stage of the pipeline that failed."""
         return self.header_texts.get(names.ERROR_STAGE, "")
+
+    @property
+    def is_of_ingest(self) -> bool:
+        """True if `ingest` wrote it: key and value are those of the source."""
+        return self.stage == Stage.INGEST
 
     @property
     def message(self) -> str:

@@ -10,7 +10,7 @@ import orjson
 from stream_app.dead_letters.dead_letter_reader import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.groups import DeadLetterGroup
 from stream_app.dead_letters.index import IndexEntry
-from stream_app.error_codes import ERROR_CODES, UNREADABLE
+from stream_app.error_codes import ERROR_CODES, UNREADABLE, Stage
 from stream_app.errors import OutputError
 from stream_app.formatting import duration, iso_time
 from stream_app.headers import ERROR_STACKTRACE, HEADER_PREFIX, ORIGINAL_SIZE
@@ -40,7 +40,8 @@ def entry_json(entry: IndexEntry, state: str) -> bytes:
             "origin": entry.ref.origin._asdict()
             | {"timestamp": iso_time(entry.original_timestamp)},
             "timestamp": iso_time(entry.timestamp),
-            "key": json_text(entry.key),
+            "key": None if entry.stage == Stage.INGEST else json_text(entry.key),
+            "source_key": json_text(entry.key) if entry.stage == Stage.INGEST else None,
             "event_id": entry.event_id,
             "size": entry.size,
             "group": entry.group,
@@ -64,7 +65,10 @@ def entry_line(entry: IndexEntry, state: str) -> bytes:
     """Return a line of `dead-letters list`."""
     suffix = f"  [{state}]" if state != "open" else ""
     time = iso_time(entry.timestamp)[:19] + "Z"
-    parts = (time, entry.ref.error_id, origin_text(entry.ref), _key_text(entry.key))
+    key = _key_text(entry.key)
+    if entry.stage == Stage.INGEST:
+        key = f"key in the source {key}"
+    parts = (time, entry.ref.error_id, origin_text(entry.ref), key)
     return sanitize_for_terminal(
         f"{'  '.join(parts)}  {entry.code}: {entry.message}{suffix}"
     ).encode()
@@ -173,7 +177,8 @@ def _lines(dead_letter: DeadLetter) -> Iterator[str]:
     yield "headers of the producer"
     others = {name: text for name, text in headers.items() if name not in failure}
     yield from _table(others) or ["  none"]
-    yield sanitize_for_terminal(f"key: {_key_text(dead_letter.key)}")
+    name = "key in the source" if dead_letter.is_of_ingest else "key"
+    yield sanitize_for_terminal(f"{name}: {_key_text(dead_letter.key)}")
     yield from _value_lines(dead_letter)
 
 

@@ -11,15 +11,20 @@ from typing import Any, NamedTuple
 from stream_app.clock import now_ms
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.reading.decoding import Schemas
+from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.event_time import NEVER
+from stream_app.core.reading.replayed_selection import ReplayedIntake
+from stream_app.core.reading.selection import Forwarded
+from stream_app.core.scoring.dead_letter import FailureContext
+from stream_app.core.scoring.dead_letter import dead_letter as make_dead_letter
 from stream_app.core.scoring.model_protocols import Model
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.dead_letters.dead_letter_reader import DeadLetter, DeadLetterRef
 from stream_app.dead_letters.dead_letter_rendering import origin_text
-from stream_app.dead_letters.replay_records import EditFailure, RecordEditor
+from stream_app.dead_letters.replay_records import INPUTS, EditFailure, RecordEditor
 from stream_app.declaration.pipeline_fingerprint import fingerprint
-from stream_app.error_codes import ERROR_CODES, ErrorClass
+from stream_app.error_codes import ERROR_CODES, ErrorClass, Stage
 from stream_app.errors import ModelError, StoreError
 from stream_app.headers import (
     ERROR_CODE,
@@ -30,6 +35,7 @@ from stream_app.headers import (
 )
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.partition_reader import SILENCE_SECONDS, PartitionReader
+from stream_app.kafka.partitioner import java_partition
 from stream_app.kafka.topic_uses import group_name
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.key_files import trusted_keys
@@ -37,13 +43,14 @@ from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import LoadedModel, ModelEvidence, load_version
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.pipeline import Pipeline
-from stream_app.records import Output, Record
+from stream_app.records import Failure, Output, Record
 from stream_app.resilience import Retry
 from stream_app.settings import Settings
 from stream_app.status.record_counts_reading import PartitionCounts, read_record_counts
 from stream_app.telemetry.metrics import app_version
 from stream_app.topic_kinds import DeadLetterKind, TopicKind, topic_name
 from stream_app.transfer.record_rendering import sanitize_for_terminal
+from stream_app.worker.roles.ingest_outputs import size_problem
 
 _MILLISECOND = timedelta(milliseconds=1)
 _NO_RETRY = Retry(max_attempts=1)
@@ -83,11 +90,21 @@ class RecordEvaluator:
         model: model to score with.
         oldest: time of the oldest event that each partition's scorer accepts, in Unix milliseconds.
             Older ones fail with `event-too-late`.
+        partitions: number of partitions of the pipeline's topics.
     """
 
     def __init__(
-        self, settings: Settings, pipeline: Pipeline, model: Model, oldest: Mapping[int, int]
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        model: Model,
+        oldest: Mapping[int, int],
+        partitions: int = 1,
     ) -> None:
+        self._name = pipeline.name
+        self._intake = ReplayedIntake.of(pipeline)
+        self._partitions = partitions
+        self._max_bytes = settings.topics.max_message_bytes
         self._horizon = pipeline.label.horizon // _MILLISECOND
         self._lateness = pipeline.label.allowed_lateness // _MILLISECOND
         self._model = model
@@ -116,6 +133,41 @@ class RecordEvaluator:
         process = scorer.join if kind == "labels.dlq" else scorer.score
         outputs = process([record], self._model, self._now, schemas)
         return next((_failure_of(output) for output in outputs if output.topic == kind), None)
+
+    def outcome(self, dead_letter: DeadLetter, record: Record) -> RepeatedFailure | Skipped | None:
+        """Return `failure` of a dead letter's record; of one of `ingest`, as it is forwarded.
+
+        A record that `ingest` would not forward has the outcome that it would get.
+        """
+        kind = dead_letter.ref.kind
+        if not dead_letter.is_of_ingest:
+            return self.failure(kind, record, dead_letter.schemas)
+        found = self._forwarded(kind, record, dead_letter.schemas)
+        if isinstance(found, Failure):
+            context = FailureContext("", "", "", "")
+            again = make_dead_letter(kind, record, found, context, self._now, stage=Stage.INGEST)
+            return _failure_of(again)
+        return found if isinstance(found, str) else self.failure(kind, found, dead_letter.schemas)
+
+    def _forwarded(
+        self, kind: DeadLetterKind, record: Record, schemas: Schemas
+    ) -> Record | Skipped | Failure:
+        """Return a record of a source as `ingest` would forward it."""
+        target = INPUTS[kind]
+        found = self._intake.read(target, record, schemas)
+        if not isinstance(found, Forwarded):
+            return found
+        partition = java_partition(found.key, self._partitions)
+        output = Output(target, partition, found.key, record.value, found.headers)
+        return size_problem(output, self._max_bytes) or Record(
+            topic_name(self._name, target),
+            partition,
+            record.offset,
+            record.timestamp,
+            found.key,
+            record.value,
+            found.headers,
+        )
 
     @property
     def is_degraded(self) -> bool:
@@ -159,9 +211,11 @@ def open_evaluator(
     else:
         model = _load(settings, pipeline, registry.manifest(version), fingerprint(pipeline))
         description = f"version {version}"
-    counts = read_partition_counts(settings, pipeline.name)
+    with _open_topic(settings, pipeline.name, "score.state") as (reader, bounds):
+        counts = read_record_counts(reader, bounds)
     oldest = {partition: one.oldest_event for partition, one in counts.items()}
-    return CurrentEvaluator(RecordEvaluator(settings, pipeline, model, oldest), description)
+    evaluator = RecordEvaluator(settings, pipeline, model, oldest, len(bounds))
+    return CurrentEvaluator(evaluator, description)
 
 
 def read_partition_counts(settings: Settings, pipeline: str) -> dict[int, PartitionCounts]:
@@ -246,6 +300,8 @@ class PreviewResult:
         passed: events that would be scored by the model.
         degraded: events that would be scored by the fallback.
         labels: labels that can be read. Whether their events are known, only a worker can tell.
+        filtered: records of sources that `ingest` would leave out, by filter or envelope.
+        tombstones: records of sources that `ingest` would count as tombstones.
         skipped: dead letters for which the edit function returns None.
         value_not_stored: dead letters whose value was too large or unreadable, so not stored.
         poison: dead letters that crashed or hung a worker. They are not run in a preview.
@@ -256,6 +312,8 @@ class PreviewResult:
     passed: int = 0
     degraded: int = 0
     labels: int = 0
+    filtered: int = 0
+    tombstones: int = 0
     skipped: int = 0
     value_not_stored: int = 0
     poison: int = 0
@@ -273,6 +331,8 @@ class PreviewResult:
             (self.passed, "would pass"),
             (self.degraded, "would be scored by the fallback, because the model fails"),
             (self.labels, "labels can be read; only a worker knows whether their events exist"),
+            (self.filtered, "would be filtered by their source"),
+            (self.tombstones, "would be tombstones of their source"),
             (self.skipped, "are skipped by the edit function"),
             (
                 self.value_not_stored,
@@ -322,10 +382,14 @@ class Preview:
             self._add_failure(f"edit {edited}", summary)
         else:
             record = dead_letter.original_record()._replace(key=edited.key, value=edited.value)
-            self._count(ref, self._evaluator.failure(ref.kind, record, dead_letter.schemas))
+            self._count(ref, self._evaluator.outcome(dead_letter, record))
 
-    def _count(self, ref: DeadLetterRef, failure: RepeatedFailure | None) -> None:
-        if failure is not None:
+    def _count(self, ref: DeadLetterRef, failure: RepeatedFailure | Skipped | None) -> None:
+        if failure == "filtered":
+            self.result.filtered += 1
+        elif failure == "tombstone":
+            self.result.tombstones += 1
+        elif isinstance(failure, RepeatedFailure):
             summary = FailureSummary(
                 failure.code, failure.message, failure.location, failure.remedy, ref
             )

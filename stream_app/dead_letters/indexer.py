@@ -25,6 +25,7 @@ from stream_app.dead_letters.index_file import (
     partition_id,
     unusable_index,
 )
+from stream_app.error_codes import Stage
 from stream_app.errors import OutputError, StreamAppError
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.partition_reader import PartitionReader, headers_of
@@ -41,6 +42,8 @@ _LOCK_SECONDS = 0.5
 
 # Larger values are not decoded to find the event id.
 _MAX_DECODED_BYTES = 64 * 1024
+
+_INGEST = Stage.INGEST.encode()
 
 Notify = Callable[[str], None]
 """Takes a line that informs the user."""

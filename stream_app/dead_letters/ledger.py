@@ -126,7 +126,8 @@ class Operation:
         dead_letters: number of dead letters.
         request: digest of selection and options, equal for equal requests; replays only.
         reverts: id of the operation that a restore takes back.
-        options: options of a replay.
+        options: options of a replay; with the topics through which its records go, and the ends
+            of the topics of outcomes at its beginning.
     """
 
     id: str
@@ -139,6 +140,12 @@ class Operation:
     request: str = ""
     reverts: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shown_options(self) -> dict[str, Any]:
+        """Options that the operator gave."""
+        internal = ("since", "topics")
+        return {name: value for name, value in self.options.items() if name not in internal}
 
     def encode(self) -> bytes:
         return orjson.dumps(asdict(self))

@@ -30,7 +30,7 @@ from stream_app.dead_letters.replay_outcomes import (
 )
 from stream_app.dead_letters.replay_plan import new_operation_id, ranges_by_partition
 from stream_app.dead_letters.replay_producer import check_not_running, replay_transactional_id
-from stream_app.dead_letters.replay_records import REPLAY_TOPICS, SOURCE_TOPICS
+from stream_app.dead_letters.replay_records import INGEST_TOPIC, replay_topics
 from stream_app.errors import FencedError, SelectionError
 from stream_app.formatting import iso_time
 from stream_app.pipeline import Pipeline
@@ -229,7 +229,7 @@ class OperationStatus:
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON object of `dead-letters status --json`."""
         operation = self.operation
-        options = {name: value for name, value in operation.options.items() if name != "since"}
+        options = operation.shown_options
         outcome = None
         if self.result is not None:
             outcome = self.result._asdict()
@@ -313,17 +313,13 @@ def _read_results(
         partition: min(one.options["since"].get(partition, end) for one in replays)
         for partition, end in admin.outcome_ends().items()
     }
-    topics = {
-        (SOURCE_TOPICS if one.options["to"] == "source" else REPLAY_TOPICS)[kind]
-        for one in replays
-        for kind, _ in ledger.offsets(one)
-    }
+    topics = {topic for one in replays for topic in replay_topics(one)}
     reader = OutcomeReader(admin.config, admin.name, since)
     try:
         backlog = ReplayBacklog(admin, reader, topics).records(exact=True)
         retrying = admin.retrying_events()
         reader.read_to(admin.outcome_ends())
-        labels = admin.replayed_labels()
+        counted = admin.counted_outcomes(with_ingest=INGEST_TOPIC in topics)
     finally:
         reader.close()
     return {
@@ -331,7 +327,7 @@ def _read_results(
             one,
             ledger.progress[one.id],
             reader.outcomes(one.id),
-            labels.get(one.id, {}),
+            counted.get(one.id, {}),
             backlog=backlog,
             retrying=retrying,
         )

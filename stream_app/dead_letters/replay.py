@@ -103,6 +103,8 @@ class Replay:
                 for number, dead_letter in enumerate(dead_letters.reader.read(refs), start=1):
                     planner.add(dead_letter)
                     progress.update(number, number)
+        # A pipeline that had no sources when its topics were created lacks one.
+        self.admin.require(planner.plan.topics)
         return PreparedReplay(ledger, plan=planner.plan)
 
     def decide(self, prepared: PreparedReplay, why: str, replay_id: str | None) -> Operation | None:
@@ -131,7 +133,7 @@ class Replay:
             planned: list[PlannedOperation] = []
             if send:
                 name = replay_id or self._replay_id(ledger, send)
-                replay = self._replay_operation(name, send, why, now)
+                replay = self._replay_operation(name, plan, send, why, now)
                 decided.append(replay)
                 counts = {"dead_letters": replay.dead_letters, "would_fail": plan.failing.total()}
                 planned.append(PlannedOperation(replay, send, counts))
@@ -151,8 +153,9 @@ class Replay:
         return ReplayProducer(self.admin, operation, self._edit, limits, report).send()
 
     def _replay_operation(
-        self, replay_id: str, offsets: DeadLetterOffsets, why: str, now: int
+        self, replay_id: str, plan: ReplayPlan, offsets: DeadLetterOffsets, why: str, now: int
     ) -> Operation:
+        topics = sorted(plan.topics)
         return Operation(
             replay_id,
             "replay",
@@ -162,7 +165,7 @@ class Replay:
             why,
             count_offsets(offsets),
             request=self._request.digest,
-            options=self._request.options | {"since": self.admin.outcome_ends()},
+            options=self._request.options | {"topics": topics, "since": self.admin.outcome_ends()},
         )
 
     def _park_operation(

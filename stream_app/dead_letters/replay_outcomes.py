@@ -1,7 +1,7 @@
-"""Outcomes of replayed records, and the backlog of the scorers, read while a replay is sent."""
+"""Outcomes of replayed records, and the backlog of the workers, read while a replay is sent."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any, NamedTuple, cast
@@ -10,10 +10,12 @@ from confluent_kafka import Message
 
 from stream_app.dead_letters.dead_letter_admin import DeadLetterAdmin
 from stream_app.dead_letters.ledger import Operation, ReplayProgress
+from stream_app.dead_letters.replay_records import INGEST_TOPIC
 from stream_app.errors import ReplayError
 from stream_app.headers import ERROR_CODE, REPLAY_ID
 from stream_app.kafka.offsets import VISIBLE_SECONDS, PartitionId
 from stream_app.kafka.partition_reader import PartitionReader, headers_of
+from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.records import InputPartition
 from stream_app.topic_kinds import TopicKind, topic_name
 
@@ -28,7 +30,7 @@ _MAX_MARKERS = 100
 
 @dataclass(slots=True)
 class ReplayOutcomes:
-    """Outcomes of one replay that are known from the records that scorers wrote.
+    """Outcomes of one replay that are known from the records that workers wrote.
 
     Attributes:
         passed: number of events that were scored.
@@ -59,6 +61,8 @@ class ReplayResult(NamedTuple):
         pending: records without a known outcome.
         expired: labels that became known after the horizon of their event.
         waiting: labels that wait for their event.
+        filtered: records of sources that `ingest` left out, by filter or envelope.
+        tombstones: records of sources that `ingest` counted as tombstones.
     """
 
     replay_id: str
@@ -70,10 +74,12 @@ class ReplayResult(NamedTuple):
     pending: int
     expired: int = 0
     waiting: int = 0
+    filtered: int = 0
+    tombstones: int = 0
 
 
 class OutcomeReader:
-    """Follows the outcomes of replays in the topics that the scorers write.
+    """Follows the outcomes of replays in the topics that the workers write.
 
     Args:
         config: librdkafka configuration.
@@ -128,62 +134,96 @@ class OutcomeReader:
         return topic_name(self._pipeline, cast(TopicKind, kind)), int(number)
 
 
+class _Reading(NamedTuple):
+    """Reading of replayed records by the workers of one role."""
+
+    role: str
+    worker: str
+    reader: RetryingReader
+    inputs: list[InputPartition]
+
+
 class ReplayBacklog:
-    """Measures how far the scorers are behind the records that a replay has sent.
+    """Measures how far the workers are behind the records that a replay has sent.
+
+    What `ingest` has to read comes first: it passes the records on to the scorers.
 
     Args:
         admin: connections of the pipeline.
         reader: reader of the outcomes, which is polled while waiting.
-        topics: kinds of the topics to which the replay sends.
+        topics: kinds of the topics through which the records of the replay go.
     """
 
     def __init__(
-        self, admin: DeadLetterAdmin, reader: OutcomeReader, topics: set[TopicKind]
+        self, admin: DeadLetterAdmin, reader: OutcomeReader, topics: Iterable[TopicKind]
     ) -> None:
         self._admin = admin
         self._reader = reader
-        self._inputs = [
-            InputPartition(admin.topic(topic), partition)
-            for topic in sorted(topics)
-            for partition in range(admin.partitions)
+        kinds = set(topics)
+        self._readings = []
+        if INGEST_TOPIC in kinds:
+            inputs = self._partitions({INGEST_TOPIC})
+            self._readings.append(_Reading("ingest", "ingest", admin.ingest_reader, inputs))
+        inputs = self._partitions(kinds - {INGEST_TOPIC})
+        self._readings.append(_Reading("score", "a scorer", admin.reader, inputs))
+
+    def _partitions(self, kinds: set[TopicKind]) -> list[InputPartition]:
+        return [
+            InputPartition(self._admin.topic(kind), partition)
+            for kind in sorted(kinds)
+            for partition in range(self._admin.partitions)
         ]
 
     def records(self, *, exact: bool = False) -> int:
-        """Return the number of records that wait for a scorer.
+        """Return the number of records that wait for a worker.
 
         Args:
             exact: do not count transaction markers. Otherwise a few of them may be included.
         """
-        return self._remaining(self._ends(), exact)
+        # In the order of the flow, so that no record that is passed on is missed.
+        return sum(
+            self._remaining(one, self._visible_ends(one) if number else self._ends(one), exact)
+            for number, one in enumerate(self._readings)
+        )
 
     def wait_until_below(self, limit: int, *, exact: bool = False) -> None:
-        """Wait until at most `limit` of the records that are there now wait for a scorer.
+        """Wait until at most `limit` of the records that are there now wait for a worker.
 
         Raises:
-            ReplayError: no scorer has read any of them for `STALL_SECONDS`.
+            ReplayError: no worker has read any of them for `STALL_SECONDS`.
         """
-        for partition in self._inputs:
-            self._admin.reader.wait_until_stable(partition, VISIBLE_SECONDS)
-        ends, previous, changed_at = self._ends(), -1, monotonic()
-        while (remaining := self._remaining(ends, exact)) > limit:
+        for one in self._readings:
+            self._wait(one, limit // len(self._readings), exact)
+        self._reader.poll()
+
+    def _wait(self, reading: _Reading, limit: int, exact: bool) -> None:
+        ends, previous, changed_at = self._visible_ends(reading), -1, monotonic()
+        while (remaining := self._remaining(reading, ends, exact)) > limit:
             if remaining != previous:
                 previous, changed_at = remaining, monotonic()
             elif monotonic() - changed_at > STALL_SECONDS:
                 raise ReplayError(
-                    f"{remaining:,} records wait for a scorer, and none was read "
+                    f"{remaining:,} records wait for {reading.worker}, and none was read "
                     f"for {STALL_SECONDS:.0f} s",
-                    "Start scorers (`stream-app worker PIPELINE --role score`), "
+                    f"Start workers (`stream-app worker PIPELINE --role {reading.role}`), "
                     "and repeat the command to resume",
                 )
             self._reader.poll()
             sleep(_POLL_SECONDS)
-        self._reader.poll()
 
-    def _ends(self) -> dict[InputPartition, tuple[int, int]]:
-        return {partition: self._admin.reader.ends(partition) for partition in self._inputs}
+    def _ends(self, reading: _Reading) -> dict[InputPartition, tuple[int, int]]:
+        return {partition: reading.reader.ends(partition) for partition in reading.inputs}
 
-    def _remaining(self, ends: Mapping[InputPartition, tuple[int, int]], exact: bool) -> int:
-        committed = self._admin.reader.committed(self._inputs)
+    def _visible_ends(self, reading: _Reading) -> dict[InputPartition, tuple[int, int]]:
+        """Return the ends once what was committed before this call is below them."""
+        for partition in reading.inputs:
+            reading.reader.wait_until_stable(partition, VISIBLE_SECONDS)
+        return self._ends(reading)
+
+    def _remaining(
+        self, reading: _Reading, ends: Mapping[InputPartition, tuple[int, int]], exact: bool
+    ) -> int:
+        committed = reading.reader.committed(reading.inputs)
         unread = {
             (partition.topic, partition.partition): (start, end)
             for partition, (low, end) in ends.items()
@@ -199,38 +239,42 @@ def replay_result(
     operation: Operation,
     progress: ReplayProgress,
     outcomes: ReplayOutcomes,
-    labels: Mapping[str, int],
+    counted: Mapping[str, int],
     *,
     backlog: int,
     retrying: int,
 ) -> ReplayResult:
     """Return the result of a replay as far as it is known.
 
-    While scorers have a backlog, records without an outcome are pending. After that, a sent event
+    While workers have a backlog, records without an outcome are pending. After that, a sent event
     without an outcome is either retried or a duplicate, which leaves no trace.
 
     Args:
-        labels: outcomes of the replayed labels that did not fail, see `ReplayedLabels`.
-        backlog: records of the pipeline that wait for a scorer, of any origin.
+        counted: outcomes that the workers count, see `ReplayedRecords`.
+        backlog: records of the pipeline that wait for a worker, of any origin.
         retrying: events of the pipeline that wait for another attempt, of any origin.
     """
     failed = outcomes.all_failed
     known = ReplayResult(
         operation.id,
         progress.sent,
-        outcomes.passed + labels.get("joined", 0),
+        outcomes.passed + counted.get("joined", 0),
         dict(failed),
         # A label that contradicts an assumed one comes second, too.
-        labels.get("duplicate", 0) + labels.get("contradicting", 0),
+        counted.get("duplicate", 0) + counted.get("contradicting", 0),
         0,
         0,
-        labels.get("expired", 0),
-        labels.get("waiting", 0),
+        counted.get("expired", 0),
+        counted.get("waiting", 0),
+        counted.get("filtered", 0) + counted.get("label_filtered", 0),
+        counted.get("tombstone", 0) + counted.get("label_tombstone", 0),
     )
     settled = known.passed + failed.total() + known.duplicates + known.expired + known.waiting
+    settled += known.filtered + known.tombstones
     if backlog:
         return known._replace(pending=max(0, progress.sent - settled))
-    silent = max(0, progress.events - outcomes.passed - outcomes.failed.total())
+    left_out = counted.get("filtered", 0) + counted.get("tombstone", 0)
+    silent = max(0, progress.events - outcomes.passed - outcomes.failed.total() - left_out)
     retried = min(silent, retrying)
     return known._replace(
         duplicates=known.duplicates + silent - retried,

@@ -20,6 +20,7 @@ from stream_app.dead_letters.replay_records import (
 from stream_app.error_codes import ERROR_CODES, ErrorClass, Stage
 from stream_app.errors import ReplayError
 from stream_app.records import Record, output_size
+from stream_app.topic_kinds import TopicKind
 
 # Number of replays of a dead letter after which it is parked instead.
 MAX_REPLAYS = 3
@@ -74,12 +75,14 @@ class ReplayPlan:
     Attributes:
         not_open: number of dead letters that are not open, by state.
         send: offsets of the dead letters to send.
+        topics: kinds of the topics through which the records go.
         park: offsets of the dead letters that have been replayed too often.
         skipped: number for which the edit function returns None.
         value_not_stored: number whose value was too large or unreadable, so not stored.
         too_large: number whose record is too large for its topic.
         edit_failures: number for which the edit function failed, by failure.
         failing: number of those to send that would fail again, by error code.
+        left_out: number of those to send that `ingest` would not forward, by outcome.
         poison: number of those to send that crashed or hung a worker. They are not evaluated.
         samples: one dead letter that would fail again, by error code.
         first_edit: value before and after the first edit that changes a value.
@@ -87,12 +90,14 @@ class ReplayPlan:
 
     not_open: Counter[str] = field(default_factory=Counter)
     send: dict[DlqPartition, list[int]] = field(default_factory=dict)
+    topics: set[TopicKind] = field(default_factory=set)
     park: dict[DlqPartition, list[int]] = field(default_factory=dict)
     skipped: int = 0
     value_not_stored: int = 0
     too_large: int = 0
     edit_failures: Counter[EditFailure] = field(default_factory=Counter)
     failing: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     poison: int = 0
     samples: dict[str, FailureSample] = field(default_factory=dict)
     first_edit: tuple[bytes | None, bytes | None] | None = None
@@ -132,6 +137,7 @@ class ReplayPlan:
             "too_large": self.too_large,
             "edit_failed": self.edit_failures.total(),
             "would_fail": dict(self.failing),
+            "left_out": dict(self.left_out),
             "poison": self.poison,
         }
 
@@ -214,19 +220,8 @@ class ReplayPlanner:
                 self.plan.not_open[state] += 1
 
     def add(self, dead_letter: DeadLetter) -> None:
-        """Add an open dead letter to the plan.
-
-        Raises:
-            ReplayError: it is one of `ingest`.
-        """
+        """Add an open dead letter to the plan."""
         plan, ref = self.plan, dead_letter.ref
-        if dead_letter.stage == Stage.INGEST:
-            raise ReplayError(
-                f"Dead letter {ref.error_id} was written by ingest: {ref.origin.topic} belongs to "
-                "another program, so it cannot be replayed",
-                "Let the producer send the record again, and drop the dead letter; to replay the "
-                "others, select them by --stage",
-            )
         if dead_letter.is_shortened:
             plan.value_not_stored += 1
         elif replay_count(dead_letter) >= self._request.max_replays:
@@ -245,6 +240,7 @@ class ReplayPlanner:
             plan.too_large += 1
             return
         plan.send.setdefault((ref.kind, ref.partition), []).append(ref.offset)
+        plan.topics.update(self._route.topics(dead_letter))
         if plan.first_edit is None and edited.value != dead_letter.value:
             plan.first_edit = dead_letter.value, edited.value
         if dead_letter.error_class == ErrorClass.POISON:
@@ -253,8 +249,10 @@ class ReplayPlanner:
         record = Record(
             output.topic, output.partition, -1, 0, output.key, output.value, output.headers
         )
-        failure = self._evaluator.failure(ref.kind, record, dead_letter.schemas)
-        if failure is not None:
+        failure = self._evaluator.outcome(dead_letter, record)
+        if isinstance(failure, str):
+            plan.left_out[failure] += 1
+        elif failure is not None:
             plan.failing[failure.code] += 1
             sample = FailureSample(ref, failure.code, failure.message)
             plan.samples.setdefault(failure.code, sample)

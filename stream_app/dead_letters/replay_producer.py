@@ -29,7 +29,12 @@ from stream_app.dead_letters.replay_outcomes import (
     ReplayResult,
     replay_result,
 )
-from stream_app.dead_letters.replay_records import EditedRecord, ReplayRoute
+from stream_app.dead_letters.replay_records import (
+    INGEST_TOPIC,
+    EditedRecord,
+    ReplayRoute,
+    replay_topics,
+)
 from stream_app.errors import FencedError, ReplayError
 from stream_app.kafka.topic_uses import member_name
 from stream_app.records import Output
@@ -47,7 +52,7 @@ _TRANSACTION_BYTES = 8 << 20
 # Number of known outcomes from which the failure rate is computed.
 MIN_OUTCOMES = 100
 
-# Records that may wait for a scorer at any time. Of larger replays, nine tenths may wait: the
+# Records that may wait for a worker at any time. Of larger replays, nine tenths may wait: the
 # outcomes of one tenth are enough to compute the failure rate.
 MAX_BACKLOG = 20_000
 
@@ -147,8 +152,7 @@ class ReplayProducer:
             )
         previous = ledger.progress.get(self._operation.id) or ReplayProgress("sending", "", 0, 0)
         progress = replace(previous, who=operator(), process=os.getpid())
-        topics = {self._route.topic(kind) for kind, _ in ledger.offsets(self._operation)}
-        backlog = ReplayBacklog(self._admin, self._reader, topics)
+        backlog = ReplayBacklog(self._admin, self._reader, replay_topics(self._operation))
         started = time.monotonic()
         for outputs, reached in self._transactions(ledger, progress):
             progress = reached
@@ -246,9 +250,15 @@ class ReplayProducer:
         self, writer: TransactionWriter, progress: ReplayProgress, retrying: int
     ) -> ReplayResult:
         outcomes = self._reader.outcomes(self._operation.id)
-        labels: Mapping[str, int] = self._admin.replayed_labels().get(self._operation.id, {})
+        with_ingest = INGEST_TOPIC in replay_topics(self._operation)
+        counted = self._admin.counted_outcomes(with_ingest=with_ingest)
         result = replay_result(
-            self._operation, progress, outcomes, labels, backlog=0, retrying=retrying
+            self._operation,
+            progress,
+            outcomes,
+            counted.get(self._operation.id, {}),
+            backlog=0,
+            retrying=retrying,
         )
         counts = {
             "passed": result.passed,
@@ -258,6 +268,8 @@ class ReplayProducer:
             "pending": result.pending,
             "expired": result.expired,
             "waiting": result.waiting,
+            "filtered": result.filtered,
+            "tombstones": result.tombstones,
         }
         done = replace(progress, state="done", at=now_ms(), result=result._asdict())
         self._write_end(writer, done, "finish", counts)

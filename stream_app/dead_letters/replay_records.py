@@ -1,7 +1,7 @@
 """Records that a replay sends: their topics, partitions and headers, and the user's edits."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 from stream_app import headers as names
 from stream_app.core.reading.record_identity import IdentityReader
 from stream_app.dead_letters.dead_letter_reader import DeadLetter
+from stream_app.dead_letters.ledger import Operation
 from stream_app.errors import PipelineError, SelectionError
 from stream_app.kafka.partitioner import java_partition
 from stream_app.loading import load_file
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output
-from stream_app.topic_kinds import DEAD_LETTER_KINDS, DeadLetterKind, TopicKind
+from stream_app.topic_kinds import DEAD_LETTER_KINDS, DeadLetterKind, InputKind, TopicKind
 
 REPLAY_TOPICS: dict[DeadLetterKind, TopicKind] = {"raw.dlq": "raw.replay", "labels.dlq": "labels"}
 """Topics to which dead letters are sent by default."""
@@ -22,15 +23,11 @@ REPLAY_TOPICS: dict[DeadLetterKind, TopicKind] = {"raw.dlq": "raw.replay", "labe
 SOURCE_TOPICS: dict[DeadLetterKind, TopicKind] = {"raw.dlq": "raw", "labels.dlq": "labels"}
 """Topics to which dead letters are sent with `--to source`."""
 
-# Headers of the failure that stay on the record, so that a further dead letter has them.
-_KEPT_HEADERS = (
-    names.ERROR_ATTEMPTS,
-    names.ERROR_FIRST_FAILED_AT,
-    names.ORIGINAL_TOPIC,
-    names.ORIGINAL_PARTITION,
-    names.ORIGINAL_OFFSET,
-    names.ORIGINAL_TIMESTAMP,
-)
+INGEST_TOPIC: TopicKind = "ingest.replay"
+"""Topic to which dead letters of `ingest` are sent; it forwards them."""
+
+INPUTS: dict[DeadLetterKind, InputKind] = {"raw.dlq": "raw", "labels.dlq": "labels"}
+"""Inputs that the records of dead letters belong to."""
 
 
 class EditFailure(NamedTuple):
@@ -123,13 +120,16 @@ class RecordEditor:
         """Return the edited record, or None if the edit function skips the dead letter.
 
         With an edit function, the key becomes that of the new value if it has one. A wrong key can
-        therefore be corrected.
+        therefore be corrected. A dead letter of `ingest` keeps the key of its source: `ingest`
+        finds the key of the pipeline.
         """
         if self._edit is None:
             return EditedRecord(dead_letter.key, dead_letter.value)
         value = self._edit(dead_letter)
         if value is None or isinstance(value, EditFailure):
             return value
+        if dead_letter.is_of_ingest:
+            return EditedRecord(dead_letter.key, value)
         # Without the old key, so that only the value counts.
         record = dead_letter.original_record()._replace(key=None, value=value)
         key = self._identities[dead_letter.ref.kind].read(record, dead_letter.schemas).key
@@ -153,26 +153,31 @@ class ReplayRoute(NamedTuple):
     model: int | None
     partitions: int
 
-    def topic(self, kind: DeadLetterKind) -> TopicKind:
-        """Return the kind of the topic to which dead letters of a kind are sent."""
-        return (SOURCE_TOPICS if self.to_source else REPLAY_TOPICS)[kind]
+    def topics(self, dead_letter: DeadLetter) -> tuple[TopicKind, ...]:
+        """Return the kinds of the topics through which a record goes: where it is sent first."""
+        kind = dead_letter.ref.kind
+        if not dead_letter.is_of_ingest:
+            return ((SOURCE_TOPICS if self.to_source else REPLAY_TOPICS)[kind],)
+        # Where `ingest` forwards it to.
+        with_options = kind == "raw.dlq" and (not self.learn or self.model is not None)
+        return INGEST_TOPIC, "raw.replay" if with_options else INPUTS[kind]
 
     def output(self, dead_letter: DeadLetter, edited: EditedRecord) -> Output:
         """Return the record to send.
 
         An unchanged key keeps the partition, whatever partitioner the producer used: if the event
         was scored in the meantime, that partition's scorer knows it. A changed key determines the
-        partition.
+        partition. Records for `ingest` are in the partition of their dead letter.
         """
         ref, key = dead_letter.ref, edited.key
-        if key is None or key == dead_letter.key:
+        if key is None or key == dead_letter.key or dead_letter.is_of_ingest:
             partition = ref.partition
         else:
             partition = java_partition(key, self.partitions)
         texts = dead_letter.header_texts
         headers = [
             *dead_letter.original_headers,
-            *((name, texts[name].encode()) for name in _KEPT_HEADERS if name in texts),
+            *((name, texts[name].encode()) for name in names.REPLAYED_HEADERS if name in texts),
             (names.REPLAY_ID, self.replay_id.encode()),
             (names.REPLAY_COUNT, str(replay_count(dead_letter) + 1).encode()),
         ]
@@ -180,10 +185,19 @@ class ReplayRoute(NamedTuple):
             headers.append((names.REPLAY_LEARN, b"no"))
         if self.model is not None:
             headers.append((names.REPLAY_MODEL, str(self.model).encode()))
-        return Output(self.topic(ref.kind), partition, key, edited.value, tuple(headers))
+        if dead_letter.is_of_ingest:
+            headers.append((names.REPLAY_INPUT, INPUTS[ref.kind].encode()))
+        topic = self.topics(dead_letter)[0]
+        return Output(topic, partition, key, edited.value, tuple(headers))
 
 
 def replay_count(dead_letter: DeadLetter) -> int:
     """Return the number of times that the record has been replayed."""
     text = dead_letter.header_texts.get(names.REPLAY_COUNT, "")
     return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def replay_topics(operation: Operation) -> Sequence[TopicKind]:
+    """Return the kinds of the topics through which the records of a replay go."""
+    found: Sequence[TopicKind] = operation.options.get("topics", ())
+    return found

@@ -21,7 +21,7 @@ from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Fields
 from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.settings import Settings
-from stream_app.topic_kinds import PARTITIONED, TopicKind, topic_name
+from stream_app.topic_kinds import PARTITIONED, SOURCE_KINDS, TopicKind, topic_name
 from stream_app.transfer.progress import ProgressReporter, report_progress
 from stream_app.transfer.record_rendering import sanitize_for_terminal
 
@@ -117,7 +117,11 @@ class EventFinder:
         self._event_id = event_id
         self._key = event_id if key_is_id(pipeline) else key
         self._matcher = EventMatcher(pipeline, event_id, self._key, self.schemas)
-        self._kinds = {topic_name(pipeline.name, kind): kind for kind in PARTITIONED}
+        self._kinds = {
+            topic_name(pipeline.name, kind): kind
+            for kind in PARTITIONED
+            if kind not in SOURCE_KINDS
+        }
         self._examples: PartitionId = (topic_name(pipeline.name, "examples"), 0)
 
     def find(self) -> EventRecords:

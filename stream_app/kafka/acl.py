@@ -144,8 +144,9 @@ def _rules(pipeline: str, role: AclRole, sources: Sequence[str]) -> Iterator[Acl
         yield AclRule("write", "transactional_id", member_name(pipeline, worker, ""), prefixed=True)
     elif role is AclRole.REPLAYER:
         yield AclRule("write", "transactional_id", member_name(pipeline, role, ""), prefixed=True)
-        # Progress of the scorers.
-        yield AclRule("describe", "group", group_name(pipeline, "score"))
+        # Progress of the workers that read replayed records.
+        for worker in ("score", "ingest") if sources else ("score",):
+            yield AclRule("describe", "group", group_name(pipeline, worker))
     elif role is AclRole.MODEL_ADMIN:
         yield AclRule("write", "transactional_id", member_name(pipeline, role, ""), prefixed=True)
         # Progress of the learner.

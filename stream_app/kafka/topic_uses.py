@@ -44,10 +44,16 @@ USES: dict[TopicKind, TopicUse] = {
     ),
     "raw.replay": TopicUse(
         "Events that were dead letters and are scored again.",
-        ("replayer",),
+        ("replayer", "ingest"),
         ("score", "replayer"),
         "key of the event",
         "Pipeline.schema",
+    ),
+    "ingest.replay": TopicUse(
+        "Records of sources that were dead letters of `ingest`, which reads them again.",
+        ("replayer",),
+        ("ingest", "replayer"),
+        "key of the record in its source",
     ),
     "scored": TopicUse(
         "Predictions.",
@@ -119,10 +125,11 @@ USES: dict[TopicKind, TopicUse] = {
     ),
     "monitor.state": TopicUse("Counts of the monitor.", ("monitor",), ("monitor",), "`state`"),
     "ingest.state": TopicUse(
-        "Counts, watermark and next offset of each partition of the sources.",
+        "Counts and next offset of each partition of the sources and of the replayed records, and "
+        "the sources' watermarks.",
         ("ingest",),
-        ("ingest",),
-        "`<topic>/<partition>` of the source",
+        ("ingest", "replayer"),
+        "`<topic>/<partition>`",
     ),
 }
 
@@ -130,9 +137,9 @@ ROLE_INPUTS: dict[str, tuple[TopicKind, ...]] = {
     "score": ("raw", "labels", "raw.replay"),
     "learn": ("examples",),
     "monitor": ("scored", "examples"),
-    "ingest": (),
+    "ingest": ("ingest.replay",),
 }
-"""Topic kinds that the workers of each role consume, by role; `ingest` consumes the sources."""
+"""Topic kinds that the workers of each role consume; `ingest` consumes the sources as well."""
 
 
 def group_name(pipeline: str, role: str) -> str:

@@ -17,7 +17,7 @@ from stream_app.status.pipeline_view import PipelineView
 from stream_app.status.worker_status import local_workers
 from stream_app.topic_kinds import TopicKind
 
-KEPT: tuple[TopicKind, ...] = ("raw", "labels", "audit", "ingest.state")
+KEPT: tuple[TopicKind, ...] = ("raw", "labels", "audit", "ingest.replay", "ingest.state")
 # Its offsets are kept with the raw records: what it has forwarded must not come again.
 _KEPT_ROLE = "ingest"
 

@@ -141,9 +141,10 @@ class PipelineView:
             group: consumer group of the role.
             bounds: bounds of the pipeline's own topics.
         """
+        own = self.select(bounds, *ROLE_INPUTS[role])
         if role == "ingest":
-            return offset_bounds(self.admin, list(group.offsets))
-        return self.select(bounds, *ROLE_INPUTS[role])
+            return {**offset_bounds(self.admin, list(group.offsets)), **own}
+        return own
 
     def _group_reader(self, name: str) -> PartitionReader:
         """Return the reader that asks for the committed offsets of a group; it reads no record."""

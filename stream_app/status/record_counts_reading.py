@@ -33,7 +33,7 @@ class PartitionCounts(NamedTuple):
         oldest_event: time of the oldest event that would be accepted, in Unix milliseconds.
         positions: next offset of each input topic.
         entries: entries of the state, None if the worker did not write it.
-        replayed_labels: outcomes of replayed labels by replay, see `ReplayedLabels`.
+        replayed_labels: outcomes of replayed labels by replay, see `ReplayedRecords`.
         state_format: format of the state; scorers reject others than `STATE_FORMAT`.
         keyed: True if the state identifies events by K and event id, False by the event id alone.
     """

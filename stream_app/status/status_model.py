@@ -24,7 +24,7 @@ class WorkerStatus:
         member: True if it is a member of its consumer group.
         host: address from which it is connected to the cluster.
         partitions: partitions of the role's first input that are assigned to it; for `ingest`,
-            those of all sources.
+            those of all its inputs.
         pid: process id, None on another machine.
         model_version: version that it serves, None on another machine.
         memory_bytes: resident memory, None on another machine.

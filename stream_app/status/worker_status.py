@@ -134,8 +134,7 @@ def role_status(
     """Return the status of a role with all its workers in the order of their names."""
     members = {worker_name(group, role, member): member for member in group.members}
     here = {worker.name: worker for worker in local if worker.name.startswith(f"{role}-")}
-    inputs = ROLE_INPUTS[role]
-    first_input = topic_name(pipeline, inputs[0]) if inputs else None
+    first_input = None if role == "ingest" else topic_name(pipeline, ROLE_INPUTS[role][0])
     workers = [
         _worker_status(name, members.get(name), here.get(name), first_input)
         for name in sorted(members.keys() | here.keys(), key=lambda name: (len(name), name))

@@ -35,3 +35,9 @@ def test_only_scored_events_and_joined_labels_have_passed() -> None:
     )
     total = found.passed + sum(found.failed.values()) + found.duplicates + found.pending
     assert total + found.expired + found.waiting == found.sent
+
+
+def test_records_that_ingest_leaves_out_are_settled() -> None:
+    counted = {"filtered": 3, "tombstone": 1, "label_filtered": 1, "joined": 1}
+    found = replay_result(OPERATION, PROGRESS, OUTCOMES, counted, backlog=0, retrying=0)
+    assert found == ReplayResult("a", 12, 5, FAILED, 1, 0, 0, filtered=4, tombstones=1)

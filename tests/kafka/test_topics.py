@@ -39,6 +39,7 @@ def test_state_examples_and_models_are_kept_as_they_must_be(tmp_path: Path) -> N
         "raw",
         "labels",
         "raw.replay",
+        "ingest.replay",
         "scored",
         "raw.dlq",
         "labels.dlq",
@@ -54,7 +55,10 @@ def test_state_examples_and_models_are_kept_as_they_must_be(tmp_path: Path) -> N
     larger = {
         kind for kind, spec in specs.items() if spec.config["max.message.bytes"] == str(65 * KIB)
     }
-    assert larger == {"raw.replay", "raw.dlq", "labels.dlq", "examples", "replays"} | states
+    assert (
+        larger
+        == {"raw.replay", "ingest.replay", "raw.dlq", "labels.dlq", "examples", "replays"} | states
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,8 @@ def test_creating_twice_changes_nothing(admin: AdminClient, settings: Settings) 
     with pytest.raises(MissingTopicsError, match=r"ingest\.state"):
         check_topics(admin, name, settings, with_sources=True)
     with_sources = create_topics(admin, name, settings, with_sources=True)
-    assert [one.name for one in with_sources if one.result == "created"] == [f"{name}.ingest.state"]
+    created = [one.name for one in with_sources if one.result == "created"]
+    assert created == [f"{name}.ingest.replay", f"{name}.ingest.state"]
     assert check_topics(admin, name, settings, with_sources=True) == 2
 
 

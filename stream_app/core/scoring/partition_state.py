@@ -17,7 +17,7 @@ from stream_app.core.scoring.event_clock import EventClock
 from stream_app.core.scoring.expiry_queue import ExpiryQueue
 from stream_app.core.scoring.prediction_blocks import BLOCK_LIMITS, BlockLimits, PredictionBlocks
 from stream_app.core.scoring.record_counts import RecordCounts
-from stream_app.core.scoring.replay_headers import ReplayedLabels
+from stream_app.core.scoring.replay_headers import ReplayedRecords
 from stream_app.core.scoring.retries import RetryQueue
 from stream_app.core.scoring.state_changelog import (
     COUNTS_KEY,
@@ -123,7 +123,7 @@ class PartitionState:
         self.actions = CorrectiveActions()
         self.alarms = Alarms()
         self.retries = RetryQueue(retry, TOPIC, partition, RETRY_PREFIX)
-        self.replayed_labels = ReplayedLabels()
+        self.replayed_labels = ReplayedRecords()
 
     def find(self, identity: str) -> Entry | None:
         """Return the entry of an event, or None."""
@@ -321,7 +321,7 @@ class PartitionState:
         self.good_version = value["good_version"]
         self.actions = CorrectiveActions.from_dict(value["actions"])
         self.alarms = Alarms.from_dict(value["alarms"])
-        self.replayed_labels = ReplayedLabels(value["replayed_labels"])
+        self.replayed_labels = ReplayedRecords(value["replayed_labels"])
         self._codec = PredictionCodec(value["rows"])
         self.blocks.next_number = value["next_block"]
 

@@ -10,6 +10,9 @@
 - `threshold_policy`: alarms, pauses and rollbacks by declared thresholds.
 - `publishing_schedule`: times of versions and checkpoints.
 - `version_publisher`: model versions and checkpoints.
+- `ingest_processor`, `ingest_state`: forwarding of one partition of a source, and its state.
+- `ingest_replay_processor`: dead letters of sources, read again.
+- `ingest_outputs`: dead letters of both, and the limit of sizes.
 - `monitor_processor`: window metrics over all partitions.
 - `output_encoders`: outputs as JSON or Avro.
 - `reporting`: measurements, log lines and metrics of a task.

@@ -10,29 +10,21 @@ from stream_app.core.reading.completeness import Completeness, PartState
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.reading.selection import Forwarded, SourceIntake
-from stream_app.core.scoring.dead_letter import FailureContext, dead_letter, shortened
+from stream_app.core.scoring.dead_letter import FailureContext
 from stream_app.core.scoring.event_clock import EVENTS_NEEDED, LABELS_NEEDED, idle_commit_step
-from stream_app.error_codes import Stage
-from stream_app.errors import DataLossError
 from stream_app.headers import SOURCE, SourcePosition, producer_headers
 from stream_app.kafka.partitioner import PLACED_BY_KEY
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.pipeline import Pipeline
-from stream_app.records import (
-    ENVELOPE_BYTES,
-    Failure,
-    InputPartition,
-    Output,
-    Record,
-    output_size,
-)
+from stream_app.records import Failure, InputPartition, Output, Record
 from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.sources import Source
 from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import DEAD_LETTERS, RECORDS, SOURCE_WATERMARK
-from stream_app.topic_kinds import DeadLetterKind, InputKind, topic_name
+from stream_app.topic_kinds import InputKind, topic_name
 from stream_app.worker.processor import HELD, WaitReason
-from stream_app.worker.roles.ingest_state import SourceState, read_states
+from stream_app.worker.roles.ingest_outputs import DEAD_LETTERS_OF, IngestDeadLetters, size_problem
+from stream_app.worker.roles.ingest_state import SourceState, load_states
 from stream_app.worker.roles.reporting import TaskReporter
 
 log = get_logger(__name__)
@@ -150,7 +142,7 @@ class IngestProcessor:
         self._reader = services.reader
         self._state_topic = topic_name(pipeline.name, "ingest.state")
         self._target = topic_name(pipeline.name, feed.kind)
-        self._dead_kind: DeadLetterKind = "raw.dlq" if feed.kind == "raw" else "labels.dlq"
+        self._max_bytes = services.limits.max_bytes
         self._idle_after = int(pipeline.label.idle_time.total_seconds() * 1000)
         self._schemas: Schemas = NO_SCHEMAS
         self._parts = self._targets = 1
@@ -169,7 +161,7 @@ class IngestProcessor:
             DataLossError: the state is damaged.
         """
         source, state = self._source, self.state
-        states = self._read_states()
+        states = load_states(self._reader, self._state_topic)
         if source in states:
             state.restore(states[source])
         self._export_restored()
@@ -206,7 +198,7 @@ class IngestProcessor:
                 output = Output(
                     self._feed.kind, PLACED_BY_KEY, found.key, record.value, found.headers
                 )
-                problem = self._size_problem(output)
+                problem = size_problem(output, self._max_bytes)
                 if problem is None:
                     outputs.append(output)
                     state.counts["forwarded"] += 1
@@ -251,15 +243,6 @@ class IngestProcessor:
         self._services.reporter.export(CorrectiveActions(), state.alarms)
 
     # --- Start ------------------------------------------------------------------------------------
-
-    def _read_states(self) -> dict[InputPartition, Mapping[str, Any]]:
-        try:
-            return read_states(self._reader.read_stable(self._state_topic, 0))
-        except (ValueError, KeyError) as error:
-            raise DataLossError(
-                f"the state in {self._state_topic} cannot be read: {type(error).__name__}",
-                "Restore the topic; or delete and create it: the counts then start over",
-            ) from None
 
     def _first_offset(
         self, states: Mapping[InputPartition, Mapping[str, Any]], low: int, high: int
@@ -306,26 +289,12 @@ class IngestProcessor:
 
     # --- Records ----------------------------------------------------------------------------------
 
-    def _size_problem(self, output: Output) -> Failure | None:
-        value = output.value or b""
-        limit = self._services.limits.max_bytes
-        if len(value) < limit // 2 and not output.headers[1:]:
-            return None
-        if output_size(output) <= limit:
-            return None
-        return Failure(
-            "output-too-large", f"the record exceeds {limit} bytes (source {self._name})"
-        )
-
     def _reject(self, record: Record, failure: Failure, now: int) -> Output:
         position = SourcePosition(self._name, record.partition, record.offset, record.timestamp)
         theirs = producer_headers(record.headers)
         sent = record._replace(headers=[(SOURCE, position.header()), *theirs])
-        context = self._services.context
-        letter = dead_letter(self._dead_kind, sent, failure, context, now, stage=Stage.INGEST)
-        letter = letter._replace(partition=record.partition % self._targets)
-        fits = output_size(letter) <= self._services.limits.max_bytes + ENVELOPE_BYTES // 2
-        return letter if fits else shortened(letter)
+        dead_letters = IngestDeadLetters(self._services.context, self._targets, self._max_bytes)
+        return dead_letters.make(DEAD_LETTERS_OF[self._feed.kind], sent, failure, now)
 
     # --- Progress ---------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""State of one partition of a source: outcomes of its records, watermark and next offset."""
+"""States of the role `ingest`: outcomes of the records of a partition, and its next offset."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,6 +8,9 @@ import orjson
 
 from stream_app.core.monitoring.alarms import Alarms
 from stream_app.core.scoring.event_clock import InputClock
+from stream_app.core.scoring.replay_headers import ReplayedRecords
+from stream_app.errors import DataLossError
+from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.records import InputPartition, Output
 
 SourceOutcome = Literal["forwarded", "filtered", "tombstone", "lost"]
@@ -59,6 +62,44 @@ class SourceState:
         self.alarms = Alarms.from_dict(value["alarms"])
 
 
+class ReplayState:
+    """State of one partition of the records that `ingest` reads again.
+
+    Attributes:
+        next: offset after the last record.
+        counts: records by outcome; they are counted with their source as dead letters, too.
+        dead: dead letters by error code.
+        replays: records that were left out, by replay.
+        alarms: alarms of the partition.
+    """
+
+    def __init__(self, source: InputPartition) -> None:
+        self.source = source
+        self.next = 0
+        self.counts: Counter[SourceOutcome] = Counter()
+        self.dead: Counter[str] = Counter()
+        self.replays = ReplayedRecords()
+        self.alarms = Alarms()
+
+    def output(self) -> Output:
+        """Return the record with the state."""
+        value = {
+            "next": self.next,
+            "counts": self.counts,
+            "dead": self.dead,
+            "replays": self.replays.as_dict(),
+            "alarms": self.alarms.as_dict(),
+        }
+        return Output("ingest.state", 0, state_key(self.source), orjson.dumps(value))
+
+    def restore(self, value: Mapping[str, Any]) -> None:
+        """Set what `output` wrote."""
+        self.next = value["next"]
+        self.counts, self.dead = Counter(value["counts"]), Counter(value["dead"])
+        self.replays = ReplayedRecords(value["replays"])
+        self.alarms = Alarms.from_dict(value["alarms"])
+
+
 def state_key(source: InputPartition) -> bytes:
     """Return the key of the record with the state of a partition.
 
@@ -71,7 +112,7 @@ def state_key(source: InputPartition) -> bytes:
 def read_states(
     records: Iterable[tuple[bytes | None, bytes | None]],
 ) -> dict[InputPartition, Mapping[str, Any]]:
-    """Return the newest state of each partition of the sources, from a changelog.
+    """Return the newest state of each partition, from a changelog.
 
     Raises:
         ValueError, KeyError: a record is damaged.
@@ -83,3 +124,18 @@ def read_states(
         if value is not None
         for topic, _, partition in [key.decode().rpartition("/")]
     }
+
+
+def load_states(reader: TopicReader, topic: str) -> dict[InputPartition, Mapping[str, Any]]:
+    """Return the newest state of each partition; `topic` has them.
+
+    Raises:
+        DataLossError: a state is damaged.
+    """
+    try:
+        return read_states(reader.read_stable(topic, 0))
+    except (ValueError, KeyError) as error:
+        raise DataLossError(
+            f"the state in {topic} cannot be read: {type(error).__name__}",
+            "Restore the topic; or delete and create it: the counts then start over",
+        ) from None

@@ -33,6 +33,7 @@ from stream_app.worker.roles.ingest_processor import (
     IngestServices,
     feeds_of,
 )
+from stream_app.worker.roles.ingest_replay_processor import IngestReplayProcessor
 from stream_app.worker.roles.output_encoders import OutputEncoders
 from stream_app.worker.roles.reporting import TaskReporter
 from stream_app.worker.roles.score_processor import ScoreProcessor
@@ -246,6 +247,8 @@ def _make_ingest(context: WorkerContext, inputs: Sequence[InputPartition]) -> Pr
         FailureContext(context.group, "", context.fingerprint, app_version()),
         IngestLimits(settings.topics.max_message_bytes, settings.worker.accept_data_loss),
     )
+    if source.topic == topic_name(pipeline.name, "ingest.replay"):
+        return IngestReplayProcessor(pipeline, source, services)
     return IngestProcessor(pipeline, source, services)
 
 

@@ -12,6 +12,7 @@ from stream_app.headers import (
     ORIGINAL_TOPIC,
     REPLAY_COUNT,
     REPLAY_ID,
+    SOURCE,
 )
 from tests.small_pipeline import record
 
@@ -46,7 +47,7 @@ def test_headers_as_a_replay_writes_them_are_believed(topic: str, origin: str) -
     assert found == {name: content.decode() for name, content in headers[1:]}
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff", b"x" * 10, b"0" * 5000, b" 1", b"-1\n", None])
+@pytest.mark.parametrize("content", [b"", b"\xff", b"X/" * 5, b"0" * 5000, b" 1", b"-1\n", None])
 @pytest.mark.parametrize(
     "name",
     ["replay_id", "replay_count", "error_attempts", "error_first_failed_at", "original_topic",
@@ -62,3 +63,20 @@ def test_nothing_is_believed_if_one_header_is_of_another_form(
 def test_an_origin_in_another_input_or_pipeline_is_not_believed() -> None:
     for origin in ("payments.labels", "orders.raw"):
         assert replay_headers(record(b"?", headers=as_replayed(origin))) == {}
+
+
+def test_the_name_that_an_operator_gives_a_replay_is_believed() -> None:
+    headers = as_replayed("payments.raw", replay_id=b"schema-fixed-2")
+    found = replay_headers(record(b"?", headers=headers))
+    assert found["stream-app-replay-id"] == "schema-fixed-2"
+
+
+def test_a_record_of_a_source_may_have_failed_in_any_topic_that_is_no_input() -> None:
+    source = (SOURCE, b"orders/3/7/0")
+    for topic in ("payments.raw", "payments.raw.replay", "payments.ingest.replay"):
+        for origin in ("shop.orders", "payments.shop.orders", "shop.raw", "labels"):
+            headers = [source, *as_replayed(origin)]
+            assert replay_headers(record(b"?", topic=topic, headers=headers)) != {}
+            assert replay_headers(record(b"?", topic=topic, headers=headers[1:])) == {}
+        headers = [source, *as_replayed("payments.labels")]
+        assert replay_headers(record(b"?", topic=topic, headers=headers)) == {}
