@@ -125,7 +125,7 @@ _CODES = (
         ErrorClass.BUG,
         Stage.INGEST,
         "The filter of the source raised an exception, or did not return True or False.",
-        "Correct where of the source for records of this form, and let the producer send it again.",
+        "Correct where of the source for records of this form, then replay the record.",
     ),
     ErrorCode(
         "missing-field",
