@@ -12,7 +12,7 @@ from stream_app.records import Failure, Record
 from stream_app.topic_kinds import InputKind
 
 Intakes = Mapping[tuple[InputKind, str], SourceIntake]
-"""What happens to the records of the sources, by the input that they feed and by their names."""
+"""Selections of the sources, by the input that they feed and by their names."""
 
 
 class ReplayedIntake:
