@@ -29,7 +29,7 @@ _ACCEPT_LOSS = "Restore the topic, or accept the loss with STREAM_APP_WORKER__AC
 
 
 def check_members(context: DoctorContext) -> Iterator[CheckResult]:
-    """Check that the groups have no other members than workers, and that scorers run if needed."""
+    """Check that the groups have no other members than workers, and that workers run if needed."""
     foreign = [
         (group, member)
         for group in context.groups.values()
@@ -42,7 +42,11 @@ def check_members(context: DoctorContext) -> Iterator[CheckResult]:
             f"this pipeline: its {len(member.partitions)} partitions are not processed",
             f"Stop it, or give it another group than {group.name}",
         )
-    idle = list(_unread_without_scorer(context))
+    idle = [
+        result
+        for role, name in (("score", "scorer"), ("ingest", "ingest worker"))
+        for result in _unread_without_worker(context, role, name)
+    ]
     yield from idle
     if not foreign and not idle:
         members = ", ".join(
@@ -51,18 +55,19 @@ def check_members(context: DoctorContext) -> Iterator[CheckResult]:
         yield ok(f"members of the groups: {members}")
 
 
-def _unread_without_scorer(context: DoctorContext) -> Iterator[CheckResult]:
-    group, bounds = context.groups["score"], context.view.offset_bounds()
-    if group.members:
+def _unread_without_worker(context: DoctorContext, role: str, name: str) -> Iterator[CheckResult]:
+    group, bounds = context.groups.get(role), context.view.offset_bounds()
+    # Without sources, there is no group of `ingest`.
+    if group is None or group.members:
         return
-    inputs = context.view.select(bounds, *ROLE_INPUTS["score"])
+    inputs = context.view.input_bounds(role, group, bounds)
     waiting = sum(
         end - max(low, group.offsets.get(partition_id, low))
         for partition_id, (low, end) in inputs.items()
     )
     if waiting > 0:
         yield warning(
-            f"no scorer runs, and {waiting:,} records wait",
+            f"no {name} runs, and {waiting:,} records wait",
             "Start it with `stream-app up PIPELINE`",
         )
 

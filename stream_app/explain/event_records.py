@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from confluent_kafka import Message
 
 from stream_app.core.published_records import ScoredRecord
+from stream_app.core.scoring.dead_letter import error_id
 from stream_app.dead_letters.dead_letter_reader import DeadLetter, read_ref
 from stream_app.error_codes import ERROR_CODES
 from stream_app.explain.entry_history import EntryHistory, EntryState
 from stream_app.explain.event_trace import FailureDetail, TracedRecord
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import PartitionId
+from stream_app.kafka.retrying_reader import as_record
+from stream_app.kafka.topic_uses import group_name
 from stream_app.topic_kinds import DeadLetterKind, TopicKind
 from stream_app.transfer.record_rendering import json_text
 
@@ -72,10 +75,17 @@ class EventRecords:
         return iso_time(history.removed_at or 0) if is_known else None
 
     def failure(self, kind: DeadLetterKind, record: Message) -> FailureDetail | None:
-        """Return the failure of a record if it is a dead letter."""
+        """Return the failure of a record if it is a dead letter.
+
+        The origin of a replayed record is another one, so it is found by the id of its failure.
+        """
+        position = position_of(record)
+        # The name of a pipeline has no dot.
+        group = group_name(position[0].partition(".")[0], "score")
+        failed = error_id(group, as_record(record))
         for message in self.of(kind):
             ref = read_ref(kind, message)
-            if ref.origin == position_of(record):
+            if ref.origin == position or ref.error_id == failed:
                 return _failure_of(DeadLetter.of(ref, message))
         return None
 

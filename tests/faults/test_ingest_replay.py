@@ -85,7 +85,10 @@ def test_ten_kills_during_replays_lose_and_duplicate_nothing(
         statuses = system.statuses()
         replayed = len(system.read("ingest.replay"))
         sent = sum(len(system.sent_records(one)) for one in ("orders", "refunds", "verdicts"))
-        print(f"\n{sent} records of the sources, {replayed} replayed: {dict(outcomes)}")
+        print(
+            f"\n{sent} records of the sources, {replayed} replayed in {len(statuses)} replays: "
+            f"{dict(outcomes)}"
+        )
         assert outcomes.total() == sent
         assert {one["state"] for one in statuses} == {"done"}
         assert sum(one["outcome"]["sent"] for one in statuses) == replayed

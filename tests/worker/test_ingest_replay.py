@@ -78,8 +78,13 @@ def test_dead_letters_of_ingest_are_replayed_through_it(
         statuses = _json(system, "dead-letters", "status", "PIPELINE")
         assert [one["state"] for one in statuses] == ["done"] * 3
         assert statuses[2]["outcome"]["filtered"] == orders[1]
-        doctor = system.command("doctor", "PIPELINE").stdout
-        assert "add up" not in doctor
+        # What the scorer rejects again is a dead letter in the trace, too.
+        system.command(
+            *("dead-letters", "replay", "PIPELINE", "--code", "wrong-type", "--force"),
+            *("--max-failure-rate", "1", "--yes", "--why", "test"),
+        )
+        trace = _json(system, "explain", "PIPELINE", "o7")
+        assert [one["outcome"] for one in trace["events"]] == ["dead-lettered"] * 2
 
 
 def test_a_replay_says_what_does_not_run(broker: EmbeddedBroker, tmp_path: Path) -> None:
@@ -98,6 +103,8 @@ def test_a_replay_says_what_does_not_run(broker: EmbeddedBroker, tmp_path: Path)
         inputs = orjson.loads(status.stdout)["inputs"]
         waiting = [one for one in inputs if one["topic"] == f"{system.name}.ingest.replay"]
         assert sum(one["lag_records"] > 0 for one in waiting) > 0
+        doctor = " ".join(system.command("doctor", "PIPELINE").stdout.split())
+        assert "no ingest worker runs, and" in doctor
         system.start("ingest")
         resumed = _json(system, *system.replay_words())
         assert resumed["outcome"]["pending"] == 0
