@@ -57,7 +57,7 @@ def test_events_with_a_renamed_field_are_fixed_replayed_and_learned(
     assert (tried["passed"], tried["failing"], tried["model"].split()[0]) == (1000, [], "version")
     done = system.replay("--group", group["group"], *system.fix)
     expected = {"sent": 1000, "passed": 1000, "failed": {}, "duplicates": 0, "retrying": 0}
-    unsettled = {"pending": 0, "expired": 0, "waiting": 0}
+    unsettled = {"pending": 0, "expired": 0, "waiting": 0, "filtered": 0, "tombstones": 0}
     assert done == {"replay_id": done["replay_id"], **unsettled, **expected}
     for number in (*bad[1::2], *good):
         system.send_label(number, system.now + number + 500, fraud=number % 97 > 60)
