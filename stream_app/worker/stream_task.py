@@ -118,8 +118,8 @@ class StreamTask(Thread):
 
     A batch is processed only if it is the next one of its assignment id; after a gap the input
     restarts at its next offset. An input whose records wait, for instance for their schemas, is not
-    fetched further; batches fetched behind them are dropped and fetched again later. Other inputs
-    continue, and no transaction stays open in the meantime.
+    fetched further; batches that were fetched already wait behind them. Other inputs continue, and
+    no transaction stays open in the meantime.
 
     An error ends the task. The next task, here or in another worker, ends the open transactions.
 
@@ -409,22 +409,30 @@ class StreamTask(Thread):
     def _process(self, delivery: Delivery) -> None:
         source, batch = delivery.source, delivery.batch
         position = self._positions[source]
-        position.arrived = delivery.arrived
-        if batch.assignment_id != position.assignment_id or source in self._waiting:
+        if batch.assignment_id != position.assignment_id:
+            return
+        waiting, first = self._waiting.get(source), batch.records[0].offset
+        if waiting is not None:
+            # After a gap, a batch is fetched again once nothing waits before it.
+            if batch.sequence == position.sequence + waiting.batches:
+                expected = waiting.records[-1].offset + 1
+                self._offset_check.check_contiguity(source, expected, first)
+                records, batches = waiting.records + batch.records, waiting.batches + 1
+                self._waiting[source] = waiting._replace(records=records, batches=batches)
             return
         if batch.sequence != position.sequence:
             self._seek(source)
             return
-        self._offset_check.check_contiguity(source, position.next, batch.records[0].offset)
-        if self._process_records(source, position, batch.records):
-            position.sequence += 1
+        self._offset_check.check_contiguity(source, position.next, first)
+        position.arrived = delivery.arrived
+        self._process_records(source, position, batch.records, 1)
 
     def _process_records(
-        self, source: InputPartition, position: InputPosition, records: list[Record]
-    ) -> bool:
-        """Process consecutive records; returns False if some of them wait.
+        self, source: InputPartition, position: InputPosition, records: list[Record], batches: int
+    ) -> None:
+        """Process consecutive records, which complete a number of batches.
 
-        They wait for what they need, or for the next time slice.
+        Some may wait for what they need, or for the next time slice.
         """
         with BATCH_SECONDS.labels(self.role).time():
             start, processor = 0, self._subtask_of[source].processor
@@ -442,13 +450,13 @@ class StreamTask(Thread):
                 if ready < len(chunk) or (over and start < len(records)):
                     self._fetch.pause_fetching(source)
                     self._waiting[source] = WaitingRecords(
-                        records[start:], monotonic(), processor.waiting_for
+                        records[start:], monotonic(), processor.waiting_for, batches
                     )
-                    return False
-        return True
+                    return
+        position.sequence += batches
 
     def _resume(self, source: InputPartition) -> bool:
-        """Process records that waited, if possible; then fetch what was dropped behind them."""
+        """Process records that waited, if possible, and continue to fetch behind them."""
         waiting, position = self._waiting[source], self._positions[source]
         processor = self._subtask_of[source].processor
         if not processor.ready(waiting.records[: position.chunk], now_ms()):
@@ -456,8 +464,9 @@ class StreamTask(Thread):
             return False
         del self._waiting[source]
         position.arrived = monotonic()
-        if self._process_records(source, position, waiting.records):
-            self._seek(source)
+        self._process_records(source, position, waiting.records, waiting.batches)
+        if source not in self._waiting and position.queued <= RESUME_BYTES:
+            self._fetch.resume_fetching(source)
         return True
 
     def _process_chunk(

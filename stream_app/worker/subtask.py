@@ -49,11 +49,13 @@ class WaitingRecords(NamedTuple):
     Attributes:
         since: start in monotonic seconds.
         reason: None if it only waits for its next time slice.
+        batches: number of batches that the records complete; those that arrived later are added.
     """
 
     records: list[Record]
     since: float
     reason: WaitReason | None
+    batches: int
 
 
 class InputProgress(NamedTuple):

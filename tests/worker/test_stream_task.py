@@ -327,13 +327,35 @@ def test_an_input_is_paused_while_a_record_waits_and_then_resumed(
     )
     runner.copier.missing = {260}
     runner.until_outputs(260)
+    assert runner.copier.idled == 0
     runner.copier.missing = set()
-    runner.until_outputs(300)
-    _until(lambda: fetch.started == [0, 300])
-    assert (task.waiting(), fetch.paused, runner.copier.idled) == ([], set(), 0)
-    runner.deliver(task, fetch, 300, 500)
+    # The batch behind them has waited as well.
     runner.until_outputs(500)
+    assert (task.waiting(), fetch.paused, fetch.started) == ([], set(), [0])
     assert runner.outputs() == list(range(500))
+    task.stop()
+
+
+def test_a_batch_that_was_dropped_behind_waiting_records_is_fetched_again(
+    broker: EmbeddedBroker,
+) -> None:
+    runner = TaskRunner(broker.bootstrap_servers, 400)
+    runner.copier.missing = {50}
+    task, fetch = runner.task()
+    runner.deliver(task, fetch, 0, 100)
+    runner.deliver(task, fetch, 100, 200)
+    # The transport drops offsets 200 to 299.
+    fetch.sequence += 1
+    runner.deliver(task, fetch, 300, 400)
+    runner.until_outputs(50)
+    fetch.end = (1, 4)
+    runner.copier.missing = set()
+    runner.until_outputs(200)
+    _until(lambda: fetch.started == [0, 200])
+    fetch.end = None
+    runner.deliver(task, fetch, 200, 400)
+    runner.until_outputs(400)
+    assert runner.outputs() == list(range(400))
     task.stop()
 
 
