@@ -64,7 +64,7 @@ LAG_SECONDS: Final = Gauge(
 WAITING_PARTITIONS: Final = Gauge(
     "stream_app_waiting_partitions",
     "Input partitions that wait, by reason: schema-registry, trial-run, circuit-breaker, decision, "
-    "source.",
+    "source, alignment.",
     ["reason"],
 )
 OUTAGE: Final = Gauge(
@@ -125,6 +125,11 @@ SOURCE_WATERMARK: Final = Gauge(
     "stream_app_source_watermark_seconds",
     "Watermark of a partition of a source: event time in Unix seconds.",
     ["source", "partition"],
+)
+NOT_AWAITED: Final = Gauge(
+    "stream_app_source_partitions_not_awaited",
+    "Partitions of sources with unread records for which those ahead do not wait, as they do not "
+    "advance.",
 )
 IDLE: Final = Gauge(
     "stream_app_input_idle_seconds",

@@ -161,9 +161,9 @@ class AssignmentManager:
         """Return the reasons why the worker is not ready, empty if it is."""
         task = self._task
         restoring = 0 if task is None or task.ready.is_set() else len(task.subtasks)
-        # An open circuit breaker does not make the worker unready.
+        # An open circuit breaker, or a back-fill, does not make the worker unready.
         waiting = self._waiting()
-        del waiting[WaitReason.CIRCUIT_BREAKER]
+        del waiting[WaitReason.CIRCUIT_BREAKER], waiting[WaitReason.ALIGNMENT]
         return [
             *self._outages.blockers(),
             *([f"{restoring} partitions are restoring their state"] if restoring else []),

@@ -15,6 +15,7 @@ class WaitReason(StrEnum):
     CIRCUIT_BREAKER = "circuit-breaker"
     DECISION = "decision"
     SOURCE = "source"
+    ALIGNMENT = "alignment"
 
     @property
     def description(self) -> str:
@@ -28,6 +29,7 @@ _DESCRIPTIONS = {
     WaitReason.CIRCUIT_BREAKER: "the circuit breaker to close",
     WaitReason.DECISION: "the model version that a decision selects, or the examples to relearn",
     WaitReason.SOURCE: "the acceptance of records that were deleted before they were read",
+    WaitReason.ALIGNMENT: "partitions of sources that are behind",
 }
 
 HELD = -2

@@ -26,6 +26,7 @@ from stream_app.worker.processor import HELD, WaitReason
 from stream_app.worker.roles.ingest_outputs import DEAD_LETTERS_OF, IngestDeadLetters, size_problem
 from stream_app.worker.roles.ingest_state import SourceState, load_states
 from stream_app.worker.roles.reporting import TaskReporter
+from stream_app.worker.roles.source_alignment import PartitionProgress, SourceAlignment
 
 log = get_logger(__name__)
 
@@ -33,8 +34,10 @@ LOST_ALARM = "source-records-lost"
 HELD_ALARM = "source-held"
 # The alarm of lost records ends after this time.
 LOST_QUIET_MS = 600_000
-# Least time between two progress records of a partition.
+# Least time between two progress records of a partition. In a back-fill, where the watermark moves
+# far in this time, it is the time for so many records for each partition that is written to.
 PROGRESS_MS = 1_000
+PROGRESS_RECORDS = 256
 
 
 class SourceTopicReader(TopicReader, Protocol):
@@ -84,6 +87,7 @@ class IngestServices(NamedTuple):
         reporter: reporter of the partition's task.
         context: this worker, for dead letters.
         limits: limits of ingest.
+        alignment: progress of all partitions of the sources.
         now: clock in Unix milliseconds.
     """
 
@@ -93,6 +97,7 @@ class IngestServices(NamedTuple):
     reporter: TaskReporter
     context: FailureContext
     limits: IngestLimits
+    alignment: SourceAlignment
     now: Callable[[], int] = now_ms
 
 
@@ -150,6 +155,11 @@ class IngestProcessor:
         # Last progress record, and its time in Unix milliseconds.
         self._told: Completeness | None = None
         self._told_at = 0
+        # Records since then.
+        self._untold = 0
+        # Records that were read while the partition was ahead of others.
+        self._ahead = 0
+        self._has_more = True
         # Idle time as of the last commit.
         self._idle_ms = 0
         self._exported = SourceState(source, feed.needed)
@@ -181,7 +191,14 @@ class IngestProcessor:
         return {source: state.next}
 
     def ready(self, records: Sequence[Record], now: int) -> int:
-        """Return the number of records, counted from the first, whose schemas are known."""
+        """Return the number of records, counted from the first, that can be read now.
+
+        Their schemas are known, and the partition is not far ahead of others.
+        """
+        watermark = self.state.clock.advance()
+        if not self._services.alignment.may_read(watermark, self._ahead, now):
+            self.waiting_for = WaitReason.ALIGNMENT
+            return 0
         count, self._schemas = self._services.schemas.ready(records)
         self.waiting_for = WaitReason.SCHEMA_REGISTRY if count < len(records) else None
         return count
@@ -191,7 +208,10 @@ class IngestProcessor:
         state = self.state
         state.clock.received()
         read, schemas, times = self._feed.intake.read, self._schemas, state.clock.own.times
-        outputs = []
+        # Scorers must know that the partition is open, and that there are others, before they see a
+        # record of it.
+        is_open = self._told is not None and self._told.state == "open"
+        outputs = [] if is_open else self._progress(now)
         for record in records:
             found = read(record, schemas)
             if isinstance(found, Forwarded):
@@ -212,11 +232,17 @@ class IngestProcessor:
             else:
                 state.counts[found] += 1
         state.next = records[-1].offset + 1
+        self._align(len(records), now)
+        if self._untold >= PROGRESS_RECORDS * self._targets:
+            outputs += self._progress(now)
         return outputs
 
     def look(self, now: int, ended: Collection[InputPartition]) -> None:
         """Count the time at the end of the partition."""
-        self.state.clock.look(now, self._source in ended)
+        is_ended = self._source in ended
+        self.state.clock.look(now, is_ended)
+        self._has_more = not is_ended and self.waiting_for is not WaitReason.SOURCE
+        self._align(0, now)
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         """Return due reports and progress records; commits the time at the end now and then."""
@@ -289,6 +315,13 @@ class IngestProcessor:
 
     # --- Records ----------------------------------------------------------------------------------
 
+    def _align(self, count: int, now: int) -> None:
+        """Report the progress after a number of records to the alignment."""
+        alignment, watermark = self._services.alignment, self.state.clock.advance()
+        alignment.report(self._source, PartitionProgress(watermark, self._has_more), now)
+        self._ahead = self._ahead + count if alignment.is_ahead(watermark) else 0
+        self._untold += count
+
     def _reject(self, record: Record, failure: Failure, now: int) -> Output:
         position = SourcePosition(self._name, record.partition, record.offset, record.timestamp)
         theirs = producer_headers(record.headers)
@@ -299,8 +332,11 @@ class IngestProcessor:
     # --- Progress ---------------------------------------------------------------------------------
 
     def _progress(self, now: int) -> list[Output]:
-        """Return the progress records that are due: at most once a second, and on changes only."""
-        if 0 <= now - self._told_at < PROGRESS_MS or self.waiting_for is WaitReason.SOURCE:
+        """Return the progress records that are due, on changes only."""
+        is_due = self._untold >= PROGRESS_RECORDS * self._targets
+        if 0 <= now - self._told_at < PROGRESS_MS and not is_due:
+            return []
+        if self.waiting_for is WaitReason.SOURCE:
             return []
         clock = self.state.clock
         watermark = clock.advance()
@@ -314,7 +350,7 @@ class IngestProcessor:
             # Nobody has said anything yet, so the others must hold the clock from the start.
             told = [*self._other_sources(), own]
             self._is_first = False
-        self._told, self._told_at = own, now
+        self._told, self._told_at, self._untold = own, now, 0
         return [
             Output(self._feed.kind, partition, None, None, one.headers())
             for one in told

@@ -35,9 +35,11 @@ from stream_app.worker.roles.ingest_processor import (
 )
 from stream_app.worker.roles.ingest_replay_processor import IngestReplayProcessor
 from stream_app.worker.roles.output_encoders import OutputEncoders
+from stream_app.worker.roles.progress_follower import ProgressFollower
 from stream_app.worker.roles.reporting import TaskReporter
 from stream_app.worker.roles.score_processor import ScoreProcessor
 from stream_app.worker.roles.served_models import LastGood, ModelOverrides, ServedModels
+from stream_app.worker.roles.source_alignment import SourceAlignment, alignment_bound
 
 # Part of a Kafka message's size limit that is left for its headers.
 _HEADER_BYTES = 1024
@@ -102,6 +104,13 @@ class WorkerContext:
         """Feeds of the sources by topic; only `ingest` reads them."""
         return feeds_of(self.pipeline)
 
+    @cached_property
+    def alignment(self) -> SourceAlignment:
+        """Alignment of the partitions of the sources; only `ingest` has one."""
+        label = self.pipeline.label
+        kept = label.horizon + label.allowed_lateness
+        return SourceAlignment(alignment_bound(int(kept.total_seconds() * 1000)))
+
     @property
     def replaces_failing_models(self) -> bool:
         """True if the pipeline's fallback is the last good version."""
@@ -152,6 +161,13 @@ def _prepare_encoders(context: WorkerContext) -> None:
     """Wait for the schema ids that Avro outputs need."""
     if context.pipeline.format == "avro" and context.registry is not None:
         context.encoders.use_avro(context.pipeline, context.registry, context.schemas)
+
+
+def _prepare_ingest(context: WorkerContext) -> None:
+    """Wait for the schema ids of Avro outputs, and follow the progress of the other workers."""
+    _prepare_encoders(context)
+    state = topic_name(context.pipeline.name, "ingest.state")
+    ProgressFollower(context.reader, state, context.feeds, context.alignment).start()
 
 
 def _prepare_learner(context: WorkerContext) -> None:
@@ -246,6 +262,7 @@ def _make_ingest(context: WorkerContext, inputs: Sequence[InputPartition]) -> Pr
         TaskReporter(pipeline.name, f"ingest[{_each(source)}]", context.encoders.monitoring),
         FailureContext(context.group, "", context.fingerprint, app_version()),
         IngestLimits(settings.topics.max_message_bytes, settings.worker.accept_data_loss),
+        context.alignment,
     )
     if source.topic == topic_name(pipeline.name, "ingest.replay"):
         return IngestReplayProcessor(pipeline, source, services)
@@ -279,7 +296,7 @@ ROLES = {
         "ingest",
         ROLE_INPUTS["ingest"],
         _each,
-        _prepare_encoders,
+        _prepare_ingest,
         _make_ingest,
         is_guarded=False,
         reads_sources=True,

@@ -19,17 +19,20 @@ from stream_app.records import Failure, InputPartition, Output, Record
 from stream_app.sources import Epoch, Source
 from stream_app.worker.processor import HELD, WaitReason
 from stream_app.worker.roles.ingest_processor import (
+    PROGRESS_RECORDS,
     IngestLimits,
     IngestProcessor,
     IngestServices,
     feeds_of,
 )
 from stream_app.worker.roles.ingest_state import SourceState, read_states, state_key
+from stream_app.worker.roles.source_alignment import SourceAlignment
 from tests.small_pipeline import NOW, small_pipeline
 
 ORDERS = InputPartition("shop.orders", 2)
 TARGETS = 3
 HOUR = timedelta(hours=1)
+YEAR_MS = 365 * 86_400_000
 
 
 def attached(**changes: Any) -> Pipeline:
@@ -85,6 +88,7 @@ def processor_of(
         quiet,
         FailureContext("payments.ingest", "", "f", "1"),
         IngestLimits(max_bytes, accept_loss),
+        SourceAlignment(1),
         now=lambda: NOW,
     )
     return IngestProcessor(pipeline, source, services)
@@ -118,6 +122,10 @@ def told(outputs: Iterable[Output]) -> list[Completeness]:
     return statements
 
 
+def without_progress(outputs: Iterable[Output]) -> list[Output]:
+    return [one for one in outputs if one.value is not None or one.topic == "raw.dlq"]
+
+
 def started(processor: IngestProcessor, committed: int = -1) -> IngestProcessor:
     processor.restore({ORDERS: committed})
     return processor
@@ -128,7 +136,7 @@ def started(processor: IngestProcessor, committed: int = -1) -> IngestProcessor:
 
 def test_records_are_forwarded_unchanged_with_the_key_and_the_origin() -> None:
     processor, sent = started(processor_of()), order(7)
-    (output,) = processor.process(ORDERS, [sent], NOW)
+    (output,) = without_progress(processor.process(ORDERS, [sent], NOW))
     assert output == Output(
         "raw",
         PLACED_BY_KEY,
@@ -149,7 +157,7 @@ def test_every_record_has_one_outcome_that_the_state_counts() -> None:
         order(5, kind=None, order=None),
         order(6),
     ]
-    outputs = processor.process(ORDERS, records, NOW)
+    outputs = without_progress(processor.process(ORDERS, records, NOW))
     assert [one.topic for one in outputs] == ["raw", "raw.dlq", "raw.dlq", "raw"]
     (state,) = [one for one in processor.before_commit({}, NOW) if one.topic == "ingest.state"]
     (found,) = read_states([(state.key, state.value)]).values()
@@ -161,7 +169,7 @@ def test_every_record_has_one_outcome_that_the_state_counts() -> None:
 def test_dead_letters_name_the_foreign_topic_and_the_stage_and_keep_the_bytes() -> None:
     processor = started(processor_of())
     bad = order(9)._replace(value=b"{", headers=[("stream-app-source", b"forged"), ("a", b"b")])
-    (letter,) = processor.process(ORDERS, [bad], NOW)
+    (letter,) = without_progress(processor.process(ORDERS, [bad], NOW))
     headers = dict(letter.headers)
     assert (letter.topic, letter.partition) == ("raw.dlq", 2 % TARGETS)
     assert (letter.key, letter.value) == (b"theirs", b"{")
@@ -175,7 +183,8 @@ def test_dead_letters_name_the_foreign_topic_and_the_stage_and_keep_the_bytes() 
 
 def test_a_record_that_is_too_large_for_the_pipeline_is_a_dead_letter() -> None:
     processor = started(processor_of(max_bytes=1000))
-    outputs = processor.process(ORDERS, [order(1, text="x" * 2000), order(2)], NOW)
+    records = [order(1, text="x" * 2000), order(2)]
+    outputs = without_progress(processor.process(ORDERS, records, NOW))
     assert [one.topic for one in outputs] == ["raw.dlq", "raw"]
     assert processor.state.dead == {"output-too-large": 1}
 
@@ -272,10 +281,30 @@ def test_a_partition_is_idle_after_that_time_at_its_end_and_open_with_its_next_r
     assert commits[-1] == [Completeness("orders", None, 2, 4, "idle")]
     assert not any(commits[:-1])
     assert 40 <= len(commits) <= 61
-    processor.process(ORDERS, [order(0)], at)
-    assert told(processor.before_commit({}, at + 5000)) == [
-        Completeness("orders", None, 2, 4, "open")
-    ]
+    outputs = processor.process(ORDERS, [order(0)], at + 5000)
+    assert told(outputs[:TARGETS]) == [Completeness("orders", None, 2, 4, "open")]
+    assert outputs[TARGETS:] == without_progress(outputs)
+
+
+def test_scorers_know_of_the_other_partitions_before_they_see_a_record() -> None:
+    processor = started(processor_of(FakeReader([state_of(InputPartition("x", 0), 1)])))
+    outputs = processor.process(ORDERS, [order(0), order(1)], NOW)
+    assert told(outputs[:TARGETS]) == [Completeness("orders", None, 2, 4, "open")]
+    assert outputs[TARGETS:] == without_progress(outputs)
+    assert told(processor.process(ORDERS, [order(2)], NOW)) == []
+
+
+def test_progress_is_told_more_often_in_a_back_fill() -> None:
+    processor = started(processor_of())
+    enough = PROGRESS_RECORDS * TARGETS
+    records = [order(number, NOW - YEAR_MS + number * 1000) for number in range(enough)]
+    first, *others = records
+    told(processor.process(ORDERS, [first], NOW))
+    assert told(processor.process(ORDERS, others[:-1], NOW)) == []
+    (said,) = told(processor.process(ORDERS, others[-1:], NOW))
+    assert said.until is not None
+    assert said.until > NOW - YEAR_MS
+    assert told(processor.before_commit({}, NOW)) == []
 
 
 def test_the_very_first_progress_announces_the_other_sources_of_the_same_topic() -> None:
