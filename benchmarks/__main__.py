@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks import (
+    ingest,
     latency,
     latency_report,
     learner,
@@ -98,6 +99,10 @@ def _learner(setup: Setup, options: argparse.Namespace) -> Iterator[Report]:
     return learner.measure(setup, options.records // 3)
 
 
+def _ingest(setup: Setup, options: argparse.Namespace) -> Iterator[Report]:
+    return ingest.measure(setup, options.records)
+
+
 def _startup(setup: Setup, options: argparse.Namespace) -> Iterator[Report]:
     return startup.measure(setup)
 
@@ -124,6 +129,7 @@ BENCHMARKS: dict[str, Measure] = {
     "workloads": _workloads,
     "latency": _latency,
     "learner": _learner,
+    "ingest": _ingest,
     "startup": _startup,
     "recovery": _recovery,
     "restore": _restore,

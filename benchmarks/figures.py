@@ -39,6 +39,7 @@ TARGETS = (
     Target("examples/s, learner / hand-written River loop, through Kafka", 0.8, at_least=True),
     Target("examples/s, learner / hand-written River loop, core", 0.8, at_least=True),
     Target("kill -9 to all partitions served", 5, "s"),
+    Target("events/s, ingest / the scorer", 1.5, at_least=True),
 )
 
 RATIOS = (
@@ -63,6 +64,8 @@ RATIOS = (
     "memory of a worker with 200,000 pending predictions, ours / before",
     "worker start to ready, ours / before",
     "kill -9 to all partitions served, ours / before",
+    "events/s, ingest / the scorer",
+    "CPU per event, ingest / the scorer",
     "restore of a million events, 20 % joined, ours / before",
     "restore of a million events, 80 % joined, ours / before",
 )

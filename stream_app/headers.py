@@ -135,7 +135,8 @@ class SourcePosition(NamedTuple):
 
     def header(self) -> bytes:
         """Return the content of the header `SOURCE`."""
-        return "/".join(map(str, self)).encode()
+        source, partition, offset, timestamp = self
+        return f"{source}/{partition}/{offset}/{timestamp}".encode()
 
 
 def parse_source(content: bytes | None) -> SourcePosition | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import latency_report, learner, recovery, report, restore, startup
+from benchmarks import ingest, latency_report, learner, recovery, report, restore, startup
 from benchmarks.contenders import BEFORE, HERE
 from benchmarks.figures import RATIOS, Figures
 from benchmarks.history import read_history, record
@@ -39,6 +39,9 @@ def every_report() -> list[Report]:
         ),
         restore.summary(
             {share: {name: [of] for name, of in TWICE.items()} for share in restore.SHARES}
+        ),
+        ingest.summary(
+            {ingest.INGEST: [Throughput(2.0, 1.0)], ingest.SCORE: [Throughput(1.0, 1.0)]}
         ),
     ]
 

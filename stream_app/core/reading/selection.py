@@ -61,6 +61,10 @@ class Forwarded(NamedTuple):
     headers: Headers
 
 
+_position = fast_namedtuple(SourcePosition)
+_forwarded = fast_namedtuple(Forwarded)
+
+
 class FieldSelection:
     """Selects some fields of a schema from decoded records of a source, and validates them."""
 
@@ -229,21 +233,24 @@ class SourceIntake:
         """
         _, partition, offset, timestamp, key, value, headers = record
         if position is None:
-            position = SourcePosition(self._name, partition, offset, timestamp)
+            position = _position((self._name, partition, offset, timestamp))
         fields = None
-        if self._fast is not None and value and value[0] and not _is_framed(headers):
+        if self._fast is not None and value and value[0] and not (headers and _is_framed(headers)):
             fields = self._fast(value, position, key)
         if fields is None:
             found = self._read_slowly(record, schemas, position)
             if not isinstance(found, dict):
                 return found
             fields = found
-        empty = empty_field(fields, self._key_fields)
-        if empty is not None:
-            return self._decoder.named(empty)
-        text = identity_text(fields, self._key_fields) or ""
+        names = self._key_fields
+        text = fields[names[0]] if len(names) == 1 else None
+        if type(text) is not str or not text:
+            empty = empty_field(fields, names)
+            if empty is not None:
+                return self._decoder.named(empty)
+            text = identity_text(fields, names) or ""
         time = to_unix_ms(fields.get(self._time_field))
-        return Forwarded(text.encode(), time, self._headers(position, key, headers))
+        return _forwarded((text.encode(), time, self._headers(position, key, headers)))
 
     def _read_slowly(
         self, record: Record, schemas: Schemas, position: SourcePosition
@@ -313,9 +320,6 @@ class ForwardedFields(NamedTuple):
 
     fields: Fields
     position: SourcePosition
-
-
-_position = fast_namedtuple(SourcePosition)
 
 
 def read_forwarded(

@@ -14,8 +14,9 @@ DEAD_LETTERS_OF: dict[InputKind, DeadLetterKind] = {"raw": "raw.dlq", "labels": 
 
 def size_problem(output: Output, max_bytes: int) -> Failure | None:
     """Return the failure of a record that is too large to be forwarded, or None."""
-    value = output.value or b""
-    if len(value) < max_bytes // 2 and not output.headers[1:]:
+    _, _, key, value, headers = output
+    # A key and one header besides are small.
+    if len(headers) == 1 and len(value or b"") + len(key or b"") < max_bytes // 2:
         return None
     if output_size(output) <= max_bytes:
         return None

@@ -16,7 +16,7 @@ from stream_app.headers import SOURCE, SourcePosition, producer_headers
 from stream_app.kafka.partitioner import PLACED_BY_KEY
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.pipeline import Pipeline
-from stream_app.records import Failure, InputPartition, Output, Record
+from stream_app.records import Failure, InputPartition, Output, Record, fast_namedtuple
 from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.sources import Source
 from stream_app.telemetry.logs import get_logger
@@ -38,6 +38,9 @@ LOST_QUIET_MS = 600_000
 # far in this time, it is the time for so many records for each partition that is written to.
 PROGRESS_MS = 1_000
 PROGRESS_RECORDS = 256
+
+
+_output = fast_namedtuple(Output)
 
 
 class SourceTopicReader(TopicReader, Protocol):
@@ -156,7 +159,7 @@ class IngestProcessor:
         self._told: Completeness | None = None
         self._told_at = 0
         # Records since then.
-        self._untold = 0
+        self._unreported = 0
         # Records that were read while the partition was ahead of others.
         self._ahead = 0
         self._has_more = True
@@ -212,18 +215,18 @@ class IngestProcessor:
         # record of it.
         is_open = self._told is not None and self._told.state == "open"
         outputs = [] if is_open else self._progress(now)
+        kind, forwarded = self._feed.kind, 0
         for record in records:
             found = read(record, schemas)
-            if isinstance(found, Forwarded):
-                output = Output(
-                    self._feed.kind, PLACED_BY_KEY, found.key, record.value, found.headers
-                )
+            if type(found) is Forwarded:
+                key, time, headers = found
+                output = _output((kind, PLACED_BY_KEY, key, record.value, headers))
                 problem = size_problem(output, self._max_bytes)
                 if problem is None:
                     outputs.append(output)
-                    state.counts["forwarded"] += 1
-                    if found.time is not None:
-                        times.append(min(found.time, now))
+                    forwarded += 1
+                    if time is not None:
+                        times.append(time if time < now else now)
                     continue
                 found = problem
             if isinstance(found, Failure):
@@ -231,9 +234,11 @@ class IngestProcessor:
                 state.dead[found.code] += 1
             else:
                 state.counts[found] += 1
+        if forwarded:
+            state.counts["forwarded"] += forwarded
         state.next = records[-1].offset + 1
         self._align(len(records), now)
-        if self._untold >= PROGRESS_RECORDS * self._targets:
+        if self._unreported >= PROGRESS_RECORDS * self._targets:
             outputs += self._progress(now)
         return outputs
 
@@ -320,7 +325,7 @@ class IngestProcessor:
         alignment, watermark = self._services.alignment, self.state.clock.advance()
         alignment.report(self._source, PartitionProgress(watermark, self._has_more), now)
         self._ahead = self._ahead + count if alignment.is_ahead(watermark) else 0
-        self._untold += count
+        self._unreported += count
 
     def _reject(self, record: Record, failure: Failure, now: int) -> Output:
         position = SourcePosition(self._name, record.partition, record.offset, record.timestamp)
@@ -333,7 +338,7 @@ class IngestProcessor:
 
     def _progress(self, now: int) -> list[Output]:
         """Return the progress records that are due, on changes only."""
-        is_due = self._untold >= PROGRESS_RECORDS * self._targets
+        is_due = self._unreported >= PROGRESS_RECORDS * self._targets
         if 0 <= now - self._told_at < PROGRESS_MS and not is_due:
             return []
         if self.waiting_for is WaitReason.SOURCE:
@@ -350,7 +355,7 @@ class IngestProcessor:
             # Nobody has said anything yet, so the others must hold the clock from the start.
             told = [*self._other_sources(), own]
             self._is_first = False
-        self._told, self._told_at, self._untold = own, now, 0
+        self._told, self._told_at, self._unreported = own, now, 0
         return [
             Output(self._feed.kind, partition, None, None, one.headers())
             for one in told
