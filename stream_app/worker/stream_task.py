@@ -177,6 +177,8 @@ class StreamTask(Thread):
         self._commit_seconds = 0.0
         self._next_send = 0.0
         self._next_idle = 0.0
+        # True if an input that waited continued in the last step.
+        self._resumed = False
         # Input and offset of a claim that is committed, and whose records are not.
         self._begun: tuple[InputPartition, int] | None = None
 
@@ -332,7 +334,7 @@ class StreamTask(Thread):
             self._take(delivery)
             self._process(delivery)
         # At most one waiting input gets a time slice, then the others.
-        any(self._resume(source) for source in waiting)
+        self._resumed = any(self._resume(source) for source in waiting)
         if monotonic() >= self._next_idle:
             self._idle()
         if self._deadline is not None and self._commit_is_due():
@@ -346,6 +348,9 @@ class StreamTask(Thread):
                     writer.send()
                 self._next_send = monotonic() + SEND_SECONDS
             until = min(until, self._deadline, self._next_send)
+        if self._resumed:
+            # Another one that waited may continue, too.
+            until = 0.0
         with suppress(Empty):
             return self._queue.get(timeout=max(0.0, until - monotonic()))
         return None

@@ -19,7 +19,9 @@ log = get_logger(__name__)
 # A partition is awaited only if its watermark advances faster than the wall clock, measured over
 # this time. So nothing waits for longer for a partition that is not read, or has wrong times.
 PATIENCE_SECONDS = 30.0
-# Records that a partition may be ahead of one of another worker, whose progress is known late.
+# Records that a partition may read beyond the limit: taking turns more often costs more than the
+# state of so few. More of them if it is ahead of another worker's, whose progress is known late.
+OWN_RECORDS_AHEAD = 500
 RECORDS_AHEAD = 5_000
 _LEAST_BOUND_MS = 60_000
 # Least time between two computations of the limits.
@@ -141,8 +143,8 @@ class SourceAlignment:
         with self._lock:
             if self._computed_at + _REFRESH_SECONDS < now:
                 self._compute(now)
-            if not self._exceeds(watermark, self._own) and (
-                not self._exceeds(watermark, self._others) or records_ahead < RECORDS_AHEAD
+            if (records_ahead < OWN_RECORDS_AHEAD or not self._exceeds(watermark, self._own)) and (
+                records_ahead < RECORDS_AHEAD or not self._exceeds(watermark, self._others)
             ):
                 return True
             self._waited_at = now
