@@ -218,7 +218,7 @@ class IngestProcessor:
         kind, forwarded = self._feed.kind, 0
         for record in records:
             found = read(record, schemas)
-            if type(found) is Forwarded:
+            if isinstance(found, Forwarded):
                 key, time, headers = found
                 output = _output((kind, PLACED_BY_KEY, key, record.value, headers))
                 problem = size_problem(output, self._max_bytes)
