@@ -144,6 +144,21 @@ class AttachedSystem(System):
                 found[source] += count
         return found
 
+    def await_ingested(self, *sources: str) -> None:
+        """Wait until every record of these sources, by default all, has an outcome of ingest."""
+        sent = {source: len(self.sent_records(source)) for source in sources or PARTITIONS}
+        self.until(
+            lambda: all(self.ingested()[source] == count for source, count in sent.items()),
+            90,
+            f"not all of {sent} are ingested: {self.ingested()}",
+        )
+
+    def said(self, topic: str) -> list[dict[str, Any]]:
+        """Return the lines of ingest about a topic; others than the worker's own are left out."""
+        text = (self.folder / "ingest-0.log").read_text()
+        lines = [orjson.loads(line) for line in text.splitlines() if line.startswith('{"role"')]
+        return [line for line in lines if line.get("topic") == topic]
+
     def await_sources(self, timeout: float) -> None:
         """Wait until every record of the sources was ingested, and has an outcome in the scorer."""
         sent = {source: len(self.sent_records(source)) for source in PARTITIONS}

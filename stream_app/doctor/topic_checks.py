@@ -16,7 +16,7 @@ from stream_app.error_codes import ERROR_CODES, LABEL_UNKNOWN
 from stream_app.errors import AccessError
 from stream_app.kafka.partitioner import java_partition, librdkafka_partition
 from stream_app.kafka.retrying_reader import as_record
-from stream_app.kafka.source_topics import missing_sources
+from stream_app.kafka.source_topics import describe_sources
 from stream_app.kafka.topics import KEPT_FOR_EVER, TopicSpec, check_topics
 from stream_app.offline.proposed_bounds import propose_bounds
 from stream_app.offline.timeline import END_OF_TIME, time_reader
@@ -77,9 +77,9 @@ def check_sources(context: DoctorContext) -> Iterator[CheckResult]:
     if not sources:
         yield skipped("the pipeline declares no sources")
         return
-    missing = missing_sources(context.admin, context.pipeline)
-    if missing is not None:
-        raise missing
+    error = describe_sources(context.admin, sources).error
+    if error is not None:
+        raise error
     topics = context.metadata.topics
     for name in sources:
         context.view.reader.check_visible(name)

@@ -14,8 +14,8 @@ from stream_app.doctor.context import CheckResult, DoctorContext, ok, problem, s
 from stream_app.errors import DataLossError
 from stream_app.formatting import duration, iso_time
 from stream_app.kafka.offsets import OffsetBounds
-from stream_app.kafka.topic_uses import ROLE_INPUTS
-from stream_app.status.cluster_view import ConsumerGroup
+from stream_app.kafka.topic_uses import ROLE_INPUTS, SOURCE_ROLES
+from stream_app.status.cluster_view import ConsumerGroup, offset_bounds
 from stream_app.status.record_counts_reading import PartitionCounts, held_by, total
 
 # Share of the state's limit from which a warning is given.
@@ -92,8 +92,8 @@ def check_offsets(context: DoctorContext) -> Iterator[CheckResult]:
 def _evaluate_offsets(
     context: DoctorContext, role: str, group: ConsumerGroup, bounds: OffsetBounds
 ) -> Iterator[CheckResult]:
-    if role == "ingest":
-        # Its worker decides; see `Source.on_loss`.
+    if role in SOURCE_ROLES:
+        yield from _evaluate_source_offsets(context, role, group)
         return
     inputs = context.view.select(bounds, *ROLE_INPUTS[role])
     for (topic, partition), (low, end) in inputs.items():
@@ -119,6 +119,30 @@ def _evaluate_offsets(
                 "the topic was probably recreated",
                 _ACCEPT_LOSS,
             )
+
+
+def _evaluate_source_offsets(
+    context: DoctorContext, role: str, group: ConsumerGroup
+) -> Iterator[CheckResult]:
+    """Yield a warning for each partition of a source whose next records are gone."""
+    topics = context.metadata.topics
+    read = {
+        (topic, partition): offset
+        for (topic, partition), offset in group.offsets.items()
+        if topic in topics and partition in topics[topic].partitions
+    }
+    for (topic, partition), (low, end) in offset_bounds(context.admin, list(read)).items():
+        offset, name = read[topic, partition], f"{topic}[{partition}]"
+        if offset < low:
+            why = f"{low - offset:,} records of {name} were deleted before {role} read them"
+        elif offset > end:
+            why = f"{role} has read {name} to offset {offset:,}, but it ends at {end:,}"
+        else:
+            continue
+        yield warning(
+            f"{why}: the partition waits, and all others continue",
+            'Set on_loss="continue" of the source, and restart its workers, to read what is left',
+        )
 
 
 def check_record_counts(context: DoctorContext) -> Iterator[CheckResult]:

@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
 
 from stream_app.errors import AccessError, StreamAppError
 from stream_app.kafka.access_errors import kafka_error
-from stream_app.kafka.topic_uses import USES, group_name, member_name
+from stream_app.kafka.topic_uses import SOURCE_ROLES, USES, group_name, member_name
 from stream_app.topic_kinds import KINDS, SOURCE_KINDS, TopicKind, topic_name
 
 _TIMEOUT = 30.0  # seconds
@@ -153,7 +153,7 @@ def _rules(pipeline: str, role: AclRole, sources: Sequence[str]) -> Iterator[Acl
         yield AclRule("describe", "group", group_name(pipeline, "learn"))
     elif role is AclRole.OBSERVER:
         for worker in _WORKER_ROLES.values():
-            if sources or worker != "ingest":
+            if sources or worker not in SOURCE_ROLES:
                 yield AclRule("describe", "group", group_name(pipeline, worker))
 
 

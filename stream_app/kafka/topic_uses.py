@@ -139,7 +139,10 @@ ROLE_INPUTS: dict[str, tuple[TopicKind, ...]] = {
     "monitor": ("scored", "examples"),
     "ingest": ("ingest.replay",),
 }
-"""Topic kinds that the workers of each role consume; `ingest` consumes the sources as well."""
+"""Topic kinds that the workers of each role consume, by role."""
+
+SOURCE_ROLES = frozenset({"ingest"})
+"""Roles that consume the topics of the sources as well; without sources they have nothing to do."""
 
 
 def group_name(pipeline: str, role: str) -> str:

@@ -20,7 +20,7 @@ from stream_app.kafka.partition_reader import (
     headers_of,
     partition_of,
 )
-from stream_app.kafka.topic_uses import ROLE_INPUTS, group_name
+from stream_app.kafka.topic_uses import ROLE_INPUTS, SOURCE_ROLES, group_name
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.schema_registry import open_registry
@@ -111,11 +111,11 @@ class PipelineView:
         found = {}
         for role, kinds in ROLE_INPUTS.items():
             # Without sources, no right to see the group of `ingest` is needed.
-            if role == "ingest" and self.topic("ingest.state") not in topics:
+            if role in SOURCE_ROLES and self.topic("ingest.state") not in topics:
                 continue
             name = group_name(self.name, role)
             names, members = list(map(self.topic, kinds)), group_members(self.admin, name)
-            if role == "ingest":
+            if role in SOURCE_ROLES:
                 # While it runs, only its present sources: others may have been removed.
                 present = {topic for member in members for topic, _ in member.partitions}
                 names = sorted(present) or self._ingested_topics()
@@ -142,7 +142,7 @@ class PipelineView:
             bounds: bounds of the pipeline's own topics.
         """
         own = self.select(bounds, *ROLE_INPUTS[role])
-        if role == "ingest":
+        if role in SOURCE_ROLES:
             return {**offset_bounds(self.admin, list(group.offsets)), **own}
         return own
 

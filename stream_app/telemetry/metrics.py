@@ -31,6 +31,7 @@ WORKER: Final = Info("stream_app_worker", "Pipeline, role and instance of this w
 READY: Final = Gauge(
     "stream_app_ready", "1 if this worker processes records, 0 if it waits; as /readyz reports."
 )
+SOURCES: Final = Gauge("stream_app_sources", "Sources that the pipeline declares.")
 RECORDS: Final = Counter(
     "stream_app_records_total",
     "Records of raw, labels or a source by outcome; dead letters are in "

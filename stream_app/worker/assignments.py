@@ -131,6 +131,7 @@ class AssignmentManager:
     Args:
         fatal: called with an error after which the process cannot continue.
         session_seconds: session timeout of the group.
+        tolerates: returns True for further errors that another task may not have; may block.
     """
 
     def __init__(
@@ -140,8 +141,10 @@ class AssignmentManager:
         fatal: Callable[[BaseException], None],
         outages: OutageTracker,
         session_seconds: float,
+        tolerates: Callable[[BaseException], bool] = lambda _: False,
     ) -> None:
         self._role = role
+        self._tolerates = tolerates
         self._make_task = make_task
         self._fatal = fatal
         self._task: StreamTask | None = None
@@ -314,15 +317,16 @@ class AssignmentManager:
         loop = asyncio.get_running_loop()
 
         def failed(task: StreamTask, error: BaseException) -> None:
-            loop.call_soon_threadsafe(self._failed, task, error)
+            is_temporary = isinstance(error, RETRIABLE_ERRORS) or self._tolerates(error)
+            loop.call_soon_threadsafe(self._failed, task, error, is_temporary)
 
         return failed
 
-    def _failed(self, task: StreamTask, error: BaseException) -> None:
+    def _failed(self, task: StreamTask, error: BaseException, is_temporary: bool) -> None:
         """Handle the error of a task; the next owner repeats what it did not commit."""
         if task is not self._task or self._has_failed(task):
             log.info("a task that was replaced ended", why=str(error))
-        elif isinstance(error, RETRIABLE_ERRORS):
+        elif is_temporary and isinstance(error, StreamAppError):
             self._record_failure(task, error)
         else:
             self._fatal(error)

@@ -7,11 +7,13 @@ sequence number, because Faust drops fetched batches when a rebalance starts: th
 """
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any
 
 import aiokafka
+import aiokafka.client as client
 import aiokafka.consumer.fetcher as fetcher
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
@@ -33,6 +35,8 @@ FETCH_SECONDS = 0.2
 FETCH_MAX_WAIT_MS = 50
 # A broker answers at least each `FETCH_MAX_WAIT_MS`. After this time its answer is out of date.
 CURRENT_SECONDS = 1.0
+# A topic of a source that must not be read is fetched again after this time.
+DENIED_SECONDS = 1.0
 
 _record = fast_namedtuple(Record)
 
@@ -82,6 +86,11 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Faust's consumer thread with other settings, which fetches by batch."""
 
     _denied: TopicAuthorizationFailedError | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Topics of sources that must not be read, with the monotonic time of the last attempt.
+        self._denied_sources: dict[str, float] = {}
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
@@ -136,6 +145,15 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         instance = self.app.conf.consumer_group_instance_id
         return Membership(self.app.conf.id, coordinator.generation, coordinator.member_id, instance)
 
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Subscribe to the topics that can be read; to all of them if none can."""
+        names = set(topics)
+        await super().subscribe(names - self._unreadable() or names)
+
+    def _unreadable(self) -> frozenset[str]:
+        unreadable: frozenset[str] = self.transport.unreadable()
+        return unreadable
+
     async def start_at(self, partition: TP, offset: int, cursor: Cursor) -> None:
         """Seek a partition and replace its cursor."""
         await self.call_thread(self._start_at, partition, offset, cursor)
@@ -153,7 +171,11 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         if self._denied is not None or not self.consumer.flow_active:
             return {}
-        wanted = {driver.ensure_aiokafka_TP(tp) for tp in partitions} & consumer.assignment()
+        wanted = {
+            driver.ensure_aiokafka_TP(tp)
+            for tp in partitions
+            if monotonic() - self._denied_sources.get(tp.topic, float("-inf")) > DENIED_SECONDS
+        } & consumer.assignment()
         if not wanted:
             return {}
         try:
@@ -162,7 +184,10 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                     wanted, FETCH_SECONDS, max_records=consumer._max_poll_records
                 )
         except TopicAuthorizationFailedError as error:
-            self._denied = error
+            if error.args[0] in self.transport.sources:
+                self._denied_sources[error.args[0]] = monotonic()
+            else:
+                self._denied = error
             return {}
         except KafkaError:
             coordinator = self._coordinator()
@@ -209,6 +234,16 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self.cursors: dict[TP, Cursor] = {}
         self._last_assignment_id = 0
         self._paused: set[TP] = set()
+        self._topics: set[str] = set()
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Subscribe to topics, which leads to a rebalance."""
+        self._topics = set(topics)
+        await super().subscribe(self._topics)
+
+    async def resubscribe(self) -> None:
+        """Subscribe again, because other topics can be read."""
+        await super().subscribe(self._topics)
 
     def check(self) -> None:
         """Check that this worker may read and is a member; see `BatchThread.check`."""
@@ -311,20 +346,32 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
 
     Args:
         security: keyword arguments of aiokafka's consumer.
+        sources: topics of other programs; a missing right on one of them ends no worker.
+        unreadable: returns those that cannot be read.
     """
 
     Consumer = BatchConsumer
     Producer = NoProducer
 
-    def __init__(self, *args: Any, security: Mapping[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        security: Mapping[str, Any],
+        sources: Collection[str] = (),
+        unreadable: Callable[[], frozenset[str]] = frozenset,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.security = security
+        self.sources = sources
+        self.unreadable = unreadable
 
 
 logging.getLogger("aiokafka.consumer.fetcher").addFilter(
     lambda record: "Not authorized" not in record.getMessage()
 )
-# aiokafka has no setting for it.
+# aiokafka has no settings for these. A broker must not create a topic because a worker reads it.
+client.MetadataRequest = partial(client.MetadataRequest, allow_auto_topic_creation=False)
 fetcher.MemoryRecords = FetchedBytes
 fetcher.PartitionRecords = PlainRecords
 # mode names loggers after the module; Faust's name is more useful here.

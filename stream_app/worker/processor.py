@@ -28,12 +28,25 @@ _DESCRIPTIONS = {
     WaitReason.TRIAL_RUN: "the trial run of records that may crash the worker",
     WaitReason.CIRCUIT_BREAKER: "the circuit breaker to close",
     WaitReason.DECISION: "the model version that a decision selects, or the examples to relearn",
-    WaitReason.SOURCE: "the acceptance of records that were deleted before they were read",
+    WaitReason.SOURCE: "the acceptance of records deleted unread, or of a recreated topic",
     WaitReason.ALIGNMENT: "partitions of sources that are behind",
 }
 
 HELD = -2
 """Offset of an input that must not be read; see `Processor.restore`."""
+
+
+def waiting_reason(count: int, known: int, ready: int) -> WaitReason | None:
+    """Return why records wait, None if all are ready.
+
+    Args:
+        count: number of records.
+        known: number of those whose schemas are known, counted from the first.
+        ready: number of those that need no trial run either.
+    """
+    if ready < known:
+        return WaitReason.TRIAL_RUN
+    return WaitReason.SCHEMA_REGISTRY if known < count else None
 
 
 class Processor(Protocol):

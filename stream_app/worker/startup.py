@@ -9,7 +9,7 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 from time import monotonic
 
 from confluent_kafka.admin import AdminClient
@@ -18,7 +18,6 @@ from filelock import FileLock, Timeout
 from stream_app.errors import (
     FencedError,
     KafkaUnavailableError,
-    PipelineError,
     SettingsError,
     StoreError,
     StreamAppError,
@@ -26,15 +25,15 @@ from stream_app.errors import (
 )
 from stream_app.kafka.clients import ClientOwner, make_admin
 from stream_app.kafka.partition_reader import PartitionReader
-from stream_app.kafka.source_topics import missing_sources
-from stream_app.kafka.topic_uses import ROLE_INPUTS, USES, group_name
+from stream_app.kafka.source_topics import describe_sources
+from stream_app.kafka.topic_uses import ROLE_INPUTS, SOURCE_ROLES, USES, group_name
 from stream_app.kafka.topics import MissingTopicsError, check_topics
 from stream_app.loading import load_pipeline
 from stream_app.pipeline import Pipeline, source_topics
 from stream_app.retrying import NEVER, wait_until
 from stream_app.settings import Settings, service_links_warning
 from stream_app.telemetry.logs import get_logger, setup_logging
-from stream_app.telemetry.metrics import WORKER, labelled_registry
+from stream_app.telemetry.metrics import SOURCES, WORKER, labelled_registry
 from stream_app.topic_kinds import topic_name
 from stream_app.worker.health import HealthServer
 from stream_app.worker.outages import Blocker, OutageTracker
@@ -78,11 +77,6 @@ def run_worker(spec: str, role: str, instance: str, settings: Settings) -> None:
     if role in ("learn", "monitor") and instance != "0":
         raise SettingsError(f"A pipeline has one {role} worker", "Leave --instance at 0")
     pipeline = load_pipeline(spec)
-    if role == "ingest" and not source_topics(pipeline):
-        raise PipelineError(
-            f"{pipeline.name} declares no sources, so there is nothing to ingest",
-            "Declare Pipeline(sources=...), or start no ingest worker",
-        )
     folder = make_run_folder(settings, pipeline.name)
     base = folder / f"{role}-{instance}"
     lock = FileLock(worker_file(base, "lock"))
@@ -95,29 +89,55 @@ def run_worker(spec: str, role: str, instance: str, settings: Settings) -> None:
         ) from None
     except OSError as error:
         raise write_failed(folder, error) from None
+    SOURCES.set(len(source_topics(pipeline)))
     WORKER.info({"pipeline": pipeline.name, "role": role, "member": instance})
     with lock, writes_error(worker_file(base, "error")):
         seconds = settings.worker.quarantine_seconds
         quarantine = Quarantine(spec, base, pipeline.limits, seconds)
         outages = OutageTracker()
         worker: Worker | None = None
+        has_work = role not in SOURCE_ROLES or bool(source_topics(pipeline))
+
+        def reasons() -> list[str]:
+            if not has_work:
+                return []
+            if worker is not None:
+                return worker.blockers()
+            return outages.blockers() or ["not yet connected to Kafka"]
+
         with HealthServer(
             settings.worker.health_host,
             settings.worker.health_port,
-            reasons=lambda: (
-                worker.blockers()
-                if worker
-                else outages.blockers() or ["not yet connected to Kafka"]
-            ),
+            reasons=reasons,
             details=lambda: worker.details() if worker else {},
             info={"pipeline": pipeline.name, "role": role, "instance": instance},
             registry=labelled_registry({"pipeline": pipeline.name}),
         ) as health:
             _announce(health, base)
+            if not has_work:
+                await_stop(pipeline.name, role)
+                return
             await_cluster(pipeline, role, settings, outages)
             worker = Worker(pipeline, ROLES[role], instance, settings, base, quarantine, outages)
             tune_interpreter()
             worker.run()
+
+
+def await_stop(pipeline: str, role: str) -> None:
+    """Wait for SIGTERM or SIGINT without any work.
+
+    A worker that ended instead would be started again by every service manager.
+    """
+    log.warning(
+        f"{pipeline} declares no sources, so this worker has nothing to do until it is stopped",
+        action=f"Declare Pipeline(sources=...), or start no worker of the role {role}",
+    )
+    stopped = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    while not stopped.wait(POLL_SECONDS):
+        pass
+    log.info("stopped")
 
 
 def instance_name(given: str) -> str:
@@ -196,16 +216,21 @@ def _find_blocker(
 def _missing_topics(
     admin: AdminClient, pipeline: Pipeline, role: str, settings: Settings
 ) -> TopicsError | None:
-    """Return the error of topics that the role writes and that existed before, or of sources."""
+    """Return the error of topics that the role writes and that existed before, or of sources.
+
+    A worker waits for sources only if none of them can be read.
+    """
+    has_sources = role in SOURCE_ROLES
     try:
-        check_topics(admin, pipeline.name, settings, with_sources=role == "ingest")
+        check_topics(admin, pipeline.name, settings, with_sources=has_sources)
     except MissingTopicsError as missing:
         used = [kind for kind in missing.kinds if role in USES[kind].writers + USES[kind].readers]
         vital = any(role in USES[kind].readers for kind in used)
         if vital or not _has_run(pipeline.name, role, settings):
             raise
         return missing if used else None
-    return missing_sources(admin, pipeline) if role == "ingest" else None
+    found = describe_sources(admin, source_topics(pipeline)) if has_sources else None
+    return found.error if found is not None and not found.ids else None
 
 
 def _has_run(pipeline: str, role: str, settings: Settings) -> bool:

@@ -18,6 +18,7 @@ from stream_app.errors import (
     TopicsError,
 )
 from stream_app.kafka.retrying_reader import CommittedOffset, RetryingReader
+from stream_app.kafka.topic_uses import SOURCE_ROLES
 from stream_app.records import InputPartition, Output, Record
 from stream_app.settings import WorkerSettings
 from stream_app.telemetry.logs import get_logger
@@ -158,7 +159,7 @@ class StreamTask(Thread):
         # Processors decide on lost records of topics of other programs.
         self._offset_check = (
             SourceOffsetCheck(reader)
-            if role == "ingest"
+            if role in SOURCE_ROLES
             else OffsetCheck(reader, settings.accept_data_loss)
         )
         self._fetch = assignment.fetch

@@ -19,9 +19,9 @@ from stream_app.kafka.clients import ClientOwner, ConnectionErrors, client_confi
 from stream_app.kafka.partitioner import WRITER_PARTITIONER
 from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.security import aiokafka_options
-from stream_app.kafka.topic_uses import USES, group_name, member_name
+from stream_app.kafka.topic_uses import SOURCE_ROLES, USES, group_name, member_name
 from stream_app.kafka.topics import AddedPartitionsError, check_topics
-from stream_app.pipeline import Pipeline
+from stream_app.pipeline import Pipeline, source_topics
 from stream_app.records import ENVELOPE_BYTES, InputPartition
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger
@@ -80,7 +80,7 @@ class Worker:
         self._claims = (
             ClaimJournal(
                 quarantine,
-                [topic_name(pipeline.name, kind) for kind in role.inputs],
+                role.topics(pipeline),
                 settings.worker.commit_records,
             )
             if role.is_guarded
@@ -105,8 +105,14 @@ class Worker:
             quarantine,
         )
         session = settings.worker.session_timeout_seconds
+        self._watch = self._context.source_watch if role.name in SOURCE_ROLES else None
         self._assignments = AssignmentManager(
-            role.name, self._make_task, self.fatal, outages, session
+            role.name,
+            self._make_task,
+            self.fatal,
+            outages,
+            session,
+            self._watch.explains if self._watch is not None else lambda _: False,
         )
         self._app: faust.App | None = None
         self._joined = False
@@ -118,6 +124,7 @@ class Worker:
         return (
             self._context.blockers()
             or self._assignments.blockers()
+            or (self._watch.blockers() if self._watch is not None else [])
             or ([] if self._joined else ["not yet in the consumer group"])
         )
 
@@ -164,19 +171,23 @@ class Worker:
             self._restarts.end()
             # No partition is assigned yet, and the preparing thread may block.
             os._exit(0)
+        if self._watch is not None:
+            await loop.run_in_executor(None, self._watch.check)
         app = self._app = self._make_app()
         work = [
             checking,
             asyncio.ensure_future(self._assignments.supervise()),
             asyncio.ensure_future(self._serve(app)),
         ]
+        if self._watch is not None:
+            work.append(asyncio.ensure_future(self._watch.supervise(self._resubscribe)))
         await asyncio.wait(
             {asyncio.ensure_future(stop.wait()), *work}, return_when=asyncio.FIRST_COMPLETED
         )
         if not stop.is_set():
             errors = [one.exception() for one in work if one.done()]
             self.fatal(_explained(next(filter(None, errors), app.crash_reason)))
-        for one in work[:2]:
+        for one in (*work[:2], *work[3:]):
             one.cancel()
         await self._stop(app)
 
@@ -224,6 +235,13 @@ class Worker:
         ends = [asyncio.ensure_future(event.wait()) for event in (app._stopped, app._crashed)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
 
+    async def _resubscribe(self) -> bool:
+        """Read other topics of sources than before; returns False if nothing is read yet."""
+        if self._app is None or not self._joined:
+            return False
+        await self._app.consumer.resubscribe()
+        return True
+
     async def _stop(self, app: faust.App) -> None:
         """Commit processed records, give Faust a moment to close its sockets, and exit."""
         log.info("stopping")
@@ -263,7 +281,12 @@ class Worker:
         )
         security = aiokafka_options(self._settings.kafka)
         app.transport = BatchTransport(
-            servers, app, loop=asyncio.get_running_loop(), security=security
+            servers,
+            app,
+            loop=asyncio.get_running_loop(),
+            security=security,
+            sources=source_topics(self._pipeline) if self._watch is not None else (),
+            unreadable=lambda: self._watch.unreadable if self._watch is not None else frozenset(),
         )
         self._declare_agents(app)
         return app
@@ -286,6 +309,9 @@ class Worker:
         if highest > self._highest_partition:
             self._highest_partition = highest
             await asyncio.get_running_loop().run_in_executor(None, self._check_partitions)
+        if self._watch is not None:
+            # A topic may have been recreated, which the processors recognise by its id.
+            await asyncio.get_running_loop().run_in_executor(None, self._watch.check)
         self._assignments.assign(app.consumer, assigned)
 
     async def _on_revoked(self, app: faust.App, revoked: Any, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Pipeline whose features crash, hang or exhaust memory, and a keeper that restarts workers."""
+"""Pipelines whose features or filters crash, hang or exhaust memory, and a worker restarter."""
 
 import os
 import threading
@@ -38,6 +38,42 @@ def stop(): raise SystemExit(0)
 
 POISON = [None, segfault, abort, leave, spin, hold, match, sleep, hoard, swell, stop]
 pipeline = small_pipeline("NAME", features=features, limits=Limits(seconds=1.5, memory_mb=300))
+"""
+SOURCES = """
+import ctypes, os
+from stream_app import Epoch, Limits, Source
+from tests.small_pipeline import small_pipeline
+
+def passes(record):
+    kind = record["poison"]
+    if kind:
+        POISON[kind]()
+    return True
+
+def segfault(): ctypes.string_at(0)
+def leave(): os._exit(4)
+def spin():
+    while True:
+        pass
+def hoard():
+    kept = []
+    while True:
+        kept.append(b"x" * (1 << 20))
+
+POISON = {1: segfault, 3: leave, 4: spin, 8: hoard}
+pipeline = small_pipeline(
+    "NAME",
+    limits=Limits(seconds=1.5, memory_mb=300),
+    sources=(
+        Source(
+            topic="NAME.shop",
+            name="shop",
+            start="earliest",
+            fields={"at": Epoch("ts", "s")},
+            where=passes,
+        ),
+    ),
+)
 """
 SEGFAULT, ABORT, LEAVE, SPIN, HOLD, MATCH, SLEEP, HOARD, SWELL, STOP = range(1, 11)
 CODES = {

@@ -6,13 +6,18 @@ from typing import Self
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.selection import Forwarded, SourceIntake, find_header
-from stream_app.headers import SOURCE, parse_source
+from stream_app.headers import REPLAY_INPUT, SOURCE, parse_source
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Record
 from stream_app.topic_kinds import InputKind
 
 Intakes = Mapping[tuple[InputKind, str], SourceIntake]
 """Selections of the sources, by the input that they feed and by their names."""
+
+
+def input_of(record: Record) -> InputKind:
+    """Return the input that a replayed record belongs to, as its header says."""
+    return "labels" if find_header(record.headers, REPLAY_INPUT) == b"labels" else "raw"
 
 
 class ReplayedIntake:

@@ -10,7 +10,7 @@ worker without the journal of the one before it keeps what isolation needs in Ka
 - `claims`: what a worker begins to process, in Kafka, for a successor without a journal.
 - `watchdog`: process that enforces the limits of a record.
 - `trial_runs`: thread of the worker that drives the trial process.
-- `trial_process`: process that scores candidates and discards the result.
+- `trial_process`: process that scores or reads candidates and discards the result.
 - `quarantine`: these parts for one worker, and the check of every record or example before it is
   processed.
 """

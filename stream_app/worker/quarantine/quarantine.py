@@ -10,7 +10,7 @@ from subprocess import Popen
 from typing import TextIO
 
 from stream_app.model_store.manifest import Manifest
-from stream_app.records import Failure, Record
+from stream_app.records import Failure, Output, Record
 from stream_app.resilience import Limits
 from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import QUARANTINE_CANDIDATES
@@ -24,6 +24,7 @@ from stream_app.worker.quarantine.journal import (
 )
 from stream_app.worker.quarantine.trial_runs import (
     TrialCase,
+    TrialKind,
     TrialResults,
     TrialRuns,
     start_bound_process,
@@ -177,15 +178,18 @@ class Quarantine:
 
 
 class RecordGuard:
-    """Guard of one partition of a scorer; used by the partition's thread.
+    """Guard of one partition of a scorer or of a source; used by the partition's thread.
 
     Args:
-        inputs: full names of the input topics in the order raw, labels, raw.replay.
+        inputs: full names of the input topics, in the order of the role, and what is in them.
     """
 
-    def __init__(self, quarantine: Quarantine, partition: int, inputs: Sequence[str]) -> None:
+    def __init__(
+        self, quarantine: Quarantine, partition: int, inputs: Mapping[str, TrialKind]
+    ) -> None:
         self._quarantine = quarantine
         self._partition = partition
+        self._kinds = inputs
         self._numbers = {topic: number for number, topic in enumerate(inputs)}
         self._slot = quarantine.journal.slot(partition)
         self._results: dict[tuple[str, int], Failure | None] = {}
@@ -218,6 +222,26 @@ class RecordGuard:
         if not self._results:
             return None
         return self._results.pop((record.topic, record.offset), None)
+
+    def process(
+        self,
+        records: Sequence[Record],
+        work: Callable[[Sequence[Record]], list[Output]],
+        reject: Callable[[Record, Failure], list[Output]],
+    ) -> list[Output]:
+        """Return the outputs of records in their order; poison records are rejected."""
+        if not self.has_results:
+            return work(records)
+        outputs: list[Output] = []
+        harmless: list[Record] = []
+        for record in records:
+            failure = self.take_result(record)
+            if failure is None:
+                harmless.append(record)
+            else:
+                outputs += work(harmless) + reject(record, failure)
+                harmless = []
+        return outputs + work(harmless)
 
     @property
     def checks_all(self) -> bool:
@@ -273,7 +297,7 @@ class RecordGuard:
                 self._results[topic, record.offset] = result
             self._running = False
 
-        self._quarantine.submit(TrialCase(chosen, number == 1, done))
+        self._quarantine.submit(TrialCase(chosen, self._kinds[topic], done))
 
 
 class ExampleGuard:

@@ -1,11 +1,11 @@
-"""Trial process: scores candidates and discards the result, so that a crash happens here.
+"""Trial process: processes candidates and discards the result, so that a crash happens here.
 
 Usage: `python -m stream_app.worker.quarantine.trial_process <pipeline> <socket> <base>`
 
-This process has a single thread and only loads the pipeline. It forks, and the fork scores; when
+This process has a single thread and only loads the pipeline. It forks, and the fork works; when
 the fork crashes, the next one is ready within milliseconds. Messages on the socket are tuples:
 
-- received: (manifest, is a label, now, records)
+- received: (manifest or None, `TrialKind`, now, records)
 - sent: ("ready",), ("result", index of a record, code, message), ("done",) and
   ("crashed", exit status, location)
 """
@@ -15,6 +15,7 @@ import os
 import resource
 import signal
 import sys
+from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import sleep
@@ -23,9 +24,11 @@ from typing import Any
 from stream_app.broker.parent_death import set_parent_death_signal
 from stream_app.core.reading.decoding import Schemas
 from stream_app.core.reading.record_reader import Event, EventReader, LabelReader
+from stream_app.core.reading.replayed_selection import ReplayedIntake, input_of
+from stream_app.core.reading.selection import SourceIntake
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.loading import load_pipeline
-from stream_app.model_store.artifacts import pipeline_store
+from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import LoadedModel, load_verified
 from stream_app.records import Failure, Record
@@ -37,19 +40,28 @@ from stream_app.worker.quarantine.journal import (
     error_location,
     worker_file,
 )
+from stream_app.worker.quarantine.trial_runs import TrialKind
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _SCHEMA_POLL_SECONDS = 0.02
 
 
 class TrialRunner:
-    """Processes a record as a scorer does, and discards the result."""
+    """Processes a record as a scorer or `ingest` does, and discards the result."""
 
     def __init__(self, spec: str) -> None:
         self._settings = load_settings()
         self._pipeline = load_pipeline(spec)
         self._fingerprint = fingerprint(self._pipeline)
-        self._store = pipeline_store(self._settings, self._pipeline.name)
+        self._intakes = {
+            source.topic: SourceIntake(self._pipeline, source, label=is_label)
+            for is_label, sources in (
+                (False, self._pipeline.sources),
+                (True, self._pipeline.label.sources),
+            )
+            for source in sources
+        }
+        self._replayed = ReplayedIntake.of(self._pipeline)
         self._events, self._labels = EventReader(self._pipeline), LabelReader(self._pipeline)
         self._model: LoadedModel | None = None
         self.limits = self._pipeline.limits
@@ -60,27 +72,33 @@ class TrialRunner:
         slot = journal.slot(0)
         connection.send(("ready",))
         while True:
-            manifest, is_label, now, records = connection.recv()
-            self._load_version(Manifest.decode(manifest))
+            manifest, kind, now, records = connection.recv()
+            if manifest is not None:
+                self._load_version(Manifest.decode(manifest))
             known = _wait_for_schemas(schemas, records)
             _limit_memory(self.limits.memory_mb)
             for index, _ in enumerate(slot.journaled(0, records)):
-                found = self._process(records[index], is_label, now, known)
+                found = self._process(records[index], kind, now, known)
                 if found is not None:
                     connection.send(("result", index, *found))
             _limit_memory(None)
             connection.send(("done",))
+
+    @cached_property
+    def _store(self) -> ArtifactStore:
+        """Store of the models; `ingest` has none."""
+        return pipeline_store(self._settings, self._pipeline.name)
 
     def _load_version(self, manifest: Manifest) -> None:
         if self._model is None or self._model.version != manifest.version:
             self._model = load_verified(self._store, manifest, self._pipeline, self._fingerprint)
 
     def _process(
-        self, record: Record, is_label: bool, now: int, schemas: Schemas
+        self, record: Record, kind: TrialKind, now: int, schemas: Schemas
     ) -> tuple[str, str] | None:
         """Return code and message if the record would end a worker or needs too much memory."""
         try:
-            read = (self._labels if is_label else self._events).read(record, now, schemas)
+            read = self._read(record, kind, now, schemas)
         except MemoryError as error:
             return _memory_exhausted(error)
         except BaseException as error:
@@ -89,6 +107,15 @@ class TrialRunner:
             cause = read.exception
             return _memory_exhausted(cause) if isinstance(cause, MemoryError) else None
         return self._predict(read) if isinstance(read, Event) else None
+
+    def _read(self, record: Record, kind: TrialKind, now: int, schemas: Schemas) -> object:
+        if kind == "source":
+            intake = self._intakes.get(record.topic)
+            if intake is None:
+                return self._replayed.read(input_of(record), record, schemas)
+            return intake.read(record, schemas)
+        reader = self._labels if kind == "label" else self._events
+        return reader.read(record, now, schemas)
 
     def _predict(self, event: Event) -> tuple[str, str] | None:
         try:

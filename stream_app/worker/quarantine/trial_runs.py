@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from subprocess import DEVNULL, Popen
 from threading import Thread
 from time import monotonic, monotonic_ns
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from stream_app.broker import parent_death
 from stream_app.clock import now_ms
@@ -34,15 +34,20 @@ TrialResults = list[Failure | None]
 """For each record the failure of a poison record, or None."""
 
 
+TrialKind = Literal["event", "label", "source"]
+"""Kind of the records of an input; those of a source are only read as far as `ingest` does."""
+
+
 class TrialCase(NamedTuple):
     """Records of one input that get a trial run.
 
     Attributes:
+        kind: what they are.
         done: called with the results by another thread.
     """
 
     records: list[Record]
-    is_label: bool
+    kind: TrialKind
     done: Callable[[TrialResults], None]
 
 
@@ -145,12 +150,13 @@ class TrialRuns(Thread):
     def _run_from(self, case: TrialCase, start: int, results: TrialResults) -> int:
         """Run the records from `start` on; returns the index after the first fatal one."""
         connection = self._connect()
-        manifest = self._current_manifest()
-        if manifest is None:
+        manifest = None if case.kind == "source" else self._current_manifest()
+        if manifest is None and case.kind != "source":
             raise _NoTrialError
         records = case.records[start:]
         try:
-            connection.send((manifest.encode(), case.is_label, now_ms(), records))
+            encoded = None if manifest is None else manifest.encode()
+            connection.send((encoded, case.kind, now_ms(), records))
             return start + self._receive(connection, records, start, results)
         except (OSError, EOFError):
             self.close()

@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from stream_app.clock import now_ms
-from stream_app.core.monitoring.alarms import CorrectiveActions
 from stream_app.core.reading.completeness import Completeness, PartState
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.reading.selection import Forwarded, SourceIntake
 from stream_app.core.scoring.dead_letter import FailureContext
 from stream_app.core.scoring.event_clock import EVENTS_NEEDED, LABELS_NEEDED, idle_commit_step
+from stream_app.errors import TopicsError
 from stream_app.headers import SOURCE, SourcePosition, producer_headers
 from stream_app.kafka.partitioner import PLACED_BY_KEY
 from stream_app.kafka.retrying_reader import TopicReader
@@ -22,10 +22,11 @@ from stream_app.sources import Source
 from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import DEAD_LETTERS, RECORDS, SOURCE_WATERMARK
 from stream_app.topic_kinds import InputKind, topic_name
-from stream_app.worker.processor import HELD, WaitReason
+from stream_app.worker.processor import HELD, WaitReason, waiting_reason
+from stream_app.worker.quarantine.quarantine import RecordGuard
 from stream_app.worker.roles.ingest_outputs import DEAD_LETTERS_OF, IngestDeadLetters, size_problem
 from stream_app.worker.roles.ingest_state import SourceState, load_states
-from stream_app.worker.roles.reporting import TaskReporter
+from stream_app.worker.roles.reporting import POISON_ALARM, TaskReporter
 from stream_app.worker.roles.source_alignment import PartitionProgress, SourceAlignment
 
 log = get_logger(__name__)
@@ -91,6 +92,8 @@ class IngestServices(NamedTuple):
         context: this worker, for dead letters.
         limits: limits of ingest.
         alignment: progress of all partitions of the sources.
+        guard: keeps poison records away from the process.
+        topic_id: returns the present id of a topic, None if it cannot be read.
         now: clock in Unix milliseconds.
     """
 
@@ -101,6 +104,8 @@ class IngestServices(NamedTuple):
     context: FailureContext
     limits: IngestLimits
     alignment: SourceAlignment
+    guard: RecordGuard
+    topic_id: Callable[[str], str | None]
     now: Callable[[], int] = now_ms
 
 
@@ -148,6 +153,7 @@ class IngestProcessor:
         self._name = feed.source.source_name
         self._services = services
         self._reader = services.reader
+        self._guard = services.guard
         self._state_topic = topic_name(pipeline.name, "ingest.state")
         self._target = topic_name(pipeline.name, feed.kind)
         self._max_bytes = services.limits.max_bytes
@@ -185,38 +191,54 @@ class IngestProcessor:
         low, high = self._reader.ends(source)
         if offset < 0:
             state.next = self._first_offset(states, low, high)
-        elif low <= offset <= high:
+        elif low <= offset <= high and not self._is_recreated():
             state.next = offset
             state.alarms.end(HELD_ALARM, self._services.now())
         elif not self._accepts_loss(offset, low, high):
             state.next = offset
             return {source: HELD}
+        state.topic_id = self._services.topic_id(source.topic) or state.topic_id
+        self._guard.committed({source.topic: state.next})
         return {source: state.next}
 
     def ready(self, records: Sequence[Record], now: int) -> int:
         """Return the number of records, counted from the first, that can be read now.
 
-        Their schemas are known, and the partition is not far ahead of others.
+        Their schemas are known, they need no trial run, and the partition is not far ahead.
         """
         watermark = self.state.clock.advance()
         if not self._services.alignment.may_read(watermark, self._ahead, now):
             self.waiting_for = WaitReason.ALIGNMENT
             return 0
-        count, self._schemas = self._services.schemas.ready(records)
-        self.waiting_for = WaitReason.SCHEMA_REGISTRY if count < len(records) else None
+        known, self._schemas = self._services.schemas.ready(records)
+        count = self._guard.ready(records[:known])
+        self.waiting_for = waiting_reason(len(records), known, count)
         return count
 
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
         """Forward records, leave them out, or reject them."""
-        state = self.state
-        state.clock.received()
-        read, schemas, times = self._feed.intake.read, self._schemas, state.clock.own.times
+        self.state.clock.received()
         # Scorers must know that the partition is open, and that there are others, before they see a
         # record of it.
         is_open = self._told is not None and self._told.state == "open"
         outputs = [] if is_open else self._progress(now)
+        outputs += self._guard.process(
+            records,
+            lambda chunk: self._forward(chunk, now),
+            lambda record, failure: self._quarantine(record, failure, now),
+        )
+        self.state.next = records[-1].offset + 1
+        self._align(len(records), now)
+        if self._unreported >= PROGRESS_RECORDS * self._targets:
+            outputs += self._progress(now)
+        return outputs
+
+    def _forward(self, records: Sequence[Record], now: int) -> list[Output]:
+        state = self.state
+        read, schemas, times = self._feed.intake.read, self._schemas, state.clock.own.times
+        outputs = []
         kind, forwarded = self._feed.kind, 0
-        for record in records:
+        for record in self._guard.journaled(self._source.topic, records):
             found = read(record, schemas)
             if isinstance(found, Forwarded):
                 key, time, headers = found
@@ -231,19 +253,19 @@ class IngestProcessor:
                 found = problem
             if isinstance(found, Failure):
                 outputs.append(self._reject(record, found, now))
-                state.dead[found.code] += 1
             else:
                 state.counts[found] += 1
         if forwarded:
             state.counts["forwarded"] += forwarded
-        state.next = records[-1].offset + 1
-        self._align(len(records), now)
-        if self._unreported >= PROGRESS_RECORDS * self._targets:
-            outputs += self._progress(now)
         return outputs
 
     def look(self, now: int, ended: Collection[InputPartition]) -> None:
-        """Count the time at the end of the partition."""
+        """Count the time at the end of the partition.
+
+        Raises:
+            TopicsError: the topic was recreated.
+        """
+        self._check_topic()
         is_ended = self._source in ended
         self.state.clock.look(now, is_ended)
         self._has_more = not is_ended and self.waiting_for is not WaitReason.SOURCE
@@ -258,7 +280,12 @@ class IngestProcessor:
         return outputs
 
     def before_commit(self, positions: Mapping[InputPartition, int], now: int) -> list[Output]:
-        """Return due reports, progress records, and the state."""
+        """Return due reports, progress records, and the state.
+
+        Raises:
+            TopicsError: the topic was recreated, so the transaction may have records of both.
+        """
+        self._check_topic()
         outputs = self._reports(now) + self._progress(now)
         self._idle_ms = self.state.clock.idle_ms
         return [*outputs, self.state.output()]
@@ -271,7 +298,8 @@ class IngestProcessor:
         for code, count in (state.dead - exported.dead).items():
             DEAD_LETTERS.labels(self._feed.kind, code).inc(count)
         self._export_restored()
-        self._services.reporter.export(CorrectiveActions(), state.alarms)
+        self._guard.committed({self._source.topic: state.next})
+        self._services.reporter.export(state.actions, state.alarms)
 
     # --- Start ------------------------------------------------------------------------------------
 
@@ -299,8 +327,8 @@ class IngestProcessor:
         """Return True, and skip records that were deleted unread, if that is accepted."""
         services, now = self._services, self._services.now()
         where = f"{self._source.topic}[{self._source.partition}]"
-        count = max(0, low - offset)
-        why = f"{count} records were deleted" if count else f"the topic ends at {high}"
+        count = 0 if self._is_recreated() else max(0, low - offset)
+        why = f"{count} records were deleted" if count else "the topic was recreated"
         if services.limits.accept_loss or self._feed.source.on_loss == "continue":
             log.warning("records of a source are lost", partition=where, why=why, next=low)
             self.state.counts["lost"] += count
@@ -312,11 +340,23 @@ class IngestProcessor:
             "a partition of a source waits",
             partition=where,
             why=f"it continues at offset {offset}, but {why}",
-            action=f'restore the topic, or set on_loss="continue" of source {self._name}',
+            action=f'set on_loss="continue" of source {self._name} to read what is left',
         )
         self.waiting_for = WaitReason.SOURCE
         self.state.alarms.raise_(HELD_ALARM, where, now, value=float(count))
         return False
+
+    def _is_recreated(self) -> bool:
+        """Return True if the topic is another one than was read before."""
+        present = self._services.topic_id(self._source.topic)
+        return None not in (present, self.state.topic_id) and present != self.state.topic_id
+
+    def _check_topic(self) -> None:
+        if self.waiting_for is not WaitReason.SOURCE and self._is_recreated():
+            raise TopicsError(
+                f"{self._source.topic} was recreated",
+                "No action needed: its task starts again and decides what to do",
+            )
 
     # --- Records ----------------------------------------------------------------------------------
 
@@ -327,7 +367,13 @@ class IngestProcessor:
         self._ahead = self._ahead + count if alignment.is_ahead(watermark) else 0
         self._unreported += count
 
+    def _quarantine(self, record: Record, failure: Failure, now: int) -> list[Output]:
+        self.state.actions.add("quarantine", failure.code, now)
+        self.state.alarms.raise_(POISON_ALARM, failure.code, now)
+        return [self._reject(record, failure, now)]
+
     def _reject(self, record: Record, failure: Failure, now: int) -> Output:
+        self.state.dead[failure.code] += 1
         position = SourcePosition(self._name, record.partition, record.offset, record.timestamp)
         theirs = producer_headers(record.headers)
         sent = record._replace(headers=[(SOURCE, position.header()), *theirs])
@@ -375,7 +421,9 @@ class IngestProcessor:
 
     def _reports(self, now: int) -> list[Output]:
         self.state.alarms.end(LOST_ALARM, now, LOST_QUIET_MS)
-        return self._services.reporter.due(CorrectiveActions(), self.state.alarms, now)
+        if not self._guard.checks_all:
+            self.state.alarms.end(POISON_ALARM, now)
+        return self._services.reporter.due(self.state.actions, self.state.alarms, now)
 
     def _export_restored(self) -> None:
         state = self.state

@@ -3,15 +3,13 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from stream_app.core.monitoring.alarms import CorrectiveActions
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
-from stream_app.core.reading.replayed_selection import ReplayedIntake
-from stream_app.core.reading.selection import Forwarded, find_header
+from stream_app.core.reading.replayed_selection import ReplayedIntake, input_of
+from stream_app.core.reading.selection import Forwarded
 from stream_app.core.scoring.replay_headers import LeftOut
 from stream_app.headers import (
     REPLAY_COUNT,
     REPLAY_ID,
-    REPLAY_INPUT,
     REPLAY_OPTIONS,
     REPLAYED_HEADERS,
 )
@@ -21,7 +19,7 @@ from stream_app.records import Failure, Headers, InputPartition, Output, Record
 from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import DEAD_LETTERS, RECORDS
 from stream_app.topic_kinds import InputKind, TopicKind, topic_name
-from stream_app.worker.processor import HELD, WaitReason
+from stream_app.worker.processor import HELD, WaitReason, waiting_reason
 from stream_app.worker.roles.ingest_outputs import DEAD_LETTERS_OF, IngestDeadLetters, size_problem
 from stream_app.worker.roles.ingest_processor import (
     HELD_ALARM,
@@ -30,6 +28,7 @@ from stream_app.worker.roles.ingest_processor import (
     IngestServices,
 )
 from stream_app.worker.roles.ingest_state import ReplayState, SourceOutcome, load_states
+from stream_app.worker.roles.reporting import POISON_ALARM
 
 log = get_logger(__name__)
 
@@ -67,6 +66,7 @@ class IngestReplayProcessor:
         self.state = ReplayState(source)
         self._source = source
         self._services = services
+        self._guard = services.guard
         self._intake = ReplayedIntake(
             {(feed.kind, feed.source.source_name): feed.intake for feed in services.feeds.values()}
         )
@@ -96,17 +96,26 @@ class IngestReplayProcessor:
             state.alarms.end(HELD_ALARM, services.now())
         elif not self._accepts_loss(low, high):
             return {source: HELD}
+        self._guard.committed({source.topic: state.next})
         return {source: state.next}
 
     def ready(self, records: Sequence[Record], now: int) -> int:
-        """Return the number of records, counted from the first, whose schemas are known."""
-        count, self._schemas = self._services.schemas.ready(records)
-        self.waiting_for = WaitReason.SCHEMA_REGISTRY if count < len(records) else None
+        """Return the number of records, counted from the first, that can be read now.
+
+        Their schemas are known, and they need no trial run.
+        """
+        known, self._schemas = self._services.schemas.ready(records)
+        count = self._guard.ready(records[:known])
+        self.waiting_for = waiting_reason(len(records), known, count)
         return count
 
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
         """Forward records, leave them out, or reject them again."""
-        outputs = [output for record in records for output in self._read(record, now)]
+        outputs = self._guard.process(
+            records,
+            lambda chunk: self._read_all(chunk, now),
+            lambda record, failure: self._quarantine(record, failure, now),
+        )
         self.state.next = records[-1].offset + 1
         return outputs
 
@@ -129,7 +138,8 @@ class IngestReplayProcessor:
             DEAD_LETTERS.labels(kind, code).inc(count)
         self._outcomes.clear()
         self._dead.clear()
-        self._services.reporter.export(CorrectiveActions(), self.state.alarms)
+        self._guard.committed({self._source.topic: self.state.next})
+        self._services.reporter.export(self.state.actions, self.state.alarms)
 
     def _accepts_loss(self, low: int, high: int) -> bool:
         """Return True, and skip records that were deleted unread, if that is accepted."""
@@ -154,10 +164,13 @@ class IngestReplayProcessor:
         state.alarms.raise_(LOST_ALARM, where, now, value=float(count))
         return True
 
+    def _read_all(self, records: Sequence[Record], now: int) -> list[Output]:
+        journaled = self._guard.journaled(self._source.topic, records)
+        return [output for record in journaled for output in self._read(record, now)]
+
     def _read(self, record: Record, now: int) -> list[Output]:
         """Return the outputs of one record."""
-        is_label = find_header(record.headers, REPLAY_INPUT) == b"labels"
-        kind: InputKind = "labels" if is_label else "raw"
+        kind = input_of(record)
         found = self._intake.read(kind, record, self._schemas)
         if isinstance(found, Forwarded):
             return self._forward(kind, record, found, now)
@@ -181,13 +194,20 @@ class IngestReplayProcessor:
         self._dead[kind, failure.code] += 1
         return [self._dead_letters.make(DEAD_LETTERS_OF[kind], record, failure, now)]
 
+    def _quarantine(self, record: Record, failure: Failure, now: int) -> list[Output]:
+        self.state.actions.add("quarantine", failure.code, now)
+        self.state.alarms.raise_(POISON_ALARM, failure.code, now)
+        return self._reject(input_of(record), record, failure, now)
+
     def _count(self, outcome: SourceOutcome) -> None:
         self.state.counts[outcome] += 1
         self._outcomes[outcome] += 1
 
     def _reports(self, now: int) -> list[Output]:
         self.state.alarms.end(LOST_ALARM, now, LOST_QUIET_MS)
-        return self._services.reporter.due(CorrectiveActions(), self.state.alarms, now)
+        if not self._guard.checks_all:
+            self.state.alarms.end(POISON_ALARM, now)
+        return self._services.reporter.due(self.state.actions, self.state.alarms, now)
 
 
 def replay_target(kind: InputKind, headers: Headers) -> tuple[TopicKind, Headers]:

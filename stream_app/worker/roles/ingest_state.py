@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import orjson
 
-from stream_app.core.monitoring.alarms import Alarms
+from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
 from stream_app.core.scoring.event_clock import InputClock
 from stream_app.core.scoring.replay_headers import ReplayedRecords
 from stream_app.errors import DataLossError
@@ -27,9 +27,11 @@ class SourceState:
     Attributes:
         next: offset after the last record, -1 before the partition was read.
         first_parts: number of partitions that the topic had when this one was first read.
+        topic_id: id of the topic that was read, None before it is known.
         counts: records by outcome.
         dead: dead letters by error code.
         clock: watermark of the forwarded records, and time at the end of the partition.
+        actions: corrective actions that are not reported yet.
         alarms: alarms of the partition.
     """
 
@@ -37,9 +39,11 @@ class SourceState:
         self.source = source
         self.next = -1
         self.first_parts = 0
+        self.topic_id: str | None = None
         self.counts: Counter[SourceOutcome] = Counter()
         self.dead: Counter[str] = Counter()
         self.clock = InputClock(needed)
+        self.actions = CorrectiveActions()
         self.alarms = Alarms()
 
     def output(self) -> Output:
@@ -47,9 +51,11 @@ class SourceState:
         value = {
             "next": self.next,
             "first_parts": self.first_parts,
+            "topic_id": self.topic_id,
             "counts": self.counts,
             "dead": self.dead,
             "clock": self.clock.as_dict(),
+            "actions": self.actions.as_dict(),
             "alarms": self.alarms.as_dict(),
         }
         return Output("ingest.state", 0, state_key(self.source), orjson.dumps(value))
@@ -57,8 +63,10 @@ class SourceState:
     def restore(self, value: Mapping[str, Any]) -> None:
         """Set what `output` wrote."""
         self.next, self.first_parts = value["next"], value["first_parts"]
+        self.topic_id = value["topic_id"]
         self.counts, self.dead = Counter(value["counts"]), Counter(value["dead"])
         self.clock.restore(value["clock"])
+        self.actions = CorrectiveActions.from_dict(value["actions"])
         self.alarms = Alarms.from_dict(value["alarms"])
 
 
@@ -70,6 +78,7 @@ class ReplayState:
         counts: records by outcome; they are counted with their source as dead letters, too.
         dead: dead letters by error code.
         replays: records that were left out, by replay.
+        actions: corrective actions that are not reported yet.
         alarms: alarms of the partition.
     """
 
@@ -79,6 +88,7 @@ class ReplayState:
         self.counts: Counter[SourceOutcome] = Counter()
         self.dead: Counter[str] = Counter()
         self.replays = ReplayedRecords()
+        self.actions = CorrectiveActions()
         self.alarms = Alarms()
 
     def output(self) -> Output:
@@ -88,6 +98,7 @@ class ReplayState:
             "counts": self.counts,
             "dead": self.dead,
             "replays": self.replays.as_dict(),
+            "actions": self.actions.as_dict(),
             "alarms": self.alarms.as_dict(),
         }
         return Output("ingest.state", 0, state_key(self.source), orjson.dumps(value))
@@ -97,6 +108,7 @@ class ReplayState:
         self.next = value["next"]
         self.counts, self.dead = Counter(value["counts"]), Counter(value["dead"])
         self.replays = ReplayedRecords(value["replays"])
+        self.actions = CorrectiveActions.from_dict(value["actions"])
         self.alarms = Alarms.from_dict(value["alarms"])
 
 

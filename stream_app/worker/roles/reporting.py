@@ -36,6 +36,7 @@ from stream_app.worker.run_folder import RestartHistory
 log = get_logger(__name__)
 
 OUTAGE_ALARM = "outage"
+POISON_ALARM = "poison-records"
 COUNTED_OUTCOMES: Mapping[str, InputKind] = {
     "scored": "raw",
     "duplicates": "raw",

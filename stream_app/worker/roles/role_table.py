@@ -11,7 +11,7 @@ from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.kafka.retrying_reader import RetryingReader
-from stream_app.kafka.topic_uses import ROLE_INPUTS
+from stream_app.kafka.topic_uses import ROLE_INPUTS, SOURCE_ROLES
 from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
 from stream_app.model_store.key_files import trusted_keys
 from stream_app.model_store.manifest import Manifest
@@ -26,6 +26,7 @@ from stream_app.topic_kinds import TopicKind, topic_name
 from stream_app.worker.model_follower import ModelFollower
 from stream_app.worker.processor import Processor
 from stream_app.worker.quarantine.quarantine import ExampleGuard, Quarantine, RecordGuard
+from stream_app.worker.quarantine.trial_runs import TrialKind
 from stream_app.worker.roles.ingest_processor import (
     Feed,
     IngestLimits,
@@ -40,6 +41,7 @@ from stream_app.worker.roles.reporting import TaskReporter
 from stream_app.worker.roles.score_processor import ScoreProcessor
 from stream_app.worker.roles.served_models import LastGood, ModelOverrides, ServedModels
 from stream_app.worker.roles.source_alignment import SourceAlignment, alignment_bound
+from stream_app.worker.source_watch import SourceWatch
 
 # Part of a Kafka message's size limit that is left for its headers.
 _HEADER_BYTES = 1024
@@ -111,6 +113,11 @@ class WorkerContext:
         kept = label.horizon + label.allowed_lateness
         return SourceAlignment(alignment_bound(int(kept.total_seconds() * 1000)))
 
+    @cached_property
+    def source_watch(self) -> SourceWatch:
+        """Watch over the topics of the sources; only a role that reads them uses it."""
+        return SourceWatch(self.settings, source_topics(self.pipeline))
+
     @property
     def replaces_failing_models(self) -> bool:
         """True if the pipeline's fallback is the last good version."""
@@ -140,7 +147,6 @@ class Role(NamedTuple):
         prepare: blocks until the worker may join its consumer group.
         make: returns the processor of a subtask with these inputs.
         is_guarded: True if records that crash the worker are isolated.
-        reads_sources: True if the topics of the sources are inputs as well.
     """
 
     name: str
@@ -149,12 +155,11 @@ class Role(NamedTuple):
     prepare: Callable[[WorkerContext], None]
     make: Callable[[WorkerContext, Sequence[InputPartition]], Processor]
     is_guarded: bool = True
-    reads_sources: bool = False
 
     def topics(self, pipeline: Pipeline) -> list[str]:
         """Return the full names of the input topics."""
         own = [topic_name(pipeline.name, kind) for kind in self.inputs]
-        return own + (source_topics(pipeline) if self.reads_sources else [])
+        return own + (source_topics(pipeline) if self.name in SOURCE_ROLES else [])
 
 
 def _prepare_encoders(context: WorkerContext) -> None:
@@ -164,7 +169,8 @@ def _prepare_encoders(context: WorkerContext) -> None:
 
 
 def _prepare_ingest(context: WorkerContext) -> None:
-    """Wait for the schema ids of Avro outputs, and follow the progress of the other workers."""
+    """Start the quarantine, since filters are code of the pipeline, and follow other workers."""
+    context.quarantine.start(context.fatal, with_trials=True)
     _prepare_encoders(context)
     state = topic_name(context.pipeline.name, "ingest.state")
     ProgressFollower(context.reader, state, context.feeds, context.alignment).start()
@@ -218,14 +224,17 @@ def _make_scorer(context: WorkerContext, inputs: Sequence[InputPartition]) -> Pr
         ModelOverrides(pipeline.name, follower.model, follower.version),
         last_good if context.replaces_failing_models else None,
     )
-    topics = [topic_name(pipeline.name, kind) for kind in ROLE_INPUTS["score"]]
+    kinds: dict[str, TrialKind] = {
+        topic_name(pipeline.name, kind): "label" if kind == "labels" else "event"
+        for kind in ROLE_INPUTS["score"]
+    }
     return ScoreProcessor(
         pipeline,
         scorer,
         context.reader,
         context.schemas,
         models,
-        RecordGuard(context.quarantine, partition, topics),
+        RecordGuard(context.quarantine, partition, kinds),
         TaskReporter(pipeline.name, f"score[{partition}]", context.encoders.monitoring),
     )
 
@@ -263,6 +272,12 @@ def _make_ingest(context: WorkerContext, inputs: Sequence[InputPartition]) -> Pr
         FailureContext(context.group, "", context.fingerprint, app_version()),
         IngestLimits(settings.topics.max_message_bytes, settings.worker.accept_data_loss),
         context.alignment,
+        RecordGuard(
+            context.quarantine,
+            source.partition,
+            dict.fromkeys(ROLES["ingest"].topics(pipeline), "source"),
+        ),
+        context.source_watch.id_of,
     )
     if source.topic == topic_name(pipeline.name, "ingest.replay"):
         return IngestReplayProcessor(pipeline, source, services)
@@ -298,7 +313,5 @@ ROLES = {
         _each,
         _prepare_ingest,
         _make_ingest,
-        is_guarded=False,
-        reads_sources=True,
     ),
 }

@@ -24,10 +24,9 @@ from stream_app.topic_kinds import topic_name
 from stream_app.worker.processor import WaitReason
 from stream_app.worker.quarantine.quarantine import RecordGuard
 from stream_app.worker.roles.event_breaker import EventBreaker
-from stream_app.worker.roles.reporting import ExportedMetrics, TaskReporter
+from stream_app.worker.roles.reporting import POISON_ALARM, ExportedMetrics, TaskReporter
 from stream_app.worker.roles.served_models import ServedModels
 
-POISON_ALARM = "poison-records"
 MODEL_REJECTED_ALARM = "model-rejected"
 # The alarm of degraded predictions ends after this time without one.
 DEGRADED_QUIET_MS = 10_000
@@ -230,18 +229,9 @@ class ScoreProcessor:
 
     def _guarded(self, records: Sequence[Record], work: Work, now: int) -> list[Output]:
         """Process records; poison records become dead letters."""
-        if not self._guard.has_results:
-            return work(records)
-        outputs: list[Output] = []
-        harmless: list[Record] = []
-        for record in records:
-            failure = self._guard.take_result(record)
-            if failure is None:
-                harmless.append(record)
-            else:
-                outputs += work(harmless) + self._quarantine(record, failure, now)
-                harmless = []
-        return outputs + work(harmless)
+        return self._guard.process(
+            records, work, lambda record, failure: self._quarantine(record, failure, now)
+        )
 
     def _score(self, records: Sequence[Record], now: int) -> list[Output]:
         scorer, model = self._scorer, self._model()

@@ -77,6 +77,24 @@ class SecuredCluster:
             self.grant(f"User:{name}", granted)
         return self.settings("CLIENT", username=name, password=PASSWORD)
 
+    def revoke(self, principal: str, operation: str, resource: str, name: str) -> None:
+        """Delete one ACL."""
+        deleted = self.admin.delete_acls(
+            [
+                AclBindingFilter(
+                    ResourceType[resource.upper()],
+                    name,
+                    ResourcePatternType.LITERAL,
+                    principal,
+                    None,
+                    AclOperation[operation.upper()],
+                    AclPermissionType.ANY,
+                )
+            ]
+        )
+        for future in deleted.values():
+            assert len(future.result(10)) == 1
+
     def grant(self, principal: str, rules: Sequence[AclRule]) -> None:
         """Grant rules, and wait until the broker applies them: it does so after it has replied."""
         grant_acls(self.admin, principal, rules)

@@ -330,7 +330,7 @@ def test_a_revoked_acl_ends_the_worker_and_loses_nothing(
         ):
             send(system, now)
             system.await_outcomes()
-            revoke(cluster, f"User:{kafka.username}", operation, resource, target)
+            cluster.revoke(f"User:{kafka.username}", operation, resource, target)
             send(system, now)
             assert worker.wait(60) == AccessError.exit_code, system.log("score-0")
             assert "Kafka does not allow this user to" in system.log("score-0").splitlines()[-1]
@@ -345,24 +345,3 @@ def send(system: System, now: int) -> None:
     for _ in range(100):
         system.send_event(system.sent["raw"], now + system.sent["raw"])
     system.producer.flush()
-
-
-def revoke(
-    cluster: SecuredCluster, principal: str, operation: str, resource: str, name: str
-) -> None:
-    """Delete one ACL."""
-    deleted = cluster.admin.delete_acls(
-        [
-            AclBindingFilter(
-                ResourceType[resource.upper()],
-                name,
-                ResourcePatternType.LITERAL,
-                principal,
-                None,
-                AclOperation[operation.upper()],
-                AclPermissionType.ANY,
-            )
-        ]
-    )
-    for future in deleted.values():
-        assert len(future.result(10)) == 1

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 
+import orjson
 import pytest
 
 from stream_app.declaration.pipeline_fingerprint import fingerprint
@@ -31,7 +32,7 @@ from stream_app.worker.quarantine.journal import (
 from stream_app.worker.quarantine.quarantine import Quarantine, RecordGuard
 from stream_app.worker.quarantine.trial_runs import TrialCase, TrialResults, TrialRuns
 from tests.small_pipeline import event, record
-from tests.worker.poison import CODES, DECLARED, HOARD, LEAVE, SEGFAULT, SPIN, STOP
+from tests.worker.poison import CODES, DECLARED, HOARD, LEAVE, SEGFAULT, SOURCES, SPIN, STOP
 
 ROOT = Path(__file__).parents[3]
 WORKER = """
@@ -182,7 +183,7 @@ def run_trial(
 
     def run(run_trial: list[Record]) -> TrialResults:
         found: SimpleQueue[TrialResults] = SimpleQueue()
-        trials.submit(TrialCase(run_trial, False, found.put))
+        trials.submit(TrialCase(run_trial, "event", found.put))
         return found.get(timeout=60)
 
     yield run
@@ -208,6 +209,30 @@ def test_ordinary_failures_are_cleared(
     assert run_trial([broken, broken._replace(offset=1, value=None)]) == [None, None]
 
 
+def test_records_of_sources_are_read_as_ingest_does_without_a_model_or_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("STREAM_APP_STORE_URL", "file:///dev/null/no-folder")
+    path = tmp_path / "declared.py"
+    path.write_text(SOURCES.replace("NAME", "p"))
+    trials = TrialRuns(str(path), tmp_path / "trial", 1.5, lambda: None, lambda: True)
+    trials.start()
+    found: SimpleQueue[TrialResults] = SimpleQueue()
+    values = [{"poison": kind} for kind in (0, SEGFAULT, SPIN, 0)]
+    sent = [
+        Record("p.shop", 0, offset, 0, b"k", orjson.dumps(value), ())
+        for offset, value in enumerate([*values, {}])
+    ]
+    try:
+        trials.submit(TrialCase(sent, "source", found.put))
+        results = found.get(timeout=60)
+    finally:
+        trials.close()
+    codes = [None, "record-crashes", "record-hangs", None, None]
+    assert [result and result.code for result in results] == codes
+
+
 def test_records_are_cleared_if_trial_runs_are_impossible(
     serving: Manifest, run_trial: Callable[[list[Record]], TrialResults], tmp_path: Path
 ) -> None:
@@ -226,7 +251,7 @@ def guarded(
         one = Quarantine(declared, tmp_path / "score-0", Limits(seconds=1.5), 60)
         one.current_manifest = lambda: serving
         made.append(one)
-        return one, RecordGuard(one, 0, ("payments.raw", "payments.labels"))
+        return one, RecordGuard(one, 0, {"payments.raw": "event", "payments.labels": "label"})
 
     yield quarantine
     for one in made:

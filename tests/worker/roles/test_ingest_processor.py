@@ -12,6 +12,7 @@ import pytest
 from stream_app.core.reading.completeness import Completeness, read_completeness
 from stream_app.core.scoring.dead_letter import FailureContext
 from stream_app.core.scoring.event_clock import EVENTS_NEEDED
+from stream_app.errors import TopicsError
 from stream_app.headers import SOURCE
 from stream_app.kafka.partitioner import PLACED_BY_KEY
 from stream_app.pipeline import Pipeline
@@ -56,6 +57,7 @@ class FakeReader:
         self.changelog = [(one.key, one.value) for one in changelog]
         self.low, self.high = low, high
         self.parts = 4
+        self.topic_id: str | None = "first"
 
     def read_stable(self, topic: str, partition: int) -> list[tuple[bytes | None, bytes | None]]:
         assert (topic, partition) == ("payments.ingest.state", 0)
@@ -71,6 +73,17 @@ class FakeReader:
         return 40 if since == NOW else 0
 
 
+def quiet_guard() -> Any:
+    """Return a guard of a worker without poison records."""
+    return SimpleNamespace(
+        ready=len,
+        process=lambda records, work, reject: work(records),
+        checks_all=False,
+        journaled=lambda topic, records: records,
+        committed=lambda positions: None,
+    )
+
+
 def processor_of(
     reader: FakeReader | None = None,
     source: InputPartition = ORDERS,
@@ -78,17 +91,19 @@ def processor_of(
     accept_loss: bool = False,
     **changes: Any,
 ) -> IngestProcessor:
-    pipeline = attached(**changes)
+    pipeline, reader = attached(**changes), reader or FakeReader()
     quiet: Any = SimpleNamespace(due=lambda *_: [], export=lambda *_: None)
     schemas: Any = SimpleNamespace(ready=lambda records: (len(records), {}))
     services = IngestServices(
         feeds_of(pipeline),
-        reader or FakeReader(),  # type: ignore[arg-type]
+        reader,  # type: ignore[arg-type]
         schemas,
         quiet,
         FailureContext("payments.ingest", "", "f", "1"),
         IngestLimits(max_bytes, accept_loss),
         SourceAlignment(1),
+        quiet_guard(),
+        lambda topic: reader.topic_id,
         now=lambda: NOW,
     )
     return IngestProcessor(pipeline, source, services)
@@ -240,6 +255,39 @@ def test_a_partition_with_lost_records_waits_until_that_is_accepted(low: int, hi
         assert accepting.state.alarms.open == ["source-records-lost"]
         assert accepting.state.counts["lost"] == max(0, low - 30)
         assert accepting.waiting_for is None
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 30), (0, 100), (0, 20), (50, 100)])
+def test_a_recreated_topic_is_recognised_however_many_records_it_has(low: int, high: int) -> None:
+    reader = FakeReader()
+    first = started(processor_of(reader))
+    first.process(ORDERS, [order(n) for n in range(30)], NOW)
+    (*_, state) = first.before_commit({}, NOW)
+    reader.topic_id, reader.low, reader.high = "second", low, high
+    for action in (lambda: first.look(NOW, ()), lambda: first.before_commit({}, NOW)):
+        with pytest.raises(TopicsError, match=r"shop\.orders was recreated"):
+            action()
+    reader.changelog = [(state.key, state.value)]
+    waiting = processor_of(reader)
+    assert waiting.restore({ORDERS: 30}) == {ORDERS: HELD}
+    assert waiting.state.topic_id == "first"
+    waiting.look(NOW, ())
+    accepting = processor_of(reader, on_loss="continue")
+    assert accepting.restore({ORDERS: 30}) == {ORDERS: low}
+    # Nobody knows how many records of the old topic were unread.
+    assert (accepting.state.topic_id, accepting.state.counts["lost"]) == ("second", 0)
+    accepting.look(NOW, ())
+
+
+def test_a_topic_whose_id_is_unknown_is_the_same_one() -> None:
+    reader = FakeReader()
+    first = started(processor_of(reader))
+    first.process(ORDERS, [order(0)], NOW)
+    (*_, state) = first.before_commit({}, NOW)
+    reader.topic_id, reader.changelog = None, [(state.key, state.value)]
+    second = started(processor_of(reader), 1)
+    second.look(NOW, ())
+    assert second.state.topic_id == "first"
 
 
 def test_the_state_survives_a_restart() -> None:

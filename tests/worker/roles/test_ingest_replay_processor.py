@@ -30,6 +30,7 @@ from stream_app.worker.processor import HELD, WaitReason
 from stream_app.worker.roles.ingest_processor import IngestLimits, IngestServices, feeds_of
 from stream_app.worker.roles.ingest_replay_processor import IngestReplayProcessor
 from stream_app.worker.roles.ingest_state import ReplayState
+from stream_app.worker.roles.source_alignment import SourceAlignment
 from tests.small_pipeline import NOW, label
 from tests.worker.roles.test_ingest_processor import (
     ORDERS,
@@ -37,6 +38,7 @@ from tests.worker.roles.test_ingest_processor import (
     attached,
     order,
     processor_of,
+    quiet_guard,
     started,
 )
 
@@ -60,6 +62,9 @@ def replayer_of(
         quiet,
         FailureContext("payments.ingest", "", "f", "1"),
         IngestLimits(max_bytes, accept_loss),
+        SourceAlignment(1),
+        quiet_guard(),
+        lambda topic: None,
         now=lambda: NOW,
     )
     processor = IngestReplayProcessor(pipeline, REPLAYED, services)

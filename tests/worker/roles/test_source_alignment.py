@@ -36,6 +36,7 @@ from stream_app.worker.roles.source_alignment import (
 )
 from tests.core.scoring.label_streams import START, YEAR, LabelledPartition
 from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
+from tests.worker.roles.test_ingest_processor import quiet_guard
 
 BOUND = 10 * HOUR
 A, B, C = (InputPartition("shop.orders", number) for number in range(3))
@@ -310,6 +311,8 @@ class BackFill:
             FailureContext("payments.ingest", "", "f", "1"),
             IngestLimits(10_000, False),
             SourceAlignment(bound, self.clock),
+            quiet_guard(),
+            lambda topic: None,
             now=lambda: NOW,
         )
         self.logs = {
