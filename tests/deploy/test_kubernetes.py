@@ -173,7 +173,7 @@ def test_workers_are_started_together_and_replaced_one_by_one(name: str) -> None
     assert spec["selector"]["matchLabels"] == pod.labels
     assert pod.spec["terminationGracePeriodSeconds"] >= 10
     words = container["args"]
-    if "score" in words:
+    if words[3] in ("score", "ingest"):
         # The name of the pod.
         assert words[-2:] == ["--instance", "auto"]
     else:
@@ -194,8 +194,11 @@ def test_workers_are_started_together_and_replaced_one_by_one(name: str) -> None
 
 
 def test_selectors_select_the_pods() -> None:
-    (budget,) = by_kind("PodDisruptionBudget")
-    assert budget["spec"]["selector"]["matchLabels"] == PODS["payments-scorer"].labels
+    budgets = by_kind("PodDisruptionBudget")
+    assert {one["metadata"]["name"] for one in budgets} == {"payments-scorer", "payments-ingester"}
+    for budget in budgets:
+        name = budget["metadata"]["name"]
+        assert budget["spec"]["selector"]["matchLabels"] == PODS[name].labels
     (policy,) = by_kind("NetworkPolicy")
     selected = policy["spec"]["podSelector"]["matchLabels"].items()
     assert all(selected <= pod.labels.items() for pod in PODS.values())
