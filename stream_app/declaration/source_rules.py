@@ -12,6 +12,7 @@ from stream_app.core.reading.avro_timestamps import MILLISECONDS, TIMESTAMP_TYPE
 from stream_app.core.reading.identity import id_fields, key_fields
 from stream_app.core.reading.source_values import UNIT_NAMES
 from stream_app.core.reading.validator import compile_validator
+from stream_app.core.scoring.source_watermarks import MAX_SOURCES
 from stream_app.declaration.requirements import field_types, require, require_type
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import Failure
@@ -50,6 +51,12 @@ def check_sources(pipeline: Pipeline) -> None:
     """
     events = dict(_numbered("sources", pipeline.sources))
     labels = dict(_numbered("label.sources", pipeline.label.sources))
+    for name, found in (("sources", events), ("label.sources", labels)):
+        require(
+            len(found) <= MAX_SOURCES,
+            f"{name} has {len(found)} sources, and the clock of a pipeline knows {MAX_SOURCES}",
+            "Declare fewer; let another program merge topics of one kind",
+        )
     for where, source in chain(events.items(), labels.items()):
         _check_source_types(where, source)
         _check_source_name(where, source)

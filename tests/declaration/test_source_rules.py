@@ -194,6 +194,14 @@ def test_sources_are_a_tuple_of_sources() -> None:
     )
 
 
+def test_a_pipeline_has_no_more_sources_than_its_clock_knows() -> None:
+    many = [source(topic=f"shop.{number}") for number in range(65)]
+    assert len(completed(*many[:64]).sources) == 64
+    expected = "sources has 65 sources, and the clock of a pipeline knows 64"
+    assert expected in error(*many)
+    assert f"label.{expected}" in error(labels=tuple(many))
+
+
 def test_names_and_topics_are_unique_among_events_and_labels() -> None:
     same_name = source(topic="shop.verdicts", name="shop.orders")
     assert error(source(), labels=(same_name,)) == (
