@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +67,14 @@ class Coordinates(NamedTuple):
     offset: int
 
 
+class MadeRecord(NamedTuple):
+    """Record for a source's topic; its value may be null."""
+
+    source: str
+    key: bytes
+    value: bytes | None
+
+
 class AttachedSystem(System):
     """System with two sources of events and one of labels, which a foreign producer fills."""
 
@@ -85,44 +94,56 @@ class AttachedSystem(System):
 
     def send_orders(self, count: int) -> None:
         """Send orders, refunds and verdicts, with some records of every other outcome."""
-        for number in range(self.orders, self.orders + count):
-            self._send_order(number)
-        self.orders += count
+        for source, key, value in self.make_orders(count):
+            self.foreign.produce(self.topic(source), value, key)
+            self.foreign.poll(0)
         self.foreign.flush(30)
 
-    def _send_order(self, number: int) -> None:
+    def make_orders(self, count: int, **fields: str) -> Iterator[MadeRecord]:
+        """Yield the records of `send_orders`.
+
+        Args:
+            count: number of orders.
+            fields: further fields of each record, which the pipeline does not use.
+        """
+        for number in range(self.orders, self.orders + count):
+            yield from self._order(number, fields)
+        self.orders += count
+
+    def _order(self, number: int, fields: dict[str, str]) -> Iterator[MadeRecord]:
         order: dict[str, Any] = {
             "kind": "quote" if number % 10 == 3 else "order",
             "order": {"id": f"o{number}", "buyer": {"id": number % 7, "country": "NL"}},
             "payment": {"ts": BASE + number},
             "amount": number % 97,
+            **fields,
         }
-        refund = {"order": f"r{number}", "ts": BASE + number, "amount": number % 11}
+        refund = {"order": f"r{number}", "ts": BASE + number, "amount": number % 11, **fields}
         if number % 20 == 5:
             del order["order"]["id"]
         if number % 20 == 7:
             order["amount"] = "many"
-        self._produce("orders", order)
-        self._produce("refunds", refund)
+        yield self._made("orders", order)
+        yield self._made("refunds", refund)
         if number % 20 == 9:
-            self._produce("orders", order)
+            yield self._made("orders", order)
         if number % 20 == 11:
-            self.foreign.produce(self.topic("orders"), None, b"gone")
+            yield MadeRecord("orders", b"gone", None)
         if number % 20 == 13:
-            self.foreign.produce(self.topic("refunds"), b"{broken", b"x")
+            yield MadeRecord("refunds", b"x", b"{broken")
         for name in (f"o{number}", f"r{number}"):
-            verdict = {"order": name, "ts": BASE + number + 60, "fraud": number % 3 == 0}
-            self._produce("verdicts", verdict)
+            verdict = {"order": name, "ts": BASE + number + 60, "fraud": number % 3 == 0, **fields}
+            yield self._made("verdicts", verdict)
 
     def send_verdict(self, name: str) -> None:
         """Send one label."""
-        self._produce("verdicts", {"order": name, "ts": BASE, "fraud": False})
+        source, key, value = self._made("verdicts", {"order": name, "ts": BASE, "fraud": False})
+        self.foreign.produce(self.topic(source), value, key)
         self.foreign.flush(30)
 
-    def _produce(self, source: str, fields: dict[str, Any]) -> None:
+    def _made(self, source: str, fields: dict[str, Any]) -> MadeRecord:
         key = str(self._random.randrange(1000)).encode()
-        self.foreign.produce(self.topic(source), orjson.dumps(fields), key)
-        self.foreign.poll(0)
+        return MadeRecord(source, key, orjson.dumps(fields))
 
     # --- Outcomes ---------------------------------------------------------------------------------
 

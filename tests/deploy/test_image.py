@@ -97,7 +97,7 @@ def locked(file: str) -> dict[str, str]:
     name = ""
     for line in (ROOT / file).read_text().splitlines():
         name = line.partition("==")[0] if "==" in line else name
-        if not line.lstrip().startswith("#"):
+        if line.strip() and not line.lstrip().startswith("#"):
             found[name] += f"{line}\n"
     return dict(found)
 

@@ -1,0 +1,1 @@
+"""Producers of other Kafka clients, each with its default partitioner."""
