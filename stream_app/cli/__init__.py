@@ -5,7 +5,7 @@
     exit_codes: documented exit codes.
 
 Commands:
-    init, offline: develop a pipeline: try and train.
+    init, offline, train: develop a pipeline: `offline` is try.
     up, worker, broker: run it, and the embedded Kafka.
     transfer: produce, consume and export records.
     status, doctor, explain: observe it.

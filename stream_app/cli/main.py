@@ -38,7 +38,9 @@ class LazyCommand(NamedTuple):
 COMMANDS = {
     "init": LazyCommand("init", "Write a pipeline that runs, with sample data and tests."),
     "try": LazyCommand("offline", "Run PIPELINE over files in memory, without Kafka."),
-    "train": LazyCommand("offline", "Learn a model of PIPELINE from files, and publish it."),
+    "train": LazyCommand(
+        "train", "Learn a model of PIPELINE from files or topics, and publish it."
+    ),
     "export": LazyCommand("transfer", "Write examples of PIPELINE to a file."),
     "up": LazyCommand("up", "Run all of PIPELINE on one machine."),
     "worker": LazyCommand("worker", "Run one worker of PIPELINE in this process."),

@@ -18,8 +18,9 @@ from stream_app.kafka.partitioner import java_partition, librdkafka_partition
 from stream_app.kafka.retrying_reader import as_record
 from stream_app.kafka.source_topics import describe_sources
 from stream_app.kafka.topics import KEPT_FOR_EVER, TopicSpec, check_topics
+from stream_app.offline.log_order import END_OF_TIME
 from stream_app.offline.proposed_bounds import propose_bounds
-from stream_app.offline.timeline import END_OF_TIME, time_reader
+from stream_app.offline.timeline import time_reader
 from stream_app.pipeline import Pipeline, source_topics
 from stream_app.records import Failure, Record
 from stream_app.schema_registry.schema_cache import open_schema_cache

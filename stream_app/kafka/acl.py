@@ -133,7 +133,7 @@ def _rules(pipeline: str, role: AclRole, sources: Sequence[str]) -> Iterator[Acl
     for kind in KINDS:
         if sources or kind not in SOURCE_KINDS:
             yield from _topic_rules(kind, topic_name(pipeline, kind), role)
-    if role is AclRole.INGESTER:
+    if role in (AclRole.INGESTER, AclRole.MODEL_ADMIN):
         yield from (AclRule("read", "topic", name) for name in sources)
     # For the status of `ingest`, and for `doctor`.
     if role in (AclRole.OBSERVER, AclRole.OPERATOR):

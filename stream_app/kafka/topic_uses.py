@@ -31,14 +31,14 @@ USES: dict[TopicKind, TopicUse] = {
     "raw": TopicUse(
         "Events to score.",
         ("producers", "replayer", "ingest"),
-        ("score", "replayer"),
+        ("score", "replayer", "model-admin"),
         "text of the key field",
         "Pipeline.schema",
     ),
     "labels": TopicUse(
         "Labels of events.",
         ("producers", "replayer", "ingest"),
-        ("score", "replayer"),
+        ("score", "replayer", "model-admin"),
         "key of the event",
         "Label.schema",
     ),

@@ -22,6 +22,7 @@ CHECKPOINT_KEY = "checkpoint"
 _VERSION_PREFIX = "version/"
 _NO_NAMES: Sequence[str] = []
 _NO_RANGES: Sequence[Sequence[int]] = []
+_NO_INPUTS: Sequence[Mapping[str, Any]] = []
 _EMPTY: Mapping[str, Any] = {}
 
 
@@ -60,7 +61,7 @@ class Manifest(NamedTuple):
         learned_through: largest label time among them, Unix milliseconds.
         metrics: metrics of `window` at publication.
         created_by: "learner" or user@host.
-        origin: "learned" from the log, or "trained" from files.
+        origin: "learned" from the log, or "trained" from files or topics.
         family: kind of model, which decides what the artifact may name.
         features: names of the features that the model has seen.
         parameters: River's parameters, each as its `repr`.
@@ -74,6 +75,8 @@ class Manifest(NamedTuple):
         prior: score without a model, from the labels before it.
         unlearned: ranges of offsets, end exclusive, of the newest examples before it that it could
             not learn; at most `MAX_UNLEARNED`.
+        inputs: of a version trained from topics, "topic" and "partition" of what it was learned
+            from, with the "start" and "end" (exclusive) of its offsets.
         key_id: key that signed it.
         signature: base64, over all other fields.
     """
@@ -105,6 +108,7 @@ class Manifest(NamedTuple):
     decision: int = 0
     prior: float | Mapping[str, float] | None = None
     unlearned: Sequence[Sequence[int]] = _NO_RANGES
+    inputs: Sequence[Mapping[str, Any]] = _NO_INPUTS
     key_id: str = ""
     signature: str = ""
 

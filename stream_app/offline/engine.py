@@ -23,6 +23,7 @@ from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.published_records import ScoredRecord
+from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.identity import key_is_id
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.record_counts import RecordCounts
@@ -115,6 +116,7 @@ class Engine:
         pipeline: pipeline as `load_pipeline` returns it.
         knows_labels: True if every label is joined before an event of a later time is scored, so
             that a missing one is absent.
+        schemas: writer schemas that Avro records refer to.
 
     Attributes:
         dead_letters: dead letters of events and labels, oldest first.
@@ -129,9 +131,12 @@ class Engine:
         ModelError: the learner would reject the model.
     """
 
-    def __init__(self, pipeline: Pipeline, *, knows_labels: bool = True) -> None:
+    def __init__(
+        self, pipeline: Pipeline, *, knows_labels: bool = True, schemas: Schemas = NO_SCHEMAS
+    ) -> None:
         self.pipeline = pipeline
         self._knows_labels = knows_labels
+        self._schemas = schemas
         self.dead_letters: list[DeadLetterOutcome] = []
         self.monitoring: list[dict[str, Any]] = []
         self.observers: list[Callable[[Example], None]] = []
@@ -169,7 +174,7 @@ class Engine:
             record: record of `<p>.raw`.
             now: time of the workers' clock.
         """
-        outputs = self._scorer.score([record], self.model, now)
+        outputs = self._scorer.score([record], self.model, now, self._schemas)
         dead_letter = self._deliver(outputs, now).get((record.topic, record.offset))
         if dead_letter is not None:
             return EventOutcome("dead-lettered", dead_letter=dead_letter)
@@ -194,7 +199,7 @@ class Engine:
         """Process a label record; arguments as for `score`."""
         counts = self.record_counts
         before = counts.label_duplicates, counts.label_expired, counts.contradicting
-        outputs = self._scorer.join([record], self.model, now)
+        outputs = self._scorer.join([record], self.model, now, self._schemas)
         dead_letter = self._deliver(outputs, now).get((record.topic, record.offset))
         if dead_letter is not None:
             return LabelOutcome("dead-lettered", dead_letter=dead_letter)
@@ -213,6 +218,10 @@ class Engine:
         """Retry the records with a transient failure whose time has come."""
         self._deliver([], now)
 
+    def end_labels(self) -> None:
+        """From now on, a label that does not come may be one that was not sent yet."""
+        self._knows_labels = False
+
     def pass_time(self, now: int) -> None:
         """Close all that is due at `now`, as after the last event of the input."""
         clock = self._scorer.state.clock
@@ -225,7 +234,8 @@ class Engine:
 
     def _deliver(self, outputs: list[Output], now: int) -> dict[tuple[str, int], DeadLetterOutcome]:
         """Consume the outputs, then do what idle workers do; return the dead letters by origin."""
-        outputs = outputs + self._scorer.retry(self._scorer.state.retries.due(now), self.model, now)
+        due = self._scorer.state.retries.due(now)
+        outputs = outputs + self._scorer.retry(due, self.model, now, self._schemas)
         for output in outputs:
             if output.topic == "scored":
                 self._monitor.scored("scored", orjson.loads(output.value or b""))

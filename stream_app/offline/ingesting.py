@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.selection import Forwarded, SourceIntake
 from stream_app.errors import InputError
@@ -41,9 +42,15 @@ class OfflineIngest:
         self._intake = SourceIntake(pipeline, self.source, label=labels)
         self._topic = topic_name(pipeline.name, "labels" if labels else "raw")
 
-    def ingest(self, record: Record, offset: int) -> Ingested:
-        """Return a record as forwarded with an offset in the pipeline's topic."""
-        result = self._intake.read(record)
+    def ingest(self, record: Record, offset: int, schemas: Schemas = NO_SCHEMAS) -> Ingested:
+        """Return a record as forwarded with an offset in the pipeline's topic.
+
+        Args:
+            record: record of the source.
+            offset: the offset there.
+            schemas: writer schemas that Avro records refer to.
+        """
+        result = self._intake.read(record, schemas)
         if not isinstance(result, Forwarded):
             return Ingested(record, result)
         forwarded = Record(

@@ -10,20 +10,24 @@ from itertools import islice
 from typing import NamedTuple
 
 from stream_app.clock import now_ms
+from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.event_time import is_suspect
+from stream_app.core.scoring.event_clock import LABELS_NEEDED
 from stream_app.offline.engine import Engine
 from stream_app.offline.event_order import EventOrder
+from stream_app.offline.log_order import Timed, sorted_ahead
 from stream_app.offline.proposed_bounds import RecordSample
 from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome
 from stream_app.offline.stage_timing import SAMPLE_INTERVAL, StageTimer
 from stream_app.offline.timeline import (
     InputLine,
     LineKind,
-    Timed,
+    LineNumber,
     in_order,
     in_time_order,
     read_lines,
+    sorted_by_time,
 )
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Record
@@ -39,7 +43,7 @@ _LISTED = 10
 
 
 class SimulatedRecord(NamedTuple):
-    """Line of an input file with its outcome, None if `stream-app produce` would not send it."""
+    """Line of an input with its outcome, None if `stream-app produce` would not send it."""
 
     line: InputLine
     outcome: EventOutcome | LabelOutcome | None
@@ -70,7 +74,7 @@ class FailureCause:
         where: place where an exception was raised.
         stack: stack trace of the first record, from the pipeline's code on.
         count: number of records.
-        lines: line numbers of the first records.
+        lines: line numbers, or coordinates, of the first records.
     """
 
     kind: LineKind
@@ -81,7 +85,7 @@ class FailureCause:
     where: str | None = None
     stack: str = ""
     count: int = 0
-    lines: list[int] = field(default_factory=list)
+    lines: list[LineNumber] = field(default_factory=list)
 
     def add(self, line: InputLine) -> None:
         """Count one more record."""
@@ -102,9 +106,10 @@ class Simulation:
     Args:
         pipeline: pipeline to simulate.
         events: events in the order of their file.
-        labels: labels; all of them are read at once. None if there are none: then no label is
-            assumed.
+        labels: labels. None if there are none: then no label is assumed.
         now: time of the workers' clock, in Unix milliseconds.
+        schemas: writer schemas that Avro records refer to.
+        labels_ahead: number of labels that are kept in memory; None for all.
 
     Attributes:
         engine: scorer, learner and monitor with all results so far.
@@ -117,6 +122,7 @@ class Simulation:
         order: distance of the events from being sorted.
         disordered: events after one whose time is later by more than the allowed lateness.
         sample: sample of the events.
+        schemas: the argument.
         reading: True while it waits for the next line, when it can be interrupted at once.
     """
 
@@ -126,9 +132,12 @@ class Simulation:
         events: Iterable[Timed[InputLine]],
         labels: Iterable[Timed[InputLine]] | None,
         now: int,
+        schemas: Schemas = NO_SCHEMAS,
+        labels_ahead: int | None = None,
     ):
-        self.engine = Engine(pipeline, knows_labels=labels is not None)
-        self.timer = StageTimer(pipeline)
+        self.engine = Engine(pipeline, knows_labels=labels is not None, schemas=schemas)
+        self.timer = StageTimer(pipeline, schemas)
+        self.schemas = schemas
         self.read = Counter[LineKind]()
         self.unsent = Counter[LineKind]()
         self.skipped: dict[LineKind, Counter[Skipped]] = {"event": Counter(), "label": Counter()}
@@ -141,7 +150,12 @@ class Simulation:
         self._unlearnable = 0
         self._latest = 0
         self._lateness = pipeline.label.allowed_lateness // timedelta(milliseconds=1)
-        self._lines = in_time_order(events, labels or ())
+        self._lines = in_time_order(
+            events,
+            sorted_by_time(labels or ())
+            if labels_ahead is None
+            else sorted_ahead(labels or (), labels_ahead, self._at_end_of_labels),
+        )
         self._now = now
         # Lines of records that may still become dead letters, by topic and offset.
         self._open: dict[tuple[str, int], InputLine] = {}
@@ -160,6 +174,11 @@ class Simulation:
             else:
                 yield from self._process(line, line.record)
         yield from self._retry()
+
+    def _at_end_of_labels(self, left: int) -> None:
+        """Assume no further label once fewer are left than move a watermark."""
+        if left < LABELS_NEEDED:
+            self.engine.end_labels()
 
     def _check_time(self, kind: LineKind, time: int | None) -> None:
         """Count a time of a wrong unit, or of an event that is out of order."""

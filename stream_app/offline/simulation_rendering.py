@@ -191,13 +191,15 @@ def _causes(causes: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _places(cause: Mapping[str, Any]) -> str:
-    """Return the first lines, and how many more there are.
+    """Return the first lines or coordinates, and how many more there are.
 
     >>> _places({"lines": [7], "count": 1}), _places({"lines": [1, 2, 3, 4, 5, 6], "count": 1200})
     ('line 7', 'lines 1, 2, 3, 4, 5 and 1,195 more')
     """
     more = f" and {cause['count'] - _MAX_LINES:,} more" if cause["count"] > _MAX_LINES else ""
     numbers = ", ".join(map(str, cause["lines"][:_MAX_LINES]))
+    if isinstance(cause["lines"][0], str):
+        return f"{numbers}{more}"
     return f"line{'s' if cause['count'] > 1 else ''} {numbers}{more}"
 
 

@@ -122,7 +122,7 @@ def summarise(simulation: Simulation, seconds: float, *, complete: bool) -> dict
         },
         "proposed_bounds": [
             {**one._asdict(), "line": one.line, "reason": one.reason}
-            for one in propose_bounds(pipeline, simulation.sample.records)
+            for one in propose_bounds(pipeline, simulation.sample.records, simulation.schemas)
         ],
         "degraded": counts.degraded,
         "predictions": {

@@ -64,8 +64,9 @@ class Stages:
 class StageTimer:
     """Times the stages of single records; reports medians, which other load hardly moves."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, schemas: Schemas = NO_SCHEMAS) -> None:
         self._stages = Stages(pipeline)
+        self._schemas = schemas
         # Nanoseconds by stage.
         self._times: dict[str, DelayQuantiles] = defaultdict(DelayQuantiles)
         self._last = 0
@@ -73,7 +74,7 @@ class StageTimer:
     def measure(self, record: Record, model: Model) -> None:
         """Time the stages of a record up to prediction, or up to its failure."""
         self._last = perf_counter_ns()
-        for stage, result in self._stages.of(record):
+        for stage, result in self._stages.of(record, self._schemas):
             self._lap(stage)
             if stage == "features" and not isinstance(result, Failure):
                 self._predict(model, result)

@@ -1,13 +1,14 @@
 """Events and labels of files in the order in which they become known."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
+from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.record_reader import Event, EventReader, LabelEvent, LabelReader
 from stream_app.offline.ingesting import OfflineIngest
+from stream_app.offline.log_order import END_OF_TIME, Timed
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Features, Fields, Record
 from stream_app.topic_kinds import topic_name
@@ -18,9 +19,7 @@ from stream_app.transfer.source_files import source_records
 T = TypeVar("T")
 
 LineKind = Literal["event", "label"]
-
-# Unix milliseconds; with this clock no record is in the future.
-END_OF_TIME = 2**62
+LineNumber = int | str
 
 
 def time_reader(pipeline: Pipeline) -> EventReader:
@@ -32,62 +31,55 @@ def _no_features(_: Fields) -> Features:
     return {"none": True}
 
 
-class Timed(NamedTuple, Generic[T]):
-    """Item with its time in Unix milliseconds, None if it has none.
-
-    The time of an event is its event time, that of a label the time at which it became known.
-    """
-
-    time: int | None
-    item: T
-
-
-def in_time_order(events: Iterable[Timed[T]], labels: Iterable[Timed[T]]) -> Iterator[Timed[T]]:
+def in_time_order(
+    events: Iterable[Timed[T]], labels: Iterable[tuple[int, Timed[T]]]
+) -> Iterator[Timed[T]]:
     """Yield events in their own order, and each label before the first event of a later time.
 
-    The remaining labels come at the end. Time is the largest event time so far. A label without a
-    time comes with the one before it.
+    The remaining labels come at the end. Time is the largest event time so far.
 
     Args:
         events: read one by one.
-        labels: read at once, and kept in memory.
+        labels: labels with their times, as of `sorted_by_time`; read one by one.
     """
-    return _merged(events, deque(_sorted(labels)))
+    now = -END_OF_TIME
+    waiting = iter(labels)
+    label = next(waiting, None)
+    for event in events:
+        now = now if event.time is None else max(now, event.time)
+        while label is not None and label[0] < now:
+            yield label[1]
+            label = next(waiting, None)
+        yield event
+    while label is not None:
+        yield label[1]
+        label = next(waiting, None)
 
 
 def in_order(items: Iterable[Timed[T]]) -> Iterator[Timed[T]]:
-    """Yield items in the order of their time; all are kept in memory.
+    """Yield items in the order of their time; all are kept in memory."""
+    return (timed for _, timed in sorted_by_time(items))
+
+
+def sorted_by_time(items: Iterable[Timed[T]]) -> list[tuple[int, Timed[T]]]:
+    """Return items in the order of their time, with that time.
 
     An item without a time comes with the one before it.
     """
-    return (timed for _, timed in _sorted(items))
-
-
-def _merged(events: Iterable[Timed[T]], waiting: deque[tuple[int, Timed[T]]]) -> Iterator[Timed[T]]:
-    now = -END_OF_TIME
-    for event in events:
-        now = now if event.time is None else max(now, event.time)
-        while waiting and waiting[0][0] < now:
-            yield waiting.popleft()[1]
-        yield event
-    yield from (label for _, label in waiting)
-
-
-def _sorted(labels: Iterable[Timed[T]]) -> list[tuple[int, Timed[T]]]:
     timed = []
     last = -END_OF_TIME
-    for label in labels:
-        last = last if label.time is None else label.time
-        timed.append((last, label))
+    for item in items:
+        last = last if item.time is None else item.time
+        timed.append((last, item))
     return sorted(timed, key=lambda pair: pair[0])
 
 
 class InputLine(NamedTuple):
-    """Line of an input file.
+    """Line of an input file, or record of a topic.
 
     Attributes:
         kind: "event" or "label".
-        number: line number in the file, from 1.
+        number: line number in the file, from 1; of a topic, the record's coordinates.
         record: record of the line, None if `stream-app produce` would not send it.
         meaning: the decoded record, an event without its features; None if it cannot be read.
         problem: reason why `stream-app produce` would not send the line.
@@ -95,7 +87,7 @@ class InputLine(NamedTuple):
     """
 
     kind: LineKind
-    number: int
+    number: LineNumber
     record: Record | None = None
     meaning: Event | LabelEvent | None = None
     problem: str | None = None
@@ -129,15 +121,19 @@ def read_lines(
         if source is None
         else _source_lines(OfflineIngest(pipeline, source, labels=labels), lines, file_format, kind)
     ):
-        meaning = (
-            None
-            if found.record is None or found.result is not None
-            else reader.read(found.record, END_OF_TIME)
-        )
-        if meaning is None or isinstance(meaning, Failure):
-            yield Timed(None, found)
-        else:
-            yield Timed(_time(meaning), found._replace(meaning=meaning))
+        yield timed_line(reader, found)
+
+
+def timed_line(
+    reader: EventReader | LabelReader, line: InputLine, schemas: Schemas = NO_SCHEMAS
+) -> Timed[InputLine]:
+    """Return a line with its meaning and its time, if it can be read."""
+    if line.record is None or line.result is not None:
+        return Timed(None, line)
+    meaning = reader.read(line.record, END_OF_TIME, schemas)
+    if isinstance(meaning, Failure):
+        return Timed(None, line)
+    return Timed(_time(meaning), line._replace(meaning=meaning))
 
 
 def _own_lines(

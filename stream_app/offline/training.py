@@ -1,6 +1,6 @@
-"""Trains a model from files, and measures each prediction before its label is learned."""
+"""Trains a model from files or topics, and measures each prediction before its label is learned."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, NamedTuple, TypeGuard
 
@@ -19,7 +19,7 @@ from stream_app.records import Features
 
 
 class TrainedModel(NamedTuple):
-    """Model learned from files.
+    """Model learned from files or topics.
 
     Attributes:
         learner: state of the learner, with the model.
@@ -27,6 +27,7 @@ class TrainedModel(NamedTuple):
         window: `start` and `end` of their label times in Unix milliseconds, and their number `n`.
         profile: distribution of each numeric feature and of the score.
         features: names of all features.
+        inputs: topics, partitions and ranges of offsets that it was learned from; none for files.
     """
 
     learner: LearnerState
@@ -34,6 +35,7 @@ class TrainedModel(NamedTuple):
     window: dict[str, int]
     profile: dict[str, dict[str, Any]]
     features: list[str]
+    inputs: Sequence[Mapping[str, Any]] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data without the model."""
@@ -74,7 +76,8 @@ class Training:
         learner = self._simulation.engine.learner
         if not learner.learned.examples:
             raise _nothing_to_publish(
-                "No example was learned", "`stream-app try` with the same files shows why"
+                "No example was learned",
+                "`stream-app try` with the same events and labels as files shows why",
             )
         if self._times is None:
             raise _nothing_to_publish(

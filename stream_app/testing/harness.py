@@ -15,8 +15,9 @@ from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.loading import complete, load_pipeline
 from stream_app.offline.engine import Engine
 from stream_app.offline.ingesting import Ingested, OfflineIngest
+from stream_app.offline.log_order import END_OF_TIME, Timed
 from stream_app.offline.record_outcomes import DeadLetterOutcome, EventOutcome, LabelOutcome
-from stream_app.offline.timeline import END_OF_TIME, Timed, in_time_order, time_reader
+from stream_app.offline.timeline import in_time_order, sorted_by_time, time_reader
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Headers, Record
 from stream_app.topic_kinds import InputKind, topic_name
@@ -117,7 +118,7 @@ class PipelineHarness:
         """
         arrivals = in_time_order(
             (self._timed_event(record) for record in self._records("raw", events)),
-            (self._timed_label(record) for record in self._records("labels", labels)),
+            sorted_by_time(self._timed_label(record) for record in self._records("labels", labels)),
         )
         outcomes = (self._take(*arrival) for arrival in arrivals)
         return [outcome for outcome in outcomes if isinstance(outcome, EventOutcome)]
