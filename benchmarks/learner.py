@@ -7,8 +7,7 @@ offset is committed.
 import sys
 from collections.abc import Iterator
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.cluster import first_flights, preload
 from benchmarks.contenders import (
@@ -115,16 +114,19 @@ def through_kafka(config: RunConfig, name: str, examples: list[Example]) -> Thro
     topic, group = f"{config.name}.examples", f"{config.name}.learn"
     with topics(config):
         preload(config.servers, topic, [(one.event_id.encode(), one.encode()) for one in examples])
-        admin = AdminClient({"bootstrap.servers": config.servers, "log_level": 0})
+        consumer = Consumer(
+            {"bootstrap.servers": config.servers, "group.id": group, "log_level": 0}
+        )
         with worker_log(config, name) as log:
             command = _command(config, name, topic, group)
             process = spawn(command, log, config.environment, config.tree)
             try:
                 samples = sample_outcomes(
-                    lambda: (committed(admin, group, topic),), len(examples), [process]
+                    lambda: (committed(consumer, topic),), len(examples), [process]
                 )
             finally:
                 stop([process])
+                consumer.close()
     return compute_throughput(samples, OutcomeCounts((list(range(len(examples))),), len(examples)))
 
 
@@ -143,11 +145,10 @@ def _command(config: RunConfig, name: str, topic: str, group: str) -> list[str]:
     ]
 
 
-def committed(admin: AdminClient, group: str, topic: str) -> int:
+def committed(consumer: Consumer, topic: str) -> int:
     """Returns the committed offset of the group, which is the number of examples processed."""
-    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0)])
-    found = admin.list_consumer_group_offsets([asked])[group].result(10).topic_partitions
-    return max(0, int(found[0].offset))
+    (found,) = consumer.committed([TopicPartition(topic, 0)], 10)
+    return max(0, int(found.offset))
 
 
 def summary(core: Figures, kafka: Rounds) -> Report:

@@ -85,7 +85,7 @@ class AttachedSystem(System):
         for future in admin.create_topics(topics).values():
             future.result(10)
         # With its default partitioner.
-        self.foreign = Producer({"bootstrap.servers": servers, "linger.ms": 5})
+        self.foreign = Producer({"bootstrap.servers": servers, "linger.ms": 5, "log_level": 0})
         self._random = random.Random(1)
         self.orders = 0
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import orjson
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from pydantic import SecretStr
 
 from stream_app.core.scoring.record_counts import RecordCounts
 from stream_app.core.scoring.state_changelog import COUNTS_KEY
 from stream_app.formatting import iso_time
-from stream_app.kafka.clients import client_config, make_admin
+from stream_app.kafka.clients import client_config, make_admin, make_producer
 from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.topics import create_topics
 from stream_app.records import InputPartition
@@ -76,15 +76,10 @@ class System:
         self._checked = 0
         self.decode: Callable[[bytes], dict[str, Any]] = orjson.loads
         self.undelivered: list[str] = []
-        self.producer = Producer(
-            {
-                **self._config,
-                "partitioner": "murmur2_random",
-                # Otherwise it writes some records twice when the broker stops.
-                "enable.idempotence": True,
-                "linger.ms": 2,
-                "message.max.bytes": self.settings.topics.max_message_bytes + 100_000,
-            }
+        self.producer = make_producer(
+            self.settings,
+            linger_ms=2,
+            message_max_bytes=self.settings.topics.max_message_bytes + 100_000,
         )
         create_topics(make_admin(self.settings), name, self.settings, with_sources)
 

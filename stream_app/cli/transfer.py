@@ -19,7 +19,7 @@ from stream_app.schema_registry import open_registry
 from stream_app.transfer import consume as committed_records
 from stream_app.transfer.completeness_sending import send_completeness
 from stream_app.transfer.consume import RecordSelection, SelectedKind, Start, parse_since
-from stream_app.transfer.produce import produce_file
+from stream_app.transfer.produce import SENT_TWICE, produce_file
 from stream_app.transfer.progress import report_progress
 from stream_app.transfer.record_rendering import ValueDecoder, json_line, text_line
 
@@ -90,10 +90,13 @@ def produce(
     context.write(
         {**asdict(done), "complete_until": until},
         f"{done.topic}: {done.produced:,} produced, {done.bad:,} bad, {done.failed:,} failed"
+        + (f", {done.unconfirmed:,} unconfirmed" if done.unconfirmed else "")
         + (f", {done.unlabelled:,} without a label yet" if done.unlabelled else "")
         + (f"; complete until {until}" if until else ""),
     )
-    raise typer.Exit(1 if done.bad or done.failed else 0)
+    if done.unconfirmed:
+        typer.echo(f"Send the unconfirmed lines again: {SENT_TWICE}.", err=True)
+    raise typer.Exit(1 if done.bad or done.failed or done.unconfirmed else 0)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
 - `access_errors`: errors of a cluster that rejects a client, and of missing ACLs.
 - `listener_checks`: checks of a listener that closes connections.
 - `clients`: options, creation and closing of clients, errors of an unreachable cluster.
+- `lost_brokers`: restorer of clients that have forgotten all brokers.
 - `offsets`: partitions, beginning and end offsets, offsets by time, last stable offset.
 - `corrupt_batches`: ends of batches that librdkafka cannot decompress.
 - `partition_reader`: reader of committed records between offsets, or from offsets on.

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from stream_app.errors import KafkaUnavailableError, StreamAppError
 from stream_app.kafka.access_errors import access_error, is_rejection, kafka_error, missing_right
+from stream_app.kafka.lost_brokers import STATISTICS, BrokerRestorer
 from stream_app.kafka.security import librdkafka_options
 from stream_app.kafka.transient_errors import LEADER_MOVES
 from stream_app.records import ENVELOPE_BYTES
@@ -37,6 +38,14 @@ _RECONNECT: Mapping[str, int] = {
     "reconnect.backoff.ms": 50,
     "reconnect.backoff.max.ms": 250,
 }
+
+ONE_IN_FLIGHT: Mapping[str, int] = {"max.in.flight.requests.per.connection": 1}
+"""Options of a producer that may be new to a partition and send more than one batch to it.
+
+librdkafka takes the success of a batch for that of all earlier ones, and a broker accepts any batch
+as the first of a producer. With two on their way, a broker that does not lead the partition yet may
+reject the first and accept the second: the first is lost, and reported as delivered.
+"""
 
 # Seconds of one request; between requests the client reports that the cluster rejects it.
 _REQUEST_SECONDS = 0.5
@@ -121,6 +130,7 @@ def producer_config(settings: Settings, **options: str | int) -> ClientConfig:
         **client_config(settings),
         "partitioner": "murmur2_random",
         "enable.idempotence": True,
+        **ONE_IN_FLIGHT,
         "compression.type": "lz4",
         "linger.ms": 5,
         "message.max.bytes": settings.topics.max_message_bytes + 2 * ENVELOPE_BYTES,
@@ -290,7 +300,10 @@ def _create(client_type: type[C], config: Mapping[str, Any]) -> C:
     """
     if "oauth_cb" in config:
         config["oauth_cb"](None)
-    return client_type(dict(config))
+    restorer = BrokerRestorer(config["bootstrap.servers"])
+    client = client_type({**config, **STATISTICS, "stats_cb": restorer})
+    restorer.watch(client)
+    return client
 
 
 def cluster_topics(admin: AdminClient, timeout: float = 10.0) -> ClusterMetadata:

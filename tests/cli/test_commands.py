@@ -112,9 +112,11 @@ def test_produced_records_are_consumed(commands: Commands, tmp_path: Path) -> No
         "produced": 1,
         "bad": 0,
         "failed": 0,
+        "unconfirmed": 0,
         "unlabelled": 0,
         "bad_lines": [],
         "failed_lines": [],
+        "unconfirmed_lines": [],
         "complete_until": None,
     }
 

@@ -15,6 +15,7 @@ CHUNK_BYTES = 16 * 1024
 MAX_IN_FLIGHT = 64
 
 T = TypeVar("T")
+P = TypeVar("P", bound="Proxy")
 
 
 class Proxy:
@@ -123,10 +124,10 @@ class Proxy:
 
 
 @contextmanager
-def proxied_broker(folder: Path) -> Iterator[tuple[EmbeddedBroker, Proxy]]:
+def proxied_broker(folder: Path, proxy_type: type[P]) -> Iterator[tuple[EmbeddedBroker, P]]:
     """Runs a broker with a direct address, and one through the proxy for clients that use it."""
     inner, outer, controller = free_port(), free_port(), free_port()
-    proxy = Proxy(outer)
+    proxy = proxy_type(outer)
     properties = {
         "listeners": ",".join(
             (

@@ -98,7 +98,7 @@ def send_huge(system: System, kind: TopicKind, value: bytes) -> None:
         "compression.type": "lz4",
         "enable.idempotence": True,
     }
-    producer = Producer({"bootstrap.servers": system.servers, **config})
+    producer = Producer({"bootstrap.servers": system.servers, "log_level": 0, **config})
     producer.produce(topic_name(system.name, kind), value, b"e10000000", partition=0)
     assert producer.flush(30) == 0
     system.sent[kind] += 1
@@ -108,7 +108,11 @@ def test_a_hung_producer_blocks_its_partition_only_for_its_transaction_time_out(
     broker: EmbeddedBroker, tmp_path: Path, recovery: Recovery
 ) -> None:
     with supervised(broker, tmp_path) as (system, _, supervision):
-        config = {"bootstrap.servers": broker.bootstrap_servers, "transaction.timeout.ms": 10_000}
+        config = {
+            "bootstrap.servers": broker.bootstrap_servers,
+            "transaction.timeout.ms": 10_000,
+            "log_level": 0,
+        }
         hung = Producer({**config, "transactional.id": f"{system.name}-hung"})
         hung.init_transactions(10)
         hung.begin_transaction()

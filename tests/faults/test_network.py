@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedBroker, Proxy]]:
-    with proxied_broker(tmp_path_factory.mktemp("network")) as (broker, proxy):
+    with proxied_broker(tmp_path_factory.mktemp("network"), Proxy) as (broker, proxy):
         yield broker, proxy
 
 

@@ -156,7 +156,11 @@ def test_a_hung_producer_blocks_the_learner_only_for_its_transaction_time_out(
     broker: EmbeddedBroker, tmp_path: Path, recovery: Recovery
 ) -> None:
     with running(broker, tmp_path, scorers=1) as (system, _):
-        config = {"bootstrap.servers": broker.bootstrap_servers, "transaction.timeout.ms": 10_000}
+        config = {
+            "bootstrap.servers": broker.bootstrap_servers,
+            "transaction.timeout.ms": 10_000,
+            "log_level": 0,
+        }
         hung = Producer({**config, "transactional.id": f"{system.name}-hung"})
         hung.init_transactions(10)
         hung.begin_transaction()

@@ -4,10 +4,19 @@ import time
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError, Message
+from confluent_kafka.admin import NewTopic
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import KafkaUnavailableError
-from stream_app.kafka.clients import bootstrap_servers, client_config, make_admin, make_producer
+from stream_app.kafka.clients import (
+    ONE_IN_FLIGHT,
+    bootstrap_servers,
+    client_config,
+    make_admin,
+    make_producer,
+    make_transactional_producer,
+)
 from stream_app.kafka.partition_reader import PartitionReader
 from stream_app.kafka.topics import create_topics
 from stream_app.settings import KafkaSettings, LogSettings, Settings
@@ -40,6 +49,54 @@ def test_librdkafka_is_silent_unless_debugging() -> None:
     kafka = KafkaSettings(bootstrap_servers="kafka:9092")
     assert client_config(Settings(kafka=kafka))["log_level"] == 0
     assert client_config(Settings(kafka=kafka, log=LogSettings(level="debug")))["log_level"] == 7
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("transactional", [False, True])
+def test_every_acknowledged_record_of_a_new_topic_is_there(
+    broker: EmbeddedBroker, transactional: bool
+) -> None:
+    """With five batches in flight, half of the new topics lack acknowledged records."""
+    settings, admin = settings_for(broker), make_admin(settings_for(broker))
+    reader = PartitionReader.open(settings)
+    delivered: list[KafkaError | None] = []
+
+    def note(error: KafkaError | None, _: Message) -> None:
+        delivered.append(error)
+
+    for _ in range(8):
+        delivered.clear()
+        topic = unique_name()
+        producer = (
+            make_transactional_producer(
+                {
+                    **client_config(settings),
+                    **ONE_IN_FLIGHT,
+                    "transactional.id": topic,
+                    "batch.size": 500,
+                    "linger.ms": 0,
+                }
+            )
+            if transactional
+            else make_producer(settings, linger_ms=0, batch_size=500)
+        )
+        if transactional:
+            producer.init_transactions(30)
+            producer.begin_transaction()
+        admin.create_topics([NewTopic(topic, 4, 1)])
+        for number in range(200):
+            producer.produce(topic, b"x" * 100, b"%d" % number, on_delivery=note)
+            producer.poll(0.003 if number % 10 == 0 else 0)
+        producer.flush(30)
+        if transactional:
+            producer.commit_transaction(30)
+        assert delivered == [None] * 200
+        until = time.monotonic() + 20
+        read = 0
+        while read < 200 and time.monotonic() < until:
+            read = len(list(reader.records(reader.topic_bounds([topic]))))
+        assert read == 200
+    reader.close()
 
 
 @pytest.mark.broker

@@ -306,7 +306,9 @@ def fill(servers: str, topic: str, partition: int, before: int, after: int) -> N
     """Write a changelog with one record of record counts between others."""
     from confluent_kafka import Producer
 
-    producer = Producer({"bootstrap.servers": servers, "queue.buffering.max.messages": 200_000})
+    producer = Producer(
+        {"bootstrap.servers": servers, "queue.buffering.max.messages": 200_000, "log_level": 0}
+    )
     for number in range(before + 1 + after):
         key = COUNTS_KEY if number == before else b"e%d" % number
         producer.produce(topic, b"{}", key, partition=partition)

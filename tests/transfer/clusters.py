@@ -48,7 +48,12 @@ def _admin(servers: str) -> AdminClient:
 def producer(settings: Settings, **config: str) -> Producer:
     named = {name.replace("_", "."): value for name, value in config.items()}
     return Producer(
-        {"bootstrap.servers": settings.kafka.bootstrap_servers, "linger.ms": 1, **named}
+        {
+            "bootstrap.servers": settings.kafka.bootstrap_servers,
+            "linger.ms": 1,
+            "log_level": 0,
+            **named,
+        }
     )
 
 

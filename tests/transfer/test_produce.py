@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import orjson
@@ -10,9 +11,10 @@ import pytest
 from aiokafka.partitioner import murmur2
 
 from stream_app.broker import EmbeddedBroker
-from stream_app.errors import InputError, TopicsError
+from stream_app.errors import InputError, KafkaUnavailableError, TopicsError
 from stream_app.settings import Settings
 from stream_app.transfer.produce import ProduceSummary, produce_file
+from tests.faults.freezing import freeze
 from tests.small_pipeline import event, label, small_pipeline
 from tests.transfer.clusters import PARTITIONS, new_topics, read, settings_for, unique_name
 
@@ -133,6 +135,36 @@ def test_a_record_that_kafka_rejects_is_reported_and_the_others_are_sent(
     assert (done.produced, done.failed, sorted(done.failed_lines)) == (100, 2, [51, 52])
     assert "line 51: not delivered: " in capsys.readouterr().err
     assert len(read(settings, name, "raw")) == 100
+
+
+@pytest.mark.parametrize("frozen", [8.0, 14.0])
+def test_records_that_kafka_does_not_confirm_are_told_from_rejected_ones(
+    own_broker: EmbeddedBroker,
+    tmp_path: Path,
+    frozen: float,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stream_app.transfer.produce._DELIVERY_MS", 3000)
+    monkeypatch.setattr("stream_app.transfer.produce._GIVE_UP_SECONDS", 10.0)
+    settings = settings_for(own_broker)
+    name, text = new_topics(settings), b"".join(b'{"id": %d}\n' % number for number in range(1500))
+    freezing = Timer(2.0, freeze, [own_broker, frozen])
+    freezing.start()
+    if frozen < 10:
+        done = produce(settings, name, tmp_path / "events.jsonl", text, rate=100)
+        assert (done.produced + done.unconfirmed, done.failed) == (1500, 0)
+        assert done.produced > 0
+        assert 0 < done.unconfirmed == len(done.unconfirmed_lines) or done.unconfirmed > 100
+        line = done.unconfirmed_lines[0]
+        assert f"line {line}: not confirmed by Kafka, perhaps delivered" in capsys.readouterr().err
+        arrived = {message.key() for message in read(settings, name, "raw")}
+        assert done.produced <= len(arrived) <= 1500
+        assert arrived >= {b"%d" % number for number in range(line - 1)}
+    else:
+        with pytest.raises(KafkaUnavailableError, match="no later line was sent"):
+            produce(settings, name, tmp_path / "events.jsonl", text, rate=100)
+    freezing.join()
 
 
 def test_the_rate_is_limited(settings: Settings, name: str, tmp_path: Path) -> None:

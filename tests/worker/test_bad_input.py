@@ -185,6 +185,7 @@ def test_records_of_every_compression_are_scored(system: System) -> None:
         system.producer = Producer(
             {
                 "bootstrap.servers": system.servers,
+                "log_level": 0,
                 "compression.type": codec,
                 "partitioner": "murmur2_random",
             }

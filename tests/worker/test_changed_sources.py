@@ -189,7 +189,7 @@ def alarms(system: AttachedSystem) -> set[str]:
 def send_refund(system: AttachedSystem, name: str, partition: int) -> None:
     value = orjson.dumps({**REFUND, "order": name})
     # A new producer knows an added partition at once.
-    producer = Producer({"bootstrap.servers": system.servers})
+    producer = Producer({"bootstrap.servers": system.servers, "log_level": 0})
     producer.produce(system.topic("refunds"), value, b"k", partition=partition)
     assert producer.flush(30) == 0
 

@@ -40,7 +40,12 @@ def system(own_broker: EmbeddedBroker, tmp_path: Path) -> Iterator[System]:
 def send_batch(system: System, first: int, count: int, codec: str) -> None:
     """Send events as one batch."""
     producer = Producer(
-        {"bootstrap.servers": system.servers, "linger.ms": 1000, "compression.type": codec}
+        {
+            "bootstrap.servers": system.servers,
+            "log_level": 0,
+            "linger.ms": 1000,
+            "compression.type": codec,
+        }
     )
     for number in range(first, first + count):
         fields = event(number, AT + number)

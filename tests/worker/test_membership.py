@@ -51,7 +51,11 @@ def test_only_the_present_generation_and_member_may_commit(
             coordinator = consumer._coordinator
             present = Membership(topic, coordinator.generation, coordinator.member_id, instance)
             producer = Producer(
-                {"bootstrap.servers": broker.bootstrap_servers, "transactional.id": topic}
+                {
+                    "bootstrap.servers": broker.bootstrap_servers,
+                    "transactional.id": topic,
+                    "log_level": 0,
+                }
             )
             await asyncio.to_thread(producer.init_transactions, 10)
             memberships = [

@@ -31,6 +31,7 @@ def test_a_prediction_stays_open_while_its_label_is_in_an_open_transaction(
         producer = Producer(
             {
                 "bootstrap.servers": broker.bootstrap_servers,
+                "log_level": 0,
                 "partitioner": "murmur2_random",
                 "transactional.id": f"{name}-labels",
             }

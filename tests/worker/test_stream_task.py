@@ -132,7 +132,7 @@ class TaskRunner:
         topics = [NewTopic(f"{self.name}.in", partitions, 1), NewTopic(f"{self.name}.scored", 1, 1)]
         for future in admin.create_topics(topics).values():
             future.result(10)
-        producer = Producer({"bootstrap.servers": servers})
+        producer = Producer({"bootstrap.servers": servers, "log_level": 0})
         for number in range(records):
             producer.produce(self.source.topic, str(number).encode(), partition=0)
         producer.flush(10)
