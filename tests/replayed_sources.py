@@ -1,13 +1,14 @@
 """Attached system whose dead letters of ingest are corrected and replayed, and the check of it."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 from confluent_kafka import Message
 
-from tests.attached_system import BASE, AttachedSystem, Coordinates
+from tests.attached_system import BASE, AttachedSystem, Coordinates, MadeRecord
 from tests.running_system import headers
 
 EDIT = f"""
@@ -49,12 +50,12 @@ class ReplayedSystem(AttachedSystem):
         self.edit = folder / "fix.py"
         self.edit.write_text(EDIT)
 
-    def _send_order(self, number: int) -> None:
-        super()._send_order(number)
-        verdict: dict[str, Any] = {"ts": BASE + number + 60, "fraud": True}
+    def _order(self, number: int, fields: dict[str, str]) -> Iterator[MadeRecord]:
+        yield from super()._order(number, fields)
         if number % 20 == 5:
             # Of an order that is only scored once it is fixed, if ever.
-            self._produce("verdicts", {"about": f"p{number}", **verdict})
+            verdict = {"ts": BASE + number + 60, "fraud": True, **fields}
+            yield self._made("verdicts", {"about": f"p{number}", **verdict})
 
     def replay_words(self, *words: str, fix: bool = True) -> list[str]:
         """Return the words of a command that replays dead letters of ingest."""
