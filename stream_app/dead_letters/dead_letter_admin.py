@@ -17,7 +17,7 @@ from stream_app.dead_letters.ledger import (
     partition_key,
 )
 from stream_app.errors import FencedError, SelectionError, StreamAppError
-from stream_app.kafka.clients import ONE_IN_FLIGHT, ConnectionErrors, client_config
+from stream_app.kafka.clients import ConnectionErrors, client_config
 from stream_app.kafka.offsets import VISIBLE_SECONDS, OffsetBounds, open_transaction
 from stream_app.kafka.partition_reader import PartitionReader
 from stream_app.kafka.retrying_reader import RetryingReader
@@ -157,7 +157,6 @@ class DeadLetterAdmin:
         config = {
             **self.config,
             "transaction.timeout.ms": _TRANSACTION_MS,
-            **ONE_IN_FLIGHT,
             "message.max.bytes": max_bytes + 2 * ENVELOPE_BYTES,
             "batch.size": min(_BATCH_BYTES, max_bytes),
         }

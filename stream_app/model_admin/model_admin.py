@@ -13,7 +13,7 @@ from confluent_kafka import Message
 from stream_app.core.monitoring.audit_entry import AuditEntry
 from stream_app.errors import FencedError, ModelError, StreamAppError
 from stream_app.fault_points import kill_at
-from stream_app.kafka.clients import ONE_IN_FLIGHT, ConnectionErrors, client_config
+from stream_app.kafka.clients import ConnectionErrors, client_config
 from stream_app.kafka.offsets import VISIBLE_SECONDS, open_transaction, wait_until_stable
 from stream_app.kafka.partition_reader import SILENCE_SECONDS, PartitionReader
 from stream_app.kafka.topic_uses import group_name, member_name
@@ -198,7 +198,6 @@ class ModelAdmin:
         config = {
             **self._config,
             "transaction.timeout.ms": _TRANSACTION_MS,
-            **ONE_IN_FLIGHT,
             "message.max.bytes": self.settings.topics.max_message_bytes + 2 * ENVELOPE_BYTES,
         }
         writer = TransactionWriter(

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from stream_app.errors import FencedError, KafkaUnavailableError, StreamAppError, TopicsError
 from stream_app.kafka.access_errors import missing_right
-from stream_app.kafka.clients import ClientOwner, make_transactional_producer
+from stream_app.kafka.clients import ONE_IN_FLIGHT, ClientOwner, make_transactional_producer
 from stream_app.records import InputPartition, Output
 from stream_app.retrying import NEVER, retry_until, wait_until
 from stream_app.topic_kinds import TopicKind
@@ -31,6 +31,7 @@ MISSING_TOPIC_SECONDS = 1.0
 # Approximate size of key, headers and framing of a record.
 RECORD_OVERHEAD_BYTES = 100
 PRODUCER_CONFIG: Mapping[str, Any] = {
+    **ONE_IN_FLIGHT,
     # Longer than most transactions: few large batches, which a commit sends at once.
     "linger.ms": 500,
     "compression.type": "lz4",
