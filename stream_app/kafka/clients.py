@@ -300,8 +300,8 @@ def _create(client_type: type[C], config: Mapping[str, Any]) -> C:
     """
     if "oauth_cb" in config:
         config["oauth_cb"](None)
-    restorer = BrokerRestorer(config["bootstrap.servers"])
-    client = client_type({**config, **STATISTICS, "stats_cb": restorer})
+    restorer = BrokerRestorer(config["bootstrap.servers"], config.get("stats_cb"))
+    client = client_type({**STATISTICS, **config, "stats_cb": restorer})
     restorer.watch(client)
     return client
 

@@ -9,7 +9,7 @@ confluent-kafka does not offer.
 
 import ctypes
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from confluent_kafka import Consumer, Producer, cimpl
@@ -29,10 +29,12 @@ class BrokerRestorer:
 
     Args:
         servers: the client's `bootstrap.servers`.
+        then: another `stats_cb` of the client, called afterwards.
     """
 
-    def __init__(self, servers: str) -> None:
+    def __init__(self, servers: str, then: Callable[[str], object] | None = None) -> None:
         self._servers = servers
+        self._then = then
         # Not the client itself, whose owner decides when its last reference ends.
         self._handle: int | None = None
 
@@ -41,6 +43,11 @@ class BrokerRestorer:
         self._handle = _handle(client)
 
     def __call__(self, statistics: str) -> None:
+        self._restore(statistics)
+        if self._then is not None:
+            self._then(statistics)
+
+    def _restore(self, statistics: str) -> None:
         library = _library()
         if library is None or self._handle is None or any(map(statistics.count, _BROKERS)):
             return

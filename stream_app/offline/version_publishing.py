@@ -111,7 +111,7 @@ class TrainedModelPublisher:
             window=trained.window,
             offline_metrics=trained.metrics,
             profile=trained.profile,
-            inputs=trained.inputs,
+            inputs=list(trained.inputs),
             thresholds=thresholds_as_dict(self._pipeline.thresholds),
             decision=decision,
             prior=learner.evaluator.task.prior(learner.evaluator.baseline),

@@ -114,7 +114,7 @@ def test_an_edit_keeps_the_key_of_the_source_for_ingest() -> None:
     [
         # The source has another field of the key's name.
         (order_value(9, id="other"), b"o9"),
-        (order_value(9, kind="quote"), b"o1"),
+        (order_value(9, kind="quote"), b"o9"),
         (b"{", b"o1"),
     ],
 )

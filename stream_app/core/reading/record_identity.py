@@ -124,7 +124,9 @@ class _SourceIdentity:
     def read(self, record: Record, position: SourcePosition, schemas: Schemas) -> RecordIdentity:
         # What `ingest` has forwarded has the text of K as its key, all else the key of the source.
         is_forwarded = record.topic != self._topic
-        sent_key = find_header(record.headers, SOURCE_KEY) if is_forwarded else record.key
+        sent_key = find_header(record.headers, SOURCE_KEY)
+        if sent_key is None and not is_forwarded:
+            sent_key = record.key
         own_key = key_text(record.key) if is_forwarded else None
         found = self._decoder.decode(record, schemas)
         if not isinstance(found, Unwrapped):

@@ -74,7 +74,7 @@ def replayer_of(
 
 def rejected(record: Record, **changes: Any) -> Output:
     """Return the dead letter that ingest writes of a record of its source."""
-    (output,) = started(processor_of(**changes)).process(ORDERS, [record], NOW)
+    output = started(processor_of(**changes)).process(ORDERS, [record], NOW)[-1]
     assert output.topic == "raw.dlq"
     return output
 
@@ -187,7 +187,7 @@ def test_labels_go_to_labels_and_fail_to_their_own_dead_letters() -> None:
     source = InputPartition("shop.verdicts", 0)
     first = processor_of(source=source)
     first.restore({source: -1})
-    (dead,) = first.process(source, [Record("shop.verdicts", 0, 3, NOW, b"k", b"{")], NOW)
+    dead = first.process(source, [Record("shop.verdicts", 0, 3, NOW, b"k", b"{")], NOW)[-1]
     assert dead.topic == "labels.dlq"
     processor = replayer_of()
     fixed = process(processor, [sent(dead, 0, orjson.dumps(label(1))), sent(dead, 1, fields)])
