@@ -423,23 +423,34 @@ class StreamTask(Thread):
             if batch.sequence == position.sequence + waiting.batches:
                 expected = waiting.records[-1].offset + 1
                 self._offset_check.check_contiguity(source, expected, first)
-                records, batches = waiting.records + batch.records, waiting.batches + 1
-                self._waiting[source] = waiting._replace(records=records, batches=batches)
+                waiting = WaitingRecords(
+                    waiting.records + batch.records,
+                    waiting.since,
+                    waiting.reason,
+                    waiting.batches + 1,
+                    waiting.bytes + delivery.bytes,
+                )
+                self._waiting[source] = waiting
+                if waiting.bytes > PAUSE_BYTES:
+                    self._fetch.pause_fetching(source)
             return
         if batch.sequence != position.sequence:
             self._seek(source)
             return
         self._offset_check.check_contiguity(source, position.next, first)
         position.arrived = delivery.arrived
-        self._process_records(source, position, batch.records, 1)
+        arrived = WaitingRecords(batch.records, monotonic(), None, 1)
+        self._process_records(source, position, arrived)
 
     def _process_records(
-        self, source: InputPartition, position: InputPosition, records: list[Record], batches: int
+        self, source: InputPartition, position: InputPosition, waiting: WaitingRecords
     ) -> None:
-        """Process consecutive records, which complete a number of batches.
+        """Process consecutive records. Some may wait for what they need, or for a time slice.
 
-        Some may wait for what they need, or for the next time slice.
+        Those that are ahead of other partitions wait often and briefly, so the records behind them
+        are fetched meanwhile.
         """
+        records = waiting.records
         with BATCH_SECONDS.labels(self.role).time():
             start, processor = 0, self._subtask_of[source].processor
             until = monotonic() + TIME_SLICE_SECONDS
@@ -454,12 +465,13 @@ class StreamTask(Thread):
                 start += ready
                 over = monotonic() > until or self._stopping.is_set()
                 if ready < len(chunk) or (over and start < len(records)):
-                    self._fetch.pause_fetching(source)
-                    self._waiting[source] = WaitingRecords(
-                        records[start:], monotonic(), processor.waiting_for, batches
+                    if processor.waiting_for is not WaitReason.ALIGNMENT:
+                        self._fetch.pause_fetching(source)
+                    self._waiting[source] = waiting._replace(
+                        records=records[start:], since=monotonic(), reason=processor.waiting_for
                     )
                     return
-        position.sequence += batches
+        position.sequence += waiting.batches
 
     def _resume(self, source: InputPartition) -> bool:
         """Process records that waited, if possible, and continue to fetch behind them."""
@@ -470,7 +482,7 @@ class StreamTask(Thread):
             return False
         del self._waiting[source]
         position.arrived = monotonic()
-        self._process_records(source, position, waiting.records, waiting.batches)
+        self._process_records(source, position, waiting)
         if source not in self._waiting and position.queued <= RESUME_BYTES:
             self._fetch.resume_fetching(source)
         return True

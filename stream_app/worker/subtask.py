@@ -50,12 +50,14 @@ class WaitingRecords(NamedTuple):
         since: start in monotonic seconds.
         reason: None if it only waits for its next time slice.
         batches: number of batches that the records complete; those that arrived later are added.
+        bytes: approximate size of the batches that were added.
     """
 
     records: list[Record]
     since: float
     reason: WaitReason | None
     batches: int
+    bytes: int = 0
 
 
 class InputProgress(NamedTuple):
