@@ -80,7 +80,7 @@ class Reader:
         assert len(wanted) == 3
         while True:
             status = self._user.run(*words, cwd=self._folder)
-            # Rows that are too wide go on in the next line.
+            # Rows that are too wide continue in the next line.
             shown = " ".join(status.split())
             if all(text in shown for text in wanted):
                 return status
