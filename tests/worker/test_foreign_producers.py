@@ -18,8 +18,10 @@ from tests.foreign_clients.log_segments import batch_codecs
 from tests.foreign_clients.producers import (
     CLIENTS,
     CODECS,
+    CONFLUENT,
     CONFLUENT_WITH_MURMUR2,
     KAFKA_PYTHON,
+    KCAT,
     KCAT_WITH_MURMUR2,
     ForeignClient,
     SentRecord,
@@ -71,9 +73,11 @@ def test_every_client_and_codec_is_read_through_ingest(
                 by: codecs - {"none"}
                 for by, codecs in used_codecs(broker.log_file.parents[1], messages).items()
             }
-            assert used == {
-                (client.name, codec): {codec} - {"none"} for client in clients for codec in CODECS
-            }
+            assert used.keys() == {(client.name, codec) for client in clients for codec in CODECS}
+            for (by, codec), found in used.items():
+                expected = {codec} - {"none"}
+                # All batches of a client with librdkafka may be small.
+                assert found == expected or (not found and by in {CONFLUENT.name, KCAT.name})
 
 
 def installed(subtests: pytest.Subtests, clients: Iterable[ForeignClient]) -> list[ForeignClient]:
