@@ -89,6 +89,12 @@ class AttachedSystem(System):
         self._random = random.Random(1)
         self.orders = 0
 
+    def start_pairs(self) -> None:
+        """Start two scorers, two ingest workers and a learner."""
+        self.start_all(2)
+        for instance in "01":
+            self.start("ingest", instance)
+
     def topic(self, source: str) -> str:
         return f"{self.name}.shop.{source}"
 

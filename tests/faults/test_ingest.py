@@ -20,9 +20,7 @@ def test_ten_kills_of_ingest_and_of_scorers_lose_and_duplicate_nothing(
 ) -> None:
     """In each round one worker of each role dies while records come, and is started again."""
     with AttachedSystem(broker.bootstrap_servers, tmp_path, unique_name()) as system:
-        system.start_all(2)
-        for instance in "01":
-            system.start("ingest", instance)
+        system.start_pairs()
         system.send_orders(ORDERS)
         system.await_sources(120)
         for number in range(ROUNDS):

@@ -60,9 +60,7 @@ def test_ten_kills_during_replays_lose_and_duplicate_nothing(
 ) -> None:
     """In each round workers, and at times an operator, die while records come and are replayed."""
     with ReplayedSystem(broker.bootstrap_servers, tmp_path, unique_name()) as system:
-        system.start_all(2)
-        for instance in "01":
-            system.start("ingest", instance)
+        system.start_pairs()
         system.send_orders(3 * ORDERS)
         system.await_sources(120)
         operators = Operators(system)

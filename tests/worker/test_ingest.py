@@ -16,9 +16,7 @@ def test_every_record_of_foreign_topics_has_one_outcome_on_two_workers(
     """Topics with 6, 4 and 4 partitions; the records are there before the workers, and after."""
     with AttachedSystem(broker.bootstrap_servers, tmp_path, unique_name()) as system:
         system.send_orders(200)
-        system.start_all(2)
-        for instance in "01":
-            system.start("ingest", instance)
+        system.start_pairs()
         system.await_sources(90)
         system.send_orders(100)
         system.terminate("ingest-0")

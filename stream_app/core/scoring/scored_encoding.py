@@ -75,7 +75,7 @@ class ScoredEncoder:
         prediction, score, threshold, probabilities = predicted
         if topic != self._topic or threshold != self._threshold:
             self._topic, self._threshold = topic, threshold
-            self._template = self._new_template(event, topic, predicted)
+            self._template = self._new_template(event, topic, offset, predicted)
         if (
             self._template
             and degraded is None
@@ -98,15 +98,19 @@ class ScoredEncoder:
                 event_time + self._horizon,
             )
             return filled
-        record = self._record(event, topic, predicted, degraded)
-        record["source"]["offset"] = offset
+        record = self._record(event, topic, offset, predicted, degraded)
         # Copy: orjson returns over-allocated buffers (1 kB and more).
         return b"%b" % self._encode(record)
 
     def _record(
-        self, event: Event, topic: str, predicted: tuple[Any, ...], degraded: Degraded | None
+        self,
+        event: Event,
+        topic: str,
+        offset: int,
+        predicted: tuple[Any, ...],
+        degraded: Degraded | None,
     ) -> ScoredRecord:
-        """Return a whole record but for its offset."""
+        """Return a whole record."""
         event_id, event_time, _, features, imputed, passed, origin = event
         prediction, score, threshold, probabilities = predicted
         model = self._model
@@ -124,7 +128,7 @@ class ScoredEncoder:
                 "version": model.version if degraded is None else degraded.version,
             },
             "degraded": None if degraded is None else degraded.by,
-            "source": {"topic": topic, "partition": self._partition, "offset": 0},
+            "source": {"topic": topic, "partition": self._partition, "offset": offset},
             "fingerprint": self._fingerprint,
             "imputed": imputed,
             "label_due_by": event_time + self._horizon,
@@ -135,13 +139,15 @@ class ScoredEncoder:
             record["fields"] = passed
         return record
 
-    def _new_template(self, event: Event, topic: str, predicted: tuple[Any, ...]) -> bytes:
+    def _new_template(
+        self, event: Event, topic: str, offset: int, predicted: tuple[Any, ...]
+    ) -> bytes:
         """Return the template of a batch's records from a topic, empty if it has none."""
         if not self._uses_template:
             return b""
         plain = event._replace(imputed=(), passed=None, origin=None)
         template: dict[str, Any] = {
-            **self._record(plain, topic, predicted, None),
+            **self._record(plain, topic, offset, predicted, None),
             "event_id": _BYTES,
             "event_time": _NUMBER,
             "prediction": _BYTES,

@@ -25,7 +25,7 @@ from stream_app.topic_kinds import InputKind, topic_name
 from stream_app.worker.processor import HELD, WaitReason, waiting_reason
 from stream_app.worker.quarantine.quarantine import RecordGuard
 from stream_app.worker.roles.ingest_outputs import DEAD_LETTERS_OF, IngestDeadLetters, size_problem
-from stream_app.worker.roles.ingest_state import SourceState, load_states
+from stream_app.worker.roles.ingest_state import IngestOutcomes, SourceState, load_states
 from stream_app.worker.roles.reporting import POISON_ALARM, TaskReporter
 from stream_app.worker.roles.source_alignment import PartitionProgress, SourceAlignment
 
@@ -107,6 +107,13 @@ class IngestServices(NamedTuple):
     guard: RecordGuard
     topic_id: Callable[[str], str | None]
     now: Callable[[], int] = now_ms
+
+    def reports(self, state: IngestOutcomes, now: int) -> list[Output]:
+        """Return the due reports of a partition, after alarms that have ended."""
+        state.alarms.end(LOST_ALARM, now, LOST_QUIET_MS)
+        if not self.guard.checks_all:
+            state.alarms.end(POISON_ALARM, now)
+        return self.reporter.due(state.actions, state.alarms, now)
 
 
 def feeds_of(pipeline: Pipeline) -> dict[str, Feed]:
@@ -273,7 +280,7 @@ class IngestProcessor:
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         """Return due reports and progress records; commits the time at the end now and then."""
-        outputs = self._reports(now) + self._progress(now)
+        outputs = self._services.reports(self.state, now) + self._progress(now)
         step = idle_commit_step(self._idle_after)
         if not outputs and self.state.clock.idle_ms - self._idle_ms >= step:
             return [self.state.output()]
@@ -286,7 +293,7 @@ class IngestProcessor:
             TopicsError: the topic was recreated, so the transaction may have records of both.
         """
         self._check_topic()
-        outputs = self._reports(now) + self._progress(now)
+        outputs = self._services.reports(self.state, now) + self._progress(now)
         self._idle_ms = self.state.clock.idle_ms
         return [*outputs, self.state.output()]
 
@@ -368,8 +375,7 @@ class IngestProcessor:
         self._unreported += count
 
     def _quarantine(self, record: Record, failure: Failure, now: int) -> list[Output]:
-        self.state.actions.add("quarantine", failure.code, now)
-        self.state.alarms.raise_(POISON_ALARM, failure.code, now)
+        self.state.quarantine(failure.code, now)
         return [self._reject(record, failure, now)]
 
     def _reject(self, record: Record, failure: Failure, now: int) -> Output:
@@ -418,12 +424,6 @@ class IngestProcessor:
         return [Completeness(name, None, 0, parts, "open") for name, parts in others if parts]
 
     # --- Reports ----------------------------------------------------------------------------------
-
-    def _reports(self, now: int) -> list[Output]:
-        self.state.alarms.end(LOST_ALARM, now, LOST_QUIET_MS)
-        if not self._guard.checks_all:
-            self.state.alarms.end(POISON_ALARM, now)
-        return self._services.reporter.due(self.state.actions, self.state.alarms, now)
 
     def _export_restored(self) -> None:
         state = self.state

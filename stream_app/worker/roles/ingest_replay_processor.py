@@ -24,11 +24,9 @@ from stream_app.worker.roles.ingest_outputs import DEAD_LETTERS_OF, IngestDeadLe
 from stream_app.worker.roles.ingest_processor import (
     HELD_ALARM,
     LOST_ALARM,
-    LOST_QUIET_MS,
     IngestServices,
 )
 from stream_app.worker.roles.ingest_state import ReplayState, SourceOutcome, load_states
-from stream_app.worker.roles.reporting import POISON_ALARM
 
 log = get_logger(__name__)
 
@@ -124,11 +122,12 @@ class IngestReplayProcessor:
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         """Return due reports."""
-        return self._reports(now)
+        return self._services.reports(self.state, now)
 
     def before_commit(self, positions: Mapping[InputPartition, int], now: int) -> list[Output]:
         """Return due reports and, once there was a record, the state."""
-        return self._reports(now) + ([self.state.output()] if self.state.next else [])
+        reports = self._services.reports(self.state, now)
+        return reports + ([self.state.output()] if self.state.next else [])
 
     def after_commit(self) -> None:
         """Export what was committed as metrics."""
@@ -195,19 +194,12 @@ class IngestReplayProcessor:
         return [self._dead_letters.make(DEAD_LETTERS_OF[kind], record, failure, now)]
 
     def _quarantine(self, record: Record, failure: Failure, now: int) -> list[Output]:
-        self.state.actions.add("quarantine", failure.code, now)
-        self.state.alarms.raise_(POISON_ALARM, failure.code, now)
+        self.state.quarantine(failure.code, now)
         return self._reject(input_of(record), record, failure, now)
 
     def _count(self, outcome: SourceOutcome) -> None:
         self.state.counts[outcome] += 1
         self._outcomes[outcome] += 1
-
-    def _reports(self, now: int) -> list[Output]:
-        self.state.alarms.end(LOST_ALARM, now, LOST_QUIET_MS)
-        if not self._guard.checks_all:
-            self.state.alarms.end(POISON_ALARM, now)
-        return self._services.reporter.due(self.state.actions, self.state.alarms, now)
 
 
 def replay_target(kind: InputKind, headers: Headers) -> tuple[TopicKind, Headers]:

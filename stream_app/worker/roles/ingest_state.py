@@ -12,12 +12,39 @@ from stream_app.core.scoring.replay_headers import ReplayedRecords
 from stream_app.errors import DataLossError
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.records import InputPartition, Output
+from stream_app.worker.roles.reporting import POISON_ALARM
 
 SourceOutcome = Literal["forwarded", "filtered", "tombstone", "lost"]
 """Outcome of a record of a source that is no dead letter; `lost` ones were deleted unread."""
 
 
-class SourceState:
+class IngestOutcomes:
+    """Part that the states of sources and of their replays have in common.
+
+    Args:
+        source: the partition.
+
+    Attributes:
+        counts: records by outcome.
+        dead: dead letters by error code.
+        actions: corrective actions that are not reported yet.
+        alarms: alarms of the partition.
+    """
+
+    def __init__(self, source: InputPartition) -> None:
+        self.source = source
+        self.counts: Counter[SourceOutcome] = Counter()
+        self.dead: Counter[str] = Counter()
+        self.actions = CorrectiveActions()
+        self.alarms = Alarms()
+
+    def quarantine(self, code: str, now: int) -> None:
+        """Note that a record is kept away from the process, with the error code of its failure."""
+        self.actions.add("quarantine", code, now)
+        self.alarms.raise_(POISON_ALARM, code, now)
+
+
+class SourceState(IngestOutcomes):
     """State of one partition of a source; its record in `<p>.ingest.state` has all of it.
 
     Args:
@@ -28,23 +55,15 @@ class SourceState:
         next: offset after the last record, -1 before the partition was read.
         first_parts: number of partitions that the topic had when this one was first read.
         topic_id: id of the topic that was read, None before it is known.
-        counts: records by outcome.
-        dead: dead letters by error code.
         clock: watermark of the forwarded records, and time at the end of the partition.
-        actions: corrective actions that are not reported yet.
-        alarms: alarms of the partition.
     """
 
     def __init__(self, source: InputPartition, needed: int) -> None:
-        self.source = source
+        super().__init__(source)
         self.next = -1
         self.first_parts = 0
         self.topic_id: str | None = None
-        self.counts: Counter[SourceOutcome] = Counter()
-        self.dead: Counter[str] = Counter()
         self.clock = InputClock(needed)
-        self.actions = CorrectiveActions()
-        self.alarms = Alarms()
 
     def output(self) -> Output:
         """Return the record with the state."""
@@ -70,26 +89,20 @@ class SourceState:
         self.alarms = Alarms.from_dict(value["alarms"])
 
 
-class ReplayState:
+class ReplayState(IngestOutcomes):
     """State of one partition of the records that `ingest` reads again.
+
+    They are counted with their source as dead letters, too.
 
     Attributes:
         next: offset after the last record.
-        counts: records by outcome; they are counted with their source as dead letters, too.
-        dead: dead letters by error code.
         replays: records that were left out, by replay.
-        actions: corrective actions that are not reported yet.
-        alarms: alarms of the partition.
     """
 
     def __init__(self, source: InputPartition) -> None:
-        self.source = source
+        super().__init__(source)
         self.next = 0
-        self.counts: Counter[SourceOutcome] = Counter()
-        self.dead: Counter[str] = Counter()
         self.replays = ReplayedRecords()
-        self.actions = CorrectiveActions()
-        self.alarms = Alarms()
 
     def output(self) -> Output:
         """Return the record with the state."""

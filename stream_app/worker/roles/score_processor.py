@@ -21,7 +21,7 @@ from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, InputPartition, Output, Record
 from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.topic_kinds import topic_name
-from stream_app.worker.processor import WaitReason
+from stream_app.worker.processor import WaitReason, waiting_reason
 from stream_app.worker.quarantine.quarantine import RecordGuard
 from stream_app.worker.roles.event_breaker import EventBreaker
 from stream_app.worker.roles.reporting import POISON_ALARM, ExportedMetrics, TaskReporter
@@ -135,16 +135,9 @@ class ScoreProcessor:
         )
         known, self._schemas = self._cache.ready(records[:allowed]) if allowed else (0, NO_SCHEMAS)
         ready = self._guard.ready(records[:known])
-        if ready == len(records):
-            self.waiting_for = None
-        else:
-            self.waiting_for = (
-                WaitReason.TRIAL_RUN
-                if ready < known
-                else WaitReason.SCHEMA_REGISTRY
-                if known < allowed
-                else WaitReason.CIRCUIT_BREAKER
-            )
+        self.waiting_for = waiting_reason(allowed, known, ready)
+        if self.waiting_for is None and allowed < len(records):
+            self.waiting_for = WaitReason.CIRCUIT_BREAKER
         return ready
 
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:

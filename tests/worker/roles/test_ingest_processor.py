@@ -84,6 +84,26 @@ def quiet_guard() -> Any:
     )
 
 
+def quiet_services(
+    pipeline: Pipeline, reader: Any, limits: IngestLimits, alignment: SourceAlignment
+) -> IngestServices:
+    """Return the services of a worker that reports nothing and knows all schemas."""
+    reporter: Any = SimpleNamespace(due=lambda *_: [], export=lambda *_: None)
+    schemas: Any = SimpleNamespace(ready=lambda records: (len(records), {}))
+    return IngestServices(
+        feeds_of(pipeline),
+        reader,
+        schemas,
+        reporter,
+        FailureContext("payments.ingest", "", "f", "1"),
+        limits,
+        alignment,
+        quiet_guard(),
+        lambda topic: getattr(reader, "topic_id", None),
+        now=lambda: NOW,
+    )
+
+
 def processor_of(
     reader: FakeReader | None = None,
     source: InputPartition = ORDERS,
@@ -92,19 +112,8 @@ def processor_of(
     **changes: Any,
 ) -> IngestProcessor:
     pipeline, reader = attached(**changes), reader or FakeReader()
-    quiet: Any = SimpleNamespace(due=lambda *_: [], export=lambda *_: None)
-    schemas: Any = SimpleNamespace(ready=lambda records: (len(records), {}))
-    services = IngestServices(
-        feeds_of(pipeline),
-        reader,  # type: ignore[arg-type]
-        schemas,
-        quiet,
-        FailureContext("payments.ingest", "", "f", "1"),
-        IngestLimits(max_bytes, accept_loss),
-        SourceAlignment(1),
-        quiet_guard(),
-        lambda topic: reader.topic_id,
-        now=lambda: NOW,
+    services = quiet_services(
+        pipeline, reader, IngestLimits(max_bytes, accept_loss), SourceAlignment(1)
     )
     return IngestProcessor(pipeline, source, services)
 

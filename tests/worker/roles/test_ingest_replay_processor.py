@@ -1,13 +1,11 @@
 """Dead letters of `ingest` that it reads again: where they go, with which headers and counts."""
 
 from collections.abc import Iterable
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
-from stream_app.core.scoring.dead_letter import FailureContext
 from stream_app.core.scoring.replay_headers import replay_headers
 from stream_app.dead_letters.dead_letter_reader import DeadLetter, DeadLetterRef, Origin
 from stream_app.dead_letters.replay_records import EditedRecord, ReplayRoute
@@ -27,7 +25,7 @@ from stream_app.records import InputPartition, Output, Record
 from stream_app.sources import Coordinates, RecordKey, RecordTimestamp
 from stream_app.topic_kinds import DeadLetterKind
 from stream_app.worker.processor import HELD, WaitReason
-from stream_app.worker.roles.ingest_processor import IngestLimits, IngestServices, feeds_of
+from stream_app.worker.roles.ingest_processor import IngestLimits
 from stream_app.worker.roles.ingest_replay_processor import IngestReplayProcessor
 from stream_app.worker.roles.ingest_state import ReplayState
 from stream_app.worker.roles.source_alignment import SourceAlignment
@@ -38,7 +36,7 @@ from tests.worker.roles.test_ingest_processor import (
     attached,
     order,
     processor_of,
-    quiet_guard,
+    quiet_services,
     started,
 )
 
@@ -53,19 +51,11 @@ def replayer_of(
     **changes: Any,
 ) -> IngestReplayProcessor:
     pipeline = attached(**changes)
-    quiet: Any = SimpleNamespace(due=lambda *_: [], export=lambda *_: None)
-    schemas: Any = SimpleNamespace(ready=lambda records: (len(records), {}))
-    services = IngestServices(
-        feeds_of(pipeline),
-        reader or FakeReader(low=0),  # type: ignore[arg-type]
-        schemas,
-        quiet,
-        FailureContext("payments.ingest", "", "f", "1"),
+    services = quiet_services(
+        pipeline,
+        reader or FakeReader(low=0),
         IngestLimits(max_bytes, accept_loss),
         SourceAlignment(1),
-        quiet_guard(),
-        lambda topic: None,
-        now=lambda: NOW,
     )
     processor = IngestReplayProcessor(pipeline, REPLAYED, services)
     processor.restore({REPLAYED: -1})

@@ -5,14 +5,12 @@ The interleavings are those of `docs/sources.md`, one test for each.
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
 from stream_app.core.reading.event_time import NEVER
-from stream_app.core.scoring.dead_letter import FailureContext
 from stream_app.core.scoring.scorer import Scorer
 from stream_app.pipeline import Pipeline
 from stream_app.records import InputPartition, Output, Record
@@ -21,8 +19,6 @@ from stream_app.worker.processor import HELD, WaitReason
 from stream_app.worker.roles.ingest_processor import (
     IngestLimits,
     IngestProcessor,
-    IngestServices,
-    feeds_of,
 )
 from stream_app.worker.roles.ingest_state import SourceState
 from stream_app.worker.roles.progress_follower import ProgressFollower
@@ -36,7 +32,7 @@ from stream_app.worker.roles.source_alignment import (
 )
 from tests.core.scoring.label_streams import START, YEAR, LabelledPartition
 from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
-from tests.worker.roles.test_ingest_processor import quiet_guard
+from tests.worker.roles.test_ingest_processor import quiet_services
 
 BOUND = 10 * HOUR
 A, B, C = (InputPartition("shop.orders", number) for number in range(3))
@@ -301,19 +297,8 @@ class BackFill:
     def __init__(self, bound: int) -> None:
         self.clock = Clock()
         pipeline = merged_pipeline()
-        quiet: Any = SimpleNamespace(due=lambda *_: [], export=lambda *_: None)
-        schemas: Any = SimpleNamespace(ready=lambda records: (len(records), {}))
-        services = IngestServices(
-            feeds_of(pipeline),
-            self,  # type: ignore[arg-type]
-            schemas,
-            quiet,
-            FailureContext("payments.ingest", "", "f", "1"),
-            IngestLimits(10_000, False),
-            SourceAlignment(bound, self.clock),
-            quiet_guard(),
-            lambda topic: None,
-            now=lambda: NOW,
+        services = quiet_services(
+            pipeline, self, IngestLimits(10_000, False), SourceAlignment(bound, self.clock)
         )
         self.logs = {
             InputPartition(topic, number): list[Record]()
