@@ -32,12 +32,12 @@ def sleep(): time.sleep(1000)
 def hoard():
     kept = []
     while True:
-        kept.append(b"x" * (1 << 20))
+        kept.append(b"x" * (1 << 26))
 def swell(): return b"x" * (3 << 30)
 def stop(): raise SystemExit(0)
 
 POISON = [None, segfault, abort, leave, spin, hold, match, sleep, hoard, swell, stop]
-pipeline = small_pipeline("NAME", features=features, limits=Limits(seconds=1.5, memory_mb=300))
+pipeline = small_pipeline("NAME", features=features, limits=Limits(seconds=1.5, memory_mb=100))
 """
 SOURCES = """
 import ctypes, os
@@ -58,12 +58,12 @@ def spin():
 def hoard():
     kept = []
     while True:
-        kept.append(b"x" * (1 << 20))
+        kept.append(b"x" * (1 << 26))
 
 POISON = {1: segfault, 3: leave, 4: spin, 8: hoard}
 pipeline = small_pipeline(
     "NAME",
-    limits=Limits(seconds=1.5, memory_mb=300),
+    limits=Limits(seconds=1.5, memory_mb=100),
     sources=(
         Source(
             topic="NAME.shop",
