@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from benchmarks.cluster import EndOffsets, create, delete
 from benchmarks.observe import BenchmarkError, Progress, wait_until
 from benchmarks.workload import Workload
-from stream_app.broker import parent_death
+from stream_app import parent_death
 from stream_app.kafka.topics import topic_specs
 from stream_app.settings import Settings, TopicSettings
 

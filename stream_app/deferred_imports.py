@@ -1,9 +1,10 @@
-"""Imports of scipy by River, and of River by commands, deferred until they are used.
+"""Imports that few processes use, deferred until they are used, or left out.
 
-River imports `scipy.stats` and other packages at the top of its modules, for functions that few
-models call. They take half of a worker's start and 70 MB of its memory. After `defer_scipy`,
-modules of River get a `DeferredImport` in their place, which imports the real package when it is
-first used. All other imports of scipy are untouched: neither `sys.modules` nor `builtins` changes.
+River imports `scipy.stats`, narwhals and other packages at the top of its modules, for functions
+that few models call. They take half of a worker's start and 70 MB of its memory. After
+`defer_statistics`, modules of River get a `DeferredImport` in their place, which imports the real
+package when it is first used. All other imports of them are untouched: neither `sys.modules` nor
+`builtins` changes.
 
 Most commands read a pipeline's file, which imports River, and never build the model. After
 `defer_river`, each package of River runs when one of its names is first used.
@@ -11,7 +12,8 @@ Most commands read a pipeline's file, which imports River, and never build the m
 
 import builtins
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -21,6 +23,8 @@ from typing import Any
 
 DEFERRED = frozenset(
     {
+        "narwhals",
+        "river.tree.padded",
         "scipy.integrate",
         "scipy.io.arff",
         "scipy.io.arff._arffread",
@@ -56,6 +60,9 @@ class DeferredImport:
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self._resolve()(*arguments, **options)
 
+    def __instancecheck__(self, instance: object) -> bool:
+        return isinstance(instance, self._resolve())
+
 
 def _import(
     name: str,
@@ -65,9 +72,11 @@ def _import(
     level: int = 0,
 ) -> Any:
     """Import for the import statements of River's modules."""
+    if name == "narwhals.stable.v2" and not fromlist:
+        return SimpleNamespace(stable=SimpleNamespace(v2=DeferredImport(name)))
     if name in DEFERRED:
         if not fromlist:
-            return import_module("scipy")
+            return import_module("scipy") if name.startswith("scipy") else DeferredImport(name)
         return SimpleNamespace(**{one: DeferredImport(name, one) for one in fromlist})
     if name == "scipy" and fromlist:
         modules = {one: f"scipy.{one}" for one in fromlist}
@@ -121,8 +130,8 @@ class RiverFinder(MetaPathFinder):
 _FINDER = RiverFinder()
 
 
-def defer_scipy() -> None:
-    """Defer what River imports of scipy from now on; modules already imported stay as they are."""
+def defer_statistics() -> None:
+    """Defer what River imports of scipy and narwhals from now on, in modules not yet imported."""
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
 
@@ -134,3 +143,19 @@ def defer_river() -> None:
     which Python's lazy loader does not guard against before 3.12.
     """
     _FINDER.is_lazy = True
+
+
+@contextmanager
+def missing(package: str) -> Iterator[None]:
+    """Let imports fail as if a package were not installed, unless it has been imported before.
+
+    For a package that another one imports if it is there, and does not need.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # Python's mark of a missing module
+    try:
+        yield
+    finally:
+        del sys.modules[package]

@@ -3,7 +3,6 @@
 - `embedded`: start, stop and status of a broker, which several commands can share.
 - `node`: data folder, address, configuration, formatting, start, readiness.
 - `process`: processes, and recognition of the broker's process.
-- `parent_death`: script that runs a command which ends with its starter.
 - `java_runtime`: Java's command line, and the server's jars, verified.
 - `jars_lock`: maintainers' script that writes `jars.lock`.
 - `download`: verified downloads that can be resumed.

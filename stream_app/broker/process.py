@@ -16,7 +16,7 @@ from typing import Self
 
 import psutil
 
-from stream_app.broker import parent_death
+from stream_app import parent_death
 from stream_app.files import write_atomically
 from stream_app.retrying import wait_until
 

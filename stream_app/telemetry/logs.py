@@ -8,11 +8,15 @@ import sys
 from collections.abc import Iterable
 
 import orjson
-import structlog
-from structlog.types import EventDict, Processor
 
+from stream_app.deferred_imports import missing
 from stream_app.records import Output
 from stream_app.settings import LogSettings
+
+# With it, structlog would print the local variables of each frame of a traceback.
+with missing("rich"):
+    import structlog
+    from structlog.types import EventDict, Processor
 
 _SHARED: tuple[Processor, ...] = (
     structlog.stdlib.add_log_level,

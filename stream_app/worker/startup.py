@@ -53,9 +53,9 @@ REQUEST_SECONDS = 6.0
 POLL_SECONDS = 1.0
 # Longest time that a thread back from a call of librdkafka waits for one that computes.
 SWITCH_SECONDS = 0.001
-# glibc's M_ARENA_MAX.
-_ARENA_MAX = -8
-_ARENAS = 2
+# glibc's M_ARENA_MAX and M_TRIM_THRESHOLD.
+_ARENA_MAX, _ARENAS = -8, 2
+_TRIM_THRESHOLD, _KEPT_BYTES = -1, 1 << 20
 
 
 def run_worker(spec: str, role: str, instance: str, settings: Settings) -> None:
@@ -68,7 +68,7 @@ def run_worker(spec: str, role: str, instance: str, settings: Settings) -> None:
     Raises:
         StreamAppError: pipeline, topics or cluster are not usable, or the instance runs already.
     """
-    limit_arenas()
+    return_free_memory()
     instance = instance_name(instance)
     setup_logging(settings.log, role=role, instance=instance)
     warning = service_links_warning()
@@ -252,13 +252,16 @@ def _has_run(pipeline: str, role: str, settings: Settings) -> bool:
 # --- Tuning of the interpreter --------------------------------------------------------------------
 
 
-def limit_arenas() -> None:
-    """Let all threads share two heaps, if the C library is glibc; called before threads start.
+def return_free_memory() -> None:
+    """Let glibc return free memory to the system; other C libraries have no such settings.
 
-    By default each thread keeps a heap of its own, three for each producer alone.
+    By default each thread keeps a heap of its own, three for each producer alone, and a heap keeps
+    up to 64 MB after a burst. Called before threads start.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_ARENA_MAX, _ARENAS)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_ARENA_MAX, _ARENAS)
+        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def tune_interpreter() -> None:

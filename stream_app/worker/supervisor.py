@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import urlopen
 
-from stream_app.broker import parent_death
+from stream_app import parent_death
 from stream_app.errors import FencedError, KafkaUnavailableError, StoreError, StreamAppError
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger

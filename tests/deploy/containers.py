@@ -15,7 +15,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from stream_app.broker import parent_death
+from stream_app import parent_death
 from stream_app.broker.embedded import with_archive
 from stream_app.broker.java_runtime import (
     MAVEN_CENTRAL,

@@ -21,7 +21,6 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from stream_app.broker.parent_death import set_parent_death_signal
 from stream_app.core.reading.decoding import Schemas
 from stream_app.core.reading.record_reader import Event, EventReader, LabelReader
 from stream_app.core.reading.replayed_selection import ReplayedIntake, input_of
@@ -31,6 +30,7 @@ from stream_app.loading import load_pipeline
 from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import LoadedModel, load_verified
+from stream_app.parent_death import set_parent_death_signal
 from stream_app.records import Failure, Record
 from stream_app.schema_registry.schema_cache import SchemaCache, open_schema_cache
 from stream_app.settings import load_settings

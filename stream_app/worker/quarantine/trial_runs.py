@@ -14,7 +14,7 @@ from threading import Thread
 from time import monotonic, monotonic_ns
 from typing import Literal, NamedTuple
 
-from stream_app.broker import parent_death
+from stream_app import parent_death
 from stream_app.clock import now_ms
 from stream_app.model_store.manifest import Manifest
 from stream_app.records import Failure, Record
