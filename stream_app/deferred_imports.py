@@ -1,6 +1,6 @@
 """Imports that few processes use, deferred until they are used, or left out.
 
-River imports `scipy.stats`, narwhals and other packages at the top of its modules, for functions
+River imports `scipy.stats`, its trees and other packages at the top of its modules, for functions
 that few models call. They take half of a worker's start and 70 MB of its memory. After
 `defer_statistics`, modules of River get a `DeferredImport` in their place, which imports the real
 package when it is first used. All other imports of them are untouched: neither `sys.modules` nor
@@ -23,7 +23,6 @@ from typing import Any
 
 DEFERRED = frozenset(
     {
-        "narwhals",
         "river.tree.padded",
         "scipy.integrate",
         "scipy.io.arff",
@@ -72,11 +71,9 @@ def _import(
     level: int = 0,
 ) -> Any:
     """Import for the import statements of River's modules."""
-    if name == "narwhals.stable.v2" and not fromlist:
-        return SimpleNamespace(stable=SimpleNamespace(v2=DeferredImport(name)))
     if name in DEFERRED:
         if not fromlist:
-            return import_module("scipy") if name.startswith("scipy") else DeferredImport(name)
+            return import_module(name.partition(".")[0])
         return SimpleNamespace(**{one: DeferredImport(name, one) for one in fromlist})
     if name == "scipy" and fromlist:
         modules = {one: f"scipy.{one}" for one in fromlist}
@@ -131,7 +128,7 @@ _FINDER = RiverFinder()
 
 
 def defer_statistics() -> None:
-    """Defer what River imports of scipy and narwhals from now on, in modules not yet imported."""
+    """Defer imports of River's modules from now on; those already imported stay as they are."""
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
 
@@ -147,15 +144,15 @@ def defer_river() -> None:
 
 @contextmanager
 def missing(package: str) -> Iterator[None]:
-    """Let imports fail as if a package were not installed, unless it has been imported before.
+    """Let imports fail as if a package were not installed.
 
     For a package that another one imports if it is there, and does not need.
     """
-    if package in sys.modules:
-        yield
-        return
+    imported = sys.modules.get(package)
     sys.modules[package] = None  # type: ignore[assignment]  # Python's mark of a missing module
     try:
         yield
     finally:
         del sys.modules[package]
+        if imported is not None:
+            sys.modules[package] = imported

@@ -79,3 +79,27 @@ def test_threads_that_import_at_the_same_time_get_real_modules() -> None:
         "for thread in threads: thread.join(60)\n"
         "assert found == [('module', 0.5)] * 8, found\n",
     )
+
+
+def test_a_worker_imports_neither_trees_nor_coloured_tracebacks() -> None:
+    run(
+        "-c",
+        "import rich.console, sys\n"
+        "import stream_app.worker.startup\n"
+        "from river import linear_model, preprocessing\n"
+        "unwanted = {'pygments', 'rich.traceback', 'river.tree'}\n"
+        "assert not unwanted & set(sys.modules), unwanted & set(sys.modules)\n"
+        "import rich, rich.traceback\n",
+    )
+
+
+def test_random_trees_of_river_work_with_deferred_imports() -> None:
+    run(
+        "-c",
+        "import stream_app\n"
+        "from river import feature_extraction\n"
+        "limits = {'a': (0.0, 2.0)}\n"
+        "trees = feature_extraction.RandomTreesEmbedding(2, height=1, limits=limits, seed=1)\n"
+        "trees.learn_one({'a': 1.0})\n"
+        "assert trees.transform_one({'a': 1.0})\n",
+    )
