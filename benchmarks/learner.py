@@ -11,8 +11,6 @@ from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.cluster import first_flights, preload
 from benchmarks.contenders import (
-    BEFORE,
-    OURS,
     RunConfig,
     Setup,
     pipeline_file,
@@ -54,7 +52,7 @@ def measure(setup: Setup, count: int) -> Iterator[Report]:
     mark = fingerprint(pipeline)
     examples = labelled(mark, count)
     core = in_core(pipeline, mark, examples[:IN_MEMORY_EXAMPLES], setup.rounds)
-    kafka: Rounds = {name: [] for name in (*setup.ours, BASELINE)}
+    kafka: Rounds = {LEARNER: [], BASELINE: []}
     for number in range(setup.rounds):
         where = f"round {number + 1} of {setup.rounds}"
         try:
@@ -131,7 +129,7 @@ def through_kafka(config: RunConfig, name: str, examples: list[Example]) -> Thro
 
 
 def _command(config: RunConfig, name: str, topic: str, group: str) -> list[str]:
-    if name in OURS:
+    if name == LEARNER:
         return [*worker_command(config), "learn"]
     return [
         sys.executable,
@@ -168,6 +166,4 @@ def summary(core: Figures, kafka: Rounds) -> Report:
                     spread(times).text(2),
                 )
             )
-    if against := ratios(rates[LEARNER], rates.get(BEFORE, ())):
-        figures[f"examples/s, learner / {BEFORE}, through Kafka"] = against
     return Report([Table("Learning", ("examples/s", "learner", BASELINE, "ratio"), rows)], figures)
