@@ -83,7 +83,7 @@ class AttachedSystem(System):
         admin = make_admin(self.settings)
         topics = [NewTopic(self.topic(one), count, 1) for one, count in PARTITIONS.items()]
         for future in admin.create_topics(topics).values():
-            future.result(10)
+            future.result(60)
         # With its default partitioner.
         self.foreign = Producer({"bootstrap.servers": servers, "linger.ms": 5, "log_level": 0})
         self._random = random.Random(1)

@@ -25,6 +25,7 @@ from stream_app.settings import KafkaSettings, Settings, TopicSettings
 from stream_app.topic_kinds import TopicKind, topic_name
 from tests.forked_process import WorkerProcess, start_process
 from tests.in_process import run_in_process
+from tests.patience import PATIENCE
 from tests.small_pipeline import event, label
 
 ROOT = Path(__file__).parent.parent
@@ -137,7 +138,7 @@ class System:
         """Stop a worker, which must exit with 0; returns the seconds that it took."""
         started = time.monotonic()
         self.workers[worker].send_signal(signal.SIGTERM)
-        assert self.workers[worker].wait(timeout) == 0, self.log(worker)
+        assert self.workers[worker].wait(timeout * PATIENCE) == 0, self.log(worker)
         return time.monotonic() - started
 
     def log(self, worker: str) -> str:
@@ -236,7 +237,7 @@ class System:
 
     def await_outcomes(self, timeout: float = 60.0) -> RecordCounts:
         """Wait until every record sent has an outcome; returns the record counts."""
-        self.producer.flush(30)
+        self.producer.flush(30 * PATIENCE)
         self.until(self.has_all_outcomes, timeout, "not every record has an outcome")
         return self.record_counts()
 
@@ -246,10 +247,14 @@ class System:
         return (counts.events, counts.labels) == (self.sent["raw"], self.sent["labels"])
 
     def until(self, condition: Callable[[], bool], timeout: float, why: str) -> float:
-        """Wait for a condition; returns the seconds it took, or fails with the workers' logs."""
+        """Wait for a condition; returns the seconds it took, or fails with the workers' logs.
+
+        Args:
+            timeout: limit in seconds, which is multiplied by `PATIENCE`.
+        """
         started = time.monotonic()
         while not condition():
-            if time.monotonic() - started > timeout:
+            if time.monotonic() - started > timeout * PATIENCE:
                 logs = "\n".join(f"--- {worker}\n{self.log(worker)}" for worker in self.workers)
                 sent = f"sent {self.sent}, not delivered {self.undelivered}"
                 raise AssertionError(f"{why}: {self.record_counts()}, {sent}\n{logs}")
@@ -323,8 +328,8 @@ class Load(threading.Thread):
         """Stop sending, with everything delivered."""
         self._stopping.set()
         self.join()
-        if queued := self._system.producer.flush(30):
-            self._system.undelivered.append(f"{queued} records were queued after 30 s")
+        if queued := self._system.producer.flush(30 * PATIENCE):
+            self._system.undelivered.append(f"{queued} records were never sent")
 
     def _send(self, number: int) -> None:
         at = self._base + number
@@ -378,7 +383,7 @@ class TopicFollower:
             }
         )
         self._log = RetryingReader(config, "test-reader")
-        count = len(self._consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        count = len(self._consumer.list_topics(topic, timeout=60).topics[topic].partitions)
         self._partitions = [TopicPartition(topic, partition, 0) for partition in range(count)]
         self._consumer.assign(self._partitions)
         self._messages: list[Message] = []

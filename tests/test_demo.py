@@ -22,7 +22,7 @@ def run_demo(folder: Path, *arguments: str) -> dict[str, Any]:
         env=os.environ | {"STREAM_APP_DATA_DIR": str(folder)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     summary: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])

@@ -24,6 +24,7 @@ from stream_app.broker import EmbeddedBroker
 from stream_app.kafka.acl import AclRole, required_acls
 from tests.in_process import run_in_process
 from tests.kafka.security.cluster import SecuredCluster
+from tests.patience import PATIENCE
 from tests.running_system import kafka_environment
 
 # Unix milliseconds of the first point. One point per minute follows, its class ten minutes later.
@@ -158,7 +159,7 @@ class FirstHour:
 
     def until_status(self, condition: Callable[[Any], bool], timeout: float = 60.0) -> Any:
         """Return the first output of `status` that fulfils the condition."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while True:
             (found,) = self.lines("status", "PIPELINE")
             if condition(found):
@@ -247,7 +248,7 @@ def test_an_edited_starter_pipeline_scores_each_event_once_and_learns(
         try:
             _run_on_kafka(user, points, up)
             up.send_signal(signal.SIGINT)
-            assert up.wait(20) == 0
+            assert up.wait(20 * PATIENCE) == 0
         finally:
             up.kill()
 

@@ -12,12 +12,13 @@ from filelock import FileLock
 from stream_app.broker.java_runtime import JarCache, find_java, read_lock
 from stream_app.broker.process import is_alive, kill, spawn
 from stream_app.settings import Settings
+from tests.patience import PATIENCE
 
 _LOCK = Path(__file__).with_name("archive.lock")
 _API = "/apis/ccompat/v7"  # Confluent's
 _LISTENING = re.compile(r"Listening on: (http://127\.0\.0\.1:\d+)\.")
 # It takes four seconds on an idle machine.
-_START_SECONDS = 180.0
+_START_SECONDS = 180.0 * PATIENCE
 _POLL_SECONDS = 0.05
 
 _OPTIONS = (

@@ -28,6 +28,7 @@ from stream_app.broker.broker_errors import (
     PortTakenError,
     StartTimeoutError,
 )
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.broker
 
@@ -46,11 +47,11 @@ def produce(broker: EmbeddedBroker, value: bytes) -> None:
         "log_level": 0,
     }
     topics = AdminClient(client)
-    if "kept" not in topics.list_topics(timeout=10).topics:
-        topics.create_topics([NewTopic("kept", 1, 1)])["kept"].result(10)
+    if "kept" not in topics.list_topics(timeout=60).topics:
+        topics.create_topics([NewTopic("kept", 1, 1)])["kept"].result(60)
     producer = Producer({**client, "message.timeout.ms": 10_000})
     producer.produce("kept", value)
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
 
 
 def values(broker: EmbeddedBroker, count: int) -> list[bytes | None]:
@@ -65,7 +66,7 @@ def values(broker: EmbeddedBroker, count: int) -> list[bytes | None]:
 
 
 def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 10 * PATIENCE
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the process still runs"
         time.sleep(0.05)
@@ -196,8 +197,8 @@ def test_a_broker_listens_on_the_loopback_interface_only(broker: EmbeddedBroker)
 
 def test_a_request_for_a_missing_topic_does_not_create_it(broker: EmbeddedBroker) -> None:
     client = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
-    assert client.list_topics("accident", timeout=10).topics["accident"].error is not None
-    assert "accident" not in client.list_topics(timeout=10).topics
+    assert client.list_topics("accident", timeout=60).topics["accident"].error is not None
+    assert "accident" not in client.list_topics(timeout=60).topics
 
 
 START_OWNED = """

@@ -18,6 +18,7 @@ from stream_app.kafka.topics import create_topics
 from stream_app.loading import load_pipeline
 from stream_app.topic_kinds import KINDS, SOURCE_KINDS
 from tests.in_process import run_in_process
+from tests.patience import PATIENCE
 from tests.running_system import ROOT
 from tests.transfer.clusters import admin, send, settings_for, unique_name
 
@@ -67,7 +68,7 @@ class Commands:
         """
         if own_process:
             with self.start(*arguments, **environment) as process:
-                output, errors = process.communicate(typed, timeout=60)
+                output, errors = process.communicate(typed, timeout=60 * PATIENCE)
             ended = process.returncode
         else:
             variables = self.environment | environment
@@ -159,7 +160,7 @@ def test_missing_topics_are_shown_as_missing(commands: Commands) -> None:
 def test_ctrl_c_ends_consume_with_130(commands: Commands) -> None:
     with following(commands) as process:
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=10 * PATIENCE)
     assert (process.returncode, output, errors) == (130, "", "")
 
 
@@ -167,7 +168,7 @@ def test_consume_ends_without_an_error_when_its_output_is_closed(commands: Comma
     with following(commands) as process:
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(10) == 0
+        assert process.wait(10 * PATIENCE) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.running_system import ROOT
 
 PROGRAM = """
@@ -119,7 +120,7 @@ def test_any_other_process_does_not_fork() -> None:
 
 def children(parent: int) -> list[int]:
     """Return the process ids of the children."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 10 * PATIENCE
     path = Path(f"/proc/{parent}/task/{parent}/children")
     while not (found := path.read_text().split()):
         assert time.monotonic() < deadline

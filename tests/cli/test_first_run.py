@@ -33,6 +33,7 @@ from stream_app.settings import Settings, load_settings
 from stream_app.worker.run_folder import make_run_folder
 from tests.broker.repository import serving
 from tests.in_process import run_in_process
+from tests.patience import PATIENCE
 from tests.running_system import ROOT
 from tests.transfer.clusters import unique_name
 
@@ -276,7 +277,7 @@ def test_a_second_up_of_one_pipeline_is_rejected(
             assert "`stream-app up` or `reset` of p-" in line
         # Its workers are still starting.
         first.send_signal(signal.SIGINT)
-        assert first.wait(20) == 0
+        assert first.wait(20 * PATIENCE) == 0
 
 
 @pytest.mark.parametrize("command", ["up good.py --no-monitor", "worker good.py --role score"])
@@ -288,10 +289,10 @@ def test_a_used_health_port_is_an_error(
         socket.create_server(("127.0.0.1", 0)) as server,
         typed("topics", "create", "good.py") as creating,
     ):
-        assert creating.wait(60) == 0
+        assert creating.wait(60 * PATIENCE) == 0
         port = server.getsockname()[1]
         with typed(*command.split(), STREAM_APP_WORKER__HEALTH_PORT=str(port)) as process:
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=60 * PATIENCE)
     assert process.returncode == SettingsError.exit_code
     assert errors.splitlines()[-1] == (
         f"error: Health port 127.0.0.1:{port} cannot be opened: Address already in use. "
@@ -370,7 +371,7 @@ def test_ctrl_c_ends_a_hanging_download(folder: Path, command: str) -> None:
         with typed(*command.split(), **environment) as process:
             await_line(process, "Fetching Apache Kafka")
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=10)
+            _, errors = process.communicate(timeout=10 * PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in errors
 
@@ -397,7 +398,7 @@ def test_two_pipelines_share_the_embedded_broker_and_restart_it_when_it_dies(
             for process in (first, second):
                 await_line(process, "worker started")
             broker.kill()
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 60 * PATIENCE
             while not broker.status().running:
                 assert time.monotonic() < deadline, "the broker is not restarted"
                 time.sleep(0.1)
@@ -405,10 +406,10 @@ def test_two_pipelines_share_the_embedded_broker_and_restart_it_when_it_dies(
             broker.start()
             pid = broker.pid
             first.send_signal(signal.SIGINT)
-            assert first.wait(30) == 0
+            assert first.wait(30 * PATIENCE) == 0
             assert broker.pid == pid
             second.send_signal(signal.SIGTERM)
-            assert second.wait(30) == 0
+            assert second.wait(30 * PATIENCE) == 0
         assert not broker.status().running
         stale = run_in_process("topics", "show", "good.py", folder=folder)
         assert stale.returncode == KafkaUnavailableError.exit_code
@@ -454,7 +455,7 @@ def test_make_names_the_python_that_it_needs(tmp_path: Path) -> None:
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     with typed(*arguments, **environment) as process:
-        output, errors = process.communicate(timeout=90)
+        output, errors = process.communicate(timeout=90 * PATIENCE)
     assert "Traceback" not in errors
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 

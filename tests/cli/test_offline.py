@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from stream_app.cli import app
 from stream_app.errors import InputError
 from stream_app.starter.starter import write_starter
+from tests.patience import PATIENCE
 from tests.running_system import ROOT
 from tests.small_pipeline import EVENT_SCHEMA, HOUR, LABEL_SCHEMA, NOW, event, label
 
@@ -350,8 +351,8 @@ def test_ctrl_c_shows_the_summary_so_far(declared: str) -> None:
             process.stdout.readline()
         process.send_signal(signal.SIGINT)
         lines = process.stdout.read().splitlines()
-        assert process.wait(20) == 130
-        sending.join(20)
+        assert process.wait(20 * PATIENCE) == 130
+        sending.join(20 * PATIENCE)
     summary = json.loads(lines[-1])
     assert not summary["complete"]
     assert summary["events"]["read"] == summary["events"]["scored"] == 100 + len(lines) - 1
@@ -374,7 +375,7 @@ def test_ctrl_c_ends_the_wait_for_standard_input(declared: str) -> None:
         for _ in range(100):
             process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(20 * PATIENCE) == 130
         assert json.loads(process.stdout.read().splitlines()[-1])["events"]["read"] == 100
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.cli.status import WatchedPipeline
+from tests.patience import PATIENCE
 from tests.running_system import ROOT
 from tests.transfer.clusters import new_topics, settings_for
 
@@ -37,7 +38,7 @@ def test_a_watch_that_starts_while_kafka_is_away_waits_and_says_so(
     assert output is not None
     said = [output.readline() for _ in range(2)]
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=15)
+    _, errors = process.communicate(timeout=15 * PATIENCE)
     assert process.returncode == 130, errors
     assert all("127.0.0.1:1" in line and "Looking again." in line for line in said), said
 
@@ -53,7 +54,7 @@ def test_a_watch_continues_with_new_clients_after_it_has_closed_the_old_ones(
         watched.reconnect()
         for thread in threads():
             if thread.name == "closing":
-                thread.join(10)
+                thread.join(10 * PATIENCE)
                 assert not thread.is_alive()
         after = watched.look()
         assert (before.pipeline, after.pipeline) == (name, name)

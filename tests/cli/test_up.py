@@ -17,6 +17,7 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import FencedError, PipelineError, TopicsError
 from tests.in_process import run_in_process
+from tests.patience import PATIENCE
 from tests.running_system import ROOT
 from tests.transfer.clusters import unique_name
 
@@ -60,7 +61,7 @@ class Command:
     def fails_in_its_process(self, *arguments: str) -> tuple[int, str]:
         """Return the exit code and the last error line of a command in its own process."""
         process = self.start(*arguments)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60 * PATIENCE)
         assert "Traceback" not in errors
         return process.returncode, errors.splitlines()[-1]
 
@@ -70,7 +71,7 @@ class Command:
 
     def ready(self, *workers: str, timeout: float = 60.0) -> None:
         """Wait until these workers are ready."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         for worker in workers:
             while not self._is_ready(worker):
                 assert time.monotonic() < deadline, f"{worker} does not get ready"
@@ -79,7 +80,7 @@ class Command:
     def _is_ready(self, worker: str) -> bool:
         try:
             run = json.loads((self.run_folder / f"{worker}.json").read_text())
-            with urlopen(f"http://127.0.0.1:{run['port']}/readyz", timeout=2) as answer:
+            with urlopen(f"http://127.0.0.1:{run['port']}/readyz", timeout=60) as answer:
                 return bool(answer.status == 200)
         except (FileNotFoundError, URLError, ConnectionError, TimeoutError):
             return False
@@ -106,9 +107,9 @@ def test_up_runs_everything_until_ctrl_c(command: Command) -> None:
     watchers = [child for worker in workers for child in worker.children(recursive=True)]
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=20 * PATIENCE)
     assert process.returncode == 0, errors
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 10 * PATIENCE
     assert len(workers) == 4
     assert watchers
     left = [process for process in (*workers, *watchers) if process.is_running()]

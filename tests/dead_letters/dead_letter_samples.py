@@ -53,7 +53,7 @@ def sample(
 def write(settings: Settings, name: str, dead_letters: Iterable[tuple[Output, int]]) -> None:
     """Write dead letters to their topics."""
     sender = producer(settings, compression_type="lz4")
-    sender.list_topics(timeout=10)
+    sender.list_topics(timeout=60)
     errors: list[object] = []
 
     def on_delivery(error: object, _: object) -> None:

@@ -115,7 +115,7 @@ def test_the_index_is_rebuilt_after_a_topic_is_recreated(case: Case) -> None:
     case.write(*range(20))
     assert len(case.keys()) == 20
     for future in admin(case.settings).delete_topics([f"{case.name}.raw.dlq"]).values():
-        future.result(10)
+        future.result(60)
     create_topics(admin(case.settings), case.name, case.settings)
     case.write(*range(100, 140))
     assert case.keys() == sorted(f"e{n}".encode() for n in range(100, 140))
@@ -128,14 +128,14 @@ def test_expired_dead_letters_are_deleted_from_the_index(case: Case) -> None:
     assert len(case.keys()) == 10
     deleted = admin(case.settings).delete_records([TopicPartition(f"{case.name}.raw.dlq", 0, 4)])
     for future in deleted.values():
-        future.result(10)
+        future.result(60)
     assert len(case.keys()) == 6
     for future in (
         admin(case.settings)
         .delete_records([TopicPartition(f"{case.name}.raw.dlq", 0, 10)])
         .values()
     ):
-        future.result(10)
+        future.result(60)
     assert case.keys() == []
     assert case.notices == []
 
@@ -178,7 +178,7 @@ def test_records_of_other_programs_are_indexed_with_an_unknown_code(case: Case) 
         ("x", b"\xff"),
     ]
     sender.produce(topic, b"\xff", b"\xfe", headers=headers)
-    assert sender.flush(10) == 0
+    assert sender.flush(60) == 0
     with case.opened() as dead_letters:
         assert {entry.code for entry in dead_letters.index.entries(ALL)} == {"unknown"}
         assert {one.code for one in dead_letters.reader.read(dead_letters.index.select(ALL))} == {

@@ -27,6 +27,7 @@ from stream_app.broker.java_runtime import (
 )
 from stream_app.broker.node import free_port
 from tests.deploy.compose import DEPLOY, ROOT, Service, is_app, read_compose
+from tests.patience import PATIENCE
 
 KAFKA_PORTS = ("9092", "9093", "9094", "29092")
 _RUN_WITH_HOST_NAME = (
@@ -114,7 +115,7 @@ class Container:
 
     def await_healthy(self, timeout: float = 120.0) -> None:
         """Waits until the health check succeeds."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while not self.healthy():
             assert self.process is not None
             assert self.process.poll() is None, self.log()

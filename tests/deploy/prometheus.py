@@ -16,6 +16,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from stream_app.broker.node import free_port
+from tests.patience import PATIENCE
 
 PROGRAMS = ("prometheus", "promtool")
 
@@ -84,7 +85,7 @@ class Prometheus:
     def ready(self) -> bool:
         """Return True if the server is ready."""
         try:
-            with urlopen(f"{self._address}/-/ready", timeout=2):
+            with urlopen(f"{self._address}/-/ready", timeout=60):
                 return True
         except OSError:
             return False
@@ -105,7 +106,7 @@ class Prometheus:
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def _get(self, path: str) -> Any:
-        with urlopen(f"{self._address}/api/v1/{path}", timeout=10) as response:
+        with urlopen(f"{self._address}/api/v1/{path}", timeout=60) as response:
             return json.load(response)["data"]
 
 
@@ -125,7 +126,7 @@ def running_prometheus(config: Path, data: Path) -> Iterator[Prometheus]:
         )
     try:
         server = Prometheus(port)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 30 * PATIENCE
         while not server.ready():
             assert process.poll() is None, data.with_suffix(".log").read_text()
             assert time.monotonic() < deadline, "Prometheus does not become ready"

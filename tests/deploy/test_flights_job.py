@@ -16,6 +16,7 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from stream_app.settings import Settings
 from tests.deploy.compose import DEPLOY
+from tests.patience import PATIENCE
 from tests.running_system import ROOT, System
 
 RATE = 1000
@@ -52,7 +53,7 @@ def test_a_restarted_job_sends_what_is_missing(
 
         def run_until(number: int) -> subprocess.Popen[bytes]:
             job = start(system)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 60 * PATIENCE
             while position.read() < number:
                 assert job.poll() is None
                 assert time.monotonic() < deadline
@@ -72,7 +73,7 @@ def test_a_restarted_job_sends_what_is_missing(
 
         stopped = run_until(1)
         stopped.terminate()
-        assert stopped.wait(20) == 0
+        assert stopped.wait(20 * PATIENCE) == 0
         first = position.read()
         assert sent() == expected(first)
 
@@ -82,7 +83,7 @@ def test_a_restarted_job_sends_what_is_missing(
         # The killed job's last records may be on the way.
         last = run_until(position.read() + 2 * CHUNK)
         last.terminate()
-        assert last.wait(20) == 0
+        assert last.wait(20 * PATIENCE) == 0
         missing = expected(position.read())
         missing.subtract(sent())
         assert all(count <= 0 for count in missing.values())

@@ -18,6 +18,7 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from tests.cli.test_first_process import children, namespace
 from tests.deploy.kubernetes import Pod, make_keys, pods, projected
+from tests.patience import PATIENCE
 from tests.running_system import ROOT, System
 from tests.small_pipeline import HOUR
 from tests.worker.poison import DECLARED, SPIN, EventBatches, messages
@@ -112,7 +113,6 @@ def mount_keys(folder: Path) -> Path:
 
 # The machine may be busy.
 @pytest.mark.faults
-@pytest.mark.timeout(900)
 def test_pods_survive_a_record_that_hangs_and_are_replaced_one_by_one(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
@@ -125,7 +125,7 @@ def test_pods_survive_a_record_that_hangs_and_are_replaced_one_by_one(
         batches = EventBatches(system)
         batches.send([], good=50)
         batches.start([SPIN], good=100)
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 240 * PATIENCE
         while not system.has_all_outcomes():
             for scorer in scorers:
                 if scorer.process.poll() is not None:
@@ -147,7 +147,6 @@ def test_pods_survive_a_record_that_hangs_and_are_replaced_one_by_one(
 
 # The machine may be busy.
 @pytest.mark.faults
-@pytest.mark.timeout(900)
 def test_a_replaced_learner_continues_with_the_key_of_its_secret(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:

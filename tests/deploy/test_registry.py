@@ -13,7 +13,6 @@ REGISTRY = read_compose()["services"]["registry"]
 
 
 # The first run downloads the registry.
-@pytest.mark.timeout(600)
 def test_schemas_survive_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in REGISTRY["environment"].items():
         monkeypatch.setenv(name, value.replace("/schemas", str(tmp_path)))

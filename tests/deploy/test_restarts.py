@@ -16,6 +16,7 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from tests.deploy.compose import Service, read_compose
 from tests.forked_process import WorkerProcess, start_process
+from tests.patience import PATIENCE
 from tests.running_system import ROOT, System
 from tests.small_pipeline import HOUR
 from tests.worker.poison import DECLARED, SEGFAULT, EventBatches, messages
@@ -128,7 +129,7 @@ def test_what_isolation_keys_and_identity_need_survives(
         learner.kill()
         learner.start(recreated=recreated)
         batches.start([SEGFAULT], good=100)
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + 150 * PATIENCE
         while not system.has_all_outcomes():
             scorer.restart_if_ended(recreated=recreated)
             assert time.monotonic() < deadline, scorer.log[-4000:]

@@ -13,6 +13,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from tests.docs.documents import Document
+from tests.patience import PATIENCE
 from tests.running_system import ROOT, read_topic
 from tests.test_first_hour import Cluster, FirstHour
 
@@ -75,7 +76,7 @@ class Reader:
                 raise AssertionError(words)
 
     def _until_learned(self, words: list[str]) -> str:
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + SECONDS * PATIENCE
         wanted = re.findall(r"^\| \w+ \| `(.+)` \|$", PAGE.text, re.MULTILINE)
         assert len(wanted) == 3
         while True:
@@ -102,7 +103,7 @@ def test_each_order_is_scored_and_each_verdict_is_learned(
     finally:
         if reader.up is not None:
             reader.up.terminate()
-            reader.up.wait(30)
+            reader.up.wait(30 * PATIENCE)
     lines = reader.output.splitlines()
     missing = [line for line in shown_lines() if line not in lines]
     assert not missing

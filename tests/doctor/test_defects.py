@@ -30,6 +30,7 @@ from stream_app.formatting import duration
 from stream_app.kafka.topics import create_topics, topic_specs
 from stream_app.schema_registry import open_registry
 from stream_app.settings import RegistrySettings, TopicSettings
+from tests.patience import PATIENCE
 from tests.small_pipeline import EVENT_SCHEMA, LABEL_SCHEMA
 from tests.transfer.clusters import admin, producer, send, settings_for, unique_name
 
@@ -70,7 +71,7 @@ class ExaminedPipeline:
         self, condition: Callable[[list[ReportedResult]], bool], check: CheckFunction
     ) -> list[ReportedResult]:
         """Return results that meet the condition; a change takes the broker a moment."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 20 * PATIENCE
         while not condition(found := self.examine(check)):
             assert time.monotonic() < deadline, found
         return found
@@ -83,7 +84,7 @@ class ExaminedPipeline:
         ]
         resource = ConfigResource(ResourceType.TOPIC, self.topic(kind), incremental_configs=entries)
         for future in self.admin.incremental_alter_configs([resource]).values():
-            future.result(10)
+            future.result(60)
 
 
 @pytest.fixture
@@ -158,7 +159,7 @@ def test_missing_topics_and_different_partition_counts_are_problems(
         for spec in topic_specs(pipeline.name, pipeline.settings)
     ]
     for future in pipeline.admin.create_topics(odd, operation_timeout=10).values():
-        future.result(10)
+        future.result(60)
     differ = pipeline.examine_until(
         lambda found: "Missing" not in found[0].message, topic_checks.check_shape
     )
@@ -209,7 +210,7 @@ def test_records_deleted_unread_and_a_foreign_member_are_problems(
     finally:
         stranger.close()
     for future in pipeline.admin.delete_records([TopicPartition(raw, 0, 7)]).values():
-        future.result(10)
+        future.result(60)
     members, offsets = pipeline.examine(worker_checks.check_members, worker_checks.check_offsets)
     assert (members.level, members.message) == ("warning", "no scorer runs, and 3 records wait")
     assert (offsets.level, offsets.message) == (

@@ -15,6 +15,7 @@ from stream_app.doctor import model_checks
 from stream_app.doctor.context import Check, DoctorContext
 from stream_app.doctor.runner import run_checks
 from stream_app.errors import UnhealthyError
+from tests.patience import PATIENCE
 from tests.running_system import ROOT, System
 from tests.transfer.clusters import unique_name
 
@@ -35,7 +36,7 @@ def doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=90 * PATIENCE,
     )
 
 

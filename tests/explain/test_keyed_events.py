@@ -81,7 +81,7 @@ class KeyedSystem(System):
         admin = make_admin(self.settings)
         topics = [NewTopic(f"{self.name}.shop.{one}", 2, 1) for one in ("orders", "verdicts")]
         for future in admin.create_topics(topics).values():
-            future.result(10)
+            future.result(60)
         self.foreign = Producer({"bootstrap.servers": self.servers, "linger.ms": 2})
 
     def send_order(self, key: str | None, event_id: str, **changes: Any) -> None:

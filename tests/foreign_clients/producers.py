@@ -16,10 +16,11 @@ from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 
 from stream_app.kafka.partitioner import java_partition, librdkafka_partition
+from tests.patience import PATIENCE
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 _FOLDER = Path(__file__).parent
-_SECONDS = 60
+_SECONDS = 60 * PATIENCE
 # librdkafka sends a batch uncompressed if it would not become smaller.
 _LINGER_MS = 50
 

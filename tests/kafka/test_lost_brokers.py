@@ -22,12 +22,13 @@ from stream_app.transfer.produce import ProduceSummary, produce_file
 from stream_app.worker.transaction_writer import TransactionWriter
 from tests.faults.metadata_proxy import MetadataProxy
 from tests.faults.proxy import proxied_broker
+from tests.patience import PATIENCE
 from tests.small_pipeline import small_pipeline
 from tests.transfer.clusters import new_topics, read
 
 HIDDEN_SECONDS = 2.0
 # A client notices its loss within 2 s, and connects again within another.
-BACK_SECONDS = 20.0
+BACK_SECONDS = 20.0 * PATIENCE
 
 pytestmark = pytest.mark.broker
 
@@ -156,7 +157,7 @@ def test_a_file_is_sent_through_it(hiding: HidingCluster, tmp_path: Path) -> Non
     sending.start()
     time.sleep(1)
     hiding.hide(sending.is_alive)
-    sending.join(60)
+    sending.join(60 * PATIENCE)
     assert summaries == [ProduceSummary(f"{name}.raw", produced=400)]
     assert len(read(hiding.settings, name, "raw")) == 400
 
@@ -165,6 +166,14 @@ def test_without_the_restorer_clients_stay_lost(hiding: HidingCluster) -> None:
     """If this fails with a newer client, the restorer is no longer needed."""
     config = client_config(hiding.settings)
     sends = [delivers(Producer(config), hiding.topic) for _ in range(4)]
-    assert until(lambda: sum(send() for send in sends) == len(sends), BACK_SECONDS)
-    hiding.hide(lambda: [send() for send in sends])
-    assert not until(lambda: sum(send() for send in sends) == len(sends), 6)
+
+    def all_deliver() -> bool:
+        return sum(send() for send in sends) == len(sends)
+
+    # A client is lost if it asks in that time, which on a busy machine it may not do at once.
+    for _ in range(5):
+        assert until(all_deliver, BACK_SECONDS)
+        hiding.hide(all_deliver)
+        if not until(all_deliver, 6):
+            return
+    raise AssertionError("all clients are back each time")

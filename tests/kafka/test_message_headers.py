@@ -22,8 +22,8 @@ def mock_servers() -> Iterator[str]:
     """Address of librdkafka's broker within the process, with a topic `t`."""
     producer = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none", "log_level": 0})
     producer.produce("t", b"first", partition=0)
-    assert producer.flush(10) == 0
-    (broker,) = producer.list_topics(timeout=10).brokers.values()
+    assert producer.flush(60) == 0
+    (broker,) = producer.list_topics(timeout=60).brokers.values()
     yield f"{broker.host}:{broker.port}"
     # The broker ends with its producer.
     del producer
@@ -45,7 +45,6 @@ async def produce(servers: str, topic: str, records: bytes) -> None:
         await client.close()
 
 
-@pytest.mark.timeout(60)
 def test_a_header_whose_name_is_not_utf8_is_left_out(mock_servers: str) -> None:
     bad: list[tuple[str, Any]] = [(Latin1("näme"), b"x"), *GOOD, (Latin1("ü"), None)]
     with PartitionReader({"bootstrap.servers": mock_servers, "log_level": 0}) as reader:

@@ -20,6 +20,7 @@ from stream_app.kafka.topics import (
 )
 from stream_app.settings import KafkaSettings, Settings, TopicSettings
 from stream_app.topic_kinds import KINDS, PARTITIONED, SOURCE_KINDS, TopicKind, topic_name
+from tests.patience import PATIENCE
 from tests.transfer.clusters import settings_for, unique_name
 
 KIB = 1024
@@ -106,8 +107,8 @@ def create(admin: AdminClient, partitions: dict[str, int]) -> None:
     new = [NewTopic(name, count, 1) for name, count in partitions.items()]
     for future in admin.create_topics(new).values():
         future.result(30)
-    deadline = time.monotonic() + 30
-    while not partitions.keys() <= admin.list_topics(timeout=10).topics.keys():
+    deadline = time.monotonic() + 30 * PATIENCE
+    while not partitions.keys() <= admin.list_topics(timeout=60).topics.keys():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

@@ -21,7 +21,6 @@ def garbage(count: int) -> bytes:
     return sealed(intact[:HEADER_BYTES] + Random(1).randbytes(len(intact) - HEADER_BYTES))
 
 
-@pytest.mark.timeout(120)
 def test_a_batch_of_garbage_is_left_out(
     mock_servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,7 +42,6 @@ def test_a_batch_of_garbage_is_left_out(
     ]
 
 
-@pytest.mark.timeout(60)
 def test_a_batch_that_can_be_decoded_is_not_left_out(mock_servers: str) -> None:
     config = {"bootstrap.servers": mock_servers, **SILENT}
     asyncio.run(produce(mock_servers, "t", batch(0, [GOOD] * 2)))

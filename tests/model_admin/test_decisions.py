@@ -25,10 +25,11 @@ from stream_app.model_admin.version_checks import evaluate_version, newest_examp
 from stream_app.model_store.model_registry import reason
 from tests.learning import fits
 from tests.model_admin.decision_setup import BATCH, VersionedSystem
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.broker
 
-SERVED_SECONDS = 1.0
+SERVED_SECONDS = 1.0 * PATIENCE
 
 
 @pytest.fixture(scope="module")

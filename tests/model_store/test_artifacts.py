@@ -13,6 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from stream_app.errors import ModelError
 from stream_app.model_store.artifacts import Artifact, ArtifactStore
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -105,7 +106,7 @@ def test_a_process_killed_while_writing_leaves_no_partial_artifact(
             target=_keep_writing, args=(str(tmp_path),)
         )
         process.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 20 * PATIENCE
         while not list(tmp_path.glob("[!.]*")) and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(after)

@@ -163,7 +163,7 @@ def test_sources_are_read_as_ingest_forwards_them(broker: EmbeddedBroker, tmp_pa
         deleted = [TopicPartition(topic, number, 10) for number in range(2)]
         admin = make_admin(system.settings)
         for future in admin.delete_records(deleted).values():
-            future.result(10)
+            future.result(60)
         after = train(system, "--from-topics")
         # A broken one was not forwarded; all others are left in the pipeline's topic.
         lost = events["dead_lettered"]["invalid-json"] - after["summary"]["events"][
@@ -191,7 +191,7 @@ def test_each_error_is_one_line(broker: EmbeddedBroker, tmp_path: Path) -> None:
         system.send_orders(1)
         admin = make_admin(system.settings)
         (future,) = admin.delete_topics([system.topic("refunds")]).values()
-        future.result(10)
+        future.result(60)
         missing = f"Topic {system.topic('refunds')} of the source refunds does not exist. Correct"
         system.until(lambda: missing in train_error(system), 20, "the topic is still there")
         for wrong in (["events.jsonl"], ["--labels", "labels.jsonl"], ["--sort"]):

@@ -16,6 +16,7 @@ from stream_app.schema_registry import UnknownSchemaError
 from stream_app.schema_registry import schema_cache as module
 from stream_app.schema_registry.registry import ForeignSchemaError
 from stream_app.schema_registry.schema_cache import SchemaCache
+from tests.patience import PATIENCE
 from tests.small_pipeline import EVENT_SCHEMA, record
 
 GUID = UUID("89791762-2336-4186-9674-299b90a802e2")
@@ -34,7 +35,7 @@ class FakeRegistry:
 
     def schema(self, schema_id: SchemaId) -> str:
         self.asked.append(schema_id)
-        self.running.wait(10)
+        self.running.wait(10 * PATIENCE)
         if self.down:
             raise RegistryError(self.reason, "Wait")
         if schema_id not in self.schemas:
@@ -56,7 +57,7 @@ def avro(schema_id: int) -> Record:
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 10 * PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -155,7 +156,8 @@ def test_each_problem_of_the_registry_is_logged_once(
 def test_only_unknown_schemas_are_requested_again(
     registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "UNKNOWN_SECONDS", 0.1)
+    # Long enough that it does not expire before the schema is there, also on a slow machine.
+    monkeypatch.setattr(module, "UNKNOWN_SECONDS", 1.0)
     cache = SchemaCache(registry)
     eventually(lambda: cache.ready([avro(9), avro(1)]).number == 2)
     registry.schemas[9] = registry.schemas[1]

@@ -14,6 +14,7 @@ from stream_app.cli import app
 from stream_app.declaration.pipeline_fingerprint import fingerprint
 from stream_app.errors import InputError, OutputError
 from stream_app.loading import load_pipeline
+from tests.patience import PATIENCE
 from tests.running_system import ROOT
 from tests.starter.flights_table import Row, flight_rows, write_table
 from tests.test_first_hour import Cluster, FirstHour
@@ -183,7 +184,7 @@ def test_a_table_is_scored_and_learned_on_kafka(
             scored = user.lines("consume", "PIPELINE", "scored", "--until-end")
         finally:
             up.terminate()
-            up.wait(30)
+            up.wait(30 * PATIENCE)
     counts = status["record_counts"]
     assert counts["balanced"]
     assert (counts["events"], counts["scored"], counts["dead"]) == (len(few), len(few), {})

@@ -24,6 +24,7 @@ from stream_app.starter.role_guesses import ChosenColumns
 from stream_app.starter.topic_sample import sample_topic
 from stream_app.starter.topic_starter import ChosenTopics, write_pipeline_of_topics
 from tests.in_process import run_in_process
+from tests.patience import PATIENCE
 from tests.test_first_hour import Cluster, FirstHour
 
 pytestmark = pytest.mark.broker
@@ -51,7 +52,7 @@ def create(broker: EmbeddedBroker, topics: dict[str, int]) -> Producer:
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
     created = admin.create_topics([NewTopic(topic, count, 1) for topic, count in topics.items()])
     for future in created.values():
-        future.result(10)
+        future.result(60)
     return Producer({"bootstrap.servers": broker.bootstrap_servers, "linger.ms": 5})
 
 
@@ -91,7 +92,7 @@ def test_flights_are_scored_and_every_label_is_learned(
     start = time.monotonic()
     options = ("--from-topic", f"{name}.flights", "--label-topic", f"{name}.arrivals")
     shown = user.run("init", name, *options, cwd=tmp_path)
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 15 * PATIENCE
     assert "CHOOSE" not in shown
     (tried,) = (line.split()[1:] for line in shown.splitlines() if "stream-app try" in line)
     summary = user.lines(*tried)[-1]
@@ -107,7 +108,7 @@ def test_flights_are_scored_and_every_label_is_learned(
             )
         finally:
             up.terminate()
-            up.wait(30)
+            up.wait(30 * PATIENCE)
     counts = status["record_counts"]
     assert counts["balanced"]
     assert (counts["scored"], counts["joined"], counts["dead"]) == (sent, labelled, {})

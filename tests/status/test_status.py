@@ -23,6 +23,7 @@ from stream_app.status.pipeline_view import PipelineView
 from stream_app.status.status_model import Status, WorkerStatus
 from stream_app.status.status_watcher import StatusWatcher
 from tests.in_process import run_in_process
+from tests.patience import PATIENCE
 from tests.running_system import ROOT, System
 from tests.small_pipeline import event
 from tests.transfer.clusters import new_topics, send, settings_for, unique_name
@@ -203,7 +204,7 @@ def test_watch_with_json_writes_a_line_per_look_until_ctrl_c(system: System) -> 
     assert process.stdout is not None
     looks = [json.loads(process.stdout.readline()) for _ in range(2)]
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=15)
+    _, errors = process.communicate(timeout=15 * PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert looks[0]["at"] < looks[1]["at"]
@@ -223,7 +224,7 @@ def test_a_dead_scorer_and_its_lag_are_problems(system: System) -> None:
     written = int(time.time() * 1000) - 300_000
     for number in range(2000, 2030):
         system.send("raw", orjson.dumps(event(number, written)), b"e%d" % number, timestamp=written)
-    system.producer.flush(10)
+    system.producer.flush(60)
     system.until(
         lambda: not look(system).roles[0].running, 30, "the dead member stays in its group"
     )

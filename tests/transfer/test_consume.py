@@ -12,6 +12,7 @@ from stream_app.errors import TopicsError
 from stream_app.settings import Settings
 from stream_app.transfer.consume import RecordSelection, consume, parse_since
 from stream_app.transfer.record_rendering import json_line, text_line
+from tests.patience import PATIENCE
 from tests.transfer.clusters import producer, read, send, unique_name
 
 pytestmark = pytest.mark.broker
@@ -23,7 +24,7 @@ def values(messages: list[Message]) -> list[bytes | None]:
 
 def next_records(batches: Iterator[list[Message]], seconds: float = 10.0) -> list[Message]:
     """Return the next batch that is not empty."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     return next((batch for batch in batches if batch or time.monotonic() > deadline), [])
 
 

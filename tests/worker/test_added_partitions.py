@@ -9,6 +9,7 @@ from confluent_kafka.admin import NewPartitions
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import TopicsError
 from stream_app.kafka.clients import make_admin
+from tests.patience import PATIENCE
 from tests.running_system import System
 from tests.transfer.clusters import unique_name
 
@@ -28,9 +29,11 @@ def test_workers_end_with_the_one_remedy_when_partitions_are_added(
         admin = make_admin(system.settings)
         admin.create_partitions([NewPartitions(raw, 3)])[raw].result(30)
         # The group's leader refreshes its metadata every 30 s.
-        assert system.workers["score-0"].wait(90) == TopicsError.exit_code, system.log("score-0")
+        assert system.workers["score-0"].wait(90 * PATIENCE) == TopicsError.exit_code, system.log(
+            "score-0"
+        )
         check_last_line(system)
-        assert system.start("score").wait(60) == TopicsError.exit_code
+        assert system.start("score").wait(60 * PATIENCE) == TopicsError.exit_code
         check_last_line(system)
 
 

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 from stream_app.broker import EmbeddedBroker
+from tests.patience import PATIENCE
 from tests.running_system import System, headers
 from tests.small_pipeline import event, label
 
@@ -122,11 +123,11 @@ def test_early_duplicate_and_broken_labels_are_joined_counted_or_dead_lettered(
     # Twice before its event.
     system.send_label(1, AT + HOUR)
     system.send_label(1, AT + HOUR)
-    system.producer.flush(10)
+    system.producer.flush(60)
     system.until(lambda: system.record_counts().labels == 2, 60, "labels are not read")
     system.send_event(1, AT)
     system.send_event(2, AT)
-    system.producer.flush(10)
+    system.producer.flush(60)
     system.until(lambda: system.record_counts().joined == 1, 20, "the waiting label is not joined")
     # Twice after its event.
     system.send_label(2, AT + HOUR)
@@ -172,7 +173,7 @@ def test_a_label_without_an_event_becomes_a_dead_letter(
 def test_an_event_sent_twice_is_a_duplicate_even_after_a_restart(system: System) -> None:
     system.send_event(1, AT)
     system.await_outcomes()
-    assert system.terminate("score-0") < 5
+    assert system.terminate("score-0") < 5 * PATIENCE
     system.start("score")
     system.send_event(1, AT)
     assert system.await_outcomes().duplicates == 1
@@ -181,7 +182,7 @@ def test_an_event_sent_twice_is_a_duplicate_even_after_a_restart(system: System)
 
 def test_records_of_every_compression_are_scored(system: System) -> None:
     for number, codec in enumerate(("none", "gzip", "snappy", "lz4", "zstd")):
-        system.producer.flush(10)
+        system.producer.flush(60)
         system.producer = Producer(
             {
                 "bootstrap.servers": system.servers,

@@ -194,11 +194,11 @@ def test_early_duplicate_and_broken_labels_are_joined_counted_or_dead_lettered(
     # Twice before its event.
     system.avro_label(1, AT + HOUR)
     system.avro_label(1, AT + HOUR)
-    system.producer.flush(10)
+    system.producer.flush(60)
     system.until(lambda: system.record_counts().labels == 2, 60, "labels are not read")
     system.avro(1)
     system.avro(2)
-    system.producer.flush(10)
+    system.producer.flush(60)
     system.until(lambda: system.record_counts().joined == 1, 20, "the waiting label is not joined")
     # Twice after its event, and once as JSON.
     system.avro_label(2, AT + HOUR)

@@ -26,9 +26,9 @@ def test_ingest_reads_added_partitions_and_waits_where_records_were_deleted_unre
         system.await_ingested()
         refunds, added = system.topic("refunds"), PARTITIONS["refunds"]
         admin = make_admin(system.settings)
-        admin.create_partitions([NewPartitions(refunds, added + 1)])[refunds].result(10)
+        admin.create_partitions([NewPartitions(refunds, added + 1)])[refunds].result(60)
         system.until(
-            lambda: len(admin.list_topics(refunds, timeout=5).topics[refunds].partitions) > added,
+            lambda: len(admin.list_topics(refunds, timeout=60).topics[refunds].partitions) > added,
             10,
             "no partition was added",
         )
@@ -76,7 +76,7 @@ def test_a_topic_that_is_recreated_holds_its_partitions_and_no_others(
         system.await_ingested()
         refunds, admin = system.topic("refunds"), make_admin(system.settings)
         before = end_of(admin, refunds, 0)
-        admin.delete_topics([refunds])[refunds].result(10)
+        admin.delete_topics([refunds])[refunds].result(60)
         create(system, refunds)
         for number in range(before + 3):
             send_refund(system, f"new-{number}", 0)
@@ -104,7 +104,7 @@ def test_a_missing_topic_holds_back_no_other_one_and_is_read_once_it_exists(
 ) -> None:
     with AttachedSystem(broker.bootstrap_servers, tmp_path, unique_name()) as system:
         refunds, admin = system.topic("refunds"), make_admin(system.settings)
-        admin.delete_topics([refunds])[refunds].result(10)
+        admin.delete_topics([refunds])[refunds].result(60)
         system.start("ingest")
         system.send_verdict("first")
         await_verdict(system, "first")
@@ -112,14 +112,14 @@ def test_a_missing_topic_holds_back_no_other_one_and_is_read_once_it_exists(
         send_refund(system, "late", 1)
         system.until(lambda: "late" in ingested_refunds(system), 60, "the topic is not read")
         admin = make_admin(system.settings)
-        admin.delete_topics([refunds])[refunds].result(10)
+        admin.delete_topics([refunds])[refunds].result(60)
         missing = f"topic {refunds} does not exist, or this user may not see it"
         system.until(lambda: missing in ingest_reasons(system), 60, "nothing says so")
         system.send_verdict("second")
         await_verdict(system, "second")
         assert system.workers["ingest-0"].poll() is None
         # No consumer has created it.
-        assert refunds not in admin.list_topics(timeout=10).topics
+        assert refunds not in admin.list_topics(timeout=60).topics
         found = system.said(refunds)
         unreadable = "a topic of a source cannot be read, all others continue"
         assert [one["event"] for one in found] == [
@@ -140,7 +140,7 @@ def test_ingest_without_sources_waits_until_it_is_stopped(
         system.until(file.exists, 60, "it has no address")
         address = orjson.loads(file.read_bytes())
         url = f"http://{address['host']}:{address['port']}/readyz"
-        with urlopen(url, timeout=10) as answer:
+        with urlopen(url, timeout=60) as answer:
             assert answer.status == 200
         text = system.log("ingest-0")
         lines = [orjson.loads(line) for line in text.splitlines() if line.startswith('{"role"')]
@@ -155,8 +155,8 @@ def test_ingest_without_sources_waits_until_it_is_stopped(
 def create(system: AttachedSystem, topic: str) -> None:
     """Create the topic of the refunds, once it is deleted everywhere."""
     admin = make_admin(system.settings)
-    system.until(lambda: topic not in admin.list_topics(timeout=5).topics, 20, "it still exists")
-    admin.create_topics([NewTopic(topic, PARTITIONS["refunds"], 1)])[topic].result(10)
+    system.until(lambda: topic not in admin.list_topics(timeout=60).topics, 20, "it still exists")
+    admin.create_topics([NewTopic(topic, PARTITIONS["refunds"], 1)])[topic].result(60)
     time.sleep(0.5)
 
 
@@ -196,9 +196,9 @@ def send_refund(system: AttachedSystem, name: str, partition: int) -> None:
 
 def end_of(admin: AdminClient, topic: str, partition: int) -> int:
     (found,) = admin.list_offsets({TopicPartition(topic, partition): OffsetSpec.latest()}).values()
-    return int(found.result(10).offset)
+    return int(found.result(60).offset)
 
 
 def delete_before(admin: AdminClient, topic: str, partition: int, offset: int) -> None:
     for future in admin.delete_records([TopicPartition(topic, partition, offset)]).values():
-        future.result(10)
+        future.result(60)

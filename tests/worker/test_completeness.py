@@ -10,6 +10,7 @@ import orjson
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.reading.completeness import Completeness
 from stream_app.formatting import iso_time
+from tests.patience import PATIENCE
 from tests.running_system import System
 
 HOUR = 3_600_000
@@ -47,7 +48,7 @@ def test_labels_complete_closes_predictions_once_although_workers_are_killed(
             time.sleep(0.01)
         system.workers["score-0"].send_signal(signal.SIGKILL)
         system.workers["score-0"].wait()
-        assert command.wait(60) == 0
+        assert command.wait(60 * PATIENCE) == 0
         system.start("score")
         system.until(
             lambda: system.record_counts().assumed == COUNT - COUNT // 5, 90, "labels are missing"

@@ -13,6 +13,7 @@ from stream_app.errors import FencedError, ModelError
 from stream_app.kafka.topics import create_topics
 from stream_app.lifecycle.reset import KEPT
 from stream_app.topic_kinds import KINDS
+from tests.patience import PATIENCE
 from tests.running_system import Load, System
 from tests.transfer.clusters import admin
 
@@ -76,10 +77,10 @@ def test_an_incompatible_pipeline_is_rejected_and_a_compatible_one_continues(
     send(system, 50, 80)
     declare(system, OTHER_FEATURES)
     for process in (system.start("score"), system.start("learn")):
-        assert process.wait(60) == ModelError.exit_code
+        assert process.wait(60 * PATIENCE) == ModelError.exit_code
     declare(system, OTHER_HORIZON)
     up = system.start_command("up", "PIPELINE", "--no-monitor")
-    assert up.wait(90) == ModelError.exit_code
+    assert up.wait(90 * PATIENCE) == ModelError.exit_code
     last = system.log("command").splitlines()[-1]
     assert last.startswith(f"error: Pipeline {system.name} {CHANGED}")
     assert "stream-app reset PIPELINE --keep-raw" in last
@@ -137,7 +138,7 @@ def test_after_a_reset_the_raw_records_are_scored_again(system: System) -> None:
         system.terminate(worker)
 
     assert system.command("reset", "PIPELINE", "--yes").stdout.endswith("Deleted.\n")
-    topics = admin(system.settings).list_topics(timeout=10).topics
+    topics = admin(system.settings).list_topics(timeout=60).topics
     assert not [name for name in topics if name.startswith(f"{system.name}.")]
     # A second reset finds nothing to delete.
     assert system.command("reset", "PIPELINE", "--yes").returncode == 0

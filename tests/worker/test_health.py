@@ -33,7 +33,7 @@ def health(reasons: list[str]) -> Iterator[HealthServer]:
 
 def get(health: HealthServer, path: str) -> tuple[int, str]:
     try:
-        with urlopen(f"http://127.0.0.1:{health.port}{path}", timeout=5) as answer:
+        with urlopen(f"http://127.0.0.1:{health.port}{path}", timeout=60) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         with error:
@@ -78,7 +78,7 @@ def test_answers_while_another_request_hangs(reasons: list[str]) -> None:
     release = threading.Event()
 
     def hang() -> list[str]:
-        release.wait(10)
+        release.wait(600)
         return []
 
     with HealthServer("127.0.0.1", 0, reasons=hang) as health:

@@ -13,6 +13,7 @@ from stream_app.errors import FencedError
 from stream_app.records import InputPartition
 from stream_app.worker.subtask import Subtask
 from stream_app.worker.transaction_writer import TransactionWriter
+from tests.patience import PATIENCE
 from tests.worker.test_stream_task import Copier, TaskRunner
 
 
@@ -28,7 +29,7 @@ class HangingWriter(TransactionWriter):
     def _hang(self, call: str) -> None:
         if call == self._call and not self.done.is_set():
             self.done.set()
-            assert self.released.wait(60)
+            assert self.released.wait(60 * PATIENCE)
 
     def _send_offsets(self, offsets: list[TopicPartition], metadata: bytes) -> None:
         super()._send_offsets(offsets, metadata)
@@ -69,7 +70,7 @@ def test_the_next_task_continues_where_the_broker_is_and_not_where_the_hung_one_
     writer = runner.hanging
     assert writer is not None
     runner.deliver(hung, hung_fetch, 0, 10)
-    assert writer.done.wait(20)
+    assert writer.done.wait(20 * PATIENCE)
     until(lambda: hung.call_seconds() > 0.1)
     hung.abandon()
     own, runner.copiers = runner.copiers[0], [Copier()]
@@ -80,8 +81,8 @@ def test_the_next_task_continues_where_the_broker_is_and_not_where_the_hung_one_
     assert runner.outputs() == list(range(20))
     # At last the call returns: too late.
     writer.released.set()
-    assert runner.failed.wait(20)
-    hung.join(20)
+    assert runner.failed.wait(20 * PATIENCE)
+    hung.join(20 * PATIENCE)
     assert isinstance(runner.error, FencedError)
     assert own.committed == 0
     assert runner.outputs() == list(range(20))
@@ -96,7 +97,7 @@ def test_an_abandoned_task_frees_its_state() -> None:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 20 * PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

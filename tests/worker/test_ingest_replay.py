@@ -134,9 +134,9 @@ def _recreate(system: ReplayedSystem, source: str) -> None:
     topic = system.topic(source)
     system.terminate("ingest-0")
     admin = make_admin(system.settings)
-    admin.delete_topics([topic])[topic].result(10)
-    system.until(lambda: topic not in admin.list_topics(timeout=10).topics, 30, "not deleted")
-    admin.create_topics([NewTopic(topic, 4, 1)])[topic].result(10)
+    admin.delete_topics([topic])[topic].result(60)
+    system.until(lambda: topic not in admin.list_topics(timeout=60).topics, 30, "not deleted")
+    admin.create_topics([NewTopic(topic, 4, 1)])[topic].result(60)
     system.start("ingest")
 
 

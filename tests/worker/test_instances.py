@@ -9,6 +9,7 @@ import pytest
 from stream_app.broker import EmbeddedBroker
 from stream_app.errors import FencedError, SettingsError
 from stream_app.worker.startup import instance_name
+from tests.patience import PATIENCE
 from tests.running_system import System
 
 
@@ -39,7 +40,7 @@ def test_a_second_worker_with_the_same_instance_id_exits(
         run_file = system.settings.data_dir / "run" / name / f"score-{socket.gethostname()}.json"
         system.until(run_file.exists, 60, "the first does not start")
         second = system.start("score", "auto")
-        assert second.wait(60) == FencedError.exit_code
+        assert second.wait(60 * PATIENCE) == FencedError.exit_code
         first.kill()
         first.wait()
         assert (

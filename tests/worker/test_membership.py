@@ -20,7 +20,7 @@ def commit(producer: Producer, topic: str, membership: Membership, offset: int) 
         producer.send_offsets_to_transaction(
             [TopicPartition(topic, 0, offset)], membership.metadata(), 10
         )
-        producer.commit_transaction(10)
+        producer.commit_transaction(60)
     except KafkaException as error:
         producer.abort_transaction(10)
         return str(error.args[0].name())
@@ -33,7 +33,7 @@ def test_only_the_present_generation_and_member_may_commit(
 ) -> None:
     topic = f"membership-{uuid4().hex[:8]}"
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(60)
 
     async def results() -> list[str]:
         consumer = aiokafka.AIOKafkaConsumer(

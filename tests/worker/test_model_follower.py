@@ -28,6 +28,7 @@ from stream_app.model_store.trusted_keys import NoTrustedKeyError, TrustedKeys
 from stream_app.worker.model_follower import ModelFollower
 from tests.learning import logistic
 from tests.model_store.keyrings import MANIFEST, key_paths_in
+from tests.patience import PATIENCE
 from tests.transfer.clusters import new_topics, producer, settings_for
 
 pytestmark = pytest.mark.broker
@@ -60,14 +61,14 @@ class FollowedTopic:
 
     def write(self, key: str, value: bytes) -> None:
         self.producer.produce(self.topic, value, key)
-        assert self.producer.flush(10) == 0
+        assert self.producer.flush(60) == 0
 
     def publish(self, version: int, value: bytes) -> None:
         self.write(version_key(version), value)
         self.write(CHAMPION_KEY, encode_alias(Alias(version)))
 
     def until(self, condition: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 20 * PATIENCE
         while not condition():
             assert time.monotonic() < deadline, (self.follower.problem, self.failed)
             time.sleep(0.02)
@@ -133,7 +134,7 @@ def test_at_the_start_the_nearest_loadable_ancestor_replaces_a_rejected_version(
             version, signer.sign(ours)._replace(version=version, parent=parent).encode()
         )
     followed.start()
-    assert followed.follower.initialized.wait(20)
+    assert followed.follower.initialized.wait(20 * PATIENCE)
     assert (followed.serves(13), followed.follower.rejection) == (True, "ModelError")
     followed.publish(16, signer.sign(ours._replace(version=16, parent=15)).encode())
     followed.until(lambda: followed.serves(16))
@@ -146,6 +147,6 @@ def test_a_version_of_another_runtime_is_not_replaced(followed: FollowedTopic) -
     followed.publish(12, signer.sign(ours._replace(version=12)).encode())
     followed.publish(13, signer.sign(ours._replace(version=13, parent=12, river="0.1.0")).encode())
     followed.start()
-    assert followed.follower.initialized.wait(20)
+    assert followed.follower.initialized.wait(20 * PATIENCE)
     with pytest.raises(IncompatibleModelError, match=r"river 0\.1\.0"):
         followed.follower.model()

@@ -34,6 +34,8 @@ def test_a_prediction_stays_open_while_its_label_is_in_an_open_transaction(
                 "log_level": 0,
                 "partitioner": "murmur2_random",
                 "transactional.id": f"{name}-labels",
+                # Longer than the test takes on a slow machine.
+                "transaction.timeout.ms": 600_000,
             }
         )
         system.start_all()
@@ -42,12 +44,12 @@ def test_a_prediction_stays_open_while_its_label_is_in_an_open_transaction(
         producer.init_transactions(30)
         producer.begin_transaction()
         producer.produce(f"{name}.labels", orjson.dumps(label(0, at + 500)), b"e0")
-        producer.flush(10)
+        producer.flush(60)
         # On every partition, these move the watermark past the end of the first prediction.
         for number in range(1, 100):
             system.send_event(number, at + 10 * SECOND)
         system.until(lambda: system.record_counts().scored == 100, 30, "not all are scored")
         time.sleep(2)
         assert system.record_counts().expired == 0
-        producer.commit_transaction(10)
+        producer.commit_transaction(60)
         system.until(lambda: system.record_counts().joined == 1, 20, "the label was not joined")

@@ -11,6 +11,7 @@ from confluent_kafka.admin import NewTopic
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.kafka.clients import make_admin
+from tests.patience import PATIENCE
 from tests.running_system import System, headers
 from tests.transfer.clusters import unique_name
 from tests.worker.poison import (
@@ -32,7 +33,7 @@ class Shop:
         self._system = system
         self._topic = f"{system.name}.shop"
         admin = make_admin(system.settings)
-        admin.create_topics([NewTopic(self._topic, 2, 1)])[self._topic].result(10)
+        admin.create_topics([NewTopic(self._topic, 2, 1)])[self._topic].result(60)
         self._producer = Producer({"bootstrap.servers": system.servers})
         self.sent = 0
 
@@ -127,7 +128,7 @@ def test_such_a_record_is_found_without_a_journal(broker: EmbeddedBroker, tmp_pa
         while True:
             worker = system.start("ingest", STREAM_APP_DATA_DIR=str(tmp_path / f"data-{deaths}"))
             while worker.poll() is None and not letters(system):
-                assert time.monotonic() - started < 180, system.log("ingest-0")
+                assert time.monotonic() - started < 180 * PATIENCE, system.log("ingest-0")
                 time.sleep(0.2)
             if letters(system):
                 break

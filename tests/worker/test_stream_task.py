@@ -26,6 +26,7 @@ from stream_app.worker.quarantine.quarantine import Quarantine
 from stream_app.worker.stream_task import IDLE_SECONDS, Assignment, StreamTask
 from stream_app.worker.subtask import Batch, Subtask
 from stream_app.worker.transaction_writer import Membership, TransactionWriter
+from tests.patience import PATIENCE
 from tests.running_system import read_topic
 
 NO_BLOCKER = Blocker("", "", 0.0)
@@ -131,11 +132,11 @@ class TaskRunner:
         admin = AdminClient({"bootstrap.servers": servers})
         topics = [NewTopic(f"{self.name}.in", partitions, 1), NewTopic(f"{self.name}.scored", 1, 1)]
         for future in admin.create_topics(topics).values():
-            future.result(10)
+            future.result(60)
         producer = Producer({"bootstrap.servers": servers, "log_level": 0})
         for number in range(records):
             producer.produce(self.source.topic, str(number).encode(), partition=0)
-        producer.flush(10)
+        producer.flush(60)
         self.failed = threading.Event()
         self.error: BaseException | None = None
         self.copiers = [Copier() for _ in self.sources]
@@ -195,7 +196,7 @@ class TaskRunner:
         ]
 
     def until_outputs(self, count: int) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 20 * PATIENCE
         while len(self.outputs()) < count:
             assert time.monotonic() < deadline, (self.outputs(), self.error)
             time.sleep(0.05)
@@ -218,7 +219,7 @@ def test_a_fenced_task_commits_nothing_and_the_next_task_leaves_no_gap(
     runner.until_outputs(120)
     runner.deliver(first, first_fetch, 100, 200)
     runner.deliver(first, first_fetch, 200, 300)
-    assert runner.failed.wait(20)
+    assert runner.failed.wait(20 * PATIENCE)
     assert isinstance(runner.error, FencedError)
     third, third_fetch = runner.task()
     assert third_fetch.started == [120]
@@ -242,7 +243,7 @@ def test_a_claim_remains_unless_an_expected_error_ended_the_task(
     runner.copier.error = error
     task, fetch = runner.task()
     runner.deliver(task, fetch, 0, 10)
-    assert runner.failed.wait(20)
+    assert runner.failed.wait(20 * PATIENCE)
     assert runner.error is error
     reader = RetryingReader(runner.config, runner.name)
     found = reader.committed_metadata([runner.source])[runner.source]
@@ -269,7 +270,7 @@ def test_a_task_seeks_back_after_a_dropped_batch(broker: EmbeddedBroker) -> None
     fetch.sequence += 1
     runner.deliver(task, fetch, 20, 30)
     runner.until_outputs(10)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 10 * PATIENCE
     while fetch.started != [0, 10] and time.monotonic() < deadline:
         time.sleep(0.02)
     assert fetch.started == [0, 10]
@@ -284,7 +285,7 @@ def test_a_dropped_batch_with_nothing_after_it_is_fetched_again(broker: Embedded
     task, fetch = runner.task()
     # One batch was fetched and dropped.
     fetch.end = (1, 1)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 10 * PATIENCE
     while fetch.started != [0, 0] and time.monotonic() < deadline:
         time.sleep(0.02)
     fetch.end = None
@@ -383,9 +384,9 @@ def test_a_waiting_task_stops_immediately_and_the_next_one_continues_there(
     runner.until_outputs(7)
     started = time.monotonic()
     task.stop()
-    task.join(5)
+    task.join(5 * PATIENCE)
     assert not task.is_alive()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 1 * PATIENCE
     runner.copier.missing = set()
     following, fetch = runner.task()
     assert fetch.started == [7]
@@ -396,7 +397,7 @@ def test_a_waiting_task_stops_immediately_and_the_next_one_continues_there(
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    assert wait_until(time.monotonic() + 30, condition, 0.02)
+    assert wait_until(time.monotonic() + 30 * PATIENCE, condition, 0.02)
 
 
 def test_records_deleted_before_they_were_read_stop_the_task(broker: EmbeddedBroker) -> None:
@@ -405,7 +406,7 @@ def test_records_deleted_before_they_were_read_stop_the_task(broker: EmbeddedBro
     runner.deliver(task, fetch, 0, 10)
     runner.until_outputs(10)
     task.stop()
-    task.join(10)
+    task.join(10 * PATIENCE)
     _delete_records(runner, 30)
     runner.task()
     assert isinstance(runner.error, DataLossError)
@@ -438,12 +439,12 @@ def commit(config: dict[str, str], group: str, position: TopicPartition) -> None
 def test_a_task_waits_for_a_missing_output_topic(broker: EmbeddedBroker) -> None:
     runner = TaskRunner(broker.bootstrap_servers, 10)
     admin, topic = AdminClient({"bootstrap.servers": runner.servers}), f"{runner.name}.scored"
-    admin.delete_topics([topic])[topic].result(10)
-    _until(lambda: topic not in admin.list_topics(timeout=10).topics)
+    admin.delete_topics([topic])[topic].result(60)
+    _until(lambda: topic not in admin.list_topics(timeout=60).topics)
     task, fetch = runner.start()
     _until(lambda: (task.blocker() or NO_BLOCKER).cause == "topic-missing")
     assert not task.ready.is_set()
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(60)
     _until(task.ready.is_set)
     assert task.blocker() is None
     runner.deliver(task, fetch, 0, 10)
@@ -459,14 +460,14 @@ def test_a_task_that_waits_for_kafka_stops_when_asked(broker: EmbeddedBroker) ->
     _until(lambda: (task.blocker() or NO_BLOCKER).cause == "kafka-unavailable")
     assert not runner.failed.is_set()
     task.stop()
-    assert runner.failed.wait(10)
+    assert runner.failed.wait(10 * PATIENCE)
     assert isinstance(runner.error, KafkaUnavailableError)
 
 
 def _delete_records(runner: TaskRunner, before: int) -> None:
     admin = AdminClient({"bootstrap.servers": runner.servers})
     for future in admin.delete_records([TopicPartition(*runner.source, before)]).values():
-        future.result(10)
+        future.result(60)
 
 
 @pytest.mark.parametrize("size", [10, 1500])
@@ -478,7 +479,7 @@ def test_stopping_commits_what_was_processed_and_leaves_the_rest(
     runner.deliver(task, fetch, 0, size)
     _until(lambda: bool(runner.copiers[0].chunks))
     task.stop()
-    task.join(10)
+    task.join(10 * PATIENCE)
     done = runner.outputs()
     assert done == list(range(len(done)))
     assert RetryingReader(runner.config, runner.name).committed([runner.source]) == {
@@ -513,7 +514,7 @@ def test_a_fenced_writer_takes_nothing_from_the_partitions_of_the_other(
     for source in runner.sources:
         records = [Record(*source, 0, 0, None, str(source.partition).encode())]
         task.deliver(source, Batch(fetch.assignment_ids[source], 0, list(records)))
-    assert runner.failed.wait(20)
+    assert runner.failed.wait(20 * PATIENCE)
     assert isinstance(runner.error, FencedError)
     assert runner.outputs() == [0]
     first, second = runner.sources
@@ -525,6 +526,16 @@ def test_a_fenced_writer_takes_nothing_from_the_partitions_of_the_other(
 
 
 def test_a_commit_after_a_pause_does_not_wait_for_a_connection(broker: EmbeddedBroker) -> None:
+    """Otherwise more than half of the commits after a pause take 1.3 to 5.7 s.
+
+    On a busy machine a commit may take as long for another reason, but not in each of four rounds.
+    """
+    rounds = (max(_seconds_after_a_pause(broker)) for _ in range(4))
+    assert any(longest < 1.0 for longest in rounds)
+
+
+def _seconds_after_a_pause(broker: EmbeddedBroker) -> list[float]:
+    """Return the times of six first commits and of six after a pause, by six writers at once."""
     runner = TaskRunner(broker.bootstrap_servers, 1)
     settings = Settings(kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers))
     writers = [
@@ -552,11 +563,11 @@ def test_a_commit_after_a_pause_does_not_wait_for_a_connection(broker: EmbeddedB
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(30 * PATIENCE)
     assert len(seconds) == 2 * len(writers)
-    assert max(seconds) < 1.0, seconds
     for writer in writers:
         writer.close()
+    return seconds
 
 
 def test_an_input_with_an_open_transaction_is_not_at_its_end(broker: EmbeddedBroker) -> None:
@@ -595,7 +606,7 @@ def test_a_task_ends_the_open_transactions_of_the_previous_owners_of_its_partiti
     previous = runner.writer(1)
     previous.take_over()
     previous.write([Output("scored", 0, None, b"99")])
-    previous._producer.flush(10)
+    previous._producer.flush(60)
     task, _ = runner.task()
     assert (
         list(RetryingReader(runner.config, runner.name).read_stable(f"{runner.name}.scored", 0))
@@ -613,7 +624,7 @@ def test_a_log_is_stable_once_its_open_transaction_has_ended(
     slow = runner.writer(0)
     slow.take_over()
     slow.write([Output("scored", 0, b"key", b"value")])
-    slow._producer.flush(10)
+    slow._producer.flush(60)
     reader = RetryingReader(runner.config, runner.name)
     assert list(reader.read_all(f"{runner.name}.scored", 0)) == []
     committing = threading.Timer(0.5, slow.commit, ({}, None))

@@ -24,6 +24,7 @@ from stream_app.lifecycle.up import run_up
 from stream_app.settings import KafkaSettings, RegistrySettings, Settings
 from stream_app.worker import supervisor as module
 from stream_app.worker.supervisor import Supervisor
+from tests.patience import PATIENCE
 from tests.worker import tiny_worker
 
 Make = Callable[..., Supervisor]
@@ -63,7 +64,7 @@ def starts(folder: Path) -> list[str]:
 
 
 def supervise(supervisor: Supervisor, until: Callable[[], bool], timeout: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while not until():
         assert time.monotonic() < deadline, "this took too long"
         supervisor.supervise()
@@ -74,15 +75,18 @@ def pids(supervisor: Supervisor) -> list[int]:
     return [worker.process.pid for worker in supervisor.workers if worker.process]
 
 
+def exit_codes(supervisor: Supervisor) -> set[int | None]:
+    return {worker.process.returncode for worker in supervisor.workers if worker.process}
+
+
 def test_every_worker_is_started_and_stopped(make: Make, tmp_path: Path) -> None:
     supervisor = make("ready", scorers=2)
     supervisor.start()
-    assert supervisor.wait_ready(20)
+    assert supervisor.wait_ready(20 * PATIENCE)
     assert sorted(starts(tmp_path)) == ["learn-0", "score-0", "score-1"]
     running = pids(supervisor)
-    began = time.monotonic()
     supervisor.stop()
-    assert time.monotonic() - began < 5
+    assert exit_codes(supervisor) == {-signal.SIGTERM}
     assert not any(psutil.pid_exists(pid) for pid in running)
     assert supervisor.restarts == 0
 
@@ -90,11 +94,11 @@ def test_every_worker_is_started_and_stopped(make: Make, tmp_path: Path) -> None
 def test_only_a_killed_worker_is_restarted(make: Make) -> None:
     supervisor = make("ready", scorers=2)
     supervisor.start()
-    assert supervisor.wait_ready(20)
+    assert supervisor.wait_ready(20 * PATIENCE)
     before = pids(supervisor)
     os.kill(before[0], signal.SIGKILL)
     supervise(supervisor, lambda: supervisor.restarts == 1)
-    assert supervisor.wait_ready(20)
+    assert supervisor.wait_ready(20 * PATIENCE)
     assert pids(supervisor)[1:] == before[1:]
     assert supervisor.failed is None
 
@@ -111,16 +115,18 @@ def test_the_delay_grows_each_time_a_worker_ends_soon(make: Make, tmp_path: Path
         for line in (tmp_path / "starts").read_text().splitlines()
         if line.startswith("learn")
     ]
-    first, second = times[1] - times[0], times[2] - times[1]
-    assert 0.4 < first < 3
-    assert second > first
+    # A start takes longer on a slow machine, but no restart comes before its time.
+    assert times[1] - times[0] > 0.4
+    assert times[2] - times[1] > 0.9
+    worker = next(worker for worker in supervisor.workers if worker.role == "learn")
+    assert worker.delay in (4 * module.FIRST_DELAY, 8 * module.FIRST_DELAY)
     assert supervisor.failed is None
 
 
 def test_a_permanent_error_ends_the_supervisor(make: Make) -> None:
     supervisor = make(f"exit:{TopicsError.exit_code}")
     supervisor.start()
-    assert not supervisor.wait_ready(20)
+    assert not supervisor.wait_ready(20 * PATIENCE)
     assert isinstance(supervisor.failed, TopicsError)
     assert "workers.log" in supervisor.failed.remedy
     seen = [worker.starts for worker in supervisor.workers]
@@ -142,11 +148,10 @@ def test_a_worker_that_ignores_sigterm_is_killed(
     monkeypatch.setattr(module, "STOP_SECONDS", 0.5)
     supervisor = make("stubborn")
     supervisor.start()
-    assert supervisor.wait_ready(20)
+    assert supervisor.wait_ready(20 * PATIENCE)
     running = pids(supervisor)
-    began = time.monotonic()
     supervisor.stop()
-    assert time.monotonic() - began < 5
+    assert exit_codes(supervisor) == {-signal.SIGKILL}
     assert not any(psutil.pid_exists(pid) for pid in running)
 
 
@@ -162,7 +167,7 @@ def test_workers_end_with_a_killed_supervisor(make: Make, tmp_path: Path) -> Non
         "environment = {'PYTHONPATH': str(folder), 'TINY': 'stubborn'}\n"
         "environment['TINY_FOLDER'] = str(folder)\n"
         "s = Supervisor('tiny.py', 'tiny', settings, environment=environment, monitor=False)\n"
-        "s.start(); assert s.wait_ready(20)\n"
+        "s.start(); assert s.wait_ready(100)\n"
         "print(json.dumps([worker.process.pid for worker in s.workers]), flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -173,7 +178,7 @@ def test_workers_end_with_a_killed_supervisor(make: Make, tmp_path: Path) -> Non
         process.kill()
     assert len(workers) == 2
     _, alive = psutil.wait_procs(
-        [psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=5
+        [psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=5 * PATIENCE
     )
     assert not alive
 

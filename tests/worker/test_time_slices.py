@@ -13,6 +13,7 @@ from stream_app.settings import WorkerSettings
 from stream_app.worker.stream_task import RESTORE_THREADS, Assignment, StreamTask
 from stream_app.worker.subtask import Batch, Subtask
 from stream_app.worker.transaction_writer import Membership, TransactionWriter
+from tests.patience import PATIENCE
 from tests.worker.test_stream_task import Copier, FakeFetchControl
 
 
@@ -29,6 +30,7 @@ class FakeBroker:
         self.outputs: list[bytes | None] = []
         self.commits = 0
         self.lost = 0
+        self.begun = 0
         self.taken_over = 0
 
 
@@ -45,6 +47,7 @@ class FakeWriter(TransactionWriter):
         self.bytes = 0
 
     def take_over(self) -> None:
+        self._broker.begun += 1
         time.sleep(self._seconds)
         self._broker.taken_over += 1
 
@@ -101,9 +104,11 @@ class SlowCopier(Copier):
         self.seconds = seconds
         self.restoring = restoring
         self.idling = idling
+        self.begun = False
         self.restored = False
 
     def restore(self, committed: Mapping[InputPartition, int]) -> Mapping[InputPartition, int]:
+        self.begun = True
         time.sleep(self.restoring)
         self.restored = True
         return committed
@@ -155,7 +160,7 @@ class FakeWorker:
             WorkerSettings(),
         )
         task.start()
-        assert not ready or task.ready.wait(10)
+        assert not ready or task.ready.wait(10 * PATIENCE)
         return task, fetch
 
     def deliver(self, task: StreamTask, fetch: FakeFetchControl, number: int, end: int) -> None:
@@ -167,7 +172,7 @@ class FakeWorker:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 20 * PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -185,7 +190,7 @@ def test_records_that_become_slow_are_committed_after_few_lost_transactions(
             lambda: worker.failed.is_set() or worker.broker.committed.get(worker.sources[0]) == 300
         )
         task.stop()
-        task.join(5)
+        task.join(5 * PATIENCE)
         assert worker.broker.lost < 5
     assert worker.broker.outputs == [b"%d" % offset for offset in range(300)]
 
@@ -218,7 +223,7 @@ def test_stopping_ends_a_slow_batch_and_commits_its_processed_records() -> None:
     worker.deliver(task, fetch, 0, 100)
     until(lambda: worker.broker.commits > 0)
     task.stop()
-    task.join(1)
+    task.join(1 * PATIENCE)
     assert not task.is_alive()
     assert not worker.failed.is_set()
     assert 0 < worker.broker.committed[worker.sources[0]] == len(worker.broker.outputs) < 15
@@ -242,14 +247,16 @@ def test_fast_idle_work_of_several_subtasks_shares_a_transaction() -> None:
 
 def test_a_task_stopped_at_its_start_fences_and_restores_no_more() -> None:
     count = RESTORE_THREADS + 4
-    restoring = FakeWorker(*[SlowCopier(restoring=0.3) for _ in range(count)])
-    taking = FakeWorker(*[SlowCopier() for _ in range(count)], taking=0.3)
+    # Long enough that all threads are at work before the first is done, also on a slow machine.
+    restoring = FakeWorker(*[SlowCopier(restoring=1.0) for _ in range(count)])
+    taking = FakeWorker(*[SlowCopier() for _ in range(count)], taking=1.0)
     tasks = [worker.start(ready=False)[0] for worker in (restoring, taking)]
-    time.sleep(0.1)
+    until(lambda: sum(slow.begun for slow in restoring.slow) == RESTORE_THREADS)
+    until(lambda: taking.broker.begun == RESTORE_THREADS)
     for task in tasks:
         task.stop()
     for task in tasks:
-        task.join(5)
+        task.join(5 * PATIENCE)
     assert sum(slow.restored for slow in restoring.slow) == RESTORE_THREADS
     assert taking.broker.taken_over == RESTORE_THREADS
     assert not any(slow.restored for slow in taking.slow)

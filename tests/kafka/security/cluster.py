@@ -23,6 +23,7 @@ from stream_app.broker.node import HOST, free_port
 from stream_app.kafka.acl import AclRule, grant_acls
 from stream_app.settings import KafkaSettings, SaslMechanism
 from tests.kafka.security.authority import LOOPBACK, Authority, Identity
+from tests.patience import PATIENCE
 
 PASSWORD = "correct-horse-Battery7"
 """Password of every user; tests verify that it appears nowhere."""
@@ -67,7 +68,7 @@ class SecuredCluster:
         """Create a SCRAM user, or change the password."""
         info = ScramCredentialInfo(getattr(ScramMechanism, mechanism.replace("-", "_")), 4096)
         upsertion = UserScramCredentialUpsertion(name, info, password.encode())
-        self.admin.alter_user_scram_credentials([upsertion])[name].result(10)
+        self.admin.alter_user_scram_credentials([upsertion])[name].result(60)
 
     def user(self, granted: Sequence[AclRule] = ()) -> KafkaSettings:
         """Create a SCRAM user with only these rules; return the settings to connect."""
@@ -93,7 +94,7 @@ class SecuredCluster:
             ]
         )
         for future in deleted.values():
-            assert len(future.result(10)) == 1
+            assert len(future.result(60)) == 1
 
     def grant(self, principal: str, rules: Sequence[AclRule]) -> None:
         """Grant rules, and wait until the broker applies them: it does so after it has replied."""
@@ -108,10 +109,10 @@ class SecuredCluster:
             AclPermissionType.ANY,
         )
         wanted = {(rule.operation, rule.resource, rule.name) for rule in rules}
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 30 * PATIENCE
         while wanted - {
             (acl.operation.name.lower(), acl.restype.name.lower(), acl.name)
-            for acl in self.admin.describe_acls(granted).result(10)
+            for acl in self.admin.describe_acls(granted).result(60)
         }:
             assert time.monotonic() < deadline, "the broker does not apply the rules"
             time.sleep(0.05)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from stream_app.settings import KafkaSettings
 from tests.in_process import run_in_process
 from tests.kafka.security.cluster import PASSWORD
+from tests.patience import PATIENCE
 from tests.running_system import ROOT, kafka_environment
 
 
@@ -56,7 +57,7 @@ def run(
             input=typed,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=120 * PATIENCE,
             check=False,
         )
     else:

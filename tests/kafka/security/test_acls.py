@@ -32,6 +32,7 @@ from tests.kafka.security.cluster import PASSWORD, SecuredCluster
 from tests.kafka.security.commands import run
 from tests.offline.exported import export
 from tests.offline.trained import train
+from tests.patience import PATIENCE
 from tests.running_system import System, kafka_environment
 from tests.small_pipeline import event, label, small_pipeline
 
@@ -183,11 +184,11 @@ def test_acls_are_applied_as_they_are_shown(
     }
 
     def present() -> set[tuple[str, str, str]]:
-        found = cluster.admin.describe_acls(anything).result(10)
+        found = cluster.admin.describe_acls(anything).result(60)
         return {(acl.operation.name.lower(), acl.restype.name.lower(), acl.name) for acl in found}
 
     # The broker answers from its own copy, which follows the controller's.
-    wait_until(time.monotonic() + 10, lambda: present() == granted, 0.1)
+    wait_until(time.monotonic() + 10 * PATIENCE, lambda: present() == granted, 0.1)
     assert present() == granted
 
 
@@ -305,7 +306,9 @@ def test_a_worker_without_an_acl_ends_and_names_it(cluster: SecuredCluster, syst
             ]
             granted += [AclRule("describe", "topic", resource)] if resource.startswith(name) else []
             worker = system.start("score", instance, **kafka_environment(cluster.user(granted)))
-            assert worker.wait(60) == AccessError.exit_code, system.log(f"score-{instance}")
+            assert worker.wait(60 * PATIENCE) == AccessError.exit_code, system.log(
+                f"score-{instance}"
+            )
             lines = (system.folder / f"score-{instance}.log").read_text().splitlines()
             complaints = [line for line in lines if '"level": "info"' not in line]
             assert len(complaints) == 1, complaints
@@ -332,7 +335,7 @@ def test_a_revoked_acl_ends_the_worker_and_loses_nothing(
             system.await_outcomes()
             cluster.revoke(f"User:{kafka.username}", operation, resource, target)
             send(system, now)
-            assert worker.wait(60) == AccessError.exit_code, system.log("score-0")
+            assert worker.wait(60 * PATIENCE) == AccessError.exit_code, system.log("score-0")
             assert "Kafka does not allow this user to" in system.log("score-0").splitlines()[-1]
             cluster.grant(f"User:{kafka.username}", required_acls(name, AclRole.SCORER))
             worker = system.start("score", **kafka_environment(kafka))

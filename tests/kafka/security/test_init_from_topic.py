@@ -17,7 +17,7 @@ pytestmark = pytest.mark.broker
 
 def test_a_missing_right_is_named(cluster: SecuredCluster, tmp_path: Path) -> None:
     topic = f"orders-{uuid4().hex[:8]}"
-    cluster.admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(10)
+    cluster.admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(60)
     producer = Producer({"bootstrap.servers": cluster.address("INSIDE"), "log_level": 0})
     for number in range(20):
         value = {"id": f"o{number}", "paid_at": 1_740_960_000 + number, "amount": number / 3}

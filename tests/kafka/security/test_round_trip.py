@@ -15,6 +15,7 @@ from stream_app.kafka.acl import AclRole, required_acls
 from stream_app.settings import KafkaSettings
 from tests.kafka.security.cluster import PASSWORD, SecuredCluster
 from tests.kafka.security.commands import only_error, run
+from tests.patience import PATIENCE
 from tests.running_system import ROOT, System, kafka_environment
 from tests.small_pipeline import event, label
 
@@ -101,7 +102,7 @@ def test_one_user_can_run_the_whole_pipeline(cluster: SecuredCluster, tmp_path: 
             assert process.poll() is None, text
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(30 * PATIENCE) == 0
     finally:
         process.kill()
         process.wait()
@@ -126,4 +127,5 @@ def test_a_wrong_password_is_one_line_of_every_command(
             "rejects this client: authentication failed. Check STREAM_APP_KAFKA__USERNAME and"
             in line
         )
-        assert ended.seconds < 30  # on a busy machine; the waiting itself is over in less than one
+        # On a busy machine; the waiting itself is over in less than one.
+        assert ended.seconds < 30 * PATIENCE

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from stream_app.errors import AccessError, KafkaUnavailableError
+from stream_app.kafka import tokens
 from stream_app.kafka.acl import AclRole, required_acls
 from stream_app.kafka.clients import client_config, make_admin
 from stream_app.kafka.tokens import RETRY_SECONDS, TokenSource, token_source
@@ -19,7 +20,32 @@ from stream_app.settings import KafkaSettings, Settings
 from tests.kafka.security.authority import LOOPBACK, Authority
 from tests.kafka.security.cluster import PASSWORD, SecuredCluster
 from tests.kafka.security.provider import Provider, serving
+from tests.patience import PATIENCE
 from tests.running_system import System, kafka_environment
+
+
+class AdvancedClock:
+    """Clock of token sources, which a test moves forward instead of waiting."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.ahead
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+    def pass_time(self, until: float) -> None:
+        """Move forward to a time in Unix seconds."""
+        self.ahead += max(0.0, until - self.time())
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> AdvancedClock:
+    clock = AdvancedClock()
+    monkeypatch.setattr(tokens, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -42,33 +68,35 @@ def settings_of(provider: Provider, secret: str = PASSWORD, **changes: Any) -> K
     return KafkaSettings(**given)
 
 
-def test_threads_share_a_token_until_it_is_renewed(provider: Provider) -> None:
-    provider.lifetime = 2.0
+def test_threads_share_a_token_until_it_is_renewed(
+    provider: Provider, clock: AdvancedClock
+) -> None:
+    provider.lifetime = 600.0
     source = token_source(settings_of(provider, oauth_scope="kafka"))
     with ThreadPoolExecutor(8) as pool:
-        tokens = set(pool.map(lambda _: source.token(), range(50)))
-    assert (len(tokens), provider.issued["shop"]) == (1, 1)
+        found = set(pool.map(lambda _: source.token(), range(50)))
+    assert (len(found), provider.issued["shop"]) == (1, 1)
     assert provider.forms == [{"grant_type": ["client_credentials"], "scope": ["kafka"]}]
-    (first,) = tokens
-    time.sleep(max(0.0, first.renew_at + 0.05 - time.time()))
+    (first,) = found
+    clock.pass_time(first.renew_at + 1)
     assert source.token().expires > first.expires
     assert provider.issued["shop"] == 2
 
 
 def test_during_an_outage_the_old_token_is_used_until_it_expires(
-    provider: Provider,
+    provider: Provider, clock: AdvancedClock
 ) -> None:
-    provider.lifetime = 1.5
+    provider.lifetime = 600.0
     source = TokenSource(settings_of(provider))
     first = source.token()
     provider.answer = 503, {}
-    time.sleep(max(0.0, first.renew_at + 0.01 - time.time()))
+    clock.pass_time(first.renew_at + 1)
     assert source.token() == first
-    time.sleep(max(0.0, first.expires + 0.05 - time.time()))
+    clock.pass_time(first.expires + 1)
     with pytest.raises(KafkaUnavailableError, match="HTTP status 503"):
         source.token()
     provider.answer = None
-    time.sleep(RETRY_SECONDS)
+    clock.pass_time(clock.time() + RETRY_SECONDS)
     assert source.token().expires > first.expires
     assert source.problem is None
 
@@ -148,7 +176,7 @@ def test_workers_renew_tokens_and_end_when_rejected(
             system.await_outcomes()
         system.check_outcomes()
         provider.answer = 401, {}
-        assert worker.wait(60) == AccessError.exit_code, system.log("score-0")
+        assert worker.wait(60 * PATIENCE) == AccessError.exit_code, system.log("score-0")
         last = system.log("score-0").splitlines()[-1]
         assert "HTTP status 401 to client shop" in last
         assert PASSWORD not in system.log("score-0") + system.log("learn-0")

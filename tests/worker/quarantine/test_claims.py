@@ -20,6 +20,7 @@ from stream_app.worker.quarantine.claims import (
     decode_claim,
 )
 from stream_app.worker.quarantine.quarantine import MAX_CRASHES, Quarantine
+from tests.patience import PATIENCE
 from tests.running_system import System
 from tests.small_pipeline import HOUR
 from tests.worker.poison import DECLARED, SEGFAULT, SPIN, EventBatches, Restarting, messages
@@ -77,7 +78,7 @@ def test_a_worker_that_is_killed_while_idle_blames_no_record(
         for _ in range(4):
             ended = len(restarting.exit_codes)
             system.kill("score-0")
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 60 * PATIENCE
             while len(restarting.exit_codes) == ended:
                 assert time.monotonic() < deadline, "not restarted"
                 time.sleep(0.1)

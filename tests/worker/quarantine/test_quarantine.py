@@ -31,6 +31,7 @@ from stream_app.worker.quarantine.journal import (
 )
 from stream_app.worker.quarantine.quarantine import Quarantine, RecordGuard
 from stream_app.worker.quarantine.trial_runs import TrialCase, TrialResults, TrialRuns
+from tests.patience import PATIENCE
 from tests.small_pipeline import event, record
 from tests.worker.poison import CODES, DECLARED, HOARD, LEAVE, SEGFAULT, SOURCES, SPIN, STOP
 
@@ -95,8 +96,8 @@ def run_watched(folder: Path, body: str) -> tuple[int, list[Working], str]:
         if output:
             worker.stdin.write("end\n")
             worker.stdin.flush()
-        code = worker.wait(60)
-        watch.communicate(timeout=60)
+        code = worker.wait(60 * PATIENCE)
+        watch.communicate(timeout=60 * PATIENCE)
     return code, unfinished_records(journal, worker.pid), output
 
 
@@ -184,7 +185,7 @@ def run_trial(
     def run(run_trial: list[Record]) -> TrialResults:
         found: SimpleQueue[TrialResults] = SimpleQueue()
         trials.submit(TrialCase(run_trial, "event", found.put))
-        return found.get(timeout=60)
+        return found.get(timeout=60 * PATIENCE)
 
     yield run
     trials.close()
@@ -226,7 +227,7 @@ def test_records_of_sources_are_read_as_ingest_does_without_a_model_or_a_store(
     ]
     try:
         trials.submit(TrialCase(sent, "source", found.put))
-        results = found.get(timeout=60)
+        results = found.get(timeout=60 * PATIENCE)
     finally:
         trials.close()
     codes = [None, "record-crashes", "record-hangs", None, None]
@@ -264,7 +265,7 @@ def fail(error: BaseException) -> None:
 
 def until_ready(guard: RecordGuard, batch: list[Record]) -> int:
     """Wait until all records are ready; returns their number."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * PATIENCE
     while (number := guard.ready(batch)) < len(batch):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -8,6 +8,7 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.worker.supervisor import FIRST_DELAY, Supervisor
+from tests.patience import PATIENCE
 from tests.running_system import System, kafka_environment
 from tests.small_pipeline import HOUR
 from tests.worker.poison import DECLARED, LEAVE, SEGFAULT, EventBatches, Restarting, messages
@@ -57,7 +58,7 @@ def test_the_supervisor_restarts_a_worker_that_a_record_ended(
             batches = EventBatches(system)
             for kind in (LEAVE, SEGFAULT):
                 batches.start([kind], good=20)
-                deadline = time.monotonic() + 150
+                deadline = time.monotonic() + 150 * PATIENCE
                 while not system.has_all_outcomes():
                     assert time.monotonic() < deadline, log_file.read_text()[-4000:]
                     supervisor.supervise()
