@@ -1,6 +1,7 @@
 """The image contains the locked dependencies and the whole package, and does not run as root."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 from tests.deploy.compose import DEPLOY, ROOT
@@ -29,7 +31,7 @@ def instructions(name: str) -> list[str]:
 
 def test_the_base_is_pinned_and_supported() -> None:
     assert {base.removesuffix(" AS build") for base in instructions("FROM")} == {"${BASE}"}
-    (base,) = instructions("ARG")
+    base, _ = instructions("ARG")
     found = re.fullmatch(r"BASE=(python:3\.(\d+)\.\d+-slim-bookworm)@sha256:[0-9a-f]{64}", base)
     assert found is not None
     assert 11 <= int(found[2]) <= 13
@@ -57,6 +59,36 @@ def test_the_image_installs_only_locked_dependencies() -> None:
         "--require-hashes --no-deps --no-build-isolation -r requirements-runtime.lock",
         "--no-deps --no-build-isolation .",
     ]
+
+
+@pytest.mark.parametrize(
+    ("programs", "core", "code", "line"),
+    [
+        ({"apt-get": "exit 100"}, "compiled", 1, "No C compiler can be installed: "),
+        ({"apt-get": "exit 100"}, "interpreted", 0, ""),
+        ({"apt-get": ""}, "compiled", 0, ""),
+        ({"stream-app": "echo core: compiled"}, "compiled", 0, ""),
+        ({"stream-app": "echo core: interpreted"}, "compiled", 1, "The core is not compiled: "),
+        ({"stream-app": "echo core: interpreted"}, "interpreted", 0, ""),
+    ],
+)
+def test_a_build_without_a_compiled_core_fails_unless_that_is_wanted(
+    tmp_path: Path, programs: dict[str, str], core: str, code: int, line: str
+) -> None:
+    """The shell's part of the build runs with programs that fail or not."""
+    ((name, body),) = programs.items()
+    (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+    (tmp_path / name).chmod(0o755)
+    (command,) = [one for one in instructions("RUN") if '"$CORE"' in one and f"{name} " in one]
+    done = subprocess.run(
+        ["sh", "-c", command.replace("/opt/stream-app/bin/", "")],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "CORE": core},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert [one[: len(line)] for one in done.stderr.splitlines()] == [line] * code
 
 
 def test_the_image_keeps_no_package_that_only_the_build_needs() -> None:

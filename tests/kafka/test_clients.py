@@ -82,7 +82,7 @@ def test_every_acknowledged_record_of_a_new_topic_is_there(
             else make_producer(settings, linger_ms=0, batch_size=500)
         )
         if transactional:
-            producer.init_transactions(30)
+            producer.init_transactions(60)
             producer.begin_transaction()
         admin.create_topics([NewTopic(topic, 4, 1)])
         for number in range(200):

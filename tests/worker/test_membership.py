@@ -18,11 +18,11 @@ def commit(producer: Producer, topic: str, membership: Membership, offset: int) 
     producer.begin_transaction()
     try:
         producer.send_offsets_to_transaction(
-            [TopicPartition(topic, 0, offset)], membership.metadata(), 10
+            [TopicPartition(topic, 0, offset)], membership.metadata(), 60
         )
         producer.commit_transaction(60)
     except KafkaException as error:
-        producer.abort_transaction(10)
+        producer.abort_transaction(60)
         return str(error.args[0].name())
     return "committed"
 
@@ -57,7 +57,7 @@ def test_only_the_present_generation_and_member_may_commit(
                     "log_level": 0,
                 }
             )
-            await asyncio.to_thread(producer.init_transactions, 10)
+            await asyncio.to_thread(producer.init_transactions, 60)
             memberships = [
                 present,
                 present._replace(generation=present.generation + 5),

@@ -41,7 +41,7 @@ def test_a_prediction_stays_open_while_its_label_is_in_an_open_transaction(
         system.start_all()
         system.send_event(0, at)
         system.until(lambda: system.record_counts().scored == 1, 120, "the event is not scored")
-        producer.init_transactions(30)
+        producer.init_transactions(60)
         producer.begin_transaction()
         producer.produce(f"{name}.labels", orjson.dumps(label(0, at + 500)), b"e0")
         producer.flush(60)

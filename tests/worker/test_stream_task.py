@@ -638,10 +638,10 @@ def test_offsets_in_an_open_transaction_are_awaited(
 ) -> None:
     runner = TaskRunner(broker.bootstrap_servers, 10)
     slow = Producer({**runner.config, "transactional.id": f"{runner.name}-slow"})
-    slow.init_transactions(10)
+    slow.init_transactions(60)
     slow.begin_transaction()
     membership = Membership(runner.name, -1, "", None)
-    slow.send_offsets_to_transaction([TopicPartition(*runner.source, 7)], membership.metadata(), 10)
+    slow.send_offsets_to_transaction([TopicPartition(*runner.source, 7)], membership.metadata(), 60)
     committing = threading.Timer(0.5, slow.commit_transaction)
     committing.start()
     assert RetryingReader(runner.config, runner.name).committed([runner.source]) == {
