@@ -14,6 +14,7 @@ from river import metrics
 
 from benchmarks.peers import ours
 from benchmarks.peers.work import score, trained_model
+from stream_app.compiled_core import core_state
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.examples import Example
 from stream_app.core.learning.learner import Learner
@@ -38,6 +39,7 @@ BATCH_RECORDS = 500
 
 def main() -> None:
     """Prints the figures."""
+    print(f"core: {core_state()}")
     pipeline = load_pipeline("flights")
     flights = [
         flight

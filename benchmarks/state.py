@@ -14,6 +14,7 @@ from time import process_time
 import orjson
 
 from benchmarks.restore_process import Changelog, changelog
+from stream_app.compiled_core import core_state
 from stream_app.core.reading.record_reader import Event, EventReader
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.examples.nycflights import read_flights
@@ -25,6 +26,7 @@ DAY_MS = 86_400_000
 
 def main() -> None:
     """Prints the figures."""
+    print(f"core: {core_state()}")
     events = [(event.event_id, event.event_time, event.features) for event in flights()]
     for name, share in (("pending", 0.0), ("joined", 1.0), ("20 % joined", 0.2), ("80 %", 0.8)):
         log = changelog(events, share)

@@ -76,6 +76,15 @@ def test_the_report_says_how_the_core_runs() -> None:
     assert f"{report.core()} core" in markdown([])
 
 
+def test_every_benchmark_that_is_a_program_says_how_the_core_runs() -> None:
+    found = {
+        file.name: "core_state()" in text
+        for file in HERE.glob("*.py")
+        if '__name__ == "__main__"' in (text := file.read_text()) and "stream_app.core." in text
+    }
+    assert found == {"core.py": True, "stages.py": True, "state.py": True}
+
+
 def test_latencies_are_divided_round_by_round() -> None:
     found = latency_report.summary(
         {OURS: {0: latency(100), 1: latency(40)}, TUNED: {0: latency(50), 1: latency(10)}}, set()
