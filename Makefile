@@ -81,4 +81,4 @@ lock: setup
 	$(COMPILE) --extra examples --no-emit-package pandas --override benchmarks/overrides.txt pyproject.toml benchmarks/requirements.in -o benchmarks/requirements.lock
 
 clean:
-	rm -rf $(VENV) stream_app/_compiled .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) stream_app/_compiled .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
