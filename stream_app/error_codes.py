@@ -54,6 +54,7 @@ class ErrorCode:
 UNREADABLE = "unreadable-record"
 """Code of a record whose bytes are unknown, as its batch cannot be decoded."""
 LABEL_UNKNOWN = "label-unknown"
+WRONG_PARTITION = "wrong-partition"
 """Code of a label whose value means neither true nor false."""
 
 _CODES = (
@@ -170,6 +171,15 @@ _CODES = (
         Stage.VALIDATE,
         "The Kafka key differs from the text of the key, or is not UTF-8.",
         "Send the text of the key, in UTF-8, as the record's key.",
+    ),
+    ErrorCode(
+        WRONG_PARTITION,
+        ErrorClass.CONTRACT,
+        Stage.VALIDATE,
+        "The record of a topic that is read directly is not in the partition of its key, where "
+        "its labels and duplicates are.",
+        "Give all producers of the topic the declared partitioner, or declare theirs; with "
+        "several, leave direct out. Then replay the record: it goes to its partition.",
     ),
     ErrorCode(
         "event-time-invalid",

@@ -209,3 +209,14 @@ def parsed(schema: Schema) -> Mapping[str, Any]:
 def source_topics(pipeline: Pipeline) -> list[str]:
     """Return the topics of all sources, first those of events."""
     return [source.topic for source in (*pipeline.sources, *pipeline.label.sources)]
+
+
+def direct_source(pipeline: Pipeline) -> Source | None:
+    """Return the source that scorers read themselves, None if there is none."""
+    return next((source for source in pipeline.sources if source.direct), None)
+
+
+def ingested_topics(pipeline: Pipeline) -> list[str]:
+    """Return the topics of the sources that `ingest` reads, first those of events."""
+    sources = (*pipeline.sources, *pipeline.label.sources)
+    return [source.topic for source in sources if not source.direct]

@@ -12,6 +12,9 @@ from typing import Any, Literal, get_args
 Unit = Literal["s", "ms", "us", "ns"]
 """Unit of a number since 1970: seconds, milliseconds, microseconds or nanoseconds."""
 
+PartitionerName = Literal["murmur2", "crc32", "fnv1a"]
+"""Hash by which a producer chooses the partition of a key."""
+
 
 @dataclass(frozen=True, slots=True)
 class Constant:
@@ -94,7 +97,8 @@ ORIGIN_CLASSES: tuple[type, ...] = tuple(one for one in get_args(FieldOrigin) if
 class Source:
     """Topic with events or labels that other programs write, in their own form.
 
-    The role `ingest` reads it and forwards each record with the pipeline's key.
+    The role `ingest` reads it and forwards each record with the pipeline's key. With `direct`,
+    scorers read it.
 
         Source(
             topic="shop.orders",
@@ -132,10 +136,18 @@ class Source:
     contains `Coordinates()` or the log position."""
 
     on_loss: Literal["wait", "continue"] = "wait"
-    """Reaction of `ingest` if the next records of a partition were deleted before it read them, by
-    retention or with the topic. `"wait"`: it reads nothing there until the worker is started with
-    `"continue"`, and reads the other partitions. `"continue"`: it counts them as `lost`, raises an
-    alarm, and continues with the first record that is left."""
+    """Reaction if the next records of a partition were deleted before they were read, by retention
+    or with the topic. `"wait"`: the worker reads nothing there until it is started with
+    `"continue"`, and reads the other partitions. `"continue"`: it raises an alarm, and continues
+    with the first record that is left; `ingest` counts the others as `lost`."""
+    direct: bool = False
+    """True: scorers read the topic themselves, without `ingest`. Only for one topic of events,
+    whose record key is the text of the pipeline's key, and which has as many partitions as the
+    pipeline."""
+    partitioner: PartitionerName | None = None
+    """With `direct`, the partitioner of the producers, by which the pipeline places its own records
+    too: `"murmur2"` (Java, kafka-python, kafkajs), `"crc32"` (librdkafka and kcat) or `"fnv1a"`
+    (sarama). None: murmur2."""
 
     @property
     def source_name(self) -> str:

@@ -10,12 +10,12 @@ import typer
 
 from stream_app.cli.context import CommandContext
 from stream_app.cli.options import JsonOption, PipelineArgument
-from stream_app.kafka.acl import ROLE_DESCRIPTIONS, AclRole, AclRule, grant_acls, required_acls
+from stream_app.kafka.acl import ROLE_DESCRIPTIONS, AclRole, AclRule, grant_acls, pipeline_acls
 from stream_app.kafka.clients import make_admin
 from stream_app.kafka.topics import create_topics, describe_topics
 from stream_app.lifecycle.reset import Reset, await_no_workers, execute_reset, plan_reset
 from stream_app.lifecycle.up import exclusive_use, running_cluster
-from stream_app.pipeline import source_topics
+from stream_app.pipeline import ingested_topics
 from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.subjects import (
     CheckedSubject,
@@ -47,7 +47,7 @@ AgainstOption = Annotated[
 def create_missing(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Create the topics of PIPELINE that are missing; leave existing ones as they are."""
     context = CommandContext(pipeline, as_json)
-    admin, sources = make_admin(context.settings), bool(source_topics(context.declaration))
+    admin, sources = make_admin(context.settings), bool(ingested_topics(context.declaration))
     results = create_topics(admin, context.name, context.settings, sources)
     context.write(
         [asdict(result) for result in results],
@@ -59,7 +59,7 @@ def create_missing(pipeline: PipelineArgument, as_json: JsonOption = False) -> N
 def show_topics(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """Show the topics of PIPELINE as they are on the cluster, and those that are missing."""
     context = CommandContext(pipeline, as_json)
-    admin, sources = make_admin(context.settings), bool(source_topics(context.declaration))
+    admin, sources = make_admin(context.settings), bool(ingested_topics(context.declaration))
     found = describe_topics(admin, context.name, context.settings, sources)
     lines = []
     for topic in found:
@@ -79,10 +79,7 @@ def show_rights(
 ) -> None:
     """Show the least rights that each role of PIPELINE needs; asks no cluster."""
     context = CommandContext(pipeline, as_json)
-    found = {
-        one: required_acls(context.name, one, sources=source_topics(context.declaration))
-        for one in role or AclRole
-    }
+    found = {one: pipeline_acls(context.declaration, one) for one in role or AclRole}
     lines = []
     for one, rules in found.items():
         lines += [f"{one}: {ROLE_DESCRIPTIONS[one]}", *(f"  {_in_words(rule)}" for rule in rules)]
@@ -104,7 +101,7 @@ def apply_rights(
     if not principal.startswith("User:") or principal == "User:":
         raise typer.BadParameter("write it as User:NAME", param_hint="--principal")
     context = CommandContext(pipeline, as_json)
-    rules = required_acls(context.name, *role, sources=source_topics(context.declaration))
+    rules = pipeline_acls(context.declaration, *role)
     if not rules:
         raise typer.BadParameter(
             "it needs no rights: the pipeline declares no sources", param_hint="--role"

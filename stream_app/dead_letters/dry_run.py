@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from stream_app.clock import now_ms
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.reading.decoding import Schemas
+from stream_app.core.reading.direct_reading import Placement
 from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.reading.replayed_selection import ReplayedIntake
@@ -35,14 +36,14 @@ from stream_app.headers import (
 )
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.partition_reader import SILENCE_SECONDS, PartitionReader
-from stream_app.kafka.partitioner import java_partition
+from stream_app.kafka.partitioner import partitioner_of
 from stream_app.kafka.topic_uses import group_name
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.key_files import trusted_keys
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import LoadedModel, ModelEvidence, load_version
 from stream_app.model_store.model_registry import ModelRegistry
-from stream_app.pipeline import Pipeline
+from stream_app.pipeline import Pipeline, direct_source
 from stream_app.records import Failure, Output, Record
 from stream_app.resilience import Retry
 from stream_app.settings import Settings
@@ -102,6 +103,11 @@ class RecordEvaluator:
         partitions: int = 1,
     ) -> None:
         self._name = pipeline.name
+        self._partitioner = partitioner = partitioner_of(pipeline)
+        self._is_direct = direct_source(pipeline) is not None
+        placement = (
+            Placement(partitioner.name, partitioner.place, partitions) if self._is_direct else None
+        )
         self._intake = ReplayedIntake.of(pipeline)
         self._partitions = partitions
         self._max_bytes = settings.topics.max_message_bytes
@@ -117,22 +123,39 @@ class RecordEvaluator:
             # The limit of the workers' scorers.
             max_bytes=settings.topics.max_message_bytes - 1024,
             max_entries=settings.worker.max_state_entries,
+            placement=placement,
         )
         self._scorer = Scorer(pipeline, config, self._state(0), time.perf_counter)
 
     def failure(
         self, kind: DeadLetterKind, record: Record, schemas: Schemas
-    ) -> RepeatedFailure | None:
-        """Return the failure of a record, or None if it would be scored or kept as a label."""
+    ) -> RepeatedFailure | Skipped | None:
+        """Return the failure of a record, or None if it would be scored or kept as a label.
+
+        A record of a direct source that would be left out has that outcome.
+        """
         scorer = self._scorer
+        if self._is_direct and kind == "raw.dlq":
+            record = self._as_replayed(record)
         state = self._state(record.partition)
         if kind == "labels.dlq":
             # Its prediction may be open, however old the label is.
             state = self._state(-1)
         scorer.reset(state)
-        process = scorer.join if kind == "labels.dlq" else scorer.score
+        process = scorer.join if kind == "labels.dlq" else scorer.score_direct
         outputs = process([record], self._model, self._now, schemas)
+        if state.counts.filtered:
+            return "filtered"
+        if state.counts.tombstones:
+            return "tombstone"
         return next((_failure_of(output) for output in outputs if output.topic == kind), None)
+
+    def _as_replayed(self, record: Record) -> Record:
+        """Return an event as a replay sends it: to the partition of its key."""
+        partition = record.partition
+        if record.key:
+            partition = self._partitioner.place(record.key, self._partitions)
+        return record._replace(topic=topic_name(self._name, "raw.replay"), partition=partition)
 
     def outcome(self, dead_letter: DeadLetter, record: Record) -> RepeatedFailure | Skipped | None:
         """Return `failure` of a dead letter's record; of one of `ingest`, as it is forwarded.
@@ -157,7 +180,7 @@ class RecordEvaluator:
         found = self._intake.read(target, record, schemas)
         if not isinstance(found, Forwarded):
             return found
-        partition = java_partition(found.key, self._partitions)
+        partition = self._partitioner.place(found.key, self._partitions)
         output = Output(target, partition, found.key, record.value, found.headers)
         return size_problem(output, self._max_bytes) or Record(
             topic_name(self._name, target),

@@ -150,7 +150,10 @@ class Replay:
         self, operation: Operation, limits: SendLimits, report: ReportProgress
     ) -> ReplayResult:
         """Send the remaining records; see `ReplayProducer.send`."""
-        return ReplayProducer(self.admin, operation, self._edit, limits, report).send()
+        route = ReplayRoute.of(
+            self._pipeline, operation.id, operation.options, self.admin.partitions
+        )
+        return ReplayProducer(self.admin, operation, route, self._edit, limits, report).send()
 
     def _replay_operation(
         self, replay_id: str, plan: ReplayPlan, offsets: DeadLetterOffsets, why: str, now: int
@@ -245,12 +248,6 @@ class Replay:
 
     def _planner(self, evaluator: RecordEvaluator) -> ReplayPlanner:
         request = self._request
-        route = ReplayRoute(
-            "planned",
-            request.to == "source",
-            request.learn,
-            request.model,
-            self.admin.partitions,
-        )
+        route = ReplayRoute.of(self._pipeline, "planned", request.options, self.admin.partitions)
         max_bytes = self._settings.topics.max_message_bytes
         return ReplayPlanner(request, route, self._editor, evaluator, max_bytes)

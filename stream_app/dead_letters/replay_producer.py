@@ -95,6 +95,7 @@ class ReplayProducer:
     Args:
         admin: connections of the pipeline.
         operation: the replay.
+        route: where it sends the records.
         editor: applies the edit function.
         limits: rate and largest failure rate.
         report: takes the progress.
@@ -104,6 +105,7 @@ class ReplayProducer:
         self,
         admin: DeadLetterAdmin,
         operation: Operation,
+        route: ReplayRoute,
         editor: Editor,
         limits: SendLimits,
         report: ReportProgress,
@@ -114,13 +116,7 @@ class ReplayProducer:
         self._limits = limits
         self._report = report
         options = operation.options
-        self._route = ReplayRoute(
-            operation.id,
-            options["to"] == "source",
-            options["learn"],
-            options["model"],
-            admin.partitions,
-        )
+        self._route = route
         self._reader = OutcomeReader(admin.config, admin.name, options["since"])
 
     def send(self) -> ReplayResult:

@@ -1,19 +1,19 @@
 """Records that a replay sends: their topics, partitions and headers, and the user's edits."""
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from stream_app import headers as names
 from stream_app.core.reading.record_identity import IdentityReader
 from stream_app.dead_letters.dead_letter_reader import DeadLetter
 from stream_app.dead_letters.ledger import Operation
 from stream_app.errors import PipelineError, SelectionError
-from stream_app.kafka.partitioner import java_partition
+from stream_app.kafka.partitioner import PARTITIONERS, Partitioner, partitioner_of
 from stream_app.loading import load_file
-from stream_app.pipeline import Pipeline
+from stream_app.pipeline import Pipeline, direct_source
 from stream_app.records import Output
 from stream_app.topic_kinds import DEAD_LETTER_KINDS, DeadLetterKind, InputKind, TopicKind
 
@@ -145,6 +145,8 @@ class ReplayRoute(NamedTuple):
         learn: False if the events must not become examples.
         model: version to score with, None for the served one.
         partitions: number of partitions of the topics.
+        partitioner: partitioner of the pipeline.
+        is_direct: True if the pipeline has a direct source, whose events may be misplaced.
     """
 
     replay_id: str
@@ -152,6 +154,28 @@ class ReplayRoute(NamedTuple):
     learn: bool
     model: int | None
     partitions: int
+    partitioner: Partitioner = PARTITIONERS["murmur2"]
+    is_direct: bool = False
+
+    @classmethod
+    def of(
+        cls, pipeline: Pipeline, replay_id: str, options: Mapping[str, Any], partitions: int
+    ) -> Self:
+        """Return the route of a replay.
+
+        Args:
+            options: options of `ReplayRequest`.
+            partitions: number of partitions of the topics.
+        """
+        return cls(
+            replay_id,
+            options["to"] == "source",
+            options["learn"],
+            options["model"],
+            partitions,
+            partitioner_of(pipeline),
+            direct_source(pipeline) is not None,
+        )
 
     def topics(self, dead_letter: DeadLetter) -> tuple[TopicKind, ...]:
         """Return the kinds of the topics through which a record goes: where it is sent first."""
@@ -167,13 +191,15 @@ class ReplayRoute(NamedTuple):
 
         An unchanged key keeps the partition, whatever partitioner the producer used: if the event
         was scored in the meantime, that partition's scorer knows it. A changed key determines the
-        partition. Records for `ingest` are in the partition of their dead letter.
+        partition, and so does each key of an event where the scorers check it. Records for `ingest`
+        are in the partition of their dead letter.
         """
         ref, key = dead_letter.ref, edited.key
-        if key is None or key == dead_letter.key or dead_letter.is_of_ingest:
+        is_checked = self.is_direct and ref.kind == "raw.dlq"
+        if not key or dead_letter.is_of_ingest or (key == dead_letter.key and not is_checked):
             partition = ref.partition
         else:
-            partition = java_partition(key, self.partitions)
+            partition = self.partitioner.place(key, self.partitions)
         texts = dead_letter.header_texts
         headers = [
             *dead_letter.original_headers,

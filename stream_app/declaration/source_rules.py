@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from itertools import chain
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 from stream_app.core.reading.avro_timestamps import MILLISECONDS, TIMESTAMP_TYPES
@@ -23,11 +23,12 @@ from stream_app.sources import (
     EnvelopeField,
     Epoch,
     LocalTime,
+    PartitionerName,
     RecordKey,
     RecordTimestamp,
     Source,
 )
-from stream_app.topic_kinds import KINDS, topic_name
+from stream_app.topic_kinds import KINDS, is_replay_topic, topic_name
 
 _ORIGIN_FORM = (
     'a path such as "order.id", Constant(...), Epoch(...), LocalTime(...), RecordTimestamp(), '
@@ -38,6 +39,8 @@ _CHOICES = {
     "envelope": (None, "debezium", "connect"),
     "updates": ("dropped", "events"),
     "on_loss": ("wait", "continue"),
+    "direct": (False, True),
+    "partitioner": (None, *get_args(PartitionerName)),
 }
 _STARTS = ("earliest", "latest")
 START_FORM = 'Set start to "earliest", "latest" or a datetime with a time zone'
@@ -64,6 +67,14 @@ def check_sources(pipeline: Pipeline) -> None:
         _check_start(where, source)
         _check_envelope(where, source)
     _check_unique(events | labels)
+    for where, source in events.items():
+        _check_direct(where, source, pipeline)
+    for where, source in labels.items():
+        require(
+            not source.direct,
+            f"{where}.direct is set, but only a topic of events can be read directly",
+            "Leave direct out: ingest brings each label to the partition of its event",
+        )
     for where, source in events.items():
         _check_origins(where, source, _known_fields(pipeline.schema))
         _check_updates(where, source, pipeline)
@@ -140,6 +151,35 @@ def _check_envelope(where: str, source: Source) -> None:
         f"{where}.updates is declared without Debezium's envelope",
         'Declare envelope="debezium", or leave updates out',
     )
+
+
+def _check_direct(where: str, source: Source, pipeline: Pipeline) -> None:
+    """Check what reading a topic directly excludes."""
+    if not source.direct:
+        require(
+            source.partitioner is None,
+            f"{where}.partitioner is declared without direct",
+            "Leave it out: ingest reads topics of any partitioner; or declare direct=True",
+        )
+        return
+    require(
+        len(pipeline.sources) == 1,
+        f"{where}.direct is set, but the pipeline has {len(pipeline.sources)} sources of events",
+        "Declare one source of events, or leave direct out: ingest merges several",
+    )
+    require(
+        not is_replay_topic(source.topic),
+        f"{where}.direct is set, but {source.topic} has the name of a topic of replays",
+        "Leave direct out",
+    )
+    for name in key_fields(pipeline):
+        require(
+            not isinstance(source.fields.get(name), Coordinates | Constant),
+            f"{where}.direct is set, but the field {name} of the key is not what producers send as "
+            "the record's key",
+            "Set key to a field whose text is the record's key, as in "
+            f"fields={{{name!r}: RecordKey()}}, or leave direct out",
+        )
 
 
 def _check_unique(sources: Mapping[str, Source]) -> None:

@@ -12,7 +12,7 @@ from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.topics import TopicSpec, topic_specs
 from stream_app.loading import load_pipeline
 from stream_app.model_store.manifest import Manifest
-from stream_app.pipeline import Pipeline, source_topics
+from stream_app.pipeline import Pipeline, ingested_topics
 from stream_app.settings import Settings, load_settings
 from stream_app.status.cluster_view import ConsumerGroup
 from stream_app.status.pipeline_view import PipelineView
@@ -138,7 +138,7 @@ class DoctorContext:
     @shared("the pipeline's topics")
     def specs(self) -> tuple[TopicSpec, ...]:
         """Topics that the pipeline needs."""
-        sources = bool(source_topics(self.pipeline))
+        sources = bool(ingested_topics(self.pipeline))
         return topic_specs(self.pipeline.name, self.settings, sources)
 
     @shared("the cluster")

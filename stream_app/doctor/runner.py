@@ -13,6 +13,7 @@ from rich.text import Text
 
 from stream_app.doctor import (
     cluster_checks,
+    direct_checks,
     machine_checks,
     model_checks,
     topic_checks,
@@ -52,6 +53,7 @@ CHECKS = (
     Check("topics", topic_checks.check_sources),
     Check("topics", cluster_checks.check_clock),
     Check("producers", topic_checks.check_partitioner),
+    Check("producers", direct_checks.check_direct),
     Check("registry", model_checks.check_registry),
     Check("producers", topic_checks.check_values),
     Check("workers", worker_checks.check_members),

@@ -14,14 +14,14 @@ from stream_app.core.reading.record_reader import Event, LabelEvent, LabelReader
 from stream_app.doctor.context import CheckResult, DoctorContext, ok, problem, skipped, warning
 from stream_app.error_codes import ERROR_CODES, LABEL_UNKNOWN
 from stream_app.errors import AccessError
-from stream_app.kafka.partitioner import java_partition, librdkafka_partition
+from stream_app.kafka.partitioner import PARTITIONERS, Partitioner, partitioner_of
 from stream_app.kafka.retrying_reader import as_record
-from stream_app.kafka.source_topics import describe_sources
+from stream_app.kafka.source_topics import DirectTopic, describe_sources
 from stream_app.kafka.topics import KEPT_FOR_EVER, TopicSpec, check_topics
 from stream_app.offline.log_order import END_OF_TIME
 from stream_app.offline.proposed_bounds import propose_bounds
 from stream_app.offline.timeline import time_reader
-from stream_app.pipeline import Pipeline, source_topics
+from stream_app.pipeline import Pipeline, ingested_topics, source_topics
 from stream_app.records import Failure, Record
 from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.status.cluster_view import offset_bounds, request
@@ -60,7 +60,7 @@ class Replication(NamedTuple):
 
 def check_shape(context: DoctorContext) -> Iterator[CheckResult]:
     """Check that every topic exists, and that co-partitioned topics have as many partitions."""
-    pipeline, sources = context.pipeline, bool(source_topics(context.pipeline))
+    pipeline, sources = context.pipeline, bool(ingested_topics(context.pipeline))
     partitions = check_topics(context.admin, pipeline.name, context.settings, sources)
     yield ok(f"all {len(context.specs)} topics exist; partitions: {partitions}")
     wanted = context.settings.topics.partitions
@@ -78,9 +78,12 @@ def check_sources(context: DoctorContext) -> Iterator[CheckResult]:
     if not sources:
         yield skipped("the pipeline declares no sources")
         return
-    error = describe_sources(context.admin, sources).error
-    if error is not None:
-        raise error
+    direct = DirectTopic.of(context.pipeline)
+    found = describe_sources(context.admin, [*sources, *(direct or ())])
+    if found.error is not None:
+        raise found.error
+    if direct is not None:
+        direct.check(found)
     topics = context.metadata.topics
     for name in sources:
         context.view.reader.check_visible(name)
@@ -241,7 +244,7 @@ def evaluate_replication(name: str, replication: Replication) -> Iterator[CheckR
 
 
 def check_partitioner(context: DoctorContext) -> Iterator[CheckResult]:
-    """Check that the newest events and labels are where Java's partitioner puts their keys.
+    """Check that the newest events and labels are where the partitioner f puts their keys.
 
     A label can only meet its event if both are in the partition of the same number.
     """
@@ -255,7 +258,8 @@ def check_partitioner(context: DoctorContext) -> Iterator[CheckResult]:
             for message in newest_records(context, kind)
             if not is_completeness(as_record(message))
         ]
-        yield from evaluate_keys(context.view.topic(kind), sample, len(bounds))
+        topic, partitioner = context.view.topic(kind), partitioner_of(context.pipeline)
+        yield from evaluate_keys(topic, sample, len(bounds), partitioner)
 
 
 def newest_records(context: DoctorContext, kind: TopicKind) -> Iterator[Message]:
@@ -268,7 +272,10 @@ def newest_records(context: DoctorContext, kind: TopicKind) -> Iterator[Message]
 
 
 def evaluate_keys(
-    topic: str, sample: Sequence[KeyedRecord], partitions: int
+    topic: str,
+    sample: Sequence[KeyedRecord],
+    partitions: int,
+    partitioner: Partitioner = PARTITIONERS["murmur2"],
 ) -> Iterator[CheckResult]:
     """Yield results for records without a key and for keys in the wrong partition."""
     keyed = [(record.key, record.partition) for record in sample if record.key is not None]
@@ -282,36 +289,44 @@ def evaluate_keys(
             "Let producers send the text of the key field as key; "
             "these records are dead letters `missing-key`",
         )
+    name = partitioner.name
     wrong = [
-        (key, partition) for key, partition in keyed if java_partition(key, partitions) != partition
+        (key, partition)
+        for key, partition in keyed
+        if partitioner.place(key, partitions) != partition
     ]
-    former = wrong and _former_count(wrong, partitions)
+    former = wrong and _former_count(wrong, partitions, partitioner)
     if former:
         yield problem(
-            f"{len(wrong)} of the {len(sample)} newest records of {topic} are where Java's "
-            f"partitioner put their keys when it had {former} partitions: partitions were added, "
+            f"{len(wrong)} of the {len(sample)} newest records of {topic} are where {name} "
+            f"put their keys when it had {former} partitions: partitions were added, "
             "so keys have moved away from their state",
             f"Start the pipeline under a new name with STREAM_APP_TOPICS__PARTITIONS={partitions}",
         )
     elif wrong:
-        crc = all(librdkafka_partition(key, partitions) == partition for key, partition in wrong)
-        explanation = (
-            "they are where librdkafka's default partitioner puts them"
-            if crc
-            else "librdkafka's default partitioner does not explain it either"
+        explanation = next(
+            (
+                f"they are where {one.name} puts them, the default of {one.clients}"
+                for one in PARTITIONERS.values()
+                if all(one.place(key, partitions) == partition for key, partition in wrong)
+            ),
+            "no other known partitioner explains it either",
         )
         yield problem(
             f"{len(wrong)} of the {len(sample)} newest records of {topic} are not in the "
-            f"partition that Java's partitioner chooses: {explanation}",
-            "Set partitioner=murmur2_random in producers that use librdkafka",
+            f"partition that {name} chooses, the partitioner of {partitioner.clients}: "
+            f"{explanation}",
+            f"Set partitioner={partitioner.producer_option} in producers that use librdkafka",
         )
     elif keyed and partitions > 1:
-        yield ok(f"{topic}: the {len(keyed)} newest keys are where Java's partitioner puts them")
+        yield ok(f"{topic}: the {len(keyed)} newest keys are where {name} puts them")
     elif keyed:
         yield ok(f"{topic}: has one partition, so every partitioner puts keys there")
 
 
-def _former_count(wrong: Sequence[tuple[bytes, int]], partitions: int) -> int | None:
+def _former_count(
+    wrong: Sequence[tuple[bytes, int]], partitions: int, partitioner: Partitioner
+) -> int | None:
     """Return the smaller number of partitions that explains where several keys are, or None."""
     if len({key for key, _ in wrong}) < MIN_MOVED_KEYS:
         return None
@@ -321,7 +336,7 @@ def _former_count(wrong: Sequence[tuple[bytes, int]], partitions: int) -> int | 
         (
             count
             for count in counts
-            if all(java_partition(key, count) == partition for key, partition in wrong)
+            if all(partitioner.place(key, count) == partition for key, partition in wrong)
         ),
         None,
     )

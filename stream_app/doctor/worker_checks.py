@@ -7,6 +7,7 @@ from stream_app.core.reading.identity import key_is_id
 from stream_app.core.scoring.state_changelog import (
     OTHER_FORMAT_REMEDY,
     OTHER_IDENTITY_REMEDY,
+    OTHER_PLACEMENT_REMEDY,
     STATE_FORMAT,
     other_identity,
 )
@@ -14,6 +15,7 @@ from stream_app.doctor.context import CheckResult, DoctorContext, ok, problem, s
 from stream_app.errors import DataLossError
 from stream_app.formatting import duration, iso_time
 from stream_app.kafka.offsets import OffsetBounds
+from stream_app.kafka.partitioner import partitioner_of
 from stream_app.kafka.topic_uses import ROLE_INPUTS, SOURCE_ROLES
 from stream_app.status.cluster_view import ConsumerGroup, offset_bounds
 from stream_app.status.record_counts_reading import PartitionCounts, held_by, total
@@ -155,7 +157,11 @@ def check_record_counts(context: DoctorContext) -> Iterator[CheckResult]:
     longest_wait = label.horizon + label.allowed_lateness
     found = [
         *evaluate_balance(counts),
-        *evaluate_format(counts, keyed=not key_is_id(context.pipeline)),
+        *evaluate_format(
+            counts,
+            keyed=not key_is_id(context.pipeline),
+            partitioner=partitioner_of(context.pipeline).name,
+        ),
         *evaluate_state(counts, context.settings.worker.max_state_entries),
         *evaluate_outcomes(counts),
         *evaluate_clocks(counts, int(longest_wait.total_seconds() * 1000)),
@@ -184,12 +190,15 @@ def evaluate_balance(counts: Mapping[int, PartitionCounts]) -> Iterator[CheckRes
             )
 
 
-def evaluate_format(counts: Mapping[int, PartitionCounts], *, keyed: bool) -> Iterator[CheckResult]:
+def evaluate_format(
+    counts: Mapping[int, PartitionCounts], *, keyed: bool, partitioner: str = "murmur2"
+) -> Iterator[CheckResult]:
     """Yield a problem for each partition whose state scorers of this pipeline cannot read.
 
     Args:
         counts: record counts by partition.
         keyed: True if the pipeline identifies events by K and event id.
+        partitioner: name of the partitioner of the pipeline.
     """
     for partition, one in counts.items():
         if one.state_format != STATE_FORMAT:
@@ -205,6 +214,13 @@ def evaluate_format(counts: Mapping[int, PartitionCounts], *, keyed: bool) -> It
                 f"{other_identity(keyed=keyed)}: scorers end with exit code "
                 f"{DataLossError.exit_code}",
                 OTHER_IDENTITY_REMEDY,
+            )
+        elif one.partitioner != partitioner:
+            yield problem(
+                f"the state of partition {partition} was written with the partitioner "
+                f"{one.partitioner}, and the pipeline's is {partitioner}: scorers end with exit "
+                f"code {DataLossError.exit_code}",
+                OTHER_PLACEMENT_REMEDY,
             )
 
 

@@ -16,8 +16,8 @@ from stream_app.explain.event_matcher import EventMatcher
 from stream_app.explain.event_records import EventRecords, Position, position_of
 from stream_app.kafka.offsets import OffsetBounds, PartitionId
 from stream_app.kafka.partition_reader import PartitionReader, headers_of
-from stream_app.kafka.partitioner import java_partition
-from stream_app.pipeline import Pipeline
+from stream_app.kafka.partitioner import partitioner_of
+from stream_app.pipeline import Pipeline, direct_source
 from stream_app.records import Failure, Fields
 from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.settings import Settings
@@ -117,11 +117,14 @@ class EventFinder:
         self._event_id = event_id
         self._key = event_id if key_is_id(pipeline) else key
         self._matcher = EventMatcher(pipeline, event_id, self._key, self.schemas)
-        self._kinds = {
+        self._kinds: dict[str, TopicKind] = {
             topic_name(pipeline.name, kind): kind
             for kind in PARTITIONED
             if kind not in SOURCE_KINDS
         }
+        direct = direct_source(pipeline)
+        if direct is not None:
+            self._kinds[direct.topic] = "raw"
         self._examples: PartitionId = (topic_name(pipeline.name, "examples"), 0)
 
     def find(self) -> EventRecords:
@@ -135,7 +138,8 @@ class EventFinder:
         """
         partitions = self._reader.find_partitions(list(self._kinds))
         count = 1 + max(number for _, number in partitions)
-        home = None if self._key is None else java_partition(self._key.encode(), count)
+        place = partitioner_of(self._pipeline).place
+        home = None if self._key is None else place(self._key.encode(), count)
         found = self._search(one for one in partitions if one[1] == home)
         if not found.records:
             found = self._search(one for one in partitions if one[1] != home)

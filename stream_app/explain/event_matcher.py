@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from confluent_kafka import Message
 
 from stream_app.core.reading.decoding import Schemas, decode
+from stream_app.core.reading.direct_reading import DirectIntake
 from stream_app.core.reading.identity import (
     EventIdentity,
     event_identity,
@@ -19,7 +20,7 @@ from stream_app.core.scoring.state_changelog import BLOCK_PREFIX, ENTRY_PREFIX
 from stream_app.dead_letters.dead_letter_reader import DeadLetter, read_ref
 from stream_app.kafka.partition_reader import headers_of
 from stream_app.kafka.retrying_reader import as_record
-from stream_app.pipeline import Pipeline
+from stream_app.pipeline import Pipeline, direct_source
 from stream_app.records import Failure, Record
 from stream_app.sources import Source
 from stream_app.topic_kinds import TopicKind
@@ -53,6 +54,8 @@ class EventMatcher:
         ending = event_identity("", event_id) if self._identity is None else self._identity
         self._ending = ending.encode()
         self._readers = {label: IdentityReader(pipeline, label=label) for label in (False, True)}
+        is_direct = direct_source(pipeline) is not None
+        self._direct = DirectIntake(pipeline) if is_direct else None
         names = id_fields(pipeline)
         parts = split_texts(event_id) if len(names) > 1 else [event_id]
         # Parts of a value without which it need not be decoded; None if it must be.
@@ -102,11 +105,12 @@ class EventMatcher:
     def _read(self, kind: TopicKind, message: Message) -> RecordIdentity | None:
         """Return the identity in a record; None if it certainly has another event id."""
         headers = headers_of(message)
-        has_source = is_forwarded(headers)
+        has_source = is_forwarded(headers) or self._is_in_direct(message)
         # The dead letter of a source's record may have the key of the source.
         if self._id_is_key and not has_source and message.key() == self._id_bytes:
             return RecordIdentity(self._event_id, self._event_id)
-        must_decode = has_read_header(headers) and not (has_source and self._sources_are_plain)
+        is_read_by = has_source or has_read_header(headers)
+        must_decode = is_read_by and not (has_source and self._sources_are_plain)
         if not must_decode and not self._may_match(message.value() or b""):
             return None
         if kind == "scored":
@@ -114,7 +118,14 @@ class EventMatcher:
                 return None
             return RecordIdentity(key_text(message.key()), self._event_id)
         is_label = kind.startswith("labels")
-        return self._readers[is_label].read(_original(kind, message), self._schemas)
+        record = _original(kind, message)
+        if self._direct is not None:
+            record = self._direct.marked(record)
+        return self._readers[is_label].read(record, self._schemas)
+
+    def _is_in_direct(self, message: Message) -> bool:
+        """Return True for a record of the topic that is read directly."""
+        return self._direct is not None and message.topic() == self._direct.topic
 
     def _may_match(self, value: bytes) -> bool:
         """Return False if a value certainly has another event id; most need not be decoded."""

@@ -9,6 +9,8 @@ from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example, decode_example
 from stream_app.core.published_records import PREDICTION_FIELDS, ScoredRecord
 from stream_app.core.reading.cleaning_steps import CleanedRecord
+from stream_app.core.reading.direct_reading import DirectIntake
+from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.identity import key_is_id
 from stream_app.core.reading.record_reader import LabelReader
 from stream_app.core.scoring.predictor import NO_VERSION
@@ -39,7 +41,7 @@ from stream_app.kafka.retrying_reader import as_record
 from stream_app.model_admin.version_checks import STORE_ERRORS, VersionLoader
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.offline.stage_timing import Stages
-from stream_app.pipeline import Pipeline
+from stream_app.pipeline import Pipeline, direct_source
 from stream_app.records import Failure, Features
 from stream_app.topic_kinds import is_replay_topic
 
@@ -70,6 +72,8 @@ class TraceBuilder:
         self._finder = finder
         self._registry = registry
         self._checker = checker
+        is_direct = direct_source(pipeline) is not None
+        self._direct = DirectIntake(pipeline) if is_direct else None
 
     def build(self, event_id: str) -> EventTrace:
         """Return the trace of the event.
@@ -147,6 +151,8 @@ class TraceBuilder:
             outcome = "dead-lettered"
         elif not records.is_processed(record):
             outcome = "not processed yet"
+        elif (left_out := self._left_out(record)) is not None:
+            outcome = left_out
         elif scored is not None:
             outcome = "duplicate"
         elif records.history.was_scored:
@@ -154,6 +160,13 @@ class TraceBuilder:
         else:
             outcome = "waiting for another attempt"
         return traced_record(record, outcome, failure)
+
+    def _left_out(self, record: Message) -> Skipped | None:
+        """Return the outcome of a record that the filter of a direct source leaves out."""
+        if self._direct is None:
+            return None
+        result = self._direct.read(as_record(record), self._finder.schemas).result
+        return None if isinstance(result, Failure) else result
 
     def _known_about_label(
         self,
@@ -203,7 +216,10 @@ class TraceBuilder:
         """Return the preparation of a raw record by the current pipeline."""
         if record is None:
             return None
-        results = dict(Stages(self._pipeline).of(as_record(record), self._finder.schemas))
+        sent = as_record(record)
+        if self._direct is not None:
+            sent = self._direct.marked(sent)
+        results = dict(Stages(self._pipeline).of(sent, self._finder.schemas))
         last = list(results.values())[-1]
         failure = None
         if isinstance(last, Failure):

@@ -17,6 +17,7 @@ from confluent_kafka.admin import (
 from stream_app.errors import AccessError, StreamAppError
 from stream_app.kafka.access_errors import kafka_error
 from stream_app.kafka.topic_uses import SOURCE_ROLES, USES, group_name, member_name
+from stream_app.pipeline import Pipeline, direct_source, ingested_topics
 from stream_app.topic_kinds import KINDS, SOURCE_KINDS, TopicKind, topic_name
 
 _TIMEOUT = 30.0  # seconds
@@ -63,6 +64,10 @@ _OTHER_USERS = {
     AclRole.REPLAYER: "replayer",
     AclRole.MODEL_ADMIN: "model-admin",
 }
+# Users of a topic that is read directly: those that read `<p>.raw`.
+_DIRECT_READERS = frozenset(
+    {AclRole.SCORER, AclRole.REPLAYER, AclRole.MODEL_ADMIN, AclRole.OBSERVER}
+)
 _NOT_IN_STATUS = {"learn.state", "monitor.state"}
 
 
@@ -79,13 +84,26 @@ class AclRule(NamedTuple):
     prefixed: bool = False
 
 
+def pipeline_acls(pipeline: Pipeline, *roles: AclRole) -> list[AclRule]:
+    """Return `required_acls` of a pipeline, with the rights on the topics of its sources."""
+    direct = direct_source(pipeline)
+    found = required_acls(pipeline.name, *roles, sources=ingested_topics(pipeline))
+    if direct is not None:
+        readers = _DIRECT_READERS.intersection(roles)
+        if readers:
+            found.append(AclRule("read", "topic", direct.topic))
+        elif AclRole.OPERATOR in roles:
+            found.append(AclRule("describe", "topic", direct.topic))
+    return sorted(found, key=_order)
+
+
 def required_acls(pipeline: str, *roles: AclRole, sources: Sequence[str] = ()) -> list[AclRule]:
     """Return the minimal rules for a user with these roles, sorted by resource.
 
     Reading and writing imply describing, so that is not listed again.
 
     Args:
-        sources: topics of the pipeline's sources.
+        sources: topics of the sources that `ingest` reads.
     """
     found = {rule for role in roles for rule in _rules(pipeline, role, sources)}
     implied = {
@@ -93,7 +111,11 @@ def required_acls(pipeline: str, *roles: AclRole, sources: Sequence[str] = ()) -
         for rule in found
         if rule.operation in ("read", "write")
     }
-    return sorted(found - implied, key=lambda rule: (rule.resource != "topic", rule.resource, rule))
+    return sorted(found - implied, key=_order)
+
+
+def _order(rule: AclRule) -> tuple[bool, str, AclRule]:
+    return rule.resource != "topic", rule.resource, rule
 
 
 def grant_acls(admin: AdminClient, principal: str, rules: Iterable[AclRule]) -> None:

@@ -121,7 +121,7 @@ def consumer_config(
 
 
 def producer_config(settings: Settings, **options: str | int) -> ClientConfig:
-    """Return the options of an idempotent producer that partitions keys like Java's.
+    """Return the options of an idempotent producer that by default partitions keys like Java's.
 
     Args:
         options: further options, with underscores for dots.
@@ -270,7 +270,7 @@ def make_admin(settings: Settings, timeout: float = 6.0) -> AdminClient:
 def make_producer(
     settings: Settings, errors: ConnectionErrors | None = None, **options: str | int
 ) -> Producer:
-    """Return an idempotent producer that partitions keys like Java's.
+    """Return an idempotent producer that by default partitions keys like Java's.
 
     Args:
         errors: collector of connection errors.

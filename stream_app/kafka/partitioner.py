@@ -1,8 +1,13 @@
-"""Partition of a key, as producers choose it."""
+"""Partition of a key, as producers choose it, and as the pipeline places its own records."""
 
 import zlib
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
+
+from stream_app.pipeline import Pipeline, direct_source
+from stream_app.sources import PartitionerName
 
 
 def java_partition(key: bytes, partitions: int) -> int:
@@ -34,7 +39,43 @@ def fnv1a_partition(key: bytes, partitions: int) -> int:
 
 
 PLACED_BY_KEY = -1
-"""Partition of an output that librdkafka places by its key, as `java_partition` does."""
+"""Partition of an output that librdkafka places by its key, with the pipeline's partitioner."""
 
-WRITER_PARTITIONER = "murmur2"
-"""Partitioner of librdkafka that places keys as `java_partition` does."""
+
+class Partitioner(NamedTuple):
+    """Partitioner of producers.
+
+    Attributes:
+        name: name in declarations.
+        place: returns the partition of a key, given the number of partitions.
+        option: librdkafka's name of it; such a producer places null keys, too.
+        clients: producers that have it by default.
+    """
+
+    name: PartitionerName
+    place: Callable[[bytes, int], int]
+    option: str
+    clients: str
+
+    @property
+    def producer_option(self) -> str:
+        """Librdkafka's name of it for producers, which send null keys to any partition."""
+        return f"{self.option}_random"
+
+
+PARTITIONERS: Mapping[PartitionerName, Partitioner] = {
+    one.name: one
+    for one in (
+        Partitioner("murmur2", java_partition, "murmur2", "Java, kafka-python, aiokafka, kafkajs"),
+        Partitioner("crc32", librdkafka_partition, "consistent", "librdkafka and kcat"),
+        Partitioner("fnv1a", fnv1a_partition, "fnv1a", "sarama"),
+    )
+}
+"""Known partitioners by name."""
+
+
+def partitioner_of(pipeline: Pipeline) -> Partitioner:
+    """Return the partitioner f of a pipeline: that of its direct source, else murmur2."""
+    source = direct_source(pipeline)
+    name = source.partitioner if source is not None else None
+    return PARTITIONERS[name or "murmur2"]

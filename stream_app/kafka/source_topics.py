@@ -1,7 +1,7 @@
 """Topics of the sources on the cluster: which ones this user can read, and why not the others."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient, TopicDescription
@@ -9,6 +9,8 @@ from confluent_kafka.admin import AclOperation, AdminClient, TopicDescription
 from stream_app.core.reading.completeness import MAX_PARTS
 from stream_app.errors import TopicsError
 from stream_app.kafka.access_errors import kafka_error
+from stream_app.pipeline import Pipeline, direct_source
+from stream_app.topic_kinds import topic_name
 
 _TIMEOUT = 10.0  # seconds
 # Sixteen zero bytes: brokers before Kafka 2.8, and topics that were made by them.
@@ -27,10 +29,12 @@ class SourceTopics(NamedTuple):
         ids: id of each topic that can be read, None from brokers without ids; a recreated topic
             has another one.
         problems: for each other topic the reason, a clause about it.
+        partitions: number of partitions of each topic that can be read.
     """
 
     ids: dict[str, str | None]
     problems: dict[str, str]
+    partitions: dict[str, int]
 
     @property
     def error(self) -> TopicsError | None:
@@ -43,7 +47,7 @@ class SourceTopics(NamedTuple):
 
 REMEDY = (
     "Correct Source.topic, create the topic, or grant this user the rights that `stream-app acl "
-    "show PIPELINE --role ingester` lists"
+    "show PIPELINE` lists for the role ingester, or scorer if it is read directly"
 )
 """Remedy of topics that cannot be read."""
 
@@ -54,7 +58,7 @@ def describe_sources(admin: AdminClient, names: Sequence[str]) -> SourceTopics:
     Raises:
         KafkaUnavailableError: the cluster does not answer.
     """
-    found = SourceTopics({}, {})
+    found = SourceTopics({}, {}, {})
     if not names:
         return found
     admin.poll(0)
@@ -77,7 +81,41 @@ def describe_sources(admin: AdminClient, names: Sequence[str]) -> SourceTopics:
         elif topic is not None:
             topic_id = str(topic.topic_id)
             found.ids[name] = None if topic_id == _NO_ID else topic_id
+            found.partitions[name] = len(topic.partitions)
     return found
+
+
+class DirectTopic(NamedTuple):
+    """Topic that scorers read themselves.
+
+    Attributes:
+        name: its name.
+        like: topic of the pipeline that has as many partitions.
+    """
+
+    name: str
+    like: str
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Self | None:
+        """Return the direct topic of a pipeline, None if it has none."""
+        source = direct_source(pipeline)
+        return None if source is None else cls(source.topic, topic_name(pipeline.name, "labels"))
+
+    def check(self, found: SourceTopics) -> None:
+        """Check the partitions of the topic, if it and the topic of the pipeline were found.
+
+        Raises:
+            TopicsError: the counts differ.
+        """
+        count, needed = found.partitions.get(self.name), found.partitions.get(self.like)
+        if None not in (count, needed) and count != needed:
+            raise TopicsError(
+                f"Topic {self.name} is read directly and has {count} partitions, and the pipeline "
+                f"has {needed}: keys would not meet their state",
+                "Leave direct out, so that ingest reads it; or start the pipeline under a new name "
+                f"with STREAM_APP_TOPICS__PARTITIONS={count}",
+            )
 
 
 def _problem(topic: TopicDescription | None) -> str | None:

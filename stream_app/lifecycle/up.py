@@ -14,7 +14,7 @@ from stream_app.errors import FencedError
 from stream_app.kafka.clients import make_admin
 from stream_app.kafka.topics import create_topics
 from stream_app.loading import load_pipeline
-from stream_app.pipeline import source_topics
+from stream_app.pipeline import ingested_topics
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger
 from stream_app.worker.run_folder import make_run_folder
@@ -43,7 +43,7 @@ def run_up(pipeline: str, settings: Settings, *, scorers: int, monitor: bool) ->
             from stream_app.schema_registry.subjects import register_schemas
 
             register_schemas(loaded, settings)
-        ingest = bool(source_topics(loaded))
+        ingest = bool(ingested_topics(loaded))
         create_topics(make_admin(settings), name, settings, ingest)
         workers = Supervisor(pipeline, name, settings, scorers, monitor, ingest=ingest)
         _supervise(workers, broker)

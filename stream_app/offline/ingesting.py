@@ -3,9 +3,11 @@
 from typing import NamedTuple
 
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
+from stream_app.core.reading.direct_reading import DirectIntake, Placement
 from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.selection import Forwarded, SourceIntake
 from stream_app.errors import InputError
+from stream_app.kafka.partitioner import partitioner_of
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Record
 from stream_app.sources import Source
@@ -32,14 +34,25 @@ class OfflineIngest:
         pipeline: loaded pipeline.
         name: name of the source.
         labels: True for a source of labels.
+        partitions: number of partitions of a topic that is read directly, whose records have the
+            key and the partition that they have there; 0 for records of a sample or a test, which
+            may lack the key.
 
     Raises:
         InputError: the pipeline declares no such source.
     """
 
-    def __init__(self, pipeline: Pipeline, name: str, *, labels: bool) -> None:
+    def __init__(self, pipeline: Pipeline, name: str, *, labels: bool, partitions: int = 0) -> None:
         self.source = find_source(pipeline, name, labels=labels)
         self._intake = SourceIntake(pipeline, self.source, label=labels)
+        self._is_sample = not partitions
+        partitioner = partitioner_of(pipeline)
+        placement = Placement(partitioner.name, partitioner.place, partitions)
+        self._direct = (
+            DirectIntake(pipeline, placement if partitions else None)
+            if self.source.direct
+            else None
+        )
         self._topic = topic_name(pipeline.name, "labels" if labels else "raw")
 
     def ingest(self, record: Record, offset: int, schemas: Schemas = NO_SCHEMAS) -> Ingested:
@@ -50,6 +63,8 @@ class OfflineIngest:
             offset: the offset there.
             schemas: writer schemas that Avro records refer to.
         """
+        if self._direct is not None:
+            return self._read_directly(self._direct, record, offset, schemas)
         result = self._intake.read(record, schemas)
         if not isinstance(result, Forwarded):
             return Ingested(record, result)
@@ -57,6 +72,19 @@ class OfflineIngest:
             self._topic, 0, offset, record.timestamp, result.key, record.value, result.headers
         )
         return Ingested(forwarded)
+
+    def _read_directly(
+        self, direct: DirectIntake, record: Record, offset: int, schemas: Schemas
+    ) -> Ingested:
+        """Return a record as the scorer's reader takes it, and perhaps its outcome."""
+        if record.key is None and self._is_sample:
+            found = self._intake.read(record, schemas)
+            key = found.key if isinstance(found, Forwarded) else None
+            record = record._replace(key=key)
+        sent, result = direct.read(record._replace(topic=direct.topic), schemas)
+        if result is not None:
+            return Ingested(record, result)
+        return Ingested(sent._replace(topic=self._topic, partition=0, offset=offset))
 
 
 def find_source(pipeline: Pipeline, name: str, *, labels: bool) -> Source:

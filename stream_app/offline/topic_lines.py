@@ -88,7 +88,9 @@ class TopicLines:
         self._own_topic = topic_name(pipeline.name, "labels" if labels else "raw")
         sources = pipeline.label.sources if labels else pipeline.sources
         self._ingests = {
-            source.topic: OfflineIngest(pipeline, source.source_name, labels=labels)
+            source.topic: OfflineIngest(
+                pipeline, source.source_name, labels=labels, partitions=self._partitions_of(source)
+            )
             for source in sources
         }
         self._meanings = LabelReader(pipeline) if labels else time_reader(pipeline)
@@ -119,6 +121,16 @@ class TopicLines:
     def position(self) -> int:
         """Number of offsets that are done: read, and not among the next lines."""
         return self._read - sum(map(len, self._logs))
+
+    def _partitions_of(self, source: Source) -> int:
+        """Return the number of partitions of a topic that is read directly, else 0."""
+        if not source.direct:
+            return 0
+        try:
+            return len(self._reader.find_partitions([source.topic]))
+        except TopicsError:
+            # `_source_ranges` names the source of a missing topic.
+            return 0
 
     # --- Bounds -----------------------------------------------------------------------------------
 

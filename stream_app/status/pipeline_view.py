@@ -134,17 +134,26 @@ class PipelineView:
         keys = {message.key() or b"" for message in self.reader.records(bounds)}
         return sorted({key.decode().rpartition("/")[0] for key in keys})
 
-    def input_bounds(self, role: str, group: ConsumerGroup, bounds: OffsetBounds) -> OffsetBounds:
+    def input_bounds(
+        self,
+        role: str,
+        group: ConsumerGroup,
+        bounds: OffsetBounds,
+        positions: Iterable[PartitionId] = (),
+    ) -> OffsetBounds:
         """Return the bounds of what a role reads.
 
         Args:
             group: consumer group of the role.
             bounds: bounds of the pipeline's own topics.
+            positions: partitions that scorers have read, of which some may be of other programs.
         """
         own = self.select(bounds, *ROLE_INPUTS[role])
-        if role in SOURCE_ROLES:
-            return {**offset_bounds(self.admin, list(group.offsets)), **own}
-        return own
+        foreign = list(group.offsets if role in SOURCE_ROLES else ())
+        if role == "score":
+            topics = cluster_topics(self.admin).topics
+            foreign += [one for one in positions if one not in bounds and one[0] in topics]
+        return {**offset_bounds(self.admin, foreign), **own} if foreign else own
 
     def _group_reader(self, name: str) -> PartitionReader:
         """Return the reader that asks for the committed offsets of a group; it reads no record."""

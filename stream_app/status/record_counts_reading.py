@@ -36,6 +36,8 @@ class PartitionCounts(NamedTuple):
         replayed_labels: outcomes of replayed labels by replay, see `ReplayedRecords`.
         state_format: format of the state; scorers reject others than `STATE_FORMAT`.
         keyed: True if the state identifies events by K and event id, False by the event id alone.
+        former_offsets: offsets of topics that were replaced.
+        partitioner: name of the partitioner by which the state's keys are placed.
     """
 
     partition: int
@@ -47,6 +49,8 @@ class PartitionCounts(NamedTuple):
     replayed_labels: Mapping[str, Mapping[str, int]]
     state_format: int = STATE_FORMAT
     keyed: bool = False
+    former_offsets: int = 0
+    partitioner: str = "murmur2"
 
     @property
     def balanced(self) -> bool:
@@ -61,7 +65,8 @@ class PartitionCounts(NamedTuple):
     @property
     def without_outcome(self) -> int:
         """Number of processed offsets of transaction markers, and of records deleted unread."""
-        return sum(self.positions.values()) - self.counts.events - self.counts.labels
+        offsets = sum(self.positions.values()) + self.former_offsets
+        return offsets - self.counts.events - self.counts.labels
 
 
 def read_record_counts(reader: PartitionReader, bounds: OffsetBounds) -> dict[int, PartitionCounts]:
@@ -88,6 +93,8 @@ def decode_counts(message: Message) -> PartitionCounts:
         value.get("replayed_labels", {}),
         value.get("format", 1),
         value.get("keyed", False),
+        value.get("former_offsets", 0),
+        value.get("partitioner", "murmur2"),
     )
 
 

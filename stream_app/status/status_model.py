@@ -114,6 +114,7 @@ class RecordCountTotals:
 
     Attributes:
         degraded: events among `scored` that a fallback scored.
+        filtered, tombstones: records of a direct source that are no events.
         retrying: events that wait for another attempt.
         dead: dead letters of events by code.
         waiting: labels that wait for their event.
@@ -136,6 +137,8 @@ class RecordCountTotals:
     scored: int
     degraded: int
     duplicates: int
+    filtered: int
+    tombstones: int
     retrying: int
     dead: Mapping[str, int]
     labels: int

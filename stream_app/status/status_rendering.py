@@ -220,6 +220,8 @@ def _count_lines(counts: RecordCountTotals) -> dict[str, str]:
             f"{counts.events:,}: {counts.scored:,} scored"
             + (f" ({counts.degraded:,} by a fallback)" if counts.degraded else "")
             + f", {counted(counts.duplicates, 'duplicate')}"
+            + (f", {counts.filtered:,} filtered" if counts.filtered else "")
+            + (f", {counted(counts.tombstones, 'tombstone')}" if counts.tombstones else "")
             + (f", {counts.retrying:,} waiting for a retry" if counts.retrying else "")
             + _dead(counts.dead)
         ),

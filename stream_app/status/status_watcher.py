@@ -181,7 +181,9 @@ class StatusWatcher:
             known = next_offsets(group, positions if role == "score" else {})
             progress += [
                 GroupProgress(role, partition_id, known.get(partition_id), low, end)
-                for partition_id, (low, end) in self._view.input_bounds(role, group, bounds).items()
+                for partition_id, (low, end) in self._view.input_bounds(
+                    role, group, bounds, positions
+                ).items()
             ]
         oldest = oldest_times(self._view.reader, progress)
         return tuple(

@@ -14,6 +14,7 @@ from stream_app.errors import AccessError, KafkaUnavailableError, StreamAppError
 from stream_app.kafka.access_errors import kafka_error, missing_right
 from stream_app.kafka.clients import ConnectionErrors, make_producer
 from stream_app.kafka.offsets import find_partitions
+from stream_app.kafka.partitioner import Partitioner, partitioner_of
 from stream_app.pipeline import Pipeline, parsed
 from stream_app.records import Failure
 from stream_app.schema_registry import open_registry
@@ -127,7 +128,7 @@ def produce_file(
         if (encoding or pipeline.format) == "avro":
             rows = _as_avro(rows, settings, topic, schema)
         with report_progress(f"sending to {topic}", lines.size) as progress:
-            producer = _FileProducer(settings, topic, lines, progress)
+            producer = _FileProducer(settings, topic, partitioner_of(pipeline), lines, progress)
             producer.send_all(rows, rate)
     summary = producer.summary
     summary.unlabelled = lines.unlabelled
@@ -147,7 +148,12 @@ class _FileProducer:
     """Sends rows and counts the results."""
 
     def __init__(
-        self, settings: Settings, topic: str, lines: InputLines, progress: ProgressReporter
+        self,
+        settings: Settings,
+        topic: str,
+        partitioner: Partitioner,
+        lines: InputLines,
+        progress: ProgressReporter,
     ) -> None:
         self.summary = ProduceSummary(topic)
         # Error that makes further sending pointless.
@@ -160,7 +166,11 @@ class _FileProducer:
         batch_bytes = min(_BATCH_BYTES, settings.topics.max_message_bytes)
         errors = ConnectionErrors.of(settings)
         self._producer = make_producer(
-            settings, errors, batch_size=batch_bytes, message_timeout_ms=_DELIVERY_MS
+            settings,
+            errors,
+            partitioner=partitioner.producer_option,
+            batch_size=batch_bytes,
+            message_timeout_ms=_DELIVERY_MS,
         )
         find_partitions(self._producer, errors, [topic])
 

@@ -6,9 +6,9 @@ from threading import Lock
 
 from confluent_kafka.admin import AdminClient
 
-from stream_app.errors import AccessError, KafkaUnavailableError
+from stream_app.errors import AccessError, KafkaUnavailableError, TopicsError
 from stream_app.kafka.clients import ClientOwner, make_admin
-from stream_app.kafka.source_topics import REMEDY, SourceTopics, describe_sources
+from stream_app.kafka.source_topics import REMEDY, DirectTopic, SourceTopics, describe_sources
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger
 
@@ -25,12 +25,20 @@ class SourceWatch:
 
     Args:
         names: topics of the sources.
+        direct: topic of a scorer, besides the others; its partitions are checked, too.
+
+    Attributes:
+        error: error of a topic that must not be read at all, None if there is none.
     """
 
-    def __init__(self, settings: Settings, names: Sequence[str]) -> None:
+    def __init__(
+        self, settings: Settings, names: Sequence[str], direct: DirectTopic | None = None
+    ) -> None:
+        self.error: TopicsError | None = None
         self._settings = settings
-        self._names = names
-        self._found = SourceTopics({}, {})
+        self._names = names if direct is None else [*names, *direct]
+        self._direct = direct
+        self._found = SourceTopics({}, {}, {})
         self._lock = Lock()
         self._admin: ClientOwner[AdminClient] | None = None
 
@@ -45,6 +53,7 @@ class SourceWatch:
             except (KafkaUnavailableError, AccessError):
                 return
             before, self._found = self._found, found
+        self._check_direct(found)
         for name, problem in found.problems.items():
             if before.problems.get(name) != problem:
                 log.warning(
@@ -55,6 +64,13 @@ class SourceWatch:
                 )
         for name in before.problems.keys() & found.ids.keys():
             log.info("a topic of a source can be read now", topic=name)
+
+    def _check_direct(self, found: SourceTopics) -> None:
+        try:
+            if self._direct is not None:
+                self._direct.check(found)
+        except TopicsError as error:
+            self.error = error
 
     def id_of(self, topic: str) -> str | None:
         """Return the id of a topic, None if it cannot be read or has none. Thread-safe."""
@@ -81,11 +97,16 @@ class SourceWatch:
 
         Args:
             resubscribe: subscribes again; returns False if that is not possible yet.
+
+        Raises:
+            TopicsError: a topic must not be read at all any more.
         """
         loop, subscribed = asyncio.get_running_loop(), self.unreadable
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             await loop.run_in_executor(None, self.check)
+            if self.error is not None:
+                raise self.error
             unreadable = self.unreadable
             if unreadable != subscribed and await resubscribe():
                 subscribed = unreadable

@@ -25,11 +25,11 @@ from stream_app.errors import (
 )
 from stream_app.kafka.clients import ClientOwner, make_admin
 from stream_app.kafka.partition_reader import PartitionReader
-from stream_app.kafka.source_topics import describe_sources
+from stream_app.kafka.source_topics import DirectTopic, describe_sources
 from stream_app.kafka.topic_uses import ROLE_INPUTS, SOURCE_ROLES, USES, group_name
 from stream_app.kafka.topics import MissingTopicsError, check_topics
 from stream_app.loading import load_pipeline
-from stream_app.pipeline import Pipeline, source_topics
+from stream_app.pipeline import Pipeline, ingested_topics
 from stream_app.retrying import NEVER, wait_until
 from stream_app.settings import Settings, service_links_warning
 from stream_app.telemetry.logs import get_logger, setup_logging
@@ -89,14 +89,14 @@ def run_worker(spec: str, role: str, instance: str, settings: Settings) -> None:
         ) from None
     except OSError as error:
         raise write_failed(folder, error) from None
-    SOURCES.set(len(source_topics(pipeline)))
+    SOURCES.set(len(ingested_topics(pipeline)))
     WORKER.info({"pipeline": pipeline.name, "role": role, "member": instance})
     with lock, writes_error(worker_file(base, "error")):
         seconds = settings.worker.quarantine_seconds
         quarantine = Quarantine(spec, base, pipeline.limits, seconds)
         outages = OutageTracker()
         worker: Worker | None = None
-        has_work = role not in SOURCE_ROLES or bool(source_topics(pipeline))
+        has_work = role not in SOURCE_ROLES or bool(ingested_topics(pipeline))
 
         def reasons() -> list[str]:
             if not has_work:
@@ -129,7 +129,8 @@ def await_stop(pipeline: str, role: str) -> None:
     A worker that ended instead would be started again by every service manager.
     """
     log.warning(
-        f"{pipeline} declares no sources, so this worker has nothing to do until it is stopped",
+        f"{pipeline} declares no sources that ingest reads, so this worker has nothing to do until "
+        "it is stopped",
         action=f"Declare Pipeline(sources=...), or start no worker of the role {role}",
     )
     stopped = Event()
@@ -218,7 +219,10 @@ def _missing_topics(
 ) -> TopicsError | None:
     """Return the error of topics that the role writes and that existed before, or of sources.
 
-    A worker waits for sources only if none of them can be read.
+    A worker of `ingest` waits for sources only if none of them can be read.
+
+    Raises:
+        TopicsError: the topic that scorers read directly has another number of partitions.
     """
     has_sources = role in SOURCE_ROLES
     try:
@@ -229,8 +233,15 @@ def _missing_topics(
         if vital or not _has_run(pipeline.name, role, settings):
             raise
         return missing if used else None
-    found = describe_sources(admin, source_topics(pipeline)) if has_sources else None
-    return found.error if found is not None and not found.ids else None
+    if has_sources:
+        found = describe_sources(admin, ingested_topics(pipeline))
+        return found.error if not found.ids else None
+    direct = DirectTopic.of(pipeline) if role == "score" else None
+    if direct is None:
+        return None
+    found = describe_sources(admin, direct)
+    direct.check(found)
+    return found.error
 
 
 def _has_run(pipeline: str, role: str, settings: Settings) -> bool:

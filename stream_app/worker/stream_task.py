@@ -1,6 +1,6 @@
 """Stream task of a worker: one thread and one or two transactional producers for all partitions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -129,6 +129,7 @@ class StreamTask(Thread):
 
     Args:
         writers: writers of the subtasks, which fence the previous owners; the first ones remain.
+        sources: topics of other programs among the inputs of a role that has others, too.
 
     Attributes:
         ready: set once the state of all subtasks is restored.
@@ -142,6 +143,7 @@ class StreamTask(Thread):
         reader: RetryingReader,
         assignment: Assignment,
         settings: WorkerSettings,
+        sources: Collection[str] = (),
     ) -> None:
         super().__init__(name="task", daemon=True)
         self.role = role
@@ -157,11 +159,12 @@ class StreamTask(Thread):
         self._committing = ThreadPoolExecutor(WRITERS, "commit")
         self._reader = reader
         # Processors decide on lost records of topics of other programs.
-        self._offset_check = (
-            SourceOffsetCheck(reader)
-            if role in SOURCE_ROLES
-            else OffsetCheck(reader, settings.accept_data_loss)
-        )
+        own_check = OffsetCheck(reader, settings.accept_data_loss)
+        source_check = SourceOffsetCheck(reader)
+        self._offset_checks = {
+            source: source_check if role in SOURCE_ROLES or source.topic in sources else own_check
+            for source in self.inputs
+        }
         self._fetch = assignment.fetch
         self._assignment = assignment
         self._settings = settings
@@ -313,7 +316,7 @@ class StreamTask(Thread):
         if offset == HELD:
             self._held.add(source)
             return InputPosition(committed.offset)
-        position = InputPosition(self._offset_check.start_offset(source, offset))
+        position = InputPosition(self._offset_checks[source].start_offset(source, offset))
         if subtask.claims is not None:
             if committed.offset == position.next:
                 position.metadata = committed.metadata
@@ -422,7 +425,7 @@ class StreamTask(Thread):
             # After a gap, a batch is fetched again once nothing waits before it.
             if batch.sequence == position.sequence + waiting.batches:
                 expected = waiting.records[-1].offset + 1
-                self._offset_check.check_contiguity(source, expected, first)
+                self._offset_checks[source].check_contiguity(source, expected, first)
                 waiting = WaitingRecords(
                     waiting.records + batch.records,
                     waiting.since,
@@ -437,7 +440,7 @@ class StreamTask(Thread):
         if batch.sequence != position.sequence:
             self._seek(source)
             return
-        self._offset_check.check_contiguity(source, position.next, first)
+        self._offset_checks[source].check_contiguity(source, position.next, first)
         position.arrived = delivery.arrived
         arrived = WaitingRecords(batch.records, monotonic(), None, 1)
         self._process_records(source, position, arrived)

@@ -16,12 +16,12 @@ from yarl import URL
 
 from stream_app.errors import KafkaUnavailableError, StreamAppError
 from stream_app.kafka.clients import ClientOwner, ConnectionErrors, client_config, make_admin
-from stream_app.kafka.partitioner import WRITER_PARTITIONER
+from stream_app.kafka.partitioner import partitioner_of
 from stream_app.kafka.retrying_reader import RetryingReader
 from stream_app.kafka.security import aiokafka_options
 from stream_app.kafka.topic_uses import SOURCE_ROLES, USES, group_name, member_name
 from stream_app.kafka.topics import AddedPartitionsError, check_topics
-from stream_app.pipeline import Pipeline, source_topics
+from stream_app.pipeline import Pipeline
 from stream_app.records import ENVELOPE_BYTES, InputPartition
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger
@@ -36,6 +36,7 @@ from stream_app.worker.quarantine.quarantine import Quarantine
 from stream_app.worker.roles.reporting import FaultPublisher, TaskReporter
 from stream_app.worker.roles.role_table import Role, WorkerContext
 from stream_app.worker.run_folder import RestartHistory, write_error
+from stream_app.worker.source_watch import SourceWatch
 from stream_app.worker.stream_task import WRITERS, Assignment, StreamTask
 from stream_app.worker.subtask import Subtask
 from stream_app.worker.transaction_writer import TransactionWriter
@@ -105,14 +106,16 @@ class Worker:
             quarantine,
         )
         session = settings.worker.session_timeout_seconds
-        self._watch = self._context.source_watch if role.name in SOURCE_ROLES else None
+        self._watch = role.watch(self._context)
         self._assignments = AssignmentManager(
             role.name,
             self._make_task,
             self.fatal,
             outages,
             session,
-            self._watch.explains if self._watch is not None else lambda _: False,
+            self._watch.explains
+            if self._watch is not None and role.name in SOURCE_ROLES
+            else lambda _: False,
         )
         self._app: faust.App | None = None
         self._joined = False
@@ -172,7 +175,7 @@ class Worker:
             # No partition is assigned yet, and the preparing thread may block.
             os._exit(0)
         if self._watch is not None:
-            await loop.run_in_executor(None, self._watch.check)
+            await loop.run_in_executor(None, self._check_sources, self._watch)
         app = self._app = self._make_app()
         work = [
             checking,
@@ -280,13 +283,18 @@ class Worker:
             consumer_group_instance_id=self._instance,
         )
         security = aiokafka_options(self._settings.kafka)
+        is_ingest = self._role.name in SOURCE_ROLES
         app.transport = BatchTransport(
             servers,
             app,
             loop=asyncio.get_running_loop(),
             security=security,
-            sources=source_topics(self._pipeline) if self._watch is not None else (),
-            unreadable=lambda: self._watch.unreadable if self._watch is not None else frozenset(),
+            # All scorers subscribe to the same topics, or partitions of one number would be
+            # assigned to several of them.
+            sources=self._role.foreign_topics(self._pipeline) if is_ingest else (),
+            unreadable=lambda: (
+                self._watch.unreadable if self._watch is not None and is_ingest else frozenset()
+            ),
         )
         self._declare_agents(app)
         return app
@@ -311,11 +319,18 @@ class Worker:
             await asyncio.get_running_loop().run_in_executor(None, self._check_partitions)
         if self._watch is not None:
             # A topic may have been recreated, which the processors recognise by its id.
-            await asyncio.get_running_loop().run_in_executor(None, self._watch.check)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self._check_sources, self._watch)
         self._assignments.assign(app.consumer, assigned)
 
     async def _on_revoked(self, app: faust.App, revoked: Any, **_: Any) -> None:
         await self._assignments.revoke(app.consumer)
+
+    def _check_sources(self, watch: SourceWatch) -> None:
+        """Look at the topics of the sources; end the process if one must not be read at all."""
+        watch.check()
+        if watch.error is not None:
+            self.fatal(watch.error)
 
     def _check_partitions(self) -> None:
         """End the process if partitions were added to a topic: their state does not exist."""
@@ -344,8 +359,15 @@ class Worker:
             self._make_writer(subtask.number, kinds if number < WRITERS else ())
             for number, subtask in enumerate(subtasks)
         ]
-        limits = self._settings.worker
-        return StreamTask(self._role.name, subtasks, writers, self._reader, assignment, limits)
+        return StreamTask(
+            self._role.name,
+            subtasks,
+            writers,
+            self._reader,
+            assignment,
+            self._settings.worker,
+            self._role.foreign_topics(self._pipeline),
+        )
 
     def _make_writer(self, number: int | str, kinds: Iterable[TopicKind]) -> TransactionWriter:
         transactional_id = member_name(self._pipeline.name, self._role.name, number)
@@ -375,7 +397,7 @@ class Worker:
             "transaction.timeout.ms": int(self._settings.worker.transaction_timeout_seconds * 1000),
             "message.max.bytes": self._settings.topics.max_message_bytes + 2 * ENVELOPE_BYTES,
             "batch.size": min(1_000_000, self._settings.topics.max_message_bytes),
-            "partitioner": WRITER_PARTITIONER,
+            "partitioner": partitioner_of(self._pipeline).option,
         }
 
 

@@ -146,8 +146,8 @@ def test_ingest_without_sources_waits_until_it_is_stopped(
         lines = [orjson.loads(line) for line in text.splitlines() if line.startswith('{"role"')]
         (said,) = [line for line in lines if line["level"] != "info"]
         assert said["event"] == (
-            f"{system.name} declares no sources, so this worker has nothing to do until it is "
-            "stopped"
+            f"{system.name} declares no sources that ingest reads, so this worker has nothing to "
+            "do until it is stopped"
         )
         system.terminate("ingest-0")
 

@@ -3,6 +3,7 @@
 Files, in the order of the flow:
     record_reader: the stages of reading an event or a label; the pipeline's own functions.
     selection: forwarded records of sources: fields as the pipeline declares them; `SourceIntake`.
+    direct_reading: what happens to records of a source that scorers read without `ingest`.
     replayed_selection: what happens to dead letters of sources that are read again.
     source_values: paths, conversions of times, parts of the Kafka record.
     envelopes: Debezium's and Connect's envelopes.

@@ -250,7 +250,7 @@ class SourceIntake:
                 return self._decoder.named(empty)
             text = identity_text(fields, names) or ""
         time = to_unix_ms(fields.get(self._time_field))
-        return _forwarded((text.encode(), time, self._headers(position, key, headers)))
+        return _forwarded((text.encode(), time, self.headers(position, key, headers)))
 
     def _read_slowly(
         self, record: Record, schemas: Schemas, position: SourcePosition
@@ -288,7 +288,14 @@ class SourceIntake:
             Failure("filter-failed", f"the filter returned {name}, not bool")
         )
 
-    def _headers(self, position: SourcePosition, key: bytes | None, headers: Headers) -> Headers:
+    def headers(self, position: SourcePosition, key: bytes | None, headers: Headers) -> Headers:
+        """Return the headers of a forwarded record: ours first, then the producer's.
+
+        Args:
+            position: position of the record in the source.
+            key: key of the record there.
+            headers: headers of the record there.
+        """
         ours: list[tuple[str, bytes | None]] = [(SOURCE, position.header())]
         if self._forwards_key:
             ours.append((SOURCE_KEY, key))

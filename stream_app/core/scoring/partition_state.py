@@ -33,6 +33,7 @@ from stream_app.core.scoring.state_changelog import (
     FloorChange,
     IdentityChangedError,
     JoinedEvent,
+    PlacementChangedError,
     RetryChange,
     StateFormatError,
     WaitingLabel,
@@ -75,6 +76,7 @@ class PartitionState:
         idle_after: time in milliseconds after which an input at its end is idle; None for the
             horizon, at least an hour.
         keyed: True if events are identified by K and event id, False if K is the event id.
+        partitioner: name of the partitioner by which keys are placed.
 
     Attributes:
         entries: compact entries by the identity of their event.
@@ -86,6 +88,8 @@ class PartitionState:
             whatever horizon and lateness were; an older event is too late.
         evicted_before: no evicted prediction or joined event is newer; nor may an event be older.
         positions: next offset of each input.
+        former_offsets: offsets of inputs that were replaced or are not declared any more.
+        source_id: id of the topic that is read directly; None before it is known.
         good_version: version that last scored a whole batch without a failure.
         actions: corrective actions.
         alarms: open alarms.
@@ -102,9 +106,11 @@ class PartitionState:
         limits: BlockLimits = BLOCK_LIMITS,
         idle_after: int | None = None,
         keyed: bool = False,
+        partitioner: str = "murmur2",
     ) -> None:
         self.partition = partition
         self.keyed = keyed
+        self.partitioner = partitioner
         self.horizon = horizon
         self.lateness = lateness
         self.retention = horizon + lateness
@@ -119,6 +125,8 @@ class PartitionState:
         # Least time of an event that may be scored.
         self.oldest_event = NEVER
         self.positions: dict[str, int] = {}
+        self.former_offsets = 0
+        self.source_id: str | None = None
         self.good_version: int | None = None
         self.actions = CorrectiveActions()
         self.alarms = Alarms()
@@ -223,6 +231,7 @@ class PartitionState:
         Raises:
             StateFormatError: another version of this program has written the changelog.
             IdentityChangedError: a pipeline with another key has written it.
+            PlacementChangedError: a pipeline with another partitioner has written it.
         """
         most = CLEANED_AFTER
         for key, value in changelog:
@@ -297,6 +306,9 @@ class PartitionState:
             "forgotten_before": self.forgotten_before,
             "evicted_before": self.evicted_before,
             "positions": self.positions,
+            "former_offsets": self.former_offsets,
+            "source_id": self.source_id,
+            "partitioner": self.partitioner,
             "good_version": self.good_version,
             "entries": len(self.entries),
             "rows": self._codec.as_list(),
@@ -312,12 +324,16 @@ class PartitionState:
             raise StateFormatError(f"format {value.get('format', 1)}, expected {STATE_FORMAT}")
         if value["keyed"] is not self.keyed:
             raise IdentityChangedError
+        if value["partitioner"] != self.partitioner:
+            raise PlacementChangedError(value["partitioner"])
         self.counts = RecordCounts.from_dict(value["record_counts"])
         self.clock.restore(value["clock"])
         self.forgotten_before = value["forgotten_before"]
         self.evicted_before = value["evicted_before"]
         self.oldest_event = max(self.forgotten_before, self.evicted_before)
         self.positions = value["positions"]
+        self.former_offsets = value["former_offsets"]
+        self.source_id = value["source_id"]
         self.good_version = value["good_version"]
         self.actions = CorrectiveActions.from_dict(value["actions"])
         self.alarms = Alarms.from_dict(value["alarms"])

@@ -15,6 +15,8 @@ class RecordCounts:
         scored: events that were scored.
         degraded: scored events that the served version did not score.
         duplicates: events that were seen before.
+        filtered: records of a direct source that its filter or envelope leaves out.
+        tombstones: records of a direct source without a value, or of deleted rows.
         retrying: events that wait for a retry.
         dead: events that became dead letters, by error code.
         joined: predictions that got their label.
@@ -38,6 +40,8 @@ class RecordCounts:
     scored: int = 0
     degraded: int = 0
     duplicates: int = 0
+    filtered: int = 0
+    tombstones: int = 0
     retrying: int = 0
     dead: Counter[str] = field(default_factory=Counter)
     joined: int = 0
@@ -58,7 +62,15 @@ class RecordCounts:
     @property
     def events(self) -> int:
         """Number of raw records that have an outcome or wait for a retry."""
-        return self.scored + self.duplicates + self.retrying + self.completeness + self.dead.total()
+        return (
+            self.scored
+            + self.duplicates
+            + self.filtered
+            + self.tombstones
+            + self.retrying
+            + self.completeness
+            + self.dead.total()
+        )
 
     @property
     def labels(self) -> int:

@@ -11,6 +11,8 @@ from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example
 from stream_app.core.reading.completeness import is_completeness, read_completeness
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
+from stream_app.core.reading.direct_reading import DirectIntake, Placement
+from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.identity import EventIdentity, event_identity, key_is_id
 from stream_app.core.reading.record_reader import EventReader, LabelEvent, LabelReader
 from stream_app.core.scoring.circuit_breaker import IndexedFailure
@@ -31,7 +33,7 @@ from stream_app.core.scoring.scored_encoding import ScoredEncoder
 from stream_app.core.scoring.source_watermarks import MAX_SOURCES
 from stream_app.core.scoring.state_changelog import AssumedEvent, JoinedEvent, WaitingLabel
 from stream_app.core.scoring.state_codec import MAX_ROW_BYTES, PendingPrediction, PredictionOrigin
-from stream_app.error_codes import ERROR_CODES, ErrorClass
+from stream_app.error_codes import ERROR_CODES, ErrorClass, Stage
 from stream_app.headers import REPLAY_ID, REPLAY_LEARN, TRACEPARENT
 from stream_app.pipeline import Pipeline
 from stream_app.records import (
@@ -78,6 +80,8 @@ class ScorerConfig:
         app_version: version of this program, for dead letters.
         max_bytes: size of the largest value that the scored topic accepts.
         max_entries: largest number of entries in the state.
+        placement: partitioner of a pipeline with a direct source; None without one, or if the
+            records were ingested.
     """
 
     fingerprint: str
@@ -85,6 +89,7 @@ class ScorerConfig:
     app_version: str
     max_bytes: int
     max_entries: int
+    placement: Placement | None = None
 
 
 class Scorer:
@@ -131,6 +136,9 @@ class Scorer:
         )
         self._events = EventReader(pipeline)
         self._labels = LabelReader(pipeline)
+        self._direct = (
+            None if config.placement is None else DirectIntake(pipeline, config.placement)
+        )
         self._config = config
         self._absent = pipeline.label.absent
         self._keyed = not key_is_id(pipeline)
@@ -168,6 +176,42 @@ class Scorer:
         outputs += self.state.full_blocks()
         return outputs + self.expire(model, now)
 
+    def score_direct(
+        self, records: Iterable[Record], model: Model, now: int, schemas: Schemas = NO_SCHEMAS
+    ) -> list[Output]:
+        """Return the outputs of events of a pipeline with a direct source, as `score` does.
+
+        Records of that source are filtered, and checked to be in the partition of their key.
+        """
+        direct = self._direct
+        if direct is None:
+            return self.score(records, model, now, schemas)
+        outputs: list[Output] = []
+        self.failures, self.degraded_cause = [], ""
+        self._encoder.begin(model, now)
+        for index, record in enumerate(records):
+            sent, result = direct.read(record, schemas)
+            failure = (
+                self._score_one(sent, model, now, schemas, outputs)
+                if result is None
+                else self._leave_out(result)
+            )
+            if failure is not None:
+                self.failures.append(IndexedFailure(index, failure.code))
+                outputs += self._fail(sent, failure, model, now)
+        outputs += self.state.full_blocks()
+        return outputs + self.expire(model, now)
+
+    def _leave_out(self, result: Skipped | Failure) -> Failure | None:
+        """Count a record of a source that is no event; a failure is returned."""
+        if isinstance(result, Failure):
+            return result
+        if result == "filtered":
+            self.state.counts.filtered += 1
+        else:
+            self.state.counts.tombstones += 1
+        return None
+
     def retry(
         self, records: Iterable[Record], model: Model, now: int, schemas: Schemas = NO_SCHEMAS
     ) -> list[Output]:
@@ -201,7 +245,8 @@ class Scorer:
     ) -> list[Output]:
         """Return the outputs of a record, or label, that must not be processed."""
         kind: DeadLetterKind = "labels.dlq" if label else "raw.dlq"
-        return self._dead(kind, record, failure, model, now) + self._release(record)
+        sent = record if self._direct is None else self._direct.marked(record)
+        return self._dead(kind, sent, failure, model, now) + self._release(record)
 
     def expire(self, model: Model, now: int) -> list[Output]:
         """Close expired entries, and the oldest ones while the state exceeds its limit.
@@ -489,7 +534,10 @@ class Scorer:
             config.group, str(model.version), config.fingerprint, config.app_version
         )
         last_attempt = self.state.retries.last_attempt(record)
-        letter = dead_letter(topic, record, failure, context, now, last_attempt)
+        # `ingest` would get replays of its stage.
+        is_filter = ERROR_CODES[failure.code].stage is Stage.INGEST
+        stage = Stage.PROCESS if is_filter else None
+        letter = dead_letter(topic, record, failure, context, now, last_attempt, stage)
         return [letter if output_size(letter) <= self._max_kept else shortened(letter)]
 
 

@@ -17,9 +17,12 @@ from stream_app.topic_kinds import TopicKind
 TOPIC: TopicKind = "score.state"
 
 # Format of the records below; a state in another one is not read.
-STATE_FORMAT = 5
+STATE_FORMAT = 6
 OTHER_FORMAT_REMEDY = (
     "Run the version that wrote it, or start over: `stream-app reset PIPELINE`, or another name"
+)
+OTHER_PLACEMENT_REMEDY = (
+    "Declare the former partitioner, or start over: `stream-app reset PIPELINE`, or another name"
 )
 OTHER_IDENTITY_REMEDY = (
     "Give the pipeline its former key, or start over: `stream-app reset PIPELINE`, or another name"
@@ -48,6 +51,10 @@ class IdentityChangedError(Exception):
 
     Or the other way round: the pipeline got another key.
     """
+
+
+class PlacementChangedError(Exception):
+    """The changelog was written with another partitioner, whose name is the argument."""
 
 
 def other_identity(*, keyed: bool) -> str:

@@ -197,7 +197,7 @@ class RecordGuard:
 
     def journaled(self, topic: str, records: Iterable[Record]) -> Iterator[Record]:
         """Yield the records, each written to the journal before it is processed."""
-        return self._slot.journaled(self._numbers[topic], records)
+        return self._slot.journaled(self._number_of(topic), records)
 
     def ready(self, records: Sequence[Record]) -> int:
         """Return the number of records, counted from the first, that need no trial run any more.
@@ -210,7 +210,7 @@ class RecordGuard:
         everything = candidates.includes_all
         for index, record in enumerate(records):
             is_candidate = everything or candidates.get(
-                self._numbers[record.topic], self._partition, record.offset
+                self._number_of(record.topic), self._partition, record.offset
             )
             if is_candidate and (record.topic, record.offset) not in self._results:
                 self._start_trial(records[index:] if everything else [record])
@@ -261,7 +261,7 @@ class RecordGuard:
         """
         if self._quarantine.lost_journal:
             for topic, _, offset in (name.rpartition("/") for name in waiting):
-                key = self._numbers[topic], self._partition, int(offset)
+                key = self._number_of(topic), self._partition, int(offset)
                 self._quarantine.candidates.add_crashed(key, 0)
 
     def committed(self, positions: Mapping[str, int], waiting: Iterable[str] = ()) -> None:
@@ -273,13 +273,15 @@ class RecordGuard:
         """
         if self._quarantine.candidates:
             for topic, end in positions.items():
+                if topic not in self._numbers:
+                    continue
                 waits = {
                     int(offset)
                     for one, _, offset in (name.rpartition("/") for name in waiting)
                     if one == topic
                 }
                 self._quarantine.candidates.remove_before(
-                    self._numbers[topic], self._partition, end, waits.__contains__
+                    self._number_of(topic), self._partition, end, waits.__contains__
                 )
 
     def _start_trial(self, records: Sequence[Record]) -> None:
@@ -289,7 +291,7 @@ class RecordGuard:
         self._running = True
         chosen = list(records)
         topic = chosen[0].topic
-        number = self._numbers[topic]
+        number = self._number_of(topic)
 
         def done(results: TrialResults) -> None:
             for record, found in zip(chosen, results, strict=True):
@@ -297,7 +299,14 @@ class RecordGuard:
                 self._results[topic, record.offset] = result
             self._running = False
 
-        self._quarantine.submit(TrialCase(chosen, self._kinds[topic], done))
+        self._quarantine.submit(TrialCase(chosen, self._kinds.get(topic, "event"), done))
+
+    def _number_of(self, topic: str) -> int:
+        """Return the number of a topic; 0 for one that is no input any more.
+
+        Records of it may wait for a retry. At worst another record gets a trial run as well.
+        """
+        return self._numbers.get(topic, 0)
 
 
 class ExampleGuard:

@@ -22,6 +22,7 @@ from time import sleep
 from typing import Any
 
 from stream_app.core.reading.decoding import Schemas
+from stream_app.core.reading.direct_reading import DirectIntake
 from stream_app.core.reading.record_reader import Event, EventReader, LabelReader
 from stream_app.core.reading.replayed_selection import ReplayedIntake, input_of
 from stream_app.core.reading.selection import SourceIntake
@@ -31,6 +32,7 @@ from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import LoadedModel, load_verified
 from stream_app.parent_death import set_parent_death_signal
+from stream_app.pipeline import direct_source
 from stream_app.records import Failure, Record
 from stream_app.schema_registry.schema_cache import SchemaCache, open_schema_cache
 from stream_app.settings import load_settings
@@ -62,6 +64,8 @@ class TrialRunner:
             for source in sources
         }
         self._replayed = ReplayedIntake.of(self._pipeline)
+        is_direct = direct_source(self._pipeline) is not None
+        self._direct = DirectIntake(self._pipeline) if is_direct else None
         self._events, self._labels = EventReader(self._pipeline), LabelReader(self._pipeline)
         self._model: LoadedModel | None = None
         self.limits = self._pipeline.limits
@@ -114,8 +118,13 @@ class TrialRunner:
             if intake is None:
                 return self._replayed.read(input_of(record), record, schemas)
             return intake.read(record, schemas)
-        reader = self._labels if kind == "label" else self._events
-        return reader.read(record, now, schemas)
+        if kind == "label":
+            return self._labels.read(record, now, schemas)
+        if self._direct is not None:
+            record, result = self._direct.read(record, schemas)
+            if result is not None:
+                return result
+        return self._events.read(record, now, schemas)
 
     def _predict(self, event: Event) -> tuple[str, str] | None:
         try:

@@ -1,8 +1,7 @@
 """Ingest role: forwards the records of one partition of a source with the pipeline's key."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from stream_app.clock import now_ms
 from stream_app.core.reading.completeness import Completeness, PartState
@@ -11,15 +10,12 @@ from stream_app.core.reading.event_time import NEVER
 from stream_app.core.reading.selection import Forwarded, SourceIntake
 from stream_app.core.scoring.dead_letter import FailureContext
 from stream_app.core.scoring.event_clock import EVENTS_NEEDED, LABELS_NEEDED, idle_commit_step
-from stream_app.errors import TopicsError
 from stream_app.headers import SOURCE, SourcePosition, producer_headers
 from stream_app.kafka.partitioner import PLACED_BY_KEY
-from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, InputPartition, Output, Record, fast_namedtuple
 from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.sources import Source
-from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import DEAD_LETTERS, RECORDS, SOURCE_WATERMARK
 from stream_app.topic_kinds import InputKind, topic_name
 from stream_app.worker.processor import HELD, WaitReason, waiting_reason
@@ -28,13 +24,15 @@ from stream_app.worker.roles.ingest_outputs import DEAD_LETTERS_OF, IngestDeadLe
 from stream_app.worker.roles.ingest_state import IngestOutcomes, SourceState, load_states
 from stream_app.worker.roles.reporting import POISON_ALARM, TaskReporter
 from stream_app.worker.roles.source_alignment import PartitionProgress, SourceAlignment
+from stream_app.worker.roles.source_start import (
+    HELD_ALARM,
+    LOST_ALARM,
+    LOST_QUIET_MS,
+    SourceStart,
+    SourceTopicReader,
+    TopicIds,
+)
 
-log = get_logger(__name__)
-
-LOST_ALARM = "source-records-lost"
-HELD_ALARM = "source-held"
-# The alarm of lost records ends after this time.
-LOST_QUIET_MS = 600_000
 # Least time between two progress records of a partition. In a back-fill, where the watermark moves
 # far in this time, it is the time for so many records for each partition that is written to.
 PROGRESS_MS = 1_000
@@ -42,16 +40,6 @@ PROGRESS_RECORDS = 256
 
 
 _output = fast_namedtuple(Output)
-
-
-class SourceTopicReader(TopicReader, Protocol):
-    """Reader that also knows the partitions of topics and the times of their records."""
-
-    def partition_count(self, topic: str) -> int:
-        """Return the number of partitions of a topic."""
-
-    def offset_since(self, source: InputPartition, since: int) -> int:
-        """Return the first offset with a timestamp of at least `since`, in Unix milliseconds."""
 
 
 class Feed(NamedTuple):
@@ -105,7 +93,7 @@ class IngestServices(NamedTuple):
     limits: IngestLimits
     alignment: SourceAlignment
     guard: RecordGuard
-    topic_id: Callable[[str], str | None]
+    topic_id: TopicIds
     now: Callable[[], int] = now_ms
 
     def reports(self, state: IngestOutcomes, now: int) -> list[Output]:
@@ -117,10 +105,11 @@ class IngestServices(NamedTuple):
 
 
 def feeds_of(pipeline: Pipeline) -> dict[str, Feed]:
-    """Return what the sources of a pipeline feed, by topic."""
+    """Return what the sources of a pipeline that `ingest` reads feed, by topic."""
     events = [
         Feed(source, "raw", SourceIntake(pipeline, source, label=False), EVENTS_NEEDED)
         for source in pipeline.sources
+        if not source.direct
     ]
     labels = [
         Feed(source, "labels", SourceIntake(pipeline, source, label=True), LABELS_NEEDED)
@@ -160,6 +149,9 @@ class IngestProcessor:
         self._name = feed.source.source_name
         self._services = services
         self._reader = services.reader
+        self._start = SourceStart(
+            feed.source, source, services.reader, services.topic_id, services.limits.accept_loss
+        )
         self._guard = services.guard
         self._state_topic = topic_name(pipeline.name, "ingest.state")
         self._target = topic_name(pipeline.name, feed.kind)
@@ -198,10 +190,10 @@ class IngestProcessor:
         low, high = self._reader.ends(source)
         if offset < 0:
             state.next = self._first_offset(states, low, high)
-        elif low <= offset <= high and not self._is_recreated():
+        elif low <= offset <= high and not self._start.is_recreated(state.topic_id):
             state.next = offset
             state.alarms.end(HELD_ALARM, self._services.now())
-        elif not self._accepts_loss(offset, low, high):
+        elif not self._accepts_loss(offset, low):
             state.next = offset
             return {source: HELD}
         state.topic_id = self._services.topic_id(source.topic) or state.topic_id
@@ -323,47 +315,26 @@ class IngestProcessor:
             if source.topic == self._source.topic
         ]
         self.state.first_parts = min(counts, default=self._parts)
-        start = self._feed.source.start
-        if start == "earliest" or self._source.partition >= self.state.first_parts:
+        if self._source.partition >= self.state.first_parts:
             return low
-        if isinstance(start, datetime):
-            return self._reader.offset_since(self._source, int(start.timestamp() * 1000))
-        return high
+        return self._start.first_offset(low, high)
 
-    def _accepts_loss(self, offset: int, low: int, high: int) -> bool:
+    def _accepts_loss(self, offset: int, low: int) -> bool:
         """Return True, and skip records that were deleted unread, if that is accepted."""
-        services, now = self._services, self._services.now()
-        where = f"{self._source.topic}[{self._source.partition}]"
-        count = 0 if self._is_recreated() else max(0, low - offset)
-        why = f"{count} records were deleted" if count else "the topic was recreated"
-        if services.limits.accept_loss or self._feed.source.on_loss == "continue":
-            log.warning("records of a source are lost", partition=where, why=why, next=low)
-            self.state.counts["lost"] += count
-            self.state.next = low
-            self.state.alarms.end(HELD_ALARM, now)
-            self.state.alarms.raise_(LOST_ALARM, where, now, value=float(count))
-            return True
-        log.error(
-            "a partition of a source waits",
-            partition=where,
-            why=f"it continues at offset {offset}, but {why}",
-            action=f'set on_loss="continue" of source {self._name} to read what is left',
+        state = self.state
+        lost = self._start.accepted_loss(
+            offset, low, state.topic_id, state.alarms, self._services.now()
         )
-        self.waiting_for = WaitReason.SOURCE
-        self.state.alarms.raise_(HELD_ALARM, where, now, value=float(count))
-        return False
-
-    def _is_recreated(self) -> bool:
-        """Return True if the topic is another one than was read before."""
-        present = self._services.topic_id(self._source.topic)
-        return None not in (present, self.state.topic_id) and present != self.state.topic_id
+        if lost is None:
+            self.waiting_for = WaitReason.SOURCE
+            return False
+        state.counts["lost"] += lost
+        state.next = low
+        return True
 
     def _check_topic(self) -> None:
-        if self.waiting_for is not WaitReason.SOURCE and self._is_recreated():
-            raise TopicsError(
-                f"{self._source.topic} was recreated",
-                "No action needed: its task starts again and decides what to do",
-            )
+        if self.waiting_for is not WaitReason.SOURCE:
+            self._start.check_topic(self.state.topic_id)
 
     # --- Records ----------------------------------------------------------------------------------
 

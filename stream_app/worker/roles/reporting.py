@@ -40,6 +40,8 @@ POISON_ALARM = "poison-records"
 COUNTED_OUTCOMES: Mapping[str, InputKind] = {
     "scored": "raw",
     "duplicates": "raw",
+    "filtered": "raw",
+    "tombstones": "raw",
     "expired": "raw",
     "joined": "labels",
     "label_duplicates": "labels",

@@ -5,18 +5,21 @@ from functools import cached_property
 from time import perf_counter
 from typing import Any, NamedTuple
 
+from stream_app.core.reading.direct_reading import Placement
 from stream_app.core.reading.identity import key_is_id
 from stream_app.core.scoring.dead_letter import FailureContext
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.declaration.pipeline_fingerprint import fingerprint
+from stream_app.kafka.partitioner import partitioner_of
 from stream_app.kafka.retrying_reader import RetryingReader
+from stream_app.kafka.source_topics import DirectTopic
 from stream_app.kafka.topic_uses import ROLE_INPUTS, SOURCE_ROLES
 from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
 from stream_app.model_store.key_files import trusted_keys
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import load_version
-from stream_app.pipeline import Pipeline, source_topics
+from stream_app.pipeline import Pipeline, direct_source, ingested_topics
 from stream_app.records import InputPartition
 from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.schema_cache import SchemaCache
@@ -27,6 +30,7 @@ from stream_app.worker.model_follower import ModelFollower
 from stream_app.worker.processor import Processor
 from stream_app.worker.quarantine.quarantine import ExampleGuard, Quarantine, RecordGuard
 from stream_app.worker.quarantine.trial_runs import TrialKind
+from stream_app.worker.roles.direct_input import DirectInput
 from stream_app.worker.roles.ingest_processor import (
     Feed,
     IngestLimits,
@@ -41,6 +45,7 @@ from stream_app.worker.roles.reporting import TaskReporter
 from stream_app.worker.roles.score_processor import ScoreProcessor
 from stream_app.worker.roles.served_models import LastGood, ModelOverrides, ServedModels
 from stream_app.worker.roles.source_alignment import SourceAlignment, alignment_bound
+from stream_app.worker.roles.source_start import SourceStart
 from stream_app.worker.source_watch import SourceWatch
 
 # Part of a Kafka message's size limit that is left for its headers.
@@ -115,8 +120,13 @@ class WorkerContext:
 
     @cached_property
     def source_watch(self) -> SourceWatch:
-        """Watch over the topics of the sources; only a role that reads them uses it."""
-        return SourceWatch(self.settings, source_topics(self.pipeline))
+        """Watch over the topics of the sources that `ingest` reads; only it uses it."""
+        return SourceWatch(self.settings, ingested_topics(self.pipeline))
+
+    @cached_property
+    def direct_watch(self) -> SourceWatch:
+        """Watch over the topic that scorers read directly; only they use it."""
+        return SourceWatch(self.settings, (), DirectTopic.of(self.pipeline))
 
     @property
     def replaces_failing_models(self) -> bool:
@@ -159,7 +169,20 @@ class Role(NamedTuple):
     def topics(self, pipeline: Pipeline) -> list[str]:
         """Return the full names of the input topics."""
         own = [topic_name(pipeline.name, kind) for kind in self.inputs]
-        return own + (source_topics(pipeline) if self.name in SOURCE_ROLES else [])
+        return own + self.foreign_topics(pipeline)
+
+    def foreign_topics(self, pipeline: Pipeline) -> list[str]:
+        """Return those of the input topics that are topics of other programs."""
+        if self.name in SOURCE_ROLES:
+            return ingested_topics(pipeline)
+        direct = direct_source(pipeline) if self.name == "score" else None
+        return [] if direct is None else [direct.topic]
+
+    def watch(self, context: WorkerContext) -> SourceWatch | None:
+        """Return the watch over those topics, None for a role that has none."""
+        if self.name in SOURCE_ROLES:
+            return context.source_watch
+        return context.direct_watch if self.foreign_topics(context.pipeline) else None
 
 
 def _prepare_encoders(context: WorkerContext) -> None:
@@ -206,6 +229,7 @@ def _make_scorer(context: WorkerContext, inputs: Sequence[InputPartition]) -> Pr
         retry=pipeline.retry,
         idle_after=int(pipeline.label.idle_time.total_seconds() * 1000),
         keyed=not key_is_id(pipeline),
+        partitioner=partitioner_of(pipeline).name,
     )
     last_good = LastGood(state, lambda: follower.previous, follower.version)
     config = ScorerConfig(
@@ -214,6 +238,7 @@ def _make_scorer(context: WorkerContext, inputs: Sequence[InputPartition]) -> Pr
         app_version=app_version(),
         max_bytes=settings.topics.max_message_bytes - _HEADER_BYTES,
         max_entries=settings.worker.max_state_entries,
+        placement=_placement(context),
     )
     scorer = Scorer(
         pipeline, config, state, perf_counter, last_good.replacement, context.encoders.scored
@@ -224,11 +249,11 @@ def _make_scorer(context: WorkerContext, inputs: Sequence[InputPartition]) -> Pr
         ModelOverrides(pipeline.name, follower.model, follower.version),
         last_good if context.replaces_failing_models else None,
     )
+    labels = topic_name(pipeline.name, "labels")
     kinds: dict[str, TrialKind] = {
-        topic_name(pipeline.name, kind): "label" if kind == "labels" else "event"
-        for kind in ROLE_INPUTS["score"]
+        topic: "label" if topic == labels else "event" for topic in ROLES["score"].topics(pipeline)
     }
-    return ScoreProcessor(
+    processor = ScoreProcessor(
         pipeline,
         scorer,
         context.reader,
@@ -237,6 +262,27 @@ def _make_scorer(context: WorkerContext, inputs: Sequence[InputPartition]) -> Pr
         RecordGuard(context.quarantine, partition, kinds),
         TaskReporter(pipeline.name, f"score[{partition}]", context.encoders.monitoring),
     )
+    source = direct_source(pipeline)
+    if source is not None:
+        start = SourceStart(
+            source,
+            InputPartition(source.topic, partition),
+            context.reader,
+            context.direct_watch.id_of,
+            settings.worker.accept_data_loss,
+        )
+        processor.read_directly(DirectInput(start))
+    return processor
+
+
+def _placement(context: WorkerContext) -> Placement | None:
+    """Return the partitioner of a pipeline with a direct source, None without one."""
+    direct = DirectTopic.of(context.pipeline)
+    if direct is None:
+        return None
+    partitioner = partitioner_of(context.pipeline)
+    partitions = context.reader.partition_count(direct.like)
+    return Placement(partitioner.name, partitioner.place, partitions)
 
 
 def _make_learner(context: WorkerContext, _: Sequence[InputPartition]) -> Processor:

@@ -1,9 +1,10 @@
 """Score role: scores one partition of raw records, with its state in a changelog topic."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from time import monotonic
 
+from stream_app.clock import now_ms
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.scoring.event_clock import idle_commit_step
 from stream_app.core.scoring.model_protocols import Model
@@ -11,7 +12,9 @@ from stream_app.core.scoring.scorer import DEGRADED_ALARM, ENDING_ALARMS, Scorer
 from stream_app.core.scoring.state_changelog import (
     OTHER_FORMAT_REMEDY,
     OTHER_IDENTITY_REMEDY,
+    OTHER_PLACEMENT_REMEDY,
     IdentityChangedError,
+    PlacementChangedError,
     StateFormatError,
     other_identity,
 )
@@ -23,6 +26,7 @@ from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.topic_kinds import topic_name
 from stream_app.worker.processor import WaitReason, waiting_reason
 from stream_app.worker.quarantine.quarantine import RecordGuard
+from stream_app.worker.roles.direct_input import DirectInput
 from stream_app.worker.roles.event_breaker import EventBreaker
 from stream_app.worker.roles.reporting import POISON_ALARM, ExportedMetrics, TaskReporter
 from stream_app.worker.roles.served_models import ServedModels
@@ -37,6 +41,7 @@ IDLE_RETRIES = 10
 IDLE_SECONDS = 0.25
 
 Work = Callable[[Sequence[Record]], list[Output]]
+ScoreFunction = Callable[[Iterable[Record], Model, int, Schemas], list[Output]]
 
 
 class ScoreProcessor:
@@ -67,6 +72,7 @@ class ScoreProcessor:
     ) -> None:
         self._scorer = scorer
         self._raw = topic_name(pipeline.name, "raw")
+        self._events = frozenset({self._raw})
         self._labels = topic_name(pipeline.name, "labels")
         self._state_topic = topic_name(pipeline.name, "score.state")
         self._reader = reader
@@ -76,11 +82,20 @@ class ScoreProcessor:
         self._guard = guard
         self._reporter = reporter
         self._breaker = EventBreaker(pipeline.breaker, scorer.state)
+        self._direct: DirectInput | None = None
+        # Chosen once: events of other pipelines take no longer.
+        self._score_events: ScoreFunction = scorer.score
         self._metrics = ExportedMetrics()
         self._schemas: Schemas = NO_SCHEMAS
         # Time at the ends of the inputs, as of the last checkpoint.
         self._idle_ms = 0
         self.waiting_for: WaitReason | None = None
+
+    def read_directly(self, direct: DirectInput) -> None:
+        """Read a topic of events of another program as well; called before `restore`."""
+        self._direct = direct
+        self._events |= {direct.topic}
+        self._score_events = self._scorer.score_direct
 
     def restore(self, committed: Mapping[InputPartition, int]) -> Mapping[InputPartition, int]:
         """Load the state from the changelog and return the next offsets.
@@ -89,7 +104,7 @@ class ScoreProcessor:
 
         Raises:
             DataLossError: the changelog is empty, older than the committed offsets, of another
-                version of this program, or of a pipeline with another key.
+                version of this program, or of a pipeline with another key or partitioner.
         """
         state = self._scorer.state
         changelog = self._reader.read_stable(self._state_topic, state.partition)
@@ -107,6 +122,12 @@ class ScoreProcessor:
                 f"pipeline: {other_identity(keyed=state.keyed)}",
                 OTHER_IDENTITY_REMEDY,
             ) from None
+        except PlacementChangedError as changed:
+            raise DataLossError(
+                f"{self._state_topic}[{state.partition}] was written with the partitioner "
+                f"{changed}, and {state.partitioner} puts keys in other partitions",
+                OTHER_PLACEMENT_REMEDY,
+            ) from None
         self._reporter.export(state.actions, state.alarms)
         self._metrics.start(state)
         self._check_changelog(committed)
@@ -116,6 +137,13 @@ class ScoreProcessor:
             source: max(offset, state.positions.get(source.topic, -1))
             for source, offset in committed.items()
         }
+        if self._direct is not None:
+            now = now_ms()
+            start |= {
+                source: self._direct.next_offset(offset, state, now)
+                for source, offset in start.items()
+                if source.topic == self._direct.topic
+            }
         self._guard.committed(
             {source.topic: offset for source, offset in start.items()}, state.retries.waiting
         )
@@ -130,7 +158,7 @@ class ScoreProcessor:
         """
         allowed = (
             self._breaker.ready(len(records), now)
-            if records[0].topic == self._raw
+            if records[0].topic in self._events
             else len(records)
         )
         known, self._schemas = self._cache.ready(records[:allowed]) if allowed else (0, NO_SCHEMAS)
@@ -144,9 +172,10 @@ class ScoreProcessor:
         """Retry due events, then score raw or replayed records, or join labels."""
         outputs = self._retry(now, len(records))
         clock = self._scorer.state.clock
-        if source.topic == self._raw:
+        if source.topic in self._events:
             clock.events.received()
-            outputs += self._guarded(records, lambda chunk: self._score(chunk, now), now)
+            topic = source.topic
+            outputs += self._guarded(records, lambda chunk: self._score(topic, chunk, now), now)
         elif source.topic == self._labels:
             clock.labels.received()
             outputs += self._guarded(records, lambda chunk: self._join(chunk, now), now)
@@ -155,9 +184,16 @@ class ScoreProcessor:
         return outputs
 
     def look(self, now: int, ended: Collection[InputPartition]) -> None:
-        """Count the time that events and labels spend at their ends."""
-        clock, topics = self._scorer.state.clock, {source.topic for source in ended}
-        clock.events.look(now, self._raw in topics)
+        """Count the time that events and labels spend at their ends.
+
+        Raises:
+            TopicsError: the topic that is read directly was recreated.
+        """
+        state, topics = self._scorer.state, {source.topic for source in ended}
+        if self._direct is not None:
+            self._direct.check(state, now)
+        clock = state.clock
+        clock.events.look(now, topics >= self._events)
         clock.labels.look(now, self._labels in topics)
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
@@ -169,9 +205,14 @@ class ScoreProcessor:
         return outputs + self._idle_time() + self._report(now)
 
     def _idle_time(self) -> list[Output]:
-        """Return a checkpoint now and then while the clock waits, so that a crash loses no time."""
+        """Return a checkpoint now and then while the clock waits, so that a crash loses no time.
+
+        Also for a topic that was just begun: it must not begin elsewhere after a crash.
+        """
         state = self._scorer.state
         clock = state.clock
+        if self._direct is not None and self._direct.must_commit:
+            return [state.checkpoint()]
         idle_ms = clock.events.idle_ms + clock.labels.idle_ms
         step = idle_commit_step(clock.idle_after)
         if not state.entries or idle_ms - self._idle_ms < step:
@@ -179,14 +220,22 @@ class ScoreProcessor:
         return [state.checkpoint()]
 
     def before_commit(self, positions: Mapping[InputPartition, int], now: int) -> list[Output]:
-        """Return due reports, and the state's record counts, watermarks and positions."""
-        self._scorer.state.positions = {
-            source.topic: offset for source, offset in positions.items()
-        }
-        clock = self._scorer.state.clock
+        """Return due reports, and the state's record counts, watermarks and positions.
+
+        Raises:
+            TopicsError: the topic that is read directly was recreated, so the transaction may have
+                records of both.
+        """
+        state = self._scorer.state
+        if self._direct is not None:
+            self._direct.check(state, now)
+            self._direct.must_commit = False
+        # Those of a topic that is missing now are kept.
+        state.positions |= {source.topic: offset for source, offset in positions.items()}
+        clock = state.clock
         self._idle_ms = clock.events.idle_ms + clock.labels.idle_ms
         reports = self._report(now)
-        return [*reports, *self._scorer.state.final_records()]
+        return [*reports, *state.final_records()]
 
     def after_commit(self) -> None:
         """Export the committed state as metrics."""
@@ -226,10 +275,11 @@ class ScoreProcessor:
             records, work, lambda record, failure: self._quarantine(record, failure, now)
         )
 
-    def _score(self, records: Sequence[Record], now: int) -> list[Output]:
+    def _score(self, topic: str, records: Sequence[Record], now: int) -> list[Output]:
         scorer, model = self._scorer, self._model()
         before = scorer.state.counts.scored
-        outputs = scorer.score(self._guard.journaled(self._raw, records), model, now, self._schemas)
+        journaled = self._guard.journaled(topic, records)
+        outputs = self._score_events(journaled, model, now, self._schemas)
         self._breaker.update(len(records), scorer.failures, now)
         if scorer.state.counts.scored > before and not scorer.degraded_cause:
             scorer.state.alarms.end(DEGRADED_ALARM, now, DEGRADED_QUIET_MS)
@@ -244,7 +294,7 @@ class ScoreProcessor:
 
     def _replay(self, records: Sequence[Record], now: int) -> list[Output]:
         return self._by_model(
-            records, lambda chunk, model: self._scorer.score(chunk, model, now, self._schemas)
+            records, lambda chunk, model: self._score_events(chunk, model, now, self._schemas)
         )
 
     def _by_model(
