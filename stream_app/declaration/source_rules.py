@@ -67,14 +67,14 @@ def check_sources(pipeline: Pipeline) -> None:
         _check_start(where, source)
         _check_envelope(where, source)
     _check_unique(events | labels)
-    for where, source in events.items():
-        _check_direct(where, source, pipeline)
     for where, source in labels.items():
         require(
             not source.direct,
             f"{where}.direct is set, but only a topic of events can be read directly",
             "Leave direct out: ingest brings each label to the partition of its event",
         )
+    for where, source in chain(events.items(), labels.items()):
+        _check_direct(where, source, pipeline)
     for where, source in events.items():
         _check_origins(where, source, _known_fields(pipeline.schema))
         _check_updates(where, source, pipeline)

@@ -47,7 +47,7 @@ class SourceTopics(NamedTuple):
 
 REMEDY = (
     "Correct Source.topic, create the topic, or grant this user the rights that `stream-app acl "
-    "show PIPELINE` lists for the role ingester, or scorer if it is read directly"
+    "show PIPELINE --role ingester` lists, or --role scorer for one that is read directly"
 )
 """Remedy of topics that cannot be read."""
 

@@ -108,11 +108,11 @@ def test_another_partitioner_or_missing_keys_of_producers_are_problems(
     assert (theirs.flush(20), ours.flush(20)) == (0, 0)
     raw, labels = pipeline.examine(topic_checks.check_partitioner)
     assert raw.level == "problem"
-    assert "they are where librdkafka's default partitioner puts them" in raw.message
+    assert "they are where crc32 puts them, the default of librdkafka and kcat" in raw.message
     assert "partitioner=murmur2_random" in raw.remedy
     assert (labels.level, labels.message) == (
         "ok",
-        f"{pipeline.topic('labels')}: the 100 newest keys are where Java's partitioner puts them",
+        f"{pipeline.topic('labels')}: the 100 newest keys are where murmur2 puts them",
     )  # fmt: skip
     ours.produce(pipeline.topic("labels"), b"{}", None)
     ours.flush(20)

@@ -164,10 +164,11 @@ def test_clients_that_send_directly_need_the_partitioner_of_the_pipeline(
         found = " ".join(system.command("doctor", "PIPELINE").stdout.split())
         raw, labels = f"{system.name}.raw", f"{system.name}.labels"
         sent = joined + displaced
-        assert f"{raw}: the {system.sent['raw']} newest keys are where Java's partitioner" in found
+        assert f"{raw}: the {system.sent['raw']} newest keys are where murmur2" in found
         assert (
             f"{displaced} of the {sent} newest records of {labels} are not in the partition that "
-            "Java's partitioner chooses: they are where librdkafka's default partitioner puts them"
+            "murmur2 chooses, the partitioner of Java, kafka-python, aiokafka, kafkajs: they are "
+            "where crc32 puts them, the default of librdkafka and kcat"
         ) in found
 
 

@@ -58,7 +58,7 @@ def test_time_at_the_end_is_committed_now_and_then_while_something_waits() -> No
 def test_a_state_of_another_version_is_an_error_that_says_so() -> None:
     changelog = [(b"t", b'{"record_counts":{},"names":[]}')]
     reader: Any = SimpleNamespace(read_stable=lambda *_: changelog)
-    scorer: Any = SimpleNamespace(state=PartitionState(3, HOUR, HOUR))
+    scorer: Any = SimpleNamespace(state=PartitionState(3, HOUR, HOUR), score=None)
     others: Any = SimpleNamespace(current=None)
     processor = ScoreProcessor(small_pipeline(), scorer, reader, others, others, others, others)
     with pytest.raises(DataLossError, match=r"payments\.score\.state\[3\] was written by another"):
