@@ -1,4 +1,4 @@
-"""System under test that reads a topic of another program directly, and the check of its records."""
+"""System under test that reads a topic of another program directly, and checks of its records."""
 
 from collections import Counter
 from pathlib import Path

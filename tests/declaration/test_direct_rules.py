@@ -1,4 +1,4 @@
-"""What a topic that is read directly excludes: each is one line with its remedy."""
+"""Rules of a topic that is read directly: each violation is one line with its remedy."""
 
 from typing import Any
 

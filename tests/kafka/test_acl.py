@@ -1,10 +1,14 @@
 """Rules of a role, without a cluster."""
 
+from dataclasses import replace
+
 import pytest
 
-from stream_app.kafka.acl import AclRole, AclRule, required_acls
+from stream_app.kafka.acl import AclRole, AclRule, pipeline_acls, required_acls
 from stream_app.kafka.topic_uses import ROLE_INPUTS, group_name, member_name
+from stream_app.sources import Source
 from stream_app.topic_kinds import KINDS, topic_name
+from tests.small_pipeline import small_pipeline
 
 
 def used_by(pipeline: str) -> set[tuple[str, str]]:
@@ -30,3 +34,29 @@ def test_no_acl_covers_anything_of_a_pipeline_with_a_similar_name(other: str) ->
         covered = [(rule, use) for use in used_by(theirs) for rule in rules if covers(rule, *use)]
         assert covered == []
         assert all(any(covers(rule, *use) for rule in rules) for use in used_by(mine))
+
+
+def test_a_direct_topic_is_read_by_those_who_read_raw_records_and_by_no_ingester() -> None:
+    def source(topic: str, **changes: bool) -> Source:
+        return Source(topic=topic, start="earliest", **changes)  # type: ignore[arg-type]
+
+    label = replace(small_pipeline().label, sources=(source("shop.verdicts"),))
+    pipeline = small_pipeline(sources=(source("shop.orders", direct=True),), label=label)
+    found = {
+        role: {
+            rule.operation for rule in pipeline_acls(pipeline, role) if rule.name == "shop.orders"
+        }
+        for role in AclRole
+    }
+    assert {role for role, operations in found.items() if operations == {"read"}} == {
+        "scorer",
+        "replayer",
+        "model-admin",
+        "observer",
+    }
+    assert {role for role, operations in found.items() if operations == {"describe"}} == {
+        "operator"
+    }
+    ingester = {rule.name for rule in pipeline_acls(pipeline, AclRole.INGESTER)}
+    assert "shop.verdicts" in ingester
+    assert "shop.orders" not in ingester

@@ -12,7 +12,7 @@ from stream_app.status.status_model import (
 )
 
 COUNTS = RecordCountTotals(
-    0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, {}, True, 0
+    0, 0, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, {}, True, 0
 )
 
 
@@ -94,7 +94,7 @@ def test_a_lagging_role_is_reported_for_its_worst_partition() -> None:
 
 def test_contradicting_record_counts_and_a_nearly_full_state_are_problems() -> None:
     unbalanced = RecordCountTotals(
-        0, 1, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, {}, False, 0
+        0, 1, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, {}, False, 0
     )
     assert problems(counts=unbalanced) == (
         "the record counts do not add up, so an event was lost or duplicated: "

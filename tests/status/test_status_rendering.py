@@ -16,7 +16,7 @@ from stream_app.status.status_model import (
 from stream_app.status.status_rendering import fit
 
 COUNTS = RecordCountTotals(
-    0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, {}, True, 0
+    0, 0, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, {}, True, 0
 )
 
 

@@ -1,4 +1,4 @@
-"""A topic of another program that scorers read directly, filled by librdkafka's default producer."""
+"""A topic that scorers read directly, filled by the default producer of librdkafka."""
 
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def test_added_partitions_end_all_scorers_with_one_line(
 def test_a_recreated_topic_is_held_and_then_read_from_its_first_record(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
-    """And labels go on meanwhile, also while the topic is missing."""
+    """Labels are read meanwhile, also while the topic is missing."""
     accepting = DECLARED.replace("direct=True,", 'direct=True, on_loss="continue",')
     with DirectSystem(broker.bootstrap_servers, tmp_path, unique_name()) as system:
         system.start_all()

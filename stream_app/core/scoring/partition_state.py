@@ -76,9 +76,9 @@ class PartitionState:
         idle_after: time in milliseconds after which an input at its end is idle; None for the
             horizon, at least an hour.
         keyed: True if events are identified by K and event id, False if K is the event id.
-        partitioner: name of the partitioner by which keys are placed.
 
     Attributes:
+        partitioner: name of the partitioner by which keys are placed; set before `restore`.
         entries: compact entries by the identity of their event.
         blocks: predictions that have no single record.
         retention: time in milliseconds from an event's time to its expiry.
@@ -106,11 +106,10 @@ class PartitionState:
         limits: BlockLimits = BLOCK_LIMITS,
         idle_after: int | None = None,
         keyed: bool = False,
-        partitioner: str = "murmur2",
     ) -> None:
         self.partition = partition
         self.keyed = keyed
-        self.partitioner = partitioner
+        self.partitioner = "murmur2"
         self.horizon = horizon
         self.lateness = lateness
         self.retention = horizon + lateness

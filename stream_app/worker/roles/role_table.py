@@ -229,8 +229,8 @@ def _make_scorer(context: WorkerContext, inputs: Sequence[InputPartition]) -> Pr
         retry=pipeline.retry,
         idle_after=int(pipeline.label.idle_time.total_seconds() * 1000),
         keyed=not key_is_id(pipeline),
-        partitioner=partitioner_of(pipeline).name,
     )
+    state.partitioner = partitioner_of(pipeline).name
     last_good = LastGood(state, lambda: follower.previous, follower.version)
     config = ScorerConfig(
         fingerprint=context.fingerprint,

@@ -50,7 +50,7 @@ def scorer(partition: int, declared: Any = None, name: str = "crc32") -> Scorer:
         max_entries=1000,
         placement=placement,
     )
-    state = PartitionState(partition, DAY, 6 * HOUR, partitioner=name)
+    state = PartitionState(partition, DAY, 6 * HOUR)
     return Scorer(declared or pipeline(), config, state, lambda: 0.0)
 
 
@@ -104,7 +104,7 @@ def test_an_event_is_scored_with_its_place_in_the_topic() -> None:
     assert subject.state.counts.duplicates == 1
 
 
-def test_a_record_in_a_wrong_partition_is_a_dead_letter_that_a_replay_mends() -> None:
+def test_a_record_in_a_wrong_partition_is_a_dead_letter_that_a_replay_corrects() -> None:
     number = number_in(1)
     outputs = scorer(3).score_direct([sent(number, partition=3)], FixedModel(), NOW)
     assert code(outputs) == "wrong-partition"
@@ -251,9 +251,10 @@ def test_each_partitioner_agrees_with_its_producers(name: str) -> None:
 
 
 def test_a_state_of_another_partitioner_is_not_read() -> None:
-    written = PartitionState(0, DAY, HOUR, partitioner="crc32").final_records()
-    changelog = [(one.key, one.value) for one in written]
-    PartitionState(0, DAY, HOUR, partitioner="crc32").restore(changelog)
+    state = PartitionState(0, DAY, HOUR)
+    state.partitioner = "crc32"
+    changelog = [(one.key, one.value) for one in state.final_records()]
+    state.restore(changelog)
     with pytest.raises(PlacementChangedError):
         PartitionState(0, DAY, HOUR).restore(changelog)
 
