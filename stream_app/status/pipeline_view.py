@@ -1,7 +1,7 @@
 """View of a pipeline from outside its workers: topics, consumer groups, record counts, registry."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
@@ -134,26 +134,39 @@ class PipelineView:
         keys = {message.key() or b"" for message in self.reader.records(bounds)}
         return sorted({key.decode().rpartition("/")[0] for key in keys})
 
-    def input_bounds(
-        self,
-        role: str,
-        group: ConsumerGroup,
-        bounds: OffsetBounds,
-        positions: Iterable[PartitionId] = (),
+    def with_direct(
+        self, bounds: OffsetBounds, counts: Mapping[int, PartitionCounts]
     ) -> OffsetBounds:
+        """Return bounds with those of a topic of another program that scorers read directly.
+
+        Args:
+            bounds: bounds of the pipeline's own topics.
+            counts: record counts by partition, which have the positions of all inputs.
+        """
+        read = [(topic, number) for number, one in counts.items() for topic in one.positions]
+        foreign = [one for one in read if one not in bounds]
+        if not foreign:
+            return bounds
+        topics = cluster_topics(self.admin).topics
+        existing = [one for one in foreign if one[0] in topics]
+        return {**bounds, **offset_bounds(self.admin, existing)}
+
+    def direct_topics(self, bounds: OffsetBounds) -> set[str]:
+        """Return the topics of other programs among those of `with_direct`."""
+        return {topic for topic, _ in bounds} - set(map(self.topic, KINDS))
+
+    def input_bounds(self, role: str, group: ConsumerGroup, bounds: OffsetBounds) -> OffsetBounds:
         """Return the bounds of what a role reads.
 
         Args:
             group: consumer group of the role.
-            bounds: bounds of the pipeline's own topics.
-            positions: partitions that scorers have read, of which some may be of other programs.
+            bounds: bounds of the pipeline's own topics, and of `with_direct`.
         """
         own = self.select(bounds, *ROLE_INPUTS[role])
-        foreign = list(group.offsets if role in SOURCE_ROLES else ())
-        if role == "score":
-            topics = cluster_topics(self.admin).topics
-            foreign += [one for one in positions if one not in bounds and one[0] in topics]
-        return {**offset_bounds(self.admin, foreign), **own} if foreign else own
+        if role in SOURCE_ROLES:
+            return {**offset_bounds(self.admin, list(group.offsets)), **own}
+        direct = self.direct_topics(bounds) if role == "score" else set()
+        return own | {one: bound for one, bound in bounds.items() if one[0] in direct}
 
     def _group_reader(self, name: str) -> PartitionReader:
         """Return the reader that asks for the committed offsets of a group; it reads no record."""

@@ -81,7 +81,8 @@ class StatusWatcher:
     def sample(self) -> None:
         """Take a sample, so that the next look has rates."""
         bounds = self._view.offset_bounds()
-        self._before = self._sample(bounds, self._view.record_counts(bounds))
+        counts = self._view.record_counts(bounds)
+        self._before = self._sample(self._view.with_direct(bounds, counts), counts)
 
     def look(self) -> Status:
         """Return the present status, with the rates since the last sample or look."""
@@ -90,6 +91,7 @@ class StatusWatcher:
         groups = view.groups()
         bounds = view.offset_bounds()
         counts = view.record_counts(bounds)
+        bounds = view.with_direct(bounds, counts)
         rates_since = self._rates(self._sample(bounds, counts))
         local = local_workers(view.settings.data_dir / "run" / view.name)
         roles = tuple(role_status(view.name, role, group, local) for role, group in groups.items())
@@ -131,8 +133,9 @@ class StatusWatcher:
         self._view.close_in_background()
 
     def _sample(self, bounds: OffsetBounds, counts: Counts) -> ProgressSample:
-        raw, labels = self._view.topic("raw"), self._view.topic("labels")
-        return take_sample(time.monotonic(), bounds, raw, labels, total(counts.values()))
+        events = {self._view.topic("raw"), *self._view.direct_topics(bounds)}
+        labels = {self._view.topic("labels")}
+        return take_sample(time.monotonic(), bounds, events, labels, total(counts.values()))
 
     def _rates(self, after: ProgressSample) -> Rates | None:
         """Return the rates since the last sample, which `after` replaces."""
@@ -181,9 +184,7 @@ class StatusWatcher:
             known = next_offsets(group, positions if role == "score" else {})
             progress += [
                 GroupProgress(role, partition_id, known.get(partition_id), low, end)
-                for partition_id, (low, end) in self._view.input_bounds(
-                    role, group, bounds, positions
-                ).items()
+                for partition_id, (low, end) in self._view.input_bounds(role, group, bounds).items()
             ]
         oldest = oldest_times(self._view.reader, progress)
         return tuple(

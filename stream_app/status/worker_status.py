@@ -6,7 +6,7 @@ With the progress of each role in the partitions that it reads, and rates.
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -277,14 +277,18 @@ class ProgressSample(NamedTuple):
 
 
 def take_sample(
-    at: float, bounds: OffsetBounds, raw: str, labels: str, counts: RecordCounts
+    at: float,
+    bounds: OffsetBounds,
+    events: Collection[str],
+    labels: Collection[str],
+    counts: RecordCounts,
 ) -> ProgressSample:
-    """Return a sample; `raw` and `labels` are names of topics."""
+    """Return a sample; `events` and `labels` are names of topics."""
 
-    def end_sum(topic: str) -> int:
-        return sum(end for (name, _), (_, end) in bounds.items() if name == topic)
+    def end_sum(topics: Collection[str]) -> int:
+        return sum(end for (name, _), (_, end) in bounds.items() if name in topics)
 
-    return ProgressSample(at, end_sum(raw), end_sum(labels), counts)
+    return ProgressSample(at, end_sum(events), end_sum(labels), counts)
 
 
 def rates(before: ProgressSample, after: ProgressSample) -> Rates:

@@ -57,6 +57,7 @@ class DirectIntake:
 
     Attributes:
         topic: full name of the topic.
+        name: name of the source.
     """
 
     def __init__(self, pipeline: Pipeline, placement: Placement | None = None) -> None:
@@ -64,7 +65,7 @@ class DirectIntake:
         if source is None:
             raise ValueError(f"{pipeline.name} has no source that is read directly")
         self.topic = source.topic
-        self._name = source.source_name
+        self.name = source.source_name
         self._intake = SourceIntake(pipeline, source, label=False)
         # Otherwise the reader decodes the record, and nothing else has to.
         self._decodes = source.where is not None or source.envelope is not None
@@ -76,7 +77,7 @@ class DirectIntake:
         topic, partition, offset, timestamp, key, value, headers = record
         if topic != self.topic:
             return record
-        position = SourcePosition(self._name, partition, offset, timestamp)
+        position = SourcePosition(self.name, partition, offset, timestamp)
         ours = self._intake.headers(position, key, headers)
         if value is None:
             # Keeps the class of an unreadable record.
@@ -110,7 +111,7 @@ class DirectIntake:
 
     def _is_of_source(self, record: Record) -> bool:
         position = _position_of(record) if record.headers else None
-        return position is not None and position.source == self._name
+        return position is not None and position.source == self.name
 
     def _find_home(self, key: bytes) -> int:
         """Return the partition of a key."""
@@ -134,7 +135,7 @@ class DirectIntake:
             f"the record is in partition {record.partition}, and {name}, the partitioner that is "
             f"declared, puts its key in partition {self._home(found.key)} of {partitions}"
         )
-        return named(Failure(WRONG_PARTITION, problem), self._name)
+        return named(Failure(WRONG_PARTITION, problem), self.name)
 
 
 def _position_of(record: Record) -> SourcePosition | None:

@@ -403,7 +403,11 @@ class Scorer:
         found = read_completeness(record, now)
         if isinstance(found, Failure):
             return found
-        if not (clock.events if name == "events" else clock.labels).sources.set(found):
+        # Of a source that was ingested before, nobody writes further ones.
+        direct = self._direct.name if self._direct is not None else None
+        is_stale = name == "events" and found.source == direct
+        sources = (clock.events if name == "events" else clock.labels).sources
+        if not is_stale and not sources.set(found):
             return Failure("completeness-invalid", f"the input has more than {MAX_SOURCES} sources")
         if name == "events":
             counts.completeness += 1

@@ -71,6 +71,11 @@ class SourceWatermarks:
         self._update()
         return True
 
+    def forget(self, source: str) -> None:
+        """Forget a source that no completeness record is written for any more."""
+        self._parts.pop(source, None)
+        self._update()
+
     def as_dict(self) -> dict[str, list[PlainPart]]:
         """Return plain data for the changelog."""
         return {name: [tuple(part) for part in parts] for name, parts in self._parts.items()}

@@ -46,6 +46,8 @@ class DirectInput:
             now: wall-clock time in Unix milliseconds.
         """
         start = self._start
+        # If it was ingested before, its last word would hold back the clock for ever.
+        state.clock.events.sources.forget(start.source.source_name)
         low, high = start.reader.ends(start.partition)
         is_recreated = start.is_recreated(state.source_id)
         if offset < 0:

@@ -6,7 +6,9 @@ from typing import Any
 import orjson
 import pytest
 
+from stream_app.core.reading.completeness import Completeness
 from stream_app.core.reading.direct_reading import DirectIntake, Placement
+from stream_app.core.scoring.event_clock import EVENTS_NEEDED
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.core.scoring.state_changelog import PlacementChangedError
@@ -257,6 +259,19 @@ def test_a_state_of_another_partitioner_is_not_read() -> None:
     state.restore(changelog)
     with pytest.raises(PlacementChangedError):
         PartitionState(0, DAY, HOUR).restore(changelog)
+
+
+def test_the_last_words_of_ingest_about_the_source_do_not_hold_the_clock() -> None:
+    """It forwarded the source before it was read directly; some of that may be unread."""
+    subject = scorer(0)
+    said = Completeness("orders", NOW - DAY, 0, 6, "open")
+    records = [
+        Record("payments.raw", 0, 0, NOW, None, None, said.headers()),
+        *(sent(number_in(0, 9 * index), index) for index in range(EVENTS_NEEDED)),
+    ]
+    subject.score_direct(records, FixedModel(), NOW)
+    assert subject.state.counts.completeness == 1
+    assert subject.state.clock.events.watermark == NOW
 
 
 def test_the_code_says_what_to_do() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from stream_app.core.reading.completeness import Completeness
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.errors import TopicsError
 from stream_app.records import InputPartition
@@ -61,6 +62,15 @@ def test_the_first_offset_is_committed_before_anything_is_read(start: Any, first
     assert subject.next_offset(-1, state, NOW) == first
     assert subject.must_commit
     assert state.source_id == "first"
+
+
+def test_a_source_that_was_ingested_before_does_not_hold_the_clock() -> None:
+    state = state_at(-1)
+    clock = state.clock.events
+    clock.sources.set(Completeness("shop.orders", NOW - HOUR, 0, 6, "open"))
+    clock.sources.set(Completeness("other", NOW - HOUR, 0, 1, "open"))
+    direct(Topic()).next_offset(-1, state, NOW)
+    assert list(clock.sources.as_dict()) == ["other"]
 
 
 def test_it_continues_where_it_was() -> None:
