@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from stream_app.clock import now_ms
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.reading.decoding import Schemas
-from stream_app.core.reading.direct_reading import Placement
 from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.reading.replayed_selection import ReplayedIntake
@@ -105,9 +104,7 @@ class RecordEvaluator:
         self._name = pipeline.name
         self._partitioner = partitioner = partitioner_of(pipeline)
         self._is_direct = direct_source(pipeline) is not None
-        placement = (
-            Placement(partitioner.name, partitioner.place, partitions) if self._is_direct else None
-        )
+        placement = partitioner.placement(lambda: partitions) if self._is_direct else None
         self._intake = ReplayedIntake.of(pipeline)
         self._partitions = partitions
         self._max_bytes = settings.topics.max_message_bytes

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
 
+from stream_app.core.reading.direct_reading import Placement
 from stream_app.pipeline import Pipeline, direct_source
 from stream_app.sources import PartitionerName
 
@@ -61,6 +62,10 @@ class Partitioner(NamedTuple):
     def producer_option(self) -> str:
         """Librdkafka's name of it for producers, which send null keys to any partition."""
         return f"{self.option}_random"
+
+    def placement(self, partitions: Callable[[], int]) -> Placement:
+        """Return the placement over a number of partitions, asked for when a key is placed."""
+        return Placement(self.name, lambda key: self.place(key, partitions()))
 
 
 PARTITIONERS: Mapping[PartitionerName, Partitioner] = {

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
-from stream_app.core.reading.direct_reading import DirectIntake, Placement
+from stream_app.core.reading.direct_reading import DirectIntake
 from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.selection import Forwarded, SourceIntake
 from stream_app.errors import InputError
@@ -46,8 +46,7 @@ class OfflineIngest:
         self.source = find_source(pipeline, name, labels=labels)
         self._intake = SourceIntake(pipeline, self.source, label=labels)
         self._is_sample = not partitions
-        partitioner = partitioner_of(pipeline)
-        placement = Placement(partitioner.name, partitioner.place, partitions)
+        placement = partitioner_of(pipeline).placement(lambda: partitions)
         self._direct = (
             DirectIntake(pipeline, placement if partitions else None)
             if self.source.direct

@@ -39,6 +39,7 @@ class SourceWatch:
         self._names = names if direct is None else [*names, *direct]
         self._direct = direct
         self._found = SourceTopics({}, {}, {})
+        self._partitions: int | None = None
         self._lock = Lock()
         self._admin: ClientOwner[AdminClient] | None = None
 
@@ -66,11 +67,25 @@ class SourceWatch:
             log.info("a topic of a source can be read now", topic=name)
 
     def _check_direct(self, found: SourceTopics) -> None:
+        if self._direct is None:
+            return
+        self._partitions = found.partitions.get(self._direct.like, self._partitions)
         try:
-            if self._direct is not None:
-                self._direct.check(found)
+            self._direct.check(found)
         except TopicsError as error:
             self.error = error
+
+    def partition_count(self) -> int:
+        """Return the number of partitions of the pipeline that reads a topic directly. Thread-safe.
+
+        Raises:
+            KafkaUnavailableError: the cluster has not said it yet.
+        """
+        if self._partitions is None:
+            raise KafkaUnavailableError(
+                "the number of partitions is not known yet", "Check that the brokers are up"
+            )
+        return self._partitions
 
     def id_of(self, topic: str) -> str | None:
         """Return the id of a topic, None if it cannot be read or has none. Thread-safe."""

@@ -17,16 +17,15 @@ _REMEMBERED_KEYS = 10_000
 
 
 class Placement(NamedTuple):
-    """Partitioner of a pipeline, and its number of partitions.
+    """Placement of the keys of a pipeline.
 
     Attributes:
         name: name of the partitioner.
-        place: returns the partition of a key, given the number of partitions.
+        home: returns the partition of a key.
     """
 
     name: str
-    place: Callable[[bytes, int], int]
-    partitions: int
+    home: Callable[[bytes], int]
 
 
 class DirectRecord(NamedTuple):
@@ -69,8 +68,8 @@ class DirectIntake:
         self._intake = SourceIntake(pipeline, source, label=False)
         # Otherwise the reader decodes the record, and nothing else has to.
         self._decodes = source.where is not None or source.envelope is not None
-        self._placement = placement
-        self._home = lru_cache(_REMEMBERED_KEYS)(self._find_home)
+        self._partitioner = "" if placement is None else placement.name
+        self._home = None if placement is None else lru_cache(_REMEMBERED_KEYS)(placement.home)
 
     def marked(self, record: Record) -> Record:
         """Return a record of the topic with the header `SOURCE`; others are left as they are."""
@@ -104,24 +103,19 @@ class DirectIntake:
             found = self._intake.read(sent, schemas, _position_of(sent))
             if not isinstance(found, Forwarded):
                 return DirectRecord(sent, found)
-        key, placement = sent.key, self._placement
-        if key and placement is not None and self._home(key) != sent.partition:
-            return DirectRecord(sent, self._misplaced(sent, placement, schemas))
+        key, find_home = sent.key, self._home
+        if key and find_home is not None:
+            home = find_home(key)
+            if home != sent.partition:
+                return DirectRecord(sent, self._misplaced(sent, home, schemas))
         return _direct_record((sent, None))
 
     def _is_of_source(self, record: Record) -> bool:
         position = _position_of(record) if record.headers else None
         return position is not None and position.source == self.name
 
-    def _find_home(self, key: bytes) -> int:
-        """Return the partition of a key."""
-        placement = self._placement
-        return 0 if placement is None else placement.place(key, placement.partitions)
-
-    def _misplaced(
-        self, record: Record, placement: Placement, schemas: Schemas
-    ) -> Skipped | Failure | None:
-        """Return the outcome of a record in a wrong partition.
+    def _misplaced(self, record: Record, home: int, schemas: Schemas) -> Skipped | Failure | None:
+        """Return the outcome of a record that is not in the home partition of its key.
 
         None if its key is not that of its fields, which the reader reports.
         """
@@ -130,10 +124,9 @@ class DirectIntake:
             return found
         if found.key != record.key:
             return None
-        name, _, partitions = placement
         problem = (
-            f"the record is in partition {record.partition}, and {name}, the partitioner that is "
-            f"declared, puts its key in partition {self._home(found.key)} of {partitions}"
+            f"the record is in partition {record.partition}, and {self._partitioner}, the "
+            f"partitioner that is declared, puts its key in partition {home}"
         )
         return named(Failure(WRONG_PARTITION, problem), self.name)
 

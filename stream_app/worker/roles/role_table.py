@@ -276,13 +276,10 @@ def _make_scorer(context: WorkerContext, inputs: Sequence[InputPartition]) -> Pr
 
 
 def _placement(context: WorkerContext) -> Placement | None:
-    """Return the partitioner of a pipeline with a direct source, None without one."""
-    direct = DirectTopic.of(context.pipeline)
-    if direct is None:
+    """Return the placement of a pipeline with a direct source, None without one."""
+    if direct_source(context.pipeline) is None:
         return None
-    partitioner = partitioner_of(context.pipeline)
-    partitions = context.reader.partition_count(direct.like)
-    return Placement(partitioner.name, partitioner.place, partitions)
+    return partitioner_of(context.pipeline).placement(context.direct_watch.partition_count)
 
 
 def _make_learner(context: WorkerContext, _: Sequence[InputPartition]) -> Processor:
