@@ -36,7 +36,7 @@ def test_every_record_has_one_outcome_and_the_labels_meet_their_events(
         system.check_labels(waiting=misplaced)
         # Everything of a key is in the partition of its key.
         for kind in ("scored", "labels"):
-            for message in system.read(kind):  # type: ignore[arg-type]
+            for message in system.read(kind):
                 if message.key() is not None:
                     home = librdkafka_partition(message.key() or b"", PARTITIONS)
                     assert message.partition() == home

@@ -21,12 +21,9 @@ from stream_app.telemetry.metrics import DEAD_LETTERS, RECORDS
 from stream_app.topic_kinds import InputKind, TopicKind, topic_name
 from stream_app.worker.processor import HELD, WaitReason, waiting_reason
 from stream_app.worker.roles.ingest_outputs import DEAD_LETTERS_OF, IngestDeadLetters, size_problem
-from stream_app.worker.roles.ingest_processor import (
-    HELD_ALARM,
-    LOST_ALARM,
-    IngestServices,
-)
+from stream_app.worker.roles.ingest_processor import IngestServices
 from stream_app.worker.roles.ingest_state import ReplayState, SourceOutcome, load_states
+from stream_app.worker.roles.source_start import HELD_ALARM, LOST_ALARM
 
 log = get_logger(__name__)
 

@@ -98,7 +98,7 @@ def test_lost_records_hold_the_partition_unless_that_is_accepted(
     assert state.positions == {"shop.orders": 30}
     for accepting in ({"on_loss": "continue"}, {"accept_loss": True}):
         state = state_at(30)
-        subject = direct(topic, **accepting)  # type: ignore[arg-type]
+        subject = direct(topic, **accepting)
         assert subject.next_offset(30, state, NOW) == next_
         assert subject.must_commit
         assert "source-records-lost" in state.alarms.open
