@@ -54,15 +54,26 @@ class OfflineIngest:
         )
         self._topic = topic_name(pipeline.name, "labels" if labels else "raw")
 
-    def ingest(self, record: Record, offset: int, schemas: Schemas = NO_SCHEMAS) -> Ingested:
+    def ingest(
+        self,
+        record: Record,
+        offset: int,
+        schemas: Schemas = NO_SCHEMAS,
+        *,
+        derives_key: bool = True,
+    ) -> Ingested:
         """Return a record as forwarded with an offset in the pipeline's topic.
 
         Args:
             record: record of the source.
             offset: the offset there.
             schemas: writer schemas that Avro records refer to.
+            derives_key: True to give a record of a sample the key that it lacks.
         """
         if self._direct is not None:
+            if record.key is None and self._is_sample and derives_key:
+                found = self._intake.read(record, schemas)
+                record = record._replace(key=found.key if isinstance(found, Forwarded) else None)
             return self._read_directly(self._direct, record, offset, schemas)
         result = self._intake.read(record, schemas)
         if not isinstance(result, Forwarded):
@@ -76,10 +87,6 @@ class OfflineIngest:
         self, direct: DirectIntake, record: Record, offset: int, schemas: Schemas
     ) -> Ingested:
         """Return a record as the scorer's reader takes it, and perhaps its outcome."""
-        if record.key is None and self._is_sample:
-            found = self._intake.read(record, schemas)
-            key = found.key if isinstance(found, Forwarded) else None
-            record = record._replace(key=key)
         sent, result = direct.read(record._replace(topic=direct.topic), schemas)
         if result is not None:
             return Ingested(record, result)

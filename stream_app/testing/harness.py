@@ -83,10 +83,13 @@ class PipelineHarness:
     ) -> EventOutcome:
         """Send an event.
 
-        Args: fields: content of the event, or the bytes of its value. key: key of the record, None
-            for no key; by default the text of the pipeline's key fields, and no key in the topic of
-            a source. headers: headers of the record. source: name of the source in whose topic the
-            record is, in the form of that topic; its Kafka timestamp is `now`.
+        Args:
+            fields: content of the event, or the bytes of its value.
+            key: key of the record, None for no key; by default the text of the pipeline's key
+                fields, but no key in the topic of a source, unless it is read directly.
+            headers: headers of the record.
+            source: name of the source in whose topic the record is, in the form of that topic; its
+                Kafka timestamp is `now`.
         """
         record, result = self._arrived("raw", fields, key, headers, source)
         if result is None:
@@ -246,7 +249,8 @@ class PipelineHarness:
             ingest = OfflineIngest(self.pipeline, source, labels=topic == "labels")
             self._ingests[topic, source] = ingest
         found = self._ingests[topic, source]
-        return found.ingest(record._replace(topic=found.source.topic), record.offset)
+        sent = record._replace(topic=found.source.topic)
+        return found.ingest(sent, record.offset, derives_key=key is _DERIVED)
 
     def _left_out(
         self, record: Record, result: Skipped | Failure, *, label: bool

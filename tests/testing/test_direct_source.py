@@ -32,6 +32,7 @@ def test_the_harness_checks_a_key_that_is_given() -> None:
     assert harness.event(ORDER, source="orders").kind == "scored"
     assert harness.event(ORDER, key="e1", source="orders").kind == "duplicate"
     assert harness.event(ORDER, key="other", source="orders").error_code == "key-mismatch"
+    assert harness.event(ORDER, key=None, source="orders").error_code == "missing-key"
     assert harness.event({**ORDER, "amount": -1.0}, source="orders").kind == "filtered"
     assert harness.event(None, key="e1", source="orders").kind == "tombstone"
     assert harness.event(b"{", key="e1", source="orders").error_code == "invalid-json"
