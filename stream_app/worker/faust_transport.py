@@ -36,6 +36,10 @@ FETCH_MAX_WAIT_MS = 50
 # Records that arrive within this time after a batch share the next one: each batch costs Faust and
 # the broker about a millisecond of CPU, however small it is.
 ROUND_SECONDS = 0.005
+# Interval of the check whether there is anything to fetch: with all partitions paused, which have
+# few records left when one of them is resumed, and without partitions.
+PAUSED_SECONDS = 0.01
+UNASSIGNED_SECONDS = 0.05
 # A broker answers at least each `FETCH_MAX_WAIT_MS`. After this time its answer is out of date.
 CURRENT_SECONDS = 1.0
 # A topic of a source that must not be read is fetched again after this time.
@@ -295,7 +299,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             await self.wait(self.can_resume_flow)
         wanted = self.cursors.keys() & self._get_active_partitions() - self._paused
         if not wanted:
-            await self.sleep(0.05)
+            await self.sleep(PAUSED_SECONDS if self._paused else UNASSIGNED_SECONDS)
             return
         batches = await self._thread.fetch(wanted)
         fetched_at = monotonic()

@@ -47,9 +47,11 @@ from stream_app.worker.transaction_writer import Membership, TransactionWriter
 log = get_logger(__name__)
 
 IDLE_SECONDS = 0.025
-# Fetching of an input pauses at the first number of queued bytes, and resumes at the second.
+# Fetching of an input pauses at the first number of queued bytes, and resumes at the second. What
+# is left must last until more is fetched: while a paused input has fetched records that nobody
+# takes, aiokafka fetches nothing from the same broker for a tenth of a second.
 PAUSE_BYTES = 2 * 1024 * 1024
-RESUME_BYTES = 512 * 1024
+RESUME_BYTES = 1024 * 1024
 # A fetched batch that is not delivered within this time is lost.
 LOST_SECONDS = 1.0
 # Approximate memory of a record besides its value.
@@ -118,9 +120,9 @@ class StreamTask(Thread):
     transactions, so that many partitions cost no more than few.
 
     A batch is processed only if it is the next one of its assignment id; after a gap the input
-    restarts at its next offset. An input whose records wait, for instance for their schemas, is not
-    fetched further; batches that were fetched already wait behind them. Other inputs continue, and
-    no transaction stays open in the meantime.
+    restarts at its next offset. If records of an input wait, for instance for their schemas, the
+    batches behind them wait, too, and fetching pauses once they have `PAUSE_BYTES`. Other inputs
+    continue, and no transaction stays open in the meantime.
 
     An error ends the task. The next task, here or in another worker, ends the open transactions.
 
@@ -335,7 +337,6 @@ class StreamTask(Thread):
         waiting = list(self._waiting)
         delivery = self._next_delivery()
         if delivery is not None:
-            self._take(delivery)
             self._process(delivery)
         # At most one waiting input gets a time slice, then the others.
         self._resumed = any(self._resume(source) for source in waiting)
@@ -347,7 +348,8 @@ class StreamTask(Thread):
     def _next_delivery(self) -> Delivery | None:
         until = self._next_idle
         if self._deadline is not None:
-            if self._queue.empty() and monotonic() >= self._next_send:
+            is_busy = self._resumed or not self._queue.empty()
+            if not is_busy and monotonic() >= self._next_send:
                 for writer in self._writers:
                     writer.send()
                 self._next_send = monotonic() + SEND_SECONDS
@@ -368,8 +370,8 @@ class StreamTask(Thread):
         for writer in self._writers:
             writer.serve()
         for source, position in self._positions.items():
-            if source not in self._waiting and position.queued <= RESUME_BYTES:
-                self._fetch.resume_fetching(source)
+            self._release(source, position, 0)
+            if source not in self._waiting:
                 self._find_lost(source, position)
         # In an outage nothing is fetched, so an input only seems to be at its end.
         is_confirmed = monotonic() - self._fetch.confirmed_at() < CONFIRMED_SECONDS
@@ -407,52 +409,37 @@ class StreamTask(Thread):
         elif monotonic() - position.missing_since > LOST_SECONDS:
             self._seek(source)
 
-    def _take(self, delivery: Delivery) -> None:
-        position = self._positions[delivery.source]
-        position.taken += delivery.bytes
-        if position.queued <= RESUME_BYTES and delivery.source not in self._waiting:
-            self._fetch.resume_fetching(delivery.source)
+    def _release(self, source: InputPartition, position: InputPosition, size: int) -> None:
+        """Subtract bytes from the queued ones, and continue to fetch if few are left."""
+        position.taken += size
+        if position.queued <= RESUME_BYTES:
+            self._fetch.resume_fetching(source)
 
     # --- Records ----------------------------------------------------------------------------------
 
     def _process(self, delivery: Delivery) -> None:
         source, batch = delivery.source, delivery.batch
-        position = self._positions[source]
-        if batch.assignment_id != position.assignment_id:
-            return
-        waiting, first = self._waiting.get(source), batch.records[0].offset
-        if waiting is not None:
+        position, waiting = self._positions[source], self._waiting.get(source)
+        arrived = WaitingRecords(batch.records, monotonic(), None, 1, delivery.bytes)
+        sequence = position.sequence + (0 if waiting is None else waiting.batches)
+        if (batch.assignment_id, batch.sequence) != (position.assignment_id, sequence):
+            self._release(source, position, delivery.bytes)
             # After a gap, a batch is fetched again once nothing waits before it.
-            if batch.sequence == position.sequence + waiting.batches:
-                expected = waiting.records[-1].offset + 1
-                self._offset_checks[source].check_contiguity(source, expected, first)
-                waiting = WaitingRecords(
-                    waiting.records + batch.records,
-                    waiting.since,
-                    waiting.reason,
-                    waiting.batches + 1,
-                    waiting.bytes + delivery.bytes,
-                )
-                self._waiting[source] = waiting
-                if waiting.bytes > PAUSE_BYTES:
-                    self._fetch.pause_fetching(source)
+            if waiting is None and batch.assignment_id == position.assignment_id:
+                self._seek(source)
             return
-        if batch.sequence != position.sequence:
-            self._seek(source)
+        expected = position.next if waiting is None else waiting.records[-1].offset + 1
+        self._offset_checks[source].check_contiguity(source, expected, batch.records[0].offset)
+        if waiting is not None:
+            self._waiting[source] = waiting.followed_by(arrived)
             return
-        self._offset_checks[source].check_contiguity(source, position.next, first)
         position.arrived = delivery.arrived
-        arrived = WaitingRecords(batch.records, monotonic(), None, 1)
         self._process_records(source, position, arrived)
 
     def _process_records(
         self, source: InputPartition, position: InputPosition, waiting: WaitingRecords
     ) -> None:
-        """Process consecutive records. Some may wait for what they need, or for a time slice.
-
-        Those that are ahead of other partitions wait often and briefly, so the records behind them
-        are fetched meanwhile.
-        """
+        """Process consecutive records. Some may wait for what they need, or for a time slice."""
         records = waiting.records
         with BATCH_SECONDS.labels(self.role).time():
             start, processor = 0, self._subtask_of[source].processor
@@ -468,16 +455,15 @@ class StreamTask(Thread):
                 start += ready
                 over = monotonic() > until or self._stopping.is_set()
                 if ready < len(chunk) or (over and start < len(records)):
-                    if processor.waiting_for is not WaitReason.ALIGNMENT:
-                        self._fetch.pause_fetching(source)
-                    self._waiting[source] = waiting._replace(
-                        records=records[start:], since=monotonic(), reason=processor.waiting_for
-                    )
+                    rest = waiting.after(start, processor.waiting_for)
+                    self._waiting[source] = rest
+                    self._release(source, position, waiting.bytes - rest.bytes)
                     return
         position.sequence += waiting.batches
+        self._release(source, position, waiting.bytes)
 
     def _resume(self, source: InputPartition) -> bool:
-        """Process records that waited, if possible, and continue to fetch behind them."""
+        """Process records that waited, if possible."""
         waiting, position = self._waiting[source], self._positions[source]
         processor = self._subtask_of[source].processor
         if not processor.ready(waiting.records[: position.chunk], now_ms()):
@@ -486,8 +472,6 @@ class StreamTask(Thread):
         del self._waiting[source]
         position.arrived = monotonic()
         self._process_records(source, position, waiting)
-        if source not in self._waiting and position.queued <= RESUME_BYTES:
-            self._fetch.resume_fetching(source)
         return True
 
     def _process_chunk(

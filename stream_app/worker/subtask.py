@@ -1,5 +1,6 @@
 """Subtasks of a stream task: their inputs, batches in flight, and positions in the log."""
 
+from time import monotonic
 from typing import NamedTuple
 
 from stream_app.errors import DataLossError, FencedError, TopicsError
@@ -44,20 +45,34 @@ class Delivery(NamedTuple):
 
 
 class WaitingRecords(NamedTuple):
-    """Rest of a batch that is not processed yet.
+    """Records of an input that are not processed yet.
 
     Attributes:
         since: start in monotonic seconds.
-        reason: None if it only waits for its next time slice.
-        batches: number of batches that the records complete; those that arrived later are added.
-        bytes: approximate size of the batches that were added.
+        reason: None if they only wait for their next time slice.
+        batches: number of batches that the records complete.
+        bytes: approximate size.
     """
 
     records: list[Record]
     since: float
     reason: WaitReason | None
     batches: int
-    bytes: int = 0
+    bytes: int
+
+    def after(self, count: int, reason: WaitReason | None) -> "WaitingRecords":
+        """Return the records after the first ones, which wait from now on for a reason."""
+        rest = self.records[count:]
+        size = self.bytes * len(rest) // len(self.records)
+        return WaitingRecords(rest, monotonic(), reason, self.batches, size)
+
+    def followed_by(self, batch: "WaitingRecords") -> "WaitingRecords":
+        """Return these records and those of a batch behind them."""
+        return self._replace(
+            records=self.records + batch.records,
+            batches=self.batches + batch.batches,
+            bytes=self.bytes + batch.bytes,
+        )
 
 
 class InputProgress(NamedTuple):
@@ -86,7 +101,7 @@ class InputPosition:
         metadata: metadata to commit with the next offset.
         missing_since: time in monotonic seconds since which fetched batches are missing.
         delivered: bytes put into the queue; written by the delivering thread only.
-        taken: bytes taken from the queue; written by the task's thread only.
+        taken: bytes processed or dropped; written by the task's thread only.
     """
 
     __slots__ = (
@@ -117,7 +132,7 @@ class InputPosition:
 
     @property
     def queued(self) -> int:
-        """Bytes in the queue."""
+        """Bytes in the queue, or waiting behind it."""
         return self.delivered - self.taken
 
     @property

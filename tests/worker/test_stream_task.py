@@ -19,6 +19,7 @@ from stream_app.records import InputPartition, Output, Record
 from stream_app.resilience import Limits
 from stream_app.retrying import wait_until
 from stream_app.settings import KafkaSettings, Settings, WorkerSettings
+from stream_app.worker import stream_task
 from stream_app.worker.outages import Blocker
 from stream_app.worker.processor import WaitReason
 from stream_app.worker.quarantine.claims import ClaimJournal, decode_claim
@@ -307,7 +308,7 @@ def test_batches_of_an_earlier_seek_are_ignored(broker: EmbeddedBroker) -> None:
     task.stop()
 
 
-def test_an_input_is_paused_while_a_record_waits_and_then_resumed(
+def test_batches_behind_a_record_that_waits_are_fetched_and_wait_as_well(
     broker: EmbeddedBroker,
 ) -> None:
     runner = TaskRunner(broker.bootstrap_servers, 500)
@@ -321,11 +322,7 @@ def test_an_input_is_paused_while_a_record_waits_and_then_resumed(
         [runner.source]
     ) == {runner.source: 150}
     _until(lambda: task.waiting() == [WaitReason.SCHEMA_REGISTRY])
-    assert (runner.outputs(), fetch.started, fetch.paused) == (
-        list(range(150)),
-        [0],
-        {runner.source},
-    )
+    assert (runner.outputs(), fetch.started, fetch.paused) == (list(range(150)), [0], set())
     runner.copier.missing = {260}
     runner.until_outputs(260)
     assert runner.copier.idled == 0
@@ -334,6 +331,31 @@ def test_an_input_is_paused_while_a_record_waits_and_then_resumed(
     runner.until_outputs(500)
     assert (task.waiting(), fetch.paused, fetch.started) == ([], set(), [0])
     assert runner.outputs() == list(range(500))
+    task.stop()
+
+
+def test_fetching_pauses_while_much_waits_and_resumes_before_nothing_is_left(
+    broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record takes about 200 bytes."""
+    monkeypatch.setattr(stream_task, "PAUSE_BYTES", 40_000)
+    monkeypatch.setattr(stream_task, "RESUME_BYTES", 20_000)
+    runner = TaskRunner(broker.bootstrap_servers, 400)
+    runner.copier.missing = {50, 350}
+    task, fetch = runner.task(commit_interval_ms=50)
+    runner.deliver(task, fetch, 0, 200)
+    runner.until_outputs(50)
+    assert fetch.paused == {runner.source}
+    runner.deliver(task, fetch, 200, 400)
+    time.sleep(10 * IDLE_SECONDS)
+    assert fetch.paused == {runner.source}
+    runner.copier.missing = {350}
+    _until(lambda: not fetch.paused)
+    runner.until_outputs(350)
+    _until(lambda: task.waiting() == [WaitReason.SCHEMA_REGISTRY])
+    runner.copier.missing = set()
+    runner.until_outputs(400)
+    assert (runner.outputs(), fetch.started) == (list(range(400)), [0])
     task.stop()
 
 
