@@ -194,10 +194,13 @@ class IngestProcessor:
             state.next = offset
             state.alarms.end(HELD_ALARM, self._services.now())
         elif not self._accepts_loss(offset, low):
-            state.next = offset
+            state.next, self._has_more = offset, False
+            self._align(0, self._services.now())
             return {source: HELD}
         state.topic_id = self._services.topic_id(source.topic) or state.topic_id
         self._guard.committed({source.topic: state.next})
+        # The others must wait for it before any of them is read.
+        self._align(0, self._services.now())
         return {source: state.next}
 
     def ready(self, records: Sequence[Record], now: int) -> int:

@@ -95,7 +95,7 @@ class ProgressFollower(Thread):
         for source in behind[:_ENDS]:
             self._ends[source] = self._reader.ends(source)[1]
             self._asked[source] = self._round
-        self._learn(self._states)
+        self._learn(behind[:_ENDS])
 
     def _learn(self, sources: Iterable[InputPartition]) -> None:
         self._alignment.learn({source: self._progress(source) for source in sources})

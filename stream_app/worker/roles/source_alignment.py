@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 30.0
 OWN_RECORDS_AHEAD = 500
 RECORDS_AHEAD = 5_000
 _LEAST_BOUND_MS = 60_000
-# Least time between two computations of the limits.
+# Longest age of the limits, in seconds.
 _REFRESH_SECONDS = 0.01
 # A partition whose task has said nothing for so long has another owner, or none.
 _OWN_SECONDS = 5.0
@@ -103,6 +103,8 @@ class SourceAlignment:
         self._own: int | None = None
         self._others: int | None = None
         self._computed_at = float("-inf")
+        # True if the partition that is furthest behind has moved since then.
+        self._is_stale = False
         self._waited_at = float("-inf")
         self._catching_up: dict[InputPartition, float] = {}
 
@@ -143,10 +145,13 @@ class SourceAlignment:
         with self._lock:
             if self._computed_at + _REFRESH_SECONDS < now:
                 self._compute(now)
-            if (records_ahead < OWN_RECORDS_AHEAD or not self._exceeds(watermark, self._own)) and (
-                records_ahead < RECORDS_AHEAD or not self._exceeds(watermark, self._others)
-            ):
+            if self._is_within(watermark, records_ahead):
                 return True
+            if self._is_stale:
+                # Otherwise all would wait until the limits are computed again.
+                self._compute(now)
+                if self._is_within(watermark, records_ahead):
+                    return True
             self._waited_at = now
             return False
 
@@ -175,8 +180,16 @@ class SourceAlignment:
                 if not self._is_own(pace, now) and pace.progress.watermark + self._bound < newest
             ]
 
+    def _is_within(self, watermark: int, records_ahead: int) -> bool:
+        """Return True if the limits let a partition read on."""
+        return (records_ahead < OWN_RECORDS_AHEAD or not self._exceeds(watermark, self._own)) and (
+            records_ahead < RECORDS_AHEAD or not self._exceeds(watermark, self._others)
+        )
+
     def _set(self, source: InputPartition, progress: PartitionProgress, now: float) -> _Pace:
         pace = self._paces.get(source)
+        if pace is not None and pace.progress.watermark in (self._own, self._others):
+            self._is_stale = True
         if pace is None:
             pace = self._paces[source] = _Pace(progress, now)
             self._computed_at = float("-inf")
@@ -202,7 +215,7 @@ class SourceAlignment:
         own = [pace.progress.watermark for pace in awaited if self._is_own(pace, now)]
         others = [pace.progress.watermark for pace in awaited if not self._is_own(pace, now)]
         self._own, self._others = min(own, default=None), min(others, default=None)
-        self._computed_at = now
+        self._computed_at, self._is_stale = now, False
         self._report_slow(now)
 
     def _report_slow(self, now: float) -> None:

@@ -101,6 +101,24 @@ def test_a_partition_waits_beyond_the_bound_and_no_longer(group: Group) -> None:
     assert group.may_read(group.behind + BOUND + 1)
 
 
+def test_a_partition_continues_as_soon_as_the_last_one_has_moved(group: Group) -> None:
+    """Without that, all would wait until the limits are computed again."""
+    ahead, newest = group.behind + BOUND + 1, group.behind + 3 * BOUND
+    group.say(A, ahead)
+    group.say(B, group.behind)
+    group.hear(C, newest)
+    may_read = group.alignment.may_read
+    assert not may_read(ahead, OWN_RECORDS_AHEAD, NOW)
+    group.say(A, ahead)
+    assert not may_read(ahead, OWN_RECORDS_AHEAD, NOW)
+    group.say(B, group.behind + 1)
+    assert may_read(ahead, OWN_RECORDS_AHEAD, NOW)
+    assert not may_read(newest, RECORDS_AHEAD, NOW)
+    group.say(B, group.behind + 1, has_more=False)
+    group.say(A, newest - BOUND)
+    assert may_read(newest, RECORDS_AHEAD, NOW)
+
+
 def test_the_last_one_never_waits_whatever_else_is_known(group: Group) -> None:
     for source, watermark in zip((A, B, C), (NEVER, NOW - YEAR, NOW), strict=True):
         group.say(source, watermark)
@@ -395,6 +413,19 @@ def test_a_back_fill_needs_little_state(order: str, count: int) -> None:
     # watermark is passed on now and then.
     assert aligned.pending + aligned.waiting < 10_000
     assert free.pending + free.waiting > count // 2
+
+
+def test_all_partitions_are_known_before_one_of_them_is_read() -> None:
+    backfill = BackFill(HOUR)
+    first, second = list(backfill.logs)[:2]
+    for source in (first, second):
+        backfill.processors[source].restore({source: -1})
+    chunk = [record(event(n, NOW - YEAR + n * HOUR), n, topic=first.topic) for n in range(100)]
+    ahead, total = backfill.processors[first], 0
+    while ahead.ready(chunk, NOW) and total < 10_000:
+        ahead.process(first, chunk, NOW)
+        total += len(chunk)
+    assert OWN_RECORDS_AHEAD <= total < OWN_RECORDS_AHEAD + 2 * CHUNK
 
 
 def test_a_held_partition_is_not_awaited() -> None:
