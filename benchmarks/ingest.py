@@ -1,11 +1,13 @@
-"""Ingest against the scorer that reads what it forwards: events per second of one worker each.
+"""Ingest against the scorer that reads what it forwards, and against a hand-written loop.
 
 A topic of another program is loaded with flights under keys of its own, with librdkafka's default
-partitioner. Ingest forwards it to the raw topic with the pipeline's keys; once it has ended, a
-scorer reads that. Both are measured as `throughput` measures, between 20 % and 90 % of the records.
+partitioner. A hand-written loop forwards it to a topic of its own with the pipeline's keys, then
+ingest forwards it to the raw topic, then a scorer reads that. All are measured as `throughput`
+measures, between 20 % and 90 % of the records.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from subprocess import Popen
 
 from confluent_kafka import Producer
@@ -35,16 +37,16 @@ from stream_app.kafka.topics import topic_specs
 from stream_app.settings import Settings, TopicSettings
 
 SOURCE_PARTITIONS = 6
-INGEST, SCORE = "ingest", "the scorer"
-RATE, CPU = "events/s, ingest / the scorer", "CPU per event, ingest / the scorer"
+INGEST, SCORE, LOOP = "ingest", "the scorer", "the hand-written loop"
+RATE, CPU = "events/s", "CPU per event"
 
 Results = dict[str, list[Throughput]]
 """Throughput of each round by role."""
 
 
 def measure(setup: Setup, count: int) -> Iterator[Report]:
-    """Runs both roles in each round; yields the results so far after each."""
-    found: Results = {INGEST: [], SCORE: []}
+    """Runs the loop and both roles in each round; yields the results so far after each."""
+    found: Results = {INGEST: [], SCORE: [], LOOP: []}
     records = flights(count, bad_every=0)
     for number in range(setup.rounds):
         where = f"round {number + 1} of {setup.rounds}"
@@ -60,15 +62,16 @@ def measure(setup: Setup, count: int) -> Iterator[Report]:
 
 
 def run(config: RunConfig, records: Records) -> dict[str, Throughput]:
-    """Returns the throughput of both roles, on new topics.
+    """Returns the throughput of the loop and both roles, on new topics.
 
     Raises:
         BenchmarkError: a record was not forwarded or not scored, or more than once.
     """
-    source = f"{config.name}.shop"
+    source, copy = f"{config.name}.shop", f"{config.name}.copy"
     settings = Settings(topics=TopicSettings(partitions=config.partitions))
     specs = topic_specs(config.name, settings, with_sources=True)
-    names = {spec.name: spec.partitions for spec in specs} | {source: SOURCE_PARTITIONS}
+    names = {spec.name: spec.partitions for spec in specs}
+    names |= {source: SOURCE_PARTITIONS, copy: config.partitions}
     create(config.servers, names)
     try:
         fill(config.servers, source, records)
@@ -79,10 +82,11 @@ def run(config: RunConfig, records: Records) -> dict[str, Throughput]:
             def start(role: str) -> Popen[bytes]:
                 return spawn([*worker, role], log, config.environment, config.tree)
 
+            looped = observed(config, [start_loop(config, log, source, copy)], [copy], len(records))
             forwarded = observed(config, [start("ingest")], [config.raw], len(records))
             publish_untrained(config, start("learn"))
             scored = observed(config, [start("score")], config.outputs, len(records))
-            return {INGEST: forwarded, SCORE: scored}
+            return {INGEST: forwarded, SCORE: scored, LOOP: looped}
     finally:
         delete(config.servers, list(names))
 
@@ -100,6 +104,12 @@ def observed(
         return compute_throughput(samples, outcomes)
     finally:
         stop(processes)
+
+
+def start_loop(config: RunConfig, log: Path, source: str, target: str) -> Popen[bytes]:
+    """Starts the hand-written loop between two topics."""
+    command = [config.python, "-W", "ignore", "-m", "benchmarks.peers.forwarding"]
+    return spawn([*command, config.servers, source, target], log, config.environment)
 
 
 def declare_source(config: RunConfig, topic: str) -> None:
@@ -139,7 +149,10 @@ def summary(found: Results) -> Report:
         )
         for name, values in found.items()
     ]
-    rates = [[one.rate for one in values] for values in found.values()]
-    cpus = [[one.cpu for one in values] for values in found.values()]
-    figures = {RATE: ratios(*rates), CPU: ratios(*cpus)}
+    figures = {}
+    for other in (SCORE, LOOP):
+        rates = [[one.rate for one in found[name]] for name in (INGEST, other)]
+        cpus = [[one.cpu for one in found[name]] for name in (INGEST, other)]
+        figures[f"{RATE}, {INGEST} / {other}"] = ratios(*rates)
+        figures[f"{CPU}, {INGEST} / {other}"] = ratios(*cpus)
     return Report([Table("Ingest", ("role", "events/s", "µs of CPU per event"), rows)], figures)

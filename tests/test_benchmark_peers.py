@@ -1,6 +1,6 @@
 """Both hand-written loops of the benchmarks do the same work, and workloads are as described."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -9,16 +9,18 @@ import orjson
 import pytest
 
 from benchmarks import restore_process
-from benchmarks.cluster import first_flights, flights
+from benchmarks.cluster import BAD_EVERY, first_flights, flights
 from benchmarks.contenders import BEFORE, HERE, Setup
-from benchmarks.peers import ours, transactional, tuned
+from benchmarks.peers import forwarding, ours, transactional, tuned
 from benchmarks.peers.work import BAD, numbers, numbers_of_small, trained_model
 from benchmarks.workload import MODELS, PAYLOADS, Workload, schema, to_payload
 from stream_app.core.reading.record_reader import Event, EventReader
+from stream_app.core.reading.selection import Forwarded, SourceIntake
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.state_changelog import BlockChange, decode_change
 from stream_app.loading import complete
-from stream_app.records import Record
+from stream_app.records import Headers, Record
+from stream_app.sources import Source
 
 NOW = 1_700_000_000_000
 SCORED, DEAD, CHANGELOG = "p.scored", "p.raw.dlq", "p.score.state"
@@ -143,6 +145,26 @@ def test_both_loops_reject_what_is_invalid(change: dict[str, Any]) -> None:
     record = event["event_id"].encode(), orjson.dumps({**event, **change})
     for loop in (plain_loop, tuned_loop):
         assert SCORED not in loop([Fetched(0, record)])
+
+
+def test_the_forwarding_loop_writes_what_ingest_writes(fetched: list[Fetched]) -> None:
+    source = Source(topic="shop", name="flights", start="earliest")
+    intake = SourceIntake(complete(replace(ours.make("p"), sources=(source,))), source, label=False)
+    valid = [one for one in fetched if one.at % BAD_EVERY != 7 and one.at < 1000]
+    written: list[tuple[bytes, bytes, Headers]] = []
+    loop = forwarding.Forwarding(
+        lambda _, value, key, headers: written.append((key, value, headers)), "p.raw"
+    )
+    loop.forward(valid)
+    times = []
+    for message, (key, value, headers) in zip(valid, written, strict=True):
+        record = Record("shop", 2, message.offset(), NOW, b"theirs", message.value())
+        found = intake.read(record)
+        assert isinstance(found, Forwarded)
+        times.append(found.time)
+        assert (key, value, headers) == (found.key, message.value(), found.headers)
+    assert loop.positions == {2: valid[-1].offset() + 1}
+    assert loop.watermark == max(filter(None, times))
 
 
 def test_the_folded_weights_give_the_probability_of_the_model() -> None:

@@ -41,7 +41,11 @@ def every_report() -> list[Report]:
             {share: {name: [of] for name, of in TWICE.items()} for share in restore.SHARES}
         ),
         ingest.summary(
-            {ingest.INGEST: [Throughput(2.0, 1.0)], ingest.SCORE: [Throughput(1.0, 1.0)]}
+            {
+                ingest.INGEST: [Throughput(2.0, 1.0)],
+                ingest.SCORE: [Throughput(1.0, 1.0)],
+                ingest.LOOP: [Throughput(1.0, 1.0)],
+            }
         ),
     ]
 
