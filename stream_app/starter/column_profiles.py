@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from stream_app.core.reading.avro_decimals import AvroDecimal
 from stream_app.core.reading.avro_timestamps import (
     TIMESTAMP_TYPES,
     AvroTimestamp,
@@ -151,11 +152,20 @@ def _column(name: str, values: list[Any], text: bool) -> Column:
         return Column(name, "empty", values)
     if types == {int, float}:
         return Column(name, "number", values)
+    if all(issubclass(kind, AvroDecimal) for kind in types):
+        return _decimal_column(name, values)
     if len(types) == 1 and issubclass(kind := next(iter(types)), AvroTimestamp):
         numbers = [None if value is None else int(value) for value in values]
         return Column(name, "integer", numbers, _LOGICAL_TYPES[kind.unit])
     exact = _EXACT_TYPES.get(types.pop(), "other") if len(types) == 1 else "other"
     return Column(name, exact, values)
+
+
+def _decimal_column(name: str, values: list[AvroDecimal | None]) -> Column:
+    """Return a column of integers, or of numbers if a digit may follow the decimal point."""
+    if any(value is not None and value.scale for value in values):
+        return Column(name, "number", [None if one is None else float(one) for one in values])
+    return Column(name, "integer", [None if one is None else one.integer() for one in values])
 
 
 def _text_column(name: str, values: list[str | None]) -> Column:

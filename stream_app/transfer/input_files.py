@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Any, Literal
 from uuid import UUID
@@ -155,6 +156,8 @@ def _avro_row(number: int, fields: Any, key: FieldNames) -> Row | BadLine:
 def avro_to_json(fields: Mapping[str, Any]) -> bytes:
     """Return a record as JSON: times in ISO 8601, bytes as in Avro's JSON encoding, NaN unchanged.
 
+    Decimals are numbers.
+
     Raises:
         TypeError: a value has no JSON representation.
 
@@ -164,8 +167,10 @@ def avro_to_json(fields: Mapping[str, Any]) -> bytes:
     return json.dumps(fields, default=_plain).encode()
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> str | int | float:
     match value:
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
         case datetime() | date() | time():
             return value.isoformat()
         case bytes():

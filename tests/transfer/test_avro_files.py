@@ -40,11 +40,20 @@ def test_records_are_sent_as_json_with_their_key(tmp_path: Path) -> None:
     assert [row.number for row in found] == [1, 2]
 
 
-def test_a_value_without_json_is_a_bad_line(tmp_path: Path) -> None:
+def test_decimals_are_numbers(tmp_path: Path) -> None:
     fields = [{"name": "id", "type": "string"}, {"name": "price", "type": PRICE}]
     schema = {"type": "record", "name": "R", "fields": fields}
-    found = rows(container(tmp_path / "e.avro", schema, [{"id": "a", "price": Decimal("1.20")}]))
-    assert found == [BadLine(1, "a value of type Decimal has no JSON")]
+    sent = [{"id": f"e{price}", "price": Decimal(price)} for price in ("1.20", "-7.00")]
+    found = rows(container(tmp_path / "e.avro", schema, sent))
+    assert found == [
+        Row(1, b"e1.20", b'{"id": "e1.20", "price": 1.2}'),
+        Row(2, b"e-7.00", b'{"id": "e-7.00", "price": -7}'),
+    ]
+
+
+def test_a_value_without_json_is_an_error() -> None:
+    with pytest.raises(TypeError, match="a value of type set has no JSON"):
+        avro_to_json({"x": {1}})
 
 
 def test_a_record_without_its_key_is_a_bad_line(tmp_path: Path) -> None:

@@ -18,5 +18,6 @@ Files, in the order of the flow:
     event_time: times in Unix milliseconds, and suspected other units.
     avro_schema: traversal of Avro schemas, shared by the compilers.
     avro_timestamps: units of times, and integers with the unit of an Avro timestamp.
+    avro_decimals: values of Avro decimals.
     avro_reader, avro_writer: binary Avro to fields, and back.
 """

@@ -10,6 +10,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812  # an exception class
 from typing import Any
 
+from stream_app.core.reading.avro_decimals import MAX_BYTES, decimal_type
 from stream_app.core.reading.avro_schema import SchemaCompiler
 from stream_app.core.reading.avro_timestamps import TIMESTAMP_TYPES
 from stream_app.records import Failure, Fields
@@ -27,9 +28,9 @@ Raises IndexError, struct.error or ValueError for bytes that are not of the type
 def compile_reader(schema: Any) -> AvroReader:
     """Compile a record schema, given as parsed JSON, into a reader.
 
-    Values have the types of JSON, except that `bytes` and `fixed` give bytes, and timestamps give
-    an `AvroTimestamp`. Other logical types are read as their underlying type. The only failure is
-    `invalid-avro`.
+    Values have the types of JSON, except that `bytes` and `fixed` give bytes, decimals an
+    `AvroDecimal`, and timestamps an `AvroTimestamp`. Other logical types are read as their
+    underlying type. The only failure is `invalid-avro`.
 
     Raises:
         ValueError: the schema is not a valid record schema.
@@ -129,6 +130,19 @@ def _string(data: bytes, at: int) -> tuple[str, int]:
     return data[at:end].decode(), end
 
 
+def _decimal(read: ReadValue, schema: Mapping[str, Any]) -> ReadValue:
+    """Return the reader of a `bytes` or `fixed` that may be a decimal."""
+    kind = decimal_type(schema)
+    if kind is None:
+        return read
+
+    def read_decimal(data: bytes, at: int) -> tuple[bytes, int]:
+        value, at = read(data, at)
+        return kind(value) if len(value) <= MAX_BYTES else value, at
+
+    return read_decimal
+
+
 def _block_count(data: bytes, at: int) -> tuple[int, int]:
     """Read the number of items in a block; a negative one is followed by the block's length."""
     count, at = _long(data, at)
@@ -155,6 +169,11 @@ class _ReaderCompiler(SchemaCompiler[ReadValue]):
         "string": _string,
     }
     incomplete = staticmethod(_incomplete)
+
+    def compile(self, schema: Any, namespace: str = "") -> ReadValue:
+        read = super().compile(schema, namespace)
+        is_bytes = isinstance(schema, Mapping) and schema.get("type") == "bytes"
+        return _decimal(read, schema) if is_bytes else read
 
     def reference(self, full_name: str) -> ReadValue:
         named = self.named
@@ -251,4 +270,4 @@ class _ReaderCompiler(SchemaCompiler[ReadValue]):
                 raise IndexError
             return data[at:end], end
 
-        return read if size else _Constant(b"")
+        return _decimal(read, schema) if size else _Constant(b"")

@@ -9,8 +9,9 @@ accept any finite number in range and give a float. `bytes` and `fixed` are text
 to 255, as in Avro's JSON encoding; actual bytes are converted to it. `timestamp-millis`,
 `-micros`, `-nanos` and `-seconds` accept an integer of that unit, an `AvroTimestamp`, or ISO 8601
 text with an offset, and give Unix milliseconds; seconds may have a fraction. The same types with
-`local-` before them take text without an offset for UTC. Other logical types are validated as
-their underlying type.
+`local-` before them take text without an offset for UTC. An `AvroDecimal` is a number for `float`
+and `double`, for `int` and `long` if it is whole, and its digits for `string`. Other logical types
+are validated as their underlying type.
 
 A union takes the first branch that fits. An enum takes its default, if it has one, for an unknown
 symbol. A missing field is looked up under its aliases, then gets its default. Fields that are not

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, NamedTuple
 
+from stream_app.core.reading.avro_decimals import AvroDecimal
 from stream_app.core.reading.avro_timestamps import (
     SECONDS,
     AvroTimestamp,
@@ -69,6 +70,8 @@ def _boolean(value: Any) -> Any:
 def _string(value: Any) -> Any:
     if type(value) is str:
         return value
+    if isinstance(value, AvroDecimal):
+        return str(value)
     if type(value) is not bytes:
         return mismatch("string", value)
     try:
@@ -80,6 +83,11 @@ def _string(value: Any) -> Any:
 def _integer(name: str, limit: int) -> Check:
     def check(value: Any) -> Any:
         if type(value) is not int:
+            if isinstance(value, AvroDecimal):
+                number = value.integer()
+                return (
+                    Mismatch(name, "decimal with a fraction") if number is None else check(number)
+                )
             if not isinstance(value, AvroTimestamp):
                 return mismatch(name, value)
             value = int(value)
@@ -92,7 +100,9 @@ def _number(name: str, limit: float) -> Check:
     def check(value: Any) -> Any:
         kind = type(value)
         if kind is not float and kind is not int and not isinstance(value, AvroTimestamp):
-            return mismatch(name, value)
+            if not isinstance(value, AvroDecimal):
+                return mismatch(name, value)
+            value = float(value)
         if -limit <= value <= limit:
             return float(value)
         return Mismatch(name, "number out of range" if _is_finite(value) else NOT_FINITE)
@@ -158,7 +168,7 @@ def enum(name: str, symbols: frozenset[str], default: str | None) -> Check:
 def binary(name: str, fits: Callable[[int], bool] = lambda _: True) -> Check:
     """Return the check of bytes, or of text of code points up to 255, whose length `fits`."""
     check = _text(name, lambda text: fits(len(text)) and _is_latin_1(text))
-    return lambda value: check(value.decode("latin-1") if type(value) is bytes else value)
+    return lambda value: check(value.decode("latin-1") if isinstance(value, bytes) else value)
 
 
 def _is_latin_1(text: str) -> bool:

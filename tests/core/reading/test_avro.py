@@ -1,6 +1,7 @@
 """Binary Avro: agreement with another library, rejection of invalid bytes, and framing."""
 
 import time
+from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
@@ -333,6 +334,75 @@ def test_a_timestamp_is_the_same_in_all_units_of_writer_and_reader(writer: Any) 
     assert type(resolved(writer, "long", written)) is int
     assert resolved(writer, "double", written) == float(written)
     assert resolved(writer, "string", written) == "wrong-type"
+
+
+DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 2}
+WHOLE = {**DECIMAL, "scale": 0}
+FIXED = {**DECIMAL, "type": "fixed", "name": "Money", "size": 9}
+
+
+def decimal_as(writer: Any, reader: Any, value: Decimal) -> Any:
+    """Return a decimal read with another type, or the failure code."""
+    fields = compile_reader(one(writer))(encode(one(writer), {"f": value}), 0)
+    assert isinstance(fields, dict)
+    result = compile_validator(one(reader))(fields)
+    return result.code if isinstance(result, Failure) else result["f"]
+
+
+@pytest.mark.parametrize("writer", [DECIMAL, FIXED, ["null", DECIMAL], ["null", FIXED]])
+@pytest.mark.parametrize(
+    ("value", "number", "whole", "text"),
+    [
+        ("-12.50", -12.5, "wrong-type", "-12.50"),
+        ("0.05", 0.05, "wrong-type", "0.05"),
+        ("0", 0.0, 0, "0.00"),
+        ("-7.00", -7.0, -7, "-7.00"),
+        ("123456789012345678.91", 123456789012345678.91, "wrong-type", "123456789012345678.91"),
+    ],
+)
+def test_a_decimal_is_a_number_or_its_digits(
+    writer: Any, value: str, number: float, whole: Any, text: str
+) -> None:
+    written = Decimal(value)
+    assert decimal_as(writer, "double", written) == number
+    assert decimal_as(writer, ["null", "double"], written) == number
+    assert decimal_as(writer, "long", written) == whole
+    assert decimal_as(writer, "string", written) == text
+    assert decimal_as(writer, "boolean", written) == "wrong-type"
+    assert decimal_as(writer, timestamp("millis"), written) == "wrong-type"
+    for found in (decimal_as(writer, name, written) for name in ("double", "long", "string")):
+        assert type(found) in (float, int, str)
+
+
+def test_a_whole_decimal_is_an_id() -> None:
+    assert decimal_as(WHOLE, "long", Decimal(2**62)) == 2**62
+    assert decimal_as(WHOLE, "string", Decimal(2**62)) == str(2**62)
+    assert decimal_as(WHOLE, "int", Decimal(2**31)) == "wrong-type"
+
+
+def test_a_decimal_is_its_bytes_where_they_are_wanted() -> None:
+    assert decimal_as(DECIMAL, "bytes", Decimal("-12.50")) == "\xfb\x1e"
+    assert decimal_as(DECIMAL, DECIMAL, Decimal("-12.50")) == "\xfb\x1e"
+    assert decimal_as(FIXED, FIXED, Decimal("1.00")) == "\0" * 8 + "d"
+
+
+@pytest.mark.parametrize("scale", [-1, 301, "2", None, True, 10**9])
+def test_a_decimal_with_another_scale_is_bytes(scale: Any) -> None:
+    read = compile_reader(one({**DECIMAL, "scale": scale}))
+    assert read(b"\x02\x07", 0) == {"f": b"\x07"}
+    assert type(read(b"\x02\x07", 0)["f"]) is bytes  # type: ignore[index]
+
+
+def test_a_huge_decimal_is_bytes() -> None:
+    read, validate = compile_reader(one(DECIMAL)), compile_validator(one("double"))
+    largest = b"\x7f" + b"\xff" * 127
+    fields = read(b"\x80\x02" + largest, 0)
+    assert isinstance(fields, dict)
+    assert validate(fields) == {"f": (2**1023 - 1) / 100}
+    fields = read(b"\x82\x02" + b"\x7f" + largest, 0)
+    assert isinstance(fields, dict)
+    assert type(fields["f"]) is bytes
+    assert isinstance(validate(fields), Failure)
 
 
 @pytest.mark.parametrize(
