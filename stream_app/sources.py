@@ -67,7 +67,7 @@ class RecordTimestamp:
 
 @dataclass(frozen=True, slots=True)
 class RecordKey:
-    """Key of the Kafka record as text in UTF-8."""
+    """Key of the Kafka record as text in UTF-8. A key in Avro, or a binary number, is no text."""
 
 
 @dataclass(frozen=True, slots=True)

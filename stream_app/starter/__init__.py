@@ -12,6 +12,7 @@ Files:
     guess_rendering: the guesses as lines of a report.
     topic_starter: writes the pipeline of topics into a folder.
     topic_sample: reads a sample of a topic.
+    key_texts: texts of the keys of its records.
     topic_columns: fields of a topic's records as columns, with where each comes from.
     record_kinds: events among other records of a topic.
     label_links: the event's id in labels.

@@ -6,8 +6,6 @@ from functools import cached_property
 from statistics import median
 from typing import NamedTuple
 
-import orjson
-
 from stream_app.core.reading.source_values import find
 from stream_app.errors import InputError
 from stream_app.kafka.partitioner import fnv1a_partition, java_partition, librdkafka_partition
@@ -78,8 +76,8 @@ class TopicColumns:
 
     @cached_property
     def key(self) -> Column:
-        """Texts of the records' keys; of a key that is an object with one field, its value."""
-        texts = [_key_text(one.record.key) for one in self.sample.rows]
+        """Texts of the records' keys."""
+        texts = [one.key for one in self.sample.rows]
         return Column(self._free(RECORD_KEY), "text" if any(texts) else "empty", texts)
 
     @cached_property
@@ -218,28 +216,6 @@ class TopicColumns:
 
 def _unit(column: Column) -> Unit:
     return _UNITS[column.unit.name]
-
-
-def _key_text(key: bytes | None) -> str | None:
-    """Return a key as text; of JSON the text, the number, or the only field of an object.
-
-    >>> _key_text(b"o-7"), _key_text(b'{"id": 7}'), _key_text(b'"o-7"'), _key_text(b"\\xff")
-    ('o-7', '7', 'o-7', None)
-    """
-    if key is None:
-        return None
-    try:
-        text = key.decode()
-        value = orjson.loads(key) if text[:1] in ("{", '"') else text
-    except orjson.JSONDecodeError:
-        return text
-    except UnicodeDecodeError:
-        return None
-    if isinstance(value, dict) and value.keys() == {"schema", "payload"}:
-        value = value["payload"]
-    if isinstance(value, dict) and len(value) == 1:
-        (value,) = value.values()
-    return str(value) if isinstance(value, str | int) else text
 
 
 def _is_path(column: Column, rows: Iterable[Fields]) -> bool:

@@ -14,9 +14,11 @@ from stream_app.kafka.offsets import OffsetBounds, PartitionId
 from stream_app.kafka.partition_reader import PartitionReader, any_permanent
 from stream_app.kafka.retrying_reader import as_record
 from stream_app.records import Failure, Fields, Record
+from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.settings import Settings
 from stream_app.sources import Source
+from stream_app.starter.key_texts import KeyTexts
 
 # Limits of a sample. The records of one place are successive, so that the sample of a topic of
 # labels has the labels of many sampled events.
@@ -39,10 +41,17 @@ Envelope = Literal["debezium", "connect"]
 
 
 class SampledRow(NamedTuple):
-    """Record of a topic and its row, without the envelope."""
+    """Record of a topic.
+
+    Attributes:
+        record: the record.
+        row: its row, without the envelope.
+        key: text of its key, None if it has none.
+    """
 
     record: Record
     row: Fields
+    key: str | None
 
 
 class TopicSample(NamedTuple):
@@ -164,11 +173,12 @@ def decode_sample(
     decoded = _decode(settings, records, left_out)
     envelope = find_envelope([fields for _, fields in decoded])
     unwrap = compile_envelope(Source(topic=topic, start="earliest", envelope=envelope))
+    texts = KeyTexts(open_registry(settings.registry) if settings.registry.url else None)
     rows = []
     for record, fields in decoded:
         found = unwrap(fields)
         if isinstance(found, Unwrapped):
-            rows.append(SampledRow(record, found.row))
+            rows.append(SampledRow(record, found.row, texts.of(record.key)))
         else:
             left_out[found if isinstance(found, str) else "enveloped"] += 1
     different = {(row.record.key, row.record.value): row for row in reversed(rows)}

@@ -160,15 +160,19 @@ def test_a_sample_is_from_all_partitions_and_bounded(name: str, broker: Embedded
     assert {(0, 0), (0, 7_500), (0, 14_999), (1, 0), (1, 7_500), (1, 14_999), (2, 0)} <= found
 
 
-def test_avro_records_keep_their_declared_times(
+def test_records_and_keys_in_avro_are_read_by_their_schemas(
     name: str, tmp_path: Path, broker: EmbeddedBroker
 ) -> None:
     folder = tmp_path / "schemas"
     folder.mkdir()
     (folder / "7-any-value.avsc").write_bytes(orjson.dumps(SCHEMA))
+    (folder / "8-any-key.avsc").write_text('"string"')
     producer = create(broker, {name: 2})
     for number in range(60):
-        producer.produce(name, add_frame(avro(number), 7), f"r{number}")
+        text = f"r{number}".encode()
+        # The length of a text in Avro is its double.
+        key = add_frame(bytes([2 * len(text)]) + text, 8)
+        producer.produce(name, add_frame(avro(number), 7), key)
     producer.flush(30)
     kafka = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
     settings = Settings(kafka=kafka, registry=RegistrySettings(url=f"file://{folder}"))
@@ -177,6 +181,7 @@ def test_avro_records_keep_their_declared_times(
     )
     assert guess.events.fields == {"place_x": "place.x"}
     assert guess.pipeline.event_id.column.name == "id"
+    assert guess.key_reason == "the event id, which is the key of the records"
     assert guess.pipeline.event_time.column.times[0] in range(1_740_960_000_000, 1_740_960_060_000)
     assert not any(isinstance(one, RecordKey) for one in guess.events.fields.values())
     assert sorted(path.name for path in written) == ["x.avsc", "x.py", "x_label.avsc"]

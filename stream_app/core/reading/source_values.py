@@ -141,6 +141,9 @@ def _timestamp(sent: SentRecord) -> Any:
 def _key_text(sent: SentRecord) -> Any:
     if sent.key is None:
         return MISSING
+    if sent.key[:1] == b"\0":
+        # Such a key may be UTF-8, but with the id of its schema it is another one for each schema.
+        return Problem("begins with byte 0, as Avro and binary numbers do, and is no text")
     try:
         return sent.key.decode()
     except UnicodeDecodeError:
