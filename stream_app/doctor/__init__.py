@@ -8,6 +8,7 @@ all of them in order.
 - `cluster_checks`: connections of both Kafka clients, brokers' settings, clocks.
 - `topic_checks`: partitions, settings and replication of topics; keys and values that producers
   write.
+- `source_checks`: newest records of sources.
 - `worker_checks`: members and offsets of consumer groups; record counts of the scorers.
 - `model_checks`: pipeline file, artifact store, signing keys, schema registry, served version.
 - `runner`: the list of checks, how they run, and the report as text.

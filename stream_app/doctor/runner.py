@@ -16,6 +16,7 @@ from stream_app.doctor import (
     direct_checks,
     machine_checks,
     model_checks,
+    source_checks,
     topic_checks,
     worker_checks,
 )
@@ -55,6 +56,7 @@ CHECKS = (
     Check("producers", topic_checks.check_partitioner),
     Check("producers", direct_checks.check_direct),
     Check("registry", model_checks.check_registry),
+    Check("producers", source_checks.check_source_values),
     Check("producers", topic_checks.check_values),
     Check("workers", worker_checks.check_members),
     Check("workers", worker_checks.check_offsets),

@@ -21,7 +21,7 @@ def labels_at(*known_at: int) -> list[Record]:
 
 
 def test_times_in_seconds_are_a_warning() -> None:
-    suspicion = "is in January 1970, as if its unit were wrong by a factor of 1,000"
+    suspicion = "is in January 1970, as if its unit were wrong by a factor of 1,000 or more"
     events = [record(event(1)), record(event(2, NOW // 1000)), record(b"{")]
     assert times(events, labels_at(NOW // 1000)) == [
         ("warning", f"the time of 1 of the 2 newest events {suspicion}"),

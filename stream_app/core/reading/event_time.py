@@ -19,10 +19,11 @@ _OFFSETS_MS = {"Z": 0} | {
     for minutes in (0, 15, 30, 45)
 }
 """Offsets in use, by the text that follows date and time to the second (19 characters)."""
-# As milliseconds these are times of January 1970, as seconds times since 1973.
-_SMALL = range(10**8, 30 * 86_400_000)
+# As milliseconds these are times of January 1970. So are times of this century that are read in a
+# unit that is too small: seconds as milliseconds or less, milliseconds as micro- or nanoseconds.
+_SMALL = range(1_000, 30 * 86_400_000)
 
-SUSPICION = "is in January 1970, as if its unit were wrong by a factor of 1,000"
+SUSPICION = "is in January 1970, as if its unit were wrong by a factor of 1,000 or more"
 UNIT_REMEDY = (
     "Send the unit of the schema (timestamp-millis: Unix milliseconds) or ISO 8601 text, or "
     "declare the unit that is sent (timestamp-seconds, timestamp-micros)"
@@ -148,7 +149,7 @@ def with_utc(text: str) -> str:
 def is_suspect(time: int | None) -> bool:
     """Return True if a time in Unix milliseconds seems to have been sent in seconds.
 
-    So does a time in milliseconds of a field that is declared in microseconds.
+    So does a time in any unit that is read in a smaller one.
 
     >>> is_suspect(1_760_000_000), is_suspect(1_760_000_000_000), is_suspect(0)
     (True, False, False)
