@@ -11,6 +11,7 @@
 - `publishing_schedule`: times of versions and checkpoints.
 - `version_publisher`: model versions and checkpoints.
 - `ingest_processor`, `ingest_state`: forwarding of one partition of a source, and its state.
+- `source_fields`: fields that appear in the records of a source.
 - `ingest_replay_processor`: dead letters of sources, read again.
 - `ingest_outputs`: dead letters of both, and the limit of sizes.
 - `monitor_processor`: window metrics over all partitions.

@@ -18,12 +18,14 @@ from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.sources import Source
 from stream_app.telemetry.metrics import DEAD_LETTERS, RECORDS, SOURCE_WATERMARK
 from stream_app.topic_kinds import InputKind, topic_name
+from stream_app.telemetry.logs import get_logger
 from stream_app.worker.processor import HELD, WaitReason, waiting_reason
 from stream_app.worker.quarantine.quarantine import RecordGuard
 from stream_app.worker.roles.ingest_outputs import DEAD_LETTERS_OF, IngestDeadLetters, size_problem
 from stream_app.worker.roles.ingest_state import IngestOutcomes, SourceState, load_states
 from stream_app.worker.roles.reporting import POISON_ALARM, TaskReporter
 from stream_app.worker.roles.source_alignment import PartitionProgress, SourceAlignment
+from stream_app.worker.roles.source_fields import SourceFields
 from stream_app.worker.roles.source_start import (
     HELD_ALARM,
     LOST_ALARM,
@@ -32,6 +34,8 @@ from stream_app.worker.roles.source_start import (
     SourceTopicReader,
     TopicIds,
 )
+
+log = get_logger(__name__)
 
 # Least time between two progress records of a partition. In a back-fill, where the watermark moves
 # far in this time, it is the time for so many records for each partition that is written to.
@@ -48,12 +52,14 @@ class Feed(NamedTuple):
     Attributes:
         kind: topic that they are forwarded to.
         intake: decides what happens to each record.
+        fields: notices fields that appear.
         needed: successive records that move the watermark of a partition.
     """
 
     source: Source
     kind: InputKind
     intake: SourceIntake
+    fields: SourceFields
     needed: int
 
 
@@ -106,16 +112,15 @@ class IngestServices(NamedTuple):
 
 def feeds_of(pipeline: Pipeline) -> dict[str, Feed]:
     """Return what the sources of a pipeline that `ingest` reads feed, by topic."""
-    events = [
-        Feed(source, "raw", SourceIntake(pipeline, source, label=False), EVENTS_NEEDED)
-        for source in pipeline.sources
-        if not source.direct
-    ]
-    labels = [
-        Feed(source, "labels", SourceIntake(pipeline, source, label=True), LABELS_NEEDED)
-        for source in pipeline.label.sources
-    ]
+    events = [_feed(pipeline, source, "raw") for source in pipeline.sources if not source.direct]
+    labels = [_feed(pipeline, source, "labels") for source in pipeline.label.sources]
     return {feed.source.topic: feed for feed in events + labels}
+
+
+def _feed(pipeline: Pipeline, source: Source, kind: InputKind) -> Feed:
+    intake = SourceIntake(pipeline, source, label=kind == "labels")
+    needed = LABELS_NEEDED if kind == "labels" else EVENTS_NEEDED
+    return Feed(source, kind, intake, SourceFields(source), needed)
 
 
 class IngestProcessor:
@@ -240,6 +245,7 @@ class IngestProcessor:
         read, schemas, times = self._feed.intake.read, self._schemas, state.clock.own.times
         outputs = []
         kind, forwarded = self._feed.kind, 0
+        latest: Record | None = None
         for record in self._guard.journaled(self._source.topic, records):
             found = read(record, schemas)
             if isinstance(found, Forwarded):
@@ -249,6 +255,7 @@ class IngestProcessor:
                 if problem is None:
                     outputs.append(output)
                     forwarded += 1
+                    latest = record
                     if time is not None:
                         times.append(time if time < now else now)
                     continue
@@ -257,8 +264,9 @@ class IngestProcessor:
                 outputs.append(self._reject(record, found, now))
             else:
                 state.counts[found] += 1
-        if forwarded:
+        if latest is not None:
             state.counts["forwarded"] += forwarded
+            self._feed.fields.look(latest, schemas, now)
         return outputs
 
     def look(self, now: int, ended: Collection[InputPartition]) -> None:
@@ -319,6 +327,8 @@ class IngestProcessor:
         ]
         self.state.first_parts = min(counts, default=self._parts)
         if self._source.partition >= self.state.first_parts:
+            where = f"{self._source.topic}[{self._source.partition}]"
+            log.info("a source has a new partition", partition=where, next=low)
             return low
         return self._start.first_offset(low, high)
 

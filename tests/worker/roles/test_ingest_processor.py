@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from stream_app.core.reading.completeness import Completeness, read_completeness
 from stream_app.core.scoring.dead_letter import FailureContext
@@ -236,7 +237,29 @@ def test_the_first_position_is_committed_before_any_record_comes() -> None:
 
 def test_added_partitions_begin_at_their_first_record() -> None:
     reader = FakeReader([state_of(InputPartition("shop.orders", 0), 5, parts=2)], low=0)
-    assert processor_of(reader, start="latest").restore({ORDERS: -1}) == {ORDERS: 0}
+    with capture_logs() as lines:
+        assert processor_of(reader, start="latest").restore({ORDERS: -1}) == {ORDERS: 0}
+    (line,) = lines
+    assert (line["event"], line["partition"]) == ("a source has a new partition", "shop.orders[2]")
+    with capture_logs() as lines:
+        known = InputPartition("shop.orders", 1)
+        processor_of(reader, known).restore({known: -1})
+    assert lines == []
+
+
+def test_new_fields_of_forwarded_records_are_named_in_the_log() -> None:
+    processor = started(processor_of())
+    with capture_logs() as lines:
+        for offset in range(60):
+            processor.process(ORDERS, [order(offset)], NOW + 1000 * offset)
+        # No event, too large to be forwarded, and one that is.
+        processor.process(ORDERS, [order(60, kind="quote", odd=1)], NOW + 60_000)
+        processor.process(ORDERS, [order(61, text="x" * 20_000)], NOW + 61_000)
+        assert lines == []
+        processor.process(ORDERS, [order(62, channel="web"), order(63, kind="quote")], NOW + 62_000)
+    (line,) = lines
+    assert (line["source"], line["new"]) == ("orders", ["channel: string"])
+    assert line["record"] == "shop.orders[2]@62"
 
 
 @pytest.mark.parametrize(("committed", "stored", "offset"), [(30, 20, 30), (-1, 20, 20)])
