@@ -11,6 +11,7 @@ from confluent_kafka import Message, Producer
 from confluent_kafka.admin import NewTopic
 
 from stream_app.kafka.clients import make_admin
+from stream_app.loading import load_pipeline
 from stream_app.worker.roles.ingest_state import read_states
 from tests.running_system import System, headers, read_topic
 
@@ -88,6 +89,8 @@ class AttachedSystem(System):
         self.foreign = Producer({"bootstrap.servers": servers, "linger.ms": 5, "log_level": 0})
         self._random = random.Random(1)
         self.orders = 0
+        declared = load_pipeline(str(self.pipeline)).sources
+        self._filters = {source.source_name: source.where for source in declared}
 
     def start_pairs(self) -> None:
         """Start two scorers, two ingest workers and a learner."""
@@ -214,7 +217,7 @@ class AttachedSystem(System):
         assert max(scored_ids.values()) == 1
         for source in ("orders", "refunds"):
             for place, message in self.sent_records(source).items():
-                expected = _expected(source, message.value())
+                expected = self._expected(source, message.value())
                 if expected == "event":
                     assert (place in scored) + (place in dead) <= 1
                     if place in scored:
@@ -237,6 +240,20 @@ class AttachedSystem(System):
         self._check_labels(set(scored_ids))
         return outcomes
 
+    def _expected(self, source: str, value: bytes | None) -> str:
+        """Return what must become of a record; an event may still be a duplicate, or fail later."""
+        if value is None:
+            return "tombstone"
+        try:
+            record = orjson.loads(value)
+        except ValueError:
+            return "dead-lettered"
+        passes = self._filters[source]
+        if passes is not None and not passes(record):
+            return "filtered"
+        has_id = source != "orders" or "id" in record["order"]
+        return "event" if has_id else "dead-lettered"
+
     def _check_labels(self, scored_ids: set[str]) -> None:
         """Check that each label of a scored event was joined once, and that the others wait."""
         labelled = [
@@ -257,22 +274,6 @@ def _dead_coordinates(message: Message) -> Coordinates:
     found = headers(message)
     source, partition, offset, _ = found["stream-app-source"].split("/")
     return Coordinates(source, int(partition), int(offset))
-
-
-def _expected(source: str, value: bytes | None) -> str:
-    """Return what must become of a record; an event may still be a duplicate, or fail later."""
-    if value is None:
-        return "tombstone"
-    try:
-        record = orjson.loads(value)
-    except ValueError:
-        return "dead-lettered"
-    if source == "orders":
-        if record["kind"] != "order":
-            return "filtered"
-        if "id" not in record["order"]:
-            return "dead-lettered"
-    return "event"
 
 
 def _event_id(source: str, value: bytes | None) -> str:

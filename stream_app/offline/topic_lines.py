@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from stream_app.core.reading.completeness import is_completeness
 from stream_app.core.reading.decoding import Schemas
-from stream_app.core.reading.event_time import to_unix_ms
 from stream_app.core.reading.record_reader import LabelReader
 from stream_app.core.reading.selection import find_header
 from stream_app.errors import InputError, TopicsError
@@ -159,7 +158,7 @@ class TopicLines:
 
     def _since(self, ranges: list[LogRange], start: str | datetime) -> list[LogRange]:
         """Return what is left of ranges from a time on; the other starts are for `ingest`."""
-        since = to_unix_ms(start.isoformat()) if isinstance(start, datetime) else None
+        since = int(start.timestamp() * 1000) if isinstance(start, datetime) else None
         if since is None or not ranges:
             return ranges
         ends = {(one.topic, one.partition): one.end for one in ranges}

@@ -20,8 +20,10 @@ def test_every_record_of_foreign_topics_has_one_outcome_on_two_workers(
         system.await_sources(90)
         system.send_orders(100)
         system.terminate("ingest-0")
+        system.terminate("score-1")
         system.send_orders(100)
         system.start("ingest", "0")
+        system.start("score", "1")
         system.await_sources(90)
         outcomes = system.check_sources()
         # Before the workers end, so that nothing is reported as missing.
