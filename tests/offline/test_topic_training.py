@@ -1,12 +1,14 @@
 """Training from topics gives what training from files with the same records gives."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from confluent_kafka import TopicPartition
+from confluent_kafka.admin import NewTopic
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.kafka.acl import AclRole, required_acls
@@ -14,6 +16,7 @@ from stream_app.kafka.clients import make_admin
 from stream_app.loading import load_pipeline
 from stream_app.offline import topic_lines
 from stream_app.offline.topic_simulation import open_topic_simulation
+from tests import avro_samples
 from tests.attached_system import AttachedSystem
 from tests.kafka.security.cluster import SecuredCluster
 from tests.offline import phishing
@@ -22,6 +25,32 @@ from tests.running_system import System, kafka_environment
 from tests.transfer.clusters import unique_name
 
 pytestmark = pytest.mark.broker
+FROM_AVRO = """
+from dataclasses import replace
+
+from stream_app import RecordKey, Source
+from tests.offline.phishing import sites
+
+declared = sites("NAME")
+shop = Source(
+    topic="NAME.shop",
+    name="shop",
+    start="earliest",
+    format="avro",
+    fields={"id": "site.id", "age_of_domain": "site.age"},
+)
+verdicts = Source(
+    topic="NAME.verdicts",
+    name="verdicts",
+    start="earliest",
+    format="avro",
+    fields={"id": RecordKey()},
+)
+pipeline = replace(
+    declared, sources=(shop,), label=replace(declared.label, sources=(verdicts,))
+)
+"""
+AGE = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 1}
 
 
 @pytest.fixture
@@ -118,6 +147,88 @@ def test_small_windows_and_the_model_are_the_same(
     monkeypatch.setattr(topic_lines, "_RECORDS", 150)
     monkeypatch.setattr(topic_lines, "_BYTES", 3_000)
     assert model() == whole
+
+
+class AvroTopics:
+    """Topics with the web sites in Avro, whose schemas are in a folder.
+
+    Args:
+        system: system with the pipeline of the web sites.
+        folder: folder of the schemas.
+    """
+
+    def __init__(self, system: System, folder: Path) -> None:
+        folder.mkdir()
+        system.environment = {"STREAM_APP_REGISTRY__URL": folder.as_uri()}
+        self._system, self._folder = system, folder
+
+    def schema(self, number: int, schema: Any) -> dict[str, Any]:
+        """Add a schema to the folder."""
+        (self._folder / f"{number}-any.avsc").write_bytes(orjson.dumps(schema))
+        found: dict[str, Any] = schema
+        return found
+
+    def send_directly(self) -> None:
+        """Send events and labels to the pipeline's own topics."""
+        pipeline = load_pipeline(str(self._system.pipeline))
+        raw, labels = self.schema(1, pipeline.schema), self.schema(2, pipeline.label.schema)
+        for site in phishing.seen():
+            key = site.event["id"].encode()
+            self._system.send("raw", avro_samples.framed(raw, site.event, 1), key)
+            self._system.send("labels", avro_samples.framed(labels, site.label_record, 2), key)
+
+    def send_to_sources(self) -> None:
+        """Send nested events with a decimal, and labels whose event id is their key."""
+        pipeline = load_pipeline(str(self._system.pipeline))
+        inner = {
+            "type": "record",
+            "name": "Inner",
+            "fields": [{"name": "id", "type": "string"}, {"name": "age", "type": ["null", AGE]}],
+        }
+        events = self.schema(
+            3, avro_samples.changed(pipeline.schema, id=None, age_of_domain=None, site=inner)
+        )
+        labels = self.schema(4, avro_samples.changed(pipeline.label.schema, id=None))
+        producer, name = self._system.producer, self._system.name
+        for number, site in enumerate(phishing.seen()):
+            age = Decimal(str(site.features["age_of_domain"]))
+            nested = {**site.event, "site": {"id": site.event["id"], "age": age}}
+            shop = avro_samples.framed(events, nested, 3)
+            producer.produce(f"{name}.shop", shop, b"%d" % (number % 7))
+            verdict = avro_samples.framed(labels, site.label_record, 4)
+            producer.produce(f"{name}.verdicts", verdict, site.event["id"])
+            producer.poll(0)
+        unknown, broken = b"\0\0\0\0\x63" + shop[5:], shop[:-1]
+        for value in (unknown, broken, None):
+            producer.produce(f"{name}.shop", value, b"k")
+
+
+@pytest.mark.parametrize("sources", [False, True])
+def test_the_model_of_topics_in_avro_is_that_of_the_same_records_as_files(
+    broker: EmbeddedBroker, tmp_path: Path, sources: bool
+) -> None:
+    declared = FROM_AVRO if sources else phishing.DECLARED
+    servers, name = broker.bootstrap_servers, unique_name()
+    with System(servers, tmp_path, name, declared, with_sources=sources, partitions=3) as system:
+        topics = AvroTopics(system, tmp_path / "schemas")
+        if sources:
+            foreign = [NewTopic(f"{name}.{topic}", 4, 1) for topic in ("shop", "verdicts")]
+            for future in make_admin(system.settings).create_topics(foreign).values():
+                future.result(10)
+            topics.send_to_sources()
+        else:
+            topics.send_directly()
+        system.producer.flush()
+        events, labels = phishing.write(tmp_path)
+        from_files = train(system, events, "--labels", labels)
+        from_topics = train(system, "--from-topics")
+        assert from_topics["offline"]["metrics"] == from_files["offline"]["metrics"]
+        found, joined = from_topics["summary"]["events"], from_topics["summary"]["labels"]["joined"]
+        assert found["scored"] == joined == len(phishing.seen())
+        dead = {"unknown-schema": 1, "invalid-avro": 1} if sources else {}
+        assert (found["dead_lettered"], found.get("tombstones", 0)) == (dead, int(sources))
+        system.environment = {"STREAM_APP_REGISTRY__URL": "http://127.0.0.1:9"}
+        assert "schema registry" in train_error(system)
 
 
 def test_a_promoted_version_scores_the_backlog_that_it_was_trained_from(
