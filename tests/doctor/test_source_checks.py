@@ -12,14 +12,14 @@ from stream_app.doctor.source_checks import evaluate_source
 from stream_app.loading import complete
 from stream_app.pipeline import Pipeline
 from stream_app.records import Record
-from stream_app.sources import Epoch, RecordKey, Source, Unit
+from stream_app.sources import Epoch, FieldOrigin, RecordKey, Source, Unit
 from tests.small_pipeline import NOW, small_pipeline
 
 SECONDS = NOW // 1000
 
 
 def orders(unit: Unit = "s", path: str = "order.id", **changes: Any) -> Source:
-    fields = {"id": path, "at": Epoch("ts", unit)}
+    fields: dict[str, FieldOrigin] = {"id": path, "at": Epoch("ts", unit)}
     return Source(topic="shop.orders", name="o", start="earliest", fields=fields, **changes)
 
 

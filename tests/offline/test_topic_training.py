@@ -16,6 +16,7 @@ from stream_app.kafka.clients import make_admin
 from stream_app.loading import load_pipeline
 from stream_app.offline import topic_lines
 from stream_app.offline.topic_simulation import open_topic_simulation
+from stream_app.pipeline import parsed
 from tests import avro_samples
 from tests.attached_system import AttachedSystem
 from tests.kafka.security.cluster import SecuredCluster
@@ -186,9 +187,10 @@ class AvroTopics:
             "fields": [{"name": "id", "type": "string"}, {"name": "age", "type": ["null", AGE]}],
         }
         events = self.schema(
-            3, avro_samples.changed(pipeline.schema, id=None, age_of_domain=None, site=inner)
+            3,
+            avro_samples.changed(parsed(pipeline.schema), id=None, age_of_domain=None, site=inner),
         )
-        labels = self.schema(4, avro_samples.changed(pipeline.label.schema, id=None))
+        labels = self.schema(4, avro_samples.changed(parsed(pipeline.label.schema), id=None))
         producer, name = self._system.producer, self._system.name
         for number, site in enumerate(phishing.seen()):
             age = Decimal(str(site.features["age_of_domain"]))
@@ -213,7 +215,8 @@ def test_the_model_of_topics_in_avro_is_that_of_the_same_records_as_files(
         topics = AvroTopics(system, tmp_path / "schemas")
         if sources:
             foreign = [NewTopic(f"{name}.{topic}", 4, 1) for topic in ("shop", "verdicts")]
-            for future in make_admin(system.settings).create_topics(foreign).values():
+            admin = make_admin(system.settings)
+            for future in admin.create_topics(foreign).values():
                 future.result(10)
             topics.send_to_sources()
         else:

@@ -13,7 +13,7 @@ from stream_app.starter.key_texts import KeyTexts
 from tests.avro_samples import encode
 
 ROW = {"type": "record", "name": "Key", "fields": [{"name": "id", "type": "long"}]}
-PAIR = {**ROW, "fields": [*ROW["fields"], {"name": "line", "type": "int"}]}  # type: ignore[misc]
+PAIR = {**ROW, "fields": [*ROW["fields"], {"name": "line", "type": "int"}]}
 KIND = {"type": "enum", "name": "Kind", "symbols": ["a", "b"]}
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 

@@ -25,7 +25,8 @@ class AvroDecimal(bytes):
 
     def __float__(self) -> float:
         """Return the nearest double."""
-        return self._unscaled / 10**self.scale
+        divisor: int = 10**self.scale
+        return self._unscaled / divisor
 
     def __str__(self) -> str:
         """Return all digits."""

@@ -8,11 +8,11 @@ from structlog.testing import capture_logs
 
 from stream_app.core.reading.decoding import NO_SCHEMAS
 from stream_app.records import Record
-from stream_app.sources import Epoch, Source
+from stream_app.sources import Epoch, FieldOrigin, Source
 from stream_app.worker.roles.source_fields import SourceFields
 from tests.small_pipeline import NOW
 
-USUAL = {
+USUAL: dict[str, Any] = {
     "order": {"id": "o1", "buyer": {"name": "Ann"}, "tags": {"a": 1}},
     "payment": {"ts": 1},
     "amount": 1,
@@ -24,7 +24,11 @@ class Seen:
     """Fields of the usual records; a second passes before each further one."""
 
     def __init__(self, **changes: Any) -> None:
-        fields = {"id": "order.id", "at": Epoch("payment.ts", "s"), "who": "order.buyer.name"}
+        fields: dict[str, FieldOrigin] = {
+            "id": "order.id",
+            "at": Epoch("payment.ts", "s"),
+            "who": "order.buyer.name",
+        }
         source = Source(topic="shop.orders", name="o", start="earliest", fields=fields, **changes)
         self._fields = SourceFields(source)
         self.now = NOW
@@ -61,7 +65,7 @@ def test_a_new_field_and_another_type_are_named_once() -> None:
 
 def test_fields_beside_those_that_are_used_are_looked_at_and_no_others() -> None:
     seen = Seen()
-    order = {**USUAL["order"], "line": 1}  # type: ignore[dict-item]
+    order = {**USUAL["order"], "line": 1}
     assert seen.new({**USUAL, "order": order}) == ["order.line: number"]
     order["buyer"] = {"name": "Ann", "city": "Rome"}
     assert seen.new({**USUAL, "order": order}) == ["order.buyer.city: string"]
