@@ -16,9 +16,9 @@ from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, InputPartition, Output, Record, fast_namedtuple
 from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.sources import Source
+from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import DEAD_LETTERS, RECORDS, SOURCE_WATERMARK
 from stream_app.topic_kinds import InputKind, topic_name
-from stream_app.telemetry.logs import get_logger
 from stream_app.worker.processor import HELD, WaitReason, waiting_reason
 from stream_app.worker.quarantine.quarantine import RecordGuard
 from stream_app.worker.roles.ingest_outputs import DEAD_LETTERS_OF, IngestDeadLetters, size_problem
