@@ -11,14 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 LOCK_FILE = Path(__file__).with_name("jars.lock")
-# Newer than the ones that Kafka depends on, because those have advisories.
+# Newer than those that Kafka depends on, because of advisories.
 LOG4J = "2.25.5"
 JACKSON = "2.21.5"
-CODECS = {
-    "at.yawk.lz4:lz4-java": "1.14.0",
-    "com.github.luben:zstd-jni": "1.5.7-28",
-    "org.xerial.snappy:snappy-java": "1.1.10.12",
-}
 
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -33,7 +28,6 @@ _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
         <groupId>org.apache.logging.log4j</groupId><artifactId>log4j-bom</artifactId>
         <version>{log4j}</version><type>pom</type><scope>import</scope>
       </dependency>
-      {codecs}
     </dependencies>
   </dependencyManagement>
   <dependencies>
@@ -46,16 +40,12 @@ _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   </dependencies>
 </project>
 """
-_MANAGED = """<dependency>
-        <groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version>
-      </dependency>"""
 
 
 def resolve(version: str, folder: Path) -> None:
     """Copy the run-time jars of a Kafka server to a folder in the layout of a Maven repository."""
     pom = folder / "pom.xml"
-    codecs = "".join(_MANAGED.format(*name.split(":"), codec) for name, codec in CODECS.items())
-    pom.write_text(_POM.format(kafka=version, log4j=LOG4J, jackson=JACKSON, codecs=codecs))
+    pom.write_text(_POM.format(kafka=version, log4j=LOG4J, jackson=JACKSON))
     goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
     options = [
         "-DincludeScope=runtime",
