@@ -157,7 +157,7 @@ def test_reading_any_bytes_with_any_schema_neither_raises_nor_hangs(
     assert isinstance(
         read(b"\xfe\xff\xff\xff\x0f" + value if varints else value, 0), dict | Failure
     )
-    assert time.process_time() - started < 0.2
+    assert time.process_time() - started < 1.0
 
 
 JSON = st.recursive(
@@ -246,7 +246,7 @@ def test_lengths_that_exceed_the_bytes_are_rejected_immediately(
 ) -> None:
     started = time.process_time()
     assert compile_reader(one(kind))(value, 0) == Failure("invalid-avro", message)
-    assert time.process_time() - started < 0.2
+    assert time.process_time() - started < 1.0
 
 
 def test_blocks_with_a_length_in_bytes_are_read() -> None:
