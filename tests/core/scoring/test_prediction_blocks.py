@@ -144,7 +144,7 @@ def test_a_changelog_of_another_format_is_not_read() -> None:
     (checkpoint,) = PartitionState(0, HOUR, HOUR).final_records()
     value = orjson.loads(checkpoint.value or b"")
     del value["format"]
-    with pytest.raises(StateFormatError, match="format 1, expected 5"):
+    with pytest.raises(StateFormatError, match="format 1, expected 6"):
         PartitionState(0, HOUR, HOUR).restore([(b"t", orjson.dumps(value))])
 
 
