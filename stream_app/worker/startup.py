@@ -55,7 +55,7 @@ POLL_SECONDS = 1.0
 SWITCH_SECONDS = 0.001
 # glibc's M_ARENA_MAX and M_TRIM_THRESHOLD.
 _ARENA_MAX, _ARENAS = -8, 2
-_TRIM_THRESHOLD, _KEPT_BYTES = -1, 1 << 20
+_TRIM_THRESHOLD, _KEPT_BYTES = -1, 1 << 18
 
 
 def run_worker(spec: str, role: str, instance: str, settings: Settings) -> None:
