@@ -11,25 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 LOCK_FILE = Path(__file__).with_name("jars.lock")
-# Newer than those that Kafka depends on, because of advisories.
-LOG4J = "2.25.5"
-JACKSON = "2.21.5"
+# The version that Kafka itself depends on.
+LOG4J = "2.25.3"
 
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>lock</groupId><artifactId>lock</artifactId><version>1</version>
-  <dependencyManagement>
-    <dependencies>
-      <dependency>
-        <groupId>com.fasterxml.jackson</groupId><artifactId>jackson-bom</artifactId>
-        <version>{jackson}</version><type>pom</type><scope>import</scope>
-      </dependency>
-      <dependency>
-        <groupId>org.apache.logging.log4j</groupId><artifactId>log4j-bom</artifactId>
-        <version>{log4j}</version><type>pom</type><scope>import</scope>
-      </dependency>
-    </dependencies>
-  </dependencyManagement>
   <dependencies>
     <dependency>
       <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{kafka}</version>
@@ -45,7 +32,7 @@ _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 def resolve(version: str, folder: Path) -> None:
     """Copy the run-time jars of a Kafka server to a folder in the layout of a Maven repository."""
     pom = folder / "pom.xml"
-    pom.write_text(_POM.format(kafka=version, log4j=LOG4J, jackson=JACKSON))
+    pom.write_text(_POM.format(kafka=version, log4j=LOG4J))
     goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
     options = [
         "-DincludeScope=runtime",
