@@ -54,8 +54,9 @@ class ErrorCode:
 UNREADABLE = "unreadable-record"
 """Code of a record whose bytes are unknown, as its batch cannot be decoded."""
 LABEL_UNKNOWN = "label-unknown"
-WRONG_PARTITION = "wrong-partition"
 """Code of a label whose value means neither true nor false."""
+WRONG_PARTITION = "wrong-partition"
+"""Code of a directly read record that is not in the partition of its key."""
 
 _CODES = (
     ErrorCode(
