@@ -12,7 +12,7 @@ The flow of a record is in `core`; `worker` runs it on Kafka.
 """
 
 from stream_app.compiled_core import use_compiled_core
-from stream_app.deferred_imports import defer_statistics
+from stream_app.deferred_imports import defer_imports
 from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry, TransientError
 from stream_app.sources import (
@@ -26,7 +26,7 @@ from stream_app.sources import (
     Source,
 )
 
-defer_statistics()
+defer_imports()
 use_compiled_core()
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 River imports `scipy.stats`, its trees and other packages at the top of its modules, for functions
 that few models call. They take half of a worker's start and 70 MB of its memory. After
-`defer_statistics`, modules of River get a `DeferredImport` in their place, which imports the real
+`defer_imports`, modules of River get a `DeferredImport` in their place, which imports the real
 package when it is first used. All other imports of them are untouched: neither `sys.modules` nor
 `builtins` changes.
 
@@ -127,8 +127,8 @@ class RiverFinder(MetaPathFinder):
 _FINDER = RiverFinder()
 
 
-def defer_statistics() -> None:
-    """Defer imports of River's modules from now on; those already imported stay as they are."""
+def defer_imports() -> None:
+    """Defer what River imports of `DEFERRED`; modules already imported stay as they are."""
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
 

@@ -20,7 +20,7 @@ from stream_app.core.scoring.state_changelog import BLOCK_PREFIX, ENTRY_PREFIX
 from stream_app.dead_letters.dead_letter_reader import DeadLetter, read_ref
 from stream_app.kafka.partition_reader import headers_of
 from stream_app.kafka.retrying_reader import as_record
-from stream_app.pipeline import Pipeline, direct_source
+from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Record
 from stream_app.sources import Source
 from stream_app.topic_kinds import TopicKind
@@ -54,8 +54,7 @@ class EventMatcher:
         ending = event_identity("", event_id) if self._identity is None else self._identity
         self._ending = ending.encode()
         self._readers = {label: IdentityReader(pipeline, label=label) for label in (False, True)}
-        is_direct = direct_source(pipeline) is not None
-        self._direct = DirectIntake(pipeline) if is_direct else None
+        self._direct = DirectIntake.of(pipeline)
         names = id_fields(pipeline)
         parts = split_texts(event_id) if len(names) > 1 else [event_id]
         # Parts of a value without which it need not be decoded; None if it must be.

@@ -41,7 +41,7 @@ from stream_app.kafka.retrying_reader import as_record
 from stream_app.model_admin.version_checks import STORE_ERRORS, VersionLoader
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.offline.stage_timing import Stages
-from stream_app.pipeline import Pipeline, direct_source
+from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, Features
 from stream_app.topic_kinds import is_replay_topic
 
@@ -72,8 +72,7 @@ class TraceBuilder:
         self._finder = finder
         self._registry = registry
         self._checker = checker
-        is_direct = direct_source(pipeline) is not None
-        self._direct = DirectIntake(pipeline) if is_direct else None
+        self._direct = DirectIntake.of(pipeline)
 
     def build(self, event_id: str) -> EventTrace:
         """Return the trace of the event.

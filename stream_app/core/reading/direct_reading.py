@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.envelopes import Skipped
@@ -70,6 +70,11 @@ class DirectIntake:
         self._decodes = source.where is not None or source.envelope is not None
         self._partitioner = "" if placement is None else placement.name
         self._home = None if placement is None else lru_cache(_REMEMBERED_KEYS)(placement.home)
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, placement: Placement | None = None) -> Self | None:
+        """Return the intake of a pipeline, None if it has no direct source."""
+        return None if direct_source(pipeline) is None else cls(pipeline, placement)
 
     def marked(self, record: Record) -> Record:
         """Return a record of the topic with the header `SOURCE`; others are left as they are."""

@@ -32,7 +32,6 @@ from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import LoadedModel, load_verified
 from stream_app.parent_death import set_parent_death_signal
-from stream_app.pipeline import direct_source
 from stream_app.records import Failure, Record
 from stream_app.schema_registry.schema_cache import SchemaCache, open_schema_cache
 from stream_app.settings import load_settings
@@ -64,8 +63,7 @@ class TrialRunner:
             for source in sources
         }
         self._replayed = ReplayedIntake.of(self._pipeline)
-        is_direct = direct_source(self._pipeline) is not None
-        self._direct = DirectIntake(self._pipeline) if is_direct else None
+        self._direct = DirectIntake.of(self._pipeline)
         self._events, self._labels = EventReader(self._pipeline), LabelReader(self._pipeline)
         self._model: LoadedModel | None = None
         self.limits = self._pipeline.limits
