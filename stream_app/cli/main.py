@@ -17,6 +17,7 @@ from stream_app.cli.exit_codes import INTERRUPTED, UNEXPECTED, epilog
 from stream_app.cli.first_process import leave_first_process
 from stream_app.deferred_imports import defer_river
 from stream_app.errors import StreamAppError
+from stream_app.interruption import InterruptHandler
 
 _SERVICE_LINKS = ("STREAM_APP_SERVICE_", "STREAM_APP_PORT")
 
@@ -166,6 +167,8 @@ def _warn_of_service_links() -> None:
 def main() -> NoReturn:
     """Run the command line; a failure is one line on standard error and a documented exit code."""
     leave_first_process()
+    interrupts = InterruptHandler()
+    interrupts.install()
     try:
         app(prog_name="stream-app")
     except StreamAppError as error:
@@ -174,6 +177,8 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
+        if interrupts.has_been_called:
+            sys.exit(INTERRUPTED)
         _report(f"{type(error).__name__}: {error}. This is a bug; {_traceback()}")
         sys.exit(UNEXPECTED)
     sys.exit(0)

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from stream_app.errors import KafkaUnavailableError, StreamAppError
+from stream_app.interruption import uninterrupted
 from stream_app.kafka.access_errors import access_error, is_rejection, kafka_error, missing_right
 from stream_app.kafka.lost_brokers import STATISTICS, BrokerRestorer
 from stream_app.kafka.security import librdkafka_options
@@ -262,7 +263,6 @@ def make_admin(settings: Settings, timeout: float = 6.0) -> AdminClient:
             admin.poll(0)
     owner = ClientOwner(admin)
     del admin
-    # Signals are for the main thread: Ctrl-C while librdkafka calls `error_cb` would be lost.
     owner.close_in_background()
     raise errors.unavailable()
 
@@ -301,7 +301,11 @@ def _create(client_type: type[C], config: Mapping[str, Any]) -> C:
     if "oauth_cb" in config:
         config["oauth_cb"](None)
     restorer = BrokerRestorer(config["bootstrap.servers"], config.get("stats_cb"))
-    client = client_type({**STATISTICS, **config, "stats_cb": restorer})
+    config = {**STATISTICS, **config, "stats_cb": restorer}
+    for name, value in config.items():
+        if name.endswith("_cb"):
+            uninterrupted(value)
+    client = client_type(config)
     restorer.watch(client)
     return client
 

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from stream_app.broker import EmbeddedBroker
 from stream_app.broker.embedded import use_broker
 from stream_app.errors import FencedError
+from stream_app.interruption import InterruptHandler
 from stream_app.kafka.clients import make_admin
 from stream_app.kafka.topics import create_topics
 from stream_app.loading import load_pipeline
@@ -34,7 +35,7 @@ def run_up(pipeline: str, settings: Settings, *, scorers: int, monitor: bool) ->
         monitor: True to start the monitor.
     """
     # Until there are workers, a signal just interrupts.
-    _on_stop(signal.default_int_handler)
+    _on_stop(InterruptHandler())
     loaded = load_pipeline(pipeline)
     name = loaded.name
     with exclusive_use(settings, name), running_cluster(settings) as broker:
@@ -114,7 +115,7 @@ def _supervise(supervisor: Supervisor, broker: EmbeddedBroker | None) -> None:
                 log.info("all workers are ready", see=f"stream-app status {supervisor.pipeline}")
             if broker is not None and not broker.status().running:
                 log.warning("the broker died, restarting it")
-                _on_stop(signal.default_int_handler)
+                _on_stop(InterruptHandler())
                 broker.start()
                 _on_stop(stop)
             time.sleep(POLL_SECONDS)

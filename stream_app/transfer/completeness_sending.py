@@ -11,6 +11,7 @@ from stream_app.core.reading.completeness import Completeness
 from stream_app.core.reading.record_reader import LabelReader
 from stream_app.core.scoring.event_clock import LABELS_NEEDED
 from stream_app.errors import KafkaUnavailableError, StreamAppError
+from stream_app.interruption import uninterrupted
 from stream_app.kafka.access_errors import kafka_error
 from stream_app.kafka.clients import ConnectionErrors, make_producer
 from stream_app.kafka.offsets import find_partitions
@@ -74,6 +75,7 @@ def send_completeness(settings: Settings, pipeline: str, statement: Completeness
     partitions = [number for _, number in find_partitions(producer, errors, [topic])]
     failures: list[KafkaError] = []
 
+    @uninterrupted
     def delivered(error: KafkaError | None, _: Message) -> None:
         if error is not None:
             failures.append(error)

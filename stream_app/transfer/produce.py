@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from stream_app.core.reading.decoding import decode
 from stream_app.core.reading.validator import compile_validator
 from stream_app.errors import AccessError, KafkaUnavailableError, StreamAppError
+from stream_app.interruption import uninterrupted
 from stream_app.kafka.access_errors import kafka_error, missing_right
 from stream_app.kafka.clients import ConnectionErrors, make_producer
 from stream_app.kafka.offsets import find_partitions
@@ -223,7 +224,7 @@ class _FileProducer:
             raise self._failure
 
     def _send(self, row: Row) -> None:
-        delivered = partial(self._delivered, row.number)
+        delivered = uninterrupted(partial(self._delivered, row.number))
         while True:
             self._check_failure()
             try:

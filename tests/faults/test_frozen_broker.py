@@ -57,11 +57,13 @@ class Followers:
         for log, process in self.processes.items():
             assert process.poll() is None, (process.poll(), log.read_text()[-2000:])
 
-    def interrupt(self) -> set[int]:
-        """Ends the commands as Ctrl-C does; returns their exit codes."""
+    def interrupt(self) -> None:
+        """Ends the commands as Ctrl-C does, each with the exit code of an interruption."""
         for process in self.processes.values():
             process.send_signal(signal.SIGINT)
-        return {self._end(process) for process in self.processes.values()}
+        codes = {log: self._end(process) for log, process in self.processes.items()}
+        for log, code in codes.items():
+            assert code == 130, (code, log.read_text()[-2000:])
 
     def _end(self, process: WorkerProcess) -> int:
         try:
@@ -86,7 +88,7 @@ def follow_through(
                 followers.check_alive()
             followers.await_output("a command shows nothing after the freeze")
             followers.check_alive()
-            assert followers.interrupt() == {130}
+            followers.interrupt()
             for name, worker in system.workers.items():
                 assert worker.poll() is None, (worker.poll(), system.log(name))
         finally:
