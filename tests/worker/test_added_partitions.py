@@ -16,6 +16,7 @@ from tests.transfer.clusters import unique_name
 pytestmark = pytest.mark.broker
 
 
+@pytest.mark.faults
 def test_workers_end_with_the_one_remedy_when_partitions_are_added(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import orjson
+import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
@@ -66,6 +67,7 @@ def test_ingest_reads_added_partitions_and_waits_where_records_were_deleted_unre
         system.until(lambda: "source-records-lost" in alarms(system), 10, "no alarm")
 
 
+@pytest.mark.faults
 def test_a_topic_that_is_recreated_holds_its_partitions_and_no_others(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ def test_dead_letters_of_ingest_are_replayed_through_it(
         assert [one["outcome"] for one in trace["events"]] == ["dead-lettered"] * 2
 
 
+@pytest.mark.faults
 def test_a_replay_says_what_does_not_run(broker: EmbeddedBroker, tmp_path: Path) -> None:
     """Without an ingest worker the records wait, and the same command resumes later."""
     with ReplayedSystem(broker.bootstrap_servers, tmp_path, unique_name()) as system:

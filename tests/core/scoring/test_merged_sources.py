@@ -1,6 +1,7 @@
 """Inputs that are merged from parts of sources, which completeness records describe."""
 
 from collections.abc import Iterator
+from math import ceil
 from typing import Any
 
 import orjson
@@ -24,8 +25,9 @@ from tests.core.scoring.label_streams import (
 )
 from tests.small_pipeline import HOUR, NOW, event, label, record
 
-COUNT = 100_000
-TURN = 3000
+SIZES = [20_000, pytest.param(100_000, marks=pytest.mark.faults)]
+# Number of turns in which one part alone would give all records.
+TURNS = 33
 
 
 class MergedInput:
@@ -40,6 +42,7 @@ class MergedInput:
     def __init__(self, kind: str, sources: dict[str, int], records: list[Record]) -> None:
         self._kind = kind
         self._sources = sources
+        self._turn = len(records) // TURNS
         parts = [(name, number) for name, count in sources.items() for number in range(count)]
         self._logs = {part: records[at :: len(parts)] for at, part in enumerate(parts)}
         self._watermarks = {part: RobustWatermark(4) for part in parts}
@@ -48,7 +51,7 @@ class MergedInput:
         yield self._kind, [self._statement(part, "open") for part in self._logs]
         while any(self._logs.values()):
             for part, log in self._logs.items():
-                taken, self._logs[part] = log[:TURN], log[TURN:]
+                taken, self._logs[part] = log[: self._turn], log[self._turn :]
                 name = "at" if self._kind == "raw" else "known_at"
                 self._watermarks[part].times += [
                     orjson.loads(one.value or b"")[name] for one in taken
@@ -71,13 +74,16 @@ ORDERS: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("count", SIZES)
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_back_fill_from_ten_and_three_partitions_gives_all_examples(order: str) -> None:
-    pace = YEAR // COUNT
-    raw = [record(event(n, START + n * pace), n) for n in range(COUNT)]
+def test_a_back_fill_from_ten_and_three_partitions_gives_all_examples(
+    order: str, count: int
+) -> None:
+    pace = YEAR // count
+    raw = [record(event(n, START + n * pace), n) for n in range(count)]
     known = [
         record(label(n, START + n * pace + HOUR * (n % 20)), n, topic="payments.labels")
-        for n in range(COUNT)
+        for n in range(count)
     ]
     known.sort(key=lambda one: orjson.loads(one.value or b"")["known_at"])
     partition = LabelledPartition(20)
@@ -87,10 +93,10 @@ def test_a_back_fill_from_ten_and_three_partitions_gives_all_examples(order: str
         )
     )
     counts = partition.counts
-    assert (counts.scored, counts.joined, len(partition.examples)) == (COUNT, COUNT, COUNT)
+    assert (counts.scored, counts.joined, len(partition.examples)) == (count, count, count)
     assert (counts.dead.total(), counts.label_dead.total(), counts.label_expired) == (0, 0, 0)
-    assert counts.completeness == 10 + (COUNT + 9 * TURN) // TURN // 10 * 10
-    assert counts.events == COUNT + counts.completeness
+    assert counts.completeness == 10 + 10 * ceil(count / 10 / (count // TURNS))
+    assert counts.events == count + counts.completeness
 
 
 def clock_of(*statements: Completeness) -> EventClock:
