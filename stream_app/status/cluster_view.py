@@ -25,6 +25,9 @@ from stream_app.kafka.transient_errors import raised_transient
 from stream_app.retrying import retry_until
 
 _REQUEST_SECONDS = 10.0
+# A request ends by its own timeout: librdkafka may abort the process if a client is closed in the
+# midst of one that waits for a coordinator.
+_ANSWER_SECONDS = _REQUEST_SECONDS + 3.0
 # A temporary error, as while a coordinator loads, is retried for this time.
 _RETRY_SECONDS = 8.0
 _RETRY_INTERVAL = 0.1  # seconds
@@ -103,7 +106,7 @@ def request(
     def call() -> dict[K, V]:
         admin.poll(0)
         with leaders_reloaded_on_error(admin, topics):
-            return {key: future.result(timeout=_REQUEST_SECONDS) for key, future in send().items()}
+            return {key: future.result(timeout=_ANSWER_SECONDS) for key, future in send().items()}
 
     try:
         deadline = time.monotonic() + _RETRY_SECONDS
@@ -120,7 +123,12 @@ def _offsets(
     admin: AdminClient, partition_ids: list[PartitionId], spec: OffsetSpec
 ) -> dict[PartitionId, int]:
     asked = {TopicPartition(*partition_id): spec for partition_id in partition_ids}
-    call = partial(admin.list_offsets, asked, isolation_level=IsolationLevel.READ_COMMITTED)
+    call = partial(
+        admin.list_offsets,
+        asked,
+        isolation_level=IsolationLevel.READ_COMMITTED,
+        request_timeout=_REQUEST_SECONDS,
+    )
     topics = [topic for topic, _ in partition_ids]
     answers: dict[Any, Any] = request(admin, "read where the topics end", call, topics)
     return {
