@@ -338,14 +338,14 @@ def _play(build: Build, pause: str) -> None:
         build.drain("learn", ("examples",))
     _stop(learner)
     monitor = build.worker("monitor")
-    build.drain("monitor", ("scored", "examples"))
+    build.drain("monitor", ("scored", "examples", "watermarks"))
     _stop(monitor)
 
 
 # Offsets of examples, and therefore version numbers, depend on the number of transactions.
 OFFSETS = re.compile(r"^(version|parent|offset|examples|first|last)$")
 LEARNER_TOPICS = ("audit", "learn.state", "models", "monitoring")
-# The closing of these windows depends on the order in which the monitor reads its inputs.
+# Watermarks, and so the closing of these windows, depend on the number of transactions.
 MONITOR_KINDS = ("volume", "coverage", "delay", "drift")
 Renames = Mapping[str, Mapping[str, str]]
 """Old to new names of one topic's `fields`, `headers`, `values` and `keys` (patterns)."""

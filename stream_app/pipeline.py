@@ -104,16 +104,12 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Decision threshold of predictions, and limits of metrics and drift statistics."""
+    """Decision threshold of predictions, and limits of metrics."""
 
     decision: float = 0.5
     """Score from which a boolean label is predicted as true, from 0 to 1."""
     metrics: tuple[Threshold, ...] = ()
     """Limits of metrics, each with its action."""
-    psi_significance: float = 0.01
-    """Probability of a false alarm of the population stability index (PSI), per window."""
-    adwin_delta: float = 0.002
-    """Confidence parameter of River's ADWIN, which detects changes of the prediction error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +163,9 @@ class Pipeline:
     metrics: tuple[str, ...] = ()
     """Metrics that the learner reports for each window. Empty: the usual ones of the task."""
     thresholds: Thresholds = Thresholds()
-    """Decision threshold, and limits of metrics and drift statistics."""
+    """Decision threshold, and limits of metrics."""
     window: timedelta = timedelta(days=1)
-    """Length of a metrics window in event time."""
+    """Length of a window of the learner's metrics in event time. The monitor chooses its own."""
     untrained: Literal["allowed", "rejected"] = "rejected"
     """`allowed` starts with an untrained model as version 0; events that it cannot score get the
     share or mean of the labels so far. `rejected` scores nothing before a trained version is

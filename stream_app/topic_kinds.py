@@ -33,6 +33,8 @@ SinglePartitionKind = Literal[
     "examples",
     # Manifests and aliases of model versions.
     "models",
+    # Watermarks of the partitions, with the offsets from which they hold.
+    "watermarks",
     # Measurements, alarms and corrective actions.
     "monitoring",
     # Audit entries of operations.

@@ -1,6 +1,7 @@
 """Pipelines, examples and an in-memory log for the tests of learning and monitoring."""
 
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from functools import cache
@@ -122,6 +123,8 @@ class MemoryLog:
     def __init__(self) -> None:
         self.topics: dict[str, list[Record]] = {}
         self.low: dict[str, int] = {}
+        # Number of transaction markers behind the last record, by topic and partition.
+        self.markers: dict[str, int] = {}
 
     def append(
         self, topic: str, key: bytes | None, value: bytes | None, partition: int = 0, gap: int = 0
@@ -156,6 +159,18 @@ class MemoryLog:
         return (
             record for record in self.topics[f"{topic}/{partition}"] if start <= record.offset < end
         )
+
+    def after(self, source: InputPartition, offset: int, size: int) -> list[Record]:
+        """Return the next records from an offset on."""
+        records = self.topics.get(f"{source.topic}/{source.partition}", [])
+        start = bisect_left(records, offset, key=lambda record: record.offset)
+        return records[start : start + size]
+
+    def end_with_markers(self, source: InputPartition) -> int:
+        return self.ends(source)[1] + self.markers.get(f"{source.topic}/{source.partition}", 0)
+
+    def written_end(self, source: InputPartition) -> int:
+        return self.end_with_markers(source)
 
     def ends(self, source: InputPartition) -> tuple[int, int]:
         records = self.topics.get(f"{source.topic}/{source.partition}", [])

@@ -56,6 +56,7 @@ COMMANDS = {
     "models": LazyCommand("models", "Model versions: list, compare, verify, roll back, pin."),
     "labels": LazyCommand("labels", "Labels: say that all until a time were sent."),
     "learning": LazyCommand("model_operations", "Learning: pause, resume, status.", "learning"),
+    "monitor": LazyCommand("model_operations", "Monitoring: length of windows.", "monitor"),
     "keys": LazyCommand("keys", "Signing keys of model versions: list, create, rotate, revoke."),
     "topics": LazyCommand("cluster", "Topics of a pipeline: create, show.", "topics"),
     "schemas": LazyCommand("cluster", "Avro schemas of a pipeline: check, register.", "schemas"),

@@ -1,6 +1,7 @@
-"""`models verify`, `rollback`, `promote`, `pin`, `unpin` and `gc`; `learning`."""
+"""`models verify`, `rollback`, `promote`, `pin`, `unpin` and `gc`; `learning`; `monitor`."""
 
 import time
+from enum import StrEnum
 from functools import cached_property
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from stream_app.cli.options import (
     print_json,
     require_reason,
 )
+from stream_app.core.monitoring.window_lengths import LENGTHS_MS
 from stream_app.errors import VerificationError
 from stream_app.kafka.clients import client_config
 from stream_app.kafka.retrying_reader import RetryingReader
@@ -35,6 +37,7 @@ from stream_app.transfer.progress import report_progress
 
 app = typer.Typer()
 learning = typer.Typer(no_args_is_help=True)
+monitor = typer.Typer(no_args_is_help=True)
 
 
 SinceOption = Annotated[
@@ -260,6 +263,38 @@ def show_learning(pipeline: PipelineArgument, as_json: JsonOption = False) -> No
     context = ModelContext(pipeline, as_json)
     found = decisions.learning_status(context.admin)
     context.write(found._asdict(), *found.lines())
+
+
+class WindowLength(StrEnum):
+    """Length of the monitor's windows."""
+
+    QUARTER = "15min"
+    HOUR = "1h"
+    SIX_HOURS = "6h"
+    DAY = "24h"
+
+
+@monitor.callback()
+def monitor_commands() -> None:
+    """Monitoring of a pipeline."""
+
+
+@monitor.command("window", epilog="Example: stream-app monitor window flights 1h --why 'more data'")
+def change_window(
+    pipeline: PipelineArgument,
+    length: Annotated[WindowLength, typer.Argument(help="Length of a window.")],
+    why: WhyOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Change the length of the monitor's windows, from the second midnight of event time on."""
+    require_reason(why)
+    context = open_for_operation(pipeline, as_json)
+    milliseconds = LENGTHS_MS[list(WindowLength).index(length)]
+    decisions.change_window(context.admin, milliseconds, reason(why))
+    context.write(
+        {"window_seconds": milliseconds // 1000},
+        f"Windows get a length of {length.value} from the second midnight of event time on.",
+    )
 
 
 def _change_version(

@@ -159,13 +159,6 @@ def _check_numbers(pipeline: Pipeline) -> None:
     )
     decision = is_finite(limits.decision) and 0 <= limits.decision <= 1
     require(decision, "thresholds.decision is not a probability", "Give a number from 0 to 1")
-    for name in ("psi_significance", "adwin_delta"):
-        value = getattr(limits, name)
-        require(
-            is_finite(value) and 0 < value < 1,
-            f"thresholds.{name} is out of range",
-            "Give a number between 0 and 1",
-        )
 
 
 def _check_schema(pipeline: Pipeline) -> None:

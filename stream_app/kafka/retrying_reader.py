@@ -50,6 +50,9 @@ class TopicReader(Protocol):
     def ends(self, source: InputPartition) -> tuple[int, int]:
         """Return the beginning offset and the last stable offset."""
 
+    def written_end(self, source: InputPartition) -> int:
+        """Return the offset behind the last record, which may be in an open transaction."""
+
 
 class RetryingReader:
     """Reads partitions for workers; every read has a consumer of its own. Thread-safe.
@@ -93,6 +96,10 @@ class RetryingReader:
     def ends(self, source: InputPartition) -> tuple[int, int]:
         """Return the beginning offset and the last stable offset of a partition."""
         return self._bounds(self._offsets, source)
+
+    def written_end(self, source: InputPartition) -> int:
+        """Return the offset behind the last record, which may be in an open transaction."""
+        return self._bounds(self._uncommitted, source)[1]
 
     def partition_count(self, topic: str) -> int:
         """Return the number of partitions of a topic, 0 if there is none."""
@@ -150,7 +157,7 @@ class RetryingReader:
         Returns:
             False if a transaction is still open at the end of the time.
         """
-        _, written = self._bounds(self._uncommitted, source)
+        written = self.written_end(source)
         return wait_until_stable(lambda: self.ends(source)[1], written, timeout)
 
     def visible_end(self, source: InputPartition) -> int:

@@ -97,6 +97,13 @@ USES: dict[TopicKind, TopicUse] = {
         "`version/<n>`, `alias/champion`, `alias/requested`, `pin/<n>` or `learning`",
         "manifest",
     ),
+    "watermarks": TopicUse(
+        "Watermarks of the partitions, with the offsets of scored records and examples from which "
+        "they hold.",
+        ("score", "model-admin"),
+        ("monitor",),
+        "number of the partition, or `window` for a command",
+    ),
     "monitoring": TopicUse(
         "Measurements, alarms and corrective actions.",
         ("score", "learn", "monitor", "ingest"),
@@ -136,7 +143,7 @@ USES: dict[TopicKind, TopicUse] = {
 ROLE_INPUTS: dict[str, tuple[TopicKind, ...]] = {
     "score": ("raw", "labels", "raw.replay"),
     "learn": ("examples",),
-    "monitor": ("scored", "examples"),
+    "monitor": ("watermarks", "scored", "examples"),
     "ingest": ("ingest.replay",),
 }
 """Topic kinds that the workers of each role consume, by role."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from stream_app.core.learning.control_commands import Control, ControlCommand
+from stream_app.core.monitoring.audit_entry import AuditEntry
+from stream_app.core.monitoring.partition_watermark import window_command
 from stream_app.errors import DecisionError
 from stream_app.formatting import counted, iso_time
 from stream_app.model_admin.model_admin import ModelAdmin, concurrent_decision
@@ -156,6 +158,23 @@ def resume(admin: ModelAdmin, why: Reason, since: int | None = None) -> None:
         return [control.output(), learning_annotation(why.annotation(active=False)), audit]
 
     _decide(admin, make)
+
+
+def change_window(admin: ModelAdmin, length: int, why: Reason) -> None:
+    """Change the length of the monitor's windows from the second midnight of event time on.
+
+    Args:
+        length: one of `LENGTHS_MS` in milliseconds.
+    """
+    audit = AuditEntry(
+        "window",
+        at=why.at,
+        who=why.who,
+        what="windows",
+        why=why.why,
+        after=f"{length // 60_000} min",
+    )
+    _decide(admin, lambda _: [window_command(length), audit.output(admin.name)])
 
 
 def _decide(admin: ModelAdmin, make: Callable[[ModelRegistry], list[Output]]) -> None:

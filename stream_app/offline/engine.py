@@ -21,9 +21,11 @@ from stream_app.core.learning.finite_learning import NotFiniteError
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
+from stream_app.core.monitoring.log_alignment import STEP_MS, floor_time
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
+from stream_app.core.reading.event_time import NEVER
 from stream_app.core.reading.identity import key_is_id
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.record_counts import RecordCounts
@@ -149,6 +151,8 @@ class Engine:
         self._scorer = make_scorer(pipeline, self._fingerprint)
         self._learner = Learner(pipeline, self._fingerprint)
         self._monitor = WindowMonitor(pipeline)
+        # Times that the events and the clock have passed, to the step.
+        self._passed = self._passed_clock = NEVER
         self._evaluator = make_evaluator(pipeline)
         self._examples = 0
         self._serve()
@@ -227,9 +231,6 @@ class Engine:
         clock = self._scorer.state.clock
         clock.events.promise(now)
         clock.labels.promise(now)
-        monitor_state = self._monitor.to_state()
-        monitor_state["watermarks"] = {**monitor_state["watermarks"], "clock": now}
-        self._monitor = WindowMonitor.from_state(self.pipeline, monitor_state)
         self._deliver([], now)
 
     def _deliver(self, outputs: list[Output], now: int) -> dict[tuple[str, int], DeadLetterOutcome]:
@@ -238,7 +239,8 @@ class Engine:
         outputs = outputs + self._scorer.retry(due, self.model, now, self._schemas)
         for output in outputs:
             if output.topic == "scored":
-                self._monitor.scored("scored", orjson.loads(output.value or b""))
+                scored: ScoredRecord = orjson.loads(output.value or b"")
+                self._monitor.scored(scored, output.key, self._passed)
         for example in _examples(outputs, self.task):
             self._learn(example)
         clock = self._scorer.state.clock
@@ -250,7 +252,7 @@ class Engine:
             outputs += expired
             for example in _examples(expired, self.task):
                 self._learn(example)
-        self._report(self._monitor.close([]))
+        self._pass_times()
         dead_letters = [
             DeadLetterOutcome.of(output) for output in outputs if output.topic.endswith(".dlq")
         ]
@@ -269,7 +271,7 @@ class Engine:
         if self.learning_failure is None and self.learner.unlearnable:
             self.learning_failure = explain_learning_failure(self.learner.learned, example)
         self._report(outputs)
-        self._monitor.example("examples", example)
+        self._monitor.example(example)
         self._examples += 1
         self._serve()
 
@@ -286,6 +288,18 @@ class Engine:
                 self.task.prior(evaluator.baseline), learned.examples, learned.features
             ),
         )
+
+    def _pass_times(self) -> None:
+        """Close the windows that the only partition has passed."""
+        clock = self._scorer.state.clock
+        events = floor_time(max(clock.events.watermark, clock.time), STEP_MS)
+        if events > self._passed:
+            self._passed = events
+            self._report(self._monitor.pass_events(events))
+        time = floor_time(clock.time, STEP_MS)
+        if time > self._passed_clock:
+            self._passed_clock = time
+            self._report(self._monitor.pass_clock(time))
 
     def _report(self, outputs: list[Output]) -> None:
         self.monitoring += [orjson.loads(output.value or b"") for output in outputs]

@@ -9,7 +9,6 @@ from river import stats
 
 from stream_app.core.examples import Example
 from stream_app.core.learning.learner_state import LearnerState
-from stream_app.core.monitoring.distribution_monitor import ReferenceSample
 from stream_app.core.published_records import ScoredRecord
 from stream_app.errors import DecisionError
 from stream_app.offline.engine import make_evaluator
@@ -144,6 +143,37 @@ _SAMPLED = 20_000
 _TENTHS = [tenth / 10 for tenth in range(1, 10)]
 
 
+class ThinnedSample:
+    """Evenly thinned sample of numbers.
+
+    Every stride-th number is kept; the stride doubles when the sample is full.
+
+    Args:
+        limit: largest number of values.
+
+    Attributes:
+        values: sampled numbers.
+        seen: number of numbers offered.
+    """
+
+    __slots__ = ("_limit", "_stride", "seen", "values")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._stride = 1
+        self.values: list[float] = []
+        self.seen = 0
+
+    def add(self, value: float) -> None:
+        """Offer a number."""
+        if self.seen % self._stride == 0:
+            self.values.append(value)
+            if len(self.values) > self._limit:
+                self.values = self.values[::2]
+                self._stride *= 2
+        self.seen += 1
+
+
 class Distribution:
     """Distribution of one variable in bounded memory.
 
@@ -161,7 +191,7 @@ class Distribution:
     def __init__(self) -> None:
         self.minimum, self.maximum = inf, -inf
         self._spread = stats.Var(ddof=0)
-        self._sample = ReferenceSample(_SAMPLED)
+        self._sample = ThinnedSample(_SAMPLED)
 
     @property
     def seen(self) -> int:

@@ -65,7 +65,7 @@ LAG_SECONDS: Final = Gauge(
 WAITING_PARTITIONS: Final = Gauge(
     "stream_app_waiting_partitions",
     "Input partitions that wait, by reason: schema-registry, trial-run, circuit-breaker, decision, "
-    "source, alignment.",
+    "source, alignment, watermark.",
     ["reason"],
 )
 OUTAGE: Final = Gauge(
@@ -184,6 +184,12 @@ MEASUREMENT: Final = Gauge(
     "stream_app_measurement",
     "Latest value of each measurement on <pipeline>.monitoring.",
     ["kind", "name", "reference"],
+)
+WINDOWS_PASSED: Final = Gauge(
+    "stream_app_windows_passed_seconds",
+    "Time that all partitions have passed in Unix seconds, by kind: events closes windows of "
+    "scored records, clock those of labels.",
+    ["kind"],
 )
 ALARMS: Final = Counter(
     "stream_app_alarms_total",

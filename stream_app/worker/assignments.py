@@ -83,6 +83,11 @@ class ConsumerFetchControl:
         cursor = self._consumer.cursors.get(TP(*source))
         return None if cursor is None else cursor.at_end
 
+    def stable_end(self, source: InputPartition) -> int | None:
+        """Return the stable end of the log when it was last fetched, None before."""
+        cursor = self._consumer.cursors.get(TP(*source))
+        return None if cursor is None else cursor.end
+
     def may_have_more(self, source: InputPartition) -> bool:
         """Return True if records may follow the stable end of the log."""
         cursor = self._consumer.cursors.get(TP(*source))
@@ -164,9 +169,10 @@ class AssignmentManager:
         """Return the reasons why the worker is not ready, empty if it is."""
         task = self._task
         restoring = 0 if task is None or task.ready.is_set() else len(task.subtasks)
-        # An open circuit breaker, or a back-fill, does not make the worker unready.
+        # An open circuit breaker, a back-fill or a stopped scorer does not make the worker unready.
         waiting = self._waiting()
-        del waiting[WaitReason.CIRCUIT_BREAKER], waiting[WaitReason.ALIGNMENT]
+        for reason in (WaitReason.CIRCUIT_BREAKER, WaitReason.ALIGNMENT, WaitReason.WATERMARK):
+            del waiting[reason]
         return [
             *self._outages.blockers(),
             *([f"{restoring} partitions are restoring their state"] if restoring else []),

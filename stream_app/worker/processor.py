@@ -1,10 +1,11 @@
 """Interface between a stream task, which owns transactions, and the role that processes records."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
 from stream_app.records import InputPartition, Output, Record
+from stream_app.topic_kinds import TopicKind
 
 
 class WaitReason(StrEnum):
@@ -16,6 +17,7 @@ class WaitReason(StrEnum):
     DECISION = "decision"
     SOURCE = "source"
     ALIGNMENT = "alignment"
+    WATERMARK = "watermark"
 
     @property
     def description(self) -> str:
@@ -30,10 +32,15 @@ _DESCRIPTIONS = {
     WaitReason.DECISION: "the model version that a decision selects, or the examples to relearn",
     WaitReason.SOURCE: "the acceptance of records deleted unread, or of a recreated topic",
     WaitReason.ALIGNMENT: "partitions of sources that are behind",
+    WaitReason.WATERMARK: "the watermarks of scorers",
 }
 
 HELD = -2
 """Offset of an input that must not be read; see `Processor.restore`."""
+
+
+WrittenOffsets = Mapping[tuple[TopicKind, int], int]
+"""Offset of the last record that was written, by kind and partition of the topic."""
 
 
 def waiting_reason(count: int, known: int, ready: int) -> WaitReason | None:
@@ -83,12 +90,12 @@ class Processor(Protocol):
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
         """Process consecutive records of one input; `now` is in Unix milliseconds."""
 
-    def look(self, now: int, ended: Collection[InputPartition]) -> None:
+    def look(self, now: int, ended: Mapping[InputPartition, int]) -> None:
         """Note which inputs were read to their end; called several times a second.
 
         Args:
             now: wall-clock time in Unix milliseconds.
-            ended: inputs of which nothing is left to read.
+            ended: inputs of which nothing is left to read, and the offsets at which they end.
         """
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
@@ -107,5 +114,10 @@ class Processor(Protocol):
             now: wall-clock time in Unix milliseconds.
         """
 
-    def after_commit(self) -> None:
-        """Called once the transaction is committed."""
+    def after_commit(self, written: WrittenOffsets) -> None:
+        """Called once the transaction is committed.
+
+        Args:
+            written: offsets of the last scored record and example that the task's producer has
+                written, for this subtask or another one, as far as it has written any.
+        """

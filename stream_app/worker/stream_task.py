@@ -89,6 +89,9 @@ class FetchControl(Protocol):
     def at_end(self, source: InputPartition) -> tuple[int, int] | None:
         """Return assignment id and number of batches if the log is fetched to its stable end."""
 
+    def stable_end(self, source: InputPartition) -> int | None:
+        """Return the stable end of the log when it was last fetched, None before."""
+
     def may_have_more(self, source: InputPartition) -> bool:
         """Return True if records may follow the stable end: an open transaction, or no news."""
 
@@ -376,8 +379,12 @@ class StreamTask(Thread):
         # In an outage nothing is fetched, so an input only seems to be at its end.
         is_confirmed = monotonic() - self._fetch.confirmed_at() < CONFIRMED_SECONDS
         for subtask in self.subtasks:
-            ended = [source for source in subtask.inputs if self._at_end(source)]
-            subtask.processor.look(now_ms(), ended if is_confirmed else ())
+            ended = {
+                source: end
+                for source in subtask.inputs
+                if (end := self._end_reached(source)) is not None
+            }
+            subtask.processor.look(now_ms(), ended if is_confirmed else {})
             if not subtask.open:
                 at_end = len(ended) == len(subtask.inputs)
                 self._write_idle(subtask, subtask.processor.idle(now_ms(), at_end))
@@ -390,14 +397,16 @@ class StreamTask(Thread):
             self._writer_of[subtask].write(outputs)
             self._deadline, subtask.open = monotonic(), True
 
-    def _at_end(self, source: InputPartition) -> bool:
-        """Return True if every record of an input has been processed, undecided ones included.
+    def _end_reached(self, source: InputPartition) -> int | None:
+        """Return where an input ends if every record was processed, undecided ones included.
 
         Records of one transaction become readable in one partition after the other. If the first
         of them counted alone, its times would close what the others still belong to.
         """
+        # In this order: what is read now is not beyond what was read when it ended there.
+        end = self._fetch.stable_end(source)
         is_read = self._fetch.at_end(source) == self._positions[source].batches
-        return is_read and not self._fetch.may_have_more(source)
+        return end if is_read and not self._fetch.may_have_more(source) else None
 
     def _find_lost(self, source: InputPartition, position: InputPosition) -> None:
         """Restart an input whose last fetched batches never arrived."""
@@ -572,7 +581,7 @@ class StreamTask(Thread):
         self._commit_seconds = monotonic() - started
         for subtask in subtasks:
             subtask.open = False
-            subtask.processor.after_commit()
+            subtask.processor.after_commit(self._writer_of[subtask].last_offsets)
         TRANSACTIONS.labels(self.role, "committed").inc(len(commits))
         TRANSACTIONS.labels(self.role, "aborted").inc(aborts)
 

@@ -59,7 +59,12 @@ _TRANSACTION_OVER = frozenset({KafkaError._STATE, KafkaError._FATAL})
 _MISSING_TOPIC = frozenset(
     {KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART}
 )
+# Kinds of which a scorer says from which offset a watermark holds.
+_NOTED_KINDS: frozenset[TopicKind] = frozenset({"scored", "examples"})
 _CHECK_BROKERS = "Check that the brokers are up and reachable"
+
+
+DeliveryReport = Callable[[KafkaError | None, Message], None]
 
 
 class Membership(NamedTuple):
@@ -99,6 +104,8 @@ class TransactionWriter:
     Attributes:
         blocker: reason why a call does not succeed, or None. Thread-safe.
         bytes: approximate size of the records written since the last commit.
+        last_offsets: offsets of the last scored record and example written, by kind and partition
+            of the topic; complete after a commit.
 
     Raises:
         FencedError: another owner took over, or the broker aborted the transaction.
@@ -127,6 +134,7 @@ class TransactionWriter:
         self._abandoned = False
         self.blocker: Blocker | None = None
         self.bytes = 0
+        self.last_offsets: dict[tuple[TopicKind, int], int] = {}
 
     @property
     def _producer(self) -> Producer:
@@ -340,12 +348,23 @@ class TransactionWriter:
     def _produce(self, outputs: list[Output]) -> None:
         """Queue records without polling, which would release the interpreter lock for each."""
         produce, name_of = self._producer.produce, self._name_of
-        for kind, partition, key, value, headers in outputs:
+        reports = self._delivery_reports(outputs)
+        for number, (kind, partition, key, value, headers) in enumerate(outputs):
+            report = reports.get(number)
             while True:
                 try:
                     # Passing an empty list of headers takes a fifth of the time.
                     if headers:
-                        produce(name_of(kind), value, key, partition, headers=list(headers))
+                        produce(
+                            name_of(kind),
+                            value,
+                            key,
+                            partition,
+                            report,
+                            headers=list(headers),
+                        )
+                    elif report is not None:
+                        produce(name_of(kind), value, key, partition, report)
                     else:
                         produce(name_of(kind), value, key, partition)
                 except BufferError:
@@ -363,6 +382,22 @@ class TransactionWriter:
                     return
                 else:
                     break
+
+    def _delivery_reports(self, outputs: list[Output]) -> dict[int, DeliveryReport]:
+        """Return functions that note the last offset of each partition, by index of the output."""
+        last = {
+            (kind, partition): number
+            for number, (kind, partition, _, _, _) in enumerate(outputs)
+            if kind in _NOTED_KINDS
+        }
+        return {number: self._note_offset(key) for key, number in last.items()}
+
+    def _note_offset(self, key: tuple[TopicKind, int]) -> DeliveryReport:
+        def note(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                self.last_offsets[key] = message.offset() or 0
+
+        return note
 
     def _repeat(
         self, call: Callable[[], object], action: str, right: Callable[[], str] = str

@@ -353,16 +353,6 @@ INVALID_DECLARATIONS = [
         "thresholds.decision",
     ),
     (
-        "features=features",
-        "features=features, thresholds=Thresholds(adwin_delta=0)",
-        "thresholds.adwin_delta",
-    ),
-    (
-        "features=features",
-        "features=features, thresholds=Thresholds(psi_significance=1)",
-        "thresholds.psi_signif",
-    ),
-    (
         'clean=(Impute("amount", 0.0),)',
         'clean=Impute("amount", 0.0)',
         "clean is of type Impute. Give clean as a tuple",

@@ -157,9 +157,9 @@ def test_advancing_closes_what_is_due() -> None:
     assert harness.event(event(3)).error_code == "event-too-late"
 
 
-def replayed(harness: PipelineHarness, count: int = 1500) -> list[float]:
-    """Send events every five minutes, each with a label an hour later; return the scores."""
-    times = [NOW + number * HOUR // 12 for number in range(count)]
+def replayed(harness: PipelineHarness, count: int = 1500, an_hour: int = 12) -> list[float]:
+    """Send events at a rate, each with a label an hour later; return the scores."""
+    times = [NOW + number * HOUR // an_hour for number in range(count)]
     outcomes = harness.replay(
         [event(number, at) for number, at in enumerate(times)],
         [label(number, at + HOUR, fraudulent(number)) for number, at in enumerate(times)],
@@ -184,7 +184,7 @@ def test_measurements_are_those_of_learner_and_monitor() -> None:
         thresholds=Thresholds(metrics=(Threshold(metric="log_loss", limit=0.0001),)),
         publish_features=True,
     )
-    replayed(harness)
+    replayed(harness, 2300, an_hour=6)
     harness.advance(timedelta(days=9))
     assert any(found["breached"] for found in harness.measurements("performance", "log_loss"))
     assert {found["name"] for found in harness.measurements("drift")} == {
@@ -192,7 +192,7 @@ def test_measurements_are_those_of_learner_and_monitor() -> None:
     }  # fmt: skip
     coverage = harness.measurements("coverage", "label_coverage")
     assert [found["value"] for found in coverage] == [1.0] * len(coverage)
-    assert sum(found["n"] for found in coverage) == 1500
+    assert sum(found["n"] for found in coverage) == 2300
     assert all(fits("monitoring", found) for found in harness.measurements())
 
 

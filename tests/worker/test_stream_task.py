@@ -21,7 +21,7 @@ from stream_app.retrying import wait_until
 from stream_app.settings import KafkaSettings, Settings, WorkerSettings
 from stream_app.worker import stream_task
 from stream_app.worker.outages import Blocker
-from stream_app.worker.processor import WaitReason
+from stream_app.worker.processor import WaitReason, WrittenOffsets
 from stream_app.worker.quarantine.claims import ClaimJournal, decode_claim
 from stream_app.worker.quarantine.quarantine import Quarantine
 from stream_app.worker.stream_task import IDLE_SECONDS, Assignment, StreamTask
@@ -80,7 +80,7 @@ class Copier:
     def before_commit(self, positions: Mapping[InputPartition, int], now: int) -> list[Output]:
         return []
 
-    def after_commit(self) -> None:
+    def after_commit(self, written: WrittenOffsets) -> None:
         self.committed += 1
 
 
@@ -115,6 +115,9 @@ class FakeFetchControl:
 
     def at_end(self, source: InputPartition) -> tuple[int, int] | None:
         return self.end
+
+    def stable_end(self, source: InputPartition) -> int | None:
+        return 0
 
     def may_have_more(self, source: InputPartition) -> bool:
         return self.more

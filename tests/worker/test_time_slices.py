@@ -45,6 +45,7 @@ class FakeWriter(TransactionWriter):
         self._opened = 0.0
         self.blocker = None
         self.bytes = 0
+        self.last_offsets = {}
 
     def take_over(self) -> None:
         self._broker.begun += 1

@@ -125,23 +125,18 @@ class Evaluator(SlotsState):
         self.count(example, offset, superseded=superseded)
         return self.close(offset) if self.is_due else []
 
-    def count(self, example: Example, offset: int, *, superseded: bool) -> float:
-        """Count a served prediction, without closing windows; arguments as for `add`.
-
-        Returns:
-            The error of the prediction, from 0 to 1.
-        """
+    def count(self, example: Example, offset: int, *, superseded: bool) -> None:
+        """Count a served prediction, without closing windows; arguments as for `add`."""
         time = example.label_time
         window = self.open.get(time - time % self.length) or self._open(time, offset)
         metrics = self._metrics(window, superseded=superseded, assumed=example.assumed)
-        error = self.task.evaluate(self.baseline, metrics, example.label, example.score)
+        self.task.evaluate(self.baseline, metrics, example.label, example.score)
         window.model_version = example.model_version
         previous = self.previous
         reached = time if time <= previous + 2 * self.length else previous
         self.previous = time
         if reached > self.watermark:
             self.watermark = reached
-        return error
 
     @property
     def is_due(self) -> bool:

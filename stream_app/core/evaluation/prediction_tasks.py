@@ -58,7 +58,6 @@ class PredictionTask(ABC):
         metrics: metrics by name, as functions of sums that are not empty.
         baselines: likewise, for predictions without a model.
         default_metrics: metrics of a pipeline that declares none.
-        alarm: name of the alarm when the errors rise.
     """
 
     name: ClassVar[str]
@@ -68,7 +67,6 @@ class PredictionTask(ABC):
     metrics: ClassVar[Metrics]
     baselines: ClassVar[Metrics]
     default_metrics: ClassVar[tuple[str, ...]]
-    alarm: ClassVar[str] = "error_rate"
 
     @abstractmethod
     def model_problem(self, model: Any) -> tuple[str, str] | None:
@@ -118,12 +116,8 @@ class PredictionTask(ABC):
         """Return empty sums, of one window or, if cumulative, of the whole stream."""
 
     @abstractmethod
-    def evaluate(self, baseline: Any, metrics: Any, label: Any, score: Any) -> float:
-        """Count a served score and its label in the metrics, then the label in the baseline.
-
-        Returns:
-            The error of the prediction, from 0 to 1.
-        """
+    def evaluate(self, baseline: Any, metrics: Any, label: Any, score: Any) -> None:
+        """Count a served score and its label in the metrics, then the label in the baseline."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +176,9 @@ class BinaryTask(PredictionTask):
 
     def evaluate(
         self, baseline: BinaryBaseline, metrics: BinaryMetrics, label: bool, score: float
-    ) -> float:
-        predicted = score >= self.decision
-        metrics.update(label, score, predicted, baseline)
+    ) -> None:
+        metrics.update(label, score, score >= self.decision, baseline)
         baseline.update(label)
-        return predicted is not label
 
 
 @dataclass(frozen=True)
@@ -266,11 +258,9 @@ class MulticlassTask(PredictionTask):
         metrics: MulticlassMetrics,
         label: str,
         score: Probabilities,
-    ) -> float:
-        predicted = _likeliest(score)
-        metrics.update(label, score.get(label, 0.0), predicted, baseline)
+    ) -> None:
+        metrics.update(label, score.get(label, 0.0), _likeliest(score), baseline)
         baseline.update(label)
-        return predicted != label
 
 
 @dataclass(frozen=True)
@@ -284,7 +274,6 @@ class RegressionTask(PredictionTask):
     metrics: ClassVar[Metrics] = REGRESSION_METRICS
     baselines: ClassVar[Metrics] = REGRESSION_BASELINES
     default_metrics = ("mae", "rmse", "r2")
-    alarm = "scaled_error"
 
     def model_problem(self, model: Any) -> tuple[str, str] | None:
         if isinstance(model, base.Regressor):
@@ -330,10 +319,9 @@ class RegressionTask(PredictionTask):
 
     def evaluate(
         self, baseline: RegressionBaseline, metrics: RegressionMetrics, label: float, score: float
-    ) -> float:
+    ) -> None:
         metrics.update(label, score, baseline)
         baseline.update(label)
-        return baseline.scaled_error(label, score)
 
 
 TASKS = (BinaryTask, MulticlassTask, RegressionTask)

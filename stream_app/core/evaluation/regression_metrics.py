@@ -24,30 +24,17 @@ class RegressionBaseline:
         seen: number of labels.
         mean: mean of the labels.
         last: last label.
-        mean_error: mean absolute error of predicting the mean of the labels so far.
     """
 
     seen: int = 0
     mean: float = 0.0
     last: float = 0.0
-    mean_error: float = 0.0
 
     def update(self, label: float) -> None:
         """Count a label."""
-        off = difference(label, self.mean)
         self.seen += 1
-        self.mean += off / self.seen
-        self.mean_error += (abs(off) - self.mean_error) / self.seen
+        self.mean += difference(label, self.mean) / self.seen
         self.last = label
-
-    def scaled_error(self, label: float, value: float) -> float:
-        """Return the absolute error e as e / (e + mean_error), which is from 0 to 1.
-
-        0 is exact, 0.5 is as bad as predicting the mean, 1 is infinitely bad. ADWIN needs errors
-        from 0 to 1 whatever their unit, and a single large one must not look like drift.
-        """
-        error = abs(difference(label, value))
-        return error / (error + self.mean_error) if error else 0.0
 
 
 @dataclass(slots=True)

@@ -121,16 +121,13 @@ class Learner:
         """Count the served prediction, and return the measurements of windows and alarms."""
         state, outputs = self.state, list[Output]()
         evaluator = state.evaluator
-        error = evaluator.count(
+        evaluator.count(
             example, offset, superseded=state.control.is_superseded(example.model_version)
         )
         if evaluator.is_due:
             outputs += [
                 found for window in evaluator.close(offset) for found in self._report(window)
             ]
-        rise = state.alarm.update(error, example.label_time)
-        if rise is not None:
-            outputs.append(self._alarm(example, rise.before, rise.after, rise.n))
         # An untrained model and the rule of a fallback may give every event the same score.
         if example.model_version > 0:
             equal = state.constant_score.update(
@@ -244,21 +241,6 @@ class Learner:
         time, check = example.label_time, LimitCheck(None, True)
         found = Measurement(
             "alarm", name, time, time, n, value, check, reference, example.model_version
-        )
-        return found.output(self._pipeline.name)
-
-    def _alarm(self, example: Example, before: float, after: float, n: int) -> Output:
-        time = example.label_time
-        found = Measurement(
-            "alarm",
-            self._task.alarm,
-            time,
-            time,
-            n,
-            after,
-            LimitCheck(before, True),
-            "ADWIN",
-            example.model_version,
         )
         return found.output(self._pipeline.name)
 

@@ -19,7 +19,6 @@ from stream_app.core.learning.finite_learning import (
     unsound_aggregates,
 )
 from stream_app.core.monitoring.constant_score import ConstantScore
-from stream_app.core.monitoring.drift import ErrorAlarm
 from stream_app.core.slots_state import SlotsState
 from stream_app.pipeline import Pipeline
 
@@ -109,7 +108,6 @@ class LearnerState(SlotsState):
         learned: the model, and what it has learned.
         control: decisions that were applied.
         evaluator: metrics of the served predictions.
-        alarm: drift detector of their errors.
         constant_score: detector of a score that is the same for all events.
         unlearnable: number of examples that could not be learned.
         unevaluated: number of examples whose evaluation failed.
@@ -120,7 +118,6 @@ class LearnerState(SlotsState):
     fingerprint: str
     learned: LearnedModel
     evaluator: Evaluator
-    alarm: ErrorAlarm
     control: ControlState = field(default_factory=ControlState)
     constant_score: ConstantScore = field(default_factory=ConstantScore)
     unlearnable: int = 0
@@ -136,12 +133,9 @@ class LearnerState(SlotsState):
             fingerprint=fingerprint,
             learned=LearnedModel(model=pipeline.model()),
             evaluator=Evaluator(length, task_of(pipeline)),
-            alarm=ErrorAlarm(pipeline.thresholds.adwin_delta, quiet=length),
         )
 
     def configure(self, pipeline: Pipeline) -> None:
         """Take the settings outside the fingerprint from the pipeline as it is declared now."""
         self.evaluator.length = pipeline.window // timedelta(milliseconds=1)
         self.evaluator.task = task_of(pipeline)
-        if self.alarm.delta != pipeline.thresholds.adwin_delta:
-            self.alarm = ErrorAlarm(pipeline.thresholds.adwin_delta, self.evaluator.length)

@@ -22,8 +22,9 @@ ModelOperation = Literal[
     "key-rotate",
     "key-revoke",
     "thresholds",
+    "window",
 ]
-"""Operations on models, learning and keys."""
+"""Operations on models, learning, keys and monitoring."""
 
 DeadLetterOperation = Literal["replay", "stop", "finish", "park", "drop", "restore"]
 """Operations on dead letters; a replay ends with "stop" or "finish"."""

@@ -53,6 +53,15 @@ class DelayQuantiles:
                 self._exact = 0
                 self._values.clear()
 
+    def merge(self, other: "DelayQuantiles") -> None:
+        """Add the durations of another sketch; they are not exact any more."""
+        self._exact = 0
+        self._values.clear()
+        self.n += other.n
+        self.largest = max(self.largest, other.largest)
+        for index, count in other._bins.items():
+            self._bins[index] = self._bins.get(index, 0) + count
+
     def quantile(self, share: float) -> float:
         """Return the duration in milliseconds that this share does not exceed; 0 without any."""
         if not self.n:

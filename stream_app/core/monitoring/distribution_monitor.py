@@ -1,11 +1,14 @@
 """Monitors the distributions of variables per window, against a fixed and a trailing reference."""
 
 from bisect import bisect_left
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from stream_app.core.monitoring.drift import StabilityIndex, stability
+from stream_app.core.monitoring.drift import stability
+from stream_app.core.monitoring.hashed_sample import HashedRecord, HashedSample
+from stream_app.core.monitoring.log_alignment import DAY_MS, floor_time
 
 # Value of a variable that a record does not have.
 MISSING = object()
@@ -15,42 +18,11 @@ MAX_CATEGORIES = 20
 
 # Records that a reference needs.
 REFERENCE_MIN = 500
-# Values that a reference sample keeps, of one variable and of all variables together.
-REFERENCE_MAX = 2000
-MAX_SAMPLED_VALUES = 20_000
 
 # Records that a window needs to be compared.
 WINDOW_MIN = 100
 
 _DECILES = [i / 10 for i in range(1, 10)]
-
-
-@dataclass(slots=True)
-class ReferenceSample:
-    """Evenly thinned sample of the values of one variable.
-
-    Every stride-th value is kept; the stride doubles when the sample is full.
-
-    Attributes:
-        limit: largest number of values.
-        values: sampled values; categories are strings.
-        stride: distance of the sampled values.
-        seen: number of values offered.
-    """
-
-    limit: int
-    values: list[float | str] = field(default_factory=list)
-    stride: int = 1
-    seen: int = 0
-
-    def add(self, value: float | bool | str) -> None:
-        """Offer a value; strings and booleans are categories."""
-        if self.seen % self.stride == 0:
-            self.values.append(_category(value) if isinstance(value, bool | str) else value)
-            if len(self.values) > self.limit:
-                self.values = self.values[::2]
-                self.stride *= 2
-        self.seen += 1
 
 
 @dataclass(slots=True)
@@ -70,21 +42,21 @@ class Bins:
     counts: list[int]
 
     @classmethod
-    def of(cls, sample: ReferenceSample, offered: int) -> "Bins":
-        """Return the bins for a sample of a variable that could have been in `offered` records."""
-        numbers = [value for value in sample.values if not isinstance(value, str)]
-        if len(numbers) * 2 > len(sample.values):
+    def of(cls, values: Sequence[Any]) -> "Bins":
+        """Return the bins for the sampled values of a variable, which may be `MISSING`."""
+        known = [value for value in values if value is not MISSING]
+        numbers = [value for value in known if not isinstance(value, bool | str)]
+        if len(numbers) * 2 > len(known):
             # Imported when it is needed: numpy costs a command 0.1 s of CPU.
             import numpy as np
 
             edges = np.unique(np.quantile(numbers, _DECILES, method="inverted_cdf")).tolist()
             bins = cls(edges, {}, [0] * (len(edges) + 2))
         else:
-            bins = cls([], _most_frequent(sample), [])
+            bins = cls([], _most_frequent(known), [])
             bins.counts = [0] * (len(bins.categories) + 2)
-        for value in sample.values:
+        for value in values:
             bins.counts[bins.index(value)] += 1
-        bins.counts[-1] += round((offered - sample.seen) * len(sample.values) / max(sample.seen, 1))
         return bins
 
     def index(self, value: Any) -> int:
@@ -93,7 +65,9 @@ class Bins:
             return len(self.counts) - 1
         if self.categories:
             return self.categories.get(_category(value), len(self.categories))
-        return len(self.counts) - 1 if isinstance(value, str) else bisect_left(self.edges, value)
+        if isinstance(value, bool | str):
+            return len(self.counts) - 1
+        return bisect_left(self.edges, value)
 
     def to_state(self) -> dict[str, Any]:
         """Return JSON data."""
@@ -111,33 +85,44 @@ class DriftFinding(NamedTuple):
     name: str
     reference: Literal["fixed", "trailing"]
     n: int
-    stability: StabilityIndex
+    stability: float
 
 
 class DistributionMonitor:
     """Monitors variables that come together, such as the features of a record.
 
-    Records are a reference sample until a window closes with at least 500 of them. Then the
-    reference is fixed for good, and later records are counted per window. The trailing reference is
-    the last window that was large enough.
+    Records are a reference sample at first. At the first midnight at which there are at least 500
+    of them, the reference is fixed for good. A day later, records begin to be counted per window;
+    those in between belong to neither, because the logs may have been read in any order. The
+    trailing reference is the last window that was large enough.
 
-    Args:
-        significance: probability of a false alarm per comparison.
+    Attributes:
+        counted_from: time from which records are counted, in Unix milliseconds; None before the
+            reference is fixed.
     """
 
-    def __init__(self, significance: float) -> None:
-        self._significance = significance
-        self._offered = 0
-        self._samples: dict[str, ReferenceSample] = {}
+    def __init__(self) -> None:
+        self.counted_from: int | None = None
+        # Samples by the day that the watermark of the records' partition had reached.
+        self._samples: dict[int, HashedSample] = {}
         self._bins: dict[str, Bins] = {}
         self._windows: dict[int, dict[str, list[int]]] = {}
         self._trailing: dict[str, list[int]] = {}
 
-    def add(self, window: int, variables: Mapping[str, Any]) -> None:
+    def sample(self, reached: int, record: HashedRecord) -> None:
+        """Offer a record to the reference, while there is none.
+
+        Args:
+            reached: watermark that holds for the record, in Unix milliseconds.
+        """
+        day = floor_time(reached, DAY_MS)
+        sample = self._samples.get(day)
+        if sample is None:
+            sample = self._samples[day] = HashedSample()
+        sample.add(record)
+
+    def count(self, window: int, variables: Mapping[str, Any]) -> None:
         """Count a record of the window that starts at `window`."""
-        if not self._bins:
-            self._sample(variables)
-            return
         counts = self._windows.get(window)
         if counts is None:
             counts = self._windows[window] = {
@@ -146,17 +131,33 @@ class DistributionMonitor:
         for name, bins in self._bins.items():
             counts[name][bins.index(variables.get(name, MISSING))] += 1
 
+    def pass_midnight(self, time: int) -> None:
+        """Fix the reference if there are enough records from before a midnight."""
+        if self.counted_from is not None or not self._samples:
+            return
+        before = [sample for day, sample in self._samples.items() if day < time]
+        if sum(sample.seen for sample in before) < REFERENCE_MIN:
+            return
+        merged = HashedSample()
+        for sample in before:
+            merged.merge(sample)
+        variables = [record.variables for record in merged.records]
+        names = sorted({name for one in variables for name in one})
+        self._bins = {
+            name: Bins.of([one.get(name, MISSING) for one in variables]) for name in names
+        }
+        self._samples = {}
+        self.counted_from = time + DAY_MS
+
+    def change_windows(self, start: int) -> None:
+        """Forget what was counted from a time on, where windows get another length."""
+        self._trailing = {}
+        self._windows = {one: counts for one, counts in self._windows.items() if one < start}
+
     def close(self, window: int) -> list[DriftFinding]:
-        """Compare and forget a complete window, or make the reference if there is none yet."""
+        """Compare and forget a complete window."""
         counts = self._windows.pop(window, None)
-        if counts is None:
-            if not self._bins and self._offered >= REFERENCE_MIN:
-                self._bins = {
-                    name: Bins.of(sample, self._offered) for name, sample in self._samples.items()
-                }
-                self._samples = {}
-            return []
-        if sum(next(iter(counts.values()))) < WINDOW_MIN:
+        if not counts or sum(next(iter(counts.values()))) < WINDOW_MIN:
             return []
         findings = [finding for name in counts for finding in self._compare(name, counts[name])]
         self._trailing = counts
@@ -165,9 +166,10 @@ class DistributionMonitor:
     def to_state(self) -> dict[str, Any]:
         """Return JSON data."""
         return {
-            "offered": self._offered,
+            "counted_from": self.counted_from,
             "samples": {
-                name: [s.limit, s.values, s.stride, s.seen] for name, s in self._samples.items()
+                str(day): [sample.seen, [list(one) for one in sample.records]]
+                for day, sample in self._samples.items()
             },
             "bins": {name: bins.to_state() for name, bins in self._bins.items()},
             "windows": {str(window): counts for window, counts in self._windows.items()},
@@ -175,46 +177,33 @@ class DistributionMonitor:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], significance: float) -> "DistributionMonitor":
+    def from_state(cls, state: Mapping[str, Any]) -> "DistributionMonitor":
         """Return the monitor of `to_state`."""
-        monitor = cls(significance)
-        monitor._offered = state["offered"]
+        monitor = cls()
+        monitor.counted_from = state["counted_from"]
         monitor._samples = {
-            name: ReferenceSample(*values) for name, values in state["samples"].items()
+            int(day): HashedSample([HashedRecord(*record) for record in records], seen)
+            for day, (seen, records) in state["samples"].items()
         }
         monitor._bins = {name: Bins.from_state(bins) for name, bins in state["bins"].items()}
         monitor._windows = {int(window): counts for window, counts in state["windows"].items()}
         monitor._trailing = state["trailing"]
         return monitor
 
-    def _sample(self, variables: Mapping[str, Any]) -> None:
-        self._offered += 1
-        for name, value in variables.items():
-            sample = self._samples.get(name)
-            if sample is None:
-                sample = self._samples[name] = ReferenceSample(
-                    min(REFERENCE_MAX, MAX_SAMPLED_VALUES // len(variables))
-                )
-            sample.add(value)
-
     def _compare(self, name: str, counts: list[int]) -> list[DriftFinding]:
         n = sum(counts)
-        fixed = stability(self._bins[name].counts, counts, self._significance)
-        findings = [DriftFinding(name, "fixed", n, fixed)]
+        found = [DriftFinding(name, "fixed", n, stability(self._bins[name].counts, counts))]
         if name in self._trailing:
-            trailing = stability(self._trailing[name], counts, self._significance)
-            findings.append(DriftFinding(name, "trailing", n, trailing))
-        return findings
+            found.append(DriftFinding(name, "trailing", n, stability(self._trailing[name], counts)))
+        return found
 
 
 def _category(value: object) -> str:
     return value if isinstance(value, str) else str(value).lower()
 
 
-def _most_frequent(sample: ReferenceSample) -> dict[str, int]:
+def _most_frequent(values: Sequence[Any]) -> dict[str, int]:
     """Return the most frequent categories, in alphabetical order if equally frequent."""
-    counts: dict[str, int] = {}
-    for value in sample.values:
-        counts[_category(value)] = counts.get(_category(value), 0) + 1
+    counts = Counter(map(_category, values))
     ranked = sorted(counts, key=lambda name: (-counts[name], name))
     return {name: index for index, name in enumerate(ranked[:MAX_CATEGORIES])}

@@ -1,6 +1,7 @@
 """Monitors inputs, scores and labels per window of event time, which the learner cannot see."""
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -8,176 +9,330 @@ from typing import Any
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
-from stream_app.core.monitoring.distribution_monitor import DistributionMonitor, DriftFinding
-from stream_app.core.published_records import LimitCheck, Measurement, ScoredRecord
+from stream_app.core.monitoring.distribution_monitor import DistributionMonitor
+from stream_app.core.monitoring.hashed_sample import HashedRecord, identity_hash
+from stream_app.core.monitoring.log_alignment import DAY_MS, STEP_MS, floor_time
+from stream_app.core.monitoring.window_lengths import LENGTHS_MS, WindowLengths, choose_length
+from stream_app.core.published_records import Measurement, ScoredRecord
 from stream_app.core.reading.event_time import NEVER
 from stream_app.pipeline import Pipeline
-from stream_app.records import Output
+from stream_app.records import Features, Fields, Output
+
+# Model versions of a window whose records are reported apart.
+MAX_VERSIONS = 10
+# Steps whose windows are remembered.
+MAX_SPANS = 1_000
 
 
 @dataclass(slots=True)
-class LabelCoverage:
-    """Labels of the events of one window.
+class WindowCounts:
+    """Records of one window, or of `STEP_MS` in one that is open.
 
     Attributes:
-        scored: number of events that were scored.
-        delays: delays of the labels that came for them.
+        versions: number of scored records in time, by model version.
+        delays: delays of the labels.
     """
 
-    scored: int = 0
+    versions: Counter[int] = field(default_factory=Counter)
     delays: DelayQuantiles = field(default_factory=DelayQuantiles)
+
+    @property
+    def scored(self) -> int:
+        """Number of scored records in time."""
+        return self.versions.total()
+
+    def add(self, other: "WindowCounts") -> None:
+        """Add the records of another part of the window."""
+        self.versions.update(other.versions)
+        self.delays.merge(other.delays)
+
+    def to_state(self) -> list[Any]:
+        """Return JSON data."""
+        versions = {str(version): n for version, n in self.versions.items()}
+        return [versions, self.delays.to_state()]
+
+    @classmethod
+    def from_state(cls, state: list[Any]) -> "WindowCounts":
+        """Return the counts of `to_state`."""
+        versions, delays = state
+        counted = Counter({int(version): n for version, n in versions.items()})
+        return cls(counted, DelayQuantiles.from_state(delays))
 
 
 class WindowMonitor:
-    """Monitors tumbling windows of event time, aligned to the Unix epoch and closed by watermarks.
+    """Monitors tumbling windows of event time, aligned to the Unix epoch.
 
-    The watermark of an input is the largest time seen in it, without a single one that is more than
-    two windows after the one before it: it may be wrong. The watermark is the least of them, so an
-    input that lags behind holds every window open. The distributions of a window are compared
-    when the watermark passes its end by a quarter of its length; its labels are counted when the
-    watermark passes its end by the label's horizon.
+    It is a function of its records and of the times that all partitions have passed, whatever the
+    order of records between two of those times. `docs/windows.md` has the rules.
 
     Args:
         pipeline: loaded pipeline.
 
     Attributes:
-        late: number of records that came after their window had closed; they are left out.
+        lengths: lengths of the windows.
+        late: number of records that came after their window had closed.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._monitored = task_of(pipeline).monitored
-        self._length = pipeline.window // timedelta(milliseconds=1)
-        self._horizon = pipeline.label.horizon // timedelta(milliseconds=1)
-        self._watermarks: dict[str, int] = {}
-        self._watermark = NEVER
-        # Time of the last record of each input.
-        self._previous: dict[str, int] = {}
-        # Model version of the newest record, by window whose distributions are not compared yet.
-        self._versions: dict[int, int] = {}
-        self._coverage: dict[int, LabelCoverage] = {}
-        self._score = DistributionMonitor(pipeline.thresholds.psi_significance)
-        self._features = DistributionMonitor(pipeline.thresholds.psi_significance)
+        label = pipeline.label
+        kept = label.horizon + label.allowed_lateness
+        self._retention = kept // timedelta(milliseconds=1)
+        self.lengths = WindowLengths()
         self.late = 0
+        # Times that the events of all partitions have passed, and their clocks since windows close.
+        self._events = NEVER
+        self._clock = NEVER
+        # Time from which on the records of a step are complete.
+        self._first = NEVER
+        # By start: steps of windows that are open, and windows that wait for their labels.
+        self._open: dict[int, WindowCounts] = {}
+        self._closed: dict[int, WindowCounts] = {}
+        # Start and closing time of the windows of steps; not part of the state.
+        self._spans: dict[int, tuple[int, int]] = {}
+        # Late scored records by the day that their partition had reached.
+        self._late: Counter[int] = Counter()
+        self._score = DistributionMonitor()
+        self._features = DistributionMonitor()
 
-    def scored(self, source: str, record: ScoredRecord) -> None:
-        """Count a scored record of an input."""
-        time = record["event_time"]
-        version, features = record["model"]["version"], record["features"]
-        window = time - time % self._length
-        self._move_watermark(source, time)
-        if not self._is_past(window + self._horizon):
-            self._coverage.setdefault(window, LabelCoverage()).scored += 1
-        if self._is_past(window + self._length // 4):
-            self.late += 1
-            return
-        self._versions[window] = version
-        self._score.add(window, self._monitored(record))
-        if features:
-            self._features.add(window, features)
-
-    def example(self, source: str, example: Example) -> None:
-        """Count a label of an input; one that was assumed has no delay, and is not covered."""
-        self._move_watermark(source, example.label_time)
-        if example.assumed:
-            return
-        window = example.event_time - example.event_time % self._length
-        if self._is_past(window + self._horizon):
-            self.late += 1
-            return
-        delay = max(example.label_time - example.event_time, 0)
-        self._coverage.setdefault(window, LabelCoverage()).delays.add(delay)
-
-    def close(self, active: Collection[str]) -> list[Output]:
-        """Return the measurements of the windows that are complete.
+    def scored(self, record: ScoredRecord, key: bytes | None, reached: int) -> None:
+        """Count a scored record.
 
         Args:
-            active: inputs that hold windows open. If there is none, all have been read to their
-                ends, and the largest of their watermarks is the watermark.
+            record: the record.
+            key: key of its Kafka record.
+            reached: watermark of its partition that holds for it, in Unix milliseconds.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no scored record.
         """
-        watermarks = [self._watermarks.get(source, NEVER) for source in active]
-        watermark = min(watermarks) if watermarks else max(self._watermarks.values(), default=NEVER)
-        self._watermark = max(self._watermark, watermark)
-        slack = self._length // 4
-        compared = [window for window in self._versions if self._is_past(window + slack)]
-        found = [one for window in sorted(compared) for one in self._distributions(window)]
-        counted = [window for window in self._coverage if self._is_past(window + self._horizon)]
-        found += [one for window in sorted(counted) for one in self._labels(window)]
+        time, variables, features = self._read(record)
+        step = time - time % STEP_MS
+        start, closing = self._spans.get(step) or self._span(step)
+        if closing <= reached:
+            self.late += 1
+            self._late[floor_time(reached, DAY_MS)] += 1
+            return
+        self._counts(step).versions[record["model"]["version"]] += 1
+        for monitor, monitored in ((self._score, variables), (self._features, features)):
+            begin = monitor.counted_from
+            if not monitored:
+                continue
+            if begin is None:
+                identity = identity_hash(key, record["event_id"])
+                monitor.sample(reached, HashedRecord(identity, monitored))
+            elif time >= begin and reached >= max(begin, self.lengths.applies_from(time)):
+                monitor.count(start, monitored)
+
+    def example(self, example: Example) -> None:
+        """Count a label; one that was assumed has no delay, and is not covered."""
+        if example.assumed:
+            return
+        start, length = self.lengths.window_of(example.event_time)
+        if self._is_complete(start, length):
+            self.late += 1
+            return
+        is_closed = self.lengths.is_known and (
+            self.lengths.closing_time(start, length) <= self._events
+        )
+        step = example.event_time - example.event_time % STEP_MS
+        counts = self._closed.get(start) if is_closed else self._counts(step)
+        if counts is not None:
+            counts.delays.add(max(example.label_time - example.event_time, 0))
+
+    def pass_events(self, time: int) -> list[Output]:
+        """Close windows of scored records: the events of all partitions have passed a time.
+
+        Args:
+            time: Unix milliseconds, a multiple of `STEP_MS`.
+        """
+        late: list[Measurement] = []
+        if self._first == NEVER:
+            self._first = time
+        else:
+            first = floor_time(self._events, DAY_MS) + DAY_MS
+            for midnight in range(first, time + 1, DAY_MS):
+                self._pass_midnight(midnight)
+                late += self._late_records(midnight)
+        self._events = time
+        found = late + (self._close() if self.lengths.is_known else [])
         return [measurement.output(self._pipeline.name) for measurement in found]
+
+    def pass_clock(self, time: int) -> list[Output]:
+        """Report the labels of windows whose predictions have closed in all partitions.
+
+        Args:
+            time: Unix milliseconds, a multiple of `STEP_MS`.
+        """
+        if not self.lengths.is_known:
+            return []
+        self._clock = time
+        due = [
+            (self._labels_closing_time(start, length), start, start + length)
+            for start, length in map(self.lengths.window_of, self._closed)
+        ]
+        return [
+            measurement.output(self._pipeline.name)
+            for closing, start, end in sorted(due)
+            if closing <= time
+            for measurement in _label_measurements(start, end, self._closed.pop(start))
+        ]
+
+    def change_window(self, time: int, length: int) -> None:
+        """Give later windows another length.
+
+        It applies from the second midnight on: no partition was read further than that.
+
+        Args:
+            time: time that the events of all partitions had passed at the command.
+            length: one of `LENGTHS_MS`; others are ignored.
+        """
+        if length not in LENGTHS_MS:
+            return
+        start = NEVER if time == NEVER else floor_time(time, DAY_MS) + 2 * DAY_MS
+        self.lengths.change(start, length)
+        self._spans.clear()
+        self._score.change_windows(start)
+        self._features.change_windows(start)
 
     def to_state(self) -> dict[str, Any]:
         """Return JSON data."""
         return {
-            "length": self._length,
-            "watermarks": self._watermarks,
-            "watermark": self._watermark,
-            "previous": self._previous,
-            "versions": {str(window): version for window, version in self._versions.items()},
-            "coverage": {
-                str(window): [c.scored, c.delays.to_state()] for window, c in self._coverage.items()
-            },
+            "lengths": self.lengths.changes,
+            "late": self.late,
+            "times": [self._events, self._clock, self._first],
+            "open": {str(start): counts.to_state() for start, counts in self._open.items()},
+            "closed": {str(start): counts.to_state() for start, counts in self._closed.items()},
+            "late_by_day": {str(day): n for day, n in self._late.items()},
             "score": self._score.to_state(),
             "features": self._features.to_state(),
-            "late": self.late,
         }
 
     @classmethod
     def from_state(cls, pipeline: Pipeline, state: Mapping[str, Any]) -> "WindowMonitor":
-        """Return the monitor of `to_state`.
-
-        Windows of another length are forgotten, with the references made of them.
-        """
+        """Return the monitor of `to_state`."""
         monitor = cls(pipeline)
-        significance = pipeline.thresholds.psi_significance
-        monitor._watermarks = dict(state["watermarks"])
-        monitor._watermark = state["watermark"]
-        monitor._previous = dict(state["previous"])
+        monitor.lengths = WindowLengths((start, length) for start, length in state["lengths"])
         monitor.late = state["late"]
-        if state["length"] != monitor._length:
-            return monitor
-        monitor._versions = {int(window): version for window, version in state["versions"].items()}
-        monitor._coverage = {
-            int(w): LabelCoverage(n, DelayQuantiles.from_state(d))
-            for w, (n, d) in state["coverage"].items()
-        }
-        monitor._score = DistributionMonitor.from_state(state["score"], significance)
-        monitor._features = DistributionMonitor.from_state(state["features"], significance)
+        monitor._events, monitor._clock, monitor._first = state["times"]
+        monitor._open = _counts_of(state["open"])
+        monitor._closed = _counts_of(state["closed"])
+        monitor._late = Counter({int(day): n for day, n in state["late_by_day"].items()})
+        monitor._score = DistributionMonitor.from_state(state["score"])
+        monitor._features = DistributionMonitor.from_state(state["features"])
         return monitor
 
-    def _move_watermark(self, source: str, time: int) -> None:
-        previous = self._previous.get(source, NEVER)
-        reached = time if time <= previous + 2 * self._length else previous
-        self._previous[source] = time
-        if reached > self._watermarks.get(source, NEVER):
-            self._watermarks[source] = reached
+    def _read(self, record: ScoredRecord) -> tuple[int, Fields, Features | None]:
+        """Return event time, prediction and features of a record that may be anything."""
+        time, version, features = (
+            record["event_time"],
+            record["model"]["version"],
+            record["features"],
+        )
+        for value, kind in ((time, int), (version, int), (record["event_id"], str)):
+            if type(value) is not kind:
+                raise TypeError
+        if features is not None and not isinstance(features, dict):
+            raise TypeError
+        return time, self._monitored(record), features
 
-    def _is_past(self, time: int) -> bool:
-        """Return True if the watermark has passed the end of a window that starts at `time`."""
-        return self._watermark >= time + self._length
+    def _counts(self, step: int) -> WindowCounts:
+        counts = self._open.get(step)
+        if counts is None:
+            counts = self._open[step] = WindowCounts()
+        return counts
 
-    def _distributions(self, window: int) -> list[Measurement]:
-        version = self._versions.pop(window)
-        found = [(f.name, f) for f in self._score.close(window)]
-        found += [(f"features.{f.name}", f) for f in self._features.close(window)]
-        return [self._drift(window, name, finding, version) for name, finding in found]
+    def _span(self, step: int) -> tuple[int, int]:
+        """Return start and closing time of the window of a step, and remember them."""
+        if len(self._spans) > MAX_SPANS:
+            self._spans.clear()
+        start, length = self.lengths.window_of(step)
+        span = self._spans[step] = start, self.lengths.closing_time(start, length)
+        return span
 
-    def _drift(self, window: int, name: str, finding: DriftFinding, version: int) -> Measurement:
-        _, reference, n, psi = finding
-        check = LimitCheck(psi.threshold, psi.breached)
-        end = window + self._length
-        return Measurement("drift", name, window, end, n, psi.value, check, reference, version)
+    def _labels_closing_time(self, start: int, length: int) -> int:
+        closing = self.lengths.closing_time(start, length)
+        return max(closing, start + length + self._retention)
 
-    def _labels(self, window: int) -> list[Measurement]:
-        coverage = self._coverage.pop(window)
-        delays, end, scored = coverage.delays, window + self._length, coverage.scored
-        share = delays.n / scored if scored else None
-        found = [
-            Measurement("volume", "scored", window, end, scored, float(scored)),
-            Measurement("coverage", "label_coverage", window, end, scored, share),
-        ]
-        if delays.n:
-            found += [
-                Measurement("delay", name, window, end, delays.n, milliseconds / 1000)
-                for name, milliseconds in delays.summary().items()
-            ]
+    def _is_complete(self, start: int, length: int) -> bool:
+        """Return True if the labels of a window were reported."""
+        return self._clock != NEVER and self._labels_closing_time(start, length) <= self._clock
+
+    def _pass_midnight(self, time: int) -> None:
+        """Choose the length of windows, and fix the references, if there are enough records."""
+        if not self.lengths.is_known:
+            counts = {start: one.scored for start, one in self._open.items()}
+            # Of the last day, late records may still be read.
+            length = choose_length(counts, self._first, time - DAY_MS)
+            if length is not None:
+                self.lengths.change(time + DAY_MS, length)
+                self._spans.clear()
+        if self.lengths.is_known:
+            self._score.pass_midnight(time)
+            self._features.pass_midnight(time)
+
+    def _late_records(self, midnight: int) -> list[Measurement]:
+        """Return the number of records that were late on the day before."""
+        days = [day for day in self._late if day < midnight]
+        late = sum(self._late.pop(day) for day in days)
+        if not late:
+            return []
+        return [Measurement("volume", "late", midnight - DAY_MS, midnight, late, float(late))]
+
+    def _close(self) -> list[Measurement]:
+        """Return the measurements of windows that are past."""
+        due = []
+        for step in self._open:
+            start, length = self.lengths.window_of(step)
+            closing = self.lengths.closing_time(start, length)
+            if closing <= self._events:
+                due.append((closing, start, start + length, step))
+        windows: dict[tuple[int, int], WindowCounts] = {}
+        for _, start, end, step in sorted(due):
+            windows.setdefault((start, end), WindowCounts()).add(self._open.pop(step))
+        found: list[Measurement] = []
+        for (start, end), counts in windows.items():
+            if counts.scored:
+                self._closed[start] = counts
+                found += self._window(start, end, counts)
         return found
+
+    def _window(self, start: int, end: int, counts: WindowCounts) -> list[Measurement]:
+        """Return volumes, and the comparisons of distributions."""
+        ranked = sorted(counts.versions.items(), key=lambda item: (-item[1], -item[0]))
+        total, version = counts.scored, ranked[0][0]
+        of_all = Measurement("volume", "scored", start, end, total, float(total))
+        found = [of_all._replace(model_version=version)]
+        if len(ranked) > 1:
+            found += [
+                of_all._replace(n=n, value=float(n), reference="version", model_version=one)
+                for one, n in ranked[:MAX_VERSIONS]
+            ]
+        findings = self._score.close(start)
+        findings += [
+            finding._replace(name=f"features.{finding.name}")
+            for finding in self._features.close(start)
+        ]
+        drift = Measurement("drift", "", start, end, 0, model_version=version)
+        return found + [
+            drift._replace(name=name, n=n, value=index, reference=reference)
+            for name, reference, n, index in findings
+        ]
+
+
+def _label_measurements(start: int, end: int, counts: WindowCounts) -> list[Measurement]:
+    """Return coverage and delays of the labels of a window."""
+    delays, scored = counts.delays, counts.scored
+    share = delays.n / scored
+    found = [Measurement("coverage", "label_coverage", start, end, scored, share)]
+    if delays.n:
+        found += [
+            Measurement("delay", name, start, end, delays.n, milliseconds / 1000)
+            for name, milliseconds in delays.summary().items()
+        ]
+    return found
+
+
+def _counts_of(state: Mapping[str, list[Any]]) -> dict[int, WindowCounts]:
+    return {int(start): WindowCounts.from_state(counts) for start, counts in state.items()}

@@ -19,7 +19,7 @@ from stream_app.sources import Source
 from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import DEAD_LETTERS, RECORDS, SOURCE_WATERMARK
 from stream_app.topic_kinds import InputKind, topic_name
-from stream_app.worker.processor import HELD, WaitReason, waiting_reason
+from stream_app.worker.processor import HELD, WaitReason, WrittenOffsets, waiting_reason
 from stream_app.worker.quarantine.quarantine import RecordGuard
 from stream_app.worker.roles.ingest_outputs import DEAD_LETTERS_OF, IngestDeadLetters, size_problem
 from stream_app.worker.roles.ingest_state import IngestOutcomes, SourceState, load_states
@@ -300,7 +300,7 @@ class IngestProcessor:
         self._idle_ms = self.state.clock.idle_ms
         return [*outputs, self.state.output()]
 
-    def after_commit(self) -> None:
+    def after_commit(self, written: WrittenOffsets) -> None:
         """Export the committed state as metrics."""
         state, exported = self.state, self._exported
         for outcome, count in (state.counts - exported.counts).items():

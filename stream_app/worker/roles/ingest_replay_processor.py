@@ -19,7 +19,7 @@ from stream_app.records import Failure, Headers, InputPartition, Output, Record
 from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import DEAD_LETTERS, RECORDS
 from stream_app.topic_kinds import InputKind, TopicKind, topic_name
-from stream_app.worker.processor import HELD, WaitReason, waiting_reason
+from stream_app.worker.processor import HELD, WaitReason, WrittenOffsets, waiting_reason
 from stream_app.worker.roles.ingest_outputs import DEAD_LETTERS_OF, IngestDeadLetters, size_problem
 from stream_app.worker.roles.ingest_processor import IngestServices
 from stream_app.worker.roles.ingest_state import ReplayState, SourceOutcome, load_states
@@ -126,7 +126,7 @@ class IngestReplayProcessor:
         reports = self._services.reports(self.state, now)
         return reports + ([self.state.output()] if self.state.next else [])
 
-    def after_commit(self) -> None:
+    def after_commit(self, written: WrittenOffsets) -> None:
         """Export what was committed as metrics."""
         for outcome, count in self._outcomes.items():
             RECORDS.labels("ingest", self._source.topic, outcome).inc(count)

@@ -29,7 +29,7 @@ from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import EXAMPLES_LEARNED, MODEL_VERSION
 from stream_app.topic_kinds import topic_name
-from stream_app.worker.processor import WaitReason
+from stream_app.worker.processor import WaitReason, WrittenOffsets
 from stream_app.worker.quarantine.quarantine import ExampleGuard
 from stream_app.worker.roles.control_preparation import ControlPreparation, applied_records
 from stream_app.worker.roles.learner_recovery import (
@@ -187,7 +187,7 @@ class LearnProcessor:
         self._next, self._now = positions[self._source], now
         return self._schedule.checkpoint_if_due(self._next, self.state, now)
 
-    def after_commit(self) -> None:
+    def after_commit(self, written: WrittenOffsets) -> None:
         """Delete superseded artifacts and export the committed counts as metrics."""
         self._skips.committed(self._next)
         self._versions.delete_superseded(self._now)

@@ -1,7 +1,7 @@
-"""Monitor role: reports window metrics over all scored records and the examples log."""
+"""Monitor role: reports windows over all scored records and the examples."""
 
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import orjson
@@ -9,6 +9,12 @@ import orjson
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example, decode_example
 from stream_app.core.learning.control_commands import control_in
+from stream_app.core.monitoring.log_alignment import LogAlignment
+from stream_app.core.monitoring.partition_watermark import (
+    WINDOW_KEY,
+    decode_watermark,
+    decode_window,
+)
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
@@ -17,14 +23,13 @@ from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, InputPartition, Output, Record
 from stream_app.schema_registry.schema_cache import SchemaCache
+from stream_app.telemetry.metrics import WINDOWS_PASSED
 from stream_app.topic_kinds import topic_name
-from stream_app.worker.processor import WaitReason
+from stream_app.worker.processor import WaitReason, WrittenOffsets
 from stream_app.worker.roles.output_encoders import Encode, encode_measurements
 from stream_app.worker.roles.reporting import export_measurements
 
 STATE_KEY = b"state"
-# An input without records for this wall-clock time no longer holds windows open.
-QUIET_MS = 60_000
 # Interval between two writes of the state when nothing is reported.
 STATE_INTERVAL_MS = 5_000
 
@@ -32,12 +37,16 @@ STATE_INTERVAL_MS = 5_000
 class MonitorProcessor:
     """Drives the `WindowMonitor` of a pipeline.
 
+    What it reports is a function of its logs: watermarks, scored records and examples.
+    `LogAlignment` says how far each may be read.
+
     The state is written with every transaction that reports something, else every 5 s. A restart
     continues at the offsets in the state, which may be before the committed ones, so each window
     is reported exactly once.
 
     Args:
         pipeline: loaded pipeline.
+        inputs: partitions of the logs.
         reader: reader of Kafka topics.
         schemas: cache of the schemas that Avro records name.
         encode: encoder of measurements.
@@ -50,6 +59,7 @@ class MonitorProcessor:
     def __init__(
         self,
         pipeline: Pipeline,
+        inputs: Sequence[InputPartition],
         reader: TopicReader,
         schemas: SchemaCache,
         encode: Encode = orjson.dumps,
@@ -62,11 +72,12 @@ class MonitorProcessor:
         self._encode = encode
         self._schemas: Schemas = NO_SCHEMAS
         self._scored = topic_name(pipeline.name, "scored")
+        self._examples = topic_name(pipeline.name, "examples")
         self._state_topic = topic_name(pipeline.name, "monitor.state")
         self._monitor = WindowMonitor(pipeline)
+        scored = [source.partition for source in inputs if source.topic == self._scored]
+        self._alignment = LogAlignment(scored)
         self._next: dict[InputPartition, int] = {}
-        # Wall-clock time of the last record of each input, in Unix milliseconds.
-        self._last_seen: dict[InputPartition, int] = {}
         self._written_at = -1
         self._changed = False
         self._reported = False
@@ -80,44 +91,54 @@ class MonitorProcessor:
         """
         latest = dict(self._reader.read_all(self._state_topic, 0))
         value = latest.get(STATE_KEY)
-        if value is None:
-            self._next = dict.fromkeys(committed, -1)
-        else:
-            self._load(value, committed)
+        offsets = dict.fromkeys(committed, -1) if value is None else self._load(value, committed)
+        for source, offset in offsets.items():
+            # Records that retention has deleted are skipped.
+            self._next[source] = max(offset, self._reader.ends(source)[0])
+            self._move(source, self._next[source])
         return dict(self._next)
 
     def ready(self, records: Sequence[Record], now: int) -> int:
-        """Return the number of records, counted from the first, whose schemas are known."""
-        count, self._schemas = self._cache.ready(records)
-        self.waiting_for = WaitReason.SCHEMA_REGISTRY if count < len(records) else None
+        """Return the number of records, counted from the first, that can be processed now.
+
+        Their schemas must be known, and the watermarks that hold for them.
+        """
+        first = records[0]
+        source = InputPartition(first.topic, first.partition)
+        self._move(source, first.offset)
+        allowed = len(records)
+        limit = self._limit(source)
+        if limit is not None and records[-1].offset >= limit:
+            allowed = sum(record.offset < limit for record in records)
+        count, self._schemas = self._cache.ready(records[:allowed]) if allowed else (0, NO_SCHEMAS)
+        self.waiting_for = None
+        if count < allowed:
+            self.waiting_for = WaitReason.SCHEMA_REGISTRY
+        elif allowed < len(records):
+            self.waiting_for = WaitReason.WATERMARK
         return count
 
     def process(self, source: InputPartition, records: Sequence[Record], now: int) -> list[Output]:
         """Add records to their windows and report the windows that are complete."""
-        self._start(now)
-        self._last_seen[source] = now
-        add = self._add_scored if source.topic == self._scored else self._add_example
+        add: Callable[[Record], None]
+        if source.topic == self._scored:
+            add = self._add_scored
+        else:
+            add = self._add_example if source.topic == self._examples else self._add_watermark
         for record in records:
-            add(_name(source), record)
+            add(record)
         self._changed = True
         self._next[source] = records[-1].offset + 1
-        quiet_since = now - QUIET_MS
-        return self._close(
-            [_name(source) for source, seen in self._last_seen.items() if seen > quiet_since]
-        )
+        return self._close()
 
-    def look(self, now: int, ended: Collection[InputPartition]) -> None:
-        """Do nothing: only scorers need to know it."""
+    def look(self, now: int, ended: Mapping[InputPartition, int]) -> None:
+        """Move on to the ends of inputs: there is nothing left to read before them."""
+        for source, end in ended.items():
+            self._move(source, end)
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
-        """Report all windows that are past once every input is read to its end.
-
-        Nothing holds a window open then. Otherwise the state is written if it is due.
-        """
-        if not at_end:
-            return []
-        self._start(now)
-        outputs = self._close([])
+        """Report windows that became complete; otherwise write the state if it is due."""
+        outputs = self._close()
         if not outputs and self._is_state_due(now):
             return [self._state(now)]
         return outputs
@@ -131,8 +152,20 @@ class MonitorProcessor:
             return []
         return [self._state(now)]
 
-    def after_commit(self) -> None:
+    def after_commit(self, written: WrittenOffsets) -> None:
         """Does nothing."""
+
+    def _move(self, source: InputPartition, offset: int) -> None:
+        if source.topic == self._scored:
+            self._alignment.move(source.partition, offset)
+        elif source.topic == self._examples:
+            self._alignment.examples = max(self._alignment.examples, offset)
+
+    def _limit(self, source: InputPartition) -> int | None:
+        """Return the offset up to which an input may be read now, None without a limit."""
+        if source.topic == self._scored:
+            return self._alignment.scored_limit(source.partition)
+        return self._alignment.examples_limit() if source.topic == self._examples else None
 
     def _is_state_due(self, now: int) -> bool:
         return self._changed and now - self._written_at >= STATE_INTERVAL_MS
@@ -148,50 +181,72 @@ class MonitorProcessor:
         state = {
             "offsets": offsets,
             "undecodable": self.undecodable,
+            "alignment": self._alignment.to_state(),
             "monitor": self._monitor.to_state(),
         }
         return Output("monitor.state", 0, STATE_KEY, zlib.compress(orjson.dumps(state), 1))
 
-    def _load(self, value: bytes, committed: Mapping[InputPartition, int]) -> None:
+    def _load(
+        self, value: bytes, committed: Mapping[InputPartition, int]
+    ) -> dict[InputPartition, int]:
         try:
             state = orjson.loads(zlib.decompress(value))
             self._monitor = WindowMonitor.from_state(self._pipeline, state["monitor"])
+            self._alignment.restore(state["alignment"])
             self.undecodable = state["undecodable"]
-            offsets = {source: state["offsets"].get(_name(source), -1) for source in committed}
+            return {source: state["offsets"].get(_name(source), -1) for source in committed}
         except (ValueError, KeyError, TypeError, zlib.error) as error:
             raise ModelError(
                 f"the state in {self._state_topic} cannot be read: {type(error).__name__}",
                 "Delete and create the topic; the monitor then starts over from the scored records",
             ) from None
-        # Records that retention has deleted are skipped.
-        for source, offset in offsets.items():
-            self._next[source] = offset if offset < 0 else max(offset, self._reader.ends(source)[0])
 
-    def _start(self, now: int) -> None:
-        """Let inputs without any record hold windows open too, for `QUIET_MS`."""
-        if not self._last_seen:
-            self._last_seen = dict.fromkeys(self._next, now)
-
-    def _close(self, active: list[str]) -> list[Output]:
-        outputs = self._monitor.close(active)
+    def _close(self) -> list[Output]:
+        outputs: list[Output] = []
+        while (passed := self._alignment.pass_next()) is not None:
+            self._changed = True
+            if passed.kind == "window":
+                self._monitor.change_window(passed.time, passed.length)
+                continue
+            WINDOWS_PASSED.labels(passed.kind).set(passed.time / 1000)
+            if passed.kind == "events":
+                outputs += self._monitor.pass_events(passed.time)
+            else:
+                outputs += self._monitor.pass_clock(passed.time)
         export_measurements(outputs)
         self._reported = self._reported or bool(outputs)
         return encode_measurements(outputs, self._encode)
 
-    def _add_scored(self, source: str, record: Record) -> None:
+    def _add_watermark(self, record: Record) -> None:
+        found, length = decode_watermark(record.value), None
+        if record.key == WINDOW_KEY:
+            length = decode_window(record.value)
+        if found is not None:
+            self._alignment.add(found)
+        elif length is not None:
+            self._alignment.change_window(length)
+        else:
+            self.undecodable += 1
+
+    def _add_scored(self, record: Record) -> None:
+        reached = self._alignment.reached(record.partition, record.offset)
+        if reached is None:
+            return
         fields = decode(record.value, record.headers, self._schemas)
         if isinstance(fields, Failure):
             self.undecodable += 1
             return
         try:
-            self._monitor.scored(source, cast(ScoredRecord, fields))
+            self._monitor.scored(cast(ScoredRecord, fields), record.key, reached)
         except (ValueError, KeyError, TypeError):
             self.undecodable += 1
 
-    def _add_example(self, source: str, record: Record) -> None:
+    def _add_example(self, record: Record) -> None:
+        if not self._alignment.counts_example(record.offset):
+            return
         example = decode_example(record.value, self._task)
         if isinstance(example, Example):
-            self._monitor.example(source, example)
+            self._monitor.example(example)
         elif control_in(record.key, record.value) is None:
             self.undecodable += 1
 

@@ -1,6 +1,6 @@
 """Reports of a task: measurements to `<p>.monitoring`, log lines and Prometheus metrics."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 import orjson
@@ -29,7 +29,7 @@ from stream_app.telemetry.metrics import (
 )
 from stream_app.topic_kinds import InputKind
 from stream_app.worker.outages import Outage, OutageTracker
-from stream_app.worker.processor import Processor, WaitReason
+from stream_app.worker.processor import Processor, WaitReason, WrittenOffsets
 from stream_app.worker.roles.output_encoders import Encode, encode_measurements
 from stream_app.worker.run_folder import RestartHistory
 
@@ -150,7 +150,7 @@ class FaultPublisher:
         """Process records."""
         return self._processor.process(source, records, now)
 
-    def look(self, now: int, ended: Collection[InputPartition]) -> None:
+    def look(self, now: int, ended: Mapping[InputPartition, int]) -> None:
         """Let the processor note which inputs were read to their end."""
         self._processor.look(now, ended)
 
@@ -162,7 +162,7 @@ class FaultPublisher:
         """Return the state of the processor, with the faults of the worker."""
         return self._report(now) + self._processor.before_commit(positions, now)
 
-    def after_commit(self) -> None:
+    def after_commit(self, written: WrittenOffsets) -> None:
         """Mark the faults as reported."""
         if self._reports_restarts:
             self._restarts.mark_reported()
@@ -171,7 +171,7 @@ class FaultPublisher:
             self._outages.mark_reported(self._reported_outages)
             self._reported_outages = []
         self._reporter.export(self._actions, Alarms())
-        self._processor.after_commit()
+        self._processor.after_commit(written)
 
     def _report(self, now: int) -> list[Output]:
         outputs: list[Output] = []

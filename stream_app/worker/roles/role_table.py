@@ -297,11 +297,11 @@ def _make_learner(context: WorkerContext, _: Sequence[InputPartition]) -> Proces
     )
 
 
-def _make_monitor(context: WorkerContext, _: Sequence[InputPartition]) -> Processor:
+def _make_monitor(context: WorkerContext, inputs: Sequence[InputPartition]) -> Processor:
     from stream_app.worker.roles.monitor_processor import MonitorProcessor
 
     return MonitorProcessor(
-        context.pipeline, context.reader, context.schemas, context.encoders.monitoring
+        context.pipeline, inputs, context.reader, context.schemas, context.encoders.monitoring
     )
 
 

@@ -24,12 +24,13 @@ from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, InputPartition, Output, Record
 from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.topic_kinds import topic_name
-from stream_app.worker.processor import WaitReason, waiting_reason
+from stream_app.worker.processor import WaitReason, WrittenOffsets, waiting_reason
 from stream_app.worker.quarantine.quarantine import RecordGuard
 from stream_app.worker.roles.direct_input import DirectInput
 from stream_app.worker.roles.event_breaker import EventBreaker
 from stream_app.worker.roles.reporting import POISON_ALARM, ExportedMetrics, TaskReporter
 from stream_app.worker.roles.served_models import ServedModels
+from stream_app.worker.roles.watermark_publisher import WatermarkPublisher
 
 MODEL_REJECTED_ALARM = "model-rejected"
 # The alarm of degraded predictions ends after this time without one.
@@ -75,6 +76,9 @@ class ScoreProcessor:
         self._events = frozenset({self._raw})
         self._labels = topic_name(pipeline.name, "labels")
         self._state_topic = topic_name(pipeline.name, "score.state")
+        self._scored = InputPartition(topic_name(pipeline.name, "scored"), scorer.state.partition)
+        self._examples = InputPartition(topic_name(pipeline.name, "examples"), 0)
+        self._watermarks = WatermarkPublisher(scorer.state)
         self._reader = reader
         self._cache = schemas
         self._model = models.current
@@ -148,6 +152,10 @@ class ScoreProcessor:
             {source.topic: offset for source, offset in start.items()}, state.retries.waiting
         )
         self._guard.suspect_waiting(state.retries.waiting)
+        # Where the previous owner has ended: nobody else can write to the partition any more.
+        self._watermarks.start(
+            self._reader.written_end(self._scored), self._reader.written_end(self._examples)
+        )
         return start
 
     def ready(self, records: Sequence[Record], now: int) -> int:
@@ -198,7 +206,7 @@ class ScoreProcessor:
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         """Retry due events, and close what has expired."""
-        outputs = self._retry_some(now)
+        outputs = self._watermarks.idle(now) + self._retry_some(now)
         if at_end:
             self._breaker.end_idle_alarm(now)
         outputs += self._scorer.expire(self._model(), now)
@@ -235,12 +243,13 @@ class ScoreProcessor:
         clock = state.clock
         self._idle_ms = clock.events.idle_ms + clock.labels.idle_ms
         reports = self._report(now)
-        return [*reports, *state.final_records()]
+        return [*reports, *self._watermarks.due(now), *state.final_records()]
 
-    def after_commit(self) -> None:
+    def after_commit(self, written: WrittenOffsets) -> None:
         """Export the committed state as metrics."""
         state = self._scorer.state
         self._guard.committed(state.positions, state.retries.waiting)
+        self._watermarks.committed(written)
         self._reporter.export(state.actions, state.alarms)
         self._metrics.update(state)
 

@@ -119,21 +119,6 @@ def test_a_metric_beyond_its_threshold_is_breached() -> None:
     assert checks == {("accuracy", 0.9, True), ("log_loss", 0.1, True), ("roc_auc", 0.0, False)}
 
 
-def test_a_rise_of_errors_opens_an_alarm() -> None:
-    stream = [
-        replace(one, score=float(one.label if i < 1500 else not one.label))
-        for i, one in enumerate(examples(2500))
-    ]
-    found = [
-        one
-        for one in measurements(run(Learner(pipeline(), FINGERPRINT), stream))
-        if one["kind"] == "alarm"
-    ]
-    assert [(one["name"], one["breached"], one["threshold"] < one["value"]) for one in found] == [
-        ("error_rate", True, True)
-    ]
-
-
 def test_an_example_that_the_model_rejects_is_counted_and_reported_once() -> None:
     learner = Learner(pipeline(RejectingModel), FINGERPRINT)
     stream = examples(700)
@@ -188,9 +173,9 @@ def test_a_learner_continues_from_a_checkpoint_with_the_same_results() -> None:
 
 def test_a_restored_learner_uses_the_current_declaration() -> None:
     before = Learner(pipeline(), FINGERPRINT).state
-    declared = pipeline(thresholds=Thresholds(decision=0.3, adwin_delta=0.1))
+    declared = pipeline(thresholds=Thresholds(decision=0.3))
     after = Learner(declared, FINGERPRINT, before).state
-    assert (after.evaluator.task, after.alarm.delta) == (BinaryTask(0.3), 0.1)
+    assert after.evaluator.task == BinaryTask(0.3)
 
 
 def test_examples_conform_to_the_published_schema() -> None:

@@ -1,4 +1,4 @@
-"""Window monitor: watermarks, drift of scores and features, coverage and delay of labels."""
+"""Window monitor: lengths of windows, volume, drift, coverage and delay of labels."""
 
 import random
 from collections.abc import Mapping
@@ -10,21 +10,30 @@ import pytest
 
 from stream_app.core.examples import Example
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
+from stream_app.core.monitoring.log_alignment import DAY_MS, STEP_MS
+from stream_app.core.monitoring.window_lengths import (
+    LENGTHS_MS,
+    WindowLengths,
+    choose_length,
+)
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.published_records import ScoredRecord
+from stream_app.core.reading.event_time import NEVER
 from tests.learning import FINGERPRINT, HOUR, measurements, pipeline
 
-DECLARED = pipeline(window=timedelta(hours=1))  # labels have a horizon of 12 hours
+# Labels have a horizon and an allowed lateness of 12 hours each.
+DECLARED = pipeline()
+QUARTER, SIX_HOURS = LENGTHS_MS[0], LENGTHS_MS[2]
 
 
 def scored(
-    time: int, score: float = 0.5, features: Mapping[str, Any] | None = None
+    time: int, score: float = 0.5, features: Mapping[str, Any] | None = None, version: int = 1
 ) -> ScoredRecord:
-    model = {"name": "p", "version": time // HOUR}
+    model = {"name": "p", "version": version}
     return cast(
         ScoredRecord,
         {
-            "event_id": "e",
+            "event_id": f"e{time}",
             "event_time": time,
             "score": score,
             "model": model,
@@ -33,142 +42,281 @@ def scored(
     )
 
 
-def example(event_time: int, delay: int) -> Example:
-    return Example("e", event_time, event_time + delay, True, 0.5, 0, {}, FINGERPRINT)
+def example(event_time: int, delay: int, assumed: bool = False) -> Example:
+    return Example("e", event_time, event_time + delay, True, 0.5, 0, {}, FINGERPRINT, assumed)
 
 
-def report(monitor: WindowMonitor, *active: str) -> list[dict[str, Any]]:
-    return measurements(monitor.close(active))
+class MonitoredStream:
+    """Monitor of one partition whose events come in order.
+
+    Args:
+        start: time of the first event, a midnight.
+        again: True to store and restore the state at each step.
+    """
+
+    def __init__(self, start: int = 0, again: bool = False) -> None:
+        self.monitor = WindowMonitor(DECLARED)
+        self.time = start
+        self.again = again
+        self.found: list[dict[str, Any]] = []
+        self._chance = random.Random(1)
+        self.amount = 0.0
+
+    def run(self, until: int, per_step: int = 30, version: int = 1) -> None:
+        """Let steps pass, with records in each."""
+        while self.time < until:
+            for number in range(per_step):
+                time = self.time + number * (STEP_MS // per_step)
+                features = {"amount": self._chance.gauss(self.amount, 1)}
+                record = scored(time, self._chance.random(), features, version)
+                self.monitor.scored(record, b"k", self.time)
+            self.time += STEP_MS
+            self.pass_time(self.time)
+
+    def pass_time(self, time: int) -> None:
+        for outputs in (self.monitor.pass_events(time), self.monitor.pass_clock(time)):
+            self.found += measurements(outputs)
+        if self.again:
+            state = orjson.loads(orjson.dumps(self.monitor.to_state()))
+            self.monitor = WindowMonitor.from_state(DECLARED, state)
+
+    def of_kind(self, kind: str, name: str, reference: str | None = None) -> dict[int, float]:
+        """Return values by start of the window."""
+        return {
+            one["window"]["start"]: one["value"]
+            for one in self.found
+            if (one["kind"], one["name"], one["reference"]) == (kind, name, reference)
+        }
 
 
-def of_kind(found: list[dict[str, Any]], kind: str) -> dict[str, float]:
-    return {one["name"]: one["value"] for one in found if one["kind"] == kind}
+@pytest.mark.parametrize(
+    ("per_step", "length"), [(100, QUARTER), (30, HOUR), (99, HOUR), (5, SIX_HOURS), (2, DAY_MS)]
+)
+def test_windows_are_as_short_as_their_records_allow(per_step: int, length: int) -> None:
+    counts = dict.fromkeys(range(0, 11 * DAY_MS, STEP_MS), per_step)
+    assert choose_length(counts, 0, 11 * DAY_MS) == length
 
 
-def test_labels_are_counted_when_the_watermark_is_a_horizon_beyond_the_window() -> None:
-    monitor = WindowMonitor(DECLARED)
-    for minute in range(10):
-        monitor.scored("s", scored(minute * 60_000))
-    for minute in range(4):
-        monitor.example("x", example(minute * 60_000, delay=(minute + 1) * HOUR))
-    monitor.scored("s", scored(13 * HOUR - 1))
-    assert report(monitor) == []
-    monitor.scored("s", scored(13 * HOUR))
-    found = report(monitor)
-    assert of_kind(found, "volume") == {"scored": 10.0}
-    assert of_kind(found, "coverage") == {"label_coverage": 0.4}
-    delays = of_kind(found, "delay")
-    assert delays["p50"] == pytest.approx(2 * 3600, rel=0.02)
-    assert delays["max"] == 4 * 3600
-    assert found[0]["window"] == {"start": 0, "end": HOUR}
+def test_one_window_in_ten_may_have_few_records() -> None:
+    counts = dict.fromkeys(range(0, 2 * DAY_MS, STEP_MS), 100)
+    steps = list(counts)
+    for step in steps[: len(steps) // 10]:
+        counts[step] = 99
+    assert choose_length(counts, 0, 2 * DAY_MS) == QUARTER
+    counts[steps[-1]] = 0
+    assert choose_length(counts, 0, 2 * DAY_MS) == HOUR
+
+
+def test_quiet_nights_make_windows_longer() -> None:
+    counts = {
+        step: 0 if step % DAY_MS < SIX_HOURS else 100 for step in range(0, 10 * DAY_MS, STEP_MS)
+    }
+    assert choose_length(counts, 0, 9 * DAY_MS) is None
+    assert choose_length(counts, 0, 10 * DAY_MS) == DAY_MS
+
+
+def test_a_length_needs_a_day_and_ten_windows() -> None:
+    counts = dict.fromkeys(range(0, 4 * DAY_MS, STEP_MS), 30)
+    assert choose_length(counts, 0, DAY_MS - STEP_MS) is None
+    assert choose_length(counts, 0, DAY_MS) == HOUR
+    counts = dict.fromkeys(range(0, 4 * DAY_MS, STEP_MS), 5)
+    assert choose_length(counts, STEP_MS, 2 * DAY_MS + SIX_HOURS) is None
+    assert choose_length(counts, STEP_MS, 2 * DAY_MS + 3 * SIX_HOURS) == SIX_HOURS
+
+
+def test_windows_are_reported_once_their_length_is_known() -> None:
+    stream = MonitoredStream()
+    stream.run(3 * DAY_MS - STEP_MS)
+    assert stream.found == []
+    stream.run(3 * DAY_MS)
+    assert stream.monitor.lengths.changes == [(4 * DAY_MS, HOUR)]
+    # Late records of the last day may still be read by the rule before the choice.
+    assert max(stream.of_kind("volume", "scored")) == 2 * DAY_MS - HOUR
+    stream.run(5 * DAY_MS)
+    volumes = stream.of_kind("volume", "scored")
+    assert volumes == dict.fromkeys(range(0, 5 * DAY_MS - HOUR, HOUR), 120.0)
+
+
+def test_labels_are_counted_when_their_predictions_have_closed() -> None:
+    stream = MonitoredStream()
+    stream.run(4 * DAY_MS)
+    start = stream.time
+    stream.run(start + HOUR)
+    for minute in range(30):
+        stream.monitor.example(example(start + minute * 60_000, (minute + 1) * HOUR // 5))
+        stream.monitor.example(example(start + minute * 60_000, HOUR, assumed=True))
+    stream.run(start + HOUR + DAY_MS - STEP_MS)
+    assert start not in stream.of_kind("coverage", "label_coverage")
+    stream.run(start + HOUR + DAY_MS)
+    assert stream.of_kind("coverage", "label_coverage")[start] == 0.25
+    assert stream.of_kind("delay", "max")[start] == 6 * 3600
+    assert stream.of_kind("delay", "p50")[start] == pytest.approx(3 * 3600, rel=0.05)
+    # A window without any label is reported too.
+    assert stream.of_kind("coverage", "label_coverage")[start - HOUR] == 0.0
+    assert start - HOUR not in stream.of_kind("delay", "max")
+    before = stream.monitor.late
+    stream.monitor.example(example(start, HOUR))
+    assert stream.monitor.late == before + 1
+
+
+def test_a_record_is_late_if_the_watermark_of_its_own_partition_has_passed_its_window() -> None:
+    stream = MonitoredStream()
+    stream.run(4 * DAY_MS)
+    start, monitor = stream.time, stream.monitor
+    stream.run(start + STEP_MS, per_step=100)
+    closing = start + HOUR + HOUR // 4
+    monitor.scored(scored(start), b"k", closing - STEP_MS)
+    monitor.scored(scored(start), b"k", closing)
+    monitor.scored(scored(start), b"k", NEVER)
+    assert monitor.late == 1
+    stream.run(closing)
+    assert stream.of_kind("volume", "scored")[start] == 100 + 3 * 30 + 2
+    stream.run(start + 2 * DAY_MS)
+    assert stream.of_kind("volume", "late") == {start: 1.0}
+
+
+def test_a_window_counts_the_records_of_each_model_version() -> None:
+    stream = MonitoredStream()
+    stream.run(4 * DAY_MS)
+    start = stream.time
+    stream.run(start + HOUR // 4, version=1)
+    stream.run(start + HOUR, version=2)
+    stream.run(start + 2 * HOUR, version=2)
+    found = [
+        (one["reference"], one["model_version"], one["n"])
+        for one in stream.found
+        if (one["name"], one["window"]["start"]) == ("scored", start)
+    ]
+    assert found == [(None, 2, 120), ("version", 2, 90), ("version", 1, 30)]
 
 
 def test_windows_before_1970_are_measured_like_later_ones() -> None:
-    def found(start: int) -> list[dict[str, Any]]:
-        monitor = WindowMonitor(DECLARED)
-        for minute in range(10):
-            monitor.scored("s", scored(start + minute * 60_000))
-        monitor.example("x", example(start, delay=HOUR))
-        monitor = WindowMonitor.from_state(DECLARED, orjson.loads(orjson.dumps(monitor.to_state())))
-        assert report(monitor, "s", "x", "silent") == []
-        for _ in range(2):
-            monitor.scored("s", scored(start + 13 * HOUR))
-        return report(monitor)
+    def found(start: int) -> list[tuple[int, str, float]]:
+        stream = MonitoredStream(start, again=True)
+        stream.run(start + 5 * DAY_MS)
+        # The reference sample depends on the ids.
+        return [
+            (one["window"]["start"] - start, one["name"], one["value"])
+            for one in stream.found
+            if one["kind"] != "drift"
+        ]
 
-    before, after = found(-50 * HOUR), found(50 * HOUR)
-    assert [one["value"] for one in before] == [one["value"] for one in after]
-    assert before[0]["window"] == {"start": -50 * HOUR, "end": -49 * HOUR}
-    assert of_kind(before, "volume") == {"scored": 10.0}
+    assert found(-50 * DAY_MS) == found(50 * DAY_MS)
 
 
-def test_a_window_without_any_label_is_reported_too() -> None:
-    monitor = WindowMonitor(DECLARED)
-    monitor.scored("s", scored(0))
-    monitor.scored("s", scored(20 * HOUR))
-    # A single time far ahead closes nothing.
-    assert report(monitor) == []
-    monitor.scored("s", scored(20 * HOUR))
-    found = report(monitor)
-    assert of_kind(found, "coverage") == {"label_coverage": 0.0}
-    assert of_kind(found, "delay") == {}
+def drifting(again: bool = False) -> MonitoredStream:
+    stream = MonitoredStream(again=again)
+    stream.run(5 * DAY_MS)
+    stream.amount = 1.0
+    stream.run(6 * DAY_MS)
+    return stream
 
 
-def test_an_input_that_lags_holds_every_window_open_unless_it_is_inactive() -> None:
-    monitor = WindowMonitor(DECLARED)
-    monitor.scored("s0", scored(0))
-    for _ in range(2):
-        monitor.scored("s0", scored(20 * HOUR))
-    monitor.scored("s1", scored(HOUR))
-    assert report(monitor, "s0", "s1") == []
-    assert report(monitor, "s0", "never heard of") == []
-    assert of_kind(report(monitor, "s0"), "volume") == {"scored": 1.0}
-
-
-def test_a_record_of_a_closed_window_is_counted_as_late() -> None:
-    monitor = WindowMonitor(DECLARED)
-    for _ in range(2):
-        monitor.scored("s", scored(40 * HOUR))
-    monitor.close([])
-    monitor.scored("s", scored(0))
-    monitor.example("x", example(0, HOUR))
-    assert monitor.late == 2
-    assert report(monitor) == []
-
-
-def drifting(monitor: WindowMonitor, hours: int, again: bool = False) -> list[dict[str, Any]]:
-    """Return the measurements of hours whose second half has other scores and countries."""
-    chance, found = random.Random(1), []
-    for hour in range(hours):
-        for i in range(600):
-            late = hour >= hours // 2
-            features = {
-                "amount": chance.gauss(0, 1),
-                "country": chance.choice("abc" if late else "ab"),
-            }
-            monitor.scored(
-                "s",
-                scored(hour * HOUR + i * 5000, chance.betavariate(4 if late else 2, 2), features),
-            )
-        found += report(monitor)
-        if again:
-            monitor = WindowMonitor.from_state(
-                DECLARED, orjson.loads(orjson.dumps(monitor.to_state()))
-            )
-    return found
-
-
-def test_drift_is_found_only_in_the_variables_that_shift() -> None:
-    found = [
-        one
-        for one in drifting(WindowMonitor(DECLARED), 12)
-        if one["kind"] == "drift" and one["reference"] == "fixed"
-    ]
-    breached = {(one["name"], one["window"]["start"] // HOUR) for one in found if one["breached"]}
-    late = range(6, 11)
-    assert breached >= {(name, hour) for name in ("score", "features.country") for hour in late}
-    # One false alarm in about thirty comparisons at 1 % is likely.
-    assert len(breached) <= 2 * len(late) + 1
-    assert {one["model_version"] for one in found} == {
-        one["window"]["start"] // HOUR for one in found
-    }
+def test_drift_is_a_statistic_of_the_variables_that_shift() -> None:
+    stream = drifting()
+    amount = stream.of_kind("drift", "features.amount", "fixed")
+    score = stream.of_kind("drift", "score", "fixed")
+    assert list(amount) == list(score) == list(range(4 * DAY_MS, 6 * DAY_MS - HOUR, HOUR))
+    shifted = [value for start, value in amount.items() if start >= 5 * DAY_MS]
+    others = [value for start, value in amount.items() if start < 5 * DAY_MS] + list(score.values())
+    assert min(shifted) > 0.4 > max(others)
+    assert {(one["threshold"], one["breached"]) for one in stream.found} == {(None, False)}
 
 
 def test_a_restored_monitor_continues_with_the_same_results() -> None:
-    assert drifting(WindowMonitor(DECLARED), 8, again=True) == drifting(WindowMonitor(DECLARED), 8)
+    assert drifting(again=True).found == drifting().found
+
+
+def test_times_may_be_passed_many_at_once() -> None:
+    stream, jumping = MonitoredStream(), MonitoredStream()
+    stream.run(12 * DAY_MS, per_step=2)
+    while jumping.time < 12 * DAY_MS:
+        for number in range(2):
+            time = jumping.time + number * (STEP_MS // 2)
+            features = {"amount": jumping._chance.gauss(0, 1)}
+            record = scored(time, jumping._chance.random(), features)
+            jumping.monitor.scored(record, b"k", jumping.time)
+        jumping.time += STEP_MS
+        if jumping.time == STEP_MS or jumping.time % (DAY_MS // 2 + STEP_MS) == 0:
+            jumping.pass_time(jumping.time)
+    jumping.pass_time(jumping.time)
+    assert jumping.found == stream.found
+    assert stream.found
 
 
 def test_the_state_stays_small() -> None:
-    monitor = WindowMonitor(DECLARED)
-    drifting(monitor, 12)
-    assert len(orjson.dumps(monitor.to_state())) < 10_000
+    assert len(orjson.dumps(drifting().monitor.to_state())) < 25_000
 
 
-def test_windows_of_another_length_are_forgotten() -> None:
+def test_a_length_that_changes_applies_to_later_windows() -> None:
+    lengths = WindowLengths()
+    lengths.change(3 * DAY_MS, HOUR)
+    lengths.change(7 * DAY_MS, SIX_HOURS)
+    assert lengths.window_of(0) == (0, HOUR)
+    assert lengths.window_of(7 * DAY_MS - 1) == (7 * DAY_MS - HOUR, HOUR)
+    assert lengths.window_of(7 * DAY_MS + HOUR) == (7 * DAY_MS, SIX_HOURS)
+    lengths.change(5 * DAY_MS, QUARTER)
+    assert lengths.changes == [(3 * DAY_MS, HOUR), (5 * DAY_MS, QUARTER)]
+
+
+def test_a_command_gives_windows_from_the_second_midnight_on_another_length() -> None:
+    stream = MonitoredStream()
+    stream.run(4 * DAY_MS + HOUR)
+    stream.monitor.change_window(stream.time, SIX_HOURS)
+    stream.monitor.change_window(stream.time, 7)
+    stream.run(8 * DAY_MS)
+    change = 6 * DAY_MS
+    volumes = stream.of_kind("volume", "scored")
+    assert [start for start in volumes if start >= change - 2 * HOUR] == [
+        change - 2 * HOUR,
+        change - HOUR,
+        *range(change, 8 * DAY_MS - SIX_HOURS, SIX_HOURS),
+    ]
+    assert volumes[change] == 6 * volumes[change - HOUR] == 720
+    drift = stream.of_kind("drift", "score", "trailing")
+    # Windows of different lengths are not compared with each other.
+    assert change - HOUR in drift
+    assert change not in drift
+    assert change + SIX_HOURS in drift
+
+
+def test_a_command_before_any_record_sets_the_length() -> None:
+    stream = MonitoredStream()
+    stream.monitor.change_window(NEVER, SIX_HOURS)
+    stream.run(DAY_MS)
+    assert list(stream.of_kind("volume", "scored")) == [0, SIX_HOURS]
+
+
+def test_a_window_closes_by_the_rule_before_the_choice_until_its_length_applies() -> None:
+    lengths = WindowLengths()
+    assert lengths.closing_time(DAY_MS, STEP_MS) == 2 * DAY_MS + SIX_HOURS
+    lengths.change(3 * DAY_MS, HOUR)
+    assert lengths.closing_time(DAY_MS, HOUR) == 2 * DAY_MS + SIX_HOURS
+    assert lengths.closing_time(2 * DAY_MS, HOUR) == 3 * DAY_MS
+    assert lengths.closing_time(3 * DAY_MS, HOUR) == 3 * DAY_MS + HOUR + HOUR // 4
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"event_time": "x"},
+        {"event_time": 1.5},
+        {"event_id": 7},
+        {"model": {}},
+        {"model": {"version": "1"}},
+        {"features": [1]},
+        {"score": None},
+    ],
+)
+def test_a_record_that_is_no_scored_record_changes_nothing(changed: dict[str, Any]) -> None:
     monitor = WindowMonitor(DECLARED)
-    drifting(monitor, 4)
-    changed = WindowMonitor.from_state(pipeline(window=timedelta(hours=2)), monitor.to_state())
-    changed.scored("s", scored(60 * HOUR))
-    assert report(changed) == []
+    before = orjson.dumps(monitor.to_state())
+    record = cast(ScoredRecord, {**scored(0), **changed})
+    if "score" in changed:
+        del record["score"]  # type: ignore[misc]
+    with pytest.raises((TypeError, KeyError, ValueError)):
+        monitor.scored(record, b"k", 0)
+    assert orjson.dumps(monitor.to_state()) == before
 
 
 def test_quantiles_of_delays_are_within_two_percent() -> None:
@@ -182,8 +330,22 @@ def test_quantiles_of_delays_are_within_two_percent() -> None:
     assert (again.n, again.largest) == (5000, values[-1])
 
 
+def test_parts_of_delays_added_together_are_all_of_them() -> None:
+    whole, parts = DelayQuantiles(), [DelayQuantiles(exact=5), DelayQuantiles()]
+    for number in range(1, 100):
+        whole.add(number * 1000)
+        parts[number % 2].add(number * 1000)
+    parts[0].merge(parts[1])
+    assert parts[0].to_state() == whole.to_state()
+    assert parts[0].summary() == whole.summary()
+
+
 def test_a_delay_of_zero_counts_as_a_millisecond() -> None:
     delays = DelayQuantiles()
     assert delays.quantile(0.5) == 0.0
     delays.add(0)
     assert delays.quantile(0.5) == pytest.approx(1.0, rel=0.03)
+
+
+def test_the_horizon_is_that_of_the_declaration() -> None:
+    assert DECLARED.label.horizon + DECLARED.label.allowed_lateness == timedelta(days=1)

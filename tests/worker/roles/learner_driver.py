@@ -88,7 +88,7 @@ class LearnerDriver:
         if not crash:
             self.log.write("p", outputs)
             self.position = self.committed = position
-            self.processor.after_commit()
+            self.processor.after_commit({})
         return bool(records) or self.position < self.log.ends(SOURCE)[1]
 
     def run(self, size: int = 50) -> None:
