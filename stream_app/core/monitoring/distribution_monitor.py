@@ -94,7 +94,7 @@ class DistributionMonitor:
     Records are a reference sample at first. At the first midnight at which there are at least 500
     of them, the reference is fixed for good. A day later, records begin to be counted per window;
     those in between belong to neither, because the logs may have been read in any order. The
-    trailing reference is the last window that was large enough.
+    trailing reference is the last window that was large enough, if it had the same length.
 
     Attributes:
         counted_from: time from which records are counted, in Unix milliseconds; None before the
@@ -108,6 +108,7 @@ class DistributionMonitor:
         self._bins: dict[str, Bins] = {}
         self._windows: dict[int, dict[str, list[int]]] = {}
         self._trailing: dict[str, list[int]] = {}
+        self._trailing_length = 0
 
     def sample(self, reached: int, record: HashedRecord) -> None:
         """Offer a record to the reference, while there is none.
@@ -151,14 +152,20 @@ class DistributionMonitor:
 
     def change_windows(self, start: int) -> None:
         """Forget what was counted from a time on, where windows get another length."""
-        self._trailing = {}
         self._windows = {one: counts for one, counts in self._windows.items() if one < start}
 
-    def close(self, window: int) -> list[DriftFinding]:
-        """Compare and forget a complete window."""
+    def close(self, window: int, length: int) -> list[DriftFinding]:
+        """Compare and forget a complete window.
+
+        Args:
+            window: start of the window in Unix milliseconds.
+            length: length of the window in milliseconds.
+        """
         counts = self._windows.pop(window, None)
         if not counts or sum(next(iter(counts.values()))) < WINDOW_MIN:
             return []
+        if length != self._trailing_length:
+            self._trailing, self._trailing_length = {}, length
         findings = [finding for name in counts for finding in self._compare(name, counts[name])]
         self._trailing = counts
         return findings
@@ -173,7 +180,7 @@ class DistributionMonitor:
             },
             "bins": {name: bins.to_state() for name, bins in self._bins.items()},
             "windows": {str(window): counts for window, counts in self._windows.items()},
-            "trailing": self._trailing,
+            "trailing": [self._trailing_length, self._trailing],
         }
 
     @classmethod
@@ -187,7 +194,7 @@ class DistributionMonitor:
         }
         monitor._bins = {name: Bins.from_state(bins) for name, bins in state["bins"].items()}
         monitor._windows = {int(window): counts for window, counts in state["windows"].items()}
-        monitor._trailing = state["trailing"]
+        monitor._trailing_length, monitor._trailing = state["trailing"]
         return monitor
 
     def _compare(self, name: str, counts: list[int]) -> list[DriftFinding]:

@@ -309,10 +309,10 @@ class WindowMonitor:
                 of_all._replace(n=n, value=float(n), reference="version", model_version=one)
                 for one, n in ranked[:MAX_VERSIONS]
             ]
-        findings = self._score.close(start)
+        findings = self._score.close(start, end - start)
         findings += [
             finding._replace(name=f"features.{finding.name}")
-            for finding in self._features.close(start)
+            for finding in self._features.close(start, end - start)
         ]
         drift = Measurement("drift", "", start, end, 0, model_version=version)
         return found + [

@@ -144,7 +144,7 @@ def findings(
                 monitor.sample(window, record)
             elif window >= monitor.counted_from:
                 monitor.count(window, variables)
-        found.append(monitor.close(window))
+        found.append(monitor.close(window, DAY_MS))
         if again:
             monitor = DistributionMonitor.from_state(orjson.loads(orjson.dumps(monitor.to_state())))
     return found

@@ -39,7 +39,7 @@ def write_days(
 ) -> None:
     """Let scorers work through days of events and labels at speeds of their own.
 
-    Two events in a hundred are up to 18 hours late, and every other label comes an hour later.
+    Six events in a hundred are up to 18 hours late, and every other label comes an hour later.
     """
     turns: list[tuple[float, Callable[[], None]]] = []
     for scorer in scorers:
@@ -67,7 +67,7 @@ def _turn(work: Callable[[Any], None], records: Any) -> Callable[[], None]:
 
 def _time(number: int, per_day: int, chance: random.Random) -> int:
     time = START + number * DAY // per_day
-    return time - chance.randrange(18 * HOUR) if chance.random() < 0.02 else time
+    return time - chance.randrange(18 * HOUR) if chance.random() < 0.06 else time
 
 
 @cache
@@ -77,16 +77,16 @@ def logs() -> MemoryLog:
     scorers = [LoggedScorer(log, DECLARED, number) for number in range(PARTITIONS)]
     for scorer in scorers:
         scorer.idle()
-    write_days(scorers, chance, range(5), crashes=0.05)
+    write_days(scorers, chance, range(6), crashes=0.05)
     command = window_command(DAY)
     log.append(WATERMARKS.topic, command.key, command.value)
     scorers[0].model.version = 2
     # One partition has no events for a day; the others continue.
     scorers[2].idle(2 * HOUR)
-    write_days(scorers[:2], chance, range(5, 6), crashes=0.05)
+    write_days(scorers[:2], chance, range(6, 7), crashes=0.05)
     for scorer in scorers:
         scorer.model.version = 2
-    write_days(scorers, chance, range(6, 8), crashes=0.05)
+    write_days(scorers, chance, range(7, 10), crashes=0.05)
     for scorer in scorers:
         scorer.idle()
     return log
@@ -203,7 +203,7 @@ def test_a_monitor_that_starts_late_leaves_out_what_has_no_watermark() -> None:
     cut = MemoryLog()
     cut.topics, cut.markers = dict(log.topics), log.markers
     watermarks = log.topics["payments.watermarks/0"]
-    cut.topics["payments.watermarks/0"] = watermarks[len(watermarks) // 3 :]
+    cut.topics["payments.watermarks/0"] = watermarks[len(watermarks) // 8 :]
     readers = [
         MonitorReader(cut, DECLARED, PARTITIONS, random.Random(seed)).read() for seed in range(3)
     ]
