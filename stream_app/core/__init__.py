@@ -4,7 +4,7 @@
 - `scoring`: events become scored records; labels join their predictions.
 - `learning`: labelled examples become a model.
 - `evaluation`: predictions are compared with their labels.
-- `monitoring`: drift, alarms, corrective actions and the audit.
+- `monitoring`: windows, drift, alarms, corrective actions and the audit.
 - `examples`: labelled examples.
 - `published_records`: scored records and measurements, which the packages exchange.
 """

@@ -1,4 +1,4 @@
-"""Monitoring: drift, label delays, alarms, corrective actions and the audit.
+"""Monitoring: windows, drift, label delays, alarms, corrective actions and the audit.
 
 - `log_alignment`: how far the monitor may read its logs, and the times that all partitions passed.
 - `partition_watermark`: watermarks of partitions, and the command that changes windows.

@@ -45,7 +45,7 @@ class Bins:
     def of(cls, values: Sequence[Any]) -> "Bins":
         """Return the bins for the sampled values of a variable, which may be `MISSING`."""
         known = [value for value in values if value is not MISSING]
-        numbers = [value for value in known if not isinstance(value, bool | str)]
+        numbers = [value for value in known if type(value) is float or type(value) is int]
         if len(numbers) * 2 > len(known):
             # Imported when it is needed: numpy costs a command 0.1 s of CPU.
             import numpy as np
@@ -61,13 +61,14 @@ class Bins:
 
     def index(self, value: Any) -> int:
         """Return the bin of a value, which may be `MISSING`."""
-        if value is MISSING:
-            return len(self.counts) - 1
+        kind = type(value)
         if self.categories:
+            if value is MISSING:
+                return len(self.counts) - 1
             return self.categories.get(_category(value), len(self.categories))
-        if isinstance(value, bool | str):
-            return len(self.counts) - 1
-        return bisect_left(self.edges, value)
+        if kind is float or kind is int:
+            return bisect_left(self.edges, value)
+        return len(self.counts) - 1
 
     def to_state(self) -> dict[str, Any]:
         """Return JSON data."""

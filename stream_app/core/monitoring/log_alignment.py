@@ -6,6 +6,7 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 from stream_app.core.monitoring.partition_watermark import PartitionWatermark
@@ -14,6 +15,9 @@ from stream_app.core.reading.event_time import NEVER
 STEP_MS = 900_000
 """Watermarks count in steps of this length: windows begin and end at multiples of it."""
 DAY_MS = 86_400_000
+# Times that may wait for records to be read. More watermarks are not read then, because all of this
+# is part of the state.
+MAX_PENDING = 1_000
 
 Passed = Literal["events", "clock", "window"]
 
@@ -132,6 +136,11 @@ class LogAlignment:
         """Add a command to change the length of windows, the next record of the log."""
         self._pending.append(PendingTime(self._events, self._clock, self._known_examples(), length))
 
+    @property
+    def is_full(self) -> bool:
+        """True while so many times wait for records that no more watermarks should be added."""
+        return len(self._pending) >= MAX_PENDING
+
     def scored_limit(self, number: int) -> int:
         """Return the offset up to which the scored records of a partition may be read now."""
         partition = self._partitions[number]
@@ -244,4 +253,5 @@ class LogAlignment:
         cut = next((step.offset for step in steps if step.time >= time), partition.newest.scored)
         if position >= cut:
             return time
-        return max((step.time for step in steps if step.offset <= position), default=NEVER)
+        reached = takewhile(lambda step: step.offset <= position, steps)
+        return max((step.time for step in reached), default=NEVER)

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from stream_app.core.reading.event_time import NEVER
+from stream_app.core.reading.event_time import FIRST_MS, LAST_MS, NEVER
 from stream_app.records import Output
 
 
@@ -49,8 +49,13 @@ examples=5, idle=False)
         found = PartitionWatermark(partition, *times, scored, examples, fields["idle"])
     except (ValueError, KeyError, TypeError):
         return None
-    is_valid = all(type(number) is int for number in found[:-1]) and min(numbers) >= 0
-    return found if is_valid and type(found.idle) is bool else None
+    is_valid = (
+        type(found.idle) is bool
+        and all(type(number) is int for number in found[:-1])
+        and min(numbers) >= 0
+        and all(time == NEVER or FIRST_MS <= time <= LAST_MS for time in times)
+    )
+    return found if is_valid else None
 
 
 WINDOW_KEY = b"window"

@@ -107,7 +107,7 @@ class MonitorProcessor:
         source = InputPartition(first.topic, first.partition)
         self._move(source, first.offset)
         allowed = len(records)
-        limit = self._limit(source)
+        limit = self._limit(source, first.offset)
         if limit is not None and records[-1].offset >= limit:
             allowed = sum(record.offset < limit for record in records)
         count, self._schemas = self._cache.ready(records[:allowed]) if allowed else (0, NO_SCHEMAS)
@@ -161,11 +161,13 @@ class MonitorProcessor:
         elif source.topic == self._examples:
             self._alignment.examples = max(self._alignment.examples, offset)
 
-    def _limit(self, source: InputPartition) -> int | None:
+    def _limit(self, source: InputPartition, position: int) -> int | None:
         """Return the offset up to which an input may be read now, None without a limit."""
         if source.topic == self._scored:
             return self._alignment.scored_limit(source.partition)
-        return self._alignment.examples_limit() if source.topic == self._examples else None
+        if source.topic == self._examples:
+            return self._alignment.examples_limit()
+        return position if self._alignment.is_full else None
 
     def _is_state_due(self, now: int) -> bool:
         return self._changed and now - self._written_at >= STATE_INTERVAL_MS

@@ -94,6 +94,12 @@ def test_booleans_are_categories() -> None:
     assert Bins.of([True, False, True]).categories == {"true": 0, "false": 1}
 
 
+def test_values_that_are_no_features_are_categories_or_of_another_type() -> None:
+    bins = Bins.of([1.0, 2, 3.5, None, [7], MISSING])
+    assert (bins.edges[0], bins.edges[-1], bins.counts[-1]) == (1.0, 3.5, 3)
+    assert Bins.of([None, [7], [7]]).categories == {"[7]": 0, "none": 1}
+
+
 def sampled(numbers: range, variables: int = 1) -> list[HashedRecord]:
     return [
         HashedRecord(

@@ -2,7 +2,13 @@
 
 import pytest
 
-from stream_app.core.monitoring.log_alignment import DAY_MS, STEP_MS, LogAlignment, PassedTime
+from stream_app.core.monitoring.log_alignment import (
+    DAY_MS,
+    MAX_PENDING,
+    STEP_MS,
+    LogAlignment,
+    PassedTime,
+)
 from stream_app.core.monitoring.partition_watermark import PartitionWatermark, decode_watermark
 from stream_app.core.reading.event_time import NEVER
 
@@ -155,6 +161,22 @@ def test_a_command_takes_effect_after_the_times_before_it() -> None:
     ]
 
 
+def test_few_times_wait_for_records() -> None:
+    alignment = aligned(at(0, 0, 0), at(1, 0, 0))
+    for number in range(1, MAX_PENDING // 2):
+        alignment.add(at(0, number, number))
+        alignment.add(at(1, number, 0, number))
+    assert not alignment.is_full
+    for number in range(MAX_PENDING // 2, MAX_PENDING + 1):
+        alignment.add(at(0, number, number))
+        alignment.add(at(1, number, 0, number))
+    assert alignment.is_full
+    alignment.move(0, 1)
+    alignment.examples = 1
+    assert passed(alignment) == [("events", 0), ("clock", 0), ("events", 1), ("clock", 1)]
+    assert not alignment.is_full
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -165,6 +187,9 @@ def test_a_command_takes_effect_after_the_times_before_it() -> None:
         b'{"partition":-1,"events":1,"clock":1,"scored":1,"examples":1,"idle":false}',
         b'{"partition":"0","events":1,"clock":1,"scored":1,"examples":1,"idle":false}',
         b'{"partition":0,"events":1.5,"clock":1,"scored":1,"examples":1,"idle":false}',
+        b'{"partition":0,"events":"1","clock":1,"scored":1,"examples":1,"idle":false}',
+        # Every day up to a time passes, so it must be one.
+        b'{"partition":0,"events":1000000000000000,"clock":1,"scored":1,"examples":1,"idle":false}',
         b'{"partition":0,"events":1,"clock":1,"scored":1,"examples":1,"idle":0}',
         b'{"partition":0,"events":1,"clock":1,"scored":1,"examples":true,"idle":false}',
     ],
