@@ -38,15 +38,14 @@ _STATE_MODULES = frozenset(
         "stream_app.core.learning.control_commands",
         "stream_app.core.learning.learner_state",
         "stream_app.core.monitoring.constant_score",
-        "stream_app.core.monitoring.drift",
         "stream_app.core.published_records",
     }
 )
 _GETATTR = ("builtins", "getattr")
 # Family of a class in the pipeline's module, which may use models of every family.
 OWN = "own"
-# Groups that every artifact may name; learner states contain a drift detector.
-_COMMON_GROUPS = ("values", "transformers", "statistics", "detectors")
+# Groups that every artifact may name.
+_COMMON_GROUPS = ("values", "transformers", "statistics")
 
 
 class AllowedNames(NamedTuple):
