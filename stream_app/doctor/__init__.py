@@ -10,6 +10,7 @@ all of them in order.
   write.
 - `source_checks`: newest records of sources.
 - `worker_checks`: members and offsets of consumer groups; record counts of the scorers.
+- `watermark_checks`: watermarks that scorers publish for the monitor.
 - `model_checks`: pipeline file, artifact store, signing keys, schema registry, served version.
 - `runner`: the list of checks, how they run, and the report as text.
 """

@@ -18,6 +18,7 @@ from stream_app.doctor import (
     model_checks,
     source_checks,
     topic_checks,
+    watermark_checks,
     worker_checks,
 )
 from stream_app.doctor.context import (
@@ -61,6 +62,7 @@ CHECKS = (
     Check("workers", worker_checks.check_members),
     Check("workers", worker_checks.check_offsets),
     Check("workers", worker_checks.check_record_counts),
+    Check("workers", watermark_checks.check_watermarks),
     Check("model", model_checks.check_version),
 )
 _SYMBOLS: Mapping[Level, tuple[str, str]] = {

@@ -29,6 +29,7 @@ from stream_app.status.cluster_view import ConsumerGroup, group_members, offset_
 from stream_app.status.measurements import Measurements, read_measurements
 from stream_app.status.record_counts_reading import PartitionCounts, read_record_counts
 from stream_app.status.status_model import RecentDeadLetters
+from stream_app.status.window_status import Watermarks, read_watermarks
 from stream_app.topic_kinds import KINDS, DeadLetterKind, TopicKind, topic_name
 from stream_app.transfer.record_rendering import ValueDecoder
 
@@ -199,6 +200,11 @@ class PipelineView:
             RegistryError: they are Avro, and the schema registry does not answer.
         """
         return read_measurements(self.reader, self.select(bounds, "monitoring"), self._decoder)
+
+    def watermarks(self, bounds: OffsetBounds) -> Watermarks:
+        """Return the newest watermark of each partition of the scored records."""
+        partitions = sorted(number for _, number in self.select(bounds, "scored"))
+        return read_watermarks(self.reader, self.select(bounds, "watermarks"), partitions)
 
     def recent_dead_letters(
         self, bounds: OffsetBounds, now: int, read_open_check: ReadOpenCheck | None = None

@@ -9,6 +9,7 @@ from stream_app.status.status_model import (
     PartitionStatus,
     RecordCountTotals,
     RoleStatus,
+    WindowStatus,
 )
 
 # A role with an older unread record is behind.
@@ -16,6 +17,8 @@ BEHIND_SECONDS = 60.0
 # Share of the state's limit from which a problem is reported; beyond the limit the oldest
 # predictions expire early.
 FULL_SHARE = 0.9
+# Age of a watermark that a running scorer does not reach.
+OLD_WATERMARK_SECONDS = 20 * 60.0
 
 
 def find_problems(
@@ -24,6 +27,7 @@ def find_problems(
     model: ModelStatus | None,
     counts: RecordCountTotals,
     partitions: Sequence[PartitionStatus],
+    windows: WindowStatus,
 ) -> tuple[str, ...]:
     """Return all problems."""
     return (
@@ -33,6 +37,7 @@ def find_problems(
         *_model_problems(roles, model),
         *_count_problems(counts),
         *_state_problems(partitions),
+        *_window_problems(roles, windows),
     )
 
 
@@ -76,8 +81,10 @@ def _partition_problems(
 
 
 def _lag_problems(inputs: Sequence[InputStatus]) -> Iterator[str]:
-    for role in dict.fromkeys(one.role for one in inputs):
-        worst = max((one for one in inputs if one.role == role), key=lambda one: one.lag_seconds)
+    # Where the monitor waits, a watermark is the problem.
+    read = [one for one in inputs if not one.waiting]
+    for role in dict.fromkeys(one.role for one in read):
+        worst = max((one for one in read if one.role == role), key=lambda one: one.lag_seconds)
         if worst.lag_seconds > BEHIND_SECONDS:
             yield (
                 f"{role} is behind in {worst.topic}[{worst.partition}]: "
@@ -106,4 +113,17 @@ def _state_problems(partitions: Sequence[PartitionStatus]) -> Iterator[str]:
                 f"the state of partition {one.partition} is {one.entries / one.limit:.0%} full, "
                 f"and beyond {one.limit:,} entries the oldest predictions expire early: "
                 "raise STREAM_APP_WORKER__MAX_STATE_ENTRIES"
+            )
+
+
+def _window_problems(roles: Sequence[RoleStatus], windows: WindowStatus) -> Iterator[str]:
+    """Yield a problem for each partition whose scorer does not publish its watermark."""
+    if not any(role.running for role in roles if role.role == "monitor"):
+        return
+    for one in windows.watermarks:
+        age = one.age_seconds
+        if age is not None and age > OLD_WATERMARK_SECONDS:
+            yield (
+                f"the watermark of partition {one.partition} is {duration(age)} old, so no window "
+                "of the monitor closes: see the log of the partition's scorer"
             )

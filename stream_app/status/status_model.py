@@ -68,6 +68,7 @@ class InputStatus:
             exact.
         lag_seconds: age of the oldest record that is not yet committed.
         lost: records that were deleted before they were read.
+        waiting: True if the monitor waits for a watermark before it reads on.
     """
 
     role: str
@@ -79,6 +80,7 @@ class InputStatus:
     lag_records: int
     lag_seconds: float
     lost: int
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,40 @@ class LabelStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class WatermarkStatus:
+    """Watermark of a partition, as its scorer published it last; None before that.
+
+    Attributes:
+        events: event time that its scored records have reached.
+        clock: event time that its events and labels have reached.
+        age_seconds: seconds since it was written; a running scorer writes it every 15 minutes.
+        idle: True if the partition has had no events for so long that it holds no window open.
+    """
+
+    partition: int
+    events: str | None
+    clock: str | None
+    age_seconds: float | None
+    idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WindowStatus:
+    """Windows of the monitor.
+
+    Attributes:
+        window_end: end of the newest window of scored records that was reported, None before any.
+        window_seconds: length of that window.
+        held_by: partition whose watermark holds the next window open, None before any.
+    """
+
+    window_end: str | None = None
+    window_seconds: int | None = None
+    held_by: int | None = None
+    watermarks: tuple[WatermarkStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Alarm:
     """A limit that was exceeded in the last 24 hours.
 
@@ -280,6 +316,7 @@ class Status:
     record_counts: RecordCountTotals
     recent_dead_letters: RecentDeadLetters
     labels: LabelStatus
+    windows: WindowStatus
     alarms: tuple[Alarm, ...]
     corrective_actions: tuple[CorrectiveAction, ...]
     partitions: tuple[PartitionStatus, ...]

@@ -18,6 +18,7 @@ from stream_app.status.status_model import (
     RecordCountTotals,
     RoleStatus,
     Status,
+    WindowStatus,
     WorkerState,
     WorkerStatus,
 )
@@ -198,6 +199,7 @@ def summary_lines(status: Status) -> dict[str, str]:
     lines |= _count_lines(status.record_counts)
     if status.partitions:
         lines["event time"] = _clock_line(status.partitions)
+    lines["windows"] = window_line(status.windows)
     lines["label coverage"] = _coverage_line(status)
     lines["dead letters"] = _dead_letter_line(status.recent_dead_letters)
     return lines
@@ -259,6 +261,23 @@ def _clock_line(partitions: Sequence[PartitionStatus]) -> str:
     since = "" if moved is None else f" since {moved[:19]}"
     by = "idle inputs" if oldest.held_by is None else oldest.held_by
     return f"{time} in partition {oldest.partition}{since}, held back by {by}"
+
+
+def window_line(windows: WindowStatus) -> str:
+    """Return the end of the newest window, and the partition that holds the next one open."""
+    closed = "none reported yet"
+    if windows.window_end is not None and windows.window_seconds is not None:
+        closed = f"{duration(windows.window_seconds)} each, the last to {windows.window_end[:16]}"
+    held = next((one for one in windows.watermarks if one.partition == windows.held_by), None)
+    if held is None:
+        return closed
+    if held.age_seconds is None:
+        return f"{closed}; partition {held.partition} has no watermark yet"
+    time = "no time" if held.events is None else held.events[:16]
+    return (
+        f"{closed}; the next waits for partition {held.partition}, which has reached {time} "
+        f"(written {duration(held.age_seconds)} ago)"
+    )
 
 
 def _dead(codes: Mapping[str, int]) -> str:

@@ -28,6 +28,7 @@ from stream_app.status.record_counts_reading import (
     total,
 )
 from stream_app.status.status_model import InputStatus, ModelStatus, Rates, Status
+from stream_app.status.window_status import mark_waiting, window_status
 from stream_app.status.worker_status import (
     GroupProgress,
     ProgressSample,
@@ -95,13 +96,17 @@ class StatusWatcher:
         rates_since = self._rates(self._sample(bounds, counts))
         local = local_workers(view.settings.data_dir / "run" / view.name)
         roles = tuple(role_status(view.name, role, group, local) for role, group in groups.items())
-        inputs = self._inputs(bounds, groups, counts, now)
+        watermarks = view.watermarks(bounds)
+        inputs = mark_waiting(
+            self._inputs(bounds, groups, counts, now), view.topic("scored"), watermarks
+        )
         model = self._model(bounds, inputs, counts, now)
         totals = record_count_totals(counts.values())
         partitions = partition_statuses(counts, view.settings.worker.max_state_entries)
         measurements, unreadable = self._measurements(bounds)
+        windows = window_status(watermarks, measurements, now)
         problems = (
-            *find_problems(roles, inputs, model, totals, partitions),
+            *find_problems(roles, inputs, model, totals, partitions, windows),
             *self._dead_letter_problems(bounds, counts, now),
             *unreadable,
         )
@@ -119,6 +124,7 @@ class StatusWatcher:
             record_counts=totals,
             recent_dead_letters=view.recent_dead_letters(bounds, now, self._read_open_check),
             labels=label_status(measurements),
+            windows=windows,
             alarms=alarms(measurements, now),
             corrective_actions=corrective_actions(measurements, now),
             partitions=partitions,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiokafka.partitioner import murmur2
 
+from stream_app.core.monitoring.partition_watermark import PartitionWatermark
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scoring.event_clock import EventClock
 from stream_app.core.scoring.record_counts import RecordCounts
@@ -25,6 +26,7 @@ from stream_app.doctor.topic_checks import (
     evaluate_replication,
     evaluate_topic,
 )
+from stream_app.doctor.watermark_checks import evaluate_watermarks
 from stream_app.doctor.worker_checks import (
     evaluate_balance,
     evaluate_clocks,
@@ -36,6 +38,7 @@ from stream_app.kafka.partitioner import java_partition
 from stream_app.kafka.topics import TopicSpec, topic_specs
 from stream_app.settings import Settings
 from stream_app.status.record_counts_reading import PartitionCounts
+from stream_app.status.window_status import WrittenWatermark
 
 
 def levels(results: Any) -> list[str]:
@@ -238,3 +241,15 @@ def test_a_partition_whose_event_time_lags_is_a_warning() -> None:
     (found,) = evaluate_clocks({0: counts(0, day, pending=7), 1: counts(1, 2 * day + 1)}, day)
     assert "partition 0 stands at 1970-01-02T00:00" in found.message
     assert "7 wait" in found.message
+
+
+def test_a_partition_without_a_present_watermark_is_a_warning() -> None:
+    minute, watermark = 60_000, PartitionWatermark(0, NEVER, NEVER, 0, 0)
+    known = {0: WrittenWatermark(minute, watermark), 1: None}
+    (missing,) = evaluate_watermarks(known, 16 * minute, running=True)
+    assert missing.message.startswith("partition 1 has no watermark")
+    old, _ = evaluate_watermarks(known, 22 * minute, running=True)
+    assert old.message.startswith("the watermark of partition 0 is 21 min old")
+    assert levels(evaluate_watermarks(known, 22 * minute, running=False)) == ["warning"]
+    del known[1]
+    assert levels(evaluate_watermarks(known, 22 * minute, running=False)) == []

@@ -1,19 +1,23 @@
 """Tests which states of workers, topics and record counts are reported as problems."""
 
+from dataclasses import replace
 from typing import Any
 
-from stream_app.status.problems import BEHIND_SECONDS, find_problems
+from stream_app.status.problems import BEHIND_SECONDS, OLD_WATERMARK_SECONDS, find_problems
 from stream_app.status.status_model import (
     InputStatus,
     PartitionStatus,
     RecordCountTotals,
     RoleStatus,
+    WatermarkStatus,
+    WindowStatus,
     WorkerStatus,
 )
 
 COUNTS = RecordCountTotals(
     0, 0, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, {}, True, 0
 )
+WINDOWS = WindowStatus()
 
 
 def worker(state: Any, *reasons: str, member: bool = True) -> WorkerStatus:
@@ -37,8 +41,9 @@ def problems(
     inputs: tuple[InputStatus, ...] = (),
     counts: RecordCountTotals = COUNTS,
     partitions: tuple[PartitionStatus, ...] = (),
+    windows: WindowStatus = WINDOWS,
 ) -> tuple[str, ...]:
-    found = find_problems(roles, inputs, None, counts, partitions)
+    found = find_problems(roles, inputs, None, counts, partitions, windows)
     return tuple(one for one in found if not one.startswith("no model version has been published"))
 
 
@@ -90,6 +95,24 @@ def test_a_lagging_role_is_reported_for_its_worst_partition() -> None:
         )
         == ()
     )
+
+
+def test_a_monitor_that_waits_for_a_watermark_is_not_behind() -> None:
+    late = input_of_scorer(role="monitor", topic="p.scored", lag_seconds=BEHIND_SECONDS + 300)
+    monitor = role("monitor", worker("ready"))
+    assert len(problems(monitor, inputs=(late,))) == 1
+    assert problems(monitor, inputs=(replace(late, waiting=True),)) == ()
+
+
+def test_an_old_watermark_is_a_problem_while_a_monitor_runs() -> None:
+    old = WatermarkStatus(1, None, None, OLD_WATERMARK_SECONDS + 60, False)
+    new = WatermarkStatus(0, None, None, OLD_WATERMARK_SECONDS, False)
+    windows = WindowStatus(watermarks=(new, old, WatermarkStatus(2, None, None, None, False)))
+    assert problems(role("monitor", worker("ready")), windows=windows) == (
+        "the watermark of partition 1 is 21 min old, so no window of the monitor closes: "
+        "see the log of the partition's scorer",
+    )
+    assert problems(role("score", worker("ready")), windows=windows) == ()
 
 
 def test_contradicting_record_counts_and_a_nearly_full_state_are_problems() -> None:

@@ -119,6 +119,13 @@ def test_counts_and_offsets_match_the_topics(system: System) -> None:
     )
     assert status.model is not None
     assert (status.model.learned, status.model.behind) == (EVENTS - UNLABELLED, 0)
+    watermarks = {one.partition: one for one in status.windows.watermarks}
+    assert {number: one.events for number, one in watermarks.items()} == {
+        one.partition: one.event_watermark for one in status.partitions
+    }
+    assert all(one.age_seconds is not None for one in watermarks.values())
+    assert status.windows.held_by in (0, 1)
+    assert status.windows.window_end is None
 
 
 def test_workers_of_this_machine_are_shown_with_process_model_and_memory(system: System) -> None:

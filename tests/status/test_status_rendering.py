@@ -12,6 +12,7 @@ from stream_app.status.status_model import (
     RecordCountTotals,
     RoleStatus,
     Status,
+    WindowStatus,
 )
 from stream_app.status.status_rendering import fit
 
@@ -40,6 +41,7 @@ def status(inputs: int) -> Status:
         record_counts=COUNTS,
         recent_dead_letters=RecentDeadLetters(10, True, {}, {}),
         labels=LabelStatus(),
+        windows=WindowStatus(),
         alarms=(),
         corrective_actions=(),
         partitions=(),
