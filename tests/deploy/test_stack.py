@@ -134,7 +134,7 @@ def check_alerts(prometheus: Prometheus) -> None:
 def at_end(prometheus: Prometheus) -> bool:
     """Return True if every partition of every worker's inputs is processed to its end."""
     found = prometheus.query("stream_app_lag_records")
-    return len(found) == 3 * 4 + 1 + 4 + 1 and all(series["value"][1] == "0" for series in found)
+    return len(found) == 3 * 4 + 1 + 4 + 2 and all(series["value"][1] == "0" for series in found)
 
 
 def check_metrics(workers: dict[str, Container]) -> None:

@@ -33,6 +33,8 @@ COMMAND_SECONDS = 10.0 * PATIENCE
         ("models show flights newest", "VERSION"),
         ("learning pause flights", "--why"),
         ("models gc flights --grace -1", "--grace"),
+        ("monitor window flights 2h --why test", "15min"),
+        ("monitor window flights 1h", "--why"),
     ],
 )
 def test_a_wrong_command_line_ends_with_2(arguments: str, expected: str) -> None:

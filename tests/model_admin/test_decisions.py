@@ -11,9 +11,11 @@ from msgspec.structs import replace
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.learning.control_commands import Control, decode_control
+from stream_app.core.monitoring.partition_watermark import WINDOW_KEY, decode_window
 from stream_app.errors import DecisionError, ModelError
 from stream_app.model_admin.decisions import (
     change_version,
+    change_window,
     learning_status,
     pause,
     pin,
@@ -188,6 +190,17 @@ def test_a_rollback_can_pause_learning_and_rejects_learning_twice(system: Versio
         ("pause", None),
     ]
     resume(system.admin, reason("test"))
+
+
+def test_a_change_of_windows_is_in_the_log_of_watermarks_and_in_the_audit(
+    system: VersionedSystem,
+) -> None:
+    change_window(system.admin, 3_600_000, reason("more data"))
+    commands = [one for one in system.read("watermarks") if one.key() == WINDOW_KEY]
+    assert [decode_window(one.value()) for one in commands] == [3_600_000]
+    (entry,) = [one for one in system.values("audit") if one["operation"] == "window"]
+    assert (entry["after"], entry["why"]) == ("60 min", "more data")
+    assert fits("audit", entry)
 
 
 def test_only_old_artifacts_that_nothing_names_are_collected(system: VersionedSystem) -> None:

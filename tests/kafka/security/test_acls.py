@@ -118,17 +118,18 @@ def test_the_acls_of_a_role_suffice_for_its_work(
             "models gc",
             "models audit",
             "learning status",
+            "monitor window",
         ):
             group, command = typed.split()
-            version = [str(listed.json["served"])] if command == "pin" else []
-            why = ["--why", "test"] if command in ("pause", "resume", "pin") else []
+            value = {"pin": [str(listed.json["served"])], "window": ["1h"]}.get(command, [])
+            why = ["--why", "test"] if command in ("pause", "resume", "pin", "window") else []
             done = run(
                 tmp_path,
                 users[AclRole.MODEL_ADMIN],
                 group,
                 command,
                 pipeline,
-                *version,
+                *value,
                 *why,
                 "--json",
             )
