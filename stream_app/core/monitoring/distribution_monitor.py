@@ -130,8 +130,9 @@ class DistributionMonitor:
             counts = self._windows[window] = {
                 name: [0] * len(bins.counts) for name, bins in self._bins.items()
             }
+        get = variables.get
         for name, bins in self._bins.items():
-            counts[name][bins.index(variables.get(name, MISSING))] += 1
+            counts[name][bins.index(get(name, MISSING))] += 1
 
     def pass_midnight(self, time: int) -> None:
         """Fix the reference if there are enough records from before a midnight."""

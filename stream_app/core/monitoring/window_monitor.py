@@ -89,8 +89,9 @@ class WindowMonitor:
         # By start: steps of windows that are open, and windows that wait for their labels.
         self._open: dict[int, WindowCounts] = {}
         self._closed: dict[int, WindowCounts] = {}
-        # Start and closing time of the windows of steps; not part of the state.
-        self._spans: dict[int, tuple[int, int]] = {}
+        # Start and closing time of the window of a step, and the time from which its length applies;
+        # not part of the state.
+        self._spans: dict[int, tuple[int, int, int]] = {}
         # Late scored records by the day that their partition had reached.
         self._late: Counter[int] = Counter()
         self._score = DistributionMonitor()
@@ -109,7 +110,7 @@ class WindowMonitor:
         """
         time, variables, features = self._read(record)
         step = time - time % STEP_MS
-        start, closing = self._spans.get(step) or self._span(step)
+        start, closing, applied = self._spans.get(step) or self._span(step)
         if closing <= reached:
             self.late += 1
             self._late[floor_time(reached, DAY_MS)] += 1
@@ -122,7 +123,7 @@ class WindowMonitor:
             if begin is None:
                 identity = identity_hash(key, record["event_id"])
                 monitor.sample(reached, HashedRecord(identity, monitored))
-            elif time >= begin and reached >= max(begin, self.lengths.applies_from(time)):
+            elif begin <= time and begin <= reached and applied <= reached:
                 monitor.count(start, monitored)
 
     def example(self, example: Example) -> None:
@@ -230,10 +231,9 @@ class WindowMonitor:
             record["model"]["version"],
             record["features"],
         )
-        for value, kind in ((time, int), (version, int), (record["event_id"], str)):
-            if type(value) is not kind:
-                raise TypeError
-        if features is not None and not isinstance(features, dict):
+        if type(time) is not int or type(version) is not int:
+            raise TypeError
+        if type(record["event_id"]) is not str or not (features is None or type(features) is dict):
             raise TypeError
         return time, self._monitored(record), features
 
@@ -243,12 +243,14 @@ class WindowMonitor:
             counts = self._open[step] = WindowCounts()
         return counts
 
-    def _span(self, step: int) -> tuple[int, int]:
-        """Return start and closing time of the window of a step, and remember them."""
+    def _span(self, step: int) -> tuple[int, int, int]:
+        """Return what `_spans` has of a step, and remember it."""
         if len(self._spans) > MAX_SPANS:
             self._spans.clear()
-        start, length = self.lengths.window_of(step)
-        span = self._spans[step] = start, self.lengths.closing_time(start, length)
+        lengths = self.lengths
+        start, length = lengths.window_of(step)
+        closing, applied = lengths.closing_time(start, length), lengths.applies_from(step)
+        span = self._spans[step] = start, closing, applied
         return span
 
     def _labels_closing_time(self, start: int, length: int) -> int:
