@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stream_app.errors import InputError
-from stream_app.starter.column_profiles import HashedRecord, flatten, profile_columns
+from stream_app.starter.column_profiles import SampledRecord, flatten, profile_columns
 from stream_app.starter.pipeline_guess import PipelineGuess, guess_pipeline
 from stream_app.starter.role_guesses import ChosenColumns
 from stream_app.starter.table_sample import TableSample
@@ -37,7 +37,7 @@ def table(change: Callable[[int, Row], Row] = lambda _, row: row) -> list[Row]:
 def guess(rows: list[Row], *, text: bool = False, **chosen: str) -> PipelineGuess:
     if text:
         rows = [{name: _text(value) for name, value in row.items()} for row in rows]
-    columns = profile_columns(map(HashedRecord, rows), text=text)
+    columns = profile_columns(map(SampledRecord, rows), text=text)
     return guess_pipeline(TableSample(columns, len(rows), len(rows)), ChosenColumns(**chosen))
 
 
@@ -203,7 +203,7 @@ def test_what_cannot_be_guessed_is_asked_for(
 
 def test_leading_zeros_are_text() -> None:
     (column,) = profile_columns(
-        [HashedRecord({"zip": "00501"}), HashedRecord({"zip": "12"})], text=True
+        [SampledRecord({"zip": "00501"}), SampledRecord({"zip": "12"})], text=True
     )
     assert column.type == "text"
 

@@ -89,8 +89,8 @@ class WindowMonitor:
         # By start: steps of windows that are open, and windows that wait for their labels.
         self._open: dict[int, WindowCounts] = {}
         self._closed: dict[int, WindowCounts] = {}
-        # Start and closing time of the window of a step, and the time from which its length applies;
-        # not part of the state.
+        # By step: start and closing time of its window, and the time from which its length applies.
+        # Not part of the state.
         self._spans: dict[int, tuple[int, int, int]] = {}
         # Late scored records by the day that their partition had reached.
         self._late: Counter[int] = Counter()
