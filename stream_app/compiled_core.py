@@ -19,6 +19,17 @@ from typing import NamedTuple
 
 # Modules below `stream_app` that are compiled: those whose CPU per record falls by it.
 MODULES = (
+    "core.alarms.class_flips",
+    "core.alarms.count_bets",
+    "core.alarms.evidence",
+    "core.alarms.flip_check",
+    "core.alarms.flip_detector",
+    "core.alarms.flip_null",
+    "core.alarms.label_detector",
+    "core.alarms.label_feed",
+    "core.alarms.number_flips",
+    "core.alarms.positive_share",
+    "core.alarms.tempering",
     "core.slots_state",
     "core.published_records",
     "core.reading.event_time",

@@ -1,0 +1,126 @@
+"""Served labels of the flights of a year, as they were and with poisonings that the model learns."""
+
+import random
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from benchmarks.progressive import labelled
+from stream_app.core.alarms.label_feed import ServedLabel
+from stream_app.loading import load_pipeline
+
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+# First poisoning, days between two of them, their number, and days in which it must be found.
+FIRST = datetime(2013, 1, 22, tzinfo=UTC)
+POISONINGS = 47
+FOUND_WITHIN_MS = 7 * DAY_MS
+
+Change = Callable[[bool, random.Random], bool]
+"""Returns the label that is sent instead of the true one."""
+
+
+def flipped(share: float) -> Change:
+    """Returns a change that inverts a share of the labels."""
+    return lambda label, rng: label ^ (rng.random() < share)
+
+
+def set_to(value: bool, share: float) -> Change:
+    """Returns a change that sets a share of the labels to one value."""
+    return lambda label, rng: value if rng.random() < share else label
+
+
+class TimedFlight(NamedTuple):
+    """Labelled flight with its features; times in Unix milliseconds."""
+
+    event_time: int
+    label_time: int
+    features: dict[str, Any]
+    label: bool
+
+
+def start_of(number: int) -> int:
+    """Returns the beginning of a poisoning in Unix milliseconds."""
+    start = FIRST + timedelta(days=7 * number, hours=5 * number % 24)
+    return int(start.timestamp() * 1000)
+
+
+class ServedFlights:
+    """Flights that are scored at departure and learned at arrival, from some moment on.
+
+    Args:
+        flights: flights by event time.
+    """
+
+    def __init__(self, flights: list[TimedFlight]) -> None:
+        self._flights = flights
+        moments = [(flight.event_time, 1, number) for number, flight in enumerate(flights)]
+        moments += [(flight.label_time, 0, number) for number, flight in enumerate(flights)]
+        self._moments = sorted(moments)
+        self._position = 0
+        self._scores: dict[int, float] = {}
+        self._model: Any = load_pipeline("stream_app.examples.flights:pipeline").model()
+
+    def copied(self) -> "ServedFlights":
+        """Returns a copy that continues at the same moment, with a model of its own."""
+        copy = object.__new__(ServedFlights)
+        copy._flights, copy._moments = self._flights, self._moments
+        copy._position, copy._scores = self._position, dict(self._scores)
+        copy._model = deepcopy(self._model)
+        return copy
+
+    def until(self, end: int, change: Change | None = None, seed: int = 0) -> Iterator[ServedLabel]:
+        """Yields the labels up to a time, exclusive; those of the first three days are changed."""
+        rng = random.Random(seed)
+        changed_until = self._time() + 3 * DAY_MS
+        while self._position < len(self._moments) and self._time() < end:
+            time, is_event, number = self._moments[self._position]
+            self._position += 1
+            flight = self._flights[number]
+            if is_event:
+                self._scores[number] = self._model.predict_proba_one(flight.features).get(True, 0.5)
+                continue
+            label = flight.label
+            if change is not None and time < changed_until:
+                label = change(label, rng)
+            score = self._scores.pop(number)
+            self._model.learn_one(flight.features, label)
+            yield ServedLabel(time, flight.event_time, 0, number, label, score)
+
+    def _time(self) -> int:
+        return self._moments[self._position][0]
+
+
+def read_year() -> list[TimedFlight]:
+    """Returns the flights of 2013 that have a label, by event time."""
+    found = []
+    for features, label, time, delay in labelled(datetime(2013, 1, 1), datetime(2014, 1, 2)):
+        event_time = int(time.timestamp() * 1000)
+        label_time = event_time + delay // timedelta(milliseconds=1)
+        found.append(TimedFlight(event_time, label_time, features, label))
+    return found
+
+
+class ScoredYear(NamedTuple):
+    """Served labels of a year.
+
+    Attributes:
+        clean: labels of the whole year.
+        moments: copies at the beginning of each poisoning.
+    """
+
+    clean: list[ServedLabel]
+    moments: list[ServedFlights]
+
+
+def score_year() -> ScoredYear:
+    """Scores and learns the year without any poisoning."""
+    served = ServedFlights(read_year())
+    clean: list[ServedLabel] = []
+    moments = []
+    for number in range(POISONINGS):
+        clean += served.until(start_of(number))
+        moments.append(served.copied())
+    clean += served.until(2**62)
+    return ScoredYear(clean, moments)

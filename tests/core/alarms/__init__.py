@@ -1,0 +1,1 @@
+"""Detectors of alarms: cases by hand, restarts, false alarms and finds."""
