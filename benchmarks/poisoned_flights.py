@@ -1,4 +1,4 @@
-"""Served labels of the flights of a year, as they were and with poisonings that the model learns."""
+"""Served labels of the flights of a year, clean and with poisonings that the model learns."""
 
 import random
 from collections.abc import Callable, Iterator

@@ -1,5 +1,7 @@
 """Wrong labels of predicted numbers, as flips of "above the recent median"."""
 
+from math import isfinite
+
 from stream_app.core.alarms.evidence import AlarmFinding, PlainState
 from stream_app.core.alarms.flip_check import FlipCheck
 from stream_app.core.alarms.flip_detector import FlipDetector
@@ -46,8 +48,11 @@ class NumberFlipDetector(FlipCheck):
     def check(
         self, label_time: int, event_time: int, label: object, score: object
     ) -> AlarmFinding | None:
-        """Bet on a number and learn it; it and the prediction are finite."""
+        """Bet on a number and learn it; values that are no finite numbers are ignored."""
+        self.is_large = False
         if not isinstance(label, float | int) or not isinstance(score, float | int):
+            return None
+        if not (isfinite(label) and isfinite(score)):
             return None
         y = min(max(float(label), -_MAX_NUMBER), _MAX_NUMBER)
         served = min(max(float(score), -_MAX_NUMBER), _MAX_NUMBER)

@@ -1,4 +1,4 @@
-"""Flipped labels: two labels by hand, restarts, warm-up, dating, promotions, false alarms, finds."""
+"""Flipped labels: two bets by hand, restarts, warm-up, dating, false alarms, finds."""
 
 from collections.abc import Iterable
 from math import exp, log

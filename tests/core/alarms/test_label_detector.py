@@ -1,0 +1,207 @@
+"""All detectors of the labels of a source: types, order, restarts, assumed labels, offsets."""
+
+import random
+from collections.abc import Iterator
+from math import exp
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_app.core.alarms.class_flips import MAX_CLASSES, ClassFlipDetector
+from stream_app.core.alarms.label_detector import LabelAlarm, LabelDetector, LabelType
+from stream_app.core.alarms.label_feed import ServedLabel
+from tests.core.alarms.streams import (
+    DAY_MS,
+    HORIZON_MS,
+    HOUR_MS,
+    START,
+    flipped,
+    served_labels,
+    through_json,
+)
+
+SINCE = START + 30 * DAY_MS
+
+
+def numbered(labels: Iterator[ServedLabel]) -> list[ServedLabel]:
+    """Returns labels with offsets by label time, as the log of one partition would have them."""
+    return [label._replace(offset=offset) for offset, label in enumerate(labels)]
+
+
+def new(label_type: LabelType = "binary", absent: bool | None = None) -> LabelDetector:
+    detector = LabelDetector(label_type, 1.0, HORIZON_MS, absent)
+    detector.start(START)
+    return detector
+
+
+def run(detector: LabelDetector, labels: list[ServedLabel]) -> list[LabelAlarm]:
+    """Adds labels that wait for a watermark of two hours before the newest, and one at the end."""
+    alarms = []
+    for label in labels:
+        detector.add(label, assumed=False)
+        alarms += detector.release(label.label_time - 2 * HOUR_MS)
+    return alarms + detector.release(labels[-1].label_time)
+
+
+def test_flips_are_found_with_the_offset_to_go_back_to() -> None:
+    labels = numbered(flipped(served_labels(34, 960, 31), SINCE, SINCE + 3 * DAY_MS, 0.2, 31))
+    first = run(new(), labels)[0]
+    assert first.check == "flips"
+    assert first.first_offset is not None
+    margin = labels[first.first_offset].label_time
+    assert first.finding.since - 9 * HOUR_MS <= margin <= first.finding.since - 7 * HOUR_MS
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=3, deadline=None)
+def test_alarms_are_the_same_for_any_order_within_the_watermark_and_any_restart(
+    rng: random.Random,
+) -> None:
+    labels = numbered(flipped(served_labels(24, 120, 32), START, 2**62, 0.2, 32))
+    expected = new()
+    alarms = run(expected, labels)
+    shuffled = sorted(labels, key=lambda one: one.label_time + rng.randrange(HOUR_MS))
+    detector, found = new(), list[LabelAlarm]()
+    for start in range(0, len(shuffled), 500):
+        part = shuffled[start : start + 500]
+        for label in part:
+            detector.add(label, assumed=False)
+            found += detector.release(label.label_time - 2 * HOUR_MS)
+        other = new()
+        other.restore(through_json(detector.state()))
+        detector = other
+    found += detector.release(labels[-1].label_time)
+    assert found == alarms
+    assert detector.state() == expected.state()
+
+
+def test_assumed_labels_are_no_evidence() -> None:
+    detector = new()
+    for label in numbered(served_labels(3, 240, 33)):
+        detector.add(label._replace(label=False), assumed=True)
+    before = new().state()
+    assert detector.release(2**62) == []
+    after = detector.state()
+    assert detector.assumed == 3 * 240
+    assert after[1:] == before[1:]
+
+
+def test_flips_are_off_while_only_one_kind_of_label_comes() -> None:
+    detector = new(absent=False)
+    positive = [one for one in served_labels(20, 960, 34) if one.label]
+    run(detector, positive)
+    assert "of one kind" in detector.off
+    run(detector, numbered(served_labels(3, 960, 35, start=START + 20 * DAY_MS)))
+    assert detector.off == ""
+
+
+def test_labels_that_are_all_set_to_negative_are_found_by_their_share() -> None:
+    labels = numbered(served_labels(36, 960, 36))
+    bad = [one._replace(label=False) if one.label_time >= SINCE else one for one in labels]
+    assert run(new(), labels) == []
+    first = next(alarm for alarm in run(new(), bad) if alarm.check == "share")
+    assert SINCE < first.finding.time <= SINCE + 4 * DAY_MS
+    assert first.finding.alternative in (0.1, 0.5)
+
+
+def test_labels_that_are_all_set_to_positive_are_found_by_their_share() -> None:
+    labels = numbered(served_labels(36, 960, 37))
+    bad = [one._replace(label=True) if one.label_time >= SINCE else one for one in labels]
+    first = next(alarm for alarm in run(new(), bad) if alarm.check == "share")
+    assert SINCE < first.finding.time <= SINCE + 4 * DAY_MS
+    assert first.finding.alternative in (1.5, 3.0)
+
+
+def classes(days: int, per_day: int, seed: int) -> Iterator[ServedLabel]:
+    """Yields labels of four classes, drawn from their served probabilities."""
+    rng = random.Random(seed)
+    for label in served_labels(days, per_day, seed):
+        weights = [exp(rng.gauss(0.0, 1.5)) for _ in "abcd"]
+        scores = dict(zip("abcd", [one / sum(weights) for one in weights], strict=True))
+        (name,) = rng.choices("abcd", weights)
+        yield label._replace(label=name, score=scores)
+
+
+def test_classes_that_change_places_are_found() -> None:
+    labels = numbered(classes(34, 480, 38))
+    rng = random.Random(38)
+    bad = [
+        one._replace(label=rng.choice("abcd"))
+        if one.label_time >= SINCE and rng.random() < 0.4
+        else one
+        for one in labels
+    ]
+    assert run(new("class"), labels) == []
+    first = run(new("class"), bad)[0]
+    assert SINCE < first.finding.time < SINCE + 3 * DAY_MS
+    assert first.finding.name in "abcd"
+
+
+def test_classes_beyond_the_first_eight_have_no_detector_of_their_own() -> None:
+    detector = ClassFlipDetector(8760.0, HORIZON_MS)
+    detector.start(START)
+    for number in range(20):
+        name = f"class {number}"
+        assert detector.check(START + number, START, name, {name: 0.5}) is None
+    assert len(detector.state()[1]) == MAX_CLASSES
+
+
+def numbers(days: int, per_day: int, seed: int) -> Iterator[ServedLabel]:
+    """Yields numbers that the served predictions explain half of."""
+    rng = random.Random(seed)
+    for label in served_labels(days, per_day, seed):
+        score = rng.gauss(100.0, 10.0)
+        yield label._replace(label=score + rng.gauss(0.0, 10.0), score=score)
+
+
+def test_numbers_of_other_events_are_found() -> None:
+    labels = numbered(numbers(34, 480, 39))
+    rng = random.Random(39)
+    values = [one.label for one in labels]
+    bad = [
+        one._replace(label=rng.choice(values))
+        if one.label_time >= SINCE and rng.random() < 0.4
+        else one
+        for one in labels
+    ]
+    assert run(new("number"), labels) == []
+    first = run(new("number"), bad)[0]
+    assert first.check == "flips"
+    assert SINCE < first.finding.time < SINCE + 3 * DAY_MS
+
+
+def test_numbers_in_another_unit_are_found() -> None:
+    labels = numbered(numbers(36, 480, 40))
+    bad = [
+        one._replace(label=one.label * 1000)  # type: ignore[operator]
+        if one.label_time >= SINCE
+        else one
+        for one in labels
+    ]
+    assert SINCE < run(new("number"), bad)[0].finding.time < SINCE + 3 * DAY_MS
+
+
+@pytest.mark.parametrize("label_type", ["binary", "class", "number"])
+@pytest.mark.parametrize(
+    ("label", "score"),
+    [
+        (True, "0.5"),
+        ("a", {"b": 1.0}),
+        ("a", {}),
+        (1e300, -1e300),
+        (True, float("nan")),
+        (7, 7),
+        (None, None),
+    ],
+)
+def test_labels_of_any_type_harm_nothing(
+    label_type: LabelType, label: object, score: object
+) -> None:
+    detector = new(label_type)
+    for number in range(50):
+        detector.add(ServedLabel(START + number, START, 0, number, label, score), assumed=False)
+    assert detector.release(2**62) == []
+    other = new(label_type)
+    other.restore(through_json(detector.state()))
+    assert other.state() == detector.state()
