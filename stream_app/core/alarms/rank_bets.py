@@ -116,20 +116,22 @@ class RankBets:
         past, ranked = self._past, self._ranked
         if self.may_bet:
             above = len(ranked) - bisect_left(ranked, distance)
-            self._multiply(time, counts, (1.0 + above) / (1.0 + len(ranked)))
+            log_rank = log((1.0 + above) / (1.0 + len(ranked)))
+            self._multiply(time, counts, log_rank)
+            # Equal distances of 0 have the largest rank, which is no deviation.
+            self._tempering.add(-log_rank - 1.0 if distance > 0.0 else 0.0, 1.0)
         past.append(distance)
         insort(ranked, distance)
         if len(past) > MAX_PAST:
             del ranked[bisect_left(ranked, past.pop(0))]
 
-    def _multiply(self, time: int, counts: Sequence[int], rank: float) -> None:
-        log_rank, exponent = log(rank), self._tempering.exponent
+    def _multiply(self, time: int, counts: Sequence[int], log_rank: float) -> None:
+        exponent = self._tempering.exponent
         since = self._evidence[self._best()].since
         for i in range(len(EXPONENTS)):
             one, k = self._evidence[i], EXPONENTS[i]
             one.begin(self._stake, time)
             one.multiply(exp(exponent * (log(k) + (k - 1.0) * log_rank)))
-        self._tempering.add(-log_rank - 1.0, 1.0)
         if self._evidence[self._best()].since != since or not self.now:
             self.then, self.now = self._reference, [0.0] * len(counts)
         self.now = [old + new for old, new in zip(self.now, counts, strict=True)]

@@ -7,46 +7,38 @@ from stream_app.core.reading.event_time import NEVER
 
 # Relative deviation of an hour that is acceptable.
 TOLERANCE = 0.25
-# Decay per occurrence: half-lives of three weeks and of ten days; occurrences before the first use.
-_WEEKLY_DECAY: float = 2.0 ** (-1.0 / 3.0)
-_DAILY_DECAY: float = 2.0 ** (-1.0 / 10.0)
-_WEEKLY_NEEDED = 2
-_DAILY_NEEDED = 3
+# Decay per week: a half-life of three weeks; weeks before the first bet on an hour of the week. The
+# mean of the hour of the day will not do before that: the first weekend would raise an alarm.
+_DECAY: float = 2.0 ** (-1.0 / 3.0)
+_NEEDED = 2
 
 
 class UsualCounts:
-    """Decayed means by hour of the week, and by hour of the day while there are few weeks."""
+    """Decayed means by hour of the week."""
 
     def __init__(self) -> None:
-        self._weekly = [[0.0, 0.0, 0.0] for _ in range(HOURS_A_WEEK)]
-        self._daily = [[0.0, 0.0, 0.0] for _ in range(24)]
+        # Decayed sum, decayed number, and number of weeks.
+        self._hours = [[0.0, 0.0, 0.0] for _ in range(HOURS_A_WEEK)]
 
     def mean(self, hour: int) -> float | None:
-        """Return the usual count of an hour of the week, None while too little is known."""
-        total, weight, seen = self._weekly[hour]
-        needed = _WEEKLY_NEEDED
-        if seen < needed:
-            total, weight, seen = self._daily[hour % 24]
-            needed = _DAILY_NEEDED
-        return total / weight if seen >= needed else None
+        """Return the usual count of an hour of the week, None before its third week."""
+        total, weight, seen = self._hours[hour]
+        return total / weight if seen >= _NEEDED else None
 
     def learn(self, hour: int, count: float) -> None:
         """Learn the count of an hour of the week."""
-        for entry, decay in (
-            (self._weekly[hour], _WEEKLY_DECAY),
-            (self._daily[hour % 24], _DAILY_DECAY),
-        ):
-            entry[0] = entry[0] * decay + count
-            entry[1] = entry[1] * decay + 1.0
-            entry[2] += 1.0
+        entry = self._hours[hour]
+        entry[0] = entry[0] * _DECAY + count
+        entry[1] = entry[1] * _DECAY + 1.0
+        entry[2] += 1.0
 
     def state(self) -> PlainState:
         """Return plain data for a checkpoint."""
-        return [[entry.copy() for entry in entries] for entries in (self._weekly, self._daily)]
+        return [entry.copy() for entry in self._hours]
 
     def restore(self, state: PlainState) -> None:
         """Continue from what `state` returned."""
-        self._weekly, self._daily = ([list(entry) for entry in entries] for entries in state)
+        self._hours = [list(entry) for entry in state]
 
 
 class VolumeDetector:

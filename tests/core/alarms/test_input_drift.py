@@ -15,6 +15,8 @@ from tests.core.alarms.streams import HOUR_MS, START, through_json
 
 # Ten a year.
 LIMIT = 876.0
+# Windows without drift, until the dispersion of the days is known.
+USUAL = 720
 SHARES = (0.1, 0.2, 0.3, 0.25, 0.15)
 
 
@@ -59,7 +61,7 @@ def test_distances_are_ranked_as_the_formulas_say() -> None:
 
 def test_a_constant_share_has_distance_zero() -> None:
     bets = RankBets(1.0)
-    for number in range(MIN_PAST + 50):
+    for number in range(MIN_PAST + 400):
         bets.add(START + number * HOUR_MS, [0, 20 + number % 30])
     assert set(bets.state()[1]) == {0.0}
     assert bets.may_bet
@@ -68,14 +70,14 @@ def test_a_constant_share_has_distance_zero() -> None:
 
 def test_a_renamed_category_is_found_and_shown_then_and_now() -> None:
     rng = random.Random(51)
-    usual = [{"a": window(rng), "b": window(rng)} for _ in range(400)]
+    usual = [{"a": window(rng), "b": window(rng)} for _ in range(USUAL)]
     swapped = (0.3, 0.2, 0.1, 0.25, 0.15)
     drifted = [{"a": window(rng, swapped), "b": window(rng)} for _ in range(48)]
     detector = InputDriftDetector(LIMIT, ["a", "b"])
     assert run(detector, usual) == []
     detector = InputDriftDetector(LIMIT, ["a", "b"])
     first = run(detector, usual + drifted)[0]
-    beginning = START + 400 * HOUR_MS
+    beginning = START + USUAL * HOUR_MS
     assert beginning < first.alarm.time <= beginning + 24 * HOUR_MS
     assert abs(first.alarm.since - beginning) <= 4 * HOUR_MS
     culprit = first.culprits[0]
@@ -86,7 +88,7 @@ def test_a_renamed_category_is_found_and_shown_then_and_now() -> None:
 
 def test_values_that_go_missing_are_a_culprit_of_their_own() -> None:
     rng = random.Random(52)
-    windows = [{"a": window(rng), "b": window(rng)} for _ in range(300)]
+    windows = [{"a": window(rng), "b": window(rng)} for _ in range(USUAL)]
     windows += [{"a": window(rng), "b": window(rng, missing=20)} for _ in range(24)]
     first = run(InputDriftDetector(LIMIT, ["a", "b"]), windows)[0]
     assert first.culprits[0].name == "b missing"
@@ -96,7 +98,7 @@ def test_values_that_go_missing_are_a_culprit_of_their_own() -> None:
 
 def test_unseen_values_are_a_culprit_of_their_own() -> None:
     rng = random.Random(53)
-    windows = [{"a": window(rng)} for _ in range(300)]
+    windows = [{"a": window(rng)} for _ in range(USUAL)]
     windows += [{"a": window(rng)._replace(unseen=15)} for _ in range(24)]
     first = run(InputDriftDetector(LIMIT, ["a"]), windows)[0]
     assert first.culprits[0].name == "a unseen"

@@ -63,14 +63,13 @@ def test_no_count_overflows() -> None:
     assert all(0.0 <= one[0] < 1e251 for one in bets.state()[1])
 
 
-def test_the_usual_count_is_that_of_the_day_before_that_of_the_week() -> None:
+def test_the_usual_count_is_a_decayed_mean_of_the_hour_of_the_week() -> None:
     counts = UsualCounts()
-    for day in range(3):
+    for count in (30.0, 60.0):
         assert counts.mean(8) is None
-        counts.learn(day * 24 + 8, 30.0)
-    assert counts.mean(80) == pytest.approx(30.0)
-    counts.learn(8, 60.0)
+        counts.learn(8, count)
     assert counts.mean(8) == pytest.approx((30 * 2 ** (-1 / 3) + 60) / (2 ** (-1 / 3) + 1))
+    assert counts.mean(9) is None
 
 
 def test_a_quarter_with_a_change_of_the_clocks_raises_nothing() -> None:
