@@ -139,3 +139,16 @@ def test_both_cores_write_the_same_bytes() -> None:
     assert found == expected
     assert min(expected["outcomes"].values()) > 1000
     assert expected["restored"]
+
+
+@built
+def test_both_cores_raise_the_same_alarms_and_keep_the_same_state() -> None:
+    if compiled_core.core_state() == compiled_core.OUTDATED:
+        pytest.skip("the sources have changed since the core was compiled")
+    run = ("-m", "tests.core.alarms.alarm_digest")
+    (compiled,), _ = run_python(*run)
+    (interpreted,), _ = run_python(*run, STREAM_APP_CORE="interpreted")
+    found, expected = json.loads(compiled), json.loads(interpreted)
+    assert (found.pop("core"), expected.pop("core")) == (COMPILED, FORCED)
+    assert found == expected
+    assert expected["alarms"] >= 3

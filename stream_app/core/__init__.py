@@ -4,6 +4,7 @@
 - `scoring`: events become scored records; labels join their predictions.
 - `learning`: labelled examples become a model.
 - `evaluation`: predictions are compared with their labels.
+- `alarms`: evidence that labels, inputs or volumes are not as they were.
 - `monitoring`: windows, drift, alarms, corrective actions and the audit.
 - `examples`: labelled examples.
 - `published_records`: scored records and measurements, which the packages exchange.

@@ -17,7 +17,7 @@ LabelCheck = Literal["flips", "share"]
 # A tenth of the datings are later than the truth by more than that.
 _MARGIN_MS = 8 * HOUR_MS
 # Decay per label of what labels there are; least share of the labels that are also assumed.
-_DECAY: float = 2.0 ** (-1.0 / 2000.0)
+_DECAY: float = 2.0 ** (-1.0 / 500.0)
 MIN_EXPLICIT = 0.02
 
 

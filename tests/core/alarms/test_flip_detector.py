@@ -5,18 +5,11 @@ from math import exp, log
 
 import pytest
 
+from benchmarks.simulated_labels import DAY_MS, HORIZON_MS, HOUR_MS, START, served_labels
 from stream_app.core.alarms.evidence import AlarmFinding
 from stream_app.core.alarms.flip_detector import FLIPPED, WARM_UP_DAYS, FlipDetector
 from stream_app.core.alarms.label_feed import ServedLabel
-from tests.core.alarms.streams import (
-    DAY_MS,
-    HORIZON_MS,
-    HOUR_MS,
-    START,
-    flipped,
-    served_labels,
-    through_json,
-)
+from tests.core.alarms.streams import flipped, through_json
 
 ONE_A_YEAR = 8760.0
 

@@ -5,13 +5,14 @@ from math import log
 
 import pytest
 
+from benchmarks.simulated_labels import HOUR_MS, START
 from stream_app.core.alarms.input_drift import (
     InputDriftDetector,
     InputDriftFinding,
     WindowCounts,
 )
 from stream_app.core.alarms.rank_bets import MIN_PAST, RankBets
-from tests.core.alarms.streams import HOUR_MS, START, through_json
+from tests.core.alarms.streams import through_json
 
 # Ten a year.
 LIMIT = 876.0

@@ -5,8 +5,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.simulated_labels import HOUR_MS
 from stream_app.core.alarms.label_feed import LabelFeed, LabelOffsets, ServedLabel
-from tests.core.alarms.streams import HOUR_MS, through_json
+from tests.core.alarms.streams import through_json
 
 TIMES = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 3)), max_size=80)
 

@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 
+from benchmarks.simulated_labels import HOUR_MS, START
 from stream_app.core.alarms.count_bets import MULTIPLES, CountBets
 from stream_app.core.alarms.coverage import CoverageDetector
 from stream_app.core.alarms.evidence import AlarmFinding
 from stream_app.core.alarms.volume import UsualCounts, VolumeDetector
 from stream_app.core.alarms.week_hours import WeekHours
-from tests.core.alarms.streams import HOUR_MS, START, through_json
+from tests.core.alarms.streams import through_json
 
 UTC = WeekHours()
 NEW_YORK = WeekHours("America/New_York")
