@@ -16,7 +16,7 @@ class CountBets:
     """E-detector of counts that are half, a tenth, 1.5 or 3 times what was expected.
 
     A count within the tolerance is no evidence, on average: bets are against the bound of the
-    tolerance. One bet per alternative begins with every day.
+    tolerance. One bet per alternative begins with the first count of every day.
 
     Args:
         limit: evidence at which an alarm is raised.
@@ -28,34 +28,33 @@ class CountBets:
         self._tolerance: float = tolerance
         self._tempering = Tempering(100.0, 4.0)
         self._evidence: list[Evidence] = [Evidence() for _ in MULTIPLES]
+        # True if no count of the day has been bet on.
+        self._is_new_day: bool = True
 
-    def start_day(self, day: int, time: int, bets: bool) -> None:
-        """Start a day; begin bets with it if `bets`.
-
-        Args:
-            day: number of the day.
-            time: its beginning in Unix milliseconds.
-            bets: True if counts of the day will be bet on.
-        """
+    def start_day(self, day: int) -> None:
+        """Start a day; `day` is its number."""
         self._tempering.start_day(day, counts=True)
-        if bets:
-            for one in self._evidence:
-                one.begin(_STAKE, time)
+        self._is_new_day = True
 
-    def add(self, count: float, expected: float) -> None:
+    def add(self, time: int, count: float, expected: float, begins: bool = True) -> None:
         """Bet on a count.
 
         Args:
+            time: beginning of what was counted in Unix milliseconds.
             count: what was counted.
             expected: what is usual, more than 0.
+            begins: False to learn the dispersion only; no bet begins then.
         """
         exponent = self._tempering.exponent
         for i in range(len(MULTIPLES)):
+            if self._is_new_day and begins:
+                self._evidence[i].begin(_STAKE, time)
             multiple = MULTIPLES[i]
             bound = 1.0 - self._tolerance if multiple < 1.0 else 1.0 + self._tolerance
             gain = count * log(multiple / bound) - expected * (multiple - bound)
             gain = min(max(exponent * gain, -MAX_LOG), MAX_LOG)
             self._evidence[i].multiply(exp(gain))
+        self._is_new_day = False
         self._tempering.add(count - expected, expected)
 
     def found(self, time: int, name: str = "") -> AlarmFinding | None:
@@ -83,10 +82,12 @@ class CountBets:
 
     def state(self) -> PlainState:
         """Return plain data for a checkpoint."""
-        return [self._tempering.state(), [one.state() for one in self._evidence]]
+        evidence = [one.state() for one in self._evidence]
+        return [self._tempering.state(), evidence, self._is_new_day]
 
     def restore(self, state: PlainState) -> None:
         """Continue from what `state` returned."""
         self._tempering.restore(state[0])
         for one, content in zip(self._evidence, state[1], strict=True):
             one.restore(content)
+        self._is_new_day = state[2]

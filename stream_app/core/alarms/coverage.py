@@ -35,6 +35,8 @@ class CoverageDetector:
         self._tempering = Tempering(100.0, 4.0)
         self._evidence = [Evidence() for _ in MULTIPLES]
         self._day = NEVER
+        # True if no hour of the day has been bet on.
+        self._is_new_day = True
 
     def add(self, hour: int, events: int, labelled: int) -> AlarmFinding | None:
         """Bet on the number of labelled events of an hour, then learn it.
@@ -51,13 +53,12 @@ class CoverageDetector:
         if day > self._day:
             self._day = day
             self._tempering.start_day(day, counts=True)
-            for one in self._evidence:
-                one.begin(1.0 / len(MULTIPLES), hour)
+            self._is_new_day = True
         if self._hours.is_holiday(hour) or events == 0:
             return None
         entry = self._usual[self._hours.index(hour) % 24]
         if entry[2] >= _NEEDED:
-            self._bet(events, labelled, min(entry[0] / entry[1], 0.999))
+            self._bet(hour, events, labelled, min(entry[0] / entry[1], 0.999))
         entry[0] = entry[0] * _DECAY + labelled
         entry[1] = entry[1] * _DECAY + events
         entry[2] += 1.0
@@ -70,6 +71,7 @@ class CoverageDetector:
             [entry.copy() for entry in self._usual],
             self._tempering.state(),
             [one.state() for one in self._evidence],
+            self._is_new_day,
         ]
 
     def restore(self, state: PlainState) -> None:
@@ -78,10 +80,15 @@ class CoverageDetector:
         self._tempering.restore(state[2])
         for one, content in zip(self._evidence, state[3], strict=True):
             one.restore(content)
+        self._is_new_day = state[4]
 
-    def _bet(self, events: int, labelled: int, usual: float) -> None:
+    def _bet(self, hour: int, events: int, labelled: int, usual: float) -> None:
         if usual < MIN_SHARE:
             return
+        if self._is_new_day:
+            for one in self._evidence:
+                one.begin(1.0 / len(MULTIPLES), hour)
+            self._is_new_day = False
         bound, exponent = usual * (1.0 - TOLERANCE), self._tempering.exponent
         for one, multiple in zip(self._evidence, MULTIPLES, strict=True):
             other = bound * multiple

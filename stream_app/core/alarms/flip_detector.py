@@ -65,8 +65,8 @@ class FlipDetector(FlipCheck):
         self, label_time: int, event_time: int, label: object, score: object
     ) -> AlarmFinding | None:
         """Bet on a label and learn it, as `add` does; values of another type are ignored."""
-        if isinstance(label, bool) and isinstance(score, float):
-            return self.add(label_time, event_time, label, score)
+        if isinstance(label, bool) and isinstance(score, (float, int)):
+            return self.add(label_time, event_time, label, float(score))
         return None
 
     def add(

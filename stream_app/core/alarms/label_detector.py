@@ -134,8 +134,8 @@ class LabelDetector:
         flips, value, score = self._flips, label.label, label.score
         if isinstance(flips, NumberFlipDetector):
             return self._share.add(label.label_time, flips.is_large, LARGE_SHARE)
-        if isinstance(value, bool) and isinstance(score, float):
-            return self._share.add(label.label_time, value, score)
+        if isinstance(value, bool) and isinstance(score, (float, int)):
+            return self._share.add(label.label_time, value, float(score))
         return None
 
     def _notice_kind(self, label: object) -> None:

@@ -50,7 +50,7 @@ class NumberFlipDetector(FlipCheck):
     ) -> AlarmFinding | None:
         """Bet on a number and learn it; values that are no finite numbers are ignored."""
         self.is_large = False
-        if not isinstance(label, float | int) or not isinstance(score, float | int):
+        if not isinstance(label, (float, int)) or not isinstance(score, (float, int)):
             return None
         if not (isfinite(label) and isfinite(score)):
             return None

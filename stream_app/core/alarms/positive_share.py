@@ -58,8 +58,10 @@ class PositiveShareDetector:
         return found
 
     def restart(self) -> None:
-        """Forget the evidence and the usual ratio's days, because another version is served."""
+        """Forget the evidence and the usual ratio, because another version is served."""
         self._bets.restart()
+        self._days = 0
+        self._usual_labels = self._usual_positive = self._usual_served = 0.0
 
     def state(self) -> PlainState:
         """Return plain data for a checkpoint."""
@@ -78,13 +80,13 @@ class PositiveShareDetector:
     def _close_day(self, day: int) -> AlarmFinding | None:
         found: AlarmFinding | None = None
         if self._labels > 0.0:
-            if self._usual_positive > 0.0 and self._usual_served > 0.0:
+            if self._usual_served > 0.0:
                 found = self._bet()
             self._usual_labels = self._usual_labels * _DECAY + self._labels
             self._usual_positive = self._usual_positive * _DECAY + self._positive
             self._usual_served = self._usual_served * _DECAY + self._served
             self._days += 1
-        self._bets.start_day(day, day * DAY_MS, bets=self._days >= WARM_UP_DAYS)
+        self._bets.start_day(day)
         self._day = day
         self._labels = self._positive = self._served = 0.0
         return found
@@ -97,5 +99,6 @@ class PositiveShareDetector:
             count, expected = self._labels - count, self._labels - expected
         if expected <= 0.0:
             return None
-        self._bets.add(count, expected)
+        begins = self._days >= WARM_UP_DAYS
+        self._bets.add(self._day * DAY_MS, count, expected, begins)
         return self._bets.found((self._day + 1) * DAY_MS)

@@ -73,11 +73,11 @@ class VolumeDetector:
         usual = self._usual.mean(index)
         if day > self._day:
             self._day = day
-            self._bets.start_day(day, hour, bets=usual is not None)
+            self._bets.start_day(day)
         if self._hours.is_holiday(hour):
             return None
         if usual:
-            self._bets.add(count, usual)
+            self._bets.add(hour, count, usual)
         self._usual.learn(index, count)
         return self._bets.found(hour + HOUR_MS, self._name)
 

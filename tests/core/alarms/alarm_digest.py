@@ -60,7 +60,7 @@ def main() -> None:
             detector.add(label, assumed=False)
             for alarm in detector.release(label.label_time - HOUR_MS):
                 alarms += 1
-                digest.update(orjson.dumps(alarm))
+                digest.update(repr(alarm).encode())
         digest.update(orjson.dumps(detector.state()))
     found = {"core": core_state(), "alarms": alarms, "digest": digest.hexdigest()}
     sys.stdout.write(f"{json.dumps(found)}\n")

@@ -45,8 +45,8 @@ def run(detector: VolumeDetector, counts: list[int]) -> list[AlarmFinding]:
 
 def test_a_bet_on_a_count_is_that_of_the_formula() -> None:
     bets = CountBets(limit=1e9, tolerance=0.25)
-    bets.start_day(0, START, bets=True)
-    bets.add(80.0, 100.0)
+    bets.start_day(0)
+    bets.add(START, 80.0, 100.0)
     expected = []
     for multiple in MULTIPLES:
         bound = 0.75 if multiple < 1 else 1.25
@@ -57,10 +57,10 @@ def test_a_bet_on_a_count_is_that_of_the_formula() -> None:
 
 def test_no_count_overflows() -> None:
     bets = CountBets(limit=1e9, tolerance=0.25)
-    bets.start_day(0, START, bets=True)
-    bets.add(1e12, 1.0)
-    bets.add(0.0, 1e12)
-    bets.add(1e12, 1.0)
+    bets.start_day(0)
+    bets.add(START, 1e12, 1.0)
+    bets.add(START, 0.0, 1e12)
+    bets.add(START, 1e12, 1.0)
     assert all(0.0 <= one[0] < 1e251 for one in bets.state()[1])
 
 
@@ -99,6 +99,13 @@ def test_on_a_holiday_nothing_is_expected_and_nothing_learned() -> None:
     assert len(run(VolumeDetector(ONE_A_YEAR, NEW_YORK), counts)) >= 1
     declared = VolumeDetector(ONE_A_YEAR, WeekHours("America/New_York", [holiday]))
     assert run(declared, counts) == []
+
+
+def test_hours_without_expectation_are_no_evidence() -> None:
+    detector = VolumeDetector(2.0, UTC)
+    assert run(detector, [0] * 50 * WEEK) == []
+    few = CoverageDetector(2.0, UTC)
+    assert [few.add(START + hour * HOUR_MS, 50, 0) for hour in range(999)] == [None] * 999
 
 
 def test_an_unknown_zone_is_an_error() -> None:
