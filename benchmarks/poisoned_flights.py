@@ -79,7 +79,8 @@ class ServedFlights:
             self._position += 1
             flight = self._flights[number]
             if is_event:
-                self._scores[number] = self._model.predict_proba_one(flight.features).get(True, 0.5)
+                scores = self._model.predict_proba_one(flight.features)
+                self._scores[number] = float(scores.get(True, 0.5))
                 continue
             label = flight.label
             if change is not None and time < changed_until:

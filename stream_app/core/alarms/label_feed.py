@@ -1,7 +1,7 @@
 """Labels in the order of their times, whatever the order in which they are read."""
 
 from heapq import heappop, heappush, heappushpop
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stream_app.core.alarms.evidence import HOUR_MS, PlainState
 from stream_app.core.reading.event_time import NEVER
@@ -28,8 +28,8 @@ class ServedLabel(NamedTuple):
     event_time: int
     partition: int
     offset: int
-    label: object
-    score: object
+    label: Any
+    score: Any
 
 
 class LabelFeed:
