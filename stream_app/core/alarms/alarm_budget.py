@@ -36,7 +36,7 @@ class AlarmBudget:
         for name in ("false_per_year", "inputs_per_year"):
             value = getattr(self, name)
             if not 0 < value <= 1000:
-                raise ValueError(f"{name} must be in (0, 1000], not {value}")
+                raise ValueError(f"{name} must be more than 0 and at most 1000, not {value}")
 
     def rate(self, kind: AlarmKind, detectors: int) -> float:
         """Return the false alarms per year of one detector.
