@@ -8,6 +8,7 @@ minutes; they print tables in Markdown.
 import argparse
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from statistics import quantiles
 from typing import NamedTuple
 
@@ -110,16 +111,16 @@ def flights() -> None:
     first = year.clean[0].event_time
     for rate in RATES:
         for name, labels in rows.items():
-            print_row(year.clean, labels, name, "flips", rate, lambda r=rate: new_flips(r, first))
+            print_row(year.clean, labels, name, "flips", rate, partial(new_flips, rate, first))
         batches = [nightly(one) for one in rows["20 % flipped"]]
         print_row(
             nightly(year.clean), batches, "20 % flipped, in nightly batches", "flips", rate,
-            lambda r=rate: new_flips(r, first),
+            partial(new_flips, rate, first),
         )  # fmt: skip
         for name, labels in rows.items():
             print_row(
                 year.clean, labels, name, "share", rate,
-                lambda r=rate: PositiveShareDetector(365 / r),
+                partial(PositiveShareDetector, 365 / rate),
             )  # fmt: skip
 
 
@@ -158,7 +159,8 @@ def clean_year(
     labels: list[ServedLabel], make: Callable[[], Detector]
 ) -> tuple[int, list[PlainState]]:
     """Returns the false alarms since January 22nd, and the state at each poisoning."""
-    detector, false, states = make(), 0, []
+    detector, false = make(), 0
+    states: list[PlainState] = []
     for label in labels:
         while len(states) < POISONINGS and label.label_time >= start_of(len(states)):
             states.append(detector.state())

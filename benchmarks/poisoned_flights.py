@@ -40,6 +40,14 @@ class TimedFlight(NamedTuple):
     label: bool
 
 
+class ScoredFlight(NamedTuple):
+    """Flight with its features and score; the time is in Unix milliseconds."""
+
+    event_time: int
+    features: dict[str, Any]
+    score: float
+
+
 def start_of(number: int) -> int:
     """Returns the beginning of a poisoning in Unix milliseconds."""
     start = FIRST + timedelta(days=7 * number, hours=5 * number % 24)
@@ -72,6 +80,14 @@ class ServedFlights:
 
     def until(self, end: int, change: Change | None = None, seed: int = 0) -> Iterator[ServedLabel]:
         """Yields the labels up to a time, exclusive; those of the first three days are changed."""
+        for moment in self.moments(end, change, seed):
+            if isinstance(moment, ServedLabel):
+                yield moment
+
+    def moments(
+        self, end: int, change: Change | None = None, seed: int = 0
+    ) -> Iterator[ServedLabel | ScoredFlight]:
+        """Yields flights as they are scored, too; otherwise as `until`."""
         rng = random.Random(seed)
         changed_until = self._time() + 3 * DAY_MS
         while self._position < len(self._moments) and self._time() < end:
@@ -80,7 +96,8 @@ class ServedFlights:
             flight = self._flights[number]
             if is_event:
                 scores = self._model.predict_proba_one(flight.features)
-                self._scores[number] = float(scores.get(True, 0.5))
+                score = self._scores[number] = float(scores.get(True, 0.5))
+                yield ScoredFlight(time, flight.features, score)
                 continue
             label = flight.label
             if change is not None and time < changed_until:

@@ -1,7 +1,7 @@
 """Event-driven streaming scoring on Kafka: exactly once, learning from delayed labels.
 
 For the authors of pipelines:
-    pipeline: `Pipeline`, `Label`, `Threshold`, `Thresholds`.
+    pipeline: `Pipeline`, `Label`, `Threshold`, `Thresholds`, `Alarms`.
     sources: `Source`, and origins of its fields.
     resilience: `Retry`, `Breaker`, `Fallback`, `Limits`, `TransientError`.
     cleaning: ready-made cleaning steps, and `Rejected`.
@@ -13,7 +13,7 @@ The flow of a record is in `core`; `worker` runs it on Kafka.
 
 from stream_app.compiled_core import use_compiled_core
 from stream_app.deferred_imports import defer_imports
-from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
+from stream_app.pipeline import Alarms, Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry, TransientError
 from stream_app.sources import (
     Constant,
@@ -30,6 +30,7 @@ defer_imports()
 use_compiled_core()
 
 __all__ = [
+    "Alarms",
     "Breaker",
     "Constant",
     "Coordinates",

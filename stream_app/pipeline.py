@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Literal
 
 from stream_app.errors import PipelineError
@@ -113,6 +113,21 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alarms:
+    """Alarms of the monitor about labels, volumes and inputs, by how many may be false."""
+
+    false_per_year: float = 1.0
+    """False alarms per year that are acceptable for the pipeline. It is an aim: what is usual is
+    learned from the stream."""
+    input_drift_per_year: float = 10.0
+    """False reports per year that inputs have drifted, which call nobody."""
+    zone: str = "UTC"
+    """Time zone whose clock decides what number of events is usual, as `America/New_York`."""
+    holidays: tuple[date, ...] = ()
+    """Days in that zone on which nothing is usual, such as `date(2026, 12, 25)`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
     """Scoring pipeline: schema of the events, cleaning, features, model and labels.
 
@@ -164,6 +179,8 @@ class Pipeline:
     """Metrics that the learner reports for each window. Empty: the usual ones of the task."""
     thresholds: Thresholds = Thresholds()
     """Decision threshold, and limits of metrics."""
+    alarms: Alarms | None = Alarms()
+    """Alarms of the monitor. None: it writes statistics only."""
     window: timedelta = timedelta(days=1)
     """Length of a window of the learner's metrics in event time. The monitor chooses its own."""
     untrained: Literal["allowed", "rejected"] = "rejected"

@@ -241,6 +241,12 @@ class MonitorReader:
             for one in self.found
         )
 
+    def alarms(self) -> dict[str, Any]:
+        """Return all evidence and what was learned, bit for bit."""
+        state: dict[str, Any] = orjson.loads(orjson.dumps(self.processor._monitor.to_state()))
+        alarms: dict[str, Any] = state["alarms"]
+        return alarms
+
 
 def of_kind(found: Sequence[Mapping[str, Any]], kind: str, name: str = "") -> Iterator[Any]:
     return (one for one in found if one["kind"] == kind and name in ("", one["name"]))

@@ -9,7 +9,7 @@ from docs.generate.declarations import declared
 from docs.generate.markdown import code, codes, fence, paragraphs, table
 from stream_app import cleaning
 from stream_app.core.evaluation.prediction_tasks import TASKS
-from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
+from stream_app.pipeline import Alarms, Label, Pipeline, Threshold, Thresholds
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 from stream_app.sources import ORIGIN_CLASSES, Source
 
@@ -40,7 +40,8 @@ cannot fix a record raises
 def page() -> str:
     """Returns the page: the declarations, then the steps."""
     parts = [_INTRODUCTION]
-    for kind in (Pipeline, Label, Source, Thresholds, Threshold, Retry, Breaker, Fallback, Limits):
+    policies = (Thresholds, Threshold, Alarms, Retry, Breaker, Fallback, Limits)
+    for kind in (Pipeline, Label, Source, *policies):
         parts += [f"## {kind.__name__}\n", paragraphs(kind.__doc__) + "\n", _fields(kind)]
         if kind is Source:
             parts += [_ORIGINS, _origins()]

@@ -1,7 +1,10 @@
-"""Rules of a pipeline's policies: retries, breaker, fallback, limits and metric thresholds."""
+"""Rules of policies: retries, breaker, fallback, limits, metric thresholds and alarms."""
 
-from datetime import timedelta
+from datetime import date, timedelta
+from zoneinfo import ZoneInfoNotFoundError
 
+from stream_app.core.alarms.alarm_budget import MAX_FALSE_PER_YEAR
+from stream_app.core.alarms.week_hours import WeekHours
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, task_of
 from stream_app.core.evaluation.thresholds import alarm_name
 from stream_app.declaration.requirements import (
@@ -12,7 +15,7 @@ from stream_app.declaration.requirements import (
     require_positive_durations,
     require_type,
 )
-from stream_app.pipeline import Pipeline, Threshold
+from stream_app.pipeline import Alarms, Pipeline, Threshold
 
 _ACTIONS = ("alarm", "pause", "rollback")
 _OFFLINE = "offline"
@@ -30,6 +33,40 @@ def check_resilience(pipeline: Pipeline) -> None:
     _check_breaker(pipeline)
     _check_fallback(pipeline)
     _check_limits(pipeline)
+
+
+def check_alarms(pipeline: Pipeline) -> None:
+    """Check the declaration of alarms.
+
+    Raises:
+        PipelineError: a rule is violated; the first one is reported.
+    """
+    alarms = pipeline.alarms
+    if alarms is None:
+        return
+    require_type(Alarms, {"alarms": alarms}, "stream_app.Alarms(...), or None for no alarms")
+    for name in ("false_per_year", "input_drift_per_year"):
+        value = getattr(alarms, name)
+        require(
+            is_finite(value) and 0 < value <= MAX_FALSE_PER_YEAR,
+            f"alarms.{name} is {value!r}",
+            f"Give a number above 0, up to {MAX_FALSE_PER_YEAR}, or alarms=None for no alarms",
+        )
+    require_type(str, {"alarms.zone": alarms.zone}, 'a name, as in "America/New_York"')
+    require_type(
+        tuple, {"alarms.holidays": alarms.holidays}, "a tuple, as in (date(2026, 12, 25),)"
+    )
+    for number, day in enumerate(alarms.holidays):
+        name = f"alarms.holidays[{number}]"
+        require(type(day) is date, f"{name} is {day!r}", "Give datetime.date(year, month, day)")
+    try:
+        WeekHours(alarms.zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        require(
+            False,
+            f"there is no time zone {alarms.zone!r} on this machine",
+            "Give a name of the IANA database, such as America/New_York, or install tzdata",
+        )
 
 
 def check_thresholds(pipeline: Pipeline) -> None:

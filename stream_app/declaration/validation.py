@@ -13,7 +13,7 @@ from stream_app.core.evaluation.prediction_tasks import BinaryTask, task_of
 from stream_app.core.reading.identity import id_fields, key_fields
 from stream_app.declaration.label_rules import TIME_TYPES, check_label, require_id_fields
 from stream_app.declaration.passed_schema import passed_schema
-from stream_app.declaration.policy_rules import check_resilience, check_thresholds
+from stream_app.declaration.policy_rules import check_alarms, check_resilience, check_thresholds
 from stream_app.declaration.requirements import (
     field_types,
     is_finite,
@@ -23,12 +23,12 @@ from stream_app.declaration.requirements import (
 )
 from stream_app.declaration.source_rules import START_FORM, check_sources
 from stream_app.errors import PipelineError
-from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds, parsed
+from stream_app.pipeline import Alarms, Label, Pipeline, Threshold, Thresholds, parsed
 from stream_app.resilience import Breaker, Fallback, Limits, Retry
 from stream_app.sources import ORIGIN_CLASSES, Source
 
 _CLASSES: tuple[Any, ...] = (
-    Pipeline, Label, Threshold, Thresholds, Retry, Breaker, Fallback, Limits,
+    Pipeline, Label, Threshold, Thresholds, Alarms, Retry, Breaker, Fallback, Limits,
     Between, Clip, Impute, Normalise, NullIf, Rename,
     Source, *ORIGIN_CLASSES,
 )  # fmt: skip
@@ -60,6 +60,7 @@ def validate_pipeline(pipeline: Pipeline) -> None:
     _check_task(pipeline)
     check_resilience(pipeline)
     check_thresholds(pipeline)
+    check_alarms(pipeline)
 
 
 def require_parts(pipeline: Pipeline) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 from msgspec.structs import replace
 
+from stream_app.core.alarms.stream_monitor import StreamMonitor
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, task_of
 from stream_app.core.examples import Example, decode_example
@@ -22,7 +23,6 @@ from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.log_alignment import STEP_MS, floor_time
-from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas
 from stream_app.core.reading.event_time import NEVER
@@ -150,7 +150,7 @@ class Engine:
         load(dump(pipeline.model()), pipeline_names(pipeline.model, pipeline.features))
         self._scorer = make_scorer(pipeline, self._fingerprint)
         self._learner = Learner(pipeline, self._fingerprint)
-        self._monitor = WindowMonitor(pipeline)
+        self._monitor = StreamMonitor(pipeline)
         # Times that the events and the clock have passed, to the step.
         self._passed = self._passed_clock = NEVER
         self._evaluator = make_evaluator(pipeline)
@@ -271,7 +271,7 @@ class Engine:
         if self.learning_failure is None and self.learner.unlearnable:
             self.learning_failure = explain_learning_failure(self.learner.learned, example)
         self._report(outputs)
-        self._monitor.example(example)
+        self._monitor.example(example, self._examples)
         self._examples += 1
         self._serve()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
+from stream_app.core.monitoring.alarms import CorrectiveActions, LastingAlarms
 from stream_app.core.published_records import ExampleOffsets, LimitCheck, Measurement
 from stream_app.transfer.record_rendering import measurement_text
 
@@ -42,7 +42,7 @@ def test_a_corrective_action_has_its_count_cause_and_source() -> None:
 
 
 def test_a_lasting_alarm_is_ongoing_or_ended() -> None:
-    alarms = Alarms()
+    alarms = LastingAlarms()
     alarms.raise_("breaker-open", "TimeoutError", NOW, 0.7, 0.5)
     alarms.end("breaker-open", NOW + 5000)
     opened, ended = map(text, alarms.due(NOW + 5000))

@@ -8,6 +8,9 @@ AlarmKind = Literal["flips", "volume", "coverage", "inputs"]
 # Shares of the budget; the rest is a reserve for kinds to come.
 SHARES: dict[str, float] = {"flips": 0.1, "volume": 0.3, "coverage": 0.3}
 
+MAX_FALSE_PER_YEAR = 1000
+"""Largest number of false alarms per year that can be asked for."""
+
 HOURS_A_YEAR = 8760.0
 DAYS_A_YEAR = 365.0
 
@@ -21,8 +24,8 @@ class AlarmBudget:
     >>> budget = AlarmBudget(false_per_year=1)
     >>> budget.rate("flips", detectors=2), budget.rate("volume", detectors=1)
     (0.05, 0.3)
-    >>> budget.limit("volume", detectors=3, restarts_per_year=365)
-    3650.0
+    >>> round(budget.limit("volume", detectors=3, restarts_per_year=365))
+    3650
 
     Attributes:
         false_per_year: false alarms per year of everything but inputs.
@@ -35,8 +38,10 @@ class AlarmBudget:
     def __post_init__(self) -> None:
         for name in ("false_per_year", "inputs_per_year"):
             value = getattr(self, name)
-            if not 0 < value <= 1000:
-                raise ValueError(f"{name} must be more than 0 and at most 1000, not {value}")
+            if not 0 < value <= MAX_FALSE_PER_YEAR:
+                raise ValueError(
+                    f"{name} must be more than 0 and at most {MAX_FALSE_PER_YEAR}, not {value}"
+                )
 
     def rate(self, kind: AlarmKind, detectors: int) -> float:
         """Return the false alarms per year of one detector.

@@ -5,25 +5,11 @@ from typing import NamedTuple
 
 from stream_app.core.alarms.evidence import AlarmFinding, PlainState
 from stream_app.core.alarms.rank_bets import RankBets
+from stream_app.core.monitoring.distribution_monitor import InputCounts
 
 # Parts of the stake of a feature: its values, the share that is missing, the share that is unseen.
 _STAKES = (0.5, 0.25, 0.25)
 _SUFFIXES = ("", " missing", " unseen")
-
-
-class WindowCounts(NamedTuple):
-    """Counts of one feature in one window.
-
-    Attributes:
-        values: number of present values by bin; the bins of a feature never change.
-        missing: number of records without the feature.
-        unseen: number of present values that no record of the reference sample had: another
-            category, another type, or a number outside its range.
-    """
-
-    values: Sequence[int]
-    missing: int = 0
-    unseen: int = 0
 
 
 class DriftCulprit(NamedTuple):
@@ -73,7 +59,7 @@ class InputDriftDetector:
         return [name for name, bets in self._bets.items() if not bets.may_bet]
 
     def add(
-        self, start: int, end: int, counts: Mapping[str, WindowCounts]
+        self, start: int, end: int, counts: Mapping[str, InputCounts]
     ) -> InputDriftFinding | None:
         """Bet on a window.
 

@@ -74,7 +74,8 @@ class RankBets:
             self._day = day
             self._tempering.start_day(day, counts=True)
         if self._reference:
-            self._bet(time, counts, _distance(self._reference, counts, n))
+            # Rounded, so that the checkpoint is a third as long.
+            self._bet(time, counts, round(_distance(self._reference, counts, n), 4))
             self._reference = [
                 old * _DECAY + new for old, new in zip(self._reference, counts, strict=True)
             ]

@@ -1,7 +1,7 @@
 """Hours of the week in a declared time zone."""
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 HOURS_A_WEEK = 168
@@ -23,7 +23,8 @@ class WeekHours:
     """
 
     def __init__(self, zone: str = "UTC", holidays: Iterable[date] = ()) -> None:
-        self._zone = ZoneInfo(zone)
+        # A machine without a database of time zones knows this one, too.
+        self._zone = UTC if zone == "UTC" else ZoneInfo(zone)
         self._holidays = frozenset(holidays)
 
     def index(self, time: int) -> int:

@@ -46,13 +46,13 @@ class _Alarm:
         return Measurement("alarm", name, self.since, end, self.n, self.value, check, self.cause)
 
 
-class Alarms:
+class LastingAlarms:
     """Lasting alarms of one task by name. Times are Unix milliseconds of the worker's clock.
 
     An alarm is reported when it is raised first, once a minute while it lasts, and when it has
     ended. It is part of the task's state, so that the next worker that gets the task can end it.
 
-    >>> alarms = Alarms()
+    >>> alarms = LastingAlarms()
     >>> alarms.raise_("breaker-open", "ConnectionError", now=1_000, value=0.7, limit=0.5)
     >>> alarms.end("breaker-open", now=5_000)
     >>> [(report.name, report.limit_check.breached) for report in alarms.due(6_000)]
@@ -118,7 +118,7 @@ class Alarms:
         return {name: astuple(alarm) for name, alarm in self._alarms.items()}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Alarms":
+    def from_dict(cls, values: dict[str, Any]) -> "LastingAlarms":
         """Return the alarms of `as_dict`."""
         alarms = cls()
         alarms._alarms = {name: _Alarm(*fields) for name, fields in values.items()}

@@ -80,6 +80,21 @@ class Bins:
         return cls(state["edges"], state["categories"], state["counts"])
 
 
+class InputCounts(NamedTuple):
+    """Counts of one variable in one window.
+
+    Attributes:
+        values: number of present values by bin; the bins of a variable never change.
+        missing: number of records without the variable, or with a value of another type.
+        unseen: number of values that are none of the frequent categories of the reference sample;
+            0 for numbers.
+    """
+
+    values: Sequence[int]
+    missing: int = 0
+    unseen: int = 0
+
+
 class DriftFinding(NamedTuple):
     """Comparison of one variable of a window with a reference."""
 
@@ -155,6 +170,15 @@ class DistributionMonitor:
     def change_windows(self, start: int) -> None:
         """Forget what was counted from a time on, where windows get another length."""
         self._windows = {one: counts for one, counts in self._windows.items() if one < start}
+
+    def counts(self, window: int) -> dict[str, InputCounts]:
+        """Return the counts of a window that starts at `window`, by variable."""
+        found = {}
+        for name, counts in self._windows.get(window, {}).items():
+            *values, missing = counts
+            categories = self._bins[name].categories
+            found[name] = InputCounts(values, missing, values[len(categories)] if categories else 0)
+        return found
 
     def close(self, window: int, length: int) -> list[DriftFinding]:
         """Compare and forget a complete window.

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
-from stream_app.core.monitoring.distribution_monitor import DistributionMonitor
+from stream_app.core.monitoring.distribution_monitor import DistributionMonitor, InputCounts
 from stream_app.core.monitoring.hashed_sample import HashedRecord, identity_hash
 from stream_app.core.monitoring.log_alignment import DAY_MS, STEP_MS, floor_time
 from stream_app.core.monitoring.window_lengths import LENGTHS_MS, WindowLengths, choose_length
@@ -22,6 +22,19 @@ from stream_app.records import Features, Fields, Output
 MAX_VERSIONS = 10
 # Steps whose windows are remembered.
 MAX_SPANS = 1_000
+
+
+class WindowDistributions(NamedTuple):
+    """Distributions of scores, predictions and features in a window that closed.
+
+    Attributes:
+        start, end: window of event time in Unix milliseconds.
+        inputs: counts by name; empty before there is a reference.
+    """
+
+    start: int
+    end: int
+    inputs: Mapping[str, InputCounts]
 
 
 @dataclass(slots=True)
@@ -71,6 +84,7 @@ class WindowMonitor:
     Attributes:
         lengths: lengths of the windows.
         late: number of records that came after their window had closed.
+        closed: windows of scored records that closed with the last time that passed.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -81,6 +95,7 @@ class WindowMonitor:
         self._retention = kept // timedelta(milliseconds=1)
         self.lengths = WindowLengths()
         self.late = 0
+        self.closed: list[WindowDistributions] = []
         # Times that the events of all partitions have passed, and their clocks since windows close.
         self._events = NEVER
         self._clock = NEVER
@@ -149,6 +164,7 @@ class WindowMonitor:
             time: Unix milliseconds, a multiple of `STEP_MS`.
         """
         late: list[Measurement] = []
+        self.closed = []
         if self._first == NEVER:
             self._first = time
         else:
@@ -311,6 +327,10 @@ class WindowMonitor:
                 of_all._replace(n=n, value=float(n), reference="version", model_version=one)
                 for one, n in ranked[:MAX_VERSIONS]
             ]
+        inputs = self._score.counts(start)
+        for name, input_counts in self._features.counts(start).items():
+            inputs[f"features.{name}"] = input_counts
+        self.closed.append(WindowDistributions(start, end, inputs))
         findings = self._score.close(start, end - start)
         findings += [
             finding._replace(name=f"features.{finding.name}")

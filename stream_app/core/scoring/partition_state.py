@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 import orjson
 
-from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
+from stream_app.core.monitoring.alarms import CorrectiveActions, LastingAlarms
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scoring.event_clock import EventClock
 from stream_app.core.scoring.expiry_queue import ExpiryQueue
@@ -128,7 +128,7 @@ class PartitionState:
         self.source_id: str | None = None
         self.good_version: int | None = None
         self.actions = CorrectiveActions()
-        self.alarms = Alarms()
+        self.alarms = LastingAlarms()
         self.retries = RetryQueue(retry, TOPIC, partition, RETRY_PREFIX)
         self.replayed_labels = ReplayedRecords()
 
@@ -335,7 +335,7 @@ class PartitionState:
         self.source_id = value["source_id"]
         self.good_version = value["good_version"]
         self.actions = CorrectiveActions.from_dict(value["actions"])
-        self.alarms = Alarms.from_dict(value["alarms"])
+        self.alarms = LastingAlarms.from_dict(value["alarms"])
         self.replayed_labels = ReplayedRecords(value["replayed_labels"])
         self._codec = PredictionCodec(value["rows"])
         self.blocks.next_number = value["next_block"]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import orjson
 
-from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
+from stream_app.core.monitoring.alarms import CorrectiveActions, LastingAlarms
 from stream_app.core.scoring.event_clock import InputClock
 from stream_app.core.scoring.replay_headers import ReplayedRecords
 from stream_app.errors import DataLossError
@@ -36,7 +36,7 @@ class IngestOutcomes:
         self.counts: Counter[SourceOutcome] = Counter()
         self.dead: Counter[str] = Counter()
         self.actions = CorrectiveActions()
-        self.alarms = Alarms()
+        self.alarms = LastingAlarms()
 
     def quarantine(self, code: str, now: int) -> None:
         """Note that a record is kept away from the process, with the error code of its failure."""
@@ -86,7 +86,7 @@ class SourceState(IngestOutcomes):
         self.counts, self.dead = Counter(value["counts"]), Counter(value["dead"])
         self.clock.restore(value["clock"])
         self.actions = CorrectiveActions.from_dict(value["actions"])
-        self.alarms = Alarms.from_dict(value["alarms"])
+        self.alarms = LastingAlarms.from_dict(value["alarms"])
 
 
 class ReplayState(IngestOutcomes):
@@ -122,7 +122,7 @@ class ReplayState(IngestOutcomes):
         self.counts, self.dead = Counter(value["counts"]), Counter(value["dead"])
         self.replays = ReplayedRecords(value["replays"])
         self.actions = CorrectiveActions.from_dict(value["actions"])
-        self.alarms = Alarms.from_dict(value["alarms"])
+        self.alarms = LastingAlarms.from_dict(value["alarms"])
 
 
 def state_key(source: InputPartition) -> bytes:

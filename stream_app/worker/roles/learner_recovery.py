@@ -11,7 +11,7 @@ import orjson
 from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.examples import Example, decode_example
 from stream_app.core.learning.learner_state import STATE_FORMAT, LearnerState
-from stream_app.core.monitoring.alarms import Alarms
+from stream_app.core.monitoring.alarms import LastingAlarms
 from stream_app.core.published_records import LimitCheck, Measurement
 from stream_app.errors import ModelError
 from stream_app.model_store.artifacts import ArtifactStore, wait_for_store
@@ -42,7 +42,7 @@ class RecoveredLearner(NamedTuple):
         checkpoint: newest checkpoint, None if there is none that this release can read.
     """
 
-    alarms: Alarms
+    alarms: LastingAlarms
     thresholds: bytes | None
     checkpoint: Checkpoint | None
 
@@ -65,7 +65,9 @@ def decode_recovered(latest: Mapping[bytes | None, bytes | None]) -> RecoveredLe
             "checkpoint of another release, relearning all examples", offset=checkpoint.offset
         )
         checkpoint = None
-    open_alarms = Alarms() if alarms is None else Alarms.from_dict(orjson.loads(alarms))
+    open_alarms = (
+        LastingAlarms() if alarms is None else LastingAlarms.from_dict(orjson.loads(alarms))
+    )
     return RecoveredLearner(open_alarms, latest.get(THRESHOLDS_KEY), checkpoint)
 
 

@@ -1,4 +1,4 @@
-"""Monitor role: reports windows over all scored records and the examples."""
+"""Monitor role: reports windows over all scored records and the examples, and raises alarms."""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -6,16 +6,16 @@ from typing import cast
 
 import orjson
 
+from stream_app.core.alarms.stream_monitor import StreamMonitor
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example, decode_example
-from stream_app.core.learning.control_commands import control_in
+from stream_app.core.learning.control_commands import VERSION_CHANGES, control_in
 from stream_app.core.monitoring.log_alignment import LogAlignment
 from stream_app.core.monitoring.partition_watermark import (
     WINDOW_KEY,
     decode_watermark,
     decode_window,
 )
-from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
 from stream_app.errors import ModelError
@@ -23,7 +23,7 @@ from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, InputPartition, Output, Record
 from stream_app.schema_registry.schema_cache import SchemaCache
-from stream_app.telemetry.metrics import WINDOWS_PASSED
+from stream_app.telemetry.metrics import ALARMS_OPEN, WINDOWS_PASSED
 from stream_app.topic_kinds import topic_name
 from stream_app.worker.processor import WaitReason, WrittenOffsets
 from stream_app.worker.roles.output_encoders import Encode, encode_measurements
@@ -35,7 +35,7 @@ STATE_INTERVAL_MS = 5_000
 
 
 class MonitorProcessor:
-    """Drives the `WindowMonitor` of a pipeline.
+    """Drives the `StreamMonitor` of a pipeline.
 
     What it reports is a function of its logs: watermarks, scored records and examples.
     `LogAlignment` says how far each may be read.
@@ -74,7 +74,7 @@ class MonitorProcessor:
         self._scored = topic_name(pipeline.name, "scored")
         self._examples = topic_name(pipeline.name, "examples")
         self._state_topic = topic_name(pipeline.name, "monitor.state")
-        self._monitor = WindowMonitor(pipeline)
+        self._monitor = StreamMonitor(pipeline)
         scored = [source.partition for source in inputs if source.topic == self._scored]
         self._alignment = LogAlignment(scored)
         self._next: dict[InputPartition, int] = {}
@@ -193,7 +193,9 @@ class MonitorProcessor:
     ) -> dict[InputPartition, int]:
         try:
             state = orjson.loads(zlib.decompress(value))
-            self._monitor = WindowMonitor.from_state(self._pipeline, state["monitor"])
+            self._monitor = StreamMonitor.from_state(self._pipeline, state["monitor"])
+            for alarm in self._monitor.open_alarms:
+                ALARMS_OPEN.labels(alarm.name, alarm.source or "").set(1)
             self._alignment.restore(state["alignment"])
             self.undecodable = state["undecodable"]
             return {source: state["offsets"].get(_name(source), -1) for source in committed}
@@ -208,7 +210,7 @@ class MonitorProcessor:
         while (passed := self._alignment.pass_next()) is not None:
             self._changed = True
             if passed.kind == "window":
-                self._monitor.change_window(passed.time, passed.length)
+                self._monitor.windows.change_window(passed.time, passed.length)
                 continue
             WINDOWS_PASSED.labels(passed.kind).set(passed.time / 1000)
             if passed.kind == "events":
@@ -248,9 +250,13 @@ class MonitorProcessor:
             return
         example = decode_example(record.value, self._task)
         if isinstance(example, Example):
-            self._monitor.example(example)
-        elif control_in(record.key, record.value) is None:
+            self._monitor.example(example, record.offset)
+            return
+        control = control_in(record.key, record.value)
+        if control is None:
             self.undecodable += 1
+        elif control.command in VERSION_CHANGES:
+            self._monitor.change_version()
 
 
 def _name(source: InputPartition) -> str:

@@ -1,7 +1,7 @@
 """Schedule of versions and checkpoints, which are retried while the artifact store is away."""
 
 from stream_app.core.learning.learner_state import LearnerState
-from stream_app.core.monitoring.alarms import Alarms
+from stream_app.core.monitoring.alarms import LastingAlarms
 from stream_app.errors import StoreError
 from stream_app.records import Output
 from stream_app.settings import LearnSettings
@@ -72,7 +72,7 @@ class PublishingSchedule:
         self,
         limits: LearnSettings,
         versions: VersionPublisher,
-        alarms: Alarms,
+        alarms: LastingAlarms,
         checkpointed_at: int,
     ) -> None:
         self._publishing = DutyCycle(

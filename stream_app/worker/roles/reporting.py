@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import orjson
 
-from stream_app.core.monitoring.alarms import Alarms, CorrectiveActions
+from stream_app.core.monitoring.alarms import CorrectiveActions, LastingAlarms
 from stream_app.core.published_records import Kind, Measurement, is_lasting_alarm
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scoring.partition_state import PartitionState
@@ -77,7 +77,7 @@ class TaskReporter:
         self._source = source
         self._encode = encode
 
-    def due(self, actions: CorrectiveActions, alarms: Alarms, now: int) -> list[Output]:
+    def due(self, actions: CorrectiveActions, alarms: LastingAlarms, now: int) -> list[Output]:
         """Return the measurements that are due, for the transaction of what they report.
 
         Args:
@@ -97,7 +97,7 @@ class TaskReporter:
         export_measurements(reports)
         return encode_measurements(reports, self._encode)
 
-    def export(self, actions: CorrectiveActions, alarms: Alarms) -> None:
+    def export(self, actions: CorrectiveActions, alarms: LastingAlarms) -> None:
         """Export metrics, after a commit or once the state is restored."""
         for (action, cause), count in actions.take_new().items():
             CORRECTIVE_ACTIONS.labels(action, cause).inc(count)
@@ -170,7 +170,7 @@ class FaultPublisher:
         if self._reported_outages:
             self._outages.mark_reported(self._reported_outages)
             self._reported_outages = []
-        self._reporter.export(self._actions, Alarms())
+        self._reporter.export(self._actions, LastingAlarms())
         self._processor.after_commit(written)
 
     def _report(self, now: int) -> list[Output]:
@@ -184,7 +184,7 @@ class FaultPublisher:
             self._reported_outages.append(outage)
             self._actions.add("resume", outage.cause, outage.until)
             outputs += self._reporter.due(CorrectiveActions(), _ended_alarm(outage), now)
-        return outputs + self._reporter.due(self._actions, Alarms(), now)
+        return outputs + self._reporter.due(self._actions, LastingAlarms(), now)
 
 
 class ExportedMetrics:
@@ -281,9 +281,9 @@ def _line(report: Measurement) -> str:
     return f"{report.name} {report.reference}: {report.n}"
 
 
-def _ended_alarm(outage: Outage) -> Alarms:
+def _ended_alarm(outage: Outage) -> LastingAlarms:
     """Return the alarm of a finished outage; its value is the duration in seconds."""
-    alarms = Alarms()
+    alarms = LastingAlarms()
     duration = (outage.until - outage.since) / 1000
     alarms.raise_(OUTAGE_ALARM, outage.cause, outage.since, value=duration)
     alarms.end(OUTAGE_ALARM, outage.until)

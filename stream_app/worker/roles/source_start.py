@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from stream_app.core.monitoring.alarms import Alarms
+from stream_app.core.monitoring.alarms import LastingAlarms
 from stream_app.errors import TopicsError
 from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.records import InputPartition
@@ -75,7 +75,7 @@ class SourceStart(NamedTuple):
             )
 
     def accepted_loss(
-        self, offset: int, low: int, known: str | None, alarms: Alarms, now: int
+        self, offset: int, low: int, known: str | None, alarms: LastingAlarms, now: int
     ) -> int | None:
         """Return the number of records that are skipped, None if that is not accepted.
 

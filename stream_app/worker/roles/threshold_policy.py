@@ -14,7 +14,7 @@ from stream_app.core.evaluation.thresholds import (
 )
 from stream_app.core.learning.control_commands import LEARNER, learner_commands
 from stream_app.core.learning.learner_state import LearnerState
-from stream_app.core.monitoring.alarms import Alarms
+from stream_app.core.monitoring.alarms import LastingAlarms
 from stream_app.core.monitoring.audit_entry import AuditEntry
 from stream_app.core.published_records import LimitCheck, Measurement
 from stream_app.formatting import iso_time
@@ -44,7 +44,7 @@ class ThresholdPolicy:
         self._is_loadable = is_loadable
         self._started = False
 
-    def start(self, alarms: Alarms, recorded: bytes | None, now: int) -> list[Output]:
+    def start(self, alarms: LastingAlarms, recorded: bytes | None, now: int) -> list[Output]:
         """End alarms of thresholds that are no longer declared, and audit a changed declaration.
 
         Only the first call has an effect.
@@ -73,7 +73,7 @@ class ThresholdPolicy:
     def apply(
         self,
         found: ThresholdFindings,
-        alarms: Alarms,
+        alarms: LastingAlarms,
         versions: Versions,
         state: LearnerState,
         now: int,

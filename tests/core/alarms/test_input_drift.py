@@ -9,9 +9,9 @@ from benchmarks.simulated_labels import HOUR_MS, START
 from stream_app.core.alarms.input_drift import (
     InputDriftDetector,
     InputDriftFinding,
-    WindowCounts,
 )
 from stream_app.core.alarms.rank_bets import MIN_PAST, RankBets
+from stream_app.core.monitoring.distribution_monitor import InputCounts
 from tests.core.alarms.streams import through_json
 
 # Ten a year.
@@ -28,14 +28,12 @@ def counted(rng: random.Random, n: int, shares: tuple[float, ...] = SHARES) -> l
     return found
 
 
-def window(
-    rng: random.Random, shares: tuple[float, ...] = SHARES, missing: int = 0
-) -> WindowCounts:
-    return WindowCounts(counted(rng, 60 - missing, shares), missing, 0)
+def window(rng: random.Random, shares: tuple[float, ...] = SHARES, missing: int = 0) -> InputCounts:
+    return InputCounts(counted(rng, 60 - missing, shares), missing, 0)
 
 
 def run(
-    detector: InputDriftDetector, windows: list[dict[str, WindowCounts]]
+    detector: InputDriftDetector, windows: list[dict[str, InputCounts]]
 ) -> list[InputDriftFinding]:
     starts = [START + number * HOUR_MS for number in range(len(windows))]
     found = [
@@ -52,7 +50,8 @@ def test_distances_are_ranked_as_the_formulas_say() -> None:
     past = bets.state()[1]
     # Reference 30, 10 with half a count in each bin.
     shares = [30.5 / 41, 10.5 / 41]
-    assert past == [pytest.approx(2 * sum(20 * log(0.5 / share) for share in shares))]
+    distance = 2 * sum(20 * log(0.5 / share) for share in shares)
+    assert past == [pytest.approx(distance, abs=1e-4)]
     decay = 2.0 ** (-1 / 10)
     assert bets.state()[2] == [30 * decay + 20, 10 * decay + 20]
     # A window with few records is ignored, and one with everything in the usual bin has distance 0.

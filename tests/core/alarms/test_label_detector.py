@@ -134,10 +134,7 @@ def test_numbers_of_other_events_are_found() -> None:
 def test_numbers_in_another_unit_are_found() -> None:
     labels = numbered(labels_of("number", 34, 480, 40))
     bad = [
-        one._replace(label=one.label * 1000)  # type: ignore[operator]
-        if one.label_time >= SINCE
-        else one
-        for one in labels
+        one._replace(label=one.label * 1000) if one.label_time >= SINCE else one for one in labels
     ]
     assert SINCE < run(new("number"), bad)[0].finding.time < SINCE + 3 * DAY_MS
 

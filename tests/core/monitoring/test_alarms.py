@@ -1,4 +1,4 @@
-"""Alarms: opened once, reported once a minute, ended also after a restart."""
+"""LastingAlarms: opened once, reported once a minute, ended also after a restart."""
 
 from itertools import pairwise
 
@@ -6,7 +6,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.monitoring.alarms import REPORT_INTERVAL_MS, Alarms
+from stream_app.core.monitoring.alarms import REPORT_INTERVAL_MS, LastingAlarms
 from stream_app.core.published_records import LimitCheck, Measurement, is_lasting_alarm
 
 NOW = 1_700_000_000_000
@@ -23,12 +23,12 @@ def summary(reports: list[Measurement]) -> list[tuple[str, int, bool]]:
     return [(report.name, report.n, report.limit_check.breached) for report in reports]
 
 
-def restarted(alarms: Alarms) -> Alarms:
-    return Alarms.from_dict(orjson.loads(orjson.dumps(alarms.as_dict())))
+def restarted(alarms: LastingAlarms) -> LastingAlarms:
+    return LastingAlarms.from_dict(orjson.loads(orjson.dumps(alarms.as_dict())))
 
 
 def test_an_alarm_opens_once_is_reported_once_a_minute_and_ends() -> None:
-    alarms, reports = Alarms(), list[Measurement]()
+    alarms, reports = LastingAlarms(), list[Measurement]()
     for second in range(150):
         alarms.raise_(
             "state-full", "partition 3", NOW + 1000 * second, value=0.9 + second / 1e6, limit=0.9
@@ -50,7 +50,7 @@ def test_an_alarm_opens_once_is_reported_once_a_minute_and_ends() -> None:
 
 
 def test_an_alarm_raised_once_is_reported_until_it_ends() -> None:
-    alarms = Alarms()
+    alarms = LastingAlarms()
     alarms.raise_("breaker-open", "TimeoutError", NOW)
     assert [len(alarms.due(NOW + REPORT_INTERVAL_MS * minute // 2)) for minute in range(5)] == [
         1,
@@ -62,7 +62,7 @@ def test_an_alarm_raised_once_is_reported_until_it_ends() -> None:
 
 
 def test_a_restarted_worker_ends_an_open_alarm() -> None:
-    alarms = Alarms()
+    alarms = LastingAlarms()
     alarms.raise_("breaker-open", "TimeoutError", NOW, 0.7, 0.5)
     alarms.due(NOW)
     after = restarted(alarms)
@@ -73,7 +73,7 @@ def test_a_restarted_worker_ends_an_open_alarm() -> None:
 
 
 def test_an_alarm_that_ends_before_its_first_report_is_reported() -> None:
-    alarms = Alarms()
+    alarms = LastingAlarms()
     alarms.raise_("breaker-open", "TimeoutError", NOW)
     alarms.end("breaker-open", NOW)
     found = alarms.due(NOW)
@@ -82,7 +82,7 @@ def test_an_alarm_that_ends_before_its_first_report_is_reported() -> None:
 
 
 def test_an_alarm_raised_again_before_its_end_was_reported_stays_open() -> None:
-    alarms = Alarms()
+    alarms = LastingAlarms()
     alarms.raise_("breaker-open", "TimeoutError", NOW)
     alarms.due(NOW)
     alarms.end("breaker-open", NOW + 1)
@@ -92,14 +92,14 @@ def test_an_alarm_raised_again_before_its_end_was_reported_stays_open() -> None:
 
 
 def test_ending_an_unknown_alarm_has_no_effect() -> None:
-    alarms = Alarms()
+    alarms = LastingAlarms()
     alarms.end("breaker-open", NOW)
     assert alarms.due(NOW) == []
 
 
 @given(STEPS)
 def test_beginnings_and_ends_alternate_across_restarts(steps: list[tuple[int, str, str]]) -> None:
-    alarms, now, reports = Alarms(), NOW, list[Measurement]()
+    alarms, now, reports = LastingAlarms(), NOW, list[Measurement]()
     for passed, step, name in steps:
         now += passed
         if step == "raise":
@@ -120,7 +120,7 @@ def test_beginnings_and_ends_alternate_across_restarts(steps: list[tuple[int, st
 
 
 def test_an_alarm_raised_repeatedly_lasts_until_it_has_been_quiet() -> None:
-    alarms = Alarms()
+    alarms = LastingAlarms()
     reports = []
     for second in range(30):
         now = second * 1000
@@ -128,7 +128,7 @@ def test_an_alarm_raised_repeatedly_lasts_until_it_has_been_quiet() -> None:
             alarms.raise_("degraded", "model-failed", now)
         alarms.end("degraded", now, quiet=10_000)
         reports += [(second, report.limit_check.breached) for report in alarms.due(now)]
-        alarms = Alarms.from_dict(alarms.as_dict())
+        alarms = LastingAlarms.from_dict(alarms.as_dict())
     assert reports == [(0, True)]
     alarms.end("degraded", 36_999, quiet=10_000)
     assert alarms.due(36_999) == []

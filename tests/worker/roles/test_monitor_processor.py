@@ -122,12 +122,16 @@ def test_the_logs_have_what_the_tests_need() -> None:
 
 @pytest.mark.parametrize("seed", range(1, 26))
 def test_any_interleaving_gives_the_same_windows(seed: int) -> None:
-    assert read(seed).windows() == expected().windows()
+    reader = read(seed)
+    assert reader.windows() == expected().windows()
+    assert reader.alarms() == expected().alarms()
 
 
 @pytest.mark.parametrize("seed", range(26, 51))
 def test_any_restarts_give_the_same_windows_once(seed: int) -> None:
-    assert read(seed, restarts=0.02).windows() == expected().windows()
+    reader = read(seed, restarts=0.02)
+    assert reader.windows() == expected().windows()
+    assert reader.alarms() == expected().alarms()
 
 
 def test_each_window_counts_its_records_once() -> None:
@@ -212,7 +216,7 @@ def test_a_monitor_that_starts_late_leaves_out_what_has_no_watermark() -> None:
     whole = expected().windows()
     assert 0 < len(found[0]) < len(whole)
     # The first windows have a part of their records, and count late ones for longer.
-    applied = readers[0].processor._monitor.lengths.changes[0][0]
+    applied = readers[0].processor._monitor.windows.lengths.changes[0][0]
     volumes = [one for one in found[0] if one[2:5] == ("volume", "scored", "")]
     later = [one for one in volumes if one[0] >= applied]
     assert len(later) > 4

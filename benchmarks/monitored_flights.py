@@ -1,0 +1,144 @@
+"""Alarms of the monitor in a year of flights, clean and with 47 poisonings, with the defaults."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import orjson
+
+from benchmarks.poisoned_flights import (
+    FIRST,
+    FOUND_WITHIN_MS,
+    POISONINGS,
+    Change,
+    ServedFlights,
+    flipped,
+    read_year,
+    start_of,
+)
+from stream_app.core.alarms.label_feed import ServedLabel
+from stream_app.core.alarms.stream_monitor import StreamMonitor
+from stream_app.core.examples import Example
+from stream_app.core.monitoring.log_alignment import STEP_MS, floor_time
+from stream_app.formatting import iso_time
+from stream_app.loading import load_pipeline
+from stream_app.pipeline import Alarms, Pipeline
+
+HOUR_MS = 3_600_000
+
+
+class FlightAlarm(NamedTuple):
+    """Alarm that was opened; times in Unix milliseconds."""
+
+    name: str
+    since: int
+    opened: int
+    cause: str
+
+
+def pipeline() -> Pipeline:
+    """Returns the pipeline of the flights, with features for the monitor and local hours."""
+    declared = load_pipeline("stream_app.examples.flights:pipeline")
+    return replace(declared, alarms=Alarms(zone="America/New_York"), publish_features=True)
+
+
+class MonitoredFlights:
+    """Flights that are scored, learned and monitored.
+
+    Args:
+        served: the flights.
+        monitor: the monitor, as it is at the same moment.
+    """
+
+    def __init__(self, served: ServedFlights, monitor: StreamMonitor) -> None:
+        self._served = served
+        self._monitor = monitor
+        self._open: set[str] = set()
+        self._passed = 0
+
+    def copied(self) -> "MonitoredFlights":
+        """Returns a copy that continues at the same moment."""
+        state = orjson.loads(orjson.dumps(self._monitor.to_state()))
+        monitor = StreamMonitor.from_state(pipeline(), state)
+        copy = MonitoredFlights(self._served.copied(), monitor)
+        copy._open, copy._passed = set(self._open), self._passed
+        return copy
+
+    def until(self, end: int, change: Change | None = None) -> Iterator[FlightAlarm]:
+        """Yields the alarms that are opened up to a time, exclusive."""
+        for moment in self._served.moments(end, change, seed=0):
+            if isinstance(moment, ServedLabel):
+                self._monitor.example(_example(moment), moment.offset)
+                time = moment.label_time
+            else:
+                time, features, score = moment
+                self._monitor.scored(_scored(time, features, score), None, self._passed)
+            passed = floor_time(time, STEP_MS)
+            if passed > self._passed:
+                self._passed = passed
+                outputs = self._monitor.pass_events(passed) + self._monitor.pass_clock(passed)
+                yield from self._opened([orjson.loads(one.value or b"") for one in outputs])
+
+    def _opened(self, measurements: list[dict[str, Any]]) -> Iterator[FlightAlarm]:
+        for one in measurements:
+            if one["kind"] != "alarm":
+                continue
+            if not one["breached"]:
+                self._open.discard(one["name"])
+            elif one["name"] not in self._open:
+                self._open.add(one["name"])
+                window = one["window"]
+                yield FlightAlarm(one["name"], window["start"], window["end"], one["reference"])
+
+
+def _example(label: ServedLabel) -> Example:
+    return Example(
+        event_id=str(label.offset),
+        event_time=label.event_time,
+        label_time=label.label_time,
+        label=label.label,
+        score=label.score,
+        model_version=1,
+        features={},
+        fingerprint="",
+    )
+
+
+def _scored(time: int, features: dict[str, Any], score: float) -> Any:
+    return {
+        "event_id": str(time),
+        "event_time": time,
+        "model": {"version": 1},
+        "features": features,
+        "score": score,
+    }
+
+
+def main() -> None:
+    """Prints the alarms of the clean year, and when each poisoning was found."""
+    clean = MonitoredFlights(ServedFlights(read_year()), StreamMonitor(pipeline()))
+    first = int(FIRST.timestamp() * 1000)
+    found: list[float] = []
+    alarms: list[FlightAlarm] = []
+    for number in range(POISONINGS):
+        alarms += clean.until(start_of(number))
+        start = start_of(number)
+        poisoned = clean.copied()
+        for alarm in poisoned.until(start + FOUND_WITHIN_MS, flipped(0.2)):
+            if alarm.name in ("label-flips", "positive-share"):
+                found.append((alarm.opened - start) / HOUR_MS)
+                break
+        print(f"poisoning {number}: {found[-1:] if len(found) else None}", flush=True)
+    alarms += clean.until(2**62)
+    for alarm in alarms:
+        before = " (before the first poisoning)" if alarm.opened < first else ""
+        print(
+            f"{alarm.name} {iso_time(alarm.opened)} since {iso_time(alarm.since)} "
+            f"{alarm.cause}{before}"
+        )
+    found.sort()
+    print(f"found {len(found)} of {POISONINGS}, median {found[len(found) // 2]:.0f} h")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""Raises the alarms of a pipeline: label flips, volume, label coverage, drift of inputs."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from stream_app.core.alarms.alarm_budget import DAYS_A_YEAR, AlarmBudget
+from stream_app.core.alarms.coverage import CoverageDetector
+from stream_app.core.alarms.evidence import DAY_MS, HOUR_MS, AlarmFinding
+from stream_app.core.alarms.hour_counts import HourCounts
+from stream_app.core.alarms.input_drift import InputDriftDetector, InputDriftFinding
+from stream_app.core.alarms.label_detector import LabelAlarm, LabelDetector, LabelType
+from stream_app.core.alarms.label_feed import ServedLabel
+from stream_app.core.alarms.raised_alarm import AlarmName, OpenAlarms, RaisedAlarm
+from stream_app.core.alarms.volume import VolumeDetector
+from stream_app.core.alarms.week_hours import WeekHours
+from stream_app.core.evaluation.prediction_tasks import BinaryTask, MulticlassTask, task_of
+from stream_app.core.examples import Example
+from stream_app.core.monitoring.window_monitor import WindowDistributions
+from stream_app.core.published_records import ExampleOffsets, Measurement
+from stream_app.core.reading.event_time import NEVER
+from stream_app.pipeline import Alarms, Pipeline
+
+_YEAR_MS = DAYS_A_YEAR * DAY_MS
+# Inputs that are monitored: the prediction's variables first, then features by name.
+MAX_INPUTS = 100
+# Least time within which labels are counted for their coverage.
+_LABELLED_WITHIN_MS = 8 * HOUR_MS
+_EVENT_ALARMS: tuple[AlarmName, ...] = ("event-volume", "input-drift")
+# Wrong labels are one cause; the check that finds it first names the alarm.
+_WRONG_LABELS: tuple[AlarmName, ...] = ("label-flips", "positive-share")
+_LABEL_ALARMS: tuple[AlarmName, ...] = (*_WRONG_LABELS, "label-coverage")
+
+
+class AlarmMonitor:
+    """Detectors of a pipeline, and the alarms that are open.
+
+    It is a function of the records and of the times that all partitions have passed, whatever the
+    order of records between two of those times.
+
+    Args:
+        pipeline: loaded pipeline.
+        declared: its declaration of alarms.
+    """
+
+    def __init__(self, pipeline: Pipeline, declared: Alarms) -> None:
+        self._budget = AlarmBudget(
+            false_per_year=declared.false_per_year, inputs_per_year=declared.input_drift_per_year
+        )
+        horizon = pipeline.label.horizon // timedelta(milliseconds=1)
+        absent = pipeline.label.absent
+        self._labels = LabelDetector(
+            _label_type(pipeline),
+            self._budget.rate("flips", 1),
+            horizon,
+            absent if isinstance(absent, bool) else None,
+        )
+        self._hours = HourCounts(min(horizon, max(_LABELLED_WITHIN_MS, horizon // 4)))
+        week = WeekHours(declared.zone, declared.holidays)
+        self._volume = VolumeDetector(self._budget.limit("volume", 1, DAYS_A_YEAR), week)
+        self._coverage = CoverageDetector(self._budget.limit("coverage", 1, DAYS_A_YEAR), week)
+        # Made for the first window with distributions: its names, and the length of its windows.
+        self._inputs: InputDriftDetector | None = None
+        self._input_names: list[str] = []
+        self._window_ms = 0
+        self._open = OpenAlarms()
+        self._newest_example = -1
+        self._started = False
+
+    def add_event(self, time: int, reached: int) -> None:
+        """Count a scored event.
+
+        Args:
+            time: time of the event in Unix milliseconds.
+            reached: watermark of its partition that holds for it.
+        """
+        self._hours.add_event(time, reached)
+
+    def add_example(self, example: Example, offset: int) -> None:
+        """Add a label; `offset` is its offset in the log of examples."""
+        label = ServedLabel(
+            example.label_time, example.event_time, 0, offset, example.label, example.score
+        )
+        self._labels.add(label, example.assumed)
+        self._newest_example = offset
+        if not example.assumed:
+            self._hours.add_label(example.event_time, example.label_time)
+
+    def change_version(self) -> None:
+        """Forget the evidence, but nothing that was learned: a version was promoted or rolled back.
+
+        The alarms stay open until they had no evidence for three days.
+        """
+        self._labels.restart()
+        if self._inputs is not None:
+            self._inputs.restart()
+
+    def pass_events(
+        self, time: int, windows: Iterable[WindowDistributions] = ()
+    ) -> list[Measurement]:
+        """Raise the alarms about events, and close those without evidence.
+
+        Args:
+            time: time that the events of all partitions have passed, in Unix milliseconds.
+            windows: windows that closed by it, in order.
+        """
+        if not self._started and time != NEVER:
+            self._labels.start(time)
+            self._started = True
+        found = []
+        for hour in self._hours.pass_events(time):
+            volume = self._volume.add(hour.start, hour.events)
+            if volume is not None:
+                cause = f"about {volume.alternative:g} times the usual number of events"
+                found.append(self._open.add(_raised("event-volume", "events", time, volume, cause)))
+        for window in windows:
+            drift = self._add_window(window)
+            if drift is not None:
+                cause = _drift_cause(drift)
+                found.append(
+                    self._open.add(_raised("input-drift", "inputs", time, drift.alarm, cause))
+                )
+        return found + self._open.pass_time(_EVENT_ALARMS, time)
+
+    def pass_clock(self, time: int) -> list[Measurement]:
+        """Raise the alarms about labels, and close those without evidence.
+
+        Args:
+            time: time that the clocks of all partitions have passed, in Unix milliseconds.
+        """
+        found = []
+        for alarm in self._labels.release(time):
+            found.append(self._open.add(self._label_alarm(alarm, time)))
+            if alarm.check == "flips":
+                self._labels.hold(alarm.finding.since)
+        for hour in self._hours.pass_clock(time):
+            finding = self._coverage.add(hour.start, hour.events, hour.labelled)
+            if finding is not None:
+                cause = f"about {finding.alternative:g} times the usual share of labels"
+                found.append(
+                    self._open.add(_raised("label-coverage", "labels", time, finding, cause))
+                )
+        held = self._open.is_open(*_WRONG_LABELS)
+        found += self._open.pass_time(_LABEL_ALARMS, time)
+        if held and not self._open.is_open(*_WRONG_LABELS):
+            self._labels.resume()
+        return found
+
+    def open_alarms(self) -> list[Measurement]:
+        """Return the records of the alarms that are open, as they were written last."""
+        return self._open.records()
+
+    def to_state(self) -> dict[str, Any]:
+        """Return JSON data."""
+        inputs = None
+        if self._inputs is not None:
+            inputs = [self._input_names, self._window_ms, self._inputs.state()]
+        return {
+            "labels": self._labels.state(),
+            "hours": self._hours.state(),
+            "volume": self._volume.state(),
+            "coverage": self._coverage.state(),
+            "inputs": inputs,
+            "open": self._open.state(),
+            "newest": [self._newest_example, self._started],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Set what `to_state` returned."""
+        self._labels.restore(state["labels"])
+        self._hours.restore(state["hours"])
+        self._volume.restore(state["volume"])
+        self._coverage.restore(state["coverage"])
+        if state["inputs"] is not None:
+            names, length, content = state["inputs"]
+            self._inputs = self._input_detector(names, length)
+            self._inputs.restore(content)
+        self._open.restore(state["open"])
+        self._newest_example, self._started = state["newest"]
+
+    def _add_window(self, window: WindowDistributions) -> InputDriftFinding | None:
+        if not window.inputs:
+            return None
+        length = window.end - window.start
+        if self._inputs is None or length != self._window_ms:
+            # Windows of another length vary by another measure, so everything is learned again.
+            self._inputs = self._input_detector(list(window.inputs)[:MAX_INPUTS], length)
+        inputs = {name: window.inputs[name] for name in self._input_names if name in window.inputs}
+        return self._inputs.add(window.start, window.end, inputs)
+
+    def _input_detector(self, names: list[str], length: int) -> InputDriftDetector:
+        self._input_names, self._window_ms = names, length
+        return InputDriftDetector(self._budget.limit("inputs", 1, _YEAR_MS / length), names)
+
+    def _label_alarm(self, alarm: LabelAlarm, time: int) -> RaisedAlarm:
+        finding = alarm.finding
+        name: AlarmName
+        if alarm.check == "flips":
+            of_class = f" of {finding.name}" if finding.name else ""
+            cause = f"about {finding.alternative:g} of the labels{of_class} are flipped"
+            name = "label-flips"
+        else:
+            cause = f"about {finding.alternative:g} times the usual share of positive labels"
+            name = "positive-share"
+        name = next(filter(self._open.is_open, _WRONG_LABELS), name)
+        raised = _raised(name, "labels", time, finding, cause)
+        if alarm.first_offset is None:
+            return raised
+        return raised._replace(examples=ExampleOffsets(alarm.first_offset, self._newest_example))
+
+
+def _raised(
+    name: AlarmName, source: str, time: int, finding: AlarmFinding, cause: str
+) -> RaisedAlarm:
+    strength = finding.evidence / finding.limit
+    return RaisedAlarm(name, source, time, finding.since, strength, cause)
+
+
+def _drift_cause(found: InputDriftFinding) -> str:
+    return ", ".join(f"{one.name} ({one.weight:.0%} of the evidence)" for one in found.culprits)
+
+
+def _label_type(pipeline: Pipeline) -> LabelType:
+    task = task_of(pipeline)
+    if isinstance(task, BinaryTask):
+        return "binary"
+    return "class" if isinstance(task, MulticlassTask) else "number"

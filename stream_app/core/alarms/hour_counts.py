@@ -1,0 +1,112 @@
+"""Events and labels by hour of event time, as the watermarks of all partitions pass them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from stream_app.core.alarms.evidence import DAY_MS, HOUR_MS, PlainState
+from stream_app.core.reading.event_time import NEVER
+
+# An hour closes so long after its end.
+SLACK_MS = HOUR_MS // 4
+# A larger step of the time is an error of a clock; hours in between are left out.
+MAX_STEP_MS = 60 * DAY_MS
+
+
+class CountedHour(NamedTuple):
+    """Hour of event time.
+
+    Attributes:
+        start: its start in Unix milliseconds.
+        events: number of events.
+        labelled: number of them whose label became known in time.
+    """
+
+    start: int
+    events: int
+    labelled: int = 0
+
+
+class HourCounts:
+    """Counts of hours that are not over, or wait for their labels.
+
+    Args:
+        labelled_within: time after the end of an hour within which labels count, in milliseconds.
+    """
+
+    def __init__(self, labelled_within: int) -> None:
+        self._within = labelled_within
+        self._events: dict[int, int] = {}
+        self._labelled: dict[int, int] = {}
+        # Next hours to close: of events, and of labels.
+        self._next_hour = NEVER
+        self._next_labelled = NEVER
+
+    def add_event(self, time: int, reached: int) -> None:
+        """Count an event.
+
+        Args:
+            time: time of the event in Unix milliseconds.
+            reached: watermark of its partition; an event that is behind it by more than its hour
+                is late and not counted, in whatever order the partitions are read.
+        """
+        hour = time - time % HOUR_MS
+        if hour + HOUR_MS + SLACK_MS > reached:
+            self._events[hour] = self._events.get(hour, 0) + 1
+
+    def add_label(self, event_time: int, label_time: int) -> None:
+        """Count a label if it became known in time."""
+        hour = event_time - event_time % HOUR_MS
+        if label_time <= hour + HOUR_MS + self._within and hour >= self._next_labelled:
+            self._labelled[hour] = self._labelled.get(hour, 0) + 1
+
+    def pass_events(self, time: int) -> Iterator[CountedHour]:
+        """Yield the hours that closed, in order, those without events too.
+
+        Args:
+            time: time that the events of all partitions have passed, in Unix milliseconds.
+        """
+        closed = _closed(time, SLACK_MS)
+        if self._next_hour == NEVER or closed - self._next_hour > MAX_STEP_MS:
+            # The first hour was not read from its beginning.
+            self._next_hour = self._next_labelled = closed + HOUR_MS
+            _forget(self._events, self._next_hour)
+            _forget(self._labelled, self._next_hour)
+        while self._next_hour < closed:
+            yield CountedHour(self._next_hour, self._events.get(self._next_hour, 0))
+            self._next_hour += HOUR_MS
+
+    def pass_clock(self, time: int) -> Iterator[CountedHour]:
+        """Yield the hours whose labels are complete, in order.
+
+        Args:
+            time: time that the clocks of all partitions have passed, in Unix milliseconds.
+        """
+        if self._next_hour == NEVER:
+            return
+        closed = min(_closed(time, self._within), self._next_hour)
+        while self._next_labelled < closed:
+            hour = self._next_labelled
+            self._next_labelled += HOUR_MS
+            yield CountedHour(hour, self._events.pop(hour, 0), self._labelled.pop(hour, 0))
+        _forget(self._events, self._next_labelled)
+
+    def state(self) -> PlainState:
+        """Return plain data for a checkpoint."""
+        counts = [sorted(one.items()) for one in (self._events, self._labelled)]
+        return [self._next_hour, self._next_labelled, *counts]
+
+    def restore(self, state: PlainState) -> None:
+        """Continue from what `state` returned."""
+        self._next_hour, self._next_labelled = state[0], state[1]
+        self._events, self._labelled = dict(state[2]), dict(state[3])
+
+
+def _closed(time: int, after: int) -> int:
+    """Return the end of the last hour that has been over for a time; hours before it are closed."""
+    time -= after
+    return time - time % HOUR_MS
+
+
+def _forget(counts: dict[int, int], before: int) -> None:
+    for hour in [hour for hour in counts if hour < before]:
+        del counts[hour]

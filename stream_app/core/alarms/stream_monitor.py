@@ -1,0 +1,88 @@
+"""Monitors a pipeline: the windows of its records, and its alarms."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stream_app.core.alarms.alarm_monitor import AlarmMonitor
+from stream_app.core.examples import Example
+from stream_app.core.monitoring.window_monitor import WindowMonitor
+from stream_app.core.published_records import Measurement, ScoredRecord
+from stream_app.pipeline import Pipeline
+from stream_app.records import Output
+
+
+class StreamMonitor:
+    """Windows of a pipeline, and the alarms that it declares.
+
+    It is a function of its records and of the times that all partitions have passed, whatever the
+    order of records between two of those times.
+
+    Args:
+        pipeline: loaded pipeline.
+
+    Attributes:
+        windows: windows of scored records and labels.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self.windows = WindowMonitor(pipeline)
+        declared = pipeline.alarms
+        self._alarms = None if declared is None else AlarmMonitor(pipeline, declared)
+
+    @property
+    def open_alarms(self) -> list[Measurement]:
+        """Records of the alarms that are open, as they were written last."""
+        return [] if self._alarms is None else self._alarms.open_alarms()
+
+    def scored(self, record: ScoredRecord, key: bytes | None, reached: int) -> None:
+        """Count a scored record; parameters and errors as of `WindowMonitor.scored`."""
+        self.windows.scored(record, key, reached)
+        if self._alarms is not None:
+            self._alarms.add_event(record["event_time"], reached)
+
+    def example(self, example: Example, offset: int) -> None:
+        """Count a label; `offset` is its offset in the log of examples."""
+        self.windows.example(example)
+        if self._alarms is not None:
+            self._alarms.add_example(example, offset)
+
+    def change_version(self) -> None:
+        """Note a promotion or rollback."""
+        if self._alarms is not None:
+            self._alarms.change_version()
+
+    def pass_events(self, time: int) -> list[Output]:
+        """Report what closes because the events of all partitions have passed a time.
+
+        Args:
+            time: Unix milliseconds, a multiple of `STEP_MS`.
+        """
+        outputs = self.windows.pass_events(time)
+        if self._alarms is None:
+            return outputs
+        return outputs + self._outputs(self._alarms.pass_events(time, self.windows.closed))
+
+    def pass_clock(self, time: int) -> list[Output]:
+        """Report what closes because the clocks of all partitions have passed a time."""
+        outputs = self.windows.pass_clock(time)
+        if self._alarms is None:
+            return outputs
+        return outputs + self._outputs(self._alarms.pass_clock(time))
+
+    def to_state(self) -> dict[str, Any]:
+        """Return JSON data."""
+        alarms = None if self._alarms is None else self._alarms.to_state()
+        return {"windows": self.windows.to_state(), "alarms": alarms}
+
+    @classmethod
+    def from_state(cls, pipeline: Pipeline, state: Mapping[str, Any]) -> "StreamMonitor":
+        """Return the monitor of `to_state`; alarms that were not declared then start over."""
+        monitor = cls(pipeline)
+        monitor.windows = WindowMonitor.from_state(pipeline, state["windows"])
+        if monitor._alarms is not None and state["alarms"] is not None:
+            monitor._alarms.restore(state["alarms"])
+        return monitor
+
+    def _outputs(self, alarms: list[Measurement]) -> list[Output]:
+        return [alarm.output(self._pipeline.name) for alarm in alarms]
