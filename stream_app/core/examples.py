@@ -33,6 +33,7 @@ class Example(
         features: features as they were at the prediction.
         fingerprint: fingerprint of the pipeline's declaration.
         assumed: True if no label came, and the declared one was assumed.
+        label_source: source of the label; None without one, as for an assumed label.
     """
 
     event_id: str
@@ -44,6 +45,7 @@ class Example(
     features: dict[str, _Number | bool | str]
     fingerprint: str
     assumed: bool = False
+    label_source: str | None = None
 
     def encode(self) -> bytes:
         """Return the JSON object that `<p>.examples` carries."""
@@ -65,9 +67,14 @@ class ExampleTask(Protocol):
         """Return the score, or None if the value is not a score of the task."""
 
 
+def label_source(example: Example) -> str | None:
+    """Return the name of the source of an example's label, None if it has none."""
+    return example.label_source
+
+
 _encode_example = Encoder().encode
-# The last field has a default.
-_REQUIRED = Example.__struct_fields__[:-1]
+# The last two fields have defaults.
+_REQUIRED = Example.__struct_fields__[:-2]
 # Beginning of what `Example.encode` returns.
 _ENCODED_START = b'{"kind":"example",'
 _decode_encoded = Decoder(Example).decode
@@ -106,7 +113,9 @@ def _decode_other(value: bytes, task: ExampleTask) -> Example | str:
 
 def _decoded(fields: dict[str, Any]) -> Example:
     values: dict[str, Any] = {name: fields[name] for name in _REQUIRED}
-    return Example(**values, assumed=fields.get("assumed", False))
+    return Example(
+        **values, assumed=fields.get("assumed", False), label_source=fields.get("label_source")
+    )
 
 
 def _has_example_types(example: Any, task: ExampleTask) -> bool:
@@ -117,5 +126,6 @@ def _has_example_types(example: Any, task: ExampleTask) -> bool:
         and type(example.model_version) is int
         and type(example.features) is dict
         and type(example.assumed) is bool
+        and type(example.label_source) in (str, type(None))
         and task.valid_score(example.score) is not None
     )

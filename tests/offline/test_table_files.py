@@ -68,6 +68,7 @@ def test_parquet_is_typed_and_has_null_for_missing_values(tmp_path: Path) -> Non
         "label": "bool",
         "score": "double",
         "assumed": "bool",
+        "label_source": "string",
         "model_version": "int64",
         "fingerprint": "string",
         "feature.amount": "double",

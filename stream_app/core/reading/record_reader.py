@@ -169,11 +169,19 @@ _event = fast_namedtuple(Event)
 
 
 class LabelEvent(NamedTuple):
-    """Label of an event; `label_time` is when it became known, in Unix milliseconds."""
+    """Label of an event.
+
+    Attributes:
+        event_id: id of the event as text.
+        label: the label.
+        label_time: time at which it became known in Unix milliseconds.
+        source: name of its source, None if it was sent directly.
+    """
 
     event_id: str
     label: Target
     label_time: int
+    source: str | None = None
 
 
 class _SentFields(NamedTuple):
@@ -316,7 +324,8 @@ class LabelReader:
         if type(label) is str and len(label) > _MAX_CLASS_LENGTH:
             problem = f"field {self._label} has more than {_MAX_CLASS_LENGTH} characters"
             return _in_source(Failure("class-too-long", problem), origin)
-        return LabelEvent(event_id, label, label_time)
+        source = None if origin is None else origin.source
+        return LabelEvent(event_id, label, label_time, source)
 
 
 def _read_fields(

@@ -375,7 +375,7 @@ class Scorer:
         state.replayed_labels.count(waiting.record, "waiting", -1)
         state.replayed_labels.count(waiting.record, "joined" if in_time else "expired")
         if in_time:
-            label = LabelEvent(event_id, waiting.label, waiting.label_time)
+            label = LabelEvent(event_id, waiting.label, waiting.label_time, waiting.source)
             outputs += self._example(identity, key, pending, label)
         else:
             state.counts.label_expired += 1
@@ -507,7 +507,8 @@ class Scorer:
         if prediction.features is None:
             self.state.counts.unlearned += 1
             return [joined]
-        example = _example_of(label.event_id, prediction, label.label, label.label_time)
+        event_id, target, time, source = label
+        example = _example_of(event_id, prediction, target, time, source=source)
         return [joined, Output("examples", 0, key, example.encode())]
 
     def _fail(self, record: Record, failure: Failure, model: Model, now: int) -> list[Output]:
@@ -552,6 +553,7 @@ def _example_of(
     label_time: int,
     *,
     assumed: bool = False,
+    source: str | None = None,
 ) -> Example:
     """Return the example of a prediction that may be learned."""
     event_time, score, version, features, origin, _ = prediction
@@ -565,6 +567,7 @@ def _example_of(
         features or {},
         origin.fingerprint,
         assumed,
+        source,
     )
 
 

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import orjson
 from msgspec import MsgspecError, msgpack
 
+from stream_app.core.reading.selection import find_header
 from stream_app.core.scoring.state_codec import is_single, record_from_json, record_to_json
+from stream_app.headers import SOURCE, parse_source
 from stream_app.records import Record, Target, fast_namedtuple
 from stream_app.topic_kinds import TopicKind
 
@@ -124,6 +126,12 @@ class WaitingLabel(NamedTuple):
     label: Target
     label_time: int
     record: Record
+
+    @property
+    def source(self) -> str | None:
+        """Name of its source, None if it was sent directly."""
+        position = parse_source(find_header(self.record.headers, SOURCE))
+        return None if position is None else position.source
 
     def encode(self) -> bytes:
         """Return the value of its single record."""

@@ -667,6 +667,6 @@ def test_a_label_is_read_through_its_source() -> None:
     assert isinstance(found, Forwarded)
     assert (found.key, found.time) == (b"NL", NOW)
     sent_label = Record("p.labels", 0, 0, 0, found.key, orjson.dumps(value), found.headers)
-    assert LabelReader(pipeline).read(sent_label, NOW) == ("e1", True, NOW)
+    assert LabelReader(pipeline).read(sent_label, NOW) == ("e1", True, NOW, "shop.verdicts")
     found = SourceIntake(pipeline, verdicts, label=True).read(foreign({**value, "land": None}))
     assert found == Failure("missing-field", "field country is empty (source shop.verdicts)")

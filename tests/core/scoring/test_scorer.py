@@ -1,5 +1,6 @@
 """Scorer: one outcome per record, and labels join the features of their prediction."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.core.examples import Example
+from stream_app.core.examples import Example, label_source
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import MAX_EXPIRED_PER_CALL, Scorer, ScorerConfig
-from stream_app.headers import own_header_texts
+from stream_app.headers import SOURCE, SourcePosition, own_header_texts
 from stream_app.records import Features, Output, Record, UnreadableRecord
+from stream_app.sources import Source
 from tests.core.scoring.test_replay_headers import as_replayed
 from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
 
@@ -118,6 +120,21 @@ def test_a_label_joins_the_features_and_score_of_its_prediction() -> None:
         "e30", NOW, NOW + HOUR, True, 0.3, 3, {"amount": 30.0, "domestic": True}, "f" * 16
     )
     assert Example.decode(example.value or b"") == expected
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_an_example_names_the_source_of_its_label(is_early: bool) -> None:
+    declared = small_pipeline()
+    source = Source(topic="verdicts", start="earliest")
+    subject = scorer(replace(declared, label=replace(declared.label, sources=(source,))))
+    position = SourcePosition("verdicts", 0, 7, NOW).header()
+    sent = record(label(30))._replace(headers=[(SOURCE, position)])
+    outputs = subject.join([sent], FixedModel(), NOW) if is_early else []
+    outputs += subject.score([record(event(30))], FixedModel(), NOW)
+    outputs += [] if is_early else subject.join([sent], FixedModel(), NOW)
+    (example,) = of(outputs, "examples")
+    assert label_source(Example.decode(example.value or b"")) == "verdicts"
+    assert orjson.loads(example.value or b"")["label_source"] == "verdicts"
 
 
 def test_a_label_before_its_event_waits_for_it() -> None:
