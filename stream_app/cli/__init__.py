@@ -10,7 +10,7 @@ Commands:
     transfer: produce, consume and export records.
     status, doctor, explain: observe it.
     dead_letters, dead_letter_operations, dead_letter_options: inspect and replay failed records.
-    models, model_operations, keys: control its model and learning.
+    models, model_operations, learning, keys: control its model and learning.
     cluster: topics, rights, Avro schemas, reset.
     about: error codes and version.
 """

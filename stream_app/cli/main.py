@@ -55,7 +55,7 @@ COMMANDS = {
     "dead-letters": LazyCommand("dead_letters", "Dead letters: inspect, try, replay."),
     "models": LazyCommand("models", "Model versions: list, compare, verify, roll back, pin."),
     "labels": LazyCommand("labels", "Labels: say that all until a time were sent."),
-    "learning": LazyCommand("model_operations", "Learning: pause, resume, status.", "learning"),
+    "learning": LazyCommand("learning", "Learning: pause, resume, exclude, include, status."),
     "monitor": LazyCommand("model_operations", "Monitoring: length of windows.", "monitor"),
     "keys": LazyCommand("keys", "Signing keys of model versions: list, create, rotate, revoke."),
     "topics": LazyCommand("cluster", "Topics of a pipeline: create, show.", "topics"),

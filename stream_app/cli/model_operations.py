@@ -1,4 +1,4 @@
-"""`models verify`, `rollback`, `promote`, `pin`, `unpin` and `gc`; `learning`; `monitor`."""
+"""`models verify`, `rollback`, `promote`, `pin`, `unpin` and `gc`; `monitor`."""
 
 import time
 from enum import StrEnum
@@ -11,6 +11,7 @@ from stream_app.cli.models import ModelContext, OptionalVersion
 from stream_app.cli.options import (
     JsonOption,
     PipelineArgument,
+    RelearnOption,
     WhyOption,
     print_json,
     require_reason,
@@ -36,14 +37,8 @@ from stream_app.model_store.model_registry import reason
 from stream_app.transfer.progress import report_progress
 
 app = typer.Typer()
-learning = typer.Typer(no_args_is_help=True)
 monitor = typer.Typer(no_args_is_help=True)
 
-
-SinceOption = Annotated[
-    int | None,
-    typer.Option(metavar="OFFSET", min=0, help="Relearn the examples of the log from this offset."),
-]
 _VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", help="A version's number.")]
 
 
@@ -103,7 +98,7 @@ def rollback(
             help="Version to serve [default: the one before the served one that loads].",
         ),
     ] = None,
-    since: SinceOption = None,
+    since: RelearnOption = None,
     pause: Annotated[
         bool, typer.Option("--pause", help="Learn nothing until `learning resume`.")
     ] = False,
@@ -229,40 +224,6 @@ def gc(
     if found.young:
         line += f" {found.young:,} more that nothing names are younger than {grace:,.0f} s."
     context.write({"done": yes, **counts}, line)
-
-
-@learning.command("pause", epilog="Example: stream-app learning pause flights --why 'wrong labels'")
-def pause_learning(pipeline: PipelineArgument, why: WhyOption, as_json: JsonOption = False) -> None:
-    """Pause learning of PIPELINE until it is resumed; scoring continues."""
-    require_reason(why)
-    context = open_for_operation(pipeline, as_json)
-    decisions.pause(context.admin, reason(why))
-    context.write({"paused": True}, "Learning is paused.")
-
-
-@learning.command(
-    "resume",
-    epilog="Example: stream-app learning resume flights --why 'labels corrected' --since 120000",
-)
-def resume_learning(
-    pipeline: PipelineArgument,
-    why: WhyOption,
-    since: SinceOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Resume learning of PIPELINE, with --since also of the examples skipped from that offset."""
-    require_reason(why)
-    context = open_for_operation(pipeline, as_json)
-    decisions.resume(context.admin, reason(why), since)
-    context.write({"paused": False}, "Learning is resumed.")
-
-
-@learning.command("status", epilog="Example: stream-app learning status flights --json")
-def show_learning(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
-    """Show if learning of PIPELINE is paused, by whom and why, and the progress of the learner."""
-    context = ModelContext(pipeline, as_json)
-    found = decisions.learning_status(context.admin)
-    context.write(found._asdict(), *found.lines())
 
 
 class WindowLength(StrEnum):

@@ -14,6 +14,7 @@ from stream_app.cli.options import (
     print_json,
     report_console,
 )
+from stream_app.formatting import counted
 from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.model_admin.model_rendering import (
     audit_lines,
@@ -139,6 +140,11 @@ def _summary(registry: ModelRegistry, hidden: int) -> str:
         parts[-1] += ", but its manifest is missing"
     if registry.paused and registry.learning is not None:
         parts.append(f"learning is paused since {registry.learning.at[:19]}")
+    paused, exclusions, _ = registry.rules
+    if paused:
+        parts.append(f"learning from {', '.join(paused)} is paused")
+    if exclusions:
+        parts.append(f"{counted(len(exclusions), 'exclusion')} in force")
     if registry.unreadable:
         parts.append(f"records that cannot be read: {', '.join(registry.unreadable)}")
     return "; ".join(parts) + "."

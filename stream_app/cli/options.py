@@ -30,6 +30,15 @@ SortOption = Annotated[
     bool, typer.Option("--sort", help="Sort the events by their event time, in memory.")
 ]
 WhyOption = Annotated[str, typer.Option(metavar="TEXT", help="Reason, for the audit.")]
+RelearnOption = Annotated[
+    int | None,
+    typer.Option(
+        "--since",
+        metavar="OFFSET",
+        min=0,
+        help="Relearn the examples of the log from this offset.",
+    ),
+]
 EventsArgument = Annotated[
     str,
     typer.Argument(

@@ -1,4 +1,4 @@
-"""Checks of pipeline file, artifact store, signing keys, schema registry and served version."""
+"""Checks of pipeline file, artifact store, keys, schema registry, served version, and learning."""
 
 import os
 import secrets
@@ -17,6 +17,7 @@ from stream_app.doctor.context import (
     warning,
 )
 from stream_app.errors import RegistryError
+from stream_app.formatting import counted
 from stream_app.model_store.artifacts import ArtifactStore, pipeline_store
 from stream_app.model_store.key_files import (
     KeyPaths,
@@ -26,6 +27,7 @@ from stream_app.model_store.key_files import (
     trusted_keys,
 )
 from stream_app.model_store.model_loading import load_version
+from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.schema_registry import open_registry
 from stream_app.schema_registry.subjects import CheckedSubject, check_schemas, versions_in_registry
 
@@ -153,3 +155,26 @@ def check_version(context: DoctorContext) -> Iterator[CheckResult]:
         f"version {manifest.version} is signed by key {manifest.key_id}, is of this pipeline file "
         f"and loads; examples learned: {manifest.learned:,}"
     )
+
+
+def check_learning(context: DoctorContext) -> Iterator[CheckResult]:
+    """Check that learning, as a whole or from a source, is not paused."""
+    yield from learning_results(context.view.registry(context.offset_bounds))
+
+
+def learning_results(registry: ModelRegistry) -> Iterator[CheckResult]:
+    """Yield a warning for each pause of learning, so that none is forgotten."""
+    resume = "Once the labels are right: `stream-app learning resume PIPELINE"
+    if registry.learning is not None and registry.learning.active:
+        _, at, who, why = registry.learning
+        yield warning(f"learning is paused since {at[:19]}Z, by {who}: {why}", f"{resume}`")
+    rules = registry.rules
+    for source in rules.paused_sources:
+        _, at, who, why = registry.source_learning[source]
+        yield warning(
+            f"learning from {source} is paused since {at[:19]}Z, by {who}: {why}",
+            f"{resume} --source {source}`",
+        )
+    if not registry.paused and not rules.paused_sources:
+        count = counted(len(rules.exclusions), "exclusion")
+        yield ok(f"learning is not paused; {count} in force")

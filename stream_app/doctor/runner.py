@@ -64,6 +64,7 @@ CHECKS = (
     Check("workers", worker_checks.check_record_counts),
     Check("workers", watermark_checks.check_watermarks),
     Check("model", model_checks.check_version),
+    Check("model", model_checks.check_learning),
 )
 _SYMBOLS: Mapping[Level, tuple[str, str]] = {
     "ok": ("✓", "green"),

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from stream_app.core.learning.control_commands import VERSION_CHANGES, Control
+from stream_app.core.learning.control_commands import VERSION_CHANGES, Control, ControlState
 from stream_app.core.learning.learner_state import MAX_UNLEARNED
+from stream_app.core.learning.learning_rules import LearningRules
 from stream_app.model_store.model_registry import ModelRegistry
 
 NOT_LEARNED = "it could not be learned; `unlearnable` measurements give the causes"
@@ -33,35 +34,57 @@ class FirstLearner(NamedTuple):
     is_certain: bool = True
 
 
+class LoggedExample(NamedTuple):
+    """Example as decisions are about it.
+
+    Attributes:
+        offset: offset in the log.
+        label_time: label time in Unix milliseconds.
+        source: source of the label, None if it has none.
+    """
+
+    offset: int
+    label_time: int = 0
+    source: str | None = None
+
+
 def first_learner(
-    registry: ModelRegistry, offset: int, before: Control | None, decisions: Decisions
+    registry: ModelRegistry, example: LoggedExample, control: ControlState, decisions: Decisions
 ) -> FirstLearner:
     """Return the first version that learned an example.
 
     Args:
         registry: versions of the pipeline.
-        offset: offset of the example.
-        before: last pause or resumption of learning before the example.
+        example: the example.
+        control: pauses and exclusions in force before it; it is changed.
         decisions: control records after the example.
     """
-    start = offset
-    if before is not None and before.command == "pause":
-        resumptions = (one for one in decisions(offset, None) if one[1].command == "resume")
-        resumed = next(resumptions, None)
-        if resumed is None:
-            return FirstLearner(None, True, "learning is paused")
-        start, control = resumed
-        if control.since is None or control.since > offset:
-            return FirstLearner(None, True, "learning was paused and resumed after it")
     learned = [
         version for version, manifest in registry.versions.items() if manifest.origin == "learned"
     ]
-    version = next((one for one in learned if one > start), None)
-    reason = _discarded(offset, decisions(start, version))
-    if reason:
-        return FirstLearner(None, True, reason)
+    history = _LearningHistory(example, control)
+    position, version = example.offset, None
+    while True:
+        # An example that is not learned may be relearned by any later decision.
+        if history.is_learned:
+            version = next((one for one in learned if one > position), None)
+        changed_at = history.advance(
+            decisions(position, version if history.is_learned else None), position
+        )
+        if changed_at is None:
+            break
+        position = changed_at
+    if not history.is_learned:
+        return FirstLearner(None, True, history.reason)
     if version is None:
         return FirstLearner(None, True)
+    return _as_named(registry, example.offset, version, learned)
+
+
+def _as_named(
+    registry: ModelRegistry, offset: int, version: int, learned: list[int]
+) -> FirstLearner:
+    """Return the version, unless it names the example as one that it could not learn."""
     unlearned = registry.versions[version].unlearned
     if any(first <= offset < end for first, end in unlearned):
         return FirstLearner(None, True, NOT_LEARNED)
@@ -69,12 +92,67 @@ def first_learner(
     return FirstLearner(version, any(one <= offset for one in learned), "", is_certain)
 
 
-def _discarded(offset: int, decisions: Iterable[tuple[int, Control]]) -> str:
-    """Return the decision that discarded the example before the next version, "" without one."""
-    reason = ""
-    for position, control in decisions:
+class _LearningHistory:
+    """Tells whether the model has learned an example, while decisions follow each other.
+
+    Attributes:
+        reason: reason why the model has not learned it, "" if it has.
+    """
+
+    def __init__(self, example: LoggedExample, control: ControlState) -> None:
+        self._example = example
+        self._control = control
+        self._was_paused = control.paused
+        self._was_source_paused = example.source in control.rules.paused_sources
+        self.reason = "learning is paused" if control.paused else self._withheld()
+
+    @property
+    def is_learned(self) -> bool:
+        """True if the model has learned the example."""
+        return not self.reason
+
+    def advance(self, decisions: Iterable[tuple[int, Control]], after: int) -> int | None:
+        """Apply decisions until one changes if the example is learned; return its offset."""
+        for offset, control in decisions:
+            if offset <= after or self._control.is_void(control):
+                continue
+            before = self.is_learned
+            self._take(offset, control)
+            self._control.apply(offset, control)
+            if self.is_learned != before:
+                return offset
+        return None
+
+    def _take(self, offset: int, control: Control) -> None:
+        example, rules = self._example, self._control.rules
+        relearns = control.since is not None and control.since <= example.offset
         if control.command in VERSION_CHANGES:
-            is_relearned = control.since is not None and control.since <= offset
-            change = f"a {control.command} to version {control.version} at offset {position}"
-            reason = "" if is_relearned else f"{change} discarded it"
-    return reason
+            change = f"a {control.command} to version {control.version} at offset {offset}"
+            if not relearns:
+                self.reason = self.reason or f"{change} discarded it"
+            else:
+                self.reason = self._withheld()
+        elif control.command == "resume" and self.reason:
+            if control.source is not None and control.source == example.source:
+                relearns = relearns and self._was_source_paused and not self._control.paused
+                self._resume(relearns, rules.resume(control.source))
+            elif control.source is None and self._was_paused:
+                self._resume(relearns, rules)
+
+    def _resume(self, relearns: bool, rules: LearningRules) -> None:
+        """Note that the example is relearned, or that it never will be by a resumption."""
+        self._was_paused = self._was_source_paused = False
+        self.reason = (
+            self._withheld(rules) if relearns else "learning was paused and resumed after it"
+        )
+
+    def _withheld(self, rules: LearningRules | None = None) -> str:
+        """Return the rule by which the example is not learned, "" if there is none."""
+        rules = self._control.rules if rules is None else rules
+        _, label_time, source = self._example
+        found = rules.exclusion(label_time, source)
+        if rules.reason(label_time, source) == "source-paused":
+            return f"learning from {source} is paused"
+        if found is None:
+            return ""
+        return f"exclusion {found.number} by {found.who} covers its label: {found.why}"

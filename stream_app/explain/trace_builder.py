@@ -6,7 +6,8 @@ from typing import Any, cast
 from confluent_kafka import Message
 
 from stream_app.core.evaluation.prediction_tasks import task_of
-from stream_app.core.examples import Example, decode_example
+from stream_app.core.examples import Example, decode_example, label_source
+from stream_app.core.learning.control_commands import ControlState
 from stream_app.core.published_records import PREDICTION_FIELDS, ScoredRecord
 from stream_app.core.reading.cleaning_steps import CleanedRecord
 from stream_app.core.reading.direct_reading import DirectIntake
@@ -32,7 +33,7 @@ from stream_app.explain.event_trace import (
     Rescoring,
     TracedRecord,
 )
-from stream_app.explain.first_learner import first_learner
+from stream_app.explain.first_learner import LoggedExample, first_learner
 from stream_app.explain.label_knowledge import LabelKnowledge, label_state
 from stream_app.formatting import iso_time
 from stream_app.headers import REPLAY_LEARN
@@ -260,10 +261,33 @@ class TraceBuilder:
         return Rescoring(score, equal, None, parts)
 
     def _find_learner(self, offset: int, example: Example) -> LearnedVersion:
-        was_paused = self._registry.learning is not None
-        before = self._finder.last_pause_or_resume(offset) if was_paused else None
-        found = first_learner(self._registry, offset, before, self._finder.decisions)
+        logged = LoggedExample(offset, example.label_time, label_source(example))
+        control = self._control_before(offset)
+        found = first_learner(self._registry, logged, control, self._finder.decisions)
         return LearnedVersion(offset, example.label, iso_time(example.label_time), *found)
+
+    def _control_before(self, offset: int) -> ControlState:
+        """Return the pauses and exclusions in force before an offset of the log."""
+        registry, control = self._registry, ControlState()
+        if not (registry.source_learning or registry.exclusions):
+            was_paused = registry.learning is not None
+            before = self._finder.last_pause_or_resume(offset) if was_paused else None
+            control.paused = before is not None and before.command == "pause"
+            return control
+        # Learning as a whole was not paused when a version was published.
+        bases = [
+            one
+            for one in registry.versions.values()
+            if one.origin == "learned" and one.version <= offset
+        ]
+        start = 0
+        if bases:
+            start = bases[-1].version
+            control.set_rules(bases[-1].rules)
+        for position, one in self._finder.decisions(start, offset) if start < offset else ():
+            if not control.is_void(one):
+                control.apply(position, one)
+        return control
 
 
 def contributions(model: Any, features: Features) -> dict[str, float] | None:

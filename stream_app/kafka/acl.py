@@ -46,7 +46,7 @@ ROLE_DESCRIPTIONS = {
     AclRole.INGESTER: "a worker with --role ingest, of a pipeline with sources",
     AclRole.CONSUMER: "reads what the pipeline writes",
     AclRole.REPLAYER: "replays, parks and drops dead letters",
-    AclRole.MODEL_ADMIN: "trains, rolls back, promotes, pins, deletes versions; pauses learning",
+    AclRole.MODEL_ADMIN: "trains, rolls back, promotes, pins, deletes versions; controls learning",
     AclRole.OPERATOR: "creates and shows the topics",
     AclRole.OBSERVER: "reads the status",
 }

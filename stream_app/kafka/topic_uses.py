@@ -91,10 +91,11 @@ USES: dict[TopicKind, TopicUse] = {
         "example",
     ),
     "models": TopicUse(
-        "Model versions, the aliases of the served version, pins, and whether learning is paused.",
+        "Model versions, the aliases of the served version, pins, pauses of learning, exclusions.",
         ("learn", "model-admin"),
         ("learn", "score", "replayer", "model-admin", "consumers"),
-        "`version/<n>`, `alias/champion`, `alias/requested`, `pin/<n>` or `learning`",
+        "`version/<n>`, `alias/champion`, `alias/requested`, `pin/<n>`, `learning`, "
+        "`learning/<source>` or `exclusion/<n>`",
         "manifest",
     ),
     "watermarks": TopicUse(

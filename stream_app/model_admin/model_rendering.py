@@ -45,7 +45,12 @@ def registry_object(registry: ModelRegistry) -> dict[str, Any]:
         "aliases": {
             name: None if alias is None else alias._asdict() for name, alias in aliases.items()
         },
-        "learning": {"paused": registry.paused, **_last_change(registry)},
+        "learning": {
+            "paused": registry.paused,
+            **_last_change(registry),
+            "paused_sources": list(registry.rules.paused_sources),
+            "exclusions": [one._asdict() for one in registry.rules.exclusions],
+        },
         "unreadable": registry.unreadable,
         "versions": [version_object(registry, version) for version in registry.versions],
     }
@@ -99,6 +104,8 @@ def version_lines(registry: ModelRegistry, manifest: Manifest, state: str) -> Re
         ("seed", "" if manifest.seed is None else str(manifest.seed)),
         ("signed by", manifest.key_id),
         ("decisions before", str(manifest.decision)),
+        ("paused", ", ".join(manifest.paused_sources)),
+        ("exclusions", ", ".join(f"{one['number']}" for one in manifest.exclusions)),
     ]
     pin = registry.pins.get(manifest.version)
     if pin is not None:

@@ -60,10 +60,11 @@ class LogRelearner:
         state_topic = topic_name(pipeline.name, "learn.state")
         self._skipped.restore(dict(reader.read_all(state_topic, 0)).items())
         self.next = self._first = 0 if base is None else base.version
-        # Learning was not paused when the base was published.
+        # Learning as a whole was not paused when the base was published.
         if base is not None:
             self.state.learned = load_version(base.version)
             self.state.control.decision = base.decision
+            self.state.control.set_rules(base.rules)
 
     @property
     def state(self) -> LearnerState:
@@ -101,7 +102,10 @@ class LogRelearner:
         """Raise BaseTooLateError if a resumption relearns examples from before the base."""
         if control.command != "resume" or self.state.control.is_void(control):
             return
-        if control.since is not None and control.since < self._first:
+        if control.since is None:
+            return
+        paused_from = self.state.learned.paused_from.get(control.source or "", 0)
+        if max(control.since, paused_from) < self._first:
             raise BaseTooLateError
 
     def _examples(self, first: int, end: int) -> Iterator[tuple[int, Example | None]]:

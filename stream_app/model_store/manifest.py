@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import orjson
 
+from stream_app.core.learning.learning_rules import Exclusion, LearningRules
 from stream_app.errors import IncompatibleModelError, ModelError
 from stream_app.model_store.pickling import FORMAT
 
@@ -22,7 +23,7 @@ CHECKPOINT_KEY = "checkpoint"
 _VERSION_PREFIX = "version/"
 _NO_NAMES: Sequence[str] = []
 _NO_RANGES: Sequence[Sequence[int]] = []
-_NO_INPUTS: Sequence[Mapping[str, Any]] = []
+_NO_RECORDS: Sequence[Mapping[str, Any]] = []
 _EMPTY: Mapping[str, Any] = {}
 
 
@@ -75,6 +76,10 @@ class Manifest(NamedTuple):
         prior: score without a model, from the labels before it.
         unlearned: ranges of offsets, end exclusive, of the newest examples before it that it could
             not learn; at most `MAX_UNLEARNED`.
+        paused_sources: sources of labels whose examples were not learned at publication, each with
+            the offset from which on none was learned.
+        exclusions: exclusions in force at publication, with the fields of `Exclusion`.
+        last_exclusion: number of the newest exclusion before it, in force or withdrawn.
         inputs: of a version trained from topics, "topic" and "partition" of what it was learned
             from, with the "start" and "end" (exclusive) of its offsets.
         key_id: key that signed it.
@@ -108,9 +113,18 @@ class Manifest(NamedTuple):
     decision: int = 0
     prior: float | Mapping[str, float] | None = None
     unlearned: Sequence[Sequence[int]] = _NO_RANGES
-    inputs: Sequence[Mapping[str, Any]] = _NO_INPUTS
+    paused_sources: Mapping[str, int] = _EMPTY
+    exclusions: Sequence[Mapping[str, Any]] = _NO_RECORDS
+    last_exclusion: int = 0
+    inputs: Sequence[Mapping[str, Any]] = _NO_RECORDS
     key_id: str = ""
     signature: str = ""
+
+    @property
+    def rules(self) -> LearningRules:
+        """Pauses of sources and exclusions in force at publication."""
+        exclusions = tuple(Exclusion(**one) for one in self.exclusions)
+        return LearningRules(tuple(sorted(self.paused_sources)), exclusions, self.last_exclusion)
 
     def encode(self) -> bytes:
         """Return the manifest as JSON."""

@@ -197,6 +197,7 @@ def to_learned_model(manifest: Manifest, model: Any) -> LearnedModel:
         features=frozenset(manifest.features),
         offline_metrics=manifest.offline_metrics,
         unlearned=[list(one) for one in manifest.unlearned],
+        paused_from=dict(manifest.paused_sources),
     )
 
 

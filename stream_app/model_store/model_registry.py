@@ -1,20 +1,30 @@
 """Registry of a pipeline's model versions, read from `<pipeline>.models`.
 
-Pins and the pause of learning are annotations there, which anybody can read. The learner itself
-follows the control records in `<pipeline>.examples`.
+Pins, pauses of learning and exclusions are annotations there, which anybody can read. The learner
+itself follows the control records in `<pipeline>.examples`.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-import orjson
-
 from stream_app.clock import now_ms
 from stream_app.core.learning.control_commands import Control
+from stream_app.core.learning.learning_rules import LearningRules
 from stream_app.core.monitoring.audit_entry import AuditEntry, ModelOperation
 from stream_app.errors import ModelError
 from stream_app.formatting import iso_time
+from stream_app.model_store.annotations import (
+    LEARNING_KEY,
+    Annotation,
+    ExclusionAnnotation,
+    decode_annotation,
+    decode_exclusion,
+    is_exclusion,
+    learning_annotation,
+    paused_source,
+    pinned_version,
+)
 from stream_app.model_store.manifest import (
     CHAMPION_KEY,
     REQUESTED_KEY,
@@ -29,25 +39,7 @@ from stream_app.model_store.trusted_keys import TrustedKeys
 from stream_app.records import Output
 from stream_app.telemetry.logs import get_logger, operator
 
-LEARNING_KEY = "learning"
-PIN_PREFIX = "pin/"
 log = get_logger(__name__)
-
-
-class Annotation(NamedTuple):
-    """Pin of a version, or pause of learning.
-
-    Attributes:
-        active: True for a pin and while learning is paused.
-        at: ISO 8601.
-        who: user@host, or "learner".
-        why: reason given.
-    """
-
-    active: bool
-    at: str
-    who: str
-    why: str
 
 
 class Reason(NamedTuple):
@@ -65,46 +57,6 @@ class Reason(NamedTuple):
 def reason(why: str) -> Reason:
     """Return the reason of a decision that this user makes now."""
     return Reason(operator(), now_ms(), why)
-
-
-def learning_annotation(annotation: Annotation) -> Output:
-    """Return the record that pauses learning, or ends the pause."""
-    return Output("models", 0, LEARNING_KEY.encode(), orjson.dumps(annotation._asdict()))
-
-
-def pin_annotation(version: int, annotation: Annotation | None) -> Output:
-    """Return the record that pins a version, or removes its pin when `annotation` is None."""
-    return Output(
-        "models",
-        0,
-        f"{PIN_PREFIX}{version}".encode(),
-        None if annotation is None else orjson.dumps(annotation._asdict()),
-    )
-
-
-def pinned_version(key: str) -> int | None:
-    """Return the version that a key pins, or None for another key.
-
-    >>> pinned_version("pin/12"), pinned_version("version/12")
-    (12, None)
-    """
-    number = key.removeprefix(PIN_PREFIX)
-    return int(number) if number != key and number.isdecimal() else None
-
-
-def decode_annotation(value: bytes) -> Annotation:
-    """Return the annotation in a JSON record.
-
-    Raises:
-        ModelError: the record is not an annotation.
-    """
-    try:
-        return Annotation(**orjson.loads(value))
-    except (ValueError, TypeError):
-        raise ModelError(
-            "an annotation on the models topic cannot be read",
-            "The topic was modified by another program. Restore the record from a backup",
-        ) from None
 
 
 def version_change_audit(name: str, control: Control, at: int, before: int | None) -> Output:
@@ -127,12 +79,24 @@ def version_change_audit(name: str, control: Control, at: int, before: int | Non
     )
 
 
-def pause_records(name: str, control: Control, at: int) -> list[Output]:
-    """Return the annotation and the audit entry of a pause of learning."""
-    annotation = Annotation(True, control.at, control.who, control.why)
+def learning_records(name: str, control: Control, at: int) -> list[Output]:
+    """Return the annotation and the audit entry of a pause or resumption of learning."""
+    is_pause = control.command == "pause"
+    annotation = Annotation(is_pause, control.at, control.who, control.why)
+    of = "" if control.source is None else f" from {control.source}"
+    states = (f"learning{of}", f"paused{of}")
+    before, after = states if is_pause else states[::-1]
     return [
-        learning_annotation(annotation),
-        decision_audit(name, control, at, "learning", before="learning", after="paused"),
+        learning_annotation(annotation, control.source),
+        decision_audit(
+            name,
+            control,
+            at,
+            f"learning{of}",
+            before=before,
+            after=after,
+            identity="" if control.source is None else f"{control.command}-{control.source}-{at}",
+        ),
     ]
 
 
@@ -142,8 +106,8 @@ def decision_audit(
     at: int,
     subject: str,
     *,
-    before: str,
-    after: str,
+    before: str | None = None,
+    after: str | None = None,
     identity: str = "",
 ) -> Output:
     """Return the audit entry of a decision.
@@ -153,7 +117,7 @@ def decision_audit(
         control: the decision.
         at: Unix milliseconds.
         subject: version or state that the decision changed.
-        before: its state before.
+        before: its state before, if it has one.
         after: its state after.
         identity: distinguishes two entries of the same kind and time.
     """
@@ -184,7 +148,9 @@ class ModelRegistry:
         champion: version that the learner serves.
         requested: version that the last rollback or promotion selected.
         pins: annotations of pinned versions.
-        learning: annotation of the last pause or resumption of learning.
+        learning: annotation of the last pause or resumption of learning as a whole.
+        source_learning: that of each source of labels that was ever paused, by its name.
+        exclusions: exclusions that there ever were, by number.
         unreadable: keys of damaged records, which are skipped.
     """
 
@@ -193,6 +159,8 @@ class ModelRegistry:
     requested: Alias | None = None
     pins: dict[int, Annotation] = field(default_factory=dict)
     learning: Annotation | None = None
+    source_learning: dict[str, Annotation] = field(default_factory=dict)
+    exclusions: dict[int, ExclusionAnnotation] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
 
     @classmethod
@@ -224,8 +192,17 @@ class ModelRegistry:
 
     @property
     def paused(self) -> bool:
-        """True while learning is paused."""
+        """True while learning as a whole is paused."""
         return self.learning is not None and self.learning.active
+
+    @property
+    def rules(self) -> LearningRules:
+        """Pauses of sources and exclusions in force."""
+        sources = [name for name, one in self.source_learning.items() if one.active]
+        found = [one.exclusion for one in self.exclusions.values() if one.withdrawn is None]
+        return LearningRules(
+            tuple(sorted(sources)), tuple(sorted(found)), max(self.exclusions, default=0)
+        )
 
     def manifest(self, version: int) -> Manifest:
         """Return the manifest of a version.
@@ -284,11 +261,16 @@ class ModelRegistry:
         )
 
     def _take(self, key: str, value: bytes) -> None:
-        version, pinned = version_of(key), pinned_version(key)
+        version, pinned, source = version_of(key), pinned_version(key), paused_source(key)
         if version is not None:
             self.versions[version] = Manifest.decode(value)
         elif pinned is not None:
             self.pins[pinned] = decode_annotation(value)
+        elif source is not None:
+            self.source_learning[source] = decode_annotation(value)
+        elif is_exclusion(key):
+            found = decode_exclusion(value)
+            self.exclusions[found.exclusion.number] = found
         elif key == CHAMPION_KEY:
             self.champion = decode_alias(value)
         elif key == REQUESTED_KEY:

@@ -37,6 +37,7 @@ _STATE_MODULES = frozenset(
         "stream_app.core.evaluation.thresholds",
         "stream_app.core.learning.control_commands",
         "stream_app.core.learning.learner_state",
+        "stream_app.core.learning.learning_rules",
         "stream_app.core.monitoring.constant_score",
         "stream_app.core.published_records",
     }

@@ -21,6 +21,7 @@ from stream_app.core.examples import Example, decode_example
 from stream_app.core.learning.finite_learning import NotFiniteError
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
+from stream_app.core.learning.learning_rules import LearningRules
 from stream_app.core.monitoring.delay_quantiles import DelayQuantiles
 from stream_app.core.monitoring.log_alignment import STEP_MS, floor_time
 from stream_app.core.published_records import ScoredRecord
@@ -166,6 +167,10 @@ class Engine:
     def learner(self) -> LearnerState:
         """State of the learner, with the model."""
         return self._learner.state
+
+    def set_rules(self, rules: LearningRules) -> None:
+        """Evaluate from now on, and do not learn, what the rules cover."""
+        self.learner.control.set_rules(rules)
 
     def metrics(self) -> dict[str, float]:
         """Return every defined metric and baseline over all predictions that have a label."""

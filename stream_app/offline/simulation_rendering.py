@@ -206,6 +206,8 @@ def _places(cause: Mapping[str, Any]) -> str:
 def _model(summary: Summary) -> Iterator[str]:
     model, metrics = summary["model"], summary["metrics"]
     skipped = f", {model['unlearnable']:,} could not be learned" if model["unlearnable"] else ""
+    left_out = sum(model["not_learned"].values())
+    skipped += f", {left_out:,} excluded or of a paused source" if left_out else ""
     learned = f"{model['learned']:,} labels learned{skipped}"
     yield f"model         version {model['version']:,}, {learned}"
     yield ""

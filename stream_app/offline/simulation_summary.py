@@ -143,6 +143,7 @@ def summarise(simulation: Simulation, seconds: float, *, complete: bool) -> dict
             "version": engine.model.version,
             "learned": learner.learned.examples,
             "unlearnable": learner.unlearnable,
+            "not_learned": learner.not_learned,
         },
         "metrics": {name: values[name] for name in pipeline.metrics if name in values},
         "baselines": {

@@ -5,12 +5,16 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from stream_app.clock import now_ms
+from stream_app.core.learning.learning_rules import LearningRules
+from stream_app.errors import TopicsError
 from stream_app.kafka.partition_reader import PartitionReader
 from stream_app.offline.simulation import Simulation
 from stream_app.offline.topic_lines import LogRange, TopicLines
 from stream_app.pipeline import Pipeline
 from stream_app.schema_registry.schema_cache import open_schema_cache
 from stream_app.settings import Settings
+from stream_app.status.pipeline_view import RegistryReader
+from stream_app.topic_kinds import topic_name
 
 # Labels that are kept in memory, to be learned in the order in which they became known.
 LABELS_AHEAD = 50_000
@@ -40,6 +44,8 @@ class TopicSimulation(NamedTuple):
 def open_topic_simulation(settings: Settings, pipeline: Pipeline) -> Iterator[TopicSimulation]:
     """Open a simulation of the events and labels that the topics have now.
 
+    It learns no label of a source that is paused now, and none that is excluded now.
+
     Args:
         settings: connection to the cluster and to the schema registry.
         pipeline: loaded pipeline.
@@ -58,4 +64,15 @@ def open_topic_simulation(settings: Settings, pipeline: Pipeline) -> Iterator[To
         simulation = Simulation(
             pipeline, events, labels, now_ms(), schemas, labels_ahead=LABELS_AHEAD
         )
+        simulation.engine.set_rules(_rules(event_reader, pipeline))
         yield TopicSimulation(simulation, events, labels)
+
+
+def _rules(reader: PartitionReader, pipeline: Pipeline) -> LearningRules:
+    """Return the pauses of sources and the exclusions in force; none before there are versions."""
+    models = topic_name(pipeline.name, "models")
+    try:
+        bounds = reader.topic_bounds([models])
+    except TopicsError:
+        return LearningRules()
+    return RegistryReader(reader).read((models, 0), *bounds[models, 0]).rules

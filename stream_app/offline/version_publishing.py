@@ -90,6 +90,7 @@ class TrainedModelPublisher:
         self, trained: TrainedModel, artifact: Artifact, number: int, decision: int, why: Reason
     ) -> Manifest:
         learner, model = trained.learner, self._pipeline.model()
+        rules = learner.control.rules
         return Manifest(
             name=self._pipeline.name,
             version=number,
@@ -112,6 +113,10 @@ class TrainedModelPublisher:
             offline_metrics=trained.metrics,
             profile=trained.profile,
             inputs=list(trained.inputs),
+            # It has learned no example at all of a paused source.
+            paused_sources=dict.fromkeys(rules.paused_sources, 0),
+            exclusions=[one._asdict() for one in rules.exclusions],
+            last_exclusion=rules.last_exclusion,
             thresholds=thresholds_as_dict(self._pipeline.thresholds),
             decision=decision,
             prior=learner.evaluator.task.prior(learner.evaluator.baseline),

@@ -179,19 +179,22 @@ class PipelineView:
         """Return the record counts of each partition that has some."""
         return read_record_counts(self.reader, self.select(bounds, "score.state"))
 
+    def registry(self, bounds: OffsetBounds) -> ModelRegistry:
+        """Return the model registry, which is empty before its topic exists."""
+        found = self.select(bounds, "models")
+        if not found:
+            return ModelRegistry()
+        return self._registry.read(
+            *next((partition_id, *bound) for partition_id, bound in found.items())
+        )
+
     def served_manifest(self, bounds: OffsetBounds) -> Manifest | None:
         """Return the manifest of the served version, None before there is one.
 
         Raises:
             ModelError: the manifest cannot be read.
         """
-        found = self.select(bounds, "models")
-        if not found:
-            return None
-        registry = self._registry.read(
-            *next((partition_id, *bound) for partition_id, bound in found.items())
-        )
-        return None if registry.served is None else registry.current
+        return served_manifest(self.registry(bounds))
 
     def measurements(self, bounds: OffsetBounds) -> Measurements:
         """Return the newest measurements.
@@ -261,6 +264,15 @@ class PipelineView:
             # Otherwise this thread would destroy the client, which takes up to a second.
             del self.admin
             owner.close_in_background()
+
+
+def served_manifest(registry: ModelRegistry) -> Manifest | None:
+    """Return the manifest of the served version, None before there is one.
+
+    Raises:
+        ModelError: the manifest cannot be read.
+    """
+    return None if registry.served is None else registry.current
 
 
 class RegistryReader:

@@ -111,6 +111,37 @@ class ModelStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LearningPause:
+    """Pause of learning, as a whole or of one source of labels, with its author and reason.
+
+    Attributes:
+        source: name of the source, None for learning as a whole.
+    """
+
+    source: str | None
+    since: str
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExclusionStatus:
+    """Exclusion in force, of label times from `start` to `end`, with its author and reason.
+
+    Attributes:
+        source: source of the labels, None for all labels.
+    """
+
+    number: int
+    start: str
+    end: str
+    source: str | None
+    at: str
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecordCountTotals:
     """Record counts of the scorers since the pipeline was created, summed over all partitions.
 
@@ -301,6 +332,8 @@ class Status:
         problems: present problems of workers, topics and model, one sentence each, the most severe
             first; alarms about data and model are separate.
         rates: None at the first look without a sample.
+        pauses: pauses of learning.
+        exclusions: exclusions in force.
     """
 
     pipeline: str
@@ -320,3 +353,5 @@ class Status:
     alarms: tuple[Alarm, ...]
     corrective_actions: tuple[CorrectiveAction, ...]
     partitions: tuple[PartitionStatus, ...]
+    pauses: tuple[LearningPause, ...] = ()
+    exclusions: tuple[ExclusionStatus, ...] = ()

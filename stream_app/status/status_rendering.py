@@ -1,6 +1,6 @@
 """The status as text on one screen of at least 80 columns."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rich.console import Console, Group, RenderableType
@@ -187,7 +187,10 @@ def _add_remaining(table: Table, count: int) -> None:
 
 
 def summary_lines(status: Status) -> dict[str, str]:
-    """Return rates, model, record counts, coverage and dead letters, one line each by name."""
+    """Return rates, model, record counts, coverage and dead letters, one line each by name.
+
+    Learning has a line if something is paused or excluded.
+    """
     lines = {}
     if status.rates is not None:
         rates = status.rates
@@ -196,6 +199,8 @@ def summary_lines(status: Status) -> dict[str, str]:
             f"{rates.labels_in:,.0f} labels/s in, {rates.joined:,.0f}/s joined"
         )
     lines["model"] = _model_line(status.model)
+    if status.pauses or status.exclusions:
+        lines["learning"] = "; ".join(_learning_parts(status))
     lines |= _count_lines(status.record_counts)
     if status.partitions:
         lines["event time"] = _clock_line(status.partitions)
@@ -214,6 +219,17 @@ def _model_line(model: ModelStatus | None) -> str:
         f"version {model.version}, {duration(model.age_seconds)} old, {model.learned:,} learned, "
         f"{model.behind:,} behind" + (f"; {metrics}" if metrics else "")
     )
+
+
+def _learning_parts(status: Status) -> Iterator[str]:
+    """Yield each pause of learning and each exclusion."""
+    for pause in status.pauses:
+        of = "" if pause.source is None else f" from {pause.source}"
+        yield f"paused{of} since {pause.since[:16]} by {pause.who}: {pause.why}"
+    for one in status.exclusions:
+        of = "" if one.source is None else f" of {one.source}"
+        span = f"labels{of} from {one.start[:16]} to {one.end[:16]}"
+        yield f"exclusion {one.number} of {span} by {one.who}: {one.why}"
 
 
 def _count_lines(counts: RecordCountTotals) -> dict[str, str]:

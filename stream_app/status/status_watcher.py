@@ -7,7 +7,9 @@ from stream_app.errors import RegistryError, StreamAppError
 from stream_app.formatting import iso_time, seconds_since
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.topics import check_topics
+from stream_app.model_store.annotations import Annotation
 from stream_app.model_store.manifest import Manifest
+from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.settings import Settings
 from stream_app.status.cluster_view import ConsumerGroup
 from stream_app.status.measurements import (
@@ -16,7 +18,7 @@ from stream_app.status.measurements import (
     corrective_actions,
     label_status,
 )
-from stream_app.status.pipeline_view import PipelineView, ReadOpenCheck
+from stream_app.status.pipeline_view import PipelineView, ReadOpenCheck, served_manifest
 from stream_app.status.problems import find_problems
 from stream_app.status.record_counts_reading import (
     SHARE_WINDOW_MS,
@@ -27,7 +29,14 @@ from stream_app.status.record_counts_reading import (
     record_count_totals,
     total,
 )
-from stream_app.status.status_model import InputStatus, ModelStatus, Rates, Status
+from stream_app.status.status_model import (
+    ExclusionStatus,
+    InputStatus,
+    LearningPause,
+    ModelStatus,
+    Rates,
+    Status,
+)
 from stream_app.status.window_status import mark_waiting, window_status
 from stream_app.status.worker_status import (
     GroupProgress,
@@ -100,7 +109,8 @@ class StatusWatcher:
         inputs = mark_waiting(
             self._inputs(bounds, groups, counts, now), view.topic("scored"), watermarks
         )
-        model = self._model(bounds, inputs, counts, now)
+        registry = view.registry(bounds)
+        model = self._model(registry, inputs, counts, now)
         totals = record_count_totals(counts.values())
         partitions = partition_statuses(counts, view.settings.worker.max_state_entries)
         measurements, unreadable = self._measurements(bounds)
@@ -128,6 +138,8 @@ class StatusWatcher:
             alarms=alarms(measurements, now),
             corrective_actions=corrective_actions(measurements, now),
             partitions=partitions,
+            pauses=_pauses(registry),
+            exclusions=_exclusions(registry),
         )
 
     def close(self) -> None:
@@ -199,14 +211,14 @@ class StatusWatcher:
         )
 
     def _model(
-        self, bounds: OffsetBounds, inputs: tuple[InputStatus, ...], counts: Counts, now: int
+        self, registry: ModelRegistry, inputs: tuple[InputStatus, ...], counts: Counts, now: int
     ) -> ModelStatus | None:
         """Return the served version, with the number of examples that it has not learned.
 
         The number of records after the version in the log is an upper bound. So is the number of
         joined predictions minus the learned ones.
         """
-        manifest = self._view.served_manifest(bounds)
+        manifest = served_manifest(registry)
         if manifest is None:
             return None
         learner = next(one for one in inputs if one.role == "learn")
@@ -232,4 +244,32 @@ def _model_status(manifest: Manifest, behind: int, now: float) -> ModelStatus:
         behind=behind,
         fingerprint=manifest.fingerprint,
         metrics=manifest.metrics,
+    )
+
+
+def _pauses(registry: ModelRegistry) -> tuple[LearningPause, ...]:
+    """Return the pauses of learning, that of learning as a whole first."""
+    pauses: dict[str | None, Annotation] = {}
+    if registry.learning is not None:
+        pauses[None] = registry.learning
+    pauses.update(sorted(registry.source_learning.items()))
+    return tuple(
+        LearningPause(source, one.at, one.who, one.why)
+        for source, one in pauses.items()
+        if one.active
+    )
+
+
+def _exclusions(registry: ModelRegistry) -> tuple[ExclusionStatus, ...]:
+    return tuple(
+        ExclusionStatus(
+            one.number,
+            iso_time(one.start),
+            iso_time(one.end),
+            one.source,
+            one.at,
+            one.who,
+            one.why,
+        )
+        for one in registry.rules.exclusions
     )

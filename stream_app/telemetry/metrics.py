@@ -171,6 +171,12 @@ MODEL_LOADED: Final = Gauge(
 EXAMPLES_LEARNED: Final = Counter(
     "stream_app_examples_learned_total", "Labelled examples that the model has learned."
 )
+EXAMPLES_NOT_LEARNED: Final = Counter(
+    "stream_app_examples_not_learned_total",
+    "Labelled examples that were evaluated only: learning or the source of the label was paused, "
+    "an exclusion covers the label time, or the model could not learn them.",
+    ["reason"],
+)
 PUBLISH_SECONDS: Final = Histogram(
     "stream_app_publish_seconds", "Time to publish a model version.", buckets=_LATENCY
 )

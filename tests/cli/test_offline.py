@@ -185,7 +185,7 @@ def test_an_event_is_scored_by_labels_known_before_it(declared: str, tmp_path: P
         (found["event_id"], found["model_version"]) for found in records if found["kind"] == "label"
     ]
     assert learned == [("e0", 0), ("e1", 0), ("e5", 2)]
-    assert summary["model"] == {"version": 3, "learned": 3, "unlearnable": 0}
+    assert summary["model"] == {"version": 3, "learned": 3, "unlearnable": 0, "not_learned": {}}
     assert summary["label_delay_hours"]["max"] == 2.5
 
 

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from stream_app.core.learning.control_commands import Control, ControlCommand
+from stream_app.core.learning.control_commands import Control, ControlCommand, ControlState
 from stream_app.core.learning.learner_state import MAX_UNLEARNED
 from stream_app.core.published_records import ScoredRecord
 from stream_app.explain.event_trace import (
@@ -20,7 +20,12 @@ from stream_app.explain.event_trace import (
     trace_lines,
     trace_object,
 )
-from stream_app.explain.first_learner import NOT_LEARNED, FirstLearner, first_learner
+from stream_app.explain.first_learner import (
+    NOT_LEARNED,
+    FirstLearner,
+    LoggedExample,
+    first_learner,
+)
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
 from tests.model_store.test_model_registry import version
@@ -66,16 +71,76 @@ def test_decisions_determine_the_first_version_that_learned_an_example(
     def decisions(start: int, end: int | None) -> Iterator[tuple[int, Control]]:
         return (one for one in after if start <= one[0] and (end is None or one[0] < end))
 
-    found = first_learner(VERSIONS, offset, before, decisions)
+    control = ControlState(paused=before is not None and before.command == "pause")
+    found = first_learner(VERSIONS, LoggedExample(offset), control, decisions)
+    assert found == (
+        expected if isinstance(expected, FirstLearner) else FirstLearner(None, True, expected)
+    )
+
+
+def rule(
+    act: ControlCommand, source: str | None = None, since: int | None = None, exclusion: int = 0
+) -> Control:
+    """Return a command about a source, or about the label times from 5 to 10."""
+    command = decision(act, since=since)._replace(source=source)
+    return command._replace(exclusion=exclusion, start=5, end=10) if exclusion else command
+
+
+EXCLUDED = "exclusion 1 by ann@here covers its label: test"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ([rule("pause", "bank")], [], "learning from bank is paused"),
+        ([rule("pause", "shop")], [], FirstLearner(100, True)),
+        (
+            [rule("pause", "bank")],
+            [(120, rule("resume", "bank"))],
+            "learning was paused and resumed after it",
+        ),
+        ([rule("pause", "bank")], [(120, rule("resume", "bank", 60))], FirstLearner(150, True)),
+        (
+            [rule("pause", "bank")],
+            [(120, rule("resume", "shop", 60))],
+            "learning from bank is paused",
+        ),
+        ([rule("exclude", exclusion=1)], [], EXCLUDED),
+        ([rule("exclude", "shop", exclusion=1)], [], FirstLearner(100, True)),
+        ([rule("exclude", exclusion=1)], [(80, rule("include", exclusion=1))], EXCLUDED),
+        (
+            [rule("exclude", exclusion=1)],
+            [(80, rule("include", exclusion=1)), (120, decision("rollback", 50, since=60))],
+            FirstLearner(150, True),
+        ),
+        (
+            [],
+            [(80, rule("exclude", exclusion=1)), (90, decision("rollback", 50, since=60))],
+            EXCLUDED,
+        ),
+        ([], [(110, rule("exclude", exclusion=1))], FirstLearner(100, True)),
+    ],
+)
+def test_pauses_and_exclusions_determine_the_first_version_that_learned_an_example(
+    before: list[Control], after: list[tuple[int, Control]], expected: FirstLearner | str
+) -> None:
+    control = ControlState()
+    for one in before:
+        control.apply(10, one)
+
+    def decisions(start: int, end: int | None) -> Iterator[tuple[int, Control]]:
+        return (one for one in after if start <= one[0] and (end is None or one[0] < end))
+
+    found = first_learner(VERSIONS, LoggedExample(70, 7, "bank"), control, decisions)
     assert found == (
         expected if isinstance(expected, FirstLearner) else FirstLearner(None, True, expected)
     )
 
 
 def test_a_version_is_not_the_first_if_earlier_ones_may_be_deleted() -> None:
-    assert first_learner(ModelRegistry.of([version(100)]), 70, None, lambda *_: []) == FirstLearner(
-        100, False
-    )
+    registry = ModelRegistry.of([version(100)])
+    found = first_learner(registry, LoggedExample(70), ControlState(), lambda *_: [])
+    assert found == FirstLearner(100, False)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +169,8 @@ def test_an_example_that_could_not_be_learned_has_no_version(
     assert value is not None
     changed = Manifest.decode(value)._replace(unlearned=unlearned)
     registry = ModelRegistry.of([version(0), (key, changed.encode())])
-    assert first_learner(registry, offset, None, lambda *_: []) == expected
+    found = first_learner(registry, LoggedExample(offset), ControlState(), lambda *_: [])
+    assert found == expected
 
 
 def test_a_trace_says_that_the_example_may_not_have_been_learned() -> None:

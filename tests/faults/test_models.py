@@ -10,7 +10,8 @@ import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.learning.control_commands import decode_control
-from stream_app.model_store.model_registry import ModelRegistry
+from stream_app.model_admin.learning_decisions import include
+from stream_app.model_store.model_registry import ModelRegistry, reason
 from tests.model_admin.decision_setup import VersionedSystem
 from tests.running_system import ROOT
 
@@ -56,7 +57,8 @@ def what_is_decided(system: VersionedSystem, registry: ModelRegistry) -> tuple[o
     """Returns the decisions as recorded in models topic, examples topic and audit."""
     controls = [decode_control(message.value()) for message in system.read("examples")]
     decided = [control for control in controls if control is not None]
-    return registry.requested, registry.learning, len(decided), len(system.read("audit"))
+    made = registry.requested, registry.learning, registry.rules
+    return *made, len(decided), len(system.read("audit"))
 
 
 def test_every_fault_point_of_the_code_is_tested() -> None:
@@ -86,7 +88,7 @@ def test_a_learner_killed_while_it_publishes_publishes_after_its_restart(
 
 
 @pytest.mark.parametrize("point", DECIDING)
-@pytest.mark.parametrize("operation", ["rollback", "promote", "pause"])
+@pytest.mark.parametrize("operation", ["rollback", "promote", "pause", "exclude"])
 def test_a_killed_decision_is_applied_as_a_whole_or_not_at_all(
     system: VersionedSystem, operation: str, point: str
 ) -> None:
@@ -106,6 +108,8 @@ def test_a_killed_decision_is_applied_as_a_whole_or_not_at_all(
         ),
         "promote": ("models", "promote", "PIPELINE", str(target), "--why", "test", "--yes"),
         "pause": ("learning", "pause", "PIPELINE", "--why", "test"),
+        # No label is of that time.
+        "exclude": ("learning", "exclude", "PIPELINE", "2000-01-01..2000-01-02", "--why", "test"),
     }[operation]
     decided = what_is_decided(system, before)
     killed_at(system, point, *words)
@@ -114,8 +118,11 @@ def test_a_killed_decision_is_applied_as_a_whole_or_not_at_all(
     repeated = system.command(*words)
     assert repeated.returncode == (20 if done else 0), repeated.stderr
     end = system.check_registry()
-    assert end.paused is (operation != "promote")
-    if operation != "pause":
+    assert end.paused is (operation in ("rollback", "pause"))
+    assert len(end.rules.exclusions) == (operation == "exclude")
+    for one in end.rules.exclusions:
+        include(system.admin, one.number, reason("test"))
+    if operation in ("rollback", "promote"):
         assert end.served == target
         system.serves(target)
     if end.paused:

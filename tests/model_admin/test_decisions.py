@@ -13,15 +13,9 @@ from stream_app.broker import EmbeddedBroker
 from stream_app.core.learning.control_commands import Control, decode_control
 from stream_app.core.monitoring.partition_watermark import WINDOW_KEY, decode_window
 from stream_app.errors import DecisionError, ModelError
-from stream_app.model_admin.decisions import (
-    change_version,
-    change_window,
-    learning_status,
-    pause,
-    pin,
-    resume,
-    unpin,
-)
+from stream_app.model_admin.decisions import change_version, change_window, pin, unpin
+from stream_app.model_admin.learning_decisions import exclude, include, pause, resume
+from stream_app.model_admin.learning_status import learning_status
 from stream_app.model_admin.model_admin import ModelAdmin, collect, find_garbage
 from stream_app.model_admin.version_checks import evaluate_version, newest_examples
 from stream_app.model_store.model_registry import reason
@@ -175,6 +169,57 @@ def test_learning_is_paused_and_resumed(system: VersionedSystem) -> None:
     assert [(one.command, one.since) for one in controls(system)[-2:]] == [
         ("pause", None),
         ("resume", start),
+    ]
+
+
+def test_a_source_is_paused_and_a_span_excluded_until_both_are_withdrawn(
+    system: VersionedSystem,
+) -> None:
+    admin, before = system.admin, system.registry
+    first, end = system.now, system.now + 10**9
+    served = before.current
+    pause(admin, reason("empty file"), "disputes")
+    made, kept = exclude(admin, first, end, reason("inverted"))
+    assert kept is None or (kept.learned_through or 0) < first <= (served.learned_through or 0)
+    for again, message in (
+        (lambda: pause(admin, reason("again"), "disputes"), "from disputes is paused already"),
+        (lambda: exclude(admin, first, end, reason("again")), "excluded already"),
+        (lambda: include(admin, made.number + 1, reason("x")), "does not exist"),
+        (lambda: resume(admin, reason("x"), source="bank"), "from bank is not paused"),
+    ):
+        with pytest.raises(DecisionError, match=message):
+            again()
+    system.send_batch()
+    system.await_outcomes()
+    system.wait_until_applied()
+    status = learning_status(admin)
+    assert (status.paused, list(status.paused_sources), status.exclusions) == (
+        False,
+        ["disputes"],
+        (made,),
+    )
+    # All labels are of the span: they are evaluated only, so nothing is published.
+    assert system.registry.versions == before.versions
+    include(admin, made.number, reason("they were right"))
+    resume(admin, reason("corrected"), source="disputes")
+    with pytest.raises(DecisionError, match="withdrawn already"):
+        include(admin, made.number, reason("again"))
+    assert system.registry.rules.is_empty
+    system.learn()
+    assert system.registry.current.learned == served.learned + BATCH
+    assert [(one.command, one.source, one.exclusion) for one in controls(system)[-4:]] == [
+        ("pause", "disputes", None),
+        ("exclude", None, made.number),
+        ("include", None, made.number),
+        ("resume", "disputes", None),
+    ]
+    entries = admin.audit_entries()
+    assert all(fits("audit", entry) for entry in entries)
+    assert [entry["operation"] for entry in entries[-4:]] == [
+        "pause",
+        "exclude",
+        "include",
+        "resume",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import orjson
 import pytest
 from msgspec.structs import replace
 
@@ -14,7 +15,7 @@ from stream_app.model_admin.version_checks import VersionLoader
 from stream_app.model_admin.version_diff import first_difference
 from stream_app.model_store.artifacts import pipeline_store
 from stream_app.model_store.model_registry import ModelRegistry
-from tests.learning import Model, examples, logistic
+from tests.learning import Model, examples, fits, logistic
 from tests.small_pipeline import small_pipeline
 from tests.worker.roles.learner_driver import (
     MODELS,
@@ -74,6 +75,35 @@ def test_every_version_is_reproduced_across_rollback_pause_and_resumption(
     assert results[0].base is None
     assert [one.base for one in results[1:]] == [one.version for one in results[:-1]]
     assert all(result.compared for result in results)
+
+
+def test_every_version_is_reproduced_across_paused_sources_and_exclusions(tmp_path: Path) -> None:
+    driver = PublishedVersions(tmp_path)
+    driver.stream = [
+        replace(one, label_source=("bank", "shop")[number % 2])
+        for number, one in enumerate(driver.stream)
+    ]
+    span = {"start": driver.stream[150].label_time, "end": driver.stream[330].label_time}
+    decide(driver, "pause", decision=0, source="bank")
+    driver.learn(200, 300)
+    decide(driver, "exclude", decision=0, exclusion=1, source="shop", **span)
+    # It relearns what the exclusion leaves of the examples before it.
+    decide(driver, "rollback", version_of(driver, 100), since=offsets(driver)[100])
+    driver.learn(300, 340)
+    decide(driver, "resume", decision=1, source="bank", since=offsets(driver)[100])
+    driver.learn(340, 380)
+    decide(driver, "include", decision=1, exclusion=1)
+    driver.learn(380, 400)
+    state = driver.processor.state
+    assert set(state.not_learned) == {"source-paused", "excluded"}
+    assert state.control.rules.is_empty
+    results = [driver.verify(version) for version in driver.manifests()]
+    assert [result for result in results if not result.reproduced] == []
+    assert any(one.exclusions and one.paused_sources for one in driver.manifests().values())
+    assert all(
+        fits("manifest", orjson.loads(manifest.encode()))
+        for manifest in driver.manifests().values()
+    )
 
 
 def test_an_earlier_base_is_used_if_the_nearest_does_not_load(tmp_path: Path) -> None:

@@ -6,8 +6,16 @@ import orjson
 from rich.console import Console
 
 from stream_app.core.evaluation.thresholds import thresholds_as_dict
+from stream_app.core.learning.learning_rules import Exclusion, LearningRules
 from stream_app.model_admin.model_rendering import audit_lines, registry_object, version_lines
 from stream_app.model_admin.version_diff import Shift, compare
+from stream_app.model_store.annotations import (
+    Annotation,
+    ExclusionAnnotation,
+    exclusion_annotation,
+    learning_annotation,
+    pin_annotation,
+)
 from stream_app.model_store.manifest import (
     CHAMPION_KEY,
     REQUESTED_KEY,
@@ -17,12 +25,7 @@ from stream_app.model_store.manifest import (
     runtime,
     version_key,
 )
-from stream_app.model_store.model_registry import (
-    Annotation,
-    ModelRegistry,
-    learning_annotation,
-    pin_annotation,
-)
+from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.model_store.signing import Signer
 from stream_app.pipeline import Threshold, Thresholds
 from tests.model_store.keyrings import MANIFEST, key_paths_in
@@ -103,6 +106,36 @@ def test_learning_is_paused_until_it_is_resumed() -> None:
     assert ModelRegistry.of([paused]).paused
     assert not ModelRegistry.of([paused, resumed]).paused
     assert registry_object(ModelRegistry.of([paused]))["learning"]["why"] == "test"
+
+
+def test_a_source_is_paused_until_it_is_resumed() -> None:
+    paused = learning_annotation(ANNOTATION, "bank")[2:4]
+    resumed = learning_annotation(ANNOTATION._replace(active=False), "bank")[2:4]
+    assert ModelRegistry.of([paused]).rules.paused_sources == ("bank",)
+    assert not ModelRegistry.of([paused]).paused
+    assert ModelRegistry.of([paused, resumed]).rules.is_empty
+
+
+def test_an_exclusion_is_in_force_until_it_is_withdrawn() -> None:
+    exclusion = Exclusion(3, 1000, 2000, None, "2026-01-01", "ann@host", "test")
+    made = exclusion_annotation(ExclusionAnnotation(exclusion))[2:4]
+    withdrawn = exclusion_annotation(ExclusionAnnotation(exclusion, ANNOTATION))[2:4]
+    assert ModelRegistry.of([made]).rules == LearningRules((), (exclusion,), 3)
+    # Its number is not given again.
+    assert ModelRegistry.of([made, withdrawn]).rules == LearningRules((), (), 3)
+    assert ModelRegistry.of([withdrawn]).exclusions[3].withdrawn == ANNOTATION
+    damaged = [(b"exclusion/4", b"{}"), (b"exclusion/5", b"[1]"), (b"exclusion/6", b"{")]
+    assert len(ModelRegistry.of([made, *damaged]).unreadable) == 3
+
+
+def test_a_manifest_has_the_rules_that_were_in_force() -> None:
+    exclusion = Exclusion(3, 1000, 2000, "bank", "2026-01-01", "ann@host", "test")
+    published = manifest(7)._replace(
+        paused_sources={"shop": 5, "bank": 6}, exclusions=[exclusion._asdict()], last_exclusion=4
+    )
+    read = Manifest.decode(published.encode())
+    assert read.rules == LearningRules(("bank", "shop"), (exclusion,), 4)
+    assert manifest(8).rules.is_empty
 
 
 def test_a_diff_has_changed_fields_and_all_metrics() -> None:

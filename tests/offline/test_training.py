@@ -10,9 +10,12 @@ from river import evaluate, metrics
 from typer.testing import CliRunner, Result
 
 from stream_app.cli import app
+from stream_app.core.learning.learning_rules import Exclusion, LearningRules
 from stream_app.errors import DecisionError
 from stream_app.loading import load_pipeline
 from stream_app.offline.simulation import open_simulation
+from stream_app.offline.simulation_rendering import summary_lines
+from stream_app.offline.simulation_summary import summarise
 from stream_app.offline.training import (
     ReferenceProfile,
     TrainedModel,
@@ -61,6 +64,25 @@ def test_predictions_and_model_are_those_of_rivers_progressive_validation(
     assert [found.learner.learned.model.predict_proba_one(x) for x in rows] == [
         model.predict_proba_one(x) for x in rows
     ]
+
+
+def test_excluded_labels_are_measured_and_not_learned(declared: str, tmp_path: Path) -> None:
+    times: list[int] = []
+    files = phishing.write(tmp_path)
+    with open_simulation(load_pipeline(declared), *files) as (simulation, _):
+        simulation.engine.observers.append(lambda example: times.append(example.label_time))
+        whole = trained(simulation)
+    start, end = sorted(times)[100], sorted(times)[300]
+    excluded = sum(start <= one < end for one in times)
+    exclusion = Exclusion(1, start, end, None, "", "", "")
+    with open_simulation(load_pipeline(declared), *files) as (simulation, _):
+        simulation.engine.set_rules(LearningRules((), (exclusion,), 1))
+        found = trained(simulation)
+        summary = summarise(simulation, 1.0, complete=True)
+    assert found.learner.learned.examples == whole.learner.learned.examples - excluded
+    assert found.window["n"] == whole.window["n"]
+    assert summary["model"]["not_learned"] == {"excluded": excluded}
+    assert f"{excluded} excluded or of a paused source" in "\n".join(summary_lines(summary))
 
 
 def test_distributions_are_those_of_the_data(declared: str, tmp_path: Path) -> None:

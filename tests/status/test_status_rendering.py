@@ -1,20 +1,23 @@
 """The text of the status uses the height of a terminal."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from stream_app.status.status_model import (
+    ExclusionStatus,
     InputStatus,
     LabelStatus,
+    LearningPause,
     RecentDeadLetters,
     RecordCountTotals,
     RoleStatus,
     Status,
     WindowStatus,
 )
-from stream_app.status.status_rendering import fit
+from stream_app.status.status_rendering import fit, summary_lines
 
 COUNTS = RecordCountTotals(
     0, 0, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, {}, True, 0
@@ -72,3 +75,22 @@ def test_a_terminal_is_filled_and_not_exceeded(height: int) -> None:
 def test_a_low_terminal_and_a_file_get_the_fewest_rows(height: int, terminal: bool) -> None:
     lines = shown(height, terminal=terminal)
     assert any("and 32 more" in line for line in lines)
+
+
+def test_the_summary_names_what_is_not_learned() -> None:
+    assert "learning" not in summary_lines(status(1))
+    at, who = "2026-01-01T00:00:00Z", "ann@here"
+    limited = replace(
+        status(1),
+        pauses=(
+            LearningPause(None, at, who, "wrong"),
+            LearningPause("bank", at, who, "empty"),
+        ),
+        exclusions=(ExclusionStatus(2, at, at, "bank", at, who, "inverted"),),
+    )
+    assert summary_lines(limited)["learning"] == (
+        "paused since 2026-01-01T00:00 by ann@here: wrong; "
+        "paused from bank since 2026-01-01T00:00 by ann@here: empty; "
+        "exclusion 2 of labels of bank from 2026-01-01T00:00 to 2026-01-01T00:00 by ann@here: "
+        "inverted"
+    )

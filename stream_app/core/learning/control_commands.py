@@ -3,14 +3,17 @@
 `Learner` applies one: it loads the version, relearns examples, and notes it in `ControlState`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
 import orjson
 
+from stream_app.core.learning.learning_rules import Exclusion, LearningRules, NotLearned
 from stream_app.records import Output
 
-ControlCommand = Literal["rollback", "promote", "pause", "resume", "pin", "unpin", "trained"]
+ControlCommand = Literal[
+    "rollback", "promote", "pause", "resume", "exclude", "include", "pin", "unpin", "trained"
+]
 CONTROL_KEY = b"control"
 
 # Author of the control records that the learner itself writes.
@@ -33,6 +36,10 @@ class Control(NamedTuple):
         who: author, "user@host" or "learner".
         why: reason given by the author.
         since: first offset whose examples a rollback or resumption relearns; None for none.
+        source: source of labels that a pause, resumption or exclusion is about; None for all.
+        exclusion: number of the exclusion that is made or withdrawn, None for other commands.
+        start: first label time of an exclusion that is made, in Unix milliseconds.
+        end: label time after its last one.
     """
 
     command: ControlCommand
@@ -42,12 +49,27 @@ class Control(NamedTuple):
     who: str
     why: str
     since: int | None = None
+    source: str | None = None
+    exclusion: int | None = None
+    start: int | None = None
+    end: int | None = None
 
     @property
     def needs_preparation(self) -> bool:
         """True if applying it takes loading a version or relearning examples."""
         return self.command in VERSION_CHANGES or (
             self.command == "resume" and self.since is not None
+        )
+
+    @property
+    def new_exclusion(self) -> Exclusion | None:
+        """Exclusion that is made, None for any other command."""
+        if self.command != "exclude":
+            return None
+        if self.exclusion is None or self.start is None or self.end is None:
+            return None
+        return Exclusion(
+            self.exclusion, self.start, self.end, self.source, self.at, self.who, self.why
         )
 
     def encode(self) -> bytes:
@@ -103,10 +125,16 @@ def _has_control_types(control: Control) -> bool:
     return (
         control.command in _COMMANDS
         and type(control.decision) is int
-        and type(control.version) in (int, type(None))
-        and type(control.since) in (int, type(None))
+        and all(type(one) in (int, type(None)) for one in _integers(control))
+        and type(control.source) in (str, type(None))
         and all(type(text) is str for text in (control.at, control.who, control.why))
+        and (control.command != "exclude" or control.new_exclusion is not None)
+        and (control.command != "include" or control.exclusion is not None)
     )
+
+
+def _integers(control: Control) -> tuple[int | None, ...]:
+    return control.version, control.since, control.exclusion, control.start, control.end
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,6 +147,8 @@ class ControlState:
         base_version: version that it selected, None before the first.
         selected_versions: every version that was ever selected.
         paused: True while examples are evaluated but not learned.
+        rules: paused sources and exclusions.
+        is_limited: True if some examples may not be learned.
     """
 
     decision: int = 0
@@ -126,6 +156,22 @@ class ControlState:
     base_version: int | None = None
     selected_versions: frozenset[int] = frozenset()
     paused: bool = False
+    rules: LearningRules = field(default_factory=LearningRules)
+    is_limited: bool = False
+
+    def set_rules(self, rules: LearningRules) -> None:
+        """Replace paused sources and exclusions."""
+        self.rules = rules
+        self.is_limited = self.paused or not rules.is_empty
+
+    def not_learned(self, label_time: int, source: str | None) -> NotLearned | None:
+        """Return the reason why the next example is not learned, None if it is.
+
+        Args:
+            label_time: its label time in Unix milliseconds.
+            source: source of its label, None if it has none.
+        """
+        return "paused" if self.paused else self.rules.reason(label_time, source)
 
     def is_superseded(self, version: int) -> bool:
         """Return True if the last decision moved away from the version that made a prediction."""
@@ -139,9 +185,17 @@ class ControlState:
         """
         if control.command in VERSION_CHANGES:
             return control.decision <= self.decision or control.version is None
-        if control.command == "pause":
-            return self.paused or (control.who == LEARNER and control.decision < self.decision)
-        return control.command == "resume" and not self.paused
+        match control.command:
+            case "pause":
+                is_outdated = control.who == LEARNER and control.decision < self.decision
+                return is_outdated or self._is_paused(control.source)
+            case "resume":
+                return not self._is_paused(control.source)
+            case "exclude":
+                return (control.exclusion or 0) <= self.rules.last_exclusion
+            case "include":
+                return not self.rules.has_exclusion(control.exclusion or 0)
+        return False
 
     def apply(self, offset: int, control: Control) -> None:
         """Apply the control record at an offset of the log, which must not be void."""
@@ -149,5 +203,22 @@ class ControlState:
             self.decision, self.decided_at = control.decision, offset
             self.base_version = control.version
             self.selected_versions |= {control.version}
-        elif control.command in ("pause", "resume"):
+        elif control.command in ("pause", "resume") and control.source is None:
             self.paused = control.command == "pause"
+        self.set_rules(self._rules_after(control))
+
+    def _is_paused(self, source: str | None) -> bool:
+        return self.paused if source is None else source in self.rules.paused_sources
+
+    def _rules_after(self, control: Control) -> LearningRules:
+        """Return the rules after a control record."""
+        rules, source, made = self.rules, control.source, control.new_exclusion
+        if control.command == "pause" and source is not None:
+            return rules.pause(source)
+        if control.command == "resume" and source is not None:
+            return rules.resume(source)
+        if made is not None:
+            return rules.exclude(made)
+        if control.command == "include" and control.exclusion is not None:
+            return rules.include(control.exclusion)
+        return rules

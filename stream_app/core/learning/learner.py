@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from stream_app.core.evaluation.evaluator import ClosedWindow, WindowReport
 from stream_app.core.evaluation.thresholds import ThresholdFindings, check_metric
-from stream_app.core.examples import Example
+from stream_app.core.examples import Example, label_source
 from stream_app.core.learning.control_commands import VERSION_CHANGES, Control
 from stream_app.core.learning.finite_learning import NotFiniteError
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
@@ -68,7 +68,8 @@ class Learner:
     def learn(self, offset: int, example: Example) -> list[Output]:
         """Evaluate the served prediction, then learn from the label.
 
-        While learning is paused, the example is evaluated only; so is one of another fingerprint.
+        While learning is paused, the example is evaluated only; so is one whose source is paused,
+        one that is excluded, and one of another fingerprint.
         If the evaluation raises, that is counted and reported, and the example is learned. If the
         model raises, the example is counted and skipped. A River model raises before it changes,
         but in a chain the steps before the failing one have then learned the features; a replay of
@@ -87,8 +88,11 @@ class Learner:
             outputs = self._evaluate(offset, example)
         except Exception as error:  # an error in the evaluation must not stop learning
             outputs = self._evaluation_failed(offset, example, error)
-        if state.control.paused:
-            return outputs
+        if state.control.is_limited:
+            reason = state.control.not_learned(example.label_time, label_source(example))
+            if reason is not None:
+                state.not_learned[reason] = state.not_learned.get(reason, 0) + 1
+                return outputs
         if example.fingerprint != self._fingerprint:
             return outputs + self.skip(offset, "fingerprint", example.label_time)
         try:
@@ -179,16 +183,16 @@ class Learner:
         Raises:
             Exception: whatever `load` and `read` raise; the state is unchanged then.
         """
-        state, start = self.state, None
+        state = self.state
         void = state.control.is_void(control)
-        if not void and control.command in VERSION_CHANGES and control.version is not None:
-            start = load(control.version)
-        elif not void and control.command == "resume" and control.since is not None:
-            start = state.learned.copied()
+        start = None if void else self._model_to_change(offset, control, load)
         if start is not None and control.since is not None:
-            first = max(control.since, start.next_offset)
+            known = start.next_offset
+            if control.source is not None:
+                known = start.paused_from.get(control.source, known)
+            first = max(control.since, known)
             if first < offset:
-                yield from self._relearn(start, read(first, offset))
+                yield from self._relearn(start, read(first, offset), control.source)
         yield True
         self.reset_thresholds(control)
         if void:
@@ -196,15 +200,37 @@ class Learner:
         state.control.apply(offset, control)
         if start is not None:
             state.learned = start
+        state.learned.pause_sources(state.control.rules.paused_sources, offset)
         if control.command in VERSION_CHANGES:
             state.evaluator.supersede()
+
+    def _model_to_change(
+        self, offset: int, control: Control, load: LoadVersion
+    ) -> LearnedModel | None:
+        """Return a model to relearn examples into: the selected version, or a copy of the model.
+
+        None if the control record neither selects a version nor relearns examples.
+        """
+        state = self.state
+        if control.command in VERSION_CHANGES and control.version is not None:
+            start = load(control.version)
+            # A trained version has learned examples of unknown offsets.
+            is_known = start.next_offset > 0 or start.examples == 0
+            first = start.next_offset if is_known else offset
+            start.pause_sources(state.control.rules.paused_sources, first)
+            return start
+        if control.command != "resume" or control.since is None:
+            return None
+        is_still_paused = control.source is not None and state.control.paused
+        return None if is_still_paused else state.learned.copied()
 
     def reset_thresholds(self, control: Control) -> None:
         """Start the thresholds over after a version was selected or learning was resumed.
 
-        Void control records count, and those that cannot be applied.
+        Void control records count, and those that cannot be applied; a resumed source does not.
         """
-        if control.command in VERSION_CHANGES or control.command == "resume":
+        is_resumption = control.command == "resume" and control.source is None
+        if control.command in VERSION_CHANGES or is_resumption:
             self.state.thresholds.reset(
                 self._pipeline.thresholds.metrics, self.state.evaluator.watermark
             )
@@ -215,11 +241,29 @@ class Learner:
         return found
 
     def _relearn(
-        self, start: LearnedModel, examples: Iterable[tuple[int, Example | None]]
+        self,
+        start: LearnedModel,
+        examples: Iterable[tuple[int, Example | None]],
+        resumed: str | None,
     ) -> Iterator[bool]:
-        """Learn examples that have been evaluated before; those that fail were reported then."""
+        """Learn examples that have been evaluated before; those that fail were reported then.
+
+        Args:
+            start: model that learns them.
+            examples: the examples with their offsets, None in place of a skipped one.
+            resumed: source that is resumed, whose examples alone are learned; None for all sources.
+        """
+        end, rules = start.next_offset, self.state.control.rules
+        if resumed is not None:
+            rules = rules.resume(resumed)
         for number, (offset, example) in enumerate(examples, 1):
-            if example is None or example.fingerprint != self._fingerprint:
+            source = None if example is None else label_source(example)
+            if resumed is not None and source != resumed:
+                # It was learned, or noted as one that was not, when it came.
+                pass
+            elif example is not None and rules.reason(example.label_time, source) is not None:
+                pass
+            elif example is None or example.fingerprint != self._fingerprint:
                 start.note_unlearned(offset)
             else:
                 try:
@@ -228,6 +272,7 @@ class Learner:
                     start.note_unlearned(offset)
             if number % RELEARN_CHUNK == 0:
                 yield False
+        start.next_offset = max(start.next_offset, end)
 
     def _unlearnable(self, cause: str, time: int, where: str) -> Output:
         check = LimitCheck(0.0, True)

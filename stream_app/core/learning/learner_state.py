@@ -1,6 +1,7 @@
 """State of a learner: its model, what it has learned, and what is evaluated."""
 
-from collections.abc import Mapping
+from bisect import insort
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,12 +19,13 @@ from stream_app.core.learning.finite_learning import (
     learn_first_of_group,
     unsound_aggregates,
 )
+from stream_app.core.learning.learning_rules import NotLearned
 from stream_app.core.monitoring.constant_score import ConstantScore
 from stream_app.core.slots_state import SlotsState
 from stream_app.pipeline import Pipeline
 
 # Format of a pickled `LearnerState`. A checkpoint with another one is not loaded.
-STATE_FORMAT = 6
+STATE_FORMAT = 7
 # Number of ranges of offsets of examples that a model could not learn that it keeps, the newest.
 MAX_UNLEARNED = 100
 
@@ -41,6 +43,8 @@ class LearnedModel(SlotsState):
         offline_metrics: metrics of the trained version that the model descends from.
         unlearned: ranges of offsets, end exclusive, of the newest examples that it could not learn.
         unlearned_at: number of examples learned before the last of them.
+        paused_from: for each paused source, the offset from which on none of its examples was
+            learned.
         groups_first: True if the first label of a group is learned by its aggregate only.
     """
 
@@ -52,6 +56,7 @@ class LearnedModel(SlotsState):
     offline_metrics: Mapping[str, float] = field(default_factory=dict)
     unlearned: list[list[int]] = field(default_factory=list)
     unlearned_at: int = -1
+    paused_from: dict[str, int] = field(default_factory=dict)
     groups_first: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,10 +87,14 @@ class LearnedModel(SlotsState):
     def note_unlearned(self, offset: int) -> None:
         """Keep the offset of an example that could not be learned; again while relearning is safe.
 
-        Two such examples with none learned between them are in one range.
+        Two such examples with none learned between them are in one range. One that comes after
+        newer ones, because its source was paused, has a range of its own.
         """
         ranges = self.unlearned
         if ranges and offset < ranges[-1][1]:
+            if not any(first <= offset < end for first, end in ranges):
+                insort(ranges, [offset, offset + 1])
+                del ranges[:-MAX_UNLEARNED]
             return
         if ranges and self.unlearned_at == self.examples:
             ranges[-1][1] = offset + 1
@@ -93,6 +102,16 @@ class LearnedModel(SlotsState):
             ranges.append([offset, offset + 1])
             del ranges[:-MAX_UNLEARNED]
         self.unlearned_at = self.examples
+
+    def pause_sources(self, names: Iterable[str], first: int) -> None:
+        """Set the paused sources to these.
+
+        Args:
+            names: names of the sources.
+            first: offset from which on it has learned no example, for those not paused before.
+        """
+        before = self.paused_from
+        self.paused_from = {name: before.get(name, first) for name in names}
 
     def copied(self) -> "LearnedModel":
         """Return a deep copy, which learns without changing this one."""
@@ -110,6 +129,7 @@ class LearnerState(SlotsState):
         evaluator: metrics of the served predictions.
         constant_score: detector of a score that is the same for all events.
         unlearnable: number of examples that could not be learned.
+        not_learned: number of examples that were evaluated only, by reason.
         unevaluated: number of examples whose evaluation failed.
         failures: those since the last window closed, by cause.
         thresholds: state of the declared thresholds.
@@ -121,6 +141,7 @@ class LearnerState(SlotsState):
     control: ControlState = field(default_factory=ControlState)
     constant_score: ConstantScore = field(default_factory=ConstantScore)
     unlearnable: int = 0
+    not_learned: dict[NotLearned, int] = field(default_factory=dict)
     unevaluated: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     thresholds: ThresholdState = field(default_factory=ThresholdState)

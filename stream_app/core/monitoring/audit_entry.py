@@ -14,6 +14,8 @@ ModelOperation = Literal[
     "rollback",
     "pause",
     "resume",
+    "exclude",
+    "include",
     "pin",
     "unpin",
     "train",

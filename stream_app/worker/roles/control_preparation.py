@@ -15,7 +15,11 @@ from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.model_store.artifacts import STORE_RETRY_SECONDS, ArtifactStore
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_loading import read_model, to_learned_model
-from stream_app.model_store.model_registry import ModelRegistry, pause_records, version_change_audit
+from stream_app.model_store.model_registry import (
+    ModelRegistry,
+    learning_records,
+    version_change_audit,
+)
 from stream_app.model_store.signing import verify
 from stream_app.model_store.trusted_keys import TrustedKeys
 from stream_app.pipeline import Pipeline
@@ -158,7 +162,7 @@ def applied_records(
         audit = [version_change_audit(pipeline, control, now, before)] if own else []
         return versions.select(control.version, control.decision) + audit
     if control.command == "pause" and own:
-        return pause_records(pipeline, control, now)
+        return learning_records(pipeline, control, now)
     if control.command == "pin" and control.version is not None:
         return versions.retain(control.version)
     if control.command == "unpin" and control.version is not None:

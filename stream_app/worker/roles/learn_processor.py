@@ -27,7 +27,7 @@ from stream_app.pipeline import Pipeline
 from stream_app.records import InputPartition, Output, Record
 from stream_app.settings import Settings
 from stream_app.telemetry.logs import get_logger
-from stream_app.telemetry.metrics import EXAMPLES_LEARNED, MODEL_VERSION
+from stream_app.telemetry.metrics import MODEL_VERSION
 from stream_app.topic_kinds import topic_name
 from stream_app.worker.processor import WaitReason, WrittenOffsets
 from stream_app.worker.quarantine.quarantine import ExampleGuard
@@ -42,6 +42,7 @@ from stream_app.worker.roles.learner_recovery import (
     load_state,
     offset_lost_alarm,
 )
+from stream_app.worker.roles.learning_metrics import ExportedLearning
 from stream_app.worker.roles.output_encoders import Encode, encode_measurements
 from stream_app.worker.roles.publishing_schedule import PublishingSchedule
 from stream_app.worker.roles.reporting import export_measurements
@@ -98,7 +99,7 @@ class LearnProcessor:
         self._notices: list[Output] = []
         self._next = 0
         self._now = 0
-        self._exported_examples = 0
+        self._exported = ExportedLearning()
 
     @property
     def state(self) -> LearnerState:
@@ -191,12 +192,8 @@ class LearnProcessor:
         """Delete superseded artifacts and export the committed counts as metrics."""
         self._skips.committed(self._next)
         self._versions.delete_superseded(self._now)
-        self._export_learned()
+        self._exported.update(self.state)
         MODEL_VERSION.set(self._versions.champion or 0)
-
-    def _export_learned(self) -> None:
-        EXAMPLES_LEARNED.inc(self.state.learned.examples - self._exported_examples)
-        self._exported_examples = self.state.learned.examples
 
     def _start(self, now: int) -> list[Output]:
         """Return the findings of `restore`, once, and the first version if it may be untrained."""
@@ -311,7 +308,7 @@ class LearnProcessor:
             self._learner.reset_thresholds(control)
             return []
         void = state.control.is_void(control)
-        self._export_learned()
+        self._exported.update(state)
         wait_for_store(lambda: self._preparation.finish(offset, control, self._learner))
         if void:
             log.info(
@@ -323,7 +320,7 @@ class LearnProcessor:
             )
             return []
         if control.command in VERSION_CHANGES:
-            self._exported_examples = state.learned.examples
+            self._exported.start(state)
             self._schedule.start(state)
         if now is None:
             return []
@@ -340,8 +337,8 @@ class LearnProcessor:
 
     def _relearn(self, start: int) -> None:
         check_log_covers(self._source, self._reader.ends(self._source), start, self._next)
-        self._exported_examples = self.state.learned.examples
+        self._exported.start(self.state)
         if start < self._next:
             self._learn(self._reader.read_range(*self._source, start, self._next), None)
         self._schedule.start(self.state)
-        self._exported_examples = self.state.learned.examples
+        self._exported.start(self.state)

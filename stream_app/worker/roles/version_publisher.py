@@ -227,6 +227,9 @@ class VersionPublisher:
             decision=state.control.decision,
             prior=state.evaluator.task.prior(state.evaluator.baseline),
             unlearned=[list(one) for one in learned.unlearned],
+            paused_sources=dict(learned.paused_from),
+            exclusions=[one._asdict() for one in state.control.rules.exclusions],
+            last_exclusion=state.control.rules.last_exclusion,
         )
 
     def _learned(self) -> list[int]:

@@ -1,6 +1,6 @@
 """Control records: what they change, which of them are void, and recovery after a crash."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import get_args
 
 import pytest
@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.examples import Example
 from stream_app.core.learning.control_commands import (
     LEARNER,
@@ -18,71 +17,13 @@ from stream_app.core.learning.control_commands import (
     decode_control,
     learner_commands,
 )
-from stream_app.core.learning.learner import SUPERSEDED, Learner
-from stream_app.core.learning.learner_state import LearnedModel, LearnerState
-from stream_app.model_store.model_loading import LoadedModel
-from stream_app.model_store.pickling import dump, load
-from tests.learning import ALL_NAMES, FINGERPRINT, examples, measurements, pipeline, scores_of
+from stream_app.core.learning.learner import SUPERSEDED
+from stream_app.core.learning.learner_state import LearnerState
+from stream_app.model_store.pickling import dump
+from tests.core.learning.learner_run import STREAM, LearnerRun, Log, content, control
+from tests.learning import measurements
 
-Log = Sequence[Example | Control]
-STREAM = examples(120)
 COMMANDS = get_args(ControlCommand)
-
-
-def control(
-    command: ControlCommand,
-    version: int | None = None,
-    decision: int = 0,
-    since: int | None = None,
-) -> Control:
-    return Control(command, version, decision, "2026-01-01T00:00:00Z", "ann@here", "test", since)
-
-
-class Run:
-    """Learner over a log, which publishes a version after every tenth record."""
-
-    def __init__(self, log: Log) -> None:
-        self.log = log
-        self.learner = Learner(pipeline(), FINGERPRINT)
-        self.versions = {0: self.learner.state.learned.copied()}
-
-    def process(self, start: int, end: int) -> None:
-        for offset in range(start, end):
-            record = self.log[offset]
-            if isinstance(record, Control):
-                for _ in self.learner.apply(offset, record, self._version, self._examples):
-                    pass
-            else:
-                self.learner.learn(offset, record)
-            if offset % 10 == 9 and not self.learner.state.control.paused:
-                self.versions[offset + 1] = self.learner.state.learned.copied()
-
-    def restart(self, checkpoint: bytes) -> None:
-        """Continue from a checkpoint."""
-        self.learner = Learner(pipeline(), FINGERPRINT, load(checkpoint, ALL_NAMES))
-
-    def _version(self, version: int) -> LearnedModel:
-        return self.versions[version].copied()
-
-    def _examples(self, first: int, end: int) -> Iterator[tuple[int, Example]]:
-        for offset in range(first, end):
-            record = self.log[offset]
-            if isinstance(record, Example):
-                yield offset, record
-
-
-def content(state: LearnerState) -> tuple[object, ...]:
-    """Everything in a state, comparable bit for bit."""
-    learned = state.learned
-    scores = scores_of(LoadedModel("p", 0, FINGERPRINT, learned.model, BinaryTask()))
-    counts = (
-        learned.examples,
-        learned.max_label_time,
-        learned.next_offset,
-        learned.features,
-        state.unlearnable,
-    )
-    return scores, state.control, counts, state.evaluator, state.failures
 
 
 @st.composite
@@ -103,11 +44,11 @@ def logs(draw: st.DrawFn) -> Log:
 @settings(deadline=None, max_examples=40)
 @given(log=logs(), data=st.data())
 def test_a_crash_at_any_offset_changes_nothing(log: Log, data: st.DataObject) -> None:
-    whole = Run(log)
+    whole = LearnerRun(log)
     whole.process(0, len(log))
     checkpointed = data.draw(st.integers(0, len(log)), label="checkpointed at")
     crashed = data.draw(st.integers(checkpointed, len(log)), label="crashed at")
-    run = Run(log)
+    run = LearnerRun(log)
     run.process(0, checkpointed)
     checkpoint = dump(run.learner.state)
     run.process(checkpointed, crashed)
@@ -118,13 +59,13 @@ def test_a_crash_at_any_offset_changes_nothing(log: Log, data: st.DataObject) ->
 
 
 def after(log: Log) -> LearnerState:
-    run = Run(log)
+    run = LearnerRun(log)
     run.process(0, len(log))
     return run.learner.state
 
 
 def test_the_state_does_not_change_before_the_preparation_is_complete() -> None:
-    run = Run([*STREAM, control("rollback", 0, 1, since=0)])
+    run = LearnerRun([*STREAM, control("rollback", 0, 1, since=0)])
     run.process(0, len(STREAM))
     before = content(run.learner.state)
     steps = run.learner.apply(len(STREAM), run.log[-1], run._version, run._examples)  # type: ignore[arg-type]  # the control record
@@ -207,7 +148,7 @@ def test_late_labels_count_for_the_version_that_made_the_prediction() -> None:
     good = [replace(one, model_version=0, score=float(one.label)) for one in STREAM]
     bad = [replace(one, model_version=20, score=float(not one.label)) for one in STREAM]
     mixed = [pick[number % 2] for number, pick in enumerate(zip(good, bad, strict=True))]
-    run = Run([*bad[:30], control("rollback", 0, 1), *mixed[30:100]])
+    run = LearnerRun([*bad[:30], control("rollback", 0, 1), *mixed[30:100]])
     run.process(0, 101)
     (window,) = run.learner.state.evaluator.open.values()
     assert (window.metrics.n, window.superseded.n) == (35, 65)

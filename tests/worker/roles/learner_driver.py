@@ -178,9 +178,14 @@ def decide(
     *,
     decision: int = 1,
     since: int | None = None,
+    **more: Any,
 ) -> int:
-    """Write a control record into the log; returns its offset."""
-    control = Control(command, version, decision, AT, "ann@here", "test", since)
+    """Write a control record into the log; returns its offset.
+
+    Args:
+        more: further attributes of the control record.
+    """
+    control = Control(command, version, decision, AT, "ann@here", "test", since)._replace(**more)
     return driver.log.append("p.examples", CONTROL_KEY, control.encode(), gap=1)
 
 

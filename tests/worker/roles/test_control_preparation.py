@@ -4,6 +4,8 @@ from pathlib import Path
 
 import orjson
 import pytest
+from msgspec.structs import replace
+from prometheus_client import REGISTRY
 
 from stream_app.core.learning.control_commands import CONTROL_KEY, LEARNER, learner_commands
 from stream_app.model_store.manifest import REQUESTED_KEY, Alias, encode_alias
@@ -26,6 +28,12 @@ from tests.worker.roles.learner_driver import (
 )
 
 STREAM = examples(600)
+# Labels of two sources in turn.
+SOURCED = [
+    replace(one, label_source=("bank", "shop")[number % 2]) for number, one in enumerate(STREAM)
+]
+# Label times of some examples that are learned before they are excluded, and some after.
+SPAN = range(STREAM[150].label_time, STREAM[280].label_time)
 
 
 @pytest.fixture
@@ -35,7 +43,7 @@ def driver(tmp_path: Path) -> LearnerDriver:
 
 
 def learned(driver: LearnerDriver) -> LearnerDriver:
-    driver.fill(STREAM[:200])
+    driver.fill(SOURCED[:200])
     driver.start()
     driver.transaction(0)
     driver.run()
@@ -373,3 +381,79 @@ def test_a_crash_at_every_step_does_not_change_the_applied_decisions(tmp_path: P
     assert len(shared) > 5
     assert all(whole.predictions(version) == crashed.predictions(version) for version in shared)
     assert registry(whole).decision == registry(crashed).decision == 2
+
+
+def run_rules(folder: Path, *, crashes: bool) -> LearnerDriver:
+    """Return a driver after a paused source, an exclusion, a rollback and a resumption.
+
+    With `crashes`, it crashes at every step.
+    """
+    driver = learned(LearnerDriver(folder, pipeline(), publish_seconds=1.0))
+    decide(driver, "pause", decision=0, source="bank")
+    driver.fill(SOURCED[200:260])
+    decide(driver, "exclude", decision=0, exclusion=1, start=SPAN.start, end=SPAN.stop)
+    decide(driver, "rollback", version_of(driver, 100), since=offsets(driver)[100])
+    driver.fill(SOURCED[260:320])
+    decide(driver, "resume", source="bank", since=offsets(driver)[210])
+    driver.fill(SOURCED[320:340])
+    more = True
+    while more:
+        if crashes:
+            driver.transaction(25, crash=True)
+            driver.start()
+        more = driver.transaction(25)
+        if crashes:
+            driver.start()
+    return driver
+
+
+def test_a_crash_at_every_step_does_not_change_what_is_left_out(tmp_path: Path) -> None:
+    whole, crashed = (
+        run_rules(tmp_path / str(crashes), crashes=crashes) for crashes in (False, True)
+    )
+    ours, theirs = whole.processor.state, crashed.processor.state
+    kept = [one for one in SOURCED if one.label_time not in SPAN]
+    relearned = [one for one in kept if one in SOURCED[100:320] and one.label_source != "bank"]
+    late = [one for one in kept if one in SOURCED[210:320] and one.label_source == "bank"]
+    expected = [
+        *SOURCED[:100],
+        *relearned,
+        *late,
+        *(one for one in kept if one in SOURCED[320:340]),
+    ]
+    assert scores_of_state(whole) == scores_of_state(crashed) == offline(expected)
+    assert (ours.control, ours.not_learned, ours.learned.paused_from) == (
+        theirs.control,
+        theirs.not_learned,
+        theirs.learned.paused_from,
+    )
+    assert set(ours.not_learned) == {"source-paused", "excluded"}
+    shared = whole.manifests().keys() & crashed.manifests().keys()
+    assert len(shared) > 5
+    assert all(whole.predictions(version) == crashed.predictions(version) for version in shared)
+
+
+def test_examples_that_are_not_learned_are_counted_by_reason(driver: LearnerDriver) -> None:
+    def counted(reason: str) -> float:
+        return (
+            REGISTRY.get_sample_value("stream_app_examples_not_learned_total", {"reason": reason})
+            or 0.0
+        )
+
+    before = {reason: counted(reason) for reason in ("paused", "source-paused", "excluded")}
+    decide(driver, "pause", decision=0, source="bank")
+    driver.fill(SOURCED[200:220])
+    decide(driver, "exclude", decision=0, exclusion=1, start=0, end=2**50)
+    driver.fill(SOURCED[220:240])
+    decide(driver, "pause", decision=0)
+    driver.fill(SOURCED[240:245])
+    driver.run()
+    assert {reason: counted(reason) - count for reason, count in before.items()} == {
+        "paused": 5,
+        "source-paused": 20,
+        "excluded": 10,
+    }
+    driver.start()
+    driver.fill(SOURCED[245:247])
+    driver.run()
+    assert counted("paused") - before["paused"] == 7
