@@ -6,15 +6,20 @@ that hangs, and nobody would await the orphans of trial processes.
 
 import os
 import signal
-import sys
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
 
 FIRST = 1
 # Exit code of a process that a signal ended, less the number of the signal.
 _SIGNALLED = 128
-_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_FORWARDED = frozenset(
+    {
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGINT,
+    }
+)
 
 
 def leave_first_process() -> None:
@@ -24,31 +29,32 @@ def leave_first_process() -> None:
     """
     if os.getpid() != FIRST:
         return
-    # A signal between the fork and the handlers would be lost: the kernel drops what the first
-    # process does not handle. Blocked signals wait instead.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGINT})
+    # The kernel drops what the first process does not handle. Blocked signals wait instead, and
+    # are taken one by one: none can come between a look for signals and a call that waits.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
     child = os.fork()
     if child:
-        _forward_signals(child)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if child:
         _await(child)
-
-
-def _forward_signals(child: int) -> None:
-    def forward(number: int, _: FrameType | None) -> None:
-        os.kill(child, number)
-
-    handler: Callable[[int, FrameType | None], Any] = forward
-    for number in _FORWARDED:
-        signal.signal(number, handler)
-    # A terminal sends SIGINT to both.
-    signal.signal(signal.SIGINT, signal.SIG_IGN if sys.stdin.isatty() else handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _await(child: int) -> None:
+    # A terminal sends SIGINT to both.
+    not_forwarded = {signal.SIGINT} if os.isatty(0) else set()
     while True:
-        ended, status = os.wait()
+        number = signal.sigwait({*_FORWARDED, signal.SIGCHLD})
+        if number == signal.SIGCHLD:
+            _reap(child)
+        elif number not in not_forwarded:
+            os.kill(child, number)
+
+
+def _reap(child: int) -> None:
+    """Await the processes that have ended; end as the child if it is one of them."""
+    while True:
+        ended, status = os.waitpid(-1, os.WNOHANG)
         if ended == child:
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else _SIGNALLED - code)
+        if not ended:
+            return

@@ -77,7 +77,7 @@ _REJECTIONS = (
         _CHECK_CERTIFICATE,
     ),
     _Rejection(
-        "connecting to a PLAINTEXT",
+        "connecting to a PLAINTEXT|SSL connection closed by peer",
         False,
         "closes the connection: the listener does not use TLS",
         _CHECK_PROTOCOL,

@@ -60,7 +60,7 @@ def test_a_child_can_kill_the_command() -> None:
 def test_sigterm_reaches_the_command() -> None:
     body = (
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
-        "print('ready', flush=True)\ntime.sleep(60)"
+        "print('ready', flush=True)\nwhile True: time.sleep(0.05)"
     )
     with start(body) as process:
         assert process.stdout is not None
@@ -72,12 +72,12 @@ def test_sigterm_reaches_the_command() -> None:
 
 
 def test_a_signal_right_after_the_fork_is_forwarded() -> None:
-    """The command may run, and be told to end, before the first process has its handlers."""
+    """The command may run, and be told to end, before the first process waits for signals."""
     body = "time.sleep(60)"
-    slow_handlers = (
+    slow_waiting = (
         "import signal as module, time\n"
-        "install = module.signal\n"
-        "module.signal = lambda *words: (time.sleep(0.3), install(*words))[1]\n"
+        "wait = module.sigwait\n"
+        "module.sigwait = lambda numbers: (time.sleep(0.3), wait(numbers))[1]\n"
         "import os\nfork = os.fork\n"
         "def fork_and_say():\n"
         "    child = fork()\n"
@@ -85,7 +85,7 @@ def test_a_signal_right_after_the_fork_is_forwarded() -> None:
         "    return child\n"
         "os.fork = fork_and_say\n"
     )
-    with start(body, before=slow_handlers) as process:
+    with start(body, before=slow_waiting) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "forked\n"
         (first,) = children(process.pid)
