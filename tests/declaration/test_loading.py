@@ -40,7 +40,7 @@ LABEL = {
 SOURCE = """
 from datetime import timedelta
 from river import dummy, linear_model, preprocessing
-from stream_app import Breaker, Fallback, Label, Pipeline, Retry, Threshold, Thresholds
+from stream_app import Alarms, Breaker, Fallback, Label, Pipeline, Retry, Threshold, Thresholds
 from stream_app.cleaning import Impute, Rename
 
 class Scale:
@@ -351,6 +351,27 @@ INVALID_DECLARATIONS = [
         "features=features",
         "features=features, thresholds=Thresholds(decision=None)",
         "thresholds.decision",
+    ),
+    ("features=features", "features=features, alarms=1", "alarms is of type int"),
+    (
+        "features=features",
+        "features=features, alarms=Alarms(false_per_year=0)",
+        "alarms.false_per_year is 0. Give a number above 0, up to 1000",
+    ),
+    (
+        "features=features",
+        "features=features, alarms=Alarms(input_drift_per_year=1001)",
+        "alarms.input_drift_per_year is 1001",
+    ),
+    (
+        "features=features",
+        'features=features, alarms=Alarms(zone="Europe/Zuerich")',
+        "there is no time zone 'Europe/Zuerich' on this machine",
+    ),
+    (
+        "features=features",
+        'features=features, alarms=Alarms(holidays=("2026-12-25",))',
+        "alarms.holidays[0] is '2026-12-25'. Give datetime.date(year, month, day)",
     ),
     (
         'clean=(Impute("amount", 0.0),)',
