@@ -9,6 +9,7 @@ import orjson
 from benchmarks.poisoned_flights import (
     FIRST,
     FOUND_WITHIN_MS,
+    HOUR_MS,
     POISONINGS,
     Change,
     ServedFlights,
@@ -16,15 +17,13 @@ from benchmarks.poisoned_flights import (
     read_year,
     start_of,
 )
+from benchmarks.simulated_labels import example_of
 from stream_app.core.alarms.label_feed import ServedLabel
 from stream_app.core.alarms.stream_monitor import StreamMonitor
-from stream_app.core.examples import Example
 from stream_app.core.monitoring.log_alignment import STEP_MS, floor_time
 from stream_app.formatting import iso_time
 from stream_app.loading import load_pipeline
 from stream_app.pipeline import Alarms, Pipeline
-
-HOUR_MS = 3_600_000
 
 
 class FlightAlarm(NamedTuple):
@@ -68,7 +67,7 @@ class MonitoredFlights:
         """Yields the alarms that are opened up to a time, exclusive."""
         for moment in self._served.moments(end, change, seed=0):
             if isinstance(moment, ServedLabel):
-                self._monitor.example(_example(moment), moment.offset)
+                self._monitor.example(example_of(moment), moment.offset)
                 time = moment.label_time
             else:
                 time, features, score = moment
@@ -89,19 +88,6 @@ class MonitoredFlights:
                 self._open.add(one["name"])
                 window = one["window"]
                 yield FlightAlarm(one["name"], window["start"], window["end"], one["reference"])
-
-
-def _example(label: ServedLabel) -> Example:
-    return Example(
-        event_id=str(label.offset),
-        event_time=label.event_time,
-        label_time=label.label_time,
-        label=label.label,
-        score=label.score,
-        model_version=1,
-        features={},
-        fingerprint="",
-    )
 
 
 def _scored(time: int, features: dict[str, Any], score: float) -> Any:

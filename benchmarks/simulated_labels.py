@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from math import exp
 
 from stream_app.core.alarms.label_feed import ServedLabel
+from stream_app.core.examples import Example
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -41,3 +42,18 @@ def served_labels(
         while waiting and waiting[-1].label_time < beginning + HOUR_MS:
             yield waiting.pop()
     yield from reversed(waiting)
+
+
+def example_of(label: ServedLabel, *, assumed: bool = False) -> Example:
+    """Returns the example from which a label was read; its id is the offset."""
+    return Example(
+        event_id=str(label.offset),
+        event_time=label.event_time,
+        label_time=label.label_time,
+        label=label.label,
+        score=label.score,
+        model_version=1,
+        features={},
+        fingerprint="f" * 16,
+        assumed=assumed,
+    )

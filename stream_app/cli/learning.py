@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from stream_app.cli.model_operations import open_for_operation
 from stream_app.cli.models import ModelContext
 from stream_app.cli.options import (
     JsonOption,
@@ -130,9 +131,7 @@ def show_learning(pipeline: PipelineArgument, as_json: JsonOption = False) -> No
 def _operation(pipeline: str, why: str, as_json: bool) -> ModelContext:
     """Return the context of a command that decides, and logs that to standard error."""
     require_reason(why)
-    context = ModelContext(pipeline, as_json)
-    context.log_operations()
-    return context
+    return open_for_operation(pipeline, as_json)
 
 
 def _check_declared(context: ModelContext, source: str | None) -> None:

@@ -5,7 +5,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from stream_app.core.monitoring.log_alignment import DAY_MS
-from stream_app.core.monitoring.partition_watermark import PartitionWatermark, decode_watermark
+from stream_app.core.monitoring.partition_watermark import (
+    PartitionWatermark,
+    decode_watermark,
+    holding,
+)
 from stream_app.core.reading.event_time import NEVER
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds
@@ -66,16 +70,15 @@ def read_watermarks(
 def holder(watermarks: Watermarks) -> int | None:
     """Return the partition that holds windows back, None if there are no partitions.
 
-    That is one without a watermark, else that of those with events that is behind the others. If
-    all are idle, it is the least of those that ever had events.
+    That is one without a watermark, else the one that is behind the others that hold windows back.
     """
+    known = []
     for partition, written in watermarks.items():
         if written is None:
             return partition
-    known = {partition: one for partition, one in watermarks.items() if one is not None}
-    busy = {partition: one for partition, one in known.items() if not one.watermark.idle}
-    some = busy or {partition: one for partition, one in known.items() if one.events != NEVER}
-    return min(some, key=lambda partition: some[partition].events, default=None)
+        known.append(written.watermark)
+    least = min(holding(known), key=lambda one: one.events, default=None)
+    return None if least is None else least.partition
 
 
 def mark_waiting(

@@ -18,7 +18,6 @@ from stream_app.core.evaluation.prediction_tasks import BinaryTask, MulticlassTa
 from stream_app.core.examples import Example
 from stream_app.core.monitoring.window_monitor import WindowDistributions
 from stream_app.core.published_records import ExampleOffsets, Measurement
-from stream_app.core.reading.event_time import NEVER
 from stream_app.pipeline import Alarms, Pipeline
 
 _YEAR_MS = DAYS_A_YEAR * DAY_MS
@@ -65,7 +64,6 @@ class AlarmMonitor:
         self._window_ms = 0
         self._open = OpenAlarms()
         self._newest_example = -1
-        self._started = False
 
     def add_event(self, time: int, reached: int) -> None:
         """Count a scored event.
@@ -104,9 +102,7 @@ class AlarmMonitor:
             time: time that the events of all partitions have passed, in Unix milliseconds.
             windows: windows that closed by it, in order.
         """
-        if not self._started and time != NEVER:
-            self._labels.start(time)
-            self._started = True
+        self._labels.start(time)
         found = []
         for hour in self._hours.pass_events(time):
             volume = self._volume.add(hour.start, hour.events)
@@ -162,7 +158,7 @@ class AlarmMonitor:
             "coverage": self._coverage.state(),
             "inputs": inputs,
             "open": self._open.state(),
-            "newest": [self._newest_example, self._started],
+            "newest_example": self._newest_example,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -176,7 +172,7 @@ class AlarmMonitor:
             self._inputs = self._input_detector(names, length)
             self._inputs.restore(content)
         self._open.restore(state["open"])
-        self._newest_example, self._started = state["newest"]
+        self._newest_example = state["newest_example"]
 
     def _add_window(self, window: WindowDistributions) -> InputDriftFinding | None:
         if not window.inputs:

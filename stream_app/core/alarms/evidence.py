@@ -81,3 +81,11 @@ class Evidence:
     def restore(self, state: PlainState) -> None:
         """Continue from what `state` returned."""
         self.total, self.heaviest, self.since = state[0], state[1], state[2]
+
+
+def total_of(evidence: list[Evidence]) -> float:
+    """Return the sum of all bets on several alternatives."""
+    found = 0.0
+    for one in evidence:
+        found += one.total
+    return found

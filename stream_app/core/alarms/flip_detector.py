@@ -2,7 +2,14 @@
 
 from math import exp, log
 
-from stream_app.core.alarms.evidence import DAY_MS, HOUR_MS, AlarmFinding, Evidence, PlainState
+from stream_app.core.alarms.evidence import (
+    DAY_MS,
+    HOUR_MS,
+    AlarmFinding,
+    Evidence,
+    PlainState,
+    total_of,
+)
 from stream_app.core.alarms.flip_check import FlipCheck
 from stream_app.core.alarms.flip_null import FlipNull, sigmoid
 from stream_app.core.alarms.tempering import Tempering
@@ -49,10 +56,7 @@ class FlipDetector(FlipCheck):
     @property
     def evidence(self) -> float:
         """Sum of all bets."""
-        found = 0.0
-        for one in self._evidence:
-            found += one.total
-        return found
+        return total_of(self._evidence)
 
     def start(self, first_event: int) -> None:
         """Set the time of the first event in Unix milliseconds; only the first call counts."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from stream_app.core.alarms.evidence import DAY_MS, HOUR_MS, PlainState
+from stream_app.core.monitoring.log_alignment import floor_time
 from stream_app.core.reading.event_time import NEVER
 
 # An hour closes so long after its end.
@@ -65,7 +66,7 @@ class HourCounts:
         Args:
             time: time that the events of all partitions have passed, in Unix milliseconds.
         """
-        closed = _closed(time, SLACK_MS)
+        closed = floor_time(time - SLACK_MS, HOUR_MS)
         if self._next_hour == NEVER or closed - self._next_hour > MAX_STEP_MS:
             # The first hour was not read from its beginning.
             self._next_hour = self._next_labelled = closed + HOUR_MS
@@ -83,7 +84,7 @@ class HourCounts:
         """
         if self._next_hour == NEVER:
             return
-        closed = min(_closed(time, self._within), self._next_hour)
+        closed = min(floor_time(time - self._within, HOUR_MS), self._next_hour)
         while self._next_labelled < closed:
             hour = self._next_labelled
             self._next_labelled += HOUR_MS
@@ -99,12 +100,6 @@ class HourCounts:
         """Continue from what `state` returned."""
         self._next_hour, self._next_labelled = state[0], state[1]
         self._events, self._labelled = dict(state[2]), dict(state[3])
-
-
-def _closed(time: int, after: int) -> int:
-    """Return the end of the last hour that has been over for a time; hours before it are closed."""
-    time -= after
-    return time - time % HOUR_MS
 
 
 def _forget(counts: dict[int, int], before: int) -> None:

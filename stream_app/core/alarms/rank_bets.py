@@ -4,7 +4,7 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from math import exp, log
 
-from stream_app.core.alarms.evidence import DAY_MS, Evidence, PlainState
+from stream_app.core.alarms.evidence import DAY_MS, Evidence, PlainState, total_of
 from stream_app.core.alarms.tempering import Tempering
 from stream_app.core.reading.event_time import NEVER
 
@@ -51,10 +51,7 @@ class RankBets:
     @property
     def evidence(self) -> float:
         """Sum of all bets."""
-        found = 0.0
-        for one in self._evidence:
-            found += one.total
-        return found
+        return total_of(self._evidence)
 
     def add(self, time: int, counts: Sequence[int]) -> None:
         """Bet on the counts of a window, then learn them.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
-from stream_app.core.monitoring.partition_watermark import PartitionWatermark
+from stream_app.core.monitoring.partition_watermark import PartitionWatermark, holding
 from stream_app.core.reading.event_time import NEVER
 
 STEP_MS = 900_000
@@ -229,10 +229,8 @@ class LogAlignment:
             return
         if self._first_example is None:
             self._first_example = min(one.examples for one in newest)
-        # A partition that is idle holds nothing back, unless all are.
-        busy = [one.events for one in newest if not one.idle]
-        known = busy or [one.events for one in newest if one.events != NEVER]
-        events = max(self._events, floor_time(min(known, default=NEVER), STEP_MS))
+        least = min((one.events for one in holding(newest)), default=NEVER)
+        events = max(self._events, floor_time(least, STEP_MS))
         clocks = [one.clock for one in newest if not one.idle or one.clock != NEVER]
         clock = min(floor_time(min(clocks, default=NEVER), STEP_MS), events)
         clock = max(self._clock, clock)

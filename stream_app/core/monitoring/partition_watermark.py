@@ -1,5 +1,6 @@
 """Watermarks of partitions, which scorers publish and the monitor reads."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import orjson
@@ -31,6 +32,15 @@ class PartitionWatermark(NamedTuple):
         """Return the record for `<p>.watermarks`, with the number of the partition as its key."""
         fields = self._asdict() | {"events": _or_none(self.events), "clock": _or_none(self.clock)}
         return Output("watermarks", 0, str(self.partition).encode(), orjson.dumps(fields))
+
+
+def holding(newest: Collection[PartitionWatermark]) -> list[PartitionWatermark]:
+    """Return the watermarks that windows wait for, of the newest one of each partition.
+
+    A partition that is idle holds nothing back, unless all are; then those that had events do.
+    """
+    busy = [one for one in newest if not one.idle]
+    return busy or [one for one in newest if one.events != NEVER]
 
 
 def decode_watermark(value: bytes | None) -> PartitionWatermark | None:

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.simulated_labels import DAY_MS, HOUR_MS, START, served_labels
+from benchmarks.simulated_labels import DAY_MS, HOUR_MS, START, example_of, served_labels
 from stream_app import Alarms
 from stream_app.core.alarms.alarm_monitor import AlarmMonitor
 from stream_app.core.alarms.label_feed import ServedLabel
-from stream_app.core.examples import Example
 from stream_app.core.monitoring.distribution_monitor import InputCounts
 from stream_app.core.monitoring.window_monitor import WindowDistributions
 from stream_app.core.published_records import Measurement
@@ -35,20 +34,6 @@ def new(**declared: Any) -> AlarmMonitor:
     return AlarmMonitor(small_pipeline(label=label), Alarms(**({"false_per_year": 10} | declared)))
 
 
-def example(label: ServedLabel, offset: int, assumed: bool = False) -> Example:
-    return Example(
-        event_id=str(offset),
-        event_time=label.event_time,
-        label_time=label.label_time,
-        label=label.label,
-        score=label.score,
-        model_version=1,
-        features={},
-        fingerprint="f" * 16,
-        assumed=assumed,
-    )
-
-
 def run(
     monitor: AlarmMonitor,
     labels: Iterable[ServedLabel],
@@ -65,7 +50,7 @@ def run(
         for number in range(volume(start)):
             monitor.add_event(start + number, start)
         while waiting and waiting[-1].label_time < start + HOUR_MS:
-            monitor.add_example(example(waiting.pop(), offset), offset)
+            monitor.add_example(example_of(waiting.pop()._replace(offset=offset)), offset)
             offset += 1
         found += monitor.pass_events(start + HOUR_MS, windows(start))
         found += monitor.pass_clock(start + HOUR_MS)
@@ -182,7 +167,7 @@ def test_assumed_labels_are_no_evidence() -> None:
     monitor = new()
     for offset, label in enumerate(flipped(usual(), FAULT, FAULT_END, 0.4, 6)):
         assumed = FAULT <= label.label_time < FAULT_END
-        monitor.add_example(example(label, offset, assumed), offset)
+        monitor.add_example(example_of(label._replace(offset=offset), assumed=assumed), offset)
         monitor.pass_events(label.label_time)
         assert not any(one.name == "label-flips" for one in monitor.pass_clock(label.label_time))
 

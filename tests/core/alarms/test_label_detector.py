@@ -90,20 +90,17 @@ def test_flips_are_off_while_only_one_kind_of_label_comes() -> None:
     assert detector.off == ""
 
 
-def test_labels_that_are_all_set_to_negative_are_found_by_their_share() -> None:
-    labels = numbered(served_labels(34, 480, 36))
-    bad = [one._replace(label=False) if one.label_time >= SINCE else one for one in labels]
+@pytest.mark.parametrize(
+    ("value", "seed", "alternatives"), [(False, 36, (0.1, 0.5)), (True, 37, (1.5, 3.0))]
+)
+def test_labels_that_are_all_set_to_one_value_are_found_by_their_share(
+    value: bool, seed: int, alternatives: tuple[float, float]
+) -> None:
+    labels = numbered(served_labels(34, 480, seed))
+    bad = [one._replace(label=value) if one.label_time >= SINCE else one for one in labels]
     first = next(alarm for alarm in run(new(), bad) if alarm.check == "share")
     assert SINCE < first.finding.time <= SINCE + 4 * DAY_MS
-    assert first.finding.alternative in (0.1, 0.5)
-
-
-def test_labels_that_are_all_set_to_positive_are_found_by_their_share() -> None:
-    labels = numbered(served_labels(34, 480, 37))
-    bad = [one._replace(label=True) if one.label_time >= SINCE else one for one in labels]
-    first = next(alarm for alarm in run(new(), bad) if alarm.check == "share")
-    assert SINCE < first.finding.time <= SINCE + 4 * DAY_MS
-    assert first.finding.alternative in (1.5, 3.0)
+    assert first.finding.alternative in alternatives
 
 
 def test_classes_of_other_events_are_found() -> None:

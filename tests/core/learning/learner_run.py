@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
+from hypothesis import strategies as st
+
 from stream_app.core.evaluation.prediction_tasks import BinaryTask
 from stream_app.core.examples import Example
 from stream_app.core.learning.control_commands import Control, ControlCommand
 from stream_app.core.learning.learner import Learner
 from stream_app.core.learning.learner_state import LearnedModel, LearnerState
 from stream_app.model_store.model_loading import LoadedModel
-from stream_app.model_store.pickling import load
+from stream_app.model_store.pickling import dump, load
 from tests.learning import ALL_NAMES, FINGERPRINT, examples, pipeline, scores_of
 
 Log = Sequence[Example | Control]
@@ -74,3 +76,18 @@ def content(state: LearnerState) -> tuple[object, ...]:
         state.unlearnable,
     )
     return scores, state.control, counts, state.evaluator, state.failures
+
+
+def whole_and_crashed(log: Log, data: st.DataObject) -> tuple[LearnerRun, LearnerRun]:
+    """Return a run over a log, and one that crashed at an offset and went back to a checkpoint."""
+    whole = LearnerRun(log)
+    whole.process(0, len(log))
+    checkpointed = data.draw(st.integers(0, len(log)), label="checkpointed at")
+    crashed = data.draw(st.integers(checkpointed, len(log)), label="crashed at")
+    run = LearnerRun(log)
+    run.process(0, checkpointed)
+    checkpoint = dump(run.learner.state)
+    run.process(checkpointed, crashed)
+    run.restart(checkpoint)
+    run.process(checkpointed, len(log))
+    return whole, run

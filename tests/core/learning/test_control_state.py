@@ -19,8 +19,14 @@ from stream_app.core.learning.control_commands import (
 )
 from stream_app.core.learning.learner import SUPERSEDED
 from stream_app.core.learning.learner_state import LearnerState
-from stream_app.model_store.pickling import dump
-from tests.core.learning.learner_run import STREAM, LearnerRun, Log, content, control
+from tests.core.learning.learner_run import (
+    STREAM,
+    LearnerRun,
+    Log,
+    content,
+    control,
+    whole_and_crashed,
+)
 from tests.learning import measurements
 
 COMMANDS = get_args(ControlCommand)
@@ -44,16 +50,7 @@ def logs(draw: st.DrawFn) -> Log:
 @settings(deadline=None, max_examples=40)
 @given(log=logs(), data=st.data())
 def test_a_crash_at_any_offset_changes_nothing(log: Log, data: st.DataObject) -> None:
-    whole = LearnerRun(log)
-    whole.process(0, len(log))
-    checkpointed = data.draw(st.integers(0, len(log)), label="checkpointed at")
-    crashed = data.draw(st.integers(checkpointed, len(log)), label="crashed at")
-    run = LearnerRun(log)
-    run.process(0, checkpointed)
-    checkpoint = dump(run.learner.state)
-    run.process(checkpointed, crashed)
-    run.restart(checkpoint)
-    run.process(checkpointed, len(log))
+    whole, run = whole_and_crashed(log, data)
     assert content(run.learner.state) == content(whole.learner.state)
     assert run.versions.keys() == whole.versions.keys()
 

@@ -12,9 +12,15 @@ from stream_app.core.examples import Example, label_source
 from stream_app.core.learning.control_commands import Control, decode_control
 from stream_app.core.learning.learner_state import LearnerState
 from stream_app.model_store.model_loading import LoadedModel
-from stream_app.model_store.pickling import dump
 from stream_app.records import Score
-from tests.core.learning.learner_run import STREAM, LearnerRun, Log, content, control
+from tests.core.learning.learner_run import (
+    STREAM,
+    LearnerRun,
+    Log,
+    content,
+    control,
+    whole_and_crashed,
+)
 from tests.learning import FINGERPRINT, logistic, scores_of
 
 SOURCES = (None, "bank", "shop")
@@ -363,16 +369,7 @@ def test_the_model_equals_one_that_never_saw_what_the_rules_cover(log: Log) -> N
 @settings(deadline=None, max_examples=40)
 @given(log=logs(), data=st.data())
 def test_a_crash_at_any_offset_changes_nothing(log: Log, data: st.DataObject) -> None:
-    whole = LearnerRun(log)
-    whole.process(0, len(log))
-    checkpointed = data.draw(st.integers(0, len(log)), label="checkpointed at")
-    crashed = data.draw(st.integers(checkpointed, len(log)), label="crashed at")
-    run = LearnerRun(log)
-    run.process(0, checkpointed)
-    checkpoint = dump(run.learner.state)
-    run.process(checkpointed, crashed)
-    run.restart(checkpoint)
-    run.process(checkpointed, len(log))
+    whole, run = whole_and_crashed(log, data)
     ours, theirs = run.learner.state, whole.learner.state
     assert content(ours) == content(theirs)
     assert (ours.not_learned, ours.learned.paused_from, ours.learned.unlearned) == (

@@ -339,6 +339,26 @@ def test_a_checkpoint_of_another_release_is_ignored_and_all_examples_are_relearn
     assert scores_of_state(driver) == offline(STREAM[:200])
 
 
+def finished(driver: LearnerDriver, *, crashes: bool) -> LearnerDriver:
+    """Let a driver process the rest of its log; with `crashes`, it crashes at every step."""
+    more = True
+    while more:
+        if crashes:
+            driver.transaction(25, crash=True)
+            driver.start()
+        more = driver.transaction(25)
+        if crashes:
+            driver.start()
+    return driver
+
+
+def check_same_versions(whole: LearnerDriver, crashed: LearnerDriver) -> None:
+    """Check that versions which both have published predict the same."""
+    shared = whole.manifests().keys() & crashed.manifests().keys()
+    assert len(shared) > 5
+    assert all(whole.predictions(version) == crashed.predictions(version) for version in shared)
+
+
 def run_decisions(folder: Path, *, crashes: bool) -> LearnerDriver:
     """Return a driver after a rollback, a pause, a resumption and a promotion.
 
@@ -353,15 +373,7 @@ def run_decisions(folder: Path, *, crashes: bool) -> LearnerDriver:
     driver.fill(STREAM[320:360])
     decide(driver, "promote", version_of(driver, 150), decision=2)
     driver.fill(STREAM[360:400])
-    more = True
-    while more:
-        if crashes:
-            driver.transaction(25, crash=True)
-            driver.start()
-        more = driver.transaction(25)
-        if crashes:
-            driver.start()
-    return driver
+    return finished(driver, crashes=crashes)
 
 
 def test_a_crash_at_every_step_does_not_change_the_applied_decisions(tmp_path: Path) -> None:
@@ -377,9 +389,7 @@ def test_a_crash_at_every_step_does_not_change_the_applied_decisions(tmp_path: P
         == offline(STREAM[:150] + STREAM[360:400])
     )
     assert ours.evaluator == theirs.evaluator
-    shared = whole.manifests().keys() & crashed.manifests().keys()
-    assert len(shared) > 5
-    assert all(whole.predictions(version) == crashed.predictions(version) for version in shared)
+    check_same_versions(whole, crashed)
     assert registry(whole).decision == registry(crashed).decision == 2
 
 
@@ -396,15 +406,7 @@ def run_rules(folder: Path, *, crashes: bool) -> LearnerDriver:
     driver.fill(SOURCED[260:320])
     decide(driver, "resume", source="bank", since=offsets(driver)[210])
     driver.fill(SOURCED[320:340])
-    more = True
-    while more:
-        if crashes:
-            driver.transaction(25, crash=True)
-            driver.start()
-        more = driver.transaction(25)
-        if crashes:
-            driver.start()
-    return driver
+    return finished(driver, crashes=crashes)
 
 
 def test_a_crash_at_every_step_does_not_change_what_is_left_out(tmp_path: Path) -> None:
@@ -428,9 +430,7 @@ def test_a_crash_at_every_step_does_not_change_what_is_left_out(tmp_path: Path) 
         theirs.learned.paused_from,
     )
     assert set(ours.not_learned) == {"source-paused", "excluded"}
-    shared = whole.manifests().keys() & crashed.manifests().keys()
-    assert len(shared) > 5
-    assert all(whole.predictions(version) == crashed.predictions(version) for version in shared)
+    check_same_versions(whole, crashed)
 
 
 def test_examples_that_are_not_learned_are_counted_by_reason(driver: LearnerDriver) -> None:
