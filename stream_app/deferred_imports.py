@@ -1,10 +1,10 @@
 """Imports that few processes use, deferred until they are used, or left out.
 
 River imports `scipy.stats`, its trees and other packages at the top of its modules, for functions
-that few models call. They take half of a worker's start and 70 MB of its memory. After
-`defer_imports`, modules of River get a `DeferredImport` in their place, which imports the real
-package when it is first used. All other imports of them are untouched: neither `sys.modules` nor
-`builtins` changes.
+that few models call. Faust imports the HTTP client of aiohttp to name a type. They take more than
+half of a worker's start and 70 MB of its memory. After `defer_imports`, these modules get a
+`DeferredImport` in their place, which imports the real package when it is first used. All other
+imports of them are untouched: neither `sys.modules` nor `builtins` changes.
 
 Most commands read a pipeline's file, which imports River, and never build the model. After
 `defer_river`, each package of River runs when one of its names is first used.
@@ -23,6 +23,7 @@ from typing import Any
 
 DEFERRED = frozenset(
     {
+        "aiohttp.client",
         "river.tree.padded",
         "scipy.integrate",
         "scipy.io.arff",
@@ -70,7 +71,7 @@ def _import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> Any:
-    """Import for the import statements of River's modules."""
+    """Import for the import statements of the modules that defer."""
     if name in DEFERRED:
         if not fromlist:
             return import_module(name.partition(".")[0])
@@ -87,20 +88,20 @@ def _import(
 
 
 # An import statement calls the `__import__` of its module's own builtins.
-_RIVER_BUILTINS = {**vars(builtins), "__import__": _import}
+_BUILTINS = {**vars(builtins), "__import__": _import}
 
 
-class RiverLoader(SourceFileLoader):
-    """Runs a module of River with the deferring import."""
+class DeferringLoader(SourceFileLoader):
+    """Runs a module with the deferring import."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module."""
-        vars(module)["__builtins__"] = _RIVER_BUILTINS
+        vars(module)["__builtins__"] = _BUILTINS
         super().exec_module(module)
 
 
-class RiverFinder(MetaPathFinder):
-    """Finds River's modules where Python would, and has them run by `RiverLoader`.
+class DeferringFinder(MetaPathFinder):
+    """Finds modules that defer where Python would, and has them run by `DeferringLoader`.
 
     Attributes:
         is_lazy: True if packages of River run when they are first used.
@@ -112,23 +113,23 @@ class RiverFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the spec of a module of River that is Python source, None for all others."""
-        if not fullname.startswith("river."):
+        """Return the spec of a module that defers and is Python source, None for all others."""
+        if not fullname.startswith("river.") and fullname != "faust.types.web":
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or type(spec.loader) is not SourceFileLoader:
             return None
-        spec.loader = RiverLoader(spec.loader.name, spec.loader.path)
+        spec.loader = DeferringLoader(spec.loader.name, spec.loader.path)
         if self.is_lazy and spec.submodule_search_locations and fullname.count(".") == 1:
             spec.loader = LazyLoader(spec.loader)
         return spec
 
 
-_FINDER = RiverFinder()
+_FINDER = DeferringFinder()
 
 
 def defer_imports() -> None:
-    """Defer what River imports of `DEFERRED`; modules already imported stay as they are."""
+    """Defer the imports of `DEFERRED`; modules already imported stay as they are."""
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
 

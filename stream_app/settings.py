@@ -33,7 +33,7 @@ _SERVICE_LINK = re.compile(
 class _Section(BaseModel):
     """Group of settings; the docstring of each is its description in the reference."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class KafkaSettings(_Section):
@@ -217,7 +217,6 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
     )
 
     data_dir: Path = Field(default_factory=lambda: user_data_path("stream-app"))

@@ -103,3 +103,14 @@ def test_random_trees_of_river_work_with_deferred_imports() -> None:
         "trees.learn_one({'a': 1.0})\n"
         "assert trees.transform_one({'a': 1.0})\n",
     )
+
+
+def test_a_worker_imports_no_http_client_until_one_is_used() -> None:
+    run(
+        "-c",
+        "import sys, stream_app.worker.startup, stream_app.worker.faust_transport\n"
+        "assert 'aiohttp.client' not in sys.modules\n"
+        "from faust.types.web import HttpClientT\n"
+        "import aiohttp\n"
+        "assert HttpClientT.get is aiohttp.ClientSession.get\n",
+    )

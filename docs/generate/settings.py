@@ -1,7 +1,10 @@
 """`settings.md`: every environment variable."""
 
+import ast
+import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -33,16 +36,18 @@ stream-app are ignored with a warning. Each *secret* also has a variable that en
 
 
 class Variable(NamedTuple):
-    """Setting with the name of its environment variable."""
+    """Setting with the name of its environment variable, and its description."""
 
     name: str
     field: FieldInfo
+    description: str
 
 
 def page() -> str:
     """Returns the page: general settings first, then one table for each section."""
+    described = descriptions(Settings)
     general = [
-        Variable(_variable(name), field)
+        Variable(_variable(name), field, described[name])
         for name, field in Settings.model_fields.items()
         if not _section(field)
     ]
@@ -73,8 +78,23 @@ def _section(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _variables(name: str, section: type[BaseModel]) -> Iterator[Variable]:
+    described = descriptions(section)
     for inner, field in section.model_fields.items():
-        yield Variable(_variable(name, inner), field)
+        yield Variable(_variable(name, inner), field, described[inner])
+
+
+def descriptions(section: type[BaseModel]) -> Mapping[str, str]:
+    """Returns the docstrings of the fields by name.
+
+    They are read here and not by pydantic, because that takes time whenever a process starts.
+    """
+    (declared,) = ast.parse(inspect.getsource(section)).body
+    assert isinstance(declared, ast.ClassDef)
+    found = {}
+    for field, text in pairwise(declared.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+            found[ast.unparse(field.target)] = inspect.cleandoc(ast.literal_eval(text.value))
+    return found
 
 
 def _variable(*path: str) -> str:
@@ -83,8 +103,8 @@ def _variable(*path: str) -> str:
 
 def _table(found: Iterator[Variable] | list[Variable]) -> str:
     rows = [
-        [code(name), _type(field), _default(field), field.description or ""]
-        for name, field in found
+        [code(name), _type(field), _default(field), description]
+        for name, field, description in found
     ]
     return table(["variable", "value", "default", "meaning"], rows)
 

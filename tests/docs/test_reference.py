@@ -11,7 +11,7 @@ from pydantic import BaseModel, SecretStr
 from docs.generate import PAGES, REFERENCE, generate
 from docs.generate.metrics import sections
 from docs.generate.schemas import FOLDER, flat
-from docs.generate.settings import variables
+from docs.generate.settings import descriptions, variables
 from stream_app.core.scoring.dead_letter import FailureContext, dead_letter, shortened
 from stream_app.error_codes import WHO_ACTS, ErrorClass
 from stream_app.headers import DEAD_LETTER_HEADERS
@@ -51,19 +51,11 @@ def setting_sections() -> dict[str, type[BaseModel]]:
 
 def test_every_setting_has_a_description() -> None:
     found = setting_sections()
-    undescribed = [
-        name
-        for name, field in Settings.model_fields.items()
-        if name not in found and not field.description
-    ]
+    undescribed = Settings.model_fields.keys() - found.keys() - descriptions(Settings).keys()
     for section in found.values():
         assert section.__doc__
-        undescribed += [
-            f"{section.__name__}.{name}"
-            for name, f in section.model_fields.items()
-            if not f.description
-        ]
-    assert undescribed == []
+        undescribed |= section.model_fields.keys() - descriptions(section).keys()
+    assert not undescribed
     assert "STREAM_APP_KAFKA__BOOTSTRAP_SERVERS" in variables()
     assert len(set(variables())) == len(variables())
 
