@@ -108,9 +108,11 @@ def test_random_trees_of_river_work_with_deferred_imports() -> None:
 def test_a_worker_imports_no_http_client_until_one_is_used() -> None:
     run(
         "-c",
-        "import sys, stream_app.worker.startup, stream_app.worker.faust_transport\n"
-        "assert 'aiohttp.client' not in sys.modules\n"
+        "import sys, stream_app.cli.worker, faust\n"
         "from faust.types.web import HttpClientT\n"
+        "app = faust.App('none', HttpClient=HttpClientT)\n"
+        "assert app.conf.HttpClient is HttpClientT\n"
+        "assert not {'aiohttp.client', 'rich.console'} & set(sys.modules)\n"
         "import aiohttp\n"
         "assert HttpClientT.get is aiohttp.ClientSession.get\n",
     )

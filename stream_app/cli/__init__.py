@@ -1,7 +1,7 @@
 """Command line: one module per command, or per group of related commands.
 
     main: table of the commands, lazy imports, exit codes of errors.
-    options, context: shared options; settings, pipeline and output of a command.
+    options, console, context: shared options; output; settings and pipeline of a command.
     exit_codes: documented exit codes.
 
 Commands:

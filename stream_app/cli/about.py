@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from stream_app.cli.console import report_console
 from stream_app.cli.exit_codes import exit_codes
-from stream_app.cli.options import JsonOption, print_json, report_console
+from stream_app.cli.options import JsonOption, print_json
 from stream_app.compiled_core import core_state
 from stream_app.error_codes import ERROR_CODES, WHO_ACTS, ErrorClass, ErrorCode
 from stream_app.telemetry.metrics import app_version

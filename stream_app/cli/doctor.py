@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stream_app.cli.options import JsonOption, print_json, report_console
+from stream_app.cli.console import report_console
+from stream_app.cli.options import JsonOption, print_json
 from stream_app.doctor.context import DoctorContext
 from stream_app.doctor.runner import CHECKS, render, run_checks
 from stream_app.errors import UnhealthyError

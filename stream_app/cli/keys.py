@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from stream_app.cli.console import report_console
 from stream_app.cli.context import CommandContext
 from stream_app.cli.model_operations import open_for_operation
 from stream_app.cli.models import ModelContext
@@ -12,7 +13,6 @@ from stream_app.cli.options import (
     JsonOption,
     PipelineArgument,
     WhyOption,
-    report_console,
     require_reason,
 )
 from stream_app.model_admin import key_admin

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
+from stream_app.cli.console import report_console
 from stream_app.cli.context import CommandContext
 from stream_app.cli.options import (
     JsonOption,
     PipelineArgument,
     continued_in,
     print_json,
-    report_console,
 )
 from stream_app.formatting import counted
 from stream_app.model_admin.model_admin import ModelAdmin

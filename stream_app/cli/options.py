@@ -2,8 +2,6 @@
 
 import inspect
 import json
-import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
@@ -11,11 +9,7 @@ from importlib import import_module
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
-
-# Columns of an output that is not a terminal.
-_FILE_COLUMNS = 200
 
 PipelineArgument = Annotated[
     str,
@@ -64,12 +58,6 @@ def require_reason(why: str | None) -> None:
 def print_json(value: Any) -> None:
     """Write one JSON document to standard output."""
     typer.echo(json.dumps(value, default=str))
-
-
-def report_console() -> Console:
-    """Return standard output for tables: as wide as the terminal, else 200 columns."""
-    width = None if sys.stdout.isatty() else shutil.get_terminal_size((_FILE_COLUMNS, 0)).columns
-    return Console(highlight=False, width=width)
 
 
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -10,8 +10,9 @@ import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from stream_app.cli.console import report_console
 from stream_app.cli.context import CommandContext
-from stream_app.cli.options import JsonOption, PipelineArgument, print_json, report_console
+from stream_app.cli.options import JsonOption, PipelineArgument, print_json
 from stream_app.dead_letters.access import read_open_check
 from stream_app.errors import KafkaUnavailableError, UnhealthyError
 from stream_app.settings import Settings

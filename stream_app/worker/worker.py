@@ -12,6 +12,7 @@ from typing import Any
 
 import faust
 from aiokafka.errors import KafkaConnectionError
+from faust.types.web import HttpClientT
 from yarl import URL
 
 from stream_app.errors import KafkaUnavailableError, StreamAppError
@@ -281,6 +282,8 @@ class Worker:
             broker_max_poll_interval=MAX_POLL_SECONDS,
             consumer_max_fetch_size=self._settings.topics.max_message_bytes + ENVELOPE_BYTES,
             consumer_group_instance_id=self._instance,
+            # The class itself, because Faust imports one that is named.
+            HttpClient=HttpClientT,
         )
         security = aiokafka_options(self._settings.kafka)
         is_ingest = self._role.name in SOURCE_ROLES
