@@ -34,8 +34,9 @@ FETCH_SECONDS = 0.2
 # A resumed partition waits for the request in flight.
 FETCH_MAX_WAIT_MS = 50
 # Records that arrive within this time after a batch share the next one: each batch costs Faust and
-# the broker about a millisecond of CPU, however small it is.
-ROUND_SECONDS = 0.005
+# the broker about a millisecond of CPU, however small it is. A share of the commit interval.
+ROUND_SHARE = 0.1
+SHORTEST_ROUND_SECONDS, LONGEST_ROUND_SECONDS = 0.005, 0.02
 # Interval of the check whether there is anything to fetch: with all partitions paused, which have
 # few records left when one of them is resumed, and without partitions.
 PAUSED_SECONDS = 0.01
@@ -310,8 +311,13 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             # Otherwise Faust drops the message as a repetition.
             self._read_offset[tp] = None
             yield tp, self._message(tp, batch)
-        if batches and (rest := fetched_at + ROUND_SECONDS - monotonic()) > 0:
+        rest = fetched_at + self.transport.round_seconds - monotonic()
+        if batches and rest > 0 and all(map(self._is_at_end, batches)):
             await self.sleep(rest)
+
+    def _is_at_end(self, partition: TP) -> bool:
+        cursor = self.cursors.get(partition)
+        return cursor is not None and cursor.at_end is not None
 
     def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
         last = batch.records[-1]
@@ -358,6 +364,7 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
         security: keyword arguments of aiokafka's consumer.
         sources: topics of other programs; a missing right on one of them ends no worker.
         unreadable: returns those that cannot be read.
+        commit_seconds: interval of commits.
     """
 
     Consumer = BatchConsumer
@@ -369,9 +376,13 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
         security: Mapping[str, Any],
         sources: Collection[str] = (),
         unreadable: Callable[[], frozenset[str]] = frozenset,
+        commit_seconds: float,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.round_seconds = min(
+            max(commit_seconds * ROUND_SHARE, SHORTEST_ROUND_SECONDS), LONGEST_ROUND_SECONDS
+        )
         self.security = security
         self.sources = sources
         self.unreadable = unreadable

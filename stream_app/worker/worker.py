@@ -298,6 +298,7 @@ class Worker:
             unreadable=lambda: (
                 self._watch.unreadable if self._watch is not None and is_ingest else frozenset()
             ),
+            commit_seconds=worker.commit_interval_ms / 1000,
         )
         self._declare_agents(app)
         return app
