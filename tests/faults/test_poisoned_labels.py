@@ -4,25 +4,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any
-from uuid import uuid4
 
 import orjson
 import pytest
 
 from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.classification_metrics import log_loss
-from stream_app.core.learning.control_commands import LEARNER, Control, decode_control
+from stream_app.core.learning.control_commands import LEARNER
 from stream_app.core.reading.record_reader import Event, EventReader
 from stream_app.examples.nycflights import Item, read_flights, timeline
 from stream_app.loading import load_pipeline
-from stream_app.model_admin.model_admin import ModelAdmin
 from stream_app.records import Features, Record
-from tests.running_system import System
+from tests.faults.replayed_flights import DAY, HOUR, ReplayedFlights
 
 pytestmark = pytest.mark.faults
 
-HOUR, DAY = 3_600_000, 86_400_000
 START, END = datetime(2013, 1, 8), datetime(2013, 1, 28)
 POISONED = int(datetime(2013, 1, 22, tzinfo=UTC).timestamp() * 1000)
 CORRECTED = POISONED + 3 * DAY
@@ -44,60 +40,13 @@ pipeline = replace(
 """
 
 
-class Flights(System):
-    """Flights in event time, sent no faster than the learner learns from them."""
-
-    def __init__(self, broker: EmbeddedBroker, folder: Path) -> None:
-        super().__init__(broker.bootstrap_servers, folder, f"poisoned-{uuid4().hex[:8]}", DECLARED)
-        self.admin = ModelAdmin(self.settings, self.name)
-        self.environment = {
-            "STREAM_APP_LEARN__PUBLISH_SECONDS": "0.02",
-            "STREAM_APP_LEARN__PUBLISH_SHARE": "0.5",
-        }
-
-    def __enter__(self) -> "Flights":
-        return self
-
-    def replay(self, items: Sequence[Item], start: int, end: int, hours: int) -> None:
-        """Sends the items of [start, end) in steps of some hours of event time.
-
-        Waits after each step until its examples are learned and published.
-        """
-        for first in range(start, end, hours * HOUR):
-            for kind, time, record in items:
-                if first <= time < min(first + hours * HOUR, end):
-                    self.send(kind, orjson.dumps(record), record["event_id"].encode())
-            self.await_outcomes()
-            self.until(self._has_published, 30, "the learner does not keep up")
-
-    def _has_published(self) -> bool:
-        """Return True if every example is learned and, unless learning is paused, published."""
-        last = max((message.offset() or 0 for message in self.read("examples")[-1:]), default=-1)
-        registry = self.admin.registry()
-        return (self.admin.learned_to() or 0) > last and (
-            registry.paused or max(registry.versions) > last
-        )
-
-    def decided(self) -> list[Control]:
-        """Returns the control records of the log."""
-        found = [decode_control(message.value()) for message in self.read("examples")]
-        return [control for control in found if control is not None]
-
-    def measured(self, kind: str) -> list[dict[str, Any]]:
-        """Returns the measurements of a kind."""
-        return [value for value in self.values("monitoring") if value["kind"] == kind]
-
-    def alarms(self) -> list[bool]:
-        """Returns the reports of the threshold's alarm, True while it is open."""
-        return [
-            one["breached"]
-            for one in self.measured("alarm")
-            if one["name"] == "threshold-log_loss-rollback"
-        ]
-
-    def scores(self) -> dict[str, float]:
-        """Returns the served scores by event id."""
-        return {value["event_id"]: value["score"] for value in self.values("scored")}
+def threshold_alarms(system: ReplayedFlights) -> list[bool]:
+    """Returns the reports of the threshold's alarm, True while it is open."""
+    return [
+        one["breached"]
+        for one in system.measured("alarm")
+        if one["name"] == "threshold-log_loss-rollback"
+    ]
 
 
 def poisoned(items: Sequence[Item]) -> list[Item]:
@@ -143,10 +92,10 @@ def test_poisoned_labels_cause_a_rollback_and_a_pause_and_are_recovered_from(
 ) -> None:
     truth = timeline(read_flights(START, END))
     items, first = poisoned(truth), truth[0][1] // DAY * DAY
-    with Flights(broker, tmp_path) as system:
+    with ReplayedFlights(broker, tmp_path, DECLARED) as system:
         system.start_all()
         system.replay(items, first, POISONED, hours=6)
-        assert (system.decided(), system.alarms()) == ([], [])
+        assert (system.decided(), threshold_alarms(system)) == ([], [])
         system.replay(items, POISONED, CORRECTED, hours=3)
         check_rollback(system)
         resumed = system.command(
@@ -163,11 +112,11 @@ def test_poisoned_labels_cause_a_rollback_and_a_pause_and_are_recovered_from(
         )
         assert ratio < 1.05
         system.replay(items, CORRECTED + DAY, items[-1][1], hours=6)
-        assert system.alarms()[-1] is False
+        assert threshold_alarms(system)[-1] is False
         assert [control.command for control in system.decided()] == ["pause", "rollback", "resume"]
 
 
-def check_rollback(system: Flights) -> None:
+def check_rollback(system: ReplayedFlights) -> None:
     """Checks the reported windows, the rollback to an earlier version, and the pause."""
     (event,) = system.measured("experimentation_needed")
     start, end = event["window"].values()
@@ -194,4 +143,4 @@ def check_rollback(system: Flights) -> None:
         ("rollback", LEARNER),
     ]
     assert system.values("scored")[-1]["model"]["version"] == back_to.version
-    assert system.alarms()[-1] is True
+    assert threshold_alarms(system)[-1] is True
