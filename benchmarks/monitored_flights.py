@@ -18,6 +18,7 @@ from benchmarks.poisoned_flights import (
     start_of,
 )
 from benchmarks.simulated_labels import example_of
+from stream_app.core.alarms.alarm_record import AlarmRecord, decode_alarm
 from stream_app.core.alarms.label_feed import ServedLabel
 from stream_app.core.alarms.stream_monitor import StreamMonitor
 from stream_app.core.monitoring.log_alignment import STEP_MS, floor_time
@@ -76,18 +77,16 @@ class MonitoredFlights:
             if passed > self._passed:
                 self._passed = passed
                 outputs = self._monitor.pass_events(passed) + self._monitor.pass_clock(passed)
-                yield from self._opened([orjson.loads(one.value or b"") for one in outputs])
+                alarms = [decode_alarm(one.value) for one in outputs if one.topic == "alarms"]
+                yield from self._opened([one for one in alarms if one is not None])
 
-    def _opened(self, measurements: list[dict[str, Any]]) -> Iterator[FlightAlarm]:
-        for one in measurements:
-            if one["kind"] != "alarm":
-                continue
-            if not one["breached"]:
-                self._open.discard(one["name"])
-            elif one["name"] not in self._open:
-                self._open.add(one["name"])
-                window = one["window"]
-                yield FlightAlarm(one["name"], window["start"], window["end"], one["reference"])
+    def _opened(self, alarms: list[AlarmRecord]) -> Iterator[FlightAlarm]:
+        for one in alarms:
+            if not one.is_open:
+                self._open.discard(one.name)
+            elif one.name not in self._open:
+                self._open.add(one.name)
+                yield FlightAlarm(one.name, one.since, one.opened_at, one.cause)
 
 
 def _scored(time: int, features: dict[str, Any], score: float) -> Any:

@@ -132,6 +132,6 @@ class ReplayError(StreamAppError):
 
 
 class DecisionError(StreamAppError):
-    """A decision about a model is rejected: it has no effect, or the version fails its check."""
+    """A decision about a model or alarm is rejected: no effect, or a version fails its check."""
 
     exit_code = 20

@@ -35,8 +35,10 @@ SinglePartitionKind = Literal[
     "models",
     # Watermarks of the partitions, with the offsets from which they hold.
     "watermarks",
-    # Measurements, alarms and corrective actions.
+    # Measurements, alarms of workers and corrective actions.
     "monitoring",
+    # Alarms that the monitor decides, acknowledgements and silences.
+    "alarms",
     # Audit entries of operations.
     "audit",
     # Operations on dead letters and the progress of replays.

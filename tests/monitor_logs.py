@@ -160,13 +160,16 @@ class MonitorReader:
         self.restarts = restarts
         self.now = START
         self.found: list[dict[str, Any]] = []
+        self.alarm_log: list[tuple[bytes | None, bytes | None]] = []
         self._state: bytes | None = None
         self._committed = dict.fromkeys(self.inputs, -1)
         self.start()
 
     def start(self) -> None:
         states = [] if self._state is None else [(b"state", self._state)]
-        reader: Any = SimpleNamespace(read_all=lambda *_: states, ends=self.log.ends)
+        reader: Any = SimpleNamespace(
+            read_all=lambda *_: states, read_stable=lambda *_: self.alarm_log, ends=self.log.ends
+        )
         self.processor = MonitorProcessor(self.pipeline, self.inputs, reader, SchemaCache(None))
         self.position = dict(self.processor.restore(self._committed))
 
@@ -220,6 +223,8 @@ class MonitorReader:
         for output in outputs:
             if output.topic == "monitor.state":
                 self._state = output.value
+            elif output.topic == "alarms":
+                self.alarm_log.append((output.key, output.value))
             else:
                 self.found.append(orjson.loads(output.value or b""))
         self._committed = dict(self.position)

@@ -57,6 +57,7 @@ COMMANDS = {
     "models": LazyCommand("models", "Model versions: list, compare, verify, roll back, pin."),
     "labels": LazyCommand("labels", "Labels: say that all until a time were sent."),
     "learning": LazyCommand("learning", "Learning: pause, resume, exclude, include, status."),
+    "alarms": LazyCommand("alarms", "Alarms of the monitor: list, acknowledge, silence."),
     "monitor": LazyCommand("model_operations", "Monitoring: length of windows.", "monitor"),
     "keys": LazyCommand("keys", "Signing keys of model versions: list, create, rotate, revoke."),
     "topics": LazyCommand("cluster", "Topics of a pipeline: create, show.", "topics"),

@@ -34,6 +34,7 @@ class AclRole(StrEnum):
     CONSUMER = "consumer"
     REPLAYER = "replayer"
     MODEL_ADMIN = "model-admin"
+    ALARM_ADMIN = "alarm-admin"
     OPERATOR = "operator"
     OBSERVER = "observer"
 
@@ -47,6 +48,7 @@ ROLE_DESCRIPTIONS = {
     AclRole.CONSUMER: "reads what the pipeline writes",
     AclRole.REPLAYER: "replays, parks and drops dead letters",
     AclRole.MODEL_ADMIN: "trains, rolls back, promotes, pins, deletes versions; controls learning",
+    AclRole.ALARM_ADMIN: "acknowledges and silences alarms",
     AclRole.OPERATOR: "creates and shows the topics",
     AclRole.OBSERVER: "reads the status",
 }
@@ -63,6 +65,7 @@ _OTHER_USERS = {
     AclRole.CONSUMER: "consumers",
     AclRole.REPLAYER: "replayer",
     AclRole.MODEL_ADMIN: "model-admin",
+    AclRole.ALARM_ADMIN: "alarm-admin",
 }
 # Users of a topic that is read directly: those that read `<p>.raw`.
 _DIRECT_READERS = frozenset(
@@ -173,6 +176,8 @@ def _rules(pipeline: str, role: AclRole, sources: Sequence[str]) -> Iterator[Acl
         yield AclRule("write", "transactional_id", member_name(pipeline, role, ""), prefixed=True)
         # Progress of the learner.
         yield AclRule("describe", "group", group_name(pipeline, "learn"))
+    elif role is AclRole.ALARM_ADMIN:
+        yield AclRule("write", "transactional_id", member_name(pipeline, role, ""), prefixed=True)
     elif role is AclRole.OBSERVER:
         for worker in _WORKER_ROLES.values():
             if sources or worker not in SOURCE_ROLES:

@@ -11,8 +11,8 @@ class TopicUse(NamedTuple):
     Attributes:
         content: one sentence about the records.
         writers: worker roles and other users that write to it. "replayer" are the commands for dead
-            letters, "model-admin" those for model versions and learning; "producers" and
-            "consumers" are the user's own programs.
+            letters, "model-admin" those for model versions and learning, "alarm-admin" those for
+            alarms; "producers" and "consumers" are the user's own programs.
         readers: likewise, those that read from it. A worker role that both reads and writes a
             `.state` topic keeps its own state there.
         key: description of the records' keys.
@@ -106,15 +106,22 @@ USES: dict[TopicKind, TopicUse] = {
         "number of the partition, or `window` for a command",
     ),
     "monitoring": TopicUse(
-        "Measurements, alarms and corrective actions.",
+        "Measurements, alarms of workers and corrective actions.",
         ("score", "learn", "monitor", "ingest"),
         ("consumers",),
         "kind/name",
         "monitoring",
     ),
+    "alarms": TopicUse(
+        "Alarms of the monitor, each with its last change; acknowledgements and silences.",
+        ("monitor", "alarm-admin"),
+        ("monitor", "alarm-admin", "consumers"),
+        "id of the alarm, `acknowledgement/<id>`, `silence/<name>` or `silence/<name>/<source>`",
+        "alarm",
+    ),
     "audit": TopicUse(
-        "Operations on dead letters, model versions and learning: author, reason, counts.",
-        ("learn", "replayer", "model-admin"),
+        "Operations on dead letters, model versions, learning and alarms: author, reason, counts.",
+        ("learn", "replayer", "model-admin", "alarm-admin"),
         ("model-admin", "consumers"),
         "id of the operation",
         "audit",
@@ -169,7 +176,7 @@ def member_name(pipeline: str, user: str, member: str | int) -> str:
     """Return a transactional id, or the static group id of a worker.
 
     Args:
-        user: worker role, "replayer" or "model-admin".
+        user: worker role, "replayer", "model-admin" or "alarm-admin".
         member: partition of a worker's task, instance of a worker, or use by a command.
 
     >>> member_name("flights", "score", 0)

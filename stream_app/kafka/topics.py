@@ -127,7 +127,7 @@ def _topic_config(kind: TopicKind, settings: Settings) -> dict[str, str]:
     is_larger = kind in ("examples", "replays") or kind.endswith((".dlq", ".replay", ".state"))
     max_bytes = settings.topics.max_message_bytes + (ENVELOPE_BYTES if is_larger else 0)
     config = {"message.timestamp.type": "CreateTime", "max.message.bytes": str(max_bytes)}
-    if kind in ("models", "replays") or kind.endswith(".state"):
+    if kind in ("models", "replays", "alarms") or kind.endswith(".state"):
         # The newest segment is never compacted, and each partition of a source reads all of it.
         segment = 4 << 20 if kind in SOURCE_KINDS else 64 << 20
         return config | {

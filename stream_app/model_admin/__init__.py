@@ -1,8 +1,10 @@
-"""Administration of model versions: decisions about them, and checks, comparisons and verification.
+"""Administration of model versions and alarms: decisions, checks, comparisons, verification.
 
+- `topic_admin`: client that reads topics, and writes decisions to them in transactions.
 - `model_admin`: client that reads registry, log and audit, and writes decisions in transactions;
   deletion of artifacts that nothing names.
 - `decisions`: rollback, promote, pin, unpin, pause and resume; status of learning.
+- `alarm_admin`: acknowledge, silence and unsilence alarms of the monitor.
 - `key_admin`: create, rotate and revoke signing keys.
 - `version_checks`: loads versions and evaluates them on the newest examples.
 - `version_diff`: differences between manifests and between models.

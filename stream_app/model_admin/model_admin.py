@@ -3,37 +3,24 @@
 Garbage collection deletes the artifacts that no version or checkpoint names, as left by crashes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import orjson
-from confluent_kafka import Message
 
 from stream_app.core.monitoring.audit_entry import AuditEntry
-from stream_app.errors import FencedError, ModelError, StreamAppError
+from stream_app.errors import FencedError, ModelError
 from stream_app.fault_points import kill_at
-from stream_app.kafka.clients import ConnectionErrors, client_config
-from stream_app.kafka.offsets import VISIBLE_SECONDS, open_transaction, wait_until_stable
-from stream_app.kafka.partition_reader import SILENCE_SECONDS, PartitionReader
-from stream_app.kafka.topic_uses import group_name, member_name
+from stream_app.model_admin.topic_admin import TopicAdmin
 from stream_app.model_store.artifacts import Artifact, ArtifactStore
 from stream_app.model_store.manifest import CHECKPOINT_KEY, Checkpoint
 from stream_app.model_store.model_registry import ModelRegistry, Reason
-from stream_app.records import ENVELOPE_BYTES, Output
+from stream_app.records import Output
 from stream_app.settings import Settings
 from stream_app.status.pipeline_view import RegistryReader
-from stream_app.telemetry.logs import get_logger, log_audit_entries
-from stream_app.topic_kinds import TopicKind, topic_name
-from stream_app.worker.transaction_writer import TransactionWriter
-
-log = get_logger(__name__)
+from stream_app.topic_kinds import TopicKind
 
 _USED: tuple[TopicKind, ...] = ("models", "examples", "audit")
-# An open transaction of a command that died blocks the readers of these topics until this timeout.
-_TRANSACTION_MS = 10_000
-# Time in which the broker aborts a transaction after its timeout.
-_ABORT_SECONDS = 15.0
 
 Decide = Callable[[ModelRegistry], list[Output]]
 """Returns the records of a decision, given the registry as it is within the transaction."""
@@ -41,49 +28,12 @@ DeletionProgress = Callable[[int, int], None]
 """Called with the number of deleted artifacts and their total bytes."""
 
 
-class ModelAdmin:
-    """Admin client for the models of one pipeline; each topic that it reads has one partition.
-
-    It is not closed, because librdkafka takes up to a second to close a connection.
-
-    Raises:
-        TopicsError: a topic does not exist.
-        AccessError: this user may not read the topics, also raised by every method.
-        KafkaUnavailableError: the cluster does not answer, also raised by every method.
-    """
+class ModelAdmin(TopicAdmin):
+    """Admin client for the models of one pipeline; raises as `TopicAdmin`."""
 
     def __init__(self, settings: Settings, name: str) -> None:
-        self.settings = settings
-        self.name = name
-        config = client_config(settings)
-        self._errors = ConnectionErrors(config["bootstrap.servers"], settings.kafka)
-        self._config: dict[str, Any] = {**config, "error_cb": self._errors}
-        self._uncommitted_reader = PartitionReader(
-            config, errors=self._errors, isolation_level="read_uncommitted"
-        )
-        self._reader = PartitionReader(
-            config, group_name(name, "learn"), errors=self._errors, silence=SILENCE_SECONDS
-        )
+        super().__init__(settings, name, "model-admin", "models", _USED)
         self._registry = RegistryReader(self._reader)
-        self._writers: list[TransactionWriter] = []
-        self._reader.find_partitions([self.topic(kind) for kind in _USED])
-
-    def topic(self, kind: TopicKind) -> str:
-        """Return the full name of one of the pipeline's topics."""
-        return topic_name(self.name, kind)
-
-    def ends(self, kind: TopicKind) -> tuple[int, int]:
-        """Return the beginning offset and the last stable offset of a topic."""
-        partition_id = (self.topic(kind), 0)
-        return self._reader.bounds([partition_id])[partition_id]
-
-    def read(self, kind: TopicKind, start: int, end: int) -> Iterator[Message]:
-        """Yield the records of a topic with start <= offset < end."""
-        return self._reader.records({(self.topic(kind), 0): (start, end)})
-
-    def read_all(self, kind: TopicKind) -> Iterator[tuple[bytes | None, bytes | None]]:
-        """Yield key and value of all records of a topic up to its present end."""
-        return ((message.key(), message.value()) for message in self.read(kind, *self.ends(kind)))
 
     def registry(self, *, stable: bool = False) -> ModelRegistry:
         """Return the present registry.
@@ -94,10 +44,8 @@ class ModelAdmin:
         Raises:
             FencedError: a transaction stays open.
         """
-        if stable and not self._wait_until_stable(
-            "models", _TRANSACTION_MS / 1000 + _ABORT_SECONDS
-        ):
-            raise open_transaction(self.topic("models"))
+        if stable:
+            self.wait_until_complete("models")
         return self._registry.read((self.topic("models"), 0), *self.ends("models"))
 
     def learned_to(self) -> int | None:
@@ -135,15 +83,9 @@ class ModelAdmin:
             FencedError: somebody else decided at the same time.
         """
         try:
-            writer = self._writer()
-            kill_at("decision-begun")
-            outputs = make(self.registry(stable=True))
-            writer.write(outputs)
-            kill_at("decision-written")
-            writer.commit({}, None)
+            self.write(lambda: make(self.registry(stable=True)))
         except FencedError as error:
             raise concurrent_decision() from error
-        self._committed(outputs)
 
     def decide_with_offset(
         self,
@@ -177,35 +119,6 @@ class ModelAdmin:
             raise concurrent_decision() from error
         self._committed(outputs)
         return offset
-
-    def _wait_until_stable(self, kind: TopicKind, seconds: float) -> bool:
-        """Return True once all records written so far are stable, False if they are not in time."""
-        partition_id = (self.topic(kind), 0)
-        _, written = self._uncommitted_reader.bounds([partition_id])[partition_id]
-        return wait_until_stable(lambda: self.ends(kind)[1], written, seconds)
-
-    def _committed(self, outputs: list[Output]) -> None:
-        """Log the decision, and wait until later readers can see it."""
-        kill_at("decision-committed")
-        log_audit_entries(log, "models", outputs)
-        # The decision stands even if the cluster does not answer any more.
-        with suppress(StreamAppError):
-            for kind in _USED:
-                self._wait_until_stable(kind, VISIBLE_SECONDS)
-
-    def _writer(self) -> TransactionWriter:
-        """Return a writer that has fenced earlier ones."""
-        config = {
-            **self._config,
-            "transaction.timeout.ms": _TRANSACTION_MS,
-            "message.max.bytes": self.settings.topics.max_message_bytes + 2 * ENVELOPE_BYTES,
-        }
-        writer = TransactionWriter(
-            config, member_name(self.name, "model-admin", "decisions"), self.topic, _USED
-        )
-        self._writers.append(writer)
-        writer.take_over()
-        return writer
 
 
 def concurrent_decision() -> FencedError:

@@ -123,7 +123,8 @@ class Engine:
 
     Attributes:
         dead_letters: dead letters of events and labels, oldest first.
-        monitoring: measurements and alarms, in the form of `schemas/monitoring.avsc`.
+        monitoring: measurements, in the form of `schemas/monitoring.avsc`.
+        alarms: alarms of the monitor, in the form of `schemas/alarm.avsc`.
         observers: functions that get every example before it is learned.
         label_delays: time from an event to its label, in milliseconds.
         learning_times: time to evaluate and learn one example, in nanoseconds.
@@ -142,6 +143,7 @@ class Engine:
         self._schemas = schemas
         self.dead_letters: list[DeadLetterOutcome] = []
         self.monitoring: list[dict[str, Any]] = []
+        self.alarms: list[dict[str, Any]] = []
         self.observers: list[Callable[[Example], None]] = []
         self.label_delays = DelayQuantiles(exact=_EXACT_DELAYS)
         self.learning_times = DelayQuantiles()
@@ -307,7 +309,9 @@ class Engine:
             self._report(self._monitor.pass_clock(time))
 
     def _report(self, outputs: list[Output]) -> None:
-        self.monitoring += [orjson.loads(output.value or b"") for output in outputs]
+        for output in outputs:
+            found = self.alarms if output.topic == "alarms" else self.monitoring
+            found.append(orjson.loads(output.value or b""))
 
     def _features(self, key: bytes | None, event_id: str, outputs: list[Output]) -> Features:
         """Return the features that the model got, from the prediction or from its example."""

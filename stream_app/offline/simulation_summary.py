@@ -152,6 +152,7 @@ def summarise(simulation: Simulation, seconds: float, *, complete: bool) -> dict
         "windows": _windows(engine.monitoring),
         "alarms": dict(
             Counter(f"{m['kind']}/{m['name']}" for m in engine.monitoring if m["breached"])
+            + Counter(f"alarm/{name}" for name, _ in _opened(engine.alarms))
         ),
         "microseconds": {
             **simulation.timer.microseconds(),
@@ -166,6 +167,11 @@ def _skipped(simulation: Simulation, kind: LineKind) -> dict[str, int]:
     counts = simulation.skipped[kind]
     names: tuple[tuple[str, Skipped], ...] = (("filtered", "filtered"), ("tombstones", "tombstone"))
     return {name: counts[outcome] for name, outcome in names if counts[outcome]}
+
+
+def _opened(alarms: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Return name and id of the alarms that the monitor opened."""
+    return {(alarm["name"], alarm["id"]) for alarm in alarms}
 
 
 def _windows(measurements: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@
 - `pipeline_view`: everything that the cluster tells about one pipeline.
 - `record_counts_reading`: record counts of the scorers, and of the last minutes.
 - `measurements`: alarms, corrective actions and label coverage.
+- `alarm_status`: alarms of the monitor with their states.
 - `window_status`: watermarks of the partitions, and what holds windows of the monitor back.
 - `worker_status`: workers of each role, their lag and rates.
 - `problems`: sentences about what is wrong.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
+from stream_app.core.alarms.alarm_log import AlarmLog
 from stream_app.headers import ERROR_CODE
 from stream_app.kafka.clients import (
     ClientOwner,
@@ -203,6 +204,11 @@ class PipelineView:
             RegistryError: they are Avro, and the schema registry does not answer.
         """
         return read_measurements(self.reader, self.select(bounds, "monitoring"), self._decoder)
+
+    def alarm_log(self, bounds: OffsetBounds) -> AlarmLog:
+        """Return the alarms of the monitor, acknowledgements and silences."""
+        records = self.reader.records(self.select(bounds, "alarms"))
+        return AlarmLog.of((message.key(), message.value()) for message in records)
 
     def watermarks(self, bounds: OffsetBounds) -> Watermarks:
         """Return the newest watermark of each partition of the scored records."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from stream_app.core.alarms.alarm_log import AlarmState
+
 WorkerState = Literal["ready", "not ready", "running", "unresponsive", "ended"]
 """State of a worker.
 
@@ -262,7 +264,7 @@ class WindowStatus:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A limit that was exceeded in the last 24 hours.
+    """A limit that was exceeded in the last 24 hours, as a worker has measured it.
 
     Attributes:
         reference: cause of a lasting alarm, else what the value is compared with.
@@ -285,6 +287,47 @@ class Alarm:
     count: int
     ongoing: bool | None
     source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorAlarm:
+    """Alarm that the monitor has decided; its times are those of events and labels.
+
+    Attributes:
+        source: what it is about.
+        state: "open" calls somebody, "acknowledged" and "silenced" do not; or "closed".
+        pages: False for an alarm that calls nobody in any state.
+        count: number of times that the evidence reached its limit.
+        note: who acknowledged or silenced it, and why; empty for neither.
+    """
+
+    id: str
+    name: str
+    source: str
+    state: AlarmState
+    pages: bool
+    since: str
+    opened_at: str
+    updated_at: str
+    closed_at: str | None
+    strength: float
+    count: int
+    cause: str
+    culprits: tuple[str, ...]
+    examples: tuple[int, ...] | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceStatus:
+    """Silence in force of the alarms of a name; `source` is None for all sources."""
+
+    name: str
+    source: str | None
+    until: str
+    at: str
+    who: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +377,8 @@ class Status:
         rates: None at the first look without a sample.
         pauses: pauses of learning.
         exclusions: exclusions in force.
+        open_alarms: alarms of the monitor that are open, also acknowledged and silenced ones.
+        silences: silences in force.
     """
 
     pipeline: str
@@ -355,3 +400,5 @@ class Status:
     partitions: tuple[PartitionStatus, ...]
     pauses: tuple[LearningPause, ...] = ()
     exclusions: tuple[ExclusionStatus, ...] = ()
+    open_alarms: tuple[MonitorAlarm, ...] = ()
+    silences: tuple[SilenceStatus, ...] = ()

@@ -7,12 +7,14 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from stream_app.core.alarms.alarm_log import AlarmState
 from stream_app.formatting import counted, duration, seconds_since
 from stream_app.status.status_model import (
     Alarm,
     CorrectiveAction,
     InputStatus,
     ModelStatus,
+    MonitorAlarm,
     PartitionStatus,
     RecentDeadLetters,
     RecordCountTotals,
@@ -29,6 +31,12 @@ _STYLES: Mapping[WorkerState, str] = {
     "not ready": "yellow",
     "unresponsive": "red",
     "ended": "dim",
+}
+_ALARM_STYLES: Mapping[AlarmState, str] = {
+    "open": "bold red",
+    "acknowledged": "yellow",
+    "silenced": "yellow",
+    "closed": "green",
 }
 # Fewest rows of each table; further ones are counted unless the screen has room for them.
 _ROWS = 8
@@ -62,6 +70,8 @@ def render(status: Status, rows: int = _ROWS) -> Group:
     parts += [Text(f"✗ {problem}", style="bold red") for problem in status.problems]
     inputs = _inputs(status, rows)
     parts += [Text(), _workers(status.roles), Text(), inputs, Text(), _summary(status)]
+    if status.open_alarms:
+        parts += [Text(), monitor_alarm_table(status.open_alarms, rows)]
     if status.alarms:
         parts += [Text(), _alarms(status.alarms, status.at, rows)]
     if status.corrective_actions:
@@ -144,6 +154,22 @@ def _summary(status: Status) -> Table:
     table.add_column(style="dim", no_wrap=True)
     for name, value in summary_lines(status).items():
         table.add_row(name, Text(value))
+    return table
+
+
+def monitor_alarm_table(alarms: Sequence[MonitorAlarm], rows: int) -> Table:
+    """Return the alarms of the monitor, at most so many; times are those of events and labels."""
+    columns = ("alarm", "state", "evidence since", "last", "strength", "times", "cause")
+    table = _table(*columns, right=("strength", "times"))
+    for one in alarms[:rows]:
+        state = f"{one.state} {one.note}" if one.note else one.state
+        table.add_row(
+            Text(one.id),
+            Text(state, style=_ALARM_STYLES[one.state] if one.pages else ""),
+            *map(Text, (one.since[:16], (one.closed_at or one.updated_at)[:16])),
+            *map(Text, (f"{one.strength:.3g}", f"{one.count:,}", one.cause)),
+        )
+    _add_remaining(table, len(alarms) - rows)
     return table
 
 

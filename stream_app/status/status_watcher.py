@@ -11,6 +11,7 @@ from stream_app.model_store.annotations import Annotation
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.settings import Settings
+from stream_app.status.alarm_status import monitor_alarms, silences
 from stream_app.status.cluster_view import ConsumerGroup
 from stream_app.status.measurements import (
     WrittenMeasurement,
@@ -115,6 +116,7 @@ class StatusWatcher:
         partitions = partition_statuses(counts, view.settings.worker.max_state_entries)
         measurements, unreadable = self._measurements(bounds)
         windows = window_status(watermarks, measurements, now)
+        alarm_log = view.alarm_log(bounds)
         problems = (
             *find_problems(roles, inputs, model, totals, partitions, windows),
             *self._dead_letter_problems(bounds, counts, now),
@@ -140,6 +142,8 @@ class StatusWatcher:
             partitions=partitions,
             pauses=_pauses(registry),
             exclusions=_exclusions(registry),
+            open_alarms=monitor_alarms(alarm_log, now),
+            silences=silences(alarm_log, now),
         )
 
     def close(self) -> None:

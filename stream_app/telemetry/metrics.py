@@ -86,8 +86,9 @@ CORRECTIVE_ACTIONS: Final = Counter(
 )
 ALARMS_OPEN: Final = Gauge(
     "stream_app_alarms_open",
-    "1 while an alarm is open, by its name and the worker or task that raised it.",
-    ["name", "source"],
+    "1 while an alarm is open, by its name, its source and its state: open, acknowledged or "
+    "silenced. Alarms that workers raise themselves are always open.",
+    ["name", "source", "state"],
 )
 
 # --- Score ----------------------------------------------------------------------------------------

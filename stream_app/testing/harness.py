@@ -181,6 +181,14 @@ class PipelineHarness:
             if kind in (None, report["kind"]) and name in (None, report["name"])
         ]
 
+    def alarms(self, name: str | None = None) -> list[dict[str, Any]]:
+        """Return the alarms of the monitor, in the form of `schemas/alarm.avsc`, at each change.
+
+        Args:
+            name: only alarms of this name.
+        """
+        return [alarm for alarm in self._engine.alarms if name in (None, alarm["name"])]
+
     def _take(self, time: int | None, record: Record) -> EventOutcome | LabelOutcome:
         return (self._score if record.topic.endswith(".raw") else self._join)(time, record)
 

@@ -18,7 +18,7 @@ from stream_app.settings import Settings
 from stream_app.topic_kinds import DEAD_LETTER_KINDS, topic_name
 
 SelectedKind = Literal[
-    "raw", "labels", "scored", "dead-letters", "monitoring", "examples", "models"
+    "raw", "labels", "scored", "dead-letters", "monitoring", "alarms", "examples", "models"
 ]
 """Kind of topic that users consume; "dead-letters" are both topics of dead letters."""
 
@@ -46,6 +46,16 @@ class RecordSelection:
     until_end: bool = False
 
 
+def parse_duration(text: str) -> int | None:
+    """Return a duration such as `10m` (units s, m, h, d) in seconds, or None if it is not one.
+
+    >>> parse_duration("3d"), parse_duration("three days")
+    (259200, None)
+    """
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    return None if found is None else int(found[1]) * _SECONDS[found[2]]
+
+
 def parse_since(text: str, now: float | None = None) -> int | None:
     """Return a time in Unix milliseconds, or None if the text is not one.
 
@@ -59,10 +69,9 @@ def parse_since(text: str, now: float | None = None) -> int | None:
     >>> parse_since("1970-01-02")
     86400000
     """
-    ago = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    ago = parse_duration(text)
     if ago is not None:
-        seconds = (time.time() if now is None else now) - int(ago[1]) * _SECONDS[ago[2]]
-        return round(seconds * 1000)
+        return round(((time.time() if now is None else now) - ago) * 1000)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

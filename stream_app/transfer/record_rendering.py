@@ -1,11 +1,13 @@
 """Kafka records as lines: JSON for programs, text for people; Avro values as JSON."""
 
 import base64
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
+from stream_app.core.alarms.alarm_record import decode_alarm
 from stream_app.core.published_records import is_lasting_alarm
 from stream_app.core.reading.decoding import AvroFrame, find_frame, parse_schema_id
 from stream_app.formatting import iso_time
@@ -44,19 +46,20 @@ def json_line(message: Message, value: bytes | None) -> bytes:
 def text_line(message: Message, value: bytes | None) -> bytes:
     """Return a record as printable text: time, offset, key, error of a dead letter, value.
 
-    Values over 2,000 characters are shortened; measurements are described in words.
+    Values over 2,000 characters are shortened; measurements and alarms are described in words.
     """
     headers = _headers(message)
     error = (
         f"{headers[ERROR_CODE]} ({headers.get(ERROR_MESSAGE, '')})" if ERROR_CODE in headers else ""
     )
-    is_measurement = (message.topic() or "").endswith(".monitoring")
+    kind = (message.topic() or "").rpartition(".")[2]
+    describe = _DESCRIPTIONS.get(kind, _no_description)
     parts = [
         _timestamp(message) or "-",
         f"{message.topic()}[{message.partition()}]@{message.offset()}",
         _plain(message.key()),
         error,
-        (measurement_text(value) if is_measurement else None) or _plain(value),
+        describe(value) or _plain(value),
     ]
     return sanitize_for_terminal("  ".join(part for part in parts if part)).encode()
 
@@ -104,6 +107,35 @@ def _measurement_parts(fields: dict[str, Any]) -> list[str]:
 def _measured_value(fields: dict[str, Any]) -> str:
     limit = "" if fields["threshold"] is None else f" (limit {fields['threshold']:,.6g})"
     return "" if fields["value"] is None else f"{fields['value']:,.6g}{limit}"
+
+
+def alarm_text(value: bytes | None) -> str | None:
+    """Return an alarm of the monitor in words, without its id, which is the record's key."""
+    alarm = decode_alarm(value)
+    if alarm is None:
+        return None
+    state = "open" if alarm.closed_at is None else f"closed at {iso_time(alarm.closed_at)[:16]}"
+    parts = [
+        state,
+        alarm.cause,
+        f"since {iso_time(alarm.since)[:16]}",
+        f"last {iso_time(alarm.updated_at)[:16]}",
+        f"strength {alarm.strength:.3g}",
+        "once" if alarm.n == 1 else f"{alarm.n:,} times",
+    ]
+    if alarm.examples is not None:
+        parts.append(f"examples {alarm.examples.first} to {alarm.examples.last}")
+    return "  ".join(parts)
+
+
+def _no_description(value: bytes | None) -> str | None:
+    return None
+
+
+_DESCRIPTIONS: Mapping[str, Callable[[bytes | None], str | None]] = {
+    "monitoring": measurement_text,
+    "alarms": alarm_text,
+}
 
 
 def json_text(content: bytes | None) -> str | dict[str, str] | None:

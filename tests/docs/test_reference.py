@@ -91,6 +91,7 @@ def test_every_topic_has_its_readers_and_writers() -> None:
             *ROLES,
             "replayer",
             "model-admin",
+            "alarm-admin",
             "producers",
             "consumers",
         }

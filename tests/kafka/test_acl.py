@@ -14,7 +14,7 @@ from tests.small_pipeline import small_pipeline
 def used_by(pipeline: str) -> set[tuple[str, str]]:
     """Return every topic, group and transactional id that a pipeline uses."""
     ids = [member_name(pipeline, role, 0) for role in ROLE_INPUTS]
-    ids += [member_name(pipeline, "replayer", "ledger"), member_name(pipeline, "model-admin", "x")]
+    ids += [member_name(pipeline, user, "x") for user in ("replayer", "model-admin", "alarm-admin")]
     return {
         *(("topic", topic_name(pipeline, kind)) for kind in KINDS),
         *(("group", group_name(pipeline, role)) for role in ROLE_INPUTS),

@@ -5,6 +5,7 @@ that order; `state` returns it as plain data, and `restore` takes it back.
 
 - `stream_monitor`: windows and alarms of a pipeline.
 - `alarm_monitor`: all detectors; `raised_alarm` has the life of an alarm.
+- `alarm_record`: an alarm as it is written; `alarm_log` has also acknowledgements and silences.
 - `alarm_budget`: false alarms per year, divided over kinds and detectors.
 - `evidence`: sums of bets, the time since which they win, and what a detector finds.
 - `tempering`: how much the bets are reduced because days differ more than chance lets them.

@@ -5,19 +5,20 @@ from datetime import timedelta
 from typing import Any
 
 from stream_app.core.alarms.alarm_budget import DAYS_A_YEAR, AlarmBudget
+from stream_app.core.alarms.alarm_record import AlarmName, AlarmRecord
 from stream_app.core.alarms.coverage import CoverageDetector
 from stream_app.core.alarms.evidence import DAY_MS, HOUR_MS, AlarmFinding
 from stream_app.core.alarms.hour_counts import HourCounts
 from stream_app.core.alarms.input_drift import InputDriftDetector, InputDriftFinding
 from stream_app.core.alarms.label_detector import LabelAlarm, LabelDetector, LabelType
 from stream_app.core.alarms.label_feed import ServedLabel
-from stream_app.core.alarms.raised_alarm import AlarmName, OpenAlarms, RaisedAlarm
+from stream_app.core.alarms.raised_alarm import OpenAlarms, RaisedAlarm
 from stream_app.core.alarms.volume import VolumeDetector
 from stream_app.core.alarms.week_hours import WeekHours
 from stream_app.core.evaluation.prediction_tasks import BinaryTask, MulticlassTask, task_of
 from stream_app.core.examples import Example
 from stream_app.core.monitoring.window_monitor import WindowDistributions
-from stream_app.core.published_records import ExampleOffsets, Measurement
+from stream_app.core.published_records import ExampleOffsets
 from stream_app.pipeline import Alarms, Pipeline
 
 _YEAR_MS = DAYS_A_YEAR * DAY_MS
@@ -95,7 +96,7 @@ class AlarmMonitor:
 
     def pass_events(
         self, time: int, windows: Iterable[WindowDistributions] = ()
-    ) -> list[Measurement]:
+    ) -> list[AlarmRecord]:
         """Raise the alarms about events, and close those without evidence.
 
         Args:
@@ -112,13 +113,12 @@ class AlarmMonitor:
         for window in windows:
             drift = self._add_window(window)
             if drift is not None:
-                cause = _drift_cause(drift)
-                found.append(
-                    self._open.add(_raised("input-drift", "inputs", time, drift.alarm, cause))
-                )
+                raised = _raised("input-drift", "inputs", time, drift.alarm, _drift_cause(drift))
+                culprits = tuple(one.name for one in drift.culprits)
+                found.append(self._open.add(raised._replace(culprits=culprits)))
         return found + self._open.pass_time(_EVENT_ALARMS, time)
 
-    def pass_clock(self, time: int) -> list[Measurement]:
+    def pass_clock(self, time: int) -> list[AlarmRecord]:
         """Raise the alarms about labels, and close those without evidence.
 
         Args:
@@ -142,8 +142,8 @@ class AlarmMonitor:
             self._labels.resume()
         return found
 
-    def open_alarms(self) -> list[Measurement]:
-        """Return the records of the alarms that are open, as they were written last."""
+    def open_alarms(self) -> list[AlarmRecord]:
+        """Return the alarms that are open, as they were written last."""
         return self._open.records()
 
     def to_state(self) -> dict[str, Any]:

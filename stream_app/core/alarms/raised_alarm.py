@@ -1,18 +1,14 @@
 """Alarm that the monitor raises, and its life: opened, updated, closed."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from stream_app.core.alarms.alarm_record import AlarmName, AlarmRecord
 from stream_app.core.alarms.evidence import DAY_MS, PlainState
-from stream_app.core.published_records import ExampleOffsets, LimitCheck, Measurement
+from stream_app.core.published_records import ExampleOffsets
 
-AlarmName = Literal[
-    "label-flips", "positive-share", "event-volume", "label-coverage", "input-drift"
-]
 # An alarm without new evidence for so long is closed.
 QUIET_MS = 3 * DAY_MS
-# An open alarm is written again after so long, so that readers of recent records see it.
-REPEAT_MS = DAY_MS // 4
 
 
 class RaisedAlarm(NamedTuple):
@@ -26,6 +22,7 @@ class RaisedAlarm(NamedTuple):
         strength: evidence by its limit, at least 1.
         cause: what the evidence says.
         examples: offsets of the labels since eight hours before `since`, if it is about labels.
+        culprits: names of the inputs that drift.
     """
 
     name: AlarmName
@@ -35,40 +32,23 @@ class RaisedAlarm(NamedTuple):
     strength: float
     cause: str
     examples: ExampleOffsets | None = None
+    culprits: tuple[str, ...] = ()
 
-
-class OpenAlarm(NamedTuple):
-    """Alarm that is open.
-
-    Attributes:
-        first: the first evidence.
-        n: number of times that the evidence reached its limit.
-        last: time of the last of them, in Unix milliseconds.
-        strength: greatest evidence by its limit.
-        written: time of the last record.
-    """
-
-    first: RaisedAlarm
-    n: int
-    last: int
-    strength: float
-    written: int
-
-    def measurement(self, end: int, *, closed: bool) -> Measurement:
-        """Return the record of the alarm as it is at a time in Unix milliseconds."""
-        first = self.first
-        check = LimitCheck(1.0, not closed)
-        return Measurement(
-            "alarm",
-            first.name,
-            first.since,
-            max(end, first.since + 1),
-            self.n,
-            self.strength,
-            check,
-            first.cause,
-            source=first.source,
-            examples=first.examples,
+    def opened(self) -> AlarmRecord:
+        """Return the alarm that this evidence opens."""
+        at = self.raised_at
+        return AlarmRecord(
+            self.name,
+            self.source,
+            self.since,
+            opened_at=at,
+            updated_at=at,
+            closed_at=None,
+            strength=self.strength,
+            n=1,
+            cause=self.cause,
+            culprits=self.culprits,
+            examples=self.examples,
         )
 
 
@@ -80,30 +60,36 @@ class OpenAlarms:
 
     >>> alarms = OpenAlarms()
     >>> raised = RaisedAlarm("event-volume", "events", 1_000, 500, 2.0, "half as many as usual")
-    >>> alarms.add(raised).limit_check.breached
+    >>> alarms.add(raised).is_open
     True
-    >>> [one.limit_check.breached for one in alarms.pass_time(("event-volume",), QUIET_MS + 1_000)]
-    [False]
+    >>> [one.closed_at for one in alarms.pass_time(("event-volume",), QUIET_MS + 1_000)]
+    [259201000]
     """
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str], OpenAlarm] = {}
+        self._open: dict[tuple[str, str], AlarmRecord] = {}
 
     def is_open(self, *names: AlarmName) -> bool:
         """Return True if an alarm with one of these names is open."""
         return any(name in names for name, _ in self._open)
 
-    def add(self, raised: RaisedAlarm) -> Measurement:
+    def add(self, raised: RaisedAlarm) -> AlarmRecord:
         """Open an alarm, or update the open one of this cause; returns the record to write."""
         key = raised.name, raised.source
-        at = raised.raised_at
-        known = self._open.get(key) or OpenAlarm(raised, 0, at, raised.strength, at)
-        strength = max(known.strength, raised.strength)
-        self._open[key] = found = OpenAlarm(known.first, known.n + 1, at, strength, at)
-        return found.measurement(at, closed=False)
+        known = self._open.get(key)
+        if known is None:
+            found = raised.opened()
+        else:
+            found = known._replace(
+                updated_at=raised.raised_at,
+                strength=max(known.strength, raised.strength),
+                n=known.n + 1,
+            )
+        self._open[key] = found
+        return found
 
-    def pass_time(self, names: Sequence[AlarmName], time: int) -> list[Measurement]:
-        """Close the alarms with these names that had no evidence for three days; repeat others.
+    def pass_time(self, names: Sequence[AlarmName], time: int) -> list[AlarmRecord]:
+        """Close the alarms with these names that had no evidence for three days.
 
         Args:
             time: time that all partitions have passed, in Unix milliseconds.
@@ -111,31 +97,27 @@ class OpenAlarms:
         Returns:
             The records to write.
         """
-        found = []
-        for key in sorted(key for key in self._open if key[0] in names):
-            alarm = self._open[key]
-            if alarm.last + QUIET_MS <= time:
-                found.append(self._open.pop(key).measurement(time, closed=True))
-            elif alarm.written + REPEAT_MS <= time:
-                self._open[key] = alarm._replace(written=time)
-                found.append(alarm.measurement(time, closed=False))
-        return found
+        quiet = [
+            key
+            for key, alarm in self._open.items()
+            if key[0] in names and alarm.updated_at + QUIET_MS <= time
+        ]
+        return [self._open.pop(key)._replace(closed_at=time) for key in sorted(quiet)]
 
-    def records(self) -> list[Measurement]:
-        """Return the records of all that are open, as they were written last."""
-        return [one.measurement(one.written, closed=False) for one in self._open.values()]
+    def records(self) -> list[AlarmRecord]:
+        """Return all that are open, as they were written last."""
+        return list(self._open.values())
 
     def state(self) -> PlainState:
         """Return plain data for a checkpoint."""
-        found: PlainState = []
-        for (*values, examples), *counts in self._open.values():
-            offsets = None if examples is None else list(examples)
-            found.append([[*values, offsets], *counts])
-        return found
+        return [
+            [*one[:-1], None if one.examples is None else list(one.examples)]
+            for one in self._open.values()
+        ]
 
     def restore(self, state: PlainState) -> None:
         """Continue from what `state` returned."""
-        for (*values, examples), *counts in state:
+        for *values, culprits, examples in state:
             offsets = None if examples is None else ExampleOffsets(*examples)
-            first = RaisedAlarm._make([*values, offsets])
-            self._open[first.name, first.source] = OpenAlarm(first, *counts)
+            alarm = AlarmRecord._make([*values, tuple(culprits), offsets])
+            self._open[alarm.name, alarm.source] = alarm

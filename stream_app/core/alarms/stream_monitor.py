@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from stream_app.core.alarms.alarm_monitor import AlarmMonitor
+from stream_app.core.alarms.alarm_record import AlarmRecord
 from stream_app.core.examples import Example
 from stream_app.core.monitoring.window_monitor import WindowMonitor
-from stream_app.core.published_records import Measurement, ScoredRecord
+from stream_app.core.published_records import ScoredRecord
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output
 
@@ -31,8 +32,8 @@ class StreamMonitor:
         self._alarms = None if declared is None else AlarmMonitor(pipeline, declared)
 
     @property
-    def open_alarms(self) -> list[Measurement]:
-        """Records of the alarms that are open, as they were written last."""
+    def open_alarms(self) -> list[AlarmRecord]:
+        """Alarms that are open, as they were written last."""
         return [] if self._alarms is None else self._alarms.open_alarms()
 
     def scored(self, record: ScoredRecord, key: bytes | None, reached: int) -> None:
@@ -84,5 +85,5 @@ class StreamMonitor:
             monitor._alarms.restore(state["alarms"])
         return monitor
 
-    def _outputs(self, alarms: list[Measurement]) -> list[Output]:
+    def _outputs(self, alarms: list[AlarmRecord]) -> list[Output]:
         return [alarm.output(self._pipeline.name) for alarm in alarms]

@@ -28,6 +28,9 @@ ModelOperation = Literal[
 ]
 """Operations on models, learning, keys and monitoring."""
 
+AlarmOperation = Literal["acknowledge", "silence", "unsilence"]
+"""Operations on alarms of the monitor."""
+
 DeadLetterOperation = Literal["replay", "stop", "finish", "park", "drop", "restore"]
 """Operations on dead letters; a replay ends with "stop" or "finish"."""
 
@@ -51,7 +54,7 @@ class AuditEntry(NamedTuple):
         options: options of the operation.
     """
 
-    operation: ModelOperation | DeadLetterOperation
+    operation: ModelOperation | AlarmOperation | DeadLetterOperation
     at: int
     who: str
     what: str

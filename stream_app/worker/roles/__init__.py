@@ -15,6 +15,7 @@
 - `ingest_replay_processor`: dead letters of sources, read again.
 - `ingest_outputs`: dead letters of both, and the limit of sizes.
 - `monitor_processor`: window metrics over all partitions.
+- `alarm_follower`: states of the alarms of the monitor, as a metric.
 - `output_encoders`: outputs as JSON or Avro.
 - `reporting`: measurements, log lines and metrics of a task.
 """

@@ -6,6 +6,7 @@ from typing import cast
 
 import orjson
 
+from stream_app.core.alarms.alarm_log import AlarmLog
 from stream_app.core.alarms.stream_monitor import StreamMonitor
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example, decode_example
@@ -23,11 +24,11 @@ from stream_app.kafka.retrying_reader import TopicReader
 from stream_app.pipeline import Pipeline
 from stream_app.records import Failure, InputPartition, Output, Record
 from stream_app.schema_registry.schema_cache import SchemaCache
-from stream_app.telemetry.metrics import ALARMS_OPEN, WINDOWS_PASSED
+from stream_app.telemetry.metrics import WINDOWS_PASSED
 from stream_app.topic_kinds import topic_name
 from stream_app.worker.processor import WaitReason, WrittenOffsets
 from stream_app.worker.roles.output_encoders import Encode, encode_measurements
-from stream_app.worker.roles.reporting import export_measurements
+from stream_app.worker.roles.reporting import export_measurements, log_alarms
 
 STATE_KEY = b"state"
 # Interval between two writes of the state when nothing is reported.
@@ -74,6 +75,7 @@ class MonitorProcessor:
         self._scored = topic_name(pipeline.name, "scored")
         self._examples = topic_name(pipeline.name, "examples")
         self._state_topic = topic_name(pipeline.name, "monitor.state")
+        self._alarm_topic = topic_name(pipeline.name, "alarms")
         self._monitor = StreamMonitor(pipeline)
         scored = [source.partition for source in inputs if source.topic == self._scored]
         self._alignment = LogAlignment(scored)
@@ -81,6 +83,8 @@ class MonitorProcessor:
         self._written_at = -1
         self._changed = False
         self._reported = False
+        # Records of alarms that `<p>.alarms` lacks, for the next transaction.
+        self._lacking: list[Output] = []
         self.undecodable = 0
 
     def restore(self, committed: Mapping[InputPartition, int]) -> Mapping[InputPartition, int]:
@@ -96,6 +100,10 @@ class MonitorProcessor:
             # Records that retention has deleted are skipped.
             self._next[source] = max(offset, self._reader.ends(source)[0])
             self._move(source, self._next[source])
+        # An open transaction of a command hides the monitor's own records behind it.
+        log = AlarmLog.of(self._reader.read_stable(self._alarm_topic, 0))
+        lacking = log.differences(self._monitor.open_alarms)
+        self._lacking = [one.output(self._pipeline.name) for one in lacking]
         return dict(self._next)
 
     def ready(self, records: Sequence[Record], now: int) -> int:
@@ -194,8 +202,6 @@ class MonitorProcessor:
         try:
             state = orjson.loads(zlib.decompress(value))
             self._monitor = StreamMonitor.from_state(self._pipeline, state["monitor"])
-            for alarm in self._monitor.open_alarms:
-                ALARMS_OPEN.labels(alarm.name, alarm.source or "").set(1)
             self._alignment.restore(state["alignment"])
             self.undecodable = state["undecodable"]
             return {source: state["offsets"].get(_name(source), -1) for source in committed}
@@ -206,7 +212,7 @@ class MonitorProcessor:
             ) from None
 
     def _close(self) -> list[Output]:
-        outputs: list[Output] = []
+        outputs, self._lacking = self._lacking, []
         while (passed := self._alignment.pass_next()) is not None:
             self._changed = True
             if passed.kind == "window":
@@ -218,6 +224,7 @@ class MonitorProcessor:
             else:
                 outputs += self._monitor.pass_clock(passed.time)
         export_measurements(outputs)
+        log_alarms(outputs)
         self._reported = self._reported or bool(outputs)
         return encode_measurements(outputs, self._encode)
 

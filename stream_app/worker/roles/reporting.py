@@ -5,11 +5,13 @@ from typing import Any, get_args
 
 import orjson
 
+from stream_app.core.alarms.alarm_record import decode_alarm
 from stream_app.core.monitoring.alarms import CorrectiveActions, LastingAlarms
 from stream_app.core.published_records import Kind, Measurement, is_lasting_alarm
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.record_counts import RecordCounts
+from stream_app.formatting import iso_time
 from stream_app.records import InputPartition, Output, Record
 from stream_app.telemetry.logs import get_logger
 from stream_app.telemetry.metrics import (
@@ -102,7 +104,7 @@ class TaskReporter:
         for (action, cause), count in actions.take_new().items():
             CORRECTIVE_ACTIONS.labels(action, cause).inc(count)
         for name in alarms.open:
-            ALARMS_OPEN.labels(name, self._source).set(1)
+            ALARMS_OPEN.labels(name, self._source, "open").set(1)
 
 
 class FaultPublisher:
@@ -237,6 +239,22 @@ class ExportedMetrics:
                 INPUT_WATERMARK.labels(partition, name).set(one.watermark / 1000)
 
 
+def log_alarms(outputs: Iterable[Output]) -> None:
+    """Log the records of `<p>.alarms` among the outputs; their metric is that of the follower."""
+    for output in outputs:
+        alarm = decode_alarm(output.value) if output.topic == "alarms" else None
+        if alarm is not None:
+            write = log.warning if alarm.is_open else log.info
+            write(
+                "alarm" if alarm.is_open else "alarm closed",
+                id=alarm.id,
+                cause=alarm.cause,
+                since=iso_time(alarm.since),
+                times=alarm.n,
+                strength=round(alarm.strength, 3),
+            )
+
+
 def export_measurements(outputs: Iterable[Output]) -> None:
     """Export the measurements among the outputs: values, breached limits by kind, open alarms.
 
@@ -246,9 +264,8 @@ def export_measurements(outputs: Iterable[Output]) -> None:
         if output.topic == "monitoring" and output.value is not None:
             measurement = orjson.loads(output.value)
             if is_lasting_alarm(measurement):
-                ALARMS_OPEN.labels(measurement["name"], measurement["source"] or "").set(
-                    measurement["breached"]
-                )
+                source = measurement["source"] or ""
+                ALARMS_OPEN.labels(measurement["name"], source, "open").set(measurement["breached"])
                 _log_alarm(measurement)
             else:
                 _export_value(measurement)

@@ -30,6 +30,7 @@ from stream_app.worker.model_follower import ModelFollower
 from stream_app.worker.processor import Processor
 from stream_app.worker.quarantine.quarantine import ExampleGuard, Quarantine, RecordGuard
 from stream_app.worker.quarantine.trial_runs import TrialKind
+from stream_app.worker.roles.alarm_follower import AlarmFollower
 from stream_app.worker.roles.direct_input import DirectInput
 from stream_app.worker.roles.ingest_processor import (
     Feed,
@@ -297,6 +298,12 @@ def _make_learner(context: WorkerContext, _: Sequence[InputPartition]) -> Proces
     )
 
 
+def _prepare_monitor(context: WorkerContext) -> None:
+    """Export the states of alarms, and wait for the schema ids."""
+    AlarmFollower(context.reader, topic_name(context.pipeline.name, "alarms")).start()
+    _prepare_encoders(context)
+
+
 def _make_monitor(context: WorkerContext, inputs: Sequence[InputPartition]) -> Processor:
     from stream_app.worker.roles.monitor_processor import MonitorProcessor
 
@@ -346,7 +353,7 @@ ROLES = {
         "monitor",
         ROLE_INPUTS["monitor"],
         _single,
-        _prepare_encoders,
+        _prepare_monitor,
         _make_monitor,
         is_guarded=False,
     ),

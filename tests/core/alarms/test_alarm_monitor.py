@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,10 +11,10 @@ import pytest
 from benchmarks.simulated_labels import DAY_MS, HOUR_MS, START, example_of, served_labels
 from stream_app import Alarms
 from stream_app.core.alarms.alarm_monitor import AlarmMonitor
+from stream_app.core.alarms.alarm_record import AlarmRecord
 from stream_app.core.alarms.label_feed import ServedLabel
 from stream_app.core.monitoring.distribution_monitor import InputCounts
 from stream_app.core.monitoring.window_monitor import WindowDistributions
-from stream_app.core.published_records import Measurement
 from tests.core.alarms.streams import flipped, through_json
 from tests.small_pipeline import small_pipeline
 
@@ -40,10 +39,10 @@ def run(
     volume: Callable[[int], int] = lambda _: PER_HOUR,
     windows: Callable[[int], list[WindowDistributions]] = lambda _: [],
     restart: Callable[[AlarmMonitor], AlarmMonitor] = lambda monitor: monitor,
-) -> list[Measurement]:
+) -> list[AlarmRecord]:
     """Lets hours pass, with events, labels and windows; labels come in order of label time."""
     waiting = list(labels)[::-1]
-    found: list[Measurement] = []
+    found: list[AlarmRecord] = []
     offset = 0
     for hour in range(DAYS * 24):
         start = START + hour * HOUR_MS
@@ -62,22 +61,15 @@ def usual() -> Iterator[ServedLabel]:
     return served_labels(DAYS, PER_DAY, 5)
 
 
-def lives(found: list[Measurement]) -> list[tuple[str, list[bool]]]:
-    """Returns each alarm by name, with whether it was open in each of its records."""
-    names = dict.fromkeys(one.name for one in found)
-    return [
-        (name, [one.limit_check.breached for one in found if one.name == name]) for name in names
-    ]
-
-
-def life(found: list[Measurement], name: str) -> list[Measurement]:
+def life(found: list[AlarmRecord], name: str) -> list[AlarmRecord]:
     """Returns the records of the only alarm; the last one must close it."""
     assert {one.name for one in found} == {name}
     *opened, closed = found
     assert opened
-    assert all(one.limit_check.breached for one in opened)
-    assert not closed.limit_check.breached
-    assert {one.start for one in found} == {closed.start}
+    assert [one.n for one in opened] == list(range(1, len(opened) + 1))
+    assert all(one.is_open for one in opened)
+    assert closed == opened[-1]._replace(closed_at=closed.closed_at)
+    assert {(one.id, one.since) for one in found} == {(closed.id, closed.since)}
     return found
 
 
@@ -89,25 +81,24 @@ def test_flipped_labels_open_one_alarm_with_the_examples_to_go_back_to() -> None
     labels = flipped(usual(), FAULT, FAULT_END, 0.4, 6)
     found = life(run(new(), labels), "label-flips")
     first, closed = found[0], found[-1]
-    assert FAULT < first.end < FAULT_END
-    assert abs(first.start - FAULT) <= 8 * HOUR_MS
-    assert first.value is not None
-    assert first.value >= 1
-    last = min(one.end for one in found if one.n == closed.n)
-    assert closed.end - last == 3 * DAY_MS
-    assert all(later.end - one.end <= DAY_MS // 4 for one, later in pairwise(found))
+    assert FAULT < first.opened_at < FAULT_END
+    assert abs(first.since - FAULT) <= 8 * HOUR_MS
+    assert first.strength >= 1
+    assert first.id.startswith("label-flips/labels/2024-")
+    assert closed.closed_at == closed.updated_at + 3 * DAY_MS
     assert first.examples is not None
-    since = first.start - 8 * HOUR_MS
+    since = first.since - 8 * HOUR_MS
     by_offset = [label.label_time for label in usual()]
     assert by_offset[first.examples.first] >= since - HOUR_MS
     assert by_offset[first.examples.first - 20] < since
-    assert "flipped" in (first.reference or "")
+    assert "flipped" in first.cause
+    assert first.pages
 
 
 def test_hours_without_events_open_an_alarm_of_volume() -> None:
     found = run(new(), usual(), lambda start: 0 if FAULT <= start < FAULT_END else PER_HOUR)
     volumes = life([one for one in found if one.name == "event-volume"], "event-volume")
-    assert FAULT < volumes[0].end <= FAULT + 12 * HOUR_MS
+    assert FAULT < volumes[0].opened_at <= FAULT + 12 * HOUR_MS
     assert volumes[0].source == "events"
 
 
@@ -122,7 +113,7 @@ def test_holidays_are_not_usual() -> None:
 def test_missing_labels_open_an_alarm_of_coverage() -> None:
     kept = (one for one in usual() if not FAULT <= one.event_time < FAULT_END)
     found = life(run(new(), kept), "label-coverage")
-    assert FAULT < found[0].end <= FAULT + DAY_MS
+    assert FAULT < found[0].opened_at <= FAULT + DAY_MS
 
 
 def drifting(start: int) -> list[WindowDistributions]:
@@ -139,9 +130,11 @@ def drifting(start: int) -> list[WindowDistributions]:
 def test_a_drifting_input_is_named() -> None:
     found = run(new(input_drift_per_year=10), usual(), windows=drifting)
     first = found[0]
-    assert FAULT < first.end <= FAULT + DAY_MS
+    assert FAULT < first.opened_at <= FAULT + DAY_MS
     assert {one.name for one in found} == {"input-drift"}
-    assert (first.reference or "").startswith("features.amount (")
+    assert first.cause.startswith("features.amount (")
+    assert first.culprits[0] == "features.amount"
+    assert not first.pages
 
 
 @pytest.mark.parametrize("every", [1, 37])

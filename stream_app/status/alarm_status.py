@@ -1,0 +1,48 @@
+"""Alarms of the monitor with their states, and silences, read from `<p>.alarms`."""
+
+from stream_app.core.alarms.alarm_log import AlarmLog
+from stream_app.core.alarms.alarm_record import AlarmRecord
+from stream_app.formatting import iso_time
+from stream_app.status.status_model import MonitorAlarm, SilenceStatus
+
+
+def monitor_alarms(log: AlarmLog, now: int, *, closed: bool = False) -> tuple[MonitorAlarm, ...]:
+    """Return the open alarms, the oldest first.
+
+    Args:
+        now: wall clock in Unix milliseconds.
+        closed: also return the closed ones, behind the others and the newest first.
+    """
+    ended = [one for one in log.alarms.values() if not one.is_open] if closed else []
+    ended.sort(key=lambda one: (one.opened_at, one.id), reverse=True)
+    return tuple(_status(log, one, now) for one in (*log.open(), *ended))
+
+
+def silences(log: AlarmLog, now: int) -> tuple[SilenceStatus, ...]:
+    """Return the silences in force, the one that ends first first; `now` is the wall clock."""
+    found = [one for one in log.silences.values() if now < one.until]
+    return tuple(
+        SilenceStatus(one.name, one.source, iso_time(one.until), one.at, one.who, one.why)
+        for one in sorted(found, key=lambda one: one.until)
+    )
+
+
+def _status(log: AlarmLog, alarm: AlarmRecord, now: int) -> MonitorAlarm:
+    closed_at = alarm.closed_at
+    return MonitorAlarm(
+        id=alarm.id,
+        name=alarm.name,
+        source=alarm.source,
+        state=log.state(alarm, now),
+        pages=alarm.pages,
+        since=iso_time(alarm.since),
+        opened_at=iso_time(alarm.opened_at),
+        updated_at=iso_time(alarm.updated_at),
+        closed_at=None if closed_at is None else iso_time(closed_at),
+        strength=alarm.strength,
+        count=alarm.n,
+        cause=alarm.cause,
+        culprits=alarm.culprits,
+        examples=None if alarm.examples is None else tuple(alarm.examples),
+        note=log.note(alarm, now),
+    )
