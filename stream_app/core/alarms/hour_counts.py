@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stream_app.core.alarms.evidence import DAY_MS, HOUR_MS, PlainState
-from stream_app.core.monitoring.log_alignment import floor_time
+from stream_app.core.alarms.evidence import HOUR_MS, PlainState
+from stream_app.core.monitoring.log_alignment import MAX_STEP_MS, floor_time
 from stream_app.core.reading.event_time import NEVER
 
 # An hour closes so long after its end.
 SLACK_MS = HOUR_MS // 4
-# A larger step of the time is an error of a clock; hours in between are left out.
-MAX_STEP_MS = 60 * DAY_MS
 
 
 class CountedHour(NamedTuple):
@@ -68,7 +66,7 @@ class HourCounts:
         """
         closed = floor_time(time - SLACK_MS, HOUR_MS)
         if self._next_hour == NEVER or closed - self._next_hour > MAX_STEP_MS:
-            # The first hour was not read from its beginning.
+            # The first hour was not read from its beginning; after a jump hours are left out.
             self._next_hour = self._next_labelled = closed + HOUR_MS
             _forget(self._events, self._next_hour)
             _forget(self._labelled, self._next_hour)

@@ -15,6 +15,8 @@ from stream_app.core.reading.event_time import NEVER
 STEP_MS = 900_000
 """Watermarks count in steps of this length: windows begin and end at multiples of it."""
 DAY_MS = 86_400_000
+# A larger step of the time is an error of a clock.
+MAX_STEP_MS = 60 * DAY_MS
 # Times that may wait for records to be read. More watermarks are not read then, because all of this
 # is part of the state.
 MAX_PENDING = 1_000
@@ -185,8 +187,9 @@ class LogAlignment:
         while self._pending:
             due = self._pending[0]
             if due.events > self.events:
-                time = min(self._passed(one, due.events) for one in self._partitions.values())
-                if time <= self.events:
+                target = self._next_time(due.events)
+                time = min(self._passed(one, target) for one in self._partitions.values())
+                if time <= self.events or (time < target and self._is_near(target)):
                     return None
                 self.events = time
                 return PassedTime("events", time)
@@ -241,6 +244,23 @@ class LogAlignment:
     def _known_examples(self) -> int:
         newest = [one.newest for one in self._partitions.values() if one.newest is not None]
         return max((one.examples for one in newest), default=0)
+
+    def _next_time(self, due: int) -> int:
+        """Return the next time to pass on the way to a noted one: each midnight before it, too.
+
+        No partition is read further than a day ahead, so a longer way needs times in between. They
+        are always the same ones: what is reported with a time depends on which times are passed.
+        """
+        if not self._is_near(due):
+            return due
+        return min(due, floor_time(self.events, DAY_MS) + DAY_MS)
+
+    def _is_near(self, time: int) -> bool:
+        """Return False for the first time, and for a jump that only the error of a clock explains.
+
+        Then each partition's own times are passed on the way.
+        """
+        return self.events != NEVER and time - self.events <= MAX_STEP_MS
 
     @staticmethod
     def _passed(partition: AlignedPartition, time: int) -> int:

@@ -1,5 +1,7 @@
 """Alignment of the monitor's logs: how far each may be read, and the times that have passed."""
 
+import random
+
 import pytest
 
 from stream_app.core.monitoring.log_alignment import (
@@ -138,6 +140,53 @@ def test_a_jump_of_all_partitions_passes_at_once() -> None:
         assert alignment.scored_limit(number) == 20
         alignment.move(number, 20)
     assert passed(alignment) == [("events", 100_000), ("clock", 100_000)]
+
+
+def random_log(chance: random.Random, partitions: int) -> list[PartitionWatermark]:
+    """Return watermarks whose times jump by up to three days; examples grow in the log's order."""
+    steps, scored, examples = [0] * partitions, [0] * partitions, 0
+    log = [at(number, 0, 0) for number in range(partitions)]
+    for _ in range(60):
+        number = chance.randrange(partitions)
+        steps[number] += chance.choice((0, 1, 3, 40, 96, 288))
+        scored[number] += chance.randrange(20)
+        examples += chance.randrange(5)
+        log.append(at(number, steps[number], scored[number], examples))
+    return log
+
+
+def passed_times(
+    log: list[PartitionWatermark], chance: random.Random, partitions: int
+) -> list[PassedTime]:
+    """Return the times that pass while the logs are read in a random interleaving."""
+    alignment, found, unread = LogAlignment(range(partitions)), [], list(log)
+    waits = 0
+    while waits < 200:
+        before = (len(unread), len(found), alignment.examples)
+        if unread and chance.random() < 0.5:
+            for _ in range(chance.choice((1, 1, 40))):
+                if unread:
+                    alignment.add(unread.pop(0))
+        number = chance.randrange(partitions)
+        alignment.move(number, chance.randint(0, alignment.scored_limit(number)))
+        if chance.random() < 0.5:
+            alignment.move(number, alignment.scored_limit(number))
+        alignment.examples = max(alignment.examples, alignment.examples_limit())
+        while (one := alignment.pass_next()) is not None:
+            found.append(one)
+            if chance.random() < 0.5:
+                break
+        waits = 0 if before != (len(unread), len(found), alignment.examples) else waits + 1
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_same_times_pass_in_every_interleaving(seed: int) -> None:
+    log = random_log(random.Random(seed), partitions=3)
+    first = passed_times(log, random.Random(1), partitions=3)
+    assert len({one.time for one in first}) > 10
+    for other in range(2, 7):
+        assert passed_times(log, random.Random(other), partitions=3) == first
 
 
 def test_watermarks_of_partitions_that_do_not_exist_are_ignored() -> None:
