@@ -10,6 +10,7 @@ that order; `state` returns it as plain data, and `restore` takes it back.
 - `evidence`: sums of bets, the time since which they win, and what a detector finds.
 - `tempering`: how much the bets are reduced because days differ more than chance lets them.
 - `label_feed`: labels in the order of their times; offsets to go back to.
+- `label_sources`: detectors of labels by source.
 - `label_detector`: all detectors of the labels of one source, behind the feed.
 - `flip_check`: what detectors of flipped labels have in common.
 - `flip_detector`: flipped labels of binary predictions; `flip_null` is what it bets against.

@@ -10,8 +10,9 @@ from stream_app.core.alarms.coverage import CoverageDetector
 from stream_app.core.alarms.evidence import DAY_MS, HOUR_MS, AlarmFinding
 from stream_app.core.alarms.hour_counts import HourCounts
 from stream_app.core.alarms.input_drift import InputDriftDetector, InputDriftFinding
-from stream_app.core.alarms.label_detector import LabelAlarm, LabelDetector, LabelType
+from stream_app.core.alarms.label_detector import LabelType
 from stream_app.core.alarms.label_feed import ServedLabel
+from stream_app.core.alarms.label_sources import SHARED, LabelSources, SourceAlarm
 from stream_app.core.alarms.raised_alarm import OpenAlarms, RaisedAlarm
 from stream_app.core.alarms.volume import VolumeDetector
 from stream_app.core.alarms.week_hours import WeekHours
@@ -49,11 +50,12 @@ class AlarmMonitor:
         )
         horizon = pipeline.label.horizon // timedelta(milliseconds=1)
         absent = pipeline.label.absent
-        self._labels = LabelDetector(
+        self._labels = LabelSources(
             _label_type(pipeline),
             self._budget.rate("flips", 1),
             horizon,
             absent if isinstance(absent, bool) else None,
+            [source.source_name for source in pipeline.label.sources],
         )
         self._hours = HourCounts(min(horizon, max(_LABELLED_WITHIN_MS, horizon // 4)))
         week = WeekHours(declared.zone, declared.holidays)
@@ -80,7 +82,7 @@ class AlarmMonitor:
         label = ServedLabel(
             example.label_time, example.event_time, 0, offset, example.label, example.score
         )
-        self._labels.add(label, example.assumed)
+        self._labels.add(label, example.label_source, assumed=example.assumed)
         self._newest_example = offset
         if not example.assumed:
             self._hours.add_label(example.event_time, example.label_time)
@@ -125,21 +127,22 @@ class AlarmMonitor:
             time: time that the clocks of all partitions have passed, in Unix milliseconds.
         """
         found = []
-        for alarm in self._labels.release(time):
-            found.append(self._open.add(self._label_alarm(alarm, time)))
-            if alarm.check == "flips":
-                self._labels.hold(alarm.finding.since)
+        for raised in self._labels.release(time):
+            found.append(self._open.add(self._label_alarm(raised, time)))
+            if raised.alarm.check == "flips":
+                self._labels[raised.source].hold(raised.alarm.finding.since)
         for hour in self._hours.pass_clock(time):
             finding = self._coverage.add(hour.start, hour.events, hour.labelled)
             if finding is not None:
                 cause = f"about {finding.alternative:g} times the usual share of labels"
                 found.append(
-                    self._open.add(_raised("label-coverage", "labels", time, finding, cause))
+                    self._open.add(_raised("label-coverage", SHARED, time, finding, cause))
                 )
-        held = self._open.is_open(*_WRONG_LABELS)
+        held = [name for name in self._labels.names if self._open.is_open(name, *_WRONG_LABELS)]
         found += self._open.pass_time(_LABEL_ALARMS, time)
-        if held and not self._open.is_open(*_WRONG_LABELS):
-            self._labels.resume()
+        for name in held:
+            if not self._open.is_open(name, *_WRONG_LABELS):
+                self._labels[name].resume()
         return found
 
     def open_alarms(self) -> list[AlarmRecord]:
@@ -188,7 +191,8 @@ class AlarmMonitor:
         self._input_names, self._window_ms = names, length
         return InputDriftDetector(self._budget.limit("inputs", 1, _YEAR_MS / length), names)
 
-    def _label_alarm(self, alarm: LabelAlarm, time: int) -> RaisedAlarm:
+    def _label_alarm(self, raised: SourceAlarm, time: int) -> RaisedAlarm:
+        source, alarm = raised
         finding = alarm.finding
         name: AlarmName
         if alarm.check == "flips":
@@ -198,11 +202,11 @@ class AlarmMonitor:
         else:
             cause = f"about {finding.alternative:g} times the usual share of positive labels"
             name = "positive-share"
-        name = next(filter(self._open.is_open, _WRONG_LABELS), name)
-        raised = _raised(name, "labels", time, finding, cause)
+        name = next((one for one in _WRONG_LABELS if self._open.is_open(source, one)), name)
+        evidence = _raised(name, source, time, finding, cause)
         if alarm.first_offset is None:
-            return raised
-        return raised._replace(examples=ExampleOffsets(alarm.first_offset, self._newest_example))
+            return evidence
+        return evidence._replace(examples=ExampleOffsets(alarm.first_offset, self._newest_example))
 
 
 def _raised(

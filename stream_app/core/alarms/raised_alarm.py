@@ -69,9 +69,9 @@ class OpenAlarms:
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], AlarmRecord] = {}
 
-    def is_open(self, *names: AlarmName) -> bool:
-        """Return True if an alarm with one of these names is open."""
-        return any(name in names for name, _ in self._open)
+    def is_open(self, source: str, *names: AlarmName) -> bool:
+        """Return True if an alarm about a source with one of these names is open."""
+        return any((name, source) in self._open for name in names)
 
     def add(self, raised: RaisedAlarm) -> AlarmRecord:
         """Open an alarm, or update the open one of this cause; returns the record to write."""
