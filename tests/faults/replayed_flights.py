@@ -47,7 +47,7 @@ class ReplayedFlights(System):
         last = max((message.offset() or 0 for message in self.read("examples")[-1:]), default=-1)
         registry = self.admin.registry()
         return (self.admin.learned_to() or 0) > last and (
-            registry.paused or max(registry.versions) > last
+            registry.paused or max(registry.versions, default=-1) > last
         )
 
     def decided(self) -> list[Control]:

@@ -1,4 +1,8 @@
-"""Monitors the distributions of variables per window, against a fixed and a trailing reference."""
+"""Monitors the distributions of variables per window, against a fixed and a trailing reference.
+
+A window may be counted in parts, each with a start of its own, so that they can be looked at before
+the window is complete.
+"""
 
 from bisect import bisect_left
 from collections import Counter
@@ -81,7 +85,7 @@ class Bins:
 
 
 class InputCounts(NamedTuple):
-    """Counts of one variable in one window.
+    """Counts of one variable in a part of a window.
 
     Attributes:
         values: number of present values by bin; the bins of a variable never change.
@@ -122,7 +126,8 @@ class DistributionMonitor:
         # Samples by the day that the watermark of the records' partition had reached.
         self._samples: dict[int, HashedSample] = {}
         self._bins: dict[str, Bins] = {}
-        self._windows: dict[int, dict[str, list[int]]] = {}
+        # Counts by variable, by the start of the part.
+        self._parts: dict[int, dict[str, list[int]]] = {}
         self._trailing: dict[str, list[int]] = {}
         self._trailing_length = 0
 
@@ -138,11 +143,16 @@ class DistributionMonitor:
             sample = self._samples[day] = HashedSample()
         sample.add(record)
 
-    def count(self, window: int, variables: Mapping[str, Any]) -> None:
-        """Count a record of the window that starts at `window`."""
-        counts = self._windows.get(window)
+    @property
+    def parts(self) -> list[int]:
+        """Starts of the parts of windows that are not complete."""
+        return list(self._parts)
+
+    def count(self, part: int, variables: Mapping[str, Any]) -> None:
+        """Count a record of the part of a window that starts at `part`."""
+        counts = self._parts.get(part)
         if counts is None:
-            counts = self._windows[window] = {
+            counts = self._parts[part] = {
                 name: [0] * len(bins.counts) for name, bins in self._bins.items()
             }
         get = variables.get
@@ -169,12 +179,12 @@ class DistributionMonitor:
 
     def change_windows(self, start: int) -> None:
         """Forget what was counted from a time on, where windows get another length."""
-        self._windows = {one: counts for one, counts in self._windows.items() if one < start}
+        self._parts = {one: counts for one, counts in self._parts.items() if one < start}
 
-    def counts(self, window: int) -> dict[str, InputCounts]:
-        """Return the counts of a window that starts at `window`, by variable."""
+    def counts(self, part: int) -> dict[str, InputCounts]:
+        """Return the counts of a part, by variable."""
         found = {}
-        for name, counts in self._windows.get(window, {}).items():
+        for name, counts in self._parts.get(part, {}).items():
             *values, missing = counts
             categories = self._bins[name].categories
             found[name] = InputCounts(values, missing, values[len(categories)] if categories else 0)
@@ -187,7 +197,8 @@ class DistributionMonitor:
             window: start of the window in Unix milliseconds.
             length: length of the window in milliseconds.
         """
-        counts = self._windows.pop(window, None)
+        parts = [part for part in self._parts if window <= part < window + length]
+        counts = _summed([self._parts.pop(part) for part in parts])
         if not counts or sum(next(iter(counts.values()))) < WINDOW_MIN:
             return []
         if length != self._trailing_length:
@@ -205,7 +216,7 @@ class DistributionMonitor:
                 for day, sample in self._samples.items()
             },
             "bins": {name: bins.to_state() for name, bins in self._bins.items()},
-            "windows": {str(window): counts for window, counts in self._windows.items()},
+            "parts": {str(part): counts for part, counts in self._parts.items()},
             "trailing": [self._trailing_length, self._trailing],
         }
 
@@ -219,7 +230,7 @@ class DistributionMonitor:
             for day, (seen, records) in state["samples"].items()
         }
         monitor._bins = {name: Bins.from_state(bins) for name, bins in state["bins"].items()}
-        monitor._windows = {int(window): counts for window, counts in state["windows"].items()}
+        monitor._parts = {int(part): counts for part, counts in state["parts"].items()}
         monitor._trailing_length, monitor._trailing = state["trailing"]
         return monitor
 
@@ -229,6 +240,17 @@ class DistributionMonitor:
         if name in self._trailing:
             found.append(DriftFinding(name, "trailing", n, stability(self._trailing[name], counts)))
         return found
+
+
+def _summed(parts: Sequence[dict[str, list[int]]]) -> dict[str, list[int]]:
+    """Return the sums of counts by variable; all parts have the same ones."""
+    if len(parts) == 1:
+        return parts[0]
+    names = parts[0] if parts else ()
+    return {
+        name: [sum(counts) for counts in zip(*(part[name] for part in parts), strict=True)]
+        for name in names
+    }
 
 
 def _category(value: object) -> str:

@@ -1,7 +1,7 @@
 """Monitors inputs, scores and labels per window of event time, which the learner cannot see."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -22,19 +22,39 @@ from stream_app.records import Features, Fields, Output
 MAX_VERSIONS = 10
 # Steps whose windows are remembered.
 MAX_SPANS = 1_000
+# Longest part of a window whose distributions are looked at by themselves.
+HOUR_MS = 3_600_000
 
 
 class WindowDistributions(NamedTuple):
-    """Distributions of scores, predictions and features in a window that closed.
+    """Distributions of scores, predictions and features in an hour, or in a shorter window.
 
     Attributes:
-        start, end: window of event time in Unix milliseconds.
-        inputs: counts by name; empty before there is a reference.
+        start, end: span of event time in Unix milliseconds.
+        inputs: counts by name.
     """
 
     start: int
     end: int
     inputs: Mapping[str, InputCounts]
+
+
+class StepSpan(NamedTuple):
+    """Window of the records of a step, and the part of it in which their distributions count.
+
+    Attributes:
+        start: start of the window in Unix milliseconds.
+        closing: watermark of a partition at which its records are late.
+        applied: time from which the length of the window applies.
+        part: start of the part, an hour or the window if it is shorter.
+        part_closing: watermark at which the part is not looked at any more.
+    """
+
+    start: int
+    closing: int
+    applied: int
+    part: int
+    part_closing: int
 
 
 @dataclass(slots=True)
@@ -84,7 +104,8 @@ class WindowMonitor:
     Attributes:
         lengths: lengths of the windows.
         late: number of records that came after their window had closed.
-        closed: windows of scored records that closed with the last time that passed.
+        closed: distributions of the hours that closed with the last time that passed, or of the
+            windows if these are shorter.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -104,9 +125,8 @@ class WindowMonitor:
         # By start: steps of windows that are open, and windows that wait for their labels.
         self._open: dict[int, WindowCounts] = {}
         self._closed: dict[int, WindowCounts] = {}
-        # By step: start and closing time of its window, and the time from which its length applies.
-        # Not part of the state.
-        self._spans: dict[int, tuple[int, int, int]] = {}
+        # By step. Not part of the state.
+        self._spans: dict[int, StepSpan] = {}
         # Late scored records by the day that their partition had reached.
         self._late: Counter[int] = Counter()
         self._score = DistributionMonitor()
@@ -125,7 +145,7 @@ class WindowMonitor:
         """
         time, variables, features = self._read(record)
         step = time - time % STEP_MS
-        start, closing, applied = self._spans.get(step) or self._span(step)
+        start, closing, applied, part, part_closing = self._spans.get(step) or self._span(step)
         if closing <= reached:
             self.late += 1
             self._late[floor_time(reached, DAY_MS)] += 1
@@ -139,7 +159,8 @@ class WindowMonitor:
                 identity = identity_hash(key, record["event_id"])
                 monitor.sample(reached, HashedRecord(identity, monitored))
             elif begin <= time and begin <= reached and applied <= reached:
-                monitor.count(start, monitored)
+                # What is late for its part counts in the window only, as a part that is not closed.
+                monitor.count(part if reached < part_closing else start + 1, monitored)
 
     def example(self, example: Example) -> None:
         """Count a label; one that was assumed has no delay, and is not covered."""
@@ -164,7 +185,6 @@ class WindowMonitor:
             time: Unix milliseconds, a multiple of `STEP_MS`.
         """
         late: list[Measurement] = []
-        self.closed = []
         if self._first == NEVER:
             self._first = time
         else:
@@ -172,6 +192,7 @@ class WindowMonitor:
             for midnight in range(first, time + 1, DAY_MS):
                 self._pass_midnight(midnight)
                 late += self._late_records(midnight)
+        self.closed = list(self._closed_parts(self._events, time))
         self._events = time
         found = late + (self._close() if self.lengths.is_known else [])
         return [measurement.output(self._pipeline.name) for measurement in found]
@@ -259,14 +280,17 @@ class WindowMonitor:
             counts = self._open[step] = WindowCounts()
         return counts
 
-    def _span(self, step: int) -> tuple[int, int, int]:
+    def _span(self, step: int) -> StepSpan:
         """Return what `_spans` has of a step, and remember it."""
         if len(self._spans) > MAX_SPANS:
             self._spans.clear()
         lengths = self.lengths
         start, length = lengths.window_of(step)
         closing, applied = lengths.closing_time(start, length), lengths.applies_from(step)
-        span = self._spans[step] = start, closing, applied
+        size = min(length, HOUR_MS)
+        part = step - step % size
+        span = StepSpan(start, closing, applied, part, part + size + STEP_MS)
+        self._spans[step] = span
         return span
 
     def _labels_closing_time(self, start: int, length: int) -> int:
@@ -316,6 +340,16 @@ class WindowMonitor:
                 found += self._window(start, end, counts)
         return found
 
+    def _closed_parts(self, before: int, time: int) -> Iterator[WindowDistributions]:
+        """Yield the parts of windows that close between two times, in order."""
+        for part in sorted({*self._score.parts, *self._features.parts}):
+            span = self._spans.get(part) or self._span(part)
+            if span.part == part and before < span.part_closing <= time:
+                inputs = self._score.counts(part)
+                for name, counts in self._features.counts(part).items():
+                    inputs[f"features.{name}"] = counts
+                yield WindowDistributions(part, span.part_closing - STEP_MS, inputs)
+
     def _window(self, start: int, end: int, counts: WindowCounts) -> list[Measurement]:
         """Return volumes, and the comparisons of distributions."""
         ranked = sorted(counts.versions.items(), key=lambda item: (-item[1], -item[0]))
@@ -327,10 +361,6 @@ class WindowMonitor:
                 of_all._replace(n=n, value=float(n), reference="version", model_version=one)
                 for one, n in ranked[:MAX_VERSIONS]
             ]
-        inputs = self._score.counts(start)
-        for name, input_counts in self._features.counts(start).items():
-            inputs[f"features.{name}"] = input_counts
-        self.closed.append(WindowDistributions(start, end, inputs))
         findings = self._score.close(start, end - start)
         findings += [
             finding._replace(name=f"features.{finding.name}")

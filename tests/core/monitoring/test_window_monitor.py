@@ -16,7 +16,7 @@ from stream_app.core.monitoring.window_lengths import (
     WindowLengths,
     choose_length,
 )
-from stream_app.core.monitoring.window_monitor import WindowMonitor
+from stream_app.core.monitoring.window_monitor import WindowDistributions, WindowMonitor
 from stream_app.core.published_records import ScoredRecord
 from stream_app.core.reading.event_time import NEVER
 from tests.learning import FINGERPRINT, HOUR, measurements, pipeline
@@ -59,6 +59,7 @@ class MonitoredStream:
         self.time = start
         self.again = again
         self.found: list[dict[str, Any]] = []
+        self.parts: list[WindowDistributions] = []
         self._chance = random.Random(1)
         self.amount = 0.0
 
@@ -76,6 +77,7 @@ class MonitoredStream:
     def pass_time(self, time: int) -> None:
         for outputs in (self.monitor.pass_events(time), self.monitor.pass_clock(time)):
             self.found += measurements(outputs)
+        self.parts += self.monitor.closed
         if self.again and time // STEP_MS % 7 == 0:
             state = orjson.loads(orjson.dumps(self.monitor.to_state()))
             self.monitor = WindowMonitor.from_state(DECLARED, state)
@@ -242,6 +244,42 @@ def test_times_may_be_passed_many_at_once() -> None:
     jumping.pass_time(jumping.time)
     assert jumping.found == stream.found
     assert stream.found
+
+
+@pytest.mark.parametrize("per_step", [7, 2])
+@pytest.mark.parametrize("again", [False, True])
+def test_distributions_are_looked_at_hour_by_hour_in_longer_windows(
+    per_step: int, again: bool
+) -> None:
+    stream = MonitoredStream(again=again)
+    stream.run(20 * DAY_MS, per_step)
+    first, *_, last = (one.start for one in stream.parts)
+    assert [one.start for one in stream.parts] == list(range(first, last + 1, HOUR))
+    assert last == 20 * DAY_MS - 2 * HOUR
+    for one in stream.parts:
+        assert one.end - one.start == HOUR
+        assert {sum(counts.values) for counts in one.inputs.values()} == {4 * per_step}
+    drift = [one["n"] for one in stream.found if one["kind"] == "drift"]
+    assert set(drift) == {per_step * (24 if per_step == 7 else 96)}
+
+
+def test_a_record_that_is_late_for_its_hour_counts_in_its_window_only() -> None:
+    def run(*, with_late: bool) -> MonitoredStream:
+        stream = MonitoredStream()
+        stream.run(18 * DAY_MS + 6 * HOUR, per_step=2)
+        if with_late:
+            late = scored(18 * DAY_MS + 7, 0.5, {"amount": 0.0})
+            stream.monitor.scored(late, b"k", 18 * DAY_MS + 5 * HOUR)
+        stream.run(20 * DAY_MS, per_step=2)
+        return stream
+
+    usual, late = run(with_late=False), run(with_late=True)
+    assert late.parts == usual.parts
+    counts = [
+        {one["window"]["start"]: one["n"] for one in stream.found if one["kind"] == "drift"}
+        for stream in (usual, late)
+    ]
+    assert counts[1] == {**counts[0], 18 * DAY_MS: counts[0][18 * DAY_MS] + 1}
 
 
 def test_the_state_stays_small() -> None:
