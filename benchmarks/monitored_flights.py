@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -27,15 +27,6 @@ from stream_app.loading import load_pipeline
 from stream_app.pipeline import Alarms, Pipeline
 
 
-class FlightAlarm(NamedTuple):
-    """Alarm that was opened; times in Unix milliseconds."""
-
-    name: str
-    since: int
-    opened: int
-    cause: str
-
-
 def pipeline() -> Pipeline:
     """Returns the pipeline of the flights, with features for the monitor and local hours."""
     declared = load_pipeline("stream_app.examples.flights:pipeline")
@@ -53,7 +44,6 @@ class MonitoredFlights:
     def __init__(self, served: ServedFlights, monitor: StreamMonitor) -> None:
         self._served = served
         self._monitor = monitor
-        self._open: set[str] = set()
         self._passed = 0
 
     def copied(self) -> "MonitoredFlights":
@@ -61,32 +51,37 @@ class MonitoredFlights:
         state = orjson.loads(orjson.dumps(self._monitor.to_state()))
         monitor = StreamMonitor.from_state(pipeline(), state)
         copy = MonitoredFlights(self._served.copied(), monitor)
-        copy._open, copy._passed = set(self._open), self._passed
+        copy._passed = self._passed
         return copy
 
-    def until(self, end: int, change: Change | None = None) -> Iterator[FlightAlarm]:
-        """Yields the alarms that are opened up to a time, exclusive."""
-        for moment in self._served.moments(end, change, seed=0):
+    def until(
+        self, end: int, change: Change | None = None, seed: int = 0, **sent: Any
+    ) -> Iterator[AlarmRecord]:
+        """Yields the alarms that are opened up to a time, exclusive.
+
+        Args:
+            end: time in Unix milliseconds.
+            change: returns the label that is sent instead of the true one.
+            seed: seed of the changes.
+            sent: changes of flights and loss of labels, as of `ServedFlights.moments`.
+        """
+        for moment in self._served.moments(end, change, seed, **sent):
             if isinstance(moment, ServedLabel):
                 self._monitor.example(example_of(moment), moment.offset)
                 time = moment.label_time
             else:
                 time, features, score = moment
-                self._monitor.scored(_scored(time, features, score), None, self._passed)
+                if features is not None:
+                    self._monitor.scored(_scored(time, features, score), None, self._passed)
             passed = floor_time(time, STEP_MS)
             if passed > self._passed:
                 self._passed = passed
-                outputs = self._monitor.pass_events(passed) + self._monitor.pass_clock(passed)
-                alarms = [decode_alarm(one.value) for one in outputs if one.topic == "alarms"]
-                yield from self._opened([one for one in alarms if one is not None])
-
-    def _opened(self, alarms: list[AlarmRecord]) -> Iterator[FlightAlarm]:
-        for one in alarms:
-            if not one.is_open:
-                self._open.discard(one.name)
-            elif one.name not in self._open:
-                self._open.add(one.name)
-                yield FlightAlarm(one.name, one.since, one.opened_at, one.cause)
+                for output in self._monitor.pass_events(passed) + self._monitor.pass_clock(passed):
+                    if output.topic != "alarms":
+                        continue
+                    alarm = decode_alarm(output.value)
+                    if alarm is not None and alarm.is_open and alarm.n == 1:
+                        yield alarm
 
 
 def _scored(time: int, features: dict[str, Any], score: float) -> Any:
@@ -104,21 +99,21 @@ def main() -> None:
     clean = MonitoredFlights(ServedFlights(read_year()), StreamMonitor(pipeline()))
     first = int(FIRST.timestamp() * 1000)
     found: list[float] = []
-    alarms: list[FlightAlarm] = []
+    alarms: list[AlarmRecord] = []
     for number in range(POISONINGS):
         alarms += clean.until(start_of(number))
         start = start_of(number)
         poisoned = clean.copied()
         for alarm in poisoned.until(start + FOUND_WITHIN_MS, flipped(0.2)):
             if alarm.name in ("label-flips", "positive-share"):
-                found.append((alarm.opened - start) / HOUR_MS)
+                found.append((alarm.opened_at - start) / HOUR_MS)
                 break
         print(f"poisoning {number}: {found[-1:] if len(found) else None}", flush=True)
     alarms += clean.until(2**62)
     for alarm in alarms:
-        before = " (before the first poisoning)" if alarm.opened < first else ""
+        before = " (before the first poisoning)" if alarm.opened_at < first else ""
         print(
-            f"{alarm.name} {iso_time(alarm.opened)} since {iso_time(alarm.since)} "
+            f"{alarm.name} {iso_time(alarm.opened_at)} since {iso_time(alarm.since)} "
             f"{alarm.cause}{before}"
         )
     found.sort()

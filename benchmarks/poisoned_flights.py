@@ -1,7 +1,7 @@
 """Served labels of the flights of a year, clean and with poisonings that the model learns."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -19,6 +19,12 @@ FOUND_WITHIN_MS = 7 * DAY_MS
 
 Change = Callable[[bool, random.Random], bool]
 """Returns the label that is sent instead of the true one."""
+
+FlightChange = Callable[["TimedFlight", random.Random], "Sequence[dict[str, Any]]"]
+"""Returns the features of the events that are sent for a flight: none, one or several."""
+
+LabelLoss = Callable[["TimedFlight"], bool]
+"""Returns True if the label of a flight is not sent."""
 
 
 def flipped(share: float) -> Change:
@@ -41,10 +47,13 @@ class TimedFlight(NamedTuple):
 
 
 class ScoredFlight(NamedTuple):
-    """Flight with its features and score; the time is in Unix milliseconds."""
+    """Flight with its features and score; the time is in Unix milliseconds.
+
+    One without features was not sent: only its time passes.
+    """
 
     event_time: int
-    features: dict[str, Any]
+    features: dict[str, Any] | None
     score: float
 
 
@@ -85,9 +94,20 @@ class ServedFlights:
                 yield moment
 
     def moments(
-        self, end: int, change: Change | None = None, seed: int = 0
+        self,
+        end: int,
+        change: Change | None = None,
+        seed: int = 0,
+        *,
+        flights: FlightChange = lambda flight, _: [flight.features],
+        lost: LabelLoss = lambda _: False,
     ) -> Iterator[ServedLabel | ScoredFlight]:
-        """Yields flights as they are scored, too; otherwise as `until`."""
+        """Yields flights as they are scored, too; otherwise as `until`.
+
+        Args:
+            flights: returns what is sent of a flight; the last of several gets the label.
+            lost: returns True if the label of a flight is not sent.
+        """
         rng = random.Random(seed)
         changed_until = self._time() + 3 * DAY_MS
         while self._position < len(self._moments) and self._time() < end:
@@ -95,14 +115,20 @@ class ServedFlights:
             self._position += 1
             flight = self._flights[number]
             if is_event:
-                scores = self._model.predict_proba_one(flight.features)
-                score = self._scores[number] = float(scores.get(True, 0.5))
-                yield ScoredFlight(time, flight.features, score)
+                sent = flights(flight, rng)
+                if not sent:
+                    yield ScoredFlight(time, None, 0.0)
+                for features in sent:
+                    scores = self._model.predict_proba_one(features)
+                    score = self._scores[number] = float(scores.get(True, 0.5))
+                    yield ScoredFlight(time, features, score)
+                continue
+            score = self._scores.pop(number, None)
+            if score is None or lost(flight):
                 continue
             label = flight.label
             if change is not None and time < changed_until:
                 label = change(label, rng)
-            score = self._scores.pop(number)
             self._model.learn_one(flight.features, label)
             yield ServedLabel(time, flight.event_time, 0, number, label, score)
 
