@@ -20,7 +20,7 @@ from stream_app.formatting import iso_time
 from stream_app.model_admin import alarm_admin as decisions
 from stream_app.model_admin.alarm_admin import AlarmAdmin
 from stream_app.model_store.model_registry import reason
-from stream_app.status.alarm_status import monitor_alarms, silences
+from stream_app.status.alarm_status import monitor_alarms, silence_text, silences
 from stream_app.status.status_rendering import monitor_alarm_table
 from stream_app.transfer.consume import parse_duration
 
@@ -64,11 +64,7 @@ def list_alarms(
     if not as_json and alarms:
         report_console().print(monitor_alarm_table(alarms, len(alarms)))
     lines = [] if alarms else ["No alarm was ever opened." if with_closed else "No alarm is open."]
-    lines += [
-        f"Silenced until {one.until[:16]}: {one.name}"
-        f"{'' if one.source is None else f' of {one.source}'}, by {one.who}: {one.why}"
-        for one in silenced
-    ]
+    lines += [f"Silenced: {silence_text(one)}" for one in silenced]
     found = {
         "alarms": [asdict(one) for one in alarms],
         "silences": [asdict(one) for one in silenced],

@@ -20,6 +20,7 @@ from stream_app.model_admin.topic_admin import TopicAdmin
 from stream_app.model_store.model_registry import Reason
 from stream_app.records import Output
 from stream_app.settings import Settings
+from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 _LIST = "See `stream-app alarms list PIPELINE --all`"
 
@@ -76,7 +77,8 @@ def acknowledge(admin: AlarmAdmin, id_: str, why: Reason) -> AlarmRecord:
         known = now.acknowledgements.get(id_)
         if known is not None:
             raise DecisionError(
-                f"Alarm {id_} is acknowledged already, by {known.who} at {known.at}: {known.why}",
+                f"Alarm {id_} is acknowledged already, by "
+                + sanitize_for_terminal(f"{known.who} at {known.at}: {known.why}"),
                 "Nothing is left to do",
             )
         made.append(alarm)
@@ -105,7 +107,7 @@ def silence(admin: AlarmAdmin, name: str, source: str | None, until: int, why: R
         if known is not None:
             raise DecisionError(
                 f"{_alarms_of(known)} are silenced already until {iso_time(known.until)}, by "
-                f"{known.who} since {known.at}: {known.why}",
+                + sanitize_for_terminal(f"{known.who} since {known.at}: {known.why}"),
                 "To change that, end it first: `stream-app alarms unsilence PIPELINE NAME`",
             )
         after = f"until {iso_time(until)}"

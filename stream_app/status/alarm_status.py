@@ -4,6 +4,7 @@ from stream_app.core.alarms.alarm_log import AlarmLog
 from stream_app.core.alarms.alarm_record import AlarmRecord
 from stream_app.formatting import iso_time
 from stream_app.status.status_model import MonitorAlarm, SilenceStatus
+from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 
 def monitor_alarms(log: AlarmLog, now: int, *, closed: bool = False) -> tuple[MonitorAlarm, ...]:
@@ -25,6 +26,16 @@ def silences(log: AlarmLog, now: int) -> tuple[SilenceStatus, ...]:
         SilenceStatus(one.name, one.source, iso_time(one.until), one.at, one.who, one.why)
         for one in sorted(found, key=lambda one: one.until)
     )
+
+
+def silence_text(one: SilenceStatus) -> str:
+    """Return a silence in words.
+
+    >>> silence_text(SilenceStatus("event-volume", None, "2026-03-04T06:00:00", "", "ann@x", "fog"))
+    'event-volume until 2026-03-04T06:00 by ann@x: fog'
+    """
+    of = "" if one.source is None else f" of {one.source}"
+    return sanitize_for_terminal(f"{one.name}{of} until {one.until[:16]} by {one.who}: {one.why}")
 
 
 def _status(log: AlarmLog, alarm: AlarmRecord, now: int) -> MonitorAlarm:

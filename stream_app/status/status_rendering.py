@@ -9,6 +9,7 @@ from rich.text import Text
 
 from stream_app.core.alarms.alarm_log import AlarmState
 from stream_app.formatting import counted, duration, seconds_since
+from stream_app.status.alarm_status import silence_text
 from stream_app.status.status_model import (
     Alarm,
     CorrectiveAction,
@@ -24,6 +25,7 @@ from stream_app.status.status_model import (
     WorkerState,
     WorkerStatus,
 )
+from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 _STYLES: Mapping[WorkerState, str] = {
     "ready": "green",
@@ -163,11 +165,18 @@ def monitor_alarm_table(alarms: Sequence[MonitorAlarm], rows: int) -> Table:
     table = _table(*columns, right=("strength", "times"))
     for one in alarms[:rows]:
         state = f"{one.state} {one.note}" if one.note else one.state
+        cells = (
+            one.since[:16],
+            (one.closed_at or one.updated_at)[:16],
+            f"{one.strength:.3g}",
+            f"{one.count:,}",
+            one.cause,
+        )
+        style = _ALARM_STYLES[one.state] if one.pages else ""
         table.add_row(
-            Text(one.id),
-            Text(state, style=_ALARM_STYLES[one.state] if one.pages else ""),
-            *map(Text, (one.since[:16], (one.closed_at or one.updated_at)[:16])),
-            *map(Text, (f"{one.strength:.3g}", f"{one.count:,}", one.cause)),
+            Text(sanitize_for_terminal(one.id)),
+            Text(sanitize_for_terminal(state), style=style),
+            *map(Text, map(sanitize_for_terminal, cells)),
         )
     _add_remaining(table, len(alarms) - rows)
     return table
@@ -215,7 +224,7 @@ def _add_remaining(table: Table, count: int) -> None:
 def summary_lines(status: Status) -> dict[str, str]:
     """Return rates, model, record counts, coverage and dead letters, one line each by name.
 
-    Learning has a line if something is paused or excluded.
+    Learning has a line if something is paused or excluded, and silences if some are in force.
     """
     lines = {}
     if status.rates is not None:
@@ -230,6 +239,8 @@ def summary_lines(status: Status) -> dict[str, str]:
     lines |= _count_lines(status.record_counts)
     if status.partitions:
         lines["event time"] = _clock_line(status.partitions)
+    if status.silences:
+        lines["silences"] = "; ".join(map(silence_text, status.silences))
     lines["windows"] = window_line(status.windows)
     lines["label coverage"] = _coverage_line(status)
     lines["dead letters"] = _dead_letter_line(status.recent_dead_letters)

@@ -11,13 +11,15 @@ from stream_app.status.status_model import (
     InputStatus,
     LabelStatus,
     LearningPause,
+    MonitorAlarm,
     RecentDeadLetters,
     RecordCountTotals,
     RoleStatus,
+    SilenceStatus,
     Status,
     WindowStatus,
 )
-from stream_app.status.status_rendering import fit, summary_lines
+from stream_app.status.status_rendering import fit, render, summary_lines
 
 COUNTS = RecordCountTotals(
     0, 0, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, {}, True, 0
@@ -94,3 +96,24 @@ def test_the_summary_names_what_is_not_learned() -> None:
         "exclusion 2 of labels of bank from 2026-01-01T00:00 to 2026-01-01T00:00 by ann@here: "
         "inverted"
     )
+
+
+def test_alarms_of_the_monitor_have_their_states_and_silences_a_line() -> None:
+    at = "2026-03-01T06:00:00.000+00:00"
+    id_ = "label-flips/bank/2026-03-01T06:00Z"
+    alarm = MonitorAlarm(
+        id_, "label-flips", "bank", "acknowledged", True, at, at, at, None, 2.5, 3, "flipped", (),
+        (1, 2), "by ann@x at 2026-03-01T07:00: \x1b[2Jasked",
+    )  # fmt: skip
+    found = replace(
+        status(1),
+        open_alarms=(alarm,),
+        silences=(SilenceStatus("event-volume", "events", at, at, "bob@x", "a strike"),),
+    )
+    console = Console(file=io.StringIO(), width=200)
+    console.print(render(found))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    (line,) = [one for one in text.splitlines() if id_ in one]
+    assert "acknowledged by ann@x at 2026-03-01T07:00: \\x1b[2Jasked" in line
+    assert line.rstrip().endswith("2.5          3      flipped")
+    assert "event-volume of events until 2026-03-01T06:00 by bob@x: a strike" in text

@@ -2,9 +2,10 @@
 
 import pytest
 
+from stream_app.core.alarms.alarm_record import AlarmRecord
 from stream_app.core.monitoring.alarms import CorrectiveActions, LastingAlarms
 from stream_app.core.published_records import ExampleOffsets, LimitCheck, Measurement
-from stream_app.transfer.record_rendering import measurement_text
+from stream_app.transfer.record_rendering import alarm_text, measurement_text
 
 NOW = 1_700_000_000_000
 
@@ -52,6 +53,17 @@ def test_a_lasting_alarm_is_ongoing_or_ended() -> None:
     )
     assert ended is not None
     assert ended.startswith("ended")
+
+
+def test_an_alarm_of_the_monitor_is_described() -> None:
+    alarm = AlarmRecord("event-volume", "events", NOW, NOW, NOW, None, 2.0, 1, "few events")
+    assert alarm_text(alarm.output("p").value) == (
+        "open  few events  since 2023-11-14T22:13  last 2023-11-14T22:13  strength 2  once"
+    )
+    closed = alarm._replace(closed_at=NOW, n=2, examples=ExampleOffsets(3, 9)).output("p").value
+    assert (alarm_text(closed) or "").startswith("closed at 2023-11-14T22:13  few events  since")
+    assert (alarm_text(closed) or "").endswith("2 times  examples 3 to 9")
+    assert alarm_text(b'{"name": "event-volume", "until": 3}') is None
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,21 @@
 """The life of an alarm on a real broker: opened, listed, acknowledged, closed, and silenced."""
 
 import json
+import re
 import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 from uuid import uuid4
 
 import orjson
 import pytest
 
 from stream_app.broker import EmbeddedBroker
+from stream_app.broker.node import free_port
 from stream_app.errors import StreamAppError
 from stream_app.model_admin.alarm_admin import AlarmAdmin, acknowledge
 from stream_app.model_store.model_registry import reason
@@ -87,7 +90,8 @@ def test_an_alarm_is_opened_acknowledged_and_closed_once_whatever_is_killed(
     killed = system.start("monitor", FAULT_AT=RAISES)
     assert killed.wait(60) == -signal.SIGKILL, system.log("monitor-0")
     assert records(system) == []
-    system.start("monitor")
+    port = str(free_port())
+    system.start("monitor", STREAM_APP_WORKER__HEALTH_PORT=port)
     system.until(lambda: bool(records(system)), 60, "no alarm")
 
     opened = records(system)[0]
@@ -103,6 +107,7 @@ def test_an_alarm_is_opened_acknowledged_and_closed_once_whatever_is_killed(
     assert ended[0] in ("DecisionError", "FencedError")
     assert ended[1] == "done"
     assert states(system) == [(id_, "acknowledged")]
+    system.until(lambda: exported(port) == ["acknowledged"], 10, "the metric does not follow")
     words = ("alarms", "acknowledge", "PIPELINE")
     assert "is acknowledged already, by" in run(system, *words, id_, "--why", "x", code=20)
     assert "There is no alarm" in run(system, *words, "event-volume/x", "--why", "x", code=20)
@@ -123,6 +128,14 @@ def test_an_alarm_is_opened_acknowledged_and_closed_once_whatever_is_killed(
     assert states(system) == []
     assert states(system, "--all") == [(id_, "closed")]
     assert not any(one["kind"] == "alarm" for one in system.values("monitoring"))
+
+
+def exported(port: str) -> list[str]:
+    """Return the states of the alarm that the monitor exports as 1."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    pattern = r'^stream_app_alarms_open\{[^}]*name="event-volume"[^}]*state="(\w+)"\} 1\.0$'
+    return re.findall(pattern, text, re.MULTILINE)
 
 
 def acknowledged(system: System, id_: str) -> str:
