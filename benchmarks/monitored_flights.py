@@ -26,11 +26,13 @@ from stream_app.formatting import iso_time
 from stream_app.loading import load_pipeline
 from stream_app.pipeline import Alarms, Pipeline
 
+DEFAULTS = Alarms(zone="America/New_York")
 
-def pipeline() -> Pipeline:
-    """Returns the pipeline of the flights, with features for the monitor and local hours."""
+
+def pipeline(alarms: Alarms = DEFAULTS) -> Pipeline:
+    """Returns the pipeline of the flights, with features for the monitor."""
     declared = load_pipeline("stream_app.examples.flights:pipeline")
-    return replace(declared, alarms=Alarms(zone="America/New_York"), publish_features=True)
+    return replace(declared, alarms=alarms, publish_features=True)
 
 
 class MonitoredFlights:
@@ -38,19 +40,20 @@ class MonitoredFlights:
 
     Args:
         served: the flights.
-        monitor: the monitor, as it is at the same moment.
+        declared: their pipeline.
     """
 
-    def __init__(self, served: ServedFlights, monitor: StreamMonitor) -> None:
+    def __init__(self, served: ServedFlights, declared: Pipeline) -> None:
         self._served = served
-        self._monitor = monitor
+        self._pipeline = declared
+        self._monitor = StreamMonitor(declared)
         self._passed = 0
 
     def copied(self) -> "MonitoredFlights":
         """Returns a copy that continues at the same moment."""
         state = orjson.loads(orjson.dumps(self._monitor.to_state()))
-        monitor = StreamMonitor.from_state(pipeline(), state)
-        copy = MonitoredFlights(self._served.copied(), monitor)
+        copy = MonitoredFlights(self._served.copied(), self._pipeline)
+        copy._monitor = StreamMonitor.from_state(self._pipeline, state)
         copy._passed = self._passed
         return copy
 
@@ -96,7 +99,7 @@ def _scored(time: int, features: dict[str, Any], score: float) -> Any:
 
 def main() -> None:
     """Prints the alarms of the clean year, and when each poisoning was found."""
-    clean = MonitoredFlights(ServedFlights(read_year()), StreamMonitor(pipeline()))
+    clean = MonitoredFlights(ServedFlights(read_year()), pipeline())
     first = int(FIRST.timestamp() * 1000)
     found: list[float] = []
     alarms: list[AlarmRecord] = []

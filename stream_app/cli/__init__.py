@@ -11,6 +11,7 @@ Commands:
     status, doctor, explain: observe it.
     dead_letters, dead_letter_operations, dead_letter_options: inspect and replay failed records.
     models, model_operations, learning, keys: control its model and learning.
+    monitoring, alarms: control and observe its monitoring.
     cluster: topics, rights, Avro schemas, reset.
     about: error codes and version.
 """

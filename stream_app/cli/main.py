@@ -58,7 +58,7 @@ COMMANDS = {
     "labels": LazyCommand("labels", "Labels: say that all until a time were sent."),
     "learning": LazyCommand("learning", "Learning: pause, resume, exclude, include, status."),
     "alarms": LazyCommand("alarms", "Alarms of the monitor: list, acknowledge, silence."),
-    "monitor": LazyCommand("model_operations", "Monitoring: length of windows.", "monitor"),
+    "monitor": LazyCommand("monitoring", "Monitoring: length of windows, calibration."),
     "keys": LazyCommand("keys", "Signing keys of model versions: list, create, rotate, revoke."),
     "topics": LazyCommand("cluster", "Topics of a pipeline: create, show.", "topics"),
     "schemas": LazyCommand("cluster", "Avro schemas of a pipeline: check, register.", "schemas"),

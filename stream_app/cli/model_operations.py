@@ -1,7 +1,6 @@
-"""`models verify`, `rollback`, `promote`, `pin`, `unpin` and `gc`; `monitor`."""
+"""`models verify`, `rollback`, `promote`, `pin`, `unpin` and `gc`."""
 
 import time
-from enum import StrEnum
 from functools import cached_property
 from typing import Annotated
 
@@ -16,7 +15,6 @@ from stream_app.cli.options import (
     print_json,
     require_reason,
 )
-from stream_app.core.monitoring.window_lengths import LENGTHS_MS
 from stream_app.errors import VerificationError
 from stream_app.kafka.clients import client_config
 from stream_app.kafka.retrying_reader import RetryingReader
@@ -37,7 +35,6 @@ from stream_app.model_store.model_registry import reason
 from stream_app.transfer.progress import report_progress
 
 app = typer.Typer()
-monitor = typer.Typer(no_args_is_help=True)
 
 _VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", help="A version's number.")]
 
@@ -224,38 +221,6 @@ def gc(
     if found.young:
         line += f" {found.young:,} more that nothing names are younger than {grace:,.0f} s."
     context.write({"done": yes, **counts}, line)
-
-
-class WindowLength(StrEnum):
-    """Length of the monitor's windows."""
-
-    QUARTER = "15min"
-    HOUR = "1h"
-    SIX_HOURS = "6h"
-    DAY = "24h"
-
-
-@monitor.callback()
-def monitor_commands() -> None:
-    """Monitoring of a pipeline."""
-
-
-@monitor.command("window", epilog="Example: stream-app monitor window flights 1h --why 'more data'")
-def change_window(
-    pipeline: PipelineArgument,
-    length: Annotated[WindowLength, typer.Argument(help="Length of a window.")],
-    why: WhyOption,
-    as_json: JsonOption = False,
-) -> None:
-    """Change the length of the monitor's windows, from the second midnight of event time on."""
-    require_reason(why)
-    context = open_for_operation(pipeline, as_json)
-    milliseconds = LENGTHS_MS[list(WindowLength).index(length)]
-    decisions.change_window(context.admin, milliseconds, reason(why))
-    context.write(
-        {"window_seconds": milliseconds // 1000},
-        f"Windows get a length of {length.value} from the second midnight of event time on.",
-    )
 
 
 def _change_version(

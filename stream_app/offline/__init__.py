@@ -1,4 +1,4 @@
-"""Pipelines in memory: simulation over files, training from files or topics; export of examples.
+"""Pipelines in memory: simulation over files, training from files or topics; export.
 
 In memory:
     engine: scorer, learner and monitor in one process; reasons why an example was not learned.
@@ -14,6 +14,8 @@ Training (`stream-app train`):
     topic_simulation: simulation over topics.
     training: model, metrics and distributions from a simulation.
     version_publishing: publishes the model as a version.
+Calibration (`stream-app monitor calibrate`):
+    threshold_calibration: alarms that thresholds would have raised, and proposed limits.
 Export (`stream-app export`):
     example_export: from the log to Parquet, CSV and JSON lines.
 """

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example, decode_example
-from stream_app.core.learning.control_commands import control_in
+from stream_app.core.learning.control_commands import Control, control_in
 from stream_app.core.reading.identity import key_is_id
 from stream_app.core.reading.record_identity import key_text
 from stream_app.errors import OutputError, SelectionError
@@ -256,18 +256,34 @@ class ExampleRange:
         self._keyed = not key_is_id(pipeline)
         self.controls = self.unreadable = 0
 
+    @property
+    def size(self) -> int:
+        """Number of offsets to read."""
+        return max(self.end - self.start, 0)
+
     def rows(self, progress: ProgressReporter) -> Iterator[Row]:
         """Yield the examples as rows, and count the other records."""
+        for offset, key, found in self.entries(progress):
+            if isinstance(found, Example):
+                yield example_row(offset, found, key_text(key) if self._keyed else None)
+
+    def entries(
+        self, progress: ProgressReporter
+    ) -> Iterator[tuple[int, bytes | None, Example | Control]]:
+        """Yield offset, key and content of examples and control records, and count the others."""
         self.controls = self.unreadable = 0
         limits: dict[PartitionId, tuple[int, int]] = {self._partition: (self.start, self.end)}
         for count, message in enumerate(self._reader.records(limits), start=1):
-            offset, example = message.offset() or 0, decode_example(message.value(), self._task)
+            offset, key = message.offset() or 0, message.key()
+            example = decode_example(message.value(), self._task)
+            control = None if isinstance(example, Example) else control_in(key, message.value())
             if isinstance(example, Example):
-                yield example_row(offset, example, key_text(message.key()) if self._keyed else None)
-            elif control_in(message.key(), message.value()) is None:
-                self.unreadable += 1
-            else:
+                yield offset, key, example
+            elif control is not None:
                 self.controls += 1
+                yield offset, key, control
+            else:
+                self.unreadable += 1
             progress.update(offset + 1 - self.start, count)
 
 
@@ -295,7 +311,7 @@ class ExampleExport:
     @property
     def size(self) -> int:
         """Number of offsets to read."""
-        return max(self._examples.end - self._examples.start, 0)
+        return self._examples.size
 
     def find_columns(self, progress: ProgressReporter) -> None:
         """Collect the columns.
