@@ -40,10 +40,20 @@ COMMANDS = (
     ("models", "gc", "PIPELINE"),
     ("keys", "list", "PIPELINE"),
     ("learning", "status", "PIPELINE"),
+    ("alarms", "list", "PIPELINE", "--all"),
     ("topics", "show", "PIPELINE"),
     *(
         ("consume", "PIPELINE", kind, "--from-beginning", "--until-end", *options)
-        for kind in ("raw", "labels", "scored", "dead-letters", "monitoring", "examples", "models")
+        for kind in (
+            "raw",
+            "labels",
+            "scored",
+            "dead-letters",
+            "monitoring",
+            "alarms",
+            "examples",
+            "models",
+        )
         for options in (("--limit", "2000"), ("--json", "--limit", "5000"))
     ),
 )

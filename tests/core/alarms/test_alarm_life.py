@@ -12,7 +12,7 @@ from stream_app.core.alarms.alarm_log import (
     Silence,
     end_of_silence,
 )
-from stream_app.core.alarms.alarm_record import AlarmRecord, decode_alarm
+from stream_app.core.alarms.alarm_record import AlarmName, AlarmRecord, decode_alarm
 from stream_app.core.alarms.evidence import DAY_MS, HOUR_MS
 from stream_app.core.alarms.raised_alarm import QUIET_MS, OpenAlarms, RaisedAlarm
 from stream_app.core.published_records import ExampleOffsets
@@ -21,7 +21,7 @@ from tests.learning import fits
 
 START = 1_772_344_800_000  # 2026-03-01T06:00Z
 ID = "label-flips/labels/2026-03-01T06:00Z"
-NAMES = ("label-flips", "event-volume")
+NAMES: tuple[AlarmName, ...] = ("label-flips", "event-volume")
 NOW = START + 400 * DAY_MS
 
 

@@ -134,6 +134,13 @@ def test_the_acls_of_a_role_suffice_for_its_work(
                 "--json",
             )
             assert done.code == 0, done
+        silence = ("alarms", "silence", pipeline, "event-volume", "--for", "1h", "--why", "test")
+        silenced = run(tmp_path, users[AclRole.OBSERVER], *silence)
+        assert f"transactional id {system.name}.alarm-admin.decisions" in silenced.errors, silenced
+        silenced = run(tmp_path, users[AclRole.ALARM_ADMIN], *silence, "--json")
+        assert silenced.code == 0, silenced
+        listed = run(tmp_path, users[AclRole.OBSERVER], "alarms", "list", pipeline, "--json")
+        assert [one["name"] for one in listed.json["silences"]] == ["event-volume"], listed
         assert train_and_export(system, tmp_path, users, events, labels) == 50
         for worker in list(system.workers):
             system.terminate(worker)
