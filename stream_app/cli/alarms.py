@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from stream_app.cli.console import report_console
 from stream_app.cli.context import CommandContext
 from stream_app.cli.options import (
     JsonOption,
     PipelineArgument,
     WhyOption,
-    report_console,
     require_reason,
 )
 from stream_app.clock import now_ms

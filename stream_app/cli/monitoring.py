@@ -145,7 +145,7 @@ def _table(found: list[CalibratedThreshold], pipeline: Pipeline, per_year: float
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("threshold", no_wrap=True)
     proposal = f"for {per_year:g} a year"
-    for column in ("usually", "limit", "alarms", "a year", "the last", proposal):
+    for column in ("5 to 95 %", "limit", "alarms", "a year", "the last", proposal):
         table.add_column(column, justify="right")
     for one in found:
         limit, alarms, rate, last = "", "", "", ""
