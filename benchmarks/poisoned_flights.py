@@ -123,8 +123,10 @@ class ServedFlights:
                     score = self._scores[number] = float(scores.get(True, 0.5))
                     yield ScoredFlight(time, features, score)
                 continue
-            score = self._scores.pop(number, None)
-            if score is None or lost(flight):
+            if number not in self._scores:
+                continue
+            score = self._scores.pop(number)
+            if lost(flight):
                 continue
             label = flight.label
             if change is not None and time < changed_until:

@@ -7,9 +7,12 @@ import orjson
 
 from stream_app.records import Features, Fields, Output
 
+# Version of a score that no model made, but the rule of a fallback, or a prior.
+NO_VERSION = -1
+
 
 class ScoringModel(TypedDict):
-    """Model that made a score; version -1 stands for the rule of a fallback."""
+    """Model that made a score, or `NO_VERSION`."""
 
     name: str
     version: int

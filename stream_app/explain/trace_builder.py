@@ -8,13 +8,12 @@ from confluent_kafka import Message
 from stream_app.core.evaluation.prediction_tasks import task_of
 from stream_app.core.examples import Example, decode_example, label_source
 from stream_app.core.learning.control_commands import ControlState
-from stream_app.core.published_records import PREDICTION_FIELDS, ScoredRecord
+from stream_app.core.published_records import NO_VERSION, PREDICTION_FIELDS, ScoredRecord
 from stream_app.core.reading.cleaning_steps import CleanedRecord
 from stream_app.core.reading.direct_reading import DirectIntake
 from stream_app.core.reading.envelopes import Skipped
 from stream_app.core.reading.identity import key_is_id
 from stream_app.core.reading.record_reader import LabelReader
-from stream_app.core.scoring.predictor import NO_VERSION
 from stream_app.error_codes import ERROR_CODES
 from stream_app.errors import ModelError, SelectionError
 from stream_app.explain.event_finder import EventFinder

@@ -28,17 +28,18 @@ pipeline = replace(
 """
 
 
-def milliseconds(*date: int) -> int:
-    return int(datetime(*date, tzinfo=UTC).timestamp() * 1000)  # type: ignore[arg-type]
+def milliseconds(month: int, day: int, hour: int = 0) -> int:
+    """Return a time of 2013 in Unix milliseconds."""
+    return int(datetime(2013, month, day, hour, tzinfo=UTC).timestamp() * 1000)
 
 
 START, END = datetime(2013, 1, 1), datetime(2013, 3, 9)
 # A fifth of the labels that become known is inverted.
-POISONED, CORRECTED = milliseconds(2013, 1, 29, 6), milliseconds(2013, 2, 1, 6)
+POISONED, CORRECTED = milliseconds(1, 29, 6), milliseconds(2, 1, 6)
 # No event is sent.
-SILENT, RESTORED = milliseconds(2013, 2, 20, 11), milliseconds(2013, 2, 21, 5)
+SILENT, RESTORED = milliseconds(2, 20, 11), milliseconds(2, 21, 5)
 # Distances are in km.
-DRIFTED = milliseconds(2013, 3, 3)
+DRIFTED = milliseconds(3, 3)
 STEP_HOURS = 6
 # Steps after which the monitor and the learner are killed.
 KILLS = range(19, 260, 24)

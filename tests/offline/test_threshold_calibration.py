@@ -13,7 +13,7 @@ from stream_app.broker import EmbeddedBroker
 from stream_app.core.evaluation.evaluator import WindowReport
 from stream_app.core.learning.control_commands import Control
 from stream_app.core.published_records import ExampleOffsets
-from stream_app.offline.threshold_calibration import calibrate, openings, window_reports
+from stream_app.offline.threshold_calibration import LogEntry, calibrate, openings, window_reports
 from tests.learning import examples, pipeline
 from tests.running_system import System
 from tests.transfer.clusters import unique_name
@@ -97,11 +97,15 @@ def test_nothing_is_proposed_from_few_windows() -> None:
 
 def test_predictions_of_versions_that_were_rolled_back_do_not_count() -> None:
     declared = replace(pipeline(), window=timedelta(hours=1))
-    log = list(enumerate(examples(600)))
+    log: list[LogEntry] = list(enumerate(examples(600)))
     plain = list(window_reports(declared, log))
     assert len(plain) > 3
     control = Control("rollback", 0, 1, "", "ann@host", "test")
-    rolled_back = [*log[:300], (300, control), *((at + 1, one) for at, one in log[300:])]
+    rolled_back: list[LogEntry] = [
+        *log[:300],
+        (300, control),
+        *((at + 1, one) for at, one in log[300:]),
+    ]
     found = list(window_reports(declared, rolled_back))
     assert [one.start for one in found] == [one.start for one in plain]
 

@@ -12,21 +12,24 @@ from stream_app.core.alarms.hour_counts import HourCounts
 from stream_app.core.alarms.input_drift import InputDriftDetector, InputDriftFinding
 from stream_app.core.alarms.label_detector import LabelType
 from stream_app.core.alarms.label_feed import ServedLabel
-from stream_app.core.alarms.label_sources import SHARED, LabelSources, SourceAlarm
+from stream_app.core.alarms.label_sources import MAX_SOURCES, SHARED, LabelSources, SourceAlarm
 from stream_app.core.alarms.raised_alarm import OpenAlarms, RaisedAlarm
 from stream_app.core.alarms.volume import VolumeDetector
 from stream_app.core.alarms.week_hours import WeekHours
 from stream_app.core.evaluation.prediction_tasks import BinaryTask, MulticlassTask, task_of
 from stream_app.core.examples import Example
 from stream_app.core.monitoring.window_monitor import WindowDistributions
-from stream_app.core.published_records import ExampleOffsets
+from stream_app.core.published_records import NO_VERSION, ExampleOffsets
 from stream_app.pipeline import Alarms, Pipeline
+from stream_app.sources import Source
 
 _YEAR_MS = DAYS_A_YEAR * DAY_MS
 # Inputs that are monitored: the prediction's variables first, then features by name.
 MAX_INPUTS = 100
 # Least time within which labels are counted for their coverage.
 _LABELLED_WITHIN_MS = 8 * HOUR_MS
+# Source of events that come from none.
+EVENTS = "events"
 _EVENT_ALARMS: tuple[AlarmName, ...] = ("event-volume", "input-drift")
 # Wrong labels are one cause; the check that finds it first names the alarm.
 _WRONG_LABELS: tuple[AlarmName, ...] = ("label-flips", "positive-share")
@@ -55,12 +58,16 @@ class AlarmMonitor:
             self._budget.rate("flips", 1),
             horizon,
             absent if isinstance(absent, bool) else None,
-            [source.source_name for source in pipeline.label.sources],
+            _names(pipeline.label.sources),
         )
         self._hours = HourCounts(min(horizon, max(_LABELLED_WITHIN_MS, horizon // 4)))
         week = WeekHours(declared.zone, declared.holidays)
-        self._volume = VolumeDetector(self._budget.limit("volume", 1, DAYS_A_YEAR), week)
-        self._coverage = CoverageDetector(self._budget.limit("coverage", 1, DAYS_A_YEAR), week)
+        sources = [*_names(pipeline.sources), EVENTS]
+        limit = self._budget.limit("volume", len(sources), DAYS_A_YEAR)
+        self._volumes = {name: VolumeDetector(limit, week) for name in sources}
+        label_sources = [*_names(pipeline.label.sources), SHARED]
+        limit = self._budget.limit("coverage", len(label_sources), DAYS_A_YEAR)
+        self._coverages = {name: CoverageDetector(limit, week) for name in label_sources}
         # Made for the first window with distributions: its names, and the length of its windows.
         self._inputs: InputDriftDetector | None = None
         self._input_names: list[str] = []
@@ -68,24 +75,30 @@ class AlarmMonitor:
         self._open = OpenAlarms()
         self._newest_example = -1
 
-    def add_event(self, time: int, reached: int) -> None:
+    def add_event(self, time: int, reached: int, source: str | None = None) -> None:
         """Count a scored event.
 
         Args:
             time: time of the event in Unix milliseconds.
             reached: watermark of its partition that holds for it.
+            source: name of its source, None if it has none.
         """
-        self._hours.add_event(time, reached)
+        name = source if source is not None and source in self._volumes else EVENTS
+        self._hours.add_event(time, reached, name)
 
     def add_example(self, example: Example, offset: int) -> None:
         """Add a label; `offset` is its offset in the log of examples."""
-        label = ServedLabel(
-            example.label_time, example.event_time, 0, offset, example.label, example.score
-        )
-        self._labels.add(label, example.label_source, assumed=example.assumed)
+        source = example.label_source
+        # The rule of a fallback says nothing about the label.
+        if example.model_version != NO_VERSION:
+            label = ServedLabel(
+                example.label_time, example.event_time, 0, offset, example.label, example.score
+            )
+            self._labels.add(label, source, assumed=example.assumed)
         self._newest_example = offset
         if not example.assumed:
-            self._hours.add_label(example.event_time, example.label_time)
+            name = source if source is not None and source in self._coverages else SHARED
+            self._hours.add_label(example.event_time, example.label_time, name)
 
     def change_version(self) -> None:
         """Forget the evidence, but nothing that was learned: a version was promoted or rolled back.
@@ -108,10 +121,12 @@ class AlarmMonitor:
         self._labels.start(time)
         found = []
         for hour in self._hours.pass_events(time):
-            volume = self._volume.add(hour.start, hour.events)
-            if volume is not None:
-                cause = f"about {volume.alternative:g} times the usual number of events"
-                found.append(self._open.add(_raised("event-volume", "events", time, volume, cause)))
+            for name, detector in self._volumes.items():
+                volume = detector.add(hour.start, hour.events.get(name, 0))
+                if volume is not None:
+                    cause = f"about {volume.alternative:g} times the usual number of events"
+                    raised = _raised("event-volume", name, time, volume, cause)
+                    found.append(self._open.add(raised))
         for window in windows:
             drift = self._add_window(window)
             if drift is not None:
@@ -132,12 +147,13 @@ class AlarmMonitor:
             if raised.alarm.check == "flips":
                 self._labels[raised.source].hold(raised.alarm.finding.since)
         for hour in self._hours.pass_clock(time):
-            finding = self._coverage.add(hour.start, hour.events, hour.labelled)
-            if finding is not None:
-                cause = f"about {finding.alternative:g} times the usual share of labels"
-                found.append(
-                    self._open.add(_raised("label-coverage", SHARED, time, finding, cause))
-                )
+            events = sum(hour.events.values())
+            for name, detector in self._coverages.items():
+                finding = detector.add(hour.start, events, hour.labelled.get(name, 0))
+                if finding is not None:
+                    cause = f"about {finding.alternative:g} times the usual share of labels"
+                    missing = _raised("label-coverage", name, time, finding, cause)
+                    found.append(self._open.add(missing))
         held = [name for name in self._labels.names if self._open.is_open(name, *_WRONG_LABELS)]
         found += self._open.pass_time(_LABEL_ALARMS, time)
         for name in held:
@@ -157,19 +173,23 @@ class AlarmMonitor:
         return {
             "labels": self._labels.state(),
             "hours": self._hours.state(),
-            "volume": self._volume.state(),
-            "coverage": self._coverage.state(),
+            "volumes": {name: one.state() for name, one in self._volumes.items()},
+            "coverages": {name: one.state() for name, one in self._coverages.items()},
             "inputs": inputs,
             "open": self._open.state(),
             "newest_example": self._newest_example,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Set what `to_state` returned."""
+        """Set what `to_state` returned; detectors of sources that are new start over."""
         self._labels.restore(state["labels"])
         self._hours.restore(state["hours"])
-        self._volume.restore(state["volume"])
-        self._coverage.restore(state["coverage"])
+        for detectors, states in (
+            (self._volumes, state["volumes"]),
+            (self._coverages, state["coverages"]),
+        ):
+            for name in detectors.keys() & states.keys():
+                detectors[name].restore(states[name])
         if state["inputs"] is not None:
             names, length, content = state["inputs"]
             self._inputs = self._input_detector(names, length)
@@ -207,6 +227,12 @@ class AlarmMonitor:
         if alarm.first_offset is None:
             return evidence
         return evidence._replace(examples=ExampleOffsets(alarm.first_offset, self._newest_example))
+
+
+def _names(sources: Iterable[Source]) -> list[str]:
+    """Return the names of the sources that have detectors of their own."""
+    names = [source.source_name for source in sources][:MAX_SOURCES]
+    return [name for name in names if name not in (EVENTS, SHARED)]
 
 
 def _raised(

@@ -1,6 +1,7 @@
 """Events and labels by hour of event time, as the watermarks of all partitions pass them."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from stream_app.core.alarms.evidence import HOUR_MS, PlainState
@@ -16,13 +17,17 @@ class CountedHour(NamedTuple):
 
     Attributes:
         start: its start in Unix milliseconds.
-        events: number of events.
-        labelled: number of them whose label became known in time.
+        events: number of events by source.
+        labelled: number of them whose label became known in time, by source of the label.
     """
 
     start: int
-    events: int
-    labelled: int = 0
+    events: Mapping[str, int]
+    labelled: Mapping[str, int]
+
+
+Counts = dict[int, Counter[str]]
+"""Counts by hour and source."""
 
 
 class HourCounts:
@@ -34,29 +39,30 @@ class HourCounts:
 
     def __init__(self, labelled_within: int) -> None:
         self._within = labelled_within
-        self._events: dict[int, int] = {}
-        self._labelled: dict[int, int] = {}
+        self._events: Counts = {}
+        self._labelled: Counts = {}
         # Next hours to close: of events, and of labels.
         self._next_hour = NEVER
         self._next_labelled = NEVER
 
-    def add_event(self, time: int, reached: int) -> None:
+    def add_event(self, time: int, reached: int, source: str) -> None:
         """Count an event.
 
         Args:
             time: time of the event in Unix milliseconds.
             reached: watermark of its partition; an event that is behind it by more than its hour
                 is late and not counted, in whatever order the partitions are read.
+            source: name of its source.
         """
         hour = time - time % HOUR_MS
         if hour + HOUR_MS + SLACK_MS > reached:
-            self._events[hour] = self._events.get(hour, 0) + 1
+            self._events.setdefault(hour, Counter())[source] += 1
 
-    def add_label(self, event_time: int, label_time: int) -> None:
-        """Count a label if it became known in time."""
+    def add_label(self, event_time: int, label_time: int, source: str) -> None:
+        """Count a label of a source if it became known in time."""
         hour = event_time - event_time % HOUR_MS
         if label_time <= hour + HOUR_MS + self._within and hour >= self._next_labelled:
-            self._labelled[hour] = self._labelled.get(hour, 0) + 1
+            self._labelled.setdefault(hour, Counter())[source] += 1
 
     def pass_events(self, time: int) -> Iterator[CountedHour]:
         """Yield the hours that closed, in order, those without events too.
@@ -71,7 +77,7 @@ class HourCounts:
             _forget(self._events, self._next_hour)
             _forget(self._labelled, self._next_hour)
         while self._next_hour < closed:
-            yield CountedHour(self._next_hour, self._events.get(self._next_hour, 0))
+            yield CountedHour(self._next_hour, self._events.get(self._next_hour, {}), {})
             self._next_hour += HOUR_MS
 
     def pass_clock(self, time: int) -> Iterator[CountedHour]:
@@ -86,20 +92,25 @@ class HourCounts:
         while self._next_labelled < closed:
             hour = self._next_labelled
             self._next_labelled += HOUR_MS
-            yield CountedHour(hour, self._events.pop(hour, 0), self._labelled.pop(hour, 0))
+            yield CountedHour(hour, self._events.pop(hour, {}), self._labelled.pop(hour, {}))
         _forget(self._events, self._next_labelled)
 
     def state(self) -> PlainState:
         """Return plain data for a checkpoint."""
-        counts = [sorted(one.items()) for one in (self._events, self._labelled)]
+        counts = [
+            [[hour, dict(sorted(found.items()))] for hour, found in sorted(one.items())]
+            for one in (self._events, self._labelled)
+        ]
         return [self._next_hour, self._next_labelled, *counts]
 
     def restore(self, state: PlainState) -> None:
         """Continue from what `state` returned."""
         self._next_hour, self._next_labelled = state[0], state[1]
-        self._events, self._labelled = dict(state[2]), dict(state[3])
+        self._events, self._labelled = (
+            {hour: Counter(found) for hour, found in counts} for counts in state[2:]
+        )
 
 
-def _forget(counts: dict[int, int], before: int) -> None:
+def _forget(counts: Counts, before: int) -> None:
     for hour in [hour for hour in counts if hour < before]:
         del counts[hour]

@@ -40,7 +40,9 @@ class StreamMonitor:
         """Count a scored record; parameters and errors as of `WindowMonitor.scored`."""
         self.windows.scored(record, key, reached)
         if self._alarms is not None:
-            self._alarms.add_event(record["event_time"], reached)
+            origin = record.get("origin")
+            source = origin.get("source") if isinstance(origin, dict) else None
+            self._alarms.add_event(record["event_time"], reached, source)
 
     def example(self, example: Example, offset: int) -> None:
         """Count a label; `offset` is its offset in the log of examples."""

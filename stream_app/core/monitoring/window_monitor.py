@@ -151,6 +151,9 @@ class WindowMonitor:
             self._late[floor_time(reached, DAY_MS)] += 1
             return
         self._counts(step).versions[record["model"]["version"]] += 1
+        if record.get("degraded") is not None:
+            # Scores of a fallback are distributed differently, for which no input is to blame.
+            return
         for monitor, monitored in ((self._score, variables), (self._features, features)):
             begin = monitor.counted_from
             if not monitored:

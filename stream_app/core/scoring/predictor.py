@@ -4,12 +4,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, ScoreFunction
+from stream_app.core.published_records import NO_VERSION
 from stream_app.core.scoring.model_protocols import Model, TrainableModel
 from stream_app.records import Failure, Features, Score
 from stream_app.resilience import TRANSIENT, Fallback
-
-# Model version of a score that the rule of a fallback made, or of a prior.
-NO_VERSION = -1
 
 # After this many consecutive failures, a version is not called for the time below.
 MAX_FAILURES = 5

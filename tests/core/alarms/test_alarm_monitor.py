@@ -7,14 +7,16 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from benchmarks.simulated_labels import DAY_MS, HOUR_MS, START, example_of, served_labels
-from stream_app import Alarms
+from stream_app import Alarms, Source
 from stream_app.core.alarms.alarm_monitor import AlarmMonitor
 from stream_app.core.alarms.alarm_record import AlarmRecord
 from stream_app.core.alarms.label_feed import ServedLabel
 from stream_app.core.monitoring.distribution_monitor import InputCounts
 from stream_app.core.monitoring.window_monitor import WindowDistributions
+from stream_app.core.published_records import NO_VERSION
 from tests.core.alarms.streams import flipped, through_json
 from tests.small_pipeline import small_pipeline
 
@@ -100,6 +102,50 @@ def test_hours_without_events_open_an_alarm_of_volume() -> None:
     volumes = life([one for one in found if one.name == "event-volume"], "event-volume")
     assert FAULT < volumes[0].opened_at <= FAULT + 12 * HOUR_MS
     assert volumes[0].source == "events"
+
+
+def test_a_silent_source_is_named() -> None:
+    sources = tuple(Source(topic=name, start="earliest") for name in ("shop", "bank"))
+    label = replace(small_pipeline().label, horizon=timedelta(days=2))
+    monitor = AlarmMonitor(small_pipeline(label=label, sources=sources), Alarms(false_per_year=10))
+    found = []
+    for hour in range(DAYS * 24):
+        start = START + hour * HOUR_MS
+        for number in range(PER_HOUR):
+            monitor.add_event(start + number, start, "bank")
+            if not FAULT <= start < FAULT_END:
+                monitor.add_event(start + number, start, "shop")
+        found += monitor.pass_events(start + HOUR_MS)
+    assert {(one.name, one.source) for one in found} == {("event-volume", "shop")}
+
+
+def test_labels_of_a_source_that_are_missing_name_it() -> None:
+    sources = tuple(Source(topic=name, start="earliest") for name in ("shop", "bank"))
+    label = replace(small_pipeline().label, horizon=timedelta(days=2), sources=sources)
+    monitor = AlarmMonitor(small_pipeline(label=label), Alarms(false_per_year=10))
+    found = []
+    waiting = list(usual())[::-1]
+    for hour in range(DAYS * 24):
+        start = START + hour * HOUR_MS
+        for number in range(PER_HOUR):
+            monitor.add_event(start + number, start)
+        while waiting and waiting[-1].label_time < start + HOUR_MS:
+            one = waiting.pop()
+            source = "shop" if one.event_time // 90_000 % 2 else "bank"
+            if source == "bank" or not FAULT <= one.event_time < FAULT_END:
+                monitor.add_example(structs.replace(example_of(one), label_source=source), hour)
+        monitor.pass_events(start + HOUR_MS)
+        found += monitor.pass_clock(start + HOUR_MS)
+    assert {(one.name, one.source) for one in found} == {("label-coverage", "shop")}
+
+
+def test_labels_of_scores_that_no_model_made_are_no_evidence() -> None:
+    monitor = new()
+    for offset, label in enumerate(flipped(usual(), FAULT, FAULT_END, 0.4, 6)):
+        version = NO_VERSION if FAULT <= label.label_time < FAULT_END else 1
+        monitor.add_example(structs.replace(example_of(label), model_version=version), offset)
+        monitor.pass_events(label.label_time)
+        assert not any(one.name == "label-flips" for one in monitor.pass_clock(label.label_time))
 
 
 def test_holidays_are_not_usual() -> None:

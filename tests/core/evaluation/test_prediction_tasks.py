@@ -22,8 +22,8 @@ from stream_app.core.evaluation.prediction_tasks import (
 )
 from stream_app.core.examples import Example, decode_example
 from stream_app.core.monitoring.window_monitor import WindowMonitor
-from stream_app.core.published_records import ScoredRecord
-from stream_app.core.scoring.predictor import NO_VERSION, Degraded
+from stream_app.core.published_records import NO_VERSION, ScoredRecord
+from stream_app.core.scoring.predictor import Degraded
 from stream_app.errors import ModelError, PipelineError
 from stream_app.loading import complete
 from stream_app.model_store.model_loading import LoadedModel

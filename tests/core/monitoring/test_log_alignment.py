@@ -159,7 +159,7 @@ def passed_times(
     log: list[PartitionWatermark], chance: random.Random, partitions: int
 ) -> list[PassedTime]:
     """Return the times that pass while the logs are read in a random interleaving."""
-    alignment, found, unread = LogAlignment(range(partitions)), [], list(log)
+    alignment, found, unread = LogAlignment(range(partitions)), list[PassedTime](), list(log)
     waits = 0
     while waits < 200:
         before = (len(unread), len(found), alignment.examples)

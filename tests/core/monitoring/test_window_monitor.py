@@ -263,6 +263,18 @@ def test_distributions_are_looked_at_hour_by_hour_in_longer_windows(
     assert set(drift) == {per_step * (24 if per_step == 7 else 96)}
 
 
+def test_scores_of_a_fallback_count_in_volumes_but_in_no_distribution() -> None:
+    stream = MonitoredStream()
+    stream.run(4 * DAY_MS, per_step=30)
+    start = stream.time
+    record = {**scored(start + 1, 9.9, {"amount": 99.0}), "degraded": "rule"}
+    stream.monitor.scored(cast(ScoredRecord, record), b"k", start)
+    stream.run(5 * DAY_MS, per_step=30)
+    assert stream.of_kind("volume", "scored")[start] == 121
+    drift = [one for one in stream.found if one["kind"] == "drift"]
+    assert {one["n"] for one in drift if one["window"]["start"] == start} == {120}
+
+
 def test_a_record_that_is_late_for_its_hour_counts_in_its_window_only() -> None:
     def run(*, with_late: bool) -> MonitoredStream:
         stream = MonitoredStream()

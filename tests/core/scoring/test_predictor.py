@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from stream_app.core.evaluation.prediction_tasks import BinaryTask, PredictionTask
-from stream_app.core.scoring.predictor import NO_VERSION, Degraded, Predictor
+from stream_app.core.published_records import NO_VERSION
+from stream_app.core.scoring.predictor import Degraded, Predictor
 from stream_app.records import Failure, Features
 from stream_app.resilience import Fallback, TransientError
 
