@@ -164,18 +164,17 @@ def monitor_alarm_table(alarms: Sequence[MonitorAlarm], rows: int) -> Table:
     columns = ("alarm", "state", "evidence since", "last", "strength", "times", "cause")
     table = _table(*columns, right=("strength", "times"))
     for one in alarms[:rows]:
-        state = f"{one.state} {one.note}" if one.note else one.state
         cells = (
             one.since[:16],
             (one.closed_at or one.updated_at)[:16],
             f"{one.strength:.3g}",
             f"{one.count:,}",
-            one.cause,
+            f"{one.cause}; {one.state} {one.note}" if one.note else one.cause,
         )
         style = _ALARM_STYLES[one.state] if one.pages else ""
         table.add_row(
             Text(sanitize_for_terminal(one.id)),
-            Text(sanitize_for_terminal(state), style=style),
+            Text(one.state, style=style),
             *map(Text, map(sanitize_for_terminal, cells)),
         )
     _add_remaining(table, len(alarms) - rows)

@@ -49,7 +49,7 @@ def test_state_examples_and_models_are_kept_as_they_must_be(tmp_path: Path) -> N
     assert {spec.partitions for kind, spec in specs.items() if kind not in partitioned} == {1}
     compacted = {kind for kind, spec in specs.items() if spec.config["cleanup.policy"] == "compact"}
     states = {"score.state", "learn.state", "monitor.state", "ingest.state"}
-    assert compacted == {"models", "replays"} | states
+    assert compacted == {"models", "replays", "alarms"} | states
     for kept in ("examples", "audit"):
         assert specs[kept].config["retention.ms"] == "-1"
     assert specs["scored"].config["retention.ms"] == str(2 * 3_600_000)

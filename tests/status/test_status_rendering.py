@@ -114,6 +114,8 @@ def test_alarms_of_the_monitor_have_their_states_and_silences_a_line() -> None:
     console.print(render(found))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     (line,) = [one for one in text.splitlines() if id_ in one]
-    assert "acknowledged by ann@x at 2026-03-01T07:00: \\x1b[2Jasked" in line
-    assert line.rstrip().endswith("2.5          3      flipped")
+    assert line.split()[:3] == [id_, "acknowledged", "2026-03-01T06:00"]
+    assert line.rstrip().endswith(
+        "2.5      3  flipped; acknowledged by ann@x at 2026-03-01T07:00: \\x1b[2Jasked"
+    )
     assert "event-volume of events until 2026-03-01T06:00 by bob@x: a strike" in text
