@@ -19,6 +19,7 @@ from benchmarks.poisoned_flights import (
     Change,
     ScoredYear,
     flipped,
+    read_year,
     score_year,
     set_to,
     start_of,
@@ -104,7 +105,7 @@ def nightly(labels: Iterable[ServedLabel]) -> list[ServedLabel]:
 
 def flights() -> None:
     """Prints false alarms of the clean year, and what was found of each poisoning."""
-    year = score_year()
+    year = score_year(read_year())
     rows = {name: poisonings(year, change) for name, change in POISONINGS_OF.items()}
     print("| labels | detector | asked for | false | found | median | 90 % | dated, 10 … 90 % |")
     print("|---|---|--:|--:|--:|--:|--:|--:|")

@@ -160,9 +160,9 @@ class ScoredYear(NamedTuple):
     moments: list[ServedFlights]
 
 
-def score_year() -> ScoredYear:
-    """Scores and learns the year without any poisoning."""
-    served = ServedFlights(read_year())
+def score_year(flights: list[TimedFlight]) -> ScoredYear:
+    """Scores and learns flights of the year without any poisoning."""
+    served = ServedFlights(flights)
     clean: list[ServedLabel] = []
     moments = []
     for number in range(POISONINGS):

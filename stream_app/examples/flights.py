@@ -11,7 +11,7 @@ from river import compose, linear_model, optim, preprocessing
 
 from stream_app.cleaning import Between, Impute, Normalise
 from stream_app.core.evaluation.classification_metrics import BINARY_METRICS
-from stream_app.pipeline import Label, Pipeline, Threshold, Thresholds
+from stream_app.pipeline import Alarms, Label, Pipeline, Threshold, Thresholds
 from stream_app.records import Features, Fields
 from stream_app.transformers import Pick, TargetRate
 
@@ -104,6 +104,8 @@ pipeline = Pipeline(
     metrics=tuple(BINARY_METRICS),
     thresholds=Thresholds(decision=0.3, metrics=LIMITS),
     window=timedelta(days=1),
+    # Departures follow local time, also when the clocks change.
+    alarms=Alarms(zone="America/New_York"),
     untrained="allowed",
     publish_features=True,
 )

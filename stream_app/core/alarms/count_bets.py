@@ -21,12 +21,13 @@ class CountBets:
     Args:
         limit: evidence at which an alarm is raised.
         tolerance: relative deviation that is acceptable, in (0, 0.5).
+        cap: largest dispersion that one day counts with.
     """
 
-    def __init__(self, limit: float, tolerance: float) -> None:
+    def __init__(self, limit: float, tolerance: float, cap: float) -> None:
         self._limit: float = limit
         self._tolerance: float = tolerance
-        self._tempering = Tempering(100.0, 4.0)
+        self._tempering = Tempering(cap, 4.0)
         self._evidence: list[Evidence] = [Evidence() for _ in MULTIPLES]
         # True if no count of the day has been bet on.
         self._is_new_day: bool = True

@@ -23,7 +23,7 @@ class PositiveShareDetector:
     """
 
     def __init__(self, limit: float) -> None:
-        self._bets = CountBets(limit, TOLERANCE)
+        self._bets = CountBets(limit, TOLERANCE, cap=100.0)
         self._day: int = NEVER
         # Number of days that were learned.
         self._days: int = 0

@@ -54,7 +54,7 @@ class VolumeDetector:
         self._hours = hours
         self._name = name
         self._usual = UsualCounts()
-        self._bets = CountBets(limit, TOLERANCE)
+        self._bets = CountBets(limit, TOLERANCE, cap=20.0)
         self._day = NEVER
 
     def add(self, hour: int, count: int) -> AlarmFinding | None:

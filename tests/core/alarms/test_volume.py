@@ -44,7 +44,7 @@ def run(detector: VolumeDetector, counts: list[int]) -> list[AlarmFinding]:
 
 
 def test_a_bet_on_a_count_is_that_of_the_formula() -> None:
-    bets = CountBets(limit=1e9, tolerance=0.25)
+    bets = CountBets(limit=1e9, tolerance=0.25, cap=100.0)
     bets.start_day(0)
     bets.add(START, 80.0, 100.0)
     expected = []
@@ -56,7 +56,7 @@ def test_a_bet_on_a_count_is_that_of_the_formula() -> None:
 
 
 def test_no_count_overflows() -> None:
-    bets = CountBets(limit=1e9, tolerance=0.25)
+    bets = CountBets(limit=1e9, tolerance=0.25, cap=100.0)
     bets.start_day(0)
     bets.add(START, 1e12, 1.0)
     bets.add(START, 0.0, 1e12)
