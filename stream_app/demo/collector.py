@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from confluent_kafka import Message
 
+from stream_app.core.alarms.alarm_record import decode_alarm
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.examples import Example, decode_example
@@ -41,7 +42,7 @@ class Collector:
         dead: number of dead letters by input and error code.
         examples: offset, label time and event id of each example.
         last: newest offset of each partition that the monitor reads.
-        alarms: measurements that breached their limit.
+        alarms: measurements that breached their limit, and alarms that the monitor opened.
         champion: manifest of the served version.
     """
 
@@ -61,6 +62,7 @@ class Collector:
             "examples": self._take_example,
             "models": self._take_model,
             "monitoring": self._take_monitoring,
+            "alarms": self._take_alarm,
             "score.state": self._take_state,
             "raw.dlq": self._take_dead,
             "labels.dlq": self._take_dead,
@@ -154,6 +156,11 @@ class Collector:
         value = orjson.loads(message.value() or b"")
         if value["breached"]:
             self.alarms.append(value)
+
+    def _take_alarm(self, message: Message) -> None:
+        alarm = decode_alarm(message.value())
+        if alarm is not None and alarm.is_open and alarm.n == 1:
+            self.alarms.append({"kind": "alarm", "name": alarm.name})
 
     def _take_state(self, message: Message) -> None:
         if message.key() == COUNTS_KEY:

@@ -309,5 +309,6 @@ def _output_partitions(settings: Settings) -> list[PartitionId]:
     count = range(settings.topics.partitions)
     many = [(topic_name(pipeline.name, kind), partition) for kind in kinds for partition in count]
     return many + [
-        (topic_name(pipeline.name, kind), 0) for kind in ("examples", "models", "monitoring")
+        (topic_name(pipeline.name, kind), 0)
+        for kind in ("examples", "models", "monitoring", "alarms")
     ]
