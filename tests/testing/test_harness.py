@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from stream_app.errors import ModelError
-from stream_app.pipeline import Threshold, Thresholds
+from stream_app.pipeline import Alarms, Threshold, Thresholds
 from stream_app.records import Features, Fields
 from stream_app.testing import PipelineHarness
 from tests.learning import fits
@@ -194,6 +194,21 @@ def test_measurements_are_those_of_learner_and_monitor() -> None:
     assert [found["value"] for found in coverage] == [1.0] * len(coverage)
     assert sum(found["n"] for found in coverage) == 2300
     assert all(fits("monitoring", found) for found in harness.measurements())
+
+
+def test_alarms_are_those_of_the_monitor() -> None:
+    harness = small(alarms=Alarms(false_per_year=300))
+    number, few = 0, 15 * 24
+    for hour in range(21 * 24):
+        for _ in range(1 if few <= hour < few + 24 else 6):
+            harness.event(event(number, NOW + hour * HOUR + number % 6))
+            number += 1
+    first, *_, last = harness.alarms("event-volume")
+    assert NOW + few * HOUR <= first["opened_at"] <= NOW + (few + 24) * HOUR
+    assert last["id"] == first["id"]
+    assert last["closed_at"] >= last["updated_at"] + 3 * DAY
+    assert all(fits("alarm", found) for found in harness.alarms())
+    assert harness.measurements("alarm", "event-volume") == []
 
 
 def test_two_runs_are_equal() -> None:
