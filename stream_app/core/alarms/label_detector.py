@@ -66,7 +66,7 @@ class LabelDetector:
 
     @property
     def off(self) -> str:
-        """Reason why flips are not bet on, "" if they are or will be."""
+        """Reason why nothing is bet on, "" if it is or will be."""
         if isinstance(self._flips, FlipDetector) and self._flips.off:
             return "nearly all labels that come are of one kind, because the other is assumed"
         return ""
@@ -134,6 +134,8 @@ class LabelDetector:
         flips, value, score = self._flips, label.label, label.score
         if isinstance(flips, NumberFlipDetector):
             return self._share.add(label.label_time, flips.is_large, LARGE_SHARE)
+        if isinstance(flips, FlipDetector) and flips.off:
+            return None
         if isinstance(value, bool) and isinstance(score, (float, int)):
             return self._share.add(label.label_time, value, float(score))
         return None
