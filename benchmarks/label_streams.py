@@ -95,9 +95,8 @@ def promotions() -> None:
             f"{one.check} {(one.finding.time - promoted) / DAY_MS:.0f} days after one"
             for one in detector.release(time)
         ]
-    print(
-        f"\n{PROMOTIONS} promotions of a model that was trained on other labels: {alarms or 'no'} alarms"
-    )
+    found = ", ".join(alarms) or "no alarm"
+    print(f"\n{PROMOTIONS} promotions of a model that was trained on other labels: {found}")
 
 
 START_OF_YEAR = int(FIRST.timestamp() * 1000) - 21 * DAY_MS
@@ -119,7 +118,8 @@ def assumed() -> None:
         for days in (14, 30):
             chance = random.Random(SEEDS[1])
             explicit = [one for one in year.clean if one.label or chance.random() < share]
-            detector, false, states = assuming(days, year.clean), 0, []
+            detector, false = assuming(days, year.clean), 0
+            states: list[Any] = []
             for label in explicit:
                 while len(states) < POISONINGS and label.label_time >= start_of(len(states)):
                     states.append(detector.state())
@@ -151,7 +151,7 @@ def assuming(days: int, labels: list[ServedLabel]) -> LabelDetector:
 
 
 def shops(days: int, seed: int) -> Iterator[ServedLabel]:
-    """Yields labels of a shop: a daily rhythm of orders and of their risk, and shocks by the hour."""
+    """Yields labels of a shop: a daily rhythm of orders and their risk, and hourly shocks."""
     rng = random.Random(seed)
     waiting: list[ServedLabel] = []
     for hour in range(24 * days):
@@ -174,8 +174,10 @@ def loans(days: int, seed: int) -> Iterator[ServedLabel]:
             shock = 0.7 * shock + rng.gauss(0.0, 0.5)
         beginning = START + hour * HOUR_MS
         is_open = hour // 24 % 7 < 5 and 8 <= hour % 24 < 18
-        for _ in range(120 if is_open else 2):
-            waiting.append(drawn(rng, beginning, rng.gauss(-2.0, 1.2), shock, 30 * HOUR_MS))
+        waiting += [
+            drawn(rng, beginning, rng.gauss(-2.0, 1.2), shock, 30 * HOUR_MS)
+            for _ in range(120 if is_open else 2)
+        ]
         yield from due(waiting, beginning + HOUR_MS)
 
 

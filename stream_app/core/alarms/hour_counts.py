@@ -1,6 +1,5 @@
 """Events and labels by hour of event time, as the watermarks of all partitions pass them."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -26,7 +25,7 @@ class CountedHour(NamedTuple):
     labelled: Mapping[str, int]
 
 
-Counts = dict[int, Counter[str]]
+Counts = dict[int, dict[str, int]]
 """Counts by hour and source."""
 
 
@@ -56,13 +55,13 @@ class HourCounts:
         """
         hour = time - time % HOUR_MS
         if hour + HOUR_MS + SLACK_MS > reached:
-            self._events.setdefault(hour, Counter())[source] += 1
+            _count(self._events, hour, source)
 
     def add_label(self, event_time: int, label_time: int, source: str) -> None:
         """Count a label of a source if it became known in time."""
         hour = event_time - event_time % HOUR_MS
         if label_time <= hour + HOUR_MS + self._within and hour >= self._next_labelled:
-            self._labelled.setdefault(hour, Counter())[source] += 1
+            _count(self._labelled, hour, source)
 
     def pass_events(self, time: int) -> Iterator[CountedHour]:
         """Yield the hours that closed, in order, those without events too.
@@ -107,8 +106,16 @@ class HourCounts:
         """Continue from what `state` returned."""
         self._next_hour, self._next_labelled = state[0], state[1]
         self._events, self._labelled = (
-            {hour: Counter(found) for hour, found in counts} for counts in state[2:]
+            {hour: dict(found) for hour, found in counts} for counts in state[2:]
         )
+
+
+def _count(counts: Counts, hour: int, source: str) -> None:
+    found = counts.get(hour)
+    if found is None:
+        counts[hour] = {source: 1}
+    else:
+        found[source] = found.get(source, 0) + 1
 
 
 def _forget(counts: Counts, before: int) -> None:

@@ -22,6 +22,8 @@ from stream_app.records import Features, Fields, Output
 MAX_VERSIONS = 10
 # Steps whose windows are remembered.
 MAX_SPANS = 1_000
+# Later than all times.
+LAST = 2**62
 # Longest part of a window whose distributions are looked at by themselves.
 HOUR_MS = 3_600_000
 
@@ -117,6 +119,10 @@ class WindowMonitor:
         self.lengths = WindowLengths()
         self.late = 0
         self.closed: list[WindowDistributions] = []
+        # Earliest closing of an open window, and of one that waits for its labels; `NEVER` if it is
+        # not known. Not part of the state.
+        self._next_closing = NEVER
+        self._next_labels = NEVER
         # Times that the events of all partitions have passed, and their clocks since windows close.
         self._events = NEVER
         self._clock = NEVER
@@ -209,10 +215,13 @@ class WindowMonitor:
         if not self.lengths.is_known:
             return []
         self._clock = time
+        if time < self._next_labels:
+            return []
         due = [
             (self._labels_closing_time(start, length), start, start + length)
             for start, length in map(self.lengths.window_of, self._closed)
         ]
+        self._next_labels = min((one[0] for one in due if one[0] > time), default=LAST)
         return [
             measurement.output(self._pipeline.name)
             for closing, start, end in sorted(due)
@@ -233,7 +242,7 @@ class WindowMonitor:
             return
         start = NEVER if time == NEVER else floor_time(time, DAY_MS) + 2 * DAY_MS
         self.lengths.change(start, length)
-        self._spans.clear()
+        self._forget_spans()
         self._score.change_windows(start)
         self._features.change_windows(start)
 
@@ -281,6 +290,8 @@ class WindowMonitor:
         counts = self._open.get(step)
         if counts is None:
             counts = self._open[step] = WindowCounts()
+            closing = self.lengths.closing_time(*self.lengths.window_of(step))
+            self._next_closing = min(self._next_closing, closing)
         return counts
 
     def _span(self, step: int) -> StepSpan:
@@ -295,6 +306,10 @@ class WindowMonitor:
         span = StepSpan(start, closing, applied, part, part + size + STEP_MS)
         self._spans[step] = span
         return span
+
+    def _forget_spans(self) -> None:
+        self._spans.clear()
+        self._next_closing = self._next_labels = NEVER
 
     def _labels_closing_time(self, start: int, length: int) -> int:
         closing = self.lengths.closing_time(start, length)
@@ -312,7 +327,7 @@ class WindowMonitor:
             length = choose_length(counts, self._first, time - DAY_MS)
             if length is not None:
                 self.lengths.change(time + DAY_MS, length)
-                self._spans.clear()
+                self._forget_spans()
         if self.lengths.is_known:
             self._score.pass_midnight(time)
             self._features.pass_midnight(time)
@@ -327,12 +342,17 @@ class WindowMonitor:
 
     def _close(self) -> list[Measurement]:
         """Return the measurements of windows that are past."""
+        if self._events < self._next_closing:
+            return []
         due = []
+        self._next_closing = LAST
         for step in self._open:
             start, length = self.lengths.window_of(step)
             closing = self.lengths.closing_time(start, length)
             if closing <= self._events:
                 due.append((closing, start, start + length, step))
+            else:
+                self._next_closing = min(self._next_closing, closing)
         windows: dict[tuple[int, int], WindowCounts] = {}
         for _, start, end, step in sorted(due):
             windows.setdefault((start, end), WindowCounts()).add(self._open.pop(step))
@@ -340,6 +360,7 @@ class WindowMonitor:
         for (start, end), counts in windows.items():
             if counts.scored:
                 self._closed[start] = counts
+                self._next_labels = NEVER
                 found += self._window(start, end, counts)
         return found
 

@@ -90,6 +90,13 @@ def test_flips_are_off_while_only_one_kind_of_label_comes() -> None:
     assert detector.off == ""
 
 
+def test_the_share_of_positives_says_nothing_if_only_these_come() -> None:
+    detector = new(absent=False)
+    days = [(one, (one.label_time - START) // DAY_MS) for one in served_labels(60, 960, 34)]
+    sent = [one for one, day in days if one.label and (day % 7 < 5 or one.event_time % 5 == 0)]
+    assert run(detector, numbered(iter(sent))) == []
+
+
 @pytest.mark.parametrize(
     ("value", "seed", "alternatives"), [(False, 36, (0.1, 0.5)), (True, 37, (1.5, 3.0))]
 )
