@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 from msgspec.structs import replace
 
+from stream_app.core.alarms.alarm_log import is_detector_state
 from stream_app.core.alarms.stream_monitor import StreamMonitor
 from stream_app.core.evaluation.evaluator import Evaluator
 from stream_app.core.evaluation.prediction_tasks import PredictionTask, task_of
@@ -310,6 +311,8 @@ class Engine:
 
     def _report(self, outputs: list[Output]) -> None:
         for output in outputs:
+            if is_detector_state(output):
+                continue
             found = self.alarms if output.topic == "alarms" else self.monitoring
             found.append(orjson.loads(output.value or b""))
 

@@ -3,7 +3,7 @@
 from stream_app.core.alarms.alarm_log import AlarmLog
 from stream_app.core.alarms.alarm_record import AlarmRecord
 from stream_app.formatting import iso_time
-from stream_app.status.status_model import MonitorAlarm, SilenceStatus
+from stream_app.status.status_model import DetectorStatus, MonitorAlarm, SilenceStatus
 from stream_app.transfer.record_rendering import sanitize_for_terminal
 
 
@@ -26,6 +26,23 @@ def silences(log: AlarmLog, now: int) -> tuple[SilenceStatus, ...]:
         SilenceStatus(one.name, one.source, iso_time(one.until), one.at, one.who, one.why)
         for one in sorted(found, key=lambda one: one.until)
     )
+
+
+def detectors(log: AlarmLog) -> tuple[DetectorStatus, ...]:
+    """Return the alarms that cannot be raised yet, or not with the labels that come."""
+    return tuple(
+        DetectorStatus(*one) for _, one in sorted(log.detectors.items()) if one.phase != "bets"
+    )
+
+
+def detector_text(one: DetectorStatus) -> str:
+    """Return in words why an alarm cannot be raised.
+
+    >>> detector_text(DetectorStatus("input-drift", "inputs", "waits", "no distributions yet"))
+    'input-drift of inputs waits: no distributions yet'
+    """
+    phase = "waits" if one.phase == "waits" else "is off"
+    return sanitize_for_terminal(f"{one.name} of {one.source} {phase}: {one.why}")
 
 
 def silence_text(one: SilenceStatus) -> str:

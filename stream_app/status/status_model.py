@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stream_app.core.alarms.alarm_log import AlarmState
+from stream_app.core.alarms.alarm_log import AlarmState, DetectorPhase
 
 WorkerState = Literal["ready", "not ready", "running", "unresponsive", "ended"]
 """State of a worker.
@@ -331,6 +331,16 @@ class SilenceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectorStatus:
+    """Alarm of a source that cannot be raised yet (`waits`) or with these labels (`off`)."""
+
+    name: str
+    source: str
+    phase: DetectorPhase
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class CorrectiveAction:
     """A corrective action that the workers took in the last 24 hours, all workers together."""
 
@@ -379,6 +389,7 @@ class Status:
         exclusions: exclusions in force.
         open_alarms: alarms of the monitor that are open, also acknowledged and silenced ones.
         silences: silences in force.
+        detectors: alarms that cannot be raised yet, or not at all.
     """
 
     pipeline: str
@@ -402,3 +413,4 @@ class Status:
     exclusions: tuple[ExclusionStatus, ...] = ()
     open_alarms: tuple[MonitorAlarm, ...] = ()
     silences: tuple[SilenceStatus, ...] = ()
+    detectors: tuple[DetectorStatus, ...] = ()

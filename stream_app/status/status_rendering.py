@@ -9,7 +9,7 @@ from rich.text import Text
 
 from stream_app.core.alarms.alarm_log import AlarmState
 from stream_app.formatting import counted, duration, seconds_since
-from stream_app.status.alarm_status import silence_text
+from stream_app.status.alarm_status import detector_text, silence_text
 from stream_app.status.status_model import (
     Alarm,
     CorrectiveAction,
@@ -223,7 +223,8 @@ def _add_remaining(table: Table, count: int) -> None:
 def summary_lines(status: Status) -> dict[str, str]:
     """Return rates, model, record counts, coverage and dead letters, one line each by name.
 
-    Learning has a line if something is paused or excluded, and silences if some are in force.
+    Learning has a line if something is paused or excluded, detectors if some cannot raise an
+    alarm, and silences if some are in force.
     """
     lines = {}
     if status.rates is not None:
@@ -238,6 +239,8 @@ def summary_lines(status: Status) -> dict[str, str]:
     lines |= _count_lines(status.record_counts)
     if status.partitions:
         lines["event time"] = _clock_line(status.partitions)
+    if status.detectors:
+        lines["detectors"] = "; ".join(map(detector_text, status.detectors))
     if status.silences:
         lines["silences"] = "; ".join(map(silence_text, status.silences))
     lines["windows"] = window_line(status.windows)

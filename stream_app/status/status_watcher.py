@@ -11,7 +11,7 @@ from stream_app.model_store.annotations import Annotation
 from stream_app.model_store.manifest import Manifest
 from stream_app.model_store.model_registry import ModelRegistry
 from stream_app.settings import Settings
-from stream_app.status.alarm_status import monitor_alarms, silences
+from stream_app.status.alarm_status import detectors, monitor_alarms, silences
 from stream_app.status.cluster_view import ConsumerGroup
 from stream_app.status.measurements import (
     WrittenMeasurement,
@@ -144,6 +144,7 @@ class StatusWatcher:
             exclusions=_exclusions(registry),
             open_alarms=monitor_alarms(alarm_log, now),
             silences=silences(alarm_log, now),
+            detectors=detectors(alarm_log),
         )
 
     def close(self) -> None:

@@ -101,7 +101,11 @@ def send(system: System, day: int, half: int, chance: random.Random) -> None:
 
 def alarms(system: System) -> list[dict[str, Any]]:
     """Return the records of the alarms, in their order."""
-    return [orjson.loads(message.value() or b"") for message in system.read("alarms")]
+    return [
+        orjson.loads(message.value() or b"")
+        for message in system.read("alarms")
+        if not (message.key() or b"").startswith(b"detector/")
+    ]
 
 
 def has_all(found: list[dict[str, Any]]) -> bool:

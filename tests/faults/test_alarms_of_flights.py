@@ -61,7 +61,7 @@ def with_faults(items: Sequence[Item]) -> Iterator[Item]:
 
 def alarms(system: ReplayedFlights) -> list[dict[str, Any]]:
     """Returns the records of alarms in the order in which they were written."""
-    return system.values("alarms")
+    return [one for one in system.values("alarms") if "opened_at" in one]
 
 
 def opened(found: Sequence[dict[str, Any]], *names: str) -> list[tuple[int, int, str]]:

@@ -1,10 +1,11 @@
 """Alarms, acknowledgements and silences, as the records of `<p>.alarms` have them.
 
-The monitor writes alarms, commands write the others. Each has a key of its own.
+The monitor writes alarms and the states of detectors, commands write the others. Each has a key of
+its own.
 """
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import orjson
 
@@ -14,8 +15,35 @@ from stream_app.records import Output
 
 AlarmState = Literal["open", "acknowledged", "silenced", "closed"]
 OPEN_STATES: tuple[AlarmState, ...] = ("open", "acknowledged", "silenced")
+DetectorPhase = Literal["waits", "off", "bets"]
 _ACKNOWLEDGEMENT = "acknowledgement/"
+_DETECTOR = "detector/"
 _SILENCE = "silence/"
+
+
+class DetectorState(NamedTuple):
+    """Readiness of an alarm, written when it changes, at most once a day of the log.
+
+    Attributes:
+        name: name of the alarm.
+        source: what it is about.
+        phase: `bets` if it can be raised, `waits` if not yet, `off` if not with these labels.
+        why: reason, "" if it bets.
+    """
+
+    name: str
+    source: str
+    phase: DetectorPhase
+    why: str = ""
+
+    @property
+    def key(self) -> str:
+        """Key of its record."""
+        return f"{_DETECTOR}{self.name}/{self.source}"
+
+    def output(self) -> Output:
+        """Return the record to write."""
+        return Output("alarms", 0, self.key.encode(), orjson.dumps(self._asdict()))
 
 
 class Acknowledgement(NamedTuple):
@@ -76,6 +104,7 @@ class AlarmLog:
         alarms: alarms by id, open and closed ones, in the order of their first records.
         acknowledgements: by the id of their alarms.
         silences: by `silence_key`, also those that have ended by themselves.
+        detectors: whether alarms can be raised yet, by key.
         unreadable: number of records that are none of these.
     """
 
@@ -83,6 +112,7 @@ class AlarmLog:
         self.alarms: dict[str, AlarmRecord] = {}
         self.acknowledgements: dict[str, Acknowledgement] = {}
         self.silences: dict[str, Silence] = {}
+        self.detectors: dict[str, DetectorState] = {}
         self.unreadable = 0
 
     @classmethod
@@ -97,7 +127,7 @@ class AlarmLog:
         """Add a record."""
         name = (key or b"").decode("utf-8", "replace")
         if value is None:
-            for known in (self.alarms, self.silences):
+            for known in (self.alarms, self.silences, self.detectors):
                 known.pop(name, None)
             self.acknowledgements.pop(name.removeprefix(_ACKNOWLEDGEMENT), None)
         elif name.startswith(_ACKNOWLEDGEMENT):
@@ -106,6 +136,12 @@ class AlarmLog:
                 self.unreadable += 1
             else:
                 self.acknowledgements[acknowledgement.alarm] = acknowledgement
+        elif name.startswith(_DETECTOR):
+            detector = _detector(value)
+            if detector is None:
+                self.unreadable += 1
+            else:
+                self.detectors[name] = detector
         elif name.startswith(_SILENCE):
             silence = _silence(value)
             if silence is None:
@@ -161,6 +197,11 @@ class AlarmLog:
         return forgotten + [one for id_, one in expected.items() if self.alarms.get(id_) != one]
 
 
+def is_detector_state(record: Output) -> bool:
+    """Return True for the record of a `DetectorState`."""
+    return (record.key or b"").startswith(_DETECTOR.encode())
+
+
 def silence_key(name: str, source: str | None) -> str:
     """Return the key of a silence.
 
@@ -181,6 +222,15 @@ def _acknowledgement(value: bytes) -> Acknowledgement | None:
     except (ValueError, TypeError):
         return None
     return found if all(type(text) is str for text in found) else None
+
+
+def _detector(value: bytes) -> DetectorState | None:
+    try:
+        found = DetectorState(**orjson.loads(value))
+    except (ValueError, TypeError):
+        return None
+    is_valid = all(type(text) is str for text in found) and found.phase in get_args(DetectorPhase)
+    return found if is_valid else None
 
 
 def _silence(value: bytes) -> Silence | None:

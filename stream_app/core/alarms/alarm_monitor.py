@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from stream_app.core.alarms.alarm_budget import DAYS_A_YEAR, AlarmBudget
+from stream_app.core.alarms.alarm_log import DetectorState
 from stream_app.core.alarms.alarm_record import AlarmName, AlarmRecord
 from stream_app.core.alarms.coverage import CoverageDetector
 from stream_app.core.alarms.evidence import DAY_MS, HOUR_MS, AlarmFinding
@@ -14,12 +15,14 @@ from stream_app.core.alarms.label_detector import LabelType
 from stream_app.core.alarms.label_feed import ServedLabel
 from stream_app.core.alarms.label_sources import MAX_SOURCES, SHARED, LabelSources, SourceAlarm
 from stream_app.core.alarms.raised_alarm import OpenAlarms, RaisedAlarm
+from stream_app.core.alarms.rank_bets import MIN_PAST
 from stream_app.core.alarms.volume import VolumeDetector
 from stream_app.core.alarms.week_hours import WeekHours
 from stream_app.core.evaluation.prediction_tasks import BinaryTask, MulticlassTask, task_of
 from stream_app.core.examples import Example
 from stream_app.core.monitoring.window_monitor import WindowDistributions
 from stream_app.core.published_records import NO_VERSION, ExampleOffsets
+from stream_app.formatting import iso_time
 from stream_app.pipeline import Alarms, Pipeline
 from stream_app.sources import Source
 
@@ -164,6 +167,31 @@ class AlarmMonitor:
     def open_alarms(self) -> list[AlarmRecord]:
         """Return the alarms that are open, as they were written last."""
         return self._open.records()
+
+    def detectors(self, time: int) -> list[DetectorState]:
+        """Return which alarms about labels and inputs can be raised yet.
+
+        Args:
+            time: time that the clocks of all partitions have passed, in Unix milliseconds.
+        """
+        found = []
+        for source in self._labels.names:
+            labels = self._labels[source]
+            state = DetectorState("label-flips", source, "bets")
+            if labels.off:
+                state = state._replace(phase="off", why=labels.off)
+            elif time < labels.begins_at:
+                why = f"bets begin with labels of {iso_time(labels.begins_at)[:10]}"
+                state = state._replace(phase="waits", why=why)
+            found.append(state)
+        inputs = DetectorState("input-drift", "inputs", "bets")
+        if self._inputs is None:
+            inputs = inputs._replace(phase="waits", why="no distributions yet")
+        elif waiting := self._inputs.waiting:
+            of_all = len(self._input_names)
+            why = f"{len(waiting)} of {of_all} inputs have fewer than {MIN_PAST} hours"
+            inputs = inputs._replace(phase="waits", why=why)
+        return [*found, inputs]
 
     def to_state(self) -> dict[str, Any]:
         """Return JSON data."""

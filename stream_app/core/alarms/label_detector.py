@@ -4,12 +4,13 @@ from typing import Literal, NamedTuple
 
 from stream_app.core.alarms.alarm_budget import DAYS_A_YEAR, HOURS_A_YEAR
 from stream_app.core.alarms.class_flips import ClassFlipDetector
-from stream_app.core.alarms.evidence import HOUR_MS, AlarmFinding, PlainState
+from stream_app.core.alarms.evidence import DAY_MS, HOUR_MS, AlarmFinding, PlainState
 from stream_app.core.alarms.flip_check import FlipCheck
-from stream_app.core.alarms.flip_detector import FlipDetector
+from stream_app.core.alarms.flip_detector import WARM_UP_DAYS, FlipDetector
 from stream_app.core.alarms.label_feed import LabelFeed, LabelOffsets, ServedLabel
 from stream_app.core.alarms.number_flips import LARGE_SHARE, NumberFlipDetector
 from stream_app.core.alarms.positive_share import PositiveShareDetector
+from stream_app.core.reading.event_time import NEVER
 
 LabelType = Literal["binary", "class", "number"]
 LabelCheck = Literal["flips", "share"]
@@ -48,6 +49,7 @@ class LabelDetector:
     Attributes:
         feed: labels that wait for the watermark.
         assumed: number of labels that were assumed, which are never evidence.
+        begins_at: label time of the first bets in Unix milliseconds, `NEVER` before `start`.
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class LabelDetector:
     ) -> None:
         self.feed = LabelFeed()
         self.assumed: int = 0
+        self.begins_at: int = NEVER
+        self._horizon: int = horizon_ms
         self._absent: bool | None = absent
         # Decayed share of the labels that are as they would be assumed; half before the first.
         self._absent_share: float = 0.5
@@ -76,6 +80,8 @@ class LabelDetector:
 
         Bets begin 14 days after its label can no longer come.
         """
+        if self.begins_at == NEVER:
+            self.begins_at = first_event + self._horizon + WARM_UP_DAYS * DAY_MS
         self._flips.start(first_event)
 
     def add(self, label: ServedLabel, assumed: bool) -> None:
@@ -119,7 +125,7 @@ class LabelDetector:
     def state(self) -> PlainState:
         """Return plain data for a checkpoint."""
         own = [self.assumed, self._absent_share, self.feed.state(), self._offsets.state()]
-        return [*own, self._share.state(), self._flips.state()]
+        return [*own, self._share.state(), self._flips.state(), self.begins_at]
 
     def restore(self, state: PlainState) -> None:
         """Continue from what `state` returned."""
@@ -128,6 +134,7 @@ class LabelDetector:
         self._offsets.restore(state[3])
         self._share.restore(state[4])
         self._flips.restore(state[5])
+        self.begins_at = state[6]
 
     def _check_share(self, label: ServedLabel) -> AlarmFinding | None:
         """Count a positive label, or a large residual of a number."""

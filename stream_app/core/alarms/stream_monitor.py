@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stream_app.core.alarms.alarm_log import DetectorState
 from stream_app.core.alarms.alarm_monitor import AlarmMonitor
 from stream_app.core.alarms.alarm_record import AlarmRecord
 from stream_app.core.examples import Example
+from stream_app.core.monitoring.log_alignment import DAY_MS, floor_time
 from stream_app.core.monitoring.window_monitor import WindowMonitor
 from stream_app.core.published_records import ScoredRecord
+from stream_app.core.reading.event_time import NEVER
 from stream_app.pipeline import Pipeline
 from stream_app.records import Output
 
@@ -30,6 +33,9 @@ class StreamMonitor:
         self.windows = WindowMonitor(pipeline)
         declared = pipeline.alarms
         self._alarms = None if declared is None else AlarmMonitor(pipeline, declared)
+        # States of the detectors as they were written last, by key, and the day of the last look.
+        self._detectors: dict[str, DetectorState] = {}
+        self._day = NEVER
 
     @property
     def open_alarms(self) -> list[AlarmRecord]:
@@ -69,14 +75,19 @@ class StreamMonitor:
     def pass_clock(self, time: int) -> list[Output]:
         """Report what closes because the clocks of all partitions have passed a time."""
         outputs = self.windows.pass_clock(time)
-        if self._alarms is None:
-            return outputs
-        return outputs + self._outputs(self._alarms.pass_clock(time))
+        if self._alarms is not None:
+            outputs += self._outputs(self._alarms.pass_clock(time))
+        return outputs + self._changed_detectors(time)
 
     def to_state(self) -> dict[str, Any]:
         """Return JSON data."""
         alarms = None if self._alarms is None else self._alarms.to_state()
-        return {"windows": self.windows.to_state(), "alarms": alarms}
+        detectors = [list(one) for one in self._detectors.values()]
+        return {
+            "windows": self.windows.to_state(),
+            "alarms": alarms,
+            "detectors": [self._day, detectors],
+        }
 
     @classmethod
     def from_state(cls, pipeline: Pipeline, state: Mapping[str, Any]) -> "StreamMonitor":
@@ -85,7 +96,23 @@ class StreamMonitor:
         monitor.windows = WindowMonitor.from_state(pipeline, state["windows"])
         if monitor._alarms is not None and state["alarms"] is not None:
             monitor._alarms.restore(state["alarms"])
+        monitor._day, written = state["detectors"]
+        monitor._detectors = {one.key: one for one in map(DetectorState._make, written)}
         return monitor
+
+    def _changed_detectors(self, time: int) -> list[Output]:
+        """Return the states of detectors that have changed since the day before, or are gone."""
+        day = floor_time(time, DAY_MS)
+        if day == self._day:
+            return []
+        self._day = day
+        states = [] if self._alarms is None else self._alarms.detectors(time)
+        present = {one.key: one for one in states}
+        found = [one.output() for key, one in present.items() if self._detectors.get(key) != one]
+        gone = self._detectors.keys() - present.keys()
+        found += [Output("alarms", 0, key.encode(), None) for key in sorted(gone)]
+        self._detectors = present
+        return found
 
     def _outputs(self, alarms: list[AlarmRecord]) -> list[Output]:
         return [alarm.output(self._pipeline.name) for alarm in alarms]

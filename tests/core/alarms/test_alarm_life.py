@@ -67,7 +67,7 @@ def test_an_alarm_is_opened_updated_and_closed_with_one_id() -> None:
         (3, 5.0, 2 * DAY_MS, None),
         (3, 5.0, 2 * DAY_MS, START + 2 * DAY_MS + QUIET_MS),
     ]
-    assert not alarms.is_open("label-flips")
+    assert not alarms.is_open("labels", "label-flips")
     assert alarms.pass_time(NAMES, START + 30 * DAY_MS) == []
     assert alarms.add(raised(START + 30 * DAY_MS)).id == "label-flips/labels/2026-03-31T06:00Z"
 
