@@ -101,6 +101,13 @@ class LimitCheck(NamedTuple):
     breached: bool = False
 
 
+class ValueInterval(NamedTuple):
+    """Confidence interval of 95 %."""
+
+    low: float
+    high: float
+
+
 class Measurement(NamedTuple):
     """One measured value. The time at which it was written is that of its Kafka record.
 
@@ -119,6 +126,7 @@ class Measurement(NamedTuple):
         model_version: version that served the newest observation.
         source: task or worker.
         examples: offsets of the examples that it is about, if any.
+        interval: confidence interval of the value, if it has a simple one.
     """
 
     kind: Kind
@@ -132,6 +140,7 @@ class Measurement(NamedTuple):
     model_version: int | None = None
     source: str | None = None
     examples: ExampleOffsets | None = None
+    interval: ValueInterval | None = None
 
     def output(self, pipeline: str) -> Output:
         """Return the record to write, with kind and name as its key."""
@@ -144,6 +153,7 @@ class Measurement(NamedTuple):
             "reference": self.reference,
             "n": self.n,
             "value": self.value,
+            "interval": None if self.interval is None else self.interval._asdict(),
             "threshold": self.limit_check.threshold,
             "breached": self.limit_check.breached,
             "source": self.source,

@@ -10,7 +10,7 @@ from stream_app.core.published_records import is_lasting_alarm
 from stream_app.formatting import iso_time
 from stream_app.kafka.offsets import OffsetBounds
 from stream_app.kafka.partition_reader import PartitionReader
-from stream_app.status.status_model import Alarm, CorrectiveAction, LabelStatus
+from stream_app.status.status_model import Alarm, CorrectiveAction, LabelStatus, ThresholdStatus
 from stream_app.transfer.record_rendering import ValueDecoder
 
 # Newest measurements of a partition that are read.
@@ -143,6 +143,40 @@ def corrective_actions(
             until=iso_time(max(fields["window"]["end"] for fields in found)),
         )
         for (action, cause), found in by_time
+    )
+
+
+def threshold_statuses(
+    measurements: Sequence[WrittenMeasurement],
+) -> tuple[ThresholdStatus, ...]:
+    """Return the metrics whose newest window has a limit, in the order of their names.
+
+    Args:
+        measurements: the oldest first.
+    """
+    newest = {
+        fields["name"]: fields
+        for _, fields in measurements
+        if fields["kind"] == "performance" and fields["reference"] is None
+    }
+    return tuple(
+        _threshold_status(fields)
+        for _, fields in sorted(newest.items())
+        if fields["threshold"] is not None
+    )
+
+
+def _threshold_status(fields: Mapping[str, Any]) -> ThresholdStatus:
+    interval = fields.get("interval") or {}
+    return ThresholdStatus(
+        metric=fields["name"],
+        value=fields["value"],
+        low=interval.get("low"),
+        high=interval.get("high"),
+        limit=fields["threshold"],
+        breached=fields["breached"],
+        n=fields["n"],
+        window_end=iso_time(fields["window"]["end"]),
     )
 
 

@@ -263,6 +263,27 @@ class WindowStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ThresholdStatus:
+    """Metric with a threshold, in the newest window of labels that was measured.
+
+    Attributes:
+        low, high: confidence interval of the value (95 %), None if it has no simple one.
+        limit: limit of the value; of several thresholds that of a breached one, else of the first.
+        n: number of labels in the window.
+        window_end: end of the window, in label time.
+    """
+
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    limit: float
+    breached: bool
+    n: int
+    window_end: str
+
+
+@dataclass(frozen=True, slots=True)
 class Alarm:
     """A limit that was exceeded in the last 24 hours, as a worker has measured it.
 
@@ -390,6 +411,7 @@ class Status:
         open_alarms: alarms of the monitor that are open, also acknowledged and silenced ones.
         silences: silences in force.
         detectors: alarms that cannot be raised yet, or not at all.
+        thresholds: metrics that have a threshold.
     """
 
     pipeline: str
@@ -414,3 +436,4 @@ class Status:
     open_alarms: tuple[MonitorAlarm, ...] = ()
     silences: tuple[SilenceStatus, ...] = ()
     detectors: tuple[DetectorStatus, ...] = ()
+    thresholds: tuple[ThresholdStatus, ...] = ()

@@ -21,6 +21,7 @@ from stream_app.status.status_model import (
     RecordCountTotals,
     RoleStatus,
     Status,
+    ThresholdStatus,
     WindowStatus,
     WorkerState,
     WorkerStatus,
@@ -245,6 +246,8 @@ def summary_lines(status: Status) -> dict[str, str]:
         lines["silences"] = "; ".join(map(silence_text, status.silences))
     lines["windows"] = window_line(status.windows)
     lines["label coverage"] = _coverage_line(status)
+    if status.thresholds:
+        lines["thresholds"] = "; ".join(map(_threshold_text, status.thresholds))
     lines["dead letters"] = _dead_letter_line(status.recent_dead_letters)
     return lines
 
@@ -356,6 +359,16 @@ def _coverage_line(status: Status) -> str:
         p50, p95 = duration(labels.delay_p50), duration(labels.delay_p95)
         delay = f"; delay {p50} median, {p95} at 95 %"
     return f"{labels.coverage:.1%} of the window to {(labels.window_end or '')[:16]}{delay}"
+
+
+def _threshold_text(one: ThresholdStatus) -> str:
+    value = "undefined" if one.value is None else f"{one.value:.4g}"
+    interval = "" if one.low is None or one.high is None else f" ({one.low:.4g} to {one.high:.4g})"
+    state = "beyond" if one.breached else "within"
+    return (
+        f"{one.metric} {value}{interval} of {counted(one.n, 'label')} to {one.window_end[:16]}, "
+        f"{state} {one.limit:.4g}"
+    )
 
 
 def _dead_letter_line(recent: RecentDeadLetters) -> str:

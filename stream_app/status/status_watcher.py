@@ -18,6 +18,7 @@ from stream_app.status.measurements import (
     alarms,
     corrective_actions,
     label_status,
+    threshold_statuses,
 )
 from stream_app.status.pipeline_view import PipelineView, ReadOpenCheck, served_manifest
 from stream_app.status.problems import find_problems
@@ -145,6 +146,7 @@ class StatusWatcher:
             open_alarms=monitor_alarms(alarm_log, now),
             silences=silences(alarm_log, now),
             detectors=detectors(alarm_log),
+            thresholds=threshold_statuses(measurements),
         )
 
     def close(self) -> None:

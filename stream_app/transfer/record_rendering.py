@@ -106,7 +106,9 @@ def _measurement_parts(fields: dict[str, Any]) -> list[str]:
 
 def _measured_value(fields: dict[str, Any]) -> str:
     limit = "" if fields["threshold"] is None else f" (limit {fields['threshold']:,.6g})"
-    return "" if fields["value"] is None else f"{fields['value']:,.6g}{limit}"
+    interval = fields.get("interval")
+    bounds = f" [{interval['low']:,.6g} to {interval['high']:,.6g}]" if interval else ""
+    return "" if fields["value"] is None else f"{fields['value']:,.6g}{bounds}{limit}"
 
 
 def alarm_text(value: bytes | None) -> str | None:

@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from stream_app.cleaning import Impute
-from stream_app.core.published_records import Kind, LimitCheck, Measurement
+from stream_app.core.published_records import Kind, LimitCheck, Measurement, ValueInterval
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
 from stream_app.records import Score
@@ -58,7 +58,9 @@ def scored(score: Score = 0.75, **changes: Any) -> list[dict[str, Any]]:
 def measurements() -> list[dict[str, Any]]:
     """Return a measurement of each kind with all fields, and one with few."""
     full = [
-        Measurement(kind, "n", 0, 1, 2, 0.5, LimitCheck(0.4, True), "r", 7)
+        Measurement(
+            kind, "n", 0, 1, 2, 0.5, LimitCheck(0.4, True), "r", 7, interval=ValueInterval(0.4, 0.6)
+        )
         for kind in get_args(Kind)
     ]
     return [

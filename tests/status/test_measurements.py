@@ -9,6 +9,7 @@ from stream_app.status.measurements import (
     alarms,
     corrective_actions,
     label_status,
+    threshold_statuses,
 )
 
 NOW = 1_700_000_000_000
@@ -115,6 +116,27 @@ def test_an_alarm_older_than_a_day_is_left_out() -> None:
     old = written("drift", "score", 1, True)
     assert alarms([old], old.at + RECENT_MS) == ()
     assert len(alarms([old], old.at + RECENT_MS - 1)) == 1
+
+
+def test_metrics_with_a_threshold_are_shown_as_of_their_newest_window() -> None:
+    interval = {"low": 0.8, "high": 1.2}
+    found = threshold_statuses(
+        [
+            written("performance", "log_loss", 1, value=0.4, interval=interval),
+            written("performance", "accuracy", 2, threshold=None),
+            written("performance", "roc_auc", 1),
+            written("performance", "roc_auc", 2, threshold=None),
+            written("performance", "log_loss", 2, True, interval=interval),
+            written("performance", "log_loss", 2, reference="labelled", value=3.0),
+            written("performance", "f1", 2, interval=None),
+        ]
+    )
+    assert [(one.metric, one.value, one.low, one.high, one.breached) for one in found] == [
+        ("f1", 1.0, None, None, False),
+        ("log_loss", 1.0, 0.8, 1.2, True),
+    ]
+    assert (found[1].limit, found[1].n) == (0.5, 10)
+    assert found[1].window_end == "1970-01-03T00:00:00.000+00:00"
 
 
 def test_label_coverage_and_delays_are_those_of_the_newest_window() -> None:

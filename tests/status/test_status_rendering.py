@@ -17,6 +17,7 @@ from stream_app.status.status_model import (
     RoleStatus,
     SilenceStatus,
     Status,
+    ThresholdStatus,
     WindowStatus,
 )
 from stream_app.status.status_rendering import fit, render, summary_lines
@@ -119,3 +120,19 @@ def test_alarms_of_the_monitor_have_their_states_and_silences_a_line() -> None:
         "2.5      3  flipped; acknowledged by ann@x at 2026-03-01T07:00: \\x1b[2Jasked"
     )
     assert "event-volume of events until 2026-03-01T06:00 by bob@x: a strike" in text
+
+
+def test_the_summary_has_the_intervals_of_metrics_with_a_threshold() -> None:
+    assert "thresholds" not in summary_lines(status(1))
+    at = "2026-01-01T00:00:00Z"
+    limited = replace(
+        status(1),
+        thresholds=(
+            ThresholdStatus("log_loss", 0.52, 0.4567, 0.5833, 0.5, True, 1200, at),
+            ThresholdStatus("f1", None, None, None, 0.1, False, 1, at),
+        ),
+    )
+    assert summary_lines(limited)["thresholds"] == (
+        "log_loss 0.52 (0.4567 to 0.5833) of 1,200 labels to 2026-01-01T00:00, beyond 0.5; "
+        "f1 undefined of 1 label to 2026-01-01T00:00, within 0.1"
+    )

@@ -4,7 +4,12 @@ import pytest
 
 from stream_app.core.alarms.alarm_record import AlarmRecord
 from stream_app.core.monitoring.alarms import CorrectiveActions, LastingAlarms
-from stream_app.core.published_records import ExampleOffsets, LimitCheck, Measurement
+from stream_app.core.published_records import (
+    ExampleOffsets,
+    LimitCheck,
+    Measurement,
+    ValueInterval,
+)
 from stream_app.transfer.record_rendering import alarm_text, measurement_text
 
 NOW = 1_700_000_000_000
@@ -23,6 +28,9 @@ def test_a_measurement_has_its_value_limit_and_window() -> None:
         "0.31 (limit 0.25)  BREACHED  n 1,234  "
         "2023-11-14T22:13:20 to 2023-11-14T23:13:20  fixed  version 7"
     )
+    uncertain = one._replace(interval=ValueInterval(0.28, 0.34))
+    shown = measurement_text(uncertain.output("p").value) or ""
+    assert shown.startswith("0.31 [0.28 to 0.34] (limit 0.25)  BREACHED")
 
 
 def test_the_examples_of_an_experimentation_are_given_by_offsets() -> None:

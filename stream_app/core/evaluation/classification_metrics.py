@@ -84,6 +84,7 @@ class ClassificationMetrics(SlotsState):
     Attributes:
         n: number of labelled predictions.
         log_loss: sum of the losses of the model, in nats.
+        squared_log_loss: sum of their squares.
         majority_correct: number of labels that the majority so far predicts.
         no_change_correct: number of labels that the last label predicts.
         prior_log_loss: sum of the losses of predicting the shares of the labels so far, in nats.
@@ -91,6 +92,7 @@ class ClassificationMetrics(SlotsState):
 
     n: int = 0
     log_loss: float = 0.0
+    squared_log_loss: float = 0.0
     majority_correct: int = 0
     no_change_correct: int = 0
     prior_log_loss: float = 0.0
@@ -103,12 +105,17 @@ class ClassificationMetrics(SlotsState):
 
 @dataclass(slots=True)
 class BinaryMetrics(ClassificationMetrics):
-    """Sums over labelled predictions of True or False."""
+    """Sums over labelled predictions of True or False.
+
+    Attributes:
+        squared_error, fourth_error: sums of powers of the distance of label and score.
+    """
 
     positives: int = 0
     predicted_positives: int = 0
     true_positives: int = 0
     squared_error: float = 0.0
+    fourth_error: float = 0.0
     roc_auc: RocAuc = field(default_factory=RocAuc)
 
     def update(self, label: bool, score: float, predicted: bool, baseline: BinaryBaseline) -> None:
@@ -126,8 +133,11 @@ class BinaryMetrics(ClassificationMetrics):
         self.positives += label
         self.predicted_positives += predicted
         self.true_positives += label and predicted
-        self.log_loss += log_loss(label, score)
-        self.squared_error += (score - label) ** 2
+        loss, error = log_loss(label, score), (score - label) ** 2
+        self.log_loss += loss
+        self.squared_log_loss += loss * loss
+        self.squared_error += error
+        self.fourth_error += error * error
         self.majority_correct += (baseline.positives * 2 > baseline.seen) is label
         self.no_change_correct += baseline.last is label
         self.prior_log_loss -= math.log(prior if label else 1.0 - prior)
@@ -140,6 +150,7 @@ class BinaryMetrics(ClassificationMetrics):
         self.predicted_positives += other.predicted_positives
         self.true_positives += other.true_positives
         self.squared_error += other.squared_error
+        self.fourth_error += other.fourth_error
         self.roc_auc.merge(other.roc_auc)
 
 
@@ -170,7 +181,9 @@ class MulticlassMetrics(ClassificationMetrics):
         prior = (count + 1.0) / (baseline.seen + len(baseline.counts) + 1.0)
         self.n += 1
         self._count((label, predicted), 1)
-        self.log_loss += class_log_loss(probability)
+        loss = class_log_loss(probability)
+        self.log_loss += loss
+        self.squared_log_loss += loss * loss
         self.majority_correct += baseline.majority == label
         self.no_change_correct += baseline.last == label
         self.prior_log_loss += class_log_loss(prior)

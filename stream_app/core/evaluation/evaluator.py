@@ -1,13 +1,17 @@
 """Prequential evaluation with delayed labels: a prediction is evaluated when its label comes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from stream_app.core.evaluation.intervals import intervals_of
 from stream_app.core.evaluation.prediction_tasks import PredictionTask
 from stream_app.core.examples import Example
-from stream_app.core.published_records import ExampleOffsets
+from stream_app.core.published_records import ExampleOffsets, ValueInterval
 from stream_app.core.reading.event_time import NEVER
 from stream_app.core.slots_state import SlotsState
+
+_NO_INTERVALS: Mapping[str, ValueInterval] = {}
 
 
 @dataclass(slots=True)
@@ -43,6 +47,7 @@ class WindowReport(NamedTuple):
         values: every metric and baseline that is defined, by name.
         examples: offsets from the first example counted to the one that closed the window.
         failed: names of the exceptions of metrics that could not be computed, by metric.
+        intervals: confidence intervals of metrics that have a simple one.
     """
 
     start: int
@@ -52,6 +57,7 @@ class WindowReport(NamedTuple):
     values: dict[str, float]
     examples: ExampleOffsets
     failed: dict[str, str]
+    intervals: Mapping[str, ValueInterval] = _NO_INTERVALS
 
 
 class ClosedWindow(NamedTuple):
@@ -227,6 +233,7 @@ class Evaluator(SlotsState):
             values,
             ExampleOffsets(window.first, last),
             failed,
+            intervals_of(window.metrics, values),
         )
 
     def _values(self, metrics: Any) -> tuple[dict[str, float], dict[str, str]]:

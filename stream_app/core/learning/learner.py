@@ -307,7 +307,9 @@ class Learner:
         for name in self._pipeline.metrics:
             check = check_metric(limits, name, window, offline)
             found += [
-                self._measured("performance", name, window)._replace(limit_check=check),
+                self._measured("performance", name, window)._replace(
+                    limit_check=check, interval=window.intervals.get(name)
+                ),
                 self._measured("cumulative", name, total),
             ]
             for reference, part in zip((SUPERSEDED, LABELLED), parts, strict=True):

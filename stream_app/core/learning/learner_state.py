@@ -25,7 +25,7 @@ from stream_app.core.slots_state import SlotsState
 from stream_app.pipeline import Pipeline
 
 # Format of a pickled `LearnerState`. A checkpoint with another one is not loaded.
-STATE_FORMAT = 7
+STATE_FORMAT = 8
 # Number of ranges of offsets of examples that a model could not learn that it keeps, the newest.
 MAX_UNLEARNED = 100
 

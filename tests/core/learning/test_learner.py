@@ -119,6 +119,20 @@ def test_a_metric_beyond_its_threshold_is_breached() -> None:
     assert checks == {("accuracy", 0.9, True), ("log_loss", 0.1, True), ("roc_auc", 0.0, False)}
 
 
+def test_a_metric_of_a_window_has_an_interval_and_a_total_has_none() -> None:
+    found = measurements(
+        run(Learner(pipeline(metrics=("log_loss", "f1")), FINGERPRINT), examples(800))
+    )
+    windows = [one for one in found if one["kind"] == "performance"]
+    assert {one["name"] for one in windows} == {"log_loss", "f1"}
+    for one in windows:
+        if one["name"] == "f1":
+            assert one["interval"] is None
+        else:
+            assert 0 < one["interval"]["low"] < one["value"] < one["interval"]["high"]
+    assert all(one["interval"] is None for one in found if one["kind"] != "performance")
+
+
 def test_an_example_that_the_model_rejects_is_counted_and_reported_once() -> None:
     learner = Learner(pipeline(RejectingModel), FINGERPRINT)
     stream = examples(700)
