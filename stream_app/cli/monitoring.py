@@ -28,7 +28,8 @@ from stream_app.offline.threshold_calibration import (
     MIN_WINDOWS,
     CalibratedThreshold,
     calibrate,
-    window_reports,
+    threshold_steps,
+    windows_of,
 )
 from stream_app.pipeline import Pipeline, Threshold
 from stream_app.transfer.progress import report_progress
@@ -92,19 +93,21 @@ def calibrate_thresholds(
     """
     context = ModelContext(pipeline, as_json)
     declared = context.pipeline
+    thresholds = _thresholds(declared)
     log = ExampleRange(context.settings, declared, since, None)
+    uses_offline = any(one.against == "offline" for one in thresholds)
+    versions = context.registry.versions if uses_offline else {}
     with report_progress("evaluating examples", log.size) as progress:
         entries = ((offset, entry) for offset, _, entry in log.entries(progress))
-        reports = list(window_reports(declared, entries))
+        steps = list(threshold_steps(declared, entries, versions))
+    reports = windows_of(steps)
     length = duration(declared.window.total_seconds())
     if len(reports) < MIN_WINDOWS:
         raise SelectionError(
             f"The examples fill {len(reports)} windows of {length}, and {MIN_WINDOWS} are needed",
             "Select more with --since, or wait until labels of more time have come",
         )
-    registry = context.registry
-    offline = registry.current.offline_metrics if registry.versions else {}
-    found = calibrate(_thresholds(declared), reports, offline, per_year)
+    found = calibrate(thresholds, steps, per_year)
     if as_json:
         print_json([_as_dict(one, declared) for one in found])
         return

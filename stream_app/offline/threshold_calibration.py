@@ -1,6 +1,6 @@
 """Calibration of thresholds: how often each would have alarmed over the log of examples."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from math import ceil, floor, log10
@@ -17,6 +17,7 @@ from stream_app.core.evaluation.thresholds import (
 from stream_app.core.examples import Example
 from stream_app.core.learning.control_commands import VERSION_CHANGES, Control, ControlState
 from stream_app.core.published_records import LOSSES
+from stream_app.model_store.manifest import Manifest
 from stream_app.pipeline import Pipeline, Threshold
 
 YEAR_MS = 365 * 86_400_000
@@ -27,6 +28,22 @@ _DIGITS = 3
 
 LogEntry = tuple[int, Example | Control]
 """Offset in the log of examples, and the record there."""
+
+
+class EvaluatedWindow(NamedTuple):
+    """Window that closed, and metrics of the trained version that the model descended from."""
+
+    report: WindowReport
+    offline: MetricValues
+
+
+class ThresholdsReset(NamedTuple):
+    """Decision with which thresholds start over, at a label time in Unix milliseconds."""
+
+    now: int
+
+
+ThresholdStep = EvaluatedWindow | ThresholdsReset
 
 
 class Opening(NamedTuple):
@@ -66,54 +83,82 @@ class CalibratedThreshold(NamedTuple):
     proposed_alarms: int | None
 
 
-def window_reports(pipeline: Pipeline, log: Iterable[LogEntry]) -> Iterator[WindowReport]:
-    """Yield the windows of a log as the learner closes them.
+def threshold_steps(
+    pipeline: Pipeline, log: Iterable[LogEntry], versions: Mapping[int, Manifest]
+) -> Iterator[ThresholdStep]:
+    """Yield the windows of a log, and the decisions in it, as the learner's thresholds see them.
 
-    Like there, predictions of versions that a decision moved away from do not count.
+    Args:
+        pipeline: loaded pipeline.
+        log: examples and control records in order.
+        versions: manifests, for the offline metrics of the versions that decisions selected.
     """
     evaluator = Evaluator(pipeline.window // timedelta(milliseconds=1), task_of(pipeline))
-    state = ControlState()
+    state, offline = ControlState(), dict[str, float]()
+    is_first = True
     for offset, entry in log:
-        if isinstance(entry, Control):
-            if not state.is_void(entry):
-                state.apply(offset, entry)
-                if entry.command in VERSION_CHANGES:
-                    evaluator.supersede()
+        if is_first:
+            state.decision, offline = _before(versions, offset)
+            is_first = False
+        if isinstance(entry, Example):
+            superseded = state.is_superseded(entry.model_version)
+            try:
+                closed = evaluator.add(entry, offset, superseded=superseded)
+            except Exception:  # as for the learner, which counts it and reads on
+                continue
+            yield from (EvaluatedWindow(one.window, offline) for one in closed)
             continue
-        superseded = state.is_superseded(entry.model_version)
-        for closed in evaluator.add(entry, offset, superseded=superseded):
-            yield closed.window
+        if entry.resets_thresholds:
+            yield ThresholdsReset(evaluator.watermark)
+        if state.is_void(entry):
+            continue
+        state.apply(offset, entry)
+        if entry.command in VERSION_CHANGES and entry.version is not None:
+            selected = versions.get(entry.version)
+            offline = {} if selected is None else dict(selected.offline_metrics)
+            evaluator.supersede()
+
+
+def _before(versions: Mapping[int, Manifest], offset: int) -> tuple[int, dict[str, float]]:
+    """Return decision number and offline metrics of the newest version from before an offset."""
+    learned = [one for one in versions.values() if one.origin == "learned"]
+    before = [one for one in learned if one.version <= offset]
+    if not before:
+        return 0, {}
+    newest = max(before, key=lambda one: one.version)
+    return newest.decision, dict(newest.offline_metrics)
+
+
+def windows_of(steps: Iterable[ThresholdStep]) -> list[WindowReport]:
+    """Return the windows among the steps."""
+    return [step.report for step in steps if isinstance(step, EvaluatedWindow)]
 
 
 def calibrate(
-    thresholds: Iterable[Threshold],
-    reports: Sequence[WindowReport],
-    offline: MetricValues,
-    per_year: float,
+    thresholds: Iterable[Threshold], steps: Sequence[ThresholdStep], per_year: float
 ) -> list[CalibratedThreshold]:
     """Return what thresholds would have done, and limits that alarm at most so often.
 
     Args:
         thresholds: the thresholds.
-        reports: closed windows in order.
-        offline: metrics of the trained version that the model descends from.
+        steps: closed windows and decisions in order.
         per_year: alarms per year that are acceptable.
     """
+    reports = windows_of(steps)
     years = (reports[-1].end - reports[0].start) / YEAR_MS if reports else 0.0
-    return [
-        _calibrated(threshold, reports, offline, years, int(years * per_year))
-        for threshold in thresholds
-    ]
+    return [_calibrated(threshold, steps, years, int(years * per_year)) for threshold in thresholds]
 
 
-def openings(
-    threshold: Threshold, reports: Iterable[WindowReport], offline: MetricValues
-) -> list[Opening]:
+def openings(threshold: Threshold, steps: Iterable[ThresholdStep]) -> list[Opening]:
     """Return the alarms that a threshold raises over closed windows."""
     state, found, is_open = ThresholdState(), list[Opening](), False
-    for report in reports:
+    for step in steps:
+        if isinstance(step, ThresholdsReset):
+            # An alarm that is open lasts until a window is within the limit.
+            state.reset((threshold,), step.now)
+            continue
         # While learning is paused, a breach triggers no action, whose effect is not known here.
-        findings = state.close((threshold,), report, offline, paused=True)
+        findings = state.close((threshold,), step.report, step.offline, paused=True)
         for breach in findings.breaches:
             if not is_open:
                 found.append(Opening(breach.start, breach.end))
@@ -124,21 +169,17 @@ def openings(
 
 
 def _calibrated(
-    threshold: Threshold,
-    reports: Sequence[WindowReport],
-    offline: MetricValues,
-    years: float,
-    allowed: int,
+    threshold: Threshold, steps: Sequence[ThresholdStep], years: float, allowed: int
 ) -> CalibratedThreshold:
-    values = list(_values(threshold, reports, offline))
-    alarms = openings(threshold, reports, offline)
+    values = list(_values(threshold, steps))
+    alarms = openings(threshold, steps)
     proposed = None
     if len(values) >= MIN_WINDOWS:
-        proposed = _tightest(threshold, values, reports, offline, allowed)
+        proposed = _tightest(threshold, values, steps, allowed)
     low, median, high = (_quantile(values, share) for share in (0.05, 0.5, 0.95))
     count = None
     if proposed is not None:
-        count = len(openings(replace(threshold, limit=proposed), reports, offline))
+        count = len(openings(replace(threshold, limit=proposed), steps))
     per_year = len(alarms) / years if years else 0.0
     return CalibratedThreshold(
         alarm_name(threshold), threshold, len(values), low, median, high, alarms, per_year,
@@ -146,11 +187,12 @@ def _calibrated(
     )  # fmt: skip
 
 
-def _values(
-    threshold: Threshold, reports: Iterable[WindowReport], offline: MetricValues
-) -> Iterator[float]:
+def _values(threshold: Threshold, steps: Iterable[ThresholdStep]) -> Iterator[float]:
     """Yield the value of each window that can be evaluated, in the sense of the limit."""
-    for report in reports:
+    for step in steps:
+        if isinstance(step, ThresholdsReset):
+            continue
+        report, offline = step
         check = check_threshold(replace(threshold, limit=0.0), report.values, report.n, offline)
         if check is not None and check.threshold is not None:
             value = report.values[threshold.metric] - check.threshold
@@ -158,13 +200,9 @@ def _values(
 
 
 def _tightest(
-    threshold: Threshold,
-    values: Sequence[float],
-    reports: Sequence[WindowReport],
-    offline: MetricValues,
-    allowed: int,
+    threshold: Threshold, values: Sequence[float], steps: Sequence[ThresholdStep], allowed: int
 ) -> float:
-    """Return the tightest limit, with few digits, that alarms often enough.
+    """Return the tightest limit, with few digits, that alarms seldom enough.
 
     It goes from the widest limit on: a limit that nearly every window breaches alarms only once,
     and would be no better.
@@ -177,7 +215,7 @@ def _tightest(
     found = _rounded(max(values) if is_upper else min(values), up=is_upper)
     for value in sorted(runs, reverse=is_upper):
         limit = _rounded(value, up=is_upper)
-        if len(openings(replace(threshold, limit=limit), reports, offline)) > allowed:
+        if len(openings(replace(threshold, limit=limit), steps)) > allowed:
             break
         found = limit
     return found

@@ -58,6 +58,8 @@ def test_a_wrong_command_line_ends_with_2(arguments: str, expected: str) -> None
             6,
             "does not exist. Run `stream-app topics create PIPELINE`",
         ),
+        ("monitor calibrate PIPELINE", UNREACHABLE, 5, "cannot be reached"),
+        ("monitor calibrate PIPELINE", {}, 6, "Run `stream-app topics create PIPELINE`"),
     ],
 )
 def test_a_missing_cluster_or_topic_is_one_line_on_standard_error(

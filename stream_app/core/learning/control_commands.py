@@ -62,6 +62,15 @@ class Control(NamedTuple):
         )
 
     @property
+    def resets_thresholds(self) -> bool:
+        """True if thresholds start over with it: a selected version, or learning resumed.
+
+        Void control records count, and those that cannot be applied; a resumed source does not.
+        """
+        is_resumption = self.command == "resume" and self.source is None
+        return self.command in VERSION_CHANGES or is_resumption
+
+    @property
     def new_exclusion(self) -> Exclusion | None:
         """Exclusion that is made, None for any other command."""
         if self.command != "exclude":

@@ -225,12 +225,8 @@ class Learner:
         return None if is_still_paused else state.learned.copied()
 
     def reset_thresholds(self, control: Control) -> None:
-        """Start the thresholds over after a version was selected or learning was resumed.
-
-        Void control records count, and those that cannot be applied; a resumed source does not.
-        """
-        is_resumption = control.command == "resume" and control.source is None
-        if control.command in VERSION_CHANGES or is_resumption:
+        """Start the thresholds over if the control record says so, also one without effect."""
+        if control.resets_thresholds:
             self.state.thresholds.reset(
                 self._pipeline.thresholds.metrics, self.state.evaluator.watermark
             )
