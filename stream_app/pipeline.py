@@ -125,6 +125,9 @@ class Alarms:
     """Time zone whose clock decides what number of events is usual, as `America/New_York`."""
     holidays: tuple[date, ...] = ()
     """Days in that zone on which nothing is usual, such as `date(2026, 12, 25)`."""
+    action: Literal["alarm", "pause"] = "alarm"
+    """`alarm` reports. `pause` also pauses learning from a declared source of labels when an alarm
+    `label-flips` or `positive-share` about it opens, until somebody resumes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

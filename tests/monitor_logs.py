@@ -1,7 +1,7 @@
 """Logs that scorers wrote in memory, and a monitor that reads them in any interleaving."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -11,8 +11,10 @@ import orjson
 
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
+from stream_app.headers import SOURCE, SourcePosition
+from stream_app.kafka.topic_uses import PAUSE_KINDS
 from stream_app.pipeline import Pipeline
-from stream_app.records import InputPartition, Output, Record
+from stream_app.records import Headers, InputPartition, Output, Record
 from stream_app.schema_registry.schema_cache import SchemaCache
 from stream_app.worker.roles.monitor_processor import MonitorProcessor
 from stream_app.worker.roles.watermark_publisher import WatermarkPublisher
@@ -96,9 +98,23 @@ class LoggedScorer:
         self.state.clock.events.received()
         self._commit(self.scorer.score(records, self.model, self.now))
 
-    def labels(self, labels: Sequence[tuple[int, int]]) -> None:
-        """Join labels, given by number and time, in one transaction."""
-        records = [record(label(number, time), topic=f"{NAME}.labels") for number, time in labels]
+    def labels(
+        self, labels: Sequence[tuple[int, int]], frauds: Container[int] = (), source: str = ""
+    ) -> None:
+        """Join labels, given by number and time, in one transaction.
+
+        Args:
+            labels: number and label time of each.
+            frauds: numbers of those that are true.
+            source: source that ingest has read them from, empty for none.
+        """
+        headers: Headers = ()
+        if source:
+            headers = ((SOURCE, SourcePosition(source, 0, 0, START).header()),)
+        records = [
+            record(label(number, time, number in frauds), topic=f"{NAME}.labels", headers=headers)
+            for number, time in labels
+        ]
         self.state.clock.labels.received()
         self._commit(self.scorer.join(records, self.model, self.now))
 
@@ -161,6 +177,8 @@ class MonitorReader:
         self.now = START
         self.found: list[dict[str, Any]] = []
         self.alarm_log: list[tuple[bytes | None, bytes | None]] = []
+        # Records of decisions about learning.
+        self.decided: list[Output] = []
         self._state: bytes | None = None
         self._committed = dict.fromkeys(self.inputs, -1)
         self.start()
@@ -225,6 +243,8 @@ class MonitorReader:
                 self._state = output.value
             elif output.topic == "alarms":
                 self.alarm_log.append((output.key, output.value))
+            elif output.topic in PAUSE_KINDS:
+                self.decided.append(output)
             else:
                 self.found.append(orjson.loads(output.value or b""))
         self._committed = dict(self.position)

@@ -18,6 +18,7 @@ from stream_app.declaration.requirements import (
 from stream_app.pipeline import Alarms, Pipeline, Threshold
 
 _ACTIONS = ("alarm", "pause", "rollback")
+_ALARM_ACTIONS = ("alarm", "pause")
 _OFFLINE = "offline"
 _MAX_SECONDS = 3600
 _MAX_MIB = 1 << 20
@@ -52,6 +53,16 @@ def check_alarms(pipeline: Pipeline) -> None:
             f"alarms.{name} is {value!r}",
             f"Give a number above 0, up to {MAX_FALSE_PER_YEAR}, or alarms=None for no alarms",
         )
+    require(
+        alarms.action in _ALARM_ACTIONS,
+        f"alarms.action is {alarms.action!r}",
+        f"Choose from {', '.join(_ALARM_ACTIONS)}",
+    )
+    require(
+        alarms.action == "alarm" or bool(pipeline.label.sources),
+        "alarms.action is 'pause', but no source of labels is declared, so none can be paused",
+        "Declare the topics of the labels in label.sources, or remove alarms.action",
+    )
     require_type(str, {"alarms.zone": alarms.zone}, 'a name, as in "America/New_York"')
     require_type(
         tuple, {"alarms.holidays": alarms.holidays}, "a tuple, as in (date(2026, 12, 25),)"

@@ -16,7 +16,13 @@ from confluent_kafka.admin import (
 
 from stream_app.errors import AccessError, StreamAppError
 from stream_app.kafka.access_errors import kafka_error
-from stream_app.kafka.topic_uses import SOURCE_ROLES, USES, group_name, member_name
+from stream_app.kafka.topic_uses import (
+    PAUSE_KINDS,
+    SOURCE_ROLES,
+    USES,
+    group_name,
+    member_name,
+)
 from stream_app.pipeline import Pipeline, direct_source, ingested_topics
 from stream_app.topic_kinds import KINDS, SOURCE_KINDS, TopicKind, topic_name
 
@@ -89,8 +95,13 @@ class AclRule(NamedTuple):
 
 def pipeline_acls(pipeline: Pipeline, *roles: AclRole) -> list[AclRule]:
     """Return `required_acls` of a pipeline, with the rights on the topics of its sources."""
-    direct = direct_source(pipeline)
-    found = required_acls(pipeline.name, *roles, sources=ingested_topics(pipeline))
+    direct, alarms = direct_source(pipeline), pipeline.alarms
+    found = required_acls(
+        pipeline.name,
+        *roles,
+        sources=ingested_topics(pipeline),
+        pauses=alarms is not None and alarms.action == "pause",
+    )
     if direct is not None:
         readers = _DIRECT_READERS.intersection(roles)
         if readers:
@@ -100,15 +111,26 @@ def pipeline_acls(pipeline: Pipeline, *roles: AclRole) -> list[AclRule]:
     return sorted(found, key=_order)
 
 
-def required_acls(pipeline: str, *roles: AclRole, sources: Sequence[str] = ()) -> list[AclRule]:
+def required_acls(
+    pipeline: str, *roles: AclRole, sources: Sequence[str] = (), pauses: bool = False
+) -> list[AclRule]:
     """Return the minimal rules for a user with these roles, sorted by resource.
 
     Reading and writing imply describing, so that is not listed again.
 
     Args:
         sources: topics of the sources that `ingest` reads.
+        pauses: True if the monitor pauses learning from a source that an alarm is about. Then
+            producers may not write labels: a header of theirs could name another source.
     """
-    found = {rule for role in roles for rule in _rules(pipeline, role, sources)}
+    found = set[AclRule]()
+    for role in roles:
+        rules = set(_rules(pipeline, role, sources))
+        if pauses and role is AclRole.PRODUCER:
+            rules.discard(AclRule("write", "topic", topic_name(pipeline, "labels")))
+        elif pauses and role is AclRole.MONITOR:
+            rules |= {AclRule("write", "topic", topic_name(pipeline, kind)) for kind in PAUSE_KINDS}
+        found |= rules
     implied = {
         AclRule("describe", rule.resource, rule.name, rule.prefixed)
         for rule in found
@@ -188,7 +210,7 @@ def _topic_rules(kind: TopicKind, name: str, role: AclRole) -> Iterator[AclRule]
     use, user = USES[kind], _WORKER_ROLES.get(role) or _OTHER_USERS.get(role)
     if user in use.readers:
         yield AclRule("read", "topic", name)
-    if user in use.writers:
+    if user in use.writers and not (role is AclRole.MONITOR and kind in PAUSE_KINDS):
         yield AclRule("write", "topic", name)
     # Workers and observers verify all topics.
     if role in _WORKER_ROLES or role is AclRole.OBSERVER:

@@ -85,14 +85,14 @@ USES: dict[TopicKind, TopicUse] = {
     ),
     "examples": TopicUse(
         "Predictions with their labels, in the order of learning, and control records.",
-        ("score", "learn", "model-admin"),
+        ("score", "learn", "monitor", "model-admin"),
         ("learn", "monitor", "model-admin", "consumers"),
         "key of the event, or `control`",
         "example",
     ),
     "models": TopicUse(
         "Model versions, the aliases of the served version, pins, pauses of learning, exclusions.",
-        ("learn", "model-admin"),
+        ("learn", "monitor", "model-admin"),
         ("learn", "score", "replayer", "model-admin", "consumers"),
         "`version/<n>`, `alias/champion`, `alias/requested`, `pin/<n>`, `learning`, "
         "`learning/<source>` or `exclusion/<n>`",
@@ -121,7 +121,7 @@ USES: dict[TopicKind, TopicUse] = {
     ),
     "audit": TopicUse(
         "Operations on dead letters, model versions, learning and alarms: author, reason, counts.",
-        ("learn", "replayer", "model-admin", "alarm-admin"),
+        ("learn", "monitor", "replayer", "model-admin", "alarm-admin"),
         ("model-admin", "consumers"),
         "id of the operation",
         "audit",
@@ -155,6 +155,10 @@ ROLE_INPUTS: dict[str, tuple[TopicKind, ...]] = {
     "ingest": ("ingest.replay",),
 }
 """Topic kinds that the workers of each role consume, by role."""
+
+PAUSE_KINDS: frozenset[TopicKind] = frozenset({"examples", "models", "audit"})
+"""Topic kinds that the monitor writes to pause learning from a source, if the pipeline declares
+`Alarms(action="pause")`."""
 
 SOURCE_ROLES = frozenset({"ingest"})
 """Roles that consume the topics of the sources as well; without sources they have nothing to do."""

@@ -20,7 +20,7 @@ class Annotation(NamedTuple):
     Attributes:
         active: True for a pin and a withdrawal, and while learning is paused.
         at: ISO 8601.
-        who: user@host, or "learner".
+        who: user@host, "learner" or "monitor".
         why: reason given.
     """
 

@@ -374,6 +374,16 @@ INVALID_DECLARATIONS = [
         "alarms.holidays[0] is '2026-12-25'. Give datetime.date(year, month, day)",
     ),
     (
+        "features=features",
+        'features=features, alarms=Alarms(action="rollback")',
+        "alarms.action is 'rollback'. Choose from alarm, pause",
+    ),
+    (
+        "features=features",
+        'features=features, alarms=Alarms(action="pause")',
+        "alarms.action is 'pause', but no source of labels is declared, so none can be paused",
+    ),
+    (
         'clean=(Impute("amount", 0.0),)',
         'clean=Impute("amount", 0.0)',
         "clean is of type Impute. Give clean as a tuple",

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from stream_app import Alarms
 from stream_app.kafka.acl import AclRole, AclRule, pipeline_acls, required_acls
 from stream_app.kafka.topic_uses import ROLE_INPUTS, group_name, member_name
 from stream_app.sources import Source
@@ -60,3 +61,29 @@ def test_a_direct_topic_is_read_by_those_who_read_raw_records_and_by_no_ingester
     ingester = {rule.name for rule in pipeline_acls(pipeline, AclRole.INGESTER)}
     assert "shop.verdicts" in ingester
     assert "shop.orders" not in ingester
+
+
+def written(role: AclRole, alarms: Alarms) -> set[str]:
+    """Returns the kinds of the topics that a user with this role may write."""
+    rules = pipeline_acls(small_pipeline(alarms=alarms), role)
+    return {
+        rule.name.removeprefix("payments.")
+        for rule in rules
+        if (rule.operation, rule.resource) == ("write", "topic")
+    }
+
+
+def test_a_monitor_writes_decisions_only_if_it_may_pause_sources() -> None:
+    usual = {"monitoring", "alarms", "monitor.state"}
+    assert written(AclRole.MONITOR, Alarms()) == usual
+    paused = written(AclRole.MONITOR, Alarms(action="pause"))
+    assert paused == usual | {"examples", "models", "audit"}
+
+
+def test_no_producer_can_name_the_source_of_a_label_if_alarms_pause_it() -> None:
+    assert written(AclRole.PRODUCER, Alarms()) == {"raw", "labels"}
+    assert written(AclRole.PRODUCER, Alarms(action="pause")) == {"raw"}
+    both = pipeline_acls(
+        small_pipeline(alarms=Alarms(action="pause")), AclRole.PRODUCER, AclRole.INGESTER
+    )
+    assert AclRule("write", "topic", "payments.labels") not in both

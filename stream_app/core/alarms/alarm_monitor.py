@@ -6,7 +6,7 @@ from typing import Any
 
 from stream_app.core.alarms.alarm_budget import DAYS_A_YEAR, AlarmBudget
 from stream_app.core.alarms.alarm_log import DetectorState
-from stream_app.core.alarms.alarm_record import AlarmName, AlarmRecord
+from stream_app.core.alarms.alarm_record import WRONG_LABELS, AlarmName, AlarmRecord
 from stream_app.core.alarms.coverage import CoverageDetector
 from stream_app.core.alarms.evidence import DAY_MS, HOUR_MS, AlarmFinding
 from stream_app.core.alarms.hour_counts import HourCounts
@@ -34,9 +34,7 @@ _LABELLED_WITHIN_MS = 8 * HOUR_MS
 # Source of events that come from none.
 EVENTS = "events"
 _EVENT_ALARMS: tuple[AlarmName, ...] = ("event-volume", "input-drift")
-# Wrong labels are one cause; the check that finds it first names the alarm.
-_WRONG_LABELS: tuple[AlarmName, ...] = ("label-flips", "positive-share")
-_LABEL_ALARMS: tuple[AlarmName, ...] = (*_WRONG_LABELS, "label-coverage")
+_LABEL_ALARMS: tuple[AlarmName, ...] = (*WRONG_LABELS, "label-coverage")
 
 
 class AlarmMonitor:
@@ -157,10 +155,10 @@ class AlarmMonitor:
                     cause = f"about {finding.alternative:g} times the usual share of labels"
                     missing = _raised("label-coverage", name, time, finding, cause)
                     found.append(self._open.add(missing))
-        held = [name for name in self._labels.names if self._open.is_open(name, *_WRONG_LABELS)]
+        held = [name for name in self._labels.names if self._open.is_open(name, *WRONG_LABELS)]
         found += self._open.pass_time(_LABEL_ALARMS, time)
         for name in held:
-            if not self._open.is_open(name, *_WRONG_LABELS):
+            if not self._open.is_open(name, *WRONG_LABELS):
                 self._labels[name].resume()
         return found
 
@@ -250,7 +248,7 @@ class AlarmMonitor:
         else:
             cause = f"about {finding.alternative:g} times the usual share of positive labels"
             name = "positive-share"
-        name = next((one for one in _WRONG_LABELS if self._open.is_open(source, one)), name)
+        name = next((one for one in WRONG_LABELS if self._open.is_open(source, one)), name)
         evidence = _raised(name, source, time, finding, cause)
         if alarm.first_offset is None:
             return evidence

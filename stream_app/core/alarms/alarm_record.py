@@ -12,6 +12,8 @@ AlarmName = Literal[
     "label-flips", "positive-share", "event-volume", "label-coverage", "input-drift"
 ]
 ALARM_NAMES: tuple[AlarmName, ...] = get_args(AlarmName)
+WRONG_LABELS: tuple[AlarmName, ...] = ("label-flips", "positive-share")
+"""Alarms about one cause, wrong labels; the check that finds it first names the alarm."""
 # Alarms that call nobody.
 _TELLING: frozenset[str] = frozenset({"input-drift"})
 _TIMES = ("since", "opened_at", "updated_at")

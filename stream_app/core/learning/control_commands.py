@@ -18,6 +18,8 @@ CONTROL_KEY = b"control"
 
 # Author of the control records that the learner itself writes.
 LEARNER = "learner"
+# Author of those that the monitor writes.
+MONITOR = "monitor"
 
 # Commands that select a version.
 VERSION_CHANGES: frozenset[ControlCommand] = frozenset({"rollback", "promote"})
@@ -31,9 +33,10 @@ class Control(NamedTuple):
     Attributes:
         command: what to do.
         version: version that the command is about, or None.
-        decision: number of rollbacks and promotions up to and including this one.
+        decision: number of rollbacks and promotions up to and including this one; 0 of the monitor,
+            whose pauses hold whatever version is selected.
         at: time of the decision, ISO 8601.
-        who: author, "user@host" or "learner".
+        who: author, "user@host", "learner" or "monitor".
         why: reason given by the author.
         since: first offset whose examples a rollback or resumption relearns; None for none.
         source: source of labels that a pause, resumption or exclusion is about; None for all.

@@ -44,7 +44,7 @@ class AuditEntry(NamedTuple):
     Attributes:
         operation: name of the operation.
         at: time in Unix milliseconds.
-        who: author, "user@host" or "learner".
+        who: author, "user@host", "learner" or "monitor".
         what: object of the operation, such as "version 12" or "learning".
         why: reason given by the author.
         before: state before the operation.

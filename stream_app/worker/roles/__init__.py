@@ -14,7 +14,8 @@
 - `source_fields`: fields that appear in the records of a source.
 - `ingest_replay_processor`: dead letters of sources, read again.
 - `ingest_outputs`: dead letters of both, and the limit of sizes.
-- `monitor_processor`: window metrics over all partitions.
+- `monitor_processor`: windows and alarms over all partitions.
+- `source_pauses`: pauses of sources that alarms are about.
 - `alarm_follower`: states of the alarms of the monitor, as a metric.
 - `output_encoders`: outputs as JSON or Avro.
 - `reporting`: measurements, log lines and metrics of a task.

@@ -1,4 +1,7 @@
-"""Monitor role: reports windows over all scored records and the examples, and raises alarms."""
+"""Monitor role: reports windows over all scored records and the examples, and raises alarms.
+
+If the pipeline declares so, it also pauses learning from a source that an alarm is about.
+"""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +32,7 @@ from stream_app.topic_kinds import topic_name
 from stream_app.worker.processor import WaitReason, WrittenOffsets
 from stream_app.worker.roles.output_encoders import Encode, encode_measurements
 from stream_app.worker.roles.reporting import export_measurements, log_alarms
+from stream_app.worker.roles.source_pauses import SourcePauses
 
 STATE_KEY = b"state"
 # Interval between two writes of the state when nothing is reported.
@@ -77,6 +81,7 @@ class MonitorProcessor:
         self._state_topic = topic_name(pipeline.name, "monitor.state")
         self._alarm_topic = topic_name(pipeline.name, "alarms")
         self._monitor = StreamMonitor(pipeline)
+        self._pauses = SourcePauses(pipeline)
         scored = [source.partition for source in inputs if source.topic == self._scored]
         self._alignment = LogAlignment(scored)
         self._next: dict[InputPartition, int] = {}
@@ -102,6 +107,7 @@ class MonitorProcessor:
             self._move(source, self._next[source])
         # An open transaction of a command hides the monitor's own records behind it.
         log = AlarmLog.of(self._reader.read_stable(self._alarm_topic, 0))
+        self._pauses.restore(log.alarms)
         lacking = log.differences(self._monitor.open_alarms)
         self._lacking = [one.output(self._pipeline.name) for one in lacking]
         return dict(self._next)
@@ -137,7 +143,7 @@ class MonitorProcessor:
             add(record)
         self._changed = True
         self._next[source] = records[-1].offset + 1
-        return self._close()
+        return self._close(now)
 
     def look(self, now: int, ended: Mapping[InputPartition, int]) -> None:
         """Move on to the ends of inputs: there is nothing left to read before them."""
@@ -146,7 +152,7 @@ class MonitorProcessor:
 
     def idle(self, now: int, at_end: bool) -> list[Output]:
         """Report windows that became complete; otherwise write the state if it is due."""
-        outputs = self._close()
+        outputs = self._close(now)
         if not outputs and self._is_state_due(now):
             return [self._state(now)]
         return outputs
@@ -211,8 +217,8 @@ class MonitorProcessor:
                 "Delete and create the topic; the monitor then starts over from the scored records",
             ) from None
 
-    def _close(self) -> list[Output]:
-        outputs, self._lacking = self._lacking, []
+    def _close(self, now: int) -> list[Output]:
+        outputs: list[Output] = []
         while (passed := self._alignment.pass_next()) is not None:
             self._changed = True
             if passed.kind == "window":
@@ -223,6 +229,8 @@ class MonitorProcessor:
                 outputs += self._monitor.pass_events(passed.time)
             else:
                 outputs += self._monitor.pass_clock(passed.time)
+        outputs += self._pauses.outputs(outputs, now)
+        outputs, self._lacking = self._lacking + outputs, []
         export_measurements(outputs)
         log_alarms(outputs)
         self._reported = self._reported or bool(outputs)
