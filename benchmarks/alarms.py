@@ -45,23 +45,26 @@ POISONINGS_OF: dict[str, Change] = {
 }
 
 
-def simulated() -> None:
+def simulated(workers: int) -> None:
     """Prints the number of false alarms in a hundred years."""
-    print("| labels | asked for 1 a year | asked for .1 a year |\n|---|--:|--:|")
+    print("| labels | detector | asked for 1 a year | asked for .1 a year |\n|---|---|--:|--:|")
     for name, shock in (("independent", 0.0), ("a shift of 1 logit per hour", 1.0)):
-        with ProcessPoolExecutor() as pool:
+        with ProcessPoolExecutor(workers) as pool:
             found = list(pool.map(count_false, SEEDS, [shock] * len(SEEDS)))
-        print(f"| {name} | {sum(one[0] for one in found)} | {sum(one[1] for one in found)} |")
+        for number, kind in enumerate(("flips", "share of positives")):
+            counts = [sum(one[number][rate] for one in found) for rate in range(len(RATES))]
+            print(f"| {name} | {kind} | {counts[0]} | {counts[1]} |", flush=True)
 
 
-def count_false(seed: int, shock: float) -> list[int]:
-    """Returns the number of alarms of ten years, for each rate."""
-    detectors = [new_flips(rate, START) for rate in RATES]
-    counts = [0] * len(RATES)
+def count_false(seed: int, shock: float) -> tuple[list[int], list[int]]:
+    """Returns the number of alarms of ten years, for each rate: of flips and of the share."""
+    flips = [new_flips(rate, START) for rate in RATES]
+    shares = [PositiveShareDetector(365 / rate) for rate in RATES]
+    counts = [0] * len(RATES), [0] * len(RATES)
     for label in served_labels(365 * YEARS, LABELS_A_DAY, seed, shock):
-        for number, detector in enumerate(detectors):
-            if check(detector, label):
-                counts[number] += 1
+        for number in range(len(RATES)):
+            counts[0][number] += check(flips[number], label) is not None
+            counts[1][number] += check(shares[number], label) is not None
     return counts
 
 
@@ -199,7 +202,12 @@ def main() -> None:
     """Prints one of the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", choices=("simulated", "flights"))
-    {"simulated": simulated, "flights": flights}[parser.parse_args().table]()
+    parser.add_argument("--workers", type=int, default=1, help="processes of `simulated`")
+    options = parser.parse_args()
+    if options.table == "simulated":
+        simulated(options.workers)
+    else:
+        flights()
 
 
 if __name__ == "__main__":
