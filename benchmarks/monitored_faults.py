@@ -88,7 +88,7 @@ def with_other_weather(flight: TimedFlight, chance: random.Random) -> Sequence[F
 
 
 def fewer_on_time(flight: TimedFlight, chance: random.Random) -> Sequence[Features]:
-    return [] if not flight.label and chance.random() < 0.6 else [flight.features]
+    return [] if flight.label is False and chance.random() < 0.6 else [flight.features]
 
 
 def times(number: float, flight: TimedFlight, chance: random.Random) -> Sequence[Features]:
@@ -117,8 +117,8 @@ LIST = (
 
 @cache
 def year() -> list[TimedFlight]:
-    """Returns the flights of the year."""
-    return read_year()
+    """Returns the flights of the year, those that were cancelled too."""
+    return read_year(unlabelled=True)
 
 
 def starts() -> list[int]:

@@ -99,7 +99,7 @@ def _scored(time: int, features: dict[str, Any], score: float) -> Any:
 
 def main() -> None:
     """Prints the alarms of the clean year, and when each poisoning was found."""
-    clean = MonitoredFlights(ServedFlights(read_year()), pipeline())
+    clean = MonitoredFlights(ServedFlights(read_year(unlabelled=True)), pipeline())
     first = int(FIRST.timestamp() * 1000)
     found: list[float] = []
     alarms: list[AlarmRecord] = []

@@ -6,7 +6,7 @@ from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from benchmarks.progressive import labelled
+from benchmarks.progressive import cleaned
 from stream_app.core.alarms.label_feed import ServedLabel
 from stream_app.loading import load_pipeline
 
@@ -38,12 +38,15 @@ def set_to(value: bool, share: float) -> Change:
 
 
 class TimedFlight(NamedTuple):
-    """Labelled flight with its features; times in Unix milliseconds."""
+    """Flight with its features; times in Unix milliseconds.
+
+    One that was cancelled or diverted has no label, and the label time 0.
+    """
 
     event_time: int
     label_time: int
     features: dict[str, Any]
-    label: bool
+    label: bool | None
 
 
 class ScoredFlight(NamedTuple):
@@ -73,7 +76,11 @@ class ServedFlights:
     def __init__(self, flights: list[TimedFlight]) -> None:
         self._flights = flights
         moments = [(flight.event_time, 1, number) for number, flight in enumerate(flights)]
-        moments += [(flight.label_time, 0, number) for number, flight in enumerate(flights)]
+        moments += [
+            (flight.label_time, 0, number)
+            for number, flight in enumerate(flights)
+            if flight.label is not None
+        ]
         self._moments = sorted(moments)
         self._position = 0
         self._scores: dict[int, float] = {}
@@ -126,9 +133,9 @@ class ServedFlights:
             if number not in self._scores:
                 continue
             score = self._scores.pop(number)
-            if lost(flight):
-                continue
             label = flight.label
+            if label is None or lost(flight):
+                continue
             if change is not None and time < changed_until:
                 label = change(label, rng)
             self._model.learn_one(flight.features, label)
@@ -138,14 +145,22 @@ class ServedFlights:
         return self._moments[self._position][0]
 
 
-def read_year() -> list[TimedFlight]:
-    """Returns the flights of 2013 that have a label, by event time."""
-    found = []
-    for features, label, time, delay in labelled(datetime(2013, 1, 1), datetime(2014, 1, 2)):
-        event_time = int(time.timestamp() * 1000)
-        label_time = event_time + delay // timedelta(milliseconds=1)
-        found.append(TimedFlight(event_time, label_time, features, label))
-    return found
+def read_year(*, unlabelled: bool = False) -> list[TimedFlight]:
+    """Returns the flights of 2013 by event time.
+
+    Args:
+        unlabelled: False for those that have a label only.
+    """
+    return [
+        TimedFlight(
+            flight.event_time_ms,
+            flight.label_time_ms,
+            features,
+            None if flight.label is None else flight.label["late"],
+        )
+        for flight, features in cleaned(datetime(2013, 1, 1), datetime(2014, 1, 2))
+        if unlabelled or flight.label is not None
+    ]
 
 
 class ScoredYear(NamedTuple):

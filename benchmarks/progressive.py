@@ -17,7 +17,7 @@ from river import evaluate, metrics
 from stream_app.core.evaluation.classification_metrics import log_loss
 from stream_app.core.evaluation.roc_auc import RocAuc
 from stream_app.core.reading.record_reader import EventReader
-from stream_app.examples.nycflights import read_flights
+from stream_app.examples.nycflights import Flight, read_flights
 from stream_app.loading import load_pipeline
 from stream_app.records import Failure, Features, Record
 
@@ -27,21 +27,27 @@ NOW = 2**53
 AT, DELAY = "__at", "__delay"
 
 
-def labelled(
-    start: datetime, end: datetime
-) -> Iterator[tuple[Features, bool, datetime, timedelta]]:
-    """Yields features, label, event time and label delay of every flight with a label."""
+def cleaned(start: datetime, end: datetime) -> Iterator[tuple[Flight, Features]]:
+    """Yields every flight with its features, those without a label too."""
     reader = EventReader(load_pipeline("stream_app.examples.flights:pipeline"))
     for flight in read_flights(start, end):
-        if flight.label is None:
-            continue
         key = flight.event["event_id"].encode()
         event = reader.read(Record("flights.raw", 0, 0, 0, key, orjson.dumps(flight.event)), NOW)
         if isinstance(event, Failure):
             raise ValueError(f"{flight.event['event_id']}: {event.message}")
+        yield flight, event.features
+
+
+def labelled(
+    start: datetime, end: datetime
+) -> Iterator[tuple[Features, bool, datetime, timedelta]]:
+    """Yields features, label, event time and label delay of every flight with a label."""
+    for flight, features in cleaned(start, end):
+        if flight.label is None:
+            continue
         delay = timedelta(milliseconds=flight.label_time_ms - flight.event_time_ms)
         yield (
-            event.features,
+            features,
             flight.label["late"],
             datetime.fromtimestamp(flight.event_time_ms / 1000, UTC),
             delay,
