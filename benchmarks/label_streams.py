@@ -5,18 +5,22 @@ generators with rhythms and shared shocks. It prints tables in Markdown, and nee
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from math import exp, pi, sin
 from typing import Any
 
 from benchmarks.alarms import clean_year, finds, new_flips, poisonings, spread
+from benchmarks.monitored_flights import MonitoredFlights, pipeline
 from benchmarks.poisoned_flights import (
     DAY_MS,
     FIRST,
     HOUR_MS,
     POISONINGS,
+    ScoredFlight,
     ScoredYear,
+    ServedFlights,
     TimedFlight,
     flipped,
     read_year,
@@ -25,7 +29,6 @@ from benchmarks.poisoned_flights import (
 )
 from stream_app.core.alarms.label_detector import LabelDetector
 from stream_app.core.alarms.label_feed import ServedLabel
-from stream_app.loading import load_pipeline
 
 # Written down before the first run.
 SEEDS = (3100, 3101, 3102, 3103, 3104)
@@ -64,49 +67,53 @@ def print_finds(name: str, year: ScoredYear, per_day: float) -> None:
 
 
 def promotions() -> None:
-    """Prints the alarms of a year in which another model is promoted ten times.
+    """Prints the alarms of the whole monitor in years in which a model is promoted ten times.
 
-    Both models learn a random half of the labels.
+    Each promoted model has learned a random half of the labels so far, and then learns all of them.
     """
-    chance = random.Random(SEEDS[0])
-    days = sorted(chance.sample(range(40, 350), PROMOTIONS))
-    times = [START_OF_YEAR + day * DAY_MS for day in days]
-    flights = read_year()
-    new: Callable[[], Any] = load_pipeline("stream_app.examples.flights:pipeline").model
-    models, served = [new(), new()], 0
-    halves = [chance.randrange(2) for _ in flights]
-    detector = LabelDetector("binary", DEFAULT_RATE, 36 * HOUR_MS)
-    detector.start(flights[0].event_time)
-    scores: dict[int, float] = {}
-    alarms, promoted = list[str](), flights[0].event_time
-    for time, is_event, number in moments(flights):
-        if times and time >= times[0]:
-            promoted = times.pop(0)
-            served = 1 - served
-            detector.restart()
-        flight = flights[number]
-        if is_event:
-            scores[number] = float(models[served].predict_proba_one(flight.features).get(True, 0.5))
-            continue
-        models[halves[number]].learn_one(flight.features, flight.label)
-        detector.add(
-            ServedLabel(time, flight.event_time, 0, number, flight.label, scores.pop(number)), False
-        )
-        alarms += [
-            f"{one.check} {(one.finding.time - promoted) / DAY_MS:.0f} days after one"
-            for one in detector.release(time)
-        ]
-    found = ", ".join(alarms) or "no alarm"
-    print(f"\n{PROMOTIONS} promotions of a model that was trained on other labels: {found}")
+    print()
+    for seed in SEEDS:
+        chance = random.Random(seed)
+        flights = FlightsOfCandidates(read_year(unlabelled=True), chance)
+        monitored = MonitoredFlights(flights, pipeline())
+        promoted, found = 0, Counter[str]()
+        for day in [*sorted(chance.sample(range(40, 350), PROMOTIONS)), 400]:
+            for alarm in monitored.until(START_OF_YEAR + day * DAY_MS):
+                days = (alarm.opened_at - START_OF_YEAR) // DAY_MS
+                found[f"{alarm.name} on day {days}, {days - promoted} days after one"] += 1
+            flights.promote()
+            monitored.change_version()
+            promoted = day
+        print(f"{PROMOTIONS} promotions: {', '.join(found) or 'no alarm'}", flush=True)
+
+
+class FlightsOfCandidates(ServedFlights):
+    """Flights with two more models, each of which learns a random half of the labels.
+
+    Args:
+        flights: flights by event time.
+        chance: source of the halves.
+    """
+
+    def __init__(self, flights: list[TimedFlight], chance: random.Random) -> None:
+        super().__init__(flights)
+        self._candidates = [deepcopy(self._model), deepcopy(self._model)]
+        self._chance = chance
+
+    def moments(self, *arguments: Any, **sent: Any) -> Iterator[ServedLabel | ScoredFlight]:
+        for moment in super().moments(*arguments, **sent):
+            if isinstance(moment, ServedLabel):
+                features = self._flights[moment.offset].features
+                self._chance.choice(self._candidates).learn_one(features, moment.label)
+            yield moment
+
+    def promote(self) -> None:
+        """Serve the candidate that was not promoted last."""
+        self._candidates.reverse()
+        self._model = deepcopy(self._candidates[0])
 
 
 START_OF_YEAR = int(FIRST.timestamp() * 1000) - 21 * DAY_MS
-
-
-def moments(flights: list[TimedFlight]) -> list[tuple[int, int, int]]:
-    """Returns events (1) and labels (0) of flights in the order in which they become known."""
-    found = [(one.event_time, 1, number) for number, one in enumerate(flights)]
-    return sorted(found + [(one.label_time, 0, number) for number, one in enumerate(flights)])
 
 
 def assumed() -> None:

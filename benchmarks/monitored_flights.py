@@ -57,6 +57,10 @@ class MonitoredFlights:
         copy._passed = self._passed
         return copy
 
+    def change_version(self) -> None:
+        """Note that another model is served."""
+        self._monitor.change_version()
+
     def until(
         self, end: int, change: Change | None = None, seed: int = 0, **sent: Any
     ) -> Iterator[AlarmRecord]:

@@ -34,6 +34,9 @@ class Example(
         fingerprint: fingerprint of the pipeline's declaration.
         assumed: True if no label came, and the declared one was assumed.
         label_source: source of the label; None without one, as for an assumed label.
+        event_source: source of the event, None without one.
+        schema_id: id of the schema with which the event was written, as text; None for JSON.
+        partition: partition in which the event and its label are.
     """
 
     event_id: str
@@ -46,6 +49,9 @@ class Example(
     fingerprint: str
     assumed: bool = False
     label_source: str | None = None
+    event_source: str | None = None
+    schema_id: str | None = None
+    partition: _Integer | None = None
 
     def encode(self) -> bytes:
         """Return the JSON object that `<p>.examples` carries."""
@@ -72,9 +78,10 @@ def label_source(example: Example) -> str | None:
     return example.label_source
 
 
+_TEXT = (str, type(None))
 _encode_example = Encoder().encode
-# The last two fields have defaults.
-_REQUIRED = Example.__struct_fields__[:-2]
+_OPTIONAL = dict(zip(Example.__struct_fields__[-5:], Example.__struct_defaults__, strict=True))
+_REQUIRED = Example.__struct_fields__[: -len(_OPTIONAL)]
 # Beginning of what `Example.encode` returns.
 _ENCODED_START = b'{"kind":"example",'
 _decode_encoded = Decoder(Example).decode
@@ -113,9 +120,8 @@ def _decode_other(value: bytes, task: ExampleTask) -> Example | str:
 
 def _decoded(fields: dict[str, Any]) -> Example:
     values: dict[str, Any] = {name: fields[name] for name in _REQUIRED}
-    return Example(
-        **values, assumed=fields.get("assumed", False), label_source=fields.get("label_source")
-    )
+    values |= {name: fields.get(name, default) for name, default in _OPTIONAL.items()}
+    return Example(**values)
 
 
 def _has_example_types(example: Any, task: ExampleTask) -> bool:
@@ -126,6 +132,9 @@ def _has_example_types(example: Any, task: ExampleTask) -> bool:
         and type(example.model_version) is int
         and type(example.features) is dict
         and type(example.assumed) is bool
-        and type(example.label_source) in (str, type(None))
+        and type(example.label_source) in _TEXT
+        and type(example.event_source) in _TEXT
+        and type(example.schema_id) in _TEXT
+        and type(example.partition) in (int, type(None))
         and task.valid_score(example.score) is not None
     )

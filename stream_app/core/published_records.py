@@ -55,6 +55,7 @@ class ScoredRecord(TypedDict):
     label_due_by: int
     features: Features | None
     origin: EventOrigin | None
+    schema_id: str | None
     fields: NotRequired[Fields]
 
 

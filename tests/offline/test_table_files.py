@@ -37,7 +37,17 @@ def rows() -> list[Row]:
     return [
         example_row(
             offset,
-            Example(f"e{offset}", offset, 1_700_000_000_000, offset > 0, 0.25, -1, features, "f1"),
+            Example(
+                f"e{offset}",
+                offset,
+                1_700_000_000_000,
+                offset > 0,
+                0.25,
+                -1,
+                features,
+                "f1",
+                partition=2,
+            ),
         )
         for offset, features in enumerate(FEATURES)
     ]
@@ -69,6 +79,9 @@ def test_parquet_is_typed_and_has_null_for_missing_values(tmp_path: Path) -> Non
         "score": "double",
         "assumed": "bool",
         "label_source": "string",
+        "event_source": "string",
+        "schema_id": "string",
+        "partition": "int64",
         "model_version": "int64",
         "fingerprint": "string",
         "feature.amount": "double",

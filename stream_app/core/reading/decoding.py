@@ -169,6 +169,16 @@ def parse_schema_id(content: bytes | None) -> SchemaId | None:
     return None
 
 
+def schema_text(value: bytes, headers: Headers) -> str | None:
+    """Return the id of a value's schema as text, None if the value is not Avro.
+
+    >>> schema_text(b"\\0\\0\\0\\0\\7\\2\\4", ())
+    '7'
+    """
+    frame = find_frame(value, headers)
+    return str(frame.schema_id) if isinstance(frame, AvroFrame) else None
+
+
 def schema_ids(records: Iterable[Record]) -> Set[SchemaId]:
     """Return the ids of all schemas that records refer to, in the order of the records."""
     found: dict[SchemaId, None] = {}

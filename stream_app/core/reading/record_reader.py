@@ -6,7 +6,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from stream_app.core.reading.cleaning_steps import compile_cleaning
-from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode
+from stream_app.core.reading.decoding import NO_SCHEMAS, Schemas, decode, schema_text
 from stream_app.core.reading.event_time import MAX_AHEAD_MS, time_problem, to_unix_ms
 from stream_app.core.reading.identity import (
     FieldNames,
@@ -154,6 +154,7 @@ class Event(NamedTuple):
         imputed: names of fields whose value was made up by cleaning.
         passed: fields of the scored record, before cleaning; None if the pipeline declares none.
         origin: position in the source; None for a record that `ingest` has not forwarded.
+        schema_id: id of the schema with which it was written, as text; None for JSON.
     """
 
     event_id: str
@@ -163,6 +164,7 @@ class Event(NamedTuple):
     imputed: tuple[str, ...]
     passed: Fields | None = None
     origin: SourcePosition | None = None
+    schema_id: str | None = None
 
 
 _event = fast_namedtuple(Event)
@@ -260,7 +262,8 @@ class EventReader:
         features = extract_features(self._features, fields)
         if isinstance(features, Failure):
             return features
-        return _event((event_id, event_time, fields, features, imputed, passed, origin))
+        schema_id = schema_text(value, headers) if value and (headers or not value[0]) else None
+        return _event((event_id, event_time, fields, features, imputed, passed, origin, schema_id))
 
     def _read_sent(
         self,

@@ -48,6 +48,7 @@ class ScoredEncoder:
         self._now = 0
         self._topic = ""
         self._threshold: float | None = None
+        self._schema_id: str | None = None
         self._template = b""
 
     def begin(self, model: Model, now: int) -> None:
@@ -71,10 +72,10 @@ class ScoredEncoder:
             predicted: values of `PREDICTION_FIELDS`.
             degraded: the score if the served version did not make it.
         """
-        event_id, event_time, _, _, imputed, passed, origin = event
+        event_id, event_time, _, _, imputed, passed, origin, schema_id = event
         prediction, score, threshold, probabilities = predicted
-        if topic != self._topic or threshold != self._threshold:
-            self._topic, self._threshold = topic, threshold
+        if topic != self._topic or threshold != self._threshold or schema_id != self._schema_id:
+            self._topic, self._threshold, self._schema_id = topic, threshold, schema_id
             self._template = self._new_template(event, topic, offset, predicted)
         if (
             self._template
@@ -111,7 +112,7 @@ class ScoredEncoder:
         degraded: Degraded | None,
     ) -> ScoredRecord:
         """Return a whole record."""
-        event_id, event_time, _, features, imputed, passed, origin = event
+        event_id, event_time, _, features, imputed, passed, origin, schema_id = event
         prediction, score, threshold, probabilities = predicted
         model = self._model
         assert model is not None
@@ -134,6 +135,7 @@ class ScoredEncoder:
             "label_due_by": event_time + self._horizon,
             "features": features if self._publish_features else None,
             "origin": None if origin is None else _event_origin(origin),
+            "schema_id": schema_id,
         }
         if passed is not None:
             record["fields"] = passed

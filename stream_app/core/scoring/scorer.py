@@ -143,7 +143,8 @@ class Scorer:
         self._absent = pipeline.label.absent
         self._keyed = not key_is_id(pipeline)
         # By topic, because looking them up by value would take time.
-        self._origins: dict[str, PredictionOrigin] = {}
+        # By topic, source and schema, so that equal ones are the same object.
+        self._origins: dict[tuple[str, str | None, str | None], PredictionOrigin] = {}
         # Outputs up to this size fit in any case: no event id is longer than its value.
         self._small = (config.max_bytes - EXAMPLE_OVERHEAD_BYTES - SAFETY_MARGIN_BYTES) // 3
         # Largest record in a dead letter or in the state.
@@ -293,7 +294,8 @@ class Scorer:
         state.counts.assumed += 1
         kept = state.put(identity, AssumedEvent(prediction.event_time))
         key, event_id = EventIdentity.parse(identity) if self._keyed else (identity, identity)
-        example = _example_of(event_id, prediction, absent, closed_at, assumed=True)
+        partition = self.state.partition
+        example = _example_of(event_id, prediction, absent, closed_at, partition, assumed=True)
         return [kept, Output("examples", 0, key.encode(), example.encode())]
 
     def _evict(self, entry: Entry, model: Model, now: int) -> list[Output]:
@@ -327,7 +329,7 @@ class Scorer:
             if sent or not headers or is_replay_topic(topic) or not is_completeness(record):
                 return event
             return self._complete(record, "events", now)
-        event_id, event_time, _, features, imputed, _, _ = event
+        event_id, event_time, _, features, imputed, _, position, schema_id = event
         state = self.state
         if event_time < state.oldest_event:
             return event_too_late(state, event_time)
@@ -352,7 +354,10 @@ class Scorer:
         learned = (
             None if headers and _NOT_LEARNED in headers and is_replay_topic(topic) else features
         )
-        origin = self._origins.get(topic) or self._origin(topic, predicted[2])
+        source = None if position is None else position.source
+        origin = self._origins.get((topic, source, schema_id)) or self._origin(
+            topic, predicted[2], source, schema_id
+        )
         pending = _prediction((event_time, score, version, learned, origin, offset))
         packed = state.pack(pending)
         fits = (
@@ -391,11 +396,13 @@ class Scorer:
         """
         return event_identity((key or b"").decode(), event_id) if self._keyed else event_id
 
-    def _origin(self, topic: str, threshold: float | None) -> PredictionOrigin:
-        """Return the origin of predictions for events of a topic."""
-        source: TopicKind = "raw.replay" if is_replay_topic(topic) else "raw"
-        found = PredictionOrigin(self._config.fingerprint, threshold, source)
-        return self._origins.setdefault(topic, found)
+    def _origin(
+        self, topic: str, threshold: float | None, source: str | None, schema_id: str | None
+    ) -> PredictionOrigin:
+        """Return the origin of predictions for events of a topic, a source and a schema."""
+        kind: TopicKind = "raw.replay" if is_replay_topic(topic) else "raw"
+        found = PredictionOrigin(self._config.fingerprint, threshold, kind, source, schema_id)
+        return self._origins.setdefault((topic, source, schema_id), found)
 
     def _complete(self, record: Record, name: InputName, now: int) -> Failure | None:
         """Apply a completeness record of an input; it has no output."""
@@ -508,7 +515,9 @@ class Scorer:
             self.state.counts.unlearned += 1
             return [joined]
         event_id, target, time, source = label
-        example = _example_of(event_id, prediction, target, time, source=source)
+        example = _example_of(
+            event_id, prediction, target, time, self.state.partition, source=source
+        )
         return [joined, Output("examples", 0, key, example.encode())]
 
     def _fail(self, record: Record, failure: Failure, model: Model, now: int) -> list[Output]:
@@ -551,6 +560,7 @@ def _example_of(
     prediction: PendingPrediction,
     label: Target,
     label_time: int,
+    partition: int,
     *,
     assumed: bool = False,
     source: str | None = None,
@@ -568,6 +578,9 @@ def _example_of(
         origin.fingerprint,
         assumed,
         source,
+        origin.event_source,
+        origin.schema_id,
+        partition,
     )
 
 

@@ -27,17 +27,21 @@ _decode = msgpack.Decoder().decode
 
 
 class PredictionOrigin(NamedTuple):
-    """Properties of a prediction that all predictions of a scorer from one topic have in common.
+    """Properties that many predictions of a scorer have in common.
 
     Attributes:
         fingerprint: fingerprint of the pipeline that predicted.
         threshold: decision threshold at the prediction, None if the pipeline has none.
         source: kind of the topic of the event.
+        event_source: name of the source that it was forwarded from, None without one.
+        schema_id: id of the schema with which it was written, as text; None for JSON.
     """
 
     fingerprint: str
     threshold: float | None
     source: TopicKind
+    event_source: str | None = None
+    schema_id: str | None = None
 
 
 class PendingPrediction(NamedTuple):
@@ -48,7 +52,7 @@ class PendingPrediction(NamedTuple):
         score: served score.
         model_version: version that made it.
         features: features of the event; None if it must not be learned.
-        origin: pipeline that predicted, and topic of the event.
+        origin: pipeline that predicted, and where the event came from.
         source_offset: offset of the event in its topic.
     """
 

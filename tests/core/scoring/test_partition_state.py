@@ -82,6 +82,8 @@ origins = st.builds(
     st.sampled_from(["a" * 16, "b" * 16]),
     st.sampled_from([None, 0.5]),
     st.sampled_from(["raw", "raw.replay"]),
+    st.sampled_from([None, "shop"]),
+    st.sampled_from([None, "7"]),
 )
 
 

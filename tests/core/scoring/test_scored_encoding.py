@@ -33,6 +33,7 @@ EVENTS = st.builds(
     st.sampled_from([(), (), ("distance",)]),
     st.sampled_from([None, None, {"route": "A"}]),
     st.sampled_from([None, None, SourcePosition("orders", 3, 17, NOW)]),
+    st.sampled_from([None, None, "7"]),
 )
 PREDICTED = st.one_of(
     st.tuples(st.booleans(), FLOATS, st.just(0.5), st.none()),

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.core.examples import Example, label_source
+from stream_app.core.reading.avro_reader import compile_reader
+from stream_app.core.reading.avro_writer import compile_writer
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import MAX_EXPIRED_PER_CALL, Scorer, ScorerConfig
 from stream_app.headers import SOURCE, SourcePosition, own_header_texts
@@ -75,6 +77,7 @@ def test_an_event_is_scored_with_everything_that_explains_the_score() -> None:
         "label_due_by": NOW + DAY,
         "features": None,
         "origin": None,
+        "schema_id": None,
     }
 
 
@@ -117,8 +120,9 @@ def test_a_label_joins_the_features_and_score_of_its_prediction() -> None:
     outputs = subject.join([record(label(30, fraud=True))], FixedModel(version=9), NOW)
     (example,) = of(outputs, "examples")
     expected = Example(
-        "e30", NOW, NOW + HOUR, True, 0.3, 3, {"amount": 30.0, "domestic": True}, "f" * 16
-    )
+        "e30", NOW, NOW + HOUR, True, 0.3, 3, {"amount": 30.0, "domestic": True}, "f" * 16,
+        partition=0,
+    )  # fmt: skip
     assert Example.decode(example.value or b"") == expected
 
 
@@ -135,6 +139,30 @@ def test_an_example_names_the_source_of_its_label(is_early: bool) -> None:
     (example,) = of(outputs, "examples")
     assert label_source(Example.decode(example.value or b"")) == "verdicts"
     assert orjson.loads(example.value or b"")["label_source"] == "verdicts"
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_score_and_example_say_where_their_event_came_from(is_early: bool) -> None:
+    declared = replace(small_pipeline(), sources=(Source(topic="shop", start="earliest"),))
+    value = compile_writer(declared.schema, 7)(event(30))
+    position = SourcePosition("shop", 4, 17, NOW)
+    from_shop = record(event(30))._replace(value=value, headers=[(SOURCE, position.header())])
+    schemas = {7: compile_reader(declared.schema)}
+    subject = scorer(declared)
+    outputs = subject.join([record(label(30))], FixedModel(), NOW) if is_early else []
+    outputs += subject.score([from_shop, record(event(31))], FixedModel(), NOW, schemas)
+    outputs += subject.join([record(label(30)), record(label(31))], FixedModel(), NOW)
+    shop, sent = (orjson.loads(one.value or b"") for one in of(outputs, "scored"))
+    assert (shop["origin"], shop["schema_id"]) == (
+        {"source": "shop", "partition": 4, "offset": 17},
+        "7",
+    )
+    assert (sent["origin"], sent["schema_id"]) == (None, None)
+    found = [Example.decode(one.value or b"") for one in of(outputs, "examples")]
+    assert [(one.event_source, one.schema_id, one.partition) for one in found] == [
+        ("shop", "7", 0),
+        (None, None, 0),
+    ]
 
 
 def test_a_label_before_its_event_waits_for_it() -> None:
