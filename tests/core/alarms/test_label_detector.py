@@ -97,6 +97,35 @@ def test_the_share_of_positives_says_nothing_if_only_these_come() -> None:
     assert run(detector, numbered(iter(sent))) == []
 
 
+def claims(days: int, seed: int) -> list[ServedLabel]:
+    """Returns labels of some days of claims, without those that come after the last day.
+
+    True ones are known after two days, a third of the others after five on average.
+    """
+    rng = random.Random(seed)
+    found = []
+    for label in served_labels(days, 960, seed):
+        delay = 2.0 if label.label else min(rng.expovariate(0.2), 14.0)
+        time = label.event_time + int(delay * DAY_MS)
+        if (label.label or rng.random() < 1 / 3) and time < START + days * DAY_MS:
+            found.append(label._replace(label_time=time))
+    return numbered(iter(sorted(found, key=lambda one: one.label_time)))
+
+
+def test_labels_that_come_later_if_they_are_false_raise_nothing_unless_they_are_wrong() -> None:
+    def of_claims() -> LabelDetector:
+        detector = LabelDetector("binary", 1.0, 14 * DAY_MS, absent=False)
+        detector.start(START)
+        return detector
+
+    labels, since = claims(120, 38), START + 80 * DAY_MS
+    assert run(of_claims(), labels) == []
+    bad = flipped(iter(labels), since, since + 5 * DAY_MS, 0.3, 38)
+    first = run(of_claims(), list(bad))[0]
+    assert first.check == "flips"
+    assert since < first.finding.time <= since + 6 * DAY_MS
+
+
 @pytest.mark.parametrize(
     ("value", "seed", "alternatives"), [(False, 36, (0.1, 0.5)), (True, 37, (1.5, 3.0))]
 )
