@@ -52,6 +52,7 @@ MODULES = (
     "core.reading.robust_watermark",
     "core.scoring.event_clock",
     "core.scoring.expiry_queue",
+    "core.scoring.label_outcomes",
     "core.scoring.lateness",
     "core.scoring.partition_state",
     "core.scoring.prediction_blocks",

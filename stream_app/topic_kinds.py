@@ -23,6 +23,8 @@ PartitionedKind = Literal[
     "raw.dlq",
     # Dead letters of `labels`.
     "labels.dlq",
+    # What became of each label.
+    "label_outcomes",
     # Changelog of the scorers' state.
     "score.state",
 ]

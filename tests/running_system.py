@@ -25,6 +25,7 @@ from stream_app.settings import KafkaSettings, Settings, TopicSettings
 from stream_app.topic_kinds import TopicKind, topic_name
 from tests.forked_process import WorkerProcess, start_process
 from tests.in_process import run_in_process
+from tests.label_outcomes import check_label_outcomes
 from tests.patience import PATIENCE
 from tests.small_pipeline import event, label
 
@@ -274,6 +275,8 @@ class System:
         assert examples.total() == counts.examples
         assert dead_letters(self.read("raw.dlq")) == counts.dead
         assert dead_letters(self.read("labels.dlq")) == counts.label_dead
+        outcomes = [orjson.loads(one.value() or b"") for one in self.read("label_outcomes")]
+        check_label_outcomes(outcomes, counts)
         assert counts.scored == counts.closed_or_pending
         assert counts.retrying == 0
 

@@ -76,6 +76,13 @@ USES: dict[TopicKind, TopicUse] = {
         "key of the label",
         "Label.schema",
     ),
+    "label_outcomes": TopicUse(
+        "What became of each label that the scorers have read.",
+        ("score",),
+        ("consumers",),
+        "key of the label",
+        "label_outcome",
+    ),
     "score.state": TopicUse(
         "Changelog of a partition: pending predictions, waiting labels, known ids, record counts.",
         ("score",),

@@ -20,6 +20,8 @@ from stream_app.topic_kinds import KINDS, PARTITIONED, SOURCE_KINDS, TopicKind, 
 KEPT_FOR_EVER: tuple[TopicKind, ...] = ("examples", "audit")
 """Kinds that are never compacted and whose records are never deleted because of age or size."""
 
+# Kinds whose records may be larger than raw ones, besides those with such an end of their name.
+_LARGER: tuple[TopicKind, ...] = ("examples", "replays", "label_outcomes")
 _HOUR_MS = 3_600_000
 _TIMEOUT = 30.0  # seconds
 _POLL_SECONDS = 0.05
@@ -124,7 +126,7 @@ def _topic_config(kind: TopicKind, settings: Settings) -> dict[str, str]:
 
     Timestamps are wall-clock times: with event times, retention would delete replayed history.
     """
-    is_larger = kind in ("examples", "replays") or kind.endswith((".dlq", ".replay", ".state"))
+    is_larger = kind in _LARGER or kind.endswith((".dlq", ".replay", ".state"))
     max_bytes = settings.topics.max_message_bytes + (ENVELOPE_BYTES if is_larger else 0)
     config = {"message.timestamp.type": "CreateTime", "max.message.bytes": str(max_bytes)}
     if kind in ("models", "replays", "alarms") or kind.endswith(".state"):

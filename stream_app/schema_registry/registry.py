@@ -10,7 +10,7 @@ from stream_app.declaration.passed_schema import passed_schema
 from stream_app.errors import RegistryError
 from stream_app.pipeline import Pipeline
 
-BundledSchemaName = Literal["scored", "monitoring", "example", "manifest"]
+BundledSchemaName = Literal["scored", "monitoring", "example", "manifest", "label_outcome"]
 
 
 class UnknownSchemaError(LookupError):

@@ -18,7 +18,15 @@ from stream_app.settings import Settings
 from stream_app.topic_kinds import DEAD_LETTER_KINDS, topic_name
 
 SelectedKind = Literal[
-    "raw", "labels", "scored", "dead-letters", "monitoring", "alarms", "examples", "models"
+    "raw",
+    "labels",
+    "scored",
+    "label_outcomes",
+    "dead-letters",
+    "monitoring",
+    "alarms",
+    "examples",
+    "models",
 ]
 """Kind of topic that users consume; "dead-letters" are both topics of dead letters."""
 

@@ -44,6 +44,7 @@ def test_state_examples_and_models_are_kept_as_they_must_be(tmp_path: Path) -> N
         "scored",
         "raw.dlq",
         "labels.dlq",
+        "label_outcomes",
         "score.state",
     }
     assert {spec.partitions for kind, spec in specs.items() if kind not in partitioned} == {1}
@@ -52,14 +53,14 @@ def test_state_examples_and_models_are_kept_as_they_must_be(tmp_path: Path) -> N
     assert compacted == {"models", "replays", "alarms"} | states
     for kept in ("examples", "audit"):
         assert specs[kept].config["retention.ms"] == "-1"
-    assert specs["scored"].config["retention.ms"] == str(2 * 3_600_000)
+    for kind in ("scored", "label_outcomes"):
+        assert specs[kind].config["retention.ms"] == str(2 * 3_600_000)
     larger = {
         kind for kind, spec in specs.items() if spec.config["max.message.bytes"] == str(65 * KIB)
     }
-    assert (
-        larger
-        == {"raw.replay", "ingest.replay", "raw.dlq", "labels.dlq", "examples", "replays"} | states
-    )
+    dead_letters = {"raw.dlq", "labels.dlq"}
+    replays = {"raw.replay", "ingest.replay", "replays"}
+    assert larger == {"examples", "label_outcomes"} | dead_letters | replays | states
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from stream_app.core.reading.record_reader import EventReader, LabelEvent, Label
 from stream_app.core.scoring.circuit_breaker import IndexedFailure
 from stream_app.core.scoring.dead_letter import FailureContext, dead_letter, shortened
 from stream_app.core.scoring.event_clock import InputName
+from stream_app.core.scoring.label_outcomes import MAX_KEY_BYTES, LabelOutcomeName, label_outcome
 from stream_app.core.scoring.lateness import (
     event_too_late,
     is_within_horizon,
@@ -28,7 +29,7 @@ from stream_app.core.scoring.lateness import (
 from stream_app.core.scoring.model_protocols import Model
 from stream_app.core.scoring.partition_state import Entry, PartitionState, eviction_kind
 from stream_app.core.scoring.predictor import Degraded, Predictor
-from stream_app.core.scoring.replay_headers import LabelResult, replay_headers
+from stream_app.core.scoring.replay_headers import replay_headers
 from stream_app.core.scoring.scored_encoding import ScoredEncoder
 from stream_app.core.scoring.source_watermarks import MAX_SOURCES
 from stream_app.core.scoring.state_changelog import AssumedEvent, JoinedEvent, WaitingLabel
@@ -233,11 +234,11 @@ class Scorer:
         """Return the outputs of label records; arguments as for `score`."""
         outputs: list[Output] = []
         for record in records:
-            result = self._join_one(record, now, schemas)
+            label = self._labels.read(record, now, schemas)
             outputs += (
-                self._dead("labels.dlq", record, result, model, now)
-                if isinstance(result, Failure)
-                else result
+                self._fail_label(record, label, model, now)
+                if isinstance(label, Failure)
+                else self._join_one(record, label, model, now)
             )
         return outputs + self.expire(model, now)
 
@@ -245,9 +246,13 @@ class Scorer:
         self, record: Record, failure: Failure, model: Model, now: int, *, label: bool
     ) -> list[Output]:
         """Return the outputs of a record, or label, that must not be processed."""
-        kind: DeadLetterKind = "labels.dlq" if label else "raw.dlq"
         sent = record if self._direct is None else self._direct.marked(record)
-        return self._dead(kind, sent, failure, model, now) + self._release(record)
+        dead = (
+            self._dead_label(sent, None, failure, model, now)
+            if label
+            else self._dead("raw.dlq", sent, failure, model, now)
+        )
+        return dead + self._release(record)
 
     def expire(self, model: Model, now: int) -> list[Output]:
         """Close expired entries, and the oldest ones while the state exceeds its limit.
@@ -264,8 +269,8 @@ class Scorer:
         for identity, entry, tombstones in islice(state.pop_expired(), MAX_EXPIRED_PER_CALL):
             outputs += tombstones + self._close(identity, entry, model, now)
         while len(state.entries) > self._config.max_entries:
-            _, entry, tombstones = state.pop_oldest()
-            outputs += tombstones + self._evict(entry, model, now)
+            identity, entry, tombstones = state.pop_oldest()
+            outputs += tombstones + self._evict(identity, entry, model, now)
         return outputs + state.floor_records()
 
     def _close(self, identity: str, entry: Entry, model: Model, now: int) -> list[Output]:
@@ -274,7 +279,7 @@ class Scorer:
             return self._close_prediction(identity, entry, now)
         if isinstance(entry, WaitingLabel):
             failure = label_without_event(self.state, entry.label_time)
-            return self._give_up(entry, failure, model, now)
+            return self._give_up(identity, entry, failure, model, now)
         return []
 
     def _close_prediction(
@@ -293,12 +298,12 @@ class Scorer:
             return []
         state.counts.assumed += 1
         kept = state.put(identity, AssumedEvent(prediction.event_time))
-        key, event_id = EventIdentity.parse(identity) if self._keyed else (identity, identity)
+        key, event_id = self._key_and_id(identity)
         partition = self.state.partition
         example = _example_of(event_id, prediction, absent, closed_at, partition, assumed=True)
         return [kept, Output("examples", 0, key.encode(), example.encode())]
 
-    def _evict(self, entry: Entry, model: Model, now: int) -> list[Output]:
+    def _evict(self, identity: str, entry: Entry, model: Model, now: int) -> list[Output]:
         """Return the outputs of an entry that was removed because the state is full."""
         state = self.state
         state.counts.expired += isinstance(entry, PendingPrediction)
@@ -306,15 +311,17 @@ class Scorer:
         state.counts.evicted[kind] += 1
         state.alarms.raise_(FULL_STATE_ALARM, kind, now, limit=self._config.max_entries)
         if isinstance(entry, WaitingLabel):
-            return self._give_up(entry, label_evicted(entry.label_time), model, now)
+            failure = label_evicted(entry.label_time)
+            return self._give_up(identity, entry, failure, model, now)
         return []
 
     def _give_up(
-        self, label: WaitingLabel, failure: Failure, model: Model, now: int
+        self, identity: str, waiting: WaitingLabel, failure: Failure, model: Model, now: int
     ) -> list[Output]:
-        """Return the dead letter of a label that waited for its event."""
-        self.state.replayed_labels.count(label.record, "waiting", -1)
-        return self._dead("labels.dlq", label.record, failure, model, now)
+        """Return the dead letter of a label that waited for its event, and its outcome."""
+        self.state.replayed_labels.count(waiting.record, "waiting", -1)
+        label = waiting.of_event(self._key_and_id(identity)[1])
+        return self._dead_label(waiting.record, label, failure, model, now)
 
     def _score_one(
         self, record: Record, model: Model, now: int, schemas: Schemas, outputs: list[Output]
@@ -376,14 +383,12 @@ class Scorer:
         if waiting is None:
             outputs += state.expect(identity, event_time, packed)
             return None
-        in_time = is_within_horizon(state, event_time, waiting.label_time)
+        label = waiting.of_event(event_id)
         state.replayed_labels.count(waiting.record, "waiting", -1)
-        state.replayed_labels.count(waiting.record, "joined" if in_time else "expired")
-        if in_time:
-            label = LabelEvent(event_id, waiting.label, waiting.label_time, waiting.source)
-            outputs += self._example(identity, key, pending, label)
+        if is_within_horizon(state, event_time, label.label_time):
+            outputs += self._example(identity, waiting.record, pending, label)
         else:
-            state.counts.label_expired += 1
+            outputs += self._expired_label(waiting.record, label, event_time)
             outputs += state.expect(identity, event_time, packed)
         return None
 
@@ -395,6 +400,10 @@ class Scorer:
             event_id: id of the event.
         """
         return event_identity((key or b"").decode(), event_id) if self._keyed else event_id
+
+    def _key_and_id(self, identity: str) -> tuple[str, str]:
+        """Return the key of the records of an event, and its id."""
+        return EventIdentity.parse(identity) if self._keyed else (identity, identity)
 
     def _origin(
         self, topic: str, threshold: float | None, source: str | None, schema_id: str | None
@@ -441,30 +450,43 @@ class Scorer:
             state.actions.add("fallback", degraded.cause, now)
             state.alarms.raise_(DEGRADED_ALARM, degraded.cause, now)
 
-    def _join_one(self, record: Record, now: int, schemas: Schemas) -> list[Output] | Failure:
-        label = self._labels.read(record, now, schemas)
+    def _fail_label(self, record: Record, failure: Failure, model: Model, now: int) -> list[Output]:
+        """Return the dead letter of a record that is no label, unless it is for completeness."""
+        if not record.value and is_completeness(record):
+            problem = self._complete(record, "labels", now)
+            if problem is None:
+                return []
+            failure = problem
+        return self._dead_label(record, None, failure, model, now)
+
+    def _join_one(self, record: Record, label: LabelEvent, model: Model, now: int) -> list[Output]:
         state = self.state
-        if isinstance(label, Failure):
-            if record.value or not is_completeness(record):
-                return label
-            return self._complete(record, "labels", now) or []
         identity = self.identity(record.key, label.event_id)
         known = state.find(identity)
         if known is None:
-            return self._wait(identity, record, label, now)
+            return self._wait(identity, record, label, model, now)
         if isinstance(known, AssumedEvent):
             return self._join_assumed(record, label, known, now)
         if not isinstance(known, PendingPrediction):
-            state.counts.label_duplicates += 1
-            state.replayed_labels.count(record, "duplicate")
-            return []
+            # A label that waits has no event yet.
+            time = known.event_time if isinstance(known, JoinedEvent) else None
+            return self._duplicate_label(record, label, time)
         state.clock.labels.own.times.append(min(label.label_time, now))
         if not is_within_horizon(state, known.event_time, label.label_time):
-            state.counts.label_expired += 1
-            state.replayed_labels.count(record, "expired")
-            return []
-        state.replayed_labels.count(record, "joined")
-        return self._example(identity, record.key, known, label)
+            return self._expired_label(record, label, known.event_time)
+        return self._example(identity, record, known, label)
+
+    def _duplicate_label(
+        self, record: Record, label: LabelEvent, event_time: int | None
+    ) -> list[Output]:
+        self.state.counts.label_duplicates += 1
+        self.state.replayed_labels.count(record, "duplicate")
+        return [self._outcome("duplicate", record, label, event_time)]
+
+    def _expired_label(self, record: Record, label: LabelEvent, event_time: int) -> list[Output]:
+        self.state.counts.label_expired += 1
+        self.state.replayed_labels.count(record, "expired")
+        return [self._outcome("expired", record, label, event_time)]
 
     def _join_assumed(
         self, record: Record, label: LabelEvent, known: AssumedEvent, now: int
@@ -472,53 +494,80 @@ class Scorer:
         """Count a label of an event whose label was assumed; it is not learned."""
         state, counts = self.state, self.state.counts
         state.clock.labels.own.times.append(min(label.label_time, now))
-        outcome: LabelResult = "duplicate"
         if not is_within_horizon(state, known.event_time, label.label_time):
-            outcome = "expired"
-            counts.label_expired += 1
-        elif label.label == self._absent:
-            counts.label_duplicates += 1
-        else:
-            outcome = "contradicting"
-            counts.contradicting += 1
-            delay = (label.label_time - known.event_time) / 1000
-            limit = state.retention / 1000
-            state.alarms.raise_(CONTRADICTING_ALARM, "a label came", now, delay, limit)
-        state.replayed_labels.count(record, outcome)
-        return []
+            return self._expired_label(record, label, known.event_time)
+        if label.label == self._absent:
+            return self._duplicate_label(record, label, known.event_time)
+        counts.contradicting += 1
+        delay = (label.label_time - known.event_time) / 1000
+        limit = state.retention / 1000
+        state.alarms.raise_(CONTRADICTING_ALARM, "a label came", now, delay, limit)
+        state.replayed_labels.count(record, "contradicting")
+        return [self._outcome("contradicting", record, label, known.event_time)]
 
     def _wait(
-        self, identity: str, record: Record, label: LabelEvent, now: int
-    ) -> list[Output] | Failure:
+        self, identity: str, record: Record, label: LabelEvent, model: Model, now: int
+    ) -> list[Output]:
         """Keep a label until its event comes, unless it is too late for that."""
         state = self.state
-        too_late = label_too_late(state, label.label_time)
-        if too_late is not None:
-            return too_late
+        failure = label_too_late(state, label.label_time)
+        if failure is not None:
+            return self._dead_label(record, label, failure, model, now)
         waiting = WaitingLabel(label.label, label.label_time, record)
         encoded = waiting.encode()
         if len(encoded) + len(identity.encode()) > self._max_kept:
-            return Failure(
+            failure = Failure(
                 "output-too-large", "the label record is too large to be kept until its event comes"
             )
+            return self._dead_label(record, label, failure, model, now)
         state.clock.labels.own.times.append(min(label.label_time, now))
         state.replayed_labels.count(record, "waiting")
         return [state.put(identity, waiting, encoded)]
 
     def _example(
-        self, identity: str, key: bytes | None, prediction: PendingPrediction, label: LabelEvent
+        self, identity: str, record: Record, prediction: PendingPrediction, label: LabelEvent
     ) -> list[Output]:
         """Join a label to its prediction; return the example, with the key of both records."""
         self.state.counts.joined += 1
-        joined = self.state.put(identity, JoinedEvent(prediction.event_time))
+        self.state.replayed_labels.count(record, "joined")
+        event_time = prediction.event_time
+        joined = self.state.put(identity, JoinedEvent(event_time))
         if prediction.features is None:
             self.state.counts.unlearned += 1
-            return [joined]
+            return [joined, self._outcome("unlearned", record, label, event_time)]
         event_id, target, time, source = label
         example = _example_of(
             event_id, prediction, target, time, self.state.partition, source=source
         )
-        return [joined, Output("examples", 0, key, example.encode())]
+        outcome = self._outcome("joined", record, label, event_time)
+        return [joined, Output("examples", 0, record.key, example.encode()), outcome]
+
+    def _outcome(
+        self,
+        outcome: LabelOutcomeName,
+        record: Record,
+        label: LabelEvent | None,
+        event_time: int | None,
+        error_code: str | None = None,
+    ) -> Output:
+        """Return the outcome of a label, without the label if it would not fit into its topic."""
+        found = label_outcome(outcome, record, label, event_time, error_code)
+        if output_size(found) <= self._max_kept:
+            return found
+        short = record._replace(key=(record.key or b"")[:MAX_KEY_BYTES])
+        return label_outcome(outcome, short, None, event_time, error_code)
+
+    def _dead_label(
+        self,
+        record: Record,
+        label: LabelEvent | None,
+        failure: Failure,
+        model: Model,
+        now: int,
+    ) -> list[Output]:
+        """Return the dead letter of a label, None if it could not be read, and its outcome."""
+        outcome = self._outcome("dead-lettered", record, label, None, _named(failure).code)
+        return [*self._dead("labels.dlq", record, failure, model, now), outcome]
 
     def _fail(self, record: Record, failure: Failure, model: Model, now: int) -> list[Output]:
         """Let a failed event wait for a retry if that may help, else make it a dead letter."""
@@ -540,8 +589,7 @@ class Scorer:
     def _dead(
         self, topic: DeadLetterKind, record: Record, failure: Failure, model: Model, now: int
     ) -> list[Output]:
-        if isinstance(failure.exception, MemoryError):
-            failure = failure._replace(code="record-exhausts-memory")
+        failure = _named(failure)
         counts, config = self.state.counts, self._config
         (counts.dead if topic == "raw.dlq" else counts.label_dead)[failure.code] += 1
         context = FailureContext(
@@ -553,6 +601,13 @@ class Scorer:
         stage = Stage.PROCESS if is_filter else None
         letter = dead_letter(topic, record, failure, context, now, last_attempt, stage)
         return [letter if output_size(letter) <= self._max_kept else shortened(letter)]
+
+
+def _named(failure: Failure) -> Failure:
+    """Return the failure with the code of its cause, if memory was exhausted."""
+    if isinstance(failure.exception, MemoryError):
+        return failure._replace(code="record-exhausts-memory")
+    return failure
 
 
 def _example_of(

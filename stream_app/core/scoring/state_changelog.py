@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 from msgspec import MsgspecError, msgpack
 
+from stream_app.core.reading.record_reader import LabelEvent
 from stream_app.core.reading.selection import find_header
 from stream_app.core.scoring.state_codec import is_single, record_from_json, record_to_json
 from stream_app.headers import SOURCE, parse_source
@@ -132,6 +133,10 @@ class WaitingLabel(NamedTuple):
         """Name of its source, None if it was sent directly."""
         position = parse_source(find_header(self.record.headers, SOURCE))
         return None if position is None else position.source
+
+    def of_event(self, event_id: str) -> LabelEvent:
+        """Return the label as it was read, given the id of its event."""
+        return LabelEvent(event_id, self.label, self.label_time, self.source)
 
     def encode(self) -> bytes:
         """Return the value of its single record."""

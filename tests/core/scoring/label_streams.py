@@ -6,6 +6,8 @@ from datetime import timedelta
 from itertools import chain, zip_longest
 from typing import Any
 
+import orjson
+
 from stream_app.core.examples import Example
 from stream_app.core.reading.completeness import Completeness
 from stream_app.core.scoring.partition_state import PartitionState
@@ -110,6 +112,8 @@ class LabelledPartition:
         self.restart_every = restart_every
         self.changelog: dict[bytes | None, bytes | None] = {}
         self.examples: dict[str, Example] = {}
+        # Values of the outcomes of labels.
+        self.outcomes: list[dict[str, Any]] = []
         self.now = NOW
         self.chunks = 0
         self.state = self.new_state()
@@ -166,6 +170,8 @@ class LabelledPartition:
                 example = Example.decode(output.value or b"")
                 assert example.event_id not in self.examples
                 self.examples[example.event_id] = example
+            elif output.topic == "label_outcomes":
+                self.outcomes.append(orjson.loads(output.value or b""))
             elif output.topic == "score.state":
                 self.write(output)
 

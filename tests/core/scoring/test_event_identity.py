@@ -210,9 +210,9 @@ def _outcomes(
             texts = own_header_texts(output.headers)
             place = texts["stream-app-original-topic"], texts["stream-app-original-offset"]
             found[output.topic, (texts["stream-app-error-code"], place)] += 1
-        elif output.topic in ("scored", "examples"):
+        elif output.topic in ("scored", "examples", "label_outcomes"):
             value = orjson.loads(output.value or b"")
-            if names is not None:
+            if names is not None and value["event_id"] is not None:
                 value["event_id"] = names[(output.key or b"").decode(), value["event_id"]]
             value["features"] = None
             found[output.topic, orjson.dumps(value)] += 1

@@ -197,7 +197,8 @@ def test_a_garbled_completeness_record_is_a_dead_letter_and_nothing_else(
     sent = Record(f"payments.{kind}", 0, 5, NOW, None, None, ((COMPLETENESS, content),))
     scorer = partition.scorer
     process = scorer.score if kind == "raw" else scorer.join
-    (dead,) = process([sent], FixedModel(), NOW)
+    dead, *outcomes = process([sent], FixedModel(), NOW)
+    assert [one.topic for one in outcomes] == ([] if kind == "raw" else ["label_outcomes"])
     assert dead.topic == f"{kind}.dlq"
     assert own_header_texts(dead.headers)["stream-app-error-code"] == "completeness-invalid"
     assert partition.state.clock.as_dict() == before

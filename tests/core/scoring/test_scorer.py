@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from stream_app.core.examples import Example, label_source
 from stream_app.core.reading.avro_reader import compile_reader
 from stream_app.core.reading.avro_writer import compile_writer
+from stream_app.core.reading.decoding import Schemas
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.scorer import MAX_EXPIRED_PER_CALL, Scorer, ScorerConfig
 from stream_app.headers import SOURCE, SourcePosition, own_header_texts
-from stream_app.records import Features, Output, Record, UnreadableRecord
+from stream_app.records import ENVELOPE_BYTES, Features, Output, Record, UnreadableRecord
 from stream_app.sources import Source
 from tests.core.scoring.test_replay_headers import as_replayed
 from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
@@ -147,7 +148,7 @@ def test_score_and_example_say_where_their_event_came_from(is_early: bool) -> No
     value = compile_writer(declared.schema, 7)(event(30))
     position = SourcePosition("shop", 4, 17, NOW)
     from_shop = record(event(30))._replace(value=value, headers=[(SOURCE, position.header())])
-    schemas = {7: compile_reader(declared.schema)}
+    schemas: Schemas = {7: compile_reader(declared.schema)}
     subject = scorer(declared)
     outputs = subject.join([record(label(30))], FixedModel(), NOW) if is_early else []
     outputs += subject.score([from_shop, record(event(31))], FixedModel(), NOW, schemas)
@@ -469,13 +470,26 @@ def test_a_replay_decides_that_an_event_is_not_learned() -> None:
     assert subject.state.counts.unlearned == 1
 
 
+def test_an_outcome_that_does_not_fit_into_its_topic_has_no_label() -> None:
+    subject = scorer(max_bytes=10_000)
+    size = 10_000 + ENVELOPE_BYTES
+    sent = record({**label(1), "id": "x" * size}, key=b"x" * size)
+    (letter, outcome) = subject.join([sent], FixedModel(), NOW + 90 * HOUR)
+    assert code(letter) == "output-too-large"
+    found = orjson.loads(outcome.value or b"")
+    assert (found["event_id"], found["label"]) == (None, None)
+    assert found["error_code"] == "output-too-large"
+    assert outcome.key == b"x" * 1024
+
+
 def test_an_unreadable_record_is_a_dead_letter_without_bytes() -> None:
     lost = UnreadableRecord("payments.raw", 0, 17, -1, None, None)
     (dead,) = scorer().score([lost], FixedModel(), NOW)
     assert (dead.topic, dead.value, code(dead)) == ("raw.dlq", None, "unreadable-record")
     assert dict(dead.headers)["stream-app-original-offset"] == b"17"
-    (dead,) = scorer().join([lost], FixedModel(), NOW)
+    dead, outcome = scorer().join([lost], FixedModel(), NOW)
     assert (dead.topic, code(dead)) == ("labels.dlq", "unreadable-record")
+    assert outcome.topic == "label_outcomes"
 
 
 def test_an_event_time_in_the_future_expires_nothing() -> None:

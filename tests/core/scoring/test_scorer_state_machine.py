@@ -19,9 +19,11 @@ from stream_app.core.examples import Example, decode_example
 from stream_app.core.scoring.partition_state import PartitionState
 from stream_app.core.scoring.retries import Attempt, RetryQueue
 from stream_app.core.scoring.scorer import Scorer, ScorerConfig
-from stream_app.headers import own_header_texts
+from stream_app.core.scoring.state_changelog import WaitingLabel
+from stream_app.headers import REPLAY_LEARN, own_header_texts
 from stream_app.records import Failure, Features, Fields, Output, Record
 from stream_app.resilience import Fallback, Retry, TransientError
+from tests.label_outcomes import label_counts, outcome_counts
 from tests.small_pipeline import HOUR, NOW, event, label, record, small_pipeline
 
 DAY = 24 * HOUR
@@ -164,8 +166,11 @@ class ScorerMachine(RuleBasedStateMachine):
         letters = [output for output in self.committed if output.topic == "raw.dlq"]
         letter = data.draw(st.sampled_from(letters))
         at = len(self.replay)
+        headers = list(letter.headers)
+        if data.draw(st.booleans()):
+            headers.append((REPLAY_LEARN, b"no"))
         self.replay.append(
-            Record(REPLAY, 0, at, self.now, letter.key, letter.value, tuple(letter.headers))
+            Record(REPLAY, 0, at, self.now, letter.key, letter.value, tuple(headers))
         )
 
     @precondition(lambda self: self.next_replay < len(self.replay))
@@ -179,6 +184,12 @@ class ScorerMachine(RuleBasedStateMachine):
     def quarantine(self) -> None:
         self.reject(self.raw[self.next_raw])
         self.next_raw += 1
+
+    @precondition(lambda self: self.next_label < len(self.labels))
+    @rule()
+    def quarantine_a_label(self) -> None:
+        self.reject(self.labels[self.next_label], label=True)
+        self.next_label += 1
 
     @precondition(lambda self: self.state.retries.waiting)
     @rule(seconds=st.sampled_from([0, 1, 5]), most=st.sampled_from([1, 2, None]))
@@ -202,9 +213,9 @@ class ScorerMachine(RuleBasedStateMachine):
     def postpone(self) -> None:
         self.state.retries.postpone(self.state.retries.due(self.now, 1), self.now)
 
-    def reject(self, poison: Record) -> None:
+    def reject(self, poison: Record, *, label: bool = False) -> None:
         self.open += self.scorer.reject(
-            poison, Failure("record-crashes", ""), FixedModel(), self.now, label=False
+            poison, Failure("record-crashes", ""), FixedModel(), self.now, label=label
         )
 
     @rule(age=AGES, idle=st.booleans(), complete=st.booleans())
@@ -266,6 +277,26 @@ class ScorerMachine(RuleBasedStateMachine):
         waiting = [position(attempt.record) for attempt in self.state.retries.waiting.values()]
         assert max(Counter(scored + dead + waiting).values(), default=1) == 1
         assert max(Counter(map(original, self.of("labels.dlq"))).values(), default=1) == 1
+
+    @invariant()
+    def each_label_has_one_published_outcome_or_waits(self) -> None:
+        outputs = self.of("label_outcomes")
+        outcomes = [orjson.loads(one.value or b"") for one in outputs]
+        assert outcome_counts(outcomes) == label_counts(self.state.counts)
+        offsets = [one["offset"] for one in outcomes]
+        entries = map(self.state.find, self.state.entries)
+        waiting = [one.record.offset for one in entries if isinstance(one, WaitingLabel)]
+        completeness = self.state.counts.label_completeness
+        assert len(offsets) + completeness + len(waiting) == self.next_label
+        assert len({*offsets, *waiting}) == len(offsets) + len(waiting)
+        for output, outcome in zip(outputs, outcomes, strict=True):
+            sent = self.labels[outcome["offset"]]
+            assert output.key == sent.key
+            fields = orjson.loads(sent.value or b"{}")
+            if outcome["event_id"] is not None:
+                assert (outcome["event_id"], outcome["label"]) == (fields["id"], fields["fraud"])
+            elif outcome["outcome"] != "dead-lettered":
+                raise AssertionError(outcome)
 
     @invariant()
     def no_event_is_scored_or_learned_twice(self) -> None:
