@@ -67,8 +67,9 @@ class Evidence:
 
     def multiply(self, factor: float) -> None:
         """Multiply all bets by a finite factor, at least 0."""
-        self.total = min(self.total * factor, MAX_EVIDENCE)
-        self.heaviest = min(self.heaviest * factor, MAX_EVIDENCE)
+        most: float = MAX_EVIDENCE
+        self.total = min(self.total * factor, most)
+        self.heaviest = min(self.heaviest * factor, most)
 
     def clear(self) -> None:
         """Forget all bets."""

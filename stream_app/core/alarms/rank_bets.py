@@ -9,7 +9,7 @@ from stream_app.core.alarms.tempering import Tempering
 from stream_app.core.reading.event_time import NEVER
 
 # Exponents of the bets: k p^(k - 1) for a rank p from 0 to 1.
-EXPONENTS: tuple[float, ...] = (0.1, 0.3, 0.6)
+EXPONENTS: list[float] = [0.1, 0.3, 0.6]
 # Records that a window needs, past windows that are compared, and number of them before any bet.
 MIN_RECORDS = 20
 MAX_PAST = 500
@@ -61,8 +61,10 @@ class RankBets:
             counts: number of records by bin; always of the same bins. A window with fewer than 20
                 records is ignored.
         """
+        # Lists and indexes, because iterating over other sequences is not compiled.
+        observed = list(counts)
         n = 0
-        for count in counts:
+        for count in observed:
             n += count
         if n < MIN_RECORDS:
             return
@@ -70,14 +72,14 @@ class RankBets:
         if day > self._day:
             self._day = day
             self._tempering.start_day(day, counts=True)
-        if self._reference:
+        reference = self._reference
+        if reference:
             # Rounded, so that the checkpoint is a third as long.
-            self._bet(time, counts, round(_distance(self._reference, counts, n), 4))
-            self._reference = [
-                old * _DECAY + new for old, new in zip(self._reference, counts, strict=True)
-            ]
+            self._bet(time, observed, round(_distance(reference, observed, n), 4))
+            decay: float = _DECAY
+            self._reference = [reference[i] * decay + observed[i] for i in range(len(observed))]
         else:
-            self._reference = [float(count) for count in counts]
+            self._reference = [float(count) for count in observed]
 
     def heaviest(self) -> tuple[int, float]:
         """Return the time since which the heaviest bets win, and their exponent."""
@@ -110,7 +112,7 @@ class RankBets:
             one.restore(content)
         self.then, self.now = list(state[5]), list(state[6])
 
-    def _bet(self, time: int, counts: Sequence[int], distance: float) -> None:
+    def _bet(self, time: int, counts: list[int], distance: float) -> None:
         past, ranked = self._past, self._ranked
         if self.may_bet:
             above = len(ranked) - bisect_left(ranked, distance)
@@ -123,26 +125,28 @@ class RankBets:
         if len(past) > MAX_PAST:
             del ranked[bisect_left(ranked, past.pop(0))]
 
-    def _multiply(self, time: int, counts: Sequence[int], log_rank: float) -> None:
+    def _multiply(self, time: int, counts: list[int], log_rank: float) -> None:
         exponent = self._tempering.exponent
         since = self._evidence[self._best()].since
-        for i in range(len(EXPONENTS)):
+        for i in range(len(self._evidence)):
             one, k = self._evidence[i], EXPONENTS[i]
             one.begin(self._stake, time)
             one.multiply(exp(exponent * (log(k) + (k - 1.0) * log_rank)))
-        if self._evidence[self._best()].since != since or not self.now:
-            self.then, self.now = self._reference, [0.0] * len(counts)
-        self.now = [old + new for old, new in zip(self.now, counts, strict=True)]
+        now = self.now
+        if self._evidence[self._best()].since != since or not now:
+            self.then, now = self._reference, [0.0] * len(counts)
+        self.now = [now[i] + counts[i] for i in range(len(counts))]
 
     def _best(self) -> int:
+        evidence = self._evidence
         best = 0
-        for i in range(1, len(EXPONENTS)):
-            if self._evidence[i].total > self._evidence[best].total:
+        for i in range(1, len(evidence)):
+            if evidence[i].total > evidence[best].total:
                 best = i
         return best
 
 
-def _distance(reference: Sequence[float], counts: Sequence[int], n: int) -> float:
+def _distance(reference: list[float], counts: list[int], n: int) -> float:
     """Return G per degree of freedom, of counts against a reference.
 
     It is exactly 0 if one bin has everything in both, so that all such windows have one rank.
@@ -151,12 +155,13 @@ def _distance(reference: Sequence[float], counts: Sequence[int], n: int) -> floa
     total = 0.0
     for weight in reference:
         total += weight
-    for count, weight in zip(counts, reference, strict=True):
-        if count == n and total - weight < 0.5:
+    for i in range(bins):
+        if counts[i] == n and total - reference[i] < 0.5:
             return 0.0
     total += 0.5 * bins
     found = 0.0
-    for count, weight in zip(counts, reference, strict=True):
+    for i in range(bins):
+        count = counts[i]
         if count:
-            found += count * log(count / n / ((weight + 0.5) / total))
+            found += count * log(count / n / ((reference[i] + 0.5) / total))
     return 2.0 * found / max(bins - 1, 1)
