@@ -109,21 +109,32 @@ def alarms(system: System) -> list[dict[str, Any]]:
 
 
 def has_all(found: list[dict[str, Any]]) -> bool:
-    """Return True if each fault was found, and every alarm is closed."""
+    """Return True if each fault was found, and every alarm that can be closed is closed."""
     last = {one["id"]: one for one in found}.values()
     names = {one["name"] for one in last}
-    is_closed = all(one["closed_at"] is not None for one in last)
+    is_closed = all(one["closed_at"] is not None for one in last if must_be_closed(one))
     return is_closed and names >= {"event-volume", "label-coverage", "label-flips"}
+
+
+def must_be_closed(alarm: dict[str, Any]) -> bool:
+    """Return True if the log has the three days after which an alarm without evidence closes.
+
+    Scores drift when the model has learned flipped labels; when depends on the learner's speed.
+    """
+    return bool(alarm["updated_at"] < FIRST + (DAYS - 4) * DAY)
 
 
 def check(found: list[dict[str, Any]]) -> None:
     """Check that each alarm has every record once."""
     for id_ in {one["id"] for one in found}:
-        *updates, last = [one for one in found if one["id"] == id_]
+        updates = [one for one in found if one["id"] == id_]
+        if updates[-1]["closed_at"] is not None:
+            last = updates.pop()
+            assert last == updates[-1] | {"closed_at": last["closed_at"]}
+        else:
+            assert not must_be_closed(updates[-1]), id_
         assert [one["n"] for one in updates] == list(range(1, len(updates) + 1)), id_
         assert all(one["closed_at"] is None for one in updates)
-        assert last == updates[-1] | {"closed_at": last["closed_at"]}
-        assert last["closed_at"] is not None, id_
 
 
 def wait_until_idle(system: System) -> None:
